@@ -1,0 +1,77 @@
+//! The XML document in which OSS, and this proxy in its place, tells an error.
+
+use std::fmt::Write as _;
+
+/// What stands in an error document ("Error responses", OSS API reference).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ErrorDocument<'a> {
+    /// The stable word programs decide by, such as `NoSuchKey`.
+    pub code: &'a str,
+    /// One sentence for people.
+    pub message: &'a str,
+    /// The id of the request.
+    pub request_id: &'a str,
+    /// The host that was asked.
+    pub host_id: &'a str,
+    /// More elements, by name and text, in order.
+    pub extra: &'a [(&'a str, &'a str)],
+}
+
+impl ErrorDocument<'_> {
+    /// The document as text.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>\n");
+        let fixed = [
+            ("Code", self.code),
+            ("Message", self.message),
+            ("RequestId", self.request_id),
+            ("HostId", self.host_id),
+        ];
+        for (name, text) in fixed.iter().chain(self.extra) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(xml, "  <{name}>{}</{name}>", escape_xml(text));
+        }
+        xml.push_str("</Error>\n");
+        xml
+    }
+}
+
+/// `text` as XML character data. Characters that XML 1.0 cannot express become U+FFFD.
+#[must_use]
+pub fn escape_xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            '\r' => out.push_str("&#13;"),
+            '\t' | '\n' => out.push(c),
+            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorDocument;
+
+    #[test]
+    fn caller_text_cannot_leave_its_element() {
+        let xml = ErrorDocument {
+            code: "AccessDenied",
+            message: "</Message>&\u{1}",
+            ..Default::default()
+        }
+        .to_xml();
+        assert!(
+            xml.contains("<Message>&lt;/Message&gt;&amp;\u{fffd}</Message>"),
+            "{xml}"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Object keys: any bytes, exactly as the client meant them.
+
+use std::fmt;
+
+use super::encoding::{BadEscape, encode_path, encode_strict, escaped};
+
+/// An object key: up to 1023 bytes, with the path text that carries it on the wire.
+///
+/// The bytes are what is signed. The wire text is the same key in one spelling: escapes are normal, and a slash that the
+/// client wrote as `%2F` stays `%2F`, so that no hop on the way sees a segment it did not see before.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Key {
+    bytes: Vec<u8>,
+    wire: String,
+}
+
+/// Why a text is no object key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// The percent-encoding is broken.
+    #[error(transparent)]
+    Escape(#[from] BadEscape),
+    /// The key is longer than OSS stores.
+    #[error("the object key is {length} bytes long, at most {max} are allowed", max = Key::BYTES_MAX)]
+    TooLong {
+        /// Its length in bytes, decoded.
+        length: usize,
+    },
+}
+
+impl Key {
+    /// The longest key that OSS stores, in bytes.
+    pub const BYTES_MAX: usize = 1023;
+
+    /// Reads a key from the text of a path, without the slash that precedes the key. Nothing is normalised: `//`, `.`,
+    /// `..` and `+` are parts of the key.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] if a `%` stands alone or the key is too long.
+    pub fn from_path(text: &str) -> Result<Self, InvalidKey> {
+        let text = text.as_bytes();
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut wire = String::with_capacity(text.len() + 16);
+        let mut at = 0;
+        while let Some(&byte) = text.get(at) {
+            if byte == b'%' {
+                let meant = escaped(text, at).ok_or(BadEscape { at })?;
+                bytes.push(meant);
+                encode_strict(&[meant], &mut wire);
+                at += 3;
+            } else {
+                bytes.push(byte);
+                encode_path(&[byte], &mut wire);
+                at += 1;
+            }
+        }
+        Self::checked(bytes, wire)
+    }
+
+    /// The key with these bytes.
+    ///
+    /// # Errors
+    /// [`InvalidKey::TooLong`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InvalidKey> {
+        let mut wire = String::with_capacity(bytes.len());
+        encode_path(&bytes, &mut wire);
+        Self::checked(bytes, wire)
+    }
+
+    /// The bytes of the key, decoded.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The text that stands for the key in a request path, percent-encoded, without a slash before it.
+    #[must_use]
+    pub fn wire(&self) -> &str {
+        &self.wire
+    }
+
+    /// Whether there is no key: the request is about the bucket or the service.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn checked(bytes: Vec<u8>, wire: String) -> Result<Self, InvalidKey> {
+        if bytes.len() > Self::BYTES_MAX {
+            return Err(InvalidKey::TooLong { length: bytes.len() });
+        }
+        Ok(Self { bytes, wire })
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.wire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{InvalidKey, Key};
+
+    #[test]
+    fn nothing_in_a_path_is_normalised() {
+        let key = Key::from_path("a//b/./../c+d%20e").expect("a key");
+        assert_eq!(key.as_bytes(), b"a//b/./../c+d e");
+        assert_eq!(key.wire(), "a//b/./../c%2Bd%20e");
+    }
+
+    #[test]
+    fn an_escaped_slash_is_a_slash_of_the_key_and_stays_escaped_on_the_wire() {
+        let key = Key::from_path("x%2F..%2fy/z").expect("a key");
+        assert_eq!((key.as_bytes(), key.wire()), (&b"x/../y/z"[..], "x%2F..%2Fy/z"));
+    }
+
+    #[test]
+    fn a_key_has_at_most_1023_bytes_however_it_is_written() {
+        assert!(Key::from_path(&"%41".repeat(1023)).is_ok());
+        assert_eq!(
+            Key::from_path(&"%41".repeat(1024)),
+            Err(InvalidKey::TooLong { length: 1024 })
+        );
+    }
+
+    #[test]
+    fn needless_escapes_are_written_plainly() {
+        assert_eq!(Key::from_path("%7e%41").expect("a key").wire(), "~A");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_round_trip_through_the_path(bytes in prop::collection::vec(any::<u8>(), 0..1023)) {
+            let key = Key::from_bytes(bytes.clone()).expect("short enough");
+            let again = Key::from_path(key.wire()).expect("its own wire form");
+            prop_assert_eq!(again.as_bytes(), &bytes[..]);
+            prop_assert_eq!(again.wire(), key.wire());
+        }
+
+        #[test]
+        fn reading_the_wire_form_again_changes_nothing(text in "[ -~]{0,200}") {
+            if let Ok(key) = Key::from_path(&text) {
+                prop_assert_eq!(Key::from_path(key.wire()), Ok(key));
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The words of OSS: bucket, object key, region, query, operation, error document. Pure values, no IO.
+
+mod encoding;
+mod error;
+mod key;
+mod names;
+mod operation;
+mod query;
+
+pub use encoding::{BadEscape, decode, encode_path, encode_strict};
+pub use error::{ErrorDocument, escape_xml};
+pub use key::{InvalidKey, Key};
+pub use names::{Bucket, InvalidBucket, InvalidRegion, Product, Region};
+pub use operation::{Access, Operation};
+pub use query::{Param, Query};

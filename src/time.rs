@@ -1,0 +1,195 @@
+//! Points in time as OSS writes them. Pure: nothing here reads a clock; who needs the time is given a [`Clock`].
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use jiff::civil;
+use jiff::tz::TimeZone;
+
+/// A source of the current time, so that everything that depends on it can be tested.
+pub trait Clock: Send + Sync {
+    /// The current time.
+    fn now(&self) -> Timestamp;
+}
+
+/// Whole seconds since 1970-01-01T00:00:00Z; OSS signs no fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// A day in UTC as the scope of a V4 signature names it, `yyyymmdd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Day([u8; 8]);
+
+impl Timestamp {
+    /// The latest time that the calendar used here can express: 9999-12-30T22:00:00Z.
+    const LAST_S: i64 = 253_402_207_200;
+
+    /// The time `seconds` after 1970-01-01T00:00:00Z; before it that instant, after the year 9999 its end.
+    #[must_use]
+    pub const fn from_unix_s(seconds: i64) -> Self {
+        if seconds < 0 {
+            Self(0)
+        } else if seconds > Self::LAST_S {
+            Self(Self::LAST_S)
+        } else {
+            Self(seconds)
+        }
+    }
+
+    /// Seconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn unix_s(self) -> i64 {
+        self.0
+    }
+
+    /// `20231216T162057Z`, the form of `x-oss-date`.
+    #[must_use]
+    pub fn iso_basic(self) -> String {
+        let t = self.civil();
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second()
+        )
+    }
+
+    /// `2023-12-16T16:20:57.000Z`, the form of OSS's XML documents.
+    #[must_use]
+    pub fn iso_extended(self) -> String {
+        let t = self.civil();
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.000Z",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second()
+        )
+    }
+
+    /// `Sat, 16 Dec 2023 16:20:57 GMT`, the form of HTTP's `Date`.
+    #[must_use]
+    pub fn http_date(self) -> String {
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.0.unsigned_abs()))
+    }
+
+    /// The day in UTC.
+    #[must_use]
+    pub fn day(self) -> Day {
+        let t = self.civil();
+        let mut text = [b'0'; 8];
+        let digits = i64::from(t.year()) * 10_000 + i64::from(t.month()) * 100 + i64::from(t.day());
+        let mut rest = digits;
+        for place in text.iter_mut().rev() {
+            *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        Day(text)
+    }
+
+    /// Reads `20231216T162057Z`; `None` for anything else.
+    #[must_use]
+    pub fn parse_iso_basic(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
+            return None;
+        }
+        let number = |from: usize, to: usize| {
+            bytes[from..to].iter().try_fold(0_i16, |sum, b| {
+                b.is_ascii_digit().then(|| sum * 10 + i16::from(b - b'0'))
+            })
+        };
+        let small = |from, to| number(from, to).and_then(|n| i8::try_from(n).ok());
+        let (month, day) = (small(4, 6)?, small(6, 8)?);
+        let (hour, minute, second) = (small(9, 11)?, small(11, 13)?, small(13, 15)?);
+        let time = civil::DateTime::new(number(0, 4)?, month, day, hour, minute, second, 0).ok()?;
+        Some(Self::from_unix_s(
+            TimeZone::UTC.to_timestamp(time).ok()?.as_second(),
+        ))
+    }
+
+    /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7); `None` for anything else.
+    #[must_use]
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let time = httpdate::parse_http_date(text).ok()?;
+        let since = time.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self::from_unix_s(i64::try_from(since.as_secs()).ok()?))
+    }
+
+    fn civil(self) -> civil::DateTime {
+        // The constructor keeps the value inside the years that jiff can express.
+        TimeZone::UTC.to_datetime(jiff::Timestamp::from_second(self.0).unwrap_or_default())
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        let seconds = i64::try_from(later.as_secs()).unwrap_or(i64::MAX);
+        Self::from_unix_s(self.0.saturating_add(seconds))
+    }
+}
+
+impl Day {
+    /// The eight digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Digits only, by construction.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    const T: Timestamp = Timestamp::from_unix_s(1_702_743_657);
+
+    #[test]
+    fn each_form_is_written_as_oss_writes_it() {
+        assert_eq!(T.iso_basic(), "20231216T162057Z");
+        assert_eq!(T.iso_extended(), "2023-12-16T16:20:57.000Z");
+        assert_eq!(T.http_date(), "Sat, 16 Dec 2023 16:20:57 GMT");
+        assert_eq!(T.day().as_str(), "20231216");
+    }
+
+    #[test]
+    fn written_forms_read_back() {
+        assert_eq!(Timestamp::parse_iso_basic("20231216T162057Z"), Some(T));
+        assert_eq!(
+            Timestamp::parse_http_date("Sat, 16 Dec 2023 16:20:57 GMT"),
+            Some(T)
+        );
+    }
+
+    #[test]
+    fn other_texts_are_not_dates() {
+        for text in [
+            "",
+            "20231216T162057",
+            "20231316T162057Z",
+            "2023-12-16T16:20:57Z",
+            "2023121６162057Z",
+        ] {
+            assert_eq!(Timestamp::parse_iso_basic(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_outside_the_written_years_stay_at_their_ends() {
+        assert_eq!(Timestamp::from_unix_s(i64::MAX).iso_basic(), "99991230T220000Z");
+        assert_eq!(Timestamp::from_unix_s(-1).iso_basic(), "19700101T000000Z");
+    }
+}
