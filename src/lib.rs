@@ -27,4 +27,5 @@
 
 pub mod oss;
 pub mod secret;
+pub mod sign;
 pub mod time;

@@ -1,0 +1,220 @@
+//! Signatures. A signer is given what is about to be sent and returns instructions: headers to set. It never edits the
+//! request. Pure: no clock, no IO.
+
+pub mod v1;
+pub mod v4;
+
+use http::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+
+use crate::oss::{Bucket, Key, Query, Region};
+use crate::secret::Secret;
+use crate::time::{Day, Timestamp};
+
+/// Which signature is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// `OSS4-HMAC-SHA256`: every parameter is signed, and the signature is good for one day and region.
+    V4,
+    /// `OSS`, with HMAC-SHA1: for private clouds and old buckets.
+    V1,
+}
+
+/// What is signed: a request as it will be sent, but for the headers of the signature itself.
+///
+/// Of each header that a signature covers there is one line, trimmed and not empty; who builds the request sees to that.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The bucket; `None` for requests to the service. A signature names it however the host is written.
+    pub bucket: Option<&'a Bucket>,
+    /// The object key; empty for requests to a bucket.
+    pub key: &'a Key,
+    /// The parameters.
+    pub query: &'a Query,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// Who signs.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The access key id.
+    pub id: &'a str,
+    /// The access key secret.
+    pub secret: &'a Secret,
+    /// The security token of temporary credentials.
+    pub token: Option<&'a Secret>,
+}
+
+/// What the signature is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Scheme<'a> {
+    /// V4 in a region on a day.
+    V4 {
+        /// The day of the request.
+        day: Day,
+        /// The region of the bucket, or a CloudBox id.
+        region: &'a Region,
+    },
+    /// V1.
+    V1,
+}
+
+/// A time in the forms in which signatures write it; one serves all requests of a second.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    at: Timestamp,
+    iso_basic: String,
+    http_date: String,
+}
+
+/// Headers to set on the request, which must not change otherwise.
+#[derive(Debug)]
+pub struct Instructions(Vec<(HeaderName, HeaderValue)>);
+
+/// A key, made ready for many signatures: what depends only on credentials, day and region is computed once.
+pub struct Prepared {
+    key: PreparedKey,
+    token: Option<HeaderValue>,
+}
+
+enum PreparedKey {
+    V4(v4::DayKey),
+    V1(v1::Key),
+}
+
+/// An access key id or security token that cannot stand in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {0} holds characters that cannot be sent in a header")]
+pub struct Unsendable(&'static str);
+
+impl Moment {
+    /// This time, written out.
+    #[must_use]
+    pub fn new(at: Timestamp) -> Self {
+        Self {
+            at,
+            iso_basic: at.iso_basic(),
+            http_date: at.http_date(),
+        }
+    }
+
+    /// The time itself.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+impl Instructions {
+    /// Sets the headers.
+    pub fn apply(self, headers: &mut HeaderMap) {
+        for (name, value) in self.0 {
+            headers.insert(name, value);
+        }
+    }
+}
+
+impl Prepared {
+    /// Derives the key.
+    ///
+    /// # Errors
+    /// [`Unsendable`] if the id or the token cannot be written into a header.
+    pub fn new(identity: Identity<'_>, scheme: Scheme<'_>) -> Result<Self, Unsendable> {
+        HeaderValue::from_str(identity.id).map_err(|_| Unsendable("access key id"))?;
+        let token = match identity.token {
+            Some(token) => {
+                let mut value =
+                    HeaderValue::from_str(token.expose()).map_err(|_| Unsendable("security token"))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            None => None,
+        };
+        let key = match scheme {
+            Scheme::V4 { day, region } => {
+                let scope = v4::Scope {
+                    day,
+                    region: region.as_str(),
+                    product: region.product(),
+                };
+                PreparedKey::V4(v4::DayKey::derive(identity.id, identity.secret, scope))
+            }
+            Scheme::V1 => PreparedKey::V1(v1::Key::new(identity.id, identity.secret)),
+        };
+        Ok(Self { key, token })
+    }
+
+    /// The headers that sign `subject` at `moment`, which must lie on the day the key was made for.
+    #[must_use]
+    pub fn sign(&self, subject: &Subject<'_>, moment: &Moment) -> Instructions {
+        let text = |text: &str| HeaderValue::from_str(text).unwrap_or(EMPTY);
+        let mut set = Vec::with_capacity(4);
+        match self.key {
+            PreparedKey::V4(_) => {
+                set.push((v4::DATE, text(&moment.iso_basic)));
+                set.push((v4::CONTENT_SHA256, HeaderValue::from_static(v4::UNSIGNED_PAYLOAD)));
+            }
+            PreparedKey::V1(_) => set.push((DATE, text(&moment.http_date))),
+        }
+        if let Some(token) = &self.token {
+            set.push((SECURITY_TOKEN, token.clone()));
+        }
+        let authorization = match &self.key {
+            PreparedKey::V4(key) => key.authorize(subject, &set, &moment.iso_basic),
+            PreparedKey::V1(key) => key.authorize(subject, &set),
+        };
+        let mut authorization = text(&authorization);
+        authorization.set_sensitive(true);
+        set.push((AUTHORIZATION, authorization));
+        Instructions(set)
+    }
+}
+
+/// Stands in for a value that cannot be written. [`Prepared::new`] has checked the texts that come from outside, dates and
+/// digests are ASCII.
+const EMPTY: HeaderValue = HeaderValue::from_static("");
+
+/// The header that carries the token of temporary credentials.
+pub const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-oss-security-token");
+
+/// The headers that `wanted` picks from the subject and from `added`, sorted by name; those of one name in their order.
+fn collect<'a>(
+    subject: &Subject<'a>,
+    added: &'a [(HeaderName, HeaderValue)],
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<(&'a str, &'a [u8])> {
+    let present = subject.headers.iter();
+    let added = added.iter().map(|(name, value)| (name, value));
+    let mut lines: Vec<_> = present
+        .chain(added)
+        .filter(|(name, _)| wanted(name.as_str()))
+        .map(|(name, value)| (name.as_str(), value.as_bytes().trim_ascii()))
+        .collect();
+    lines.sort_by_key(|(name, _)| *name);
+    lines
+}
+
+/// Writes `name:value\n` for each line; the values of one name are joined with a comma.
+fn write_headers(lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
+    for same_name in lines.chunk_by(|a, b| a.0 == b.0) {
+        let mut separator = ':';
+        out.extend_from_slice(same_name[0].0.as_bytes());
+        for (_, value) in same_name {
+            out.push(separator as u8);
+            out.extend_from_slice(value);
+            separator = ',';
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Whether a header belongs to OSS and is therefore signed.
+fn is_oss_header(name: &str) -> bool {
+    name.starts_with("x-oss-")
+}
+
+#[cfg(test)]
+mod vectors;
