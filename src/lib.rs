@@ -25,6 +25,7 @@
 //!
 //! To read the code, begin with [`proxy`]: one request, from the socket to the answer, on one screen.
 
+pub mod address;
 pub mod oss;
 pub mod secret;
 pub mod sign;

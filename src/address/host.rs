@@ -1,0 +1,158 @@
+//! The host that a request names: from the authority of its target, or else from its one Host header.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::{HeaderMap, Uri, header};
+
+/// A host as requests are compared by it: lower case, without the dot at the end, without the port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host(Box<str>);
+
+/// What stands after the colon of an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Nothing: the scheme's own.
+    Implied,
+    /// This number.
+    Given(u16),
+}
+
+impl Host {
+    /// The host of a request. The authority of an absolute target stands in place of the header, which may then be absent.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
+        let mut lines = headers.get_all(header::HOST).iter();
+        let line = lines.next();
+        if lines.next().is_some() {
+            return Err("the request has more than one Host header");
+        }
+        let text = match (uri.authority(), line) {
+            (Some(authority), _) => authority.as_str().as_bytes(),
+            (None, Some(line)) => line.as_bytes(),
+            (None, None) => return Err("the request has no Host header"),
+        };
+        let text = std::str::from_utf8(text).map_err(|_| BAD_HOST)?;
+        Self::parse(text).map(|(host, _)| host)
+    }
+
+    /// Reads `host`, `host:port`, `address:port` or `[address]:port`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn parse(text: &str) -> Result<(Self, Port), &'static str> {
+        if text.contains('@') {
+            return Err("the host holds a user name; credentials of that kind are not understood");
+        }
+        let (name, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']').ok_or(BAD_HOST)?;
+                address.parse::<Ipv6Addr>().map_err(|_| BAD_HOST)?;
+                let port = match port {
+                    "" => None,
+                    port => Some(port.strip_prefix(':').ok_or(BAD_HOST)?),
+                };
+                (address, port)
+            }
+            None => match text.split_once(':') {
+                Some((name, port)) => (name, Some(port)),
+                None => (text, None),
+            },
+        };
+        let port = match port {
+            None | Some("") => Port::Implied,
+            Some(digits) if digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) => Port::Given(
+                digits
+                    .parse()
+                    .map_err(|_| "the port of the host is above 65535")?,
+            ),
+            Some(_) => return Err("the port of the host is not a number up to 65535"),
+        };
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+        if name.is_empty() || !name.bytes().all(fits) {
+            return Err(BAD_HOST);
+        }
+        Ok((Self(name.into()), port))
+    }
+
+    /// The name or address, IPv6 without brackets.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is an address or `localhost`, and so no name that somebody else's DNS could have led here.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        &*self.0 == "localhost" || self.address().is_some()
+    }
+
+    /// The address, if it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+
+    /// As it stands in a URL or a Host header: IPv6 in brackets.
+    #[must_use]
+    pub fn bracketed(&self) -> String {
+        if self.0.contains(':') {
+            format!("[{}]", self.0)
+        } else {
+            self.0.to_string()
+        }
+    }
+}
+
+const BAD_HOST: &str = "the host is not a name or an address";
+
+#[cfg(test)]
+mod tests {
+    use super::{Host, Port};
+
+    #[test]
+    fn hosts_are_compared_without_port_case_and_final_dot() {
+        for text in [
+            "Example.COM",
+            "example.com.",
+            "example.com:8770",
+            "EXAMPLE.com.:80",
+            "example.com:",
+        ] {
+            assert_eq!(
+                Host::parse(text)
+                    .map(|(host, _)| host.as_str().to_owned())
+                    .as_deref(),
+                Ok("example.com")
+            );
+        }
+    }
+
+    #[test]
+    fn ports_are_numbers_up_to_65535() {
+        assert_eq!(Host::parse("h:65535").map(|h| h.1), Ok(Port::Given(65535)));
+        assert_eq!(Host::parse("[::1]:80").map(|h| h.1), Ok(Port::Given(80)));
+        for text in ["h:65536", "h:-1", "h:+1", "h:x", "h:1:2", "h:000080"] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for text in [
+            "", ".", ":80", "a b", "u@h", "u:p@h:80", "[::1", "[::1]x", "[x]", "a/b", "h\u{e9}",
+        ] {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_localhost_are_our_own() {
+        for text in ["127.0.0.1:8770", "[::1]", "localhost", "LOCALHOST:1"] {
+            assert!(Host::parse(text).is_ok_and(|(host, _)| host.is_own()), "{text}");
+        }
+        assert!(Host::parse("evil.example").is_ok_and(|(host, _)| !host.is_own()));
+    }
+}

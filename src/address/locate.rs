@@ -1,0 +1,206 @@
+//! The first step of a request: what it asks for, read from method, target, Host and headers as they came.
+
+use http::{HeaderMap, Method, Uri};
+
+use super::directory::{Directory, UpstreamId, label_before};
+use super::endpoint::{OssName, Place};
+use super::host::Host;
+use crate::oss::{BadEscape, Bucket, InvalidBucket, InvalidKey, Key, Operation, Query, decode};
+
+/// A request whose operation, bucket and key are known.
+#[derive(Debug)]
+pub struct Located {
+    /// What it asks for.
+    pub operation: Operation,
+    /// The bucket; `None` for requests to the service.
+    pub bucket: Option<Bucket>,
+    /// The key; empty for requests to the bucket or the service.
+    pub key: Key,
+    /// The parameters.
+    pub query: Query,
+    /// The upstream that it belongs to.
+    pub upstream: UpstreamId,
+    /// The endpoint of OSS that the host named, if it named one.
+    pub place: Option<Place>,
+}
+
+/// Why a request is for nothing that is served here.
+#[derive(Debug, thiserror::Error)]
+pub enum Misdirected {
+    /// The target or the host cannot be read.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The percent-encoding of the query is broken.
+    #[error("in the query, {0}; write a percent sign as %25")]
+    Query(#[from] BadEscape),
+    /// The method is none of OSS's.
+    #[error("the method {0} is not served; OSS knows GET, HEAD, PUT, POST and DELETE")]
+    Method(Method),
+    /// CONNECT would hide the request from the signer.
+    #[error(
+        "CONNECT is not served: a tunnel cannot be signed; give the client an http:// endpoint, the proxy speaks TLS to OSS itself"
+    )]
+    Tunnel,
+    /// The host is not one of ours.
+    #[error(
+        "the host {0:?} is not served here; use an address, localhost, an OSS endpoint name, or add the name to `domains` of the listener or `match.host` of a route"
+    )]
+    UnknownHost(String),
+    /// The bucket name breaks the rule.
+    #[error(transparent)]
+    Bucket(#[from] InvalidBucket),
+    /// A request that only makes sense for a bucket names none.
+    #[error("the request names no bucket; write the path as /BUCKET/KEY")]
+    NoBucket,
+    /// The key is too long or broken.
+    #[error("in the path, {0}")]
+    Key(#[from] InvalidKey),
+    /// The operation is about an object, and none is named.
+    #[error("the request names no object key, and {0:?} needs one")]
+    NoKey(Operation),
+    /// The host names another bucket than the one that is served.
+    #[error("only one bucket is served here, and {0} is not it")]
+    Pinned(Bucket),
+}
+
+/// What a host says.
+struct Served<'a> {
+    /// The bucket label before the name.
+    label: Option<&'a str>,
+    place: Option<Place>,
+    /// The upstream whose endpoint the host is.
+    upstream: Option<UpstreamId>,
+}
+
+impl Located {
+    /// Finds what a request is for. `domains` are the listener's own names, in lower case.
+    ///
+    /// # Errors
+    /// [`Misdirected`] says why it cannot be served.
+    pub fn find(
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        (domains, directory): (&[String], &Directory),
+    ) -> Result<Self, Misdirected> {
+        if *method == Method::CONNECT {
+            return Err(Misdirected::Tunnel);
+        }
+        check_target(method, uri)?;
+        let host = Host::of(uri, headers).map_err(Misdirected::Malformed)?;
+        let served = Served::of(&host, domains, directory)?;
+        let query = Query::parse(uri.query().unwrap_or_default())?;
+        let (bucket, key) = object(uri.path(), &host, &served, directory)?;
+        let upstream = directory
+            .select(&host, bucket.as_ref())
+            .or(served.upstream)
+            .unwrap_or(UpstreamId(0));
+        if let (Some(bucket), Some(pin)) = (&bucket, &directory.get(upstream).pin)
+            && bucket != pin
+        {
+            return Err(Misdirected::Pinned(bucket.clone()));
+        }
+        let operation = Operation::of(method, bucket.is_none(), key.is_empty(), &query, headers)
+            .ok_or_else(|| Misdirected::Method(method.clone()))?;
+        if bucket.is_none() && !matches!(operation, Operation::ListBuckets | Operation::DescribeRegions) {
+            return Err(Misdirected::NoBucket);
+        }
+        if key.is_empty() && operation.needs_key(&query) {
+            return Err(Misdirected::NoKey(operation));
+        }
+        Ok(Self {
+            operation,
+            bucket,
+            key,
+            query,
+            upstream,
+            place: served.place,
+        })
+    }
+}
+
+impl<'a> Served<'a> {
+    /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
+    /// A name that a route serves is still read for a bucket before it.
+    fn of(host: &'a Host, domains: &[String], directory: &Directory) -> Result<Self, Misdirected> {
+        let unnamed = Self {
+            label: None,
+            place: None,
+            upstream: None,
+        };
+        let domain = domains
+            .iter()
+            .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
+            .max_by_key(|(length, _)| *length);
+        if let Some((_, label)) = domain {
+            return Ok(Self { label, ..unnamed });
+        }
+        if let Some((upstream, label)) = directory.endpoint_named(host)
+            && directory.get(upstream).endpoint.place().is_none()
+        {
+            return Ok(Self {
+                label,
+                place: None,
+                upstream: Some(upstream),
+            });
+        }
+        if let Some(name) = OssName::parse(host.as_str()) {
+            return Ok(Self {
+                label: name.bucket,
+                place: Some(name.place),
+                upstream: None,
+            });
+        }
+        if host.is_own() || directory.names(host) {
+            return Ok(unnamed);
+        }
+        Err(Misdirected::UnknownHost(host.as_str().to_owned()))
+    }
+}
+
+/// Refuses targets that are not a path, with or without a host before it.
+fn check_target(method: &Method, uri: &Uri) -> Result<(), Misdirected> {
+    if uri.path() == "*" && *method != Method::OPTIONS {
+        return Err(Misdirected::Malformed("the target * is only for OPTIONS"));
+    }
+    if uri.path_and_query().is_none() {
+        return Err(Misdirected::Malformed("the target of the request is not a path"));
+    }
+    match uri.scheme_str() {
+        None | Some("http") => Ok(()),
+        Some(_) => Err(Misdirected::Malformed("the scheme of the target is not http")),
+    }
+}
+
+/// Bucket and key, from the label in the host, the pin, or the first segment of the path.
+fn object(
+    path: &str,
+    host: &Host,
+    served: &Served<'_>,
+    directory: &Directory,
+) -> Result<(Option<Bucket>, Key), Misdirected> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    if let Some(label) = served.label {
+        return Ok((Some(Bucket::parse(label)?), Key::from_path(path)?));
+    }
+    let unnamed = directory
+        .select(host, None)
+        .or(served.upstream)
+        .unwrap_or(UpstreamId(0));
+    if let Some(pin) = &directory.get(unnamed).pin {
+        return Ok((Some(pin.clone()), Key::from_path(path)?));
+    }
+    if path.is_empty() || path == "*" {
+        return Ok((None, Key::default()));
+    }
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let bucket = decode(bucket.as_bytes()).map_err(InvalidKey::from)?;
+    Ok((
+        Some(Bucket::parse(&String::from_utf8_lossy(&bucket))?),
+        Key::from_path(key)?,
+    ))
+}
+
+#[cfg(test)]
+#[path = "locate_tests.rs"]
+mod tests;

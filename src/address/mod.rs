@@ -1,0 +1,16 @@
+//! Where a request is for and where it goes: from the host and the path to bucket, key and upstream, and from there to the
+//! request line and host that OSS is asked with. Pure: no IO, no clock. The path is never normalised.
+
+mod directory;
+mod endpoint;
+mod host;
+mod locate;
+mod pattern;
+mod route;
+
+pub use directory::{Addressing, Directory, Match, Upstream, UpstreamId};
+pub use endpoint::{Endpoint, InvalidEndpoint, OssName, Place, Scheme};
+pub use host::{Host, Port};
+pub use locate::{Located, Misdirected};
+pub use pattern::{InvalidPattern, Pattern};
+pub use route::{Outbound, route};

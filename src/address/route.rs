@@ -1,0 +1,102 @@
+//! Where a located request goes: endpoint, Host, request line, and the region it is signed for.
+
+use super::directory::{Addressing, Directory, Upstream};
+use super::endpoint::{Endpoint, Place, Scheme};
+use super::host::Host;
+use super::locate::Located;
+use crate::oss::Region;
+
+/// A request as OSS will see it, but for its headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// The name or address that is asked, without port; the server name of TLS.
+    pub name: String,
+    /// The value of Host.
+    pub host: String,
+    /// What is dialled: host and port.
+    pub dial: (String, u16),
+    /// Whether `dial` is a name of OSS's own, which must not lead back to this machine.
+    pub dials_oss_name: bool,
+    /// Path and query of the request line.
+    pub target: String,
+    /// The region to sign for.
+    pub region: Option<Region>,
+}
+
+/// Finds where `located` goes.
+#[must_use]
+pub fn route(located: &Located, directory: &Directory) -> Outbound {
+    let upstream = directory.get(located.upstream);
+    let elsewhere = located
+        .place
+        .as_ref()
+        .filter(|place| !is_configured(place, upstream));
+    let (endpoint, addressing, region) = match elsewhere {
+        Some(place) => {
+            let endpoint = Endpoint::of(place, upstream.endpoint.scheme);
+            (
+                endpoint,
+                Addressing::Virtual,
+                place.region().or(upstream.region.as_ref()),
+            )
+        }
+        None => (
+            upstream.endpoint.clone(),
+            upstream.addressing,
+            upstream.region.as_ref(),
+        ),
+    };
+    let name = match (&located.bucket, addressing) {
+        (Some(bucket), Addressing::Virtual) => format!("{bucket}.{}", endpoint.host.as_str()),
+        (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
+    };
+    let dial = match &upstream.connect {
+        Some((host, port)) => (host.as_str().to_owned(), *port),
+        None => (name.clone(), endpoint.port),
+    };
+    Outbound {
+        scheme: endpoint.scheme,
+        host: host_header(&name, &endpoint),
+        dials_oss_name: upstream.connect.is_none() && endpoint.place().is_some(),
+        dial,
+        target: target(located, addressing),
+        region: region.cloned(),
+        name,
+    }
+}
+
+/// Whether requests for `place` go to the configured endpoint: it tells the upstream's own region. The accelerate names tell
+/// no region, and are dialled as they are.
+fn is_configured(place: &Place, upstream: &Upstream) -> bool {
+    match place.region() {
+        Some(region) => upstream.region.as_ref() == Some(region),
+        None => upstream.endpoint.place().as_ref() == Some(place),
+    }
+}
+
+fn host_header(name: &str, endpoint: &Endpoint) -> String {
+    let name = match Host::parse(name) {
+        Ok(_) => name.to_owned(),
+        // An IPv6 address, which stands in brackets.
+        Err(_) => endpoint.host.bracketed(),
+    };
+    if endpoint.port == endpoint.scheme.default_port() {
+        name
+    } else {
+        format!("{name}:{}", endpoint.port)
+    }
+}
+
+fn target(located: &Located, addressing: Addressing) -> String {
+    let mut target = String::with_capacity(located.key.wire().len() + 64);
+    target.push('/');
+    if let (Some(bucket), Addressing::Path) = (&located.bucket, addressing) {
+        target.push_str(bucket.as_str());
+        target.push('/');
+    }
+    target.push_str(located.key.wire());
+    located.query.write(&mut target);
+    target
+}
