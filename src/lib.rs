@@ -26,7 +26,10 @@
 //! To read the code, begin with [`proxy`]: one request, from the socket to the answer, on one screen.
 
 pub mod address;
+pub mod caller;
+pub mod credentials;
 pub mod oss;
+pub mod policy;
 pub mod secret;
 pub mod sign;
 pub mod time;

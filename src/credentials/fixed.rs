@@ -1,0 +1,33 @@
+//! `static`: an access key, or a triple with a token, that the configuration holds.
+
+use super::{Answer, Credentials, Edge, Failure, Provide, sanity};
+use crate::secret::Secret;
+
+/// An access key as configured.
+pub(super) struct Static {
+    id: String,
+    secret: Secret,
+    token: Option<Secret>,
+}
+
+impl Static {
+    pub(super) fn new(id: String, secret: Secret, token: Option<Secret>) -> Self {
+        Self { id, secret, token }
+    }
+}
+
+impl Provide for Static {
+    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async {
+            let token = self.token.as_ref().map(Secret::expose);
+            sanity::check(&self.id, self.secret.expose(), token).map_err(Failure::from)?;
+            Ok(Credentials {
+                id: self.id.clone(),
+                secret: Secret::from(self.secret.expose()),
+                token: token.map(Secret::from),
+                expires: None,
+                provider: "static".to_owned(),
+            })
+        })
+    }
+}

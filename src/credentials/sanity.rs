@@ -1,0 +1,98 @@
+//! What an access key can never look like: the mistakes of copying one, caught before OSS answers 403 to everything.
+
+/// A mistake in an access key. It tells which value is wrong, never the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Insane {
+    /// A value is empty.
+    #[error("the {0} is empty")]
+    Empty(&'static str),
+    /// The same text in both places.
+    #[error("the access key secret is the same as the access key id; one of them was pasted twice")]
+    SecretIsId,
+    /// An id in the place of the secret.
+    #[error("the access key secret begins like an access key id (LTAI or STS.); the two were exchanged")]
+    SecretLooksLikeId,
+    /// A masked sample.
+    #[error("the {0} holds ****; it was copied from a place that masks it")]
+    Masked(&'static str),
+    /// White space, a line break, or another character that no key has.
+    #[error("the {0} holds white space, a line break or a character that no access key has")]
+    Characters(&'static str),
+    /// Temporary credentials without their token.
+    #[error("the access key id begins with STS., so it is temporary, but there is no security token")]
+    TokenMissing,
+    /// A token beside a lasting key.
+    #[error(
+        "there is a security token, but the access key id does not begin with STS.; they do not belong together"
+    )]
+    TokenUnwanted,
+}
+
+/// Checks an access key for the mistakes above.
+///
+/// # Errors
+/// The first mistake.
+pub(super) fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
+    let values = [
+        ("access key id", Some(id)),
+        ("access key secret", Some(secret)),
+        ("security token", token),
+    ];
+    for (name, value) in values {
+        let Some(value) = value else { continue };
+        if value.is_empty() {
+            return Err(Insane::Empty(name));
+        }
+        if !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Insane::Characters(name));
+        }
+        if value.contains("****") {
+            return Err(Insane::Masked(name));
+        }
+    }
+    if id == secret {
+        return Err(Insane::SecretIsId);
+    }
+    if secret.starts_with("LTAI") || secret.starts_with("STS.") {
+        return Err(Insane::SecretLooksLikeId);
+    }
+    match (id.starts_with("STS."), token) {
+        (true, None) => Err(Insane::TokenMissing),
+        (false, Some(_)) => Err(Insane::TokenUnwanted),
+        (true, Some(_)) | (false, None) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Insane, check};
+
+    #[test]
+    fn mistakes_of_copying_are_named() {
+        let rows = [
+            (("LTAIx", "s3cret", None), Ok(())),
+            (("STS.x", "s3cret", Some("t")), Ok(())),
+            (("", "s", None), Err(Insane::Empty("access key id"))),
+            (("LTAIx", "LTAIx", None), Err(Insane::SecretIsId)),
+            (("LTAIx", "LTAIy", None), Err(Insane::SecretLooksLikeId)),
+            (("LTAI****", "s", None), Err(Insane::Masked("access key id"))),
+            (
+                ("LTAIx", "s3cret\n", None),
+                Err(Insane::Characters("access key secret")),
+            ),
+            (
+                ("LTAIx", "s 3", None),
+                Err(Insane::Characters("access key secret")),
+            ),
+            (("STS.x", "s3cret", None), Err(Insane::TokenMissing)),
+            (("LTAIx", "s3cret", Some("t")), Err(Insane::TokenUnwanted)),
+            (
+                ("STS.x", "s3cret", Some("t\u{e9}")),
+                Err(Insane::Characters("security token")),
+            ),
+        ];
+        for ((id, secret, token), expected) in rows {
+            assert_eq!(check(id, secret, token), expected, "{id} {secret} {token:?}");
+        }
+    }
+}
