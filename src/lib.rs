@@ -27,9 +27,12 @@
 
 pub mod address;
 pub mod caller;
+pub mod config;
 pub mod credentials;
 pub mod oss;
 pub mod policy;
 pub mod secret;
+pub mod server;
 pub mod sign;
+pub mod telemetry;
 pub mod time;

@@ -128,22 +128,27 @@ impl Operation {
     /// among them: OSS judges those.
     #[must_use]
     pub fn needs_key(self, query: &Query) -> bool {
-        match self {
+        let object_only = matches!(
+            self,
             Self::AppendObject
-            | Self::InitiateMultipartUpload
-            | Self::UploadPart
-            | Self::UploadPartCopy
-            | Self::CompleteMultipartUpload
-            | Self::AbortMultipartUpload
-            | Self::ListParts
-            | Self::CopyObject => true,
-            Self::GetBucketSettings | Self::PutBucketSettings | Self::PostBucketSettings => {
-                ["objectMeta", "symlink", "restore"]
-                    .iter()
-                    .any(|name| query.has(name))
-            }
-            _ => false,
-        }
+                | Self::InitiateMultipartUpload
+                | Self::UploadPart
+                | Self::UploadPartCopy
+                | Self::CompleteMultipartUpload
+                | Self::AbortMultipartUpload
+                | Self::ListParts
+                | Self::CopyObject
+        );
+        let settings = matches!(
+            self,
+            Self::GetBucketSettings | Self::PutBucketSettings | Self::PostBucketSettings
+        );
+        let of_objects = || {
+            ["objectMeta", "symlink", "restore"]
+                .iter()
+                .any(|name| query.has(name))
+        };
+        object_only || (settings && of_objects())
     }
 
     fn of_get(method: &Method, level: Level, query: &Query) -> Self {
@@ -168,8 +173,8 @@ impl Operation {
             Level::Object if has_setting(query) => Self::PutObjectSettings,
             _ if copies => Self::CopyObject,
             Level::Object => Self::PutObject,
-            _ if has_setting(query) => Self::PutBucketSettings,
-            _ => Self::PutBucket,
+            Level::Service | Level::Bucket if has_setting(query) => Self::PutBucketSettings,
+            Level::Service | Level::Bucket => Self::PutBucket,
         }
     }
 
@@ -179,9 +184,9 @@ impl Operation {
             _ if query.has("uploads") => Self::InitiateMultipartUpload,
             _ if query.has("uploadId") => Self::CompleteMultipartUpload,
             Level::Object => Self::PostObjectSettings,
-            _ if query.has("delete") => Self::DeleteMultipleObjects,
-            _ if form => Self::PostObject,
-            _ => Self::PostBucketSettings,
+            Level::Service | Level::Bucket if query.has("delete") => Self::DeleteMultipleObjects,
+            Level::Service | Level::Bucket if form => Self::PostObject,
+            Level::Service | Level::Bucket => Self::PostBucketSettings,
         }
     }
 
@@ -190,8 +195,8 @@ impl Operation {
             _ if query.has("uploadId") => Self::AbortMultipartUpload,
             Level::Object if has_setting(query) => Self::DeleteObjectSettings,
             Level::Object => Self::DeleteObject,
-            _ if has_setting(query) => Self::DeleteBucketSettings,
-            _ => Self::DeleteBucket,
+            Level::Service | Level::Bucket if has_setting(query) => Self::DeleteBucketSettings,
+            Level::Service | Level::Bucket => Self::DeleteBucket,
         }
     }
 }

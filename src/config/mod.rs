@@ -1,0 +1,1 @@
+//! The configuration: from file, environment and flags to values that the other modules take.
