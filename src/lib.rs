@@ -26,13 +26,16 @@
 //! To read the code, begin with [`proxy`]: one request, from the socket to the answer, on one screen.
 
 pub mod address;
+pub mod admin;
 pub mod caller;
 pub mod config;
 pub mod credentials;
 pub mod oss;
 pub mod policy;
+pub mod proxy;
 pub mod secret;
 pub mod server;
 pub mod sign;
 pub mod telemetry;
 pub mod time;
+pub mod transport;

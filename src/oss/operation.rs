@@ -87,6 +87,43 @@ impl Operation {
         })
     }
 
+    /// The word for it in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ListBuckets => "ListBuckets",
+            Self::DescribeRegions => "DescribeRegions",
+            Self::ListObjects => "ListObjects",
+            Self::ListObjectsV2 => "ListObjectsV2",
+            Self::ListMultipartUploads => "ListMultipartUploads",
+            Self::ListParts => "ListParts",
+            Self::GetBucketSettings => "GetBucketSettings",
+            Self::PutBucket => "PutBucket",
+            Self::PutBucketSettings => "PutBucketSettings",
+            Self::DeleteBucket => "DeleteBucket",
+            Self::DeleteBucketSettings => "DeleteBucketSettings",
+            Self::DeleteMultipleObjects => "DeleteMultipleObjects",
+            Self::PostBucketSettings => "PostBucketSettings",
+            Self::GetObject => "GetObject",
+            Self::HeadObject => "HeadObject",
+            Self::GetObjectSettings => "GetObjectSettings",
+            Self::PutObject => "PutObject",
+            Self::PutObjectSettings => "PutObjectSettings",
+            Self::CopyObject => "CopyObject",
+            Self::AppendObject => "AppendObject",
+            Self::DeleteObject => "DeleteObject",
+            Self::DeleteObjectSettings => "DeleteObjectSettings",
+            Self::InitiateMultipartUpload => "InitiateMultipartUpload",
+            Self::UploadPart => "UploadPart",
+            Self::UploadPartCopy => "UploadPartCopy",
+            Self::CompleteMultipartUpload => "CompleteMultipartUpload",
+            Self::AbortMultipartUpload => "AbortMultipartUpload",
+            Self::PostObjectSettings => "PostObjectSettings",
+            Self::PostObject => "PostObject",
+            Self::Preflight => "Preflight",
+        }
+    }
+
     /// Whether the operation reads or may write.
     #[must_use]
     pub fn access(self) -> Access {

@@ -1,5 +1,11 @@
-//! What is seen: the log and its one access event for each request.
+//! What is seen: the log, its one access event for each request, and counters.
 
+mod access;
+mod counters;
+mod format;
 mod settings;
 
+pub use access::{Access, End, Logged, RequestId};
+pub use counters::Counters;
+pub use format::subscribe;
 pub use settings::{Format, Level, Settings};

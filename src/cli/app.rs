@@ -1,0 +1,202 @@
+//! The proxy, put together from its configuration.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::spawn_local;
+use tracing::{info, warn};
+
+use crate::address::{Scheme, UpstreamId};
+use crate::admin::{self, Health};
+use crate::config::Config;
+use crate::credentials::{Edge, Failure, ProvideError, Source};
+use crate::proxy::{Core, State, Upstream};
+use crate::server::{self, BindError, Bound, Drain, Drained, Listen, MakeCore};
+use crate::telemetry::{Counters, Logged};
+use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
+
+/// A proxy with its sockets, not yet serving.
+pub struct App {
+    listeners: Vec<Bound>,
+    admin: Option<Bound>,
+    state: Arc<State>,
+    sources: Vec<Arc<Source>>,
+    trusts: Vec<Trust>,
+    server: server::Settings,
+    transport: transport::Settings,
+    edge: Arc<dyn Edge>,
+}
+
+/// Why a proxy cannot start. Nothing here can heal while it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A certificate file cannot be used.
+    #[error(transparent)]
+    Roots(#[from] BadRoots),
+    /// A source of credentials is set up wrongly.
+    #[error("credentials {name:?}: {failure}")]
+    Credentials {
+        /// The configuration's name of the source.
+        name: String,
+        /// What is wrong.
+        failure: Failure,
+    },
+    /// An upstream signs with a source that does not exist.
+    #[error("an upstream names the credentials {0:?}, which are not configured")]
+    NoSource(String),
+}
+
+impl App {
+    /// Asks each source once and takes the sockets. The upstream is not asked: it may come later than we do.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
+        let mut sources = BTreeMap::new();
+        for (name, spec) in config.credentials {
+            let source = Arc::new(Source::new(&name, spec.build()));
+            first_answer(&source, &*edge).await?;
+            sources.insert(name, source);
+        }
+        let mut trusts = Trusts::default();
+        let mut upstreams = Vec::new();
+        for (index, settings) in config.upstreams.into_iter().enumerate() {
+            let name = settings.credentials;
+            let source = sources.get(&name).map(Arc::clone).ok_or(StartError::NoSource(name))?;
+            let trust = match config.directory.get(UpstreamId(index)).endpoint.scheme {
+                Scheme::Https => trusts.get(settings.ca_file)?,
+                Scheme::Http => TrustId(usize::MAX),
+            };
+            upstreams.push(Upstream { signature: settings.signature, source, trust });
+        }
+        let listeners = config.listen.iter().map(Bound::bind).collect::<Result<_, _>>()?;
+        let admin = config.admin.map(|address| Bound::bind(&Listen::plain(address))).transpose()?;
+        let state = State {
+            directory: config.directory,
+            upstreams,
+            access_log: if config.log.access { Logged::Yes } else { Logged::No },
+            counters: Counters::default(),
+        };
+        let timeouts = config.timeouts;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            listeners,
+            admin,
+            state: Arc::new(state),
+            sources: sources.into_values().collect(),
+            trusts: trusts.loaded,
+            server: server::Settings { cores, idle: timeouts.idle, drain: timeouts.drain },
+            transport: transport::Settings { connect: timeouts.connect, idle: timeouts.idle },
+            edge,
+        })
+    }
+
+    /// Where clients connect, in the order of the configuration; ports are real ones.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|bound| bound.address).collect()
+    }
+
+    /// Where health is asked.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|bound| bound.address)
+    }
+
+    /// What all cores share, for who wants to look at the counters.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state)
+    }
+
+    /// Serves until `drain` says stop. Must run inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// If the system refuses threads or sockets.
+    pub async fn run(self, drain: Drain) -> io::Result<Drained> {
+        let addresses = self.addresses();
+        for address in &addresses {
+            info!(address = %address, "listening");
+        }
+        if let Some(bound) = self.admin {
+            info!(address = %bound.address, "admin listening");
+            let health = Ready { drain: drain.clone(), sources: self.sources, edge: Arc::clone(&self.edge) };
+            spawn_local(admin::serve(bound.into_tokio()?, Rc::new(health)));
+        }
+        let reachability = Arc::new(Reachability::new(addresses));
+        let (state, edge) = (Arc::clone(&self.state), self.edge);
+        let (settings, trusts) = (self.transport, self.trusts);
+        let make_core: MakeCore = Arc::new(move || {
+            let transport = Transport::new(settings, trusts.clone(), Arc::clone(&reachability));
+            Core::new(Arc::clone(&state), Arc::clone(&edge), transport)
+        });
+        let drained = server::serve(self.listeners, self.server, make_core, drain).await?;
+        let [requests, refused, malformed, unframed] = self.state.counters.snapshot().map(|(_, count)| count);
+        info!(requests, refused, malformed, unframed, "drained");
+        Ok(drained)
+    }
+}
+
+/// A source that nobody configured leaves the proxy running and unready; one that is configured wrongly ends the start.
+async fn first_answer(source: &Source, edge: &dyn Edge) -> Result<(), StartError> {
+    match source.refresh(edge).await {
+        Ok(credentials) => info!(source = source.name(), provider = credentials.provider, "credentials"),
+        Err(ProvideError::NotConfigured(reason)) => warn!(
+            source = source.name(),
+            reason,
+            "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
+        ),
+        Err(ProvideError::Failed(failure)) => {
+            return Err(StartError::Credentials { name: source.name().to_owned(), failure });
+        }
+    }
+    Ok(())
+}
+
+/// One trust for each certificate file, and one for the host's roots.
+#[derive(Default)]
+struct Trusts {
+    files: Vec<Option<PathBuf>>,
+    loaded: Vec<Trust>,
+}
+
+impl Trusts {
+    fn get(&mut self, file: Option<PathBuf>) -> Result<TrustId, BadRoots> {
+        if let Some(index) = self.files.iter().position(|known| *known == file) {
+            return Ok(TrustId(index));
+        }
+        self.loaded.push(match &file {
+            Some(path) => Trust::file(path)?,
+            None => Trust::host()?,
+        });
+        self.files.push(file);
+        Ok(TrustId(self.loaded.len() - 1))
+    }
+}
+
+/// What `/readyz` says.
+struct Ready {
+    drain: Drain,
+    sources: Vec<Arc<Source>>,
+    edge: Arc<dyn Edge>,
+}
+
+impl Health for Ready {
+    fn ready(&self) -> Result<(), String> {
+        if self.drain.is_begun() {
+            return Err("draining".to_owned());
+        }
+        let now = self.edge.now();
+        if self.sources.iter().any(|source| source.get(now).is_ok()) {
+            return Ok(());
+        }
+        Err("no source of credentials is usable".to_owned())
+    }
+}

@@ -1,0 +1,44 @@
+//! `check`: reads the configuration as `serve` would, and says what is wrong with it, or what it comes to.
+
+use super::exit::Exit;
+use super::flags::Flags;
+use super::output::{complain, line};
+use crate::address::UpstreamId;
+use crate::config::Config;
+
+pub(super) fn run(flags: &Flags) -> Exit {
+    match flags.load() {
+        Ok(config) => {
+            for warning in &config.warnings {
+                complain(format_args!("warning: {warning}"));
+            }
+            describe(&config);
+            Exit::Ok
+        }
+        Err(exit) => exit,
+    }
+}
+
+fn describe(config: &Config) {
+    for listen in &config.listen {
+        line(format_args!("listen     {}", listen.address));
+    }
+    match config.admin {
+        Some(address) => line(format_args!("admin      {address}")),
+        None => line("admin      off"),
+    }
+    for (index, settings) in config.upstreams.iter().enumerate() {
+        let upstream = config.directory.get(UpstreamId(index));
+        let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
+        let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
+        line(format_args!(
+            "{name:10} {:?}://{}:{} region {region} signature {:?} credentials {}",
+            upstream.endpoint.scheme,
+            upstream.endpoint.host.as_str(),
+            upstream.endpoint.port,
+            settings.signature,
+            settings.credentials
+        ));
+    }
+    line("the configuration is good");
+}

@@ -1,0 +1,27 @@
+//! Exit codes, as the README lists them.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It did what it is for, or drained.
+    Ok,
+    /// It failed, or was forced to end.
+    Failure,
+    /// The command line is wrong.
+    Usage,
+    /// The configuration is wrong.
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+            Exit::Config => 78,
+        })
+    }
+}

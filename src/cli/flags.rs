@@ -1,0 +1,97 @@
+//! The flags of `serve` and `check`, and the configuration that file, environment and flags make together.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::Exit;
+use super::output::complain;
+use super::system::System;
+use crate::config::{Config, Layer};
+use crate::credentials::Edge as _;
+
+/// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Flags {
+    /// The configuration file; none is looked for unless named
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where clients connect [default: 127.0.0.1:8770]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Allow a listener beyond loopback, where anybody who reaches it can use the keys
+    #[arg(long)]
+    unsafe_open: bool,
+    /// A name under which buckets are addressed as BUCKET.NAME; may be repeated
+    #[arg(long, value_name = "NAME")]
+    domain: Vec<String>,
+    /// Where health is asked, or "off" [default: 127.0.0.1:8771]
+    #[arg(long, value_name = "HOST:PORT")]
+    admin_listen: Option<String>,
+    /// The region of the buckets, such as cn-hangzhou
+    #[arg(long)]
+    region: Option<String>,
+    /// Use the region's internal endpoint
+    #[arg(long)]
+    internal: bool,
+    /// The endpoint, if it is not the region's own
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Serve this bucket alone; the whole path is then the key
+    #[arg(long)]
+    bucket: Option<String>,
+    /// The signature: v4 or v1 [default: v4]
+    #[arg(long)]
+    signature: Option<String>,
+    /// Trust the certificates of this PEM file in place of the host's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<String>,
+    /// Allow GET, HEAD and listing only
+    #[arg(long)]
+    read_only: bool,
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// auto, text or json [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl Flags {
+    /// The configuration, or what is wrong with it, printed.
+    pub(super) fn load(&self) -> Result<Config, Exit> {
+        let path = self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from));
+        let text = match &path {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                complain(format_args!("{}: cannot be read: {error}; name a file that this user may read", path.display()));
+                Exit::Config
+            })?),
+            None => None,
+        };
+        let file = path.as_deref().zip(text.as_deref());
+        Config::load(file, Layer::from_environment(&System), self.layer(), &System).map_err(|errors| {
+            complain(errors);
+            Exit::Config
+        })
+    }
+
+    fn layer(&self) -> Layer {
+        let yes = |flag: bool| flag.then(|| "true".to_owned());
+        Layer {
+            listen: self.listen.clone(),
+            unsafe_open: yes(self.unsafe_open),
+            domain: (!self.domain.is_empty()).then(|| self.domain.join(",")),
+            admin_listen: self.admin_listen.clone(),
+            region: self.region.clone(),
+            internal: yes(self.internal),
+            endpoint: self.endpoint.clone(),
+            bucket: self.bucket.clone(),
+            signature: self.signature.clone(),
+            ca_file: self.ca_file.clone(),
+            read_only: yes(self.read_only),
+            log_level: self.log_level.clone(),
+            log_format: self.log_format.clone(),
+            ..Layer::default()
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The commands. This module assembles the others, reads the world outside, and alone may print.
+
+mod app;
+mod check;
+mod demo;
+mod emulate;
+mod exit;
+mod flags;
+mod output;
+mod serve;
+mod system;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use app::{App, StartError};
+pub use system::System;
+
+use exit::Exit;
+use flags::Flags;
+
+/// A signing reverse proxy for Alibaba Cloud OSS: unsigned HTTP in, signed requests out.
+#[derive(Parser)]
+#[command(name = "oss-signing-proxy", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve clients (the default)
+    Serve(Flags),
+    /// Read the configuration, say what is wrong with it, and stop
+    Check(Flags),
+    /// Show the proxy at work against an embedded OSS
+    Demo(demo::Args),
+    /// Serve an embedded OSS, in memory, for tests
+    Emulate(emulate::Args),
+    /// Print the version
+    Version,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os()).into()
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. If nobody reads them, there is nothing else to do.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    match cli.command {
+        None => serve::run(&cli.flags),
+        Some(Command::Serve(flags)) => serve::run(&flags),
+        Some(Command::Check(flags)) => check::run(&flags),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Emulate(arguments)) => emulate::run(&arguments),
+        Some(Command::Version) => {
+            output::line(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
+            Exit::Ok
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `serve`: the proxy as a process, with its log and its signals.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{LocalSet, spawn_local};
+use tracing::{info, warn};
+
+use super::app::{App, StartError};
+use super::exit::Exit;
+use super::flags::Flags;
+use super::output::complain;
+use super::system::{System, forbid_core_files};
+use crate::config::Config;
+use crate::server::{Drain, Drained};
+use crate::telemetry;
+
+pub(super) fn run(flags: &Flags) -> Exit {
+    forbid_core_files();
+    let config = match flags.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let subscriber = telemetry::subscribe(&config.log, Arc::new(System), io::stderr);
+    // Nobody else sets one in this process.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    block_on(serve(config))
+}
+
+/// Runs `task` on this thread, with a place for tasks that stay on it.
+pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, task),
+        Err(error) => {
+            complain(format_args!("cannot start: {error}"));
+            Exit::Failure
+        }
+    }
+}
+
+async fn serve(config: Config) -> Exit {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let app = match App::assemble(config, Arc::new(System)).await {
+        Ok(app) => app,
+        Err(error) => {
+            complain(format_args!("cannot start: {error}"));
+            return match error {
+                StartError::Bind(_) => Exit::Failure,
+                StartError::Roots(_) | StartError::Credentials { .. } | StartError::NoSource(_) => Exit::Config,
+            };
+        }
+    };
+    let drain = Drain::new();
+    match signals(drain.clone()) {
+        Ok(()) => {}
+        Err(error) => {
+            complain(format_args!("cannot start: signals cannot be received: {error}"));
+            return Exit::Failure;
+        }
+    }
+    match app.run(drain).await {
+        Ok(Drained::Whole) => Exit::Ok,
+        Ok(Drained::Cut { connections }) => {
+            warn!(connections, "the drain ended before these connections did");
+            Exit::Failure
+        }
+        Err(error) => {
+            complain(format_args!("cannot serve: {error}"));
+            Exit::Failure
+        }
+    }
+}
+
+/// TERM and INT drain, and force when they come again. HUP, which would end the process, is only noted.
+pub(super) fn signals(drain: Drain) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signal: Signal = signal(kind)?;
+        let drain = drain.clone();
+        spawn_local(async move {
+            while signal.recv().await.is_some() {
+                info!("asked to stop");
+                drain.advance();
+            }
+        });
+    }
+    let mut hangup = signal(SignalKind::hangup())?;
+    spawn_local(async move {
+        while hangup.recv().await.is_some() {
+            warn!("this build does not read its configuration again; restart it for a change");
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! The edge: the one place that reads the clock and the environment of this machine.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
+use crate::credentials::Edge;
+use crate::time::{Clock, Timestamp};
+
+/// This machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Clock for System {
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the clock")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix_s(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Edge for System {
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the environment")]
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+/// Keeps the memory of this process, which holds secrets, out of core files and away from other processes of this user.
+pub(super) fn forbid_core_files() {
+    // Where the system cannot, there is nothing else to try.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}

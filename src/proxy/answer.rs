@@ -1,0 +1,189 @@
+//! The answer on its way back: OSS's, streamed and counted, or our own error document.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tracing::debug;
+
+use super::headers::settle_answer;
+use super::refusal::Refusal;
+use crate::telemetry::{Access, Counters, End};
+use crate::transport::Lease;
+
+/// The head of OSS's answer, with the body still to come.
+pub(super) struct Answer {
+    response: Response<Incoming>,
+    lease: Lease,
+}
+
+/// The body of an answer. The access event is written when it is dropped.
+pub struct Body(Kind);
+
+enum Kind {
+    Download(Box<Download>),
+    Own { document: Full<Bytes>, _access: Access },
+}
+
+struct Download {
+    inner: Incoming,
+    lease: Option<Lease>,
+    access: Access,
+}
+
+impl Answer {
+    /// Takes over an answer of the upstream and makes its head ours.
+    pub(super) fn new(
+        mut response: Response<Incoming>,
+        lease: Lease,
+        head_only: bool,
+        counters: &Counters,
+    ) -> Result<Self, Refusal> {
+        if response.status().is_informational() {
+            return Err(Refusal::SwitchedProtocols);
+        }
+        *response.version_mut() = Version::HTTP_11;
+        *response.extensions_mut() = http::Extensions::new();
+        let bodiless = head_only
+            || matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let framed = response
+            .headers()
+            .keys()
+            .any(|name| FRAMING.contains(&name.as_str()));
+        settle_answer(response.headers_mut());
+        match response.body().size_hint().exact() {
+            _ if bodiless => {}
+            Some(length) => {
+                response
+                    .headers_mut()
+                    .insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            None => {
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
+        }
+        if !framed && !bodiless && !response.body().is_end_stream() {
+            counters.unframed();
+            debug!(
+                "the answer has neither length nor chunks; on plain TCP nobody can tell whether it is whole"
+            );
+        }
+        Ok(Self { response, lease })
+    }
+
+    /// The answer for the client.
+    pub(super) fn respond(self, mut access: Access) -> Response<Body> {
+        let Self { response, lease } = self;
+        let (head, inner) = response.into_parts();
+        access.answered(head.status.as_u16());
+        access.oss_request_id = text(&head.headers, "x-oss-request-id");
+        access.oss_ec = text(&head.headers, "x-oss-ec");
+        let mut download = Box::new(Download {
+            inner,
+            lease: Some(lease),
+            access,
+        });
+        download.look_for_end();
+        Response::from_parts(head, Body(Kind::Download(download)))
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+impl Body {
+    /// A document of our own.
+    pub(super) fn own(document: String, mut access: Access) -> Self {
+        access.bytes_out = document.len() as u64;
+        access.end = End::Whole;
+        Self(Kind::Own {
+            document: Full::from(document),
+            _access: access,
+        })
+    }
+}
+
+impl Download {
+    /// At the end of the body the connection is free again. hyper does not ask for more once the announced length has come.
+    fn look_for_end(&mut self) {
+        if self.inner.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.access.end = End::Whole;
+        if let Some(lease) = self.lease.take() {
+            lease.finish();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            return match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(None) => {
+                    self.end();
+                    Poll::Ready(None)
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.access.end = End::Broken;
+                    self.lease = None;
+                    Poll::Ready(Some(Err(error)))
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Some(data) = frame.data_ref() else {
+                        // Trailers are for this hop; nobody announced them to the client.
+                        continue;
+                    };
+                    self.access.bytes_out += data.len() as u64;
+                    self.look_for_end();
+                    Poll::Ready(Some(Ok(frame)))
+                }
+            };
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Kind::Download(download) => download.poll(cx),
+            Kind::Own { document, .. } => Pin::new(document)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Download(download) => download.inner.is_end_stream(),
+            Kind::Own { document, .. } => document.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Download(download) => download.inner.size_hint(),
+            Kind::Own { document, .. } => document.size_hint(),
+        }
+    }
+}
+
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];

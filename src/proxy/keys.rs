@@ -1,0 +1,92 @@
+//! Signing keys of a core, prepared once for each credentials, signature, day and region.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::refusal::Refusal;
+use crate::credentials::Credentials;
+use crate::oss::Region;
+use crate::sign::{Identity, Moment, Prepared, Scheme, Version};
+use crate::time::Day;
+
+/// The keys that were used last.
+#[derive(Default)]
+pub(super) struct Keys(RefCell<VecDeque<Entry>>);
+
+struct Entry {
+    credentials: Arc<Credentials>,
+    scope: Scope,
+    prepared: Rc<Prepared>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Scope {
+    V4(Day, Region),
+    V1,
+}
+
+impl Keys {
+    /// The key of these credentials for a request to `region` at `now`.
+    pub(super) fn get(
+        &self,
+        credentials: &Arc<Credentials>,
+        (version, region): (Version, Option<&Region>),
+        now: &Moment,
+    ) -> Result<Rc<Prepared>, Refusal> {
+        let day = now.at().day();
+        let wanted = match (version, region) {
+            (Version::V4, Some(region)) => Scheme::V4 { day, region },
+            (Version::V4, None) => return Err(Refusal::NoRegion),
+            (Version::V1, _) => Scheme::V1,
+        };
+        let mut entries = self.0.borrow_mut();
+        if let Some(entry) = entries.iter().find(|entry| entry.serves(credentials, &wanted)) {
+            return Ok(Rc::clone(&entry.prepared));
+        }
+        let Credentials {
+            id, secret, token, ..
+        } = &**credentials;
+        let prepared = Rc::new(Prepared::new(
+            Identity {
+                id,
+                secret,
+                token: token.as_ref(),
+            },
+            wanted,
+        )?);
+        let scope = match wanted {
+            Scheme::V4 { day, region } => Scope::V4(day, region.clone()),
+            Scheme::V1 => Scope::V1,
+        };
+        entries.truncate(ENTRIES_MAX - 1);
+        let credentials = Arc::clone(credentials);
+        entries.push_front(Entry {
+            credentials,
+            scope,
+            prepared: Rc::clone(&prepared),
+        });
+        Ok(prepared)
+    }
+}
+
+impl Entry {
+    fn serves(&self, credentials: &Arc<Credentials>, wanted: &Scheme<'_>) -> bool {
+        let same_scope = match (&self.scope, wanted) {
+            (
+                Scope::V4(day, region),
+                Scheme::V4 {
+                    day: wanted_day,
+                    region: wanted_region,
+                },
+            ) => day == wanted_day && region == *wanted_region,
+            (Scope::V1, Scheme::V1) => true,
+            (Scope::V4(..), Scheme::V1) | (Scope::V1, Scheme::V4 { .. }) => false,
+        };
+        same_scope && Arc::ptr_eq(&self.credentials, credentials)
+    }
+}
+
+/// Keys that are kept: a few regions and credentials at a time, on the days before and after midnight.
+const ENTRIES_MAX: usize = 64;

@@ -1,0 +1,57 @@
+//! The walk: one request, from its head to its answer. A request is a value that changes its type at each step, and each
+//! step consumes the last, so that traffic which policy has not admitted cannot even be handed to the signer.
+
+mod answer;
+mod headers;
+mod keys;
+mod refusal;
+mod request;
+mod stages;
+mod state;
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use answer::Body;
+pub use refusal::Refusal;
+pub use state::{Core, Gate, State, Upstream};
+
+use crate::telemetry::Access;
+use request::Inbound;
+
+/// Answers one request. An error of ours is an answer too: nothing ends a connection without one.
+pub async fn handle(core: Rc<Core>, gate: Rc<Gate>, request: Request<Incoming>) -> Response<Body> {
+    let mut access = Access::begin(core.logged());
+    core.counters().request();
+    let mut inbound = Inbound::new(request);
+    match walk(&core, &gate, &mut inbound, &mut access).await {
+        Ok(answer) => answer.respond(access),
+        Err(refusal) => {
+            core.counters().refusal();
+            inbound.refuse(&refusal, access)
+        }
+    }
+}
+
+/// The steps, in the order in which they must happen.
+async fn walk(
+    core: &Core,
+    gate: &Gate,
+    inbound: &mut Inbound,
+    access: &mut Access,
+) -> Result<answer::Answer, Refusal> {
+    let now = core.moment();
+    let located = inbound.locate(gate, core.state())?.note(access);
+    let admitted = located.identify(access).admit(&gate.policy)?;
+    let routed = admitted.route(core.state())?;
+    let signed = match routed {
+        stages::Routed::ToSign(routed) => {
+            let credentials = routed.source().get(now.at())?;
+            routed.sign(&credentials, &now, core.keys(), access)?
+        }
+        stages::Routed::Unsigned(routed) => routed.pass()?,
+    };
+    signed.send(core, inbound, access).await
+}

@@ -1,0 +1,151 @@
+//! A request as it came in: its head, how its body is framed, and the body until somebody takes it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use super::answer::Body;
+use super::headers::strip_hop_by_hop;
+use super::refusal::Refusal;
+use super::stages::Located;
+use super::state::{Gate, State};
+use crate::address;
+use crate::telemetry::Access;
+use crate::transport::Upload;
+
+/// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
+pub(super) struct Inbound {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    framing: Framing,
+    expects_continue: bool,
+    body: Option<Incoming>,
+}
+
+/// How the end of the body is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// There is none, and nothing said so.
+    Absent,
+    Length(u64),
+    Chunked,
+}
+
+impl Inbound {
+    pub(super) fn new(request: Request<Incoming>) -> Self {
+        let (head, body) = request.into_parts();
+        let announced = head.headers.contains_key(CONTENT_LENGTH);
+        let framing = match body.size_hint().exact() {
+            None => Framing::Chunked,
+            Some(0) if !announced && !matches!(head.method, Method::PUT | Method::POST) => Framing::Absent,
+            Some(length) => Framing::Length(length),
+        };
+        let expects_continue = head.version == Version::HTTP_11 && head.headers.contains_key(EXPECT);
+        Self {
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            framing,
+            expects_continue,
+            body: Some(body),
+        }
+    }
+
+    /// Finds what the request is for, once its framing is known to be sound.
+    pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Located, Refusal> {
+        check_coding(&self.headers)?;
+        check_expectation(&self.headers)?;
+        strip_hop_by_hop(&mut self.headers);
+        let names = (&*gate.domains, &state.directory);
+        let object = address::Located::find(&self.method, &self.uri, &self.headers, names)?;
+        Ok(Located::new(
+            self.method.clone(),
+            std::mem::take(&mut self.headers),
+            object,
+        ))
+    }
+
+    /// Puts the body under the head that will be sent, framed as it came. `taken` counts its bytes.
+    pub(super) fn attach(&mut self, request: Request<()>, taken: Rc<Cell<u64>>) -> Option<Request<Upload>> {
+        let (mut head, ()) = request.into_parts();
+        match self.framing {
+            Framing::Absent => {}
+            Framing::Length(length) => {
+                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            Framing::Chunked => {
+                head.headers
+                    .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+        }
+        Some(Request::from_parts(head, Upload::new(self.body.take()?, taken)))
+    }
+
+    /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the
+    /// connection can go on; for a larger one the connection ends, and so it does after `Expect`, where the client may or may
+    /// not send the body.
+    pub(super) fn refuse(self, refusal: &Refusal, access: Access) -> Response<Body> {
+        let mut response = refusal.response(&self.method, access);
+        let done = match (self.body, self.framing) {
+            (None, Framing::Absent | Framing::Length(0)) => true,
+            (None, Framing::Length(_) | Framing::Chunked) => false,
+            (Some(body), _) if body.is_end_stream() => true,
+            (Some(body), Framing::Length(length))
+                if length <= DRAINED_BYTES_MAX && !self.expects_continue =>
+            {
+                tokio::task::spawn_local(drain(body));
+                true
+            }
+            (Some(_), _) => false,
+        };
+        if !done {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Only plain chunks can be passed on; hyper lets other codings through to here.
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(_), _) => Err(Refusal::Coding),
+    }
+}
+
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(EXPECT).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(()),
+        (Some(expected), None)
+            if expected
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"100-continue") =>
+        {
+            Ok(())
+        }
+        (Some(_), _) => Err(Refusal::Expectation),
+    }
+}
+
+/// Reads a body to its end, for a while.
+async fn drain(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Either way the body is dropped, which ends the connection if it was not read whole.
+    let _ = tokio::time::timeout(DRAIN_FOR, all).await;
+}
+
+/// The longest body that is read only to be forgotten.
+const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
+const DRAIN_FOR: Duration = Duration::from_secs(5);

@@ -1,0 +1,234 @@
+//! The types of the walk. Their fields are private to this file: an [`Admitted`] is made by policy alone, only an `Admitted`
+//! can be routed, and only what was routed to be signed has a `sign`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Uri, header};
+
+use super::answer::Answer;
+use super::keys::Keys;
+use super::refusal::Refusal;
+use super::request::Inbound;
+use super::state::{Core, State};
+use crate::address::{self, Outbound, Scheme};
+use crate::caller::{self, Caller};
+use crate::credentials::{Credentials, Source};
+use crate::oss::Bucket;
+use crate::policy::{Decision, Policy};
+use crate::sign::{Moment, Subject, Version};
+use crate::telemetry::Access;
+use crate::transport::{Destination, Guard, TrustId};
+
+/// What a request asks for is known.
+pub(super) struct Located {
+    method: Method,
+    headers: HeaderMap,
+    object: address::Located,
+}
+
+/// Who asks is known, and the client's own signature is gone.
+pub(super) struct Identified {
+    located: Located,
+    caller: Caller,
+}
+
+/// Policy lets it pass: the only thing that can be routed.
+pub(super) struct Admitted {
+    located: Located,
+    decision: Pass,
+}
+
+enum Pass {
+    Sign,
+    Unsigned,
+}
+
+/// Where it goes is known.
+pub(super) enum Routed<'a> {
+    /// It is to be signed.
+    ToSign(ToSign<'a>),
+    /// It must not be signed.
+    Unsigned(Unsigned),
+}
+
+/// A request that may be signed.
+pub(super) struct ToSign<'a> {
+    located: Located,
+    outbound: Outbound,
+    trust: TrustId,
+    signature: Version,
+    source: &'a Source,
+}
+
+/// A request that goes on without a signature.
+pub(super) struct Unsigned {
+    located: Located,
+    outbound: Outbound,
+    trust: TrustId,
+}
+
+/// A request as it will be sent, but for its body.
+pub(super) struct Signed {
+    request: Request<()>,
+    destination: Destination,
+}
+
+impl Located {
+    pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Self {
+        Self {
+            method,
+            headers,
+            object,
+        }
+    }
+
+    /// Writes what is known into the access event.
+    pub(super) fn note(self, access: &mut Access) -> Self {
+        access.operation = Some(self.object.operation.name());
+        access.bucket = self
+            .object
+            .bucket
+            .as_ref()
+            .map(|bucket| Bucket::as_str(bucket).to_owned());
+        self
+    }
+
+    pub(super) fn identify(mut self, access: &mut Access) -> Identified {
+        let caller = caller::identify(&mut self.headers, &mut self.object.query);
+        access.caller = caller.name();
+        Identified {
+            located: self,
+            caller,
+        }
+    }
+}
+
+impl Identified {
+    /// The request, if policy allows it; the only way to make an [`Admitted`].
+    pub(super) fn admit(self, policy: &Policy) -> Result<Admitted, Refusal> {
+        let Self { located, caller } = self;
+        let decision = match policy.decide(caller, located.object.operation, &located.headers) {
+            Decision::Sign => Pass::Sign,
+            Decision::PassUnsigned => Pass::Unsigned,
+            Decision::Deny(denial) => return Err(denial.into()),
+        };
+        Ok(Admitted { located, decision })
+    }
+}
+
+impl Admitted {
+    /// Finds the upstream; the headers become those that will be sent.
+    pub(super) fn route(self, state: &State) -> Result<Routed<'_>, Refusal> {
+        let Self {
+            mut located,
+            decision,
+        } = self;
+        let outbound = address::route(&located.object, &state.directory);
+        let upstream = state.upstream(located.object.upstream).ok_or(Refusal::NoRegion)?;
+        super::headers::settle(&mut located.headers);
+        Ok(match decision {
+            Pass::Sign => Routed::ToSign(ToSign {
+                located,
+                outbound,
+                trust: upstream.trust,
+                signature: upstream.signature,
+                source: &upstream.source,
+            }),
+            Pass::Unsigned => Routed::Unsigned(Unsigned {
+                located,
+                outbound,
+                trust: upstream.trust,
+            }),
+        })
+    }
+}
+
+impl ToSign<'_> {
+    /// Who signs.
+    pub(super) fn source(&self) -> &Source {
+        self.source
+    }
+
+    pub(super) fn sign(
+        self,
+        credentials: &Arc<Credentials>,
+        now: &Moment,
+        keys: &Keys,
+        access: &mut Access,
+    ) -> Result<Signed, Refusal> {
+        let Self {
+            mut located,
+            outbound,
+            trust,
+            signature,
+            ..
+        } = self;
+        let prepared = keys.get(credentials, (signature, outbound.region.as_ref()), now)?;
+        let subject = Subject {
+            method: &located.method,
+            bucket: located.object.bucket.as_ref(),
+            key: &located.object.key,
+            query: &located.object.query,
+            headers: &located.headers,
+        };
+        prepared.sign(&subject, now).apply(&mut located.headers);
+        access.provider = Some(credentials.provider.clone());
+        Signed::new(located, outbound, trust)
+    }
+}
+
+impl Unsigned {
+    pub(super) fn pass(self) -> Result<Signed, Refusal> {
+        let Self {
+            located,
+            outbound,
+            trust,
+        } = self;
+        Signed::new(located, outbound, trust)
+    }
+}
+
+impl Signed {
+    fn new(located: Located, outbound: Outbound, trust: TrustId) -> Result<Self, Refusal> {
+        let Located {
+            method, mut headers, ..
+        } = located;
+        let host = outbound.host.try_into().map_err(|_| Refusal::Unsendable)?;
+        headers.insert(header::HOST, host);
+        let target: Uri = outbound.target.try_into().map_err(|_| Refusal::Unsendable)?;
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        let destination = Destination {
+            dial: outbound.dial,
+            tls: match outbound.scheme {
+                Scheme::Https => Some((outbound.name, trust)),
+                Scheme::Http => None,
+            },
+            guard: if outbound.dials_oss_name {
+                Guard::OssName
+            } else {
+                Guard::Configured
+            },
+        };
+        Ok(Self { request, destination })
+    }
+
+    /// Sends the request with the client's body, and waits for the head of the answer.
+    pub(super) async fn send(
+        self,
+        core: &Core,
+        inbound: &mut Inbound,
+        access: &mut Access,
+    ) -> Result<Answer, Refusal> {
+        let Self { request, destination } = self;
+        let head_only = request.method() == Method::HEAD;
+        let request = inbound
+            .attach(request, Rc::clone(&access.bytes_in))
+            .ok_or(Refusal::Unsendable)?;
+        let (response, lease) = core.transport().send(&destination, request).await?;
+        Answer::new(response, lease, head_only, core.counters())
+    }
+}

@@ -1,0 +1,112 @@
+//! What requests share: the state of the process, and what each core keeps for itself.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::keys::Keys;
+use crate::address::{Directory, UpstreamId};
+use crate::credentials::Source;
+use crate::policy::Policy;
+use crate::sign::{Moment, Version};
+use crate::telemetry::{Counters, Logged};
+use crate::time::Clock;
+use crate::transport::{Transport, TrustId};
+
+/// What all cores share; it does not change while the process runs.
+pub struct State {
+    /// Where requests go.
+    pub directory: Directory,
+    /// How they are signed there, by [`UpstreamId`].
+    pub upstreams: Vec<Upstream>,
+    /// Whether each request gets a line in the log.
+    pub access_log: Logged,
+    /// What is counted.
+    pub counters: Counters,
+}
+
+/// How requests for an upstream are signed and whom TLS trusts there.
+pub struct Upstream {
+    /// The signature.
+    pub signature: Version,
+    /// Who signs.
+    pub source: Arc<Source>,
+    /// Who vouches for the upstream.
+    pub trust: TrustId,
+}
+
+/// What a listener lets in.
+pub struct Gate {
+    /// Names under which buckets are addressed as `BUCKET.<domain>`.
+    pub domains: Vec<String>,
+    /// What it allows.
+    pub policy: Policy,
+}
+
+/// What one core keeps for itself.
+pub struct Core {
+    state: Arc<State>,
+    clock: Arc<dyn Clock>,
+    transport: Transport,
+    keys: Keys,
+    moment: RefCell<Rc<Moment>>,
+}
+
+impl State {
+    /// How requests for this upstream are signed. `None` only for ids of another state.
+    #[must_use]
+    pub fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.upstreams.get(id.0)
+    }
+}
+
+impl Core {
+    /// A core that has served nothing yet.
+    #[must_use]
+    pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
+        let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
+        Self {
+            state,
+            clock,
+            transport,
+            keys: Keys::default(),
+            moment,
+        }
+    }
+
+    /// The current time, written out once a second.
+    pub(super) fn moment(&self) -> Rc<Moment> {
+        let now = self.clock.now();
+        let mut moment = self.moment.borrow_mut();
+        if moment.at() != now {
+            *moment = Rc::new(Moment::new(now));
+        }
+        Rc::clone(&moment)
+    }
+
+    /// The state that all cores share.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The upstream connections of this core.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.state.counters
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) fn logged(&self) -> Logged {
+        self.state.access_log
+    }
+}

@@ -1,0 +1,81 @@
+//! The end of serving: no new connections, requests in flight finish, idle connections close.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// The phases of a process, seen by everything that serves.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    phase: Arc<watch::Sender<Phase>>,
+    seen: watch::Receiver<Phase>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Draining,
+    Forced,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request in flight was answered.
+    Whole,
+    /// Connections were cut: at the limit of time, or because somebody forced it.
+    Cut {
+        /// How many.
+        connections: usize,
+    },
+}
+
+impl Drain {
+    /// Serving.
+    #[must_use]
+    pub fn new() -> Self {
+        let (phase, seen) = watch::channel(Phase::Serving);
+        Self {
+            phase: Arc::new(phase),
+            seen,
+        }
+    }
+
+    /// Begins the drain; if it has begun, forces its end.
+    pub fn advance(&self) {
+        self.phase.send_modify(|phase| {
+            *phase = match *phase {
+                Phase::Serving => Phase::Draining,
+                Phase::Draining | Phase::Forced => Phase::Forced,
+            };
+        });
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        *self.seen.borrow() >= Phase::Draining
+    }
+
+    /// Waits until it begins.
+    pub async fn begun(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Waits until its end is forced.
+    pub async fn forced(&self) {
+        self.reached(Phase::Forced).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        let mut seen = self.seen.clone();
+        // The sender lives in `self`, so there is no error to handle.
+        let _ = seen.wait_for(|now| *now >= phase).await;
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
+    }
+}

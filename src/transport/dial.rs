@@ -1,0 +1,171 @@
+//! Dialling: name resolution, the guard against loops, TCP, TLS, and hyper's handshake.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::spawn_local;
+use tracing::{info, warn};
+
+use super::lease::Connection;
+use super::tls::Trust;
+use super::wire::{Wire, WireState};
+use super::{Destination, SendError};
+
+/// What a dialled name may resolve to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guard {
+    /// The configuration names this address itself: any but our own listeners.
+    Configured,
+    /// A name of OSS's own: nothing on this machine.
+    OssName,
+}
+
+/// What is known of upstreams beyond one core: our own listeners, and which destinations cannot be reached, so that the log
+/// says each once.
+#[derive(Debug, Default)]
+pub struct Reachability {
+    listeners: Vec<SocketAddr>,
+    down: Mutex<BTreeSet<(String, u16)>>,
+}
+
+impl Reachability {
+    /// With the addresses that this process listens on.
+    #[must_use]
+    pub fn new(listeners: Vec<SocketAddr>) -> Self {
+        Self {
+            listeners,
+            down: Mutex::default(),
+        }
+    }
+
+    /// Logs the first failed dial of a destination, and the first good one after it.
+    pub(super) fn note(&self, to: &Destination, error: Option<&SendError>) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        let upstream = || format!("{}:{}", to.dial.0, to.dial.1);
+        match error {
+            Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {
+                down.insert(to.dial.clone());
+                warn!(upstream = upstream(), error = %error, "upstream cannot be reached");
+            }
+            None if down.remove(&to.dial) => info!(upstream = upstream(), "upstream can be reached again"),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether a connection from `local` to `peer` ends at one of our own listeners.
+    fn is_ours(&self, local: io::Result<SocketAddr>, peer: SocketAddr) -> bool {
+        let this_machine = local.is_ok_and(|local| local.ip() == peer.ip());
+        self.listeners.iter().any(|listener| {
+            listener.port() == peer.port()
+                && (listener.ip() == peer.ip() || (listener.ip().is_unspecified() && this_machine))
+        })
+    }
+}
+
+pub(super) async fn dial(
+    to: &Destination,
+    trusts: &[Trust],
+    limit: Duration,
+    reachability: &Reachability,
+) -> Result<Connection, SendError> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}"));
+    let dialled = tokio::time::timeout(limit, attempt(to, trusts, reachability));
+    match dialled.await.unwrap_or_else(|_| Err(Failed::Io(late()))) {
+        Ok(connection) => Ok(connection),
+        Err(Failed::Io(error)) => {
+            let at = format!("{}:{}", to.dial.0, to.dial.1);
+            Err(SendError::Unreachable {
+                at,
+                reason: error.to_string(),
+            })
+        }
+        Err(Failed::Loop(address)) => Err(SendError::Loop {
+            name: to.dial.0.clone(),
+            address,
+        }),
+    }
+}
+
+enum Failed {
+    Io(io::Error),
+    Loop(SocketAddr),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+async fn attempt(
+    to: &Destination,
+    trusts: &[Trust],
+    reachability: &Reachability,
+) -> Result<Connection, Failed> {
+    let stream = connect(to, reachability).await?;
+    stream.set_nodelay(true)?;
+    let Some((name, trust)) = &to.tls else {
+        return handshake(stream).await;
+    };
+    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
+    let trust = trusts
+        .get(trust.0)
+        .ok_or_else(|| io::Error::other("no trust store of that index"))?;
+    let stream = trust
+        .0
+        .connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream))
+        .await?;
+    handshake(stream).await
+}
+
+/// The first address of the name that accepts.
+async fn connect(to: &Destination, reachability: &Reachability) -> Result<TcpStream, Failed> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in lookup_host((to.dial.0.as_str(), to.dial.1)).await? {
+        if to.guard == Guard::OssName && (address.ip().is_loopback() || address.ip().is_unspecified()) {
+            return Err(Failed::Loop(address));
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) if reachability.is_ours(stream.local_addr(), address) => {
+                return Err(Failed::Loop(address));
+            }
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
+}
+
+async fn handshake<T>(stream: T) -> Result<Connection, Failed>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let state = Rc::new(WireState::default());
+    let io = TokioIo::new(Wire::new(stream, Rc::clone(&state)));
+    let (sender, driver) = http1::Builder::new()
+        .max_headers(HEADERS_MAX)
+        .handshake(io)
+        .await
+        .map_err(io::Error::other)?;
+    let driver = spawn_local(async move {
+        // Its errors reach the request that they concern.
+        let _ = driver.await;
+    });
+    Ok(Connection::new(sender, driver.abort_handle(), state))
+}
+
+/// Under TLS, the socket is read in pieces of this size: fewer system calls.
+const TLS_READ_BYTES: usize = 256 * 1024;
+/// Header lines of an answer.
+const HEADERS_MAX: usize = 256;
+/// Destinations that are remembered as down; names come from requests, so there must be an end.
+const DOWN_MAX: usize = 1024;

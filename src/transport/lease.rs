@@ -1,0 +1,69 @@
+//! A connection while a request uses it.
+
+use std::rc::Rc;
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::task::{AbortHandle, spawn_local};
+
+use super::Destination;
+use super::body::Upload;
+use super::pool::Pool;
+use super::wire::WireState;
+
+/// An open connection with its driver, which ends when this is dropped.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Upload>,
+    driver: AbortHandle,
+    wire: Rc<WireState>,
+}
+
+impl Connection {
+    pub(super) fn new(sender: SendRequest<Upload>, driver: AbortHandle, wire: Rc<WireState>) -> Self {
+        Self { sender, driver, wire }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Also drops what the driver holds of an unfinished request body.
+        self.driver.abort();
+    }
+}
+
+/// The right to the connection until the answer was read to its end.
+pub struct Lease {
+    connection: Connection,
+    destination: Destination,
+    pool: Rc<Pool>,
+}
+
+impl Lease {
+    pub(super) fn new(connection: Connection, destination: Destination, pool: Rc<Pool>) -> Self {
+        Self {
+            connection,
+            destination,
+            pool,
+        }
+    }
+
+    /// The answer was read to its end: the connection is kept for the next request as soon as the upload has ended too.
+    pub fn finish(self) {
+        let Self {
+            mut connection,
+            destination,
+            pool,
+        } = self;
+        if connection.wire.is_dead() || connection.sender.is_closed() {
+            return;
+        }
+        if connection.sender.is_ready() {
+            pool.put(destination, connection);
+            return;
+        }
+        spawn_local(async move {
+            if connection.sender.ready().await.is_ok() {
+                pool.put(destination, connection);
+            }
+        });
+    }
+}

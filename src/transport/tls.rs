@@ -1,0 +1,82 @@
+//! TLS towards upstreams: whom we trust. Verification cannot be switched off.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tokio_rustls::TlsConnector;
+
+/// The authorities whose certificates an upstream may show. Cheap to clone; sessions are resumed among the clones.
+#[derive(Clone)]
+pub struct Trust(pub(super) TlsConnector);
+
+/// Authorities that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRoots {
+    /// The file cannot be read, or holds something else than certificates.
+    #[error("{path} cannot be read as certificates: {reason}; give a PEM file that this user may read")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system or the parser said.
+        reason: String,
+    },
+    /// The file holds no certificate.
+    #[error("{path} holds no certificate; give a PEM file with the certificate of the authority")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+    /// The TLS library has no use for what it was given.
+    #[error("TLS cannot be set up: {0}")]
+    Library(#[from] rustls::Error),
+}
+
+impl Trust {
+    /// Trusts what this host trusts; if the host has no store, the store that is built in.
+    ///
+    /// # Errors
+    /// [`BadRoots::Library`].
+    pub fn host() -> Result<Self, BadRoots> {
+        let mut roots = RootCertStore::empty();
+        let native = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(native.certs);
+        if added == 0 {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        Self::new(roots)
+    }
+
+    /// Trusts the certificates of a PEM file, and no others.
+    ///
+    /// # Errors
+    /// [`BadRoots`] names the file and says what to do.
+    pub fn file(path: &Path) -> Result<Self, BadRoots> {
+        let shown = || path.display().to_string();
+        let bad = |reason: String| BadRoots::File {
+            path: shown(),
+            reason,
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
+            let certificate = certificate.map_err(|e| bad(e.to_string()))?;
+            roots.add(certificate).map_err(|e| bad(e.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(BadRoots::Empty { path: shown() });
+        }
+        Self::new(roots)
+    }
+
+    fn new(roots: RootCertStore) -> Result<Self, BadRoots> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(TlsConnector::from(Arc::new(config))))
+    }
+}

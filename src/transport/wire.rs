@@ -1,0 +1,109 @@
+//! The outermost layer of an upstream connection. An upstream that answers early and closes makes our next write fail, and
+//! hyper would report that in place of the answer it has not read yet: here a failed write waits for ever, and the reading
+//! side tells the end, be it the answer or the reset.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What the owner of a connection may ask about its wire.
+#[derive(Debug, Default)]
+pub(super) struct WireState {
+    dead: Cell<bool>,
+}
+
+impl WireState {
+    /// Whether a write has failed: the connection cannot be used again.
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+}
+
+/// A stream whose failed writes are left to the reading side.
+pub(super) struct Wire<T> {
+    inner: T,
+    state: Rc<WireState>,
+}
+
+impl<T> Wire<T> {
+    pub(super) fn new(inner: T, state: Rc<WireState>) -> Self {
+        Self { inner, state }
+    }
+
+    fn tolerate(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error)) if is_gone(&error) => {
+                self.state.dead.set(true);
+                Poll::Pending
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.state.is_dead() {
+            return Poll::Pending;
+        }
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.tolerate(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.state.is_dead() {
+            return Poll::Pending;
+        }
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.tolerate(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.is_dead() {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut self.inner).poll_flush(cx) {
+            Poll::Ready(Err(error)) if is_gone(&error) => {
+                self.state.dead.set(true);
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.is_dead() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
