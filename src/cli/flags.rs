@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::complain;
 use super::system::System;
-use crate::config::{Config, Layer};
+use crate::config::{Config, Layer, Machine, Setting};
 use crate::credentials::Edge as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
@@ -69,29 +69,28 @@ impl Flags {
             None => None,
         };
         let file = path.as_deref().zip(text.as_deref());
-        Config::load(file, Layer::from_environment(&System), self.layer(), &System).map_err(|errors| {
+        let layers = [Layer::from_environment(&System), self.layer()];
+        Config::load(file, &layers, &Machine(&System)).map_err(|errors| {
             complain(errors);
             Exit::Config
         })
     }
 
     fn layer(&self) -> Layer {
-        let yes = |flag: bool| flag.then(|| "true".to_owned());
-        Layer {
-            listen: self.listen.clone(),
-            unsafe_open: yes(self.unsafe_open),
-            domain: (!self.domain.is_empty()).then(|| self.domain.join(",")),
-            admin_listen: self.admin_listen.clone(),
-            region: self.region.clone(),
-            internal: yes(self.internal),
-            endpoint: self.endpoint.clone(),
-            bucket: self.bucket.clone(),
-            signature: self.signature.clone(),
-            ca_file: self.ca_file.clone(),
-            read_only: yes(self.read_only),
-            log_level: self.log_level.clone(),
-            log_format: self.log_format.clone(),
-            ..Layer::default()
-        }
+        let yes = |flag: bool| flag.then_some("true");
+        let layer = Layer::flags()
+            .set(Setting::Listen, self.listen.as_deref())
+            .set(Setting::UnsafeOpen, yes(self.unsafe_open))
+            .set(Setting::AdminListen, self.admin_listen.as_deref())
+            .set(Setting::Region, self.region.as_deref())
+            .set(Setting::Internal, yes(self.internal))
+            .set(Setting::Endpoint, self.endpoint.as_deref())
+            .set(Setting::Bucket, self.bucket.as_deref())
+            .set(Setting::Signature, self.signature.as_deref())
+            .set(Setting::CaFile, self.ca_file.as_deref())
+            .set(Setting::ReadOnly, yes(self.read_only))
+            .set(Setting::LogLevel, self.log_level.as_deref())
+            .set(Setting::LogFormat, self.log_format.as_deref());
+        self.domain.iter().fold(layer, |layer, name| layer.set(Setting::Domain, Some(name.as_str())))
     }
 }

@@ -1,0 +1,177 @@
+//! `demo`: the proxy at work against an embedded OSS, step by step, and then for the user to try.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args as ClapArgs;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+
+use super::app::{App, StartError};
+use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
+use super::exit::Exit;
+use super::output::{coloured, complain, line};
+use super::serve::{block_on, signals};
+use super::system::System;
+use crate::config::{Config, Machine};
+use crate::emulator::{Account, Emulator, Settings};
+use crate::oss::{Bucket, Region};
+use crate::server::{BindError, Drain, Drained};
+
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// Stop after the tour; the exit status tells whether every step did what it should
+    #[arg(long)]
+    exit: bool,
+}
+
+pub(super) fn run(arguments: &Args) -> Exit {
+    block_on(async {
+        match demo(arguments).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                complain(format_args!("the demo cannot go on: {error}"));
+                Exit::Failure
+            }
+        }
+    })
+}
+
+async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
+    let oss = start_oss().await?;
+    let app = start_proxy(oss.local_addr()).await?;
+    let (proxy, oss_address) = (app.addresses()[0], oss.local_addr());
+    let drain = Drain::new();
+    signals(drain.clone())?;
+    let serving = spawn_local(app.run(drain.clone()));
+
+    line(format_args!("An OSS in memory    http://{oss_address}  (bucket {BUCKET})"));
+    line(format_args!("A proxy before it   http://{proxy}  (it alone has the keys)"));
+    line("");
+    let whole = tour(oss_address, proxy).await;
+    if arguments.exit || !whole {
+        drain.advance();
+    } else {
+        invite(proxy);
+    }
+    let drained = serving.await??;
+    oss.shutdown().await;
+    Ok(if whole && drained == Drained::Whole { Exit::Ok } else { Exit::Failure })
+}
+
+/// The usual port, or a free one.
+async fn start_oss() -> anyhow::Result<Emulator> {
+    let settings = || -> anyhow::Result<Settings> {
+        let settings = Settings::new(Region::parse(REGION)?, Arc::new(System));
+        Ok(settings.account(Account::pair(SAMPLE_ID, SAMPLE_SECRET)).bucket(Bucket::parse(BUCKET)?))
+    };
+    match Emulator::bind(SocketAddr::from(([127, 0, 0, 1], 8780)), settings()?).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Ok(Emulator::bind(SocketAddr::from(([127, 0, 0, 1], 0)), settings()?).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The usual ports, or free ones.
+async fn start_proxy(oss: SocketAddr) -> anyhow::Result<App> {
+    let assemble = async |listen: &str, admin: &str| {
+        let text = configuration(oss, listen, admin);
+        let file = (std::path::Path::new("demo"), text.as_str());
+        let config = Config::load(Some(file), &[], &Machine(&System)).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        anyhow::Ok(App::assemble(config, Arc::new(System)).await)
+    };
+    match assemble("127.0.0.1:8770", "127.0.0.1:8771").await? {
+        Err(StartError::Bind(BindError::InUse(_))) => Ok(assemble("127.0.0.1:0", "127.0.0.1:0").await??),
+        other => Ok(other?),
+    }
+}
+
+/// As a user would write it; only `connect` leads to the embedded OSS in place of the real one.
+fn configuration(oss: SocketAddr, listen: &str, admin: &str) -> String {
+    format!(
+        r#"
+[[listen]]
+address = "{listen}"
+[admin]
+address = "{admin}"
+[upstream]
+region = "{REGION}"
+endpoint = "http://oss-{REGION}.aliyuncs.com"
+connect = "{oss}"
+[credentials.default]
+type = "static"
+access_key_id = "{SAMPLE_ID}"
+access_key_secret = "{SAMPLE_SECRET}"
+"#
+    )
+}
+
+/// Shows what the proxy is for. True if every step did what it should.
+async fn tour(oss: SocketAddr, proxy: SocketAddr) -> bool {
+    let direct = format!("{BUCKET}.oss-{REGION}.aliyuncs.com");
+    let put = ask(oss, &direct, Method::PUT, &format!("/{KEY}"), TEXT).await;
+    let mut whole = step("unsigned PUT straight to OSS", "refused", &put, |status, body| {
+        status == StatusCode::FORBIDDEN && body.contains("AccessDenied")
+    });
+    let own = proxy.to_string();
+    let object = format!("/{BUCKET}/{KEY}");
+    let put = ask(proxy, &own, Method::PUT, &object, TEXT).await;
+    whole &= step("the same PUT through the proxy", "stored", &put, |status, _| status == StatusCode::OK);
+    let get = ask(proxy, &own, Method::GET, &object, "").await;
+    whole &= step("GET through the proxy", "the same bytes", &get, |_, body| body == TEXT);
+    let list = ask(proxy, &own, Method::GET, &format!("/{BUCKET}?list-type=2"), "").await;
+    whole &= step("listing through the proxy", "the key is there", &list, |_, body| {
+        body.contains("<KeyCount>1</KeyCount>") && body.contains("hello, world.txt")
+    });
+    whole
+}
+
+type Reply = anyhow::Result<(StatusCode, String)>;
+
+/// Prints one step, and whether it did what it should.
+fn step(what: &str, expected: &str, reply: &Reply, as_expected: impl Fn(StatusCode, &str) -> bool) -> bool {
+    let (good, shown) = match reply {
+        Ok((status, body)) => (as_expected(*status, body), status.to_string()),
+        Err(error) => (false, error.to_string()),
+    };
+    let verdict = if good { coloured("ok", 32) } else { coloured("NOT AS EXPECTED", 31) };
+    line(format_args!("{what:32} {shown:16} {expected:18} {verdict}"));
+    good
+}
+
+async fn ask(to: SocketAddr, host: &str, method: Method, target: &str, body: &'static str) -> Reply {
+    let stream = TcpStream::connect(to).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = spawn_local(connection);
+    let request = Request::builder().method(method).uri(target).header("host", host);
+    let response = sender.send_request(request.body(Full::<Bytes>::from(body))?).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    connection.abort();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// What the user can do next.
+fn invite(proxy: SocketAddr) {
+    line("");
+    line("Try it, without any keys:");
+    line(format_args!("  curl -T LICENSE http://{proxy}/{BUCKET}/LICENSE"));
+    line(format_args!("  curl http://{proxy}/{BUCKET}/LICENSE"));
+    line(format_args!("  curl 'http://{proxy}/{BUCKET}?list-type=2'"));
+    line(format_args!("  http_proxy=http://{proxy} wget -qO- http://{BUCKET}.oss-{REGION}.aliyuncs.com/LICENSE"));
+    line("");
+    line("Ctrl-C ends it.");
+}
+
+const REGION: &str = "cn-hangzhou";
+const BUCKET: &str = "demo-bucket";
+/// A key that careless signers get wrong.
+const KEY: &str = "hello,%20world.txt";
+const TEXT: &str = "Signed by the proxy, not by the client.\n";
