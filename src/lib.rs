@@ -25,6 +25,8 @@
 //!
 //! To read the code, begin with [`proxy`]: one request, from the socket to the answer, on one screen.
 
+/// A small OSS in memory that judges signatures by itself.
+pub mod emulator;
 pub mod oss;
 pub mod secret;
 pub mod time;
