@@ -28,8 +28,10 @@
 pub mod address;
 pub mod admin;
 pub mod caller;
+pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod emulator;
 pub mod oss;
 pub mod policy;
 pub mod proxy;

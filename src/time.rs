@@ -100,17 +100,15 @@ impl Timestamp {
             return None;
         }
         let number = |from: usize, to: usize| {
-            bytes[from..to].iter().try_fold(0_i16, |sum, b| {
-                b.is_ascii_digit().then(|| sum * 10 + i16::from(b - b'0'))
-            })
+            bytes[from..to]
+                .iter()
+                .try_fold(0_i16, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i16::from(b - b'0')))
         };
         let small = |from, to| number(from, to).and_then(|n| i8::try_from(n).ok());
         let (month, day) = (small(4, 6)?, small(6, 8)?);
         let (hour, minute, second) = (small(9, 11)?, small(11, 13)?, small(13, 15)?);
         let time = civil::DateTime::new(number(0, 4)?, month, day, hour, minute, second, 0).ok()?;
-        Some(Self::from_unix_s(
-            TimeZone::UTC.to_timestamp(time).ok()?.as_second(),
-        ))
+        Some(Self::from_unix_s(TimeZone::UTC.to_timestamp(time).ok()?.as_second()))
     }
 
     /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7); `None` for anything else.
@@ -168,21 +166,12 @@ mod tests {
     #[test]
     fn written_forms_read_back() {
         assert_eq!(Timestamp::parse_iso_basic("20231216T162057Z"), Some(T));
-        assert_eq!(
-            Timestamp::parse_http_date("Sat, 16 Dec 2023 16:20:57 GMT"),
-            Some(T)
-        );
+        assert_eq!(Timestamp::parse_http_date("Sat, 16 Dec 2023 16:20:57 GMT"), Some(T));
     }
 
     #[test]
     fn other_texts_are_not_dates() {
-        for text in [
-            "",
-            "20231216T162057",
-            "20231316T162057Z",
-            "2023-12-16T16:20:57Z",
-            "2023121６162057Z",
-        ] {
+        for text in ["", "20231216T162057", "20231316T162057Z", "2023-12-16T16:20:57Z", "2023121６162057Z"] {
             assert_eq!(Timestamp::parse_iso_basic(text), None, "{text}");
         }
     }

@@ -69,9 +69,7 @@ impl Directory {
 
     /// Whether a route is made for this host.
     pub(super) fn names(&self, host: &Host) -> bool {
-        self.routes
-            .iter()
-            .any(|(wanted, _)| wanted.host.as_ref().is_some_and(|p| p.matches(host.as_str())))
+        self.routes.iter().any(|(wanted, _)| wanted.host.as_ref().is_some_and(|p| p.matches(host.as_str())))
     }
 
     /// The first route for the host and the bucket; routes for certain buckets are passed over while none is known.
@@ -85,10 +83,7 @@ impl Directory {
             };
             host_fits && bucket_fits
         };
-        self.routes
-            .iter()
-            .position(|(wanted, _)| fits(wanted))
-            .map(|index| UpstreamId(index + 1))
+        self.routes.iter().position(|(wanted, _)| fits(wanted)).map(|index| UpstreamId(index + 1))
     }
 
     /// The upstream whose configured endpoint the host is, with the label before it.
@@ -108,9 +103,5 @@ impl Directory {
 /// `Some(None)` if `host` is `domain`, `Some(Some(label))` if it is `label.domain`.
 pub(super) fn label_before<'a>(host: &'a str, domain: &str) -> Option<Option<&'a str>> {
     let front = host.strip_suffix(domain)?;
-    if front.is_empty() {
-        Some(None)
-    } else {
-        front.strip_suffix('.').map(Some)
-    }
+    if front.is_empty() { Some(None) } else { front.strip_suffix('.').map(Some) }
 }

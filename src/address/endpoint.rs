@@ -95,10 +95,8 @@ impl Endpoint {
         if authority.contains(['/', '?', '#']) {
             return Err(InvalidEndpoint::Path(text.to_owned()));
         }
-        let (host, port) = Host::parse(authority).map_err(|reason| InvalidEndpoint::Host {
-            text: text.to_owned(),
-            reason,
-        })?;
+        let (host, port) = Host::parse(authority)
+            .map_err(|reason| InvalidEndpoint::Host { text: text.to_owned(), reason })?;
         let port = match port {
             Port::Implied => scheme.default_port(),
             Port::Given(port) => port,
@@ -111,24 +109,15 @@ impl Endpoint {
     pub fn of(place: &Place, scheme: Scheme) -> Self {
         // The names that `Place` writes are hosts.
         let host = Host::parse(&place.name()).map(|(host, _)| host);
-        #[expect(
-            clippy::expect_used,
-            reason = "every place writes a valid host name; a test tries each"
-        )]
+        #[expect(clippy::expect_used, reason = "every place writes a valid host name; a test tries each")]
         let host = host.expect("a host name");
-        Self {
-            scheme,
-            host,
-            port: scheme.default_port(),
-        }
+        Self { scheme, host, port: scheme.default_port() }
     }
 
     /// Which of OSS's own endpoints this is.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        OssName::parse(self.host.as_str())
-            .filter(|name| name.bucket.is_none())
-            .map(|name| name.place)
+        OssName::parse(self.host.as_str()).filter(|name| name.bucket.is_none()).map(|name| name.place)
     }
 }
 
@@ -204,29 +193,13 @@ mod tests {
         let region = || Region::parse("cn-hangzhou").expect("a region");
         let rows = [
             ("oss-cn-hangzhou.aliyuncs.com", None, Place::Public(region())),
-            (
-                "b.oss-cn-hangzhou.aliyuncs.com",
-                Some("b"),
-                Place::Public(region()),
-            ),
+            ("b.oss-cn-hangzhou.aliyuncs.com", Some("b"), Place::Public(region())),
             (".oss-cn-hangzhou.aliyuncs.com", Some(""), Place::Public(region())),
-            (
-                "b.oss-cn-hangzhou-internal.aliyuncs.com",
-                Some("b"),
-                Place::Internal(region()),
-            ),
-            (
-                "b.cn-hangzhou.oss.aliyuncs.com",
-                Some("b"),
-                Place::DualStack(region()),
-            ),
+            ("b.oss-cn-hangzhou-internal.aliyuncs.com", Some("b"), Place::Internal(region())),
+            ("b.cn-hangzhou.oss.aliyuncs.com", Some("b"), Place::DualStack(region())),
             ("cn-hangzhou.oss.aliyuncs.com", None, Place::DualStack(region())),
             ("b.oss-accelerate.aliyuncs.com", Some("b"), Place::Accelerate),
-            (
-                "oss-accelerate-overseas.aliyuncs.com",
-                None,
-                Place::AccelerateOverseas,
-            ),
+            ("oss-accelerate-overseas.aliyuncs.com", None, Place::AccelerateOverseas),
         ];
         for (host, bucket, place) in rows {
             assert_eq!(OssName::parse(host), Some(OssName { bucket, place }), "{host}");
@@ -273,13 +246,9 @@ mod tests {
             (Scheme::Http, "127.0.0.1", 9000)
         );
         assert_eq!(Endpoint::parse("https://oss.example").map(|e| e.port), Ok(443));
-        for text in [
-            "oss.example",
-            "ftp://oss.example",
-            "https://oss.example/b",
-            "https://u@oss.example",
-            "https://",
-        ] {
+        for text in
+            ["oss.example", "ftp://oss.example", "https://oss.example/b", "https://u@oss.example", "https://"]
+        {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
     }

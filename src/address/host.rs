@@ -62,11 +62,9 @@ impl Host {
         };
         let port = match port {
             None | Some("") => Port::Implied,
-            Some(digits) if digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) => Port::Given(
-                digits
-                    .parse()
-                    .map_err(|_| "the port of the host is above 65535")?,
-            ),
+            Some(digits) if digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Port::Given(digits.parse().map_err(|_| "the port of the host is above 65535")?)
+            }
             Some(_) => return Err("the port of the host is not a number up to 65535"),
         };
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -98,11 +96,7 @@ impl Host {
     /// As it stands in a URL or a Host header: IPv6 in brackets.
     #[must_use]
     pub fn bracketed(&self) -> String {
-        if self.0.contains(':') {
-            format!("[{}]", self.0)
-        } else {
-            self.0.to_string()
-        }
+        if self.0.contains(':') { format!("[{}]", self.0) } else { self.0.to_string() }
     }
 }
 
@@ -114,17 +108,9 @@ mod tests {
 
     #[test]
     fn hosts_are_compared_without_port_case_and_final_dot() {
-        for text in [
-            "Example.COM",
-            "example.com.",
-            "example.com:8770",
-            "EXAMPLE.com.:80",
-            "example.com:",
-        ] {
+        for text in ["Example.COM", "example.com.", "example.com:8770", "EXAMPLE.com.:80", "example.com:"] {
             assert_eq!(
-                Host::parse(text)
-                    .map(|(host, _)| host.as_str().to_owned())
-                    .as_deref(),
+                Host::parse(text).map(|(host, _)| host.as_str().to_owned()).as_deref(),
                 Ok("example.com")
             );
         }
@@ -141,9 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for text in [
-            "", ".", ":80", "a b", "u@h", "u:p@h:80", "[::1", "[::1]x", "[x]", "a/b", "h\u{e9}",
-        ] {
+        for text in ["", ".", ":80", "a b", "u@h", "u:p@h:80", "[::1", "[::1]x", "[x]", "a/b", "h\u{e9}"] {
             assert!(Host::parse(text).is_err(), "{text}");
         }
     }

@@ -91,10 +91,7 @@ impl Located {
         let served = Served::of(&host, domains, directory)?;
         let query = Query::parse(uri.query().unwrap_or_default())?;
         let (bucket, key) = object(uri.path(), &host, &served, directory)?;
-        let upstream = directory
-            .select(&host, bucket.as_ref())
-            .or(served.upstream)
-            .unwrap_or(UpstreamId(0));
+        let upstream = directory.select(&host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
         if let (Some(bucket), Some(pin)) = (&bucket, &directory.get(upstream).pin)
             && bucket != pin
         {
@@ -108,14 +105,7 @@ impl Located {
         if key.is_empty() && operation.needs_key(&query) {
             return Err(Misdirected::NoKey(operation));
         }
-        Ok(Self {
-            operation,
-            bucket,
-            key,
-            query,
-            upstream,
-            place: served.place,
-        })
+        Ok(Self { operation, bucket, key, query, upstream, place: served.place })
     }
 }
 
@@ -123,11 +113,7 @@ impl<'a> Served<'a> {
     /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
     /// A name that a route serves is still read for a bucket before it.
     fn of(host: &'a Host, domains: &[String], directory: &Directory) -> Result<Self, Misdirected> {
-        let unnamed = Self {
-            label: None,
-            place: None,
-            upstream: None,
-        };
+        let unnamed = Self { label: None, place: None, upstream: None };
         let domain = domains
             .iter()
             .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
@@ -138,18 +124,10 @@ impl<'a> Served<'a> {
         if let Some((upstream, label)) = directory.endpoint_named(host)
             && directory.get(upstream).endpoint.place().is_none()
         {
-            return Ok(Self {
-                label,
-                place: None,
-                upstream: Some(upstream),
-            });
+            return Ok(Self { label, place: None, upstream: Some(upstream) });
         }
         if let Some(name) = OssName::parse(host.as_str()) {
-            return Ok(Self {
-                label: name.bucket,
-                place: Some(name.place),
-                upstream: None,
-            });
+            return Ok(Self { label: name.bucket, place: Some(name.place), upstream: None });
         }
         if host.is_own() || directory.names(host) {
             return Ok(unnamed);
@@ -183,10 +161,7 @@ fn object(
     if let Some(label) = served.label {
         return Ok((Some(Bucket::parse(label)?), Key::from_path(path)?));
     }
-    let unnamed = directory
-        .select(host, None)
-        .or(served.upstream)
-        .unwrap_or(UpstreamId(0));
+    let unnamed = directory.select(host, None).or(served.upstream).unwrap_or(UpstreamId(0));
     if let Some(pin) = &directory.get(unnamed).pin {
         return Ok((Some(pin.clone()), Key::from_path(path)?));
     }
@@ -195,10 +170,7 @@ fn object(
     }
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     let bucket = decode(bucket.as_bytes()).map_err(InvalidKey::from)?;
-    Ok((
-        Some(Bucket::parse(&String::from_utf8_lossy(&bucket))?),
-        Key::from_path(key)?,
-    ))
+    Ok((Some(Bucket::parse(&String::from_utf8_lossy(&bucket))?), Key::from_path(key)?))
 }
 
 #[cfg(test)]

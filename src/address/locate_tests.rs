@@ -22,10 +22,7 @@ fn hangzhou() -> Upstream {
 
 fn matching(host: Option<&str>, bucket: Option<&str>) -> Match {
     let pattern = |text: &str| Pattern::parse(text).expect("a pattern");
-    Match {
-        host: host.map(pattern),
-        bucket: bucket.map(pattern),
-    }
+    Match { host: host.map(pattern), bucket: bucket.map(pattern) }
 }
 
 fn find(
@@ -40,12 +37,7 @@ fn find(
     }
     let method: Method = method.parse().expect("a method");
     let uri: Uri = target.parse().expect("a target");
-    Located::find(
-        &method,
-        &uri,
-        &headers,
-        (&["oss.example.internal".to_owned()], directory),
-    )
+    Located::find(&method, &uri, &headers, (&["oss.example.internal".to_owned()], directory))
 }
 
 fn sent(directory: &Directory, target: &str, host: &'static str) -> Outbound {
@@ -66,10 +58,7 @@ fn every_form_of_address_finds_the_same_object() {
         ("/a/b%20c", "photos.oss-cn-hangzhou-internal.aliyuncs.com"),
         ("/a/b%20c", "photos.cn-hangzhou.oss.aliyuncs.com"),
         ("/photos/a/b%20c", "oss-cn-hangzhou.aliyuncs.com"),
-        (
-            "http://photos.oss-cn-hangzhou.aliyuncs.com/a/b%20c",
-            "ignored.example",
-        ),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/a/b%20c", "ignored.example"),
     ] {
         let out = sent(&directory, target, host);
         assert_eq!(
@@ -84,32 +73,20 @@ fn every_form_of_address_finds_the_same_object() {
 fn the_root_without_a_bucket_is_the_service() {
     let directory = Directory::new(hangzhou(), Vec::new());
     let out = sent(&directory, "/", "127.0.0.1");
-    assert_eq!(
-        (out.host.as_str(), out.target.as_str()),
-        ("oss-cn-hangzhou.aliyuncs.com", "/")
-    );
+    assert_eq!((out.host.as_str(), out.target.as_str()), ("oss-cn-hangzhou.aliyuncs.com", "/"));
     for method in ["PUT", "POST", "DELETE"] {
-        assert!(matches!(
-            find(&directory, method, "/", &["127.0.0.1"]),
-            Err(Misdirected::NoBucket)
-        ));
+        assert!(matches!(find(&directory, method, "/", &["127.0.0.1"]), Err(Misdirected::NoBucket)));
     }
 }
 
 #[test]
 fn unknown_hosts_are_refused() {
     let directory = Directory::new(hangzhou(), Vec::new());
-    for host in [
-        "evil.example",
-        "oss-cn-hangzhou.aliyuncs.com.evil.example",
-        "example.internal",
-        "localhost.evil",
-    ] {
+    for host in
+        ["evil.example", "oss-cn-hangzhou.aliyuncs.com.evil.example", "example.internal", "localhost.evil"]
+    {
         assert!(
-            matches!(
-                find(&directory, "GET", "/b/k", &[host]),
-                Err(Misdirected::UnknownHost(_))
-            ),
+            matches!(find(&directory, "GET", "/b/k", &[host]), Err(Misdirected::UnknownHost(_))),
             "{host}"
         );
     }
@@ -120,10 +97,7 @@ fn one_host_is_needed_and_only_one() {
     let directory = Directory::new(hangzhou(), Vec::new());
     for hosts in [&[][..], &["127.0.0.1", "127.0.0.1"], &[""], &["u@127.0.0.1"]] {
         assert!(
-            matches!(
-                find(&directory, "GET", "/b/k", hosts),
-                Err(Misdirected::Malformed(_))
-            ),
+            matches!(find(&directory, "GET", "/b/k", hosts), Err(Misdirected::Malformed(_))),
             "{hosts:?}"
         );
     }
@@ -132,23 +106,12 @@ fn one_host_is_needed_and_only_one() {
 #[test]
 fn an_empty_or_wrong_bucket_label_is_refused() {
     let directory = Directory::new(hangzhou(), Vec::new());
-    for host in [
-        ".oss-cn-hangzhou.aliyuncs.com",
-        "a_b.oss-cn-hangzhou.aliyuncs.com",
-        "a.b.oss.example.internal",
-    ] {
-        assert!(
-            matches!(
-                find(&directory, "GET", "/k", &[host]),
-                Err(Misdirected::Bucket(_))
-            ),
-            "{host}"
-        );
+    for host in
+        [".oss-cn-hangzhou.aliyuncs.com", "a_b.oss-cn-hangzhou.aliyuncs.com", "a.b.oss.example.internal"]
+    {
+        assert!(matches!(find(&directory, "GET", "/k", &[host]), Err(Misdirected::Bucket(_))), "{host}");
     }
-    assert!(matches!(
-        find(&directory, "GET", "//k", &["127.0.0.1"]),
-        Err(Misdirected::Bucket(_))
-    ));
+    assert!(matches!(find(&directory, "GET", "//k", &["127.0.0.1"]), Err(Misdirected::Bucket(_))));
 }
 
 #[test]
@@ -161,21 +124,13 @@ fn another_region_in_the_host_goes_to_that_regions_own_name() {
             "photos.oss-cn-hangzhou-internal.aliyuncs.com",
             "cn-hangzhou",
         ),
-        (
-            "photos.oss-us-west-1.aliyuncs.com",
-            "photos.oss-us-west-1.aliyuncs.com",
-            "us-west-1",
-        ),
+        ("photos.oss-us-west-1.aliyuncs.com", "photos.oss-us-west-1.aliyuncs.com", "us-west-1"),
         (
             "photos.oss-us-west-1-internal.aliyuncs.com",
             "photos.oss-us-west-1-internal.aliyuncs.com",
             "us-west-1",
         ),
-        (
-            "photos.oss-accelerate.aliyuncs.com",
-            "photos.oss-accelerate.aliyuncs.com",
-            "cn-hangzhou",
-        ),
+        ("photos.oss-accelerate.aliyuncs.com", "photos.oss-accelerate.aliyuncs.com", "cn-hangzhou"),
     ] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
@@ -192,12 +147,9 @@ fn a_pin_makes_the_whole_path_the_key_and_refuses_other_buckets() {
     let mut pinned = hangzhou();
     pinned.pin = Bucket::parse("photos").ok();
     let directory = Directory::new(pinned, Vec::new());
-    for host in [
-        "127.0.0.1",
-        "oss.example.internal",
-        "oss-cn-hangzhou.aliyuncs.com",
-        "photos.oss.example.internal",
-    ] {
+    for host in
+        ["127.0.0.1", "oss.example.internal", "oss-cn-hangzhou.aliyuncs.com", "photos.oss.example.internal"]
+    {
         let out = sent(&directory, "/other/k", host);
         assert_eq!(
             (out.host.as_str(), out.target.as_str()),
@@ -214,17 +166,11 @@ fn a_cname_is_asked_by_its_own_name() {
     cname.addressing = Addressing::Cname;
     cname.pin = Bucket::parse("photos").ok();
     let directory = Directory::new(cname, Vec::new());
-    for (target, host) in [
-        ("/k", "127.0.0.1"),
-        ("/k", "img.example.com"),
-        ("/k", "photos.oss-cn-hangzhou.aliyuncs.com"),
-    ] {
+    for (target, host) in
+        [("/k", "127.0.0.1"), ("/k", "img.example.com"), ("/k", "photos.oss-cn-hangzhou.aliyuncs.com")]
+    {
         let out = sent(&directory, target, host);
-        assert_eq!(
-            (out.host.as_str(), out.target.as_str()),
-            ("img.example.com", "/k"),
-            "{host}"
-        );
+        assert_eq!((out.host.as_str(), out.target.as_str()), ("img.example.com", "/k"), "{host}");
     }
 }
 
@@ -234,10 +180,7 @@ fn addresses_are_asked_in_path_style() {
     local.addressing = Addressing::Path;
     let directory = Directory::new(local, Vec::new());
     let out = sent(&directory, "/k?acl", "photos.oss.example.internal");
-    assert_eq!(
-        (out.host.as_str(), out.target.as_str()),
-        ("127.0.0.1:9000", "/photos/k?acl")
-    );
+    assert_eq!((out.host.as_str(), out.target.as_str()), ("127.0.0.1:9000", "/photos/k?acl"));
     assert_eq!(sent(&directory, "/photos", "127.0.0.1").target, "/photos/");
 }
 
@@ -246,10 +189,7 @@ fn connect_changes_what_is_dialled_and_nothing_else() {
     let mut tunnelled = hangzhou();
     tunnelled.connect = Host::parse("127.0.0.1").ok().map(|(host, _)| (host, 9000));
     let directory = Directory::new(tunnelled, Vec::new());
-    for host in [
-        "photos.oss-cn-hangzhou.aliyuncs.com",
-        "photos.oss-us-west-1.aliyuncs.com",
-    ] {
+    for host in ["photos.oss-cn-hangzhou.aliyuncs.com", "photos.oss-us-west-1.aliyuncs.com"] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
             (out.name.as_str(), out.dial, out.dials_oss_name),
@@ -272,40 +212,19 @@ fn the_first_route_that_matches_wins() {
         ],
     );
     let host = |target, host| sent(&directory, target, host).host;
-    assert_eq!(
-        host("/logs-a/k", "127.0.0.1"),
-        "logs-a.oss-ap-southeast-1.aliyuncs.com"
-    );
-    assert_eq!(
-        host("/photos/k", "127.0.0.1"),
-        "photos.oss-cn-hangzhou.aliyuncs.com"
-    );
-    assert_eq!(
-        host("/a/b", "files.example.com"),
-        "files.oss-us-west-1.aliyuncs.com"
-    );
-    assert_eq!(
-        host("/photos/k", "x.example.com"),
-        "photos.oss-ap-southeast-1.aliyuncs.com"
-    );
-    assert_eq!(
-        host("/k", "logs-a.oss-cn-hangzhou.aliyuncs.com"),
-        "logs-a.oss-cn-hangzhou.aliyuncs.com"
-    );
+    assert_eq!(host("/logs-a/k", "127.0.0.1"), "logs-a.oss-ap-southeast-1.aliyuncs.com");
+    assert_eq!(host("/photos/k", "127.0.0.1"), "photos.oss-cn-hangzhou.aliyuncs.com");
+    assert_eq!(host("/a/b", "files.example.com"), "files.oss-us-west-1.aliyuncs.com");
+    assert_eq!(host("/photos/k", "x.example.com"), "photos.oss-ap-southeast-1.aliyuncs.com");
+    assert_eq!(host("/k", "logs-a.oss-cn-hangzhou.aliyuncs.com"), "logs-a.oss-cn-hangzhou.aliyuncs.com");
 }
 
 #[test]
 fn operations_on_objects_need_a_key() {
     let directory = Directory::new(hangzhou(), Vec::new());
-    for (method, target) in [
-        ("POST", "/photos/?uploads"),
-        ("PUT", "/photos?partNumber=1&uploadId=x"),
-    ] {
+    for (method, target) in [("POST", "/photos/?uploads"), ("PUT", "/photos?partNumber=1&uploadId=x")] {
         assert!(
-            matches!(
-                find(&directory, method, target, &["127.0.0.1"]),
-                Err(Misdirected::NoKey(_))
-            ),
+            matches!(find(&directory, method, target, &["127.0.0.1"]), Err(Misdirected::NoKey(_))),
             "{target}"
         );
     }
@@ -314,22 +233,11 @@ fn operations_on_objects_need_a_key() {
 #[test]
 fn targets_that_are_no_path_are_refused() {
     let directory = Directory::new(hangzhou(), Vec::new());
-    for target in [
-        "*",
-        "https://photos.oss-cn-hangzhou.aliyuncs.com/k",
-        "ftp://127.0.0.1/b/k",
-        "photos",
-    ] {
+    for target in ["*", "https://photos.oss-cn-hangzhou.aliyuncs.com/k", "ftp://127.0.0.1/b/k", "photos"] {
         assert!(
-            matches!(
-                find(&directory, "GET", target, &["127.0.0.1"]),
-                Err(Misdirected::Malformed(_))
-            ),
+            matches!(find(&directory, "GET", target, &["127.0.0.1"]), Err(Misdirected::Malformed(_))),
             "{target}"
         );
     }
-    assert!(matches!(
-        find(&directory, "CONNECT", "a:443", &["a:443"]),
-        Err(Misdirected::Tunnel)
-    ));
+    assert!(matches!(find(&directory, "CONNECT", "a:443", &["a:443"]), Err(Misdirected::Tunnel)));
 }

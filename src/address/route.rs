@@ -29,24 +29,13 @@ pub struct Outbound {
 #[must_use]
 pub fn route(located: &Located, directory: &Directory) -> Outbound {
     let upstream = directory.get(located.upstream);
-    let elsewhere = located
-        .place
-        .as_ref()
-        .filter(|place| !is_configured(place, upstream));
+    let elsewhere = located.place.as_ref().filter(|place| !is_configured(place, upstream));
     let (endpoint, addressing, region) = match elsewhere {
         Some(place) => {
             let endpoint = Endpoint::of(place, upstream.endpoint.scheme);
-            (
-                endpoint,
-                Addressing::Virtual,
-                place.region().or(upstream.region.as_ref()),
-            )
+            (endpoint, Addressing::Virtual, place.region().or(upstream.region.as_ref()))
         }
-        None => (
-            upstream.endpoint.clone(),
-            upstream.addressing,
-            upstream.region.as_ref(),
-        ),
+        None => (upstream.endpoint.clone(), upstream.addressing, upstream.region.as_ref()),
     };
     let name = match (&located.bucket, addressing) {
         (Some(bucket), Addressing::Virtual) => format!("{bucket}.{}", endpoint.host.as_str()),
@@ -82,11 +71,7 @@ fn host_header(name: &str, endpoint: &Endpoint) -> String {
         // An IPv6 address, which stands in brackets.
         Err(_) => endpoint.host.bracketed(),
     };
-    if endpoint.port == endpoint.scheme.default_port() {
-        name
-    } else {
-        format!("{name}:{}", endpoint.port)
-    }
+    if endpoint.port == endpoint.scheme.default_port() { name } else { format!("{name}:{}", endpoint.port) }
 }
 
 fn target(located: &Located, addressing: Addressing) -> String {

@@ -55,9 +55,7 @@ fn answer(request: &Request<Incoming>, health: &dyn Health) -> Response<Full<Byt
         );
     }
     let headers = request.headers();
-    let cross_site = headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site.as_bytes() == b"cross-site");
+    let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
     if headers.contains_key(ORIGIN) || cross_site {
         return text(StatusCode::FORBIDDEN, "requests of web pages are refused\n");
     }
@@ -70,10 +68,9 @@ fn answer(request: &Request<Incoming>, health: &dyn Health) -> Response<Full<Byt
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
         },
-        "/version" => text(
-            StatusCode::OK,
-            concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n"),
-        ),
+        "/version" => {
+            text(StatusCode::OK, concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n"))
+        }
         _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /version\n"),
     }
 }
@@ -81,10 +78,7 @@ fn answer(request: &Request<Incoming>, health: &dyn Health) -> Response<Full<Byt
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text.to_owned()));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -32,14 +32,8 @@ pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> Caller {
     Caller::Open
 }
 
-const SIGNATURE_HEADERS: [&str; 6] = [
-    "authorization",
-    "date",
-    "x-oss-date",
-    "x-oss-content-sha256",
-    "x-oss-security-token",
-    "security-token",
-];
+const SIGNATURE_HEADERS: [&str; 6] =
+    ["authorization", "date", "x-oss-date", "x-oss-content-sha256", "x-oss-security-token", "security-token"];
 
 /// The parameters of presigned URLs: V1, V2 and V4.
 const SIGNATURE_PARAMETERS: [&str; 12] = [
@@ -67,23 +61,15 @@ mod tests {
     #[test]
     fn a_clients_own_signature_is_taken_off_and_nothing_else() {
         let mut headers = HeaderMap::new();
-        for name in [
-            "authorization",
-            "date",
-            "x-oss-date",
-            "x-oss-security-token",
-            "security-token",
-            "x-oss-meta-a",
-        ] {
+        for name in
+            ["authorization", "date", "x-oss-date", "x-oss-security-token", "security-token", "x-oss-meta-a"]
+        {
             headers.insert(name, HeaderValue::from_static("v"));
         }
         let text = "acl&OSSAccessKeyId=a&Expires=1&Signature=s&x-oss-signature=s&x-oss-process=p&expires=2";
         let mut query = Query::parse(text).expect("a query");
         identify(&mut headers, &mut query);
-        assert_eq!(
-            headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(),
-            ["x-oss-meta-a"]
-        );
+        assert_eq!(headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["x-oss-meta-a"]);
         let mut left = String::new();
         query.write(&mut left);
         assert_eq!(left, "?acl&x-oss-process=p&expires=2");

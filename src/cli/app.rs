@@ -17,6 +17,7 @@ use crate::credentials::{Edge, Failure, ProvideError, Source};
 use crate::proxy::{Core, State, Upstream};
 use crate::server::{self, BindError, Bound, Drain, Drained, Listen, MakeCore};
 use crate::telemetry::{Counters, Logged};
+use crate::time::Clock;
 use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
 
 /// A proxy with its sockets, not yet serving.
@@ -135,7 +136,7 @@ impl App {
         let (settings, trusts) = (self.transport, self.trusts);
         let make_core: MakeCore = Arc::new(move || {
             let transport = Transport::new(settings, trusts.clone(), Arc::clone(&reachability));
-            Core::new(Arc::clone(&state), Arc::clone(&edge), transport)
+            Core::new(Arc::clone(&state), Arc::clone(&edge) as Arc<dyn Clock>, transport)
         });
         let drained = server::serve(self.listeners, self.server, make_core, drain).await?;
         let [requests, refused, malformed, unframed] = self.state.counters.snapshot().map(|(_, count)| count);

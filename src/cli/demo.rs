@@ -84,7 +84,8 @@ async fn start_proxy(oss: SocketAddr) -> anyhow::Result<App> {
     let assemble = async |listen: &str, admin: &str| {
         let text = configuration(oss, listen, admin);
         let file = (std::path::Path::new("demo"), text.as_str());
-        let config = Config::load(Some(file), &[], &Machine(&System)).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        let config =
+            Config::load(Some(file), &[], &Machine(&System)).map_err(|errors| anyhow::anyhow!("{errors}"))?;
         anyhow::Ok(App::assemble(config, Arc::new(System)).await)
     };
     match assemble("127.0.0.1:8770", "127.0.0.1:8771").await? {
@@ -165,7 +166,9 @@ fn invite(proxy: SocketAddr) {
     line(format_args!("  curl -T LICENSE http://{proxy}/{BUCKET}/LICENSE"));
     line(format_args!("  curl http://{proxy}/{BUCKET}/LICENSE"));
     line(format_args!("  curl 'http://{proxy}/{BUCKET}?list-type=2'"));
-    line(format_args!("  http_proxy=http://{proxy} wget -qO- http://{BUCKET}.oss-{REGION}.aliyuncs.com/LICENSE"));
+    line(format_args!(
+        "  http_proxy=http://{proxy} wget -qO- http://{BUCKET}.oss-{REGION}.aliyuncs.com/LICENSE"
+    ));
     line("");
     line("Ctrl-C ends it.");
 }

@@ -57,7 +57,10 @@ async fn emulate(arguments: &Args) -> Exit {
     let emulator = match Emulator::bind(arguments.listen, settings).await {
         Ok(emulator) => emulator,
         Err(error) => {
-            complain(format_args!("cannot listen on {}: {error}; choose another with --listen", arguments.listen));
+            complain(format_args!(
+                "cannot listen on {}: {error}; choose another with --listen",
+                arguments.listen
+            ));
             return Exit::Failure;
         }
     };

@@ -63,7 +63,10 @@ impl Flags {
         let path = self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from));
         let text = match &path {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                complain(format_args!("{}: cannot be read: {error}; name a file that this user may read", path.display()));
+                complain(format_args!(
+                    "{}: cannot be read: {error}; name a file that this user may read",
+                    path.display()
+                ));
                 Exit::Config
             })?),
             None => None,

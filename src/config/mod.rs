@@ -1,1 +1,177 @@
-//! The configuration: from file, environment and flags to values that the other modules take.
+//! The configuration: from file, environment and flags to values that the other modules take. Nothing is looked up here but
+//! what the text refers to, and that through [`Outside`].
+//!
+//! Reading never stops at a mistake: [`Errors`] is all of them. Only a file that is no TOML at all is reported as just that.
+
+mod credentials;
+mod directory;
+mod duration;
+mod layer;
+mod listen;
+mod origin;
+mod outside;
+mod problem;
+mod report;
+mod route;
+mod schema;
+mod section;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+pub use self::layer::{Layer, Setting};
+pub use self::origin::Origin;
+pub use self::outside::{Machine, Outside, SecretFile};
+pub use self::report::{Error, Errors};
+
+use self::credentials::{Modes, Secrets};
+use self::directory::Surroundings;
+use self::origin::Given;
+use self::problem::Problem;
+use self::report::Report;
+use self::section::{Document, Section};
+use crate::address::Directory;
+use crate::credentials::Spec;
+use crate::server::Listen;
+use crate::sign::Version;
+use crate::telemetry::{Format, Level, Settings};
+
+/// Everything that is configured.
+#[derive(Debug)]
+pub struct Config {
+    /// The listeners; at least one.
+    pub listen: Vec<Listen>,
+    /// Where the admin interface listens, if it does.
+    pub admin: Option<SocketAddr>,
+    /// The upstreams.
+    pub directory: Directory,
+    /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
+    pub upstreams: Vec<UpstreamSettings>,
+    /// The sources of credentials by name: those of the file, and `default` if an upstream uses it.
+    pub credentials: Vec<(String, Spec)>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What the log shows and how.
+    pub log: Settings,
+    /// What is not wrong, but to be looked at: a line each, with its place.
+    pub warnings: Vec<String>,
+}
+
+/// Settings of an upstream that are not about where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Which signature it gets.
+    pub signature: Version,
+    /// The name of its source in [`Config::credentials`].
+    pub credentials: String,
+    /// The only roots that its certificates are checked against; `None` takes the host's. A file that could be read.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection to an upstream stands.
+    pub connect: Duration,
+    /// How long a connection may lie unused.
+    pub idle: Duration,
+    /// How long requests in flight are waited for at the end.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Reads the file, named and in full, under `layers`, of which later ones stand over earlier ones.
+    ///
+    /// # Errors
+    /// Every mistake, not just the first.
+    pub fn load(
+        file: Option<(&Path, &str)>,
+        layers: &[Layer],
+        outside: &dyn Outside,
+    ) -> Result<Self, Errors> {
+        let mut report = Report::default();
+        let document = Document {
+            file: file.map(|(path, _)| path.display().to_string()),
+            text: file.map_or("", |(_, text)| text),
+            layers,
+        };
+        let (table, mistakes) = DeTable::parse_recoverable(document.text);
+        for mistake in mistakes {
+            // Only the message: the text around it may hold a secret.
+            let line = mistake.span().map(|span| document.line(&span));
+            let problem = Problem::Syntax(mistake.message().replace('\n', ", "));
+            report.error(&document.origin(line, String::new()), problem);
+        }
+        let config = if report.count() == 0 {
+            read(&document.root(table.get_ref(), &mut report), outside, &mut report)
+        } else {
+            None
+        };
+        let (config, warnings) = report.finish(config)?;
+        Ok(Self { warnings, ..config })
+    }
+}
+
+/// Reads the sections. What is `None` has been reported.
+fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Option<Config> {
+    let strict = root.truth("strict_file_modes", report);
+    let modes = match strict {
+        Some(Given { value: true, .. }) => Modes::Refuse,
+        _ => Modes::Warn,
+    };
+    let (listen, admin) = listen::read(root, report);
+    let timeouts = timeouts(&root.child("timeouts", report), report);
+    let log = log(&root.child("log", report), report);
+    let specs = credentials::read(root, &Secrets { outside, modes }, report);
+    let surroundings = Surroundings {
+        listeners: &listen,
+        sources: specs.iter().map(|(name, _)| name.as_str()).collect(),
+        outside,
+    };
+    let (directory, upstreams) = directory::read(root, &surroundings, report)?;
+    let mut credentials =
+        specs.into_iter().map(|(name, spec)| Some((name, spec?))).collect::<Option<Vec<_>>>()?;
+    let implied = |name: &str| upstreams.iter().any(|upstream| upstream.credentials == name);
+    if !credentials.iter().any(|(name, _)| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
+        credentials.push((credentials::DEFAULT.to_owned(), Spec::Chain));
+    }
+    Some(Config { listen, admin, directory, upstreams, credentials, timeouts, log, warnings: Vec::new() })
+}
+
+fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
+    section.check(&schema::TIMEOUTS, report);
+    let connect = section.parsed("connect", duration::positive, report);
+    let idle = section.parsed("idle", duration::positive, report);
+    let drain = section.parsed("drain", duration::parse, report);
+    let or = |given: Option<Given<Duration>>, seconds| {
+        given.map_or_else(|| Duration::from_secs(seconds), |given| given.value)
+    };
+    Timeouts { connect: or(connect, 5), idle: or(idle, 50), drain: or(drain, 25) }
+}
+
+fn log(section: &Section<'_>, report: &mut Report) -> Settings {
+    section.check(&schema::LOG, report);
+    let formats = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
+    let levels = [
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ];
+    let format = section.word("format", &formats, report);
+    let level = section.word("level", &levels, report);
+    let access = section.truth("access", report);
+    Settings {
+        format: format.map(|given| given.value).unwrap_or_default(),
+        level: level.map(|given| given.value).unwrap_or_default(),
+        access: access.is_none_or(|given| given.value),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,11 +29,7 @@ impl Source {
     /// An empty cache before `provider`; `name` is the configuration's.
     #[must_use]
     pub fn new(name: &str, provider: Box<dyn Provide>) -> Self {
-        Self {
-            name: name.to_owned(),
-            provider,
-            current: ArcSwapOption::empty(),
-        }
+        Self { name: name.to_owned(), provider, current: ArcSwapOption::empty() }
     }
 
     /// The configuration's name of the source.

@@ -33,11 +33,8 @@ pub enum Insane {
 /// # Errors
 /// The first mistake.
 pub(super) fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
-    let values = [
-        ("access key id", Some(id)),
-        ("access key secret", Some(secret)),
-        ("security token", token),
-    ];
+    let values =
+        [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];
     for (name, value) in values {
         let Some(value) = value else { continue };
         if value.is_empty() {
@@ -76,20 +73,11 @@ mod tests {
             (("LTAIx", "LTAIx", None), Err(Insane::SecretIsId)),
             (("LTAIx", "LTAIy", None), Err(Insane::SecretLooksLikeId)),
             (("LTAI****", "s", None), Err(Insane::Masked("access key id"))),
-            (
-                ("LTAIx", "s3cret\n", None),
-                Err(Insane::Characters("access key secret")),
-            ),
-            (
-                ("LTAIx", "s 3", None),
-                Err(Insane::Characters("access key secret")),
-            ),
+            (("LTAIx", "s3cret\n", None), Err(Insane::Characters("access key secret"))),
+            (("LTAIx", "s 3", None), Err(Insane::Characters("access key secret"))),
             (("STS.x", "s3cret", None), Err(Insane::TokenMissing)),
             (("LTAIx", "s3cret", Some("t")), Err(Insane::TokenUnwanted)),
-            (
-                ("STS.x", "s3cret", Some("t\u{e9}")),
-                Err(Insane::Characters("security token")),
-            ),
+            (("STS.x", "s3cret", Some("t\u{e9}")), Err(Insane::Characters("security token"))),
         ];
         for ((id, secret, token), expected) in rows {
             assert_eq!(check(id, secret, token), expected, "{id} {secret} {token:?}");

@@ -27,10 +27,7 @@ impl Clock for World {
 
 impl Edge for World {
     fn variable(&self, name: &str) -> Option<String> {
-        self.0
-            .get(name)
-            .filter(|value| !value.is_empty())
-            .map(|value| (*value).to_owned())
+        self.0.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned())
     }
 }
 
@@ -54,26 +51,14 @@ async fn the_oss_family_comes_before_the_general_one() {
     let got = ask(Spec::Env, &all).await;
     assert_eq!(got, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
     let got = ask(Spec::Chain, &all[2..]).await;
-    assert_eq!(
-        got,
-        Ok(("LTAIali".to_owned(), false, "chain/env/ALIBABA_CLOUD".to_owned()))
-    );
+    assert_eq!(got, Ok(("LTAIali".to_owned(), false, "chain/env/ALIBABA_CLOUD".to_owned())));
 }
 
 #[tokio::test]
 async fn families_are_never_mixed() {
-    let got = ask(
-        Spec::Env,
-        &[
-            ("OSS_ACCESS_KEY_ID", "LTAIoss"),
-            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2"),
-        ],
-    )
-    .await;
-    let half = Failure::HalfSet {
-        present: "OSS_ACCESS_KEY_ID",
-        missing: "OSS_ACCESS_KEY_SECRET",
-    };
+    let got =
+        ask(Spec::Env, &[("OSS_ACCESS_KEY_ID", "LTAIoss"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2")]).await;
+    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
     assert_eq!(got, Err(ProvideError::Failed(half)));
     let with_foreign_token = ask(
         Spec::Env,
@@ -84,28 +69,18 @@ async fn families_are_never_mixed() {
         ],
     )
     .await;
-    assert_eq!(
-        with_foreign_token,
-        Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned()))
-    );
+    assert_eq!(with_foreign_token, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
 }
 
 #[tokio::test]
 async fn a_half_set_pair_ends_the_chain() {
     let got = ask(Spec::Chain, &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
-    assert!(
-        matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))),
-        "{got:?}"
-    );
+    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{got:?}");
 }
 
 #[tokio::test]
 async fn an_empty_variable_counts_as_not_set() {
-    let got = ask(
-        Spec::Env,
-        &[("OSS_ACCESS_KEY_ID", ""), ("OSS_ACCESS_KEY_SECRET", "")],
-    )
-    .await;
+    let got = ask(Spec::Env, &[("OSS_ACCESS_KEY_ID", ""), ("OSS_ACCESS_KEY_SECRET", "")]).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
 
@@ -117,12 +92,7 @@ async fn a_role_in_the_environment_is_an_error_and_never_ignored() {
         ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r"),
     ];
     let got = ask(Spec::Env, &pair).await;
-    assert_eq!(
-        got,
-        Err(ProvideError::Failed(Failure::NeedsAssumeRole {
-            variable: "OSS_STS_ROLE_ARN"
-        }))
-    );
+    assert_eq!(got, Err(ProvideError::Failed(Failure::NeedsAssumeRole { variable: "OSS_STS_ROLE_ARN" })));
 }
 
 #[tokio::test]
@@ -132,15 +102,9 @@ async fn a_static_triple_is_given_as_it_is_and_checked() {
         secret: Secret::from("s3cret"),
         token: token.map(Secret::from),
     };
-    assert_eq!(
-        ask(spec("STS.x", Some("t")), &[]).await,
-        Ok(("STS.x".to_owned(), true, "static".to_owned()))
-    );
+    assert_eq!(ask(spec("STS.x", Some("t")), &[]).await, Ok(("STS.x".to_owned(), true, "static".to_owned())));
     let got = ask(spec("STS.x", None), &[]).await;
-    assert_eq!(
-        got,
-        Err(ProvideError::Failed(Failure::Insane(Insane::TokenMissing)))
-    );
+    assert_eq!(got, Err(ProvideError::Failed(Failure::Insane(Insane::TokenMissing))));
 }
 
 /// A source whose credentials end at a given time.

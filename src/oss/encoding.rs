@@ -4,11 +4,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 /// What is escaped in names and values of a query.
-const STRICT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What is escaped in a path: a slash stays.
 const PATH: &AsciiSet = &STRICT.remove(b'/');
 
@@ -69,10 +65,7 @@ mod tests {
 
     #[test]
     fn only_unreserved_characters_and_the_slash_stay_in_a_path() {
-        assert_eq!(
-            path(b"a/b//./..~-_.*'()!+ %"),
-            "a/b//./..~-_.%2A%27%28%29%21%2B%20%25"
-        );
+        assert_eq!(path(b"a/b//./..~-_.*'()!+ %"), "a/b//./..~-_.%2A%27%28%29%21%2B%20%25");
         assert_eq!(path("\u{e9}\u{1F600}".as_bytes()), "%C3%A9%F0%9F%98%80");
     }
 

@@ -63,15 +63,8 @@ mod tests {
 
     #[test]
     fn caller_text_cannot_leave_its_element() {
-        let xml = ErrorDocument {
-            code: "AccessDenied",
-            message: "</Message>&\u{1}",
-            ..Default::default()
-        }
-        .to_xml();
-        assert!(
-            xml.contains("<Message>&lt;/Message&gt;&amp;\u{fffd}</Message>"),
-            "{xml}"
-        );
+        let xml = ErrorDocument { code: "AccessDenied", message: "</Message>&\u{1}", ..Default::default() }
+            .to_xml();
+        assert!(xml.contains("<Message>&lt;/Message&gt;&amp;\u{fffd}</Message>"), "{xml}");
     }
 }

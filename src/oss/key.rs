@@ -121,10 +121,7 @@ mod tests {
     #[test]
     fn a_key_has_at_most_1023_bytes_however_it_is_written() {
         assert!(Key::from_path(&"%41".repeat(1023)).is_ok());
-        assert_eq!(
-            Key::from_path(&"%41".repeat(1024)),
-            Err(InvalidKey::TooLong { length: 1024 })
-        );
+        assert_eq!(Key::from_path(&"%41".repeat(1024)), Err(InvalidKey::TooLong { length: 1024 }));
     }
 
     #[test]

@@ -76,11 +76,7 @@ impl Region {
     /// What requests to this region are signed for.
     #[must_use]
     pub fn product(&self) -> Product {
-        if self.0.starts_with("cb-") {
-            Product::CloudBox
-        } else {
-            Product::Oss
-        }
+        if self.0.starts_with("cb-") { Product::CloudBox } else { Product::Oss }
     }
 }
 
@@ -113,9 +109,7 @@ fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     edge(bytes.first())
         && edge(bytes.last())
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 #[cfg(test)]
@@ -127,17 +121,7 @@ mod tests {
         for good in ["abc", "a-1", "0ab", &"a".repeat(63)] {
             assert!(Bucket::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "ab",
-            "Abc",
-            "a_bc",
-            "-abc",
-            "abc-",
-            "a.bc",
-            "ab c",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "ab", "Abc", "a_bc", "-abc", "abc-", "a.bc", "ab c", &"a".repeat(64)] {
             assert!(Bucket::parse(bad).is_err(), "{bad}");
         }
     }
@@ -145,26 +129,14 @@ mod tests {
     #[test]
     fn a_region_is_the_plain_id() {
         assert!(Region::parse("cn-hangzhou").is_ok());
-        for bad in [
-            "oss-cn-hangzhou",
-            "cn-hangzhou-internal",
-            "CN-hangzhou",
-            "",
-            "a.b",
-        ] {
+        for bad in ["oss-cn-hangzhou", "cn-hangzhou-internal", "CN-hangzhou", "", "a.b"] {
             assert!(Region::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_cloudbox_id_signs_for_the_cloudbox_product() {
-        assert_eq!(
-            Region::parse("cb-123").map(|r| r.product()),
-            Ok(Product::CloudBox)
-        );
-        assert_eq!(
-            Region::parse("cn-hangzhou").map(|r| r.product()),
-            Ok(Product::Oss)
-        );
+        assert_eq!(Region::parse("cb-123").map(|r| r.product()), Ok(Product::CloudBox));
+        assert_eq!(Region::parse("cn-hangzhou").map(|r| r.product()), Ok(Product::Oss));
     }
 }

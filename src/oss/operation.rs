@@ -176,15 +176,9 @@ impl Operation {
                 | Self::ListParts
                 | Self::CopyObject
         );
-        let settings = matches!(
-            self,
-            Self::GetBucketSettings | Self::PutBucketSettings | Self::PostBucketSettings
-        );
-        let of_objects = || {
-            ["objectMeta", "symlink", "restore"]
-                .iter()
-                .any(|name| query.has(name))
-        };
+        let settings =
+            matches!(self, Self::GetBucketSettings | Self::PutBucketSettings | Self::PostBucketSettings);
+        let of_objects = || ["objectMeta", "symlink", "restore"].iter().any(|name| query.has(name));
         object_only || (settings && of_objects())
     }
 
@@ -247,9 +241,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 fn is_listing_v2(query: &Query) -> bool {
-    query
-        .get("list-type")
-        .is_some_and(|param| param.value.as_deref() == Some(b"2"))
+    query.get("list-type").is_some_and(|param| param.value.as_deref() == Some(b"2"))
 }
 
 /// Whether the query names a part of the bucket or object (`?acl`, `?tagging`, …) and not only options of the plain
@@ -328,10 +320,7 @@ mod tests {
     fn headers_tell_copies_and_forms() {
         let copy = Some(("x-oss-copy-source", "/b/k"));
         assert_eq!(of("PUT", "b/k", copy), Some(Operation::CopyObject));
-        assert_eq!(
-            of("PUT", "b/k?partNumber=1&uploadId=x", copy),
-            Some(Operation::UploadPartCopy)
-        );
+        assert_eq!(of("PUT", "b/k?partNumber=1&uploadId=x", copy), Some(Operation::UploadPartCopy));
         let form = Some(("content-type", "Multipart/Form-Data; boundary=x"));
         assert_eq!(of("POST", "b", form), Some(Operation::PostObject));
     }
@@ -345,11 +334,7 @@ mod tests {
 
     #[test]
     fn only_get_and_head_read() {
-        for (method, access) in [
-            ("GET", Access::Read),
-            ("HEAD", Access::Read),
-            ("PUT", Access::Write),
-        ] {
+        for (method, access) in [("GET", Access::Read), ("HEAD", Access::Read), ("PUT", Access::Write)] {
             for target in ["service", "b", "b/k", "b?acl", "b/k?acl", "b/k?uploadId=1"] {
                 assert_eq!(
                     of(method, target, None).map(Operation::access),

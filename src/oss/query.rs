@@ -31,10 +31,7 @@ impl Query {
                     Some((name, value)) => (name, Some(read(value).map_err(place(at + name.len() + 1))?)),
                     None => (part, None),
                 };
-                params.push(Param {
-                    name: read(name).map_err(place(at))?,
-                    value,
-                });
+                params.push(Param { name: read(name).map_err(place(at))?, value });
             }
             at += part.len() + 1;
         }

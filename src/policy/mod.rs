@@ -93,15 +93,11 @@ impl Policy {
     /// Whether a browser says that a page of another origin asks, and the origin is not allowed.
     fn is_foreign_page(&self, headers: &HeaderMap) -> bool {
         let allowed = |origin: &[u8]| {
-            self.allowed_origins
-                .iter()
-                .any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
+            self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
         match headers.get(ORIGIN) {
             Some(origin) => !allowed(origin.as_bytes()),
-            None => headers
-                .get("sec-fetch-site")
-                .is_some_and(|site| site.as_bytes() == b"cross-site"),
+            None => headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site"),
         }
     }
 }
@@ -126,16 +122,11 @@ mod tests {
 
     #[test]
     fn a_read_only_listener_lets_reads_pass() {
-        let policy = Policy {
-            operations: Operations::ReadOnly,
-            ..Policy::default()
-        };
+        let policy = Policy { operations: Operations::ReadOnly, ..Policy::default() };
         assert_eq!(decide(&policy, Operation::ListObjects, None), Decision::Sign);
-        for operation in [
-            Operation::PutObject,
-            Operation::DeleteMultipleObjects,
-            Operation::PostObjectSettings,
-        ] {
+        for operation in
+            [Operation::PutObject, Operation::DeleteMultipleObjects, Operation::PostObjectSettings]
+        {
             let denied = Decision::Deny(Denial::ReadOnly(operation));
             assert_eq!(decide(&policy, operation, None), denied);
         }
@@ -143,48 +134,29 @@ mod tests {
 
     #[test]
     fn web_pages_of_other_origins_are_refused_unless_named() {
-        let policy = Policy {
-            allowed_origins: vec!["https://app.example".to_owned()],
-            ..Policy::default()
-        };
+        let policy = Policy { allowed_origins: vec!["https://app.example".to_owned()], ..Policy::default() };
         let rows = [
             (("origin", "https://app.example"), Decision::Sign),
-            (
-                ("origin", "https://evil.example"),
-                Decision::Deny(Denial::Browser),
-            ),
+            (("origin", "https://evil.example"), Decision::Deny(Denial::Browser)),
             (("origin", "null"), Decision::Deny(Denial::Browser)),
             (("sec-fetch-site", "cross-site"), Decision::Deny(Denial::Browser)),
             (("sec-fetch-site", "none"), Decision::Sign),
         ];
         for (header, expected) in rows {
-            assert_eq!(
-                decide(&policy, Operation::GetObject, Some(header)),
-                expected,
-                "{header:?}"
-            );
+            assert_eq!(decide(&policy, Operation::GetObject, Some(header)), expected, "{header:?}");
         }
     }
 
     #[test]
     fn forms_and_preflights_are_never_signed() {
         for unsigned in [Unsigned::Refuse, Unsigned::Pass] {
-            let policy = Policy {
-                unsigned,
-                ..Policy::default()
-            };
+            let policy = Policy { unsigned, ..Policy::default() };
             for operation in [Operation::PostObject, Operation::Preflight] {
                 assert_ne!(decide(&policy, operation, None), Decision::Sign);
             }
         }
-        let read_only = Policy {
-            operations: Operations::ReadOnly,
-            unsigned: Unsigned::Pass,
-            ..Policy::default()
-        };
-        assert_eq!(
-            decide(&read_only, Operation::PostObject, None),
-            Decision::Deny(Denial::PostForm)
-        );
+        let read_only =
+            Policy { operations: Operations::ReadOnly, unsigned: Unsigned::Pass, ..Policy::default() };
+        assert_eq!(decide(&read_only, Operation::PostObject, None), Decision::Deny(Denial::PostForm));
     }
 }

@@ -48,22 +48,14 @@ impl Answer {
         }
         *response.version_mut() = Version::HTTP_11;
         *response.extensions_mut() = http::Extensions::new();
-        let bodiless = head_only
-            || matches!(
-                response.status(),
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            );
-        let framed = response
-            .headers()
-            .keys()
-            .any(|name| FRAMING.contains(&name.as_str()));
+        let bodiless =
+            head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let framed = response.headers().keys().any(|name| FRAMING.contains(&name.as_str()));
         settle_answer(response.headers_mut());
         match response.body().size_hint().exact() {
             _ if bodiless => {}
             Some(length) => {
-                response
-                    .headers_mut()
-                    .insert(CONTENT_LENGTH, HeaderValue::from(length));
+                response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             None => {
                 response.headers_mut().remove(CONTENT_LENGTH);
@@ -85,20 +77,14 @@ impl Answer {
         access.answered(head.status.as_u16());
         access.oss_request_id = text(&head.headers, "x-oss-request-id");
         access.oss_ec = text(&head.headers, "x-oss-ec");
-        let mut download = Box::new(Download {
-            inner,
-            lease: Some(lease),
-            access,
-        });
+        let mut download = Box::new(Download { inner, lease: Some(lease), access });
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get(name)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 impl Body {
@@ -106,10 +92,7 @@ impl Body {
     pub(super) fn own(document: String, mut access: Access) -> Self {
         access.bytes_out = document.len() as u64;
         access.end = End::Whole;
-        Self(Kind::Own {
-            document: Full::from(document),
-            _access: access,
-        })
+        Self(Kind::Own { document: Full::from(document), _access: access })
     }
 }
 

@@ -40,11 +40,8 @@ pub(super) fn settle(headers: &mut HeaderMap) {
         .cloned()
         .collect();
     for name in odd {
-        let values: Vec<&[u8]> = headers
-            .get_all(&name)
-            .iter()
-            .map(|value| value.as_bytes().trim_ascii())
-            .collect();
+        let values: Vec<&[u8]> =
+            headers.get_all(&name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
         let merged = values.join(&b","[..]);
         match HeaderValue::from_bytes(&merged) {
             Ok(value) if !merged.is_empty() => {
@@ -118,10 +115,7 @@ mod tests {
             ("range", "bytes=0-1"),
         ]);
         strip_hop_by_hop(&mut headers);
-        assert_eq!(
-            headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
-            ["x-oss-meta-kept", "range"]
-        );
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-oss-meta-kept", "range"]);
     }
 
     #[test]
@@ -138,21 +132,13 @@ mod tests {
         settle(&mut headers);
         assert_eq!(
             headers,
-            map(&[
-                ("x-oss-meta-a", "1,2"),
-                ("content-type", "text/plain"),
-                ("x-unsigned", " v ")
-            ])
+            map(&[("x-oss-meta-a", "1,2"), ("content-type", "text/plain"), ("x-unsigned", " v ")])
         );
     }
 
     #[test]
     fn a_length_beside_an_encoding_is_removed_from_an_answer() {
-        let mut headers = map(&[
-            ("content-length", "5"),
-            ("transfer-encoding", "chunked"),
-            ("etag", "e"),
-        ]);
+        let mut headers = map(&[("content-length", "5"), ("transfer-encoding", "chunked"), ("etag", "e")]);
         settle_answer(&mut headers);
         assert_eq!(headers, map(&[("etag", "e")]));
     }

@@ -45,28 +45,15 @@ impl Keys {
         if let Some(entry) = entries.iter().find(|entry| entry.serves(credentials, &wanted)) {
             return Ok(Rc::clone(&entry.prepared));
         }
-        let Credentials {
-            id, secret, token, ..
-        } = &**credentials;
-        let prepared = Rc::new(Prepared::new(
-            Identity {
-                id,
-                secret,
-                token: token.as_ref(),
-            },
-            wanted,
-        )?);
+        let Credentials { id, secret, token, .. } = &**credentials;
+        let prepared = Rc::new(Prepared::new(Identity { id, secret, token: token.as_ref() }, wanted)?);
         let scope = match wanted {
             Scheme::V4 { day, region } => Scope::V4(day, region.clone()),
             Scheme::V1 => Scope::V1,
         };
         entries.truncate(ENTRIES_MAX - 1);
         let credentials = Arc::clone(credentials);
-        entries.push_front(Entry {
-            credentials,
-            scope,
-            prepared: Rc::clone(&prepared),
-        });
+        entries.push_front(Entry { credentials, scope, prepared: Rc::clone(&prepared) });
         Ok(prepared)
     }
 }
@@ -74,13 +61,9 @@ impl Keys {
 impl Entry {
     fn serves(&self, credentials: &Arc<Credentials>, wanted: &Scheme<'_>) -> bool {
         let same_scope = match (&self.scope, wanted) {
-            (
-                Scope::V4(day, region),
-                Scheme::V4 {
-                    day: wanted_day,
-                    region: wanted_region,
-                },
-            ) => day == wanted_day && region == *wanted_region,
+            (Scope::V4(day, region), Scheme::V4 { day: wanted_day, region: wanted_region }) => {
+                day == wanted_day && region == *wanted_region
+            }
             (Scope::V1, Scheme::V1) => true,
             (Scope::V4(..), Scheme::V1) | (Scope::V1, Scheme::V4 { .. }) => false,
         };

@@ -65,11 +65,7 @@ impl Refusal {
             host_id: "oss-signing-proxy",
             extra: &[],
         };
-        let document = if *method == Method::HEAD {
-            String::new()
-        } else {
-            document.to_xml()
-        };
+        let document = if *method == Method::HEAD { String::new() } else { document.to_xml() };
         let mut response = Response::new(Body::own(document, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -113,11 +109,9 @@ impl Refusal {
                 Misdirected::Method(_) | Misdirected::Tunnel => {
                     Told(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
-                Misdirected::UnknownHost(_) => Told(
-                    StatusCode::MISDIRECTED_REQUEST,
-                    "unknown-host",
-                    "MisdirectedRequest",
-                ),
+                Misdirected::UnknownHost(_) => {
+                    Told(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
+                }
                 Misdirected::Bucket(_) | Misdirected::NoBucket => {
                     Told(BAD, "invalid-bucket", "InvalidBucketName")
                 }

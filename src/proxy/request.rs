@@ -64,11 +64,7 @@ impl Inbound {
         strip_hop_by_hop(&mut self.headers);
         let names = (&*gate.domains, &state.directory);
         let object = address::Located::find(&self.method, &self.uri, &self.headers, names)?;
-        Ok(Located::new(
-            self.method.clone(),
-            std::mem::take(&mut self.headers),
-            object,
-        ))
+        Ok(Located::new(self.method.clone(), std::mem::take(&mut self.headers), object))
     }
 
     /// Puts the body under the head that will be sent, framed as it came. `taken` counts its bytes.
@@ -80,8 +76,7 @@ impl Inbound {
                 head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             Framing::Chunked => {
-                head.headers
-                    .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
         Some(Request::from_parts(head, Upload::new(self.body.take()?, taken)))
@@ -105,9 +100,7 @@ impl Inbound {
             (Some(_), _) => false,
         };
         if !done {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -127,12 +120,7 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut lines = headers.get_all(EXPECT).iter();
     match (lines.next(), lines.next()) {
         (None, _) => Ok(()),
-        (Some(expected), None)
-            if expected
-                .as_bytes()
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"100-continue") =>
-        {
+        (Some(expected), None) if expected.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue") => {
             Ok(())
         }
         (Some(_), _) => Err(Refusal::Expectation),

@@ -76,31 +76,20 @@ pub(super) struct Signed {
 
 impl Located {
     pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Self {
-        Self {
-            method,
-            headers,
-            object,
-        }
+        Self { method, headers, object }
     }
 
     /// Writes what is known into the access event.
     pub(super) fn note(self, access: &mut Access) -> Self {
         access.operation = Some(self.object.operation.name());
-        access.bucket = self
-            .object
-            .bucket
-            .as_ref()
-            .map(|bucket| Bucket::as_str(bucket).to_owned());
+        access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
         self
     }
 
     pub(super) fn identify(mut self, access: &mut Access) -> Identified {
         let caller = caller::identify(&mut self.headers, &mut self.object.query);
         access.caller = caller.name();
-        Identified {
-            located: self,
-            caller,
-        }
+        Identified { located: self, caller }
     }
 }
 
@@ -120,10 +109,7 @@ impl Identified {
 impl Admitted {
     /// Finds the upstream; the headers become those that will be sent.
     pub(super) fn route(self, state: &State) -> Result<Routed<'_>, Refusal> {
-        let Self {
-            mut located,
-            decision,
-        } = self;
+        let Self { mut located, decision } = self;
         let outbound = address::route(&located.object, &state.directory);
         let upstream = state.upstream(located.object.upstream).ok_or(Refusal::NoRegion)?;
         super::headers::settle(&mut located.headers);
@@ -135,11 +121,7 @@ impl Admitted {
                 signature: upstream.signature,
                 source: &upstream.source,
             }),
-            Pass::Unsigned => Routed::Unsigned(Unsigned {
-                located,
-                outbound,
-                trust: upstream.trust,
-            }),
+            Pass::Unsigned => Routed::Unsigned(Unsigned { located, outbound, trust: upstream.trust }),
         })
     }
 }
@@ -157,13 +139,7 @@ impl ToSign<'_> {
         keys: &Keys,
         access: &mut Access,
     ) -> Result<Signed, Refusal> {
-        let Self {
-            mut located,
-            outbound,
-            trust,
-            signature,
-            ..
-        } = self;
+        let Self { mut located, outbound, trust, signature, .. } = self;
         let prepared = keys.get(credentials, (signature, outbound.region.as_ref()), now)?;
         let subject = Subject {
             method: &located.method,
@@ -180,20 +156,14 @@ impl ToSign<'_> {
 
 impl Unsigned {
     pub(super) fn pass(self) -> Result<Signed, Refusal> {
-        let Self {
-            located,
-            outbound,
-            trust,
-        } = self;
+        let Self { located, outbound, trust } = self;
         Signed::new(located, outbound, trust)
     }
 }
 
 impl Signed {
     fn new(located: Located, outbound: Outbound, trust: TrustId) -> Result<Self, Refusal> {
-        let Located {
-            method, mut headers, ..
-        } = located;
+        let Located { method, mut headers, .. } = located;
         let host = outbound.host.try_into().map_err(|_| Refusal::Unsendable)?;
         headers.insert(header::HOST, host);
         let target: Uri = outbound.target.try_into().map_err(|_| Refusal::Unsendable)?;
@@ -207,11 +177,7 @@ impl Signed {
                 Scheme::Https => Some((outbound.name, trust)),
                 Scheme::Http => None,
             },
-            guard: if outbound.dials_oss_name {
-                Guard::OssName
-            } else {
-                Guard::Configured
-            },
+            guard: if outbound.dials_oss_name { Guard::OssName } else { Guard::Configured },
         };
         Ok(Self { request, destination })
     }
@@ -225,9 +191,7 @@ impl Signed {
     ) -> Result<Answer, Refusal> {
         let Self { request, destination } = self;
         let head_only = request.method() == Method::HEAD;
-        let request = inbound
-            .attach(request, Rc::clone(&access.bytes_in))
-            .ok_or(Refusal::Unsendable)?;
+        let request = inbound.attach(request, Rc::clone(&access.bytes_in)).ok_or(Refusal::Unsendable)?;
         let (response, lease) = core.transport().send(&destination, request).await?;
         Answer::new(response, lease, head_only, core.counters())
     }

@@ -65,13 +65,7 @@ impl Core {
     #[must_use]
     pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
-        Self {
-            state,
-            clock,
-            transport,
-            keys: Keys::default(),
-            moment,
-        }
+        Self { state, clock, transport, keys: Keys::default(), moment }
     }
 
     /// The current time, written out once a second.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt as _;
 use tracing::debug;
 
 use super::drain::Drain;
@@ -25,12 +26,12 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
         let (core, gate) = (Rc::clone(&shared), Rc::clone(&gate));
         async move { Ok::<_, Infallible>(proxy::handle(core, gate, request).await) }
     });
+    // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEADER_BYTES_MAX)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -39,18 +40,45 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
             (&mut connection).await
         }
     };
-    let Err(error) = ended else { return };
-    if error.is_parse() || error.is_parse_too_large() {
-        core.counters().malformed();
-        debug!(%error, "what came is no HTTP request; the connection was closed");
-    } else if error.is_user() {
-        // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
-        let stream = connection.into_parts().io.into_inner();
-        let _ = stream.set_zero_linger();
+    let stream = connection.into_parts().io.into_inner();
+    match ended {
+        Err(error) if error.is_user() => {
+            // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
+            let _ = stream.set_zero_linger();
+            return;
+        }
+        Err(error) if error.is_parse() => {
+            core.counters().malformed();
+            debug!(%error, "what came is no HTTP request; the connection was closed");
+        }
+        Err(_) | Ok(()) => {}
     }
+    if !drain.is_begun() {
+        linger(stream).await;
+    }
+}
+
+/// Reads what still comes, for a while: a socket that is closed with bytes unread sends a reset, and that can destroy the
+/// last answer before the client has read it. hyper has already told the client that nothing more will come.
+async fn linger(mut stream: tokio::net::TcpStream) {
+    let mut bytes = [0; 16 * 1024];
+    let mut left = LINGER_BYTES_MAX;
+    let until_end = async {
+        while left > 0 {
+            match stream.read(&mut bytes).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => left = left.saturating_sub(read),
+            }
+        }
+    };
+    // The client had its time.
+    let _ = tokio::time::timeout(LINGER_FOR, until_end).await;
 }
 
 /// Header lines of a request.
 const HEADERS_MAX: usize = 128;
 /// Bytes of a request's head, its first line included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// How long, and for how many bytes, the end of a client's sending is waited for.
+const LINGER_FOR: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -75,10 +75,7 @@ impl Cores {
 
     /// Gives a connection to the core that has the fewest.
     pub(super) fn hand_over(&self, stream: TcpStream, listener: usize) {
-        let least = self
-            .cores
-            .iter()
-            .min_by_key(|core| core.load.load(Ordering::Relaxed));
+        let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
         core.load.fetch_add(1, Ordering::Relaxed);
         if core.sockets.send((stream, listener)).is_err() {
@@ -88,12 +85,7 @@ impl Cores {
 
     /// Waits until no connection is open, until `limit`, or until it is forced.
     pub(super) async fn drained(&self, limit: Duration, drain: &Drain) -> Drained {
-        let open = || {
-            self.cores
-                .iter()
-                .map(|core| core.load.load(Ordering::Relaxed))
-                .sum::<usize>()
-        };
+        let open = || self.cores.iter().map(|core| core.load.load(Ordering::Relaxed)).sum::<usize>();
         let mut ended = self.ended.subscribe();
         let all_ended = async { while open() > 0 && ended.changed().await.is_ok() {} };
         tokio::select! {
@@ -120,19 +112,11 @@ impl Thread {
         let gates: Vec<Rc<Gate>> = self
             .gates
             .iter()
-            .map(|gate| {
-                Rc::new(Gate {
-                    domains: gate.domains.clone(),
-                    policy: gate.policy.clone(),
-                })
-            })
+            .map(|gate| Rc::new(Gate { domains: gate.domains.clone(), policy: gate.policy.clone() }))
             .collect();
         spawn_local(sweep(Rc::clone(&core), self.idle));
         while let Some((stream, listener)) = self.inbox.recv().await {
-            let open = Open {
-                load: Arc::clone(&self.open.0),
-                ended: self.open.1.clone(),
-            };
+            let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
             let Some(gate) = gates.get(listener) else { continue };
             let (core, gate, drain) = (Rc::clone(&core), Rc::clone(gate), self.drain.clone());
             let idle = self.idle;

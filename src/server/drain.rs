@@ -35,10 +35,7 @@ impl Drain {
     #[must_use]
     pub fn new() -> Self {
         let (phase, seen) = watch::channel(Phase::Serving);
-        Self {
-            phase: Arc::new(phase),
-            seen,
-        }
+        Self { phase: Arc::new(phase), seen }
     }
 
     /// Begins the drain; if it has begun, forces its end.

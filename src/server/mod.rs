@@ -36,11 +36,7 @@ impl Listen {
     /// A listener without names or rules of its own.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
-        Self {
-            address,
-            domains: Vec::new(),
-            policy: Policy::default(),
-        }
+        Self { address, domains: Vec::new(), policy: Policy::default() }
     }
 }
 
@@ -100,14 +96,16 @@ impl Bound {
             io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
             _ => BindError::System { address, source },
         })?;
-        let address = socket
-            .local_addr()
-            .map_err(|source| BindError::System { address, source })?;
-        Ok(Self {
-            address,
-            socket,
-            listen: listen.clone(),
-        })
+        let address = socket.local_addr().map_err(|source| BindError::System { address, source })?;
+        Ok(Self { address, socket, listen: listen.clone() })
+    }
+
+    /// The socket, for who accepts by himself.
+    ///
+    /// # Errors
+    /// If there is no runtime to register it with.
+    pub fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.socket)
     }
 }
 
@@ -136,10 +134,7 @@ pub async fn serve(
 ) -> io::Result<Drained> {
     let gates: Arc<[Gate]> = listeners
         .iter()
-        .map(|bound| Gate {
-            domains: bound.listen.domains.clone(),
-            policy: bound.listen.policy.clone(),
-        })
+        .map(|bound| Gate { domains: bound.listen.domains.clone(), policy: bound.listen.policy.clone() })
         .collect();
     let cores = Rc::new(Cores::start(settings, make_core, gates, &drain)?);
     let mut accepting = Vec::new();
@@ -170,10 +165,7 @@ async fn accept(listener: tokio::net::TcpListener, index: usize, cores: Rc<Cores
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    )
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
 const BACKLOG: i32 = 1024;

@@ -94,11 +94,7 @@ impl Moment {
     /// This time, written out.
     #[must_use]
     pub fn new(at: Timestamp) -> Self {
-        Self {
-            at,
-            iso_basic: at.iso_basic(),
-            http_date: at.http_date(),
-        }
+        Self { at, iso_basic: at.iso_basic(), http_date: at.http_date() }
     }
 
     /// The time itself.
@@ -135,11 +131,7 @@ impl Prepared {
         };
         let key = match scheme {
             Scheme::V4 { day, region } => {
-                let scope = v4::Scope {
-                    day,
-                    region: region.as_str(),
-                    product: region.product(),
-                };
+                let scope = v4::Scope { day, region: region.as_str(), product: region.product() };
                 PreparedKey::V4(v4::DayKey::derive(identity.id, identity.secret, scope))
             }
             Scheme::V1 => PreparedKey::V1(v1::Key::new(identity.id, identity.secret)),

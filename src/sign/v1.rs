@@ -24,20 +24,13 @@ impl Key {
         // HMAC takes keys of any length.
         #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
         let mac = Hmac::new_from_slice(secret.expose().as_bytes()).expect("any length");
-        Self {
-            mac,
-            prefix: format!("OSS {id}:"),
-        }
+        Self { mac, prefix: format!("OSS {id}:") }
     }
 
     /// The value of `Authorization` for `subject`, to which `added` will be set.
     #[must_use]
     pub fn authorize(&self, subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)]) -> String {
-        format!(
-            "{}{}",
-            self.prefix,
-            self.signature(&string_to_sign(subject, added))
-        )
+        format!("{}{}", self.prefix, self.signature(&string_to_sign(subject, added)))
     }
 
     /// The signature in base64.
@@ -52,9 +45,7 @@ impl Key {
 /// The text whose HMAC is the signature. The date is that of `x-oss-date`, or else of `Date`.
 #[must_use]
 pub fn string_to_sign(subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
-    let lines = collect(subject, added, |name| {
-        is_oss_header(name) || PLAIN.contains(&name)
-    });
+    let lines = collect(subject, added, |name| is_oss_header(name) || PLAIN.contains(&name));
     let value_of = |wanted: &str| lines.iter().find(|line| line.0 == wanted).map(|line| line.1);
     let date = value_of("x-oss-date").or_else(|| value_of("date"));
     let mut out = Vec::with_capacity(512);

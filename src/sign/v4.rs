@@ -42,9 +42,7 @@ impl DayKey {
     pub fn derive(id: &str, secret: &Secret, scope: Scope<'_>) -> Self {
         let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
         let steps = [scope.day.as_str(), scope.region, scope.product.as_str(), REQUEST];
-        let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| {
-            keyed(&digest(mac, step.as_bytes()))
-        });
+        let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| keyed(&digest(mac, step.as_bytes())));
         let scope = steps.join("/");
         let prefix = format!("{ALGORITHM} Credential={id}/{scope}");
         Self { mac, scope, prefix }
@@ -94,9 +92,7 @@ pub fn canonical_request(
     write_query(subject, &mut head);
     head.push('\n');
     let mut out = head.into_bytes();
-    let lines = collect(subject, added, |name| {
-        is_signed(name) || additional.contains(&name)
-    });
+    let lines = collect(subject, added, |name| is_signed(name) || additional.contains(&name));
     write_headers(&lines, &mut out);
     out.push(b'\n');
     out.extend_from_slice(additional.join(";").as_bytes());
@@ -132,12 +128,7 @@ fn write_query(subject: &Subject<'_>, out: &mut String) {
         .query
         .params()
         .iter()
-        .map(|param| {
-            (
-                encoded(&param.name),
-                encoded(param.value.as_deref().unwrap_or_default()),
-            )
-        })
+        .map(|param| (encoded(&param.name), encoded(param.value.as_deref().unwrap_or_default())))
         .collect();
     params.sort();
     for (index, (name, value)) in params.iter().enumerate() {
@@ -166,10 +157,7 @@ fn digest(mut mac: Hmac<Sha256>, text: &[u8]) -> [u8; 32] {
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";

@@ -72,10 +72,7 @@ impl Parts {
         }
         Self {
             method: vector.method.parse().expect("a method"),
-            bucket: vector
-                .bucket
-                .as_deref()
-                .map(|name| Bucket::parse(name).expect("a bucket")),
+            bucket: vector.bucket.as_deref().map(|name| Bucket::parse(name).expect("a bucket")),
             key: Key::from_bytes(vector.key.clone().unwrap_or_default().into_bytes()).expect("a key"),
             query: Query::parse(&text).expect("a query"),
             headers,
@@ -83,30 +80,15 @@ impl Parts {
     }
 
     fn subject(&self) -> Subject<'_> {
-        let Self {
-            method,
-            bucket,
-            key,
-            query,
-            headers,
-        } = self;
-        Subject {
-            method,
-            bucket: bucket.as_ref(),
-            key,
-            query,
-            headers,
-        }
+        let Self { method, bucket, key, query, headers } = self;
+        Subject { method, bucket: bucket.as_ref(), key, query, headers }
     }
 }
 
 fn vectors(version: &str) -> Vec<Vector> {
     let file: File =
         serde_json::from_str(include_str!("../../tests/vectors/signing.json")).expect("the fixture");
-    file.vectors
-        .into_iter()
-        .filter(|v| v.version == version && v.kind == "header")
-        .collect()
+    file.vectors.into_iter().filter(|v| v.version == version && v.kind == "header").collect()
 }
 
 /// Compares one stage, if the source asserts it.
@@ -126,12 +108,7 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
         let additional: Vec<&str> = additional.iter().map(String::as_str).collect();
         let canonical = v4::canonical_request(&parts.subject(), &[], &additional);
         let canonical_text = String::from_utf8(canonical.clone()).expect("text");
-        stage(
-            vector,
-            "canonical request",
-            &canonical_text,
-            vector.expected.canonical_request.as_ref(),
-        );
+        stage(vector, "canonical request", &canonical_text, vector.expected.canonical_request.as_ref());
 
         let timestamp = vector.timestamp.as_deref().expect("a timestamp");
         let product = match vector.product.as_deref() {
@@ -143,44 +120,22 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
             region: vector.region.as_deref().expect("a region"),
             product,
         };
-        let key = v4::DayKey::derive(
-            &vector.access_key_id,
-            &Secret::from(&*vector.access_key_secret),
-            scope,
-        );
+        let key = v4::DayKey::derive(&vector.access_key_id, &Secret::from(&*vector.access_key_secret), scope);
         let string_to_sign = key.string_to_sign(&canonical, timestamp);
-        stage(
-            vector,
-            "string to sign",
-            &string_to_sign,
-            vector.expected.string_to_sign.as_ref(),
-        );
+        stage(vector, "string to sign", &string_to_sign, vector.expected.string_to_sign.as_ref());
         let signature = key.signature(&string_to_sign);
-        stage(
-            vector,
-            "signature",
-            &signature,
-            vector.expected.signature.as_ref(),
-        );
+        stage(vector, "signature", &signature, vector.expected.signature.as_ref());
         if additional.is_empty() {
             let authorization = key.authorize(&parts.subject(), &[], timestamp);
-            stage(
-                vector,
-                "authorization",
-                &authorization,
-                vector.expected.authorization.as_ref(),
-            );
+            stage(vector, "authorization", &authorization, vector.expected.authorization.as_ref());
         }
     }
 }
 
 /// The additional headers that count: lower case, sorted, once each, present, and not signed anyway.
 fn effective(vector: &Vector, headers: &HeaderMap) -> Vec<String> {
-    let mut names: Vec<String> = vector
-        .additional_headers
-        .iter()
-        .map(|name| name.to_ascii_lowercase())
-        .collect();
+    let mut names: Vec<String> =
+        vector.additional_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
     names.sort();
     names.dedup();
     names.retain(|name| !v4::is_signed(name) && headers.contains_key(name.as_str()));
@@ -198,25 +153,10 @@ fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
         let parts = Parts::of(vector);
         let text = v1::string_to_sign(&parts.subject(), &[]);
         let shown = String::from_utf8(text.clone()).expect("text");
-        stage(
-            vector,
-            "string to sign",
-            &shown,
-            vector.expected.string_to_sign.as_ref(),
-        );
+        stage(vector, "string to sign", &shown, vector.expected.string_to_sign.as_ref());
         let key = v1::Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
-        stage(
-            vector,
-            "signature",
-            &key.signature(&text),
-            vector.expected.signature.as_ref(),
-        );
+        stage(vector, "signature", &key.signature(&text), vector.expected.signature.as_ref());
         let authorization = key.authorize(&parts.subject(), &[]);
-        stage(
-            vector,
-            "authorization",
-            &authorization,
-            vector.expected.authorization.as_ref(),
-        );
+        stage(vector, "authorization", &authorization, vector.expected.authorization.as_ref());
     }
 }

@@ -90,12 +90,7 @@ fn write_json(writer: &mut Writer<'_>, ts: &str, metadata: &Metadata<'_>, fields
 }
 
 fn write_text(writer: &mut Writer<'_>, ts: &str, metadata: &Metadata<'_>, fields: Fields) -> fmt::Result {
-    write!(
-        writer,
-        "{ts} {:5} {}",
-        level(metadata),
-        fields.message.escape_debug()
-    )?;
+    write!(writer, "{ts} {:5} {}", level(metadata), fields.message.escape_debug())?;
     for (name, value) in fields.rest {
         match value {
             Value::String(text) if is_plain(&text) => write!(writer, " {name}={text}")?,
@@ -117,10 +112,7 @@ fn level(metadata: &Metadata<'_>) -> &'static str {
 
 /// Whether a text needs no quotes in a line for people.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=')
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=')
 }
 
 /// The fields of an event in their order.

@@ -41,10 +41,7 @@ impl Reachability {
     /// With the addresses that this process listens on.
     #[must_use]
     pub fn new(listeners: Vec<SocketAddr>) -> Self {
-        Self {
-            listeners,
-            down: Mutex::default(),
-        }
+        Self { listeners, down: Mutex::default() }
     }
 
     /// Logs the first failed dial of a destination, and the first good one after it.
@@ -83,15 +80,9 @@ pub(super) async fn dial(
         Ok(connection) => Ok(connection),
         Err(Failed::Io(error)) => {
             let at = format!("{}:{}", to.dial.0, to.dial.1);
-            Err(SendError::Unreachable {
-                at,
-                reason: error.to_string(),
-            })
+            Err(SendError::Unreachable { at, reason: error.to_string() })
         }
-        Err(Failed::Loop(address)) => Err(SendError::Loop {
-            name: to.dial.0.clone(),
-            address,
-        }),
+        Err(Failed::Loop(address)) => Err(SendError::Loop { name: to.dial.0.clone(), address }),
     }
 }
 
@@ -117,13 +108,8 @@ async fn attempt(
         return handshake(stream).await;
     };
     let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-    let trust = trusts
-        .get(trust.0)
-        .ok_or_else(|| io::Error::other("no trust store of that index"))?;
-    let stream = trust
-        .0
-        .connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream))
-        .await?;
+    let trust = trusts.get(trust.0).ok_or_else(|| io::Error::other("no trust store of that index"))?;
+    let stream = trust.0.connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream)).await?;
     handshake(stream).await
 }
 
@@ -151,11 +137,8 @@ where
 {
     let state = Rc::new(WireState::default());
     let io = TokioIo::new(Wire::new(stream, Rc::clone(&state)));
-    let (sender, driver) = http1::Builder::new()
-        .max_headers(HEADERS_MAX)
-        .handshake(io)
-        .await
-        .map_err(io::Error::other)?;
+    let (sender, driver) =
+        http1::Builder::new().max_headers(HEADERS_MAX).handshake(io).await.map_err(io::Error::other)?;
     let driver = spawn_local(async move {
         // Its errors reach the request that they concern.
         let _ = driver.await;
@@ -169,3 +152,47 @@ const TLS_READ_BYTES: usize = 256 * 1024;
 const HEADERS_MAX: usize = 256;
 /// Destinations that are remembered as down; names come from requests, so there must be an end.
 const DOWN_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+
+    use super::{Destination, Guard, Reachability, SendError, dial};
+
+    /// Dials a listener on this machine by `name`, and tells where a loop was seen.
+    async fn looped(
+        name: &str,
+        guard: Guard,
+        is_ours: impl Fn(SocketAddr) -> Vec<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let to = Destination { dial: (name.to_owned(), address.port()), tls: None, guard };
+        let reachability = Reachability::new(is_ours(address));
+        let dialled = LocalSet::new().run_until(dial(&to, &[], Duration::from_secs(5), &reachability)).await;
+        match dialled {
+            Ok(_) => None,
+            Err(SendError::Loop { address, .. }) => Some(address),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dial_that_ends_at_our_own_listener_is_a_loop() {
+        assert!(looped("127.0.0.1", Guard::Configured, |own| vec![own]).await.is_some());
+        let any = |own: SocketAddr| vec![SocketAddr::from(([0, 0, 0, 0], own.port()))];
+        assert!(looped("127.0.0.1", Guard::Configured, any).await.is_some());
+        let other = |own: SocketAddr| vec![SocketAddr::from(([127, 0, 0, 1], own.port() ^ 1))];
+        assert_eq!(looped("127.0.0.1", Guard::Configured, other).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_name_of_oss_that_leads_to_this_machine_is_a_loop() {
+        let found = looped("127.0.0.1", Guard::OssName, |_| Vec::new()).await;
+        assert!(found.is_some_and(|address| address.ip().is_loopback()));
+    }
+}

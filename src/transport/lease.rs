@@ -39,20 +39,12 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(connection: Connection, destination: Destination, pool: Rc<Pool>) -> Self {
-        Self {
-            connection,
-            destination,
-            pool,
-        }
+        Self { connection, destination, pool }
     }
 
     /// The answer was read to its end: the connection is kept for the next request as soon as the upload has ended too.
     pub fn finish(self) {
-        let Self {
-            mut connection,
-            destination,
-            pool,
-        } = self;
+        let Self { mut connection, destination, pool } = self;
         if connection.wire.is_dead() || connection.sender.is_closed() {
             return;
         }

@@ -91,12 +91,7 @@ impl Transport {
     /// A transport without connections. Must be used inside a `LocalSet`, from which it spawns the connections' drivers.
     #[must_use]
     pub fn new(settings: Settings, trusts: Vec<Trust>, reachability: Arc<Reachability>) -> Self {
-        Self {
-            settings,
-            trusts,
-            reachability,
-            pool: Rc::new(Pool::new(settings.idle)),
-        }
+        Self { settings, trusts, reachability, pool: Rc::new(Pool::new(settings.idle)) }
     }
 
     /// Drops connections that nobody used for the idle time.
@@ -124,10 +119,7 @@ impl Transport {
             };
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok((
-                        response,
-                        Lease::new(connection, to.clone(), Rc::clone(&self.pool)),
-                    ));
+                    return Ok((response, Lease::new(connection, to.clone(), Rc::clone(&self.pool))));
                 }
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) if !fresh => request = unsent,

@@ -15,10 +15,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(idle: Duration) -> Self {
-        Self {
-            idle,
-            kept: RefCell::default(),
-        }
+        Self { idle, kept: RefCell::default() }
     }
 
     /// The connection to `to` that was used last, with the time it has been idle.

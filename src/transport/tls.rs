@@ -55,10 +55,7 @@ impl Trust {
     /// [`BadRoots`] names the file and says what to do.
     pub fn file(path: &Path) -> Result<Self, BadRoots> {
         let shown = || path.display().to_string();
-        let bad = |reason: String| BadRoots::File {
-            path: shown(),
-            reason,
-        };
+        let bad = |reason: String| BadRoots::File { path: shown(), reason };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
             let certificate = certificate.map_err(|e| bad(e.to_string()))?;

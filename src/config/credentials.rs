@@ -1,0 +1,184 @@
+//! `[credentials.NAME]`: sources, and the secrets that they refer to.
+
+use std::path::{Path, PathBuf};
+
+use super::origin::Given;
+use super::outside::Outside;
+use super::problem::{Caution, Problem};
+use super::report::Report;
+use super::schema::{LATER_TYPES, PLAIN, STATIC, TYPES};
+use super::section::Section;
+use crate::credentials::Spec;
+use crate::secret::Secret;
+
+/// The name of the source that is used where none is named; a chain unless the file says otherwise.
+pub(super) const DEFAULT: &str = "default";
+
+/// How secrets are found.
+pub(super) struct Secrets<'a> {
+    pub(super) outside: &'a dyn Outside,
+    pub(super) modes: Modes,
+}
+
+/// What is done with files of secrets that other users can read.
+#[derive(Clone, Copy)]
+pub(super) enum Modes {
+    /// A warning: Kubernetes mounts them so.
+    Warn,
+    /// They are refused.
+    Refuse,
+}
+
+/// The sources that the file describes, in its order. One that is wrong is in the list without a description, so that who
+/// names it makes no second mistake.
+pub(super) fn read(
+    root: &Section<'_>,
+    secrets: &Secrets<'_>,
+    report: &mut Report,
+) -> Vec<(String, Option<Spec>)> {
+    let all = root.child("credentials", report);
+    let mut specs = Vec::new();
+    for name in all.names() {
+        let section = all.child(name, report);
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || !name.chars().all(fits) {
+            report.error(&section.here(), Problem::CredentialsName(name.to_owned()));
+        }
+        let spec = if section.exists() { secrets.spec(&section, report) } else { None };
+        specs.push((name.to_owned(), spec));
+    }
+    specs
+}
+
+impl Secrets<'_> {
+    fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+        if !section.has("type") {
+            let problem = Problem::Missing("write type = \"chain\", \"static\" or \"env\"");
+            report.error(&section.at("type"), problem);
+            return None;
+        }
+        match section.parsed("type", kind, report)?.value {
+            Kind::Static => {
+                section.check(&STATIC, report);
+                self.fixed(section, report)
+            }
+            Kind::Chain => {
+                section.check(&PLAIN, report);
+                Some(Spec::Chain)
+            }
+            Kind::Env => {
+                section.check(&PLAIN, report);
+                Some(Spec::Env)
+            }
+        }
+    }
+
+    fn fixed(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+        for key in ["access_key_id", "access_key_secret"] {
+            if !section.has(key) {
+                let problem = Problem::Missing("write file:PATH, env:NAME or credential:NAME");
+                report.error(&section.at(key), problem);
+            }
+        }
+        let id = section.text("access_key_id", report);
+        let id = id.and_then(|given| self.resolve(&given, report));
+        let secret = self.confidential(section, "access_key_secret", report);
+        let token = self.confidential(section, "security_token", report);
+        Some(Spec::Static { id: id?.expose().to_owned(), secret: secret?, token })
+    }
+
+    /// A value that should not stand in the file.
+    fn confidential(&self, section: &Section<'_>, key: &str, report: &mut Report) -> Option<Secret> {
+        let given = section.text(key, report)?;
+        if matches!(Reference::of(&given.value), Reference::Inline(_)) {
+            report.warn(&given.at, &Caution::Inline);
+        }
+        self.resolve(&given, report)
+    }
+
+    fn resolve(&self, given: &Given<String>, report: &mut Report) -> Option<Secret> {
+        let result = match Reference::of(&given.value) {
+            Reference::Inline(text) => Ok(Secret::from(text)),
+            Reference::Variable("") | Reference::File("") | Reference::Systemd("") => {
+                Err(Problem::EmptyReference)
+            }
+            Reference::Variable(name) => {
+                let value = self.outside.variable(name);
+                value.ok_or_else(|| Problem::NoVariable(name.to_owned()))
+            }
+            Reference::File(path) => self.file(Path::new(path), given, report),
+            Reference::Systemd(name) => self.systemd(name).and_then(|path| self.file(&path, given, report)),
+        };
+        match result {
+            Ok(secret) => Some(secret),
+            Err(problem) => {
+                report.error(&given.at, problem);
+                None
+            }
+        }
+    }
+
+    fn file(&self, path: &Path, given: &Given<String>, report: &mut Report) -> Result<Secret, Problem> {
+        let name = path.display().to_string();
+        let file = match self.outside.secret(path) {
+            Ok(file) => file,
+            Err(error) => return Err(Problem::SecretFile(name, error.to_string())),
+        };
+        if file.secret.expose().is_empty() {
+            return Err(Problem::EmptySecret(name));
+        }
+        match (file.exposed, self.modes) {
+            (true, Modes::Refuse) => return Err(Problem::ExposedSecret(name)),
+            (true, Modes::Warn) => report.warn(&given.at, &Caution::Exposed(name)),
+            (false, _) => {}
+        }
+        Ok(file.secret)
+    }
+
+    /// The file of a credential that systemd has put down for the unit.
+    fn systemd(&self, name: &str) -> Result<PathBuf, Problem> {
+        if name.contains('/') || name == "." || name == ".." {
+            return Err(Problem::CredentialName(name.to_owned()));
+        }
+        let directory = self.outside.variable("CREDENTIALS_DIRECTORY");
+        let directory = directory.ok_or(Problem::NoCredentialsDirectory)?;
+        Ok(Path::new(directory.expose()).join(name))
+    }
+}
+
+/// The types of this build.
+#[derive(Clone, Copy)]
+enum Kind {
+    Chain,
+    Static,
+    Env,
+}
+
+fn kind(text: &str) -> Result<Kind, Problem> {
+    match text {
+        "chain" => Ok(Kind::Chain),
+        "static" => Ok(Kind::Static),
+        "env" => Ok(Kind::Env),
+        later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
+        other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),
+    }
+}
+
+/// How a secret is given.
+enum Reference<'a> {
+    Inline(&'a str),
+    Variable(&'a str),
+    File(&'a str),
+    Systemd(&'a str),
+}
+
+impl<'a> Reference<'a> {
+    fn of(text: &'a str) -> Self {
+        match text.split_once(':') {
+            Some(("env", name)) => Self::Variable(name),
+            Some(("file", path)) => Self::File(path),
+            Some(("credential", name)) => Self::Systemd(name),
+            _ => Self::Inline(text),
+        }
+    }
+}

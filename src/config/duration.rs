@@ -1,0 +1,62 @@
+//! Durations, as they are written: a whole number and a unit.
+
+use std::time::Duration;
+
+use super::problem::Problem;
+
+/// Reads `500ms`, `5s`, `2m` or `1h`.
+pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
+    read(text).ok_or_else(|| Problem::Duration(text.to_owned()))
+}
+
+/// Like [`parse`], without zero.
+pub(super) fn positive(text: &str) -> Result<Duration, Problem> {
+    match parse(text)? {
+        Duration::ZERO => Err(Problem::Zero),
+        duration => Ok(duration),
+    }
+}
+
+fn read(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        _ => return None,
+    };
+    let ms = number.parse::<u64>().ok()?.checked_mul(factor_ms)?;
+    let duration = Duration::from_millis(ms);
+    (duration <= LONGEST).then_some(duration)
+}
+
+/// Longer ones are slips of the unit.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{parse, positive};
+
+    #[test]
+    fn a_duration_is_a_whole_number_and_a_unit() {
+        let rows = [
+            ("500ms", 500),
+            ("5s", 5000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+            ("24h", 86_400_000),
+        ];
+        for (text, ms) in rows {
+            assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "5", "s", "5 s", "1.5s", "-1s", "5S", "25h", "99999999999999999999s", "1d"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(positive("0ms").is_err());
+    }
+}

@@ -1,0 +1,179 @@
+//! `[[listen]]` and `[admin]`: where requests are taken, and which.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::origin::{Given, Origin};
+use super::problem::{Caution, Problem};
+use super::report::Report;
+use super::schema::{ADMIN, LISTEN};
+use super::section::{Section, parsed};
+use crate::address::{Endpoint, Host, Port};
+use crate::policy::{Operations, Policy, Unsigned};
+use crate::server::Listen;
+
+const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8771);
+
+/// The listeners and the address of the admin interface.
+pub(super) fn read(root: &Section<'_>, report: &mut Report) -> (Vec<Listen>, Option<SocketAddr>) {
+    let mut sections = root.children("listen", report);
+    if sections.is_empty() {
+        sections.push(root.absent("listen"));
+    }
+    let replaced = sections[0].at("address");
+    if sections.len() > 1 && !matches!(replaced, Origin::File { .. }) {
+        report.error(&replaced, Problem::WhichListener(sections.len()));
+        // All of them would now have this address.
+        for section in sections.drain(1..) {
+            section.check(&LISTEN, report);
+        }
+    }
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut listeners = Vec::new();
+    for section in &sections {
+        section.check(&LISTEN, report);
+        let address = address(section, report);
+        let policy = policy(section, report);
+        let domains = section.texts("domains", report);
+        let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
+        let domains = domains.map(|given| given.value).collect();
+        let Some(address) = address else { continue };
+        claim(&address, "a listener", &mut taken, report);
+        listeners.push(Listen { address: address.value, domains, policy });
+    }
+    let admin = admin(&root.child("admin", report), report);
+    if let Some(admin) = &admin {
+        claim(admin, "the admin interface", &mut taken, report);
+    }
+    (listeners, admin.map(|given| given.value))
+}
+
+fn address(section: &Section<'_>, report: &mut Report) -> Option<Given<SocketAddr>> {
+    let unsafe_open = section.truth("unsafe_open", report).is_some_and(|given| given.value);
+    let address = if section.has("address") {
+        section.parsed("address", socket, report)?
+    } else {
+        Given { value: DEFAULT, at: section.at("address") }
+    };
+    if !is_loopback(address.value) {
+        if unsafe_open {
+            report.warn(&address.at, &Caution::Open(address.value));
+        } else {
+            report.error(&address.at, Problem::Open(address.value));
+        }
+    }
+    Some(address)
+}
+
+fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
+    let is_set = |given: Option<Given<bool>>| given.is_some_and(|given| given.value);
+    let operations =
+        if is_set(section.truth("read_only", report)) { Operations::ReadOnly } else { Operations::All };
+    let unsigned =
+        if is_set(section.truth("unsigned_forms", report)) { Unsigned::Pass } else { Unsigned::Refuse };
+    let origins = section.texts("allowed_origins", report);
+    let origins = origins.iter().filter_map(|given| parsed(given, web_origin, report));
+    Policy { operations, allowed_origins: origins.map(|given| given.value).collect(), unsigned }
+}
+
+fn admin(section: &Section<'_>, report: &mut Report) -> Option<Given<SocketAddr>> {
+    section.check(&ADMIN, report);
+    if !section.has("address") {
+        return Some(Given { value: DEFAULT_ADMIN, at: section.at("address") });
+    }
+    let text = section.text("address", report)?;
+    if text.value == "off" {
+        return None;
+    }
+    let address = parsed(&text, socket, report)?;
+    if !is_loopback(address.value) {
+        report.error(&address.at, Problem::OpenAdmin(address.value));
+    }
+    Some(address)
+}
+
+/// Notes who listens where, and reports an address that somebody else has.
+fn claim(address: &Given<SocketAddr>, who: &str, taken: &mut Vec<(SocketAddr, String)>, report: &mut Report) {
+    if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(*other, address.value)) {
+        report.error(&address.at, Problem::Taken(address.value, other.clone()));
+    }
+    taken.push((address.value, format!("{who} ({})", address.at)));
+}
+
+/// Whether the two cannot both be listened on. Port 0 takes a free one.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || (everywhere && a.is_ipv4() == b.is_ipv4()))
+}
+
+/// Whether a connection to `host` and `port` ends at `listener`.
+pub(super) fn reaches(listener: SocketAddr, host: &Host, port: u16) -> bool {
+    let ours = listener.ip().to_canonical();
+    let same = match host.address().map(|address| address.to_canonical()) {
+        Some(address) => {
+            address == ours || address.is_unspecified() || (ours.is_unspecified() && address.is_loopback())
+        }
+        None => host.as_str() == "localhost" && (ours.is_loopback() || ours.is_unspecified()),
+    };
+    same && port == listener.port()
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Reads `ADDRESS:PORT`.
+fn socket(text: &str) -> Result<SocketAddr, Problem> {
+    if text.starts_with("unix:") {
+        return Err(Problem::AddressKind("unix:"));
+    }
+    if text.starts_with("systemd:") {
+        return Err(Problem::AddressKind("systemd:"));
+    }
+    // The one name that needs no resolver.
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => &format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        None => text,
+    };
+    numeric.parse().map_err(|_| Problem::Address(text.to_owned()))
+}
+
+fn domain(text: &str) -> Result<String, Problem> {
+    let bad = || Problem::Domain(text.to_owned());
+    let Ok((host, Port::Implied)) = Host::parse(text) else {
+        return Err(bad());
+    };
+    let name = host.as_str();
+    if host.is_own() {
+        return Err(Problem::OwnDomain(text.to_owned()));
+    }
+    if name == "aliyuncs.com" || name.ends_with(".aliyuncs.com") {
+        return Err(Problem::OssDomain(text.to_owned()));
+    }
+    let is_label = |label: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(fits)
+    };
+    if name.len() > 253 || !name.split('.').all(is_label) || text.contains(':') {
+        return Err(bad());
+    }
+    Ok(name.to_owned())
+}
+
+/// Reads an origin. Browsers write it in lower case and without the port that goes without saying.
+fn web_origin(text: &str) -> Result<String, Problem> {
+    let lower = text.to_ascii_lowercase();
+    let (scheme, authority) = lower.split_once("://").ok_or(Problem::WebOrigin)?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let (host, port) = Host::parse(authority).map_err(|_| Problem::WebOrigin)?;
+    if !is_scheme || authority.ends_with([':', '.']) {
+        return Err(Problem::WebOrigin);
+    }
+    let host = host.bracketed();
+    let implied = Endpoint::parse(&format!("{scheme}://{host}")).map(|endpoint| Port::Given(endpoint.port));
+    Ok(match port {
+        Port::Given(number) if implied != Ok(port) => format!("{scheme}://{host}:{number}"),
+        Port::Given(_) | Port::Implied => format!("{scheme}://{host}"),
+    })
+}

@@ -1,0 +1,75 @@
+//! `[[route]]`: other upstreams for certain hosts and buckets.
+
+use super::problem::{Caution, Problem};
+use super::report::Report;
+use super::schema::{MATCH, ROUTE};
+use super::section::Section;
+use super::upstream::{Checks, FIVE, Five};
+use crate::address::{Match, Pattern, Upstream};
+
+/// What the file says of a route.
+pub(super) struct Route {
+    pub(super) wanted: Match,
+    pub(super) upstream: Upstream,
+}
+
+/// Reads a route. `default` is the upstream it changes.
+pub(super) fn read(
+    section: &Section<'_>,
+    default: Option<&Upstream>,
+    checks: &Checks<'_>,
+    report: &mut Report,
+) -> Option<Route> {
+    section.check(&ROUTE, report);
+    let wanted = wanted(&section.child("match", report), report);
+    let upstream = if FIVE.iter().any(|key| section.has(key)) {
+        let five = Five::read(section, report);
+        checks.resolve(&five, section, report)
+    } else {
+        if !section.has("credentials") {
+            report.error(&section.here(), Problem::Effectless);
+        }
+        default.cloned()
+    };
+    let (wanted, upstream) = (wanted?, upstream?);
+    if let (Some(bucket), Some(pin)) = (&wanted.bucket, &upstream.pin)
+        && !bucket.matches(pin.as_str())
+    {
+        let pattern = section.child("match", report).text("bucket", report);
+        let pattern = pattern.map(|given| given.value).unwrap_or_default();
+        report.error(&section.here(), Problem::Unreachable(pattern, pin.to_string()));
+    }
+    Some(Route { wanted, upstream })
+}
+
+fn wanted(section: &Section<'_>, report: &mut Report) -> Option<Match> {
+    section.check(&MATCH, report);
+    let before = report.count();
+    let host = section.parsed("host", host, report);
+    let bucket = section.parsed("bucket", |text| Ok(Pattern::parse(text)?), report);
+    if !section.has("host") && !section.has("bucket") {
+        report.error(&section.here(), Problem::Matchless);
+    }
+    if let Some(given) = section.text("host", report)
+        && given.value.ends_with('*')
+        && host.is_some()
+    {
+        report.warn(&given.at, &Caution::OpenEnded(given.value));
+    }
+    (report.count() == before)
+        .then(|| Match { host: host.map(|given| given.value), bucket: bucket.map(|given| given.value) })
+}
+
+/// Reads the pattern of a host; hosts are compared in lower case, without port.
+fn host(text: &str) -> Result<Pattern, Problem> {
+    let lower = text.to_ascii_lowercase();
+    let pattern = Pattern::parse(&lower)?;
+    if !lower.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(Problem::AnyHost(text.to_owned()));
+    }
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    match lower.split_once(':') {
+        Some((_, port)) if is_port(port) => Err(Problem::HostPort(text.to_owned())),
+        _ => Ok(pattern),
+    }
+}

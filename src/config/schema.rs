@@ -1,0 +1,141 @@
+//! The keys of the file: those that this build acts on, and those that are refused until a build does.
+
+/// The keys of a section.
+pub(super) struct Schema {
+    /// The section, as it is written.
+    pub(super) name: &'static str,
+    /// Keys that are acted on.
+    pub(super) keys: &'static [&'static str],
+    /// Keys that belong to the format, but that this build does not act on.
+    pub(super) later: &'static [&'static str],
+    /// Keys that can only be set in `[upstream]`, and hold here too.
+    pub(super) inherited: &'static [&'static str],
+}
+
+pub(super) const ROOT: Schema = Schema {
+    name: "",
+    keys: &["strict_file_modes", "listen", "admin", "upstream", "route", "credentials", "timeouts", "log"],
+    later: &["limits"],
+    inherited: &[],
+};
+
+pub(super) const LISTEN: Schema = Schema {
+    name: "[[listen]]",
+    keys: &["address", "domains", "allowed_origins", "read_only", "unsigned_forms", "unsafe_open"],
+    later: &["tls"],
+    inherited: &[],
+};
+
+pub(super) const ADMIN: Schema =
+    Schema { name: "[admin]", keys: &["address"], later: &["token", "ready_when"], inherited: &[] };
+
+pub(super) const UPSTREAM: Schema = Schema {
+    name: "[upstream]",
+    keys: &[
+        "region",
+        "internal",
+        "endpoint",
+        "bucket",
+        "addressing",
+        "signature",
+        "connect",
+        "ca_file",
+        "credentials",
+    ],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const ROUTE: Schema = Schema {
+    name: "[[route]]",
+    keys: &["match", "region", "internal", "endpoint", "bucket", "connect", "credentials"],
+    later: &[],
+    inherited: &["addressing", "signature", "ca_file"],
+};
+
+pub(super) const MATCH: Schema =
+    Schema { name: "match", keys: &["host", "bucket"], later: &["prefix", "caller"], inherited: &[] };
+
+pub(super) const STATIC: Schema = Schema {
+    name: "credentials of type static",
+    keys: &["type", "access_key_id", "access_key_secret", "security_token"],
+    later: &[],
+    inherited: &[],
+};
+
+/// Sources that take no settings.
+pub(super) const PLAIN: Schema =
+    Schema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
+
+pub(super) const TIMEOUTS: Schema = Schema {
+    name: "[timeouts]",
+    keys: &["connect", "idle", "drain"],
+    later: &["header_read", "first_byte", "stall", "queue"],
+    inherited: &[],
+};
+
+pub(super) const LOG: Schema =
+    Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
+
+/// Types of credentials that this build has.
+pub(super) const TYPES: &[&str] = &["chain", "static", "env"];
+
+/// Types of credentials that are refused until a build has them.
+pub(super) const LATER_TYPES: &[&str] = &[
+    "file",
+    "assume_role",
+    "oidc",
+    "ecs",
+    "uri",
+    "process",
+    "profile",
+    "ini",
+    "ossutil",
+    "cloud_sso",
+    "oauth",
+];
+
+/// Every section with keys of its own that are acted on.
+pub(super) const ALL: [&Schema; 8] = [&LISTEN, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &TIMEOUTS, &LOG];
+
+impl Schema {
+    /// The key that `key` may have been meant to be.
+    pub(super) fn nearest(&self, key: &str) -> Option<&'static str> {
+        nearest(key, self.keys.iter().chain(self.inherited))
+    }
+
+    /// The section that has this key, if it is another one.
+    pub(super) fn home(&self, key: &str) -> Option<&'static str> {
+        let has = |schema: &&&Self| schema.name != self.name && schema.keys.contains(&key);
+        ALL.iter().find(has).map(|schema| schema.name)
+    }
+}
+
+/// The word that is at most two letters away from `text`.
+pub(super) fn nearest<'a>(
+    text: &str,
+    words: impl IntoIterator<Item = &'a &'static str>,
+) -> Option<&'static str> {
+    let close = |word: &&'static str| {
+        let distance = distance(text, word);
+        (distance <= 2 && distance < word.len()).then_some((distance, *word))
+    };
+    let best = words.into_iter().filter_map(close).min_by_key(|(d, _)| *d);
+    best.map(|(_, word)| word)
+}
+
+/// How many letters have to be put in, left out or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

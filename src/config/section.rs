@@ -1,0 +1,278 @@
+//! A section of the file, read key by key. What flags and environment set stands over what the file says; every mistake is
+//! reported with its origin, and reading goes on.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::layer::{self, Layer, Setting};
+use super::origin::{Given, Origin};
+use super::problem::Problem;
+use super::report::Report;
+use super::schema::{self, Schema};
+
+/// The file and what stands over it.
+pub(super) struct Document<'a> {
+    /// Its name; `None` if there is no file.
+    pub(super) file: Option<String>,
+    pub(super) text: &'a str,
+    pub(super) layers: &'a [Layer],
+}
+
+/// A section; one that the file does not have is empty.
+pub(super) struct Section<'a> {
+    document: &'a Document<'a>,
+    path: String,
+    table: Option<&'a DeTable<'a>>,
+    line: Option<usize>,
+}
+
+impl<'a> Document<'a> {
+    /// The whole file.
+    pub(super) fn root(&'a self, table: &'a DeTable<'a>, report: &mut Report) -> Section<'a> {
+        let root = Section { document: self, path: String::new(), table: Some(table), line: None };
+        root.check(&schema::ROOT, report);
+        root
+    }
+
+    /// A place in the file.
+    pub(super) fn origin(&self, line: Option<usize>, key: String) -> Origin {
+        let file = self.file.clone();
+        Origin::File { file: file.unwrap_or_else(|| "configuration".to_owned()), line, key }
+    }
+
+    /// The line on which `span` begins.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.as_bytes().iter().take(span.start);
+        before.filter(|byte| **byte == b'\n').count() + 1
+    }
+}
+
+impl<'a> Section<'a> {
+    /// The section `key` of this one.
+    pub(super) fn child(&self, key: &str, report: &mut Report) -> Self {
+        match self.value(key) {
+            Some(value) => match value.get_ref().as_table() {
+                Some(table) => self.inner(key, Some((table, value.span()))),
+                None => {
+                    self.mistyped(key, &format!("a section, [{}]", self.key(key)), report);
+                    self.inner(key, None)
+                }
+            },
+            None => self.inner(key, None),
+        }
+    }
+
+    /// The sections `[[key]]` of this one.
+    pub(super) fn children(&self, key: &str, report: &mut Report) -> Vec<Self> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let tables = |value: &'a Spanned<DeValue<'a>>| Some((value.get_ref().as_table()?, value.span()));
+        let all =
+            value.get_ref().as_array().and_then(|array| array.iter().map(tables).collect::<Option<Vec<_>>>());
+        match all {
+            Some(all) => all.into_iter().map(|table| self.inner(key, Some(table))).collect(),
+            None => {
+                self.mistyped(key, &format!("sections, [[{key}]]"), report);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The section `key`, as if the file did not have it.
+    pub(super) fn absent(&self, key: &str) -> Self {
+        self.inner(key, None)
+    }
+
+    /// The names in this section.
+    pub(super) fn names(&self) -> Vec<&'a str> {
+        let mut names: Vec<_> = self.table.into_iter().flat_map(DeTable::keys).collect();
+        names.sort_by_key(|name| name.span().start);
+        names.into_iter().map(|name| &**name.get_ref()).collect()
+    }
+
+    /// Reports the keys that are none.
+    pub(super) fn check(&self, schema: &Schema, report: &mut Report) {
+        for name in self.table.into_iter().flat_map(DeTable::keys) {
+            let key: &str = name.get_ref();
+            if schema.keys.contains(&key) {
+                continue;
+            }
+            let at = self.origin(&name.span(), key);
+            let problem = if schema.later.contains(&key) {
+                Problem::NotYet
+            } else if schema.inherited.contains(&key) {
+                Problem::Inherited
+            } else if let Some(nearest) = schema.nearest(key) {
+                Problem::Misspelt(nearest)
+            } else if let Some(home) = schema.home(key) {
+                Problem::Misplaced(home)
+            } else {
+                Problem::UnknownKey(schema.keys.join(", "))
+            };
+            report.error(&at, problem);
+        }
+    }
+
+    /// Whether the file has this section.
+    pub(super) fn exists(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Whether the key is set anywhere.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.value(key).is_some() || !self.over(key).is_empty()
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &str, report: &mut Report) -> Option<Given<String>> {
+        if let Some(last) = self.over(key).pop() {
+            return Some(last);
+        }
+        let value = self.value(key)?;
+        let Some(text) = value.get_ref().as_str() else {
+            self.mistyped(key, "a text in quotes", report);
+            return None;
+        };
+        Some(Given { value: text.to_owned(), at: self.at(key) })
+    }
+
+    /// A text that `parse` reads.
+    pub(super) fn parsed<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+        report: &mut Report,
+    ) -> Option<Given<T>> {
+        let text = self.text(key, report)?;
+        parsed(&text, parse, report)
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &self,
+        key: &str,
+        words: &[(&'static str, T)],
+        report: &mut Report,
+    ) -> Option<Given<T>> {
+        let find = |text: &str| match words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                Err(Problem::Word(text.to_owned(), known.join(", ")))
+            }
+        };
+        self.parsed(key, find, report)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str, report: &mut Report) -> Option<Given<bool>> {
+        if let Some(last) = self.over(key).pop() {
+            let parse = |text: &str| match text {
+                "true" | "1" => Ok(true),
+                "false" | "0" => Ok(false),
+                other => Err(Problem::Word(other.to_owned(), "true, false".to_owned())),
+            };
+            return parsed(&last, parse, report);
+        }
+        let value = self.value(key)?;
+        let Some(truth) = value.get_ref().as_bool() else {
+            self.mistyped(key, "true or false, without quotes", report);
+            return None;
+        };
+        Some(Given { value: truth, at: self.at(key) })
+    }
+
+    /// A list of texts; from flags and environment, which have no lists, texts joined by commas.
+    pub(super) fn texts(&self, key: &str, report: &mut Report) -> Vec<Given<String>> {
+        let over = self.over(key);
+        if !over.is_empty() {
+            let split = |given: &Given<String>| -> Vec<_> {
+                let parts = given.value.split(',').map(str::trim);
+                let parts = parts.filter(|part| !part.is_empty());
+                parts.map(|part| given.with(part.to_owned())).collect()
+            };
+            return over.iter().flat_map(split).collect();
+        }
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let text = |item: &Spanned<DeValue<'_>>| {
+            Some(Given { value: item.get_ref().as_str()?.to_owned(), at: self.origin(&item.span(), key) })
+        };
+        let all = value.get_ref().as_array().and_then(|array| array.iter().map(text).collect());
+        all.unwrap_or_else(|| {
+            self.mistyped(key, "a list of texts, such as [\"one\", \"two\"]", report);
+            Vec::new()
+        })
+    }
+
+    /// Where the key was given; if it was not, where it would have been.
+    pub(super) fn at(&self, key: &str) -> Origin {
+        if let Some(over) = self.over(key).pop() {
+            return over.at;
+        }
+        let path = self.key(key);
+        match (self.value(key), &self.document.file, Setting::over(&path)) {
+            (Some(value), _, _) => self.origin(&value.span(), key),
+            (None, None, Some(setting)) => Origin::Flag(setting.flag()),
+            (None, _, _) => self.document.origin(self.line, path),
+        }
+    }
+
+    /// The section itself.
+    pub(super) fn here(&self) -> Origin {
+        self.document.origin(self.line, self.path.clone())
+    }
+
+    fn origin(&self, span: &Range<usize>, key: &str) -> Origin {
+        self.document.origin(Some(self.document.line(span)), self.key(key))
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table?.get(key)
+    }
+
+    fn over(&self, key: &str) -> Vec<Given<String>> {
+        let setting = Setting::over(&self.key(key));
+        setting.map_or_else(Vec::new, |setting| layer::topmost(self.document.layers, setting))
+    }
+
+    fn inner(&self, key: &str, table: Option<(&'a DeTable<'a>, Range<usize>)>) -> Self {
+        Self {
+            document: self.document,
+            path: self.key(key),
+            // What is not there is missed where its section begins.
+            line: table.as_ref().map(|(_, span)| self.document.line(span)).or(self.line),
+            table: table.map(|(table, _)| table),
+        }
+    }
+
+    /// The key with its sections. It stays on one line, whatever stands between the quotes.
+    fn key(&self, key: &str) -> String {
+        let key = key.escape_debug();
+        if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn mistyped(&self, key: &str, wanted: &str, report: &mut Report) {
+        let found = self.value(key).map_or("nothing", |value| value.get_ref().type_str());
+        report.error(&self.at(key), Problem::Type(wanted.to_owned(), found));
+    }
+}
+
+/// Reads a text that was given.
+pub(super) fn parsed<T>(
+    text: &Given<String>,
+    parse: impl Fn(&str) -> Result<T, Problem>,
+    report: &mut Report,
+) -> Option<Given<T>> {
+    match parse(&text.value) {
+        Ok(value) => Some(text.with(value)),
+        Err(problem) => {
+            report.error(&text.at, problem);
+            None
+        }
+    }
+}

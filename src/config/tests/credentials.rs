@@ -1,0 +1,167 @@
+//! `[credentials.NAME]`: types, references to secrets, and that no secret shows.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused};
+use crate::config::{Config, Machine};
+use crate::credentials::{Edge, Spec};
+use crate::time::{Clock, Timestamp};
+
+fn fixed(secret: &str) -> String {
+    format!(
+        "{UPSTREAM}[credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAI5t\"\naccess_key_secret = \"{secret}\""
+    )
+}
+
+#[track_caller]
+fn secret_of(config: &Config) -> &str {
+    match &config.credentials[..] {
+        [(_, Spec::Static { secret, .. })] => secret.expose(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_chain_signs_unless_something_else_is_said() {
+    let config = loaded(UPSTREAM);
+    assert!(matches!(&config.credentials[..], [(name, Spec::Chain)] if name == "default"));
+    let config = loaded(&format!("{UPSTREAM}[credentials.default]\ntype = \"env\""));
+    assert!(matches!(&config.credentials[..], [(name, Spec::Env)] if name == "default"));
+}
+
+#[test]
+fn secrets_are_found_by_reference() {
+    let world = World {
+        variables: [("SECRET", "from-variable"), ("CREDENTIALS_DIRECTORY", "/run/credentials/x")].into(),
+        files: [("s/ecret", ("from-file", false)), ("/run/credentials/x/oss", ("from-systemd", false))]
+            .into(),
+    };
+    let rows =
+        [("env:SECRET", "from-variable"), ("file:s/ecret", "from-file"), ("credential:oss", "from-systemd")];
+    for (reference, expected) in rows {
+        let config = load_in(&world, &fixed(reference), &[]).expect("a configuration");
+        assert_eq!(secret_of(&config), expected);
+        assert!(config.warnings.is_empty());
+    }
+}
+
+#[test]
+fn a_reference_to_nothing_is_refused() {
+    let rows = [
+        ("env:NONE", "\"NONE\" is not set"),
+        ("file:none", "\"none\" cannot be read"),
+        ("env:", "refers to nothing"),
+        ("file:", "refers to nothing"),
+        ("credential:", "refers to nothing"),
+        ("credential:oss", "CREDENTIALS_DIRECTORY"),
+        ("credential:../oss", "without a directory"),
+    ];
+    for (reference, words) in rows {
+        let place = "proxy.toml:6: credentials.default.access_key_secret";
+        refused(&fixed(reference), place, words);
+    }
+    let world = World { files: [("empty", ("", false))].into(), ..World::default() };
+    let shown = mistakes(load_in(&world, &fixed("file:empty"), &[]));
+    assert!(shown[0].contains("is empty"), "{shown:?}");
+}
+
+#[test]
+fn an_inline_secret_works_with_a_warning_that_does_not_show_it() {
+    let config = loaded(&format!("{}\nsecurity_token = \"hunter3\"", fixed("hunter2")));
+    assert_eq!(secret_of(&config), "hunter2");
+    let places: Vec<_> = config.warnings.iter().filter_map(|w| w.split(": ").nth(1)).collect();
+    assert_eq!(places, ["credentials.default.access_key_secret", "credentials.default.security_token"]);
+    assert!(!format!("{config:?}").contains("hunter"));
+}
+
+#[test]
+fn no_mistake_shows_a_secret() {
+    let text = format!(
+        "{}\nsecurity_tokn = \"hunter3\"\n[credentials.other]\ntype = \"env\"\naccess_key_secret = \"hunter4\"",
+        fixed("hunter2")
+    );
+    let shown = mistakes(load(&text));
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(!shown.concat().contains("hunter"), "{shown:?}");
+}
+
+#[test]
+fn a_file_that_others_can_read_is_warned_about_or_refused() {
+    let world = World { files: [("s", ("hunter2", true))].into(), ..World::default() };
+    let config = load_in(&world, &fixed("file:s"), &[]).expect("a configuration");
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].contains("can be read by other users"));
+    let strict = format!("strict_file_modes = true\n{}", fixed("file:s"));
+    let shown = mistakes(load_in(&world, &strict, &[]));
+    assert_eq!(shown.len(), 1);
+    assert!(shown[0].contains("strict_file_modes is set"), "{shown:?}");
+}
+
+#[test]
+fn a_source_has_a_type_and_the_keys_of_it() {
+    let source = |settings: &str| format!("{UPSTREAM}[credentials.logs]\n{settings}");
+    let rows = [
+        ("", "3: credentials.logs.type", "is missing"),
+        ("type = \"assume_role\"", "4: credentials.logs.type", "not supported by this build"),
+        ("type = \"vault\"", "4: credentials.logs.type", "chain, static, env"),
+        ("type = \"env\"\nprofile = \"x\"", "5: credentials.logs.profile", "unknown key"),
+        ("type = \"static\"\naccess_key_id = \"x\"", "3: credentials.logs.access_key_secret", "is missing"),
+    ];
+    for (settings, place, words) in rows {
+        refused(&source(settings), &format!("proxy.toml:{place}"), words);
+    }
+    refused(
+        &format!("{UPSTREAM}[credentials.\"a b\"]\ntype = \"env\""),
+        "proxy.toml:3: credentials.a b",
+        "no name for credentials",
+    );
+}
+
+#[test]
+fn unknown_credentials_are_answered_with_the_known_ones() {
+    let text = format!("{UPSTREAM}credentials = \"lgos\"\n[credentials.logs]\ntype = \"env\"");
+    assert_eq!(
+        mistakes(load(&text)),
+        ["proxy.toml:3: upstream.credentials: there are no credentials \"lgos\"; known are logs, default"]
+    );
+}
+
+/// The real files, and one variable.
+struct Variable;
+
+impl Clock for Variable {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(0)
+    }
+}
+
+impl Edge for Variable {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "SECRET").then(|| "from-variable".to_owned())
+    }
+}
+
+#[test]
+fn the_real_world_reads_files_and_their_modes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secret");
+    fs::write(&path, "hunter2\r\n").expect("a file");
+    let edge: Arc<dyn Edge> = Arc::new(Variable);
+    let load = |text: &str| Config::load(Some(("proxy.toml".as_ref(), text)), &[], &Machine(&*edge));
+    let text = fixed(&format!("file:{}", path.display()));
+    for (mode, warnings) in [(0o600, 0), (0o640, 1), (0o604, 1)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+        let config = load(&text).expect("a configuration");
+        assert_eq!((secret_of(&config), config.warnings.len()), ("hunter2", warnings));
+    }
+    let config = load(&fixed("env:SECRET")).expect("a configuration");
+    assert_eq!(secret_of(&config), "from-variable");
+    for bytes in [vec![b'x'; 64 * 1024 + 1], vec![0xff]] {
+        fs::write(&path, bytes).expect("a file");
+        assert!(load(&text).is_err());
+    }
+    let text = format!("{UPSTREAM}ca_file = \"{}\"", directory.path().display());
+    assert!(mistakes(load(&text))[0].contains("cannot be read"), "a directory is no file");
+}

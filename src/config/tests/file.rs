@@ -1,0 +1,162 @@
+//! The form of the file: syntax, unknown keys, types, timeouts and log.
+
+use std::time::Duration;
+
+use super::{UPSTREAM, load, loaded, mistakes, refused};
+use crate::telemetry::{Format, Level};
+
+#[test]
+fn all_mistakes_are_shown_at_once_each_with_its_line() {
+    let text = r#"strict_file_mode = true
+
+[[listen]]
+address = "0.0.0.0:8770"
+domains = ["ok.example", "bad_*", "localhost"]
+tls = { cert_file = "x" }
+
+[upstream]
+regoin = "cn-hangzhou"
+bucket = "No"
+
+[limits]
+queue = "5s"
+
+[timeouts]
+connect = "5"
+first_byte = "60s"
+
+[log]
+access = "yes"
+"#;
+    let places: Vec<String> = mistakes(load(text))
+        .iter()
+        .map(|mistake| mistake.splitn(4, ':').take(3).collect::<Vec<_>>().join(":"))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "proxy.toml:1: strict_file_mode",
+            "proxy.toml:4: listen.address",
+            "proxy.toml:5: listen.domains",
+            "proxy.toml:5: listen.domains",
+            "proxy.toml:6: listen.tls",
+            "proxy.toml:9: upstream.regoin",
+            "proxy.toml:10: upstream.bucket",
+            "proxy.toml:12: limits",
+            "proxy.toml:16: timeouts.connect",
+            "proxy.toml:17: timeouts.first_byte",
+            "proxy.toml:20: log.access",
+        ]
+    );
+}
+
+#[test]
+fn a_misspelt_key_is_answered_with_the_one_that_was_meant() {
+    let text = "[upstream]\nregion = \"cn-hangzhou\"\n\n\nadressing = \"path\"";
+    assert_eq!(
+        mistakes(load(text)),
+        ["proxy.toml:5: upstream.adressing: unknown key; did you mean addressing?"]
+    );
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_answered_with_the_right_one() {
+    let text = format!("endpoint = \"https://x.example\"\n{UPSTREAM}");
+    refused(&text, "proxy.toml:1: endpoint", "belongs to [upstream]");
+    let text = format!("{UPSTREAM}colour = \"red\"");
+    refused(&text, "proxy.toml:3: upstream.colour", "the keys here are region,");
+}
+
+#[test]
+fn keys_of_later_builds_are_refused_as_such() {
+    let rows = [
+        ("[[listen]]\ntls = {}", "listen.tls"),
+        ("[admin]\ntoken = \"file:t\"", "admin.token"),
+        ("[admin]\nready_when = \"all\"", "admin.ready_when"),
+        ("[timeouts]\nstall = \"60s\"", "timeouts.stall"),
+        ("[timeouts]\nheader_read = \"10s\"", "timeouts.header_read"),
+        ("[[route]]\nmatch.prefix = \"a/\"", "route.match.prefix"),
+    ];
+    for (text, key) in rows {
+        let mistakes = mistakes(load(&format!("{UPSTREAM}{text}")));
+        let expected = format!("proxy.toml:4: {key}: is not supported by this build; remove it");
+        assert!(mistakes.contains(&expected), "{mistakes:#?}");
+    }
+    refused(
+        &format!("{UPSTREAM}[limits]\nheader_bytes = \"64KiB\""),
+        "proxy.toml:3: limits",
+        "not supported by this build",
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_reported_with_its_lines_and_nothing_of_its_text() {
+    let text = "[upstream]\nregion = \"cn-hangzhou\"\naccess_key_secret = hunter2hunter2\nbucket = \"hunter2";
+    let mistakes = mistakes(load(text));
+    assert!(mistakes[0].starts_with("proxy.toml:3: "), "{mistakes:?}");
+    assert!(!mistakes.concat().contains("hunter2"), "{mistakes:?}");
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    let text = "[upstream]\nregion = \"cn-hangzhou\"\nregion = \"us-west-1\"";
+    refused(text, "proxy.toml:3", "duplicate key; a line is KEY = VALUE");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_told_what_is_wanted() {
+    let rows = [
+        ("region = 5", "upstream.region", "a text in quotes"),
+        ("region = \"cn-hangzhou\"\ninternal = \"true\"", "upstream.internal", "without quotes"),
+    ];
+    for (text, key, words) in rows {
+        let text = format!("[upstream]\n{text}");
+        let line = text.lines().count();
+        refused(&text, &format!("proxy.toml:{line}: {key}"), words);
+    }
+    let rows = [
+        ("upstream = 1", "upstream", "a section, [upstream]"),
+        ("listen = \"x\"", "listen", "sections, [[listen]]"),
+        ("listen = [{domains = \"x\"}]", "listen.domains", "a list of texts"),
+        ("listen = [{domains = [1]}]", "listen.domains", "a list of texts"),
+        ("credentials.logs = \"x\"", "credentials.logs", "a section"),
+        ("[listen]", "listen", "[[listen]]"),
+    ];
+    for (text, key, words) in rows {
+        let shown = mistakes(load(text));
+        let place = format!("proxy.toml:1: {key}: ");
+        let found = |line: &String| line.starts_with(&place) && line.contains(words);
+        assert!(shown.iter().any(found), "{shown:#?}");
+    }
+}
+
+#[test]
+fn a_key_with_a_line_break_in_it_stays_on_one_line() {
+    let shown = mistakes(load(&format!("{UPSTREAM}\"a\\nb\" = 1")));
+    assert_eq!(shown.len(), 1);
+    assert!(shown[0].starts_with("proxy.toml:3: upstream.a\\nb: "), "{shown:?}");
+}
+
+#[test]
+fn timeouts_have_defaults_and_are_never_zero_but_for_the_drain() {
+    let timeouts = loaded(UPSTREAM).timeouts;
+    let seconds = [timeouts.connect, timeouts.idle, timeouts.drain].map(|t| t.as_secs());
+    assert_eq!(seconds, [5, 50, 25]);
+    let text = format!("{UPSTREAM}[timeouts]\nconnect = \"500ms\"\ndrain = \"0s\"");
+    let timeouts = loaded(&text).timeouts;
+    assert_eq!(timeouts.connect, Duration::from_millis(500));
+    assert_eq!(timeouts.drain, Duration::ZERO);
+    let text = format!("{UPSTREAM}[timeouts]\nconnect = \"0s\"");
+    refused(&text, "proxy.toml:4: timeouts.connect", "more than 0");
+}
+
+#[test]
+fn the_log_is_set_by_its_words() {
+    let log = loaded(UPSTREAM).log;
+    assert_eq!((log.format, log.level, log.access), (Format::Auto, Level::Info, true));
+    let text = format!("{UPSTREAM}[log]\nformat = \"json\"\nlevel = \"debug\"\naccess = false");
+    let log = loaded(&text).log;
+    assert_eq!((log.format, log.level, log.access), (Format::Json, Level::Debug, false));
+    let text = format!("{UPSTREAM}[log]\nlevel = \"warning\"");
+    refused(&text, "proxy.toml:4: log.level", "\"warning\" is not one of error, warn, info");
+}

@@ -1,0 +1,179 @@
+//! Defaults under the file under the environment under flags.
+
+use super::{UPSTREAM, World, load_in, mistakes};
+use crate::address::UpstreamId;
+use crate::config::{Config, Errors, Layer, Setting};
+use crate::credentials::{Edge, Spec};
+use crate::policy::Operations;
+use crate::sign::Version;
+use crate::telemetry::{Format, Level};
+use crate::time::{Clock, Timestamp};
+
+/// An environment.
+struct Variables(&'static [(&'static str, &'static str)]);
+
+impl Clock for Variables {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(0)
+    }
+}
+
+impl Edge for Variables {
+    fn variable(&self, name: &str) -> Option<String> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    }
+}
+
+fn environment(variables: &'static [(&'static str, &'static str)]) -> Layer {
+    Layer::from_environment(&Variables(variables))
+}
+
+fn flag(setting: Setting, value: &str) -> Layer {
+    Layer::flags().set(setting, Some(value))
+}
+
+fn without_file(layers: &[Layer]) -> Result<Config, Errors> {
+    Config::load(None, layers, &World::default())
+}
+
+fn region(config: &Config) -> Option<&str> {
+    let upstream = config.directory.get(UpstreamId(0));
+    upstream.region.as_ref().map(|region| region.as_str())
+}
+
+#[test]
+fn a_region_alone_runs_on_defaults() {
+    let config = without_file(&[flag(Setting::Region, "cn-hangzhou")]).expect("a configuration");
+    let [listen] = &config.listen[..] else { panic!("one listener") };
+    assert_eq!(listen.address.to_string(), "127.0.0.1:8770");
+    assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:8771"));
+    assert_eq!(region(&config), Some("cn-hangzhou"));
+    assert!(matches!(&config.credentials[..], [(name, Spec::Chain)] if name == "default"));
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn without_a_region_the_flag_is_named() {
+    let shown = mistakes(without_file(&[]));
+    assert!(matches!(&shown[..], [one] if one.starts_with("--region: no region")), "{shown:?}");
+}
+
+#[test]
+fn flags_stand_over_the_environment_and_that_over_the_file() {
+    let world = World::default();
+    let variables = || environment(&[("OSS_PROXY_REGION", "us-west-1")]);
+    let load = |layers: &[Layer]| load_in(&world, UPSTREAM, layers).expect("a configuration");
+    assert_eq!(region(&load(&[Layer::flags()])), Some("cn-hangzhou"));
+    assert_eq!(region(&load(&[variables(), Layer::flags()])), Some("us-west-1"));
+    let both = [variables(), flag(Setting::Region, "eu-central-1")];
+    assert_eq!(region(&load(&both)), Some("eu-central-1"));
+}
+
+#[test]
+fn every_setting_has_a_variable() {
+    let world = World { files: [("ca.pem", ("x", false))].into(), ..World::default() };
+    let layer = environment(&[
+        ("OSS_PROXY_LISTEN", "0.0.0.0:80"),
+        ("OSS_PROXY_UNSAFE_OPEN", "true"),
+        ("OSS_PROXY_DOMAIN", "a.example, B.example,"),
+        ("OSS_PROXY_READ_ONLY", "1"),
+        ("OSS_PROXY_ADMIN_LISTEN", "off"),
+        ("OSS_PROXY_REGION", "cn-hangzhou"),
+        ("OSS_PROXY_INTERNAL", "true"),
+        ("OSS_PROXY_ENDPOINT", "https://oss-cn-hangzhou-internal.aliyuncs.com"),
+        ("OSS_PROXY_BUCKET", "photos"),
+        ("OSS_PROXY_SIGNATURE", "v1"),
+        ("OSS_PROXY_CA_FILE", "ca.pem"),
+        ("OSS_PROXY_LOG_LEVEL", "trace"),
+        ("OSS_PROXY_LOG_FORMAT", "text"),
+    ]);
+    let config = Config::load(None, &[layer], &world).expect("a configuration");
+    let listen = &config.listen[0];
+    assert_eq!(listen.address.to_string(), "0.0.0.0:80");
+    assert_eq!(listen.domains, ["a.example", "b.example"]);
+    assert_eq!(listen.policy.operations, Operations::ReadOnly);
+    assert_eq!(config.admin, None);
+    let upstream = config.directory.get(UpstreamId(0));
+    assert_eq!(upstream.endpoint.host.as_str(), "oss-cn-hangzhou-internal.aliyuncs.com");
+    assert_eq!(upstream.pin.as_ref().map(|pin| pin.as_str()), Some("photos"));
+    assert_eq!(config.upstreams[0].signature, Version::V1);
+    assert_eq!(config.upstreams[0].ca_file.as_deref(), Some("ca.pem".as_ref()));
+    assert_eq!((config.log.level, config.log.format), (Level::Trace, Format::Text));
+}
+
+#[test]
+fn a_mistake_in_a_variable_or_a_flag_names_it() {
+    let variables = environment(&[
+        ("OSS_PROXY_REGION", "oss-cn-hangzhou"),
+        ("OSS_PROXY_READ_ONLY", "yes"),
+        ("OSS_PROXY_ADMIN_LISTEN", "x"),
+        ("OSS_PROXY_LOG_LEVEL", "loud"),
+    ]);
+    let flags = flag(Setting::Listen, "0.0.0.0:80").set(Setting::Domain, Some("ok.example,*"));
+    let shown = mistakes(without_file(&[variables, flags]));
+    let places: Vec<_> = shown.iter().filter_map(|line| line.split(": ").next()).collect();
+    assert_eq!(
+        places,
+        [
+            "OSS_PROXY_ADMIN_LISTEN",
+            "OSS_PROXY_LOG_LEVEL",
+            "OSS_PROXY_READ_ONLY",
+            "OSS_PROXY_REGION",
+            "--domain",
+            "--listen",
+        ]
+    );
+}
+
+#[test]
+fn settings_of_different_layers_are_compared() {
+    let world = World::default();
+    let text = "[upstream]\nendpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"";
+    let shown = mistakes(load_in(&world, text, &[flag(Setting::Region, "us-west-1")]));
+    assert!(
+        shown[0].starts_with("proxy.toml:2: upstream.endpoint: ")
+            && shown[0].contains("--region says us-west-1"),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn the_listen_flag_replaces_the_address_of_one_listener() {
+    let world = World::default();
+    let one = format!("{UPSTREAM}[[listen]]\naddress = \"127.0.0.1:80\"\nread_only = true\n");
+    let layers = [flag(Setting::Listen, "127.0.0.1:81")];
+    let config = load_in(&world, &one, &layers).expect("a configuration");
+    assert_eq!(config.listen[0].address.to_string(), "127.0.0.1:81");
+    assert_eq!(config.listen[0].policy.operations, Operations::ReadOnly);
+    let two = format!("{one}[[listen]]\naddress = \"127.0.0.1:82\"");
+    let shown = mistakes(load_in(&world, &two, &layers));
+    assert!(
+        matches!(&shown[..], [one] if one.starts_with("--listen: the file has 2 listeners")),
+        "{shown:?}"
+    );
+    let wrong = format!("{two}\ncolour = 1\n[admin]\naddress = \"x\"");
+    assert_eq!(mistakes(load_in(&world, &wrong, &layers)).len(), 3);
+}
+
+#[test]
+fn other_flags_of_listeners_hold_for_each() {
+    let text =
+        format!("{UPSTREAM}[[listen]]\n[[listen]]\naddress = \"127.0.0.1:82\"\ndomains = [\"x.example\"]");
+    let layers = [flag(Setting::ReadOnly, "true")
+        .set(Setting::Domain, Some("a.example"))
+        .set(Setting::Domain, Some("b.example"))];
+    let config = load_in(&World::default(), &text, &layers).expect("a configuration");
+    for listen in &config.listen {
+        assert_eq!(listen.policy.operations, Operations::ReadOnly);
+        assert_eq!(listen.domains, ["a.example", "b.example"]);
+    }
+}
+
+#[test]
+fn flags_say_nothing_about_routes() {
+    let text = format!("{UPSTREAM}[[route]]\nmatch.host = \"f.example\"\nregion = \"us-west-1\"");
+    let layers = [flag(Setting::Bucket, "photos")];
+    let config = load_in(&World::default(), &text, &layers).expect("a configuration");
+    assert_eq!(config.directory.get(UpstreamId(1)).pin, None);
+}

@@ -1,0 +1,83 @@
+//! The rules of the configuration, each by what a file, a variable or a flag leads to.
+
+mod credentials;
+mod example;
+mod file;
+mod layers;
+mod listen;
+mod route;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::{Config, Errors, Layer, Outside, SecretFile};
+use crate::secret::Secret;
+
+/// A world of its own: variables, and files with what they hold and whether others can read them.
+#[derive(Default)]
+struct World {
+    variables: BTreeMap<&'static str, &'static str>,
+    files: BTreeMap<&'static str, (&'static str, bool)>,
+}
+
+impl Outside for World {
+    fn variable(&self, name: &str) -> Option<Secret> {
+        self.variables.get(name).map(|value| Secret::from(*value))
+    }
+
+    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
+        let file = path.to_str().and_then(|path| self.files.get(path));
+        let (text, exposed) = file.ok_or(io::ErrorKind::NotFound)?;
+        Ok(SecretFile { secret: Secret::from(*text), exposed: *exposed })
+    }
+
+    fn probe(&self, path: &Path) -> io::Result<()> {
+        self.secret(path).map(drop)
+    }
+}
+
+fn load_in(world: &World, text: &str, layers: &[Layer]) -> Result<Config, Errors> {
+    Config::load(Some((Path::new("proxy.toml"), text)), layers, world)
+}
+
+fn load(text: &str) -> Result<Config, Errors> {
+    load_in(&World::default(), text, &[])
+}
+
+#[track_caller]
+fn loaded(text: &str) -> Config {
+    load(text).unwrap_or_else(|errors| panic!("{text}\nis refused:\n{errors}"))
+}
+
+/// The mistakes, as they are shown.
+#[track_caller]
+fn mistakes(result: Result<Config, Errors>) -> Vec<String> {
+    match result {
+        Ok(config) => panic!("nothing is refused in {config:?}"),
+        Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+/// Asserts that `text` has exactly one mistake, at this place and with these words in its sentence.
+#[track_caller]
+fn refused(text: &str, place: &str, words: &str) {
+    let mistakes = mistakes(load(text));
+    let fits = |mistake: &String| mistake.starts_with(&format!("{place}: ")) && mistake.contains(words);
+    assert!(
+        mistakes.len() == 1 && mistakes.iter().all(fits),
+        "{text}\nis refused with\n{mistakes:#?}\nand not once, at {place}, with {words:?}"
+    );
+}
+
+/// Asserts that `text` loads with exactly one warning.
+#[track_caller]
+fn warned(text: &str, place: &str, words: &str) {
+    let warnings = loaded(text).warnings;
+    let fits = |line: &String| line.starts_with(&format!("{place}: ")) && line.contains(words);
+    assert!(warnings.len() == 1 && warnings.iter().all(fits), "{text}\n{warnings:#?}");
+}
+
+/// An `[upstream]` that needs nothing else, on two lines.
+const UPSTREAM: &str = "[upstream]\nregion = \"cn-hangzhou\"\n";

@@ -1,0 +1,139 @@
+//! `[[route]]`: what a route takes from `[upstream]`, and what it must say itself.
+
+use super::{UPSTREAM, load, loaded, mistakes, refused, warned};
+use crate::address::{Addressing, UpstreamId};
+use crate::sign::Version;
+
+fn routed(settings: &str) -> String {
+    format!("{UPSTREAM}bucket = \"photos\"\nconnect = \"127.0.0.1:9000\"\n[[route]]\n{settings}")
+}
+
+#[test]
+fn a_route_that_sets_one_of_the_five_takes_none_of_them() {
+    let text = routed("match.host = \"Files.Example.com\"\nregion = \"us-west-1\"");
+    let config = loaded(&text);
+    let upstream = config.directory.get(UpstreamId(1));
+    assert_eq!(upstream.endpoint.host.as_str(), "oss-us-west-1.aliyuncs.com");
+    assert_eq!((&upstream.pin, &upstream.connect), (&None, &None));
+    let text = routed("match.host = \"files.example.com\"\nbucket = \"photos\"");
+    refused(&text, "proxy.toml:5: route.region", "no region");
+}
+
+#[test]
+fn a_route_that_sets_none_of_the_five_takes_them_all() {
+    let text = format!(
+        "{}\n[credentials.logs]\ntype = \"env\"",
+        routed("match.host = \"f.example\"\ncredentials = \"logs\"")
+    );
+    let config = loaded(&text);
+    assert_eq!(config.directory.get(UpstreamId(1)), config.directory.get(UpstreamId(0)));
+    let names: Vec<_> = config.upstreams.iter().map(|u| u.credentials.as_str()).collect();
+    assert_eq!(names, ["default", "logs"]);
+}
+
+#[test]
+fn addressing_signature_and_credentials_are_inherited() {
+    let text = r#"[upstream]
+region = "cn-hangzhou"
+endpoint = "https://ep-x.oss.example"
+addressing = "path"
+signature = "v1"
+credentials = "own"
+[credentials.own]
+type = "env"
+[[route]]
+match = { bucket = "logs-*" }
+endpoint = "https://ep-y.oss.example"
+"#;
+    let config = loaded(text);
+    assert_eq!(config.directory.get(UpstreamId(1)).addressing, Addressing::Path);
+    assert_eq!(config.upstreams[1].signature, Version::V1);
+    assert_eq!(config.upstreams[1].credentials, "own");
+    let sources: Vec<_> = config.credentials.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(sources, ["own"]);
+    for key in ["addressing", "signature", "ca_file"] {
+        let text = routed(&format!("match.host = \"f.example\"\nregion = \"us-west-1\"\n{key} = \"x\""));
+        refused(&text, &format!("proxy.toml:8: route.{key}"), "set it there");
+    }
+}
+
+#[test]
+fn cname_is_checked_for_routes_too() {
+    let text = r#"[upstream]
+region = "cn-hangzhou"
+endpoint = "https://img.example"
+bucket = "photos"
+addressing = "cname"
+[[route]]
+match.host = "f.example"
+region = "cn-hangzhou"
+endpoint = "https://f.example"
+"#;
+    refused(text, "proxy.toml:6: route.bucket", "cname needs");
+    assert_eq!(
+        loaded(&format!("{text}bucket = \"files\"")).directory.get(UpstreamId(1)).addressing,
+        Addressing::Cname
+    );
+}
+
+#[test]
+fn a_route_has_a_match_and_an_effect() {
+    refused(&routed("region = \"us-west-1\""), "proxy.toml:5: route.match", "must say what it is for");
+    refused(
+        &routed("match = {}\nregion = \"us-west-1\""),
+        "proxy.toml:6: route.match",
+        "must say what it is for",
+    );
+    refused(&routed("match.host = \"f.example\""), "proxy.toml:5: route", "must change something");
+}
+
+#[test]
+fn a_host_pattern_names_somebody() {
+    for pattern in ["*", "**", "*.*", "."] {
+        let text = routed(&format!(
+            "match = {{ host = \"{pattern}\", bucket = \"photos\" }}\ncredentials = \"default\""
+        ));
+        refused(&text, "proxy.toml:6: route.match.host", "DNS rebinding");
+    }
+    warned(
+        &routed("match.host = \"files.*\"\ncredentials = \"default\""),
+        "proxy.toml:6: route.match.host",
+        "DNS rebinding",
+    );
+    refused(
+        &routed("match.host = \"f.example:8770\"\ncredentials = \"default\""),
+        "proxy.toml:6: route.match.host",
+        "leave it out",
+    );
+    refused(
+        &routed("match.bucket = \"Logs\"\ncredentials = \"default\""),
+        "proxy.toml:6: route.match.bucket",
+        "can match nothing",
+    );
+}
+
+#[test]
+fn a_route_that_no_request_can_take_is_refused() {
+    let text = routed("match.bucket = \"logs-*\"\ncredentials = \"default\"");
+    refused(&text, "proxy.toml:5: route", "nothing would ever take it");
+    let text = routed("match.bucket = \"logs-*\"\nregion = \"us-west-1\"\nbucket = \"photos\"");
+    refused(&text, "proxy.toml:5: route", "nothing would ever take it");
+    loaded(&routed("match.bucket = \"logs-*\"\nregion = \"us-west-1\"\nbucket = \"logs-a\""));
+}
+
+#[test]
+fn routes_that_contradict_themselves_are_all_reported() {
+    let text = format!(
+        "{UPSTREAM}[[route]]\nmatch.host = \"a.example\"\nregion = \"x-1\"\nendpoint = \"https://oss-y-1.aliyuncs.com\"\n\
+         [[route]]\nmatch.host = \"b.example\"\nconnect = \"127.0.0.1:8770\"\nregion = \"x-1\"\n\
+         [[route]]\nmatch.host = \"c.example\"\ncredentials = \"none\""
+    );
+    let shown = mistakes(load(&text));
+    let places: Vec<_> =
+        shown.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+    assert_eq!(
+        places,
+        ["proxy.toml:6: route.endpoint", "proxy.toml:9: route.connect", "proxy.toml:13: route.credentials"]
+    );
+    assert!(shown[2].contains("known are default"), "{shown:?}");
+}

@@ -1,0 +1,126 @@
+//! Buckets: listed, made, described, deleted.
+
+use http::StatusCode;
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::store::{Contents, PRIVATE};
+use super::xml::Document;
+use super::{Context, list, object};
+
+/// ListBuckets.
+pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
+    let query = context.query();
+    let prefix = query.get("prefix").unwrap_or("");
+    let marker = query.get("marker").unwrap_or("");
+    let most = list::max_keys(query.get("max-keys"))?;
+    let mut found = context
+        .store
+        .buckets
+        .iter()
+        .filter(|(bucket, _)| bucket.as_str().starts_with(prefix) && bucket.as_str() > marker);
+    let page: Vec<_> = found.by_ref().take(most).collect();
+    let more = found.next().is_some();
+    let mut document = Document::new("ListAllMyBucketsResult");
+    document.owner();
+    if more || !prefix.is_empty() || !marker.is_empty() {
+        document.text("Prefix", prefix);
+        document.text("Marker", marker);
+        document.text("MaxKeys", most.to_string());
+        document.text("IsTruncated", more.to_string());
+        if let Some((last, _)) = page.last().filter(|_| more) {
+            document.text("NextMarker", last.as_str());
+        }
+    }
+    document.open("Buckets");
+    for (bucket, contents) in page {
+        document.open("Bucket");
+        facts(&mut document, &context, bucket.as_str(), contents);
+        document.close("Bucket");
+    }
+    document.close("Buckets");
+    Ok(Reply::xml(document.finish()))
+}
+
+/// PutBucket: the same owner may make it again.
+pub(super) fn create(context: Context<'_>) -> Result<Reply, Failure> {
+    let bucket = context.bucket()?;
+    let acl = context.request.header("x-oss-acl").map(check_acl).transpose()?;
+    let now = context.now;
+    let contents = context.store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
+    if let Some(acl) = acl {
+        acl.clone_into(&mut contents.acl);
+    }
+    Ok(Reply::ok().with("location", format!("/{bucket}")))
+}
+
+/// DeleteBucket.
+pub(super) fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (bucket, contents, _) = context.place()?;
+    if !contents.objects.is_empty() || !contents.uploads.is_empty() {
+        return Err(Failure::new(
+            StatusCode::CONFLICT,
+            "BucketNotEmpty",
+            "The bucket has objects. Please delete them first.",
+        )
+        .with("BucketName", bucket.as_str()));
+    }
+    context.store.buckets.remove(bucket);
+    Ok(Reply::new(StatusCode::NO_CONTENT))
+}
+
+/// GetBucketLocation.
+pub(super) fn location(context: Context<'_>) -> Result<Reply, Failure> {
+    let mut document = Document::new("LocationConstraint");
+    document.text_only(&format!("oss-{}", context.place.region));
+    Ok(Reply::xml(document.finish()))
+}
+
+/// GetBucketInfo.
+pub(super) fn info(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (bucket, _, _) = context.place()?;
+    let contents = &context.store.buckets[bucket];
+    let mut document = Document::new("BucketInfo");
+    document.open("Bucket");
+    facts(&mut document, &context, bucket.as_str(), contents);
+    document.owner();
+    document.open("AccessControlList");
+    document.text("Grant", &contents.acl);
+    document.close("AccessControlList");
+    document.text("DataRedundancyType", "LRS");
+    document.close("Bucket");
+    Ok(Reply::xml(document.finish()))
+}
+
+/// GetBucketAcl.
+pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, _) = context.place()?;
+    Ok(object::acl_document(&contents.acl))
+}
+
+/// PutBucketAcl.
+pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let acl = check_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
+    let (_, contents, _) = context.place()?;
+    acl.clone_into(&mut contents.acl);
+    Ok(Reply::ok())
+}
+
+/// What listings and descriptions of a bucket have in common.
+fn facts(document: &mut Document, context: &Context<'_>, name: &str, contents: &Contents) {
+    let region = context.place.region.as_str();
+    document.text("Name", name);
+    document.text("Location", format!("oss-{region}"));
+    document.text("Region", region);
+    document.text("CreationDate", contents.created.iso_extended());
+    document.text("StorageClass", "Standard");
+    document.text("ExtranetEndpoint", format!("oss-{region}.aliyuncs.com"));
+    document.text("IntranetEndpoint", format!("oss-{region}-internal.aliyuncs.com"));
+}
+
+fn check_acl(acl: &str) -> Result<&str, Failure> {
+    match acl {
+        PRIVATE | "public-read" | "public-read-write" => Ok(acl),
+        _ => Err(Failure::argument("The access control level is unknown.")),
+    }
+}

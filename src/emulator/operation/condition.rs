@@ -1,0 +1,70 @@
+//! `If-Match` and its relatives, for reads and for the sources of copies.
+
+use http::StatusCode;
+
+use super::super::failure::Failure;
+use super::super::request::Request;
+use super::super::store::Object;
+use crate::time::Timestamp;
+
+/// The four header names of one kind of condition.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    matches: &'static str,
+    none_match: &'static str,
+    modified: &'static str,
+    unmodified: &'static str,
+}
+
+/// What the conditions say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Holds,
+    NotModified,
+}
+
+impl Conditions {
+    /// Those of GET and HEAD.
+    pub(super) const READ: Self = Self {
+        matches: "if-match",
+        none_match: "if-none-match",
+        modified: "if-modified-since",
+        unmodified: "if-unmodified-since",
+    };
+
+    /// Those on the source of a copy.
+    pub(super) const COPY: Self = Self {
+        matches: "x-oss-copy-source-if-match",
+        none_match: "x-oss-copy-source-if-none-match",
+        modified: "x-oss-copy-source-if-modified-since",
+        unmodified: "x-oss-copy-source-if-unmodified-since",
+    };
+
+    /// Holds the conditions of a request against an object.
+    pub(super) fn judge(&self, request: &Request, object: &Object) -> Result<Verdict, Failure> {
+        let time = |name| request.header(name).and_then(Timestamp::parse_http_date);
+        let failed = |condition: &str| {
+            Failure::new(
+                StatusCode::PRECONDITION_FAILED,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold.",
+            )
+            .with("Condition", condition)
+        };
+        if request.header(self.matches).is_some_and(|list| !names(list, &object.etag)) {
+            return Err(failed("If-Match"));
+        }
+        if time(self.unmodified).is_some_and(|at| object.modified > at) {
+            return Err(failed("If-Unmodified-Since"));
+        }
+        let same = request.header(self.none_match).map(|list| names(list, &object.etag));
+        let old = time(self.modified).is_some_and(|at| object.modified <= at);
+        Ok(if same.unwrap_or(old) { Verdict::NotModified } else { Verdict::Holds })
+    }
+}
+
+/// Whether a list of entity tags, with or without quotes, holds this one.
+fn names(list: &str, etag: &str) -> bool {
+    let bare = |tag: &str| tag.trim().trim_matches('"').to_ascii_uppercase();
+    list.trim() == "*" || list.split(',').any(|tag| bare(tag) == bare(etag))
+}

@@ -1,0 +1,188 @@
+//! ListObjects in both versions: pages of keys, grouped at a delimiter.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::store::Object;
+use super::super::text::{Pairs, hex, unescape};
+use super::Context;
+use super::object::modified;
+use super::xml::{Document, Names};
+
+/// What a listing is limited to.
+struct Ask<'a> {
+    prefix: &'a [u8],
+    delimiter: &'a [u8],
+    /// Only what comes after this.
+    after: &'a [u8],
+    most: usize,
+}
+
+/// One page.
+#[derive(Default)]
+struct Page<'a> {
+    objects: Vec<(&'a [u8], &'a Object)>,
+    groups: Vec<Vec<u8>>,
+    /// The last entry, if more come after it.
+    next: Option<Vec<u8>>,
+}
+
+/// GetBucket, ListObjects.
+pub(super) fn first(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (query, names) = (context.query(), Names::asked(&context)?);
+    let (bucket, contents, _) = context.place()?;
+    let marker = query.bytes("marker").unwrap_or_default();
+    let ask = Ask::read(query, marker)?;
+    let page = ask.page(&contents.objects);
+    let mut document = Document::new("ListBucketResult");
+    document.text("Name", bucket.as_str());
+    ask.write(&mut document, names);
+    document.name("Marker", marker, names);
+    document.text("IsTruncated", page.next.is_some().to_string());
+    if let Some(next) = &page.next {
+        document.name("NextMarker", next, names);
+    }
+    page.write(&mut document, names, Owners::Told);
+    Ok(Reply::xml(document.finish()))
+}
+
+/// ListObjectsV2.
+pub(super) fn second(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (query, names) = (context.query(), Names::asked(&context)?);
+    let (bucket, contents, _) = context.place()?;
+    let token = query.get("continuation-token").filter(|token| !token.is_empty());
+    let resumed = token.map(|token| from_token(token).ok_or_else(bad_token)).transpose()?;
+    let start = query.bytes("start-after").unwrap_or_default();
+    let ask = Ask::read(query, resumed.as_deref().unwrap_or(start))?;
+    let page = ask.page(&contents.objects);
+    let mut document = Document::new("ListBucketResult");
+    document.text("Name", bucket.as_str());
+    ask.write(&mut document, names);
+    document.name("StartAfter", start, names);
+    if let Some(token) = token {
+        document.text("ContinuationToken", token);
+    }
+    document.text("IsTruncated", page.next.is_some().to_string());
+    if let Some(next) = &page.next {
+        document.text("NextContinuationToken", hex(next));
+    }
+    document.text("KeyCount", (page.objects.len() + page.groups.len()).to_string());
+    let owners = if query.get("fetch-owner") == Some("true") { Owners::Told } else { Owners::Left };
+    page.write(&mut document, names, owners);
+    Ok(Reply::xml(document.finish()))
+}
+
+/// Reads `max-keys`: 1 to 1000, 100 if it is absent.
+pub(super) fn max_keys(text: Option<&str>) -> Result<usize, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(100);
+    };
+    match text.parse() {
+        Ok(number @ 0..=1000) => Ok(number),
+        Ok(_) | Err(_) => Err(Failure::argument("Argument max-keys must be an integer between 0 and 1000.")
+            .with("ArgumentName", "max-keys")
+            .with("ArgumentValue", text)),
+    }
+}
+
+/// Whether owners stand in a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owners {
+    Told,
+    Left,
+}
+
+impl<'a> Ask<'a> {
+    fn read(query: &'a Pairs, after: &'a [u8]) -> Result<Self, Failure> {
+        Ok(Self {
+            prefix: query.bytes("prefix").unwrap_or_default(),
+            delimiter: query.bytes("delimiter").unwrap_or_default(),
+            after,
+            most: max_keys(query.get("max-keys"))?,
+        })
+    }
+
+    fn page<'o>(&self, objects: &'o BTreeMap<Vec<u8>, Object>) -> Page<'o> {
+        let from = self.prefix.max(self.after);
+        let mut page = Page::default();
+        let mut last = Vec::new();
+        for (key, object) in objects.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
+            if !key.starts_with(self.prefix) {
+                break;
+            }
+            let group = self.group(key);
+            let entry = group.unwrap_or(key);
+            if entry <= self.after
+                || group.is_some() && page.groups.last().is_some_and(|other| other == entry)
+            {
+                continue;
+            }
+            if page.objects.len() + page.groups.len() == self.most {
+                page.next = Some(last).filter(|_| self.most > 0);
+                break;
+            }
+            entry.clone_into(&mut last);
+            match group {
+                Some(group) => page.groups.push(group.to_vec()),
+                None => page.objects.push((key, object)),
+            }
+        }
+        page
+    }
+
+    /// The key up to the first delimiter after the prefix.
+    fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        if self.delimiter.is_empty() {
+            return None;
+        }
+        let rest = &key[self.prefix.len()..];
+        let at = rest.windows(self.delimiter.len()).position(|window| window == self.delimiter)?;
+        Some(&key[..self.prefix.len() + at + self.delimiter.len()])
+    }
+
+    fn write(&self, document: &mut Document, names: Names) {
+        document.name("Prefix", self.prefix, names);
+        document.text("MaxKeys", self.most.to_string());
+        document.name("Delimiter", self.delimiter, names);
+        names.write(document);
+    }
+}
+
+impl Page<'_> {
+    fn write(&self, document: &mut Document, names: Names, owners: Owners) {
+        for (key, object) in &self.objects {
+            document.open("Contents");
+            document.name("Key", key, names);
+            document.text("LastModified", modified(object.modified));
+            document.text("ETag", &object.etag);
+            document.text("Type", object.kind.as_str());
+            document.text("Size", object.data.len().to_string());
+            document.text("StorageClass", "Standard");
+            if owners == Owners::Told {
+                document.owner();
+            }
+            document.close("Contents");
+        }
+        for group in &self.groups {
+            document.open("CommonPrefixes");
+            document.name("Prefix", group, names);
+            document.close("CommonPrefixes");
+        }
+    }
+}
+
+/// The entry that a continuation token stands for.
+fn from_token(token: &str) -> Option<Vec<u8>> {
+    if !token.len().is_multiple_of(2) || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let escaped: String =
+        token.as_bytes().chunks(2).flat_map(|pair| ['%', pair[0].into(), pair[1].into()]).collect();
+    unescape(escaped.as_bytes())
+}
+
+fn bad_token() -> Failure {
+    Failure::argument("The continuation token is invalid.").with("ArgumentName", "continuation-token")
+}

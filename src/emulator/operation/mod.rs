@@ -1,0 +1,263 @@
+//! The operations: which one a request asks for, and what all of them share.
+
+mod bucket;
+mod condition;
+mod copy;
+mod list;
+mod multi_delete;
+mod multipart;
+mod object;
+mod range;
+mod xml;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Method, StatusCode, header};
+
+use super::failure::Failure;
+use super::reply::Reply;
+use super::request::{Request, Target};
+use super::settings::Place;
+use super::store::{Contents, Payload, Store};
+use super::text::Pairs;
+use crate::oss::Bucket;
+use crate::time::Timestamp;
+
+/// The operation that a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    run: Run,
+    need: Need,
+}
+
+/// All that an operation may look at and change.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) request: &'a Request,
+    pub(super) place: &'a Place,
+    pub(super) store: &'a mut Store,
+    pub(super) now: Timestamp,
+    pub(super) payload: Payload,
+}
+
+type Run = fn(Context<'_>) -> Result<Reply, Failure>;
+
+/// What an operation does with its bucket and its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Read,
+    Change,
+    /// It changes, and reads a body.
+    Body,
+    /// It changes, and reads a body that must come with its sum.
+    SummedBody,
+    /// It makes the bucket; a body may say how.
+    NoBucket,
+}
+
+/// Finds the operation by method, target and sub-resource.
+pub(super) fn plan(request: &Request) -> Result<Plan, Failure> {
+    let plan = match request.target {
+        Target::Service => service(request)?,
+        Target::Bucket(_) => on_bucket(request)?,
+        Target::Object(..) => on_object(request)?,
+    };
+    let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let has_length = framed.iter().any(|name| request.headers.contains_key(name));
+    if matches!(plan.need, Need::Body | Need::SummedBody) && !has_length {
+        return Err(Failure::new(
+            StatusCode::LENGTH_REQUIRED,
+            "MissingContentLength",
+            "You must provide the Content-Length HTTP header.",
+        ));
+    }
+    Ok(plan)
+}
+
+/// Holds a body against the sum that was sent with it.
+pub(super) fn check_payload(request: &Request, payload: &Payload, plan: &Plan) -> Result<(), Failure> {
+    let Some(given) = request.header("content-md5") else {
+        if plan.need == Need::SummedBody {
+            return Err(Failure::new(
+                StatusCode::BAD_REQUEST,
+                "MissingArgument",
+                "Missing Some Required Arguments.",
+            )
+            .with("ArgumentName", "Content-MD5"));
+        }
+        return Ok(());
+    };
+    if !plan.reads_body() || STANDARD.decode(given.trim()).is_ok_and(|md5| md5 == payload.md5) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        StatusCode::BAD_REQUEST,
+        "InvalidDigest",
+        "The Content-MD5 you specified is not valid or is not that of the body.",
+    )
+    .with("Content-MD5", given))
+}
+
+impl Plan {
+    pub(super) fn reads_body(&self) -> bool {
+        matches!(self.need, Need::Body | Need::SummedBody | Need::NoBucket)
+    }
+
+    pub(super) fn makes_bucket(&self) -> bool {
+        self.need == Need::NoBucket
+    }
+
+    pub(super) fn only_reads(&self) -> bool {
+        self.need == Need::Read
+    }
+
+    pub(super) fn run(&self, context: Context<'_>) -> Result<Reply, Failure> {
+        (self.run)(context)
+    }
+
+    fn read(run: Run) -> Self {
+        Self { run, need: Need::Read }
+    }
+
+    fn change(run: Run) -> Self {
+        Self { run, need: Need::Change }
+    }
+
+    fn body(run: Run) -> Self {
+        Self { run, need: Need::Body }
+    }
+}
+
+impl<'a> Context<'a> {
+    fn query(&self) -> &'a Pairs {
+        &self.request.query
+    }
+
+    /// The bucket that the request is about.
+    fn bucket(&self) -> Result<&'a Bucket, Failure> {
+        self.request.target.bucket().ok_or_else(Failure::method)
+    }
+
+    /// The bucket, its contents and the key; the key is empty for the bucket itself.
+    fn place(&mut self) -> Result<(&'a Bucket, &mut Contents, &'a [u8]), Failure> {
+        let request = self.request;
+        let bucket = self.bucket()?;
+        let key = match &request.target {
+            Target::Object(_, key) => key.as_slice(),
+            Target::Service | Target::Bucket(_) => &[],
+        };
+        Ok((bucket, self.store.bucket(bucket)?, key))
+    }
+}
+
+fn service(request: &Request) -> Result<Plan, Failure> {
+    if request.query.has("regions") {
+        return Err(Failure::not_implemented());
+    }
+    if request.method == Method::GET { Ok(Plan::read(bucket::list_all)) } else { Err(Failure::method()) }
+}
+
+fn on_bucket(request: &Request) -> Result<Plan, Failure> {
+    let query = &request.query;
+    if NOT_SERVED_ON_BUCKETS.iter().any(|name| query.has(name)) {
+        return Err(Failure::not_implemented());
+    }
+    match request.method {
+        Method::GET if query.has("location") => Ok(Plan::read(bucket::location)),
+        Method::GET if query.has("bucketInfo") => Ok(Plan::read(bucket::info)),
+        Method::GET if query.has("acl") => Ok(Plan::read(bucket::get_acl)),
+        Method::GET if query.has("uploads") => Ok(Plan::read(multipart::list_uploads)),
+        Method::GET if query.get("list-type") == Some("2") => Ok(Plan::read(list::second)),
+        Method::GET => Ok(Plan::read(list::first)),
+        Method::PUT if query.has("acl") => Ok(Plan::change(bucket::put_acl)),
+        Method::PUT => Ok(Plan { run: bucket::create, need: Need::NoBucket }),
+        Method::DELETE => Ok(Plan::change(bucket::delete)),
+        Method::POST if query.has("delete") => Ok(Plan { run: multi_delete::run, need: Need::SummedBody }),
+        Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
+        _ => Err(Failure::method()),
+    }
+}
+
+fn on_object(request: &Request) -> Result<Plan, Failure> {
+    let query = &request.query;
+    if NOT_SERVED_ON_OBJECTS.iter().any(|name| query.has(name)) {
+        return Err(Failure::not_implemented());
+    }
+    let copies = request.headers.contains_key("x-oss-copy-source");
+    let of_upload = query.has("uploadId");
+    match request.method {
+        Method::GET if of_upload => Ok(Plan::read(multipart::list_parts)),
+        Method::GET if query.has("acl") => Ok(Plan::read(object::get_acl)),
+        Method::GET if query.has("objectMeta") => Ok(Plan::read(object::meta)),
+        Method::GET => Ok(Plan::read(object::get)),
+        Method::HEAD if query.has("objectMeta") => Ok(Plan::read(object::meta)),
+        Method::HEAD => Ok(Plan::read(object::get)),
+        Method::PUT if of_upload && copies => Ok(Plan::change(copy::part)),
+        Method::PUT if of_upload => Ok(Plan::body(multipart::upload_part)),
+        Method::PUT if query.has("acl") => Ok(Plan::change(object::put_acl)),
+        Method::PUT if copies => Ok(Plan::change(copy::object)),
+        Method::PUT => Ok(Plan::body(object::put)),
+        Method::DELETE if of_upload => Ok(Plan::change(multipart::abort)),
+        Method::DELETE => Ok(Plan::change(object::delete)),
+        Method::POST if query.has("uploads") => Ok(Plan::change(multipart::initiate)),
+        Method::POST if of_upload && request.header("x-oss-complete-all").is_some() => {
+            Ok(Plan::change(multipart::complete))
+        }
+        Method::POST if of_upload => Ok(Plan::body(multipart::complete)),
+        Method::POST if query.has("append") => Ok(Plan::body(object::append)),
+        Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
+        _ => Err(Failure::method()),
+    }
+}
+
+/// What the real service does with these is not done here; doing something else in silence would be worse.
+const NOT_SERVED_ON_BUCKETS: [&str; 32] = [
+    "accessPoint",
+    "accessPointPolicy",
+    "append",
+    "cname",
+    "comp",
+    "cors",
+    "encryption",
+    "httpsConfig",
+    "inventory",
+    "lifecycle",
+    "live",
+    "logging",
+    "metaQuery",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "referer",
+    "replication",
+    "replicationLocation",
+    "replicationProgress",
+    "requestPayment",
+    "resourceGroup",
+    "stat",
+    "style",
+    "tagging",
+    "transferAcceleration",
+    "versioning",
+    "versions",
+    "vod",
+    "website",
+    "worm",
+    "wormId",
+];
+
+/// The same for objects.
+const NOT_SERVED_ON_OBJECTS: [&str; 12] = [
+    "callback",
+    "img",
+    "live",
+    "restore",
+    "seal",
+    "symlink",
+    "tagging",
+    "versionId",
+    "vod",
+    "x-oss-async-process",
+    "x-oss-process",
+    "cleanRestoredObject",
+];

@@ -1,0 +1,239 @@
+//! Uploads in parts.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+use http::{HeaderMap, StatusCode};
+use md5::{Digest as _, Md5};
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::request::Request;
+use super::super::store::{Kind, Object, Part, Payload, Upload, kept_headers};
+use super::super::text::hex;
+use super::object::{check_overwrite, modified};
+use super::xml::{self, Document, Names};
+use super::{Context, list};
+
+/// InitiateMultipartUpload.
+pub(super) fn initiate(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let names = Names::asked(&context)?;
+    let (request, now) = (context.request, context.now);
+    let id = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
+    let (bucket, contents, key) = context.place()?;
+    check_overwrite(request, contents, key)?;
+    let headers = kept_headers(&request.headers);
+    let upload = Upload { key: key.to_vec(), started: now, headers, parts: BTreeMap::new() };
+    contents.uploads.insert(id.clone(), upload);
+    let mut document = Document::new("InitiateMultipartUploadResult");
+    names.write(&mut document);
+    document.text("Bucket", bucket.as_str());
+    document.name("Key", key, names);
+    document.text("UploadId", id);
+    Ok(Reply::xml(document.finish()))
+}
+
+/// UploadPart.
+pub(super) fn upload_part(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (number, now) = (part_number(context.request)?, context.now);
+    let payload = std::mem::take(&mut context.payload);
+    let upload = upload(&mut context)?;
+    let object = Object::new(payload.clone(), HeaderMap::new(), now);
+    upload.parts.insert(number, Part { payload, modified: now });
+    Ok(super::object::sums(Reply::ok(), &object))
+}
+
+/// CompleteMultipartUpload, by a list of parts or of all.
+pub(super) fn complete(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let names = Names::asked(&context)?;
+    let (request, now, region) = (context.request, context.now, context.place.region.clone());
+    let listed = match request.header("x-oss-complete-all") {
+        Some(text) if text.eq_ignore_ascii_case("yes") => None,
+        Some(_) => return Err(Failure::argument("The x-oss-complete-all header must be yes.")),
+        None => Some(listed_parts(&context.payload)?),
+    };
+    let upload = upload(&mut context)?;
+    let listed = listed.unwrap_or_else(|| {
+        upload.parts.iter().map(|(number, part)| (*number, part.payload.etag())).collect()
+    });
+    let parts = chosen(upload, &listed)?;
+    let mut object = assemble(&parts);
+    object.headers = upload.headers.clone();
+    object.modified = now;
+    let id = request.query.get("uploadId").unwrap_or("");
+    let (bucket, contents, key) = context.place()?;
+    check_overwrite(request, contents, key)?;
+    contents.uploads.remove(id);
+    let mut document = Document::new("CompleteMultipartUploadResult");
+    names.write(&mut document);
+    document.text("Location", format!("http://{bucket}.oss-{region}.aliyuncs.com/"));
+    document.text("Bucket", bucket.as_str());
+    document.name("Key", key, names);
+    document.text("ETag", &object.etag);
+    let reply = super::object::sums(Reply::xml(document.finish()), &object);
+    contents.objects.insert(key.to_vec(), object);
+    Ok(reply)
+}
+
+/// AbortMultipartUpload.
+pub(super) fn abort(mut context: Context<'_>) -> Result<Reply, Failure> {
+    upload(&mut context)?;
+    let id = context.query().get("uploadId").unwrap_or("");
+    let (_, contents, _) = context.place()?;
+    contents.uploads.remove(id);
+    Ok(Reply::new(StatusCode::NO_CONTENT))
+}
+
+/// ListParts.
+pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let names = Names::asked(&context)?;
+    let query = context.query();
+    let most = list::max_keys(Some(query.get("max-parts").unwrap_or("1000")))?;
+    let marker = query.get("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let (bucket, _, key) = context.place()?;
+    let upload = upload(&mut context)?;
+    let mut found = upload.parts.range(marker + 1..);
+    let page: Vec<_> = found.by_ref().take(most).collect();
+    let mut document = Document::new("ListPartsResult");
+    names.write(&mut document);
+    document.text("Bucket", bucket.as_str());
+    document.name("Key", key, names);
+    document.text("UploadId", query.get("uploadId").unwrap_or(""));
+    document.text("StorageClass", "Standard");
+    document.text("PartNumberMarker", marker.to_string());
+    document.text("NextPartNumberMarker", page.last().map_or(marker, |(number, _)| **number).to_string());
+    document.text("MaxParts", most.to_string());
+    document.text("IsTruncated", found.next().is_some().to_string());
+    for (number, part) in page {
+        document.open("Part");
+        document.text("PartNumber", number.to_string());
+        document.text("LastModified", modified(part.modified));
+        document.text("ETag", part.payload.etag());
+        document.text("HashCrc64ecma", part.payload.crc.to_string());
+        document.text("Size", part.payload.data.len().to_string());
+        document.close("Part");
+    }
+    Ok(Reply::xml(document.finish()))
+}
+
+/// ListMultipartUploads: one page, with a prefix.
+pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let names = Names::asked(&context)?;
+    let query = context.query();
+    let most = list::max_keys(Some(query.get("max-uploads").unwrap_or("1000")))?;
+    let prefix = query.bytes("prefix").unwrap_or_default();
+    let after = (query.bytes("key-marker").unwrap_or_default(), query.get("upload-id-marker").unwrap_or(""));
+    let (bucket, contents, _) = context.place()?;
+    let mut all: Vec<_> = contents.uploads.iter().map(|(id, upload)| (&upload.key, id, upload)).collect();
+    all.sort_by_key(|(key, id, _)| (*key, *id));
+    all.retain(|(key, id, _)| {
+        let is_later =
+            if after.1.is_empty() { key.as_slice() > after.0 } else { (key.as_slice(), id.as_str()) > after };
+        key.starts_with(prefix) && is_later
+    });
+    let more = all.len() > most;
+    all.truncate(most);
+    let mut document = Document::new("ListMultipartUploadsResult");
+    names.write(&mut document);
+    document.text("Bucket", bucket.as_str());
+    document.name("KeyMarker", after.0, names);
+    document.text("UploadIdMarker", after.1);
+    // Clients read both, on the last page too.
+    let last = all.last();
+    document.name("NextKeyMarker", last.map_or(&[], |(key, _, _)| key), names);
+    document.text("NextUploadIdMarker", last.map_or("", |(_, id, _)| id));
+    document.name("Prefix", prefix, names);
+    document.text("MaxUploads", most.to_string());
+    document.text("IsTruncated", more.to_string());
+    for (key, id, upload) in all {
+        document.open("Upload");
+        document.name("Key", key, names);
+        document.text("UploadId", id);
+        document.text("StorageClass", "Standard");
+        document.text("Initiated", modified(upload.started));
+        document.close("Upload");
+    }
+    Ok(Reply::xml(document.finish()))
+}
+
+/// The upload that a request names; it must be of the same key.
+pub(super) fn upload<'c>(context: &'c mut Context<'_>) -> Result<&'c mut Upload, Failure> {
+    let id = context.query().get("uploadId").unwrap_or("");
+    let (_, contents, key) = context.place()?;
+    let upload = contents.uploads.get_mut(id).filter(|upload| upload.key == key);
+    upload.ok_or_else(|| {
+        Failure::new(
+            StatusCode::NOT_FOUND,
+            "NoSuchUpload",
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+        )
+        .ec("0042-00000002")
+        .with("UploadId", id)
+    })
+}
+
+/// `partNumber`, 1 to 10000.
+pub(super) fn part_number(request: &Request) -> Result<u32, Failure> {
+    match request.query.get("partNumber").and_then(|text| text.parse().ok()) {
+        Some(number @ 1..=10_000) => Ok(number),
+        Some(_) | None => Err(Failure::argument("Part number must be an integer between 1 and 10000.")),
+    }
+}
+
+/// Numbers and entity tags in the order of the document.
+fn listed_parts(payload: &Payload) -> Result<Vec<(u32, String)>, Failure> {
+    let elements = xml::read(&payload.data)?;
+    let texts = |name: &'static str| {
+        elements.iter().filter(move |e| e.path == name).map(|e| e.text.trim().to_owned())
+    };
+    let numbers = texts("CompleteMultipartUpload/Part/PartNumber").map(|text| text.parse().ok());
+    let numbers: Option<Vec<u32>> = numbers.collect();
+    let tags: Vec<String> = texts("CompleteMultipartUpload/Part/ETag").collect();
+    match numbers {
+        Some(numbers) if !numbers.is_empty() && numbers.len() == tags.len() => {
+            Ok(numbers.into_iter().zip(tags).collect())
+        }
+        Some(_) | None => Err(Failure::malformed_xml()),
+    }
+}
+
+/// The parts of a list, checked.
+fn chosen<'u>(upload: &'u Upload, listed: &[(u32, String)]) -> Result<Vec<&'u Part>, Failure> {
+    let refused =
+        |code: &'static str, message: &'static str| Failure::new(StatusCode::BAD_REQUEST, code, message);
+    if !listed.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(refused("InvalidPartOrder", "The list of parts was not in ascending order."));
+    }
+    let mut parts = Vec::new();
+    for (number, etag) in listed {
+        let part = upload.parts.get(number).filter(|part| {
+            part.payload.etag().trim_matches('"').eq_ignore_ascii_case(etag.trim_matches('"'))
+        });
+        let message = "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag.";
+        parts.push(
+            part.ok_or_else(|| refused("InvalidPart", message).with("PartNumber", number.to_string()))?,
+        );
+    }
+    let Some((_, all_but_last)) = parts.split_last() else {
+        return Err(refused("InvalidPart", "The upload has no parts."));
+    };
+    if all_but_last.iter().any(|part| part.payload.data.len() < PART_BYTES_MIN) {
+        return Err(refused("EntityTooSmall", "Your proposed upload smaller than the minimum allowed size."));
+    }
+    Ok(parts)
+}
+
+fn assemble(parts: &[&Part]) -> Object {
+    let mut data = BytesMut::new();
+    let mut tags = Md5::new();
+    for part in parts {
+        data.extend_from_slice(&part.payload.data);
+        tags.update(part.payload.md5);
+    }
+    let digits = hex(&tags.finalize()).to_ascii_uppercase();
+    let whole = Object::new(Payload::of(data.freeze()), HeaderMap::new(), parts[0].modified);
+    Object { etag: format!("\"{digits}-{}\"", parts.len()), md5: None, kind: Kind::Multipart, ..whole }
+}
+
+/// No part but the last may be smaller.
+const PART_BYTES_MIN: usize = 100 * 1024;

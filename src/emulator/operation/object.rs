@@ -1,0 +1,192 @@
+//! One object: written, read, appended to, deleted.
+
+use bytes::BytesMut;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::request::Request;
+use super::super::store::{Contents, Kind, Object, Payload, kept_headers};
+use super::condition::{Conditions, Verdict};
+use super::xml::Document;
+use super::{Context, range};
+use crate::time::Timestamp;
+
+/// PutObject.
+pub(super) fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (now, request) = (context.now, context.request);
+    let payload = std::mem::take(&mut context.payload);
+    let (_, contents, key) = context.place()?;
+    check_overwrite(request, contents, key)?;
+    let mut object = Object::new(payload, kept_headers(&request.headers), now);
+    if let Some(acl) = request.header("x-oss-object-acl") {
+        object.acl = acl.to_owned();
+    }
+    let reply = sums(Reply::ok(), &object);
+    contents.objects.insert(key.to_vec(), object);
+    Ok(reply)
+}
+
+/// GetObject and HeadObject: the answer's body is left out later.
+pub(super) fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let request = context.request;
+    let (_, contents, key) = context.place()?;
+    let object = contents.object(key)?;
+    if Conditions::READ.judge(request, object)? == Verdict::NotModified {
+        return Ok(Reply::new(StatusCode::NOT_MODIFIED)
+            .with("etag", &object.etag)
+            .with("last-modified", object.modified.http_date()));
+    }
+    let mut reply = describe(object);
+    reply.body = object.data.clone();
+    if let Some(range) = range::asked(request, object.data.len())? {
+        reply.status = StatusCode::PARTIAL_CONTENT;
+        let told = format!("bytes {}-{}/{}", range.start, range.end - 1, object.data.len());
+        reply.headers.remove("content-md5");
+        reply.body = object.data.slice(range);
+        reply = reply.with("content-range", told);
+    }
+    overrides(request, &mut reply.headers);
+    Ok(reply)
+}
+
+/// GetObjectMeta.
+pub(super) fn meta(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, key) = context.place()?;
+    let object = contents.object(key)?;
+    let length = object.data.len().to_string();
+    Ok(Reply::ok()
+        .with("etag", &object.etag)
+        .with("last-modified", object.modified.http_date())
+        .with("content-length", length))
+}
+
+/// DeleteObject: right also if there was none.
+pub(super) fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, key) = context.place()?;
+    contents.objects.remove(key);
+    Ok(Reply::new(StatusCode::NO_CONTENT))
+}
+
+/// AppendObject.
+pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (now, request) = (context.now, context.request);
+    let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
+    let position = position.ok_or_else(|| Failure::argument("The position is missing or invalid."))?;
+    let payload = std::mem::take(&mut context.payload);
+    let (_, contents, key) = context.place()?;
+    let old = contents.objects.get(key);
+    if old.is_some_and(|object| object.kind != Kind::Appendable) {
+        return Err(conflict("ObjectNotAppendable", "The object is not appendable."));
+    }
+    let length = old.map_or(0, |object| object.data.len());
+    if position != length {
+        return Err(conflict("PositionNotEqualToLength", "Position is not equal to file length.")
+            .with("NextAppendPosition", length.to_string()));
+    }
+    let mut data = BytesMut::from(old.map_or(&[][..], |object| &object.data));
+    let headers = old.map_or_else(|| kept_headers(&request.headers), |object| object.headers.clone());
+    data.extend_from_slice(&payload.data);
+    let mut object = Object::new(Payload::of(data.freeze()), headers, now);
+    object.kind = Kind::Appendable;
+    object.md5 = None;
+    let next = object.data.len().to_string();
+    let reply = sums(Reply::ok().with("x-oss-next-append-position", next), &object);
+    contents.objects.insert(key.to_vec(), object);
+    Ok(reply)
+}
+
+/// GetObjectAcl.
+pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, key) = context.place()?;
+    let acl = contents.object(key)?.acl.clone();
+    Ok(acl_document(&acl))
+}
+
+/// PutObjectAcl: kept and told, but without effect.
+pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let acl = context.request.header("x-oss-object-acl").unwrap_or("default");
+    let (_, contents, key) = context.place()?;
+    contents.object(key)?;
+    if let Some(object) = contents.objects.get_mut(key) {
+        acl.clone_into(&mut object.acl);
+    }
+    Ok(Reply::ok())
+}
+
+/// The document that tells an access level.
+pub(super) fn acl_document(acl: &str) -> Reply {
+    let mut document = Document::new("AccessControlPolicy");
+    document.owner();
+    document.open("AccessControlList");
+    document.text("Grant", acl);
+    document.close("AccessControlList");
+    Reply::xml(document.finish())
+}
+
+/// Refuses to replace an object if the request forbids it.
+pub(super) fn check_overwrite(request: &Request, contents: &Contents, key: &[u8]) -> Result<(), Failure> {
+    let forbids =
+        request.header("x-oss-forbid-overwrite").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    if forbids && contents.objects.contains_key(key) {
+        return Err(conflict(
+            "FileAlreadyExists",
+            "The object you specified already exists and can not be overwritten.",
+        )
+        .ec("0026-00000044"));
+    }
+    Ok(())
+}
+
+/// `Last-Modified` in documents.
+pub(super) fn modified(at: Timestamp) -> String {
+    at.iso_extended()
+}
+
+/// The sums that the answer to an upload tells.
+pub(super) fn sums(mut reply: Reply, object: &Object) -> Reply {
+    if let Some(md5) = object.md5_base64() {
+        reply = reply.with("content-md5", md5);
+    }
+    reply.with("etag", &object.etag).with("x-oss-hash-crc64ecma", object.crc.to_string())
+}
+
+/// The headers of a read.
+fn describe(object: &Object) -> Reply {
+    let mut reply = Reply::ok();
+    reply.headers = object.headers.clone();
+    if !reply.headers.contains_key(header::CONTENT_TYPE) {
+        reply = reply.with("content-type", "application/octet-stream");
+    }
+    sums(reply, object)
+        .with("accept-ranges", "bytes")
+        .with("last-modified", object.modified.http_date())
+        .with("x-oss-object-type", object.kind.as_str())
+        .with("x-oss-storage-class", "Standard")
+}
+
+/// `response-content-type` and its relatives.
+fn overrides(request: &Request, headers: &mut HeaderMap) {
+    for pair in &request.query.0 {
+        let name = pair.name.strip_prefix(b"response-").and_then(|name| HeaderName::from_bytes(name).ok());
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(&pair.value))
+            && OVERRIDABLE.contains(&name)
+        {
+            headers.insert(name, value);
+        }
+    }
+}
+
+fn conflict(code: &'static str, message: &'static str) -> Failure {
+    Failure::new(StatusCode::CONFLICT, code, message)
+}
+
+const OVERRIDABLE: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LANGUAGE,
+    header::EXPIRES,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+];

@@ -1,0 +1,50 @@
+//! `Range`, with the service's habit of answering the whole object to a range that does not fit.
+
+use std::ops::Range;
+
+use http::StatusCode;
+
+use super::super::failure::Failure;
+use super::super::request::Request;
+
+/// The part of an object that a request asks for; `None` for the whole of it.
+pub(super) fn asked(request: &Request, length: usize) -> Result<Option<Range<usize>>, Failure> {
+    let Some(text) = request.header("range") else {
+        return Ok(None);
+    };
+    let standard = request.header("x-oss-range-behavior") == Some("standard");
+    let Some((first, last)) = bounds(text) else {
+        return Ok(None);
+    };
+    let (start, end, fits) = match (first, last) {
+        (Some(first), Some(last)) if first > last => return Ok(None),
+        (Some(first), Some(last)) => (first, (last.saturating_add(1)).min(length), last < length),
+        (Some(first), None) => (first, length, first < length),
+        (None, Some(count)) => (length.saturating_sub(count), length, count > 0 && count <= length),
+        (None, None) => return Ok(None),
+    };
+    if fits || standard && start < end {
+        return Ok(Some(start..end));
+    }
+    if standard {
+        return Err(Failure::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "InvalidRange",
+            "The requested range cannot be satisfied.",
+        )
+        .with("ActualObjectSize", length.to_string())
+        .with("RangeRequested", text));
+    }
+    Ok(None)
+}
+
+/// The numbers of `bytes=a-b`; one range only.
+pub(super) fn bounds(text: &str) -> Option<(Option<usize>, Option<usize>)> {
+    let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
+    let number = |digits: &str| match digits.trim() {
+        "" => Some(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok().map(Some),
+        _ => None,
+    };
+    Some((number(first)?, number(last)?))
+}

@@ -1,0 +1,188 @@
+//! Documents: written element by element, read as a flat list of paths and texts.
+
+use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::Event;
+
+use super::super::failure::Failure;
+use super::super::text::{Slash, escape};
+use super::Context;
+
+/// A document in the making.
+#[derive(Debug)]
+pub(super) struct Document {
+    out: Vec<u8>,
+    root: &'static str,
+}
+
+/// How keys stand in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// As they are, whatever XML thinks of their bytes.
+    Plain,
+    /// Percent-encoded: `encoding-type=url`.
+    Url,
+}
+
+/// An element that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    /// Such as `Delete/Object/Key`.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl Document {
+    pub(super) fn new(root: &'static str) -> Self {
+        let mut document = Self { out: b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec(), root };
+        document.open(root);
+        document
+    }
+
+    pub(super) fn open(&mut self, name: &str) {
+        self.out.extend(format!("<{name}>\n").as_bytes());
+    }
+
+    pub(super) fn close(&mut self, name: &str) {
+        self.out.extend(format!("</{name}>\n").as_bytes());
+    }
+
+    /// Text in the root itself.
+    pub(super) fn text_only(&mut self, text: &str) {
+        self.out.truncate(self.out.trim_ascii_end().len());
+        self.out.extend(text.as_bytes());
+    }
+
+    /// An element with text. The markup is escaped; other bytes are written as they are, as the service does.
+    pub(super) fn text(&mut self, name: &str, text: impl AsRef<[u8]>) {
+        self.out.extend(format!("<{name}>").as_bytes());
+        for &byte in text.as_ref() {
+            match byte {
+                b'&' => self.out.extend(b"&amp;"),
+                b'<' => self.out.extend(b"&lt;"),
+                b'>' => self.out.extend(b"&gt;"),
+                b'"' => self.out.extend(b"&quot;"),
+                b'\r' => self.out.extend(b"&#13;"),
+                _ => self.out.push(byte),
+            }
+        }
+        self.out.extend(format!("</{name}>\n").as_bytes());
+    }
+
+    /// An element with a key or a part of one.
+    pub(super) fn name(&mut self, element: &str, key: &[u8], names: Names) {
+        match names {
+            Names::Plain => self.text(element, key),
+            Names::Url => self.text(element, escape(key, Slash::Escape)),
+        }
+    }
+
+    pub(super) fn owner(&mut self) {
+        self.open("Owner");
+        self.text("ID", OWNER);
+        self.text("DisplayName", OWNER);
+        self.close("Owner");
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.close(self.root);
+        self.out
+    }
+}
+
+impl Names {
+    /// What the request asks for.
+    pub(super) fn asked(context: &Context<'_>) -> Result<Self, Failure> {
+        match context.query().get("encoding-type") {
+            None | Some("") => Ok(Self::Plain),
+            Some("url") => Ok(Self::Url),
+            Some(_) => Err(Failure::argument("The encoding-type must be url.")),
+        }
+    }
+
+    /// Says in the document that names are encoded.
+    pub(super) fn write(self, document: &mut Document) {
+        if self == Self::Url {
+            document.text("EncodingType", "url");
+        }
+    }
+}
+
+/// Reads a document; each element is listed where it ends.
+pub(super) fn read(document: &[u8]) -> Result<Vec<Element>, Failure> {
+    let text = std::str::from_utf8(document).map_err(|_| Failure::malformed_xml())?;
+    let mut reader = Reader::from_str(text);
+    let (mut elements, mut open, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        match reader.read_event().map_err(|_| Failure::malformed_xml())? {
+            Event::Start(tag) => {
+                open.push(local(tag.name().into_inner()).to_owned());
+                texts.push(String::new());
+            }
+            Event::Empty(tag) => {
+                let mut path = open.join("/");
+                path.push('/');
+                path.push_str(local(tag.name().into_inner()));
+                elements.push(Element { path, text: String::new() });
+            }
+            Event::End(_) => {
+                let path = open.join("/");
+                open.pop();
+                elements.push(Element { path, text: texts.pop().unwrap_or_default() });
+            }
+            Event::Text(part) => append(&mut texts, &part.xml10_content()),
+            Event::CData(part) => append(&mut texts, &part.xml10_content()),
+            Event::GeneralRef(reference) => {
+                let character = reference.resolve_char_ref().map_err(|_| Failure::malformed_xml())?;
+                match character {
+                    Some(character) => append(&mut texts, character.encode_utf8(&mut [0; 4])),
+                    None => {
+                        let name = reference.xml10_content();
+                        let known = resolve_predefined_entity(&name).ok_or_else(Failure::malformed_xml)?;
+                        append(&mut texts, known);
+                    }
+                }
+            }
+            Event::Eof if open.is_empty() && !elements.is_empty() => return Ok(elements),
+            Event::Eof => return Err(Failure::malformed_xml()),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+}
+
+fn append(texts: &mut [String], text: &str) {
+    if let Some(last) = texts.last_mut() {
+        last.push_str(text);
+    }
+}
+
+/// The name without its prefix.
+fn local(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or(name)
+}
+
+/// The one owner of everything here.
+const OWNER: &str = "1000000000000000";
+
+#[cfg(test)]
+mod tests {
+    use super::{Element, read};
+
+    #[test]
+    fn elements_are_listed_with_their_resolved_text() {
+        let read = read(
+            b"<?xml version=\"1.0\"?><D><Quiet>true</Quiet><O><K>a&amp;b&#x1; <![CDATA[<]]></K></O></D>",
+        );
+        let paths: Vec<_> =
+            read.expect("well-formed").into_iter().map(|Element { path, text }| (path, text)).collect();
+        assert_eq!(paths[0], ("D/Quiet".to_owned(), "true".to_owned()));
+        assert_eq!(paths[1], ("D/O/K".to_owned(), "a&b\u{1} <".to_owned()));
+    }
+
+    #[test]
+    fn broken_documents_are_refused() {
+        for text in ["", "<a>", "<a></b>", "<a>&nope;</a>", "no"] {
+            assert!(read(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

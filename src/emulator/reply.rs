@@ -1,0 +1,100 @@
+//! Answers: what an operation returns, and the headers that every answer has.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use super::failure::Failure;
+use crate::oss::ErrorDocument;
+use crate::time::Timestamp;
+
+/// What an operation answers.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// For HEAD too: only its length is told then.
+    pub(super) body: Bytes,
+}
+
+/// What an answer says about the request it answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    pub(super) method: &'a Method,
+    pub(super) host: &'a str,
+    pub(super) request_id: &'a str,
+}
+
+impl Reply {
+    pub(super) fn new(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// 200 without a body.
+    pub(super) fn ok() -> Self {
+        Self::new(StatusCode::OK)
+    }
+
+    /// 200 with a document.
+    pub(super) fn xml(document: Vec<u8>) -> Self {
+        let mut reply = Self::ok().with("content-type", "application/xml");
+        reply.body = document.into();
+        reply
+    }
+
+    /// With one more header; a value that no header can hold is left out.
+    pub(super) fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_ref()) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// The error document of a refusal; HEAD gets it in a header.
+    pub(super) fn refusal(failure: Failure, about: About<'_>) -> Self {
+        let parts = failure.into_parts();
+        let mut extra: Vec<(&str, &str)> =
+            parts.extra.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let help = format!("https://api.aliyun.com/troubleshoot?q={}", parts.ec);
+        if !parts.ec.is_empty() {
+            extra.extend([("EC", parts.ec), ("RecommendDoc", help.as_str())]);
+        }
+        let document = ErrorDocument {
+            code: &parts.code,
+            message: &parts.message,
+            request_id: about.request_id,
+            host_id: about.host,
+            extra: &extra,
+        }
+        .to_xml();
+        let mut reply = Self::new(parts.status).with("content-type", "application/xml");
+        if !parts.ec.is_empty() {
+            reply = reply.with("x-oss-ec", parts.ec);
+        }
+        if about.method == Method::HEAD {
+            return reply.with("x-oss-err", STANDARD.encode(document));
+        }
+        reply.body = document.into();
+        reply
+    }
+
+    /// With the headers that every answer has.
+    pub(super) fn finish(self, about: About<'_>, now: Timestamp) -> Self {
+        let length = self.body.len().to_string();
+        let has_length = self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED;
+        let mut reply = self
+            .with("server", "AliyunOSS")
+            .with("date", now.http_date())
+            .with("x-oss-request-id", about.request_id)
+            .with("x-oss-server-time", "1");
+        if has_length && !reply.headers.contains_key(header::CONTENT_LENGTH) {
+            reply = reply.with("content-length", length);
+        }
+        if about.method == Method::HEAD {
+            reply.body = Bytes::new();
+        }
+        reply
+    }
+}

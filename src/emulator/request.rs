@@ -1,0 +1,177 @@
+//! One request as the service sees it: the raw target taken apart, and what its Host says it is for.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+
+use super::failure::Failure;
+use super::settings::Place;
+use super::text::{Pairs, unescape};
+use crate::oss::Bucket;
+
+/// The head of a request, read but not yet judged.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) query: Pairs,
+    pub(super) headers: HeaderMap,
+}
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Service,
+    Bucket(Bucket),
+    Object(Bucket, Vec<u8>),
+}
+
+/// What a host name says.
+#[derive(Debug, PartialEq, Eq)]
+enum Named<'a> {
+    /// An address or `localhost`: the bucket stands in the path.
+    Path,
+    /// An endpoint without a bucket.
+    Endpoint,
+    /// A bucket of this region; the label is not checked yet.
+    Bucket(&'a str),
+}
+
+impl Request {
+    /// Reads the head of a request.
+    pub(super) fn read(
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        place: &Place,
+    ) -> Result<Self, Failure> {
+        let host = host_of(uri, &headers)?;
+        let query = Pairs::parse(uri.query().unwrap_or("")).ok_or_else(invalid_uri)?;
+        let Some(path) = uri.path().strip_prefix('/') else {
+            return Err(invalid_uri());
+        };
+        let target = if let Some(bucket) = place.domain(&host) {
+            object(bucket.clone(), path)?
+        } else {
+            match named(&host, place)? {
+                Named::Path => in_path(path)?,
+                Named::Bucket(label) => object(bucket(label)?, path)?,
+                Named::Endpoint if path.is_empty() => Target::Service,
+                Named::Endpoint => {
+                    return Err(Failure::forbidden(
+                        "SecondLevelDomainForbidden",
+                        "The bucket you are attempting to access must be addressed using OSS third level domain.",
+                    ));
+                }
+            }
+        };
+        Ok(Self { method, target, query, headers })
+    }
+
+    /// The value of a header that is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl Target {
+    /// The bucket's name, unless the request is for the service.
+    pub(super) fn bucket(&self) -> Option<&Bucket> {
+        match self {
+            Self::Service => None,
+            Self::Bucket(bucket) | Self::Object(bucket, _) => Some(bucket),
+        }
+    }
+}
+
+/// The host without port and trailing dot, in lower case. An absolute target wins over `Host`.
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, Failure> {
+    let mut lines = headers.get_all(header::HOST).iter();
+    let first = lines.next();
+    if lines.next().is_some() {
+        return Err(Failure::argument("More than one Host header."));
+    }
+    let text = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => first.and_then(|value| value.to_str().ok()).unwrap_or(""),
+    };
+    let name = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => text.split(':').next().unwrap_or(""),
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    if name.is_empty() {
+        return Err(Failure::argument("The Host header is missing or empty."));
+    }
+    Ok(name)
+}
+
+fn named<'a>(host: &'a str, place: &Place) -> Result<Named<'a>, Failure> {
+    if host == "localhost" || host.parse::<IpAddr>().is_ok() {
+        return Ok(Named::Path);
+    }
+    let Some(name) = host.strip_suffix(".aliyuncs.com") else {
+        return Err(Failure::no_such_bucket(host));
+    };
+    let name = place.without_hall(name);
+    for own in place.endpoints() {
+        if name == own {
+            return Ok(Named::Endpoint);
+        }
+        if let Some(label) = name.strip_suffix(own.as_str()).and_then(|front| front.strip_suffix('.')) {
+            return Ok(Named::Bucket(label));
+        }
+    }
+    if name.split('.').any(|label| label == "oss" || label.starts_with("oss-")) {
+        return Err(Failure::denied(
+            "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.",
+        )
+        .with("Endpoint", format!("oss-{}.aliyuncs.com", place.region)));
+    }
+    Err(Failure::no_such_bucket(host))
+}
+
+/// `BUCKET/KEY`, split at the first raw slash.
+fn in_path(path: &str) -> Result<Target, Failure> {
+    if path.is_empty() {
+        return Ok(Target::Service);
+    }
+    let (label, key) = path.split_once('/').unwrap_or((path, ""));
+    let label = unescape(label.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
+    object(bucket(&label.unwrap_or_default())?, key)
+}
+
+fn object(bucket: Bucket, raw_key: &str) -> Result<Target, Failure> {
+    let key = unescape(raw_key.as_bytes()).ok_or_else(invalid_uri)?;
+    if key.is_empty() {
+        return Ok(Target::Bucket(bucket));
+    }
+    check_key(&key)?;
+    Ok(Target::Object(bucket, key))
+}
+
+/// The published rule for keys.
+pub(super) fn check_key(key: &[u8]) -> Result<(), Failure> {
+    if key.is_empty() || key.len() > 1023 || key.starts_with(b"/") || key.starts_with(b"\\") {
+        return Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            "InvalidObjectName",
+            "The specified object is not valid.",
+        )
+        .ec("0016-00000005")
+        .with("ObjectName", String::from_utf8_lossy(key)));
+    }
+    Ok(())
+}
+
+pub(super) fn bucket(name: &str) -> Result<Bucket, Failure> {
+    Bucket::parse(name).map_err(|_| {
+        Failure::new(StatusCode::BAD_REQUEST, "InvalidBucketName", "The specified bucket is not valid.")
+            .ec("0015-00000001")
+            .with("BucketName", name)
+    })
+}
+
+fn invalid_uri() -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "InvalidURI", "Couldn't parse the specified URI.")
+}

@@ -1,0 +1,294 @@
+//! The service: what is shared by all connections, and one request from its head to its answer.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, Response, StatusCode, header, request};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::failure::Failure;
+use super::faults::{Fault, Faults};
+use super::journal::Journal;
+use super::operation::{self, Context};
+use super::reply::{About, Reply};
+use super::request::{Request, Target};
+use super::settings::{Account, Place, Settings};
+use super::store::{Contents, Object, Payload, Store};
+use super::verify::{self, Caller};
+use super::wire::{self, Broken, End, Exit, Outgoing, Socket};
+use crate::oss::Bucket;
+use crate::time::Clock;
+
+/// An OSS in memory, without a listener. Clones are the same OSS.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+struct Shared {
+    place: Place,
+    clock: Arc<dyn Clock>,
+    accounts: Mutex<Vec<Account>>,
+    store: Mutex<Store>,
+    faults: Faults,
+    journal: Journal,
+}
+
+/// The connection is closed without an answer.
+#[derive(Debug)]
+struct HangUp;
+
+impl Service {
+    /// An OSS with these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let now = settings.clock.now();
+        let buckets = settings.buckets.into_iter().map(|bucket| (bucket, Contents::new(now)));
+        Self(Arc::new(Shared {
+            place: Place::new(settings.region, settings.domains),
+            clock: settings.clock,
+            accounts: Mutex::new(settings.accounts),
+            store: Mutex::new(Store { buckets: buckets.collect() }),
+            faults: Faults::default(),
+            journal: Journal::default(),
+        }))
+    }
+
+    /// Serves HTTP/1.1 on one connection until it ends. Whoever wants TLS puts it before this.
+    pub async fn serve_connection<I>(&self, io: I)
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let number = self.0.journal.connected();
+        let exit = Exit::default();
+        let handler =
+            service_fn(|request: hyper::Request<Incoming>| self.handle(request, number, exit.clone()));
+        let io = TokioIo::new(Socket::new(io, exit.clone()));
+        let mut connection = http1::Builder::new().max_headers(MAX_HEADERS).serve_connection(io, handler);
+        // Broken requests and lost clients end here; there is nobody to tell.
+        let ended = (&mut connection).await;
+        let answered = ended.is_ok();
+        let socket = connection.into_parts().io.into_inner();
+        if answered {
+            socket.linger().await;
+        }
+    }
+
+    /// The switches that make it misbehave.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    /// What it has received.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Replaces all accounts, as a rotation of keys does.
+    pub fn set_accounts(&self, accounts: Vec<Account>) {
+        *lock(&self.0.accounts) = accounts;
+    }
+
+    /// The bytes stored under `key`, if there are any.
+    #[must_use]
+    pub fn object(&self, bucket: &Bucket, key: &[u8]) -> Option<bytes::Bytes> {
+        let mut store = lock(&self.0.store);
+        let contents = store.bucket(bucket).ok()?;
+        contents.objects.get(key).map(|object| object.data.clone())
+    }
+
+    /// The headers stored with `key`: type, caching, encoding, `x-oss-meta-…`.
+    #[must_use]
+    pub fn object_headers(&self, bucket: &Bucket, key: &[u8]) -> Option<HeaderMap> {
+        let mut store = lock(&self.0.store);
+        let contents = store.bucket(bucket).ok()?;
+        contents.objects.get(key).map(|object| object.headers.clone())
+    }
+
+    /// The keys of a bucket in their order; none if there is no such bucket.
+    #[must_use]
+    pub fn keys(&self, bucket: &Bucket) -> Vec<Vec<u8>> {
+        let mut store = lock(&self.0.store);
+        store.bucket(bucket).map(|contents| contents.objects.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Stores an object as if it had been uploaded. The bucket is made if there is none.
+    pub fn put_object(&self, bucket: &Bucket, key: &[u8], data: impl Into<bytes::Bytes>) {
+        let now = self.0.clock.now();
+        let object = Object::new(Payload::of(data.into()), HeaderMap::new(), now);
+        let mut store = lock(&self.0.store);
+        let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
+        contents.objects.insert(key.to_vec(), object);
+    }
+
+    async fn handle(
+        &self,
+        request: hyper::Request<Incoming>,
+        connection: usize,
+        exit: Exit,
+    ) -> Result<Response<Outgoing>, HangUp> {
+        let (head, mut body) = request.into_parts();
+        self.0.journal.record(&head, connection);
+        let faults = self.0.faults.take();
+        for fault in &faults {
+            match fault {
+                Fault::Delay(time) => tokio::time::sleep(*time).await,
+                Fault::HangUp => return Err(HangUp),
+                _ => {}
+            }
+        }
+        let method = head.method.clone();
+        let host = host_for_error(&head);
+        let request_id = request_id();
+        let about = About { method: &method, host: &host, request_id: &request_id };
+        let expects = head.headers.contains_key(header::EXPECT);
+        let outcome = match planned_status(&faults) {
+            Some(failure) => Err(failure),
+            None => self.answer(head, &mut body).await.map_err(|Broken| HangUp)?,
+        };
+        let mut reply = outcome.unwrap_or_else(|failure| Reply::refusal(failure, about));
+        if !body.is_end_stream() {
+            if expects {
+                reply = reply.with("connection", "close");
+            } else {
+                tokio::spawn(wire::drain(body));
+            }
+        }
+        Ok(response(reply.finish(about, self.0.clock.now()), &faults, exit))
+    }
+
+    /// Judges a request and carries it out; its body is read only after its signature was found right.
+    async fn answer(
+        &self,
+        head: request::Parts,
+        body: &mut Incoming,
+    ) -> Result<Result<Reply, Failure>, Broken> {
+        let (request, plan) = match self.admit(head) {
+            Ok(admitted) => admitted,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let payload = if plan.reads_body() { wire::receive(body).await? } else { Payload::default() };
+        if let Err(failure) = operation::check_payload(&request, &payload, &plan) {
+            return Ok(Err(failure));
+        }
+        let mut store = lock(&self.0.store);
+        Ok(plan.run(Context {
+            request: &request,
+            place: &self.0.place,
+            store: &mut store,
+            now: self.0.clock.now(),
+            payload,
+        }))
+    }
+
+    fn admit(&self, head: request::Parts) -> Result<(Request, operation::Plan), Failure> {
+        let shared = &*self.0;
+        let request = Request::read(head.method, &head.uri, head.headers, &shared.place)?;
+        let caller =
+            verify::authenticate(&request, &lock(&shared.accounts), &shared.place, shared.clock.now())?;
+        let plan = operation::plan(&request)?;
+        if let Some(bucket) = request.target.bucket()
+            && !plan.makes_bucket()
+        {
+            lock(&shared.store).bucket(bucket)?;
+        }
+        if caller == Caller::Anonymous && !self.is_public(&request.target, &plan) {
+            return Err(Failure::denied("You have no right to access this object because of bucket acl.")
+                .ec("0003-00000001"));
+        }
+        Ok((request, plan))
+    }
+
+    /// Whether the bucket lets anybody do this.
+    fn is_public(&self, target: &Target, plan: &operation::Plan) -> bool {
+        let Some(bucket) = target.bucket() else {
+            return false;
+        };
+        let mut store = lock(&self.0.store);
+        match store.bucket(bucket).map(|contents| contents.acl.as_str()) {
+            Ok("public-read") => plan.only_reads(),
+            Ok("public-read-write") => !plan.makes_bucket(),
+            Ok(_) | Err(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("place", &self.0.place).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for HangUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is closed without an answer")
+    }
+}
+
+impl std::error::Error for HangUp {}
+
+/// The answer for hyper, with the faults that concern its body.
+fn response(mut reply: Reply, faults: &[Fault], exit: Exit) -> Response<Outgoing> {
+    let mut end = End::Whole;
+    for fault in faults {
+        match fault {
+            Fault::CutBody { after_bytes } => {
+                reply.body.truncate(*after_bytes);
+                end = End::Exit(exit.clone());
+            }
+            Fault::CutChunks { after_bytes } => {
+                reply.body.truncate(*after_bytes);
+                reply.headers.remove(header::CONTENT_LENGTH);
+                end = End::Exit(exit.clone());
+            }
+            Fault::ShortBody { missing_bytes } => {
+                let announced = (reply.body.len() + missing_bytes).to_string();
+                reply = reply.with("content-length", announced);
+                end = End::Exit(exit.clone());
+            }
+            Fault::Chunked => {
+                reply.headers.remove(header::CONTENT_LENGTH);
+                end = End::Chunked;
+            }
+            Fault::CloseAfter => end = End::WholeThenExit(exit.clone()),
+            Fault::Delay(_) | Fault::Status { .. } | Fault::HangUp => {}
+        }
+    }
+    let mut response = Response::new(Outgoing::new(reply.body, end));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    response
+}
+
+fn planned_status(faults: &[Fault]) -> Option<Failure> {
+    faults.iter().find_map(|fault| match fault {
+        Fault::Status { status, code } => {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            Some(Failure::new(status, code.clone(), "A fault switch is on."))
+        }
+        _ => None,
+    })
+}
+
+/// The host as asked, for error documents.
+fn host_for_error(head: &request::Parts) -> String {
+    let header = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = head.uri.authority().map_or(header.unwrap_or(""), |authority| authority.as_str());
+    host.split(':').next().unwrap_or("").to_owned()
+}
+
+/// 24 capital hexadecimal digits.
+fn request_id() -> String {
+    format!("{:016X}{:08X}", fastrand::u64(..), fastrand::u32(..))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Enough for any client.
+const MAX_HEADERS: usize = 400;

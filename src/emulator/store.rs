@@ -1,0 +1,158 @@
+//! What is kept: buckets, objects, unfinished multipart uploads. In memory, ordered by the bytes of the key.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use md5::{Digest as _, Md5};
+
+use super::failure::Failure;
+use crate::oss::Bucket;
+use crate::time::Timestamp;
+
+/// All buckets.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) buckets: BTreeMap<Bucket, Contents>,
+}
+
+/// One bucket.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) created: Timestamp,
+    pub(super) acl: String,
+    pub(super) objects: BTreeMap<Vec<u8>, Object>,
+    pub(super) uploads: BTreeMap<String, Upload>,
+}
+
+/// One object.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    pub(super) data: Bytes,
+    /// With its quotes.
+    pub(super) etag: String,
+    /// Absent if it was put together from parts.
+    pub(super) md5: Option<[u8; 16]>,
+    pub(super) crc: u64,
+    pub(super) kind: Kind,
+    pub(super) modified: Timestamp,
+    /// Standard headers and `x-oss-meta-…` as they were sent.
+    pub(super) headers: HeaderMap,
+    pub(super) acl: String,
+}
+
+/// How an object came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Normal,
+    Multipart,
+    Appendable,
+}
+
+/// A multipart upload that is not finished.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) key: Vec<u8>,
+    pub(super) started: Timestamp,
+    pub(super) headers: HeaderMap,
+    pub(super) parts: BTreeMap<u32, Part>,
+}
+
+/// One part of it.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) payload: Payload,
+    pub(super) modified: Timestamp,
+}
+
+/// A body that came whole, with its sums.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Payload {
+    pub(super) data: Bytes,
+    pub(super) md5: [u8; 16],
+    pub(super) crc: u64,
+}
+
+impl Store {
+    /// The contents of a bucket.
+    pub(super) fn bucket(&mut self, bucket: &Bucket) -> Result<&mut Contents, Failure> {
+        self.buckets.get_mut(bucket).ok_or_else(|| Failure::no_such_bucket(bucket.as_str()))
+    }
+}
+
+impl Contents {
+    pub(super) fn new(created: Timestamp) -> Self {
+        Self { created, acl: PRIVATE.to_owned(), objects: BTreeMap::new(), uploads: BTreeMap::new() }
+    }
+
+    /// The object of this key.
+    pub(super) fn object(&self, key: &[u8]) -> Result<&Object, Failure> {
+        self.objects.get(key).ok_or_else(|| Failure::no_such_key(key))
+    }
+}
+
+impl Object {
+    /// An object from one body.
+    pub(super) fn new(payload: Payload, headers: HeaderMap, modified: Timestamp) -> Self {
+        Self {
+            etag: payload.etag(),
+            md5: Some(payload.md5),
+            crc: payload.crc,
+            data: payload.data,
+            kind: Kind::Normal,
+            modified,
+            headers,
+            acl: "default".to_owned(),
+        }
+    }
+
+    /// The sum in the form of `Content-MD5`.
+    pub(super) fn md5_base64(&self) -> Option<String> {
+        self.md5.map(|md5| STANDARD.encode(md5))
+    }
+}
+
+impl Payload {
+    /// These bytes with their sums.
+    pub(super) fn of(data: Bytes) -> Self {
+        let mut crc = crc64fast::Digest::new();
+        crc.write(&data);
+        Self { md5: Md5::digest(&data).into(), crc: crc.sum64(), data }
+    }
+
+    /// The sum in the form of `ETag`: capital digits in quotes.
+    pub(super) fn etag(&self) -> String {
+        format!("\"{}\"", super::text::hex(&self.md5).to_ascii_uppercase())
+    }
+}
+
+impl Kind {
+    /// The word in `x-oss-object-type` and in listings.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Multipart => "Multipart",
+            Self::Appendable => "Appendable",
+        }
+    }
+}
+
+/// The headers of an upload that the object keeps.
+pub(super) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
+    let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
+    headers.iter().filter(|(name, _)| kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The access that a bucket has if nothing was said.
+pub(super) const PRIVATE: &str = "private";
+
+const KEPT: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::EXPIRES,
+];

@@ -1,0 +1,254 @@
+//! Who signed a request, and whether the signature is right. Follows "Include signatures in the Authorization header", V1 and
+//! V4, and "Include signatures in URLs"; uses nothing of the code that signs.
+
+mod v1;
+mod v4;
+
+#[cfg(test)]
+mod tests;
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::failure::Failure;
+use super::request::Request;
+use super::settings::{Account, Place};
+use super::text::hex;
+use crate::time::Timestamp;
+
+/// What a signed request claims, ready to be checked.
+#[derive(Debug)]
+struct Claim {
+    key_id: String,
+    signature: String,
+    token: Option<Vec<u8>>,
+    validity: Validity,
+    string_to_sign: Vec<u8>,
+    algorithm: Algorithm,
+}
+
+/// How the signature is computed from the secret and the string.
+#[derive(Debug)]
+enum Algorithm {
+    V1,
+    V4 { scope: v4::Scope, canonical_request: Vec<u8> },
+}
+
+/// When a signature counts.
+#[derive(Debug, PartialEq, Eq)]
+enum Validity {
+    /// Signed at this time, in a header.
+    Around(Timestamp),
+    /// A URL of V1.
+    Until(Timestamp),
+    /// A URL of V4.
+    Between(Timestamp, Timestamp),
+}
+
+/// Whether a request is signed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// By this access key id.
+    Account(String),
+    /// It is not.
+    Anonymous,
+}
+
+/// Checks the signature of a request.
+pub(super) fn authenticate(
+    request: &Request,
+    accounts: &[Account],
+    place: &Place,
+    now: Timestamp,
+) -> Result<Caller, Failure> {
+    let Some(claim) = claim(request, place)? else {
+        return Ok(Caller::Anonymous);
+    };
+    claim.validity.check(now)?;
+    let Some(account) = accounts.iter().find(|account| account.access_key_id == claim.key_id) else {
+        return Err(unknown_id(&claim.key_id, "0002-00000902"));
+    };
+    check_token(account, claim.token.as_deref(), accounts, now)?;
+    let right = claim.algorithm.sign(account.access_key_secret.expose(), &claim.string_to_sign);
+    if !same(right.as_bytes(), claim.signature.as_bytes()) {
+        return Err(claim.mismatch());
+    }
+    Ok(Caller::Account(claim.key_id))
+}
+
+/// Finds the signature in the header or in the URL.
+fn claim(request: &Request, place: &Place) -> Result<Option<Claim>, Failure> {
+    let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(Failure::argument("More than one Authorization header."));
+    }
+    let v4_url = ["x-oss-signature", "x-oss-signature-version", "x-oss-credential"];
+    let in_url_v4 = v4_url.iter().any(|name| request.query.has(name));
+    let in_url_v1 = ["OSSAccessKeyId", "Signature"].iter().any(|name| request.query.has(name));
+    if line.is_some() && (in_url_v1 || in_url_v4) || in_url_v1 && in_url_v4 {
+        return Err(Failure::argument(
+            "Only one signature may be given, in the Authorization header or in the query string.",
+        ));
+    }
+    let Some(line) = line else {
+        return match (in_url_v4, in_url_v1) {
+            (true, _) => v4::in_url(request, place).map(Some),
+            (_, true) => v1::in_url(request).map(Some),
+            (false, false) => Ok(None),
+        };
+    };
+    let Ok(line) = line.to_str() else {
+        return Err(bad_authorization());
+    };
+    match line.trim().split_once(' ') {
+        Some(("OSS4-HMAC-SHA256", fields)) => v4::in_header(request, fields, place).map(Some),
+        Some(("OSS", fields)) => v1::in_header(request, fields).map(Some),
+        Some(_) | None => Err(bad_authorization()),
+    }
+}
+
+impl Algorithm {
+    fn sign(&self, secret: &str, string_to_sign: &[u8]) -> String {
+        match self {
+            Self::V1 => v1::signature(secret, string_to_sign),
+            Self::V4 { scope, .. } => v4::signature(secret, scope, string_to_sign),
+        }
+    }
+}
+
+impl Validity {
+    fn check(&self, now: Timestamp) -> Result<(), Failure> {
+        let (from, to, early) = match self {
+            Self::Around(at) => {
+                if (now.unix_s() - at.unix_s()).abs() <= SKEW_S_MAX {
+                    return Ok(());
+                }
+                return Err(skewed(*at, now));
+            }
+            Self::Until(at) => (0, at.unix_s(), ""),
+            Self::Between(from, to) => (from.unix_s() - SKEW_S_MAX, to.unix_s(), "0002-00000235"),
+        };
+        if now.unix_s() < from {
+            return Err(Failure::argument("The URL is not valid yet.").ec(early));
+        }
+        if now.unix_s() > to {
+            return Err(Failure::denied("Request has expired.")
+                .with("Expires", Timestamp::from_unix_s(to).iso_extended())
+                .with("ServerTime", now.iso_extended()));
+        }
+        Ok(())
+    }
+}
+
+impl Claim {
+    fn mismatch(self) -> Failure {
+        let bytes = hex(&self.string_to_sign).to_ascii_uppercase();
+        let pairs: Vec<_> = bytes.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
+        let failure = Failure::forbidden(
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+        )
+        .ec("0002-00000040")
+        .with("OSSAccessKeyId", self.key_id)
+        .with("SignatureProvided", self.signature)
+        .with("StringToSign", String::from_utf8_lossy(&self.string_to_sign))
+        .with("StringToSignBytes", pairs.join(" "));
+        match self.algorithm {
+            Algorithm::V1 => failure,
+            Algorithm::V4 { canonical_request, .. } => {
+                failure.with("CanonicalRequest", String::from_utf8_lossy(&canonical_request))
+            }
+        }
+    }
+}
+
+/// A temporary triple needs its token, a pair must come without one.
+fn check_token(
+    account: &Account,
+    token: Option<&[u8]>,
+    accounts: &[Account],
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let (own, given) = match (&account.security_token, token) {
+        (None, None) => return Ok(()),
+        (Some(own), Some(given)) => (own, given),
+        (None, Some(_)) | (Some(_), None) => {
+            return Err(unknown_id(&account.access_key_id, "0002-00000002"));
+        }
+    };
+    if !same(own.expose().as_bytes(), given) {
+        let of_another = accounts.iter().filter_map(|other| other.security_token.as_ref());
+        return Err(if of_another.into_iter().any(|other| same(other.expose().as_bytes(), given)) {
+            Failure::forbidden(
+                "AccessKeyIdAndSecurityTokenNotMatch",
+                "The AccessKeyId and the security token you provided do not belong together.",
+            )
+            .ec("0002-00000004")
+        } else {
+            Failure::forbidden("InvalidSecurityToken", "The security token you provided is invalid.")
+                .ec("0002-00000006")
+        });
+    }
+    if account.expires.is_some_and(|end| end <= now) {
+        return Err(Failure::forbidden(
+            "SecurityTokenExpired",
+            "The security token you provided has expired.",
+        )
+        .ec("0002-00000007"));
+    }
+    Ok(())
+}
+
+/// The value that a signature covers: repeats joined with a comma, each trimmed.
+fn merged(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    let values: Vec<&[u8]> =
+        headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    if values.is_empty() { None } else { Some(values.join(&b","[..])) }
+}
+
+/// The token in a header.
+fn token_header(headers: &HeaderMap) -> Option<Vec<u8>> {
+    merged(headers, "x-oss-security-token").filter(|token| !token.is_empty())
+}
+
+/// Compares without telling by the time taken where the first difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let difference = a.iter().zip(b).fold(0, |sum, (x, y)| sum | (x ^ y));
+    a.len() == b.len() && std::hint::black_box(difference) == 0
+}
+
+fn unknown_id(key_id: &str, ec: &'static str) -> Failure {
+    Failure::forbidden(
+        "InvalidAccessKeyId",
+        "The OSS Access Key Id you provided does not exist in our records.",
+    )
+    .ec(ec)
+    .with("OSSAccessKeyId", key_id)
+}
+
+fn skewed(at: Timestamp, now: Timestamp) -> Failure {
+    Failure::forbidden(
+        "RequestTimeTooSkewed",
+        "The difference between the request time and the current time is too large.",
+    )
+    .ec("0002-00000504")
+    .with("MaxAllowedSkewMilliseconds", (SKEW_S_MAX * 1000).to_string())
+    .with("RequestTime", at.iso_extended())
+    .with("ServerTime", now.iso_extended())
+}
+
+fn bad_authorization() -> Failure {
+    Failure::argument("Authorization header is invalid.").ec("0002-00000062")
+}
+
+fn no_date() -> Failure {
+    Failure::new(StatusCode::FORBIDDEN, "AccessDenied", "OSS authentication requires a valid Date.")
+        .ec("0002-00000503")
+}
+
+fn bad_date() -> Failure {
+    Failure::denied("The format of the Date or x-oss-date header is invalid.").ec("0002-00000502")
+}
+
+/// How far a client's clock may be from the service's.
+const SKEW_S_MAX: i64 = 15 * 60;

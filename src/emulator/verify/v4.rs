@@ -1,0 +1,245 @@
+//! Signature V4, in the header and in the URL: a key derived by day and region, over the hash of a canonical request.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
+
+use super::super::failure::Failure;
+use super::super::request::{Request, Target};
+use super::super::settings::Place;
+use super::super::text::{Slash, escape, hex};
+use super::{Algorithm, Claim, Validity, bad_authorization, bad_date, merged, no_date, token_header};
+use crate::time::Timestamp;
+
+/// What a V4 signature is limited to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scope {
+    pub(super) day: String,
+    pub(super) region: String,
+    pub(super) product: String,
+}
+
+/// The date line of the string to sign and what it says.
+struct Signed<'a> {
+    line: &'a str,
+    at: Timestamp,
+}
+
+/// Reads `Credential=…,AdditionalHeaders=…,Signature=…`, in any order, with or without spaces.
+pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Result<Claim, Failure> {
+    let (mut credential, mut additional, mut signature) = (None, None, None);
+    for field in fields.split(',') {
+        let slot = match field.trim().split_once('=') {
+            Some(("Credential", value)) => credential.replace(value),
+            Some(("AdditionalHeaders", value)) => additional.replace(value),
+            Some(("Signature", value)) => signature.replace(value),
+            Some(_) | None => return Err(bad_authorization()),
+        };
+        if slot.is_some() {
+            return Err(bad_authorization());
+        }
+    }
+    let credential = credential.ok_or_else(no_credential)?;
+    let signature = signature.ok_or_else(bad_authorization)?;
+    if request.headers.get("x-oss-content-sha256").is_none_or(|value| value != UNSIGNED) {
+        return Err(Failure::argument("The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.")
+            .ec("0002-00000214"));
+    }
+    let date = date_in_header(request)?;
+    let additional =
+        additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
+    let (key_id, scope) = scope(credential, place, &date)?;
+    let canonical_request = canonical_request(request, &additional);
+    Ok(Claim {
+        key_id,
+        signature: signature.to_owned(),
+        token: token_header(&request.headers),
+        validity: Validity::Around(date.at),
+        string_to_sign: string_to_sign(date.line, &scope, &canonical_request),
+        algorithm: Algorithm::V4 { scope, canonical_request },
+    })
+}
+
+/// Reads the `x-oss-…` parameters of a signed URL.
+pub(super) fn in_url(request: &Request, place: &Place) -> Result<Claim, Failure> {
+    let query = &request.query;
+    if query.get("x-oss-signature-version") != Some("OSS4-HMAC-SHA256") {
+        return Err(Failure::argument("The x-oss-signature-version parameter is missing or unknown."));
+    }
+    let signature = query.get("x-oss-signature").ok_or_else(|| Failure::argument("No x-oss-signature."))?;
+    let credential = query.get("x-oss-credential").ok_or_else(no_credential)?;
+    let line = query.get("x-oss-date").ok_or_else(no_date)?;
+    let date = Signed { line, at: Timestamp::parse_iso_basic(line).ok_or_else(bad_date)? };
+    let lifetime = query.get("x-oss-expires").and_then(|text| text.parse::<u32>().ok());
+    let Some(lifetime @ 1..=URL_LIFETIME_S_MAX) = lifetime else {
+        return Err(Failure::argument("The x-oss-expires parameter must be 1 to 604800.").ec("0002-00000215"));
+    };
+    let additional = query.get("x-oss-additional-headers");
+    let additional =
+        additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
+    let (key_id, scope) = scope(credential, place, &date)?;
+    let canonical_request = canonical_request(request, &additional);
+    let end = Timestamp::from_unix_s(date.at.unix_s() + i64::from(lifetime));
+    Ok(Claim {
+        key_id,
+        signature: signature.to_owned(),
+        token: query.bytes("x-oss-security-token").map(<[u8]>::to_vec),
+        validity: Validity::Between(date.at, end),
+        string_to_sign: string_to_sign(date.line, &scope, &canonical_request),
+        algorithm: Algorithm::V4 { scope, canonical_request },
+    })
+}
+
+/// The signature that belongs to this string.
+pub(super) fn signature(secret: &str, scope: &Scope, string_to_sign: &[u8]) -> String {
+    let mut key = format!("aliyun_v4{secret}").into_bytes();
+    for part in [&scope.day, &scope.region, &scope.product, TERMINATOR] {
+        key = mac(&key, part.as_bytes());
+    }
+    hex(&mac(&key, string_to_sign))
+}
+
+/// The string that is signed.
+pub(super) fn string_to_sign(date_line: &str, scope: &Scope, canonical_request: &[u8]) -> Vec<u8> {
+    let Scope { day, region, product } = scope;
+    let hash = hex(&Sha256::digest(canonical_request));
+    format!("OSS4-HMAC-SHA256\n{date_line}\n{day}/{region}/{product}/{TERMINATOR}\n{hash}").into_bytes()
+}
+
+/// Method, resource, query, headers, their names, `UNSIGNED-PAYLOAD`.
+pub(super) fn canonical_request(request: &Request, additional: &[String]) -> Vec<u8> {
+    let mut text = request.method.as_str().as_bytes().to_vec();
+    text.push(b'\n');
+    text.extend(resource(&request.target).as_bytes());
+    text.push(b'\n');
+    text.extend(parameters(request).as_bytes());
+    text.push(b'\n');
+    let mut names: Vec<&str> = request.headers.keys().map(http::HeaderName::as_str).collect();
+    names.retain(|name| is_always_signed(name) || additional.iter().any(|own| own == name));
+    names.sort_unstable();
+    for name in names {
+        text.extend(name.as_bytes());
+        text.push(b':');
+        text.extend(merged(&request.headers, name).unwrap_or_default());
+        text.push(b'\n');
+    }
+    text.push(b'\n');
+    text.extend(additional.join(";").as_bytes());
+    text.push(b'\n');
+    text.extend(UNSIGNED.as_bytes());
+    text
+}
+
+/// Checks `a;b` against the request; the names in order, each once.
+pub(super) fn additional_headers(request: &Request, list: &str) -> Result<Vec<String>, Failure> {
+    if list.is_empty() {
+        return Err(Failure::argument("AdditionalHeaders is empty.").ec("0002-00000209"));
+    }
+    let mut names = Vec::new();
+    for name in list.split(';') {
+        if name.is_empty() {
+            return Err(Failure::argument("AdditionalHeaders holds an empty name.").ec("0002-00000210"));
+        }
+        let name = name.to_ascii_lowercase();
+        if name.contains('_') || !request.headers.contains_key(name.as_str()) {
+            return Err(Failure::argument(
+                "AdditionalHeaders names a header that the request does not have.",
+            )
+            .ec("0002-00000211")
+            .with("AdditionalHeader", name));
+        }
+        names.push(name);
+    }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+/// `x-oss-date` in the ISO form, or `Date` in either; the line that is signed is the text as sent.
+fn date_in_header(request: &Request) -> Result<Signed<'_>, Failure> {
+    if request.headers.contains_key("x-oss-date") {
+        let line = request.header("x-oss-date").ok_or_else(bad_date)?.trim();
+        let at = Timestamp::parse_iso_basic(line).ok_or_else(bad_date)?;
+        return Ok(Signed { line, at });
+    }
+    if !request.headers.contains_key("date") {
+        return Err(no_date());
+    }
+    let line = request.header("date").ok_or_else(bad_date)?.trim();
+    let at = Timestamp::parse_iso_basic(line).or_else(|| Timestamp::parse_http_date(line));
+    Ok(Signed { line, at: at.ok_or_else(bad_date)? })
+}
+
+/// Reads `id/day/region/product/aliyun_v4_request` and holds it against where this service stands and the date.
+fn scope(credential: &str, place: &Place, date: &Signed<'_>) -> Result<(String, Scope), Failure> {
+    let parts: Vec<&str> = credential.split('/').collect();
+    let [key_id, day, region, product, terminator] = parts[..] else {
+        return Err(Failure::argument("The Credential must have five parts.").ec("0002-00000217"));
+    };
+    if key_id.is_empty() || !key_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b)) {
+        return Err(Failure::argument("The access key id in the Credential is invalid.").ec("0002-00000206"));
+    }
+    if terminator != TERMINATOR {
+        return Err(Failure::argument("The Credential must end in aliyun_v4_request.").ec("0002-00000213"));
+    }
+    if product != place.product() {
+        return Err(Failure::argument("The product in the Credential is invalid."));
+    }
+    if region != place.region.as_str() {
+        return Err(Failure::argument("The region in the Credential is invalid.")
+            .with("Region", place.region.as_str()));
+    }
+    if day != date.at.day().as_str() {
+        return Err(
+            Failure::argument("The day in the Credential is not the day of the date.").ec("0002-00000223")
+        );
+    }
+    let scope = Scope { day: day.to_owned(), region: region.to_owned(), product: product.to_owned() };
+    Ok((key_id.to_owned(), scope))
+}
+
+/// `/bucket/key`, encoded.
+fn resource(target: &Target) -> String {
+    match target {
+        Target::Service => "/".to_owned(),
+        Target::Bucket(bucket) => format!("/{bucket}/"),
+        Target::Object(bucket, key) => format!("/{bucket}/{}", escape(key, Slash::Keep)),
+    }
+}
+
+/// The parameters but the signature, encoded and in the order of their encoded names.
+fn parameters(request: &Request) -> String {
+    let pairs = request.query.0.iter().filter(|pair| pair.name != b"x-oss-signature");
+    let mut encoded: Vec<_> =
+        pairs.map(|pair| (escape(&pair.name, Slash::Escape), escape(&pair.value, Slash::Escape))).collect();
+    encoded.sort();
+    let join = |(name, value): (String, String)| {
+        if value.is_empty() { name } else { format!("{name}={value}") }
+    };
+    encoded.into_iter().map(join).collect::<Vec<_>>().join("&")
+}
+
+fn is_always_signed(name: &str) -> bool {
+    name == "content-type" || name == "content-md5" || name.starts_with("x-oss-")
+}
+
+fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Vec::new();
+    };
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn no_credential() -> Failure {
+    Failure::argument("The Credential is missing.").ec("0002-00000217")
+}
+
+/// The only payload hash that the service takes.
+const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+
+/// The last part of a scope.
+const TERMINATOR: &str = "aliyun_v4_request";
+
+/// Seven days.
+const URL_LIFETIME_S_MAX: u32 = 604_800;

@@ -1,0 +1,118 @@
+//! Hosts, routes and regions, seen from the upstream: what it is asked, and for which region the request is signed.
+
+use crate::support::script::line_of;
+use crate::support::{Client, Script, ask, proxy};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// The head that the upstream sees of a GET.
+fn seen(upstream: &Script, proxy: &crate::support::Proxy, target: &str, host: &str) -> String {
+    let answer = Client::connect(proxy.address).ask("GET", target, host, "", b"");
+    assert_eq!(answer.status, 200, "{host} {target}: {}", answer.text());
+    upstream.heads().last().expect("a request").clone()
+}
+
+#[test]
+fn the_region_in_the_host_decides_endpoint_and_signature() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    for (host, expected, region) in [
+        (
+            "photos.oss-cn-hangzhou-internal.aliyuncs.com",
+            "photos.oss-cn-hangzhou.aliyuncs.com",
+            "cn-hangzhou",
+        ),
+        ("photos.oss-us-west-1.aliyuncs.com", "photos.oss-us-west-1.aliyuncs.com", "us-west-1"),
+        (
+            "photos.oss-us-west-1-internal.aliyuncs.com:80",
+            "photos.oss-us-west-1-internal.aliyuncs.com",
+            "us-west-1",
+        ),
+        ("photos.oss-accelerate.aliyuncs.com", "photos.oss-accelerate.aliyuncs.com", "cn-hangzhou"),
+        ("photos.cn-beijing.oss.aliyuncs.com", "photos.cn-beijing.oss.aliyuncs.com", "cn-beijing"),
+    ] {
+        let head = seen(&upstream, &proxy, "/k", host);
+        assert_eq!(line_of(&head, "host"), Some(expected), "{host}");
+        let authorization = line_of(&head, "authorization").expect("signed");
+        assert!(
+            authorization.contains(&format!("/{region}/oss/aliyun_v4_request")),
+            "{host}: {authorization}"
+        );
+    }
+}
+
+#[test]
+fn routes_choose_upstream_and_credentials_by_host_and_bucket() {
+    let default = Script::answering(OK);
+    let logs = Script::answering(OK);
+    let files = Script::answering(OK);
+    let sections = format!(
+        r#"
+[[route]]
+match = {{ bucket = "logs-*" }}
+region = "ap-southeast-1"
+endpoint = "http://oss-ap-southeast-1.aliyuncs.com"
+connect = "{}"
+credentials = "logs"
+
+[[route]]
+match = {{ host = "files.example.com" }}
+region = "us-west-1"
+endpoint = "http://oss-us-west-1.aliyuncs.com"
+connect = "{}"
+bucket = "files"
+
+[credentials.logs]
+type = "static"
+access_key_id = "LTAIlogs"
+access_key_secret = "another-secret"
+"#,
+        logs.address, files.address
+    );
+    let proxy = proxy(default.address).sections(&sections).start();
+    let own = proxy.address.to_string();
+
+    let head = seen(&logs, &proxy, "/logs-eu/k", &own);
+    assert_eq!(line_of(&head, "host"), Some("logs-eu.oss-ap-southeast-1.aliyuncs.com"));
+    let authorization = line_of(&head, "authorization").expect("signed");
+    assert!(authorization.contains("Credential=LTAIlogs/") && authorization.contains("/ap-southeast-1/"));
+
+    let head = seen(&files, &proxy, "/a/b", "files.example.com");
+    assert_eq!(line_of(&head, "host"), Some("files.oss-us-west-1.aliyuncs.com"));
+    assert!(head.starts_with("GET /a/b HTTP/1.1\r\n"), "{head}");
+
+    let head = seen(&default, &proxy, "/mylogs-eu/k", &own);
+    assert_eq!(line_of(&head, "host"), Some("mylogs-eu.oss-cn-hangzhou.aliyuncs.com"));
+}
+
+#[test]
+fn a_host_that_names_another_bucket_than_the_pinned_one_is_refused() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).upstream("bucket = \"photos\"").start();
+    let answer = Client::connect(proxy.address).ask("GET", "/k", "files.oss.example.test", "", b"");
+    assert_eq!((answer.status, answer.refused()), (403, Some("pinned")));
+    let answer = Client::connect(proxy.address).ask("GET", "/files/k", "photos.oss.example.test", "", b"");
+    assert_eq!(answer.status, 200);
+    assert!(upstream.heads()[0].starts_with("GET /files/k HTTP/1.1\r\n"));
+}
+
+#[test]
+fn the_root_lists_the_buckets() {
+    let oss = crate::support::oss();
+    let proxy = proxy(oss.address).start();
+    let list = ask(proxy.address, "GET", "/", b"");
+    assert_eq!(list.status, 200, "{}", list.text());
+    assert!(list.text().contains("<Name>photos</Name>") && list.text().contains("<Name>files</Name>"));
+}
+
+#[test]
+fn path_style_on_an_endpoint_name_becomes_what_oss_takes() {
+    let oss = crate::support::oss();
+    let direct =
+        Client::connect(oss.address).ask("GET", "/photos/k", "oss-cn-hangzhou.aliyuncs.com", "", b"");
+    assert_eq!(direct.status, 403, "OSS itself refuses it");
+    let proxy = proxy(oss.address).start();
+    let put =
+        Client::connect(proxy.address).ask("PUT", "/photos/k", "oss-cn-hangzhou.aliyuncs.com", "", b"v");
+    assert_eq!(put.status, 200, "{}", put.text());
+}

@@ -1,0 +1,118 @@
+//! Dialling: TLS and whom it trusts, upstreams that are not there, and requests that would come back to us.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use oss_signing_proxy::transport::Trust;
+use tokio::task::LocalSet;
+
+use crate::support::{Client, ask, bucket, oss, proxy};
+
+/// A TLS listener for these names before an embedded OSS, and the file with its authority.
+fn tls_before(
+    oss: &oss_signing_proxy::emulator::Handle,
+    names: &[&str],
+) -> (SocketAddr, tempfile::NamedTempFile) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let certified = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(certified.cert.pem().as_bytes()).expect("written");
+    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .expect("a configuration");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    listener.set_nonblocking(true).expect("a mode");
+    let service = oss.service.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let (acceptor, service) = (acceptor.clone(), service.clone());
+                tokio::task::spawn_local(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        service.serve_connection(stream).await;
+                    }
+                });
+            }
+        });
+    });
+    (address, file)
+}
+
+fn tls_lines(address: SocketAddr, authority: &tempfile::NamedTempFile) -> String {
+    format!(
+        "endpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\nca_file = {:?}",
+        authority.path()
+    )
+}
+
+#[test]
+fn tls_upstreams_are_served_and_their_connections_kept() {
+    let oss = oss();
+    let (address, authority) = tls_before(&oss, &["photos.oss-cn-hangzhou.aliyuncs.com"]);
+    let proxy = proxy(address).upstream(&tls_lines(address, &authority)).start();
+    let own = proxy.address.to_string();
+    let body = vec![b'x'; 3_000_000];
+    let mut client = Client::connect(proxy.address);
+    let put = client.ask("PUT", "/photos/k", &own, "", &body);
+    assert_eq!(put.status, 200, "{}", put.text());
+    assert_eq!(oss.service.object(&bucket("photos"), b"k").as_deref(), Some(&body[..]));
+    assert_eq!(client.ask("GET", "/photos/k", &own, "", b"").body, body);
+    assert_eq!((oss.journal.count(), oss.journal.connections()), (2, 1));
+}
+
+#[test]
+fn a_certificate_for_another_name_or_of_another_authority_is_refused() {
+    let oss = oss();
+    let (address, authority) = tls_before(&oss, &["files.oss-cn-hangzhou.aliyuncs.com"]);
+    let wrong_name = proxy(address).upstream(&tls_lines(address, &authority)).start();
+    let answer = ask(wrong_name.address, "GET", "/photos/k", b"");
+    assert_eq!((answer.status, answer.refused()), (502, Some("upstream-unreachable")));
+
+    let (_, other_authority) = tls_before(&oss, &["files.oss-cn-hangzhou.aliyuncs.com"]);
+    let wrong_authority = proxy(address).upstream(&tls_lines(address, &other_authority)).start();
+    let answer = ask(wrong_authority.address, "GET", "/files/k", b"");
+    assert_eq!((answer.status, answer.refused()), (502, Some("upstream-unreachable")));
+    assert_eq!(oss.journal.count(), 0);
+}
+
+#[test]
+fn a_certificate_file_that_cannot_be_used_is_named_with_the_remedy() {
+    let missing = Trust::file("/nowhere/ca.pem".as_ref()).err().expect("an error").to_string();
+    assert!(missing.contains("/nowhere/ca.pem") && missing.contains("PEM"), "{missing}");
+    let mut garbage = tempfile::NamedTempFile::new().expect("a file");
+    garbage.write_all(b"no certificate").expect("written");
+    let empty = Trust::file(garbage.path()).err().expect("an error").to_string();
+    assert!(empty.contains("holds no certificate"), "{empty}");
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_a_bad_gateway_and_heals() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let proxy = proxy(free).start();
+    let answer = ask(proxy.address, "GET", "/photos/k", b"");
+    assert_eq!((answer.status, answer.refused()), (502, Some("upstream-unreachable")));
+    assert!(!answer.text().contains(&free.to_string()), "the address is for the log: {}", answer.text());
+    let put = ask(proxy.address, "PUT", "/photos/k", b"v");
+    assert_eq!(put.refused(), Some("upstream-unreachable"));
+    let listener = TcpListener::bind(free).expect("the same port");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            // One answer to whatever comes first.
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        }
+    });
+    assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 204);
+}

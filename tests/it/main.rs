@@ -1,0 +1,14 @@
+//! Tests from outside: the real proxy on real sockets, against the embedded OSS or an upstream that follows a script.
+
+mod addressing;
+mod admin;
+mod altered;
+mod bad_input;
+mod bodies;
+mod commands;
+mod dialling;
+mod guard;
+mod keys;
+mod layers;
+mod support;
+mod upstream;

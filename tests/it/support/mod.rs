@@ -1,0 +1,38 @@
+//! What tests start: the embedded OSS, the proxy, an upstream that follows a script, and a client that sends just what it is
+//! told.
+
+pub(crate) mod http;
+pub(crate) mod proxy;
+pub(crate) mod script;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use oss_signing_proxy::cli::System;
+use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
+use oss_signing_proxy::oss::{Bucket, Region};
+
+pub(crate) use http::{Answer, Client, ask};
+pub(crate) use proxy::{Proxy, proxy};
+pub(crate) use script::Script;
+
+pub(crate) const ID: &str = "LTAItestkeyid";
+pub(crate) const SECRET: &str = "planted-secret-value";
+pub(crate) const STS_ID: &str = "STS.testkeyid";
+pub(crate) const TOKEN: &str = "planted+token/value==";
+
+/// A bucket of this name.
+pub(crate) fn bucket(name: &str) -> Bucket {
+    Bucket::parse(name).expect("a bucket name")
+}
+
+/// The embedded OSS, with the buckets `photos` and `files`, on a free port.
+pub(crate) fn oss() -> Handle {
+    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(System))
+        .account(Account::pair(ID, SECRET))
+        .account(Account::triple(STS_ID, SECRET, TOKEN))
+        .domain("img.example.com", bucket("photos"))
+        .bucket(bucket("photos"))
+        .bucket(bucket("files"));
+    Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
+}

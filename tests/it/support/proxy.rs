@@ -1,0 +1,131 @@
+//! The proxy on free ports, from a configuration as a user would write it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::proxy::State;
+use oss_signing_proxy::server::{Drain, Drained};
+use tokio::task::LocalSet;
+
+use super::{ID, SECRET};
+
+/// A proxy to be.
+pub(crate) struct Builder {
+    upstream: SocketAddr,
+    listen: String,
+    settings: String,
+    rest: String,
+    credentials: String,
+}
+
+/// A running proxy; it ends with this.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) state: Arc<State>,
+    pub(crate) drain: Drain,
+    thread: Option<JoinHandle<Drained>>,
+}
+
+/// A proxy in front of `upstream`, which it takes for the OSS of cn-hangzhou.
+pub(crate) fn proxy(upstream: SocketAddr) -> Builder {
+    Builder {
+        upstream,
+        listen: "domains = [\"oss.example.test\"]".to_owned(),
+        settings: String::new(),
+        rest: String::new(),
+        credentials: format!(
+            "type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n"
+        ),
+    }
+}
+
+impl Builder {
+    /// More lines for `[[listen]]`.
+    pub(crate) fn listen(mut self, lines: &str) -> Self {
+        self.listen = format!("{}\n{lines}", self.listen);
+        self
+    }
+
+    /// More lines for `[upstream]`; the endpoint among them replaces the usual one.
+    pub(crate) fn upstream(mut self, lines: &str) -> Self {
+        self.settings = format!("{}\n{lines}", self.settings);
+        self
+    }
+
+    /// More sections.
+    pub(crate) fn sections(mut self, text: &str) -> Self {
+        self.rest = format!("{}\n{text}", self.rest);
+        self
+    }
+
+    /// Other lines for `[credentials.default]`.
+    pub(crate) fn credentials(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.credentials);
+        self
+    }
+
+    fn text(&self) -> String {
+        let Self { upstream, listen, settings, rest, credentials } = self;
+        let endpoint = if settings.contains("endpoint") {
+            String::new()
+        } else {
+            format!("endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"")
+        };
+        format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n{listen}\n[admin]\naddress = \"127.0.0.1:0\"\n[upstream]\nregion = \"cn-hangzhou\"\n{endpoint}\n{settings}\n[credentials.default]\n{credentials}\n{rest}\n"
+        )
+    }
+
+    /// Starts it on a thread of its own.
+    pub(crate) fn start(self) -> Proxy {
+        let text = self.text();
+        let config = match Config::load(Some((Path::new("test"), &text)), &[], &Machine(&System)) {
+            Ok(config) => config,
+            Err(errors) => panic!("{errors}\n{text}"),
+        };
+        let (ready, started) = mpsc::channel();
+        let drain = Drain::new();
+        let seen = drain.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            LocalSet::new().block_on(&runtime, async {
+                let app = App::assemble(config, Arc::new(System)).await.expect("a proxy");
+                let admin = app.admin_address().expect("an admin listener");
+                ready.send((app.addresses()[0], admin, app.state())).expect("somebody waits");
+                app.run(seen).await.expect("it serves")
+            })
+        });
+        let (address, admin, state) = started.recv().expect("it starts");
+        Proxy { address, admin, state, drain, thread: Some(thread) }
+    }
+}
+
+impl Proxy {
+    /// Waits for the end that the drain came to.
+    pub(crate) fn ended(mut self) -> Drained {
+        self.thread.take().expect("running").join().expect("no panic")
+    }
+
+    /// The count of this name.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        let all = self.state.counters.snapshot();
+        all.iter().find(|(known, _)| *known == name).expect("a counter").1
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.drain.advance();
+            self.drain.advance();
+            // A panic there has been shown by the test that caused it.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Upstreams that do odd things, and what the client then gets.
+
+use std::time::Duration;
+
+use crate::support::{Client, Script, ask, oss, proxy};
+
+/// What a GET gets from an upstream that says this once and then waits for the end.
+fn answered(answer: &'static str) -> crate::support::Answer {
+    let upstream = Script::start(move |peer| {
+        peer.head();
+        peer.send(answer);
+    });
+    let proxy = proxy(upstream.address).start();
+    ask(proxy.address, "GET", "/photos/k", b"")
+}
+
+#[test]
+fn a_length_beside_an_encoding_does_not_cut_the_body() {
+    let got = answered(
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nwhole!\r\n0\r\n\r\n",
+    );
+    assert_eq!((got.text().as_str(), got.whole, got.header("content-length")), ("whole!", true, None));
+}
+
+#[test]
+fn a_switch_of_protocols_is_not_passed_on() {
+    let got = answered("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+    assert_eq!((got.status, got.refused()), (502, Some("upstream-invalid")));
+}
+
+#[test]
+fn an_answer_that_is_no_http_is_a_bad_gateway() {
+    for answer in [
+        "garbage\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n",
+    ] {
+        let got = answered(answer);
+        assert_eq!((got.status, got.refused()), (502, Some("upstream-invalid")), "{answer}");
+        assert!(!got.text().contains("127.0.0.1"), "nothing of the inside is told: {}", got.text());
+    }
+}
+
+#[test]
+fn an_upstream_that_ends_before_its_answer_is_a_bad_gateway() {
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
+        let got = answered(answer);
+        assert_eq!((got.status, got.refused()), (502, Some("upstream-reset")), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_http_1_0_answer_without_length_is_framed_for_the_client_and_counted() {
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.send("HTTP/1.0 200 OK\r\nx-oss-meta-a: b\r\n\r\nto the end");
+    });
+    let proxy = proxy(upstream.address).start();
+    let got = ask(proxy.address, "GET", "/photos/k", b"");
+    assert_eq!((got.text().as_str(), got.whole), ("to the end", true));
+    assert_eq!(got.header("transfer-encoding"), Some("chunked"));
+    assert_eq!(proxy.count("unframed"), 1);
+}
+
+#[test]
+fn headers_for_one_hop_end_here_and_all_others_pass() {
+    let got = answered(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, x-hop\r\nx-hop: 1\r\nKeep-Alive: timeout=5\r\n\
+         x-oss-meta-a: b\r\nETag: \"e\"\r\nContent-Encoding: gzip\r\nServer: AliyunOSS\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\nok",
+    );
+    for (name, value) in [
+        ("x-hop", None),
+        ("keep-alive", None),
+        ("x-oss-meta-a", Some("b")),
+        ("etag", Some("\"e\"")),
+        ("content-encoding", Some("gzip")),
+        ("server", Some("AliyunOSS")),
+        ("date", Some("Thu, 01 Jan 2026 00:00:00 GMT")),
+    ] {
+        assert_eq!(got.header(name), value, "{name}");
+    }
+}
+
+#[test]
+fn a_redirect_is_passed_on_and_never_followed() {
+    let got =
+        answered("HTTP/1.1 302 Found\r\nLocation: http://elsewhere.example/\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!((got.status, got.header("location")), (302, Some("http://elsewhere.example/")));
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_an_upload_reaches_the_client() {
+    for round in 0..20 {
+        let upstream = Script::start(|peer| {
+            peer.head();
+            peer.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 6\r\nConnection: close\r\n\r\ndenied");
+        });
+        let proxy = proxy(upstream.address).start();
+        let mut client = Client::connect(proxy.address);
+        client.send(format!(
+            "PUT /photos/k HTTP/1.1\r\nHost: {}\r\nContent-Length: 400000\r\n\r\n",
+            proxy.address
+        ));
+        // The proxy may stop reading at any time.
+        let _ = std::io::Write::write_all(&mut client.stream, &vec![b'x'; 200_000]);
+        let answer = client.answer("PUT").unwrap_or_else(|| panic!("no answer in round {round}"));
+        assert_eq!((answer.status, answer.text().as_str()), (403, "denied"), "round {round}");
+    }
+}
+
+#[test]
+fn a_kept_connection_is_used_again() {
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    let own = proxy.address.to_string();
+    let mut client = Client::connect(proxy.address);
+    for method in ["PUT", "GET", "HEAD", "GET", "DELETE", "GET"] {
+        client.ask(method, "/photos/k", &own, "", if method == "PUT" { b"v" } else { b"" });
+    }
+    assert_eq!((oss.journal.count(), oss.journal.connections()), (6, 1));
+}
+
+#[test]
+fn a_kept_connection_that_oss_has_closed_costs_no_request() {
+    use oss_signing_proxy::emulator::Fault;
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    let own = proxy.address.to_string();
+    let mut client = Client::connect(proxy.address);
+    for round in 0..5 {
+        oss.faults.next(1, Fault::CloseAfter);
+        assert_eq!(client.ask("PUT", "/photos/k", &own, "", b"v").status, 200, "round {round}");
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(client.ask("POST", "/photos/k?uploads", &own, "", b"").status, 200, "round {round}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    let own = proxy.address;
+    for key in ["a", "b", "c"] {
+        ask(own, "PUT", &format!("/photos/{key}"), key.as_bytes());
+    }
+    let mut client = Client::connect(own);
+    let one = |key: &str| format!("GET /photos/{key} HTTP/1.1\r\nHost: {own}\r\n\r\n");
+    client.send(["a", "b", "c"].map(one).concat());
+    for key in ["a", "b", "c"] {
+        assert_eq!(client.answer("GET").expect("an answer").text(), key);
+    }
+}
+
+#[test]
+fn an_http_1_0_client_is_served() {
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    ask(proxy.address, "PUT", "/photos/k", b"content");
+    let mut client = Client::connect(proxy.address);
+    client.send(format!("GET /photos/k HTTP/1.0\r\nHost: {}\r\n\r\n", proxy.address));
+    let answer = client.answer("GET").expect("an answer");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "content"));
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
+    use oss_signing_proxy::emulator::Fault;
+    use oss_signing_proxy::server::Drained;
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    let own = proxy.address.to_string();
+    ask(proxy.address, "PUT", "/photos/k", b"content");
+    let mut idle = Client::connect(proxy.address);
+    idle.ask("GET", "/photos/k", &own, "", b"");
+    oss.faults.next(1, Fault::Delay(Duration::from_millis(300)));
+    let mut busy = Client::connect(proxy.address);
+    busy.send(format!("GET /photos/k HTTP/1.1\r\nHost: {own}\r\n\r\n"));
+    let seen = oss.journal.count();
+    while oss.journal.count() == seen {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    proxy.drain.advance();
+    assert!(idle.is_closed());
+    let answer = busy.answer("GET").expect("an answer");
+    assert_eq!((answer.text().as_str(), answer.header("connection")), ("content", Some("close")));
+    assert_eq!(proxy.ended(), Drained::Whole);
+}
