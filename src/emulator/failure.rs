@@ -77,24 +77,16 @@ impl Failure {
 
     /// 404 for an object.
     pub(super) fn no_such_key(key: &[u8]) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NoSuchKey",
-            "The specified key does not exist.",
-        )
-        .ec("0026-00000001")
-        .with("Key", String::from_utf8_lossy(key))
+        Self::new(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
+            .ec("0026-00000001")
+            .with("Key", String::from_utf8_lossy(key))
     }
 
     /// 404 for a bucket.
     pub(super) fn no_such_bucket(name: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "NoSuchBucket",
-            "The specified bucket does not exist.",
-        )
-        .ec("0015-00000101")
-        .with("BucketName", name)
+        Self::new(StatusCode::NOT_FOUND, "NoSuchBucket", "The specified bucket does not exist.")
+            .ec("0015-00000101")
+            .with("BucketName", name)
     }
 
     /// With the number of the error page.

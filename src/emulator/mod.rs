@@ -14,6 +14,9 @@ mod text;
 mod verify;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -65,12 +68,7 @@ impl Emulator {
         let service = Service::new(settings);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(listener, service.clone(), stopped));
-        Ok(Self {
-            service,
-            address,
-            stop,
-            task,
-        })
+        Ok(Self { service, address, stop, task })
     }
 
     /// The same on a thread of its own.

@@ -29,11 +29,7 @@ pub(super) struct About<'a> {
 
 impl Reply {
     pub(super) fn new(status: StatusCode) -> Self {
-        Self {
-            status,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-        }
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
     /// 200 without a body.
@@ -59,11 +55,8 @@ impl Reply {
     /// The error document of a refusal; HEAD gets it in a header.
     pub(super) fn refusal(failure: Failure, about: About<'_>) -> Self {
         let parts = failure.into_parts();
-        let mut extra: Vec<(&str, &str)> = parts
-            .extra
-            .iter()
-            .map(|(name, text)| (*name, text.as_str()))
-            .collect();
+        let mut extra: Vec<(&str, &str)> =
+            parts.extra.iter().map(|(name, text)| (*name, text.as_str())).collect();
         let help = format!("https://api.aliyun.com/troubleshoot?q={}", parts.ec);
         if !parts.ec.is_empty() {
             extra.extend([("EC", parts.ec), ("RecommendDoc", help.as_str())]);

@@ -65,12 +65,7 @@ impl Request {
                 }
             }
         };
-        Ok(Self {
-            method,
-            target,
-            query,
-            headers,
-        })
+        Ok(Self { method, target, query, headers })
     }
 
     /// The value of a header that is text.
@@ -123,17 +118,11 @@ fn named<'a>(host: &'a str, place: &Place) -> Result<Named<'a>, Failure> {
         if name == own {
             return Ok(Named::Endpoint);
         }
-        if let Some(label) = name
-            .strip_suffix(own.as_str())
-            .and_then(|front| front.strip_suffix('.'))
-        {
+        if let Some(label) = name.strip_suffix(own.as_str()).and_then(|front| front.strip_suffix('.')) {
             return Ok(Named::Bucket(label));
         }
     }
-    if name
-        .split('.')
-        .any(|label| label == "oss" || label.starts_with("oss-"))
-    {
+    if name.split('.').any(|label| label == "oss" || label.starts_with("oss-")) {
         return Err(Failure::denied(
             "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.",
         )
@@ -177,20 +166,12 @@ pub(super) fn check_key(key: &[u8]) -> Result<(), Failure> {
 
 pub(super) fn bucket(name: &str) -> Result<Bucket, Failure> {
     Bucket::parse(name).map_err(|_| {
-        Failure::new(
-            StatusCode::BAD_REQUEST,
-            "InvalidBucketName",
-            "The specified bucket is not valid.",
-        )
-        .ec("0015-00000001")
-        .with("BucketName", name)
+        Failure::new(StatusCode::BAD_REQUEST, "InvalidBucketName", "The specified bucket is not valid.")
+            .ec("0015-00000001")
+            .with("BucketName", name)
     })
 }
 
 fn invalid_uri() -> Failure {
-    Failure::new(
-        StatusCode::BAD_REQUEST,
-        "InvalidURI",
-        "Couldn't parse the specified URI.",
-    )
+    Failure::new(StatusCode::BAD_REQUEST, "InvalidURI", "Couldn't parse the specified URI.")
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, Response, StatusCode, header, request};
+use http::{HeaderMap, Response, header, request};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::failure::Failure;
-use super::faults::{Fault, Faults};
+use super::faults::Faults;
 use super::journal::Journal;
 use super::operation::{self, Context};
 use super::reply::{About, Reply};
@@ -19,7 +19,7 @@ use super::request::{Request, Target};
 use super::settings::{Account, Place, Settings};
 use super::store::{Contents, Object, Payload, Store};
 use super::verify::{self, Caller};
-use super::wire::{self, Broken, End, Exit, Outgoing, Socket};
+use super::wire::{self, Broken, Exit, Keep, Outgoing, Socket};
 use crate::oss::Bucket;
 use crate::time::Clock;
 
@@ -45,17 +45,12 @@ impl Service {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let now = settings.clock.now();
-        let buckets = settings
-            .buckets
-            .into_iter()
-            .map(|bucket| (bucket, Contents::new(now)));
+        let buckets = settings.buckets.into_iter().map(|bucket| (bucket, Contents::new(now)));
         Self(Arc::new(Shared {
             place: Place::new(settings.region, settings.domains),
             clock: settings.clock,
             accounts: Mutex::new(settings.accounts),
-            store: Mutex::new(Store {
-                buckets: buckets.collect(),
-            }),
+            store: Mutex::new(Store { buckets: buckets.collect() }),
             faults: Faults::default(),
             journal: Journal::default(),
         }))
@@ -71,9 +66,7 @@ impl Service {
         let handler =
             service_fn(|request: hyper::Request<Incoming>| self.handle(request, number, exit.clone()));
         let io = TokioIo::new(Socket::new(io, exit.clone()));
-        let mut connection = http1::Builder::new()
-            .max_headers(MAX_HEADERS)
-            .serve_connection(io, handler);
+        let mut connection = http1::Builder::new().max_headers(MAX_HEADERS).serve_connection(io, handler);
         // Broken requests and lost clients end here; there is nobody to tell.
         let ended = (&mut connection).await;
         let answered = ended.is_ok();
@@ -120,10 +113,7 @@ impl Service {
     #[must_use]
     pub fn keys(&self, bucket: &Bucket) -> Vec<Vec<u8>> {
         let mut store = lock(&self.0.store);
-        store
-            .bucket(bucket)
-            .map(|contents| contents.objects.keys().cloned().collect())
-            .unwrap_or_default()
+        store.bucket(bucket).map(|contents| contents.objects.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// Stores an object as if it had been uploaded. The bucket is made if there is none.
@@ -131,10 +121,7 @@ impl Service {
         let now = self.0.clock.now();
         let object = Object::new(Payload::of(data.into()), HeaderMap::new(), now);
         let mut store = lock(&self.0.store);
-        let contents = store
-            .buckets
-            .entry(bucket.clone())
-            .or_insert_with(|| Contents::new(now));
+        let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
         contents.objects.insert(key.to_vec(), object);
     }
 
@@ -147,25 +134,24 @@ impl Service {
         let (head, mut body) = request.into_parts();
         self.0.journal.record(&head, connection);
         let faults = self.0.faults.take();
-        for fault in &faults {
-            match fault {
-                Fault::Delay(time) => tokio::time::sleep(*time).await,
-                Fault::HangUp => return Err(HangUp),
-                _ => {}
-            }
+        if !faults.delay.is_zero() {
+            tokio::time::sleep(faults.delay).await;
+        }
+        if faults.hangs_up {
+            return Err(HangUp);
         }
         let method = head.method.clone();
         let host = host_for_error(&head);
         let request_id = request_id();
-        let about = About {
-            method: &method,
-            host: &host,
-            request_id: &request_id,
-        };
+        let about = About { method: &method, host: &host, request_id: &request_id };
         let expects = head.headers.contains_key(header::EXPECT);
-        let outcome = match planned_status(&faults) {
+        let keep = if faults.forgets_body { Keep::Nothing } else { Keep::All };
+        let outcome = match faults.refusal() {
             Some(failure) => Err(failure),
-            None => self.answer(head, &mut body).await.map_err(|Broken| HangUp)?,
+            None => self.answer(head, &mut body, keep).await.map_err(|Broken| {
+                self.0.journal.broken();
+                HangUp
+            })?,
         };
         let mut reply = outcome.unwrap_or_else(|failure| Reply::refusal(failure, about));
         if !body.is_end_stream() {
@@ -175,7 +161,7 @@ impl Service {
                 tokio::spawn(wire::drain(body));
             }
         }
-        Ok(response(reply.finish(about, self.0.clock.now()), &faults, exit))
+        Ok(faults.response(reply.finish(about, self.0.clock.now()), exit))
     }
 
     /// Judges a request and carries it out; its body is read only after its signature was found right.
@@ -183,16 +169,13 @@ impl Service {
         &self,
         head: request::Parts,
         body: &mut Incoming,
+        keep: Keep,
     ) -> Result<Result<Reply, Failure>, Broken> {
         let (request, plan) = match self.admit(head) {
             Ok(admitted) => admitted,
             Err(failure) => return Ok(Err(failure)),
         };
-        let payload = if plan.reads_body() {
-            wire::receive(body).await?
-        } else {
-            Payload::default()
-        };
+        let payload = if plan.reads_body() { wire::receive(body, keep).await? } else { Payload::default() };
         if let Err(failure) = operation::check_payload(&request, &payload, &plan) {
             return Ok(Err(failure));
         }
@@ -209,23 +192,17 @@ impl Service {
     fn admit(&self, head: request::Parts) -> Result<(Request, operation::Plan), Failure> {
         let shared = &*self.0;
         let request = Request::read(head.method, &head.uri, head.headers, &shared.place)?;
-        let caller = verify::authenticate(
-            &request,
-            &lock(&shared.accounts),
-            &shared.place,
-            shared.clock.now(),
-        )?;
+        let caller =
+            verify::authenticate(&request, &lock(&shared.accounts), &shared.place, shared.clock.now())?;
         let plan = operation::plan(&request)?;
-        if let Some(bucket) = request.target.bucket() {
-            if !plan.makes_bucket() {
-                lock(&shared.store).bucket(bucket)?;
-            }
+        if let Some(bucket) = request.target.bucket()
+            && !plan.makes_bucket()
+        {
+            lock(&shared.store).bucket(bucket)?;
         }
         if caller == Caller::Anonymous && !self.is_public(&request.target, &plan) {
-            return Err(
-                Failure::denied("You have no right to access this object because of bucket acl.")
-                    .ec("0003-00000001"),
-            );
+            return Err(Failure::denied("You have no right to access this object because of bucket acl.")
+                .ec("0003-00000001"));
         }
         Ok((request, plan))
     }
@@ -246,9 +223,7 @@ impl Service {
 
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service")
-            .field("place", &self.0.place)
-            .finish_non_exhaustive()
+        f.debug_struct("Service").field("place", &self.0.place).finish_non_exhaustive()
     }
 }
 
@@ -260,59 +235,13 @@ impl fmt::Display for HangUp {
 
 impl std::error::Error for HangUp {}
 
-/// The answer for hyper, with the faults that concern its body.
-fn response(mut reply: Reply, faults: &[Fault], exit: Exit) -> Response<Outgoing> {
-    let mut end = End::Whole;
-    for fault in faults {
-        match fault {
-            Fault::CutBody { after_bytes } => {
-                reply.body.truncate(*after_bytes);
-                end = End::Exit(exit.clone());
-            }
-            Fault::CutChunks { after_bytes } => {
-                reply.body.truncate(*after_bytes);
-                reply.headers.remove(header::CONTENT_LENGTH);
-                end = End::Exit(exit.clone());
-            }
-            Fault::ShortBody { missing_bytes } => {
-                let announced = (reply.body.len() + missing_bytes).to_string();
-                reply = reply.with("content-length", announced);
-                end = End::Exit(exit.clone());
-            }
-            Fault::Chunked => {
-                reply.headers.remove(header::CONTENT_LENGTH);
-                end = End::Chunked;
-            }
-            Fault::CloseAfter => end = End::WholeThenExit(exit.clone()),
-            Fault::Delay(_) | Fault::Status { .. } | Fault::HangUp => {}
-        }
-    }
-    let mut response = Response::new(Outgoing::new(reply.body, end));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
-    response
-}
-
-fn planned_status(faults: &[Fault]) -> Option<Failure> {
-    faults.iter().find_map(|fault| match fault {
-        Fault::Status { status, code } => {
-            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Some(Failure::new(status, code.clone(), "A fault switch is on."))
-        }
-        _ => None,
-    })
-}
-
 /// The host as asked, for error documents.
 fn host_for_error(head: &request::Parts) -> String {
-    let header = head
-        .headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok());
-    let host = head
-        .uri
-        .authority()
-        .map_or(header.unwrap_or(""), |authority| authority.as_str());
+    let header = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => header.unwrap_or(""),
+    };
     host.split(':').next().unwrap_or("").to_owned()
 }
 

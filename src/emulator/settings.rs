@@ -45,13 +45,7 @@ impl Settings {
     /// Settings with no account, bucket or domain yet.
     #[must_use]
     pub fn new(region: Region, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            region,
-            accounts: Vec::new(),
-            buckets: Vec::new(),
-            domains: Vec::new(),
-            clock,
-        }
+        Self { region, accounts: Vec::new(), buckets: Vec::new(), domains: Vec::new(), clock }
     }
 
     /// With one account more.
@@ -123,10 +117,7 @@ impl Place {
 
     /// The bucket that a CNAME stands for.
     pub(super) fn domain(&self, host: &str) -> Option<&Bucket> {
-        self.domains
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(host))
-            .map(|(_, bucket)| bucket)
+        self.domains.iter().find(|(name, _)| name.eq_ignore_ascii_case(host)).map(|(_, bucket)| bucket)
     }
 
     /// The names of this region's endpoints, without `.aliyuncs.com`.
@@ -147,9 +138,7 @@ impl Place {
 
     /// `cb-1` of `cb-1.cn-hangzhou.oss-cloudbox`: the region around a CloudBox stands in the name, but not in the scope.
     pub(super) fn without_hall<'a>(&self, name: &'a str) -> &'a str {
-        let front = name
-            .strip_suffix(".oss-cloudbox")
-            .and_then(|front| front.rsplit_once('.'));
+        let front = name.strip_suffix(".oss-cloudbox").and_then(|front| front.rsplit_once('.'));
         match front {
             Some((front, _)) if self.product() == "oss-cloudbox" => front,
             Some(_) | None => name,
@@ -158,10 +147,6 @@ impl Place {
 
     /// The product in the scope of a V4 signature.
     pub(super) fn product(&self) -> &'static str {
-        if self.region.as_str().starts_with("cb-") {
-            "oss-cloudbox"
-        } else {
-            "oss"
-        }
+        if self.region.as_str().starts_with("cb-") { "oss-cloudbox" } else { "oss" }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use md5::{Digest as _, Md5};
 
 use super::failure::Failure;
@@ -41,6 +41,9 @@ pub(super) struct Object {
     /// Standard headers and `x-oss-meta-…` as they were sent.
     pub(super) headers: HeaderMap,
     pub(super) acl: String,
+    /// Where a symbolic link points to, as it was sent.
+    pub(super) link: Option<HeaderValue>,
+    pub(super) tags: Vec<(String, String)>,
 }
 
 /// How an object came to be.
@@ -49,6 +52,7 @@ pub(super) enum Kind {
     Normal,
     Multipart,
     Appendable,
+    Symlink,
 }
 
 /// A multipart upload that is not finished.
@@ -78,25 +82,23 @@ pub(super) struct Payload {
 impl Store {
     /// The contents of a bucket.
     pub(super) fn bucket(&mut self, bucket: &Bucket) -> Result<&mut Contents, Failure> {
-        self.buckets
-            .get_mut(bucket)
-            .ok_or_else(|| Failure::no_such_bucket(bucket.as_str()))
+        self.buckets.get_mut(bucket).ok_or_else(|| Failure::no_such_bucket(bucket.as_str()))
     }
 }
 
 impl Contents {
     pub(super) fn new(created: Timestamp) -> Self {
-        Self {
-            created,
-            acl: PRIVATE.to_owned(),
-            objects: BTreeMap::new(),
-            uploads: BTreeMap::new(),
-        }
+        Self { created, acl: PRIVATE.to_owned(), objects: BTreeMap::new(), uploads: BTreeMap::new() }
     }
 
     /// The object of this key.
     pub(super) fn object(&self, key: &[u8]) -> Result<&Object, Failure> {
         self.objects.get(key).ok_or_else(|| Failure::no_such_key(key))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn object_mut(&mut self, key: &[u8]) -> Result<&mut Object, Failure> {
+        self.objects.get_mut(key).ok_or_else(|| Failure::no_such_key(key))
     }
 }
 
@@ -112,6 +114,8 @@ impl Object {
             modified,
             headers,
             acl: "default".to_owned(),
+            link: None,
+            tags: Vec::new(),
         }
     }
 
@@ -126,11 +130,7 @@ impl Payload {
     pub(super) fn of(data: Bytes) -> Self {
         let mut crc = crc64fast::Digest::new();
         crc.write(&data);
-        Self {
-            md5: Md5::digest(&data).into(),
-            crc: crc.sum64(),
-            data,
-        }
+        Self { md5: Md5::digest(&data).into(), crc: crc.sum64(), data }
     }
 
     /// The sum in the form of `ETag`: capital digits in quotes.
@@ -146,6 +146,7 @@ impl Kind {
             Self::Normal => "Normal",
             Self::Multipart => "Multipart",
             Self::Appendable => "Appendable",
+            Self::Symlink => "Symlink",
         }
     }
 }
@@ -153,11 +154,7 @@ impl Kind {
 /// The headers of an upload that the object keeps.
 pub(super) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
     let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
-    headers
-        .iter()
-        .filter(|(name, _)| kept(name))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    headers.iter().filter(|(name, _)| kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The access that a bucket has if nothing was said.

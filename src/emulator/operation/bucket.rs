@@ -47,11 +47,7 @@ pub(super) fn create(context: Context<'_>) -> Result<Reply, Failure> {
     let bucket = context.bucket()?;
     let acl = context.request.header("x-oss-acl").map(check_acl).transpose()?;
     let now = context.now;
-    let contents = context
-        .store
-        .buckets
-        .entry(bucket.clone())
-        .or_insert_with(|| Contents::new(now));
+    let contents = context.store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
     if let Some(acl) = acl {
         acl.clone_into(&mut contents.acl);
     }

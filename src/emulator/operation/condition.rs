@@ -51,24 +51,15 @@ impl Conditions {
             )
             .with("Condition", condition)
         };
-        if request
-            .header(self.matches)
-            .is_some_and(|list| !names(list, &object.etag))
-        {
+        if request.header(self.matches).is_some_and(|list| !names(list, &object.etag)) {
             return Err(failed("If-Match"));
         }
         if time(self.unmodified).is_some_and(|at| object.modified > at) {
             return Err(failed("If-Unmodified-Since"));
         }
-        let same = request
-            .header(self.none_match)
-            .map(|list| names(list, &object.etag));
+        let same = request.header(self.none_match).map(|list| names(list, &object.etag));
         let old = time(self.modified).is_some_and(|at| object.modified <= at);
-        Ok(if same.unwrap_or(old) {
-            Verdict::NotModified
-        } else {
-            Verdict::Holds
-        })
+        Ok(if same.unwrap_or(old) { Verdict::NotModified } else { Verdict::Holds })
     }
 }
 

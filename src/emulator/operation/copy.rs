@@ -23,17 +23,10 @@ pub(super) fn object(mut context: Context<'_>) -> Result<Reply, Failure> {
         None | Some("COPY") => source.headers.clone(),
         Some("REPLACE") => kept_headers(&request.headers),
         Some(_) => {
-            return Err(Failure::argument(
-                "The x-oss-metadata-directive must be COPY or REPLACE.",
-            ));
+            return Err(Failure::argument("The x-oss-metadata-directive must be COPY or REPLACE."));
         }
     };
-    let copy = Object {
-        headers,
-        modified: now,
-        kind: Kind::Normal,
-        ..source
-    };
+    let copy = Object { headers, modified: now, kind: Kind::Normal, ..*source };
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
     let reply = result("CopyObjectResult", &copy).with("x-oss-hash-crc64ecma", copy.crc.to_string());
@@ -58,19 +51,13 @@ pub(super) fn part(mut context: Context<'_>) -> Result<Reply, Failure> {
     let payload = Payload::of(data);
     let upload = multipart::upload(&mut context)?;
     let object = Object::new(payload.clone(), http::HeaderMap::new(), now);
-    upload.parts.insert(
-        number,
-        Part {
-            payload,
-            modified: now,
-        },
-    );
+    upload.parts.insert(number, Part { payload, modified: now });
     Ok(result("CopyPartResult", &object))
 }
 
 /// What a copy is made from.
 enum Source {
-    Object(Object),
+    Object(Box<Object>),
     NotModified,
 }
 
@@ -88,7 +75,7 @@ fn source(store: &mut Store, request: &Request) -> Result<Source, Failure> {
     let bucket = request::bucket(&String::from_utf8_lossy(bucket))?;
     let object = store.bucket(&bucket)?.object(key)?;
     Ok(match Conditions::COPY.judge(request, object)? {
-        Verdict::Holds => Source::Object(object.clone()),
+        Verdict::Holds => Source::Object(Box::new(object.clone())),
         Verdict::NotModified => Source::NotModified,
     })
 }

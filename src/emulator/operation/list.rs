@@ -53,9 +53,7 @@ pub(super) fn second(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (query, names) = (context.query(), Names::asked(&context)?);
     let (bucket, contents, _) = context.place()?;
     let token = query.get("continuation-token").filter(|token| !token.is_empty());
-    let resumed = token
-        .map(|token| from_token(token).ok_or_else(bad_token))
-        .transpose()?;
+    let resumed = token.map(|token| from_token(token).ok_or_else(bad_token)).transpose()?;
     let start = query.bytes("start-after").unwrap_or_default();
     let ask = Ask::read(query, resumed.as_deref().unwrap_or(start))?;
     let page = ask.page(&contents.objects);
@@ -71,11 +69,7 @@ pub(super) fn second(mut context: Context<'_>) -> Result<Reply, Failure> {
         document.text("NextContinuationToken", hex(next));
     }
     document.text("KeyCount", (page.objects.len() + page.groups.len()).to_string());
-    let owners = if query.get("fetch-owner") == Some("true") {
-        Owners::Told
-    } else {
-        Owners::Left
-    };
+    let owners = if query.get("fetch-owner") == Some("true") { Owners::Told } else { Owners::Left };
     page.write(&mut document, names, owners);
     Ok(Reply::xml(document.finish()))
 }
@@ -87,11 +81,9 @@ pub(super) fn max_keys(text: Option<&str>) -> Result<usize, Failure> {
     };
     match text.parse() {
         Ok(number @ 0..=1000) => Ok(number),
-        Ok(_) | Err(_) => Err(
-            Failure::argument("Argument max-keys must be an integer between 0 and 1000.")
-                .with("ArgumentName", "max-keys")
-                .with("ArgumentValue", text),
-        ),
+        Ok(_) | Err(_) => Err(Failure::argument("Argument max-keys must be an integer between 0 and 1000.")
+            .with("ArgumentName", "max-keys")
+            .with("ArgumentValue", text)),
     }
 }
 
@@ -146,9 +138,7 @@ impl<'a> Ask<'a> {
             return None;
         }
         let rest = &key[self.prefix.len()..];
-        let at = rest
-            .windows(self.delimiter.len())
-            .position(|window| window == self.delimiter)?;
+        let at = rest.windows(self.delimiter.len()).position(|window| window == self.delimiter)?;
         Some(&key[..self.prefix.len() + at + self.delimiter.len()])
     }
 
@@ -185,14 +175,11 @@ impl Page<'_> {
 
 /// The entry that a continuation token stands for.
 fn from_token(token: &str) -> Option<Vec<u8>> {
-    if token.len() % 2 != 0 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !token.len().is_multiple_of(2) || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    let escaped: String = token
-        .as_bytes()
-        .chunks(2)
-        .flat_map(|pair| ['%', pair[0].into(), pair[1].into()])
-        .collect();
+    let escaped: String =
+        token.as_bytes().chunks(2).flat_map(|pair| ['%', pair[0].into(), pair[1].into()]).collect();
     unescape(escaped.as_bytes())
 }
 

@@ -3,6 +3,7 @@
 mod bucket;
 mod condition;
 mod copy;
+mod extras;
 mod list;
 mod multi_delete;
 mod multipart;
@@ -116,24 +117,15 @@ impl Plan {
     }
 
     fn read(run: Run) -> Self {
-        Self {
-            run,
-            need: Need::Read,
-        }
+        Self { run, need: Need::Read }
     }
 
     fn change(run: Run) -> Self {
-        Self {
-            run,
-            need: Need::Change,
-        }
+        Self { run, need: Need::Change }
     }
 
     fn body(run: Run) -> Self {
-        Self {
-            run,
-            need: Need::Body,
-        }
+        Self { run, need: Need::Body }
     }
 }
 
@@ -163,11 +155,7 @@ fn service(request: &Request) -> Result<Plan, Failure> {
     if request.query.has("regions") {
         return Err(Failure::not_implemented());
     }
-    if request.method == Method::GET {
-        Ok(Plan::read(bucket::list_all))
-    } else {
-        Err(Failure::method())
-    }
+    if request.method == Method::GET { Ok(Plan::read(bucket::list_all)) } else { Err(Failure::method()) }
 }
 
 fn on_bucket(request: &Request) -> Result<Plan, Failure> {
@@ -183,15 +171,9 @@ fn on_bucket(request: &Request) -> Result<Plan, Failure> {
         Method::GET if query.get("list-type") == Some("2") => Ok(Plan::read(list::second)),
         Method::GET => Ok(Plan::read(list::first)),
         Method::PUT if query.has("acl") => Ok(Plan::change(bucket::put_acl)),
-        Method::PUT => Ok(Plan {
-            run: bucket::create,
-            need: Need::NoBucket,
-        }),
+        Method::PUT => Ok(Plan { run: bucket::create, need: Need::NoBucket }),
         Method::DELETE => Ok(Plan::change(bucket::delete)),
-        Method::POST if query.has("delete") => Ok(Plan {
-            run: multi_delete::run,
-            need: Need::SummedBody,
-        }),
+        Method::POST if query.has("delete") => Ok(Plan { run: multi_delete::run, need: Need::SummedBody }),
         Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
         _ => Err(Failure::method()),
     }
@@ -207,6 +189,11 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
     match request.method {
         Method::GET if of_upload => Ok(Plan::read(multipart::list_parts)),
         Method::GET if query.has("acl") => Ok(Plan::read(object::get_acl)),
+        Method::GET if query.has("symlink") => Ok(Plan::read(extras::get_symlink)),
+        Method::GET if query.has("tagging") => Ok(Plan::read(extras::get_tags)),
+        Method::PUT if query.has("symlink") => Ok(Plan::change(extras::put_symlink)),
+        Method::PUT if query.has("tagging") => Ok(Plan::body(extras::put_tags)),
+        Method::DELETE if query.has("tagging") => Ok(Plan::change(extras::delete_tags)),
         Method::GET if query.has("objectMeta") => Ok(Plan::read(object::meta)),
         Method::GET => Ok(Plan::read(object::get)),
         Method::HEAD if query.has("objectMeta") => Ok(Plan::read(object::meta)),
@@ -266,14 +253,12 @@ const NOT_SERVED_ON_BUCKETS: [&str; 32] = [
 ];
 
 /// The same for objects.
-const NOT_SERVED_ON_OBJECTS: [&str; 12] = [
+const NOT_SERVED_ON_OBJECTS: [&str; 10] = [
     "callback",
     "img",
     "live",
     "restore",
     "seal",
-    "symlink",
-    "tagging",
     "versionId",
     "vod",
     "x-oss-async-process",

@@ -9,14 +9,10 @@ use super::xml::{self, Document, Names};
 pub(super) fn run(mut context: Context<'_>) -> Result<Reply, Failure> {
     let names = Names::asked(&context)?;
     let elements = xml::read(&context.payload.data)?;
-    let is_quiet = elements
-        .iter()
-        .any(|e| e.path == "Delete/Quiet" && e.text.trim().eq_ignore_ascii_case("true"));
-    let keys: Vec<&str> = elements
-        .iter()
-        .filter(|e| e.path == "Delete/Object/Key")
-        .map(|e| e.text.as_str())
-        .collect();
+    let is_quiet =
+        elements.iter().any(|e| e.path == "Delete/Quiet" && e.text.trim().eq_ignore_ascii_case("true"));
+    let keys: Vec<&str> =
+        elements.iter().filter(|e| e.path == "Delete/Object/Key").map(|e| e.text.as_str()).collect();
     if keys.is_empty() || keys.len() > KEYS_MAX {
         return Err(Failure::malformed_xml());
     }

@@ -23,12 +23,7 @@ pub(super) fn initiate(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (bucket, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
     let headers = kept_headers(&request.headers);
-    let upload = Upload {
-        key: key.to_vec(),
-        started: now,
-        headers,
-        parts: BTreeMap::new(),
-    };
+    let upload = Upload { key: key.to_vec(), started: now, headers, parts: BTreeMap::new() };
     contents.uploads.insert(id.clone(), upload);
     let mut document = Document::new("InitiateMultipartUploadResult");
     names.write(&mut document);
@@ -44,13 +39,7 @@ pub(super) fn upload_part(mut context: Context<'_>) -> Result<Reply, Failure> {
     let payload = std::mem::take(&mut context.payload);
     let upload = upload(&mut context)?;
     let object = Object::new(payload.clone(), HeaderMap::new(), now);
-    upload.parts.insert(
-        number,
-        Part {
-            payload,
-            modified: now,
-        },
-    );
+    upload.parts.insert(number, Part { payload, modified: now });
     Ok(super::object::sums(Reply::ok(), &object))
 }
 
@@ -65,11 +54,7 @@ pub(super) fn complete(mut context: Context<'_>) -> Result<Reply, Failure> {
     };
     let upload = upload(&mut context)?;
     let listed = listed.unwrap_or_else(|| {
-        upload
-            .parts
-            .iter()
-            .map(|(number, part)| (*number, part.payload.etag()))
-            .collect()
+        upload.parts.iter().map(|(number, part)| (*number, part.payload.etag())).collect()
     });
     let parts = chosen(upload, &listed)?;
     let mut object = assemble(&parts);
@@ -104,10 +89,7 @@ pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
     let names = Names::asked(&context)?;
     let query = context.query();
     let most = list::max_keys(Some(query.get("max-parts").unwrap_or("1000")))?;
-    let marker = query
-        .get("part-number-marker")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
+    let marker = query.get("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
     let (bucket, _, key) = context.place()?;
     let upload = upload(&mut context)?;
     let mut found = upload.parts.range(marker + 1..);
@@ -119,10 +101,7 @@ pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
     document.text("UploadId", query.get("uploadId").unwrap_or(""));
     document.text("StorageClass", "Standard");
     document.text("PartNumberMarker", marker.to_string());
-    document.text(
-        "NextPartNumberMarker",
-        page.last().map_or(marker, |(number, _)| **number).to_string(),
-    );
+    document.text("NextPartNumberMarker", page.last().map_or(marker, |(number, _)| **number).to_string());
     document.text("MaxParts", most.to_string());
     document.text("IsTruncated", found.next().is_some().to_string());
     for (number, part) in page {
@@ -143,23 +122,13 @@ pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
     let query = context.query();
     let most = list::max_keys(Some(query.get("max-uploads").unwrap_or("1000")))?;
     let prefix = query.bytes("prefix").unwrap_or_default();
-    let after = (
-        query.bytes("key-marker").unwrap_or_default(),
-        query.get("upload-id-marker").unwrap_or(""),
-    );
+    let after = (query.bytes("key-marker").unwrap_or_default(), query.get("upload-id-marker").unwrap_or(""));
     let (bucket, contents, _) = context.place()?;
-    let mut all: Vec<_> = contents
-        .uploads
-        .iter()
-        .map(|(id, upload)| (&upload.key, id, upload))
-        .collect();
+    let mut all: Vec<_> = contents.uploads.iter().map(|(id, upload)| (&upload.key, id, upload)).collect();
     all.sort_by_key(|(key, id, _)| (*key, *id));
     all.retain(|(key, id, _)| {
-        let is_later = if after.1.is_empty() {
-            key.as_slice() > after.0
-        } else {
-            (key.as_slice(), id.as_str()) > after
-        };
+        let is_later =
+            if after.1.is_empty() { key.as_slice() > after.0 } else { (key.as_slice(), id.as_str()) > after };
         key.starts_with(prefix) && is_later
     });
     let more = all.len() > most;
@@ -207,9 +176,7 @@ pub(super) fn upload<'c>(context: &'c mut Context<'_>) -> Result<&'c mut Upload,
 pub(super) fn part_number(request: &Request) -> Result<u32, Failure> {
     match request.query.get("partNumber").and_then(|text| text.parse().ok()) {
         Some(number @ 1..=10_000) => Ok(number),
-        Some(_) | None => Err(Failure::argument(
-            "Part number must be an integer between 1 and 10000.",
-        )),
+        Some(_) | None => Err(Failure::argument("Part number must be an integer between 1 and 10000.")),
     }
 }
 
@@ -217,10 +184,7 @@ pub(super) fn part_number(request: &Request) -> Result<u32, Failure> {
 fn listed_parts(payload: &Payload) -> Result<Vec<(u32, String)>, Failure> {
     let elements = xml::read(&payload.data)?;
     let texts = |name: &'static str| {
-        elements
-            .iter()
-            .filter(move |e| e.path == name)
-            .map(|e| e.text.trim().to_owned())
+        elements.iter().filter(move |e| e.path == name).map(|e| e.text.trim().to_owned())
     };
     let numbers = texts("CompleteMultipartUpload/Part/PartNumber").map(|text| text.parse().ok());
     let numbers: Option<Vec<u32>> = numbers.collect();
@@ -238,18 +202,12 @@ fn chosen<'u>(upload: &'u Upload, listed: &[(u32, String)]) -> Result<Vec<&'u Pa
     let refused =
         |code: &'static str, message: &'static str| Failure::new(StatusCode::BAD_REQUEST, code, message);
     if !listed.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(refused(
-            "InvalidPartOrder",
-            "The list of parts was not in ascending order.",
-        ));
+        return Err(refused("InvalidPartOrder", "The list of parts was not in ascending order."));
     }
     let mut parts = Vec::new();
     for (number, etag) in listed {
         let part = upload.parts.get(number).filter(|part| {
-            part.payload
-                .etag()
-                .trim_matches('"')
-                .eq_ignore_ascii_case(etag.trim_matches('"'))
+            part.payload.etag().trim_matches('"').eq_ignore_ascii_case(etag.trim_matches('"'))
         });
         let message = "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag.";
         parts.push(
@@ -259,14 +217,8 @@ fn chosen<'u>(upload: &'u Upload, listed: &[(u32, String)]) -> Result<Vec<&'u Pa
     let Some((_, all_but_last)) = parts.split_last() else {
         return Err(refused("InvalidPart", "The upload has no parts."));
     };
-    if all_but_last
-        .iter()
-        .any(|part| part.payload.data.len() < PART_BYTES_MIN)
-    {
-        return Err(refused(
-            "EntityTooSmall",
-            "Your proposed upload smaller than the minimum allowed size.",
-        ));
+    if all_but_last.iter().any(|part| part.payload.data.len() < PART_BYTES_MIN) {
+        return Err(refused("EntityTooSmall", "Your proposed upload smaller than the minimum allowed size."));
     }
     Ok(parts)
 }
@@ -280,12 +232,7 @@ fn assemble(parts: &[&Part]) -> Object {
     }
     let digits = hex(&tags.finalize()).to_ascii_uppercase();
     let whole = Object::new(Payload::of(data.freeze()), HeaderMap::new(), parts[0].modified);
-    Object {
-        etag: format!("\"{digits}-{}\"", parts.len()),
-        md5: None,
-        kind: Kind::Multipart,
-        ..whole
-    }
+    Object { etag: format!("\"{digits}-{}\"", parts.len()), md5: None, kind: Kind::Multipart, ..whole }
 }
 
 /// No part but the last may be smaller.

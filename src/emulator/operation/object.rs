@@ -9,6 +9,7 @@ use super::super::reply::Reply;
 use super::super::request::Request;
 use super::super::store::{Contents, Kind, Object, Payload, kept_headers};
 use super::condition::{Conditions, Verdict};
+use super::extras::resolved;
 use super::xml::Document;
 use super::{Context, range};
 use crate::time::Timestamp;
@@ -32,7 +33,7 @@ pub(super) fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
 pub(super) fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
     let request = context.request;
     let (_, contents, key) = context.place()?;
-    let object = contents.object(key)?;
+    let object = resolved(contents, key)?;
     if Conditions::READ.judge(request, object)? == Verdict::NotModified {
         return Ok(Reply::new(StatusCode::NOT_MODIFIED)
             .with("etag", &object.etag)
@@ -72,10 +73,7 @@ pub(super) fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
 /// AppendObject.
 pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (now, request) = (context.now, context.request);
-    let position = request
-        .query
-        .get("position")
-        .and_then(|text| text.parse::<usize>().ok());
+    let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
     let position = position.ok_or_else(|| Failure::argument("The position is missing or invalid."))?;
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
@@ -85,11 +83,8 @@ pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
     }
     let length = old.map_or(0, |object| object.data.len());
     if position != length {
-        return Err(conflict(
-            "PositionNotEqualToLength",
-            "Position is not equal to file length.",
-        )
-        .with("NextAppendPosition", length.to_string()));
+        return Err(conflict("PositionNotEqualToLength", "Position is not equal to file length.")
+            .with("NextAppendPosition", length.to_string()));
     }
     let mut data = BytesMut::from(old.map_or(&[][..], |object| &object.data));
     let headers = old.map_or_else(|| kept_headers(&request.headers), |object| object.headers.clone());
@@ -114,10 +109,7 @@ pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
 pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
     let acl = context.request.header("x-oss-object-acl").unwrap_or("default");
     let (_, contents, key) = context.place()?;
-    contents.object(key)?;
-    if let Some(object) = contents.objects.get_mut(key) {
-        acl.clone_into(&mut object.acl);
-    }
+    acl.clone_into(&mut contents.object_mut(key)?.acl);
     Ok(Reply::ok())
 }
 
@@ -133,9 +125,8 @@ pub(super) fn acl_document(acl: &str) -> Reply {
 
 /// Refuses to replace an object if the request forbids it.
 pub(super) fn check_overwrite(request: &Request, contents: &Contents, key: &[u8]) -> Result<(), Failure> {
-    let forbids = request
-        .header("x-oss-forbid-overwrite")
-        .is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let forbids =
+        request.header("x-oss-forbid-overwrite").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     if forbids && contents.objects.contains_key(key) {
         return Err(conflict(
             "FileAlreadyExists",
@@ -156,9 +147,7 @@ pub(super) fn sums(mut reply: Reply, object: &Object) -> Reply {
     if let Some(md5) = object.md5_base64() {
         reply = reply.with("content-md5", md5);
     }
-    reply
-        .with("etag", &object.etag)
-        .with("x-oss-hash-crc64ecma", object.crc.to_string())
+    reply.with("etag", &object.etag).with("x-oss-hash-crc64ecma", object.crc.to_string())
 }
 
 /// The headers of a read.
@@ -178,14 +167,11 @@ fn describe(object: &Object) -> Reply {
 /// `response-content-type` and its relatives.
 fn overrides(request: &Request, headers: &mut HeaderMap) {
     for pair in &request.query.0 {
-        let name = pair
-            .name
-            .strip_prefix(b"response-")
-            .and_then(|name| HeaderName::from_bytes(name).ok());
-        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(&pair.value)) {
-            if OVERRIDABLE.contains(&name) {
-                headers.insert(name, value);
-            }
+        let name = pair.name.strip_prefix(b"response-").and_then(|name| HeaderName::from_bytes(name).ok());
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(&pair.value))
+            && OVERRIDABLE.contains(&name)
+        {
+            headers.insert(name, value);
         }
     }
 }

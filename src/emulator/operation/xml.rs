@@ -34,10 +34,7 @@ pub(super) struct Element {
 
 impl Document {
     pub(super) fn new(root: &'static str) -> Self {
-        let mut document = Self {
-            out: b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec(),
-            root,
-        };
+        let mut document = Self { out: b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec(), root };
         document.open(root);
         document
     }
@@ -126,25 +123,17 @@ pub(super) fn read(document: &[u8]) -> Result<Vec<Element>, Failure> {
                 let mut path = open.join("/");
                 path.push('/');
                 path.push_str(local(tag.name().into_inner()));
-                elements.push(Element {
-                    path,
-                    text: String::new(),
-                });
+                elements.push(Element { path, text: String::new() });
             }
             Event::End(_) => {
                 let path = open.join("/");
                 open.pop();
-                elements.push(Element {
-                    path,
-                    text: texts.pop().unwrap_or_default(),
-                });
+                elements.push(Element { path, text: texts.pop().unwrap_or_default() });
             }
             Event::Text(part) => append(&mut texts, &part.xml10_content()),
             Event::CData(part) => append(&mut texts, &part.xml10_content()),
             Event::GeneralRef(reference) => {
-                let character = reference
-                    .resolve_char_ref()
-                    .map_err(|_| Failure::malformed_xml())?;
+                let character = reference.resolve_char_ref().map_err(|_| Failure::malformed_xml())?;
                 match character {
                     Some(character) => append(&mut texts, character.encode_utf8(&mut [0; 4])),
                     None => {
@@ -184,11 +173,8 @@ mod tests {
         let read = read(
             b"<?xml version=\"1.0\"?><D><Quiet>true</Quiet><O><K>a&amp;b&#x1; <![CDATA[<]]></K></O></D>",
         );
-        let paths: Vec<_> = read
-            .expect("well-formed")
-            .into_iter()
-            .map(|Element { path, text }| (path, text))
-            .collect();
+        let paths: Vec<_> =
+            read.expect("well-formed").into_iter().map(|Element { path, text }| (path, text)).collect();
         assert_eq!(paths[0], ("D/Quiet".to_owned(), "true".to_owned()));
         assert_eq!(paths[1], ("D/O/K".to_owned(), "a&b\u{1} <".to_owned()));
     }

@@ -5,7 +5,7 @@ mod v1;
 mod v4;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -30,10 +30,7 @@ struct Claim {
 #[derive(Debug)]
 enum Algorithm {
     V1,
-    V4 {
-        scope: v4::Scope,
-        canonical_request: Vec<u8>,
-    },
+    V4 { scope: v4::Scope, canonical_request: Vec<u8> },
 }
 
 /// When a signature counts.
@@ -67,16 +64,11 @@ pub(super) fn authenticate(
         return Ok(Caller::Anonymous);
     };
     claim.validity.check(now)?;
-    let Some(account) = accounts
-        .iter()
-        .find(|account| account.access_key_id == claim.key_id)
-    else {
+    let Some(account) = accounts.iter().find(|account| account.access_key_id == claim.key_id) else {
         return Err(unknown_id(&claim.key_id, "0002-00000902"));
     };
     check_token(account, claim.token.as_deref(), accounts, now)?;
-    let right = claim
-        .algorithm
-        .sign(account.access_key_secret.expose(), &claim.string_to_sign);
+    let right = claim.algorithm.sign(account.access_key_secret.expose(), &claim.string_to_sign);
     if !same(right.as_bytes(), claim.signature.as_bytes()) {
         return Err(claim.mismatch());
     }
@@ -92,9 +84,7 @@ fn claim(request: &Request, place: &Place) -> Result<Option<Claim>, Failure> {
     }
     let v4_url = ["x-oss-signature", "x-oss-signature-version", "x-oss-credential"];
     let in_url_v4 = v4_url.iter().any(|name| request.query.has(name));
-    let in_url_v1 = ["OSSAccessKeyId", "Signature"]
-        .iter()
-        .any(|name| request.query.has(name));
+    let in_url_v1 = ["OSSAccessKeyId", "Signature"].iter().any(|name| request.query.has(name));
     if line.is_some() && (in_url_v1 || in_url_v4) || in_url_v1 && in_url_v4 {
         return Err(Failure::argument(
             "Only one signature may be given, in the Authorization header or in the query string.",
@@ -165,9 +155,9 @@ impl Claim {
         .with("StringToSignBytes", pairs.join(" "));
         match self.algorithm {
             Algorithm::V1 => failure,
-            Algorithm::V4 {
-                canonical_request, ..
-            } => failure.with("CanonicalRequest", String::from_utf8_lossy(&canonical_request)),
+            Algorithm::V4 { canonical_request, .. } => {
+                failure.with("CanonicalRequest", String::from_utf8_lossy(&canonical_request))
+            }
         }
     }
 }
@@ -188,24 +178,16 @@ fn check_token(
     };
     if !same(own.expose().as_bytes(), given) {
         let of_another = accounts.iter().filter_map(|other| other.security_token.as_ref());
-        return Err(
-            if of_another
-                .into_iter()
-                .any(|other| same(other.expose().as_bytes(), given))
-            {
-                Failure::forbidden(
-                    "AccessKeyIdAndSecurityTokenNotMatch",
-                    "The AccessKeyId and the security token you provided do not belong together.",
-                )
-                .ec("0002-00000004")
-            } else {
-                Failure::forbidden(
-                    "InvalidSecurityToken",
-                    "The security token you provided is invalid.",
-                )
+        return Err(if of_another.into_iter().any(|other| same(other.expose().as_bytes(), given)) {
+            Failure::forbidden(
+                "AccessKeyIdAndSecurityTokenNotMatch",
+                "The AccessKeyId and the security token you provided do not belong together.",
+            )
+            .ec("0002-00000004")
+        } else {
+            Failure::forbidden("InvalidSecurityToken", "The security token you provided is invalid.")
                 .ec("0002-00000006")
-            },
-        );
+        });
     }
     if account.expires.is_some_and(|end| end <= now) {
         return Err(Failure::forbidden(
@@ -219,16 +201,9 @@ fn check_token(
 
 /// The value that a signature covers: repeats joined with a comma, each trimmed.
 fn merged(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
-    let values: Vec<&[u8]> = headers
-        .get_all(name)
-        .iter()
-        .map(|value| value.as_bytes().trim_ascii())
-        .collect();
-    if values.is_empty() {
-        None
-    } else {
-        Some(values.join(&b","[..]))
-    }
+    let values: Vec<&[u8]> =
+        headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    if values.is_empty() { None } else { Some(values.join(&b","[..])) }
 }
 
 /// The token in a header.
@@ -267,12 +242,8 @@ fn bad_authorization() -> Failure {
 }
 
 fn no_date() -> Failure {
-    Failure::new(
-        StatusCode::FORBIDDEN,
-        "AccessDenied",
-        "OSS authentication requires a valid Date.",
-    )
-    .ec("0002-00000503")
+    Failure::new(StatusCode::FORBIDDEN, "AccessDenied", "OSS authentication requires a valid Date.")
+        .ec("0002-00000503")
 }
 
 fn bad_date() -> Failure {

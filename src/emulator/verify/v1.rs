@@ -32,18 +32,15 @@ pub(super) fn in_header(request: &Request, fields: &str) -> Result<Claim, Failur
 /// Reads `OSSAccessKeyId`, `Expires` and `Signature`.
 pub(super) fn in_url(request: &Request) -> Result<Claim, Failure> {
     let query = &request.query;
-    let (Some(key_id), Some(expires), Some(signature)) = (
-        query.get("OSSAccessKeyId"),
-        query.get("Expires"),
-        query.get("Signature"),
-    ) else {
+    let (Some(key_id), Some(expires), Some(signature)) =
+        (query.get("OSSAccessKeyId"), query.get("Expires"), query.get("Signature"))
+    else {
         return Err(Failure::denied(
             "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters",
         ));
     };
-    let end = expires
-        .parse()
-        .map_err(|_| Failure::denied("Invalid date (should be seconds since epoch)."))?;
+    let end =
+        expires.parse().map_err(|_| Failure::denied("Invalid date (should be seconds since epoch)."))?;
     Ok(Claim {
         key_id: key_id.to_owned(),
         signature: signature.to_owned(),
@@ -101,12 +98,7 @@ fn resource(request: &Request) -> Vec<u8> {
     if let Target::Object(_, key) = &request.target {
         text.extend(key);
     }
-    let mut signed: Vec<_> = request
-        .query
-        .0
-        .iter()
-        .filter(|pair| is_signed(&pair.name))
-        .collect();
+    let mut signed: Vec<_> = request.query.0.iter().filter(|pair| is_signed(&pair.name)).collect();
     signed.sort_by_key(|pair| (&pair.name, &pair.value));
     for (at, pair) in signed.into_iter().enumerate() {
         text.push(if at == 0 { b'?' } else { b'&' });

@@ -40,21 +40,13 @@ pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Resul
     }
     let credential = credential.ok_or_else(no_credential)?;
     let signature = signature.ok_or_else(bad_authorization)?;
-    if request
-        .headers
-        .get("x-oss-content-sha256")
-        .is_none_or(|value| value != UNSIGNED)
-    {
-        return Err(
-            Failure::argument("The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.")
-                .ec("0002-00000214"),
-        );
+    if request.headers.get("x-oss-content-sha256").is_none_or(|value| value != UNSIGNED) {
+        return Err(Failure::argument("The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.")
+            .ec("0002-00000214"));
     }
     let date = date_in_header(request)?;
-    let additional = additional
-        .map(|list| additional_headers(request, list))
-        .transpose()?
-        .unwrap_or_default();
+    let additional =
+        additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
     let (key_id, scope) = scope(credential, place, &date)?;
     let canonical_request = canonical_request(request, &additional);
     Ok(Claim {
@@ -63,10 +55,7 @@ pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Resul
         token: token_header(&request.headers),
         validity: Validity::Around(date.at),
         string_to_sign: string_to_sign(date.line, &scope, &canonical_request),
-        algorithm: Algorithm::V4 {
-            scope,
-            canonical_request,
-        },
+        algorithm: Algorithm::V4 { scope, canonical_request },
     })
 }
 
@@ -74,32 +63,19 @@ pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Resul
 pub(super) fn in_url(request: &Request, place: &Place) -> Result<Claim, Failure> {
     let query = &request.query;
     if query.get("x-oss-signature-version") != Some("OSS4-HMAC-SHA256") {
-        return Err(Failure::argument(
-            "The x-oss-signature-version parameter is missing or unknown.",
-        ));
+        return Err(Failure::argument("The x-oss-signature-version parameter is missing or unknown."));
     }
-    let signature = query
-        .get("x-oss-signature")
-        .ok_or_else(|| Failure::argument("No x-oss-signature."))?;
+    let signature = query.get("x-oss-signature").ok_or_else(|| Failure::argument("No x-oss-signature."))?;
     let credential = query.get("x-oss-credential").ok_or_else(no_credential)?;
     let line = query.get("x-oss-date").ok_or_else(no_date)?;
-    let date = Signed {
-        line,
-        at: Timestamp::parse_iso_basic(line).ok_or_else(bad_date)?,
-    };
-    let lifetime = query
-        .get("x-oss-expires")
-        .and_then(|text| text.parse::<u32>().ok());
+    let date = Signed { line, at: Timestamp::parse_iso_basic(line).ok_or_else(bad_date)? };
+    let lifetime = query.get("x-oss-expires").and_then(|text| text.parse::<u32>().ok());
     let Some(lifetime @ 1..=URL_LIFETIME_S_MAX) = lifetime else {
-        return Err(
-            Failure::argument("The x-oss-expires parameter must be 1 to 604800.").ec("0002-00000215"),
-        );
+        return Err(Failure::argument("The x-oss-expires parameter must be 1 to 604800.").ec("0002-00000215"));
     };
     let additional = query.get("x-oss-additional-headers");
-    let additional = additional
-        .map(|list| additional_headers(request, list))
-        .transpose()?
-        .unwrap_or_default();
+    let additional =
+        additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
     let (key_id, scope) = scope(credential, place, &date)?;
     let canonical_request = canonical_request(request, &additional);
     let end = Timestamp::from_unix_s(date.at.unix_s() + i64::from(lifetime));
@@ -109,10 +85,7 @@ pub(super) fn in_url(request: &Request, place: &Place) -> Result<Claim, Failure>
         token: query.bytes("x-oss-security-token").map(<[u8]>::to_vec),
         validity: Validity::Between(date.at, end),
         string_to_sign: string_to_sign(date.line, &scope, &canonical_request),
-        algorithm: Algorithm::V4 {
-            scope,
-            canonical_request,
-        },
+        algorithm: Algorithm::V4 { scope, canonical_request },
     })
 }
 
@@ -193,10 +166,7 @@ fn date_in_header(request: &Request) -> Result<Signed<'_>, Failure> {
     }
     let line = request.header("date").ok_or_else(bad_date)?.trim();
     let at = Timestamp::parse_iso_basic(line).or_else(|| Timestamp::parse_http_date(line));
-    Ok(Signed {
-        line,
-        at: at.ok_or_else(bad_date)?,
-    })
+    Ok(Signed { line, at: at.ok_or_else(bad_date)? })
 }
 
 /// Reads `id/day/region/product/aliyun_v4_request` and holds it against where this service stands and the date.
@@ -205,11 +175,7 @@ fn scope(credential: &str, place: &Place, date: &Signed<'_>) -> Result<(String, 
     let [key_id, day, region, product, terminator] = parts[..] else {
         return Err(Failure::argument("The Credential must have five parts.").ec("0002-00000217"));
     };
-    if key_id.is_empty()
-        || !key_id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
-    {
+    if key_id.is_empty() || !key_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b)) {
         return Err(Failure::argument("The access key id in the Credential is invalid.").ec("0002-00000206"));
     }
     if terminator != TERMINATOR {
@@ -224,14 +190,10 @@ fn scope(credential: &str, place: &Place, date: &Signed<'_>) -> Result<(String, 
     }
     if day != date.at.day().as_str() {
         return Err(
-            Failure::argument("The day in the Credential is not the day of the date.").ec("0002-00000223"),
+            Failure::argument("The day in the Credential is not the day of the date.").ec("0002-00000223")
         );
     }
-    let scope = Scope {
-        day: day.to_owned(),
-        region: region.to_owned(),
-        product: product.to_owned(),
-    };
+    let scope = Scope { day: day.to_owned(), region: region.to_owned(), product: product.to_owned() };
     Ok((key_id.to_owned(), scope))
 }
 
@@ -246,26 +208,12 @@ fn resource(target: &Target) -> String {
 
 /// The parameters but the signature, encoded and in the order of their encoded names.
 fn parameters(request: &Request) -> String {
-    let pairs = request
-        .query
-        .0
-        .iter()
-        .filter(|pair| pair.name != b"x-oss-signature");
-    let mut encoded: Vec<_> = pairs
-        .map(|pair| {
-            (
-                escape(&pair.name, Slash::Escape),
-                escape(&pair.value, Slash::Escape),
-            )
-        })
-        .collect();
+    let pairs = request.query.0.iter().filter(|pair| pair.name != b"x-oss-signature");
+    let mut encoded: Vec<_> =
+        pairs.map(|pair| (escape(&pair.name, Slash::Escape), escape(&pair.value, Slash::Escape))).collect();
     encoded.sort();
     let join = |(name, value): (String, String)| {
-        if value.is_empty() {
-            name
-        } else {
-            format!("{name}={value}")
-        }
+        if value.is_empty() { name } else { format!("{name}={value}") }
     };
     encoded.into_iter().map(join).collect::<Vec<_>>().join("&")
 }
