@@ -3,6 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::{Response, StatusCode, header};
+
+use super::failure::Failure;
+use super::reply::Reply;
+use super::wire::{End, Exit, Outgoing};
+
 /// One way to misbehave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -23,19 +29,21 @@ pub enum Fault {
     },
     /// Sends the body in chunks, without a length, whole.
     Chunked,
-    /// Waits before it answers.
+    /// Waits before it does anything with the request.
     Delay(Duration),
-    /// Answers with this status and code in place of doing anything; the request's body is not read.
+    /// Answers with this status and code in place of doing anything; the request's body is not waited for.
     Status {
         /// The status.
         status: u16,
         /// The code in the error document.
         code: String,
     },
-    /// Closes the connection without an answer.
+    /// Closes the connection without an answer and without reading the body.
     HangUp,
-    /// Answers, then closes the connection although it did not say so.
+    /// Closes the connection once the answer is out, although it did not say so.
     CloseAfter,
+    /// Counts an upload's body, but stores none of it: for uploads larger than the memory.
+    ForgetBody,
 }
 
 /// The switches of one emulator. Clones throw the same ones.
@@ -47,6 +55,16 @@ struct Planned {
     fault: Fault,
     /// How many requests it is still for; `None` for all.
     left: Option<usize>,
+}
+
+/// The faults of one request, by when they act.
+#[derive(Debug, Default)]
+pub(super) struct Active {
+    pub(super) delay: Duration,
+    pub(super) hangs_up: bool,
+    pub(super) forgets_body: bool,
+    status: Option<(u16, String)>,
+    ending: Option<Fault>,
 }
 
 impl Faults {
@@ -66,21 +84,73 @@ impl Faults {
     }
 
     /// The faults for one request, counted down.
-    pub(super) fn take(&self) -> Vec<Fault> {
+    pub(super) fn take(&self) -> Active {
+        let mut active = Active::default();
         let mut planned = self.lock();
-        let mut faults = Vec::new();
-        for one in planned.iter_mut() {
-            if one.left == Some(0) {
-                continue;
-            }
-            one.left = one.left.map(|left| left - 1);
-            faults.push(one.fault.clone());
-        }
         planned.retain(|one| one.left != Some(0));
-        faults
+        for one in planned.iter_mut() {
+            one.left = one.left.map(|left| left - 1);
+            active.add(one.fault.clone());
+        }
+        active
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Planned>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Active {
+    /// The refusal that stands in place of the operation.
+    pub(super) fn refusal(&self) -> Option<Failure> {
+        let (status, code) = self.status.clone()?;
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Some(Failure::new(status, code, "A fault switch is on."))
+    }
+
+    /// The answer for hyper, spoiled as planned.
+    pub(super) fn response(&self, mut reply: Reply, exit: Exit) -> Response<Outgoing> {
+        let mut end = End::Whole;
+        match &self.ending {
+            Some(Fault::CutBody { after_bytes }) => {
+                reply.body.truncate(*after_bytes);
+                end = End::Exit(exit);
+            }
+            Some(Fault::CutChunks { after_bytes }) => {
+                reply.body.truncate(*after_bytes);
+                reply.headers.remove(header::CONTENT_LENGTH);
+                end = End::Exit(exit);
+            }
+            Some(Fault::ShortBody { missing_bytes }) => {
+                let announced = (reply.body.len() + missing_bytes).to_string();
+                reply = reply.with("content-length", announced);
+                end = End::Exit(exit);
+            }
+            Some(Fault::Chunked) => {
+                reply.headers.remove(header::CONTENT_LENGTH);
+                end = End::Chunked;
+            }
+            Some(Fault::CloseAfter) => end = End::WholeThenExit(exit),
+            // Only the five above are kept as an ending.
+            Some(Fault::Delay(_) | Fault::Status { .. } | Fault::HangUp | Fault::ForgetBody) | None => {}
+        }
+        let mut response = Response::new(Outgoing::new(reply.body, end));
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = reply.headers;
+        response
+    }
+
+    fn add(&mut self, fault: Fault) {
+        match fault {
+            Fault::Delay(time) => self.delay += time,
+            Fault::HangUp => self.hangs_up = true,
+            Fault::ForgetBody => self.forgets_body = true,
+            Fault::Status { status, code } => self.status = Some((status, code)),
+            Fault::CutBody { .. }
+            | Fault::CutChunks { .. }
+            | Fault::ShortBody { .. }
+            | Fault::Chunked
+            | Fault::CloseAfter => self.ending = Some(fault),
+        }
     }
 }

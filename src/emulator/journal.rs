@@ -26,6 +26,7 @@ pub struct Journal(Arc<Mutex<Entries>>);
 struct Entries {
     connections: usize,
     requests: usize,
+    broken_bodies: usize,
     /// The latest [`KEPT`].
     latest: VecDeque<Received>,
 }
@@ -43,6 +44,12 @@ impl Journal {
         self.lock().requests
     }
 
+    /// How many uploads broke off before their end; nothing of them was stored.
+    #[must_use]
+    pub fn broken_bodies(&self) -> usize {
+        self.lock().broken_bodies
+    }
+
     /// The latest thousand requests, the oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {
@@ -55,7 +62,7 @@ impl Journal {
         self.lock().latest.back().cloned()
     }
 
-    /// Forgets the requests and sets both counts to zero.
+    /// Forgets the requests and sets the counts to zero.
     pub fn clear(&self) {
         *self.lock() = Entries::default();
     }
@@ -64,6 +71,10 @@ impl Journal {
         let mut entries = self.lock();
         entries.connections += 1;
         entries.connections
+    }
+
+    pub(super) fn broken(&self) {
+        self.lock().broken_bodies += 1;
     }
 
     pub(super) fn record(&self, head: &request::Parts, connection: usize) {

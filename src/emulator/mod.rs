@@ -14,6 +14,9 @@ mod text;
 mod verify;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, Response, StatusCode, header, request};
+use http::{HeaderMap, Response, header, request};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::failure::Failure;
-use super::faults::{Fault, Faults};
+use super::faults::Faults;
 use super::journal::Journal;
 use super::operation::{self, Context};
 use super::reply::{About, Reply};
@@ -19,7 +19,7 @@ use super::request::{Request, Target};
 use super::settings::{Account, Place, Settings};
 use super::store::{Contents, Object, Payload, Store};
 use super::verify::{self, Caller};
-use super::wire::{self, Broken, End, Exit, Outgoing, Socket};
+use super::wire::{self, Broken, Exit, Keep, Outgoing, Socket};
 use crate::oss::Bucket;
 use crate::time::Clock;
 
@@ -134,21 +134,24 @@ impl Service {
         let (head, mut body) = request.into_parts();
         self.0.journal.record(&head, connection);
         let faults = self.0.faults.take();
-        for fault in &faults {
-            match fault {
-                Fault::Delay(time) => tokio::time::sleep(*time).await,
-                Fault::HangUp => return Err(HangUp),
-                _ => {}
-            }
+        if !faults.delay.is_zero() {
+            tokio::time::sleep(faults.delay).await;
+        }
+        if faults.hangs_up {
+            return Err(HangUp);
         }
         let method = head.method.clone();
         let host = host_for_error(&head);
         let request_id = request_id();
         let about = About { method: &method, host: &host, request_id: &request_id };
         let expects = head.headers.contains_key(header::EXPECT);
-        let outcome = match planned_status(&faults) {
+        let keep = if faults.forgets_body { Keep::Nothing } else { Keep::All };
+        let outcome = match faults.refusal() {
             Some(failure) => Err(failure),
-            None => self.answer(head, &mut body).await.map_err(|Broken| HangUp)?,
+            None => self.answer(head, &mut body, keep).await.map_err(|Broken| {
+                self.0.journal.broken();
+                HangUp
+            })?,
         };
         let mut reply = outcome.unwrap_or_else(|failure| Reply::refusal(failure, about));
         if !body.is_end_stream() {
@@ -158,7 +161,7 @@ impl Service {
                 tokio::spawn(wire::drain(body));
             }
         }
-        Ok(response(reply.finish(about, self.0.clock.now()), &faults, exit))
+        Ok(faults.response(reply.finish(about, self.0.clock.now()), exit))
     }
 
     /// Judges a request and carries it out; its body is read only after its signature was found right.
@@ -166,12 +169,13 @@ impl Service {
         &self,
         head: request::Parts,
         body: &mut Incoming,
+        keep: Keep,
     ) -> Result<Result<Reply, Failure>, Broken> {
         let (request, plan) = match self.admit(head) {
             Ok(admitted) => admitted,
             Err(failure) => return Ok(Err(failure)),
         };
-        let payload = if plan.reads_body() { wire::receive(body).await? } else { Payload::default() };
+        let payload = if plan.reads_body() { wire::receive(body, keep).await? } else { Payload::default() };
         if let Err(failure) = operation::check_payload(&request, &payload, &plan) {
             return Ok(Err(failure));
         }
@@ -231,53 +235,13 @@ impl fmt::Display for HangUp {
 
 impl std::error::Error for HangUp {}
 
-/// The answer for hyper, with the faults that concern its body.
-fn response(mut reply: Reply, faults: &[Fault], exit: Exit) -> Response<Outgoing> {
-    let mut end = End::Whole;
-    for fault in faults {
-        match fault {
-            Fault::CutBody { after_bytes } => {
-                reply.body.truncate(*after_bytes);
-                end = End::Exit(exit.clone());
-            }
-            Fault::CutChunks { after_bytes } => {
-                reply.body.truncate(*after_bytes);
-                reply.headers.remove(header::CONTENT_LENGTH);
-                end = End::Exit(exit.clone());
-            }
-            Fault::ShortBody { missing_bytes } => {
-                let announced = (reply.body.len() + missing_bytes).to_string();
-                reply = reply.with("content-length", announced);
-                end = End::Exit(exit.clone());
-            }
-            Fault::Chunked => {
-                reply.headers.remove(header::CONTENT_LENGTH);
-                end = End::Chunked;
-            }
-            Fault::CloseAfter => end = End::WholeThenExit(exit.clone()),
-            Fault::Delay(_) | Fault::Status { .. } | Fault::HangUp => {}
-        }
-    }
-    let mut response = Response::new(Outgoing::new(reply.body, end));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
-    response
-}
-
-fn planned_status(faults: &[Fault]) -> Option<Failure> {
-    faults.iter().find_map(|fault| match fault {
-        Fault::Status { status, code } => {
-            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Some(Failure::new(status, code.clone(), "A fault switch is on."))
-        }
-        _ => None,
-    })
-}
-
 /// The host as asked, for error documents.
 fn host_for_error(head: &request::Parts) -> String {
     let header = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = head.uri.authority().map_or(header.unwrap_or(""), |authority| authority.as_str());
+    let host = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => header.unwrap_or(""),
+    };
     host.split(':').next().unwrap_or("").to_owned()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use md5::{Digest as _, Md5};
 
 use super::failure::Failure;
@@ -41,6 +41,9 @@ pub(super) struct Object {
     /// Standard headers and `x-oss-meta-…` as they were sent.
     pub(super) headers: HeaderMap,
     pub(super) acl: String,
+    /// Where a symbolic link points to, as it was sent.
+    pub(super) link: Option<HeaderValue>,
+    pub(super) tags: Vec<(String, String)>,
 }
 
 /// How an object came to be.
@@ -49,6 +52,7 @@ pub(super) enum Kind {
     Normal,
     Multipart,
     Appendable,
+    Symlink,
 }
 
 /// A multipart upload that is not finished.
@@ -91,6 +95,11 @@ impl Contents {
     pub(super) fn object(&self, key: &[u8]) -> Result<&Object, Failure> {
         self.objects.get(key).ok_or_else(|| Failure::no_such_key(key))
     }
+
+    /// The same, to be changed.
+    pub(super) fn object_mut(&mut self, key: &[u8]) -> Result<&mut Object, Failure> {
+        self.objects.get_mut(key).ok_or_else(|| Failure::no_such_key(key))
+    }
 }
 
 impl Object {
@@ -105,6 +114,8 @@ impl Object {
             modified,
             headers,
             acl: "default".to_owned(),
+            link: None,
+            tags: Vec::new(),
         }
     }
 
@@ -135,6 +146,7 @@ impl Kind {
             Self::Normal => "Normal",
             Self::Multipart => "Multipart",
             Self::Appendable => "Appendable",
+            Self::Symlink => "Symlink",
         }
     }
 }

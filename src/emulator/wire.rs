@@ -47,6 +47,13 @@ pub(super) struct Socket<I> {
     exit: Exit,
 }
 
+/// What is kept of an upload's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    All,
+    Nothing,
+}
+
 /// The client went away before its body was whole.
 #[derive(Debug)]
 pub(super) struct Broken;
@@ -168,16 +175,22 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Socket<I> {
 }
 
 /// Reads a body to its end. Nothing of a broken one is kept.
-pub(super) async fn receive(body: &mut Incoming) -> Result<Payload, Broken> {
+pub(super) async fn receive(body: &mut Incoming, keep: Keep) -> Result<Payload, Broken> {
     let (mut md5, mut crc) = (Md5::new(), crc64fast::Digest::new());
-    let mut data = BytesMut::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut data = BytesMut::with_capacity(match keep {
+        Keep::All => announced.min(RESERVED_BYTES_MAX),
+        Keep::Nothing => 0,
+    });
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|_| Broken)?.into_data() else {
             continue;
         };
         md5.update(&chunk);
         crc.write(&chunk);
-        data.extend_from_slice(&chunk);
+        if keep == Keep::All {
+            data.extend_from_slice(&chunk);
+        }
     }
     Ok(Payload { data: data.freeze(), md5: md5.finalize().into(), crc: crc.sum64() })
 }
@@ -196,6 +209,9 @@ pub(super) async fn drain(mut body: Incoming) {
     // What comes later than this is cut off with the connection.
     let _ = tokio::time::timeout(LINGER, discard).await;
 }
+
+/// How much is reserved for a body at once, whatever it announces.
+const RESERVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How much of a refused body is read.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;

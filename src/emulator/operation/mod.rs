@@ -3,6 +3,7 @@
 mod bucket;
 mod condition;
 mod copy;
+mod extras;
 mod list;
 mod multi_delete;
 mod multipart;
@@ -188,6 +189,11 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
     match request.method {
         Method::GET if of_upload => Ok(Plan::read(multipart::list_parts)),
         Method::GET if query.has("acl") => Ok(Plan::read(object::get_acl)),
+        Method::GET if query.has("symlink") => Ok(Plan::read(extras::get_symlink)),
+        Method::GET if query.has("tagging") => Ok(Plan::read(extras::get_tags)),
+        Method::PUT if query.has("symlink") => Ok(Plan::change(extras::put_symlink)),
+        Method::PUT if query.has("tagging") => Ok(Plan::body(extras::put_tags)),
+        Method::DELETE if query.has("tagging") => Ok(Plan::change(extras::delete_tags)),
         Method::GET if query.has("objectMeta") => Ok(Plan::read(object::meta)),
         Method::GET => Ok(Plan::read(object::get)),
         Method::HEAD if query.has("objectMeta") => Ok(Plan::read(object::meta)),
@@ -247,14 +253,12 @@ const NOT_SERVED_ON_BUCKETS: [&str; 32] = [
 ];
 
 /// The same for objects.
-const NOT_SERVED_ON_OBJECTS: [&str; 12] = [
+const NOT_SERVED_ON_OBJECTS: [&str; 10] = [
     "callback",
     "img",
     "live",
     "restore",
     "seal",
-    "symlink",
-    "tagging",
     "versionId",
     "vod",
     "x-oss-async-process",

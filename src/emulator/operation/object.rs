@@ -9,6 +9,7 @@ use super::super::reply::Reply;
 use super::super::request::Request;
 use super::super::store::{Contents, Kind, Object, Payload, kept_headers};
 use super::condition::{Conditions, Verdict};
+use super::extras::resolved;
 use super::xml::Document;
 use super::{Context, range};
 use crate::time::Timestamp;
@@ -32,7 +33,7 @@ pub(super) fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
 pub(super) fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
     let request = context.request;
     let (_, contents, key) = context.place()?;
-    let object = contents.object(key)?;
+    let object = resolved(contents, key)?;
     if Conditions::READ.judge(request, object)? == Verdict::NotModified {
         return Ok(Reply::new(StatusCode::NOT_MODIFIED)
             .with("etag", &object.etag)
@@ -108,10 +109,7 @@ pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
 pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
     let acl = context.request.header("x-oss-object-acl").unwrap_or("default");
     let (_, contents, key) = context.place()?;
-    contents.object(key)?;
-    if let Some(object) = contents.objects.get_mut(key) {
-        acl.clone_into(&mut object.acl);
-    }
+    acl.clone_into(&mut contents.object_mut(key)?.acl);
     Ok(Reply::ok())
 }
 

@@ -5,7 +5,7 @@ mod v1;
 mod v4;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use http::{HeaderMap, StatusCode, header};
 

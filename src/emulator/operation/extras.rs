@@ -1,0 +1,87 @@
+//! Symbolic links and tags.
+
+use http::StatusCode;
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::store::{Contents, Kind, Object, Payload, kept_headers};
+use super::super::text::unescape;
+use super::Context;
+use super::object::check_overwrite;
+use super::xml::{self, Document};
+
+/// PutSymlink.
+pub(super) fn put_symlink(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (request, now) = (context.request, context.now);
+    let target = request.headers.get("x-oss-symlink-target").filter(|target| !target.is_empty());
+    let target = target.ok_or_else(|| Failure::argument("The x-oss-symlink-target header is missing."))?;
+    let (_, contents, key) = context.place()?;
+    check_overwrite(request, contents, key)?;
+    let mut object = Object::new(Payload::of(bytes::Bytes::new()), kept_headers(&request.headers), now);
+    object.kind = Kind::Symlink;
+    object.link = Some(target.clone());
+    let reply = Reply::ok().with("etag", &object.etag);
+    contents.objects.insert(key.to_vec(), object);
+    Ok(reply)
+}
+
+/// GetSymlink.
+pub(super) fn get_symlink(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, key) = context.place()?;
+    let object = contents.object(key)?;
+    let Some(target) = &object.link else {
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "NotSymlink", "The object is not a symlink."));
+    };
+    Ok(Reply::ok()
+        .with("etag", &object.etag)
+        .with("last-modified", object.modified.http_date())
+        .with("x-oss-symlink-target", target.as_bytes()))
+}
+
+/// The object of a key or, if that is a link, what it points to.
+pub(super) fn resolved<'c>(contents: &'c Contents, key: &[u8]) -> Result<&'c Object, Failure> {
+    let object = contents.object(key)?;
+    let Some(link) = &object.link else {
+        return Ok(object);
+    };
+    let target = unescape(link.as_bytes()).unwrap_or_default();
+    let found = contents.objects.get(&target).filter(|object| object.link.is_none());
+    found.ok_or_else(|| {
+        let message = "The symlink target object does not exist.";
+        Failure::new(StatusCode::NOT_FOUND, "SymlinkTargetNotExist", message)
+    })
+}
+
+/// PutObjectTagging.
+pub(super) fn put_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let elements = xml::read(&context.payload.data)?;
+    let texts = |path: &'static str| {
+        elements.iter().filter(move |element| element.path == path).map(|element| element.text.clone())
+    };
+    let tags: Vec<_> = texts("Tagging/TagSet/Tag/Key").zip(texts("Tagging/TagSet/Tag/Value")).collect();
+    let (_, contents, key) = context.place()?;
+    contents.object_mut(key)?.tags = tags;
+    Ok(Reply::ok())
+}
+
+/// GetObjectTagging.
+pub(super) fn get_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, key) = context.place()?;
+    let mut document = Document::new("Tagging");
+    document.open("TagSet");
+    for (name, value) in &contents.object(key)?.tags {
+        document.open("Tag");
+        document.text("Key", name);
+        document.text("Value", value);
+        document.close("Tag");
+    }
+    document.close("TagSet");
+    Ok(Reply::xml(document.finish()))
+}
+
+/// DeleteObjectTagging.
+pub(super) fn delete_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let (_, contents, key) = context.place()?;
+    contents.object_mut(key)?.tags.clear();
+    Ok(Reply::new(StatusCode::NO_CONTENT))
+}

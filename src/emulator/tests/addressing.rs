@@ -1,0 +1,90 @@
+//! Which bucket a request is for, and in which region.
+
+use super::{ask, get, photos, put, start};
+
+#[test]
+fn each_form_of_address_leads_to_the_same_object() {
+    let oss = start();
+    put("/d%2Fk", "x").send(&oss);
+    for (host, target) in [
+        ("photos.oss-cn-hangzhou.aliyuncs.com", "/d/k"),
+        ("photos.oss-cn-hangzhou.aliyuncs.com:8080", "/d/k"),
+        ("PHOTOS.OSS-cn-hangzhou.aliyuncs.com.", "/d/k"),
+        ("photos.oss-cn-hangzhou-internal.aliyuncs.com", "/d/k"),
+        ("photos.cn-hangzhou.oss.aliyuncs.com", "/d/k"),
+        ("photos.oss-accelerate.aliyuncs.com", "/d/k"),
+        ("img.example.com", "/d/k"),
+        ("127.0.0.1:9000", "/photos/d/k"),
+        ("[::1]:9000", "/photos/d/k"),
+        ("localhost", "/photos/d%2Fk"),
+        ("ignored.example.com", "http://photos.oss-cn-hangzhou.aliyuncs.com/d/k"),
+    ] {
+        let answer = get(target).host(host).send(&oss);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "x"), "{host} {target}");
+    }
+}
+
+#[test]
+fn a_bucket_in_the_path_of_a_named_endpoint_is_refused() {
+    let oss = start();
+    for host in ["oss-cn-hangzhou.aliyuncs.com", "cn-hangzhou.oss.aliyuncs.com"] {
+        let refused = get("/photos/a").host(host).send_unsigned(&oss);
+        assert_eq!(refused.refusal(), (403, "SecondLevelDomainForbidden".to_owned()), "{host}");
+    }
+}
+
+#[test]
+fn hosts_that_lead_nowhere_are_refused() {
+    let oss = start();
+    for (host, refusal) in [
+        ("photos.oss-cn-beijing.aliyuncs.com", (403, "AccessDenied")),
+        (".oss-cn-hangzhou.aliyuncs.com", (400, "InvalidBucketName")),
+        ("a.b.oss-cn-hangzhou.aliyuncs.com", (400, "InvalidBucketName")),
+        ("other-bucket.oss-cn-hangzhou.aliyuncs.com", (404, "NoSuchBucket")),
+        ("unknown.example.com", (404, "NoSuchBucket")),
+        ("photos.oss-cn-hangzhou.aliyuncs.com.evil.example", (404, "NoSuchBucket")),
+        ("", (400, "InvalidArgument")),
+    ] {
+        let refused = get("/a").host(host).send_unsigned(&oss);
+        assert_eq!(refused.refusal(), (refusal.0, refusal.1.to_owned()), "{host}");
+    }
+    let elsewhere = get("/a").host("photos.oss-cn-beijing.aliyuncs.com").send_unsigned(&oss);
+    assert_eq!(elsewhere.element("Endpoint"), "oss-cn-hangzhou.aliyuncs.com");
+    let twice = get("/a").header("Host", "localhost").send_unsigned(&oss);
+    assert_eq!(twice.status, 400);
+}
+
+#[test]
+fn buckets_are_made_listed_described_and_deleted() {
+    let oss = start();
+    let other = "other.oss-cn-hangzhou.aliyuncs.com";
+    assert_eq!(put("/", "").host(other).send(&oss).status, 200);
+    let all = get("/").host("oss-cn-hangzhou.aliyuncs.com").send(&oss);
+    assert_eq!(all.elements("Name"), ["other", "photos"]);
+    let page = get("/?max-keys=1").host("localhost").send(&oss);
+    assert_eq!(
+        (page.elements("Name"), page.element("NextMarker")),
+        (vec!["other".to_owned()], "other".to_owned())
+    );
+    let info = get("/?bucketInfo").host(other).send(&oss);
+    assert_eq!(
+        (info.element("Name"), info.element("Location")),
+        ("other".to_owned(), "oss-cn-hangzhou".to_owned())
+    );
+    let location = get("/?location").host(other).send(&oss);
+    assert_eq!(location.element("LocationConstraint").trim(), "oss-cn-hangzhou");
+    assert_eq!(ask("DELETE", "/").host(other).send(&oss).status, 204);
+    put("/a", "x").send(&oss);
+    assert_eq!(ask("DELETE", "/").send(&oss).refusal(), (409, "BucketNotEmpty".to_owned()));
+}
+
+#[test]
+fn a_public_bucket_is_read_without_a_signature() {
+    let oss = start();
+    put("/a", "x").send(&oss);
+    let acl = ask("PUT", "/?acl").header("x-oss-acl", "public-read").send(&oss);
+    assert_eq!(acl.status, 200);
+    assert_eq!(get("/a").send_unsigned(&oss).text(), "x");
+    assert_eq!(put("/a", "y").send_unsigned(&oss).status, 403);
+    assert_eq!(oss.service.object(&photos(), b"a").as_deref(), Some(&b"x"[..]));
+}

@@ -1,0 +1,126 @@
+//! Bodies on their way in, whole and broken, and uploads in parts.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use super::super::Handle;
+use super::{ask, get, photos, put, read, start};
+
+#[test]
+fn a_body_that_ends_early_stores_nothing() {
+    for framing in [("Content-Length", "10"), ("Transfer-Encoding", "chunked")] {
+        let oss = start();
+        let mut asked = ask("PUT", "/a").header(framing.0, framing.1).signed();
+        asked.body =
+            if framing.0 == "Content-Length" { b"12345".to_vec() } else { b"5\r\n12345\r\n".to_vec() };
+        let mut wire = TcpStream::connect(oss.address).expect("a connection");
+        wire.write_all(&asked.bytes()).expect("sent");
+        wire.shutdown(Shutdown::Write).expect("half closed");
+        let answer = read(&mut wire);
+        assert_eq!(answer.status, 0, "{answer:?}");
+        assert_eq!(oss.service.object(&photos(), b"a"), None);
+        assert_eq!(oss.journal.broken_bodies(), 1);
+    }
+}
+
+#[test]
+fn a_chunked_body_is_stored_whole_and_an_upload_needs_a_framing() {
+    let oss = start();
+    let mut asked = ask("PUT", "/a").header("Transfer-Encoding", "chunked");
+    asked.body = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec();
+    assert_eq!(asked.send(&oss).status, 200);
+    assert_eq!(oss.service.object(&photos(), b"a").as_deref(), Some(&b"abcde"[..]));
+    assert_eq!(ask("PUT", "/a").send(&oss).refusal(), (411, "MissingContentLength".to_owned()));
+}
+
+#[test]
+fn the_go_ahead_comes_after_the_signature_was_found_right() {
+    let oss = start();
+    let asked = || ask("PUT", "/a").header("Content-Length", "3").header("Expect", "100-continue");
+    let refused = asked().send_unsigned(&oss);
+    assert_eq!((refused.status, refused.header("connection")), (403, Some("close")));
+    let mut wire = TcpStream::connect(oss.address).expect("a connection");
+    wire.write_all(&asked().signed().header("Connection", "close").bytes()).expect("sent");
+    let mut word = [0; 25];
+    wire.read_exact(&mut word).expect("an interim answer");
+    assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
+    wire.write_all(b"abc").expect("sent");
+    assert_eq!(read(&mut wire).status, 200);
+}
+
+#[test]
+fn a_refused_upload_does_not_cost_the_connection() {
+    let oss = start();
+    let mut wire = TcpStream::connect(oss.address).expect("a connection");
+    wire.write_all(&put("/a", &"x".repeat(100_000)).bytes()).expect("sent");
+    wire.write_all(&get("/b").header("Connection", "close").bytes()).expect("sent");
+    let answers = read(&mut wire);
+    assert!(answers.text().contains("HTTP/1.1 403"), "a second answer follows the first");
+    assert_eq!((oss.journal.connections(), oss.journal.count()), (1, 2));
+}
+
+#[test]
+fn a_body_is_held_against_its_sum() {
+    let oss = start();
+    let write = |sum: &str| put("/a", "x").header("Content-MD5", sum).send(&oss);
+    assert_eq!(write("ndTkYSaMgDT1yFZOFVxnpg==").status, 200);
+    for sum in ["AAAAAAAAAAAAAAAAAAAAAA==", "x"] {
+        assert_eq!(write(sum).refusal(), (400, "InvalidDigest".to_owned()));
+    }
+}
+
+fn begin(oss: &Handle) -> String {
+    let begun = ask("POST", "/m?uploads").header("Content-Type", "text/x").send(oss);
+    assert_eq!(begun.status, 200);
+    begun.element("UploadId")
+}
+
+fn part(oss: &Handle, id: &str, number: u32, body: &str) -> String {
+    let done = put(&format!("/m?partNumber={number}&uploadId={id}"), body).send(oss);
+    done.header("etag").expect("a tag").to_owned()
+}
+
+#[test]
+fn parts_become_one_object() {
+    let oss = start();
+    let id = begin(&oss);
+    let large = "a".repeat(100 * 1024);
+    let tags = [part(&oss, &id, 1, &large), part(&oss, &id, 3, "end")];
+    let listed = get(&format!("/m?uploadId={id}")).send(&oss);
+    assert_eq!(listed.elements("PartNumber"), ["1", "3"]);
+    assert_eq!(get("/?uploads").send(&oss).element("UploadId"), id);
+    let document = |order: [usize; 2]| {
+        let parts = order.map(|at| {
+            format!("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", [1, 3][at], tags[at])
+        });
+        format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts.concat())
+    };
+    let complete = |body: &str| ask("POST", &format!("/m?uploadId={id}")).body(body.as_bytes()).send(&oss);
+    assert_eq!(complete(&document([1, 0])).refusal(), (400, "InvalidPartOrder".to_owned()));
+    assert_eq!(complete(&document([0, 1]).replace(&tags[0], "X")).refusal(), (400, "InvalidPart".to_owned()));
+    let done = complete(&document([0, 1]));
+    assert!(done.element("ETag").ends_with("-2&quot;"), "{}", done.text());
+    assert_eq!(oss.service.object(&photos(), b"m").as_deref(), Some(format!("{large}end").as_bytes()));
+    let read = get("/m").send(&oss);
+    assert_eq!(read.header("x-oss-hash-crc64ecma"), done.header("x-oss-hash-crc64ecma"));
+    assert_eq!(
+        (read.header("x-oss-object-type"), read.header("content-type")),
+        (Some("Multipart"), Some("text/x"))
+    );
+    assert_eq!(read.header("content-md5"), None);
+    assert_eq!(complete(&document([0, 1])).refusal(), (404, "NoSuchUpload".to_owned()));
+}
+
+#[test]
+fn small_parts_are_refused_and_an_upload_can_be_dropped() {
+    let oss = start();
+    let id = begin(&oss);
+    part(&oss, &id, 1, "small");
+    part(&oss, &id, 2, "end");
+    let target = format!("/m?uploadId={id}");
+    let all = || ask("POST", &target).header("x-oss-complete-all", "yes").send(&oss);
+    assert_eq!(all().refusal(), (400, "EntityTooSmall".to_owned()));
+    assert_eq!(ask("DELETE", &target).send(&oss).status, 204);
+    assert_eq!(ask("DELETE", &target).send(&oss).refusal(), (404, "NoSuchUpload".to_owned()));
+    assert!(oss.service.keys(&photos()).is_empty());
+}
