@@ -77,9 +77,9 @@ pub(super) enum Problem {
     #[error("the endpoint is in region {0}, but {2} says {1}; make them the same, or leave one out")]
     Regions(String, String, String),
     #[error(
-        "{0} says {1}, and this endpoint is not so; the endpoint says by its name whether it is internal, leave out internal"
+        "{0} says true, and this endpoint is not internal; the endpoint says by its name whether it is internal, leave out internal"
     )]
-    Internal(String, bool),
+    Internal(String),
     #[error(
         "the endpoint begins with a bucket; write it without {0:?}, and set bucket if all requests are for that one"
     )]

@@ -210,18 +210,12 @@ fn endpoint_of(
     Some(Given { value: Endpoint::of(&place, Scheme::Https), at: section.at("endpoint") })
 }
 
-/// Reports `internal` that says otherwise than the endpoint.
+/// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing.
 fn check_internal(endpoint: &Given<Endpoint>, five: &Five, report: &mut Report) {
-    let Some(internal) = &five.internal else { return };
+    let Some(internal) = five.internal.as_ref().filter(|internal| internal.value) else { return };
     let place = OssName::parse(endpoint.value.host.as_str()).map(|name| name.place);
-    let agrees = match place {
-        Some(Place::Internal(_)) => internal.value,
-        Some(Place::Public(_) | Place::DualStack(_) | Place::Accelerate | Place::AccelerateOverseas)
-        | None => !internal.value,
-    };
-    if !agrees {
-        let problem = Problem::Internal(internal.at.to_string(), internal.value);
-        report.error(&endpoint.at, problem);
+    if !matches!(place, Some(Place::Internal(_))) {
+        report.error(&endpoint.at, Problem::Internal(internal.at.to_string()));
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Body(Kind);
 
 enum Kind {
     Download(Box<Download>),
-    Own { document: Full<Bytes>, _access: Access },
+    Own { document: Full<Bytes>, _access: Box<Access> },
 }
 
 struct Download {
@@ -92,7 +92,7 @@ impl Body {
     pub(super) fn own(document: String, mut access: Access) -> Self {
         access.bytes_out = document.len() as u64;
         access.end = End::Whole;
-        Self(Kind::Own { document: Full::from(document), _access: access })
+        Self(Kind::Own { document: Full::from(document), _access: Box::new(access) })
     }
 }
 

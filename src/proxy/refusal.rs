@@ -92,7 +92,15 @@ impl Refusal {
             Self::Send(SendError::Reset(_)) => "the connection to the upstream ended before its answer".to_owned(),
             Self::Send(SendError::Invalid(_)) => "the answer of the upstream cannot be read".to_owned(),
             Self::Send(SendError::Client(_)) => "the body of the request ended early or is malformed".to_owned(),
-            other => other.to_string(),
+            Self::Misdirected(_)
+            | Self::Coding
+            | Self::Expectation
+            | Self::Denied(_)
+            | Self::Credentials(_)
+            | Self::Key(_)
+            | Self::NoRegion
+            | Self::Unsendable
+            | Self::SwitchedProtocols => self.to_string(),
         }
     }
 

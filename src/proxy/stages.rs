@@ -187,7 +187,7 @@ impl Signed {
         self,
         core: &Core,
         inbound: &mut Inbound,
-        access: &mut Access,
+        access: &Access,
     ) -> Result<Answer, Refusal> {
         let Self { request, destination } = self;
         let head_only = request.method() == Method::HEAD;

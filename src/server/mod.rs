@@ -91,11 +91,7 @@ impl Bound {
     /// [`BindError`] says what to do.
     pub fn bind(listen: &Listen) -> Result<Self, BindError> {
         let address = listen.address;
-        let socket = bind(address).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse(address),
-            io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
-            _ => BindError::System { address, source },
-        })?;
+        let socket = bind(address).map_err(|source| BindError::of(address, source))?;
         let address = socket.local_addr().map_err(|source| BindError::System { address, source })?;
         Ok(Self { address, socket, listen: listen.clone() })
     }
@@ -106,6 +102,18 @@ impl Bound {
     /// If there is no runtime to register it with.
     pub fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
         tokio::net::TcpListener::from_std(self.socket)
+    }
+}
+
+impl BindError {
+    fn of(address: SocketAddr, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            Self::InUse(address)
+        } else if source.kind() == io::ErrorKind::PermissionDenied {
+            Self::Forbidden(address)
+        } else {
+            Self::System { address, source }
+        }
     }
 }
 

@@ -92,9 +92,9 @@ fn write_json(writer: &mut Writer<'_>, ts: &str, metadata: &Metadata<'_>, fields
 fn write_text(writer: &mut Writer<'_>, ts: &str, metadata: &Metadata<'_>, fields: Fields) -> fmt::Result {
     write!(writer, "{ts} {:5} {}", level(metadata), fields.message.escape_debug())?;
     for (name, value) in fields.rest {
-        match value {
-            Value::String(text) if is_plain(&text) => write!(writer, " {name}={text}")?,
-            value => write!(writer, " {name}={value}")?,
+        match value.as_str().filter(|text| is_plain(text)) {
+            Some(text) => write!(writer, " {name}={text}")?,
+            None => write!(writer, " {name}={value}")?,
         }
     }
     writeln!(writer)

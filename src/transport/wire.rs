@@ -35,17 +35,17 @@ impl<T> Wire<T> {
     }
 
     fn tolerate(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Err(error)) if is_gone(&error) => {
-                self.state.dead.set(true);
-                Poll::Pending
-            }
-            other => other,
+        if is_gone(&written) {
+            self.state.dead.set(true);
+            return Poll::Pending;
         }
+        written
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
+/// Whether the other side takes nothing more.
+fn is_gone<T>(outcome: &Poll<io::Result<T>>) -> bool {
+    let Poll::Ready(Err(error)) = outcome else { return false };
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
@@ -88,13 +88,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         if self.state.is_dead() {
             return Poll::Ready(Ok(()));
         }
-        match Pin::new(&mut self.inner).poll_flush(cx) {
-            Poll::Ready(Err(error)) if is_gone(&error) => {
-                self.state.dead.set(true);
-                Poll::Ready(Ok(()))
-            }
-            other => other,
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        if is_gone(&flushed) {
+            self.state.dead.set(true);
+            return Poll::Ready(Ok(()));
         }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -88,9 +88,12 @@ impl Signed {
     }
 }
 
+/// What is changed, and how.
+type Alteration = (&'static str, fn(&mut Signed));
+
 /// The pieces of a request that a signature covers.
-fn alterations(version: Version) -> Vec<(&'static str, fn(&mut Signed))> {
-    let mut all: Vec<(&'static str, fn(&mut Signed))> = vec![
+fn alterations(version: Version) -> Vec<Alteration> {
+    let mut all: Vec<Alteration> = vec![
         ("method", |r| r.method = Method::DELETE),
         ("key", |r| r.key.push(b'x')),
         ("parameter value", |r| r.query = r.query.replace("819200", "819201")),

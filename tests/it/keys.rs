@@ -106,7 +106,7 @@ impl Bench {
     fn ask(&self, form: Form, method: &str, key: &str, body: &[u8]) -> Answer {
         let address = match form {
             Form::Pinned => self.pinned.address,
-            _ => self.open.address,
+            Form::Path | Form::Domain | Form::OssName | Form::Absolute => self.open.address,
         };
         let (target, host) = form.write(key, address);
         Client::connect(address).ask(method, &target, &host, "", body)
