@@ -72,6 +72,12 @@ impl Timestamp {
         )
     }
 
+    /// `2023-12-16T16:20:57Z`, the form of the log (RFC 3339).
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        self.iso_extended().replace(".000Z", "Z")
+    }
+
     /// `Sat, 16 Dec 2023 16:20:57 GMT`, the form of HTTP's `Date`.
     #[must_use]
     pub fn http_date(self) -> String {
@@ -159,6 +165,7 @@ mod tests {
     fn each_form_is_written_as_oss_writes_it() {
         assert_eq!(T.iso_basic(), "20231216T162057Z");
         assert_eq!(T.iso_extended(), "2023-12-16T16:20:57.000Z");
+        assert_eq!(T.rfc3339(), "2023-12-16T16:20:57Z");
         assert_eq!(T.http_date(), "Sat, 16 Dec 2023 16:20:57 GMT");
         assert_eq!(T.day().as_str(), "20231216");
     }

@@ -68,6 +68,15 @@ pub enum Place {
 }
 
 impl Scheme {
+    /// As it stands before `://`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
     /// The port that goes without saying.
     #[must_use]
     pub fn default_port(self) -> u16 {

@@ -32,11 +32,11 @@ fn describe(config: &Config) {
         let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
         let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
         line(format_args!(
-            "{name:10} {:?}://{}:{} region {region} signature {:?} credentials {}",
-            upstream.endpoint.scheme,
-            upstream.endpoint.host.as_str(),
+            "{name:10} {}://{}:{} region {region} signature {} credentials {}",
+            upstream.endpoint.scheme.as_str(),
+            upstream.endpoint.host.bracketed(),
             upstream.endpoint.port,
-            settings.signature,
+            settings.signature.as_str(),
             settings.credentials
         ));
     }

@@ -90,6 +90,17 @@ enum PreparedKey {
 #[error("the {0} holds characters that cannot be sent in a header")]
 pub struct Unsendable(&'static str);
 
+impl Version {
+    /// As the configuration writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V1 => "v1",
+        }
+    }
+}
+
 impl Moment {
     /// This time, written out.
     #[must_use]

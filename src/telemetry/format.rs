@@ -68,7 +68,7 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let ts = self.clock.now().iso_extended();
+        let ts = self.clock.now().rfc3339();
         match self.shape {
             Shape::Json => write_json(&mut writer, &ts, event.metadata(), fields),
             Shape::Text => write_text(&mut writer, &ts, event.metadata(), fields),
