@@ -1,0 +1,191 @@
+"""What is run: every client in every mode, with every signature of its own, through both signatures of the proxy."""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from threading import Event
+
+from .servers import DOMAIN, ENDPOINT, REGION
+
+RIGHT, WRONG, UNSIGNED, DUMMY = "right keys", "wrong secret", "unsigned", "dummy"
+REFUSED = ["refused-put", "refused-get", "refused-list"]
+NOTHING = {"access_key_id": "", "access_key_secret": "", "security_token": ""}
+
+
+@dataclass
+class Run:
+    """One client program, started once."""
+
+    client: str
+    mode: str
+    world: str
+    proxy: str  # the proxy's signature, or "-" straight to the embedded OSS
+    signature: str  # the client's own
+    keys: str
+    bucket: str = ""
+    writes: list = field(default_factory=list)
+    results: dict = field(default_factory=dict)  # operation -> None, or what went wrong
+    skipped: dict = field(default_factory=dict)  # operation -> reason
+    tried: dict = field(default_factory=dict)  # results of skipped operations, under --try-skipped
+    done: Event = field(default_factory=Event)
+
+    @property
+    def own(self):
+        if self.signature == "none":
+            return "none"
+        return f"{self.signature}, {self.keys}" + (" + token" if self.token else "")
+
+    @property
+    def token(self):
+        """Dummy keys come with a dummy token in one mode, so that both are proven to be stripped."""
+        return self.world == "sts" or (self.keys == DUMMY and self.mode == "virtual")
+
+    @property
+    def judged(self):
+        """Only expected to be refused."""
+        return self.keys in (WRONG, UNSIGNED)
+
+    @property
+    def label(self):
+        return f"{self.client} | {self.mode} | {self.proxy}{' + STS' if self.world == 'sts' else ''} | {self.own}"
+
+    def wrote(self, name):
+        """Whether the client says that it wrote this key."""
+        return self.results.get(f"write:{name}", "") is None
+
+    def keep(self, told):
+        """Takes the client's answers; those about skipped operations are kept apart."""
+        for operation, wrong in told.items():
+            (self.tried if operation in self.skipped else self.results)[operation] = wrong
+
+
+def matrix(cases):
+    """All runs in order, each with a bucket of its own. In every world the Go SDK with the right keys comes first."""
+    runs = []
+    for world in ("plain", "sts"):
+        runs += judge_runs(cases, world)
+        clients = [(client, mode, signature) for mode in ("path", "virtual", "http_proxy", "ip-host")
+                   for client in cases["clients"] if mode in client["modes"] for signature in client["signatures"]]
+        for index, (client, mode, signature) in enumerate(clients):
+            if world == "sts" and (mode != "path" or signature != client["signatures"][-1]):
+                continue
+            for proxy in ("v4", "v1") if index % 2 else ("v1", "v4"):
+                runs.append(Run(client["client"], mode, world, proxy, signature, DUMMY))
+    for index, run in enumerate(runs):
+        run.bucket = f"run-{index:03d}"
+    return runs
+
+
+def judge_runs(cases, world):
+    signing = [(client["client"], signature) for client in cases["clients"] for signature in client["signatures"] if signature != "none"]
+    signing.sort(key=lambda pair: pair != ("go-sdk-v2", "v4"))
+    runs = [Run(client, mode, world, "-", signature, RIGHT) for mode in ("direct", "direct-virtual")
+            for client, signature in signing if world == "plain" or mode == "direct"]
+    if world == "plain":
+        runs += [Run(client, "direct", world, "-", signature, WRONG) for client, signature in signing]
+        runs += [Run(client["client"], "direct", world, "-", "none", UNSIGNED)
+                 for client in cases["clients"] if "none" in client["signatures"]]
+    return runs
+
+
+def operations(run, cases):
+    """The names of everything this run has to do."""
+    if run.judged:
+        return REFUSED
+    common = [item["name"] for item in cases["operations"]
+              if run.client in item.get("only", [run.client]) and not (item.get("signed") and run.signature == "none")]
+    return common + [f"{verb}:{key['name']}" for verb in ("write", "read") for key in cases["keys"]]
+
+
+def expand(key):
+    """A key of the table, filled up to its length."""
+    text = key["key"]
+    while "fill" in key and len((text + key["fill"]).encode()) <= key["bytes"]:
+        text += key["fill"]
+    return text
+
+
+def prepare(run, cases, skips):
+    """Decides what is skipped, with which reason, and what is written."""
+    for operation in operations(run, cases):
+        reason = skips.reason(run, operation)
+        if reason:
+            run.skipped[operation] = reason
+    if not run.judged:
+        run.writes = [{"name": key["name"], "key": expand(key).replace("{bucket}", run.bucket), "body": f"{key['name']} {secrets.token_hex(8)}"}
+                      for key in cases["keys"]]
+
+
+def sources_of(runs, index):
+    """The runs whose keys this one reads, the better first: the nearest before it with another client and another mode,
+    then the first of its world, the Go SDK with the right keys, which can write every key."""
+    run = runs[index]
+    before = [other for other in runs[:index] if other.world == run.world and not other.judged]
+    apart = [other for other in before if other.client != run.client and other.mode != run.mode]
+    return [*(apart[:-1] or apart)[-1:], *before[:1]] or [run]
+
+
+def reads(run, sources):
+    """What to read back, and from where."""
+    items = []
+    for item in run.writes:
+        writer = next((source for source in sources if source.wrote(item["name"])), sources[-1])
+        written = next(other for other in writer.writes if other["name"] == item["name"])
+        items.append({**written, "bucket": writer.bucket})
+    return items
+
+
+def plan(run, world, names, read_items=()):
+    """The plan file of a run that does the operations of these names."""
+    port = world.emulator_port if run.proxy == "-" else world.proxy_ports[run.proxy]
+    modes = {
+        "path": (f"http://127.0.0.1:{port}", "path", ""),
+        "virtual": (f"http://{DOMAIN}:{port}", "virtual", ""),
+        "http_proxy": (f"http://{ENDPOINT}", "virtual", f"http://127.0.0.1:{port}"),
+        "ip-host": (f"http://127.0.0.1:{port}", "virtual", ""),
+        "direct": (f"http://127.0.0.1:{port}", "path", ""),
+        "direct-virtual": (f"http://{ENDPOINT}:{port}", "virtual", ""),
+    }
+    endpoint, addressing, http_proxy = modes[run.mode]
+    if run.client == "ali-oss" and run.mode == "path":
+        endpoint = f"http://localhost:{port}"  # to an IP address ali-oss always says a virtual host
+    if run.client == "ali-oss" and run.mode == "direct":
+        addressing = "virtual"
+    return {
+        "endpoint": endpoint, "addressing": addressing, "http_proxy": http_proxy, "region": REGION, "bucket": run.bucket,
+        "signature": run.signature, **keys_of(run, world), "writes": run.writes, "reads": list(read_items),
+        "refusal": "SignatureDoesNotMatch" if run.keys == WRONG else "AccessDenied",
+        "operations": names,
+    }
+
+
+def keys_of(run, world):
+    if run.signature == "none":
+        return NOTHING
+    if run.keys == DUMMY:
+        return {"access_key_id": "dummy-id", "access_key_secret": "dummy-secret", "security_token": "dummy-token" if run.token else ""}
+    return {**world.keys, "access_key_secret": "wrong"} if run.keys == WRONG else world.keys
+
+
+class Skips:
+    """The table of operations that a client cannot do, each with its reason."""
+
+    def __init__(self, path):
+        self.entries = json.loads(path.read_text(encoding="utf-8"))
+        self.used = set()
+
+    def reason(self, run, operation):
+        for index, entry in enumerate(self.entries):
+            if all(self.covers(entry[name], value) for name, value in
+                   (("client", run.client), ("mode", run.mode), ("operation", operation))) and entry.get("own", run.own) == run.own:
+                self.used.add(index)
+                return entry["reason"]
+        return None
+
+    @staticmethod
+    def covers(patterns, value):
+        return any(fnmatchcase(value, pattern) for pattern in patterns.split())
+
+    def unused(self):
+        return [entry for index, entry in enumerate(self.entries) if index not in self.used]

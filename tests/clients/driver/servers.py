@@ -1,0 +1,166 @@
+"""Starts and ends the servers under test, and runs a client in a private view of host names."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+READY_S = 20
+STOP_S = 30
+CLIENT_S = 150
+REGION = "cn-hangzhou"
+ENDPOINT = f"oss-{REGION}.aliyuncs.com"
+DOMAIN = "oss.example.test"
+
+
+class Broken(Exception):
+    """A server did not do what the suite stands on."""
+
+
+class Server:
+    """One process of the binary under test, its log, its exit status."""
+
+    def __init__(self, name, command, environment, folder):
+        self.name, self.log = name, folder / f"{name}.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command, env={"PATH": os.environ["PATH"], **environment}, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=subprocess.STDOUT)
+
+    def wait(self, ready):
+        deadline = time.monotonic() + READY_S
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Broken(f"{self.name} is not ready (exit {self.process.poll()}):\n{self.text()[-2000:]}")
+            time.sleep(0.05)
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def stop(self):
+        """TERM, then the exit status; `None` if it had to be killed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return None
+
+
+class World:
+    """An embedded OSS with its keys, and a proxy per signature in front of it."""
+
+    def __init__(self, name, keys, buckets):
+        self.name, self.keys, self.buckets = name, keys, buckets
+        self.emulator_port, self.proxy_ports, self.servers = free_port(), {}, []
+
+    def start(self, binary, folder):
+        flags = ["--access-key-id", self.keys["access_key_id"], "--access-key-secret", self.keys["access_key_secret"]]
+        flags += ["--security-token", self.keys["security_token"]] if self.keys["security_token"] else []
+        for bucket in self.buckets:
+            flags += ["--bucket", bucket]
+        emulator = self.launch(f"{self.name}-oss", folder, {}, binary, "emulate",
+                               "--listen", f"127.0.0.1:{self.emulator_port}", "--region", REGION, *flags)
+        emulator.wait(lambda: accepts(self.emulator_port))
+        config = folder / f"{self.name}.toml"
+        config.write_text(f'[upstream]\nregion = "{REGION}"\nendpoint = "http://{ENDPOINT}"\nconnect = "127.0.0.1:{self.emulator_port}"\n')
+        for signature in ("v4", "v1"):
+            self.start_proxy(binary, folder, config, signature)
+
+    def start_proxy(self, binary, folder, config, signature):
+        port, admin = free_port(), free_port()
+        proxy = self.launch(f"{self.name}-proxy-{signature}", folder, self.environment(), binary, "serve",
+                            "--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin}", "--region", REGION,
+                            "--domain", DOMAIN, "--signature", signature, "--config", str(config))
+        proxy.wait(lambda: answers(f"http://127.0.0.1:{admin}/readyz"))
+        self.proxy_ports[signature] = port
+
+    def environment(self):
+        names = {"OSS_ACCESS_KEY_ID": "access_key_id", "OSS_ACCESS_KEY_SECRET": "access_key_secret", "OSS_SESSION_TOKEN": "security_token"}
+        return {name: self.keys[key] for name, key in names.items() if self.keys[key]}
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
+
+    def launch(self, name, folder, environment, *command):
+        server = Server(name, [str(part) for part in command], environment, folder)
+        self.servers.append(server)
+        return server
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def accepts(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answers(url):
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def host_names(buckets):
+    """Gives a command prefix under which the test's host names are 127.0.0.1 for an unmodified program.
+
+    OSS's own names are among them: a client that forgets its proxy finds a closed port, never the real service.
+    """
+    names = [DOMAIN, ENDPOINT, *(f"{bucket}.{parent}" for bucket in buckets for parent in (DOMAIN, ENDPOINT))]
+    text = "127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {name}\n" for name in names)
+    with tempfile.NamedTemporaryFile("w", prefix="hosts-") as file:
+        file.write(text)
+        file.flush()
+        os.chmod(file.name, 0o644)
+        bind = ["sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', file.name]
+        for prefix in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
+            if shutil.which("unshare") and subprocess.run([*prefix, *bind, "true"], capture_output=True, check=False).returncode == 0:
+                yield [*prefix, *bind]
+                return
+        with edited_hosts(text):
+            yield []
+
+
+@contextmanager
+def edited_hosts(text):
+    """Where no mount namespace may be made (a plain container): our lines are appended to /etc/hosts and taken out again."""
+    if not (os.environ.get("CI") or os.environ.get("CLIENTS_EDIT_HOSTS")):
+        raise Broken("no mount namespace can be made here; CLIENTS_EDIT_HOSTS=1 lets the suite edit /etc/hosts while it runs")
+    hosts = Path("/etc/hosts")
+    before = hosts.read_text()
+    try:
+        hosts.write_text(f"{before.rstrip()}\n{text}")  # in place: in a container the file is a mount of its own
+        yield
+    finally:
+        hosts.write_text(before)
+
+
+def run_client(command, folder):
+    """Runs a client to its end, in its own process group -> (standard output, what went wrong)."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
+    with subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            output, errors = process.communicate(timeout=CLIENT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            return output, f"still running after {CLIENT_S} s"
+    return output, f"exit {process.returncode}: {errors.strip()[-500:]}" if process.returncode else errors.strip()[-500:]

@@ -1,0 +1,114 @@
+// The Go SDK v2 as a client: anonymous, V1 and V4. `go-client PLAN`: one JSON line per operation.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
+	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss/credentials"
+)
+
+// plan is what `run` asks for: where, as whom, which operations, which keys.
+type plan struct {
+	Endpoint        string   `json:"endpoint"`
+	HTTPProxy       string   `json:"http_proxy"`
+	Addressing      string   `json:"addressing"`
+	Region          string   `json:"region"`
+	Bucket          string   `json:"bucket"`
+	Signature       string   `json:"signature"`
+	AccessKeyID     string   `json:"access_key_id"`
+	AccessKeySecret string   `json:"access_key_secret"`
+	SecurityToken   string   `json:"security_token"`
+	Refusal         string   `json:"refusal"`
+	Operations      []string `json:"operations"`
+	Writes          []object `json:"writes"`
+	Reads           []object `json:"reads"`
+	Audits          []audit  `json:"audits"`
+}
+
+type object struct {
+	Name   string `json:"name"`
+	Key    string `json:"key"`
+	Body   string `json:"body"`
+	Bucket string `json:"bucket"`
+}
+
+type report struct {
+	Operation string `json:"operation"`
+	OK        bool   `json:"ok"`
+	Detail    string `json:"detail,omitempty"`
+}
+
+// client is the SDK's client with the bucket it works in.
+type client struct {
+	*oss.Client
+	plan   plan
+	bucket *string
+}
+
+func main() {
+	text, err := os.ReadFile(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	var p plan
+	if err := json.Unmarshal(text, &p); err != nil {
+		panic(err)
+	}
+	c := client{Client: open(p), plan: p, bucket: oss.Ptr(p.Bucket)}
+	table := c.operations()
+	out := json.NewEncoder(os.Stdout)
+	for _, name := range p.Operations {
+		call, known := table[name]
+		if !known {
+			call = func() error { return errors.New("no such operation") }
+		}
+		line := report{Operation: name, OK: true}
+		if err := call(); err != nil {
+			line.OK, line.Detail = false, err.Error()
+		}
+		if err := out.Encode(line); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func open(p plan) *oss.Client {
+	config := oss.LoadDefaultConfig().
+		WithRegion(p.Region).
+		WithEndpoint(p.Endpoint).
+		WithUsePathStyle(p.Addressing == "path").
+		WithRetryMaxAttempts(1) // a retry would hide a fault
+	switch p.Signature {
+	case "v1":
+		config.WithSignatureVersion(oss.SignatureVersionV1)
+	case "v4":
+		config.WithSignatureVersion(oss.SignatureVersionV4)
+	}
+	if p.Signature == "none" {
+		config.WithCredentialsProvider(credentials.NewAnonymousCredentialsProvider())
+	} else {
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(p.AccessKeyID, p.AccessKeySecret, p.SecurityToken))
+	}
+	if p.HTTPProxy != "" {
+		config.WithProxyHost(p.HTTPProxy)
+	}
+	return oss.NewClient(config)
+}
+
+// refused is nil if the call failed as wanted, by the SDK's own error; an empty code is any code.
+func refused(err error, status int, code string) error {
+	var answer *oss.ServiceError
+	switch {
+	case err == nil:
+		return fmt.Errorf("succeeded, expected %d %s", status, code)
+	case !errors.As(err, &answer):
+		return err
+	case answer.StatusCode != status || (code != "" && answer.Code != code):
+		return fmt.Errorf("got %d %s, expected %d %s", answer.StatusCode, answer.Code, status, code)
+	}
+	return nil
+}

@@ -1,0 +1,349 @@
+"""The operations, written once for every client that Python drives.
+
+A client is an adapter: a class with the methods named in `Client`. What it talks to, with which keys and in which mode,
+comes from the plan, a JSON file made by `run`. One JSON line per operation goes to standard output.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import traceback
+import urllib.request
+from dataclasses import dataclass, field
+from email.utils import formatdate
+
+
+class Refused(Exception):
+    """The service answered with an error, and the client told so with its own kind of error."""
+
+    def __init__(self, status, code, text=""):
+        super().__init__(f"{status} {code} {text}".strip())
+        self.status, self.code = status, code
+
+
+@dataclass
+class Reply:
+    """What a client saw of an answer; header names in lower case."""
+
+    status: int
+    headers: dict
+    body: bytes = b""
+
+
+@dataclass
+class Page:
+    """One page of a listing, decoded as the client decodes it."""
+
+    keys: list
+    prefixes: list = field(default_factory=list)
+    next: str = ""
+
+
+class Client:
+    """What an adapter offers. Errors of the service are raised as `Refused`."""
+
+    def __init__(self, plan):
+        self.plan = plan
+
+    def put(self, key, body, content_type=None, metadata=None): ...
+    def put_stream(self, key, chunks): ...
+    def get(self, key, bucket=None, byte_range=None, condition=None, override=None): ...  # -> Reply
+    def head(self, key): ...  # -> Reply
+    def delete(self, key): ...
+    def list(self, version, prefix, delimiter="", limit=100, after="", encoded=False): ...  # -> Page
+    def append(self, key, position, body): ...  # -> next position
+    def delete_many(self, keys): ...
+    def copy(self, source, key): ...
+    def initiate(self, key): ...  # -> upload id
+    def upload_part(self, key, upload, number, body): ...  # -> ETag
+    def list_parts(self, key, upload): ...  # -> part numbers
+    def complete(self, key, upload, parts): ...
+    def abort(self, key, upload): ...
+    def buckets(self): ...  # -> names
+    def bucket_info(self): ...  # -> (name, location)
+    def bucket_location(self): ...
+    def presign(self, key): ...  # -> URL
+
+    def download(self, key):
+        """The whole object by the client's most careful way (with its checksum test, where it has one)."""
+        return self.get(key).body
+
+
+class Suite:
+    """Runs the operations of a plan with one client."""
+
+    sizes = {"0": 0, "1": 1, "1k": 1024, "256k": 256 * 1024 + 1, "5m": 5 * 1024 * 1024 + 3}
+
+    def __init__(self, client, plan):
+        self.client, self.plan = client, plan
+        self.writes = {f"write:{item['name']}": item for item in plan["writes"]}
+        self.reads = {f"read:{item['name']}": item for item in plan["reads"]}
+
+    def run(self):
+        for operation in self.plan["operations"]:
+            try:
+                self.perform(operation)
+                report = {"operation": operation, "ok": True}
+            except Exception as error:  # whatever a client throws is a failed operation, not the end of the run
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                report = {"operation": operation, "ok": False,
+                          "detail": f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"}
+            print(json.dumps(report), flush=True)
+
+    def perform(self, operation):
+        if operation in self.writes:
+            item = self.writes[operation]
+            return self.client.put(item["key"], item["body"].encode())
+        if operation in self.reads:
+            item = self.reads[operation]
+            return expect(self.client.get(item["key"], bucket=item["bucket"]).body, item["body"].encode())
+        if operation.startswith("put-get-"):
+            return self.put_get(operation, self.sizes[operation.removeprefix("put-get-")])
+        return getattr(self, operation.replace("-", "_"))()
+
+    def put_get(self, name, size):
+        body = os.urandom(size)
+        self.client.put(f"op/{name}", body)
+        expect(self.client.download(f"op/{name}"), body)
+
+    def stored(self, name, size=1000):
+        body = os.urandom(size)
+        self.client.put(f"op/{name}", body)
+        return f"op/{name}", body
+
+    # -- one object ----------------------------------------------------------------------------------------------
+
+    def head(self):
+        key, body = self.stored("head")
+        headers = self.client.head(key).headers
+        expect(int(headers["content-length"]), len(body))
+        expect(headers["etag"].strip('"'), md5(body))
+        expect("last-modified" in headers, True)
+
+    def head_missing(self):
+        expect_refusal(lambda: self.client.head("op/absent"), 404)
+
+    def delete(self):
+        key, _ = self.stored("delete")
+        self.client.delete(key)
+        expect_refusal(lambda: self.client.get(key), 404, "NoSuchKey")
+
+    def delete_missing(self):
+        self.client.delete("op/absent")
+
+    def content_type(self):
+        self.client.put("op/content-type", b"typed", content_type="text/x-clients; charset=utf-8")
+        expect(self.client.head("op/content-type").headers["content-type"], "text/x-clients; charset=utf-8")
+
+    def user_metadata(self):
+        metadata = {"plain": "value", "spaced": "two  words, and a comma", "symbols": "a+b=c&d%20%41/?~!'()*"}
+        self.client.put("op/metadata", b"described", metadata=metadata)
+        headers = self.client.head("op/metadata").headers
+        expect({name: headers.get(f"x-oss-meta-{name}") for name in metadata}, metadata)
+
+    def utf8_metadata(self):
+        self.client.put("op/metadata-utf8", b"described", metadata={"name": "名 é"})
+        got = self.client.head("op/metadata-utf8").headers["x-oss-meta-name"]
+        expect(got.encode("latin-1").decode() if got.isascii() or max(got) < "\u0100" else got, "名 é")
+
+    def response_override(self):
+        key, body = self.stored("override")
+        value = 'attachment; filename="a b+c&d=%2F.txt"'
+        reply = self.client.get(key, override=("response-content-disposition", value))
+        expect((reply.headers.get("content-disposition"), reply.body), (value, body))
+
+    def range(self):
+        self.ranged("bytes=10-99", slice(10, 100), "bytes 10-99/1000")
+
+    def range_open(self):
+        self.ranged("bytes=900-", slice(900, None), "bytes 900-999/1000")
+
+    def range_suffix(self):
+        self.ranged("bytes=-25", slice(-25, None), "bytes 975-999/1000")
+
+    def ranged(self, byte_range, part, content_range):
+        key, body = self.stored("range")
+        reply = self.client.get(key, byte_range=byte_range)
+        expect(reply.body, body[part])
+        expect((reply.status, reply.headers.get("content-range")), (206, content_range))
+
+    def if_none_match(self):
+        key, body = self.stored("condition")
+        self.conditional(key, ("If-None-Match", f'"{md5(body)}"'), 304)
+
+    def if_match(self):
+        key, _ = self.stored("condition")
+        self.conditional(key, ("If-Match", f'"{md5(b"another")}"'), 412)
+
+    def if_modified_since(self):
+        key, _ = self.stored("condition")
+        self.conditional(key, ("If-Modified-Since", self.client.head(key).headers["last-modified"]), 304)
+
+    def if_unmodified_since(self):
+        key, _ = self.stored("condition")
+        self.conditional(key, ("If-Unmodified-Since", formatdate(1_000_000_000, usegmt=True)), 412)
+
+    def conditional(self, key, condition, status):
+        expect_refusal(lambda: self.client.get(key, condition=condition), status)
+
+    def missing_key(self):
+        expect_refusal(lambda: self.client.get("op/absent"), 404, "NoSuchKey")
+
+    def stream_upload(self):
+        chunks = [os.urandom(size) for size in (1, 70_000, 8192, 200_001)]
+        self.client.put_stream("op/stream", iter(chunks))
+        expect(self.client.download("op/stream"), b"".join(chunks))
+
+    def presigned_get(self):
+        key, body = self.stored("presigned +&?.bin")
+        proxies = {"http": self.plan["http_proxy"]} if self.plan["http_proxy"] else {}
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        with opener.open(self.client.presign(key), timeout=30) as answer:
+            expect(answer.read(), body)
+
+    # -- listings ------------------------------------------------------------------------------------------------
+
+    def list_v1(self):
+        self.listing(1)
+
+    def list_v2(self):
+        self.listing(2)
+
+    def list_v1_paging(self):
+        self.paging(1)
+
+    def list_v2_paging(self):
+        self.paging(2)
+
+    def list_v1_encoding(self):
+        self.encoding(1)
+
+    def list_v2_encoding(self):
+        self.encoding(2)
+
+    def listing(self, version):
+        prefix, _ = self.tree(version)
+        page = self.client.list(version, prefix, delimiter="/")
+        expect(page.keys, [prefix + name for name in ("a", "b", "z", "é")])
+        expect(page.prefixes, [prefix + name for name in ("dir/", "sub dir+/")])
+
+    def paging(self, version):
+        prefix, keys = self.tree(version)
+        seen, after = [], ""
+        for _ in range(len(keys)):
+            page = self.client.list(version, prefix, limit=2, after=after)
+            expect(len(page.keys) <= 2, True)
+            seen, after = seen + page.keys, page.next
+            if not after:
+                break
+        expect(seen, keys)
+
+    def encoding(self, version):
+        prefix = f"op/encoding {version}+/"
+        keys = [prefix + name for name in ("\x01control", " space", "%20", "+", "<&>", "é", "中文")]
+        for key in keys:
+            self.client.put(key, b"")
+        expect(self.client.list(version, prefix, encoded=True).keys, keys)
+
+    def tree(self, version):
+        prefix = f"op/list v{version}/"
+        keys = [prefix + name for name in ("a", "b", "dir/1", "dir/2", "sub dir+/x", "z", "é")]
+        for key in keys:
+            self.client.put(key, b"x")
+        return prefix, keys
+
+    # -- several objects -----------------------------------------------------------------------------------------
+
+    def append(self):
+        parts = [os.urandom(1000), os.urandom(5)]
+        self.client.delete("op/append")
+        position = self.client.append("op/append", 0, parts[0])
+        self.client.append("op/append", position, parts[1])
+        expect(self.client.download("op/append"), b"".join(parts))
+
+    def multi_delete(self):
+        keys = ["op/many/a b+c%2F", "op/many/<&>'\"", "op/many/中文", "op/many/plain"]
+        for key in [*keys, "op/many-kept"]:
+            self.client.put(key, b"x")
+        self.client.delete_many(keys)
+        for key in keys:
+            expect_refusal(lambda: self.client.get(key), 404, "NoSuchKey")
+        expect(self.client.get("op/many-kept").body, b"x")
+
+    def copy(self):
+        source, target = "op/copy/源 +%2F&?#'$@=.txt", "op/copy/target +1"
+        body = os.urandom(5000)
+        self.client.put(source, body, content_type="text/x-copied")
+        self.client.copy(source, target)
+        expect(self.client.get(target).body, body)
+        expect(self.client.head(target).headers["content-type"], "text/x-copied")
+
+    def multipart(self):
+        key, parts = "op/multi part+1", [os.urandom(size) for size in (128 * 1024, 128 * 1024, 1000)]
+        upload = self.client.initiate(key)
+        tags = [(number, self.client.upload_part(key, upload, number, body)) for number, body in enumerate(parts, 1)]
+        expect(self.client.list_parts(key, upload), [1, 2, 3])
+        self.client.complete(key, upload, tags)
+        expect(self.client.download(key), b"".join(parts))
+
+    def multipart_abort(self):
+        key = "op/aborted"
+        upload = self.client.initiate(key)
+        self.client.upload_part(key, upload, 1, os.urandom(1000))
+        self.client.abort(key, upload)
+        expect_refusal(lambda: self.client.list_parts(key, upload), 404, "NoSuchUpload")
+
+    # -- buckets -------------------------------------------------------------------------------------------------
+
+    def list_buckets(self):
+        expect(self.plan["bucket"] in self.client.buckets(), True)
+
+    def bucket_info(self):
+        expect(self.client.bucket_info(), (self.plan["bucket"], f"oss-{self.plan['region']}"))
+
+    def bucket_location(self):
+        expect(self.client.bucket_location(), f"oss-{self.plan['region']}")
+
+    # -- a judge that refuses ------------------------------------------------------------------------------------
+
+    def refused_put(self):
+        expect_refusal(lambda: self.client.put("op/refused", b"x"), 403, self.plan["refusal"])
+
+    def refused_get(self):
+        expect_refusal(lambda: self.client.get("op/refused"), 403, self.plan["refusal"])
+
+    def refused_list(self):
+        expect_refusal(lambda: self.client.list(1, "op/"), 403, self.plan["refusal"])
+
+
+def expect(got, wanted):
+    if got != wanted:
+        raise AssertionError(f"got {brief(got)}, expected {brief(wanted)}")
+
+
+def expect_refusal(call, status, code=None):
+    try:
+        call()
+    except Refused as refusal:
+        expect(refusal.status, status)
+        if code is not None:
+            expect(refusal.code, code)
+        return
+    raise AssertionError(f"succeeded, expected {status} {code or ''}")
+
+
+def brief(value):
+    text = repr(value)
+    return text if len(text) <= 160 else f"{text[:120]}… ({len(value)} long)"
+
+
+def md5(body):
+    return hashlib.md5(body).hexdigest().upper()
+
+
+def main(client, suite=Suite):
+    """`PROGRAM PLAN`: the plan's operations with the client of this class."""
+    with open(sys.argv[1], encoding="utf-8") as file:
+        plan = json.load(file)
+    suite(client(plan), plan).run()
