@@ -8,6 +8,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::ext::ReasonPhrase;
 use tracing::debug;
 
 use super::headers::settle_answer;
@@ -47,7 +48,12 @@ impl Answer {
             return Err(Refusal::SwitchedProtocols);
         }
         *response.version_mut() = Version::HTTP_11;
-        *response.extensions_mut() = http::Extensions::new();
+        // Nothing of an upgrade may pass; the words after the status may.
+        let words = response.extensions_mut().remove::<ReasonPhrase>();
+        response.extensions_mut().clear();
+        if let Some(words) = words {
+            response.extensions_mut().insert(words);
+        }
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framed = response.headers().keys().any(|name| FRAMING.contains(&name.as_str()));

@@ -82,6 +82,17 @@ fn headers_for_one_hop_end_here_and_all_others_pass() {
 }
 
 #[test]
+fn the_words_after_the_status_are_kept() {
+    let upstream = Script::answering("HTTP/1.1 403 Not For You\r\nContent-Length: 0\r\n\r\n");
+    let proxy = proxy(upstream.address).start();
+    let mut client = Client::connect(proxy.address);
+    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address));
+    let mut line = [0; 24];
+    std::io::Read::read_exact(&mut client.stream, &mut line).expect("a line");
+    assert_eq!(&line, b"HTTP/1.1 403 Not For You");
+}
+
+#[test]
 fn a_redirect_is_passed_on_and_never_followed() {
     let got =
         answered("HTTP/1.1 302 Found\r\nLocation: http://elsewhere.example/\r\nContent-Length: 0\r\n\r\n");
