@@ -60,10 +60,11 @@ impl Reachability {
 
     /// Whether a connection from `local` to `peer` ends at one of our own listeners.
     fn is_ours(&self, local: io::Result<SocketAddr>, peer: SocketAddr) -> bool {
-        let this_machine = local.is_ok_and(|local| local.ip() == peer.ip());
+        let peer_ip = peer.ip().to_canonical();
+        let this_machine = local.is_ok_and(|local| local.ip().to_canonical() == peer_ip);
         self.listeners.iter().any(|listener| {
-            listener.port() == peer.port()
-                && (listener.ip() == peer.ip() || (listener.ip().is_unspecified() && this_machine))
+            let ip = listener.ip().to_canonical();
+            listener.port() == peer.port() && (ip == peer_ip || (ip.is_unspecified() && this_machine))
         })
     }
 }
@@ -117,7 +118,8 @@ async fn attempt(
 async fn connect(to: &Destination, reachability: &Reachability) -> Result<TcpStream, Failed> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host((to.dial.0.as_str(), to.dial.1)).await? {
-        if to.guard == Guard::OssName && (address.ip().is_loopback() || address.ip().is_unspecified()) {
+        let ip = address.ip().to_canonical();
+        if to.guard == Guard::OssName && (ip.is_loopback() || ip.is_unspecified()) {
             return Err(Failed::Loop(address));
         }
         match TcpStream::connect(address).await {
@@ -192,7 +194,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_of_oss_that_leads_to_this_machine_is_a_loop() {
-        let found = looped("127.0.0.1", Guard::OssName, |_| Vec::new()).await;
-        assert!(found.is_some_and(|address| address.ip().is_loopback()));
+        for name in ["127.0.0.1", "::ffff:127.0.0.1"] {
+            assert!(looped(name, Guard::OssName, |_| Vec::new()).await.is_some(), "{name}");
+        }
     }
 }

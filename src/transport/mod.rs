@@ -1,5 +1,5 @@
-//! Bytes out: connections to upstreams, kept for reuse by the core that made them. Nothing here is shared between cores, so
-//! nothing is locked.
+//! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request takes a lock: cores share only
+//! what a dial that fails or heals notes down.
 
 mod body;
 mod dial;

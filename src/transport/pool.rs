@@ -28,6 +28,11 @@ impl Pool {
 
     pub(super) fn put(&self, to: Destination, connection: Connection) {
         let mut kept = self.kept.borrow_mut();
+        if kept.len() >= DESTINATIONS_MAX && !kept.contains_key(&to) {
+            let since = |same: &Vec<(Connection, Instant)>| same.last().map(|(_, since)| *since);
+            let oldest = kept.iter().min_by_key(|(_, same)| since(same)).map(|(to, _)| to.clone());
+            oldest.and_then(|oldest| kept.remove(&oldest));
+        }
         let same = kept.entry(to).or_default();
         if same.len() < KEPT_MAX {
             same.push((connection, Instant::now()));
@@ -46,3 +51,5 @@ impl Pool {
 
 /// Idle connections to one destination; more are closed.
 const KEPT_MAX: usize = 256;
+/// Destinations that connections are kept to. Requests name buckets, and with them hosts, so there must be an end.
+const DESTINATIONS_MAX: usize = 64;
