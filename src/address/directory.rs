@@ -67,9 +67,9 @@ impl Directory {
         }
     }
 
-    /// Whether a route is made for this host.
-    pub(super) fn names(&self, host: &Host) -> bool {
-        self.routes.iter().any(|(wanted, _)| wanted.host.as_ref().is_some_and(|p| p.matches(host.as_str())))
+    /// The pattern of the first route that is made for this host.
+    pub(super) fn host_pattern(&self, host: &Host) -> Option<&Pattern> {
+        self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref()).find(|p| p.matches(host.as_str()))
     }
 
     /// The first route for the host and the bucket; routes for certain buckets are passed over while none is known.

@@ -179,6 +179,9 @@ impl Place {
 
     fn of_label(label: &str) -> Option<Self> {
         let name = label.strip_prefix("oss-")?;
+        if NO_REGIONS.contains(&name.strip_suffix("-internal").unwrap_or(name)) {
+            return None;
+        }
         if name == "accelerate" {
             return Some(Self::Accelerate);
         }
@@ -191,6 +194,18 @@ impl Place {
         }
     }
 }
+
+/// What stands after `oss-` in names that do not tell a region in the plain way: other services, and the endpoints of the
+/// finance regions. They are served as a configured `endpoint`, beside its `region`.
+const NO_REGIONS: [&str; 7] = [
+    "data-acc",
+    "cloudbox",
+    "cloudbox-control",
+    "cn-hzfinance",
+    "cn-szfinance",
+    "cn-shanghai-finance-1-pub",
+    "cn-beijing-finance-1-pub",
+];
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +243,9 @@ mod tests {
             "a.b.oss-cn-hangzhou.aliyuncs.com",
             "a.b.cn-hangzhou.oss.aliyuncs.com",
             "oss-cn_hangzhou.aliyuncs.com",
+            "b.oss-data-acc.aliyuncs.com",
+            "b.oss-cloudbox.aliyuncs.com",
+            "oss-cn-hzfinance-internal.aliyuncs.com",
         ] {
             assert_eq!(OssName::parse(host), None, "{host}");
         }

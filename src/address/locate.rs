@@ -5,6 +5,7 @@ use http::{HeaderMap, Method, Uri};
 use super::directory::{Directory, UpstreamId, label_before};
 use super::endpoint::{OssName, Place};
 use super::host::Host;
+use super::pattern::Pattern;
 use crate::oss::{BadEscape, Bucket, InvalidBucket, InvalidKey, Key, Operation, Query, decode};
 
 /// A request whose operation, bucket and key are known.
@@ -99,7 +100,8 @@ impl Located {
         }
         let operation = Operation::of(method, bucket.is_none(), key.is_empty(), &query, headers)
             .ok_or_else(|| Misdirected::Method(method.clone()))?;
-        if bucket.is_none() && !matches!(operation, Operation::ListBuckets | Operation::DescribeRegions) {
+        let of_service = [Operation::ListBuckets, Operation::DescribeRegions, Operation::Preflight];
+        if bucket.is_none() && !of_service.contains(&operation) {
             return Err(Misdirected::NoBucket);
         }
         if key.is_empty() && operation.needs_key(&query) {
@@ -111,9 +113,11 @@ impl Located {
 
 impl<'a> Served<'a> {
     /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
-    /// A name that a route serves is still read for a bucket before it.
+    /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
     fn of(host: &'a Host, domains: &[String], directory: &Directory) -> Result<Self, Misdirected> {
         let unnamed = Self { label: None, place: None, upstream: None };
+        let by_route = directory.host_pattern(host);
+        let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { domains };
         let domain = domains
             .iter()
             .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
@@ -129,7 +133,7 @@ impl<'a> Served<'a> {
         if let Some(name) = OssName::parse(host.as_str()) {
             return Ok(Self { label: name.bucket, place: Some(name.place), upstream: None });
         }
-        if host.is_own() || directory.names(host) {
+        if host.is_own() || by_route.is_some() {
             return Ok(unnamed);
         }
         Err(Misdirected::UnknownHost(host.as_str().to_owned()))

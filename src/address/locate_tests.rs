@@ -220,6 +220,26 @@ fn the_first_route_that_matches_wins() {
 }
 
 #[test]
+fn a_host_that_a_route_spells_out_is_no_bucket_of_a_domain() {
+    let mut pinned = upstream("us-west-1", "https://oss-us-west-1.aliyuncs.com");
+    pinned.pin = Bucket::parse("photos").ok();
+    let directory = Directory::new(
+        hangzhou(),
+        vec![
+            (matching(Some("files.oss.example.internal"), None), pinned),
+            (
+                matching(Some("*.example.internal"), None),
+                upstream("us-east-1", "https://oss-us-east-1.aliyuncs.com"),
+            ),
+        ],
+    );
+    let out = sent(&directory, "/a/b", "files.oss.example.internal");
+    assert_eq!((out.host.as_str(), out.target.as_str()), ("photos.oss-us-west-1.aliyuncs.com", "/a/b"));
+    let out = sent(&directory, "/a/b", "other.oss.example.internal");
+    assert_eq!((out.host.as_str(), out.target.as_str()), ("other.oss-us-east-1.aliyuncs.com", "/a/b"));
+}
+
+#[test]
 fn operations_on_objects_need_a_key() {
     let directory = Directory::new(hangzhou(), Vec::new());
     for (method, target) in [("POST", "/photos/?uploads"), ("PUT", "/photos?partNumber=1&uploadId=x")] {

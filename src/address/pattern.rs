@@ -53,10 +53,10 @@ impl Pattern {
         rest.ends_with(last)
     }
 
-    /// Whether it matches every name.
+    /// Whether it is one name, spelled out.
     #[must_use]
-    pub fn is_everything(&self) -> bool {
-        self.0.bytes().all(|b| b == b'*')
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, Health};
 use crate::config::Config;
-use crate::credentials::{Edge, Failure, ProvideError, Source};
+use crate::credentials::{Edge, Failure, ProvideError, Source, Spec};
 use crate::proxy::{Core, State, Upstream};
 use crate::server::{self, BindError, Bound, Drain, Drained, Listen, MakeCore};
 use crate::telemetry::{Counters, Logged};
@@ -41,17 +41,20 @@ pub enum StartError {
     /// A certificate file cannot be used.
     #[error(transparent)]
     Roots(#[from] BadRoots),
-    /// A source of credentials is set up wrongly.
-    #[error("credentials {name:?}: {failure}")]
-    Credentials {
-        /// The configuration's name of the source.
-        name: String,
-        /// What is wrong.
-        failure: Failure,
-    },
+    /// Sources of credentials are set up wrongly.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Credentials(Vec<BadSource>),
     /// An upstream signs with a source that does not exist.
     #[error("an upstream names the credentials {0:?}, which are not configured")]
     NoSource(String),
+}
+
+/// A source of credentials that is set up wrongly.
+#[derive(Debug, thiserror::Error)]
+#[error("credentials {name:?}: {failure}")]
+pub struct BadSource {
+    name: String,
+    failure: Failure,
 }
 
 impl App {
@@ -60,12 +63,7 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let mut sources = BTreeMap::new();
-        for (name, spec) in config.credentials {
-            let source = Arc::new(Source::new(&name, spec.build()));
-            first_answer(&source, &*edge).await?;
-            sources.insert(name, source);
-        }
+        let sources = ask_all(config.credentials, &*edge).await?;
         let mut trusts = Trusts::default();
         let mut upstreams = Vec::new();
         for (index, settings) in config.upstreams.into_iter().enumerate() {
@@ -122,7 +120,7 @@ impl App {
     /// # Errors
     /// If the system refuses threads or sockets.
     pub async fn run(self, drain: Drain) -> io::Result<Drained> {
-        let addresses = self.addresses();
+        let (addresses, admin_address) = (self.addresses(), self.admin_address());
         for address in &addresses {
             info!(address = %address, "listening");
         }
@@ -131,7 +129,8 @@ impl App {
             let health = Ready { drain: drain.clone(), sources: self.sources, edge: Arc::clone(&self.edge) };
             spawn_local(admin::serve(bound.into_tokio()?, Rc::new(health)));
         }
-        let reachability = Arc::new(Reachability::new(addresses));
+        let ours = addresses.into_iter().chain(admin_address).collect();
+        let reachability = Arc::new(Reachability::new(ours));
         let (state, edge) = (Arc::clone(&self.state), self.edge);
         let (settings, trusts) = (self.transport, self.trusts);
         let make_core: MakeCore = Arc::new(move || {
@@ -145,20 +144,28 @@ impl App {
     }
 }
 
-/// A source that nobody configured leaves the proxy running and unready; one that is configured wrongly ends the start.
-async fn first_answer(source: &Source, edge: &dyn Edge) -> Result<(), StartError> {
-    match source.refresh(edge).await {
-        Ok(credentials) => info!(source = source.name(), provider = credentials.provider, "credentials"),
-        Err(ProvideError::NotConfigured(reason)) => warn!(
-            source = source.name(),
-            reason,
-            "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
-        ),
-        Err(ProvideError::Failed(failure)) => {
-            return Err(StartError::Credentials { name: source.name().to_owned(), failure });
+/// Asks each source once. One that nobody configured leaves the proxy running and unready; those that are configured wrongly
+/// are all told.
+pub(super) async fn ask_all(
+    specs: Vec<(String, Spec)>,
+    edge: &dyn Edge,
+) -> Result<BTreeMap<String, Arc<Source>>, StartError> {
+    let mut sources = BTreeMap::new();
+    let mut bad = Vec::new();
+    for (name, spec) in specs {
+        let source = Arc::new(Source::new(&name, spec.build()));
+        match source.refresh(edge).await {
+            Ok(credentials) => info!(source = name, provider = credentials.provider, "credentials"),
+            Err(ProvideError::NotConfigured(reason)) => warn!(
+                source = name,
+                reason,
+                "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
+            ),
+            Err(ProvideError::Failed(failure)) => bad.push(BadSource { name: name.clone(), failure }),
         }
+        sources.insert(name, source);
     }
-    Ok(())
+    if bad.is_empty() { Ok(sources) } else { Err(StartError::Credentials(bad)) }
 }
 
 /// One trust for each certificate file, and one for the host's roots.

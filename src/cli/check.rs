@@ -1,22 +1,31 @@
 //! `check`: reads the configuration as `serve` would, and says what is wrong with it, or what it comes to.
 
+use super::app::ask_all;
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{complain, line};
+use super::serve::block_on;
+use super::system::System;
 use crate::address::UpstreamId;
 use crate::config::Config;
 
 pub(super) fn run(flags: &Flags) -> Exit {
-    match flags.load() {
-        Ok(config) => {
-            for warning in &config.warnings {
-                complain(format_args!("warning: {warning}"));
-            }
-            describe(&config);
-            Exit::Ok
-        }
-        Err(exit) => exit,
+    let mut config = match flags.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    for warning in &config.warnings {
+        complain(format_args!("warning: {warning}"));
     }
+    let specs = std::mem::take(&mut config.credentials);
+    block_on(async move {
+        if let Err(error) = ask_all(specs, &System).await {
+            complain(error);
+            return Exit::Config;
+        }
+        describe(&config);
+        Exit::Ok
+    })
 }
 
 fn describe(config: &Config) {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use app::{App, StartError};
+pub use app::{App, BadSource, StartError};
 pub use system::System;
 
 use exit::Exit;

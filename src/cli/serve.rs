@@ -51,9 +51,7 @@ async fn serve(config: Config) -> Exit {
             complain(format_args!("cannot start: {error}"));
             return match error {
                 StartError::Bind(_) => Exit::Failure,
-                StartError::Roots(_) | StartError::Credentials { .. } | StartError::NoSource(_) => {
-                    Exit::Config
-                }
+                StartError::Roots(_) | StartError::Credentials(_) | StartError::NoSource(_) => Exit::Config,
             };
         }
     };

@@ -8,7 +8,7 @@ use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::schema::{LATER_TYPES, PLAIN, STATIC, TYPES};
 use super::section::Section;
-use crate::credentials::Spec;
+use crate::credentials::{Spec, check_key};
 use crate::secret::Secret;
 
 /// The name of the source that is used where none is named; a chain unless the file says otherwise.
@@ -84,7 +84,12 @@ impl Secrets<'_> {
         let id = id.and_then(|given| self.resolve(&given, report));
         let secret = self.confidential(section, "access_key_secret", report);
         let token = self.confidential(section, "security_token", report);
-        Some(Spec::Static { id: id?.expose().to_owned(), secret: secret?, token })
+        let (id, secret) = (id?.expose().to_owned(), secret?);
+        if let Err(insane) = check_key(&id, secret.expose(), token.as_ref().map(Secret::expose)) {
+            report.error(&section.here(), insane.into());
+            return None;
+        }
+        Some(Spec::Static { id, secret, token })
     }
 
     /// A value that should not stand in the file.

@@ -31,7 +31,8 @@ pub(super) fn read(
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
     let shared = Shared::read(&section, report);
-    let checks = Checks { shared: &shared, listeners: surroundings.listeners };
+    let checks =
+        Checks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: surroundings.listeners };
     let five = Five::read(&section, report);
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {

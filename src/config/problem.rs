@@ -2,6 +2,7 @@
 //! secret: of what was given, only what cannot hold one is repeated.
 
 use crate::address::{InvalidEndpoint, InvalidPattern};
+use crate::credentials::Insane;
 use crate::oss::{InvalidBucket, InvalidRegion};
 
 /// A mistake.
@@ -24,6 +25,8 @@ pub(super) enum Problem {
     Type(String, &'static str),
     #[error("{0:?} is not one of {1}")]
     Word(String, String),
+    #[error(transparent)]
+    Key(#[from] Insane),
     #[error("is missing; {0}")]
     Missing(&'static str),
     #[error("{0:?} is not a duration; write a whole number and ms, s, m or h, such as \"5s\", at most 24h")]

@@ -24,7 +24,7 @@ pub(super) fn read(
     let wanted = wanted(&section.child("match", report), report);
     let upstream = if FIVE.iter().any(|key| section.has(key)) {
         let five = Five::read(section, report);
-        checks.resolve(&five, section, report)
+        checks.of_route(&five).resolve(&five, section, report)
     } else {
         if !section.has("credentials") {
             report.error(&section.here(), Problem::Effectless);

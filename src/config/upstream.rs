@@ -23,15 +23,17 @@ pub(super) struct Five {
 
 /// The settings of `[upstream]` that hold for its routes too.
 pub(super) struct Shared {
-    addressing: Option<Given<Addressing>>,
+    pub(super) addressing: Option<Given<Addressing>>,
     signature: Given<Version>,
     /// Whether one of them cannot be read.
     broken: bool,
 }
 
 /// A resolved upstream is checked against this.
+#[derive(Clone, Copy)]
 pub(super) struct Checks<'a> {
     pub(super) shared: &'a Shared,
+    pub(super) addressing: Option<&'a Given<Addressing>>,
     pub(super) listeners: &'a [Listen],
 }
 
@@ -76,6 +78,13 @@ impl Shared {
 }
 
 impl Checks<'_> {
+    /// For a route with an upstream of its own. One that is at an endpoint of OSS's own is addressed as OSS wants it; how the
+    /// default upstream is addressed says nothing about it.
+    pub(super) fn of_route(&self, five: &Five) -> Self {
+        let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
+        Self { addressing: self.addressing.filter(|_| !is_oss), ..*self }
+    }
+
     /// The upstream that `five` says, if it says one without contradicting itself. What is wrong is reported.
     pub(super) fn resolve(
         &self,
@@ -106,8 +115,7 @@ impl Checks<'_> {
     }
 
     fn wants(&self, addressing: Addressing) -> bool {
-        let given = self.shared.addressing.as_ref();
-        given.is_some_and(|given| given.value == addressing)
+        self.addressing.is_some_and(|given| given.value == addressing)
     }
 
     /// The region, given or told by the endpoint; `None` if a needed one is missing.
@@ -148,7 +156,7 @@ impl Checks<'_> {
         let host = &endpoint.value.host;
         let is_oss = endpoint.value.place().is_some();
         let bucket = OssName::parse(host.as_str()).and_then(|name| name.bucket);
-        let problem = match self.shared.addressing.as_ref().map(|given| given.value) {
+        let problem = match self.addressing.map(|given| given.value) {
             None | Some(Addressing::Path) if host.is_own() => return Some(Addressing::Path),
             Some(_) if host.is_own() => Problem::AddressedBucket(host.as_str().to_owned()),
             Some(Addressing::Cname) if is_oss => Problem::CnameEndpoint(host.as_str().to_owned()),

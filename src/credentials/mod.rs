@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use cache::{Source, Unavailable};
-pub use sanity::Insane;
+pub use sanity::{Insane, check as check_key};
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};

@@ -32,7 +32,7 @@ pub enum Insane {
 ///
 /// # Errors
 /// The first mistake.
-pub(super) fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
+pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
     let values =
         [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];
     for (name, value) in values {

@@ -88,25 +88,12 @@ impl Service {
         &self.0.journal
     }
 
-    /// Replaces all accounts, as a rotation of keys does.
-    pub fn set_accounts(&self, accounts: Vec<Account>) {
-        *lock(&self.0.accounts) = accounts;
-    }
-
     /// The bytes stored under `key`, if there are any.
     #[must_use]
     pub fn object(&self, bucket: &Bucket, key: &[u8]) -> Option<bytes::Bytes> {
         let mut store = lock(&self.0.store);
         let contents = store.bucket(bucket).ok()?;
         contents.objects.get(key).map(|object| object.data.clone())
-    }
-
-    /// The headers stored with `key`: type, caching, encoding, `x-oss-meta-…`.
-    #[must_use]
-    pub fn object_headers(&self, bucket: &Bucket, key: &[u8]) -> Option<HeaderMap> {
-        let mut store = lock(&self.0.store);
-        let contents = store.bucket(bucket).ok()?;
-        contents.objects.get(key).map(|object| object.headers.clone())
     }
 
     /// The keys of a bucket in their order; none if there is no such bucket.

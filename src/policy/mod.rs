@@ -95,10 +95,10 @@ impl Policy {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
-        match headers.get(ORIGIN) {
-            Some(origin) => !allowed(origin.as_bytes()),
-            None => headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site"),
+        if headers.contains_key(ORIGIN) {
+            return headers.get_all(ORIGIN).iter().any(|origin| !allowed(origin.as_bytes()));
         }
+        headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes() == b"cross-site")
     }
 }
 

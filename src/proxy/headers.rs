@@ -13,6 +13,7 @@ use crate::sign::v4;
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let nominated = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
     let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let nominated = nominated.filter(|name| !JUDGED.contains(&name.as_str()));
     let fixed = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned();
     // Mostly empty: looking through the names is cheaper than asking for each.
     let gone: Vec<HeaderName> = nominated.chain(fixed).collect();
@@ -64,6 +65,9 @@ pub(super) fn settle_answer(headers: &mut HeaderMap) {
     }
     strip_hop_by_hop(headers);
 }
+
+/// What a request is judged by, which it must not take away itself.
+const JUDGED: [&str; 3] = ["host", "origin", "sec-fetch-site"];
 
 static HOP_BY_HOP: [HeaderName; 11] = [
     CONNECTION,

@@ -21,9 +21,15 @@ pub use state::{Core, Gate, State, Upstream};
 use crate::telemetry::Access;
 use request::Inbound;
 
-/// Answers one request. An error of ours is an answer too: nothing ends a connection without one.
-pub async fn handle(core: Rc<Core>, gate: Rc<Gate>, request: Request<Incoming>) -> Response<Body> {
-    let mut access = Access::begin(core.logged());
+/// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
+/// the answer has ended.
+pub async fn handle(
+    core: Rc<Core>,
+    gate: Rc<Gate>,
+    request: Request<Incoming>,
+    in_flight: Rc<()>,
+) -> Response<Body> {
+    let mut access = Access::begin(core.logged(), in_flight);
     core.counters().request();
     let mut inbound = Inbound::new(request);
     match walk(&core, &gate, &mut inbound, &mut access).await {

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::net::TcpStream;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tracing::debug;
 
 use super::drain::Drain;
@@ -22,9 +22,11 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
         return;
     };
     let shared = Rc::clone(&core);
+    let in_flight = Rc::new(());
+    let requests = Rc::downgrade(&in_flight);
     let service = service_fn(move |request| {
-        let (core, gate) = (Rc::clone(&shared), Rc::clone(&gate));
-        async move { Ok::<_, Infallible>(proxy::handle(core, gate, request).await) }
+        let (core, gate, in_flight) = (Rc::clone(&shared), Rc::clone(&gate), Rc::clone(&in_flight));
+        async move { Ok::<_, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
     });
     // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
     let mut connection = http1::Builder::new()
@@ -37,7 +39,10 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
         ended = &mut connection => ended,
         () = drain.begun() => {
             std::pin::Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
+            tokio::select! {
+                ended = &mut connection => ended,
+                () = unused(&requests) => return,
+            }
         }
     };
     let stream = connection.into_parts().io.into_inner();
@@ -58,10 +63,28 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
     }
 }
 
+/// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
+/// half-sent head it would wait.
+async fn unused(requests: &Weak<()>) {
+    let mut idle_before = false;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // The service holds one for itself.
+        let idle = requests.strong_count() <= 1;
+        if idle && idle_before {
+            return;
+        }
+        idle_before = idle;
+    }
+}
+
 /// Reads what still comes, for a while: a socket that is closed with bytes unread sends a reset, and that can destroy the
-/// last answer before the client has read it. hyper has already told the client that nothing more will come.
+/// last answer before the client has read it.
 async fn linger(mut stream: tokio::net::TcpStream) {
-    let mut bytes = [0; 16 * 1024];
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut bytes = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES_MAX;
     let until_end = async {
         while left > 0 {
@@ -82,3 +105,5 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long, and for how many bytes, the end of a client's sending is waited for.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How often a draining connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -41,6 +41,8 @@ pub struct Access {
     started: Instant,
     answered: Option<Instant>,
     logged: Logged,
+    /// Held until the event is written: what counts the requests in flight.
+    _in_flight: Rc<()>,
 }
 
 /// How an answer ended.
@@ -78,9 +80,9 @@ impl fmt::Display for RequestId {
 }
 
 impl Access {
-    /// The event of a request whose head was just read.
+    /// The event of a request whose head was just read. A clone of `in_flight` is alive for as long as the request is.
     #[must_use]
-    pub fn begin(logged: Logged) -> Self {
+    pub fn begin(logged: Logged, in_flight: Rc<()>) -> Self {
         Self {
             id: RequestId::random(),
             caller: "-",
@@ -97,6 +99,7 @@ impl Access {
             started: Instant::now(),
             answered: None,
             logged,
+            _in_flight: in_flight,
         }
     }
 

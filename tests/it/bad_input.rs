@@ -50,6 +50,8 @@ const MISTAKES: &[(&str, &str, u16, &str)] = &[
     ("PATCH /photos/k", "Host: 127.0.0.1\r\n", 405, "method"),
     ("get /photos/k", "Host: 127.0.0.1\r\n", 405, "method"),
     ("CONNECT photos.oss-cn-hangzhou.aliyuncs.com:443", "Host: x\r\n", 405, "method"),
+    ("OPTIONS *", "Host: 127.0.0.1\r\n", 403, "preflight"),
+    ("OPTIONS /", "Host: 127.0.0.1\r\n", 403, "preflight"),
     ("GET *", "Host: 127.0.0.1\r\n", 400, "bad-request"),
     ("GET photos", "Host: 127.0.0.1\r\n", 400, "bad-request"),
     ("GET https://127.0.0.1/photos/k", "Host: 127.0.0.1\r\n", 400, "bad-request"),

@@ -14,6 +14,9 @@ fn web_pages_are_refused_unless_their_origin_is_allowed() {
         ("Origin: https://evil.example\r\n", 403),
         ("Origin: null\r\n", 403),
         ("Sec-Fetch-Site: cross-site\r\n", 403),
+        ("Origin: https://app.example\r\nOrigin: https://evil.example\r\n", 403),
+        ("Origin: https://evil.example\r\nConnection: origin, close\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\nConnection: sec-fetch-site\r\n", 403),
         ("Origin: https://app.example\r\nSec-Fetch-Site: cross-site\r\n", 200),
         ("Sec-Fetch-Site: none\r\n", 200),
     ] {

@@ -175,6 +175,24 @@ fn an_http_1_0_client_is_served() {
 }
 
 #[test]
+fn half_a_head_does_not_hold_the_drain() {
+    use oss_signing_proxy::server::Drained;
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    let mut client = Client::connect(proxy.address);
+    client.send("GET /photos/k HTTP/1.1\r\nHo");
+    assert_eq!(
+        ask(proxy.address, "GET", "/photos/k", b"").status,
+        404,
+        "the other core or the same, both are awake"
+    );
+    let begun = std::time::Instant::now();
+    proxy.drain.advance();
+    assert_eq!(proxy.ended(), Drained::Whole);
+    assert!(begun.elapsed() < Duration::from_secs(10), "its limit is 25 s");
+}
+
+#[test]
 fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     use oss_signing_proxy::emulator::Fault;
     use oss_signing_proxy::server::Drained;

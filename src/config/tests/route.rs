@@ -77,6 +77,18 @@ endpoint = "https://f.example"
 }
 
 #[test]
+fn a_route_to_an_endpoint_of_oss_is_addressed_as_oss_wants_it() {
+    for (endpoint, addressing) in [("https://img.example", "cname"), ("https://link.example", "path")] {
+        let text = format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"{endpoint}\"\nbucket = \"photos\"\naddressing = \"{addressing}\"\n\
+             [[route]]\nmatch.bucket = \"logs-*\"\nregion = \"us-west-1\"\n"
+        );
+        let config = loaded(&text);
+        assert_eq!(config.directory.get(UpstreamId(1)).addressing, Addressing::Virtual, "{addressing}");
+    }
+}
+
+#[test]
 fn a_route_has_a_match_and_an_effect() {
     refused(&routed("region = \"us-west-1\""), "proxy.toml:5: route.match", "must say what it is for");
     refused(
