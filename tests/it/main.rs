@@ -10,5 +10,6 @@ mod dialling;
 mod guard;
 mod keys;
 mod layers;
+mod logs;
 mod support;
 mod upstream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Script, ask, oss, proxy};
+use crate::support::{Client, Script, ask, eventually, oss, proxy};
 
 /// What a GET gets from an upstream that says this once and then waits for the end.
 fn answered(answer: &'static str) -> crate::support::Answer {
@@ -204,11 +204,9 @@ fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     idle.ask("GET", "/photos/k", &own, "", b"");
     oss.faults.next(1, Fault::Delay(Duration::from_millis(300)));
     let mut busy = Client::connect(proxy.address);
+    let before = oss.journal.count();
     busy.send(format!("GET /photos/k HTTP/1.1\r\nHost: {own}\r\n\r\n"));
-    let seen = oss.journal.count();
-    while oss.journal.count() == seen {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually("the request arrives", || oss.journal.count() > before);
     proxy.drain.advance();
     assert!(idle.is_closed());
     let answer = busy.answer("GET").expect("an answer");

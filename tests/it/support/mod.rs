@@ -4,9 +4,11 @@
 pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod script;
+pub(crate) mod served;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::System;
 use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
@@ -15,6 +17,7 @@ use oss_signing_proxy::oss::{Bucket, Region};
 pub(crate) use http::{Answer, Client, ask};
 pub(crate) use proxy::{Proxy, proxy};
 pub(crate) use script::Script;
+pub(crate) use served::{KEY, Served, in_flight, program, run};
 
 pub(crate) const ID: &str = "LTAItestkeyid";
 pub(crate) const SECRET: &str = "planted-secret-value";
@@ -35,4 +38,13 @@ pub(crate) fn oss() -> Handle {
         .bucket(bucket("photos"))
         .bucket(bucket("files"));
     Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
+}
+
+/// Waits until `condition` holds; a test whose condition never does fails with what it waited for.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
