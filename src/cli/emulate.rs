@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
@@ -10,7 +9,7 @@ use super::exit::Exit;
 use super::output::{complain, line};
 use super::serve::{block_on, signals};
 use super::system::System;
-use crate::emulator::{Account, Emulator, Fault, Settings};
+use crate::emulator::{Account, Emulator, Order, Settings};
 use crate::oss::{Bucket, Region};
 use crate::server::Drain;
 
@@ -34,9 +33,12 @@ pub(super) struct Args {
     /// The token that must come with them
     #[arg(long, value_name = "TOKEN")]
     security_token: Option<String>,
-    /// Misbehave at every request: cut-body=BYTES, short-body=BYTES, delay=MS or status=CODE; may be repeated
-    #[arg(long, value_name = "FAULT", value_parser = parse_fault)]
-    fault: Vec<Fault>,
+    #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help())]
+    fault: Vec<Order>,
+}
+
+fn fault_help() -> String {
+    format!("Misbehave at every request, or at so many; may be repeated. Kinds: {}", Order::KINDS)
 }
 
 pub(super) fn run(arguments: &Args) -> Exit {
@@ -65,7 +67,7 @@ async fn emulate(arguments: &Args) -> Exit {
         }
     };
     for fault in &arguments.fault {
-        emulator.service().faults().always(fault.clone());
+        fault.give(emulator.service().faults());
     }
     line(format_args!(
         "embedded OSS of {} on http://{}, access key id {}",
@@ -81,22 +83,6 @@ async fn emulate(arguments: &Args) -> Exit {
     drain.begun().await;
     emulator.shutdown().await;
     Exit::Ok
-}
-
-fn parse_fault(text: &str) -> Result<Fault, String> {
-    let (kind, value) = text.split_once('=').ok_or("write it as KIND=NUMBER")?;
-    let number: usize = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
-    match kind {
-        "cut-body" => Ok(Fault::CutBody { after_bytes: number }),
-        "short-body" => Ok(Fault::ShortBody { missing_bytes: number }),
-        "delay" => Ok(Fault::Delay(Duration::from_millis(number as u64))),
-        "status" => {
-            let status = u16::try_from(number).ok().filter(|status| (400..600).contains(status));
-            let status = status.ok_or("the status is from 400 to 599")?;
-            Ok(Fault::Status { status, code: "InternalError".to_owned() })
-        }
-        _ => Err(format!("there is no {kind:?}; there are cut-body, short-body, delay and status")),
-    }
 }
 
 /// The access key that the embedded OSS knows unless told otherwise; it opens nothing else.

@@ -16,6 +16,22 @@ pub struct Received {
     pub headers: HeaderMap,
     /// On which connection, counted from 1.
     pub connection: usize,
+    /// How many bytes of the body were read so far, without the framing of chunks.
+    pub body_bytes: u64,
+    /// How the body ended.
+    pub body: Arrival,
+    number: u64,
+}
+
+/// How far the body of a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// To the end that its framing announced, or there was none.
+    Whole,
+    /// Its end was not read: more comes, or the rest was left unread after a refusal.
+    Open,
+    /// The connection ended before it.
+    Broken,
 }
 
 /// The requests received so far. Clones see the same.
@@ -27,8 +43,17 @@ struct Entries {
     connections: usize,
     requests: usize,
     broken_bodies: usize,
+    /// The number of the next request; it is never set back.
+    next: u64,
     /// The latest [`KEPT`].
     latest: VecDeque<Received>,
+}
+
+/// The place of one request in the journal.
+#[derive(Debug)]
+pub(super) struct Entry {
+    journal: Journal,
+    number: u64,
 }
 
 impl Journal {
@@ -44,7 +69,7 @@ impl Journal {
         self.lock().requests
     }
 
-    /// How many uploads broke off before their end; nothing of them was stored.
+    /// How many uploads broke off before their end.
     #[must_use]
     pub fn broken_bodies(&self) -> usize {
         self.lock().broken_bodies
@@ -64,7 +89,8 @@ impl Journal {
 
     /// Forgets the requests and sets the counts to zero.
     pub fn clear(&self) {
-        *self.lock() = Entries::default();
+        let mut entries = self.lock();
+        *entries = Entries { next: entries.next, ..Entries::default() };
     }
 
     pub(super) fn connected(&self) -> usize {
@@ -73,27 +99,61 @@ impl Journal {
         entries.connections
     }
 
-    pub(super) fn broken(&self) {
-        self.lock().broken_bodies += 1;
-    }
-
-    pub(super) fn record(&self, head: &request::Parts, connection: usize) {
+    /// Writes down the head of a request.
+    pub(super) fn record(&self, head: &request::Parts, connection: usize) -> Entry {
         let target = match (head.uri.authority(), head.uri.path_and_query()) {
             (None, Some(origin)) => origin.as_str().to_owned(),
             (_, _) => head.uri.to_string(),
         };
-        let received =
-            Received { method: head.method.clone(), target, headers: head.headers.clone(), connection };
         let mut entries = self.lock();
+        let number = entries.next;
+        entries.next += 1;
         entries.requests += 1;
         if entries.latest.len() == KEPT {
             entries.latest.pop_front();
         }
-        entries.latest.push_back(received);
+        entries.latest.push_back(Received {
+            method: head.method.clone(),
+            target,
+            headers: head.headers.clone(),
+            connection,
+            body_bytes: 0,
+            body: Arrival::Open,
+            number,
+        });
+        Entry { journal: self.clone(), number }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Counts bytes of the body.
+    pub(super) fn received(&self, bytes: usize) {
+        let mut entries = self.journal.lock();
+        if let Some(received) = entries.find(self.number) {
+            received.body_bytes += bytes as u64;
+        }
+    }
+
+    /// Writes down how the body ended.
+    pub(super) fn ended(&self, arrival: Arrival) {
+        let mut entries = self.journal.lock();
+        if arrival == Arrival::Broken {
+            entries.broken_bodies += 1;
+        }
+        if let Some(received) = entries.find(self.number) {
+            received.body = arrival;
+        }
+    }
+}
+
+impl Entries {
+    /// The request of this number, unless it is forgotten. The latest are looked at first: those are still coming in.
+    fn find(&mut self, number: u64) -> Option<&mut Received> {
+        self.latest.iter_mut().rev().find(|received| received.number == number)
     }
 }
 

@@ -27,10 +27,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use faults::{Fault, Faults};
-pub use journal::{Journal, Received};
+pub use faults::{Fault, Faults, Order};
+pub use journal::{Arrival, Journal, Received};
 pub use service::Service;
 pub use settings::{Account, Settings};
+pub use wire::Stream;
 
 /// A [`Service`] that listens on a TCP port, as a task of the runtime it was bound in.
 #[derive(Debug)]

@@ -1,25 +1,25 @@
 //! The service: what is shared by all connections, and one request from its head to its answer.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Response, header, request};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::failure::Failure;
-use super::faults::Faults;
+use super::faults::{Active, Faults, Occasion};
 use super::journal::Journal;
 use super::operation::{self, Context};
 use super::reply::{About, Reply};
 use super::request::{Request, Target};
 use super::settings::{Account, Place, Settings};
 use super::store::{Contents, Object, Payload, Store};
-use super::verify::{self, Caller};
-use super::wire::{self, Broken, Exit, Keep, Outgoing, Socket};
+use super::verify::{self, Caller, Judge};
+use super::wire::{Broken, Exit, Outgoing, Socket, Stream, Upload};
 use crate::oss::Bucket;
 use crate::time::Clock;
 
@@ -34,6 +34,13 @@ struct Shared {
     store: Mutex<Store>,
     faults: Faults,
     journal: Journal,
+}
+
+/// The connection that a request came on.
+struct Line {
+    number: usize,
+    reused: bool,
+    exit: Exit,
 }
 
 /// The connection is closed without an answer.
@@ -57,23 +64,26 @@ impl Service {
     }
 
     /// Serves HTTP/1.1 on one connection until it ends. Whoever wants TLS puts it before this.
-    pub async fn serve_connection<I>(&self, io: I)
-    where
-        I: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub async fn serve_connection<I: Stream>(&self, io: I) {
         let number = self.0.journal.connected();
         let exit = Exit::default();
-        let handler =
-            service_fn(|request: hyper::Request<Incoming>| self.handle(request, number, exit.clone()));
-        let io = TokioIo::new(Socket::new(io, exit.clone()));
+        let mut socket = Socket::new(io, exit.clone());
+        if let Some(close) = self.0.faults.take_connection() {
+            exit.set(close);
+            socket.touch().await;
+            return socket.close(true).await;
+        }
+        let requests = AtomicUsize::new(0);
+        let handler = service_fn(|request: hyper::Request<Incoming>| {
+            let reused = requests.fetch_add(1, Ordering::Relaxed) > 0;
+            self.handle(request, Line { number, reused, exit: exit.clone() })
+        });
+        let io = TokioIo::new(socket);
         let mut connection = http1::Builder::new().max_headers(MAX_HEADERS).serve_connection(io, handler);
         // Broken requests and lost clients end here; there is nobody to tell.
         let ended = (&mut connection).await;
-        let answered = ended.is_ok();
-        let socket = connection.into_parts().io.into_inner();
-        if answered {
-            socket.linger().await;
-        }
+        let ended_well = ended.is_ok();
+        connection.into_parts().io.into_inner().close(ended_well).await;
     }
 
     /// The switches that make it misbehave.
@@ -115,16 +125,14 @@ impl Service {
     async fn handle(
         &self,
         request: hyper::Request<Incoming>,
-        connection: usize,
-        exit: Exit,
+        line: Line,
     ) -> Result<Response<Outgoing>, HangUp> {
-        let (head, mut body) = request.into_parts();
-        self.0.journal.record(&head, connection);
-        let faults = self.0.faults.take();
-        if !faults.delay.is_zero() {
-            tokio::time::sleep(faults.delay).await;
-        }
-        if faults.hangs_up {
+        let (head, body) = request.into_parts();
+        let mut upload = Upload::new(body, self.0.journal.record(&head, line.number));
+        let faults = self.0.faults.take(Occasion { reused: line.reused, has_body: !upload.is_whole() });
+        faults.wait().await;
+        if let Some(close) = faults.close() {
+            line.exit.set(close);
             return Err(HangUp);
         }
         let method = head.method.clone();
@@ -132,55 +140,66 @@ impl Service {
         let request_id = request_id();
         let about = About { method: &method, host: &host, request_id: &request_id };
         let expects = head.headers.contains_key(header::EXPECT);
-        let keep = if faults.forgets_body { Keep::Nothing } else { Keep::All };
-        let outcome = match faults.refusal() {
+        let outcome = match faults.refusal(&mut upload).await {
             Some(failure) => Err(failure),
-            None => self.answer(head, &mut body, keep).await.map_err(|Broken| {
-                self.0.journal.broken();
-                HangUp
-            })?,
+            None => self.answer(head, &mut upload, &faults).await?,
         };
         let mut reply = outcome.unwrap_or_else(|failure| Reply::refusal(failure, about));
-        if !body.is_end_stream() {
-            if expects {
-                reply = reply.with("connection", "close");
-            } else {
-                tokio::spawn(wire::drain(body));
-            }
+        if faults.leaves_body() || expects && !upload.is_whole() {
+            reply = reply.with("connection", "close");
+        } else if !upload.is_whole() {
+            tokio::spawn(upload.drain());
         }
-        Ok(faults.response(reply.finish(about, self.0.clock.now()), exit))
+        let reply = reply.finish(about, faults.clock(self.0.clock.now()));
+        Ok(faults.response(reply, &line.exit))
     }
 
     /// Judges a request and carries it out; its body is read only after its signature was found right.
     async fn answer(
         &self,
         head: request::Parts,
-        body: &mut Incoming,
-        keep: Keep,
-    ) -> Result<Result<Reply, Failure>, Broken> {
-        let (request, plan) = match self.admit(head) {
+        upload: &mut Upload,
+        faults: &Active,
+    ) -> Result<Result<Reply, Failure>, HangUp> {
+        let place = faults.place(&self.0.place);
+        let (request, plan) = match self.admit(head, &place, faults) {
             Ok(admitted) => admitted,
             Err(failure) => return Ok(Err(failure)),
         };
-        let payload = if plan.reads_body() { wire::receive(body, keep).await? } else { Payload::default() };
+        let (payload, is_whole) = match plan.reads_body() {
+            false => (Payload::default(), true),
+            true => match upload.receive(faults.keep()).await {
+                Ok(payload) => (payload, true),
+                Err(Broken(payload)) if faults.keeps_broken() => (payload, false),
+                Err(Broken(_)) => return Err(HangUp),
+            },
+        };
         if let Err(failure) = operation::check_payload(&request, &payload, &plan) {
             return Ok(Err(failure));
         }
+        let now = faults.clock(self.0.clock.now());
         let mut store = lock(&self.0.store);
-        Ok(plan.run(Context {
-            request: &request,
-            place: &self.0.place,
-            store: &mut store,
-            now: self.0.clock.now(),
-            payload,
-        }))
+        let outcome = plan.run(Context { request: &request, place: &place, store: &mut store, now, payload });
+        if is_whole { Ok(outcome) } else { Err(HangUp) }
     }
 
-    fn admit(&self, head: request::Parts) -> Result<(Request, operation::Plan), Failure> {
+    fn admit(
+        &self,
+        head: request::Parts,
+        place: &Place,
+        faults: &Active,
+    ) -> Result<(Request, operation::Plan), Failure> {
         let shared = &*self.0;
-        let request = Request::read(head.method, &head.uri, head.headers, &shared.place)?;
-        let caller =
-            verify::authenticate(&request, &lock(&shared.accounts), &shared.place, shared.clock.now())?;
+        let request = Request::read(head.method, &head.uri, head.headers, place)?;
+        let caller = verify::authenticate(
+            &request,
+            &Judge {
+                accounts: &lock(&shared.accounts),
+                place,
+                now: faults.clock(shared.clock.now()),
+                pretence: faults.pretence(),
+            },
+        )?;
         let plan = operation::plan(&request)?;
         if let Some(bucket) = request.target.bucket()
             && !plan.makes_bucket()

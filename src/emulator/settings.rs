@@ -35,7 +35,7 @@ pub struct Account {
 }
 
 /// The part of the settings that says where this OSS stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) region: Region,
     domains: Vec<(String, Bucket)>,
@@ -113,6 +113,11 @@ impl Account {
 impl Place {
     pub(super) fn new(region: Region, domains: Vec<(String, Bucket)>) -> Self {
         Self { region, domains }
+    }
+
+    /// The same in another region.
+    pub(super) fn moved_to(&self, region: &Region) -> Self {
+        Self::new(region.clone(), self.domains.clone())
     }
 
     /// The bucket that a CNAME stands for.

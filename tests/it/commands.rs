@@ -129,21 +129,34 @@ fn a_second_signal_forces_the_end_with_1() {
 
 #[test]
 fn the_embedded_oss_runs_alone_and_misbehaves_on_request() {
-    let mut child =
-        program(&["emulate", "--listen", "127.0.0.1:0", "--bucket", "photos", "--fault", "status=503"])
-            .spawn()
-            .expect("it starts");
+    let mut child = program(&[
+        "emulate",
+        "--listen",
+        "127.0.0.1:0",
+        "--bucket",
+        "photos",
+        "--fault",
+        "1:status=503:SlowDown",
+    ])
+    .spawn()
+    .expect("it starts");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("output")).read_line(&mut line).expect("a line");
     let address: SocketAddr = line
         .split_once("http://")
         .and_then(|(_, rest)| rest.split(',').next()?.parse().ok())
         .unwrap_or_else(|| panic!("no address in {line}"));
-    assert_eq!(ask(address, "GET", "/photos/k", b"").status, 503);
+    let refused = ask(address, "GET", "/photos/k", b"");
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("<Code>SlowDown</Code>"), "{}", refused.text());
+    assert_eq!(ask(address, "GET", "/photos/k", b"").status, 403, "once was asked for");
     child.kill().expect("killed");
     child.wait().expect("an end");
     let (code, _, err) = run(&["emulate", "--listen", "0.0.0.0:0"], &[]);
     assert_eq!(code, Some(2), "{err}");
+    let (code, _, err) = run(&["emulate", "--fault", "nope"], &[]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("cut-body=BYTES"), "the kinds are told: {err}");
 }
 
 #[test]

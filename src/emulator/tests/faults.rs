@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::super::{Fault, Handle};
-use super::{get, photos, put, read, start};
+use super::{connect, get, photos, put, read, start};
 
 fn with_object(length: usize) -> Handle {
     let oss = start();
@@ -74,7 +74,7 @@ fn a_connection_is_closed_although_it_was_to_be_kept() {
     for length in [0, 10, 2_000_000] {
         let oss = with_object(length);
         oss.faults.next(1, Fault::CloseAfter);
-        let mut wire = TcpStream::connect(oss.address).expect("a connection");
+        let mut wire = connect(&oss);
         wire.write_all(&get("/a").signed().bytes()).expect("sent");
         let answer = read(&mut wire);
         assert_eq!((answer.header("connection"), answer.body.len()), (None, length));

@@ -1,7 +1,9 @@
 //! The service over its own socket, asked in raw bytes.
 
 mod addressing;
+mod breaks;
 mod faults;
+mod judgement;
 mod listing;
 mod objects;
 mod uploads;
@@ -10,6 +12,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
@@ -47,8 +50,12 @@ struct Ask {
 }
 
 fn start() -> Handle {
+    start_with(Account::pair("ak", "sk"))
+}
+
+fn start_with(account: Account) -> Handle {
     let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(Fixed))
-        .account(Account::pair("ak", "sk"))
+        .account(account)
         .bucket(photos())
         .domain("img.example.com", photos());
     Emulator::spawn("127.0.0.1:0".parse().expect("an address"), settings).expect("a free port")
@@ -128,7 +135,7 @@ impl Ask {
 
     /// Sends it as it is on a connection of its own.
     fn send_unsigned(self, oss: &Handle) -> Answer {
-        let mut wire = TcpStream::connect(oss.address).expect("a connection");
+        let mut wire = connect(oss);
         wire.write_all(&self.header("Connection", "close").bytes()).expect("sent");
         read(&mut wire)
     }
@@ -166,6 +173,13 @@ impl Answer {
     fn refusal(&self) -> (u16, String) {
         (self.status, self.element("Code"))
     }
+}
+
+/// A connection that fails a test in place of waiting for ever.
+fn connect(oss: &Handle) -> TcpStream {
+    let wire = TcpStream::connect(oss.address).expect("a connection");
+    wire.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    wire
 }
 
 /// Reads one answer to the end of the connection.

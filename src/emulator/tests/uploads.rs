@@ -1,10 +1,10 @@
 //! Bodies on their way in, whole and broken, and uploads in parts.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 
-use super::super::Handle;
-use super::{ask, get, photos, put, read, start};
+use super::super::{Arrival, Fault, Handle};
+use super::{ask, connect, get, photos, put, read, start};
 
 #[test]
 fn a_body_that_ends_early_stores_nothing() {
@@ -13,14 +13,48 @@ fn a_body_that_ends_early_stores_nothing() {
         let mut asked = ask("PUT", "/a").header(framing.0, framing.1).signed();
         asked.body =
             if framing.0 == "Content-Length" { b"12345".to_vec() } else { b"5\r\n12345\r\n".to_vec() };
-        let mut wire = TcpStream::connect(oss.address).expect("a connection");
+        let mut wire = connect(&oss);
         wire.write_all(&asked.bytes()).expect("sent");
         wire.shutdown(Shutdown::Write).expect("half closed");
         let answer = read(&mut wire);
         assert_eq!(answer.status, 0, "{answer:?}");
         assert_eq!(oss.service.object(&photos(), b"a"), None);
         assert_eq!(oss.journal.broken_bodies(), 1);
+        let received = oss.journal.last().expect("the upload");
+        assert_eq!((received.body_bytes, received.body), (5, Arrival::Broken));
     }
+}
+
+#[test]
+fn a_broken_body_is_stored_only_if_that_was_asked_for() {
+    for broken in [("Content-Length", "10", "12345"), ("Transfer-Encoding", "chunked", "5\r\n12345\r\n")] {
+        let oss = start();
+        oss.faults.next(1, Fault::KeepBroken);
+        for key in ["/kept", "/lost"] {
+            let mut asked = ask("PUT", key).header(broken.0, broken.1).signed();
+            asked.body = broken.2.into();
+            let mut wire = connect(&oss);
+            wire.write_all(&asked.bytes()).expect("sent");
+            wire.shutdown(Shutdown::Write).expect("half closed");
+            assert_eq!(read(&mut wire).status, 0, "nobody is told");
+        }
+        assert_eq!(oss.service.keys(&photos()), [b"kept".to_vec()]);
+        assert_eq!(oss.service.object(&photos(), b"kept").as_deref(), Some(&b"12345"[..]));
+    }
+}
+
+#[test]
+fn the_journal_tells_how_far_each_body_came() {
+    let oss = start();
+    put("/a", "123456789").send(&oss);
+    let mut chunked = ask("PUT", "/a").header("Transfer-Encoding", "chunked");
+    chunked.body = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".to_vec();
+    chunked.send(&oss);
+    get("/a").send(&oss);
+    let bodies: Vec<_> =
+        oss.journal.requests().iter().map(|received| (received.body_bytes, received.body)).collect();
+    assert_eq!(bodies, [(9, Arrival::Whole), (5, Arrival::Whole), (0, Arrival::Whole)]);
+    assert_eq!(oss.journal.broken_bodies(), 0);
 }
 
 #[test]
@@ -39,7 +73,7 @@ fn the_go_ahead_comes_after_the_signature_was_found_right() {
     let asked = || ask("PUT", "/a").header("Content-Length", "3").header("Expect", "100-continue");
     let refused = asked().send_unsigned(&oss);
     assert_eq!((refused.status, refused.header("connection")), (403, Some("close")));
-    let mut wire = TcpStream::connect(oss.address).expect("a connection");
+    let mut wire = connect(&oss);
     wire.write_all(&asked().signed().header("Connection", "close").bytes()).expect("sent");
     let mut word = [0; 25];
     wire.read_exact(&mut word).expect("an interim answer");
@@ -51,7 +85,7 @@ fn the_go_ahead_comes_after_the_signature_was_found_right() {
 #[test]
 fn a_refused_upload_does_not_cost_the_connection() {
     let oss = start();
-    let mut wire = TcpStream::connect(oss.address).expect("a connection");
+    let mut wire = connect(&oss);
     wire.write_all(&put("/a", &"x".repeat(100_000)).bytes()).expect("sent");
     wire.write_all(&get("/b").header("Connection", "close").bytes()).expect("sent");
     let answers = read(&mut wire);

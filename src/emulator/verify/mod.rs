@@ -53,17 +53,36 @@ pub(super) enum Caller {
     Anonymous,
 }
 
+/// What the service finds wrong with a signature, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pretence {
+    ExpiredToken,
+    UnknownKey,
+    WrongSignature,
+}
+
+/// What signatures are held against.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    pub(super) accounts: &'a [Account],
+    pub(super) place: &'a Place,
+    pub(super) now: Timestamp,
+    pub(super) pretence: Option<Pretence>,
+}
+
 /// Checks the signature of a request.
-pub(super) fn authenticate(
-    request: &Request,
-    accounts: &[Account],
-    place: &Place,
-    now: Timestamp,
-) -> Result<Caller, Failure> {
+pub(super) fn authenticate(request: &Request, judge: &Judge<'_>) -> Result<Caller, Failure> {
+    let &Judge { accounts, place, now, pretence } = judge;
     let Some(claim) = claim(request, place)? else {
         return Ok(Caller::Anonymous);
     };
     claim.validity.check(now)?;
+    match pretence {
+        Some(Pretence::ExpiredToken) => return Err(expired_token()),
+        Some(Pretence::UnknownKey) => return Err(unknown_id(&claim.key_id, "0002-00000902")),
+        Some(Pretence::WrongSignature) => return Err(claim.mismatch()),
+        None => {}
+    }
     let Some(account) = accounts.iter().find(|account| account.access_key_id == claim.key_id) else {
         return Err(unknown_id(&claim.key_id, "0002-00000902"));
     };
@@ -190,11 +209,7 @@ fn check_token(
         });
     }
     if account.expires.is_some_and(|end| end <= now) {
-        return Err(Failure::forbidden(
-            "SecurityTokenExpired",
-            "The security token you provided has expired.",
-        )
-        .ec("0002-00000007"));
+        return Err(expired_token());
     }
     Ok(())
 }
@@ -224,6 +239,11 @@ fn unknown_id(key_id: &str, ec: &'static str) -> Failure {
     )
     .ec(ec)
     .with("OSSAccessKeyId", key_id)
+}
+
+fn expired_token() -> Failure {
+    Failure::forbidden("SecurityTokenExpired", "The security token you provided has expired.")
+        .ec("0002-00000007")
 }
 
 fn skewed(at: Timestamp, now: Timestamp) -> Failure {

@@ -182,11 +182,10 @@ fn scope(credential: &str, place: &Place, date: &Signed<'_>) -> Result<(String, 
         return Err(Failure::argument("The Credential must end in aliyun_v4_request.").ec("0002-00000213"));
     }
     if product != place.product() {
-        return Err(Failure::argument("The product in the Credential is invalid."));
+        return Err(Failure::argument("Invalid signing product in Authorization header.").ec("0002-00000227"));
     }
     if region != place.region.as_str() {
-        return Err(Failure::argument("The region in the Credential is invalid.")
-            .with("Region", place.region.as_str()));
+        return Err(Failure::argument("Invalid signing region in Authorization header.").ec("0002-00000226"));
     }
     if day != date.at.day().as_str() {
         return Err(

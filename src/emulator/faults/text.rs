@@ -1,0 +1,136 @@
+//! Faults as words, as `emulate --fault` takes them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Fault, Faults};
+use crate::oss::Region;
+
+/// A fault and how often it acts: `[TIMES:]KIND[=VALUE]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    fault: Fault,
+    /// `None` for always.
+    times: Option<usize>,
+}
+
+impl Order {
+    /// Throws the switch.
+    pub fn give(&self, faults: &Faults) {
+        match self.times {
+            None => faults.always(self.fault.clone()),
+            Some(times) => faults.next(times, self.fault.clone()),
+        }
+    }
+
+    /// All kinds with their values, for a help text.
+    pub const KINDS: &str = "close-unread, reset-unread, hang-up, reset, close-reused, reset-reused, close-after, \
+        cut-body=BYTES, reset-body=BYTES, cut-chunks=BYTES, reset-chunks=BYTES, short-body=BYTES, chunked, \
+        hang-body=BYTES, drip=BYTES:MS, delay=MS, hang, stall-upload=BYTES, refuse-upload=BYTES, forget-body, \
+        keep-broken, status=STATUS[:CODE], skew=SECONDS, expired-token, unknown-key, wrong-signature, \
+        other-region=REGION";
+}
+
+impl FromStr for Order {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (times, rest) = match text.split_once(':') {
+            Some((times, rest)) if times.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (Some(number(times)?), rest)
+            }
+            Some(_) | None => (None, text),
+        };
+        let (kind, value) = rest.split_once('=').map_or((rest, None), |(kind, value)| (kind, Some(value)));
+        let fault = match value {
+            None => plain(kind),
+            Some(value) => with_value(kind, value)?,
+        };
+        let fault = fault.ok_or_else(|| format!("there is no fault {rest:?}; there are {}", Self::KINDS))?;
+        Ok(Self { fault, times })
+    }
+}
+
+fn plain(kind: &str) -> Option<Fault> {
+    Some(match kind {
+        "close-unread" => Fault::CloseUnread,
+        "reset-unread" => Fault::ResetUnread,
+        "hang-up" => Fault::HangUp,
+        "reset" => Fault::Reset,
+        "close-reused" => Fault::CloseReused,
+        "reset-reused" => Fault::ResetReused,
+        "close-after" => Fault::CloseAfter,
+        "chunked" => Fault::Chunked,
+        "hang" => Fault::Hang,
+        "forget-body" => Fault::ForgetBody,
+        "keep-broken" => Fault::KeepBroken,
+        "expired-token" => Fault::ExpiredToken,
+        "unknown-key" => Fault::UnknownKey,
+        "wrong-signature" => Fault::WrongSignature,
+        _ => return None,
+    })
+}
+
+fn with_value(kind: &str, value: &str) -> Result<Option<Fault>, String> {
+    Ok(Some(match kind {
+        "cut-body" => Fault::CutBody { after_bytes: number(value)? },
+        "reset-body" => Fault::ResetBody { after_bytes: number(value)? },
+        "cut-chunks" => Fault::CutChunks { after_bytes: number(value)? },
+        "reset-chunks" => Fault::ResetChunks { after_bytes: number(value)? },
+        "short-body" => Fault::ShortBody { missing_bytes: number(value)? },
+        "hang-body" => Fault::HangBody { after_bytes: number(value)? },
+        "stall-upload" => Fault::StallUpload { after_bytes: number(value)? },
+        "refuse-upload" => Fault::RefuseUpload { after_bytes: number(value)? },
+        "delay" => Fault::Delay(Duration::from_millis(number(value)?)),
+        "skew" => Fault::Skew { seconds: number(value)? },
+        "drip" => {
+            let (bytes, pause) = value.split_once(':').ok_or("write it as drip=BYTES:MS")?;
+            Fault::Drip { bytes: number(bytes)?, pause: Duration::from_millis(number(pause)?) }
+        }
+        "status" => {
+            let (status, code) = value.split_once(':').unwrap_or((value, "InternalError"));
+            let status = number(status)?;
+            if !(400..600).contains(&status) {
+                return Err("the status is from 400 to 599".to_owned());
+            }
+            Fault::Status { status, code: code.to_owned() }
+        }
+        "other-region" => Fault::OtherRegion(Region::parse(value).map_err(|error| error.to_string())?),
+        _ => return Ok(None),
+    }))
+}
+
+fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number that fits here"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Order};
+
+    #[test]
+    fn every_kind_that_the_help_names_is_understood() {
+        for word in Order::KINDS.split(", ") {
+            let word = word.replace("STATUS[:CODE]", "503").replace("BYTES", "1").replace("MS", "1");
+            let word = word.replace("SECONDS", "-1").replace("REGION", "cn-beijing");
+            assert!(word.parse::<Order>().is_ok(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_number_before_the_kind_says_how_often() {
+        let order = "3:status=503:SlowDown".parse::<Order>();
+        let fault = Fault::Status { status: 503, code: "SlowDown".to_owned() };
+        assert_eq!(order, Ok(Order { fault, times: Some(3) }));
+        assert_eq!("hang".parse::<Order>(), Ok(Order { fault: Fault::Hang, times: None }));
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused_with_a_remedy() {
+        for text in ["", "cut-body", "cut-body=x", "hang=1", "status=200", "drip=1", "x:hang", "nope=1"] {
+            assert!(text.parse::<Order>().is_err(), "{text}");
+        }
+        let told = "nope".parse::<Order>().expect_err("no such fault");
+        assert!(told.contains("close-unread"), "{told}");
+    }
+}

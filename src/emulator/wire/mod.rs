@@ -1,0 +1,156 @@
+//! The connection: a socket that can be closed or reset at an exact byte, and the bodies on both ways.
+
+mod outgoing;
+mod upload;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+pub(super) use outgoing::{End, Outgoing, Pace};
+pub(super) use upload::{Broken, Keep, Upload};
+
+/// What the service speaks over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the coming close a reset (RST in place of FIN).
+    fn reset_on_close(&self);
+}
+
+impl Stream for TcpStream {
+    fn reset_on_close(&self) {
+        // Without it the connection ends in the usual way; the test that wanted a reset tells.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl<S: Stream> Stream for tokio_rustls::server::TlsStream<S> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
+}
+
+/// How a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// In order: FIN.
+    Fin,
+    /// By a reset: RST. What the client has not received by then, it may never see.
+    Reset,
+}
+
+/// Set when the connection must end as soon as all that was written so far is out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exit(Arc<OnceLock<Close>>);
+
+/// A socket that fails once [`Exit`] is set and everything written is out.
+#[derive(Debug)]
+pub(super) struct Socket<I> {
+    io: I,
+    exit: Exit,
+}
+
+impl Exit {
+    /// The first word counts.
+    pub(super) fn set(&self, close: Close) {
+        let _ = self.0.set(close);
+    }
+
+    fn get(&self) -> Option<Close> {
+        self.0.get().copied()
+    }
+}
+
+impl<I: Stream> Socket<I> {
+    pub(super) fn new(io: I, exit: Exit) -> Self {
+        Self { io, exit }
+    }
+
+    /// Waits for the first byte, so that the client is in the middle of asking.
+    pub(super) async fn touch(&mut self) {
+        // An end or an error comes to the same here.
+        let _ = self.io.read(&mut [0]).await;
+    }
+
+    /// Ends the connection as was said, in order if nothing was; at once if it broke.
+    pub(super) async fn close(self, ended_well: bool) {
+        match self.exit.get() {
+            Some(Close::Reset) => self.io.reset_on_close(),
+            Some(Close::Fin) => self.linger().await,
+            None if ended_well => self.linger().await,
+            None => {}
+        }
+    }
+
+    /// Says that no more comes, then reads what the client is still sending, so that a reset does not take the last answer
+    /// from it.
+    async fn linger(mut self) {
+        if self.io.shutdown().await.is_err() {
+            return;
+        }
+        let discard = async {
+            let mut buffer = vec![0; 16 * 1024];
+            let mut left = LINGER_BYTES_MAX;
+            while let Ok(count @ 1..) = self.io.read(&mut buffer).await {
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // Whoever sends for longer than this loses the answer.
+        let _ = tokio::time::timeout(LINGER, discard).await;
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Socket<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Socket<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // hyper flushes when its own buffer is empty: whatever was to be seen is out.
+        Poll::Ready(match self.exit.get() {
+            Some(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+            None => Ok(()),
+        })
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Left to `linger`.
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// How much of a refused body is read.
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// For how long it is read.
+const LINGER: Duration = Duration::from_secs(2);
