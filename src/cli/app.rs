@@ -91,8 +91,21 @@ impl App {
             state: Arc::new(state),
             sources: sources.into_values().collect(),
             trusts: trusts.loaded,
-            server: server::Settings { cores, idle: timeouts.idle, drain: timeouts.drain },
-            transport: transport::Settings { connect: timeouts.connect, idle: timeouts.idle },
+            server: server::Settings {
+                cores,
+                idle: timeouts.idle,
+                stall: timeouts.stall,
+                drain: timeouts.drain,
+            },
+            transport: transport::Settings {
+                connect: timeouts.connect,
+                idle: timeouts.idle,
+                first_byte: timeouts.first_byte,
+                stall: timeouts.stall,
+                connections: config.limits.upstream_connections,
+                dials: config.limits.upstream_dials,
+                queue: timeouts.queue,
+            },
             edge,
         })
     }

@@ -53,6 +53,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamSettings>,
     /// The sources of credentials by name: those of the file, and `default` if an upstream uses it.
     pub credentials: Vec<(String, Spec)>,
+    /// How much may go on at once.
+    pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// What the log shows and how.
@@ -77,10 +79,25 @@ pub struct UpstreamSettings {
 pub struct Timeouts {
     /// Until a connection to an upstream stands.
     pub connect: Duration,
+    /// Until the head of an answer comes, counted from the last byte of the request.
+    pub first_byte: Duration,
+    /// How long either side may stand still in the middle of a body.
+    pub stall: Duration,
+    /// How long a request waits for an upstream connection if all are in use.
+    pub queue: Duration,
     /// How long a connection may lie unused.
     pub idle: Duration,
     /// How long requests in flight are waited for at the end.
     pub drain: Duration,
+}
+
+/// How much may go on at once, for each core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Upstream connections in use.
+    pub upstream_connections: usize,
+    /// Upstream connections that are being made.
+    pub upstream_dials: usize,
 }
 
 impl Config {
@@ -124,6 +141,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         _ => Modes::Warn,
     };
     let (listen, admin) = listen::read(root, report);
+    let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let specs = credentials::read(root, &Secrets { outside, modes }, report);
@@ -139,18 +157,46 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     if !credentials.iter().any(|(name, _)| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
         credentials.push((credentials::DEFAULT.to_owned(), Spec::Chain));
     }
-    Some(Config { listen, admin, directory, upstreams, credentials, timeouts, log, warnings: Vec::new() })
+    Some(Config {
+        listen,
+        admin,
+        directory,
+        upstreams,
+        credentials,
+        limits,
+        timeouts,
+        log,
+        warnings: Vec::new(),
+    })
 }
 
 fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
     section.check(&schema::TIMEOUTS, report);
     let connect = section.parsed("connect", duration::positive, report);
+    let first_byte = section.parsed("first_byte", duration::positive, report);
+    let stall = section.parsed("stall", duration::positive, report);
+    let queue = section.parsed("queue", duration::parse, report);
     let idle = section.parsed("idle", duration::positive, report);
     let drain = section.parsed("drain", duration::parse, report);
     let or = |given: Option<Given<Duration>>, seconds| {
         given.map_or_else(|| Duration::from_secs(seconds), |given| given.value)
     };
-    Timeouts { connect: or(connect, 5), idle: or(idle, 50), drain: or(drain, 25) }
+    Timeouts {
+        connect: or(connect, 5),
+        first_byte: or(first_byte, 60),
+        stall: or(stall, 60),
+        queue: or(queue, 5),
+        idle: or(idle, 50),
+        drain: or(drain, 25),
+    }
+}
+
+fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
+    section.check(&schema::LIMITS, report);
+    Limits {
+        upstream_connections: section.count("upstream_connections", report).unwrap_or(256),
+        upstream_dials: section.count("upstream_dials", report).unwrap_or(32),
+    }
 }
 
 fn log(section: &Section<'_>, report: &mut Report) -> Settings {

@@ -14,8 +14,18 @@ pub(super) struct Schema {
 
 pub(super) const ROOT: Schema = Schema {
     name: "",
-    keys: &["strict_file_modes", "listen", "admin", "upstream", "route", "credentials", "timeouts", "log"],
-    later: &["limits"],
+    keys: &[
+        "strict_file_modes",
+        "listen",
+        "admin",
+        "upstream",
+        "route",
+        "credentials",
+        "limits",
+        "timeouts",
+        "log",
+    ],
+    later: &[],
     inherited: &[],
 };
 
@@ -69,8 +79,15 @@ pub(super) const PLAIN: Schema =
 
 pub(super) const TIMEOUTS: Schema = Schema {
     name: "[timeouts]",
-    keys: &["connect", "idle", "drain"],
-    later: &["header_read", "first_byte", "stall", "queue"],
+    keys: &["connect", "first_byte", "stall", "queue", "idle", "drain"],
+    later: &["header_read"],
+    inherited: &[],
+};
+
+pub(super) const LIMITS: Schema = Schema {
+    name: "[limits]",
+    keys: &["upstream_connections", "upstream_dials"],
+    later: &["client_connections", "header_bytes", "requests", "body"],
     inherited: &[],
 };
 
@@ -96,7 +113,8 @@ pub(super) const LATER_TYPES: &[&str] = &[
 ];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 8] = [&LISTEN, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &TIMEOUTS, &LOG];
+pub(super) const ALL: [&Schema; 9] =
+    [&LISTEN, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &LIMITS, &TIMEOUTS, &LOG];
 
 impl Schema {
     /// The key that `key` may have been meant to be.

@@ -185,6 +185,17 @@ impl<'a> Section<'a> {
         Some(Given { value: truth, at: self.at(key) })
     }
 
+    /// How many: a whole number from 1 to [`COUNT_MAX`].
+    pub(super) fn count(&self, key: &str, report: &mut Report) -> Option<usize> {
+        let value = self.value(key)?;
+        let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
+        let count = number.filter(|count| (1..=COUNT_MAX).contains(count));
+        if count.is_none() {
+            self.mistyped(key, &format!("a whole number from 1 to {COUNT_MAX}, without quotes"), report);
+        }
+        count
+    }
+
     /// A list of texts; from flags and environment, which have no lists, texts joined by commas.
     pub(super) fn texts(&self, key: &str, report: &mut Report) -> Vec<Given<String>> {
         let over = self.over(key);
@@ -261,6 +272,9 @@ impl<'a> Section<'a> {
         report.error(&self.at(key), Problem::Type(wanted.to_owned(), found));
     }
 }
+
+/// More of anything is a slip.
+const COUNT_MAX: usize = 1_000_000;
 
 /// Reads a text that was given.
 pub(super) fn parsed<T>(

@@ -87,6 +87,19 @@ impl Operation {
         })
     }
 
+    /// Whether OSS may be at work on a whole object, for minutes, before it answers: copies, the end of a multipart upload,
+    /// and settings that are set by POST (`restore`, `select`).
+    #[must_use]
+    pub fn works_on_whole_objects(self) -> bool {
+        matches!(
+            self,
+            Self::CopyObject
+                | Self::UploadPartCopy
+                | Self::CompleteMultipartUpload
+                | Self::PostObjectSettings
+        )
+    }
+
     /// The word for it in the log.
     #[must_use]
     pub fn name(self) -> &'static str {

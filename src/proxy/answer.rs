@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -14,12 +15,23 @@ use tracing::debug;
 use super::headers::settle_answer;
 use super::refusal::Refusal;
 use crate::telemetry::{Access, Counters, End};
-use crate::transport::Lease;
+use crate::transport::{Lease, Stall};
 
 /// The head of OSS's answer, with the body still to come.
 pub(super) struct Answer {
     response: Response<Incoming>,
     lease: Lease,
+}
+
+/// Why the body of an answer broke off. The client's connection ends with it, so that nothing looks whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream broke off.
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
+    /// The upstream sent nothing for the limit, though the client was ready to read.
+    #[error("the upstream has sent nothing of the body for too long")]
+    Stalled,
 }
 
 /// The body of an answer. The access event is written when it is dropped.
@@ -33,6 +45,7 @@ enum Kind {
 struct Download {
     inner: Incoming,
     lease: Option<Lease>,
+    stall: Stall,
     access: Access,
 }
 
@@ -77,13 +90,13 @@ impl Answer {
     }
 
     /// The answer for the client.
-    pub(super) fn respond(self, mut access: Access) -> Response<Body> {
+    pub(super) fn respond(self, stall: Duration, mut access: Access) -> Response<Body> {
         let Self { response, lease } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
         access.oss_request_id = text(&head.headers, "x-oss-request-id");
         access.oss_ec = text(&head.headers, "x-oss-ec");
-        let mut download = Box::new(Download { inner, lease: Some(lease), access });
+        let mut download = Box::new(Download { inner, lease: Some(lease), stall: Stall::new(stall), access });
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }
@@ -117,9 +130,15 @@ impl Download {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            return match Pin::new(&mut self.inner).poll_frame(cx) {
+            let polled = Pin::new(&mut self.inner).poll_frame(cx);
+            if self.stall.is_over(&polled, cx) {
+                self.access.end = End::Broken;
+                self.lease = None;
+                return Poll::Ready(Some(Err(BodyError::Stalled)));
+            }
+            return match polled {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(None) => {
                     self.end();
@@ -128,7 +147,7 @@ impl Download {
                 Poll::Ready(Some(Err(error))) => {
                     self.access.end = End::Broken;
                     self.lease = None;
-                    Poll::Ready(Some(Err(error)))
+                    Poll::Ready(Some(Err(error.into())))
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     let Some(data) = frame.data_ref() else {
@@ -146,12 +165,12 @@ impl Download {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Kind::Download(download) => download.poll(cx),
             Kind::Own { document, .. } => Pin::new(document)

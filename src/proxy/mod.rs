@@ -33,7 +33,7 @@ pub async fn handle(
     core.counters().request();
     let mut inbound = Inbound::new(request);
     match walk(&core, &gate, &mut inbound, &mut access).await {
-        Ok(answer) => answer.respond(access),
+        Ok(answer) => answer.respond(core.transport().stall(), access),
         Err(refusal) => {
             core.counters().refusal();
             inbound.refuse(&refusal, access)

@@ -92,6 +92,7 @@ impl Refusal {
             Self::Send(SendError::Reset(_)) => "the connection to the upstream ended before its answer".to_owned(),
             Self::Send(SendError::Invalid(_)) => "the answer of the upstream cannot be read".to_owned(),
             Self::Send(SendError::Client(_)) => "the body of the request ended early or is malformed".to_owned(),
+            Self::Send(SendError::ClientStalled(_) | SendError::Stalled(_) | SendError::Busy(_)) => self.to_string(),
             Self::Misdirected(_)
             | Self::Coding
             | Self::Expectation
@@ -146,6 +147,11 @@ impl Refusal {
                 SendError::Reset(_) => Told(GATEWAY, "upstream-reset", "BadGateway"),
                 SendError::Invalid(_) => Told(GATEWAY, "upstream-invalid", "BadGateway"),
                 SendError::Client(_) => Told(BAD, "bad-request", "IncompleteBody"),
+                SendError::ClientStalled(_) => Told(BAD, "bad-request", "RequestTimeout"),
+                SendError::Stalled(_) => {
+                    Told(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
+                }
+                SendError::Busy(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
             },
             Self::SwitchedProtocols => Told(GATEWAY, "upstream-invalid", "BadGateway"),
         }

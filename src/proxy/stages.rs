@@ -18,7 +18,7 @@ use crate::oss::Bucket;
 use crate::policy::{Decision, Policy};
 use crate::sign::{Moment, Subject, Version};
 use crate::telemetry::Access;
-use crate::transport::{Destination, Guard, TrustId};
+use crate::transport::{Destination, Guard, Patience, TrustId};
 
 /// What a request asks for is known.
 pub(super) struct Located {
@@ -72,6 +72,7 @@ pub(super) struct Unsigned {
 pub(super) struct Signed {
     request: Request<()>,
     destination: Destination,
+    patience: Patience,
 }
 
 impl Located {
@@ -163,7 +164,9 @@ impl Unsigned {
 
 impl Signed {
     fn new(located: Located, outbound: Outbound, trust: TrustId) -> Result<Self, Refusal> {
-        let Located { method, mut headers, .. } = located;
+        let Located { method, mut headers, object } = located;
+        let works_on_the_whole = object.operation.works_on_whole_objects();
+        let patience = if works_on_the_whole { Patience::WholeObject } else { Patience::Usual };
         let host = outbound.host.try_into().map_err(|_| Refusal::Unsendable)?;
         headers.insert(header::HOST, host);
         let target: Uri = outbound.target.try_into().map_err(|_| Refusal::Unsendable)?;
@@ -179,7 +182,7 @@ impl Signed {
             },
             guard: if outbound.dials_oss_name { Guard::OssName } else { Guard::Configured },
         };
-        Ok(Self { request, destination })
+        Ok(Self { request, destination, patience })
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer.
@@ -189,10 +192,10 @@ impl Signed {
         inbound: &mut Inbound,
         access: &Access,
     ) -> Result<Answer, Refusal> {
-        let Self { request, destination } = self;
+        let Self { request, destination, patience } = self;
         let head_only = request.method() == Method::HEAD;
         let request = inbound.attach(request, Rc::clone(&access.bytes_in)).ok_or(Refusal::Unsendable)?;
-        let (response, lease) = core.transport().send(&destination, request).await?;
+        let (response, lease) = core.transport().send(&destination, request, patience).await?;
         Answer::new(response, lease, head_only, core.counters())
     }
 }

@@ -11,11 +11,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tracing::debug;
 
+use super::Settings;
 use super::drain::Drain;
 use crate::proxy::{self, Core, Gate};
+use crate::transport::WriteLimit;
 
 /// Serves HTTP/1.1 until either side ends it or the drain does.
-pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idle: Duration, drain: Drain) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    core: Rc<Core>,
+    gate: Rc<Gate>,
+    settings: Settings,
+    drain: Drain,
+) {
     // Without this a small answer can wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
@@ -31,10 +39,11 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
     // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(idle)
+        .header_read_timeout(settings.idle)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(BUFFER_MAX)
+        .serve_connection(TokioIo::new(WriteLimit::new(stream, settings.stall)), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = drain.begun() => {
@@ -45,9 +54,9 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
             }
         }
     };
-    let stream = connection.into_parts().io.into_inner();
+    let stream = connection.into_parts().io.into_inner().into_inner();
     match ended {
-        Err(error) if error.is_user() => {
+        Err(error) if error.is_user() || is_stalled(&error) => {
             // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
             let _ = stream.set_zero_linger();
             return;
@@ -61,6 +70,12 @@ pub(super) async fn serve(stream: TcpStream, core: Rc<Core>, gate: Rc<Gate>, idl
     if !drain.is_begun() {
         linger(stream).await;
     }
+}
+
+/// Whether the client has taken nothing for the limit.
+fn is_stalled(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
@@ -102,6 +117,8 @@ async fn linger(mut stream: tokio::net::TcpStream) {
 const HEADERS_MAX: usize = 128;
 /// Bytes of a request's head, its first line included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// What a connection may hold of a transfer whose reader stands still.
+const BUFFER_MAX: usize = 256 * 1024;
 /// How long, and for how many bytes, the end of a client's sending is waited for.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;

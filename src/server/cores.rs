@@ -60,7 +60,7 @@ impl Cores {
                 make_core: Arc::clone(&make_core),
                 gates: Arc::clone(&gates),
                 drain: drain.clone(),
-                idle: settings.idle,
+                settings,
                 open: (Arc::clone(&load), ended.clone()),
             };
             let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -102,7 +102,7 @@ struct Thread {
     make_core: MakeCore,
     gates: Arc<[Gate]>,
     drain: Drain,
-    idle: Duration,
+    settings: Settings,
     open: (Arc<AtomicUsize>, watch::Sender<()>),
 }
 
@@ -114,14 +114,14 @@ impl Thread {
             .iter()
             .map(|gate| Rc::new(Gate { domains: gate.domains.clone(), policy: gate.policy.clone() }))
             .collect();
-        spawn_local(sweep(Rc::clone(&core), self.idle));
+        spawn_local(sweep(Rc::clone(&core), self.settings.idle));
         while let Some((stream, listener)) = self.inbox.recv().await {
             let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
             let Some(gate) = gates.get(listener) else { continue };
             let (core, gate, drain) = (Rc::clone(&core), Rc::clone(gate), self.drain.clone());
-            let idle = self.idle;
+            let settings = self.settings;
             spawn_local(async move {
-                serve(stream, core, gate, idle, drain).await;
+                serve(stream, core, gate, settings, drain).await;
                 drop(open);
             });
         }

@@ -77,6 +77,8 @@ pub struct Settings {
     pub cores: usize,
     /// How long a client connection may be silent between requests, and how long the head of a request may take.
     pub idle: Duration,
+    /// How long a client may take nothing of an answer.
+    pub stall: Duration,
     /// How long the drain waits for requests in flight.
     pub drain: Duration,
 }

@@ -16,9 +16,10 @@ use tokio::task::spawn_local;
 use tracing::{info, warn};
 
 use super::lease::Connection;
+use super::stall::WriteLimit;
 use super::tls::Trust;
 use super::wire::{Wire, WireState};
-use super::{Destination, SendError};
+use super::{Destination, SendError, Settings};
 
 /// What a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,11 +73,12 @@ impl Reachability {
 pub(super) async fn dial(
     to: &Destination,
     trusts: &[Trust],
-    limit: Duration,
+    settings: &Settings,
     reachability: &Reachability,
 ) -> Result<Connection, SendError> {
+    let limit = settings.connect;
     let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}"));
-    let dialled = tokio::time::timeout(limit, attempt(to, trusts, reachability));
+    let dialled = tokio::time::timeout(limit, attempt(to, trusts, settings, reachability));
     match dialled.await.unwrap_or_else(|_| Err(Failed::Io(late()))) {
         Ok(connection) => Ok(connection),
         Err(Failed::Io(error)) => {
@@ -101,17 +103,18 @@ impl From<io::Error> for Failed {
 async fn attempt(
     to: &Destination,
     trusts: &[Trust],
+    settings: &Settings,
     reachability: &Reachability,
 ) -> Result<Connection, Failed> {
     let stream = connect(to, reachability).await?;
     stream.set_nodelay(true)?;
     let Some((name, trust)) = &to.tls else {
-        return handshake(stream).await;
+        return handshake(stream, settings.stall).await;
     };
     let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
     let trust = trusts.get(trust.0).ok_or_else(|| io::Error::other("no trust store of that index"))?;
     let stream = trust.0.connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream)).await?;
-    handshake(stream).await
+    handshake(stream, settings.stall).await
 }
 
 /// The first address of the name that accepts.
@@ -133,14 +136,18 @@ async fn connect(to: &Destination, reachability: &Reachability) -> Result<TcpStr
     Err(last.into())
 }
 
-async fn handshake<T>(stream: T) -> Result<Connection, Failed>
+async fn handshake<T>(stream: T, stall: Duration) -> Result<Connection, Failed>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let state = Rc::new(WireState::default());
-    let io = TokioIo::new(Wire::new(stream, Rc::clone(&state)));
-    let (sender, driver) =
-        http1::Builder::new().max_headers(HEADERS_MAX).handshake(io).await.map_err(io::Error::other)?;
+    let io = TokioIo::new(Wire::new(WriteLimit::new(stream, stall), Rc::clone(&state)));
+    let (sender, driver) = http1::Builder::new()
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_MAX)
+        .handshake(io)
+        .await
+        .map_err(io::Error::other)?;
     let driver = spawn_local(async move {
         // Its errors reach the request that they concern.
         let _ = driver.await;
@@ -150,6 +157,8 @@ where
 
 /// Under TLS, the socket is read in pieces of this size: fewer system calls.
 const TLS_READ_BYTES: usize = 256 * 1024;
+/// What a connection may hold of a transfer whose reader stands still.
+const BUFFER_MAX: usize = 256 * 1024;
 /// Header lines of an answer.
 const HEADERS_MAX: usize = 256;
 /// Destinations that are remembered as down; names come from requests, so there must be an end.
@@ -163,7 +172,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::task::LocalSet;
 
-    use super::{Destination, Guard, Reachability, SendError, dial};
+    use super::{Destination, Guard, Reachability, SendError, Settings, dial};
 
     /// Dials a listener on this machine by `name`, and tells where a loop was seen.
     async fn looped(
@@ -175,7 +184,17 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let to = Destination { dial: (name.to_owned(), address.port()), tls: None, guard };
         let reachability = Reachability::new(is_ours(address));
-        let dialled = LocalSet::new().run_until(dial(&to, &[], Duration::from_secs(5), &reachability)).await;
+        let some = Duration::from_secs(5);
+        let settings = Settings {
+            connect: some,
+            idle: some,
+            first_byte: some,
+            stall: some,
+            connections: 1,
+            dials: 1,
+            queue: some,
+        };
+        let dialled = LocalSet::new().run_until(dial(&to, &[], &settings, &reachability)).await;
         match dialled {
             Ok(_) => None,
             Err(SendError::Loop { address, .. }) => Some(address),

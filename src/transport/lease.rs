@@ -8,6 +8,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use super::Destination;
 use super::body::Upload;
 use super::pool::Pool;
+use super::slots::Slot;
 use super::wire::WireState;
 
 /// An open connection with its driver, which ends when this is dropped.
@@ -33,18 +34,19 @@ impl Drop for Connection {
 /// The right to the connection until the answer was read to its end.
 pub struct Lease {
     connection: Connection,
+    slot: Slot,
     destination: Destination,
     pool: Rc<Pool>,
 }
 
 impl Lease {
-    pub(super) fn new(connection: Connection, destination: Destination, pool: Rc<Pool>) -> Self {
-        Self { connection, destination, pool }
+    pub(super) fn new(connection: Connection, slot: Slot, destination: Destination, pool: Rc<Pool>) -> Self {
+        Self { connection, slot, destination, pool }
     }
 
     /// The answer was read to its end: the connection is kept for the next request as soon as the upload has ended too.
     pub fn finish(self) {
-        let Self { mut connection, destination, pool } = self;
+        let Self { mut connection, slot, destination, pool } = self;
         if connection.wire.is_dead() || connection.sender.is_closed() {
             return;
         }
@@ -56,6 +58,7 @@ impl Lease {
             if connection.sender.ready().await.is_ok() {
                 pool.put(destination, connection);
             }
+            drop(slot);
         });
     }
 }

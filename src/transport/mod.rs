@@ -5,6 +5,8 @@ mod body;
 mod dial;
 mod lease;
 mod pool;
+mod slots;
+mod stall;
 mod tls;
 mod wire;
 
@@ -15,13 +17,16 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-pub use body::Upload;
+pub use body::{Upload, UploadError};
 pub use dial::{Guard, Reachability};
 pub use lease::Lease;
+pub use stall::{Stall, WriteLimit};
 pub use tls::{BadRoots, Trust};
 
+use body::Progress;
 use lease::Connection;
 use pool::Pool;
+use slots::Slots;
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +50,25 @@ pub struct Settings {
     pub connect: Duration,
     /// How long an unused connection is kept.
     pub idle: Duration,
+    /// How long the head of an answer may take, counted from the last byte of the request.
+    pub first_byte: Duration,
+    /// How long either side may stand still in the middle of a body.
+    pub stall: Duration,
+    /// How many connections may be in use at once, by this core.
+    pub connections: usize,
+    /// How many dials may be in progress at once, by this core.
+    pub dials: usize,
+    /// How long a request waits for its turn if all are in use.
+    pub queue: Duration,
+}
+
+/// How long an answer may be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As the settings say.
+    Usual,
+    /// At least five minutes: OSS works on the whole object before it answers.
+    WholeObject,
 }
 
 /// Why a request got no answer.
@@ -77,6 +101,15 @@ pub enum SendError {
     /// The body of the request ended early: the client is gone, nothing was completed upstream.
     #[error("the client ended its request early: {0}")]
     Client(#[source] hyper::Error),
+    /// The client stopped sending in the middle of the body; nothing was completed upstream.
+    #[error("the client has sent nothing of its body for {0:?}")]
+    ClientStalled(Duration),
+    /// The upstream did not answer in time, or stopped taking the body.
+    #[error("the upstream has done nothing for {0:?}")]
+    Stalled(Duration),
+    /// All connections were in use, and none came free in time.
+    #[error("all upstream connections are in use, and none came free within {0:?}")]
+    Busy(Duration),
 }
 
 /// The upstream connections of one core.
@@ -85,13 +118,23 @@ pub struct Transport {
     trusts: Vec<Trust>,
     reachability: Arc<Reachability>,
     pool: Rc<Pool>,
+    in_use: Slots,
+    dialling: Slots,
 }
 
 impl Transport {
     /// A transport without connections. Must be used inside a `LocalSet`, from which it spawns the connections' drivers.
     #[must_use]
     pub fn new(settings: Settings, trusts: Vec<Trust>, reachability: Arc<Reachability>) -> Self {
-        Self { settings, trusts, reachability, pool: Rc::new(Pool::new(settings.idle)) }
+        let pool = Rc::new(Pool::new(settings.idle));
+        let (in_use, dialling) = (Slots::new(settings.connections), Slots::new(settings.dials));
+        Self { settings, trusts, reachability, pool, in_use, dialling }
+    }
+
+    /// How long an upstream may stand still in the middle of an answer.
+    #[must_use]
+    pub fn stall(&self) -> Duration {
+        self.settings.stall
     }
 
     /// Drops connections that nobody used for the idle time.
@@ -111,19 +154,31 @@ impl Transport {
         &self,
         to: &Destination,
         mut request: Request<Upload>,
+        patience: Patience,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
+        let slot = self.in_use.take(self.settings.queue).await?;
+        request.body_mut().limit(self.settings.stall);
+        let progress = request.body().progress();
+        let limit = match patience {
+            Patience::Usual => self.settings.first_byte,
+            Patience::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
+        };
         loop {
             let (mut connection, fresh) = match self.kept(to).await {
                 Some(connection) => (connection, false),
                 None => (self.dial(to).await?, true),
             };
-            match connection.sender.try_send_request(request).await {
+            let answered = tokio::select! {
+                answered = connection.sender.try_send_request(request) => answered,
+                () = silent(&progress, limit) => return Err(SendError::Stalled(limit)),
+            };
+            match answered {
                 Ok(response) => {
-                    return Ok((response, Lease::new(connection, to.clone(), Rc::clone(&self.pool))));
+                    return Ok((response, Lease::new(connection, slot, to.clone(), Rc::clone(&self.pool))));
                 }
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) if !fresh => request = unsent,
-                    Some(_) | None => return Err(SendError::of(failed.into_error())),
+                    Some(_) | None => return Err(self.broken(failed.into_error(), &progress)),
                 },
             }
         }
@@ -144,23 +199,50 @@ impl Transport {
     }
 
     async fn dial(&self, to: &Destination) -> Result<Connection, SendError> {
-        let dialled = dial::dial(to, &self.trusts, self.settings.connect, &self.reachability).await;
+        let _slot = self.dialling.take(self.settings.queue).await?;
+        let dialled = dial::dial(to, &self.trusts, &self.settings, &self.reachability).await;
         self.reachability.note(to, dialled.as_ref().err());
         dialled
     }
-}
 
-impl SendError {
-    fn of(error: hyper::Error) -> Self {
-        if error.is_user() {
-            Self::Client(error)
+    /// Whose fault it is that there was no answer.
+    fn broken(&self, error: hyper::Error, progress: &Progress) -> SendError {
+        if progress.is_stalled() {
+            SendError::ClientStalled(self.settings.stall)
+        } else if error.is_user() {
+            SendError::Client(error)
         } else if error.is_parse() {
-            Self::Invalid(error)
+            SendError::Invalid(error)
+        } else if is_timed_out(&error) {
+            SendError::Stalled(self.settings.stall)
         } else {
-            Self::Reset(error)
+            SendError::Reset(error)
         }
     }
 }
 
+/// Ends when the upstream has been silent for `limit`, though the client owes it nothing.
+async fn silent(progress: &Progress, limit: Duration) {
+    let mut since = progress.moved();
+    loop {
+        tokio::time::sleep_until(since + limit).await;
+        if progress.is_awaited() {
+            since = tokio::time::Instant::now();
+        } else if progress.moved() > since {
+            since = progress.moved();
+        } else {
+            return;
+        }
+    }
+}
+
+/// Whether a write waited for too long.
+fn is_timed_out(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+}
+
 /// After this idle time a connection is looked at before it is used again.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
+/// What an answer may take for which OSS works on the whole object.
+const WHOLE_OBJECT: Duration = Duration::from_secs(5 * 60);

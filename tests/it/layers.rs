@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["oss", "time", "address", "proxy", "telemetry", "credentials"]),
-    ("server", &["oss", "time", "policy", "proxy", "telemetry"]),
+    ("server", &["oss", "time", "policy", "proxy", "telemetry", "transport"]),
     ("emulator", WORDS),
     (
         "config",

@@ -10,6 +10,7 @@ mod dialling;
 mod guard;
 mod keys;
 mod layers;
+mod limits;
 mod logs;
 mod support;
 mod upstream;

@@ -23,7 +23,7 @@ queue = "5s"
 
 [timeouts]
 connect = "5"
-first_byte = "60s"
+first_byte = "60"
 
 [log]
 access = "yes"
@@ -42,7 +42,7 @@ access = "yes"
             "proxy.toml:6: listen.tls",
             "proxy.toml:9: upstream.regoin",
             "proxy.toml:10: upstream.bucket",
-            "proxy.toml:12: limits",
+            "proxy.toml:13: limits.queue",
             "proxy.toml:16: timeouts.connect",
             "proxy.toml:17: timeouts.first_byte",
             "proxy.toml:20: log.access",
@@ -73,7 +73,7 @@ fn keys_of_later_builds_are_refused_as_such() {
         ("[[listen]]\ntls = {}", "listen.tls"),
         ("[admin]\ntoken = \"file:t\"", "admin.token"),
         ("[admin]\nready_when = \"all\"", "admin.ready_when"),
-        ("[timeouts]\nstall = \"60s\"", "timeouts.stall"),
+        ("[limits]\nheader_bytes = \"64KiB\"", "limits.header_bytes"),
         ("[timeouts]\nheader_read = \"10s\"", "timeouts.header_read"),
         ("[[route]]\nmatch.prefix = \"a/\"", "route.match.prefix"),
     ];
@@ -82,11 +82,6 @@ fn keys_of_later_builds_are_refused_as_such() {
         let expected = format!("proxy.toml:4: {key}: is not supported by this build; remove it");
         assert!(mistakes.contains(&expected), "{mistakes:#?}");
     }
-    refused(
-        &format!("{UPSTREAM}[limits]\nheader_bytes = \"64KiB\""),
-        "proxy.toml:3: limits",
-        "not supported by this build",
-    );
 }
 
 #[test]
@@ -140,14 +135,28 @@ fn a_key_with_a_line_break_in_it_stays_on_one_line() {
 #[test]
 fn timeouts_have_defaults_and_are_never_zero_but_for_the_drain() {
     let timeouts = loaded(UPSTREAM).timeouts;
-    let seconds = [timeouts.connect, timeouts.idle, timeouts.drain].map(|t| t.as_secs());
-    assert_eq!(seconds, [5, 50, 25]);
+    let connection = [timeouts.connect, timeouts.queue, timeouts.idle, timeouts.drain].map(|t| t.as_secs());
+    assert_eq!(connection, [5, 5, 50, 25]);
+    assert_eq!([timeouts.first_byte, timeouts.stall].map(|t| t.as_secs()), [60, 60]);
     let text = format!("{UPSTREAM}[timeouts]\nconnect = \"500ms\"\ndrain = \"0s\"");
     let timeouts = loaded(&text).timeouts;
     assert_eq!(timeouts.connect, Duration::from_millis(500));
     assert_eq!(timeouts.drain, Duration::ZERO);
     let text = format!("{UPSTREAM}[timeouts]\nconnect = \"0s\"");
     refused(&text, "proxy.toml:4: timeouts.connect", "more than 0");
+}
+
+#[test]
+fn limits_are_whole_numbers_and_at_least_one() {
+    let limits = loaded(UPSTREAM).limits;
+    assert_eq!((limits.upstream_connections, limits.upstream_dials), (256, 32));
+    let text = format!("{UPSTREAM}[limits]\nupstream_connections = 1\nupstream_dials = 1_000_000");
+    let limits = loaded(&text).limits;
+    assert_eq!((limits.upstream_connections, limits.upstream_dials), (1, 1_000_000));
+    for wrong in ["0", "-1", "1_000_001", "1.5", "\"8\""] {
+        let text = format!("{UPSTREAM}[limits]\nupstream_connections = {wrong}");
+        refused(&text, "proxy.toml:4: limits.upstream_connections", "whole number");
+    }
 }
 
 #[test]
