@@ -1,6 +1,6 @@
 //! The body of a request on its way up: the client's frames as they come, counted, and never waited for beyond the limit.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,18 +12,20 @@ use tokio::time::Instant;
 
 use super::stall::Stall;
 
-/// A request body.
+/// A request body, as hyper owns it.
 #[derive(Debug)]
 pub struct Upload {
-    inner: Incoming,
-    taken: Rc<Cell<u64>>,
+    slot: Rc<Slot>,
     stall: Option<Stall>,
-    progress: Rc<Progress>,
 }
 
-/// What is known of a body while hyper owns it.
+/// The client's body, which outlives the connection it was meant for: as long as none of it was taken, it can still go out on
+/// another.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct Slot {
+    inner: RefCell<Incoming>,
+    taken: Rc<Cell<u64>>,
+    yielded: Cell<bool>,
     /// When its last byte came.
     moved: Cell<Instant>,
     /// Whether the next one is the client's to send.
@@ -46,9 +48,15 @@ impl Upload {
     /// Wraps a client's body; `taken` counts its bytes as they are read, and is seen by others while hyper owns the body.
     #[must_use]
     pub fn new(inner: Incoming, taken: Rc<Cell<u64>>) -> Self {
-        let moved = Cell::new(Instant::now());
-        let progress = Rc::new(Progress { moved, awaited: Cell::default(), stalled: Cell::default() });
-        Self { inner, taken, stall: None, progress }
+        let slot = Slot {
+            inner: RefCell::new(inner),
+            taken,
+            yielded: Cell::default(),
+            moved: Cell::new(Instant::now()),
+            awaited: Cell::default(),
+            stalled: Cell::default(),
+        };
+        Self { slot: Rc::new(slot), stall: None }
     }
 
     /// Limits how long the client is waited for.
@@ -56,12 +64,18 @@ impl Upload {
         self.stall = Some(Stall::new(limit));
     }
 
-    pub(super) fn progress(&self) -> Rc<Progress> {
-        Rc::clone(&self.progress)
+    pub(super) fn slot(&self) -> Rc<Slot> {
+        Rc::clone(&self.slot)
     }
 }
 
-impl Progress {
+impl Slot {
+    /// The body once more, for another connection. `None` if any of it was taken: it would be sent without its beginning.
+    pub(super) fn again(self: &Rc<Self>, limit: Duration) -> Option<Upload> {
+        let untouched = !self.yielded.get();
+        untouched.then(|| Upload { slot: Rc::clone(self), stall: Some(Stall::new(limit)) })
+    }
+
     pub(super) fn moved(&self) -> Instant {
         self.moved.get()
     }
@@ -85,26 +99,26 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if self.stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
-            self.progress.stalled.set(true);
+        let Self { slot, stall } = &mut *self;
+        let frame = Pin::new(&mut *slot.inner.borrow_mut()).poll_frame(cx);
+        if stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
+            slot.stalled.set(true);
             return Poll::Ready(Some(Err(UploadError::Stalled)));
         }
-        self.progress.awaited.set(frame.is_pending());
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.taken.set(self.taken.get() + data.len() as u64);
-            self.progress.moved.set(Instant::now());
+        slot.awaited.set(frame.is_pending());
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            slot.yielded.set(true);
+            slot.taken.set(slot.taken.get() + frame.data_ref().map_or(0, Bytes::len) as u64);
+            slot.moved.set(Instant::now());
         }
         frame.map_err(UploadError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.slot.inner.borrow().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.slot.inner.borrow().size_hint()
     }
 }

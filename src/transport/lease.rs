@@ -15,7 +15,7 @@ use super::wire::WireState;
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Upload>,
     driver: AbortHandle,
-    wire: Rc<WireState>,
+    pub(super) wire: Rc<WireState>,
 }
 
 impl Connection {

@@ -5,6 +5,7 @@ mod body;
 mod dial;
 mod lease;
 mod pool;
+mod replay;
 mod slots;
 mod stall;
 mod tls;
@@ -23,9 +24,10 @@ pub use lease::Lease;
 pub use stall::{Stall, WriteLimit};
 pub use tls::{BadRoots, Trust};
 
-use body::Progress;
+use body::Slot;
 use lease::Connection;
 use pool::Pool;
+use replay::{Lost, Spare};
 use slots::Slots;
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
@@ -145,8 +147,8 @@ impl Transport {
     /// Sends a request and waits for the head of its answer. The lease is to be finished with the answer's body; dropped before,
     /// it closes the connection.
     ///
-    /// A request that hyper gives back unsent, because the kept connection was closing, is sent again on another connection;
-    /// none of its bytes was taken.
+    /// A request that was lost with a kept connection, which the other side may have closed before it came, is sent once more
+    /// on a fresh one if that cannot do harm: see [`Spare`].
     ///
     /// # Errors
     /// [`SendError`] says why there is no answer.
@@ -158,28 +160,54 @@ impl Transport {
     ) -> Result<(Response<Incoming>, Lease), SendError> {
         let slot = self.in_use.take(self.settings.queue).await?;
         request.body_mut().limit(self.settings.stall);
-        let progress = request.body().progress();
+        let body = request.body().slot();
+        let answered = match self.kept(to).await {
+            None => self.exchange(self.dial(to).await?, request, patience).await,
+            Some(kept) => {
+                let spare = Spare::of(&request);
+                match self.exchange(kept, request, patience).await {
+                    Err(lost) => match spare.again(lost, &body, self.settings.stall) {
+                        Ok(request) => self.exchange(self.dial(to).await?, request, patience).await,
+                        Err(lost) => Err(lost),
+                    },
+                    answered => answered,
+                }
+            }
+        };
+        match answered {
+            Ok((response, connection)) => {
+                Ok((response, Lease::new(connection, slot, to.clone(), Rc::clone(&self.pool))))
+            }
+            Err(Lost { why: Ok(error), .. }) => Err(self.broken(error, &body)),
+            Err(Lost { why: Err(limit), .. }) => Err(SendError::Stalled(limit)),
+        }
+    }
+
+    /// Sends a request on this connection, and waits for the head of the answer.
+    async fn exchange(
+        &self,
+        mut connection: Connection,
+        request: Request<Upload>,
+        patience: Patience,
+    ) -> Result<(Response<Incoming>, Connection), Lost> {
         let limit = match patience {
             Patience::Usual => self.settings.first_byte,
             Patience::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
         };
-        loop {
-            let (mut connection, fresh) = match self.kept(to).await {
-                Some(connection) => (connection, false),
-                None => (self.dial(to).await?, true),
-            };
-            let answered = tokio::select! {
-                answered = connection.sender.try_send_request(request) => answered,
-                () = silent(&progress, limit) => return Err(SendError::Stalled(limit)),
-            };
-            match answered {
-                Ok(response) => {
-                    return Ok((response, Lease::new(connection, slot, to.clone(), Rc::clone(&self.pool))));
-                }
-                Err(mut failed) => match failed.take_message() {
-                    Some(unsent) if !fresh => request = unsent,
-                    Some(_) | None => return Err(self.broken(failed.into_error(), &progress)),
-                },
+        let body = request.body().slot();
+        let before = connection.wire.bytes_read();
+        let answered = tokio::select! {
+            answered = connection.sender.try_send_request(request) => answered,
+            () = silent(&body, limit) => {
+                return Err(Lost { why: Err(limit), unsent: None, answer_begun: false });
+            }
+        };
+        match answered {
+            Ok(response) => Ok((response, connection)),
+            Err(mut failed) => {
+                let unsent = failed.take_message();
+                let answer_begun = connection.wire.bytes_read() != before;
+                Err(Lost { why: Ok(failed.into_error()), unsent, answer_begun })
             }
         }
     }
@@ -206,8 +234,8 @@ impl Transport {
     }
 
     /// Whose fault it is that there was no answer.
-    fn broken(&self, error: hyper::Error, progress: &Progress) -> SendError {
-        if progress.is_stalled() {
+    fn broken(&self, error: hyper::Error, body: &Slot) -> SendError {
+        if body.is_stalled() {
             SendError::ClientStalled(self.settings.stall)
         } else if error.is_user() {
             SendError::Client(error)
@@ -222,14 +250,14 @@ impl Transport {
 }
 
 /// Ends when the upstream has been silent for `limit`, though the client owes it nothing.
-async fn silent(progress: &Progress, limit: Duration) {
-    let mut since = progress.moved();
+async fn silent(body: &Slot, limit: Duration) {
+    let mut since = body.moved();
     loop {
         tokio::time::sleep_until(since + limit).await;
-        if progress.is_awaited() {
+        if body.is_awaited() {
             since = tokio::time::Instant::now();
-        } else if progress.moved() > since {
-            since = progress.moved();
+        } else if body.moved() > since {
+            since = body.moved();
         } else {
             return;
         }

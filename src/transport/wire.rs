@@ -14,12 +14,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug, Default)]
 pub(super) struct WireState {
     dead: Cell<bool>,
+    read: Cell<u64>,
 }
 
 impl WireState {
     /// Whether a write has failed: the connection cannot be used again.
     pub(super) fn is_dead(&self) -> bool {
         self.dead.get()
+    }
+
+    /// How many bytes of answers have come.
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.read.get()
     }
 }
 
@@ -55,7 +61,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.state.read.set(self.state.read.get() + (buf.filled().len() - before) as u64);
+        read
     }
 }
 

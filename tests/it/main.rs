@@ -12,5 +12,6 @@ mod keys;
 mod layers;
 mod limits;
 mod logs;
+mod replay;
 mod support;
 mod upstream;
