@@ -5,6 +5,8 @@ mod v1;
 mod v4;
 
 #[cfg(test)]
+mod presigned_tests;
+#[cfg(test)]
 pub(super) mod tests;
 
 use http::{HeaderMap, StatusCode, header};
