@@ -16,6 +16,7 @@ pub(super) struct Parts {
     pub(super) message: Cow<'static, str>,
     pub(super) ec: &'static str,
     pub(super) extra: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
 }
 
 impl Failure {
@@ -30,6 +31,7 @@ impl Failure {
             message: message.into(),
             ec: "",
             extra: Vec::new(),
+            headers: Vec::new(),
         }))
     }
 
@@ -98,6 +100,12 @@ impl Failure {
     /// With one more element.
     pub(super) fn with(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.0.extra.push((name, text.into()));
+        self
+    }
+
+    /// With a header of the answer beside the document.
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.headers.push((name, value.into()));
         self
     }
 

@@ -73,6 +73,9 @@ impl Reply {
         if !parts.ec.is_empty() {
             reply = reply.with("x-oss-ec", parts.ec);
         }
+        for (name, value) in &parts.headers {
+            reply = reply.with(name, value);
+        }
         if about.method == Method::HEAD {
             return reply.with("x-oss-err", STANDARD.encode(document));
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, Response, header, request};
+use http::{Response, header, request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,7 +17,7 @@ use super::operation::{self, Context};
 use super::reply::{About, Reply};
 use super::request::{Request, Target};
 use super::settings::{Account, Place, Settings};
-use super::store::{Contents, Object, Payload, Store};
+use super::store::{Contents, Object, Payload, Store, Traits};
 use super::verify::{self, Caller, Judge};
 use super::wire::{Broken, Exit, Outgoing, Socket, Stream, Upload};
 use crate::oss::Bucket;
@@ -116,7 +116,7 @@ impl Service {
     /// Stores an object as if it had been uploaded. The bucket is made if there is none.
     pub fn put_object(&self, bucket: &Bucket, key: &[u8], data: impl Into<bytes::Bytes>) {
         let now = self.0.clock.now();
-        let object = Object::new(Payload::of(data.into()), HeaderMap::new(), now);
+        let object = Object::new(Payload::of(data.into()), Traits::default(), now);
         let mut store = lock(&self.0.store);
         let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
         contents.objects.insert(key.to_vec(), object);
@@ -213,17 +213,20 @@ impl Service {
         Ok((request, plan))
     }
 
-    /// Whether the bucket lets anybody do this.
+    /// Whether the object or, if that says nothing, the bucket lets anybody do this.
     fn is_public(&self, target: &Target, plan: &operation::Plan) -> bool {
         let Some(bucket) = target.bucket() else {
             return false;
         };
         let mut store = lock(&self.0.store);
-        match store.bucket(bucket).map(|contents| contents.acl.as_str()) {
-            Ok("public-read") => plan.only_reads(),
-            Ok("public-read-write") => !plan.makes_bucket(),
-            Ok(_) | Err(_) => false,
-        }
+        let Ok(contents) = store.bucket(bucket) else {
+            return false;
+        };
+        let own = match target {
+            Target::Object(_, key) => contents.objects.get(key).map(|object| object.traits.acl),
+            Target::Service | Target::Bucket(_) => None,
+        };
+        plan.is_public(own.filter(|acl| *acl != "default").unwrap_or(contents.acl))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use md5::{Digest as _, Md5};
 
 use super::failure::Failure;
@@ -22,7 +22,9 @@ pub(super) struct Store {
 #[derive(Debug)]
 pub(super) struct Contents {
     pub(super) created: Timestamp,
-    pub(super) acl: String,
+    pub(super) acl: &'static str,
+    /// Documents of settings as they were sent, by the name of their parameter. They are kept and told, without effect.
+    pub(super) settings: BTreeMap<&'static str, Bytes>,
     pub(super) objects: BTreeMap<Vec<u8>, Object>,
     pub(super) uploads: BTreeMap<String, Upload>,
 }
@@ -38,11 +40,21 @@ pub(super) struct Object {
     pub(super) crc: u64,
     pub(super) kind: Kind,
     pub(super) modified: Timestamp,
-    /// Standard headers and `x-oss-meta-…` as they were sent.
-    pub(super) headers: HeaderMap,
-    pub(super) acl: String,
+    pub(super) traits: Traits,
     /// Where a symbolic link points to, as it was sent.
     pub(super) link: Option<HeaderValue>,
+    /// Whether an archived object can be read.
+    pub(super) is_restored: bool,
+}
+
+/// What an upload says about its object beside the bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Traits {
+    /// Standard headers and `x-oss-meta-…` as they were sent.
+    pub(super) headers: HeaderMap,
+    pub(super) acl: &'static str,
+    /// The storage class.
+    pub(super) class: &'static str,
     pub(super) tags: Vec<(String, String)>,
 }
 
@@ -60,7 +72,7 @@ pub(super) enum Kind {
 pub(super) struct Upload {
     pub(super) key: Vec<u8>,
     pub(super) started: Timestamp,
-    pub(super) headers: HeaderMap,
+    pub(super) traits: Traits,
     pub(super) parts: BTreeMap<u32, Part>,
 }
 
@@ -88,7 +100,13 @@ impl Store {
 
 impl Contents {
     pub(super) fn new(created: Timestamp) -> Self {
-        Self { created, acl: PRIVATE.to_owned(), objects: BTreeMap::new(), uploads: BTreeMap::new() }
+        Self {
+            created,
+            acl: PRIVATE,
+            settings: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+        }
     }
 
     /// The object of this key.
@@ -104,7 +122,7 @@ impl Contents {
 
 impl Object {
     /// An object from one body.
-    pub(super) fn new(payload: Payload, headers: HeaderMap, modified: Timestamp) -> Self {
+    pub(super) fn new(payload: Payload, traits: Traits, modified: Timestamp) -> Self {
         Self {
             etag: payload.etag(),
             md5: Some(payload.md5),
@@ -112,16 +130,26 @@ impl Object {
             data: payload.data,
             kind: Kind::Normal,
             modified,
-            headers,
-            acl: "default".to_owned(),
+            traits,
             link: None,
-            tags: Vec::new(),
+            is_restored: false,
         }
+    }
+
+    /// Whether it must be restored before it can be read.
+    pub(super) fn is_archived(&self) -> bool {
+        self.traits.class.ends_with("Archive")
     }
 
     /// The sum in the form of `Content-MD5`.
     pub(super) fn md5_base64(&self) -> Option<String> {
         self.md5.map(|md5| STANDARD.encode(md5))
+    }
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self { headers: HeaderMap::new(), acl: "default", class: "Standard", tags: Vec::new() }
     }
 }
 
@@ -151,20 +179,5 @@ impl Kind {
     }
 }
 
-/// The headers of an upload that the object keeps.
-pub(super) fn kept_headers(headers: &HeaderMap) -> HeaderMap {
-    let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
-    headers.iter().filter(|(name, _)| kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
 /// The access that a bucket has if nothing was said.
 pub(super) const PRIVATE: &str = "private";
-
-const KEPT: [HeaderName; 6] = [
-    header::CONTENT_TYPE,
-    header::CACHE_CONTROL,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::EXPIRES,
-];

@@ -6,7 +6,7 @@ use super::super::failure::Failure;
 use super::super::reply::Reply;
 use super::super::store::{Contents, PRIVATE};
 use super::xml::Document;
-use super::{Context, list, object};
+use super::{Context, list, object, traits};
 
 /// ListBuckets.
 pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
@@ -45,11 +45,11 @@ pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
 /// PutBucket: the same owner may make it again.
 pub(super) fn create(context: Context<'_>) -> Result<Reply, Failure> {
     let bucket = context.bucket()?;
-    let acl = context.request.header("x-oss-acl").map(check_acl).transpose()?;
+    let acl = context.request.header("x-oss-acl").map(traits::bucket_acl).transpose()?;
     let now = context.now;
     let contents = context.store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
     if let Some(acl) = acl {
-        acl.clone_into(&mut contents.acl);
+        contents.acl = acl;
     }
     Ok(Reply::ok().with("location", format!("/{bucket}")))
 }
@@ -85,24 +85,73 @@ pub(super) fn info(mut context: Context<'_>) -> Result<Reply, Failure> {
     facts(&mut document, &context, bucket.as_str(), contents);
     document.owner();
     document.open("AccessControlList");
-    document.text("Grant", &contents.acl);
+    document.text("Grant", contents.acl);
     document.close("AccessControlList");
     document.text("DataRedundancyType", "LRS");
+    document.text("AccessMonitor", "Disabled");
+    document.text("BlockPublicAccess", "false");
+    document.text("CrossRegionReplication", "Disabled");
+    document.text("TransferAcceleration", "Disabled");
+    document.open("ServerSideEncryptionRule");
+    document.text("SSEAlgorithm", "None");
+    document.close("ServerSideEncryptionRule");
     document.close("Bucket");
+    Ok(Reply::xml(document.finish()))
+}
+
+/// GetBucketStat.
+pub(super) fn stat(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let now = context.now.unix_s();
+    let (_, contents, _) = context.place()?;
+    let bytes: usize = contents.objects.values().map(|object| object.data.len()).sum();
+    let parts = contents.uploads.values().map(|upload| upload.parts.len()).sum();
+    let mut document = Document::new("BucketStat");
+    for (name, number) in [
+        ("Storage", bytes),
+        ("ObjectCount", contents.objects.len()),
+        ("MultipartUploadCount", contents.uploads.len()),
+        ("MultipartPartCount", parts),
+        ("LiveChannelCount", 0),
+        ("StandardStorage", bytes),
+        ("StandardObjectCount", contents.objects.len()),
+    ] {
+        document.text(name, number.to_string());
+    }
+    document.text("LastModifiedTime", now.to_string());
+    Ok(Reply::xml(document.finish()))
+}
+
+/// DescribeRegions: the one that there is.
+pub(super) fn regions(context: Context<'_>) -> Result<Reply, Failure> {
+    let region = context.place.region.as_str();
+    if context
+        .query()
+        .get("regions")
+        .is_some_and(|asked| !asked.is_empty() && asked != format!("oss-{region}"))
+    {
+        return Err(Failure::new(StatusCode::NOT_FOUND, "NoSuchRegion", "The region does not exist."));
+    }
+    let mut document = Document::new("RegionInfoList");
+    document.open("RegionInfo");
+    document.text("Region", format!("oss-{region}"));
+    document.text("InternetEndpoint", format!("oss-{region}.aliyuncs.com"));
+    document.text("InternalEndpoint", format!("oss-{region}-internal.aliyuncs.com"));
+    document.text("AccelerateEndpoint", "oss-accelerate.aliyuncs.com");
+    document.close("RegionInfo");
     Ok(Reply::xml(document.finish()))
 }
 
 /// GetBucketAcl.
 pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (_, contents, _) = context.place()?;
-    Ok(object::acl_document(&contents.acl))
+    Ok(object::acl_document(contents.acl))
 }
 
 /// PutBucketAcl.
 pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let acl = check_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
+    let acl = traits::bucket_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
     let (_, contents, _) = context.place()?;
-    acl.clone_into(&mut contents.acl);
+    contents.acl = acl;
     Ok(Reply::ok())
 }
 
@@ -116,11 +165,4 @@ fn facts(document: &mut Document, context: &Context<'_>, name: &str, contents: &
     document.text("StorageClass", "Standard");
     document.text("ExtranetEndpoint", format!("oss-{region}.aliyuncs.com"));
     document.text("IntranetEndpoint", format!("oss-{region}-internal.aliyuncs.com"));
-}
-
-fn check_acl(acl: &str) -> Result<&str, Failure> {
-    match acl {
-        PRIVATE | "public-read" | "public-read-write" => Ok(acl),
-        _ => Err(Failure::argument("The access control level is unknown.")),
-    }
 }

@@ -5,12 +5,12 @@ use http::StatusCode;
 use super::super::failure::Failure;
 use super::super::reply::Reply;
 use super::super::request::{self, Request};
-use super::super::store::{Kind, Object, Part, Payload, Store, kept_headers};
+use super::super::store::{Kind, Object, Part, Payload, Store, Traits};
 use super::super::text::unescape;
 use super::condition::{Conditions, Verdict};
 use super::object::{check_overwrite, modified};
 use super::xml::Document;
-use super::{Context, multipart, range};
+use super::{Context, multipart, range, traits};
 
 /// CopyObject.
 pub(super) fn object(mut context: Context<'_>) -> Result<Reply, Failure> {
@@ -19,14 +19,14 @@ pub(super) fn object(mut context: Context<'_>) -> Result<Reply, Failure> {
         Source::Object(object) => object,
         Source::NotModified => return Ok(Reply::new(StatusCode::NOT_MODIFIED)),
     };
-    let headers = match request.header("x-oss-metadata-directive") {
-        None | Some("COPY") => source.headers.clone(),
-        Some("REPLACE") => kept_headers(&request.headers),
-        Some(_) => {
-            return Err(Failure::argument("The x-oss-metadata-directive must be COPY or REPLACE."));
-        }
-    };
-    let copy = Object { headers, modified: now, kind: Kind::Normal, ..*source };
+    let mut traits = traits::of(request)?;
+    if is_copied(request, "x-oss-metadata-directive")? {
+        traits.headers.clone_from(&source.traits.headers);
+    }
+    if is_copied(request, "x-oss-tagging-directive")? {
+        traits.tags.clone_from(&source.traits.tags);
+    }
+    let copy = Object { traits, modified: now, kind: Kind::Normal, is_restored: false, ..*source };
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
     let reply = result("CopyObjectResult", &copy).with("x-oss-hash-crc64ecma", copy.crc.to_string());
@@ -50,9 +50,18 @@ pub(super) fn part(mut context: Context<'_>) -> Result<Reply, Failure> {
     };
     let payload = Payload::of(data);
     let upload = multipart::upload(&mut context)?;
-    let object = Object::new(payload.clone(), http::HeaderMap::new(), now);
+    let object = Object::new(payload.clone(), Traits::default(), now);
     upload.parts.insert(number, Part { payload, modified: now });
     Ok(result("CopyPartResult", &object))
+}
+
+/// Whether the copy takes something from its source, and not from the request.
+fn is_copied(request: &Request, directive: &str) -> Result<bool, Failure> {
+    match request.header(directive).map(str::to_ascii_uppercase).as_deref() {
+        None | Some("COPY") => Ok(true),
+        Some("REPLACE") => Ok(false),
+        Some(_) => Err(Failure::argument(format!("The {directive} must be COPY or REPLACE."))),
+    }
 }
 
 /// What a copy is made from.
@@ -66,7 +75,11 @@ fn source(store: &mut Store, request: &Request) -> Result<Source, Failure> {
     let invalid =
         || Failure::argument("Copy Source must mention the source bucket and key: /sourcebucket/sourcekey.");
     let text = request.header("x-oss-copy-source").ok_or_else(invalid)?;
-    let text = text.split('?').next().unwrap_or(text).replace('+', " ");
+    if text.contains('?') {
+        // `versionId`.
+        return Err(Failure::not_implemented());
+    }
+    let text = text.replace('+', " ");
     let path = unescape(text.as_bytes()).ok_or_else(invalid)?;
     let path = path.strip_prefix(b"/").unwrap_or(&path);
     let at = path.iter().position(|byte| *byte == b'/').ok_or_else(invalid)?;

@@ -1,14 +1,14 @@
-//! Symbolic links and tags.
+//! Symbolic links, tags, and the restoring of archived objects.
 
 use http::StatusCode;
 
 use super::super::failure::Failure;
 use super::super::reply::Reply;
-use super::super::store::{Contents, Kind, Object, Payload, kept_headers};
+use super::super::store::{Contents, Kind, Object, Payload};
 use super::super::text::unescape;
-use super::Context;
 use super::object::check_overwrite;
 use super::xml::{self, Document};
+use super::{Context, traits};
 
 /// PutSymlink.
 pub(super) fn put_symlink(mut context: Context<'_>) -> Result<Reply, Failure> {
@@ -17,7 +17,7 @@ pub(super) fn put_symlink(mut context: Context<'_>) -> Result<Reply, Failure> {
     let target = target.ok_or_else(|| Failure::argument("The x-oss-symlink-target header is missing."))?;
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let mut object = Object::new(Payload::of(bytes::Bytes::new()), kept_headers(&request.headers), now);
+    let mut object = Object::new(Payload::of(bytes::Bytes::new()), traits::of(request)?, now);
     object.kind = Kind::Symlink;
     object.link = Some(target.clone());
     let reply = Reply::ok().with("etag", &object.etag);
@@ -60,7 +60,7 @@ pub(super) fn put_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
     };
     let tags: Vec<_> = texts("Tagging/TagSet/Tag/Key").zip(texts("Tagging/TagSet/Tag/Value")).collect();
     let (_, contents, key) = context.place()?;
-    contents.object_mut(key)?.tags = tags;
+    contents.object_mut(key)?.traits.tags = tags;
     Ok(Reply::ok())
 }
 
@@ -69,7 +69,7 @@ pub(super) fn get_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (_, contents, key) = context.place()?;
     let mut document = Document::new("Tagging");
     document.open("TagSet");
-    for (name, value) in &contents.object(key)?.tags {
+    for (name, value) in &contents.object(key)?.traits.tags {
         document.open("Tag");
         document.text("Key", name);
         document.text("Value", value);
@@ -82,6 +82,21 @@ pub(super) fn get_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
 /// DeleteObjectTagging.
 pub(super) fn delete_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (_, contents, key) = context.place()?;
-    contents.object_mut(key)?.tags.clear();
+    contents.object_mut(key)?.traits.tags.clear();
     Ok(Reply::new(StatusCode::NO_CONTENT))
+}
+
+/// RestoreObject: an archived object can be read at once. The first request is 202, later ones are 200.
+pub(super) fn restore(mut context: Context<'_>) -> Result<Reply, Failure> {
+    if !context.payload.data.is_empty() {
+        xml::read(&context.payload.data)?;
+    }
+    let (_, contents, key) = context.place()?;
+    let object = contents.object_mut(key)?;
+    if !object.is_archived() {
+        let message = "The operation is not supported for this resource";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "OperationNotSupported", message));
+    }
+    let was_restored = std::mem::replace(&mut object.is_restored, true);
+    Ok(Reply::new(if was_restored { StatusCode::OK } else { StatusCode::ACCEPTED }))
 }

@@ -87,6 +87,16 @@ pub(super) fn max_keys(text: Option<&str>) -> Result<usize, Failure> {
     }
 }
 
+/// The key up to the first delimiter after its prefix.
+pub(super) fn group<'k>(key: &'k [u8], prefix: &[u8], delimiter: &[u8]) -> Option<&'k [u8]> {
+    if delimiter.is_empty() {
+        return None;
+    }
+    let rest = &key[prefix.len()..];
+    let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;
+    Some(&key[..prefix.len() + at + delimiter.len()])
+}
+
 /// Whether owners stand in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owners {
@@ -112,7 +122,7 @@ impl<'a> Ask<'a> {
             if !key.starts_with(self.prefix) {
                 break;
             }
-            let group = self.group(key);
+            let group = group(key, self.prefix, self.delimiter);
             let entry = group.unwrap_or(key);
             if entry <= self.after
                 || group.is_some() && page.groups.last().is_some_and(|other| other == entry)
@@ -132,16 +142,6 @@ impl<'a> Ask<'a> {
         page
     }
 
-    /// The key up to the first delimiter after the prefix.
-    fn group<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
-        if self.delimiter.is_empty() {
-            return None;
-        }
-        let rest = &key[self.prefix.len()..];
-        let at = rest.windows(self.delimiter.len()).position(|window| window == self.delimiter)?;
-        Some(&key[..self.prefix.len() + at + self.delimiter.len()])
-    }
-
     fn write(&self, document: &mut Document, names: Names) {
         document.name("Prefix", self.prefix, names);
         document.text("MaxKeys", self.most.to_string());
@@ -159,7 +159,7 @@ impl Page<'_> {
             document.text("ETag", &object.etag);
             document.text("Type", object.kind.as_str());
             document.text("Size", object.data.len().to_string());
-            document.text("StorageClass", "Standard");
+            document.text("StorageClass", object.traits.class);
             if owners == Owners::Told {
                 document.owner();
             }

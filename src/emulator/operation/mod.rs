@@ -9,6 +9,9 @@ mod multi_delete;
 mod multipart;
 mod object;
 mod range;
+mod settings;
+mod traits;
+mod uploads;
 mod xml;
 
 use base64::Engine as _;
@@ -29,6 +32,16 @@ use crate::time::Timestamp;
 pub(super) struct Plan {
     run: Run,
     need: Need,
+    open_to: OpenTo,
+}
+
+/// Who may ask for an operation where the access level is public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OpenTo {
+    /// Whoever may read or write there.
+    All,
+    /// Still only the owner.
+    Owner,
 }
 
 /// All that an operation may look at and change.
@@ -50,6 +63,8 @@ enum Need {
     Change,
     /// It changes, and reads a body.
     Body,
+    /// It changes, and reads a body if there is one.
+    MayHaveBody,
     /// It changes, and reads a body that must come with its sum.
     SummedBody,
     /// It makes the bucket; a body may say how.
@@ -101,31 +116,45 @@ pub(super) fn check_payload(request: &Request, payload: &Payload, plan: &Plan) -
 
 impl Plan {
     pub(super) fn reads_body(&self) -> bool {
-        matches!(self.need, Need::Body | Need::SummedBody | Need::NoBucket)
+        !matches!(self.need, Need::Read | Need::Change)
     }
 
     pub(super) fn makes_bucket(&self) -> bool {
         self.need == Need::NoBucket
     }
 
-    pub(super) fn only_reads(&self) -> bool {
-        self.need == Need::Read
+    /// Whether an access level lets anybody do this.
+    pub(super) fn is_public(&self, acl: &str) -> bool {
+        match acl {
+            _ if self.open_to == OpenTo::Owner => false,
+            "public-read" => self.need == Need::Read,
+            "public-read-write" => true,
+            _ => false,
+        }
     }
 
     pub(super) fn run(&self, context: Context<'_>) -> Result<Reply, Failure> {
         (self.run)(context)
     }
 
+    fn new(run: Run, need: Need) -> Self {
+        Self { run, need, open_to: OpenTo::All }
+    }
+
     fn read(run: Run) -> Self {
-        Self { run, need: Need::Read }
+        Self::new(run, Need::Read)
     }
 
     fn change(run: Run) -> Self {
-        Self { run, need: Need::Change }
+        Self::new(run, Need::Change)
     }
 
     fn body(run: Run) -> Self {
-        Self { run, need: Need::Body }
+        Self::new(run, Need::Body)
+    }
+
+    fn for_owner(self) -> Self {
+        Self { open_to: OpenTo::Owner, ..self }
     }
 }
 
@@ -152,10 +181,11 @@ impl<'a> Context<'a> {
 }
 
 fn service(request: &Request) -> Result<Plan, Failure> {
-    if request.query.has("regions") {
-        return Err(Failure::not_implemented());
+    match request.method {
+        Method::GET if request.query.has("regions") => Ok(Plan::read(bucket::regions)),
+        Method::GET => Ok(Plan::read(bucket::list_all)),
+        _ => Err(Failure::method()),
     }
-    if request.method == Method::GET { Ok(Plan::read(bucket::list_all)) } else { Err(Failure::method()) }
 }
 
 fn on_bucket(request: &Request) -> Result<Plan, Failure> {
@@ -163,17 +193,21 @@ fn on_bucket(request: &Request) -> Result<Plan, Failure> {
     if NOT_SERVED_ON_BUCKETS.iter().any(|name| query.has(name)) {
         return Err(Failure::not_implemented());
     }
+    if let Some(plan) = settings::plan(request) {
+        return plan.map(Plan::for_owner);
+    }
     match request.method {
-        Method::GET if query.has("location") => Ok(Plan::read(bucket::location)),
-        Method::GET if query.has("bucketInfo") => Ok(Plan::read(bucket::info)),
-        Method::GET if query.has("acl") => Ok(Plan::read(bucket::get_acl)),
-        Method::GET if query.has("uploads") => Ok(Plan::read(multipart::list_uploads)),
+        Method::GET if query.has("stat") => Ok(Plan::read(bucket::stat).for_owner()),
+        Method::GET if query.has("location") => Ok(Plan::read(bucket::location).for_owner()),
+        Method::GET if query.has("bucketInfo") => Ok(Plan::read(bucket::info).for_owner()),
+        Method::GET if query.has("acl") => Ok(Plan::read(bucket::get_acl).for_owner()),
+        Method::GET if query.has("uploads") => Ok(Plan::read(uploads::list_uploads)),
         Method::GET if query.get("list-type") == Some("2") => Ok(Plan::read(list::second)),
         Method::GET => Ok(Plan::read(list::first)),
-        Method::PUT if query.has("acl") => Ok(Plan::change(bucket::put_acl)),
-        Method::PUT => Ok(Plan { run: bucket::create, need: Need::NoBucket }),
-        Method::DELETE => Ok(Plan::change(bucket::delete)),
-        Method::POST if query.has("delete") => Ok(Plan { run: multi_delete::run, need: Need::SummedBody }),
+        Method::PUT if query.has("acl") => Ok(Plan::change(bucket::put_acl).for_owner()),
+        Method::PUT => Ok(Plan::new(bucket::create, Need::NoBucket).for_owner()),
+        Method::DELETE => Ok(Plan::change(bucket::delete).for_owner()),
+        Method::POST if query.has("delete") => Ok(Plan::new(multi_delete::run, Need::SummedBody)),
         Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
         _ => Err(Failure::method()),
     }
@@ -187,8 +221,8 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
     let copies = request.headers.contains_key("x-oss-copy-source");
     let of_upload = query.has("uploadId");
     match request.method {
-        Method::GET if of_upload => Ok(Plan::read(multipart::list_parts)),
-        Method::GET if query.has("acl") => Ok(Plan::read(object::get_acl)),
+        Method::GET if of_upload => Ok(Plan::read(uploads::list_parts)),
+        Method::GET if query.has("acl") => Ok(Plan::read(object::get_acl).for_owner()),
         Method::GET if query.has("symlink") => Ok(Plan::read(extras::get_symlink)),
         Method::GET if query.has("tagging") => Ok(Plan::read(extras::get_tags)),
         Method::PUT if query.has("symlink") => Ok(Plan::change(extras::put_symlink)),
@@ -200,7 +234,7 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
         Method::HEAD => Ok(Plan::read(object::get)),
         Method::PUT if of_upload && copies => Ok(Plan::change(copy::part)),
         Method::PUT if of_upload => Ok(Plan::body(multipart::upload_part)),
-        Method::PUT if query.has("acl") => Ok(Plan::change(object::put_acl)),
+        Method::PUT if query.has("acl") => Ok(Plan::change(object::put_acl).for_owner()),
         Method::PUT if copies => Ok(Plan::change(copy::object)),
         Method::PUT => Ok(Plan::body(object::put)),
         Method::DELETE if of_upload => Ok(Plan::change(multipart::abort)),
@@ -210,6 +244,7 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
             Ok(Plan::change(multipart::complete))
         }
         Method::POST if of_upload => Ok(Plan::body(multipart::complete)),
+        Method::POST if query.has("restore") => Ok(Plan::new(extras::restore, Need::MayHaveBody)),
         Method::POST if query.has("append") => Ok(Plan::body(object::append)),
         Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
         _ => Err(Failure::method()),
@@ -217,47 +252,32 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
 }
 
 /// What the real service does with these is not done here; doing something else in silence would be worse.
-const NOT_SERVED_ON_BUCKETS: [&str; 32] = [
+const NOT_SERVED_ON_BUCKETS: [&str; 18] = [
     "accessPoint",
     "accessPointPolicy",
     "append",
     "cname",
     "comp",
-    "cors",
-    "encryption",
     "httpsConfig",
     "inventory",
-    "lifecycle",
     "live",
-    "logging",
     "metaQuery",
-    "policy",
     "policyStatus",
     "publicAccessBlock",
-    "referer",
-    "replication",
     "replicationLocation",
     "replicationProgress",
-    "requestPayment",
     "resourceGroup",
-    "stat",
     "style",
-    "tagging",
-    "transferAcceleration",
-    "versioning",
     "versions",
     "vod",
-    "website",
-    "worm",
     "wormId",
 ];
 
 /// The same for objects.
-const NOT_SERVED_ON_OBJECTS: [&str; 10] = [
+const NOT_SERVED_ON_OBJECTS: [&str; 9] = [
     "callback",
     "img",
     "live",
-    "restore",
     "seal",
     "versionId",
     "vod",

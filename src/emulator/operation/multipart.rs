@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use md5::{Digest as _, Md5};
 
 use super::super::failure::Failure;
 use super::super::reply::Reply;
 use super::super::request::Request;
-use super::super::store::{Kind, Object, Part, Payload, Upload, kept_headers};
+use super::super::store::{Kind, Object, Part, Payload, Traits, Upload};
 use super::super::text::hex;
-use super::object::{check_overwrite, modified};
+use super::object::check_overwrite;
 use super::xml::{self, Document, Names};
-use super::{Context, list};
+use super::{Context, traits};
 
 /// InitiateMultipartUpload.
 pub(super) fn initiate(mut context: Context<'_>) -> Result<Reply, Failure> {
@@ -22,8 +22,8 @@ pub(super) fn initiate(mut context: Context<'_>) -> Result<Reply, Failure> {
     let id = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
     let (bucket, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let headers = kept_headers(&request.headers);
-    let upload = Upload { key: key.to_vec(), started: now, headers, parts: BTreeMap::new() };
+    let upload =
+        Upload { key: key.to_vec(), started: now, traits: traits::of(request)?, parts: BTreeMap::new() };
     contents.uploads.insert(id.clone(), upload);
     let mut document = Document::new("InitiateMultipartUploadResult");
     names.write(&mut document);
@@ -38,7 +38,7 @@ pub(super) fn upload_part(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (number, now) = (part_number(context.request)?, context.now);
     let payload = std::mem::take(&mut context.payload);
     let upload = upload(&mut context)?;
-    let object = Object::new(payload.clone(), HeaderMap::new(), now);
+    let object = Object::new(payload.clone(), Traits::default(), now);
     upload.parts.insert(number, Part { payload, modified: now });
     Ok(super::object::sums(Reply::ok(), &object))
 }
@@ -58,7 +58,7 @@ pub(super) fn complete(mut context: Context<'_>) -> Result<Reply, Failure> {
     });
     let parts = chosen(upload, &listed)?;
     let mut object = assemble(&parts);
-    object.headers = upload.headers.clone();
+    object.traits = upload.traits.clone();
     object.modified = now;
     let id = request.query.get("uploadId").unwrap_or("");
     let (bucket, contents, key) = context.place()?;
@@ -82,78 +82,6 @@ pub(super) fn abort(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (_, contents, _) = context.place()?;
     contents.uploads.remove(id);
     Ok(Reply::new(StatusCode::NO_CONTENT))
-}
-
-/// ListParts.
-pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
-    let query = context.query();
-    let most = list::max_keys(Some(query.get("max-parts").unwrap_or("1000")))?;
-    let marker = query.get("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let (bucket, _, key) = context.place()?;
-    let upload = upload(&mut context)?;
-    let mut found = upload.parts.range(marker + 1..);
-    let page: Vec<_> = found.by_ref().take(most).collect();
-    let mut document = Document::new("ListPartsResult");
-    names.write(&mut document);
-    document.text("Bucket", bucket.as_str());
-    document.name("Key", key, names);
-    document.text("UploadId", query.get("uploadId").unwrap_or(""));
-    document.text("StorageClass", "Standard");
-    document.text("PartNumberMarker", marker.to_string());
-    document.text("NextPartNumberMarker", page.last().map_or(marker, |(number, _)| **number).to_string());
-    document.text("MaxParts", most.to_string());
-    document.text("IsTruncated", found.next().is_some().to_string());
-    for (number, part) in page {
-        document.open("Part");
-        document.text("PartNumber", number.to_string());
-        document.text("LastModified", modified(part.modified));
-        document.text("ETag", part.payload.etag());
-        document.text("HashCrc64ecma", part.payload.crc.to_string());
-        document.text("Size", part.payload.data.len().to_string());
-        document.close("Part");
-    }
-    Ok(Reply::xml(document.finish()))
-}
-
-/// ListMultipartUploads: one page, with a prefix.
-pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
-    let query = context.query();
-    let most = list::max_keys(Some(query.get("max-uploads").unwrap_or("1000")))?;
-    let prefix = query.bytes("prefix").unwrap_or_default();
-    let after = (query.bytes("key-marker").unwrap_or_default(), query.get("upload-id-marker").unwrap_or(""));
-    let (bucket, contents, _) = context.place()?;
-    let mut all: Vec<_> = contents.uploads.iter().map(|(id, upload)| (&upload.key, id, upload)).collect();
-    all.sort_by_key(|(key, id, _)| (*key, *id));
-    all.retain(|(key, id, _)| {
-        let is_later =
-            if after.1.is_empty() { key.as_slice() > after.0 } else { (key.as_slice(), id.as_str()) > after };
-        key.starts_with(prefix) && is_later
-    });
-    let more = all.len() > most;
-    all.truncate(most);
-    let mut document = Document::new("ListMultipartUploadsResult");
-    names.write(&mut document);
-    document.text("Bucket", bucket.as_str());
-    document.name("KeyMarker", after.0, names);
-    document.text("UploadIdMarker", after.1);
-    // Clients read both, on the last page too.
-    let last = all.last();
-    document.name("NextKeyMarker", last.map_or(&[], |(key, _, _)| key), names);
-    document.text("NextUploadIdMarker", last.map_or("", |(_, id, _)| id));
-    document.name("Prefix", prefix, names);
-    document.text("MaxUploads", most.to_string());
-    document.text("IsTruncated", more.to_string());
-    for (key, id, upload) in all {
-        document.open("Upload");
-        document.name("Key", key, names);
-        document.text("UploadId", id);
-        document.text("StorageClass", "Standard");
-        document.text("Initiated", modified(upload.started));
-        document.close("Upload");
-    }
-    Ok(Reply::xml(document.finish()))
 }
 
 /// The upload that a request names; it must be of the same key.
@@ -231,7 +159,7 @@ fn assemble(parts: &[&Part]) -> Object {
         tags.update(part.payload.md5);
     }
     let digits = hex(&tags.finalize()).to_ascii_uppercase();
-    let whole = Object::new(Payload::of(data.freeze()), HeaderMap::new(), parts[0].modified);
+    let whole = Object::new(Payload::of(data.freeze()), Traits::default(), parts[0].modified);
     Object { etag: format!("\"{digits}-{}\"", parts.len()), md5: None, kind: Kind::Multipart, ..whole }
 }
 

@@ -2,16 +2,16 @@
 
 use bytes::BytesMut;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::super::failure::Failure;
 use super::super::reply::Reply;
 use super::super::request::Request;
-use super::super::store::{Contents, Kind, Object, Payload, kept_headers};
+use super::super::store::{Contents, Kind, Object, Payload};
 use super::condition::{Conditions, Verdict};
 use super::extras::resolved;
 use super::xml::Document;
-use super::{Context, range};
+use super::{Context, range, traits};
 use crate::time::Timestamp;
 
 /// PutObject.
@@ -20,10 +20,7 @@ pub(super) fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let mut object = Object::new(payload, kept_headers(&request.headers), now);
-    if let Some(acl) = request.header("x-oss-object-acl") {
-        object.acl = acl.to_owned();
-    }
+    let object = Object::new(payload, traits::of(request)?, now);
     let reply = sums(Reply::ok(), &object);
     contents.objects.insert(key.to_vec(), object);
     Ok(reply)
@@ -40,6 +37,10 @@ pub(super) fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
             .with("last-modified", object.modified.http_date()));
     }
     let mut reply = describe(object);
+    if request.method == Method::GET && object.is_archived() && !object.is_restored {
+        let message = "The operation is not valid for the object's state";
+        return Err(Failure::forbidden("InvalidObjectState", message));
+    }
     reply.body = object.data.clone();
     if let Some(range) = range::asked(request, object.data.len())? {
         reply.status = StatusCode::PARTIAL_CONTENT;
@@ -79,17 +80,17 @@ pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (_, contents, key) = context.place()?;
     let old = contents.objects.get(key);
     if old.is_some_and(|object| object.kind != Kind::Appendable) {
-        return Err(conflict("ObjectNotAppendable", "The object is not appendable."));
+        return Err(conflict("ObjectNotAppendable", "The object is not appendable"));
     }
     let length = old.map_or(0, |object| object.data.len());
     if position != length {
-        return Err(conflict("PositionNotEqualToLength", "Position is not equal to file length.")
-            .with("NextAppendPosition", length.to_string()));
+        return Err(conflict("PositionNotEqualToLength", "Position is not equal to file length")
+            .header("x-oss-next-append-position", length.to_string()));
     }
     let mut data = BytesMut::from(old.map_or(&[][..], |object| &object.data));
-    let headers = old.map_or_else(|| kept_headers(&request.headers), |object| object.headers.clone());
+    let traits = old.map_or_else(|| traits::of(request), |object| Ok(object.traits.clone()))?;
     data.extend_from_slice(&payload.data);
-    let mut object = Object::new(Payload::of(data.freeze()), headers, now);
+    let mut object = Object::new(Payload::of(data.freeze()), traits, now);
     object.kind = Kind::Appendable;
     object.md5 = None;
     let next = object.data.len().to_string();
@@ -101,15 +102,14 @@ pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
 /// GetObjectAcl.
 pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (_, contents, key) = context.place()?;
-    let acl = contents.object(key)?.acl.clone();
-    Ok(acl_document(&acl))
+    Ok(acl_document(contents.object(key)?.traits.acl))
 }
 
-/// PutObjectAcl: kept and told, but without effect.
+/// PutObjectAcl.
 pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let acl = context.request.header("x-oss-object-acl").unwrap_or("default");
+    let acl = traits::object_acl(context.request.header("x-oss-object-acl").unwrap_or("default"))?;
     let (_, contents, key) = context.place()?;
-    acl.clone_into(&mut contents.object_mut(key)?.acl);
+    contents.object_mut(key)?.traits.acl = acl;
     Ok(Reply::ok())
 }
 
@@ -153,15 +153,21 @@ pub(super) fn sums(mut reply: Reply, object: &Object) -> Reply {
 /// The headers of a read.
 fn describe(object: &Object) -> Reply {
     let mut reply = Reply::ok();
-    reply.headers = object.headers.clone();
+    reply.headers = object.traits.headers.clone();
     if !reply.headers.contains_key(header::CONTENT_TYPE) {
         reply = reply.with("content-type", "application/octet-stream");
+    }
+    if !object.traits.tags.is_empty() {
+        reply = reply.with("x-oss-tagging-count", object.traits.tags.len().to_string());
+    }
+    if object.is_restored {
+        reply = reply.with("x-oss-restore", "ongoing-request=\"false\"");
     }
     sums(reply, object)
         .with("accept-ranges", "bytes")
         .with("last-modified", object.modified.http_date())
         .with("x-oss-object-type", object.kind.as_str())
-        .with("x-oss-storage-class", "Standard")
+        .with("x-oss-storage-class", object.traits.class)
 }
 
 /// `response-content-type` and its relatives.

@@ -2,10 +2,12 @@
 
 mod addressing;
 mod breaks;
+mod extras;
 mod faults;
 mod judgement;
 mod listing;
 mod objects;
+mod settings;
 mod uploads;
 
 use std::io::{Read as _, Write as _};

@@ -158,3 +158,77 @@ fn small_parts_are_refused_and_an_upload_can_be_dropped() {
     assert_eq!(ask("DELETE", &target).send(&oss).refusal(), (404, "NoSuchUpload".to_owned()));
     assert!(oss.service.keys(&photos()).is_empty());
 }
+
+#[test]
+fn parts_are_listed_page_by_page() {
+    let oss = start();
+    let id = begin(&oss);
+    for number in [1, 2, 5] {
+        part(&oss, &id, number, "x");
+    }
+    let page = |rest: &str| get(&format!("/m?uploadId={id}&{rest}")).send(&oss);
+    let first = page("max-parts=2");
+    assert_eq!(
+        (first.elements("PartNumber"), first.element("IsTruncated").as_str()),
+        (vec!["1".into(), "2".into()], "true")
+    );
+    let second = page(&format!("max-parts=2&part-number-marker={}", first.element("NextPartNumberMarker")));
+    assert_eq!(
+        (second.elements("PartNumber"), second.element("IsTruncated").as_str()),
+        (vec!["5".to_owned()], "false")
+    );
+    assert!(page("part-number-marker=4294967295").elements("PartNumber").is_empty());
+}
+
+#[test]
+fn uploads_are_listed_page_by_page_and_grouped() {
+    let oss = start();
+    for key in ["a", "a", "d/1", "d/2", "e"] {
+        assert_eq!(ask("POST", &format!("/{key}?uploads")).send(&oss).status, 200);
+    }
+    for (options, all) in
+        [("", vec!["a", "a", "d/1", "d/2", "e"]), ("&delimiter=%2F", vec!["a", "a", "e", "d/"])]
+    {
+        let (mut found, mut groups, mut rest) = (Vec::new(), Vec::new(), String::new());
+        for _ in 0..all.len() {
+            let page = get(&format!("/?uploads&max-uploads=1{options}{rest}")).send(&oss);
+            found.extend(page.elements("Key"));
+            let prefixes = page.elements("CommonPrefixes").into_iter();
+            groups.extend(
+                prefixes
+                    .map(|group| group.replace("<Prefix>", "").replace("</Prefix>", "").trim().to_owned()),
+            );
+            rest = format!(
+                "&key-marker={}&upload-id-marker={}",
+                page.element("NextKeyMarker"),
+                page.element("NextUploadIdMarker")
+            );
+            assert_eq!(
+                page.element("IsTruncated") == "false",
+                found.len() + groups.len() == all.len(),
+                "{rest}"
+            );
+        }
+        found.extend(groups);
+        assert_eq!(found, all, "{options}");
+    }
+    assert_eq!(get("/?uploads&prefix=d").send(&oss).elements("Key"), ["d/1", "d/2"]);
+}
+
+#[test]
+fn a_part_is_copied_whole_or_in_a_range() {
+    let oss = start();
+    put("/source", "0123456789").send(&oss);
+    let id = begin(&oss);
+    let copy = |number: u32, range: &str| {
+        let target = format!("/m?partNumber={number}&uploadId={id}");
+        let asked = ask("PUT", &target).header("x-oss-copy-source", "/photos/source");
+        if range.is_empty() { asked } else { asked.header("x-oss-copy-source-range", range) }.send(&oss)
+    };
+    let ranged = copy(1, "bytes=2-4");
+    assert_eq!((ranged.status, ranged.elements("LastModified").len()), (200, 1));
+    assert_eq!(copy(2, "").status, 200);
+    let listed = get(&format!("/m?uploadId={id}")).send(&oss);
+    assert_eq!(listed.elements("Size"), ["3", "10"]);
+    assert_eq!(listed.elements("ETag")[0], ranged.element("ETag"));
+}

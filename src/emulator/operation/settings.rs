@@ -1,0 +1,148 @@
+//! Settings of a bucket: what the service tells while nothing is set, and documents kept as they were sent.
+
+use http::{Method, StatusCode};
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::request::Request;
+use super::{Context, Plan, xml};
+
+/// One setting.
+#[derive(Debug)]
+struct Setting {
+    /// The parameter that names it.
+    name: &'static str,
+    /// What is told while nothing is set.
+    unset: Unset,
+    /// Which methods change it.
+    changed_by: &'static [Method],
+}
+
+#[derive(Debug)]
+enum Unset {
+    /// 404 with this code and message.
+    Absent(&'static str, &'static str),
+    /// This root element with this inside.
+    Default(&'static str, &'static str),
+}
+
+/// The operation on a setting, if the request names one.
+pub(super) fn plan(request: &Request) -> Option<Result<Plan, Failure>> {
+    let setting = named(request)?;
+    Some(match request.method {
+        Method::GET => Ok(Plan::read(get)),
+        Method::PUT if setting.changed_by.contains(&Method::PUT) => Ok(Plan::body(put)),
+        Method::DELETE if setting.changed_by.contains(&Method::DELETE) => Ok(Plan::change(delete)),
+        _ => Err(Failure::not_implemented()),
+    })
+}
+
+fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let setting = named(context.request).ok_or_else(Failure::not_implemented)?;
+    let (bucket, contents, _) = context.place()?;
+    let document = match (contents.settings.get(setting.name), &setting.unset) {
+        (Some(document), _) => document.clone(),
+        (None, Unset::Absent(code, message)) => {
+            return Err(
+                Failure::new(StatusCode::NOT_FOUND, *code, *message).with("BucketName", bucket.as_str())
+            );
+        }
+        (None, Unset::Default(root, inside)) => {
+            format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root}>{inside}</{root}>\n").into()
+        }
+    };
+    let kind = if setting.name == "policy" { "application/json" } else { "application/xml" };
+    let mut reply = Reply::ok().with("content-type", kind);
+    reply.body = document;
+    Ok(reply)
+}
+
+fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let setting = named(context.request).ok_or_else(Failure::not_implemented)?;
+    let document = context.payload.data.clone();
+    if setting.name == "policy" {
+        serde_json::from_slice::<serde_json::Value>(&document).map_err(|_| {
+            Failure::new(
+                StatusCode::BAD_REQUEST,
+                "InvalidPolicyDocument",
+                "The policy is not a JSON document.",
+            )
+        })?;
+    } else {
+        xml::read(&document)?;
+    }
+    let (_, contents, _) = context.place()?;
+    contents.settings.insert(setting.name, document);
+    Ok(Reply::ok())
+}
+
+fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let setting = named(context.request).ok_or_else(Failure::not_implemented)?;
+    let (_, contents, _) = context.place()?;
+    contents.settings.remove(setting.name);
+    Ok(Reply::new(StatusCode::NO_CONTENT))
+}
+
+fn named(request: &Request) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| request.query.has(setting.name))
+}
+
+const KEPT: &[Method] = &[Method::PUT, Method::DELETE];
+const STAYS: &[Method] = &[Method::PUT];
+/// Setting it would have to have an effect.
+const FIXED: &[Method] = &[];
+
+static SETTINGS: [Setting; 14] = [
+    absent("cors", KEPT, "NoSuchCORSConfiguration", "The CORS Configuration does not exist."),
+    absent(
+        "encryption",
+        KEPT,
+        "NoSuchServerSideEncryptionRule",
+        "The server side encryption configuration was not found.",
+    ),
+    absent("lifecycle", KEPT, "NoSuchLifecycle", "No Row found in Lifecycle Table."),
+    absent("policy", KEPT, "NoSuchBucketPolicy", "The bucket policy does not exist."),
+    absent("replication", FIXED, "NoSuchReplicationRule", "The bucket has no replication rule."),
+    absent(
+        "transferAcceleration",
+        STAYS,
+        "NoSuchTransferAccelerationConfiguration",
+        "No transfer acceleration is configured.",
+    ),
+    absent(
+        "website",
+        KEPT,
+        "NoSuchWebsiteConfiguration",
+        "The specified bucket does not have a website configuration.",
+    ),
+    absent("worm", FIXED, "NoSuchWORMConfiguration", "The WORM Configuration does not exist."),
+    default("accessmonitor", STAYS, "AccessMonitorConfiguration", "<Status>Disabled</Status>"),
+    default("logging", KEPT, "BucketLoggingStatus", ""),
+    default(
+        "referer",
+        STAYS,
+        "RefererConfiguration",
+        "<AllowEmptyReferer>true</AllowEmptyReferer><RefererList/>",
+    ),
+    default("requestPayment", STAYS, "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+    default("tagging", KEPT, "Tagging", "<TagSet/>"),
+    default("versioning", FIXED, "VersioningConfiguration", ""),
+];
+
+const fn absent(
+    name: &'static str,
+    changed_by: &'static [Method],
+    code: &'static str,
+    message: &'static str,
+) -> Setting {
+    Setting { name, changed_by, unset: Unset::Absent(code, message) }
+}
+
+const fn default(
+    name: &'static str,
+    changed_by: &'static [Method],
+    root: &'static str,
+    inside: &'static str,
+) -> Setting {
+    Setting { name, changed_by, unset: Unset::Default(root, inside) }
+}

@@ -1,0 +1,60 @@
+//! What an upload says about its object: headers to keep, access, storage class, tags.
+
+use http::{HeaderMap, HeaderName, header};
+
+use super::super::failure::Failure;
+use super::super::request::Request;
+use super::super::store::{PRIVATE, Traits};
+use super::super::text::Pairs;
+
+/// Reads them from the headers of a request.
+pub(super) fn of(request: &Request) -> Result<Traits, Failure> {
+    Ok(Traits {
+        headers: headers(request),
+        acl: request.header("x-oss-object-acl").map_or(Ok("default"), object_acl)?,
+        class: request.header("x-oss-storage-class").map_or(Ok("Standard"), class)?,
+        tags: request.header("x-oss-tagging").map_or(Ok(Vec::new()), tags)?,
+    })
+}
+
+/// The headers that the object keeps.
+pub(super) fn headers(request: &Request) -> HeaderMap {
+    let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
+    let all = request.headers.iter().filter(|(name, _)| kept(name));
+    all.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The word for who may use an object.
+pub(super) fn object_acl(acl: &str) -> Result<&'static str, Failure> {
+    if acl == "default" { Ok("default") } else { bucket_acl(acl) }
+}
+
+/// The word for who may use a bucket.
+pub(super) fn bucket_acl(acl: &str) -> Result<&'static str, Failure> {
+    let known = [PRIVATE, "public-read", "public-read-write"].into_iter().find(|word| *word == acl);
+    known.ok_or_else(|| Failure::argument("The access control level is unknown."))
+}
+
+/// Tags as a header has them: `a=b&c=d`, percent-encoded.
+pub(super) fn tags(text: &str) -> Result<Vec<(String, String)>, Failure> {
+    let invalid = || Failure::argument("The x-oss-tagging header is invalid.");
+    let pairs = Pairs::parse(text).ok_or_else(invalid)?.0.into_iter();
+    let texts =
+        pairs.map(|pair| Some((String::from_utf8(pair.name).ok()?, String::from_utf8(pair.value).ok()?)));
+    texts.collect::<Option<_>>().ok_or_else(invalid)
+}
+
+fn class(text: &str) -> Result<&'static str, Failure> {
+    let known = ["Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"];
+    let known = known.into_iter().find(|word| *word == text);
+    known.ok_or_else(|| Failure::argument("The storage class is unknown."))
+}
+
+const KEPT: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::EXPIRES,
+];

@@ -1,0 +1,146 @@
+//! ListParts and ListMultipartUploads, page by page.
+
+use std::ops::Bound;
+
+use super::super::failure::Failure;
+use super::super::reply::Reply;
+use super::super::store::{Contents, Upload};
+use super::multipart::upload;
+use super::object::modified;
+use super::xml::{Document, Names};
+use super::{Context, list};
+
+/// What a listing of uploads is limited to.
+struct Ask<'a> {
+    prefix: &'a [u8],
+    delimiter: &'a [u8],
+    /// Only what comes after this key.
+    key_marker: &'a [u8],
+    /// With this, also what comes after this upload of that key.
+    id_marker: &'a str,
+    most: usize,
+}
+
+/// One page of uploads.
+#[derive(Default)]
+struct Page<'a> {
+    uploads: Vec<(&'a [u8], &'a str, &'a Upload)>,
+    groups: Vec<&'a [u8]>,
+    /// The last entry: a key with its id, or a group without one.
+    last: (&'a [u8], &'a str),
+    more: bool,
+}
+
+/// ListParts.
+pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let names = Names::asked(&context)?;
+    let query = context.query();
+    let most = list::max_keys(Some(query.get("max-parts").unwrap_or("1000")))?;
+    let marker = query.get("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let (bucket, _, key) = context.place()?;
+    let upload = upload(&mut context)?;
+    let mut found = upload.parts.range((Bound::Excluded(marker), Bound::Unbounded));
+    let page: Vec<_> = found.by_ref().take(most).collect();
+    let mut document = Document::new("ListPartsResult");
+    names.write(&mut document);
+    document.text("Bucket", bucket.as_str());
+    document.name("Key", key, names);
+    document.text("UploadId", query.get("uploadId").unwrap_or(""));
+    document.text("StorageClass", upload.traits.class);
+    document.text("PartNumberMarker", marker.to_string());
+    document.text("NextPartNumberMarker", page.last().map_or(marker, |(number, _)| **number).to_string());
+    document.text("MaxParts", most.to_string());
+    document.text("IsTruncated", found.next().is_some().to_string());
+    for (number, part) in page {
+        document.open("Part");
+        document.text("PartNumber", number.to_string());
+        document.text("LastModified", modified(part.modified));
+        document.text("ETag", part.payload.etag());
+        document.text("HashCrc64ecma", part.payload.crc.to_string());
+        document.text("Size", part.payload.data.len().to_string());
+        document.close("Part");
+    }
+    Ok(Reply::xml(document.finish()))
+}
+
+/// ListMultipartUploads.
+pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
+    let names = Names::asked(&context)?;
+    let query = context.query();
+    let ask = Ask {
+        prefix: query.bytes("prefix").unwrap_or_default(),
+        delimiter: query.bytes("delimiter").unwrap_or_default(),
+        key_marker: query.bytes("key-marker").unwrap_or_default(),
+        id_marker: query.get("upload-id-marker").unwrap_or(""),
+        most: list::max_keys(Some(query.get("max-uploads").unwrap_or("1000")))?,
+    };
+    let (bucket, contents, _) = context.place()?;
+    let page = ask.page(contents);
+    let mut document = Document::new("ListMultipartUploadsResult");
+    names.write(&mut document);
+    document.text("Bucket", bucket.as_str());
+    document.name("KeyMarker", ask.key_marker, names);
+    document.text("UploadIdMarker", ask.id_marker);
+    // Clients read both, on the last page too.
+    document.name("NextKeyMarker", page.last.0, names);
+    document.text("NextUploadIdMarker", page.last.1);
+    document.name("Delimiter", ask.delimiter, names);
+    document.name("Prefix", ask.prefix, names);
+    document.text("MaxUploads", ask.most.to_string());
+    document.text("IsTruncated", page.more.to_string());
+    page.write(&mut document, names);
+    Ok(Reply::xml(document.finish()))
+}
+
+impl Ask<'_> {
+    fn page<'c>(&self, contents: &'c Contents) -> Page<'c> {
+        let uploads = contents.uploads.iter();
+        let mut all: Vec<_> =
+            uploads.map(|(id, upload)| (upload.key.as_slice(), id.as_str(), upload)).collect();
+        all.sort_by_key(|(key, id, _)| (*key, *id));
+        let mut page = Page::default();
+        for (key, id, upload) in all.into_iter().filter(|(key, id, _)| self.includes(key, id)) {
+            let group = list::group(key, self.prefix, self.delimiter);
+            if group.is_some_and(|group| group <= self.key_marker || page.groups.last() == Some(&group)) {
+                continue;
+            }
+            if page.uploads.len() + page.groups.len() == self.most {
+                page.more = true;
+                break;
+            }
+            page.last = group.map_or((key, id), |group| (group, ""));
+            match group {
+                Some(group) => page.groups.push(group),
+                None => page.uploads.push((key, id, upload)),
+            }
+        }
+        page
+    }
+
+    fn includes(&self, key: &[u8], id: &str) -> bool {
+        let is_later = if self.id_marker.is_empty() {
+            key > self.key_marker
+        } else {
+            (key, id) > (self.key_marker, self.id_marker)
+        };
+        key.starts_with(self.prefix) && is_later
+    }
+}
+
+impl Page<'_> {
+    fn write(&self, document: &mut Document, names: Names) {
+        for (key, id, upload) in &self.uploads {
+            document.open("Upload");
+            document.name("Key", key, names);
+            document.text("UploadId", id);
+            document.text("StorageClass", upload.traits.class);
+            document.text("Initiated", modified(upload.started));
+            document.close("Upload");
+        }
+        for group in &self.groups {
+            document.open("CommonPrefixes");
+            document.name("Prefix", group, names);
+            document.close("CommonPrefixes");
+        }
+    }
+}
