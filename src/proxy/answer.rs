@@ -19,8 +19,11 @@ use crate::transport::{Lease, Stall};
 
 /// The head of OSS's answer, with the body still to come.
 pub(super) struct Answer {
-    response: Response<Incoming>,
-    lease: Lease,
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Option<Lease>,
+    pub(super) bodiless: bool,
+    /// What is answered in place of the body.
+    pub(super) replaced: Option<Bytes>,
 }
 
 /// Why the body of an answer broke off. The client's connection ends with it, so that nothing looks whole.
@@ -86,29 +89,33 @@ impl Answer {
                 "the answer has neither length nor chunks; on plain TCP nobody can tell whether it is whole"
             );
         }
-        Ok(Self { response, lease })
+        Ok(Self { response, lease: Some(lease), bodiless, replaced: None })
     }
 
     /// The answer for the client.
     pub(super) fn respond(self, stall: Duration, mut access: Access) -> Response<Body> {
-        let Self { response, lease } = self;
+        let Self { response, lease, replaced, .. } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
         access.oss_request_id = text(&head.headers, "x-oss-request-id");
         access.oss_ec = text(&head.headers, "x-oss-ec");
-        let mut download = Box::new(Download { inner, lease: Some(lease), stall: Stall::new(stall), access });
+        if let Some(document) = replaced {
+            return Response::from_parts(head, Body::own(document, access));
+        }
+        let mut download = Box::new(Download { inner, lease, stall: Stall::new(stall), access });
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 impl Body {
-    /// A document of our own.
-    pub(super) fn own(document: String, mut access: Access) -> Self {
+    /// A document that is here as a whole.
+    pub(super) fn own(document: impl Into<Bytes>, mut access: Access) -> Self {
+        let document = document.into();
         access.bytes_out = document.len() as u64;
         access.end = End::Whole;
         Self(Kind::Own { document: Full::from(document), _access: Box::new(access) })

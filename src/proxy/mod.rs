@@ -2,6 +2,8 @@
 //! step consumes the last, so that traffic which policy has not admitted cannot even be handed to the signer.
 
 mod answer;
+mod echo;
+mod error_answer;
 mod headers;
 mod keys;
 mod refusal;

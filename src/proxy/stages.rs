@@ -73,6 +73,7 @@ pub(super) struct Signed {
     request: Request<()>,
     destination: Destination,
     patience: Patience,
+    signed_by: Option<Arc<Credentials>>,
 }
 
 impl Located {
@@ -151,7 +152,8 @@ impl ToSign<'_> {
         };
         prepared.sign(&subject, now).apply(&mut located.headers);
         access.provider = Some(credentials.provider.clone());
-        Signed::new(located, outbound, trust)
+        let signed = Signed::new(located, outbound, trust)?;
+        Ok(Signed { signed_by: Some(Arc::clone(credentials)), ..signed })
     }
 }
 
@@ -182,7 +184,7 @@ impl Signed {
             },
             guard: if outbound.dials_oss_name { Guard::OssName } else { Guard::Configured },
         };
-        Ok(Self { request, destination, patience })
+        Ok(Self { request, destination, patience, signed_by: None })
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer.
@@ -192,10 +194,14 @@ impl Signed {
         inbound: &mut Inbound,
         access: &Access,
     ) -> Result<Answer, Refusal> {
-        let Self { request, destination, patience } = self;
+        let Self { request, destination, patience, signed_by } = self;
         let head_only = request.method() == Method::HEAD;
         let request = inbound.attach(request, Rc::clone(&access.bytes_in)).ok_or(Refusal::Unsendable)?;
         let (response, lease) = core.transport().send(&destination, request, patience).await?;
-        Answer::new(response, lease, head_only, core.counters())
+        let answer = Answer::new(response, lease, head_only, core.counters())?;
+        match signed_by.as_ref().and_then(|credentials| credentials.token.as_ref()) {
+            Some(token) => answer.without(token, core.transport().stall()).await,
+            None => Ok(answer),
+        }
     }
 }

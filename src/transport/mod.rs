@@ -178,8 +178,10 @@ impl Transport {
             Ok((response, connection)) => {
                 Ok((response, Lease::new(connection, slot, to.clone(), Rc::clone(&self.pool))))
             }
-            Err(Lost { why: Ok(error), .. }) => Err(self.broken(error, &body)),
-            Err(Lost { why: Err(limit), .. }) => Err(SendError::Stalled(limit)),
+            Err(lost) => Err(match lost.why {
+                Ok(error) => self.broken(error, &body),
+                Err(limit) => SendError::Stalled(limit),
+            }),
         }
     }
 
@@ -189,7 +191,7 @@ impl Transport {
         mut connection: Connection,
         request: Request<Upload>,
         patience: Patience,
-    ) -> Result<(Response<Incoming>, Connection), Lost> {
+    ) -> Result<(Response<Incoming>, Connection), Box<Lost>> {
         let limit = match patience {
             Patience::Usual => self.settings.first_byte,
             Patience::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
@@ -199,7 +201,7 @@ impl Transport {
         let answered = tokio::select! {
             answered = connection.sender.try_send_request(request) => answered,
             () = silent(&body, limit) => {
-                return Err(Lost { why: Err(limit), unsent: None, answer_begun: false });
+                return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
             }
         };
         match answered {
@@ -207,7 +209,7 @@ impl Transport {
             Err(mut failed) => {
                 let unsent = failed.take_message();
                 let answer_begun = connection.wire.bytes_read() != before;
-                Err(Lost { why: Ok(failed.into_error()), unsent, answer_begun })
+                Err(Box::new(Lost { why: Ok(failed.into_error()), unsent, answer_begun }))
             }
         }
     }

@@ -37,7 +37,12 @@ impl Spare {
 
     /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
     /// when a byte of the answer was read or a byte of the body was taken.
-    pub(super) fn again(self, lost: Lost, body: &Rc<Slot>, stall: Duration) -> Result<Request<Upload>, Lost> {
+    pub(super) fn again(
+        self,
+        lost: Box<Lost>,
+        body: &Rc<Slot>,
+        stall: Duration,
+    ) -> Result<Request<Upload>, Box<Lost>> {
         if let Some(unsent) = lost.unsent {
             return Ok(unsent);
         }

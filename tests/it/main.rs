@@ -7,6 +7,7 @@ mod bad_input;
 mod bodies;
 mod commands;
 mod dialling;
+mod echo;
 mod guard;
 mod keys;
 mod layers;

@@ -1,0 +1,209 @@
+//! What OSS repeats of our request in its errors, without the security token: whoever gets the answer must not get the right
+//! to sign. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// `text` with every copy of the token replaced, `None` if there is none. A copy may be written as it is, percent-encoded once
+/// or twice, with XML's references, or as hex digits with or without separators, and may mix the first ones.
+pub(super) fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
+    if token.is_empty() {
+        return None;
+    }
+    let encoded = [percent_encoded(token, true), percent_encoded(token, false)];
+    let hex = [token.as_bytes(), encoded[0].as_bytes(), encoded[1].as_bytes()];
+    let copy_at = |rest: &[u8]| {
+        written(rest, token.as_bytes()).or_else(|| hex.iter().find_map(|bytes| in_hex(rest, bytes)))
+    };
+    let mut out = Vec::new();
+    let (mut at, mut copied) = (0, 0);
+    while at < text.len() {
+        match copy_at(&text[at..]) {
+            Some(length) => {
+                out.extend_from_slice(&text[copied..at]);
+                out.extend_from_slice(REMOVED);
+                at += length;
+                copied = at;
+            }
+            None => at += 1,
+        }
+    }
+    (copied > 0).then(|| {
+        out.extend_from_slice(&text[copied..]);
+        out
+    })
+}
+
+/// The same for a header that holds an error document in base64. One that is no base64 is treated as text.
+pub(super) fn header_without_token(value: &[u8], token: &str) -> Option<Vec<u8>> {
+    match STANDARD.decode(value) {
+        Ok(document) => without_token(&document, token).map(|clean| STANDARD.encode(clean).into_bytes()),
+        Err(_) => without_token(value, token),
+    }
+}
+
+/// How much of `text` is the token, if it begins with it.
+fn written(text: &[u8], token: &[u8]) -> Option<usize> {
+    if text.starts_with(token) {
+        return Some(token.len());
+    }
+    let mut at = 0;
+    for byte in token {
+        at += FORMS.iter().find_map(|form| form(&text[at..]).filter(|(found, _)| found == byte))?.1;
+    }
+    Some(at)
+}
+
+/// A byte at the beginning of a text, and how long it is written there.
+type Form = fn(&[u8]) -> Option<(u8, usize)>;
+
+/// The longer ones first: a token that holds `&` or `%` itself is then still found where those are written out.
+const FORMS: [Form; 4] = [
+    reference,
+    |text| escaped(text, b"%25"),
+    |text| escaped(text, b"%"),
+    |text| text.first().map(|byte| (*byte, 1)),
+];
+
+fn escaped(text: &[u8], prefix: &[u8]) -> Option<(u8, usize)> {
+    let digits = text.strip_prefix(prefix)?;
+    Some((pair(digits)?, prefix.len() + 2))
+}
+
+/// `&amp;`, `&#43;`, `&#x2B;`.
+fn reference(text: &[u8]) -> Option<(u8, usize)> {
+    let name = text.strip_prefix(b"&")?;
+    let end = name.iter().take(REFERENCE_MAX).position(|byte| *byte == b';')?;
+    let name = std::str::from_utf8(&name[..end]).ok()?;
+    let byte = match name {
+        "amp" => b'&',
+        "lt" => b'<',
+        "gt" => b'>',
+        "quot" => b'"',
+        "apos" => b'\'',
+        number => match number.strip_prefix('#')?.strip_prefix(['x', 'X']) {
+            Some(hex) => u8::from_str_radix(hex, 16).ok()?,
+            None => number[1..].parse().ok()?,
+        },
+    };
+    Some((byte, end + 2))
+}
+
+/// How much of `text` is `bytes` in hex digits, if it begins with them; between two bytes one separator may stand.
+fn in_hex(text: &[u8], bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        if index > 0 && text.get(at).is_some_and(|next| b" ,:-".contains(next)) {
+            at += 1;
+        }
+        if pair(&text[at..])? != *byte {
+            return None;
+        }
+        at += 2;
+    }
+    Some(at)
+}
+
+fn pair(digits: &[u8]) -> Option<u8> {
+    let digit = |index: usize| char::from(*digits.get(index)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+fn percent_encoded(token: &str, upper: bool) -> String {
+    let mut out = String::with_capacity(token.len());
+    for byte in token.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            _ if upper => out.push_str(&format!("%{byte:02X}")),
+            _ => out.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    out
+}
+
+/// The text of an element of an error document.
+pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once("</")?;
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_word.then_some(text)
+}
+
+const REMOVED: &[u8] = b"[removed]";
+/// The longest reference: `#x0002B`.
+const REFERENCE_MAX: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
+    use super::{element, header_without_token, percent_encoded, without_token};
+
+    const TOKEN: &str = "CAIS+a/b==&z";
+
+    fn forms(token: &str) -> Vec<String> {
+        let hex = |separator: &str, upper: bool| {
+            let byte = |b: u8| if upper { format!("{b:02X}") } else { format!("{b:02x}") };
+            token.bytes().map(byte).collect::<Vec<_>>().join(separator)
+        };
+        let all = |byte: u8| format!("%{byte:02x}");
+        vec![
+            token.to_owned(),
+            percent_encoded(token, true),
+            percent_encoded(token, false),
+            percent_encoded(&percent_encoded(token, true), true),
+            token.bytes().map(all).collect(),
+            token.bytes().map(|byte| format!("&#{byte};")).collect(),
+            token.bytes().map(|byte| format!("&#x{byte:X};")).collect(),
+            crate::oss::escape_xml(token),
+            hex(" ", true),
+            hex("", false),
+            hex(":", false),
+        ]
+    }
+
+    #[test]
+    fn the_token_goes_in_every_form_and_its_surroundings_stay() {
+        for form in forms(TOKEN) {
+            let text = format!("<S>GET\nx-oss-security-token:{form}\n/b/k {form}</S>");
+            let clean = without_token(text.as_bytes(), TOKEN).unwrap_or_else(|| panic!("{form}"));
+            let clean = String::from_utf8(clean).expect("text");
+            assert_eq!(clean, "<S>GET\nx-oss-security-token:[removed]\n/b/k [removed]</S>", "{form}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_cleaned_inside_its_base64() {
+        let value = STANDARD.encode(format!("<Error><T>{TOKEN}</T></Error>"));
+        let clean = header_without_token(value.as_bytes(), TOKEN).expect("a copy");
+        assert_eq!(STANDARD.decode(clean).expect("base64"), b"<Error><T>[removed]</T></Error>");
+        assert_eq!(header_without_token(STANDARD.encode("<Error/>").as_bytes(), TOKEN), None);
+        assert!(header_without_token(format!("!{TOKEN}").as_bytes(), TOKEN).is_some());
+    }
+
+    #[test]
+    fn only_words_are_taken_from_a_document() {
+        assert_eq!(element("<Error><Code>NoSuchKey</Code>", "Code"), Some("NoSuchKey"));
+        assert_eq!(element("<Error><Code><x></Code>", "Code"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_of_any_token_survives(
+            token in "[A-Za-z0-9+/=._-]{8,40}", before in "[a-z<>&% 0-9]{0,20}", after in "[ <\n].{0,20}", which in 0..11_usize
+        ) {
+            let form = forms(&token)[which].clone();
+            let text = format!("{before}{form}{after}");
+            let clean = without_token(text.as_bytes(), &token);
+            let clean = clean.expect("a copy was there");
+            prop_assert!(!clean.windows(form.len()).any(|window| window == form.as_bytes()));
+        }
+
+        #[test]
+        fn text_without_the_token_stays_as_it_is(text in "[a-f0-9%&;# ]{0,200}") {
+            prop_assert_eq!(without_token(text.as_bytes(), TOKEN), None);
+        }
+    }
+}

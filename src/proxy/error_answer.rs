@@ -1,0 +1,107 @@
+//! OSS's errors on their way back: they are small, and may repeat the token that we signed with.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::BodyExt as _;
+use std::time::Duration;
+
+use super::answer::{Answer, text};
+use super::echo::{element, header_without_token, without_token};
+use super::refusal::Refusal;
+use crate::oss::ErrorDocument;
+use crate::secret::Secret;
+use crate::transport::SendError;
+
+impl Answer {
+    /// Takes the token out of an error, wherever OSS repeats it; other answers stay as they are. An error that cannot be looked
+    /// into, because it is encoded or longer than [`LOOKED_INTO_MAX`], is told in our words.
+    pub(super) async fn without(mut self, token: &Secret, stall: Duration) -> Result<Self, Refusal> {
+        let status = self.response.status();
+        let headers = self.response.headers_mut();
+        if !(status.is_client_error() || status.is_server_error() || headers.contains_key(ERROR)) {
+            return Ok(self);
+        }
+        clean(headers, token);
+        if self.bodiless {
+            return Ok(self);
+        }
+        let encoded = self.response.headers().contains_key(CONTENT_ENCODING);
+        let (body, whole) = if encoded { (Bytes::new(), false) } else { self.read(stall).await? };
+        let document = if whole {
+            without_token(&body, token.expose()).map_or(body, Bytes::from)
+        } else {
+            self.in_our_words(&body)
+        };
+        let headers = self.response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
+        self.replaced = Some(document);
+        // Of a body that was left unread the connection cannot go on.
+        let lease = self.lease.take();
+        if let Some(lease) = lease.filter(|_| whole) {
+            lease.finish();
+        }
+        Ok(self)
+    }
+
+    /// Reads the body, or its beginning if it is too long. One that breaks off is no answer.
+    async fn read(&mut self, stall: Duration) -> Result<(Bytes, bool), Refusal> {
+        let mut read = BytesMut::new();
+        loop {
+            let frame = tokio::time::timeout(stall, self.response.body_mut().frame()).await;
+            let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else {
+                return Ok((read.freeze(), true));
+            };
+            if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
+                read.extend_from_slice(&data);
+            }
+            if read.len() > LOOKED_INTO_MAX {
+                return Ok((read.freeze(), false));
+            }
+        }
+    }
+
+    /// The same error, with what can be known of it.
+    fn in_our_words(&mut self, beginning: &[u8]) -> Bytes {
+        let status = self.response.status();
+        let headers = self.response.headers_mut();
+        for name in [CONTENT_ENCODING, ETAG, CONTENT_MD5] {
+            headers.remove(name);
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        let beginning = String::from_utf8_lossy(beginning);
+        let of = |name: &str| element(&beginning, name).map(str::to_owned);
+        let words = status.canonical_reason().unwrap_or("Error").replace(' ', "");
+        let request_id = text(headers, "x-oss-request-id").or_else(|| of("RequestId")).unwrap_or_default();
+        let number = text(headers, "x-oss-ec").or_else(|| of("EC"));
+        let document = ErrorDocument {
+            code: &of("Code").unwrap_or(words),
+            message: "the text of this error was encoded or too long to be looked through for secrets, and was left out",
+            request_id: &request_id,
+            host_id: "oss-signing-proxy",
+            extra: &number.as_deref().map(|number| ("EC", number)).into_iter().collect::<Vec<_>>(),
+        };
+        document.to_xml().into()
+    }
+}
+
+/// Takes the token out of the headers.
+fn clean(headers: &mut HeaderMap, token: &Secret) {
+    for (name, value) in headers.iter_mut() {
+        let cleaned = if *name == ERROR {
+            header_without_token(value.as_bytes(), token.expose())
+        } else {
+            without_token(value.as_bytes(), token.expose())
+        };
+        if let Some(cleaned) = cleaned {
+            *value = HeaderValue::from_bytes(&cleaned).unwrap_or(REMOVED);
+        }
+    }
+}
+
+/// The error document in base64, which OSS sends beside or in place of the body.
+const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
+/// The longest error that is looked into; OSS's have a few KiB.
+const LOOKED_INTO_MAX: usize = 64 * 1024;
