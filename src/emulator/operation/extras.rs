@@ -44,7 +44,9 @@ pub(super) fn resolved<'c>(contents: &'c Contents, key: &[u8]) -> Result<&'c Obj
     let Some(link) = &object.link else {
         return Ok(object);
     };
-    let target = unescape(link.as_bytes()).unwrap_or_default();
+    // Some clients write a space as a plus.
+    let text = link.as_bytes().iter().map(|byte| if *byte == b'+' { b' ' } else { *byte });
+    let target = unescape(&text.collect::<Vec<_>>()).unwrap_or_default();
     let found = contents.objects.get(&target).filter(|object| object.link.is_none());
     found.ok_or_else(|| {
         let message = "The symlink target object does not exist.";

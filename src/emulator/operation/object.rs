@@ -61,6 +61,7 @@ pub(super) fn meta(mut context: Context<'_>) -> Result<Reply, Failure> {
     Ok(Reply::ok()
         .with("etag", &object.etag)
         .with("last-modified", object.modified.http_date())
+        .with("x-oss-hash-crc64ecma", object.crc.to_string())
         .with("content-length", length))
 }
 

@@ -31,6 +31,11 @@ fn links_lead_to_their_object() {
     assert_eq!(link("a"), 200);
     assert_eq!(get("/l").send(&oss).text(), "x");
     assert_eq!(get("/l?symlink").send(&oss).header("x-oss-symlink-target"), Some("a"));
+    put("/a%20b%2B", "y").send(&oss);
+    for encoded in ["a%20b%2B", "a+b%2B"] {
+        assert_eq!(link(encoded), 200);
+        assert_eq!(get("/l").send(&oss).text(), "y", "{encoded}");
+    }
     assert_eq!(link("none"), 200);
     assert_eq!(get("/l").send(&oss).refusal(), (404, "SymlinkTargetNotExist".to_owned()));
 }
