@@ -123,6 +123,7 @@ def host_names(buckets):
 
     OSS's own names are among them: a client that forgets its proxy finds a closed port, never the real service.
     """
+    buckets = [name for bucket in buckets for name in (bucket, f"{bucket}-made")]  # the second is for bucket-create-delete
     names = [DOMAIN, ENDPOINT, *(f"{bucket}.{parent}" for bucket in buckets for parent in (DOMAIN, ENDPOINT))]
     text = "127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {name}\n" for name in names)
     with tempfile.NamedTemporaryFile("w", prefix="hosts-") as file:

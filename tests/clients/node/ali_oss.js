@@ -97,6 +97,14 @@ const operations = {
     await client.append('op/append', parts[1], { position: nextAppendPosition });
     same((await client.get('op/append')).content, Buffer.concat(parts));
   },
+  async 'append-conflict'() {
+    const key = 'op/append-conflict';
+    await client.delete(key);
+    await client.append(key, Buffer.from('first'));
+    await refused(client.append(key, Buffer.from('late'), { position: 3 }), 409, 'PositionNotEqualToLength');
+    const plain = await stored('append-plain');
+    await refused(client.append(plain.key, Buffer.from('x'), { position: 1000 }), 409, 'ObjectNotAppendable');
+  },
   async 'multi-delete'() {
     const keys = ['op/many/a b+c%2F', 'op/many/<&>\'"', 'op/many/中文', 'op/many/plain'];
     for (const key of [...keys, 'op/many-kept']) await client.put(key, Buffer.from('x'));
@@ -134,6 +142,93 @@ const operations = {
     await client.abortMultipartUpload(key, uploadId);
     await refused(client.listParts(key, uploadId, {}), 404, 'NoSuchUpload');
   },
+  async 'part-copy'() {
+    const [source, key] = ["op/copy/源 +%2F&?#'$@=.txt", 'op/part copy+1'];
+    const body = crypto.randomBytes(150000);
+    await client.put(source, body);
+    const { uploadId } = await client.initMultipartUpload(key);
+    const from = { sourceBucketName: plan.bucket, sourceKey: source };
+    const parts = [];
+    for (const [index, range] of [null, '10-99'].entries()) {
+      const { etag } = await client.uploadPartCopy(key, uploadId, index + 1, range, from);
+      parts.push({ number: index + 1, etag });
+    }
+    assert.deepEqual(parts.map((part) => part.etag), [body, body.subarray(10, 100)].map((part) => `"${md5(part)}"`));
+    await client.completeMultipartUpload(key, uploadId, parts);
+    same((await client.get(key)).content, Buffer.concat([body, body.subarray(10, 100)]));
+  },
+  async 'list-parts-paging'() {
+    const key = 'op/many parts';
+    const { uploadId } = await client.initMultipartUpload(key);
+    for (const number of [1, 2, 5]) await client._uploadPart(key, uploadId, number, slice(Buffer.from('x'), 0, 1));
+    const page = async (query) => [(await client.listParts(key, uploadId, { 'max-parts': 2, ...query })).parts].flat().map((part) => part.PartNumber);
+    assert.deepEqual([await page({}), await page({ 'part-number-marker': 2 })], [['1', '2'], ['5']]);
+    await client.abortMultipartUpload(key, uploadId);
+  },
+  async 'list-uploads'() {
+    const started = [];
+    for (const key of ['op/uploads/a +', 'op/uploads/b%2F', 'op/uploads/中']) {
+      started.push({ key, id: (await client.initMultipartUpload(key)).uploadId });
+    }
+    const found = [];
+    let after = {};
+    while (after && found.length <= started.length) {
+      const page = await client.listUploads({ prefix: 'op/uploads/', 'max-uploads': 1, ...after });
+      found.push(...page.uploads.map((upload) => ({ key: upload.name, id: upload.uploadId })));
+      after = page.isTruncated ? { 'key-marker': page.nextKeyMarker, 'upload-id-marker': page.nextUploadIdMarker } : null;
+    }
+    assert.deepEqual(found, started);
+    for (const { key, id } of started) await client.abortMultipartUpload(key, id);
+  },
+  async 'object-acl'() {
+    const { key } = await stored('acl');
+    assert.equal((await client.getACL(key)).acl, 'default');
+    await client.putACL(key, 'public-read');
+    assert.equal((await client.getACL(key)).acl, 'public-read');
+  },
+  async 'object-tagging'() {
+    const { key } = await stored('tagging');
+    const tags = { team: 'a b', 'plus+': 'c=d/e:f' };
+    await client.putObjectTagging(key, tags);
+    assert.deepEqual((await client.getObjectTagging(key)).tag, tags);
+    await client.deleteObjectTagging(key);
+    assert.deepEqual((await client.getObjectTagging(key)).tag, {});
+  },
+  async symlink() {
+    const { key, body } = await stored('link target 中');
+    await client.putSymlink('op/link', key);
+    same((await client.get('op/link')).content, body);
+    assert.equal((await client.getSymlink('op/link')).targetName, key);
+  },
+  async 'object-meta'() {
+    const { key, body } = await stored('meta');
+    const { headers } = (await client.getObjectMeta(key)).res;
+    assert.deepEqual([headers['content-length'], headers.etag], [String(body.length), `"${md5(body)}"`]);
+  },
+  async 'bucket-acl'() {
+    for (const acl of ['public-read', 'private']) {
+      await client.putBucketACL(plan.bucket, acl);
+      assert.equal((await client.getBucketACL(plan.bucket)).acl, acl);
+    }
+  },
+  async 'bucket-lifecycle'() {
+    const lifecycle = () => client.getBucketLifecycle(plan.bucket);
+    await refused(lifecycle(), 404, 'NoSuchLifecycle');
+    await client.putBucketLifecycle(plan.bucket, [{ id: 'rule-1', prefix: 'op/old/', status: 'Enabled', expiration: { days: 30 } }]);
+    assert.deepEqual((await lifecycle()).rules.map((rule) => rule.id), ['rule-1']);
+    await client.deleteBucketLifecycle(plan.bucket);
+    await refused(lifecycle(), 404, 'NoSuchLifecycle');
+  },
+  async 'bucket-create-delete'() {
+    const name = `${plan.bucket}-made`;
+    const made = open(name);
+    await made.putBucket(name);
+    await made.put('k', Buffer.from('x'));
+    await refused(made.deleteBucket(name), 409, 'BucketNotEmpty');
+    await made.delete('k');
+    await made.deleteBucket(name);
+    await refused(made.put('k', Buffer.from('x')), 404, 'NoSuchBucket');
+  },
   async 'list-buckets'() {
     const { buckets } = await client.listBuckets({ prefix: plan.bucket });
     assert.ok(buckets.some((bucket) => bucket.name === plan.bucket));
@@ -155,7 +250,13 @@ const operations = {
   async 'presigned-get'() {
     const { key, body } = await stored('presigned +&?.bin');
     const url = plan.signature === 'v4' ? await client.signatureUrlV4('GET', 600, {}, key) : client.signatureUrl(key);
-    same(await fetchPlainly(url), body);
+    same(await plainly('GET', url), body);
+  },
+  async 'presigned-put'() {
+    const [key, body] = ['op/presigned put +&?.bin', crypto.randomBytes(1000)];
+    const url = plan.signature === 'v4' ? await client.signatureUrlV4('PUT', 600, {}, key) : client.signatureUrl(key, { method: 'PUT' });
+    await plainly('PUT', url, body);
+    same((await client.get(key)).content, body);
   },
   'refused-put': () => refused(client.put('op/refused', Buffer.from('x')), 403, plan.refusal),
   'refused-get': () => refused(client.get('op/refused'), 403, plan.refusal),
@@ -249,16 +350,18 @@ async function refused(call, status, code) {
   assert.deepEqual([error.status, code ? error.code : undefined], [status, code], `${error}`);
 }
 
-/** A GET by nothing but node, through the forward proxy if there is one. */
-function fetchPlainly(url) {
+/** A request by nothing but node, through the forward proxy if there is one. */
+function plainly(method, url, body) {
   const target = new URL(url);
   const { hostname, port } = plan.http_proxy ? new URL(plan.http_proxy) : target;
   const path = plan.http_proxy ? url : url.slice(target.origin.length);
   return new Promise((resolve, reject) => {
-    http.get({ hostname, port, path, headers: { Host: target.host }, timeout: 30000 }, async (answer) => {
-      const body = Buffer.concat(await answer.toArray());
-      return answer.statusCode === 200 ? resolve(body) : reject(new Error(`${answer.statusCode} ${body}`));
-    }).on('error', reject);
+    const headers = { Host: target.host, ...(body ? { 'Content-Length': body.length } : {}) };
+    const request = http.request({ method, hostname, port, path, headers, timeout: 30000 }, async (answer) => {
+      const text = Buffer.concat(await answer.toArray());
+      return answer.statusCode === 200 ? resolve(text) : reject(new Error(`${answer.statusCode} ${text}`));
+    });
+    request.on('error', reject).end(body);
   });
 }
 

@@ -4,22 +4,18 @@ A client is an adapter: a class with the methods named in `Client`. What it talk
 comes from the plan, a JSON file made by `run`. One JSON line per operation goes to standard output.
 """
 
-import hashlib
 import json
 import os
 import sys
 import traceback
-import urllib.request
+from contextlib import closing
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
-
-class Refused(Exception):
-    """The service answered with an error, and the client told so with its own kind of error."""
-
-    def __init__(self, status, code, text=""):
-        super().__init__(f"{status} {code} {text}".strip())
-        self.status, self.code = status, code
+from check import Refused, expect, expect_refusal, md5  # noqa: F401 (adapters take Refused from here)
+from subresources import Subresources
 
 
 @dataclass
@@ -57,20 +53,37 @@ class Client:
     def copy(self, source, key): ...
     def initiate(self, key): ...  # -> upload id
     def upload_part(self, key, upload, number, body): ...  # -> ETag
-    def list_parts(self, key, upload): ...  # -> part numbers
+    def list_parts(self, key, upload, limit=1000, after=0): ...  # -> part numbers
+    def list_uploads(self, prefix, limit, after): ...  # -> ([(key, id)], (key, id) to go on after, or None)
+    def copy_part(self, source, key, upload, number, byte_range=None): ...  # -> ETag
     def complete(self, key, upload, parts): ...
     def abort(self, key, upload): ...
     def buckets(self): ...  # -> names
     def bucket_info(self): ...  # -> (name, location)
     def bucket_location(self): ...
-    def presign(self, key): ...  # -> URL
+    def presign(self, key, method="GET"): ...  # -> URL
+    def object_acl(self, key): ...
+    def set_object_acl(self, key, acl): ...
+    def tags(self, key): ...  # -> dict
+    def set_tags(self, key, tags): ...
+    def delete_tags(self, key): ...
+    def link(self, key, target): ...
+    def link_target(self, key): ...
+    def meta(self, key): ...  # -> (length, ETag)
+    def bucket_acl(self): ...
+    def set_bucket_acl(self, acl): ...
+    def lifecycle(self): ...  # -> ids of the rules
+    def set_lifecycle(self, rule): ...  # a rule with this id, which expires `op/old/` after 30 days
+    def delete_lifecycle(self): ...
+    def create_bucket(self): ...  # the one of the plan
+    def delete_bucket(self): ...
 
     def download(self, key):
         """The whole object by the client's most careful way (with its checksum test, where it has one)."""
         return self.get(key).body
 
 
-class Suite:
+class Suite(Subresources):
     """Runs the operations of a plan with one client."""
 
     sizes = {"0": 0, "1": 1, "1k": 1024, "256k": 256 * 1024 + 1, "5m": 5 * 1024 * 1024 + 3}
@@ -197,10 +210,22 @@ class Suite:
 
     def presigned_get(self):
         key, body = self.stored("presigned +&?.bin")
-        proxies = {"http": self.plan["http_proxy"]} if self.plan["http_proxy"] else {}
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
-        with opener.open(self.client.presign(key), timeout=30) as answer:
-            expect(answer.read(), body)
+        expect(self.plainly("GET", self.client.presign(key)), body)
+
+    def presigned_put(self):
+        key, body = "op/presigned put +&?.bin", os.urandom(1000)
+        self.plainly("PUT", self.client.presign(key, "PUT"), body)
+        expect(self.client.get(key).body, body)
+
+    def plainly(self, method, url, body=None):
+        """A request by nothing but Python, with no header that nobody signed -> the body of the answer."""
+        target, through = urlsplit(url), urlsplit(self.plan["http_proxy"])
+        connection = HTTPConnection(through.netloc or target.netloc, timeout=30)
+        connection.request(method, url if through.netloc else url.partition(target.netloc)[2], body, {"Host": target.netloc})
+        with closing(connection), connection.getresponse() as answer:
+            text = answer.read()
+            expect((answer.status, text if answer.status != 200 else b""), (200, b""))
+            return text
 
     # -- listings ------------------------------------------------------------------------------------------------
 
@@ -315,31 +340,6 @@ class Suite:
 
     def refused_list(self):
         expect_refusal(lambda: self.client.list(1, "op/"), 403, self.plan["refusal"])
-
-
-def expect(got, wanted):
-    if got != wanted:
-        raise AssertionError(f"got {brief(got)}, expected {brief(wanted)}")
-
-
-def expect_refusal(call, status, code=None):
-    try:
-        call()
-    except Refused as refusal:
-        expect(refusal.status, status)
-        if code is not None:
-            expect(refusal.code, code)
-        return
-    raise AssertionError(f"succeeded, expected {status} {code or ''}")
-
-
-def brief(value):
-    text = repr(value)
-    return text if len(text) <= 160 else f"{text[:120]}… ({len(value)} long)"
-
-
-def md5(body):
-    return hashlib.md5(body).hexdigest().upper()
 
 
 def main(client, suite=Suite):

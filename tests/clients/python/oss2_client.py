@@ -101,8 +101,19 @@ class Oss2(Client):
         return self.bucket.upload_part(key, upload, number, body).etag
 
     @refusals
-    def list_parts(self, key, upload):
-        return [part.part_number for part in self.bucket.list_parts(key, upload).parts]
+    def list_parts(self, key, upload, limit=1000, after=0):
+        return [part.part_number for part in self.bucket.list_parts(key, upload, str(after), limit).parts]
+
+    @refusals
+    def list_uploads(self, prefix, limit, after):
+        result = self.bucket.list_multipart_uploads(prefix, "", after[0], after[1], limit)
+        following = (result.next_key_marker, result.next_upload_id_marker)
+        return [(item.key, item.upload_id) for item in result.upload_list], following if result.is_truncated else None
+
+    @refusals
+    def copy_part(self, source, key, upload, number, byte_range=None):
+        numbers = [int(part) for part in byte_range.removeprefix("bytes=").split("-")] if byte_range else None
+        return self.bucket.upload_part_copy(self.plan["bucket"], source, numbers, key, upload, number).etag
 
     @refusals
     def complete(self, key, upload, parts):
@@ -126,8 +137,73 @@ class Oss2(Client):
     def bucket_location(self):
         return self.bucket.get_bucket_location().location
 
-    def presign(self, key):
-        return self.bucket.sign_url("GET", key, 600)
+    def presign(self, key, method="GET"):
+        return self.bucket.sign_url(method, key, 600)
+
+    @refusals
+    def object_acl(self, key):
+        return self.bucket.get_object_acl(key).acl
+
+    @refusals
+    def set_object_acl(self, key, acl):
+        self.bucket.put_object_acl(key, acl)
+
+    @refusals
+    def tags(self, key):
+        return self.bucket.get_object_tagging(key).tag_set.tagging_rule
+
+    @refusals
+    def set_tags(self, key, tags):
+        rule = oss2.models.TaggingRule()
+        for name, value in tags.items():
+            rule.add(name, value)
+        self.bucket.put_object_tagging(key, oss2.models.Tagging(rule))
+
+    @refusals
+    def delete_tags(self, key):
+        self.bucket.delete_object_tagging(key)
+
+    @refusals
+    def link(self, key, target):
+        self.bucket.put_symlink(target, key)
+
+    @refusals
+    def link_target(self, key):
+        return self.bucket.get_symlink(key).target_key
+
+    @refusals
+    def meta(self, key):
+        result = self.bucket.get_object_meta(key)
+        return result.content_length, result.etag
+
+    @refusals
+    def bucket_acl(self):
+        return self.bucket.get_bucket_acl().acl
+
+    @refusals
+    def set_bucket_acl(self, acl):
+        self.bucket.put_bucket_acl(acl)
+
+    @refusals
+    def lifecycle(self):
+        return [rule.id for rule in self.bucket.get_bucket_lifecycle().rules]
+
+    @refusals
+    def set_lifecycle(self, rule):
+        expiration = oss2.models.LifecycleExpiration(days=30)
+        self.bucket.put_bucket_lifecycle(oss2.models.BucketLifecycle([oss2.models.LifecycleRule(rule, "op/old/", expiration=expiration)]))
+
+    @refusals
+    def delete_lifecycle(self):
+        self.bucket.delete_bucket_lifecycle()
+
+    @refusals
+    def create_bucket(self):
+        self.bucket.create_bucket()
+
+    @refusals
+    def delete_bucket(self):
+        self.bucket.delete_bucket()
 
 
 def lower(headers):

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from urllib.parse import quote, unquote
 
 import alibabacloud_oss_v2 as oss
 
@@ -113,9 +114,22 @@ class OssV2(Client):
             bucket=self.bucket, key=key, upload_id=upload, part_number=number, body=body)).etag
 
     @refusals
-    def list_parts(self, key, upload):
-        result = self.client.list_parts(oss.ListPartsRequest(bucket=self.bucket, key=key, upload_id=upload))
+    def list_parts(self, key, upload, limit=1000, after=0):
+        result = self.client.list_parts(oss.ListPartsRequest(
+            bucket=self.bucket, key=key, upload_id=upload, max_parts=limit, part_number_marker=after))
         return [part.part_number for part in result.parts]
+
+    @refusals
+    def list_uploads(self, prefix, limit, after):
+        result = self.client.list_multipart_uploads(oss.ListMultipartUploadsRequest(
+            bucket=self.bucket, prefix=prefix, max_uploads=limit, key_marker=after[0] or None, upload_id_marker=after[1] or None))
+        following = (result.next_key_marker, result.next_upload_id_marker)
+        return [(item.key, item.upload_id) for item in result.uploads], following if result.is_truncated else None
+
+    @refusals
+    def copy_part(self, source, key, upload, number, byte_range=None):
+        return self.client.upload_part_copy(oss.UploadPartCopyRequest(
+            bucket=self.bucket, key=key, upload_id=upload, part_number=number, source_key=source, source_range=byte_range)).etag
 
     @refusals
     def complete(self, key, upload, parts):
@@ -140,8 +154,76 @@ class OssV2(Client):
     def bucket_location(self):
         return self.client.get_bucket_location(oss.GetBucketLocationRequest(bucket=self.bucket)).location
 
-    def presign(self, key):
-        return self.client.presign(oss.GetObjectRequest(bucket=self.bucket, key=key)).url
+    def presign(self, key, method="GET"):
+        request = {"GET": oss.GetObjectRequest, "PUT": oss.PutObjectRequest}[method]
+        return self.client.presign(request(bucket=self.bucket, key=key)).url
+
+    @refusals
+    def object_acl(self, key):
+        return self.client.get_object_acl(oss.GetObjectAclRequest(bucket=self.bucket, key=key)).acl
+
+    @refusals
+    def set_object_acl(self, key, acl):
+        self.client.put_object_acl(oss.PutObjectAclRequest(bucket=self.bucket, key=key, acl=acl))
+
+    @refusals
+    def tags(self, key):
+        result = self.client.get_object_tagging(oss.GetObjectTaggingRequest(bucket=self.bucket, key=key))
+        return {tag.key: tag.value for tag in result.tag_set.tags or []}
+
+    @refusals
+    def set_tags(self, key, tags):
+        listed = [oss.Tag(key=name, value=value) for name, value in tags.items()]
+        self.client.put_object_tagging(oss.PutObjectTaggingRequest(
+            bucket=self.bucket, key=key, tagging=oss.Tagging(tag_set=oss.TagSet(tags=listed))))
+
+    @refusals
+    def delete_tags(self, key):
+        self.client.delete_object_tagging(oss.DeleteObjectTaggingRequest(bucket=self.bucket, key=key))
+
+    @refusals
+    def link(self, key, target):
+        self.client.put_symlink(oss.PutSymlinkRequest(bucket=self.bucket, key=key, target=quote(target)))
+
+    @refusals
+    def link_target(self, key):
+        return unquote(self.client.get_symlink(oss.GetSymlinkRequest(bucket=self.bucket, key=key)).target)
+
+    @refusals
+    def meta(self, key):
+        result = self.client.get_object_meta(oss.GetObjectMetaRequest(bucket=self.bucket, key=key))
+        return result.content_length, result.etag
+
+    @refusals
+    def bucket_acl(self):
+        return self.client.get_bucket_acl(oss.GetBucketAclRequest(bucket=self.bucket)).acl
+
+    @refusals
+    def set_bucket_acl(self, acl):
+        self.client.put_bucket_acl(oss.PutBucketAclRequest(bucket=self.bucket, acl=acl))
+
+    @refusals
+    def lifecycle(self):
+        result = self.client.get_bucket_lifecycle(oss.GetBucketLifecycleRequest(bucket=self.bucket))
+        return [rule.id for rule in result.lifecycle_configuration.rules]
+
+    @refusals
+    def set_lifecycle(self, rule):
+        listed = [oss.LifecycleRule(id=rule, prefix="op/old/", status="Enabled", expiration=oss.LifecycleRuleExpiration(days=30))]
+        self.client.put_bucket_lifecycle(oss.PutBucketLifecycleRequest(
+            bucket=self.bucket, lifecycle_configuration=oss.LifecycleConfiguration(rules=listed)))
+
+    @refusals
+    def delete_lifecycle(self):
+        self.client.delete_bucket_lifecycle(oss.DeleteBucketLifecycleRequest(bucket=self.bucket))
+
+    @refusals
+    def create_bucket(self):
+        self.client.put_bucket(oss.PutBucketRequest(bucket=self.bucket))
+
+    @refusals
+    def delete_bucket(self):
+        self.client.delete_bucket(oss.DeleteBucketRequest(bucket=self.bucket))
 
 
 def lower(headers):

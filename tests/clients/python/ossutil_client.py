@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from harness import Client, Page, Refused, Reply, Suite, expect, main
 
@@ -37,7 +37,7 @@ class Ossutil(Client):
         command = [PROGRAM, *arguments, *self.options]
         if arguments[0] != "sign":
             command += self.connection
-        if arguments[0] not in ("cat", "sign", "appendfromfile"):
+        if arguments[0] not in ("cat", "sign", "appendfromfile", "lifecycle", "object-tagging"):
             command += ["--retry-times", "1"]  # a retry would hide a fault
         environment = {**os.environ, "HOME": self.home.name}
         result = subprocess.run(command, cwd=self.home.name, env=environment, timeout=TIMEOUT_S, capture_output=True, check=False)
@@ -111,8 +111,57 @@ class Ossutil(Client):
         fields = dict(re.findall(r"^(\w+)\s*: (\S+)", self.execute("stat", f"oss://{self.plan['bucket']}"), re.MULTILINE))
         return fields["Name"], fields["Location"]
 
-    def presign(self, key):
+    def presign(self, key, method="GET"):
         return self.named("sign", self.url(key)).split()[0]
+
+    def object_acl(self, key):
+        return self.head(key).headers["acl"]
+
+    def set_object_acl(self, key, acl):
+        self.named("set-acl", self.url(key), acl)
+
+    def tags(self, key):
+        output = self.named("object-tagging", "--method", "get", self.url(key))
+        rows = (line.split('"') for line in output.splitlines() if line.count('"') >= 4)
+        return {row[-4]: row[-2] for row in rows}
+
+    def set_tags(self, key, tags):
+        self.named("object-tagging", "--method", "put", self.url(key), *(f"{name}#{value}" for name, value in tags.items()))
+
+    def delete_tags(self, key):
+        self.named("object-tagging", "--method", "delete", self.url(key))
+
+    def link(self, key, target):
+        self.named("create-symlink", self.url(key), target)
+
+    def link_target(self, key):
+        fields = dict(re.findall(r"^([\w-]+)\s*: (.+)", self.named("read-symlink", self.url(key)), re.MULTILINE))
+        return unquote(fields["X-Oss-Symlink-Target"].strip())
+
+    def bucket_acl(self):
+        fields = dict(re.findall(r"^(\w+)\s*: (\S+)", self.execute("stat", f"oss://{self.plan['bucket']}"), re.MULTILINE))
+        return fields["ACL"]
+
+    def set_bucket_acl(self, acl):
+        self.execute("set-acl", f"oss://{self.plan['bucket']}", acl, "--bucket", "--force")
+
+    def lifecycle(self):
+        return re.findall(r"<ID>(.*?)</ID>", self.execute("lifecycle", "--method", "get", f"oss://{self.plan['bucket']}"))
+
+    def set_lifecycle(self, rule):
+        text = f"<ID>{rule}</ID><Prefix>op/old/</Prefix><Status>Enabled</Status><Expiration><Days>30</Days></Expiration>"
+        with open(self.path("rule.xml"), "w", encoding="utf-8") as file:
+            file.write(f"<LifecycleConfiguration><Rule>{text}</Rule></LifecycleConfiguration>")
+        self.execute("lifecycle", "--method", "put", f"oss://{self.plan['bucket']}", self.path("rule.xml"))
+
+    def delete_lifecycle(self):
+        self.execute("lifecycle", "--method", "delete", f"oss://{self.plan['bucket']}")
+
+    def create_bucket(self):
+        self.execute("mb", f"oss://{self.plan['bucket']}")
+
+    def delete_bucket(self):
+        self.execute("rm", f"oss://{self.plan['bucket']}", "--bucket", "--force")
 
 
 class OssutilSuite(Suite):
@@ -126,6 +175,14 @@ class OssutilSuite(Suite):
         self.client.put(source, body)
         self.client.copy(source, target)
         expect(self.client.get(target).body, body)
+
+    def part_copy(self):
+        key, source, body = "op/part copy+1", "op/copy/源 +%2F&?#'$@=.txt", os.urandom(300_000)
+        self.client.put(source, body)
+        self.client.named("cp", self.client.url(source), self.client.url(key), "--force", "--bigfile-threshold", "100000",
+                          "--part-size", "131072", "--checkpoint-dir", self.client.path("checkpoint"))
+        expect(self.client.get(key).body, body)
+        expect(self.client.head(key).headers["x-oss-object-type"], "Multipart")
 
     def multipart(self):
         body = os.urandom(300_000)

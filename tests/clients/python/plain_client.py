@@ -115,9 +115,22 @@ class Plain(Client):
     def upload_part(self, key, upload, number, body):
         return self.ask("PUT", key, query={"partNumber": number, "uploadId": upload}, body=body).headers["etag"]
 
-    def list_parts(self, key, upload):
-        tree = document(self.ask("GET", key, query={"uploadId": upload}))
+    def list_parts(self, key, upload, limit=1000, after=0):
+        tree = document(self.ask("GET", key, query={"uploadId": upload, "max-parts": limit, "part-number-marker": after}))
         return [int(node.text) for node in tree.findall("Part/PartNumber")]
+
+    def list_uploads(self, prefix, limit, after):
+        query = {"uploads": None, "prefix": prefix, "max-uploads": limit, "key-marker": after[0], "upload-id-marker": after[1]}
+        tree = document(self.ask("GET", query=query))
+        following = (tree.findtext("NextKeyMarker"), tree.findtext("NextUploadIdMarker"))
+        return ([(node.findtext("Key"), node.findtext("UploadId")) for node in tree.findall("Upload")],
+                following if tree.findtext("IsTruncated") == "true" else None)
+
+    def copy_part(self, source, key, upload, number, byte_range=None):
+        headers = [("x-oss-copy-source", f"/{self.plan['bucket']}/{quote(source)}")]
+        headers += [("x-oss-copy-source-range", byte_range)] if byte_range else []
+        query = {"partNumber": number, "uploadId": upload}
+        return document(self.ask("PUT", key, query=query, headers=headers, body=b"")).findtext("ETag")
 
     def complete(self, key, upload, parts):
         listed = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag></Part>" for number, tag in parts)
@@ -138,6 +151,56 @@ class Plain(Client):
     def bucket_location(self):
         return document(self.ask("GET", query={"location": None})).text
 
+    def object_acl(self, key):
+        return document(self.ask("GET", key, query={"acl": None})).findtext("AccessControlList/Grant")
+
+    def set_object_acl(self, key, acl):
+        self.ask("PUT", key, query={"acl": None}, headers=[("x-oss-object-acl", acl)])
+
+    def tags(self, key):
+        tree = document(self.ask("GET", key, query={"tagging": None}))
+        return {node.findtext("Key"): node.findtext("Value") for node in tree.findall("TagSet/Tag")}
+
+    def set_tags(self, key, tags):
+        listed = "".join(f"<Tag><Key>{escape(name)}</Key><Value>{escape(value)}</Value></Tag>" for name, value in tags.items())
+        self.ask("PUT", key, query={"tagging": None}, body=f"<Tagging><TagSet>{listed}</TagSet></Tagging>".encode())
+
+    def delete_tags(self, key):
+        self.ask("DELETE", key, query={"tagging": None})
+
+    def link(self, key, target):
+        self.ask("PUT", key, query={"symlink": None}, headers=[("x-oss-symlink-target", quote(target))])
+
+    def link_target(self, key):
+        return unquote(self.ask("GET", key, query={"symlink": None}).headers["x-oss-symlink-target"])
+
+    def meta(self, key):
+        headers = self.ask("HEAD", key, query={"objectMeta": None}).headers
+        return headers["content-length"], headers["etag"]
+
+    def bucket_acl(self):
+        return document(self.ask("GET", query={"acl": None})).findtext("AccessControlList/Grant")
+
+    def set_bucket_acl(self, acl):
+        self.ask("PUT", query={"acl": None}, headers=[("x-oss-acl", acl)])
+
+    def lifecycle(self):
+        return [node.text for node in document(self.ask("GET", query={"lifecycle": None})).findall("Rule/ID")]
+
+    def set_lifecycle(self, rule):
+        text = f"<ID>{rule}</ID><Prefix>op/old/</Prefix><Status>Enabled</Status><Expiration><Days>30</Days></Expiration>"
+        body = f"<LifecycleConfiguration><Rule>{text}</Rule></LifecycleConfiguration>".encode()
+        self.ask("PUT", query={"lifecycle": None}, body=body)
+
+    def delete_lifecycle(self):
+        self.ask("DELETE", query={"lifecycle": None})
+
+    def create_bucket(self):
+        self.ask("PUT")
+
+    def delete_bucket(self):
+        self.ask("DELETE")
+
 
 class Curl(Plain):
     raw_in_path = "!$&'()*+,;=:@"
@@ -151,7 +214,7 @@ class Curl(Plain):
             command += ["--head"]
         elif body is None:
             command += ["--request", method]
-        elif method == "PUT" and url.rpartition("/")[2] not in ("", ".", ".."):
+        elif method == "PUT" and urlsplit(url).path.rpartition("/")[2] not in ("", ".", ".."):
             command += ["--upload-file", source or self.file("in", body)]
         else:  # to an address that ends in /, /. or /.. `curl -T` appends the file's name
             command += ["--request", method, "--data-binary", "@" + self.file("in", body)]
