@@ -252,36 +252,51 @@ fn on_object(request: &Request) -> Result<Plan, Failure> {
 }
 
 /// What the real service does with these is not done here; doing something else in silence would be worse.
-const NOT_SERVED_ON_BUCKETS: [&str; 18] = [
+const NOT_SERVED_ON_BUCKETS: [&str; 28] = [
     "accessPoint",
     "accessPointPolicy",
     "append",
+    "bucketArchiveDirectRead",
     "cname",
     "comp",
+    "dataPipeline",
     "httpsConfig",
     "inventory",
     "live",
     "metaQuery",
+    "objectWorm",
+    "overwriteConfig",
     "policyStatus",
+    "processConfiguration",
     "publicAccessBlock",
+    "qosInfo",
+    "qosRequester",
+    "redundancyTransition",
     "replicationLocation",
     "replicationProgress",
+    "requesterQosInfo",
     "resourceGroup",
     "style",
+    "userDefinedLogFieldsConfig",
     "versions",
     "vod",
     "wormId",
 ];
 
 /// The same for objects.
-const NOT_SERVED_ON_OBJECTS: [&str; 9] = [
+const NOT_SERVED_ON_OBJECTS: [&str; 14] = [
+    "asyncFetch",
     "callback",
+    "cleanRestoredObject",
     "img",
+    "legalHold",
     "live",
+    "retention",
     "seal",
+    "sequential",
     "versionId",
     "vod",
+    "withHashContext",
     "x-oss-async-process",
     "x-oss-process",
-    "cleanRestoredObject",
 ];

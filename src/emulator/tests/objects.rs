@@ -204,7 +204,9 @@ fn an_object_is_not_replaced_if_that_is_forbidden() {
 fn what_is_not_served_is_refused() {
     let oss = start();
     put("/a", "x").send(&oss);
-    for target in ["/a?x-oss-process=image%2Finfo", "/a?versionId=1", "/?inventory", "/?versions"] {
+    for target in
+        ["/a?x-oss-process=image%2Finfo", "/a?versionId=1", "/?inventory", "/?versions", "/?qosInfo"]
+    {
         assert_eq!(get(target).send(&oss).refusal(), (501, "NotImplemented".to_owned()), "{target}");
     }
     assert_eq!(ask("PATCH", "/a").send(&oss).refusal(), (405, "MethodNotAllowed".to_owned()));
