@@ -6,8 +6,8 @@ use crate::support::{Answer, Client, Script, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// An upstream that answers the first request of its first connection and meets the second one on it with `words` and the
-/// end. Later connections are served as `later` says.
+/// An upstream that answers the first request of its first connection and meets the second one on it, once it has come whole,
+/// with `words` and the end. Later connections are served as `later` says.
 fn losing(words: &'static str, later: &'static str) -> Script {
     let connections = AtomicUsize::new(0);
     Script::start(move |peer| {
@@ -15,10 +15,10 @@ fn losing(words: &'static str, later: &'static str) -> Script {
         let mut requests = 0;
         while let Some(head) = peer.head() {
             requests += 1;
+            peer.body(&head);
             if first && requests == 2 {
                 return peer.send(words);
             }
-            peer.body(&head);
             if !first && later.is_empty() {
                 return;
             }
