@@ -93,6 +93,7 @@ impl App {
             trusts: trusts.loaded,
             server: server::Settings {
                 cores,
+                header_read: timeouts.header_read,
                 idle: timeouts.idle,
                 stall: timeouts.stall,
                 drain: timeouts.drain,

@@ -85,6 +85,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// How long a request waits for an upstream connection if all are in use.
     pub queue: Duration,
+    /// How long the head of a client's request may take, and what comes before it.
+    pub header_read: Duration,
     /// How long a connection may lie unused.
     pub idle: Duration,
     /// How long requests in flight are waited for at the end.
@@ -176,6 +178,7 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
     let first_byte = section.parsed("first_byte", duration::positive, report);
     let stall = section.parsed("stall", duration::positive, report);
     let queue = section.parsed("queue", duration::parse, report);
+    let header_read = section.parsed("header_read", duration::positive, report);
     let idle = section.parsed("idle", duration::positive, report);
     let drain = section.parsed("drain", duration::parse, report);
     let or = |given: Option<Given<Duration>>, seconds| {
@@ -186,6 +189,7 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
         first_byte: or(first_byte, 60),
         stall: or(stall, 60),
         queue: or(queue, 5),
+        header_read: or(header_read, 10),
         idle: or(idle, 50),
         drain: or(drain, 25),
     }

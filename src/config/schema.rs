@@ -79,8 +79,8 @@ pub(super) const PLAIN: Schema =
 
 pub(super) const TIMEOUTS: Schema = Schema {
     name: "[timeouts]",
-    keys: &["connect", "first_byte", "stall", "queue", "idle", "drain"],
-    later: &["header_read"],
+    keys: &["connect", "header_read", "first_byte", "stall", "queue", "idle", "drain"],
+    later: &[],
     inherited: &[],
 };
 

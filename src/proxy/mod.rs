@@ -18,22 +18,23 @@ use hyper::body::Incoming;
 
 pub use answer::Body;
 pub use refusal::Refusal;
+pub use request::HEADERS_MAX;
 pub use state::{Core, Gate, State, Upstream};
 
 use crate::telemetry::Access;
 use request::Inbound;
 
 /// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
-/// the answer has ended.
+/// the answer has ended and the request is read.
 pub async fn handle(
     core: Rc<Core>,
     gate: Rc<Gate>,
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Response<Body> {
-    let mut access = Access::begin(core.logged(), in_flight);
+    let mut access = Access::begin(core.logged(), Rc::clone(&in_flight));
     core.counters().request();
-    let mut inbound = Inbound::new(request);
+    let mut inbound = Inbound::new(request, in_flight);
     match walk(&core, &gate, &mut inbound, &mut access).await {
         Ok(answer) => answer.respond(core.transport().stall(), access),
         Err(refusal) => {

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// It is for nothing that is served here.
     #[error(transparent)]
     Misdirected(#[from] Misdirected),
+    /// It has more header lines than anybody needs.
+    #[error("the request has more than {0} header lines")]
+    TooManyHeaders(usize),
     /// Its body is coded in a way that cannot be passed on.
     #[error("the only transfer coding that is served is chunked, in one Transfer-Encoding line")]
     Coding,
@@ -94,6 +97,7 @@ impl Refusal {
             Self::Send(SendError::Client(_)) => "the body of the request ended early or is malformed".to_owned(),
             Self::Send(SendError::ClientStalled(_) | SendError::Stalled(_) | SendError::Busy(_)) => self.to_string(),
             Self::Misdirected(_)
+            | Self::TooManyHeaders(_)
             | Self::Coding
             | Self::Expectation
             | Self::Denied(_)
@@ -130,7 +134,9 @@ impl Refusal {
                 Misdirected::Key(_) | Misdirected::NoKey(_) => Told(BAD, "invalid-key", "InvalidObjectName"),
                 Misdirected::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
             },
-            Self::Coding | Self::Unsendable => Told(BAD, "bad-request", "InvalidArgument"),
+            Self::TooManyHeaders(_) | Self::Coding | Self::Unsendable => {
+                Told(BAD, "bad-request", "InvalidArgument")
+            }
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
             Self::Denied(denial) => match denial {
                 Denial::ReadOnly(_) => Told(FORBIDDEN, "denied", "AccessDenied"),

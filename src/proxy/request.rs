@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -14,9 +14,9 @@ use super::headers::strip_hop_by_hop;
 use super::refusal::Refusal;
 use super::stages::Located;
 use super::state::{Gate, State};
-use crate::address;
+use crate::address::{self, Misdirected};
 use crate::telemetry::Access;
-use crate::transport::Upload;
+use crate::transport::{Ends, Upload};
 
 /// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
 pub(super) struct Inbound {
@@ -25,7 +25,9 @@ pub(super) struct Inbound {
     headers: HeaderMap,
     framing: Framing,
     expects_continue: bool,
+    ends: Ends,
     body: Option<Incoming>,
+    in_flight: Rc<()>,
 }
 
 /// How the end of the body is told.
@@ -38,7 +40,8 @@ enum Framing {
 }
 
 impl Inbound {
-    pub(super) fn new(request: Request<Incoming>) -> Self {
+    /// A request that has just come. `in_flight` is held for as long as anything of it is read.
+    pub(super) fn new(request: Request<Incoming>, in_flight: Rc<()>) -> Self {
         let (head, body) = request.into_parts();
         let announced = head.headers.contains_key(CONTENT_LENGTH);
         let framing = match body.size_hint().exact() {
@@ -53,12 +56,20 @@ impl Inbound {
             headers: head.headers,
             framing,
             expects_continue,
+            ends: if head.version == Version::HTTP_2 { Ends::WithItsStream } else { Ends::Surely },
             body: Some(body),
+            in_flight,
         }
     }
 
     /// Finds what the request is for, once its framing is known to be sound.
     pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Located, Refusal> {
+        if self.headers.len() > HEADERS_MAX {
+            return Err(Refusal::TooManyHeaders(HEADERS_MAX));
+        }
+        if self.ends == Ends::WithItsStream {
+            write_as_http1(&mut self.uri, &mut self.headers)?;
+        }
         check_coding(&self.headers)?;
         check_expectation(&self.headers)?;
         strip_hop_by_hop(&mut self.headers);
@@ -79,7 +90,10 @@ impl Inbound {
                 head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
-        Some(Request::from_parts(head, Upload::new(self.body.take()?, taken)))
+        Some(Request::from_parts(
+            head,
+            Upload::new(self.body.take()?, self.ends, taken, Rc::clone(&self.in_flight)),
+        ))
     }
 
     /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the
@@ -94,7 +108,7 @@ impl Inbound {
             (Some(body), Framing::Length(length))
                 if length <= DRAINED_BYTES_MAX && !self.expects_continue =>
             {
-                tokio::task::spawn_local(drain(body));
+                tokio::task::spawn_local(drain(body, self.in_flight));
                 true
             }
             (Some(_), _) => false,
@@ -104,6 +118,32 @@ impl Inbound {
         }
         response
     }
+}
+
+/// Gives an HTTP/2 head the form of an HTTP/1 one, which the rest of the walk reads: the host in its header, the target a path,
+/// values without the blanks around them. The scheme says how the client came here, which we know.
+fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    for value in headers.values_mut() {
+        let trimmed = value.as_bytes().trim_ascii();
+        if trimmed.len() != value.len()
+            && let Ok(trimmed) = HeaderValue::from_bytes(trimmed)
+        {
+            *value = trimmed;
+        }
+    }
+    if let Some(authority) = uri.authority() {
+        let authority = authority.as_str();
+        let mut hosts = headers.get_all(HOST).iter();
+        if hosts.any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
+            return Err(Misdirected::Malformed(":authority and host name different hosts").into());
+        }
+        let host = HeaderValue::from_str(authority).map_err(|_| Refusal::Unsendable)?;
+        headers.insert(HOST, host);
+    }
+    if let Some(target) = uri.path_and_query() {
+        *uri = Uri::from(target.clone());
+    }
+    Ok(())
 }
 
 /// Only plain chunks can be passed on; hyper lets other codings through to here.
@@ -128,12 +168,14 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Reads a body to its end, for a while.
-async fn drain(mut body: Incoming) {
+async fn drain(mut body: Incoming, _in_flight: Rc<()>) {
     let all = async { while let Some(Ok(_)) = body.frame().await {} };
     // Either way the body is dropped, which ends the connection if it was not read whole.
     let _ = tokio::time::timeout(DRAIN_FOR, all).await;
 }
 
+/// Header lines of a request. HTTP/1 connections are cut before it comes to this.
+pub const HEADERS_MAX: usize = 128;
 /// The longest body that is read only to be forgotten.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);

@@ -1,91 +1,200 @@
 //! One client connection, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::net::TcpStream;
-use std::rc::{Rc, Weak};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::spawn_local;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::Settings;
+use super::client::{Client, Heard, Socket};
 use super::drain::Drain;
-use crate::proxy::{self, Core, Gate};
+use super::presence::{Limits, Presence, Quiet};
+use super::protocol::{Protocol, spoken_on};
+use crate::proxy::{self, Body, Core, Gate, HEADERS_MAX};
 use crate::transport::WriteLimit;
 
-/// Serves HTTP/1.1 until either side ends it or the drain does.
-pub(super) async fn serve(
-    stream: TcpStream,
-    core: Rc<Core>,
-    gate: Rc<Gate>,
-    settings: Settings,
-    drain: Drain,
-) {
-    // Without this a small answer can wait for an acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
-        return;
-    };
-    let shared = Rc::clone(&core);
-    let in_flight = Rc::new(());
-    let requests = Rc::downgrade(&in_flight);
-    let service = service_fn(move |request| {
-        let (core, gate, in_flight) = (Rc::clone(&shared), Rc::clone(&gate), Rc::clone(&in_flight));
-        async move { Ok::<_, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
-    });
-    // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.idle)
-        .max_headers(HEADERS_MAX)
-        .max_header_size(HEADER_BYTES_MAX)
-        .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(WriteLimit::new(stream, settings.stall)), service);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = drain.begun() => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            tokio::select! {
-                ended = &mut connection => ended,
-                () = unused(&requests) => return,
-            }
+/// What a connection is served with.
+pub(super) struct Host {
+    pub(super) core: Rc<Core>,
+    pub(super) gate: Rc<Gate>,
+    pub(super) settings: Settings,
+    pub(super) drain: Drain,
+}
+
+/// How the serving of a connection ended.
+enum Ended {
+    /// Either side closed it, or it broke.
+    Itself(hyper::Result<()>),
+    /// By us, in the middle of what was no request yet.
+    Cut,
+}
+
+impl Host {
+    /// Serves HTTP until either side ends it or the drain does.
+    pub(super) async fn serve(&self, stream: TcpStream) {
+        // Without this a small answer can wait for an acknowledgement.
+        let _ = stream.set_nodelay(true);
+        if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+            self.plain(stream).await;
         }
-    };
-    let stream = connection.into_parts().io.into_inner().into_inner();
-    match ended {
-        Err(error) if error.is_user() || is_stalled(&error) => {
-            // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
-            let _ = stream.set_zero_linger();
-            return;
-        }
-        Err(error) if error.is_parse() => {
-            core.counters().malformed();
-            debug!(%error, "what came is no HTTP request; the connection was closed");
-        }
-        Err(_) | Ok(()) => {}
     }
-    if !drain.is_begun() {
-        linger(stream).await;
+
+    async fn plain(&self, socket: impl Socket) {
+        let spoken = self.in_time(spoken_on(&socket)).await;
+        let client = WriteLimit::new(socket, self.settings.stall);
+        match spoken {
+            Ok(Protocol::Http1) => self.http1(client).await,
+            // Its state is large; the usual connection need not have room for it.
+            Ok(Protocol::Http2) => Box::pin(self.http2(client)).await,
+            Err(error) => debug!(%error, "a client connected and asked for nothing"),
+        }
+    }
+
+    /// What must be known before the first request: in the time for a head, and before the drain.
+    async fn in_time<T>(&self, begun: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        tokio::select! {
+            biased;
+            begun = timeout(self.settings.header_read, begun) => {
+                begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = self.drain.begun() => Err(io::Error::other("the proxy is stopping")),
+        }
+    }
+
+    async fn http1(&self, client: impl Client) {
+        let presence = Rc::new(Presence::new());
+        let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
+        // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEADER_BYTES_MAX)
+            .max_buf_size(BUFFER_MAX)
+            .serve_connection(io, self.service(&presence));
+        let pinned = Pin::new(&mut connection);
+        let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &presence).await;
+        let client = connection.into_parts().io.into_inner().into_inner();
+        match ended {
+            Ended::Cut => return,
+            Ended::Itself(Err(error)) if error.is_user() || is_stalled(&error) => {
+                // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
+                client.reset();
+                return;
+            }
+            Ended::Itself(Err(error)) if error.is_parse() => self.malformed(&error),
+            Ended::Itself(Err(_) | Ok(())) => {}
+        }
+        if !self.drain.is_begun() {
+            linger(client).await;
+        }
+    }
+
+    async fn http2(&self, client: impl Client) {
+        let presence = Rc::new(Presence::new());
+        let connection = http2::Builder::new(OnThisCore)
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEADER_BYTES_MAX as u32)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_send_buf_size(STREAM_BUFFER_MAX)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .serve_connection(TokioIo::new(client), self.service(&presence));
+        let connection = std::pin::pin!(connection);
+        let ended = self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await;
+        if let Ended::Itself(Err(error)) = ended
+            && !is_stalled(&error)
+        {
+            self.malformed(&error);
+        }
+    }
+
+    fn malformed(&self, error: &hyper::Error) {
+        self.core.counters().malformed();
+        debug!(%error, "what came is no HTTP request; the connection was closed");
+    }
+
+    fn service(
+        &self,
+        presence: &Rc<Presence>,
+    ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: 'static> + use<> {
+        let (core, gate, presence) = (Rc::clone(&self.core), Rc::clone(&self.gate), Rc::clone(presence));
+        service_fn(move |request: Request<Incoming>| {
+            let (core, gate, in_flight) = (Rc::clone(&core), Rc::clone(&gate), presence.begin());
+            async move { Ok::<Response<Body>, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
+        })
+    }
+
+    /// Runs a connection until it ends by itself, until its client has done nothing for too long, or until the drain. In the
+    /// last two cases requests in flight still end.
+    async fn until_end<C>(
+        &self,
+        mut connection: Pin<&mut C>,
+        wind_down: impl Fn(Pin<&mut C>),
+        presence: &Presence,
+    ) -> Ended
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut quiet = Quiet::new(Limits { head: self.settings.header_read, idle: self.settings.idle });
+        let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if quiet.is_over(presence, cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = self.drain.begun() => None,
+        };
+        if let Some(ended) = ended {
+            return Ended::Itself(ended);
+        }
+        wind_down(connection.as_mut());
+        tokio::select! {
+            ended = connection => Ended::Itself(ended),
+            () = unused(presence) => Ended::Cut,
+        }
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection where the connection runs.
+#[derive(Clone)]
+struct OnThisCore;
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisCore {
+    fn execute(&self, stream: F) {
+        spawn_local(stream);
     }
 }
 
 /// Whether the client has taken nothing for the limit.
 fn is_stalled(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
-/// half-sent head it would wait.
-async fn unused(requests: &Weak<()>) {
+/// half-sent head, or for a client that does not answer its farewell, it would wait.
+async fn unused(presence: &Presence) {
     let mut idle_before = false;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        // The service holds one for itself.
-        let idle = requests.strong_count() <= 1;
+        let idle = !presence.is_busy();
         if idle && idle_before {
             return;
         }
@@ -95,32 +204,37 @@ async fn unused(requests: &Weak<()>) {
 
 /// Reads what still comes, for a while: a socket that is closed with bytes unread sends a reset, and that can destroy the
 /// last answer before the client has read it.
-async fn linger(mut stream: tokio::net::TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
+async fn linger(mut client: impl Client) {
     let mut bytes = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES_MAX;
     let until_end = async {
+        if client.shutdown().await.is_err() {
+            return;
+        }
         while left > 0 {
-            match stream.read(&mut bytes).await {
+            match client.read(&mut bytes).await {
                 Ok(0) | Err(_) => return,
                 Ok(read) => left = left.saturating_sub(read),
             }
         }
     };
     // The client had its time.
-    let _ = tokio::time::timeout(LINGER_FOR, until_end).await;
+    let _ = timeout(LINGER_FOR, until_end).await;
 }
 
-/// Header lines of a request.
-const HEADERS_MAX: usize = 128;
 /// Bytes of a request's head, its first line included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// What a connection may hold of a transfer whose reader stands still.
 const BUFFER_MAX: usize = 256 * 1024;
+/// Requests at once on an HTTP/2 connection.
+const STREAMS_MAX: u32 = 200;
+/// What a stream may hold of an answer whose reader stands still.
+const STREAM_BUFFER_MAX: usize = 128 * 1024;
+/// What a client may send ahead, on a stream and in all: one upload that stands still must not stop the others.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 /// How long, and for how many bytes, the end of a client's sending is waited for.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How often a draining connection is looked at.
+/// How often a connection that is to end is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

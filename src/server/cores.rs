@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::error;
 
-use super::connection::serve;
+use super::connection::Host;
 use super::drain::{Drain, Drained};
 use super::{MakeCore, Settings};
 use crate::proxy::{Core, Gate};
@@ -119,9 +119,9 @@ impl Thread {
             let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
             let Some(gate) = gates.get(listener) else { continue };
             let (core, gate, drain) = (Rc::clone(&core), Rc::clone(gate), self.drain.clone());
-            let settings = self.settings;
+            let host = Host { core, gate, settings: self.settings, drain };
             spawn_local(async move {
-                serve(stream, core, gate, settings, drain).await;
+                host.serve(stream).await;
                 drop(open);
             });
         }

@@ -3,9 +3,12 @@
 //! Connections are accepted in one place and handed to the core that has the fewest; there they stay, with the upstream
 //! connections that serve them. A core is a thread with a runtime of its own.
 
+mod client;
 mod connection;
 mod cores;
 mod drain;
+mod presence;
+mod protocol;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -75,7 +78,9 @@ pub enum BindError {
 pub struct Settings {
     /// How many cores serve; at least one.
     pub cores: usize,
-    /// How long a client connection may be silent between requests, and how long the head of a request may take.
+    /// How long the head of a request may take from its first byte; on a new connection, from the beginning.
+    pub header_read: Duration,
+    /// How long a client connection may be silent between requests.
     pub idle: Duration,
     /// How long a client may take nothing of an answer.
     pub stall: Duration,

@@ -24,7 +24,10 @@ pub struct Upload {
 #[derive(Debug)]
 pub(super) struct Slot {
     inner: RefCell<Incoming>,
+    ends: Ends,
     taken: Rc<Cell<u64>>,
+    /// Held until the body is: what counts the requests in flight.
+    _in_flight: Rc<()>,
     yielded: Cell<bool>,
     /// When its last byte came.
     moved: Cell<Instant>,
@@ -39,18 +42,33 @@ pub enum UploadError {
     /// The client ended it early, or sent what is no body.
     #[error(transparent)]
     Client(#[from] hyper::Error),
+    /// The client reset the stream, in a way that looks like an end.
+    #[error("the client has reset the stream before the end of the body")]
+    Reset,
     /// The client sent nothing for the limit.
     #[error("the client has sent nothing for too long")]
     Stalled,
 }
 
+/// What the end of a client's body is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// It is one: HTTP/1 knows no other.
+    Surely,
+    /// It is one if the stream has ended too: a reset without an error also comes as an end (HTTP/2).
+    WithItsStream,
+}
+
 impl Upload {
     /// Wraps a client's body; `taken` counts its bytes as they are read, and is seen by others while hyper owns the body.
+    /// `in_flight` is held as long as the body is.
     #[must_use]
-    pub fn new(inner: Incoming, taken: Rc<Cell<u64>>) -> Self {
+    pub fn new(inner: Incoming, ends: Ends, taken: Rc<Cell<u64>>, in_flight: Rc<()>) -> Self {
         let slot = Slot {
             inner: RefCell::new(inner),
+            ends,
             taken,
+            _in_flight: in_flight,
             yielded: Cell::default(),
             moved: Cell::new(Instant::now()),
             awaited: Cell::default(),
@@ -74,6 +92,11 @@ impl Slot {
     pub(super) fn again(self: &Rc<Self>, limit: Duration) -> Option<Upload> {
         let untouched = !self.yielded.get();
         untouched.then(|| Upload { slot: Rc::clone(self), stall: Some(Stall::new(limit)) })
+    }
+
+    /// Whether an end of the frames is the end of the body.
+    fn is_ended(&self) -> bool {
+        self.ends == Ends::Surely || self.inner.borrow().is_end_stream()
     }
 
     pub(super) fn moved(&self) -> Instant {
@@ -106,6 +129,9 @@ impl Body for Upload {
             return Poll::Ready(Some(Err(UploadError::Stalled)));
         }
         slot.awaited.set(frame.is_pending());
+        if matches!(frame, Poll::Ready(None)) && !slot.is_ended() {
+            return Poll::Ready(Some(Err(UploadError::Reset)));
+        }
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             slot.yielded.set(true);
             slot.taken.set(slot.taken.get() + frame.data_ref().map_or(0, Bytes::len) as u64);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-pub use body::{Upload, UploadError};
+pub use body::{Ends, Upload, UploadError};
 pub use dial::{Guard, Reachability};
 pub use lease::Lease;
 pub use stall::{Stall, WriteLimit};

@@ -54,8 +54,8 @@ impl<T> WriteLimit<T> {
     }
 
     /// The stream itself.
-    pub fn into_inner(self) -> T {
-        self.inner
+    pub fn get_ref(&self) -> &T {
+        &self.inner
     }
 
     fn limited<R>(&mut self, outcome: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {

@@ -8,7 +8,7 @@ use oss_signing_proxy::emulator::Handle;
 use crate::support::{Answer, Client, Proxy, bucket, oss, proxy};
 
 /// Keys as bytes. OSS takes no key that begins with a slash.
-fn nasty() -> Vec<Vec<u8>> {
+pub(crate) fn nasty() -> Vec<Vec<u8>> {
     let texts = [
         "plain.txt",
         "with space",
@@ -49,7 +49,7 @@ fn nasty() -> Vec<Vec<u8>> {
     keys
 }
 
-fn escaped(key: &[u8]) -> String {
+pub(crate) fn escaped(key: &[u8]) -> String {
     key.iter().fold(String::new(), |mut text, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {

@@ -9,6 +9,7 @@ mod commands;
 mod dialling;
 mod echo;
 mod guard;
+mod h2;
 mod keys;
 mod layers;
 mod limits;

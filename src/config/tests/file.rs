@@ -74,7 +74,6 @@ fn keys_of_later_builds_are_refused_as_such() {
         ("[admin]\ntoken = \"file:t\"", "admin.token"),
         ("[admin]\nready_when = \"all\"", "admin.ready_when"),
         ("[limits]\nheader_bytes = \"64KiB\"", "limits.header_bytes"),
-        ("[timeouts]\nheader_read = \"10s\"", "timeouts.header_read"),
         ("[[route]]\nmatch.prefix = \"a/\"", "route.match.prefix"),
     ];
     for (text, key) in rows {

@@ -1,0 +1,111 @@
+//! What a client does on its connection, and how long it may do nothing.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What is known of a client's doings; shared by the service, the stream and who waits for the end.
+pub(super) struct Presence {
+    /// Each request in flight holds a clone.
+    in_flight: Rc<()>,
+    begun: Cell<u64>,
+    /// Whether the head of a request is on its way.
+    heard: Cell<bool>,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Requests are in flight; they have limits of their own.
+    Busy,
+    /// For the rest of a head; after so many requests.
+    Head(u64),
+    /// For the next request; after so many.
+    Idle(u64),
+}
+
+/// The limits on doing nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// From the first byte of a head to its last; on a new connection, from its beginning.
+    pub(super) head: Duration,
+    /// From the end of a request to the beginning of the next.
+    pub(super) idle: Duration,
+}
+
+/// The clock that runs while a client does nothing. One timer for a connection: where something happens it is only noted when.
+pub(super) struct Quiet {
+    limits: Limits,
+    phase: Phase,
+    until: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Presence {
+    /// Of a new connection, whose first request is owed at once.
+    pub(super) fn new() -> Self {
+        Self { in_flight: Rc::default(), begun: Cell::default(), heard: Cell::new(true) }
+    }
+
+    /// A request has begun; it lasts until what is returned is dropped.
+    pub(super) fn begin(&self) -> Rc<()> {
+        self.heard.set(false);
+        self.begun.set(self.begun.get() + 1);
+        Rc::clone(&self.in_flight)
+    }
+
+    /// Something has come from the client.
+    pub(super) fn heard(&self) {
+        if !self.is_busy() {
+            self.heard.set(true);
+        }
+    }
+
+    /// Whether a request is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        Rc::strong_count(&self.in_flight) > 1
+    }
+
+    fn phase(&self) -> Phase {
+        match (self.is_busy(), self.heard.get()) {
+            (true, _) => Phase::Busy,
+            (false, true) => Phase::Head(self.begun.get()),
+            (false, false) => Phase::Idle(self.begun.get()),
+        }
+    }
+}
+
+impl Quiet {
+    pub(super) fn new(limits: Limits) -> Self {
+        let timer = Box::pin(sleep(limits.head));
+        Self { limits, phase: Phase::Busy, until: timer.deadline(), timer }
+    }
+
+    /// Whether the client has done nothing for as long as it may. To be asked whenever the connection has nothing to do.
+    pub(super) fn is_over(&mut self, presence: &Presence, cx: &mut Context<'_>) -> bool {
+        let phase = presence.phase();
+        if phase != self.phase {
+            self.phase = phase;
+            let limit = match phase {
+                Phase::Busy => return false,
+                Phase::Head(_) => self.limits.head,
+                Phase::Idle(_) => self.limits.idle,
+            };
+            self.until = Instant::now() + limit;
+            if self.until < self.timer.deadline() {
+                self.timer.as_mut().reset(self.until);
+            }
+        }
+        while phase != Phase::Busy && self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= self.until {
+                return true;
+            }
+            self.timer.as_mut().reset(self.until);
+        }
+        false
+    }
+}

@@ -1,0 +1,125 @@
+//! An HTTP/2 client that can end its streams in every way there is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+/// A connection with prior knowledge, which other tasks drive.
+pub(crate) struct Connection {
+    requests: SendRequest<Bytes>,
+    /// Ends when the connection does.
+    pub(crate) driver: JoinHandle<Result<(), h2::Error>>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// How the stream was reset, if it was.
+    pub(crate) reset: Option<Reason>,
+}
+
+impl Got {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("text"))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Our code for a refusal.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.header("x-proxy-error")
+    }
+}
+
+/// Plays something over a connection, on a runtime of its own; nothing takes longer than the limit.
+pub(crate) fn over_h2<T>(to: SocketAddr, play: impl AsyncFnOnce(&mut Connection) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let all = async {
+        let stream = TcpStream::connect(to).await.expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        let mut connection = Connection::open(stream).await;
+        play(&mut connection).await
+    };
+    let limited = async { tokio::time::timeout(LIMIT, all).await.expect("it ends in time") };
+    LocalSet::new().block_on(&runtime, limited)
+}
+
+/// A request, as it goes over HTTP/2: with the authority, scheme and path of `uri`.
+pub(crate) fn request(method: &str, uri: &str) -> Request<()> {
+    let request = Request::builder().method(method).uri(uri).version(Version::HTTP_2);
+    request.body(()).expect("a request")
+}
+
+impl Connection {
+    /// Over any stream.
+    pub(crate) async fn open<S>(stream: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    {
+        let (requests, driver) = h2::client::handshake(stream).await.expect("HTTP/2");
+        Self { requests, driver: spawn_local(driver) }
+    }
+
+    /// Sends the head of a request whose body follows.
+    pub(crate) async fn begin(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        let mut ready = self.requests.clone().ready().await.expect("room for a stream");
+        ready.send_request(request, false).expect("a request that can be sent")
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) async fn ask(&self, request: Request<()>, body: &[u8]) -> Got {
+        let mut ready = self.requests.clone().ready().await.expect("room for a stream");
+        let (response, mut stream) =
+            ready.send_request(request, body.is_empty()).expect("a request that can be sent");
+        if !body.is_empty() {
+            send(&mut stream, body, true).await;
+        }
+        got(response.await.expect("an answer")).await
+    }
+}
+
+/// Sends data as the window allows.
+pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut data: &[u8], end: bool) {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let room = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let Some(Ok(room)) = room else { return };
+        let (now, later) = data.split_at(room.min(data.len()));
+        data = later;
+        if stream.send_data(Bytes::copy_from_slice(now), end && data.is_empty()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the body of an answer.
+pub(crate) async fn got(response: Response<RecvStream>) -> Got {
+    let (head, mut stream) = response.into_parts();
+    let (mut body, mut reset) = (Vec::new(), None);
+    while let Some(data) = stream.data().await {
+        match data {
+            Ok(data) => {
+                stream.flow_control().release_capacity(data.len()).expect("what was received");
+                body.extend_from_slice(&data);
+            }
+            Err(error) => {
+                reset = Some(error.reason().unwrap_or(Reason::CONNECT_ERROR));
+                break;
+            }
+        }
+    }
+    Got { status: head.status, headers: head.headers, body, reset }
+}
+
+const LIMIT: Duration = Duration::from_secs(30);
