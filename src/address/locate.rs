@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, Uri};
 
 use super::directory::{Directory, UpstreamId, label_before};
-use super::endpoint::{OssName, Place};
+use super::endpoint::{OssName, Place, Scheme};
 use super::host::Host;
 use super::pattern::Pattern;
 use crate::oss::{BadEscape, Bucket, InvalidBucket, InvalidKey, Key, Operation, Query, decode};
@@ -23,6 +23,17 @@ pub struct Located {
     pub upstream: UpstreamId,
     /// The endpoint of OSS that the host named, if it named one.
     pub place: Option<Place>,
+}
+
+/// What the listener that a request came through says of names.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance<'a> {
+    /// Its own names, in lower case.
+    pub domains: &'a [String],
+    /// The scheme that its clients use.
+    pub scheme: Scheme,
+    /// Whether no name service can lead anybody to it, as to a unix socket: then any name that is nobody's counts as an address.
+    pub unnamed: bool,
 }
 
 /// Why a request is for nothing that is served here.
@@ -74,7 +85,7 @@ struct Served<'a> {
 }
 
 impl Located {
-    /// Finds what a request is for. `domains` are the listener's own names, in lower case.
+    /// Finds what a request is for.
     ///
     /// # Errors
     /// [`Misdirected`] says why it cannot be served.
@@ -82,14 +93,14 @@ impl Located {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-        (domains, directory): (&[String], &Directory),
+        (entrance, directory): (Entrance<'_>, &Directory),
     ) -> Result<Self, Misdirected> {
         if *method == Method::CONNECT {
             return Err(Misdirected::Tunnel);
         }
-        check_target(method, uri)?;
+        check_target(method, uri, entrance.scheme)?;
         let host = Host::of(uri, headers).map_err(Misdirected::Malformed)?;
-        let served = Served::of(&host, domains, directory)?;
+        let served = Served::of(&host, entrance, directory)?;
         let query = Query::parse(uri.query().unwrap_or_default())?;
         let (bucket, key) = object(uri.path(), &host, &served, directory)?;
         let upstream = directory.select(&host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
@@ -114,10 +125,10 @@ impl Located {
 impl<'a> Served<'a> {
     /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
     /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
-    fn of(host: &'a Host, domains: &[String], directory: &Directory) -> Result<Self, Misdirected> {
+    fn of(host: &'a Host, entrance: Entrance<'_>, directory: &Directory) -> Result<Self, Misdirected> {
         let unnamed = Self { label: None, place: None, upstream: None };
         let by_route = directory.host_pattern(host);
-        let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { domains };
+        let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { entrance.domains };
         let domain = domains
             .iter()
             .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
@@ -133,7 +144,7 @@ impl<'a> Served<'a> {
         if let Some(name) = OssName::parse(host.as_str()) {
             return Ok(Self { label: name.bucket, place: Some(name.place), upstream: None });
         }
-        if host.is_own() || by_route.is_some() {
+        if host.is_own() || by_route.is_some() || entrance.unnamed {
             return Ok(unnamed);
         }
         Err(Misdirected::UnknownHost(host.as_str().to_owned()))
@@ -141,7 +152,7 @@ impl<'a> Served<'a> {
 }
 
 /// Refuses targets that are not a path, with or without a host before it.
-fn check_target(method: &Method, uri: &Uri) -> Result<(), Misdirected> {
+fn check_target(method: &Method, uri: &Uri, scheme: Scheme) -> Result<(), Misdirected> {
     if uri.path() == "*" && *method != Method::OPTIONS {
         return Err(Misdirected::Malformed("the target * is only for OPTIONS"));
     }
@@ -149,8 +160,11 @@ fn check_target(method: &Method, uri: &Uri) -> Result<(), Misdirected> {
         return Err(Misdirected::Malformed("the target of the request is not a path"));
     }
     match uri.scheme_str() {
-        None | Some("http") => Ok(()),
-        Some(_) => Err(Misdirected::Malformed("the scheme of the target is not http")),
+        None => Ok(()),
+        Some(given) if given == scheme.as_str() => Ok(()),
+        Some(_) => {
+            Err(Misdirected::Malformed("the scheme of the target is not the one that this listener speaks"))
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
-use super::{Located, Misdirected};
-use crate::address::{Addressing, Directory, Endpoint, Host, Match, Outbound, Pattern, Upstream, route};
+use super::{Entrance, Located, Misdirected};
+use crate::address::{
+    Addressing, Directory, Endpoint, Host, Match, Outbound, Pattern, Scheme, Upstream, route,
+};
 use crate::oss::{Bucket, Region};
 
 fn upstream(region: &str, endpoint: &str) -> Upstream {
@@ -37,7 +39,9 @@ fn find(
     }
     let method: Method = method.parse().expect("a method");
     let uri: Uri = target.parse().expect("a target");
-    Located::find(&method, &uri, &headers, (&["oss.example.internal".to_owned()], directory))
+    let domains = ["oss.example.internal".to_owned()];
+    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false };
+    Located::find(&method, &uri, &headers, (entrance, directory))
 }
 
 fn sent(directory: &Directory, target: &str, host: &'static str) -> Outbound {

@@ -11,6 +11,6 @@ mod route;
 pub use directory::{Addressing, Directory, Match, Upstream, UpstreamId};
 pub use endpoint::{Endpoint, InvalidEndpoint, OssName, Place, Scheme};
 pub use host::{Host, Port};
-pub use locate::{Located, Misdirected};
+pub use locate::{Entrance, Located, Misdirected};
 pub use pattern::{InvalidPattern, Pattern};
 pub use route::{Outbound, route};

@@ -11,8 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::task::spawn_local;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::address::Host;
 
@@ -25,29 +24,36 @@ pub trait Health {
     fn ready(&self) -> Result<(), String>;
 }
 
-/// Answers for ever.
-pub async fn serve(listener: TcpListener, health: Rc<dyn Health>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let health = Rc::clone(&health);
-        let service = service_fn(move |request| {
-            let response = answer(&request, &*health);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        spawn_local(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_WITHIN)
-                .serve_connection(TokioIo::new(stream), service),
-        );
-    }
+/// Whether a name service can lead web pages to the listener: it can to a port, and not to a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It can, so requests by name are refused.
+    ByName,
+    /// It cannot, and the Host says nothing.
+    Unnamed,
 }
 
-fn answer(request: &Request<Incoming>, health: &dyn Health) -> Response<Full<Bytes>> {
-    let own_host = Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
+/// Answers what comes on one connection.
+pub async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    reach: Reach,
+    health: Rc<dyn Health>,
+) {
+    let service = service_fn(move |request| {
+        let response = answer(&request, reach, &*health);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), service);
+    // How it ended is the client's affair.
+    let _ = connection.await;
+}
+
+fn answer(request: &Request<Incoming>, reach: Reach, health: &dyn Health) -> Response<Full<Bytes>> {
+    let own_host =
+        reach == Reach::Unnamed || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
     if !own_host {
         return text(
             StatusCode::MISDIRECTED_REQUEST,
@@ -82,6 +88,5 @@ fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     response
 }
 
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);

@@ -2,27 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::spawn_local;
-use tracing::{info, warn};
+use tokio_rustls::TlsAcceptor;
+use tracing::{error, info, warn};
 
 use crate::address::{Scheme, UpstreamId};
-use crate::admin::{self, Health};
+use crate::admin::{self, Health, Reach};
 use crate::config::Config;
 use crate::credentials::{Edge, Failure, ProvideError, Source, Spec};
-use crate::proxy::{Core, State, Upstream};
-use crate::server::{self, BindError, Bound, Drain, Drained, Listen, MakeCore};
+use crate::proxy::{Core, Limits, State, Upstream};
+use crate::server::{
+    self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
+};
 use crate::telemetry::{Counters, Logged};
 use crate::time::Clock;
 use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
 
 /// A proxy with its sockets, not yet serving.
 pub struct App {
-    listeners: Vec<Bound>,
+    listeners: Vec<(Bound, Option<TlsAcceptor>)>,
     admin: Option<Bound>,
     state: Arc<State>,
     sources: Vec<Arc<Source>>,
@@ -41,6 +44,9 @@ pub enum StartError {
     /// A certificate file cannot be used.
     #[error(transparent)]
     Roots(#[from] BadRoots),
+    /// What a listener needs for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] BadTls),
     /// Sources of credentials are set up wrongly.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Credentials(Vec<BadSource>),
@@ -75,11 +81,21 @@ impl App {
             };
             upstreams.push(Upstream { signature: settings.signature, source, trust });
         }
-        let listeners = config.listen.iter().map(Bound::bind).collect::<Result<_, _>>()?;
-        let admin = config.admin.map(|address| Bound::bind(&Listen::plain(address))).transpose()?;
+        let mut inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
+        let mut listeners = Vec::new();
+        for listen in &config.listen {
+            let tls = listen.tls.as_ref().map(TlsFiles::load).transpose()?;
+            let bound = Bound::bind(listen, &mut inherited)?;
+            listeners.extend(bound.into_iter().map(|bound| (bound, tls.clone())));
+        }
+        let admin = match config.admin {
+            Some(address) => Bound::bind(&Listen::plain(address), &mut inherited)?.pop(),
+            None => None,
+        };
         let state = State {
             directory: config.directory,
             upstreams,
+            limits: Limits { requests: config.limits.requests, body: config.limits.body },
             access_log: if config.log.access { Logged::Yes } else { Logged::No },
             counters: Counters::default(),
         };
@@ -93,6 +109,8 @@ impl App {
             trusts: trusts.loaded,
             server: server::Settings {
                 cores,
+                connections: config.limits.client_connections,
+                header_bytes: config.limits.header_bytes,
                 header_read: timeouts.header_read,
                 idle: timeouts.idle,
                 stall: timeouts.stall,
@@ -113,14 +131,14 @@ impl App {
 
     /// Where clients connect, in the order of the configuration; ports are real ones.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|bound| bound.address).collect()
+    pub fn addresses(&self) -> Vec<Address> {
+        self.listeners.iter().map(|(bound, _)| bound.address.clone()).collect()
     }
 
     /// Where health is asked.
     #[must_use]
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|bound| bound.address)
+    pub fn admin_address(&self) -> Option<Address> {
+        self.admin.as_ref().map(|bound| bound.address.clone())
     }
 
     /// What all cores share, for who wants to look at the counters.
@@ -141,9 +159,9 @@ impl App {
         if let Some(bound) = self.admin {
             info!(address = %bound.address, "admin listening");
             let health = Ready { drain: drain.clone(), sources: self.sources, edge: Arc::clone(&self.edge) };
-            spawn_local(admin::serve(bound.into_tokio()?, Rc::new(health)));
+            spawn_local(serve_admin(bound, Rc::new(health)));
         }
-        let ours = addresses.into_iter().chain(admin_address).collect();
+        let ours = addresses.iter().chain(&admin_address).filter_map(Address::socket).collect();
         let reachability = Arc::new(Reachability::new(ours));
         let (state, edge) = (Arc::clone(&self.state), self.edge);
         let (settings, trusts) = (self.transport, self.trusts);
@@ -156,6 +174,27 @@ impl App {
         info!(requests, refused, malformed, unframed, "drained");
         Ok(drained)
     }
+}
+
+/// Answers all who ask about health.
+async fn serve_admin(bound: Bound, health: Rc<dyn Health>) {
+    let each = async |accepted| {
+        let health = Rc::clone(&health);
+        match accepted {
+            Accepted::Tcp(stream) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    spawn_local(admin::serve(stream, Reach::ByName, health));
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    spawn_local(admin::serve(stream, Reach::Unnamed, health));
+                }
+            }
+        }
+    };
+    let Err(error) = bound.accept(each).await;
+    error!(%error, "health cannot be asked");
 }
 
 /// Asks each source once. One that nobody configured leaves the proxy running and unready; those that are configured wrongly

@@ -23,6 +23,12 @@ pub(super) fn run(flags: &Flags) -> Exit {
             complain(error);
             return Exit::Config;
         }
+        for files in config.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
+            if let Err(error) = files.load() {
+                complain(error);
+                return Exit::Config;
+            }
+        }
         describe(&config);
         Exit::Ok
     })
@@ -30,9 +36,9 @@ pub(super) fn run(flags: &Flags) -> Exit {
 
 fn describe(config: &Config) {
     for listen in &config.listen {
-        line(format_args!("listen     {}", listen.address));
+        line(format_args!("listen     {}{}", listen.address, if listen.tls.is_some() { " TLS" } else { "" }));
     }
-    match config.admin {
+    match &config.admin {
         Some(address) => line(format_args!("admin      {address}")),
         None => line("admin      off"),
     }

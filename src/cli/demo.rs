@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -22,7 +23,7 @@ use super::system::System;
 use crate::config::{Config, Machine};
 use crate::emulator::{Account, Emulator, Settings};
 use crate::oss::{Bucket, Region};
-use crate::server::{BindError, Drain, Drained};
+use crate::server::{Address, BindError, Drain, Drained};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -46,7 +47,8 @@ pub(super) fn run(arguments: &Args) -> Exit {
 async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
     let oss = start_oss().await?;
     let app = start_proxy(oss.local_addr()).await?;
-    let (proxy, oss_address) = (app.addresses()[0], oss.local_addr());
+    let listener = app.addresses().first().and_then(Address::socket);
+    let (proxy, oss_address) = (listener.context("no listener")?, oss.local_addr());
     let drain = Drain::new();
     signals(drain.clone())?;
     let serving = spawn_local(app.run(drain.clone()));

@@ -12,7 +12,7 @@ use super::app::{App, StartError};
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::complain;
-use super::system::{System, forbid_core_files};
+use super::system::{System, forbid_core_files, raise_file_limit};
 use crate::config::Config;
 use crate::server::{Drain, Drained};
 use crate::telemetry;
@@ -45,13 +45,25 @@ async fn serve(config: Config) -> Exit {
     for warning in &config.warnings {
         warn!("{warning}");
     }
+    let files = raise_file_limit();
+    if files.is_some_and(|files| files < config.limits.client_connections as u64) {
+        warn!(
+            files,
+            client_connections = config.limits.client_connections,
+            "this process may not open as many files as it may have clients; raise its limit (ulimit -n, LimitNOFILE=)"
+        );
+    }
     let app = match App::assemble(config, Arc::new(System)).await {
         Ok(app) => app,
         Err(error) => {
             complain(format_args!("cannot start: {error}"));
             return match error {
-                StartError::Bind(_) => Exit::Failure,
-                StartError::Roots(_) | StartError::Credentials(_) | StartError::NoSource(_) => Exit::Config,
+                StartError::Bind(error) if !error.is_configuration() => Exit::Failure,
+                StartError::Bind(_)
+                | StartError::Roots(_)
+                | StartError::Tls(_)
+                | StartError::Credentials(_)
+                | StartError::NoSource(_) => Exit::Config,
             };
         }
     };

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 use crate::credentials::Edge;
 use crate::time::{Clock, Timestamp};
@@ -30,4 +30,10 @@ impl Edge for System {
 pub(super) fn forbid_core_files() {
     // Where the system cannot, there is nothing else to try.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Takes all the open files that this process may have: each connection is one. Returns how many, if they are limited.
+pub(super) fn raise_file_limit() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() { maximum } else { current }
 }

@@ -123,7 +123,13 @@ impl Secrets<'_> {
         }
     }
 
-    fn file(&self, path: &Path, given: &Given<String>, report: &mut Report) -> Result<Secret, Problem> {
+    /// What a file of one secret holds; `given` refers to it.
+    pub(super) fn file(
+        &self,
+        path: &Path,
+        given: &Given<String>,
+        report: &mut Report,
+    ) -> Result<Secret, Problem> {
         let name = path.display().to_string();
         let file = match self.outside.secret(path) {
             Ok(file) => file,

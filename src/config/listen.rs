@@ -1,21 +1,27 @@
 //! `[[listen]]` and `[admin]`: where requests are taken, and which.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
+use super::credentials::Secrets;
 use super::origin::{Given, Origin};
 use super::problem::{Caution, Problem};
 use super::report::Report;
-use super::schema::{ADMIN, LISTEN};
+use super::schema::{ADMIN, LISTEN, TLS};
 use super::section::{Section, parsed};
 use crate::address::{Endpoint, Host, Port};
 use crate::policy::{Operations, Policy, Unsigned};
-use crate::server::Listen;
+use crate::server::{Address, Listen, TlsFiles};
 
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8771);
 
 /// The listeners and the address of the admin interface.
-pub(super) fn read(root: &Section<'_>, report: &mut Report) -> (Vec<Listen>, Option<SocketAddr>) {
+pub(super) fn read(
+    root: &Section<'_>,
+    secrets: &Secrets<'_>,
+    report: &mut Report,
+) -> (Vec<Listen>, Option<Address>) {
     let mut sections = root.children("listen", report);
     if sections.is_empty() {
         sections.push(root.absent("listen"));
@@ -28,18 +34,20 @@ pub(super) fn read(root: &Section<'_>, report: &mut Report) -> (Vec<Listen>, Opt
             section.check(&LISTEN, report);
         }
     }
-    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut taken: Vec<(Address, String)> = Vec::new();
     let mut listeners = Vec::new();
     for section in &sections {
         section.check(&LISTEN, report);
-        let address = address(section, report);
+        let unsafe_open = section.truth("unsafe_open", report).is_some_and(|given| given.value);
+        let address = address(section, unsafe_open, report);
         let policy = policy(section, report);
         let domains = section.texts("domains", report);
         let domains = domains.iter().filter_map(|given| parsed(given, domain, report));
         let domains = domains.map(|given| given.value).collect();
+        let tls = tls(section, secrets, report);
         let Some(address) = address else { continue };
         claim(&address, "a listener", &mut taken, report);
-        listeners.push(Listen { address: address.value, domains, policy });
+        listeners.push(Listen { address: address.value, unsafe_open, domains, policy, tls });
     }
     let admin = admin(&root.child("admin", report), report);
     if let Some(admin) = &admin {
@@ -48,22 +56,57 @@ pub(super) fn read(root: &Section<'_>, report: &mut Report) -> (Vec<Listen>, Opt
     (listeners, admin.map(|given| given.value))
 }
 
-fn address(section: &Section<'_>, report: &mut Report) -> Option<Given<SocketAddr>> {
-    let unsafe_open = section.truth("unsafe_open", report).is_some_and(|given| given.value);
-    let address = if section.has("address") {
-        section.parsed("address", socket, report)?
+fn address(section: &Section<'_>, unsafe_open: bool, report: &mut Report) -> Option<Given<Address>> {
+    let given = if section.has("address") {
+        section.parsed("address", address_of, report)?
     } else {
-        Given { value: DEFAULT, at: section.at("address") }
+        Given { value: Address::Tcp(DEFAULT), at: section.at("address") }
     };
-    if !is_loopback(address.value) {
+    // What systemd hands over is only known when it is there.
+    if let Some(address) = given.value.socket()
+        && !is_loopback(address)
+    {
         if unsafe_open {
-            report.warn(&address.at, &Caution::Open(address.value));
+            report.warn(&given.at, &Caution::Open(address));
         } else {
-            report.error(&address.at, Problem::Open(address.value));
+            report.error(&given.at, Problem::Open(address));
         }
     }
-    Some(address)
+    Some(given)
 }
+
+/// The files of a listener that speaks TLS. What is in them is read when it starts, and by `check`.
+fn tls(section: &Section<'_>, secrets: &Secrets<'_>, report: &mut Report) -> Option<TlsFiles> {
+    let section = section.child("tls", report);
+    if !section.exists() {
+        return None;
+    }
+    section.check(&TLS, report);
+    let readable = |text: &str| {
+        let unreadable = |error: std::io::Error| Problem::TlsFile(text.to_owned(), error.to_string());
+        secrets.outside.probe(Path::new(text)).map(|()| PathBuf::from(text)).map_err(unreadable)
+    };
+    let certificate = section.parsed("cert_file", readable, report);
+    let client_ca = section.parsed("client_ca_file", readable, report);
+    let key = section.text("key_file", report);
+    for (name, missing) in [("cert_file", NO_CERTIFICATE), ("key_file", NO_KEY)] {
+        if !section.has(name) {
+            report.error(&section.here(), Problem::Missing(missing));
+        }
+    }
+    let key = key?;
+    if let Err(problem) = secrets.file(Path::new(&key.value), &key, report) {
+        report.error(&key.at, problem);
+    }
+    Some(TlsFiles {
+        cert_file: certificate?.value,
+        key_file: PathBuf::from(key.value),
+        client_ca_file: client_ca.map(|given| given.value),
+    })
+}
+
+const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
+const NO_KEY: &str = "set key_file to a PEM file with the key of the certificate";
 
 fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
     let is_set = |given: Option<Given<bool>>| given.is_some_and(|given| given.value);
@@ -76,34 +119,39 @@ fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
     Policy { operations, allowed_origins: origins.map(|given| given.value).collect(), unsigned }
 }
 
-fn admin(section: &Section<'_>, report: &mut Report) -> Option<Given<SocketAddr>> {
+fn admin(section: &Section<'_>, report: &mut Report) -> Option<Given<Address>> {
     section.check(&ADMIN, report);
     if !section.has("address") {
-        return Some(Given { value: DEFAULT_ADMIN, at: section.at("address") });
+        return Some(Given { value: Address::Tcp(DEFAULT_ADMIN), at: section.at("address") });
     }
     let text = section.text("address", report)?;
     if text.value == "off" {
         return None;
     }
-    let address = parsed(&text, socket, report)?;
-    if !is_loopback(address.value) {
-        report.error(&address.at, Problem::OpenAdmin(address.value));
+    let address = parsed(&text, address_of, report)?;
+    match address.value {
+        Address::Tcp(socket) if !is_loopback(socket) => report.error(&address.at, Problem::OpenAdmin(socket)),
+        Address::Inherited(_) => report.error(&address.at, Problem::InheritedAdmin),
+        Address::Tcp(_) | Address::Unix(_) => {}
     }
     Some(address)
 }
 
 /// Notes who listens where, and reports an address that somebody else has.
-fn claim(address: &Given<SocketAddr>, who: &str, taken: &mut Vec<(SocketAddr, String)>, report: &mut Report) {
-    if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(*other, address.value)) {
-        report.error(&address.at, Problem::Taken(address.value, other.clone()));
+fn claim(address: &Given<Address>, who: &str, taken: &mut Vec<(Address, String)>, report: &mut Report) {
+    if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(other, &address.value)) {
+        report.error(&address.at, Problem::Taken(address.value.clone(), other.clone()));
     }
-    taken.push((address.value, format!("{who} ({})", address.at)));
+    taken.push((address.value.clone(), format!("{who} ({})", address.at)));
 }
 
 /// Whether the two cannot both be listened on. Port 0 takes a free one.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || (everywhere && a.is_ipv4() == b.is_ipv4()))
+fn overlap(a: &Address, b: &Address) -> bool {
+    let (Some(one), Some(other)) = (a.socket(), b.socket()) else { return a == b };
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip() == other.ip() || (everywhere && one.is_ipv4() == other.is_ipv4()))
 }
 
 /// Whether a connection to `host` and `port` ends at `listener`.
@@ -122,20 +170,23 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Reads `ADDRESS:PORT`.
-fn socket(text: &str) -> Result<SocketAddr, Problem> {
-    if text.starts_with("unix:") {
-        return Err(Problem::AddressKind("unix:"));
+/// Reads `ADDRESS:PORT`, `unix:PATH` or `systemd:NAME`.
+fn address_of(text: &str) -> Result<Address, Problem> {
+    let bad = || Problem::Address(text.to_owned());
+    if let Some(path) = text.strip_prefix("unix:") {
+        return if path.is_empty() { Err(bad()) } else { Ok(Address::Unix(PathBuf::from(path))) };
     }
-    if text.starts_with("systemd:") {
-        return Err(Problem::AddressKind("systemd:"));
+    if let Some(name) = text.strip_prefix("systemd:") {
+        // The names stand in one variable, with colons between them.
+        let fits = !name.is_empty() && !name.contains(':');
+        return if fits { Ok(Address::Inherited(name.to_owned())) } else { Err(bad()) };
     }
     // The one name that needs no resolver.
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => &format!("{}:{port}", Ipv4Addr::LOCALHOST),
         None => text,
     };
-    numeric.parse().map_err(|_| Problem::Address(text.to_owned()))
+    numeric.parse().map(Address::Tcp).map_err(|_| bad())
 }
 
 fn domain(text: &str) -> Result<String, Problem> {

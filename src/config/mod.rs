@@ -15,9 +15,9 @@ mod report;
 mod route;
 mod schema;
 mod section;
+mod size;
 mod upstream;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ use self::report::Report;
 use self::section::{Document, Section};
 use crate::address::Directory;
 use crate::credentials::Spec;
-use crate::server::Listen;
+use crate::server::{Address, Listen};
 use crate::sign::Version;
 use crate::telemetry::{Format, Level, Settings};
 
@@ -46,7 +46,7 @@ pub struct Config {
     /// The listeners; at least one.
     pub listen: Vec<Listen>,
     /// Where the admin interface listens, if it does.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
     /// The upstreams.
     pub directory: Directory,
     /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
@@ -93,12 +93,20 @@ pub struct Timeouts {
     pub drain: Duration,
 }
 
-/// How much may go on at once, for each core.
+/// How much may go on at once, and how large things may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Upstream connections in use.
+    /// Connections of clients, in all.
+    pub client_connections: usize,
+    /// Requests in flight, for each core.
+    pub requests: usize,
+    /// The head of a request, in bytes.
+    pub header_bytes: usize,
+    /// The body of a request, in bytes.
+    pub body: u64,
+    /// Upstream connections in use, for each core.
     pub upstream_connections: usize,
-    /// Upstream connections that are being made.
+    /// Upstream connections that are being made, for each core.
     pub upstream_dials: usize,
 }
 
@@ -142,11 +150,12 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         Some(Given { value: true, .. }) => Modes::Refuse,
         _ => Modes::Warn,
     };
-    let (listen, admin) = listen::read(root, report);
+    let secrets = Secrets { outside, modes };
+    let (listen, admin) = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
-    let specs = credentials::read(root, &Secrets { outside, modes }, report);
+    let specs = credentials::read(root, &secrets, report);
     let surroundings = Surroundings {
         listeners: &listen,
         sources: specs.iter().map(|(name, _)| name.as_str()).collect(),
@@ -197,7 +206,17 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
 
 fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     section.check(&schema::LIMITS, report);
+    let header_bytes = |text: &str| {
+        let bytes = usize::try_from(size::parse(text)?).ok().filter(|bytes| HEADER_BYTES.contains(bytes));
+        bytes.ok_or_else(|| Problem::HeaderBytes(text.to_owned()))
+    };
+    let header_bytes = section.parsed("header_bytes", header_bytes, report);
+    let body = section.parsed("body", size::parse, report);
     Limits {
+        client_connections: section.count("client_connections", report).unwrap_or(10_000),
+        requests: section.count("requests", report).unwrap_or(4096),
+        header_bytes: header_bytes.map_or(64 << 10, |given| given.value),
+        body: body.map_or(5 << 30, |given| given.value),
         upstream_connections: section.count("upstream_connections", report).unwrap_or(256),
         upstream_dials: section.count("upstream_dials", report).unwrap_or(32),
     }
@@ -222,6 +241,9 @@ fn log(section: &Section<'_>, report: &mut Report) -> Settings {
         access: access.is_none_or(|given| given.value),
     }
 }
+
+/// What the head of a request may be limited to: what usual clients send, and what the buffer of a connection holds.
+const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
 
 #[cfg(test)]
 mod tests;

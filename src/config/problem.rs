@@ -4,6 +4,7 @@
 use crate::address::{InvalidEndpoint, InvalidPattern};
 use crate::credentials::Insane;
 use crate::oss::{InvalidBucket, InvalidRegion};
+use crate::server::Address;
 
 /// A mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,14 +32,24 @@ pub(super) enum Problem {
     Missing(&'static str),
     #[error("{0:?} is not a duration; write a whole number and ms, s, m or h, such as \"5s\", at most 24h")]
     Duration(String),
+    #[error(
+        "{0:?} is not a size; write a whole number and B, KiB, MiB or GiB, such as \"64KiB\", more than 0"
+    )]
+    Size(String),
+    #[error("{0:?} is not from 8KiB to 256KiB")]
+    HeaderBytes(String),
     #[error("must be more than 0; leave it out for the default")]
     Zero,
 
     // Listeners.
-    #[error("{0:?} is not an address; write HOST:PORT with an IP address, such as 127.0.0.1:8770")]
+    #[error(
+        "{0:?} is not an address; write HOST:PORT with an IP address, such as 127.0.0.1:8770, unix:PATH, or systemd:NAME"
+    )]
     Address(String),
-    #[error("{0} addresses are not supported by this build; write HOST:PORT")]
-    AddressKind(&'static str),
+    #[error("the admin interface cannot be on a socket of systemd; write HOST:PORT, unix:PATH or \"off\"")]
+    InheritedAdmin,
+    #[error("{0:?} cannot be read: {1}; give the path of a readable PEM file")]
+    TlsFile(String, String),
     #[error(
         "{0} can be reached from other machines, and everybody who reaches it is signed for; listen on 127.0.0.1, or set unsafe_open = true (--unsafe-open) if the network keeps others out"
     )]
@@ -47,8 +58,8 @@ pub(super) enum Problem {
         "{0} can be reached from other machines, and the admin interface has no token in this build; use 127.0.0.1, [::1] or \"off\""
     )]
     OpenAdmin(std::net::SocketAddr),
-    #[error("{0} is also the address of {1}; give one of them another port")]
-    Taken(std::net::SocketAddr, String),
+    #[error("{0} is also the address of {1}; give one of them another")]
+    Taken(Address, String),
     #[error("the file has {0} listeners, and this can only replace the address of one; change the file")]
     WhichListener(usize),
     #[error("{0:?} is not a domain; write a host name without port and *, such as oss.example.internal")]

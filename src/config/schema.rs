@@ -31,8 +31,15 @@ pub(super) const ROOT: Schema = Schema {
 
 pub(super) const LISTEN: Schema = Schema {
     name: "[[listen]]",
-    keys: &["address", "domains", "allowed_origins", "read_only", "unsigned_forms", "unsafe_open"],
-    later: &["tls"],
+    keys: &["address", "tls", "domains", "allowed_origins", "read_only", "unsigned_forms", "unsafe_open"],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const TLS: Schema = Schema {
+    name: "tls of [[listen]]",
+    keys: &["cert_file", "key_file", "client_ca_file"],
+    later: &[],
     inherited: &[],
 };
 
@@ -86,8 +93,15 @@ pub(super) const TIMEOUTS: Schema = Schema {
 
 pub(super) const LIMITS: Schema = Schema {
     name: "[limits]",
-    keys: &["upstream_connections", "upstream_dials"],
-    later: &["client_connections", "header_bytes", "requests", "body"],
+    keys: &[
+        "client_connections",
+        "requests",
+        "header_bytes",
+        "body",
+        "upstream_connections",
+        "upstream_dials",
+    ],
+    later: &[],
     inherited: &[],
 };
 
@@ -113,8 +127,8 @@ pub(super) const LATER_TYPES: &[&str] = &[
 ];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 9] =
-    [&LISTEN, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &LIMITS, &TIMEOUTS, &LOG];
+pub(super) const ALL: [&Schema; 10] =
+    [&LISTEN, &TLS, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &LIMITS, &TIMEOUTS, &LOG];
 
 impl Schema {
     /// The key that `key` may have been meant to be.

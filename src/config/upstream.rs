@@ -183,7 +183,7 @@ impl Checks<'_> {
             None => (&endpoint.value.host, endpoint.value.port, &endpoint.at),
         };
         for listener in self.listeners {
-            if reaches(listener.address, host, port) {
+            if listener.address.socket().is_some_and(|address| reaches(address, host, port)) {
                 report.error(at, Problem::Loop(listener.address.to_string()));
             }
         }

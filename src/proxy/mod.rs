@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 pub use answer::Body;
 pub use refusal::Refusal;
 pub use request::HEADERS_MAX;
-pub use state::{Core, Gate, State, Upstream};
+pub use state::{Core, Gate, Limits, State, Upstream};
 
 use crate::telemetry::Access;
 use request::Inbound;
@@ -32,7 +32,7 @@ pub async fn handle(
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Response<Body> {
-    let mut access = Access::begin(core.logged(), Rc::clone(&in_flight));
+    let mut access = Access::begin(core.logged(), [Rc::clone(&in_flight), core.admit()]);
     core.counters().request();
     let mut inbound = Inbound::new(request, in_flight);
     match walk(&core, &gate, &mut inbound, &mut access).await {
@@ -51,6 +51,9 @@ async fn walk(
     inbound: &mut Inbound,
     access: &mut Access,
 ) -> Result<answer::Answer, Refusal> {
+    if core.is_full() {
+        return Err(Refusal::Full(core.state().limits.requests));
+    }
     let now = core.moment();
     let located = inbound.locate(gate, core.state())?.note(access);
     let admitted = located.identify(access).admit(&gate.policy)?;

@@ -21,6 +21,14 @@ pub enum Refusal {
     /// It has more header lines than anybody needs.
     #[error("the request has more than {0} header lines")]
     TooManyHeaders(usize),
+    /// Its body is larger than it may be: so many bytes, of so many.
+    #[error(
+        "the body has {0} bytes, and at most {1} are taken; send the object in parts (multipart upload), or raise limits.body"
+    )]
+    TooLarge(u64, u64),
+    /// There are too many others.
+    #[error("{0} requests are in flight, and no more are taken")]
+    Full(usize),
     /// Its body is coded in a way that cannot be passed on.
     #[error("the only transfer coding that is served is chunked, in one Transfer-Encoding line")]
     Coding,
@@ -95,9 +103,13 @@ impl Refusal {
             Self::Send(SendError::Reset(_)) => "the connection to the upstream ended before its answer".to_owned(),
             Self::Send(SendError::Invalid(_)) => "the answer of the upstream cannot be read".to_owned(),
             Self::Send(SendError::Client(_)) => "the body of the request ended early or is malformed".to_owned(),
-            Self::Send(SendError::ClientStalled(_) | SendError::Stalled(_) | SendError::Busy(_)) => self.to_string(),
+            Self::Send(
+                SendError::ClientStalled(_) | SendError::TooLarge(_) | SendError::Stalled(_) | SendError::Busy(_),
+            ) => self.to_string(),
             Self::Misdirected(_)
             | Self::TooManyHeaders(_)
+            | Self::TooLarge(..)
+            | Self::Full(_)
             | Self::Coding
             | Self::Expectation
             | Self::Denied(_)
@@ -137,6 +149,8 @@ impl Refusal {
             Self::TooManyHeaders(_) | Self::Coding | Self::Unsendable => {
                 Told(BAD, "bad-request", "InvalidArgument")
             }
+            Self::TooLarge(..) => Told(BAD, "too-large", "EntityTooLarge"),
+            Self::Full(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
             Self::Denied(denial) => match denial {
                 Denial::ReadOnly(_) => Told(FORBIDDEN, "denied", "AccessDenied"),
@@ -154,6 +168,7 @@ impl Refusal {
                 SendError::Invalid(_) => Told(GATEWAY, "upstream-invalid", "BadGateway"),
                 SendError::Client(_) => Told(BAD, "bad-request", "IncompleteBody"),
                 SendError::ClientStalled(_) => Told(BAD, "bad-request", "RequestTimeout"),
+                SendError::TooLarge(_) => Told(BAD, "too-large", "EntityTooLarge"),
                 SendError::Stalled(_) => {
                     Told(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
                 }

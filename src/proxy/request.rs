@@ -13,8 +13,8 @@ use super::answer::Body;
 use super::headers::strip_hop_by_hop;
 use super::refusal::Refusal;
 use super::stages::Located;
-use super::state::{Gate, State};
-use crate::address::{self, Misdirected};
+use super::state::{Gate, Limits, State};
+use crate::address::{self, Entrance, Misdirected, Scheme};
 use crate::telemetry::Access;
 use crate::transport::{Ends, Upload};
 
@@ -71,15 +71,30 @@ impl Inbound {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
         check_coding(&self.headers)?;
+        if let Framing::Length(length) = self.framing
+            && length > state.limits.body
+        {
+            return Err(Refusal::TooLarge(length, state.limits.body));
+        }
         check_expectation(&self.headers)?;
         strip_hop_by_hop(&mut self.headers);
-        let names = (&*gate.domains, &state.directory);
+        let entrance = Entrance {
+            domains: &gate.domains,
+            scheme: if gate.tls { Scheme::Https } else { Scheme::Http },
+            unnamed: gate.unnamed,
+        };
+        let names = (entrance, &state.directory);
         let object = address::Located::find(&self.method, &self.uri, &self.headers, names)?;
         Ok(Located::new(self.method.clone(), std::mem::take(&mut self.headers), object))
     }
 
     /// Puts the body under the head that will be sent, framed as it came. `taken` counts its bytes.
-    pub(super) fn attach(&mut self, request: Request<()>, taken: Rc<Cell<u64>>) -> Option<Request<Upload>> {
+    pub(super) fn attach(
+        &mut self,
+        request: Request<()>,
+        taken: Rc<Cell<u64>>,
+        limits: &Limits,
+    ) -> Option<Request<Upload>> {
         let (mut head, ()) = request.into_parts();
         match self.framing {
             Framing::Absent => {}
@@ -92,7 +107,7 @@ impl Inbound {
         }
         Some(Request::from_parts(
             head,
-            Upload::new(self.body.take()?, self.ends, taken, Rc::clone(&self.in_flight)),
+            Upload::new(self.body.take()?, self.ends, taken, limits.body, Rc::clone(&self.in_flight)),
         ))
     }
 

@@ -196,7 +196,9 @@ impl Signed {
     ) -> Result<Answer, Refusal> {
         let Self { request, destination, patience, signed_by } = self;
         let head_only = request.method() == Method::HEAD;
-        let request = inbound.attach(request, Rc::clone(&access.bytes_in)).ok_or(Refusal::Unsendable)?;
+        let request = inbound
+            .attach(request, Rc::clone(&access.bytes_in), &core.state().limits)
+            .ok_or(Refusal::Unsendable)?;
         let (response, lease) = core.transport().send(&destination, request, patience).await?;
         let answer = Answer::new(response, lease, head_only, core.counters())?;
         match signed_by.as_ref().and_then(|credentials| credentials.token.as_ref()) {

@@ -21,8 +21,19 @@ pub struct State {
     pub upstreams: Vec<Upstream>,
     /// Whether each request gets a line in the log.
     pub access_log: Logged,
+    /// How much is taken.
+    pub limits: Limits,
     /// What is counted.
     pub counters: Counters,
+}
+
+/// How much is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in flight, for each core.
+    pub requests: usize,
+    /// Bytes of the body of a request.
+    pub body: u64,
 }
 
 /// How requests for an upstream are signed and whom TLS trusts there.
@@ -36,11 +47,16 @@ pub struct Upstream {
 }
 
 /// What a listener lets in.
+#[derive(Clone, Debug)]
 pub struct Gate {
     /// Names under which buckets are addressed as `BUCKET.<domain>`.
     pub domains: Vec<String>,
     /// What it allows.
     pub policy: Policy,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Whether no name service can lead anybody here: any name that is nobody's then counts as an address.
+    pub unnamed: bool,
 }
 
 /// What one core keeps for itself.
@@ -50,6 +66,8 @@ pub struct Core {
     transport: Transport,
     keys: Keys,
     moment: RefCell<Rc<Moment>>,
+    /// Each request in flight holds a clone.
+    requests: Rc<()>,
 }
 
 impl State {
@@ -65,7 +83,7 @@ impl Core {
     #[must_use]
     pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
-        Self { state, clock, transport, keys: Keys::default(), moment }
+        Self { state, clock, transport, keys: Keys::default(), moment, requests: Rc::default() }
     }
 
     /// The current time, written out once a second.
@@ -76,6 +94,16 @@ impl Core {
             *moment = Rc::new(Moment::new(now));
         }
         Rc::clone(&moment)
+    }
+
+    /// Counts a request for as long as what is returned lives.
+    pub(super) fn admit(&self) -> Rc<()> {
+        Rc::clone(&self.requests)
+    }
+
+    /// Whether there are more requests in flight than there may be.
+    pub(super) fn is_full(&self) -> bool {
+        Rc::strong_count(&self.requests) - 1 > self.state.limits.requests
     }
 
     /// The state that all cores share.

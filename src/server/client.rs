@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use super::presence::Presence;
 use crate::transport::WriteLimit;
@@ -41,6 +42,26 @@ impl Socket for TcpStream {
 
     fn try_io<R>(&self, interest: Interest, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         Self::try_io(self, interest, attempt)
+    }
+}
+
+impl Client for UnixStream {
+    fn reset(&self) {}
+}
+
+impl Socket for UnixStream {
+    async fn readable(&self) -> io::Result<()> {
+        Self::readable(self).await
+    }
+
+    fn try_io<R>(&self, interest: Interest, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        Self::try_io(self, interest, attempt)
+    }
+}
+
+impl<T: Client> Client for TlsStream<T> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
     }
 }
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,13 +17,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Settings;
+use super::accept::Accepted;
 use super::client::{Client, Heard, Socket};
 use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
+use super::tls::HTTP2;
 use crate::proxy::{self, Body, Core, Gate, HEADERS_MAX};
 use crate::transport::WriteLimit;
 
@@ -32,6 +34,7 @@ use crate::transport::WriteLimit;
 pub(super) struct Host {
     pub(super) core: Rc<Core>,
     pub(super) gate: Rc<Gate>,
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) settings: Settings,
     pub(super) drain: Drain,
 }
@@ -46,11 +49,37 @@ enum Ended {
 
 impl Host {
     /// Serves HTTP until either side ends it or the drain does.
-    pub(super) async fn serve(&self, stream: TcpStream) {
-        // Without this a small answer can wait for an acknowledgement.
-        let _ = stream.set_nodelay(true);
-        if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-            self.plain(stream).await;
+    pub(super) async fn serve(&self, accepted: Accepted) {
+        match accepted {
+            Accepted::Tcp(stream) => {
+                // Without this a small answer can wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
+                if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                    self.speak(stream).await;
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
+                    Box::pin(self.speak(stream)).await;
+                }
+            }
+        }
+    }
+
+    async fn speak(&self, socket: impl Socket) {
+        match &self.tls {
+            // The state of these is large; the usual connection need not have room for it.
+            Some(tls) => Box::pin(self.encrypted(socket, tls)).await,
+            None => self.plain(socket).await,
+        }
+    }
+
+    async fn encrypted(&self, socket: impl Socket, tls: &TlsAcceptor) {
+        let client = WriteLimit::new(socket, self.settings.stall);
+        match self.in_time(tls.accept(client)).await {
+            Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
+            Ok(client) => self.http1(client).await,
+            Err(error) => debug!(%error, "a client connected and came to no terms on TLS"),
         }
     }
 
@@ -84,7 +113,7 @@ impl Host {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             .max_headers(HEADERS_MAX)
-            .max_header_size(HEADER_BYTES_MAX)
+            .max_header_size(self.settings.header_bytes)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));
         let pinned = Pin::new(&mut connection);
@@ -109,7 +138,7 @@ impl Host {
         let presence = Rc::new(Presence::new());
         let connection = http2::Builder::new(OnThisCore)
             .timer(TokioTimer::new())
-            .max_header_list_size(HEADER_BYTES_MAX as u32)
+            .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(STREAMS_MAX)
             .max_send_buf_size(STREAM_BUFFER_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -222,8 +251,6 @@ async fn linger(mut client: impl Client) {
     let _ = timeout(LINGER_FOR, until_end).await;
 }
 
-/// Bytes of a request's head, its first line included.
-const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// What a connection may hold of a transfer whose reader stands still.
 const BUFFER_MAX: usize = 256 * 1024;
 /// Requests at once on an HTTP/2 connection.

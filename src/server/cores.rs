@@ -1,7 +1,6 @@
 //! The threads that serve, and the choice among them.
 
 use std::io;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +9,13 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
+use tokio_rustls::TlsAcceptor;
 use tracing::error;
 
+use super::accept::Accepted;
 use super::connection::Host;
 use super::drain::{Drain, Drained};
+use super::places::Place;
 use super::{MakeCore, Settings};
 use crate::proxy::{Core, Gate};
 
@@ -24,9 +26,23 @@ pub(super) struct Cores {
     ended: watch::Sender<()>,
 }
 
+/// A listener as its connections know it.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) gate: Gate,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// A connection on its way to a core.
+struct Arrival {
+    accepted: Accepted,
+    listener: usize,
+    place: Place,
+}
+
 /// One core as others see it.
 struct Handle {
-    sockets: mpsc::UnboundedSender<(TcpStream, usize)>,
+    arrivals: mpsc::UnboundedSender<Arrival>,
     load: Arc<AtomicUsize>,
 }
 
@@ -47,18 +63,18 @@ impl Cores {
     pub(super) fn start(
         settings: Settings,
         make_core: MakeCore,
-        gates: Arc<[Gate]>,
+        entries: Arc<[Entry]>,
         drain: &Drain,
     ) -> io::Result<Self> {
         let (ended, _) = watch::channel(());
         let mut cores = Vec::new();
         for index in 0..settings.cores.max(1) {
-            let (sockets, inbox) = mpsc::unbounded_channel();
+            let (arrivals, inbox) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
             let thread = Thread {
                 inbox,
                 make_core: Arc::clone(&make_core),
-                gates: Arc::clone(&gates),
+                entries: Arc::clone(&entries),
                 drain: drain.clone(),
                 settings,
                 open: (Arc::clone(&load), ended.clone()),
@@ -68,17 +84,17 @@ impl Cores {
             std::thread::Builder::new().name(name).spawn(move || {
                 LocalSet::new().block_on(&runtime, thread.run());
             })?;
-            cores.push(Handle { sockets, load });
+            cores.push(Handle { arrivals, load });
         }
         Ok(Self { cores, ended })
     }
 
     /// Gives a connection to the core that has the fewest.
-    pub(super) fn hand_over(&self, stream: TcpStream, listener: usize) {
+    pub(super) fn hand_over(&self, accepted: Accepted, listener: usize, place: Place) {
         let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
         core.load.fetch_add(1, Ordering::Relaxed);
-        if core.sockets.send((stream, listener)).is_err() {
+        if core.arrivals.send(Arrival { accepted, listener, place }).is_err() {
             error!("a core has ended; the connection is dropped");
         }
     }
@@ -98,9 +114,9 @@ impl Cores {
 
 /// One core, before it runs.
 struct Thread {
-    inbox: mpsc::UnboundedReceiver<(TcpStream, usize)>,
+    inbox: mpsc::UnboundedReceiver<Arrival>,
     make_core: MakeCore,
-    gates: Arc<[Gate]>,
+    entries: Arc<[Entry]>,
     drain: Drain,
     settings: Settings,
     open: (Arc<AtomicUsize>, watch::Sender<()>),
@@ -109,20 +125,17 @@ struct Thread {
 impl Thread {
     async fn run(mut self) {
         let core = Rc::new((self.make_core)());
-        let gates: Vec<Rc<Gate>> = self
-            .gates
-            .iter()
-            .map(|gate| Rc::new(Gate { domains: gate.domains.clone(), policy: gate.policy.clone() }))
-            .collect();
+        let entry = |entry: &Entry| (Rc::new(entry.gate.clone()), entry.tls.clone());
+        let entries: Vec<(Rc<Gate>, Option<TlsAcceptor>)> = self.entries.iter().map(entry).collect();
         spawn_local(sweep(Rc::clone(&core), self.settings.idle));
-        while let Some((stream, listener)) = self.inbox.recv().await {
+        while let Some(Arrival { accepted, listener, place }) = self.inbox.recv().await {
             let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
-            let Some(gate) = gates.get(listener) else { continue };
+            let Some((gate, tls)) = entries.get(listener) else { continue };
             let (core, gate, drain) = (Rc::clone(&core), Rc::clone(gate), self.drain.clone());
-            let host = Host { core, gate, settings: self.settings, drain };
+            let host = Host { core, gate, tls: tls.clone(), settings: self.settings, drain };
             spawn_local(async move {
-                host.serve(stream).await;
-                drop(open);
+                host.serve(accepted).await;
+                drop((place, open));
             });
         }
     }

@@ -42,7 +42,7 @@ pub struct Access {
     answered: Option<Instant>,
     logged: Logged,
     /// Held until the event is written: what counts the requests in flight.
-    _in_flight: Rc<()>,
+    _in_flight: [Rc<()>; 2],
 }
 
 /// How an answer ended.
@@ -80,9 +80,9 @@ impl fmt::Display for RequestId {
 }
 
 impl Access {
-    /// The event of a request whose head was just read. A clone of `in_flight` is alive for as long as the request is.
+    /// The event of a request whose head was just read. What counts it as `in_flight` is held until it ends.
     #[must_use]
-    pub fn begin(logged: Logged, in_flight: Rc<()>) -> Self {
+    pub fn begin(logged: Logged, in_flight: [Rc<()>; 2]) -> Self {
         Self {
             id: RequestId::random(),
             caller: "-",

@@ -33,7 +33,18 @@ pub(super) struct Slot {
     moved: Cell<Instant>,
     /// Whether the next one is the client's to send.
     awaited: Cell<bool>,
-    stalled: Cell<bool>,
+    /// How many bytes it may have.
+    limit: u64,
+    fault: Cell<Option<Fault>>,
+}
+
+/// Why we gave a body up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The client stood still.
+    Stalled,
+    /// It has more bytes than this.
+    TooLarge(u64),
 }
 
 /// Why a body does not go on. Whatever was sent of it is not completed.
@@ -48,6 +59,9 @@ pub enum UploadError {
     /// The client sent nothing for the limit.
     #[error("the client has sent nothing for too long")]
     Stalled,
+    /// There is more of it than the limit.
+    #[error("the body is larger than it may be")]
+    TooLarge,
 }
 
 /// What the end of a client's body is worth.
@@ -61,9 +75,9 @@ pub enum Ends {
 
 impl Upload {
     /// Wraps a client's body; `taken` counts its bytes as they are read, and is seen by others while hyper owns the body.
-    /// `in_flight` is held as long as the body is.
+    /// `in_flight` is held as long as the body is. More than `limit` bytes are not sent.
     #[must_use]
-    pub fn new(inner: Incoming, ends: Ends, taken: Rc<Cell<u64>>, in_flight: Rc<()>) -> Self {
+    pub fn new(inner: Incoming, ends: Ends, taken: Rc<Cell<u64>>, limit: u64, in_flight: Rc<()>) -> Self {
         let slot = Slot {
             inner: RefCell::new(inner),
             ends,
@@ -72,7 +86,8 @@ impl Upload {
             yielded: Cell::default(),
             moved: Cell::new(Instant::now()),
             awaited: Cell::default(),
-            stalled: Cell::default(),
+            limit,
+            fault: Cell::default(),
         };
         Self { slot: Rc::new(slot), stall: None }
     }
@@ -108,9 +123,9 @@ impl Slot {
         self.awaited.get()
     }
 
-    /// Whether the body was given up because the client stood still.
-    pub(super) fn is_stalled(&self) -> bool {
-        self.stalled.get()
+    /// Why the body was given up, if it was.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
     }
 }
 
@@ -125,7 +140,7 @@ impl Body for Upload {
         let Self { slot, stall } = &mut *self;
         let frame = Pin::new(&mut *slot.inner.borrow_mut()).poll_frame(cx);
         if stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
-            slot.stalled.set(true);
+            slot.fault.set(Some(Fault::Stalled));
             return Poll::Ready(Some(Err(UploadError::Stalled)));
         }
         slot.awaited.set(frame.is_pending());
@@ -136,6 +151,10 @@ impl Body for Upload {
             slot.yielded.set(true);
             slot.taken.set(slot.taken.get() + frame.data_ref().map_or(0, Bytes::len) as u64);
             slot.moved.set(Instant::now());
+            if slot.taken.get() > slot.limit {
+                slot.fault.set(Some(Fault::TooLarge(slot.limit)));
+                return Poll::Ready(Some(Err(UploadError::TooLarge)));
+            }
         }
         frame.map_err(UploadError::Client)
     }

@@ -22,9 +22,9 @@ pub use body::{Ends, Upload, UploadError};
 pub use dial::{Guard, Reachability};
 pub use lease::Lease;
 pub use stall::{Stall, WriteLimit};
-pub use tls::{BadRoots, Trust};
+pub use tls::{BadRoots, Trust, roots};
 
-use body::Slot;
+use body::{Fault, Slot};
 use lease::Connection;
 use pool::Pool;
 use replay::{Lost, Spare};
@@ -103,6 +103,9 @@ pub enum SendError {
     /// The body of the request ended early: the client is gone, nothing was completed upstream.
     #[error("the client ended its request early: {0}")]
     Client(#[source] hyper::Error),
+    /// The body of the request grew beyond its limit, in bytes; nothing was completed upstream.
+    #[error("the body of the request is larger than {0} bytes")]
+    TooLarge(u64),
     /// The client stopped sending in the middle of the body; nothing was completed upstream.
     #[error("the client has sent nothing of its body for {0:?}")]
     ClientStalled(Duration),
@@ -237,8 +240,11 @@ impl Transport {
 
     /// Whose fault it is that there was no answer.
     fn broken(&self, error: hyper::Error, body: &Slot) -> SendError {
-        if body.is_stalled() {
-            SendError::ClientStalled(self.settings.stall)
+        if let Some(fault) = body.fault() {
+            match fault {
+                Fault::Stalled => SendError::ClientStalled(self.settings.stall),
+                Fault::TooLarge(limit) => SendError::TooLarge(limit),
+            }
         } else if error.is_user() {
             SendError::Client(error)
         } else if error.is_parse() {

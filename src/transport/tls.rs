@@ -54,17 +54,7 @@ impl Trust {
     /// # Errors
     /// [`BadRoots`] names the file and says what to do.
     pub fn file(path: &Path) -> Result<Self, BadRoots> {
-        let shown = || path.display().to_string();
-        let bad = |reason: String| BadRoots::File { path: shown(), reason };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
-            let certificate = certificate.map_err(|e| bad(e.to_string()))?;
-            roots.add(certificate).map_err(|e| bad(e.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(BadRoots::Empty { path: shown() });
-        }
-        Self::new(roots)
+        Self::new(roots(path)?)
     }
 
     fn new(roots: RootCertStore) -> Result<Self, BadRoots> {
@@ -76,4 +66,22 @@ impl Trust {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
+}
+
+/// The authorities of a PEM file.
+///
+/// # Errors
+/// [`BadRoots`] names the file and says what to do.
+pub fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
+    let shown = || path.display().to_string();
+    let bad = |reason: String| BadRoots::File { path: shown(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
+        let certificate = certificate.map_err(|e| bad(e.to_string()))?;
+        roots.add(certificate).map_err(|e| bad(e.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(BadRoots::Empty { path: shown() });
+    }
+    Ok(roots)
 }

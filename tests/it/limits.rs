@@ -187,3 +187,86 @@ fn who_waits_too_long_in_line_is_told_to_slow_down() {
     });
     assert_eq!(told.load(Ordering::SeqCst), 3, "each core serves one, all others were told");
 }
+
+#[test]
+fn a_client_waits_until_there_is_a_place_for_it() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).sections("[limits]\nclient_connections = 1").start();
+    let own = proxy.address.to_string();
+    let mut first = Client::connect(proxy.address);
+    assert_eq!(first.ask("GET", "/photos/k", &own, "", b"").status, 200);
+    let mut second = Client::connect(proxy.address);
+    second.send(format!("GET /photos/k HTTP/1.1\r\nHost: {own}\r\n\r\n"));
+    second.stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
+    assert!(second.stream.read(&mut [0; 1]).is_err(), "nobody serves it yet");
+    assert_eq!(upstream.heads().len(), 1);
+    drop(first);
+    second.stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+    assert_eq!(second.answer("GET").expect("an answer").status, 200);
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).sections("[limits]\nheader_bytes = \"8KiB\"").start();
+    let own = proxy.address.to_string();
+    for (bytes, status) in [(7000, 200), (9000, 431)] {
+        let header = format!("x-oss-meta-a: {}\r\n", "a".repeat(bytes));
+        let answer = Client::connect(proxy.address).ask("GET", "/photos/k", &own, &header, b"");
+        assert_eq!(answer.status, status, "{bytes}");
+    }
+    assert_eq!(upstream.heads().len(), 1);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_and_never_whole_upstream() {
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.rest();
+    });
+    let proxy = proxy(upstream.address).sections("[limits]\nbody = \"100B\"").start();
+    let own = proxy.address.to_string();
+    let answer = Client::connect(proxy.address).ask("PUT", "/photos/k", &own, "", &[b'x'; 101]);
+    assert_eq!((answer.status, answer.refused()), (400, Some("too-large")));
+    assert!(answer.text().contains("limits.body"), "{}", answer.text());
+    assert_eq!(upstream.heads().len(), 0, "its length was told");
+
+    let mut client = Client::connect(proxy.address);
+    client.send(format!("PUT /photos/k HTTP/1.1\r\nHost: {own}\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    client.send(format!("64\r\n{}\r\n", "x".repeat(100)));
+    client.send("1\r\nx\r\n0\r\n\r\n");
+    let answer = client.answer("PUT").expect("an answer");
+    assert_eq!((answer.status, answer.refused()), (400, Some("too-large")));
+    let seen = upstream.rest();
+    assert!(!seen.windows(5).any(|bytes| bytes == b"0\r\n\r\n"), "it did not end upstream");
+}
+
+#[test]
+fn a_body_of_just_the_limit_passes() {
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.take(100);
+        peer.send(OK);
+    });
+    let proxy = proxy(upstream.address).sections("[limits]\nbody = \"100B\"").start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", &[b'x'; 100]).status, 200);
+}
+
+#[test]
+fn more_requests_than_may_be_in_flight_are_told_to_slow_down() {
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.rest();
+    });
+    // Each core counts its own; the connection of HTTP/2 is on one of them.
+    let proxy = proxy(upstream.address).sections("[limits]\nrequests = 2").start();
+    let url = format!("http://{}/photos/k", proxy.address);
+    crate::support::h2::over_h2(proxy.address, async |connection| {
+        let first = connection.begin(crate::support::h2::request("PUT", &url)).await;
+        let second = connection.begin(crate::support::h2::request("PUT", &url)).await;
+        let got = connection.ask(crate::support::h2::request("GET", &url), b"").await;
+        assert_eq!((got.status.as_u16(), got.refused()), (503, Some("over-capacity")));
+        assert_eq!(got.header("retry-after"), Some("1"));
+        drop((first, second));
+    });
+}

@@ -13,6 +13,7 @@ mod h2;
 mod keys;
 mod layers;
 mod limits;
+mod listeners;
 mod logs;
 mod replay;
 mod support;

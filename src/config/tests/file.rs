@@ -12,7 +12,7 @@ fn all_mistakes_are_shown_at_once_each_with_its_line() {
 [[listen]]
 address = "0.0.0.0:8770"
 domains = ["ok.example", "bad_*", "localhost"]
-tls = { cert_file = "x" }
+tls = { cert_file = "x", key = "y" }
 
 [upstream]
 regoin = "cn-hangzhou"
@@ -40,6 +40,8 @@ access = "yes"
             "proxy.toml:5: listen.domains",
             "proxy.toml:5: listen.domains",
             "proxy.toml:6: listen.tls",
+            "proxy.toml:6: listen.tls.cert_file",
+            "proxy.toml:6: listen.tls.key",
             "proxy.toml:9: upstream.regoin",
             "proxy.toml:10: upstream.bucket",
             "proxy.toml:13: limits.queue",
@@ -70,10 +72,8 @@ fn a_key_in_the_wrong_section_is_answered_with_the_right_one() {
 #[test]
 fn keys_of_later_builds_are_refused_as_such() {
     let rows = [
-        ("[[listen]]\ntls = {}", "listen.tls"),
         ("[admin]\ntoken = \"file:t\"", "admin.token"),
         ("[admin]\nready_when = \"all\"", "admin.ready_when"),
-        ("[limits]\nheader_bytes = \"64KiB\"", "limits.header_bytes"),
         ("[[route]]\nmatch.prefix = \"a/\"", "route.match.prefix"),
     ];
     for (text, key) in rows {
@@ -149,6 +149,20 @@ fn timeouts_have_defaults_and_are_never_zero_but_for_the_drain() {
 fn limits_are_whole_numbers_and_at_least_one() {
     let limits = loaded(UPSTREAM).limits;
     assert_eq!((limits.upstream_connections, limits.upstream_dials), (256, 32));
+    assert_eq!((limits.client_connections, limits.requests), (10_000, 4096));
+    assert_eq!((limits.header_bytes, limits.body), (65_536, 5_368_709_120));
+    let text = format!("{UPSTREAM}[limits]\nheader_bytes = \"8KiB\"\nbody = \"1B\"");
+    let limits = loaded(&text).limits;
+    assert_eq!((limits.header_bytes, limits.body), (8192, 1));
+    for (key, value, words) in [
+        ("header_bytes", "\"257KiB\"", "not from 8KiB to 256KiB"),
+        ("header_bytes", "\"8191B\"", "not from 8KiB to 256KiB"),
+        ("body", "\"5GB\"", "is not a size"),
+        ("body", "5", "text in quotes"),
+    ] {
+        let text = format!("{UPSTREAM}[limits]\n{key} = {value}");
+        refused(&text, &format!("proxy.toml:4: limits.{key}"), words);
+    }
     let text = format!("{UPSTREAM}[limits]\nupstream_connections = 1\nupstream_dials = 1_000_000");
     let limits = loaded(&text).limits;
     assert_eq!((limits.upstream_connections, limits.upstream_dials), (1, 1_000_000));

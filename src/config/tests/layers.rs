@@ -47,7 +47,7 @@ fn a_region_alone_runs_on_defaults() {
     let config = without_file(&[flag(Setting::Region, "cn-hangzhou")]).expect("a configuration");
     let [listen] = &config.listen[..] else { panic!("one listener") };
     assert_eq!(listen.address.to_string(), "127.0.0.1:8770");
-    assert_eq!(config.admin.map(|a| a.to_string()).as_deref(), Some("127.0.0.1:8771"));
+    assert_eq!(config.admin.as_ref().map(|a| a.to_string()).as_deref(), Some("127.0.0.1:8771"));
     assert_eq!(region(&config), Some("cn-hangzhou"));
     assert!(matches!(&config.credentials[..], [(name, Spec::Chain)] if name == "default"));
     assert!(config.warnings.is_empty());

@@ -1,7 +1,8 @@
 //! Listeners and the admin interface.
 
-use super::{UPSTREAM, load, loaded, mistakes, refused, warned};
+use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
 use crate::policy::{Operations, Unsigned};
+use crate::server::{Address, TlsFiles};
 
 fn listener(settings: &str) -> String {
     format!("{UPSTREAM}[[listen]]\n{settings}")
@@ -43,8 +44,9 @@ fn an_address_is_an_ip_address_and_a_port() {
         (":8770", "write HOST:PORT"),
         ("127.0.0.1", "write HOST:PORT"),
         ("proxy.example:80", "write HOST:PORT"),
-        ("unix:/run/oss-proxy.sock", "not supported by this build"),
-        ("systemd:oss", "not supported by this build"),
+        ("unix:", "unix:PATH"),
+        ("systemd:", "systemd:NAME"),
+        ("systemd:a:b", "systemd:NAME"),
     ];
     for (address, words) in rows {
         let text = listener(&format!("address = \"{address}\""));
@@ -65,6 +67,54 @@ fn two_cannot_listen_on_one_address() {
     assert_eq!(loaded(&text).listen.len(), 2);
     let text = format!("{UPSTREAM}[admin]\naddress = \"127.0.0.1:8770\"");
     refused(&text, "proxy.toml:4: admin.address", "is also the address of a listener");
+}
+
+#[test]
+fn a_path_or_a_name_of_systemd_is_an_address_too() {
+    let rows = [
+        ("unix:/run/oss.sock", Address::Unix("/run/oss.sock".into())),
+        ("systemd:oss", Address::Inherited("oss".to_owned())),
+    ];
+    for (text, address) in rows {
+        let config = loaded(&listener(&format!("address = \"{text}\"")));
+        assert_eq!((&config.listen[0].address, config.warnings.len()), (&address, 0));
+        assert_eq!(config.listen[0].address.to_string(), text);
+        let twice = listener(&format!("address = \"{text}\"\n[[listen]]\naddress = \"{text}\""));
+        refused(&twice, "proxy.toml:6: listen.address", "is also the address of a listener");
+    }
+}
+
+#[test]
+fn a_listener_speaks_tls_with_files_that_can_be_read() {
+    let world = |exposed| World {
+        files: [("c.pem", ("c", false)), ("k.pem", ("k", exposed)), ("ca.pem", ("a", false))].into(),
+        ..World::default()
+    };
+    let text = |tls: &str| listener(&format!("tls = {{ {tls} }}"));
+    let all = text("cert_file = \"c.pem\", key_file = \"k.pem\", client_ca_file = \"ca.pem\"");
+    let config = load_in(&world(false), &all, &[]).expect("a configuration");
+    let files = TlsFiles {
+        cert_file: "c.pem".into(),
+        key_file: "k.pem".into(),
+        client_ca_file: Some("ca.pem".into()),
+    };
+    assert_eq!((&config.listen[0].tls, config.warnings.len()), (&Some(files), 0));
+
+    let warnings = load_in(&world(true), &all, &[]).expect("a configuration").warnings;
+    assert!(warnings[0].contains("k.pem\" can be read by other users"), "{warnings:?}");
+    let strict = format!("strict_file_modes = true\n{all}");
+    let shown = mistakes(load_in(&world(true), &strict, &[]));
+    assert!(shown[0].contains("k.pem") && shown[0].contains("strict_file_modes is set"), "{shown:?}");
+
+    for (tls, words) in [
+        ("cert_file = \"c.pem\"", "set key_file"),
+        ("key_file = \"k.pem\"", "set cert_file"),
+        ("cert_file = \"x\", key_file = \"k.pem\"", "tls.cert_file: \"x\" cannot be read"),
+        ("cert_file = \"c.pem\", key_file = \"x\"", "tls.key_file: the file \"x\" cannot be read"),
+    ] {
+        let shown = mistakes(load_in(&world(false), &text(tls), &[]));
+        assert!(shown.len() == 1 && shown[0].contains(words), "{tls}: {shown:?}");
+    }
 }
 
 #[test]
@@ -111,7 +161,8 @@ fn the_admin_interface_is_on_loopback_or_off() {
     let admin = loaded(&with("[::1]:9")).admin.map(|address| address.to_string());
     assert_eq!(admin.as_deref(), Some("[::1]:9"));
     refused(&with("0.0.0.0:8771"), "proxy.toml:4: admin.address", "no token");
-    refused(&with("unix:/run/x"), "proxy.toml:4: admin.address", "not supported");
+    assert_eq!(loaded(&with("unix:/run/x")).admin, Some(Address::Unix("/run/x".into())));
+    refused(&with("systemd:x"), "proxy.toml:4: admin.address", "cannot be on a socket of systemd");
     // What is wrong with the address does not hide what is wrong elsewhere.
     assert_eq!(mistakes(load("[admin]\naddress = \"x\"")).len(), 2);
 }

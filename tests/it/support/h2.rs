@@ -43,14 +43,18 @@ impl Got {
 }
 
 /// Plays something over a connection, on a runtime of its own; nothing takes longer than the limit.
-pub(crate) fn over_h2<T>(to: SocketAddr, play: impl AsyncFnOnce(&mut Connection) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let all = async {
+pub(crate) fn over_h2<T>(to: SocketAddr, part: impl AsyncFnOnce(&mut Connection) -> T) -> T {
+    play(async {
         let stream = TcpStream::connect(to).await.expect("a connection");
         stream.set_nodelay(true).expect("no delay");
         let mut connection = Connection::open(stream).await;
-        play(&mut connection).await
-    };
+        part(&mut connection).await
+    })
+}
+
+/// Plays something on a runtime of its own, in limited time.
+pub(crate) fn play<T>(all: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let limited = async { tokio::time::timeout(LIMIT, all).await.expect("it ends in time") };
     LocalSet::new().block_on(&runtime, limited)
 }

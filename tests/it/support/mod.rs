@@ -1,6 +1,7 @@
 //! What tests start: the embedded OSS, the proxy, an upstream that follows a script, and a client that sends just what it is
 //! told.
 
+pub(crate) mod certificates;
 pub(crate) mod h2;
 pub(crate) mod http;
 pub(crate) mod proxy;

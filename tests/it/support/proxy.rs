@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
 use oss_signing_proxy::proxy::State;
-use oss_signing_proxy::server::{Drain, Drained};
+use oss_signing_proxy::server::{Address, Drain, Drained};
 use tokio::task::LocalSet;
 
 use super::{ID, SECRET};
@@ -96,12 +96,14 @@ impl Builder {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             LocalSet::new().block_on(&runtime, async {
                 let app = App::assemble(config, Arc::new(System)).await.expect("a proxy");
-                let admin = app.admin_address().expect("an admin listener");
-                ready.send((app.addresses()[0], admin, app.state())).expect("somebody waits");
+                let admin = app.admin_address().and_then(|address| address.socket());
+                let data = app.addresses().iter().find_map(Address::socket);
+                let ports = (data.expect("a port"), admin.expect("a port"));
+                ready.send((ports, app.state())).expect("somebody waits");
                 app.run(seen).await.expect("it serves")
             })
         });
-        let (address, admin, state) = started.recv().expect("it starts");
+        let ((address, admin), state) = started.recv().expect("it starts");
         Proxy { address, admin, state, drain, thread: Some(thread) }
     }
 }

@@ -1,0 +1,62 @@
+//! Sockets that systemd has opened for this process (`sd_listen_fds(3)`).
+
+use std::io;
+
+use listenfd::ListenFd;
+
+use super::listen::{Address, BindError, ListeningSocket};
+
+/// What was handed over and has not been taken.
+pub struct Inherited {
+    sockets: ListenFd,
+    names: Vec<String>,
+}
+
+impl Inherited {
+    /// Takes what the environment tells of (`LISTEN_FDS`, `LISTEN_PID`); `names` is what `LISTEN_FDNAMES` says.
+    #[must_use]
+    pub fn from_environment(names: Option<&str>) -> Self {
+        let sockets = ListenFd::from_env();
+        let mut names: Vec<_> = names.into_iter().flat_map(|all| all.split(':')).map(str::to_owned).collect();
+        names.resize(sockets.len(), UNNAMED.to_owned());
+        Self { sockets, names }
+    }
+
+    /// Of a process that was started in another way.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { sockets: ListenFd::empty(), names: Vec::new() }
+    }
+
+    /// All sockets of this name.
+    pub(super) fn take(&mut self, name: &str) -> Result<Vec<ListeningSocket>, BindError> {
+        let wanted = |(index, known): (usize, &String)| (known == name).then_some(index);
+        let indexes: Vec<usize> = self.names.iter().enumerate().filter_map(wanted).collect();
+        if indexes.is_empty() {
+            return Err(BindError::NotInherited(name.to_owned(), self.told()));
+        }
+        let failed = |source| BindError::System { address: Address::Inherited(name.to_owned()), source };
+        indexes.into_iter().filter_map(|index| self.socket(index).map_err(failed).transpose()).collect()
+    }
+
+    fn socket(&mut self, index: usize) -> io::Result<Option<ListeningSocket>> {
+        if let Ok(socket) = self.sockets.take_unix_listener(index) {
+            let Some(socket) = socket else { return Ok(None) };
+            socket.set_nonblocking(true)?;
+            return Ok(Some(ListeningSocket::Unix(socket, None)));
+        }
+        let Some(socket) = self.sockets.take_tcp_listener(index)? else { return Ok(None) };
+        socket.set_nonblocking(true)?;
+        Ok(Some(ListeningSocket::Tcp(socket)))
+    }
+
+    fn told(&self) -> String {
+        if self.names.is_empty() {
+            return "none was handed over to this process (LISTEN_FDS, LISTEN_PID)".to_owned();
+        }
+        format!("there are {}", self.names.join(", "))
+    }
+}
+
+/// What systemd itself calls a socket without a name.
+const UNNAMED: &str = "unknown";

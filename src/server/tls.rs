@@ -1,0 +1,98 @@
+//! TLS towards clients: the certificate that a listener shows, and whose it wants to see.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::transport::{BadRoots, roots};
+
+/// The files of a listener that speaks TLS; all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and after it those that link it to its authority.
+    pub cert_file: PathBuf,
+    /// The private key of the certificate.
+    pub key_file: PathBuf,
+    /// The authorities of which every client must show a certificate; `None` asks for none.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// Files that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTls {
+    /// The file cannot be read.
+    #[error("{0}: {1}; give a PEM file that this user may read")]
+    Unreadable(String, pem::Error),
+    /// The file of the certificate has none.
+    #[error(
+        "{0} holds no certificate; give a PEM file with the listener's certificate, and after it those between it and its authority"
+    )]
+    NoCertificate(String),
+    /// The file of the key has none that can be used.
+    #[error(
+        "{0} holds no private key that can be used: {1}; give a PEM file with the key, not encrypted, as PKCS#8, PKCS#1 or SEC1"
+    )]
+    NoKey(String, pem::Error),
+    /// The certificates for clients cannot be used.
+    #[error(transparent)]
+    Roots(#[from] BadRoots),
+    /// The verifier of clients cannot be made.
+    #[error(
+        "{0} cannot be used to check clients: {1}; give the certificate of the authority that signs theirs"
+    )]
+    Clients(String, rustls::server::VerifierBuilderError),
+    /// Certificate and key do not belong together, or the TLS library has no use for them.
+    #[error("{0} and {1} cannot be used together: {2}; give the key of that certificate")]
+    Pair(String, String, rustls::Error),
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`BadTls`] names the file and says what to do.
+    pub fn load(&self) -> Result<TlsAcceptor, BadTls> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let pair = |error| BadTls::Pair(shown(&self.cert_file), shown(&self.key_file), error);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().map_err(pair)?;
+        let builder = match &self.client_ca_file {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
+                let verifier = verifier.build().map_err(|error| BadTls::Clients(shown(path), error))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_single_cert(self.certificates()?, self.key()?).map_err(pair)?;
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, BadTls> {
+        let unreadable = |error| BadTls::Unreadable(shown(&self.cert_file), error);
+        let all = CertificateDer::pem_file_iter(&self.cert_file).map_err(unreadable)?;
+        let all = all.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        if all.is_empty() {
+            return Err(BadTls::NoCertificate(shown(&self.cert_file)));
+        }
+        Ok(all)
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, BadTls> {
+        PrivateKeyDer::from_pem_file(&self.key_file)
+            .map_err(|error| BadTls::NoKey(shown(&self.key_file), error))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What a client that wants HTTP/2 says in ALPN (RFC 9113, 3.2).
+pub(super) const HTTP2: &[u8] = b"h2";

@@ -1,0 +1,82 @@
+//! An authority of the tests' own, and certificates of it in files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+
+/// An authority, and the directory with what it has signed.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+/// A certificate with its key, as paths.
+pub(crate) struct Files {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).expect("names");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(parameters, key).expect("an authority");
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).expect("written");
+        Self { issuer, directory }
+    }
+
+    /// The directory, which has `ca.pem`.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The authority's own certificate.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory().join("ca.pem")
+    }
+
+    /// A certificate for `name`, in `STEM.pem` and `STEM-key.pem`.
+    pub(crate) fn sign(&self, stem: &str, name: &str) -> Files {
+        let key = KeyPair::generate().expect("a key");
+        let parameters = CertificateParams::new(vec![name.to_owned()]).expect("names");
+        let certificate = parameters.signed_by(&key, &self.issuer).expect("signed");
+        let path = |suffix: &str| self.directory().join(format!("{stem}{suffix}.pem"));
+        let files = Files { certificate: path(""), key: path("-key") };
+        std::fs::write(&files.certificate, certificate.pem()).expect("written");
+        std::fs::write(&files.key, key.serialize_pem()).expect("written");
+        files
+    }
+
+    /// The line of `[[listen]]` that has a listener show this certificate.
+    pub(crate) fn listen(files: &Files, more: &str) -> String {
+        format!("tls = {{ cert_file = {:?}, key_file = {:?}{more} }}", files.certificate, files.key)
+    }
+
+    /// A client that trusts this authority alone, speaks these protocols, and shows `own`.
+    pub(crate) fn client(&self, protocols: &[&str], own: Option<&Files>) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(files) => {
+                let certificate = CertificateDer::from_pem_file(&files.certificate).expect("a certificate");
+                let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+                builder.with_client_auth_cert(vec![certificate], key).expect("a pair")
+            }
+        };
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}
