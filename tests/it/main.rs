@@ -15,6 +15,7 @@ mod layers;
 mod limits;
 mod listeners;
 mod logs;
+mod matrix;
 mod replay;
 mod support;
 mod upstream;

@@ -77,15 +77,22 @@ impl Connection {
 
     /// Sends the head of a request whose body follows.
     pub(crate) async fn begin(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        self.begin_with(request, false).await
+    }
+
+    /// Sends the head of a request that ends with it, or has a body.
+    pub(crate) async fn begin_with(
+        &self,
+        request: Request<()>,
+        ends: bool,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
         let mut ready = self.requests.clone().ready().await.expect("room for a stream");
-        ready.send_request(request, false).expect("a request that can be sent")
+        ready.send_request(request, ends).expect("a request that can be sent")
     }
 
     /// Sends a request and reads its answer.
     pub(crate) async fn ask(&self, request: Request<()>, body: &[u8]) -> Got {
-        let mut ready = self.requests.clone().ready().await.expect("room for a stream");
-        let (response, mut stream) =
-            ready.send_request(request, body.is_empty()).expect("a request that can be sent");
+        let (response, mut stream) = self.begin_with(request, body.is_empty()).await;
         if !body.is_empty() {
             send(&mut stream, body, true).await;
         }

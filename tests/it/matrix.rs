@@ -1,0 +1,454 @@
+//! Every method, every framing, every fault: nothing is stored short, nothing that was consumed is sent twice, no broken download
+//! ends as if whole, no error looks like success, and the next request is served.
+
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use http::{Request, Version};
+use oss_signing_proxy::emulator::{Arrival, Fault, Handle};
+use oss_signing_proxy::oss::Region;
+use socket2::SockRef;
+
+use crate::support::h2::{Connection, got, over_h2, send};
+use crate::support::{Client, Proxy, ask, bucket, eventually, oss, proxy};
+
+/// What is moved: more than any buffer on the way is sure to hold at once.
+static DATA: LazyLock<Vec<u8>> = LazyLock::new(|| (0..400_000u32).map(|n| (n % 251) as u8).collect());
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Get,
+    Head,
+    Delete,
+    Put,
+    Append,
+}
+
+/// How the client speaks, and how it tells the length of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length,
+    Chunks,
+    Http2,
+    Http2Length,
+}
+
+use Framing::{Chunks, Http2, Http2Length, Length};
+use Method::{Append, Delete, Get, Head, Put};
+
+/// What the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// What it asked for.
+    Served,
+    /// A success that visibly breaks off; if that happens at once, its head may be lost with the connection.
+    Broken,
+    /// An error with this status.
+    Told(u16),
+}
+
+use Outcome::{Broken, Served, Told};
+
+/// A case of the matrix.
+#[derive(Clone, Debug)]
+struct Case {
+    method: Method,
+    framing: Framing,
+    /// Whether the request travels on an upstream connection that has served another.
+    kept: bool,
+    fault: Fault,
+}
+
+const UPLOADS: [Method; 2] = [Put, Append];
+
+/// All ways to send something that meets this fault.
+fn cases(fault: &Fault) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kept in [false, true] {
+        for method in [Get, Head, Delete, Put, Append] {
+            let framings: &[Framing] = if UPLOADS.contains(&method) {
+                &[Length, Chunks, Http2, Http2Length]
+            } else {
+                &[Length, Http2]
+            };
+            for &framing in framings {
+                cases.push(Case { method, framing, kept, fault: fault.clone() });
+            }
+        }
+    }
+    cases
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Get => "GET",
+            Head => "HEAD",
+            Delete => "DELETE",
+            Put => "PUT",
+            Append => "POST",
+        }
+    }
+
+    fn target(self, key: &str) -> String {
+        let query = if self == Append { "?append&position=0" } else { "" };
+        format!("/photos/{key}{query}")
+    }
+
+    fn body(self) -> &'static [u8] {
+        if UPLOADS.contains(&self) { &DATA } else { b"" }
+    }
+}
+
+/// An answer as far as it came.
+struct Came {
+    status: Option<u16>,
+    body: Vec<u8>,
+    whole: bool,
+}
+
+/// Sends a request over HTTP/1, whatever becomes of its bytes, and reads what comes back.
+fn over_http1(client: &mut Client, own: &str, method: Method, framing: Framing, key: &str) -> Came {
+    let body = method.body();
+    let how = match framing {
+        _ if body.is_empty() => String::new(),
+        Chunks => "Transfer-Encoding: chunked\r\n".to_owned(),
+        Length | Http2 | Http2Length => format!("Content-Length: {}\r\n", body.len()),
+    };
+    let head = format!("{} {} HTTP/1.1\r\nHost: {own}\r\n{how}\r\n", method.name(), method.target(key));
+    // An early answer may end the connection before all is written.
+    let _ = client.stream.write_all(head.as_bytes());
+    if framing == Chunks {
+        for chunk in body.chunks(30_000) {
+            let _ = client.stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes());
+            let _ = client.stream.write_all(chunk);
+            let _ = client.stream.write_all(b"\r\n");
+        }
+        let _ = client.stream.write_all(b"0\r\n\r\n");
+    } else {
+        let _ = client.stream.write_all(body);
+    }
+    match client.answer(method.name()) {
+        None => Came { status: None, body: Vec::new(), whole: false },
+        Some(answer) => Came { status: Some(answer.status), body: answer.body, whole: answer.whole },
+    }
+}
+
+async fn over_http2(connection: &Connection, own: &str, method: Method, framing: Framing, key: &str) -> Came {
+    let body = method.body();
+    let mut request = Request::builder().method(method.name()).version(Version::HTTP_2);
+    request = request.uri(format!("http://{own}{}", method.target(key)));
+    if framing == Http2Length && !body.is_empty() {
+        request = request.header("content-length", body.len());
+    }
+    let request = request.body(()).expect("a request");
+    let (response, mut stream) = connection.begin_with(request, body.is_empty()).await;
+    let sending = async {
+        send(&mut stream, body, true).await;
+        std::future::pending::<()>().await
+    };
+    let answered = tokio::select! {
+        answered = response => answered,
+        () = sending => unreachable!("it waits"),
+    };
+    match answered {
+        Err(_) => Came { status: None, body: Vec::new(), whole: false },
+        Ok(response) => {
+            let got = got(response).await;
+            let whole = got.reset.is_none() || got.reset == Some(h2::Reason::NO_ERROR);
+            Came { status: Some(got.status.as_u16()), body: got.body, whole }
+        }
+    }
+}
+
+/// The place of the matrix: an embedded OSS and a proxy before it that waits for nobody long.
+struct Field {
+    oss: Handle,
+    proxy: Proxy,
+    own: String,
+}
+
+fn start(oss: &Handle) -> Proxy {
+    proxy(oss.address).sections("[timeouts]\nfirst_byte = \"300ms\"\nstall = \"300ms\"").start()
+}
+
+impl Field {
+    fn new() -> Self {
+        let oss = oss();
+        let proxy = start(&oss);
+        oss.service.put_object(&bucket("photos"), b"fixed", DATA.clone());
+        let own = proxy.address.to_string();
+        Self { oss, proxy, own }
+    }
+
+    fn stored(&self, key: &str) -> Option<bytes::Bytes> {
+        self.oss.service.object(&bucket("photos"), key.as_bytes())
+    }
+
+    /// Plays the case and says what came of it; what must hold in every case is asserted.
+    fn play(&self, case: &Case, key: &str) -> Outcome {
+        if !UPLOADS.contains(&case.method) {
+            self.oss.service.put_object(&bucket("photos"), key.as_bytes(), DATA.clone());
+        }
+        self.oss.journal.clear();
+        let came = if matches!(case.framing, Http2 | Http2Length) {
+            over_h2(self.proxy.address, async |connection| {
+                if case.kept {
+                    over_http2(connection, &self.own, Get, Http2, "fixed").await;
+                }
+                self.oss.faults.next(1, case.fault.clone());
+                over_http2(connection, &self.own, case.method, case.framing, key).await
+            })
+        } else {
+            let mut client = Client::connect(self.proxy.address);
+            if case.kept {
+                over_http1(&mut client, &self.own, Get, Length, "fixed");
+            }
+            self.oss.faults.next(1, case.fault.clone());
+            over_http1(&mut client, &self.own, case.method, case.framing, key)
+        };
+        self.oss.faults.clear();
+        self.check(case, key, &came)
+    }
+
+    fn check(&self, case: &Case, key: &str, came: &Came) -> Outcome {
+        let outcome = match came.status {
+            None => Broken,
+            Some(200..=299) if came.whole => Served,
+            Some(200..=299) => Broken,
+            Some(status) => Told(status),
+        };
+        let stored = self.stored(key);
+        let whole = stored.as_ref().is_some_and(|object| object[..] == DATA[..]);
+        assert!(
+            whole || stored.is_none(),
+            "{case:?}: stored are {:?} bytes",
+            stored.map(|object| object.len())
+        );
+        if outcome == Served {
+            match case.method {
+                Get => assert!(came.body == *DATA, "{case:?}: {} bytes as if whole", came.body.len()),
+                Head => assert!(whole, "{case:?}"),
+                Delete => assert!(!whole, "{case:?}: it is still there"),
+                Put | Append => assert!(whole, "{case:?}: it is not there"),
+            }
+        }
+        let requests = self.oss.journal.requests();
+        let of_case = requests.iter().filter(|request| request.target.contains(key));
+        let consumed = of_case.filter(|request| request.body_bytes > 0).count();
+        assert!(consumed <= 1, "{case:?}: a body was sent {consumed} times");
+        let good = ask(self.proxy.address, "GET", "/photos/fixed", b"");
+        assert!(good.status == 200 && good.whole && good.body == *DATA, "{case:?}: the next request");
+        outcome
+    }
+}
+
+/// Plays every case of each fault; what comes of it must be among what `allowed` names.
+fn play(faults: &[Fault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
+    let mut field = Field::new();
+    let mut wrong = Vec::new();
+    let mut number = 0;
+    for case in faults.iter().flat_map(cases) {
+        number += 1;
+        // A new one has no connections.
+        field.proxy = start(&field.oss);
+        field.own = field.proxy.address.to_string();
+        let outcome = field.play(&case, &format!("case-{number}"));
+        if !allowed(&case).contains(&outcome) {
+            wrong.push(format!("{case:?} -> {outcome:?}, not {:?}", allowed(&case)));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {number}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What comes of a connection that is lost before its answer: what was on a kept one may go out once more if it is idempotent,
+/// and none of its body was taken.
+fn lost(case: &Case) -> Vec<Outcome> {
+    match (case.kept, case.method) {
+        (true, Get | Head | Delete) => vec![Served],
+        (true, Put | Append) => vec![Served, Told(502)],
+        (false, _) => vec![Told(502)],
+    }
+}
+
+#[test]
+fn connections_that_are_lost_before_the_answer() {
+    play(&[Fault::HangUp, Fault::Reset], lost);
+    play(&[Fault::CloseReused, Fault::ResetReused], |case| if case.kept { lost(case) } else { vec![Served] });
+    // These wait for a new connection.
+    play(
+        &[Fault::CloseUnread, Fault::ResetUnread],
+        |case| {
+            if case.kept { vec![Served] } else { vec![Told(502)] }
+        },
+    );
+}
+
+#[test]
+fn answers_that_break_off() {
+    let after_bytes = 50_000;
+    play(&[Fault::CutBody { after_bytes }, Fault::ShortBody { missing_bytes: 10 }], |case| {
+        match case.method {
+            Get => vec![Broken],
+            Head => vec![Served],
+            // The answers to these have no body; a length that is announced is missed.
+            Delete => vec![Served, Told(502)],
+            Put | Append if matches!(case.fault, Fault::ShortBody { .. }) => vec![Broken],
+            Put | Append => vec![Served],
+        }
+    });
+    play(&[Fault::CutChunks { after_bytes }], |case| match case.method {
+        Get => vec![Broken],
+        Head | Delete => vec![Served],
+        Put | Append => vec![Served, Broken],
+    });
+    // A reset can destroy what was sent before it.
+    let resets = [Fault::ResetBody { after_bytes }, Fault::ResetChunks { after_bytes }];
+    play(&resets, |case| {
+        let mut all =
+            if case.method == Get { vec![Broken, Told(502)] } else { vec![Served, Broken, Told(502)] };
+        if case.kept {
+            all.push(Served);
+        }
+        all
+    });
+}
+
+#[test]
+fn answers_that_are_odd_and_whole() {
+    play(
+        &[
+            Fault::CloseAfter,
+            Fault::Chunked,
+            Fault::Drip { bytes: 100_000, pause: Duration::from_millis(2) },
+            Fault::Delay(Duration::from_millis(20)),
+        ],
+        |_| vec![Served],
+    );
+}
+
+#[test]
+fn upstreams_that_stand_still() {
+    play(&[Fault::Hang], |_| vec![Told(504)]);
+    play(&[Fault::HangBody { after_bytes: 50_000 }], |case| match case.method {
+        Get => vec![Broken],
+        Head | Delete | Put | Append => vec![Served],
+    });
+    play(&[Fault::StallUpload { after_bytes: 50_000 }], |case| match case.method {
+        Put | Append => vec![Told(504)],
+        Get | Head | Delete => vec![Served],
+    });
+}
+
+#[test]
+fn refusals() {
+    let status = |status| Fault::Status { status, code: "Planted".to_owned() };
+    for number in [400, 403, 404, 409, 429, 500, 503] {
+        play(&[status(number)], |_| vec![Told(number)]);
+    }
+    play(&[Fault::RefuseUpload { after_bytes: 50_000 }], |case| match case.method {
+        Put | Append => vec![Told(403)],
+        Get | Head | Delete => vec![Served],
+    });
+    let elsewhere = Fault::OtherRegion(Region::parse("cn-beijing").expect("a region"));
+    play(&[Fault::Skew { seconds: 3600 }, Fault::UnknownKey, Fault::WrongSignature, elsewhere], |_| {
+        vec![Told(403)]
+    });
+}
+
+/// How a client leaves in the middle of an upload.
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    Close,
+    Reset,
+    /// It closes its own direction and waits.
+    HalfClose,
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_of_an_upload() {
+    let field = Field::new();
+    let mut number = 0;
+    for leaving in [Leaving::Close, Leaving::Reset, Leaving::HalfClose] {
+        for method in UPLOADS {
+            for (framing, sent) in [(Length, 0), (Length, 100_000), (Chunks, 0), (Chunks, 100_000)] {
+                for refused in [false, true] {
+                    number += 1;
+                    let key = format!("left-{number}");
+                    if refused {
+                        field.oss.faults.next(1, Fault::RefuseUpload { after_bytes: 50_000 });
+                    }
+                    let broken = field.oss.journal.broken_bodies();
+                    leave(&field, (method, framing, sent), leaving, &key);
+                    if !refused {
+                        eventually("the upload breaks off upstream", || {
+                            field.oss.journal.broken_bodies() > broken
+                        });
+                    }
+                    field.oss.faults.clear();
+                    let case = (leaving, method, framing, sent, refused);
+                    let requests = field.oss.journal.requests();
+                    let of_case: Vec<_> = requests.iter().filter(|one| one.target.contains(&key)).collect();
+                    assert!(of_case.len() <= 1, "{case:?}: it was sent again");
+                    assert!(of_case.iter().all(|one| one.body != Arrival::Whole), "{case:?}");
+                    assert_eq!(field.stored(&key), None, "{case:?}");
+                    let good = ask(field.proxy.address, "GET", "/photos/fixed", b"");
+                    assert!(good.status == 200 && good.body == *DATA, "{case:?}: the next request");
+                }
+            }
+        }
+    }
+}
+
+/// Sends the head and some of the body, and leaves.
+fn leave(field: &Field, (method, framing, sent): (Method, Framing, usize), leaving: Leaving, key: &str) {
+    let mut client = Client::connect(field.proxy.address);
+    let how = match framing {
+        Chunks => "Transfer-Encoding: chunked".to_owned(),
+        Length | Http2 | Http2Length => format!("Content-Length: {}", DATA.len()),
+    };
+    let requests = field.oss.journal.count();
+    let target = method.target(key);
+    client.send(format!("{} {target} HTTP/1.1\r\nHost: {}\r\n{how}\r\n\r\n", method.name(), field.own));
+    if framing == Chunks {
+        client.send(format!("{:x}\r\n", DATA.len()));
+    }
+    client.send(&DATA[..sent]);
+    eventually("the request arrives", || field.oss.journal.count() > requests);
+    match leaving {
+        Leaving::Close => {}
+        Leaving::Reset => SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option"),
+        Leaving::HalfClose => {
+            client.stream.shutdown(Shutdown::Write).expect("half closed");
+            // If there is an answer, it is none of success.
+            if let Some(answer) = client.answer(method.name()) {
+                assert!(answer.status >= 400, "{leaving:?} {method:?} {framing:?}: {}", answer.status);
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_that_leave_in_the_middle_of_a_download() {
+    let field = Field::new();
+    let large = vec![7; 20 << 20];
+    field.oss.service.put_object(&bucket("photos"), b"large", large);
+    for chunked in [false, true] {
+        for reset in [false, true] {
+            if chunked {
+                field.oss.faults.next(1, Fault::Chunked);
+            }
+            let mut client = Client::connect(field.proxy.address);
+            client.send(format!("GET /photos/large HTTP/1.1\r\nHost: {}\r\n\r\n", field.own));
+            assert_eq!(client.head().expect("a head").0, 200);
+            if reset {
+                SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option");
+            }
+            drop(client);
+            let good = ask(field.proxy.address, "GET", "/photos/fixed", b"");
+            assert!(good.status == 200 && good.body == *DATA, "chunked {chunked}, reset {reset}");
+        }
+    }
+}
