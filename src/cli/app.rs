@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, Health, Reach};
 use crate::config::Config;
-use crate::credentials::{Edge, Failure, ProvideError, Source, Spec};
+use crate::credentials::{Credentials, Edge, Failure, ProvideError, Source, Spec};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{
     self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
@@ -219,6 +219,11 @@ pub(super) async fn ask_all(
         sources.insert(name, source);
     }
     if bad.is_empty() { Ok(sources) } else { Err(StartError::Credentials(bad)) }
+}
+
+/// Asks one source, once.
+pub(super) async fn ask(name: &str, spec: Spec, edge: &dyn Edge) -> Result<Arc<Credentials>, ProvideError> {
+    Source::new(name, spec.build()).refresh(edge).await
 }
 
 /// One trust for each certificate file, and one for the host's roots.

@@ -11,6 +11,8 @@ pub(super) enum Exit {
     Failure,
     /// The command line is wrong.
     Usage,
+    /// There is nothing to sign with, or not for as long as it was asked.
+    Credentials,
     /// The configuration is wrong.
     Config,
 }
@@ -21,6 +23,7 @@ impl From<Exit> for ExitCode {
             Exit::Ok => 0,
             Exit::Failure => 1,
             Exit::Usage => 2,
+            Exit::Credentials => 77,
             Exit::Config => 78,
         })
     }

@@ -7,6 +7,7 @@ mod emulate;
 mod exit;
 mod flags;
 mod output;
+mod presign;
 mod serve;
 mod system;
 
@@ -39,6 +40,8 @@ enum Command {
     Check(Flags),
     /// Show the proxy at work against an embedded OSS
     Demo(demo::Args),
+    /// Print a signed URL, good for one request, for whoever has it
+    Presign(presign::Args),
     /// Serve an embedded OSS, in memory, for tests
     Emulate(emulate::Args),
     /// Print the version
@@ -65,6 +68,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Serve(flags)) => serve::run(&flags),
         Some(Command::Check(flags)) => check::run(&flags),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Presign(arguments)) => presign::run(&arguments),
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),
         Some(Command::Version) => {
             output::line(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));

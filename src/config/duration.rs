@@ -6,7 +6,7 @@ use super::problem::Problem;
 
 /// Reads `500ms`, `5s`, `2m` or `1h`.
 pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
-    read(text).ok_or_else(|| Problem::Duration(text.to_owned()))
+    read(text).filter(|duration| *duration <= LONGEST).ok_or_else(|| Problem::Duration(text.to_owned()))
 }
 
 /// Like [`parse`], without zero.
@@ -15,6 +15,14 @@ pub(super) fn positive(text: &str) -> Result<Duration, Problem> {
         Duration::ZERO => Err(Problem::Zero),
         duration => Ok(duration),
     }
+}
+
+/// Reads a duration that may be longer: how long a URL is good for.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    read(text).ok_or_else(|| "write a whole number and s, m or h, such as 10m".to_owned())
 }
 
 fn read(text: &str) -> Option<Duration> {
@@ -28,8 +36,7 @@ fn read(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let ms = number.parse::<u64>().ok()?.checked_mul(factor_ms)?;
-    let duration = Duration::from_millis(ms);
-    (duration <= LONGEST).then_some(duration)
+    Some(Duration::from_millis(ms))
 }
 
 /// Longer ones are slips of the unit.

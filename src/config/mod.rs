@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use self::duration::parse_lifetime;
 pub use self::layer::{Layer, Setting};
 pub use self::origin::Origin;
 pub use self::outside::{Machine, Outside, SecretFile};

@@ -56,6 +56,11 @@ impl Query {
         self.0.iter().find(|param| param.name == name.as_bytes())
     }
 
+    /// Adds a parameter at the end.
+    pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        self.0.push(Param { name: name.into(), value: Some(value.into()) });
+    }
+
     /// Removes the parameters for which `unwanted` is true.
     pub fn remove(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
         self.0.retain(|param| !unwanted(&param.name));

@@ -24,7 +24,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Makes request headers ready to be signed: the framing and the host are ours to write, signed headers have one line each,
 /// and none is empty, for implementations differ about those.
-pub(super) fn settle(headers: &mut HeaderMap) {
+pub fn settle(headers: &mut HeaderMap) {
     headers.remove(HOST);
     headers.remove(CONTENT_LENGTH);
     let odd: Vec<HeaderName> = headers

@@ -17,6 +17,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use answer::Body;
+pub use headers::settle;
 pub use refusal::Refusal;
 pub use request::HEADERS_MAX;
 pub use state::{Core, Gate, Limits, State, Upstream};

@@ -4,6 +4,8 @@
 pub mod v1;
 pub mod v4;
 
+use std::time::Duration;
+
 use http::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
@@ -83,6 +85,17 @@ pub struct Prepared {
 enum PreparedKey {
     V4(v4::DayKey),
     V1(v1::Key),
+}
+
+/// How long a URL cannot be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLifetime {
+    /// OSS counts seconds.
+    #[error("a URL is good for at least one second")]
+    TooShort,
+    /// OSS refuses it.
+    #[error("a V4 signature in a URL is good for at most 7 days (168h)")]
+    TooLong,
 }
 
 /// An access key id or security token that cannot stand in a header.
@@ -173,6 +186,32 @@ impl Prepared {
         authorization.set_sensitive(true);
         set.push((AUTHORIZATION, authorization));
         Instructions(set)
+    }
+
+    /// The query of `subject` with a signature in it, made at `moment`, which must lie on the day the key was made for, and
+    /// good for `lifetime`, of which whole seconds count. Who uses the URL must send the signed headers of `subject`.
+    ///
+    /// # Errors
+    /// [`BadLifetime`] if OSS would not take it.
+    pub fn presign(
+        &self,
+        subject: &Subject<'_>,
+        moment: &Moment,
+        lifetime: Duration,
+    ) -> Result<Query, BadLifetime> {
+        let valid_s = lifetime.as_secs();
+        if valid_s == 0 {
+            return Err(BadLifetime::TooShort);
+        }
+        let token = self.token.as_ref().map(HeaderValue::as_bytes);
+        match &self.key {
+            PreparedKey::V4(_) if lifetime > v4::URL_LIFETIME_MAX => Err(BadLifetime::TooLong),
+            PreparedKey::V4(key) => Ok(key.presign(subject, &[], (&moment.iso_basic, valid_s), token)),
+            PreparedKey::V1(key) => {
+                let expires = moment.at.unix_s().saturating_add_unsigned(valid_s);
+                Ok(key.presign(subject, expires, token))
+            }
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use http::header::{HeaderName, HeaderValue};
 use sha1::Sha1;
 
 use super::{Subject, collect, is_oss_header, write_headers};
+use crate::oss::Query;
 use crate::secret::Secret;
 
 /// An access key, ready to sign.
 pub struct Key {
     mac: Hmac<Sha1>,
-    prefix: String,
+    id: String,
 }
 
 impl Key {
@@ -24,13 +25,29 @@ impl Key {
         // HMAC takes keys of any length.
         #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
         let mac = Hmac::new_from_slice(secret.expose().as_bytes()).expect("any length");
-        Self { mac, prefix: format!("OSS {id}:") }
+        Self { mac, id: id.to_owned() }
     }
 
     /// The value of `Authorization` for `subject`, to which `added` will be set.
     #[must_use]
     pub fn authorize(&self, subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)]) -> String {
-        format!("{}{}", self.prefix, self.signature(&string_to_sign(subject, added)))
+        format!("OSS {}:{}", self.id, self.signature(&string_to_sign(subject, added)))
+    }
+
+    /// The parameters of `subject` and after them those that sign its URL: "Add signatures to a URL" (OSS API reference). Who
+    /// uses the URL must send the headers of `subject` that are signed. `expires` is in seconds since 1970.
+    #[must_use]
+    pub fn presign(&self, subject: &Subject<'_>, expires: i64, token: Option<&[u8]>) -> Query {
+        let mut query = subject.query.clone();
+        if let Some(token) = token {
+            query.push("security-token", token);
+        }
+        let expires = expires.to_string();
+        let text = url_string_to_sign(&Subject { query: &query, ..*subject }, &expires);
+        query.push("OSSAccessKeyId", self.id.as_str());
+        query.push("Expires", expires);
+        query.push("Signature", self.signature(&text));
+        query
     }
 
     /// The signature in base64.
@@ -45,9 +62,19 @@ impl Key {
 /// The text whose HMAC is the signature. The date is that of `x-oss-date`, or else of `Date`.
 #[must_use]
 pub fn string_to_sign(subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+    write(subject, added, None)
+}
+
+/// The same for a URL, in which the time of its end stands for the date.
+#[must_use]
+pub fn url_string_to_sign(subject: &Subject<'_>, expires: &str) -> Vec<u8> {
+    write(subject, &[], Some(expires))
+}
+
+fn write(subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)], expires: Option<&str>) -> Vec<u8> {
     let lines = collect(subject, added, |name| is_oss_header(name) || PLAIN.contains(&name));
     let value_of = |wanted: &str| lines.iter().find(|line| line.0 == wanted).map(|line| line.1);
-    let date = value_of("x-oss-date").or_else(|| value_of("date"));
+    let date = expires.map(str::as_bytes).or_else(|| value_of("x-oss-date")).or_else(|| value_of("date"));
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(subject.method.as_str().as_bytes());
     for value in [value_of("content-md5"), value_of("content-type"), date] {

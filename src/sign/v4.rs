@@ -1,12 +1,14 @@
 //! Signature V4: canonical request, string to sign, key derivation, `Authorization`.
 //! Follows "Include a V4 signature in the header" (OSS API reference); differences are noted where they occur.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::{Subject, collect, is_oss_header, write_headers};
-use crate::oss::{Product, encode_path, encode_strict};
+use crate::oss::{Product, Query, encode_path, encode_strict};
 use crate::secret::Secret;
 use crate::time::Day;
 
@@ -32,8 +34,8 @@ pub struct Scope<'a> {
 pub struct DayKey {
     mac: Hmac<Sha256>,
     scope: String,
-    /// `Authorization` up to the end of the credential.
-    prefix: String,
+    /// Whose key it is and what it is good for: id and scope.
+    credential: String,
 }
 
 impl DayKey {
@@ -44,8 +46,8 @@ impl DayKey {
         let steps = [scope.day.as_str(), scope.region, scope.product.as_str(), REQUEST];
         let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| keyed(&digest(mac, step.as_bytes())));
         let scope = steps.join("/");
-        let prefix = format!("{ALGORITHM} Credential={id}/{scope}");
-        Self { mac, scope, prefix }
+        let credential = format!("{id}/{scope}");
+        Self { mac, scope, credential }
     }
 
     /// The value of `Authorization` for `subject`, to which `added` will be set. Nothing but what OSS requires is signed, so
@@ -59,7 +61,35 @@ impl DayKey {
     ) -> String {
         let canonical = canonical_request(subject, added, &[]);
         let signature = self.signature(&self.string_to_sign(&canonical, timestamp));
-        format!("{},Signature={signature}", self.prefix)
+        format!("{ALGORITHM} Credential={},Signature={signature}", self.credential)
+    }
+
+    /// The parameters of `subject` and after them those that sign its URL: "Include a V4 signature in the URL" (OSS API
+    /// reference). Who uses the URL must send the headers of `subject` that are signed; `additional` are further ones, as for
+    /// [`canonical_request`]. `timestamp` is the time of signing, `valid_s` how long it is good for, in seconds.
+    #[must_use]
+    pub fn presign(
+        &self,
+        subject: &Subject<'_>,
+        additional: &[&str],
+        (timestamp, valid_s): (&str, u64),
+        token: Option<&[u8]>,
+    ) -> Query {
+        let mut query = subject.query.clone();
+        query.push("x-oss-signature-version", ALGORITHM);
+        query.push("x-oss-credential", self.credential.as_str());
+        query.push("x-oss-date", timestamp);
+        query.push("x-oss-expires", valid_s.to_string());
+        if !additional.is_empty() {
+            query.push("x-oss-additional-headers", additional.join(";"));
+        }
+        if let Some(token) = token {
+            query.push("x-oss-security-token", token);
+        }
+        let canonical = canonical_request(&Subject { query: &query, ..*subject }, &[], additional);
+        let signature = self.signature(&self.string_to_sign(&canonical, timestamp));
+        query.push("x-oss-signature", signature);
+        query
     }
 
     /// The text whose HMAC is the signature. `timestamp` is the time of signing, as `20231216T162057Z`.
@@ -159,6 +189,9 @@ fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
+
+/// OSS takes no URL that is good for longer.
+pub const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const REQUEST: &str = "aliyun_v4_request";

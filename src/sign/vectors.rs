@@ -34,6 +34,10 @@ struct Vector {
     timestamp: Option<String>,
     additional_headers: Vec<String>,
     additional_headers_effective: Option<Vec<String>>,
+    #[serde(default)]
+    security_token: Option<String>,
+    #[serde(default)]
+    expires: Option<i64>,
     expected: Expected,
 }
 
@@ -43,6 +47,9 @@ struct Expected {
     string_to_sign: Option<String>,
     signature: Option<String>,
     authorization: Option<String>,
+    signed_query: Option<String>,
+    url: Option<String>,
+    url_go_v1: Option<String>,
 }
 
 /// The parts that a [`Subject`] borrows.
@@ -85,10 +92,10 @@ impl Parts {
     }
 }
 
-fn vectors(version: &str) -> Vec<Vector> {
+fn vectors(version: &str, kind: &str) -> Vec<Vector> {
     let file: File =
         serde_json::from_str(include_str!("../../tests/vectors/signing.json")).expect("the fixture");
-    file.vectors.into_iter().filter(|v| v.version == version && v.kind == "header").collect()
+    file.vectors.into_iter().filter(|v| v.version == version && v.kind == kind).collect()
 }
 
 /// Compares one stage, if the source asserts it.
@@ -100,7 +107,7 @@ fn stage(vector: &Vector, name: &str, ours: &str, theirs: Option<&String>) {
 
 #[test]
 fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
-    let vectors = vectors("v4");
+    let vectors = vectors("v4", "header");
     assert_eq!(vectors.len(), 14);
     for vector in &vectors {
         let parts = Parts::of(vector);
@@ -111,16 +118,7 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
         stage(vector, "canonical request", &canonical_text, vector.expected.canonical_request.as_ref());
 
         let timestamp = vector.timestamp.as_deref().expect("a timestamp");
-        let product = match vector.product.as_deref() {
-            Some("oss-cloudbox") => Product::CloudBox,
-            _ => Product::Oss,
-        };
-        let scope = v4::Scope {
-            day: Timestamp::parse_iso_basic(timestamp).expect("a time").day(),
-            region: vector.region.as_deref().expect("a region"),
-            product,
-        };
-        let key = v4::DayKey::derive(&vector.access_key_id, &Secret::from(&*vector.access_key_secret), scope);
+        let key = day_key(vector);
         let string_to_sign = key.string_to_sign(&canonical, timestamp);
         stage(vector, "string to sign", &string_to_sign, vector.expected.string_to_sign.as_ref());
         let signature = key.signature(&string_to_sign);
@@ -130,6 +128,20 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
             stage(vector, "authorization", &authorization, vector.expected.authorization.as_ref());
         }
     }
+}
+
+fn day_key(vector: &Vector) -> v4::DayKey {
+    let product = match vector.product.as_deref() {
+        Some("oss-cloudbox") => Product::CloudBox,
+        _ => Product::Oss,
+    };
+    let timestamp = vector.timestamp.as_deref().expect("a timestamp");
+    let scope = v4::Scope {
+        day: Timestamp::parse_iso_basic(timestamp).expect("a time").day(),
+        region: vector.region.as_deref().expect("a region"),
+        product,
+    };
+    v4::DayKey::derive(&vector.access_key_id, &Secret::from(&*vector.access_key_secret), scope)
 }
 
 /// The additional headers that count: lower case, sorted, once each, present, and not signed anyway.
@@ -147,7 +159,7 @@ fn effective(vector: &Vector, headers: &HeaderMap) -> Vec<String> {
 
 #[test]
 fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
-    let vectors = vectors("v1");
+    let vectors = vectors("v1", "header");
     assert_eq!(vectors.len(), 14);
     for vector in &vectors {
         let parts = Parts::of(vector);
@@ -158,5 +170,69 @@ fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
         stage(vector, "signature", &key.signature(&text), vector.expected.signature.as_ref());
         let authorization = key.authorize(&parts.subject(), &[]);
         stage(vector, "authorization", &authorization, vector.expected.authorization.as_ref());
+    }
+}
+
+/// Asserts that our query has the published signature, and just the parameters of a published URL if there is one.
+fn check_query(vector: &Vector, ours: &Query, signature: &str) {
+    let value = ours.get(signature).and_then(|param| param.value.clone()).expect("a signature");
+    let value = String::from_utf8(value).expect("text");
+    stage(vector, "signature", &value, vector.expected.signature.as_ref());
+    let Expected { signed_query, url, url_go_v1, .. } = &vector.expected;
+    let urls =
+        [url, url_go_v1].into_iter().flatten().filter_map(|url| url.split_once('?')).map(|(_, query)| query);
+    for published in signed_query.as_deref().into_iter().chain(urls) {
+        let parts = |query: &Query| {
+            // A name without a value is the same as one with an empty value.
+            let part =
+                |param: &crate::oss::Param| (param.name.clone(), param.value.clone().unwrap_or_default());
+            let mut parts: Vec<_> = query.params().iter().map(part).collect();
+            parts.sort();
+            parts
+        };
+        assert_eq!(parts(ours), parts(&Query::parse(published).expect("a query")), "{}", vector.id);
+    }
+}
+
+#[test]
+fn every_published_v4_url_signature_is_reproduced() {
+    let vectors = vectors("v4", "query");
+    assert_eq!(vectors.len(), 12);
+    for vector in &vectors {
+        let parts = Parts::of(vector);
+        let additional = effective(vector, &parts.headers);
+        let additional: Vec<&str> = additional.iter().map(String::as_str).collect();
+        let times =
+            (vector.timestamp.as_deref().expect("a timestamp"), vector.expires.expect("a time") as u64);
+        let token = vector.security_token.as_deref().map(str::as_bytes);
+        let ours = day_key(vector).presign(&parts.subject(), &additional, times, token);
+        check_query(vector, &ours, "x-oss-signature");
+        if let Some(expected) = &vector.expected.canonical_request {
+            let mut unsigned = ours.clone();
+            unsigned.remove(|name| name == b"x-oss-signature");
+            let subject = Subject { query: &unsigned, ..parts.subject() };
+            let canonical = v4::canonical_request(&subject, &[], &additional);
+            stage(vector, "canonical request", &String::from_utf8_lossy(&canonical), Some(expected));
+        }
+    }
+}
+
+#[test]
+fn every_published_v1_url_signature_is_reproduced() {
+    let vectors = vectors("v1", "query");
+    assert_eq!(vectors.len(), 9);
+    for vector in &vectors {
+        let parts = Parts::of(vector);
+        let key = v1::Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
+        let token = vector.security_token.as_deref().map(str::as_bytes);
+        let ours = key.presign(&parts.subject(), vector.expires.expect("a time"), token);
+        check_query(vector, &ours, "Signature");
+        if let Some(expected) = &vector.expected.string_to_sign {
+            let mut unsigned = ours.clone();
+            unsigned.remove(|name| name == b"Signature");
+            let expires = vector.expires.expect("a time").to_string();
+            let text = v1::url_string_to_sign(&Subject { query: &unsigned, ..parts.subject() }, &expires);
+            stage(vector, "string to sign", &String::from_utf8_lossy(&text), Some(expected));
+        }
     }
 }

@@ -29,6 +29,27 @@ fn lengths_and_chunks_stay_what_they_were() {
 }
 
 #[test]
+fn a_body_of_unknown_length_stays_one_whatever_the_method() {
+    let upstream = Script::start(|peer| {
+        let head = peer.head().expect("a request");
+        if line_of(&head, "transfer-encoding") == Some("chunked") {
+            assert_eq!(peer.take(14), b"4\r\nbody\r\n0\r\n\r\n"[..14]);
+        }
+        peer.send(OK);
+    });
+    for method in ["GET", "DELETE", "POST", "PUT"] {
+        let proxy = proxy(upstream.address).start();
+        let mut client = Client::connect(proxy.address);
+        let head = format!("{method} /photos/k?acl HTTP/1.1\r\nHost: {}\r\n", proxy.address);
+        client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"));
+        assert_eq!(client.answer(method).expect("an answer").status, 200, "{method}");
+        let heads = upstream.heads();
+        let coding = line_of(heads.last().expect("a request"), "transfer-encoding");
+        assert_eq!(coding, Some("chunked"), "{method}");
+    }
+}
+
+#[test]
 fn a_put_without_any_body_gets_a_length_of_zero() {
     let upstream = Script::answering(OK);
     let proxy = proxy(upstream.address).start();

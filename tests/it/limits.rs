@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Proxy, Script, ask, proxy};
+use crate::support::{Client, KEY, Proxy, Script, Served, ask, eventually, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -269,4 +269,46 @@ fn more_requests_than_may_be_in_flight_are_told_to_slow_down() {
         assert_eq!(got.header("retry-after"), Some("1"));
         drop((first, second));
     });
+}
+
+#[test]
+fn downloads_that_nobody_reads_hold_little_memory() {
+    const CLIENTS: usize = 40;
+    static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 20));
+        // Until nobody takes any more.
+        for _ in 0..1024 {
+            peer.send(PIECE);
+        }
+    });
+    let served = Served::start(upstream.address, &[], &KEY);
+    let resident_kib = || {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim_end_matches("kB").trim().parse::<usize>().expect("a number")
+    };
+    let mut clients = Vec::new();
+    let mut stand_still = |more: usize| {
+        for _ in 0..more {
+            let mut client = Client::connect(served.address);
+            client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
+            clients.push(client);
+        }
+        let (mut last, mut calm) = (0, 0);
+        eventually("nothing moves any more", || {
+            let now = resident_kib();
+            calm = if now == last { calm + 1 } else { 0 };
+            last = now;
+            std::thread::sleep(Duration::from_millis(20));
+            calm > 20
+        });
+        last
+    };
+    // The first ones also pay for what is there once.
+    let before = stand_still(20);
+    let each = (stand_still(CLIENTS) - before) / CLIENTS;
+    assert!(each < 1050, "{each} KiB for each download that stands still");
 }

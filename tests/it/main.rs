@@ -16,6 +16,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod matrix;
+mod presign;
 mod replay;
 mod support;
 mod upstream;

@@ -1,6 +1,6 @@
 //! A client that sends just what it is told and hides nothing of what comes back.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -88,12 +88,12 @@ impl Client {
         } else if let Some(length) = header("content-length") {
             let length: usize = length.parse().expect("one number");
             let mut body = Vec::new();
-            let read = self.reader.by_ref().take(length as u64).read_to_end(&mut body);
+            let read = in_time(self.reader.by_ref().take(length as u64).read_to_end(&mut body));
             let whole = read.is_ok() && body.len() == length;
             (body, whole)
         } else {
             let mut body = Vec::new();
-            let whole = self.reader.read_to_end(&mut body).is_ok();
+            let whole = in_time(self.reader.read_to_end(&mut body)).is_ok();
             (body, whole)
         };
         Some(Answer { status, head, body, whole })
@@ -103,14 +103,14 @@ impl Client {
         let mut body = Vec::new();
         loop {
             let mut line = String::new();
-            if self.reader.read_line(&mut line).unwrap_or(0) == 0 {
+            if in_time(self.reader.read_line(&mut line)).unwrap_or(0) == 0 {
                 return (body, false);
             }
             let Ok(size) = usize::from_str_radix(line.trim(), 16) else {
                 return (body, false);
             };
             let mut chunk = vec![0; size + 2];
-            if self.reader.read_exact(&mut chunk).is_err() {
+            if in_time(self.reader.read_exact(&mut chunk)).is_err() {
                 return (body, false);
             }
             body.extend_from_slice(&chunk[..size]);
@@ -148,6 +148,14 @@ impl Client {
 /// One request on a connection of its own, addressed to the proxy itself.
 pub(crate) fn ask(to: SocketAddr, method: &str, target: &str, body: &[u8]) -> Answer {
     Client::connect(to).ask(method, target, &to.to_string(), "", body)
+}
+
+/// What was read, unless nothing came at all for the limit: who waits for an end must see one.
+fn in_time<T>(read: io::Result<T>) -> io::Result<T> {
+    let late =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+    assert!(!read.as_ref().is_err_and(late), "nothing came for {LIMIT:?}, and no end");
+    read
 }
 
 /// No test waits longer for a byte.

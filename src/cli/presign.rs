@@ -1,0 +1,200 @@
+//! `presign`: a URL that is good for one request, for whoever has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+
+use super::app::ask;
+use super::exit::Exit;
+use super::flags::Flags;
+use super::output::{complain, line};
+use super::serve::block_on;
+use super::system::System;
+use crate::address::{Entrance, Host, Located, Scheme, route};
+use crate::caller;
+use crate::config::{Config, parse_lifetime};
+use crate::credentials::Credentials;
+use crate::proxy::settle;
+use crate::sign::{Identity, Moment, Prepared, Subject, Version};
+use crate::time::Clock as _;
+
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// The method that the URL is for
+    method: Method,
+    /// What it is for, as a client would ask this proxy: a URL with any host that is served, or /BUCKET/KEY
+    url: String,
+    /// How long it is good for, such as 10m; V4 allows at most 168h
+    #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
+    expires: Duration,
+    /// A header that will be sent with it and is signed: Content-Type, Content-MD5 or x-oss-*; may be repeated
+    #[arg(long, value_name = "NAME:VALUE", value_parser = parse_header)]
+    header: Vec<(HeaderName, HeaderValue)>,
+    /// Print the URL although the credentials end before it, and it with them
+    #[arg(long)]
+    outlive_credentials: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Why there is no URL.
+#[derive(Debug, thiserror::Error)]
+enum NoUrl {
+    /// It is not asked for rightly.
+    #[error("{0}")]
+    Usage(String),
+    /// What it is for is not served here.
+    #[error("{0}")]
+    Refused(String),
+    /// There is nothing to sign with, or not for so long.
+    #[error("{0}")]
+    Credentials(String),
+    /// A source is set up wrongly.
+    #[error("{0}")]
+    Config(String),
+}
+
+pub(super) fn run(arguments: &Args) -> Exit {
+    let config = match arguments.flags.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    for warning in &config.warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+    block_on(async {
+        match presign(arguments, config).await {
+            Ok(url) => {
+                line(url);
+                Exit::Ok
+            }
+            Err(reason) => {
+                complain(format_args!("no URL: {reason}"));
+                match reason {
+                    NoUrl::Usage(_) => Exit::Usage,
+                    NoUrl::Refused(_) => Exit::Failure,
+                    NoUrl::Credentials(_) => Exit::Credentials,
+                    NoUrl::Config(_) => Exit::Config,
+                }
+            }
+        }
+    })
+}
+
+async fn presign(arguments: &Args, mut config: Config) -> Result<String, NoUrl> {
+    let refused = |reason: &dyn std::fmt::Display| NoUrl::Refused(reason.to_string());
+    let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
+    let mut located = locate(arguments, &config, &headers)?;
+    caller::identify(&mut headers, &mut located.query);
+    settle(&mut headers);
+    let settings = config.upstreams.get(located.upstream.0);
+    let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
+    let spec = config.credentials.iter().position(|(name, _)| *name == settings.credentials);
+    let (name, spec) = config.credentials.swap_remove(spec.ok_or_else(|| refused(&"no credentials"))?);
+    let credentials = ask(&name, spec, &System).await.map_err(NoUrl::from_source)?;
+    let moment = Moment::new(System.now());
+    check_end(arguments, &credentials, &moment)?;
+
+    let outbound = route(&located, &config.directory);
+    let scheme = match (settings.signature, &outbound.region) {
+        (Version::V1, _) => crate::sign::Scheme::V1,
+        (Version::V4, Some(region)) => crate::sign::Scheme::V4 { day: moment.at().day(), region },
+        (Version::V4, None) => return Err(refused(&"no region is configured, and V4 signs for one; set it")),
+    };
+    let Credentials { id, secret, token, .. } = &*credentials;
+    let identity = Identity { id, secret, token: token.as_ref() };
+    let prepared = Prepared::new(identity, scheme).map_err(|error| NoUrl::Credentials(error.to_string()))?;
+    let subject = Subject {
+        method: &arguments.method,
+        bucket: located.bucket.as_ref(),
+        key: &located.key,
+        query: &located.query,
+        headers: &headers,
+    };
+    let signed = prepared.presign(&subject, &moment, arguments.expires);
+    located.query = signed.map_err(|error| NoUrl::Usage(error.to_string()))?;
+    let outbound = route(&located, &config.directory);
+    Ok(format!("{}://{}{}", outbound.scheme.as_str(), outbound.host, outbound.target))
+}
+
+/// What the URL is for: found as a request on any of the listeners would be.
+fn locate(arguments: &Args, config: &Config, headers: &HeaderMap) -> Result<Located, NoUrl> {
+    let text = &arguments.url;
+    if text.contains('#') {
+        return Err(NoUrl::Usage(
+            "the URL has a #, behind which nothing is sent; write %23 if it is in the key".to_owned(),
+        ));
+    }
+    let uri: Uri = text.parse().map_err(|error| {
+        NoUrl::Usage(format!(
+            "{text:?} is no URL ({error}); percent-encode what is not a letter, a digit or one of -._~/"
+        ))
+    })?;
+    let scheme = match uri.scheme_str() {
+        None | Some("http") => Scheme::Http,
+        Some("https") => Scheme::Https,
+        Some(other) => {
+            return Err(NoUrl::Usage(format!(
+                "the URL begins with {other}:; write http:// or https://, or /BUCKET/KEY"
+            )));
+        }
+    };
+    let mut headers = headers.clone();
+    if uri.authority().is_none() {
+        headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    }
+    let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
+    let entrance = Entrance { domains: &domains, scheme, unnamed: false };
+    Host::of(&uri, &headers).map_err(|error| NoUrl::Usage(error.to_owned()))?;
+    let located = Located::find(&arguments.method, &uri, &headers, (entrance, &config.directory));
+    located.map_err(|error| NoUrl::Refused(error.to_string()))
+}
+
+/// A URL ends with the credentials that signed it, whatever stands in it.
+fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &Moment) -> Result<(), NoUrl> {
+    let lifetime_s = i64::try_from(arguments.expires.as_secs()).unwrap_or(i64::MAX);
+    match credentials.expires {
+        Some(end) if end <= moment.at() => {
+            Err(NoUrl::Credentials(format!("the credentials of {} have expired", credentials.provider)))
+        }
+        Some(end) if end.unix_s() < moment.at().unix_s().saturating_add(lifetime_s) => {
+            if !arguments.outlive_credentials {
+                return Err(NoUrl::Credentials(format!(
+                    "the credentials end at {}, and the URL with them; ask for a shorter time, or for this one with --outlive-credentials",
+                    end.rfc3339()
+                )));
+            }
+            complain(format_args!("warning: the URL ends with the credentials, at {}", end.rfc3339()));
+            Ok(())
+        }
+        None if credentials.token.is_some() => {
+            complain("warning: the URL ends with the security token, and when that is, is not known");
+            Ok(())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl NoUrl {
+    fn from_source(error: crate::credentials::ProvideError) -> Self {
+        use crate::credentials::ProvideError::{Failed, NotConfigured};
+        match error {
+            NotConfigured(reason) => Self::Credentials(format!(
+                "no credentials ({reason}); set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]"
+            )),
+            Failed(failure) => Self::Config(failure.to_string()),
+        }
+    }
+}
+
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
+    let name: HeaderName = name.trim().parse().map_err(|_| "that is no header name".to_owned())?;
+    if !crate::sign::v4::is_signed(name.as_str()) {
+        return Err(format!("{name} is not signed, so it can be sent without being named here"));
+    }
+    let value = value.trim().parse().map_err(|_| "that is no header value".to_owned())?;
+    Ok((name, value))
+}
