@@ -117,6 +117,13 @@ impl Timestamp {
         Some(Self::from_unix_s(TimeZone::UTC.to_timestamp(time).ok()?.as_second()))
     }
 
+    /// Reads a time as RFC 3339 writes it, such as `2023-12-16T16:20:57Z`; fractions are cut off. `None` for anything else.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        Some(Self::from_unix_s(time.as_second()))
+    }
+
     /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7); `None` for anything else.
     #[must_use]
     pub fn parse_http_date(text: &str) -> Option<Self> {
@@ -173,6 +180,7 @@ mod tests {
     #[test]
     fn written_forms_read_back() {
         assert_eq!(Timestamp::parse_iso_basic("20231216T162057Z"), Some(T));
+        assert_eq!(Timestamp::parse_rfc3339("2023-12-16T17:20:57.9+01:00"), Some(T));
         assert_eq!(Timestamp::parse_http_date("Sat, 16 Dec 2023 16:20:57 GMT"), Some(T));
     }
 
@@ -180,6 +188,9 @@ mod tests {
     fn other_texts_are_not_dates() {
         for text in ["", "20231216T162057", "20231316T162057Z", "2023-12-16T16:20:57Z", "2023121６162057Z"] {
             assert_eq!(Timestamp::parse_iso_basic(text), None, "{text}");
+        }
+        for text in ["", "2023-12-16", "2023-12-16T16:20:57", "16 Dec 2023", "1702743657"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, Health, Reach};
 use crate::config::Config;
-use crate::credentials::{Credentials, Edge, Failure, ProvideError, Source, Spec};
+use crate::credentials::{Credentials, Edge, ProvideError, Source, Spec};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{
     self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
@@ -60,7 +60,7 @@ pub enum StartError {
 #[error("credentials {name:?}: {failure}")]
 pub struct BadSource {
     name: String,
-    failure: Failure,
+    failure: String,
 }
 
 impl App {
@@ -69,7 +69,14 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let sources = ask_all(config.credentials, &*edge).await?;
+        let (sources, unavailable) = ask_all(config.credentials, &*edge).await?;
+        for BadSource { name, failure } in unavailable {
+            error!(
+                source = name,
+                error = failure,
+                "no credentials: requests are answered 503 until there are"
+            );
+        }
         let mut trusts = Trusts::default();
         let mut upstreams = Vec::new();
         for (index, settings) in config.upstreams.into_iter().enumerate() {
@@ -152,6 +159,10 @@ impl App {
     /// # Errors
     /// If the system refuses threads or sockets.
     pub async fn run(self, drain: Drain) -> io::Result<Drained> {
+        for source in &self.sources {
+            let (source, edge) = (Arc::clone(source), Arc::clone(&self.edge));
+            spawn_local(async move { source.follow(&*edge).await });
+        }
         let (addresses, admin_address) = (self.addresses(), self.admin_address());
         for address in &addresses {
             info!(address = %address, "listening");
@@ -198,13 +209,13 @@ async fn serve_admin(bound: Bound, health: Rc<dyn Health>) {
 }
 
 /// Asks each source once. One that nobody configured leaves the proxy running and unready; those that are configured wrongly
-/// are all told.
+/// are all told. Beside the sources it returns those that give nothing yet, and may later.
 pub(super) async fn ask_all(
     specs: Vec<(String, Spec)>,
     edge: &dyn Edge,
-) -> Result<BTreeMap<String, Arc<Source>>, StartError> {
+) -> Result<(BTreeMap<String, Arc<Source>>, Vec<BadSource>), StartError> {
     let mut sources = BTreeMap::new();
-    let mut bad = Vec::new();
+    let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
     for (name, spec) in specs {
         let source = Arc::new(Source::new(&name, spec.build()));
         match source.refresh(edge).await {
@@ -214,11 +225,16 @@ pub(super) async fn ask_all(
                 reason,
                 "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
             ),
-            Err(ProvideError::Failed(failure)) => bad.push(BadSource { name: name.clone(), failure }),
+            Err(ProvideError::Failed(failure)) => {
+                bad.push(BadSource { name: name.clone(), failure: failure.to_string() });
+            }
+            Err(ProvideError::Unavailable(failure)) => {
+                unavailable.push(BadSource { name: name.clone(), failure });
+            }
         }
         sources.insert(name, source);
     }
-    if bad.is_empty() { Ok(sources) } else { Err(StartError::Credentials(bad)) }
+    if bad.is_empty() { Ok((sources, unavailable)) } else { Err(StartError::Credentials(bad)) }
 }
 
 /// Asks one source, once.

@@ -19,15 +19,24 @@ pub(super) fn run(flags: &Flags) -> Exit {
     }
     let specs = std::mem::take(&mut config.credentials);
     block_on(async move {
-        if let Err(error) = ask_all(specs, &System).await {
-            complain(error);
-            return Exit::Config;
-        }
+        let unavailable = match ask_all(specs, &System).await {
+            Ok((_, unavailable)) => unavailable,
+            Err(error) => {
+                complain(error);
+                return Exit::Config;
+            }
+        };
         for files in config.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
             if let Err(error) = files.load() {
                 complain(error);
                 return Exit::Config;
             }
+        }
+        if !unavailable.is_empty() {
+            for source in unavailable {
+                complain(source);
+            }
+            return Exit::Credentials;
         }
         describe(&config);
         Exit::Ok

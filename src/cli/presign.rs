@@ -179,11 +179,12 @@ fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &Moment) 
 
 impl NoUrl {
     fn from_source(error: crate::credentials::ProvideError) -> Self {
-        use crate::credentials::ProvideError::{Failed, NotConfigured};
+        use crate::credentials::ProvideError::{Failed, NotConfigured, Unavailable};
         match error {
             NotConfigured(reason) => Self::Credentials(format!(
                 "no credentials ({reason}); set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]"
             )),
+            Unavailable(why) => Self::Credentials(why),
             Failed(failure) => Self::Config(failure.to_string()),
         }
     }

@@ -6,7 +6,7 @@ use super::origin::Given;
 use super::outside::Outside;
 use super::problem::{Caution, Problem};
 use super::report::Report;
-use super::schema::{LATER_TYPES, PLAIN, STATIC, TYPES};
+use super::schema::{FILE, LATER_TYPES, PLAIN, STATIC, TYPES};
 use super::section::Section;
 use crate::credentials::{Spec, check_key};
 use crate::secret::Secret;
@@ -53,7 +53,7 @@ pub(super) fn read(
 impl Secrets<'_> {
     fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
         if !section.has("type") {
-            let problem = Problem::Missing("write type = \"chain\", \"static\" or \"env\"");
+            let problem = Problem::Missing("write type = \"chain\", \"static\", \"env\" or \"file\"");
             report.error(&section.at("type"), problem);
             return None;
         }
@@ -61,6 +61,10 @@ impl Secrets<'_> {
             Kind::Static => {
                 section.check(&STATIC, report);
                 self.fixed(section, report)
+            }
+            Kind::File => {
+                section.check(&FILE, report);
+                self.put_down(section, report)
             }
             Kind::Chain => {
                 section.check(&PLAIN, report);
@@ -71,6 +75,19 @@ impl Secrets<'_> {
                 Some(Spec::Env)
             }
         }
+    }
+
+    /// A file that somebody else writes. It need not be there yet.
+    fn put_down(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+        let path = section.text("path", report).filter(|path| !path.value.is_empty());
+        let Some(path) = path else {
+            let problem = Problem::Missing(
+                "set path to a JSON file with an access key, or to a directory with its parts",
+            );
+            report.error(&section.at("path"), problem);
+            return None;
+        };
+        Some(Spec::File { path: PathBuf::from(path.value), strict: matches!(self.modes, Modes::Refuse) })
     }
 
     fn fixed(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
@@ -163,6 +180,7 @@ enum Kind {
     Chain,
     Static,
     Env,
+    File,
 }
 
 fn kind(text: &str) -> Result<Kind, Problem> {
@@ -170,6 +188,7 @@ fn kind(text: &str) -> Result<Kind, Problem> {
         "chain" => Ok(Kind::Chain),
         "static" => Ok(Kind::Static),
         "env" => Ok(Kind::Env),
+        "file" => Ok(Kind::File),
         later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
         other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),
     }

@@ -80,6 +80,9 @@ pub(super) const STATIC: Schema = Schema {
     inherited: &[],
 };
 
+pub(super) const FILE: Schema =
+    Schema { name: "credentials of type file", keys: &["type", "path"], later: &[], inherited: &[] };
+
 /// Sources that take no settings.
 pub(super) const PLAIN: Schema =
     Schema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
@@ -109,26 +112,15 @@ pub(super) const LOG: Schema =
     Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
 
 /// Types of credentials that this build has.
-pub(super) const TYPES: &[&str] = &["chain", "static", "env"];
+pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file"];
 
 /// Types of credentials that are refused until a build has them.
-pub(super) const LATER_TYPES: &[&str] = &[
-    "file",
-    "assume_role",
-    "oidc",
-    "ecs",
-    "uri",
-    "process",
-    "profile",
-    "ini",
-    "ossutil",
-    "cloud_sso",
-    "oauth",
-];
+pub(super) const LATER_TYPES: &[&str] =
+    &["assume_role", "oidc", "ecs", "uri", "process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 10] =
-    [&LISTEN, &TLS, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &LIMITS, &TIMEOUTS, &LOG];
+pub(super) const ALL: [&Schema; 11] =
+    [&LISTEN, &TLS, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &FILE, &LIMITS, &TIMEOUTS, &LOG];
 
 impl Schema {
     /// The key that `key` may have been meant to be.

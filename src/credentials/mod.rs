@@ -3,10 +3,13 @@
 mod cache;
 mod chain;
 mod env;
+mod file;
 mod fixed;
 mod sanity;
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::path::PathBuf;
 use std::pin::Pin;
 
 pub use cache::{Source, Unavailable};
@@ -34,6 +37,23 @@ pub struct Credentials {
 pub trait Provide: Send + Sync {
     /// Asks the source.
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a>;
+
+    /// The state of what the credentials come from, if that can be seen to change: then the source is asked again.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        None
+    }
+}
+
+/// What tells one state of something from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    fn of(state: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// What [`Provide::provide`] returns.
@@ -54,6 +74,9 @@ pub enum ProvideError {
     /// The source is set up, and wrongly: a chain stops here, for the next one would sign as somebody else.
     #[error("{0}")]
     Failed(#[from] Failure),
+    /// The source is set up, and gives nothing as things are; they may change.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 /// What is wrong with a source that is set up.
@@ -94,6 +117,13 @@ pub enum Spec {
     },
     /// The environment of the process.
     Env,
+    /// A file that somebody else writes, or a directory of files.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Whether one that other users can read is refused.
+        strict: bool,
+    },
     /// Each source in turn, until one is configured.
     Chain,
 }
@@ -105,6 +135,7 @@ impl Spec {
         match self {
             Self::Static { id, secret, token } => Box::new(fixed::Static::new(id, secret, token)),
             Self::Env => Box::new(env::Env),
+            Self::File { path, strict } => Box::new(file::File::new(path, strict)),
             Self::Chain => Box::new(chain::Chain::new(vec![Box::new(env::Env)])),
         }
     }

@@ -18,5 +18,6 @@ mod logs;
 mod matrix;
 mod presign;
 mod replay;
+mod rotation;
 mod support;
 mod upstream;

@@ -40,9 +40,19 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it on free ports before `upstream`, with the log in JSON.
     pub(crate) fn start(upstream: SocketAddr, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_with(upstream, "", arguments, environment)
+    }
+
+    /// The same with more sections.
+    pub(crate) fn start_with(
+        upstream: SocketAddr,
+        sections: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         let text = format!(
-            "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n"
+            "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
         );
         std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
         let path = file.path().to_str().expect("a path");

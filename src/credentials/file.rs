@@ -1,0 +1,211 @@
+//! `file`: credentials that somebody else puts down and renews: a JSON file, or a directory with a file for each value, as a
+//! Kubernetes Secret is mounted. Read again when it changes.
+
+use std::fs::{self, File as OpenFile};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value};
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use super::{Answer, Credentials, Edge, Fingerprint, Provide, ProvideError, sanity};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// A file or a directory.
+pub(super) struct File {
+    path: PathBuf,
+    /// Whether what other users can read is refused.
+    strict: bool,
+    warned: AtomicBool,
+}
+
+/// Why there are no credentials in it. All of it can heal: the file is somebody else's.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}: {1}")]
+    Unreadable(String, io::Error),
+    #[error("{0} is over 64 KiB, and no credentials")]
+    TooLarge(String),
+    #[error("{0} is no JSON (line {1}, column {2})")]
+    NoJson(String, usize, usize),
+    #[error("{0} holds no JSON object")]
+    NoObject(String),
+    #[error("{0} holds no {1} as a text")]
+    Missing(String, &'static str),
+    #[error("{0} holds {1} and {2}, and they differ")]
+    Ambiguous(String, &'static str, &'static str),
+    #[error("the expiration in {0} is no time; write it as 2026-01-31T12:00:00Z")]
+    Expiration(String),
+    #[error("{0} can be read by other users, and strict_file_modes is set; chmod 600 it")]
+    Exposed(String),
+    #[error("{0} changes faster than it can be read")]
+    Restless(String),
+    #[error("in {0}, {1}")]
+    Insane(String, sanity::Insane),
+}
+
+/// The values as they stand there.
+struct Values {
+    id: Zeroizing<String>,
+    secret: Zeroizing<String>,
+    token: Option<Zeroizing<String>>,
+    expiration: Option<Zeroizing<String>>,
+}
+
+impl File {
+    pub(super) fn new(path: PathBuf, strict: bool) -> Self {
+        Self { path, strict, warned: AtomicBool::new(false) }
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Reads all values, of one and the same state of the file or directory.
+    fn read(&self) -> Result<Credentials, Unusable> {
+        for _ in 0..TRIES {
+            let before = self.state();
+            let read = self.read_once();
+            if before == self.state() {
+                return read;
+            }
+        }
+        Err(Unusable::Restless(self.name()))
+    }
+
+    fn read_once(&self) -> Result<Credentials, Unusable> {
+        let values = if self.path.is_dir() { self.directory() } else { self.json() }?;
+        let expires = values
+            .expiration
+            .map(|text| Timestamp::parse_rfc3339(&text).ok_or_else(|| Unusable::Expiration(self.name())));
+        let token = values.token.as_deref().map(String::as_str).filter(|token| !token.is_empty());
+        let insane = |insane| Unusable::Insane(self.name(), insane);
+        sanity::check(&values.id, &values.secret, token).map_err(insane)?;
+        Ok(Credentials {
+            id: values.id.to_string(),
+            secret: Secret::from(values.secret.as_str()),
+            token: token.map(Secret::from),
+            expires: expires.transpose()?,
+            provider: "file".to_owned(),
+        })
+    }
+
+    fn json(&self) -> Result<Values, Unusable> {
+        let text = self.text(&self.path)?;
+        let bad = |error: serde_json::Error| Unusable::NoJson(self.name(), error.line(), error.column());
+        let document: Value = serde_json::from_str(&text).map_err(bad)?;
+        let object = document.as_object().ok_or_else(|| Unusable::NoObject(self.name()))?;
+        let [id, secret, token, expiration] = NAMES.map(|names| self.value(object, names));
+        let missing = |name| Unusable::Missing(self.name(), name);
+        Ok(Values {
+            id: id?.ok_or_else(|| missing(NAMES[0].1))?,
+            secret: secret?.ok_or_else(|| missing(NAMES[1].1))?,
+            token: token?,
+            expiration: expiration?,
+        })
+    }
+
+    /// A value under either of its names.
+    fn value(
+        &self,
+        object: &Map<String, Value>,
+        (camel, snake): (&'static str, &'static str),
+    ) -> Result<Option<Zeroizing<String>>, Unusable> {
+        let one = |name: &'static str| match object.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Zeroizing::new(text.clone()))),
+            Some(_) => Err(Unusable::Missing(self.name(), name)),
+        };
+        match (one(camel)?, one(snake)?) {
+            (Some(a), Some(b)) if a != b => Err(Unusable::Ambiguous(self.name(), camel, snake)),
+            (a, b) => Ok(a.or(b)),
+        }
+    }
+
+    fn directory(&self) -> Result<Values, Unusable> {
+        let optional = |name: &str| match self.text(&self.path.join(name)) {
+            Err(Unusable::Unreadable(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        };
+        Ok(Values {
+            id: self.text(&self.path.join(FILES[0]))?,
+            secret: self.text(&self.path.join(FILES[1]))?,
+            token: optional(FILES[2])?,
+            expiration: optional(FILES[3])?,
+        })
+    }
+
+    /// What a file holds, without the line break at its end.
+    fn text(&self, path: &Path) -> Result<Zeroizing<String>, Unusable> {
+        let name = || path.display().to_string();
+        let unreadable = |error| Unusable::Unreadable(name(), error);
+        let file = OpenFile::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+        if mode & READABLE_BY_OTHERS != 0 {
+            if self.strict {
+                return Err(Unusable::Exposed(name()));
+            }
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                warn!(
+                    path = name(),
+                    "this file of credentials can be read by other users of this machine; chmod 600 it"
+                );
+            }
+        }
+        let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
+        file.take(LONGEST as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() > LONGEST {
+            return Err(Unusable::TooLarge(name()));
+        }
+        let end =
+            text.strip_suffix('\n').map_or(text.len(), |text| text.strip_suffix('\r').unwrap_or(text).len());
+        text.truncate(end);
+        Ok(text)
+    }
+
+    /// What tells one state of it from another, through all symbolic links.
+    fn state(&self) -> Vec<Option<[i64; 5]>> {
+        let paths = FILES.iter().map(|name| self.path.join(name));
+        std::iter::once(self.path.clone()).chain(paths).map(|path| identity(&path)).collect()
+    }
+}
+
+fn identity(path: &Path) -> Option<[i64; 5]> {
+    let found = fs::metadata(path).ok()?;
+    let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
+    Some([device, inode, found.size().cast_signed(), found.mtime(), found.mtime_nsec()])
+}
+
+impl Provide for File {
+    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async { self.read().map_err(|why| ProvideError::Unavailable(why.to_string())) })
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::of(&self.state()))
+    }
+}
+
+/// The names in JSON, of which both spellings are in use.
+const NAMES: [(&str, &str); 4] = [
+    ("AccessKeyId", "access_key_id"),
+    ("AccessKeySecret", "access_key_secret"),
+    ("SecurityToken", "security_token"),
+    ("Expiration", "expiration"),
+];
+/// The files of a directory.
+const FILES: [&str; 4] = ["access_key_id", "access_key_secret", "security_token", "expiration"];
+/// Tokens are a few KiB at most.
+const LONGEST: usize = 64 * 1024;
+/// Of group and others.
+const READABLE_BY_OTHERS: u32 = 0o044;
+/// A directory that is replaced while it is read is read again.
+const TRIES: usize = 3;
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;
