@@ -1,0 +1,100 @@
+//! The proxy beside nginx and haproxy, which do not sign, before the same origin and under the same load, in interleaved rounds:
+//! the machine is never quiet, so only what ran side by side is compared. CPU is what the kernel accounts to the processes.
+//!
+//! `cargo bench --bench compare -- --help` tells the options. Needs nginx and haproxy, Debian packages of these names.
+
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
+mod load;
+mod origin;
+mod process;
+mod scenario;
+mod subject;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use origin::Origin;
+use scenario::Scenario;
+use subject::Subject;
+use table::Table;
+
+/// What was asked for.
+struct Options {
+    rounds: usize,
+    seconds: f64,
+    only: Vec<String>,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new() };
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok());
+        match argument.as_str() {
+            "--quick" => (options.rounds, options.seconds) = (3, 1.0),
+            "--rounds" => options.rounds = number().ok_or("--rounds N")? as usize,
+            "--seconds" => options.seconds = number().ok_or("--seconds S")?,
+            "--only" => options.only.push(arguments.next().ok_or("--only WORD")?),
+            _ => {
+                let names: Vec<_> = Scenario::all().iter().map(|one| one.name.clone()).collect();
+                return Err(format!(
+                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable)\nscenarios: {}",
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(text) => {
+            println!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(missing) = ["nginx", "haproxy"].iter().find(|name| !process::exists(name)) {
+        println!("{missing} is not installed; it is the Debian package of this name");
+        return ExitCode::FAILURE;
+    }
+    process::allow_many_files();
+    let folder = tempfile::tempdir().expect("a directory");
+    run(&options, folder.path());
+    ExitCode::SUCCESS
+}
+
+fn run(options: &Options, folder: &Path) {
+    let chosen: Vec<Scenario> = Scenario::all()
+        .into_iter()
+        .filter(|one| options.only.is_empty() || options.only.iter().any(|word| one.name.contains(word)))
+        .collect();
+    let origin = Origin::start(folder);
+    process::describe();
+    let subjects = Subject::all(folder, &origin);
+    println!("\n{:8} {:>10} {:>12}", "", "ready ms", "RSS idle MiB");
+    for subject in &subjects {
+        println!(
+            "{:8} {:10.0} {:12.1}",
+            subject.name,
+            subject.ready_ms,
+            subject.process.rss_kib() as f64 / 1024.0
+        );
+    }
+    let mut table = Table::default();
+    for scenario in &chosen {
+        for round in 0..options.rounds.min(scenario.rounds_max) {
+            // Nobody always goes first.
+            for turn in 0..subjects.len() {
+                let at = (turn + round) % subjects.len();
+                if let Some(measured) = scenario.run(&subjects[at], &origin, options.seconds) {
+                    table.add(scenario, subjects[at].name, measured);
+                }
+            }
+        }
+        table.print(scenario);
+    }
+}

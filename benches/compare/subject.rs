@@ -1,0 +1,155 @@
+//! Who is compared: the proxy, and nginx and haproxy as plain reverse proxies with upstream keep-alive.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::origin::Origin;
+use super::process::Process;
+
+/// A running reverse proxy.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) process: Process,
+    /// Where it takes requests for the plain origin.
+    pub(crate) plain: SocketAddr,
+    /// Where it takes requests for the TLS origin.
+    pub(crate) tls: SocketAddr,
+    pub(crate) ready_ms: f64,
+}
+
+const NGINX: &str = r#"
+daemon off; worker_processes {workers}; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+events { worker_connections 16000; multi_accept on; }
+http {
+    access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on; client_max_body_size 0;
+    client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
+    scgi_temp_path {folder}/s;
+    proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; proxy_request_buffering off;
+    proxy_buffer_size 256k; client_body_buffer_size 256k;
+    proxy_ssl_trusted_certificate {authority}; proxy_ssl_verify on; proxy_ssl_name origin.test; proxy_ssl_session_reuse on;
+    upstream plain { server {plain_origin}; keepalive 256; keepalive_requests 1000000000; }
+    upstream tls { server {tls_origin}; keepalive 256; keepalive_requests 1000000000; }
+    server { listen {plain} backlog=4096; location / { proxy_pass http://plain; } }
+    server { listen {tls} backlog=4096; location / { proxy_pass https://tls; } }
+}
+"#;
+
+const HAPROXY: &str = r"
+global
+    nbthread {workers}
+    maxconn 9500
+    tune.bufsize 65536
+defaults
+    mode http
+    timeout client 600s
+    timeout server 600s
+    timeout connect 5s
+    timeout http-keep-alive 600s
+    http-reuse always
+frontend plain
+    bind {plain} backlog 4096
+    default_backend plain
+backend plain
+    server o {plain_origin} pool-max-conn 256
+frontend tls
+    bind {tls} backlog 4096
+    default_backend tls
+backend tls
+    server o {tls_origin} ssl verify required ca-file {authority} sni str(origin.test) pool-max-conn 256
+";
+
+const PROXY: &str = r#"
+[[listen]]
+address = "{plain}"
+[admin]
+address = "off"
+[upstream]
+region = "cn-hangzhou"
+endpoint = "http://{plain_origin}"
+ca_file = "{authority}"
+[[route]]
+match = { bucket = "tls-*" }
+region = "cn-hangzhou"
+endpoint = "https://{tls_origin}"
+[timeouts]
+idle = "600s"
+[log]
+access = {access}
+"#;
+
+impl Subject {
+    /// All of them, ready.
+    pub(crate) fn all(folder: &Path, origin: &Origin) -> Vec<Self> {
+        vec![
+            Self::start("nginx", folder, origin),
+            Self::start("haproxy", folder, origin),
+            Self::start("proxy", folder, origin),
+            Self::start("logging", folder, origin),
+        ]
+    }
+
+    fn start(name: &'static str, folder: &Path, origin: &Origin) -> Self {
+        let (plain, tls) = (free(), free());
+        let template = match name {
+            "nginx" => NGINX,
+            "haproxy" => HAPROXY,
+            _ => PROXY,
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut text = template.to_owned();
+        for (key, value) in [
+            ("workers", workers.to_string()),
+            ("folder", folder.display().to_string()),
+            ("authority", origin.authority.display().to_string()),
+            ("plain_origin", origin.plain.to_string()),
+            ("tls_origin", origin.tls.to_string()),
+            ("plain", plain.to_string()),
+            ("tls", tls.to_string()),
+            ("access", (name == "logging").to_string()),
+        ] {
+            text = text.replace(&format!("{{{key}}}"), &value);
+        }
+        let path = folder.join(format!("{name}.conf"));
+        fs::write(&path, text).expect("written");
+        let mut command = match name {
+            "nginx" => {
+                command("nginx", &["-p".as_ref(), folder.as_os_str(), "-c".as_ref(), path.as_os_str()])
+            }
+            "haproxy" => command("haproxy", &["-db".as_ref(), "-f".as_ref(), path.as_os_str()]),
+            _ => {
+                let program = env!("CARGO_BIN_EXE_oss-signing-proxy");
+                let mut command = command(program, &["--config".as_ref(), path.as_os_str()]);
+                command
+                    .env("OSS_ACCESS_KEY_ID", "LTAI5tBenchKeyId")
+                    .env("OSS_ACCESS_KEY_SECRET", "bench-secret");
+                command
+            }
+        };
+        command.stderr(File::create(folder.join(format!("{name}.log"))).expect("a log"));
+        let begun = Instant::now();
+        let process = Process::start(&mut command);
+        while TcpStream::connect(plain).is_err() {
+            let waited = begun.elapsed();
+            assert!(
+                waited < Duration::from_secs(10),
+                "{name} does not listen; see its configuration: {NGINX}"
+            );
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        let ready_ms = begun.elapsed().as_secs_f64() * 1e3;
+        Self { name, process, plain, tls, ready_ms }
+    }
+}
+
+fn command(program: &str, arguments: &[&std::ffi::OsStr]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
+}

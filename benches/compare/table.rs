@@ -1,0 +1,55 @@
+//! Rounds to medians, and medians to a table with ratios.
+
+use std::collections::BTreeMap;
+
+use super::scenario::{Measured, Scenario};
+
+/// What each subject did in each round of a scenario.
+#[derive(Default)]
+pub(crate) struct Table(BTreeMap<String, Vec<(&'static str, Vec<Measured>)>>);
+
+impl Table {
+    pub(crate) fn add(&mut self, scenario: &Scenario, subject: &'static str, measured: Measured) {
+        let rows = self.0.entry(scenario.name.clone()).or_default();
+        match rows.iter_mut().find(|(name, _)| *name == subject) {
+            Some((_, rounds)) => rounds.push(measured),
+            None => rows.push((subject, vec![measured])),
+        }
+    }
+
+    /// The lines of a scenario. A ratio is the median of those within a round, its spread their least and greatest.
+    pub(crate) fn print(&self, scenario: &Scenario) {
+        let Some(rows) = self.0.get(&scenario.name) else { return };
+        let beside = rows.iter().find(|(name, _)| *name == "nginx").map(|(_, rounds)| rounds);
+        let bar = scenario.bar.map_or_else(String::new, |bar| format!(", bar {bar:.2}"));
+        println!("\n{} ({}{bar})", scenario.name, scenario.unit);
+        for (name, rounds) in rows {
+            let costs: Vec<f64> = rounds.iter().map(|one| one.cost).collect();
+            let ratios: Vec<f64> = beside.map_or_else(Vec::new, |beside| {
+                rounds.iter().zip(beside).map(|(one, other)| one.cost / other.cost).collect()
+            });
+            let (least, most) = (min(&ratios), max(&ratios));
+            let mut line =
+                format!("  {name:8} {:9.1}   x{:.2} ({least:.2}-{most:.2})", median(&costs), median(&ratios));
+            for (index, (unit, _)) in rounds[0].rest.iter().enumerate() {
+                let values: Vec<f64> = rounds.iter().map(|one| one.rest[index].1).collect();
+                line.push_str(&format!("   {:.1} {unit}", median(&values)));
+            }
+            println!("{line}");
+        }
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn min(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn max(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}
