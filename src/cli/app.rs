@@ -219,7 +219,7 @@ pub(super) async fn ask_all(
     for (name, spec) in specs {
         let source = Arc::new(Source::new(&name, spec.build()));
         match source.refresh(edge).await {
-            Ok(credentials) => info!(source = name, provider = credentials.provider, "credentials"),
+            Ok(credentials) => info!(source = name, provider = &*credentials.provider, "credentials"),
             Err(ProvideError::NotConfigured(reason)) => warn!(
                 source = name,
                 reason,

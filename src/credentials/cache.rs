@@ -62,7 +62,9 @@ impl Source {
                 continue;
             }
             match self.refresh(edge).await {
-                Ok(fresh) => info!(source = self.name, provider = fresh.provider, "credentials have changed"),
+                Ok(fresh) => {
+                    info!(source = self.name, provider = &*fresh.provider, "credentials have changed")
+                }
                 Err(error) => {
                     error!(source = self.name, %error, "credentials have changed and are unusable; what was there before is used for as long as it lasts")
                 }

@@ -19,7 +19,7 @@ impl Provide for Chain {
             for source in &self.0 {
                 match source.provide(edge).await {
                     Ok(mut credentials) => {
-                        credentials.provider.insert_str(0, "chain/");
+                        credentials.provider = format!("chain/{}", credentials.provider).into();
                         return Ok(credentials);
                     }
                     Err(ProvideError::NotConfigured(reason)) => passed_over.push(reason),

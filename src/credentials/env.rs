@@ -54,7 +54,7 @@ fn read(edge: &dyn Edge) -> Result<Credentials, ProvideError> {
         };
         let token = edge.variable(family.token).map(Secret::new);
         sanity::check(&id, secret.expose(), token.as_ref().map(Secret::expose)).map_err(Failure::from)?;
-        return Ok(Credentials { id, secret, token, expires: None, provider: family.name.to_owned() });
+        return Ok(Credentials { id, secret, token, expires: None, provider: family.name.into() });
     }
     Err(ProvideError::NotConfigured(
         "neither OSS_ACCESS_KEY_ID nor ALIBABA_CLOUD_ACCESS_KEY_ID is set".to_owned(),

@@ -90,7 +90,7 @@ impl File {
             secret: Secret::from(values.secret.as_str()),
             token: token.map(Secret::from),
             expires: expires.transpose()?,
-            provider: "file".to_owned(),
+            provider: "file".into(),
         })
     }
 

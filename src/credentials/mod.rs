@@ -11,6 +11,7 @@ use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub use cache::{Source, Unavailable};
 pub use sanity::{Insane, check as check_key};
@@ -30,7 +31,7 @@ pub struct Credentials {
     /// When they end; `None` if that is not known.
     pub expires: Option<Timestamp>,
     /// Which source gave them, the outer one first: `chain/env/OSS`.
-    pub provider: String,
+    pub provider: Arc<str>,
 }
 
 /// A source of credentials.

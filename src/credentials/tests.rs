@@ -37,7 +37,7 @@ async fn ask(
 ) -> Result<(String, bool, String), ProvideError> {
     let source = Source::new("default", spec.build());
     let got = source.refresh(&World::with(variables)).await?;
-    Ok((got.id.clone(), got.token.is_some(), got.provider.clone()))
+    Ok((got.id.clone(), got.token.is_some(), got.provider.to_string()))
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ impl Provide for Ending {
                 secret: Secret::from("s"),
                 token: Some(Secret::from("t")),
                 expires,
-                provider: "ending".to_owned(),
+                provider: "ending".into(),
             })
         })
     }

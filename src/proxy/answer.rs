@@ -76,6 +76,8 @@ impl Answer {
         settle_answer(response.headers_mut());
         match response.body().size_hint().exact() {
             _ if bodiless => {}
+            // hyper has read the length from it.
+            Some(_) if has_one_length(response.headers()) => {}
             Some(length) => {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
@@ -97,8 +99,10 @@ impl Answer {
         let Self { response, lease, replaced, .. } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
-        access.oss_request_id = text(&head.headers, "x-oss-request-id");
-        access.oss_ec = text(&head.headers, "x-oss-ec");
+        if access.is_logged() {
+            access.oss_request_id = text(&head.headers, "x-oss-request-id");
+            access.oss_ec = text(&head.headers, "x-oss-ec");
+        }
         if let Some(document) = replaced {
             return Response::from_parts(head, Body::own(document, access));
         }
@@ -106,6 +110,14 @@ impl Answer {
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }
+}
+
+/// Whether the length stands there once, written as anybody writes it.
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    let digits = line.as_bytes();
+    digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"))
 }
 
 pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {

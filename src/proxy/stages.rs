@@ -84,7 +84,9 @@ impl Located {
     /// Writes what is known into the access event.
     pub(super) fn note(self, access: &mut Access) -> Self {
         access.operation = Some(self.object.operation.name());
-        access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
+        if access.is_logged() {
+            access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
+        }
         self
     }
 
@@ -151,7 +153,7 @@ impl ToSign<'_> {
             headers: &located.headers,
         };
         prepared.sign(&subject, now).apply(&mut located.headers);
-        access.provider = Some(credentials.provider.clone());
+        access.provider = Some(Arc::clone(&credentials.provider));
         let signed = Signed::new(located, outbound, trust)?;
         Ok(Signed { signed_by: Some(Arc::clone(credentials)), ..signed })
     }

@@ -69,7 +69,9 @@ pub enum Scheme<'a> {
 pub struct Moment {
     at: Timestamp,
     iso_basic: String,
-    http_date: String,
+    /// Both forms as headers, which are cheap to clone.
+    iso_header: HeaderValue,
+    http_header: HeaderValue,
 }
 
 /// Headers to set on the request, which must not change otherwise.
@@ -118,7 +120,9 @@ impl Moment {
     /// This time, written out.
     #[must_use]
     pub fn new(at: Timestamp) -> Self {
-        Self { at, iso_basic: at.iso_basic(), http_date: at.http_date() }
+        let iso_basic = at.iso_basic();
+        let header = |text: String| HeaderValue::try_from(text).unwrap_or(EMPTY);
+        Self { at, iso_header: header(iso_basic.clone()), iso_basic, http_header: header(at.http_date()) }
     }
 
     /// The time itself.
@@ -166,14 +170,13 @@ impl Prepared {
     /// The headers that sign `subject` at `moment`, which must lie on the day the key was made for.
     #[must_use]
     pub fn sign(&self, subject: &Subject<'_>, moment: &Moment) -> Instructions {
-        let text = |text: &str| HeaderValue::from_str(text).unwrap_or(EMPTY);
         let mut set = Vec::with_capacity(4);
         match self.key {
             PreparedKey::V4(_) => {
-                set.push((v4::DATE, text(&moment.iso_basic)));
+                set.push((v4::DATE, moment.iso_header.clone()));
                 set.push((v4::CONTENT_SHA256, HeaderValue::from_static(v4::UNSIGNED_PAYLOAD)));
             }
-            PreparedKey::V1(_) => set.push((DATE, text(&moment.http_date))),
+            PreparedKey::V1(_) => set.push((DATE, moment.http_header.clone())),
         }
         if let Some(token) = &self.token {
             set.push((SECURITY_TOKEN, token.clone()));
@@ -182,7 +185,7 @@ impl Prepared {
             PreparedKey::V4(key) => key.authorize(subject, &set, &moment.iso_basic),
             PreparedKey::V1(key) => key.authorize(subject, &set),
         };
-        let mut authorization = text(&authorization);
+        let mut authorization = HeaderValue::try_from(authorization).unwrap_or(EMPTY);
         authorization.set_sensitive(true);
         set.push((AUTHORIZATION, authorization));
         Instructions(set)

@@ -60,8 +60,14 @@ impl DayKey {
         timestamp: &str,
     ) -> String {
         let canonical = canonical_request(subject, added, &[]);
-        let signature = self.signature(&self.string_to_sign(&canonical, timestamp));
-        format!("{ALGORITHM} Credential={},Signature={signature}", self.credential)
+        let string_to_sign = self.string_to_sign(&canonical, timestamp);
+        joined(&[
+            ALGORITHM,
+            " Credential=",
+            &self.credential,
+            ",Signature=",
+            self.sign(&string_to_sign).as_str(),
+        ])
     }
 
     /// The parameters of `subject` and after them those that sign its URL: "Include a V4 signature in the URL" (OSS API
@@ -95,14 +101,18 @@ impl DayKey {
     /// The text whose HMAC is the signature. `timestamp` is the time of signing, as `20231216T162057Z`.
     #[must_use]
     pub fn string_to_sign(&self, canonical_request: &[u8], timestamp: &str) -> String {
-        let hash = hex(&Sha256::digest(canonical_request));
-        format!("{ALGORITHM}\n{timestamp}\n{}\n{hash}", self.scope)
+        let hash = Hex::of(&Sha256::digest(canonical_request).into());
+        joined(&[ALGORITHM, "\n", timestamp, "\n", &self.scope, "\n", hash.as_str()])
     }
 
     /// The signature in 64 hexadecimal digits.
     #[must_use]
     pub fn signature(&self, string_to_sign: &str) -> String {
-        hex(&digest(self.mac.clone(), string_to_sign.as_bytes()))
+        self.sign(string_to_sign).as_str().to_owned()
+    }
+
+    fn sign(&self, string_to_sign: &str) -> Hex {
+        Hex::of(&digest(self.mac.clone(), string_to_sign.as_bytes()))
     }
 }
 
@@ -184,10 +194,33 @@ fn digest(mut mac: Hmac<Sha256>, text: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+/// 32 bytes as 64 hexadecimal digits.
+struct Hex([u8; 64]);
+
+impl Hex {
+    fn of(bytes: &[u8; 32]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        // Digits only, by construction.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// The parts one after the other. Formatting would cost more than the signature itself.
+fn joined(parts: &[&str]) -> String {
+    let mut out = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        out.push_str(part);
+    }
+    out
 }
 
 /// OSS takes no URL that is good for longer.

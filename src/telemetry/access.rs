@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::info;
@@ -27,7 +28,7 @@ pub struct Access {
     /// The code of our own error.
     pub refused: Option<&'static str>,
     /// Which source signed.
-    pub provider: Option<String>,
+    pub provider: Option<Arc<str>>,
     /// Bytes of the request's body; counted by who reads them.
     pub bytes_in: Rc<Cell<u64>>,
     /// Bytes of the answer's body.
@@ -103,6 +104,12 @@ impl Access {
         }
     }
 
+    /// Whether it will be written: what is only for it need not be noted otherwise.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.logged == Logged::Yes
+    }
+
     /// The head of the answer is known.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
@@ -112,7 +119,7 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
-        if self.logged == Logged::No {
+        if !self.is_logged() {
             return;
         }
         let ms = |at: Instant| at.duration_since(self.started).as_secs_f64() * 1000.0;
@@ -135,7 +142,7 @@ impl Drop for Access {
             },
             oss_request_id = self.oss_request_id,
             oss_ec = self.oss_ec,
-            creds = self.provider,
+            creds = self.provider.as_deref(),
             "request"
         );
     }
