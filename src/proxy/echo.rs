@@ -5,25 +5,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// `text` with every copy of the token replaced, `None` if there is none. A copy may be written as it is, percent-encoded once
-/// or twice, with XML's references, or as hex digits with or without separators, and may mix the first ones.
+/// or twice, with XML's references, or as hex digits with or without separators, and may mix the first ones. Base64 that has the
+/// token in it goes as a whole.
 pub(super) fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
     if token.is_empty() {
         return None;
     }
     let encoded = [percent_encoded(token, true), percent_encoded(token, false)];
     let hex = [token.as_bytes(), encoded[0].as_bytes(), encoded[1].as_bytes()];
+    let base64 = base64_middles(token.as_bytes());
     let copy_at = |rest: &[u8]| {
         written(rest, token.as_bytes()).or_else(|| hex.iter().find_map(|bytes| in_hex(rest, bytes)))
     };
     let mut out = Vec::new();
     let (mut at, mut copied) = (0, 0);
     while at < text.len() {
-        match copy_at(&text[at..]) {
-            Some(length) => {
-                out.extend_from_slice(&text[copied..at]);
+        let copy = copy_at(&text[at..]).map(|length| (at, at + length));
+        match copy.or_else(|| in_base64(text, (copied, at), &base64)) {
+            Some((from, to)) => {
+                out.extend_from_slice(&text[copied..from]);
                 out.extend_from_slice(REMOVED);
-                at += length;
-                copied = at;
+                (at, copied) = (to, to);
             }
             None => at += 1,
         }
@@ -104,6 +106,41 @@ fn in_hex(text: &[u8], bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
+/// What the token looks like inside a longer text in base64, at each of the three places where it can begin: the digits that it
+/// alone decides. `None` for one that would be too short to tell anything.
+fn base64_middles(token: &[u8]) -> [Option<Vec<u8>>; 3] {
+    [0_usize, 1, 2].map(|before| {
+        let encoded = STANDARD.encode([&[0; 2][..before], token].concat()).into_bytes();
+        let (from, to) = ((before * 8).div_ceil(6), (before + token.len()) * 8 / 6);
+        let middle = encoded.get(from..to)?;
+        (middle.len() >= BASE64_MIN).then(|| middle.to_vec())
+    })
+}
+
+/// The whole of the base64 that has one of `middles` at `at`, in either alphabet; it begins after `from`.
+fn in_base64(
+    text: &[u8],
+    (from, at): (usize, usize),
+    middles: &[Option<Vec<u8>>; 3],
+) -> Option<(usize, usize)> {
+    let usual = |byte: &u8| match *byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    };
+    let begins = |middle: &Vec<u8>| {
+        let there = text[at..].iter().take(middle.len()).map(usual);
+        there.eq(middle.iter().copied())
+    };
+    let middle = middles.iter().flatten().find(|middle| begins(middle))?;
+    let is_digit = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let before = text[from..at].iter().rev().take_while(is_digit).count();
+    let rest = &text[at + middle.len()..];
+    let after = rest.iter().take_while(is_digit).count();
+    let padding = rest[after..].iter().take_while(|byte| **byte == b'=').count().min(2);
+    Some((at - before, at + middle.len() + after + padding))
+}
+
 fn pair(digits: &[u8]) -> Option<u8> {
     let digit = |index: usize| char::from(*digits.get(index)?).to_digit(16);
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()
@@ -130,6 +167,8 @@ pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 }
 
 const REMOVED: &[u8] = b"[removed]";
+/// Fewer digits of base64 could stand there by chance.
+const BASE64_MIN: usize = 10;
 /// The longest reference: `#x0002B`.
 const REFERENCE_MAX: usize = 10;
 
@@ -187,6 +226,25 @@ mod tests {
     fn only_words_are_taken_from_a_document() {
         assert_eq!(element("<Error><Code>NoSuchKey</Code>", "Code"), Some("NoSuchKey"));
         assert_eq!(element("<Error><Code><x></Code>", "Code"), None);
+    }
+
+    #[test]
+    fn base64_that_has_the_token_in_it_goes_as_a_whole() {
+        use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE};
+        for before in ["", "a", "ab", "abc", "abcd"] {
+            for after in ["", "z", "zz", "\nGET /b/k"] {
+                let text = format!("{before}{TOKEN}{after}");
+                for encoded in [STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), URL_SAFE.encode(&text)]
+                {
+                    let document = format!("<S>{encoded}</S><Code>X</Code>");
+                    let clean =
+                        without_token(document.as_bytes(), TOKEN).unwrap_or_else(|| panic!("{document}"));
+                    assert_eq!(String::from_utf8_lossy(&clean), "<S>[removed]</S><Code>X</Code>", "{text}");
+                }
+            }
+        }
+        let other = STANDARD.encode("a text that has no token in it, but is as long as one that has");
+        assert_eq!(without_token(other.as_bytes(), TOKEN), None);
     }
 
     proptest! {

@@ -19,5 +19,7 @@ mod matrix;
 mod presign;
 mod replay;
 mod rotation;
+mod secrets;
+mod smuggling;
 mod support;
 mod upstream;

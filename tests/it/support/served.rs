@@ -33,6 +33,7 @@ pub(crate) const KEY: [(&str, &str); 2] = [("OSS_ACCESS_KEY_ID", ID), ("OSS_ACCE
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
     log: BufReader<std::process::ChildStderr>,
     seen: String,
 }
@@ -71,15 +72,21 @@ impl Served {
         let mut child = program(&all).envs(environment.iter().copied()).spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("a log"));
         let mut seen = String::new();
-        let address = loop {
+        let mut told = |what: &str| loop {
             let start = seen.len();
             assert!(log.read_line(&mut seen).expect("a line") > 0, "it ended: {seen}");
             let line: Value = serde_json::from_str(&seen[start..]).expect("json");
-            if line["msg"] == "listening" {
+            if line["msg"] == what {
                 break line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
             }
         };
-        Self { child, address, log, seen }
+        let (address, admin) = (told("listening"), told("admin listening"));
+        Self { child, address, admin, log, seen }
+    }
+
+    /// Where health is asked.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Sends a signal of this name.

@@ -1,0 +1,193 @@
+//! Planted secrets: the program at its most talkative, through everything that can go well or wrong; then nothing of what it
+//! wrote or answered has any of them, in any form.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+use crate::support::{Client, SECRET, STS_ID, Script, Served, TOKEN, ask, oss, run};
+
+/// What a client sends of its own.
+const THEIRS: &str = "clients-own-planted-signature";
+const THEIR_TOKEN: &str = "clients+own/planted+token==";
+
+const STS: [(&str, &str); 3] =
+    [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
+
+/// All ways in which a text could stand somewhere.
+fn forms(secret: &str) -> Vec<String> {
+    let hex = |upper: bool, between: &str| {
+        let one = |byte: u8| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
+        secret.bytes().map(one).collect::<Vec<_>>().join(between)
+    };
+    let percent = secret.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    });
+    let twice = percent.replace('%', "%25");
+    // Inside a longer text base64 looks different at each of three offsets; the middle of it does not.
+    let shifted = (0..3).map(|shift| {
+        let encoded = STANDARD.encode(format!("{}{secret}", "x".repeat(shift)));
+        encoded[4..encoded.len() - 5].to_owned()
+    });
+    let mut all = vec![
+        secret.to_owned(),
+        hex(false, ""),
+        hex(true, ""),
+        hex(true, " "),
+        hex(false, ":"),
+        URL_SAFE_NO_PAD.encode(secret),
+        format!("{:?}", secret.as_bytes()),
+        percent,
+        twice,
+    ];
+    all.extend(shifted);
+    all
+}
+
+/// Asserts that `text` has none of the secrets, in no form.
+fn search(place: &str, text: &str) {
+    for secret in [SECRET, TOKEN, THEIRS, THEIR_TOKEN] {
+        for form in forms(secret) {
+            let at = text.find(&form);
+            assert_eq!(
+                at,
+                None,
+                "{place} has {secret:?} as {form:?}: {}",
+                &text[at.unwrap_or(0).saturating_sub(200)..][..400.min(text.len())]
+            );
+        }
+    }
+}
+
+/// Everything that a client can ask, well and badly; what is answered is searched. `echoes` tells whether the upstream repeats
+/// what it gets, which then has our token in it, and nothing of the client's.
+fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
+    let own = served.address.to_string();
+    let signed = format!(
+        "Authorization: OSS LTAIx:{THEIRS}\r\nx-oss-security-token: {THEIR_TOKEN}\r\nx-oss-date: 20260101T000000Z\r\n"
+    );
+    let presigned = format!(
+        "/photos/k?x-oss-signature={THEIRS}&x-oss-security-token=clients%2Bown%2Fplanted%2Btoken%3D%3D&x-oss-credential=a&Signature={THEIRS}"
+    );
+    let large = vec![b'x'; 300_000];
+    for (method, target, headers, body) in [
+        ("PUT", "/photos/k", "", &b"body"[..]),
+        ("PUT", "/photos/k", &*signed, b"body"),
+        ("GET", "/photos/k", &*signed, b""),
+        ("GET", &*presigned, "", b""),
+        ("HEAD", "/photos/k", "", b""),
+        ("GET", "/photos?list-type=2", "", b""),
+        ("GET", "/photos/missing", "", b""),
+        ("GET", "/nobucketofours/k", "", b""),
+        ("POST", "/photos/k?uploads", "", b""),
+        ("PUT", "/photos/large", "", &large),
+        ("DELETE", "/photos/k", "", b""),
+        // Refused by us.
+        ("GET", "/photos/%zz", &*signed, b""),
+        ("GET", "/Bad_Bucket/k", &*signed, b""),
+        ("PATCH", "/photos/k", &*signed, b""),
+        ("POST", "/photos/", "Content-Type: multipart/form-data; boundary=x\r\n", b"--x--"),
+        ("GET", "/photos/k", "Origin: https://evil.example\r\n", b""),
+        ("PUT", "/photos/k", "Expect: something\r\n", b"x"),
+    ] {
+        let mut client = Client::connect(served.address);
+        let answer = client.ask(method, target, &own, headers, body);
+        search(&format!("the answer to {method} {target}"), &format!("{:?} {}", answer.head, answer.text()));
+    }
+    // What is no HTTP, and what breaks off.
+    for bytes in [
+        format!("GET /photos/<k HTTP/1.1\r\nHost: {own}\r\nAuthorization: {THEIRS}\r\n\r\n"),
+        format!(
+            "PUT /photos/k HTTP/1.1\r\nHost: {own}\r\nAuthorization: {THEIRS}\r\nContent-Length: 100\r\n\r\nhalf"
+        ),
+        format!("{THEIRS}\r\n\r\n"),
+        format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{THEIRS}{THEIRS}"),
+    ] {
+        let mut client = Client::connect(served.address);
+        client.send(bytes);
+        client.stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+        let mut rest = Vec::new();
+        // However it ends.
+        let _ = std::io::Read::read_to_end(&mut client.stream, &mut rest);
+        search("the answer to garbage", &String::from_utf8_lossy(&rest));
+    }
+    if let Some(admin) = admin {
+        for path in ["/livez", "/readyz", "/version", "/metrics", "/config", "/debug"] {
+            let answer = ask(admin, "GET", path, b"");
+            search(path, &format!("{:?} {}", answer.head, answer.text()));
+        }
+    }
+}
+
+/// Ends the program and searches its log.
+fn search_log(served: Served) {
+    served.signal("TERM");
+    let (_, log) = served.end();
+    assert!(
+        log.contains("\"level\":\"TRACE\"") || log.contains("trace") || log.contains("DEBUG"),
+        "it was told to say all"
+    );
+    search("the log", &log);
+}
+
+const TRACE: [&str; 2] = ["--log-level", "trace"];
+
+#[test]
+fn nothing_shows_before_an_oss_that_does_its_work() {
+    let oss = oss();
+    let served = Served::start(oss.address, &TRACE, &STS);
+    everything(&served, Some(served.admin()));
+    assert!(
+        oss.journal.last().expect("a request").headers.contains_key("x-oss-security-token"),
+        "it was sent"
+    );
+    search_log(served);
+}
+
+#[test]
+fn nothing_shows_before_an_upstream_that_repeats_what_it_gets() {
+    let upstream = Script::start(|peer| {
+        if let Some(head) = peer.head() {
+            let mut rest = head.clone();
+            let _ = write!(rest, "{}", STANDARD.encode(&head));
+            let body = format!("<Error><Code>X</Code><StringToSign>{rest}</StringToSign></Error>");
+            peer.send(format!("HTTP/1.1 403 Forbidden\r\nx-oss-err: {}\r\n", STANDARD.encode(&body[..200])));
+            peer.send(format!("Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()));
+        }
+    });
+    let served = Served::start(upstream.address, &TRACE, &STS);
+    everything(&served, None);
+    search_log(served);
+}
+
+#[test]
+fn nothing_shows_before_an_upstream_that_breaks() {
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "garbage\r\n\r\n"] {
+        let upstream = Script::start(move |peer| {
+            peer.head();
+            peer.send(answer);
+        });
+        let served = Served::start(upstream.address, &TRACE, &STS);
+        everything(&served, None);
+        search_log(served);
+    }
+}
+
+#[test]
+fn nothing_shows_in_what_commands_print() {
+    for arguments in [
+        &["check", "--region", "cn-hangzhou", "--log-level", "trace"][..],
+        &["check", "--region", "cn-hangzhou", "--endpoint", "nonsense"],
+        &["serve", "--region", "cn-hangzhou", "--listen", "nonsense"],
+        &["presign", "GET", "/Bad_Bucket/k", "--expires", "1m", "--region", "cn-hangzhou"],
+    ] {
+        let (_, out, log) = run(arguments, &STS);
+        search(&format!("{arguments:?}"), &format!("{out}{log}"));
+    }
+}
