@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 /// `text` with every copy of the token replaced, `None` if there is none. A copy may be written as it is, percent-encoded once
 /// or twice, with XML's references, or as hex digits with or without separators, and may mix the first ones. Base64 that has the
 /// token in it goes as a whole.
-pub(super) fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
     if token.is_empty() {
         return None;
     }

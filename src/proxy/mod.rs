@@ -17,6 +17,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use answer::Body;
+pub use echo::without_token;
 pub use headers::settle;
 pub use refusal::Refusal;
 pub use request::HEADERS_MAX;

@@ -17,6 +17,7 @@ mod listeners;
 mod logs;
 mod matrix;
 mod presign;
+mod properties;
 mod replay;
 mod rotation;
 mod secrets;

@@ -1,0 +1,129 @@
+//! What holds for any bytes whatever: the property tests and the fuzz targets ask the same questions.
+
+use std::io;
+use std::path::Path;
+
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use oss_signing_proxy::address::{
+    Addressing, Directory, Endpoint, Entrance, Host, Located, Scheme, Upstream, route,
+};
+use oss_signing_proxy::config::{Config, Outside, SecretFile};
+use oss_signing_proxy::oss::{Bucket, Key, Query, Region};
+use oss_signing_proxy::proxy::without_token;
+use oss_signing_proxy::secret::Secret;
+use oss_signing_proxy::sign::{Subject, v4};
+
+fn directory() -> Directory {
+    let upstream = Upstream {
+        region: Region::parse("cn-hangzhou").ok(),
+        endpoint: Endpoint::parse("http://127.0.0.1:9000").expect("an endpoint"),
+        addressing: Addressing::Path,
+        pin: None,
+        connect: None,
+    };
+    Directory::new(upstream, Vec::new())
+}
+
+fn find(uri: &Uri, host: &[u8]) -> Option<Located> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_bytes(host).ok()?);
+    let domains = ["oss.example.test".to_owned()];
+    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false };
+    Located::find(&Method::GET, uri, &headers, (entrance, &directory())).ok()
+}
+
+/// A host that is understood is understood in the same way once more, and a bucket before a name is one of its labels.
+pub(crate) fn host(data: &[u8]) {
+    if let Some((host, _)) = std::str::from_utf8(data).ok().and_then(|text| Host::parse(text).ok()) {
+        let again = Host::parse(&host.bracketed()).map(|(again, _)| again);
+        assert_eq!(again.as_ref(), Ok(&host));
+    }
+    let Some(located) = find(&Uri::from_static("/key"), data) else { return };
+    let Some(bucket) = located.bucket else { return };
+    let lower = String::from_utf8_lossy(data).to_ascii_lowercase();
+    let in_host = lower.starts_with(&format!("{bucket}."));
+    assert!(in_host || bucket.as_str() == "key", "{bucket} of {lower}");
+}
+
+/// A target is refused, or the one that goes out names the same bucket, key and parameters, and would go out unchanged.
+pub(crate) fn target(data: &[u8]) {
+    let Ok(uri) = Uri::try_from(data) else { return };
+    let Some(located) = find(&uri, b"127.0.0.1") else { return };
+    let outbound = route(&located, &directory()).target;
+    let sent: Uri = outbound.parse().unwrap_or_else(|error| panic!("{outbound}: {error}"));
+    let again = find(&sent, b"127.0.0.1").unwrap_or_else(|| panic!("{outbound} is refused"));
+    assert_eq!(again.bucket, located.bucket, "{outbound}");
+    assert_eq!(again.key.as_bytes(), located.key.as_bytes(), "{outbound}");
+    assert_eq!(again.query, located.query, "{outbound}");
+    assert_eq!(route(&again, &directory()).target, outbound);
+}
+
+/// A query that is understood is signed in the same way after it was sent, and in whatever order it was sent.
+pub(crate) fn query(data: &[u8]) {
+    let Some(query) = std::str::from_utf8(data).ok().and_then(|text| Query::parse(text).ok()) else { return };
+    let mut wire = String::new();
+    query.write(&mut wire);
+    let text = wire.strip_prefix('?').unwrap_or_default();
+    let again = Query::parse(text).unwrap_or_else(|error| panic!("{wire}: {error}"));
+    assert_eq!(again, query, "{wire}");
+    let backwards: Vec<&str> = text.rsplit('&').collect();
+    let backwards = Query::parse(&backwards.join("&")).expect("the same parameters");
+    assert_eq!(canonical(&backwards), canonical(&query), "{wire}");
+}
+
+fn canonical(query: &Query) -> Vec<u8> {
+    let (bucket, key) = (Bucket::parse("photos").expect("a bucket"), Key::from_path("k").expect("a key"));
+    let headers = HeaderMap::new();
+    let method = Method::GET;
+    let subject = Subject { method: &method, bucket: Some(&bucket), key: &key, query, headers: &headers };
+    v4::canonical_request(&subject, &[], &[])
+}
+
+/// The first line is a token, the rest an error with the token in it: it is gone, and what has none is not touched.
+pub(crate) fn redaction(data: &[u8]) {
+    let split = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (token, rest) = data.split_at(split);
+    let Ok(token) = std::str::from_utf8(token) else { return };
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=._-".contains(&byte);
+    if token.len() < 16 || !token.bytes().all(fits) {
+        return;
+    }
+    let has = |text: &[u8]| text.windows(token.len()).any(|window| window == token.as_bytes());
+    let half = rest.len() / 2;
+    let told = [&rest[..half], b"<T>", token.as_bytes(), b"</T>", &rest[half..]].concat();
+    let clean = without_token(&told, token).expect("it was there");
+    // What is put in its place may make it anew only if the token has that in it.
+    assert!(!has(&clean) || token.contains("removed"));
+    match without_token(rest, token) {
+        None => assert!(!has(rest)),
+        Some(clean) => assert_ne!(clean, rest),
+    }
+}
+
+/// A configuration is read, or every mistake has a place and a sentence.
+pub(crate) fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Err(errors) = Config::load(Some((Path::new("proxy.toml"), text)), &[], &Nothing) {
+        assert!(errors.iter().count() > 0);
+        for line in errors.to_string().lines() {
+            assert!(line.contains(": "), "{line:?} of {text:?}");
+        }
+    }
+}
+
+/// A world without variables and files.
+struct Nothing;
+
+impl Outside for Nothing {
+    fn variable(&self, _name: &str) -> Option<Secret> {
+        None
+    }
+
+    fn secret(&self, _path: &Path) -> io::Result<SecretFile> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn probe(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}

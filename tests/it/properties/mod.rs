@@ -1,0 +1,59 @@
+//! The questions of the fuzz targets, asked with inputs that look like what they read.
+
+mod checks;
+
+use proptest::prelude::*;
+
+const TOML: &str = r#"[[listen]]
+address = "127.0.0.1:8770"
+tls = { cert_file = "a" }
+[upstream]
+region = "cn-hangzhou"
+[[route]]
+match = { bucket = "x-*" }
+[limits]
+body = "5GiB"
+[credentials.default]
+type = "static"
+"#;
+
+proptest! {
+    #[test]
+    fn hosts(data in "[a-zA-Z0-9.:@\\[\\]-]{0,30}(\\.oss-cn-hangzhou\\.aliyuncs\\.com|\\.oss\\.example\\.test|)\\.?(:[0-9]{0,6})?") {
+        checks::host(data.as_bytes());
+    }
+
+    #[test]
+    fn hosts_of_any_bytes(data in prop::collection::vec(any::<u8>(), 0..60)) {
+        checks::host(&data);
+    }
+
+    #[test]
+    fn targets(data in "(http://[a-z0-9.:-]{0,20})?/[a-z0-9-]{0,20}/([ -~]|%[0-9A-Fa-f]{2}){0,60}") {
+        checks::target(data.as_bytes());
+    }
+
+    #[test]
+    fn targets_of_any_bytes(data in prop::collection::vec(any::<u8>(), 0..120)) {
+        checks::target(&data);
+        checks::target(&[b"/photos/", &data[..]].concat());
+    }
+
+    #[test]
+    fn queries(data in "(([ -~]|%[0-9A-Fa-f]{2}){0,10}(=|&|)){0,8}") {
+        checks::query(data.as_bytes());
+    }
+
+    #[test]
+    fn errors(token in "[A-Za-z0-9+/=]{16,60}", rest in prop::collection::vec(any::<u8>(), 0..200)) {
+        checks::redaction(&[token.as_bytes(), b"\n", &rest].concat());
+        // In the text around it stands what nearly is the token.
+        checks::redaction(&[token.as_bytes(), b"\n", &token.as_bytes()[..8], &rest, &token.as_bytes()[4..]].concat());
+    }
+
+    #[test]
+    fn configurations(at in 0..TOML.len(), cut in 0..40_usize, text in "[ -~\n]{0,20}") {
+        let end = (at + cut).min(TOML.len());
+        checks::configuration(format!("{}{text}{}", &TOML[..at], &TOML[end..]).as_bytes());
+    }
+}
