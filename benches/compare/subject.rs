@@ -28,7 +28,7 @@ http {
     client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
     scgi_temp_path {folder}/s;
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; proxy_request_buffering off;
-    proxy_buffer_size 256k; client_body_buffer_size 256k;
+    proxy_buffer_size 256k; proxy_buffers 8 256k; proxy_busy_buffers_size 512k; client_body_buffer_size 256k;
     proxy_ssl_trusted_certificate {authority}; proxy_ssl_verify on; proxy_ssl_name origin.test; proxy_ssl_session_reuse on;
     upstream plain { server {plain_origin}; keepalive 256; keepalive_requests 1000000000; }
     upstream tls { server {tls_origin}; keepalive 256; keepalive_requests 1000000000; }
@@ -133,10 +133,8 @@ impl Subject {
         let process = Process::start(&mut command);
         while TcpStream::connect(plain).is_err() {
             let waited = begun.elapsed();
-            assert!(
-                waited < Duration::from_secs(10),
-                "{name} does not listen; see its configuration: {NGINX}"
-            );
+            let log = || fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+            assert!(waited < Duration::from_secs(10), "{name} does not listen: {}", log());
             std::thread::sleep(Duration::from_micros(500));
         }
         let ready_ms = begun.elapsed().as_secs_f64() * 1e3;
