@@ -36,7 +36,7 @@ def tools(_cache):
         if not shutil.which(name):
             raise CannotInstall(f"{name}: not found; install the package {name}")
     script = str(SUITE / "python/plain_client.py")
-    return {name: [sys.executable, script, name] for name in ("curl", "wget")}
+    return {name: [sys.executable, script, name] for name in ("curl", "curl-h2", "wget")}
 
 
 def python(cache):

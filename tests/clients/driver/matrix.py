@@ -85,7 +85,7 @@ def judge_runs(cases, world):
     if world == "plain":
         runs += [Run(client, "direct", world, "-", signature, WRONG) for client, signature in signing]
         runs += [Run(client["client"], "direct", world, "-", "none", UNSIGNED)
-                 for client in cases["clients"] if "none" in client["signatures"]]
+                 for client in cases["clients"] if "none" in client["signatures"] and not client.get("proxy_only")]
     return runs
 
 

@@ -204,11 +204,12 @@ class Plain(Client):
 
 class Curl(Plain):
     raw_in_path = "!$&'()*+,;=:@"
+    version = "--http1.1"
 
     def send(self, method, url, headers, body, source=None):
         """`source` is the file curl uploads, `-` for its standard input (then the length is unknown)."""
         head, out = self.file("head"), self.file("out")
-        command = ["curl", "--disable", "--silent", "--show-error", "--path-as-is", "--globoff", "--max-time", str(TIMEOUT_S)]
+        command = ["curl", "--disable", self.version, "--silent", "--show-error", "--path-as-is", "--globoff", "--max-time", str(TIMEOUT_S)]
         command += ["--dump-header", head, "--output", out, *[part for header in headers for part in ("-H", ": ".join(header))]]
         if method == "HEAD":
             command += ["--head"]
@@ -238,6 +239,17 @@ class Curl(Plain):
     def put_expecting(self, key, body):
         """An upload that says `Expect: 100-continue` -> the interim statuses."""
         return self.judge(self.send("PUT", self.url(key, {}), [("Expect", "100-continue")], body)).interim
+
+
+class CurlH2(Curl):
+    """The same over HTTP/2, which curl speaks from its first byte on."""
+
+    version = "--http2-prior-knowledge"
+
+    def reply(self, head, out):
+        with open(head, "rb") as file:
+            expect(file.read(7), b"HTTP/2 ")
+        return super().reply(head, out)
 
 
 class Wget(Plain):
@@ -279,4 +291,4 @@ def document(reply):
 
 
 if __name__ == "__main__":
-    main({"curl": Curl, "wget": Wget}[sys.argv.pop(1)], PlainSuite)
+    main({"curl": Curl, "curl-h2": CurlH2, "wget": Wget}[sys.argv.pop(1)], PlainSuite)
