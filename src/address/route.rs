@@ -2,7 +2,6 @@
 
 use super::directory::{Addressing, Directory, Upstream};
 use super::endpoint::{Endpoint, Place, Scheme};
-use super::host::Host;
 use super::locate::Located;
 use crate::oss::Region;
 
@@ -30,15 +29,16 @@ pub struct Outbound {
 pub fn route(located: &Located, directory: &Directory) -> Outbound {
     let upstream = directory.get(located.upstream);
     let elsewhere = located.place.as_ref().filter(|place| !is_configured(place, upstream));
+    let named;
     let (endpoint, addressing, region) = match elsewhere {
         Some(place) => {
-            let endpoint = Endpoint::of(place, upstream.endpoint.scheme);
-            (endpoint, Addressing::Virtual, place.region().or(upstream.region.as_ref()))
+            named = Endpoint::of(place, upstream.endpoint.scheme);
+            (&named, Addressing::Virtual, place.region().or(upstream.region.as_ref()))
         }
-        None => (upstream.endpoint.clone(), upstream.addressing, upstream.region.as_ref()),
+        None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
     };
     let name = match (&located.bucket, addressing) {
-        (Some(bucket), Addressing::Virtual) => format!("{bucket}.{}", endpoint.host.as_str()),
+        (Some(bucket), Addressing::Virtual) => [bucket.as_str(), ".", endpoint.host.as_str()].concat(),
         (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
     };
     let dial = match &upstream.connect {
@@ -47,7 +47,7 @@ pub fn route(located: &Located, directory: &Directory) -> Outbound {
     };
     Outbound {
         scheme: endpoint.scheme,
-        host: host_header(&name, &endpoint),
+        host: host_header(&name, endpoint),
         dials_oss_name: upstream.connect.is_none() && endpoint.place().is_some(),
         dial,
         target: target(located, addressing),
@@ -66,11 +66,8 @@ fn is_configured(place: &Place, upstream: &Upstream) -> bool {
 }
 
 fn host_header(name: &str, endpoint: &Endpoint) -> String {
-    let name = match Host::parse(name) {
-        Ok(_) => name.to_owned(),
-        // An IPv6 address, which stands in brackets.
-        Err(_) => endpoint.host.bracketed(),
-    };
+    // An IPv6 address stands in brackets.
+    let name = if name.contains(':') { endpoint.host.bracketed() } else { name.to_owned() };
     if endpoint.port == endpoint.scheme.default_port() { name } else { format!("{name}:{}", endpoint.port) }
 }
 

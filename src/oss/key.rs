@@ -43,7 +43,13 @@ impl Key {
         let mut wire = String::with_capacity(text.len() + 16);
         let mut at = 0;
         while let Some(&byte) = text.get(at) {
-            if byte == b'%' {
+            let plain = text[at..].iter().take_while(|byte| is_plain(**byte)).count();
+            if plain > 0 {
+                let run = &text[at..at + plain];
+                bytes.extend_from_slice(run);
+                wire.extend(run.iter().copied().map(char::from));
+                at += plain;
+            } else if byte == b'%' {
                 let meant = escaped(text, at).ok_or(BadEscape { at })?;
                 bytes.push(meant);
                 encode_strict(&[meant], &mut wire);
@@ -91,6 +97,11 @@ impl Key {
         }
         Ok(Self { bytes, wire })
     }
+}
+
+/// Whether a byte stands for itself in every path.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte)
 }
 
 impl fmt::Debug for Key {

@@ -71,7 +71,7 @@ pub(super) struct Unsigned {
 /// A request as it will be sent, but for its body.
 pub(super) struct Signed {
     request: Request<()>,
-    destination: Destination,
+    destination: Rc<Destination>,
     patience: Patience,
     signed_by: Option<Arc<Credentials>>,
 }
@@ -186,7 +186,7 @@ impl Signed {
             },
             guard: if outbound.dials_oss_name { Guard::OssName } else { Guard::Configured },
         };
-        Ok(Self { request, destination, patience, signed_by: None })
+        Ok(Self { request, destination: Rc::new(destination), patience, signed_by: None })
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer.

@@ -35,12 +35,17 @@ impl Drop for Connection {
 pub struct Lease {
     connection: Connection,
     slot: Slot,
-    destination: Destination,
+    destination: Rc<Destination>,
     pool: Rc<Pool>,
 }
 
 impl Lease {
-    pub(super) fn new(connection: Connection, slot: Slot, destination: Destination, pool: Rc<Pool>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        slot: Slot,
+        destination: Rc<Destination>,
+        pool: Rc<Pool>,
+    ) -> Self {
         Self { connection, slot, destination, pool }
     }
 

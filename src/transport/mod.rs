@@ -157,7 +157,7 @@ impl Transport {
     /// [`SendError`] says why there is no answer.
     pub async fn send(
         &self,
-        to: &Destination,
+        to: &Rc<Destination>,
         mut request: Request<Upload>,
         patience: Patience,
     ) -> Result<(Response<Incoming>, Lease), SendError> {
@@ -179,7 +179,7 @@ impl Transport {
         };
         match answered {
             Ok((response, connection)) => {
-                Ok((response, Lease::new(connection, slot, to.clone(), Rc::clone(&self.pool))))
+                Ok((response, Lease::new(connection, slot, Rc::clone(to), Rc::clone(&self.pool))))
             }
             Err(lost) => Err(match lost.why {
                 Ok(error) => self.broken(error, &body),

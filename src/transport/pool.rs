@@ -1,7 +1,7 @@
 //! Connections without a request: the one used last is used next, so that the others can end.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Destination;
@@ -10,7 +10,14 @@ use super::lease::Connection;
 /// The idle connections of one core.
 pub(super) struct Pool {
     idle: Duration,
-    kept: RefCell<HashMap<Destination, Vec<(Connection, Instant)>>>,
+    /// By destination. They are few, and comparing them costs less than hashing one.
+    kept: RefCell<Vec<Kept>>,
+}
+
+/// The connections to a destination, each with the time since when it is idle; the one that was used last is the last.
+struct Kept {
+    to: Rc<Destination>,
+    connections: Vec<(Connection, Instant)>,
 }
 
 impl Pool {
@@ -21,30 +28,35 @@ impl Pool {
     /// The connection to `to` that was used last, with the time it has been idle.
     pub(super) fn take(&self, to: &Destination, now: Instant) -> Option<(Connection, Duration)> {
         let mut kept = self.kept.borrow_mut();
-        let (connection, since) = kept.get_mut(to)?.pop()?;
+        let same = kept.iter_mut().find(|same| *same.to == *to)?;
+        let (connection, since) = same.connections.pop()?;
         let idle = now.saturating_duration_since(since);
         (idle < self.idle).then_some((connection, idle))
     }
 
-    pub(super) fn put(&self, to: Destination, connection: Connection) {
+    pub(super) fn put(&self, to: Rc<Destination>, connection: Connection) {
         let mut kept = self.kept.borrow_mut();
-        if kept.len() >= DESTINATIONS_MAX && !kept.contains_key(&to) {
-            let since = |same: &Vec<(Connection, Instant)>| same.last().map(|(_, since)| *since);
-            let oldest = kept.iter().min_by_key(|(_, same)| since(same)).map(|(to, _)| to.clone());
-            oldest.and_then(|oldest| kept.remove(&oldest));
-        }
-        let same = kept.entry(to).or_default();
+        let place = kept.iter().position(|same| same.to == to).unwrap_or_else(|| {
+            if kept.len() >= DESTINATIONS_MAX {
+                let since = |at: &usize| kept[*at].connections.last().map(|(_, since)| *since);
+                let oldest = (0..kept.len()).min_by_key(since);
+                oldest.map(|oldest| kept.swap_remove(oldest));
+            }
+            kept.push(Kept { to, connections: Vec::new() });
+            kept.len() - 1
+        });
+        let same = &mut kept[place].connections;
         if same.len() < KEPT_MAX {
             same.push((connection, Instant::now()));
         }
     }
 
     pub(super) fn sweep(&self, now: Instant) {
-        self.kept.borrow_mut().retain(|_, same| {
-            same.retain(|(connection, since)| {
+        self.kept.borrow_mut().retain_mut(|same| {
+            same.connections.retain(|(connection, since)| {
                 !connection.sender.is_closed() && now.saturating_duration_since(*since) < self.idle
             });
-            !same.is_empty()
+            !same.connections.is_empty()
         });
     }
 }
