@@ -46,6 +46,13 @@ impl Process {
         self.sum("status", "VmHWM:")
     }
 
+    /// Has the most that was ever resident begin anew.
+    pub(crate) fn forget_peak(&self) {
+        for id in self.ids() {
+            let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
+        }
+    }
+
     fn sum(&self, file: &str, field: &str) -> u64 {
         let of = |id: u32| {
             let text = fs::read_to_string(format!("/proc/{id}/{file}")).ok()?;

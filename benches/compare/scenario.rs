@@ -28,6 +28,8 @@ enum Kind {
     Rate { per_second: f64 },
     /// One transfer after the other.
     Bulk { method: &'static str },
+    /// One transfer of 5 GiB, for its memory.
+    Huge { method: &'static str },
     /// Clients that have asked once and stay.
     Idle { clients: usize },
     /// Clients that all ask at once.
@@ -68,12 +70,21 @@ impl Scenario {
                 let name = format!("{}-1g", method.to_lowercase());
                 add(&name, "ms CPU/GiB", Kind::Bulk { method }, Some(bar), usize::MAX);
             }
+            for method in ["GET", "PUT"] {
+                let name = format!("{}-5g", method.to_lowercase());
+                add(&name, "MiB resident at most, bar 64 MiB", Kind::Huge { method }, None, 1);
+            }
             if !tls {
                 add("rate-4000", "us p99", Kind::Rate { per_second: 4000.0 }, Some(1.2), usize::MAX);
-                add("idle-2000", "KiB PSS/client", Kind::Idle { clients: 2000 }, None, 1);
-                add("idle-8000", "KiB PSS/client", Kind::Idle { clients: 8000 }, None, 1);
-                add("burst-2000", "upstream connections opened", Kind::Burst { clients: 2000 }, None, 1);
             }
+        }
+        // Last, for what they make a process hold it keeps.
+        for (name, unit, kind) in [
+            ("burst-2000-plain", "upstream connections opened", Kind::Burst { clients: 2000 }),
+            ("idle-2000-plain", "KiB PSS/client", Kind::Idle { clients: 2000 }),
+            ("idle-8000-plain", "KiB PSS/client", Kind::Idle { clients: 8000 }),
+        ] {
+            all.push(Self { name: name.to_owned(), unit, bar: None, rounds_max: 1, kind, tls: false });
         }
         all
     }
@@ -123,6 +134,18 @@ impl Scenario {
                 let cpu = subject.process.cpu_ns() - before;
                 let rate = 1024.0 / begun.elapsed().as_secs_f64();
                 Measured { cost: cpu as f64 / 1e6, rest: vec![("MiB/s", rate), peak(subject)] }
+            }
+            Kind::Huge { .. } if !is_ours => return None,
+            Kind::Huge { method } => {
+                subject.process.forget_peak();
+                let begun = Instant::now();
+                let mut client = Client::connect(to).expect("connected");
+                client
+                    .send(&Ask::new(method, bucket, 5 * GIB))
+                    .and_then(|()| client.answer())
+                    .expect("an answer");
+                let rate = 5.0 * 1024.0 / begun.elapsed().as_secs_f64();
+                Measured { cost: peak(subject).1, rest: vec![("MiB/s", rate)] }
             }
             Kind::Idle { clients } => idle(subject, to, clients),
             Kind::Burst { clients } => burst(subject, to, clients, origin),

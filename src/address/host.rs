@@ -69,7 +69,7 @@ impl Host {
         };
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-        if name.is_empty() || !name.bytes().all(fits) {
+        if name.is_empty() || name.ends_with('.') || !name.bytes().all(fits) {
             return Err(BAD_HOST);
         }
         Ok((Self(name.into()), port))
@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for text in ["", ".", ":80", "a b", "u@h", "u:p@h:80", "[::1", "[::1]x", "[x]", "a/b", "h\u{e9}"] {
+        for text in [
+            "", ".", "a..", "a..:80", ":80", "a b", "u@h", "u:p@h:80", "[::1", "[::1]x", "[x]", "a/b",
+            "h\u{e9}",
+        ] {
             assert!(Host::parse(text).is_err(), "{text}");
         }
     }

@@ -1,0 +1,63 @@
+//! How often signing and the walk allocate: `cargo bench --bench allocations`.
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
+mod pure;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use oss_signing_proxy::sign::Version;
+use pure::Walk;
+
+/// The system's allocator, counted.
+struct Counting;
+
+static TIMES: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(unsafe_code, reason = "an allocator cannot be written without; each call goes on unchanged")]
+// SAFETY: every call is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TIMES.fetch_add(1, Relaxed);
+        BYTES.fetch_add(layout.size(), Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        TIMES.fetch_add(1, Relaxed);
+        BYTES.fetch_add(size, Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations and bytes of one call.
+fn count<T>(work: impl FnOnce() -> T) -> (usize, usize) {
+    let before = (TIMES.load(Relaxed), BYTES.load(Relaxed));
+    black_box(work());
+    (TIMES.load(Relaxed) - before.0, BYTES.load(Relaxed) - before.1)
+}
+
+fn main() {
+    println!("{:10} {:>12} {:>8}", "", "allocations", "bytes");
+    let row = |name: &str, (times, bytes): (usize, usize)| println!("{name:10} {times:12} {bytes:8}");
+    for version in [Version::V4, Version::V1] {
+        let walk = Walk::new(version);
+        let located = walk.locate(&walk.headers());
+        let mut headers = walk.headers();
+        row(&format!("sign {}", version.as_str()), count(|| walk.sign(&located, &mut headers)));
+        let headers = walk.headers();
+        row(&format!("walk {}", version.as_str()), count(|| walk.all(headers)));
+    }
+}

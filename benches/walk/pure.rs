@@ -1,0 +1,92 @@
+//! The walk of a request without its sockets: everything pure that is done for it, in order.
+
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use oss_signing_proxy::address::{
+    Addressing, Directory, Endpoint, Entrance, Located, Scheme, Upstream, route,
+};
+use oss_signing_proxy::caller;
+use oss_signing_proxy::oss::Region;
+use oss_signing_proxy::policy::Policy;
+use oss_signing_proxy::proxy::settle;
+use oss_signing_proxy::secret::Secret;
+use oss_signing_proxy::sign::{self, Identity, Moment, Prepared, Subject, Version};
+use oss_signing_proxy::time::Timestamp;
+
+/// What is there before the first request.
+pub(crate) struct Walk {
+    directory: Directory,
+    policy: Policy,
+    prepared: Prepared,
+    moment: Moment,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Walk {
+    pub(crate) fn new(version: Version) -> Self {
+        let region = Region::parse("cn-hangzhou").expect("a region");
+        let moment = Moment::new(Timestamp::from_unix_s(1_800_000_000));
+        let secret = Secret::from("a-secret-of-thirty-characters.");
+        let identity = Identity { id: "LTAI5tBenchKeyIdOf24Chars", secret: &secret, token: None };
+        let scheme = match version {
+            Version::V4 => sign::Scheme::V4 { day: moment.at().day(), region: &region },
+            Version::V1 => sign::Scheme::V1,
+        };
+        let prepared = Prepared::new(identity, scheme).expect("a key");
+        let upstream = Upstream {
+            region: Some(region),
+            endpoint: Endpoint::parse("https://oss-cn-hangzhou-internal.aliyuncs.com").expect("an endpoint"),
+            addressing: Addressing::Virtual,
+            pin: None,
+            connect: None,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8770"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static("aws-cli/2"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert("x-oss-meta-owner", HeaderValue::from_static("somebody"));
+        let uri = Uri::from_static("/photos/2026/11/24/a%20picture.jpg?x-oss-process=image%2Fresize%2Cw_100");
+        Self {
+            directory: Directory::new(upstream, Vec::new()),
+            policy: Policy::default(),
+            prepared,
+            moment,
+            uri,
+            headers,
+        }
+    }
+
+    /// The headers that came, to be walked with.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    /// Finds what is asked for.
+    pub(crate) fn locate(&self, headers: &HeaderMap) -> Located {
+        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+        Located::find(&Method::GET, &self.uri, headers, (entrance, &self.directory)).expect("it is served")
+    }
+
+    /// Signs what was found.
+    pub(crate) fn sign(&self, located: &Located, headers: &mut HeaderMap) {
+        let subject = Subject {
+            method: &Method::GET,
+            bucket: located.bucket.as_ref(),
+            key: &located.key,
+            query: &located.query,
+            headers,
+        };
+        self.prepared.sign(&subject, &self.moment).apply(headers);
+    }
+
+    /// All of it; what comes out is kept from being optimised away.
+    pub(crate) fn all(&self, mut headers: HeaderMap) -> (HeaderMap, String) {
+        let mut located = self.locate(&headers);
+        let caller = caller::identify(&mut headers, &mut located.query);
+        std::hint::black_box(self.policy.decide(caller, located.operation, &headers));
+        let outbound = route(&located, &self.directory);
+        settle(&mut headers);
+        self.sign(&located, &mut headers);
+        (headers, outbound.target)
+    }
+}
