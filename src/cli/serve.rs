@@ -15,7 +15,7 @@ use super::output::complain;
 use super::system::{System, forbid_core_files, raise_file_limit};
 use crate::config::Config;
 use crate::server::{Drain, Drained};
-use crate::telemetry;
+use crate::telemetry::{self, Batches};
 
 pub(super) fn run(flags: &Flags) -> Exit {
     forbid_core_files();
@@ -23,10 +23,19 @@ pub(super) fn run(flags: &Flags) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let subscriber = telemetry::subscribe(&config.log, Arc::new(System), io::stderr);
+    let (batches, flusher) = match Batches::to(io::stderr()) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(format_args!("cannot start: {error}"));
+            return Exit::Failure;
+        }
+    };
+    let subscriber = telemetry::subscribe(&config.log, Arc::new(System), batches);
     // Nobody else sets one in this process.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    block_on(serve(config))
+    let exit = block_on(serve(config));
+    drop(flusher);
+    exit
 }
 
 /// Runs `task` on this thread, with a place for tasks that stay on it.

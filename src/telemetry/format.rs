@@ -1,10 +1,9 @@
 //! The lines of the log: `ts level msg` and fields, as text for people or as one JSON object. Text that came from a caller
 //! is escaped in both.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
 
-use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
@@ -66,38 +65,23 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields =
+            Fields { shape: self.shape, message: String::new(), rest: String::with_capacity(512) };
         event.record(&mut fields);
-        let ts = self.clock.now().rfc3339();
+        let Fields { message, rest, .. } = fields;
+        let (ts, level) = (self.clock.now().rfc3339(), level(event.metadata()));
         match self.shape {
-            Shape::Json => write_json(&mut writer, &ts, event.metadata(), fields),
-            Shape::Text => write_text(&mut writer, &ts, event.metadata(), fields),
+            Shape::Json => {
+                write!(
+                    writer,
+                    "{{\"ts\":\"{ts}\",\"level\":\"{level}\",\"msg\":{}{rest}}}",
+                    Quoted(&message)
+                )?;
+            }
+            Shape::Text => write!(writer, "{ts} {level:5} {}{rest}", message.escape_debug())?,
         }
+        writeln!(writer)
     }
-}
-
-fn write_json(writer: &mut Writer<'_>, ts: &str, metadata: &Metadata<'_>, fields: Fields) -> fmt::Result {
-    write!(
-        writer,
-        "{{\"ts\":\"{ts}\",\"level\":\"{}\",\"msg\":{}",
-        level(metadata),
-        Value::String(fields.message)
-    )?;
-    for (name, value) in fields.rest {
-        write!(writer, ",\"{name}\":{value}")?;
-    }
-    writeln!(writer, "}}")
-}
-
-fn write_text(writer: &mut Writer<'_>, ts: &str, metadata: &Metadata<'_>, fields: Fields) -> fmt::Result {
-    write!(writer, "{ts} {:5} {}", level(metadata), fields.message.escape_debug())?;
-    for (name, value) in fields.rest {
-        match value.as_str().filter(|text| is_plain(text)) {
-            Some(text) => write!(writer, " {name}={text}")?,
-            None => write!(writer, " {name}={value}")?,
-        }
-    }
-    writeln!(writer)
 }
 
 fn level(metadata: &Metadata<'_>) -> &'static str {
@@ -115,49 +99,80 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=')
 }
 
-/// The fields of an event in their order.
-#[derive(Default)]
+/// A text as JSON writes it.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |b: u8| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\';
+        if self.0.bytes().all(is_plain) {
+            f.write_str("\"")?;
+            f.write_str(self.0)?;
+            return f.write_str("\"");
+        }
+        f.write_str(&serde_json::to_string(self.0).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The fields of an event, written in their order as they come.
 struct Fields {
+    shape: Shape,
     message: String,
-    rest: Map<String, Value>,
+    rest: String,
 }
 
 impl Fields {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.rest.insert(field.name().to_owned(), value);
+    fn put(&mut self, field: &Field, value: impl fmt::Display) {
+        // Writing to a text cannot fail.
+        let _ = match self.shape {
+            Shape::Json => write!(self.rest, ",\"{}\":{value}", field.name()),
+            Shape::Text => write!(self.rest, " {}={value}", field.name()),
+        };
+    }
+
+    fn put_text(&mut self, field: &Field, text: &str) {
+        match self.shape {
+            Shape::Text if is_plain(text) => self.put(field, text),
+            Shape::Text | Shape::Json => self.put(field, Quoted(text)),
+        }
     }
 }
 
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Value::from((value * 1000.0).round() / 1000.0));
+        let rounded = (value * 1000.0).round() / 1000.0;
+        // JSON has no word for what is no number.
+        if rounded.is_finite() {
+            self.put(field, rounded);
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, Value::from(value));
+        self.put(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, Value::from(value));
+        self.put(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::from(value));
+        self.put(field, value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             value.clone_into(&mut self.message);
         } else {
-            self.put(field, Value::from(value));
+            self.put_text(field, value);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
         if field.name() == "message" {
-            self.message = format!("{value:?}");
+            self.message = text;
         } else {
-            self.put(field, Value::from(format!("{value:?}")));
+            self.put_text(field, &text);
         }
     }
 }
