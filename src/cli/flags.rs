@@ -1,4 +1,4 @@
-//! The flags of `serve` and `check`, and the configuration that file, environment and flags make together.
+//! The flags of `serve`, `check` and `presign`, and the configuration that file, environment and flags make together.
 
 use std::path::PathBuf;
 
@@ -16,8 +16,8 @@ pub(super) struct Flags {
     /// The configuration file; none is looked for unless named
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where clients connect [default: 127.0.0.1:8770]
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Where clients connect: HOST:PORT, unix:PATH or systemd:NAME [default: 127.0.0.1:8770]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Allow a listener beyond loopback, where anybody who reaches it can use the keys
     #[arg(long)]
@@ -25,8 +25,8 @@ pub(super) struct Flags {
     /// A name under which buckets are addressed as BUCKET.NAME; may be repeated
     #[arg(long, value_name = "NAME")]
     domain: Vec<String>,
-    /// Where health is asked, or "off" [default: 127.0.0.1:8771]
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Where health is asked: HOST:PORT, unix:PATH or "off" [default: 127.0.0.1:8771]
+    #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
     /// The region of the buckets, such as cn-hangzhou
     #[arg(long)]
