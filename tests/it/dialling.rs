@@ -1,12 +1,15 @@
 //! Dialling: TLS and whom it trusts, upstreams that are not there, and requests that would come back to us.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use oss_signing_proxy::transport::Trust;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::LocalSet;
 
+use crate::support::certificates::Authority;
 use crate::support::{Client, ask, bucket, oss, proxy};
 
 /// A TLS listener for these names before an embedded OSS, and the file with its authority.
@@ -18,7 +21,7 @@ fn tls_before(
     let certified = rcgen::generate_simple_self_signed(names).expect("a certificate");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(certified.cert.pem().as_bytes()).expect("written");
-    let key = rustls_pki_types::PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
+    let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -115,4 +118,62 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway_and_heals() {
         }
     });
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 204);
+}
+
+/// A TLS upstream that answers its first request so and ends the connection, with the word of TLS for that or without.
+fn tls_once(authority: &Authority, answer: &'static str, farewell: bool) -> SocketAddr {
+    let files = authority.sign("origin", "*.oss-cn-hangzhou.aliyuncs.com");
+    let certificate = CertificateDer::from_pem_file(&files.certificate).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a configuration");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        let connection = rustls::ServerConnection::new(Arc::new(config)).expect("a server");
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        stream.write_all(answer.as_bytes()).expect("an answer");
+        // What is broken at once may lose its head too.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        if farewell {
+            stream.conn.send_close_notify();
+        }
+        stream.flush().expect("sent");
+    });
+    address
+}
+
+#[test]
+fn an_answer_over_tls_is_whole_only_if_its_end_was_told() {
+    for (answer, farewell, whole) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", false, true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbroke", false, false),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbroke", true, false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbroke\r\n", true, false),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwhole", true, true),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbroke", false, false),
+    ] {
+        let authority = Authority::new();
+        let address = tls_once(&authority, answer, farewell);
+        let lines = format!(
+            "endpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\nca_file = {:?}",
+            authority.file()
+        );
+        let proxy = proxy(address).upstream(&lines).start();
+        let got = ask(proxy.address, "GET", "/photos/k", b"");
+        assert_eq!((got.status, got.whole), (200, whole), "{answer:?} {farewell}: {}", got.text());
+        assert_eq!(got.text().as_bytes(), if whole { &b"whole"[..] } else { b"broke" }, "{answer:?}");
+    }
 }
