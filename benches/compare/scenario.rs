@@ -80,9 +80,9 @@ impl Scenario {
         }
         // Last, for what they make a process hold it keeps.
         for (name, unit, kind) in [
+            ("idle-2000-plain", "KiB PSS/client, bar 20 KiB", Kind::Idle { clients: 2000 }),
+            ("idle-8000-plain", "KiB PSS/client, bar 20 KiB", Kind::Idle { clients: 8000 }),
             ("burst-2000-plain", "upstream connections opened", Kind::Burst { clients: 2000 }),
-            ("idle-2000-plain", "KiB PSS/client", Kind::Idle { clients: 2000 }),
-            ("idle-8000-plain", "KiB PSS/client", Kind::Idle { clients: 8000 }),
         ] {
             all.push(Self { name: name.to_owned(), unit, bar: None, rounds_max: 1, kind, tls: false });
         }

@@ -28,9 +28,12 @@ impl Table {
             let ratios: Vec<f64> = beside.map_or_else(Vec::new, |beside| {
                 rounds.iter().zip(beside).map(|(one, other)| one.cost / other.cost).collect()
             });
-            let (least, most) = (min(&ratios), max(&ratios));
-            let mut line =
-                format!("  {name:8} {:9.1}   x{:.2} ({least:.2}-{most:.2})", median(&costs), median(&ratios));
+            let mut line = format!("  {name:8} {:9.1}", median(&costs));
+            // Beside nothing there is nothing to compare with.
+            if median(&ratios).is_finite() {
+                let (least, most) = (min(&ratios), max(&ratios));
+                line.push_str(&format!("   x{:.2} ({least:.2}-{most:.2})", median(&ratios)));
+            }
             for (index, (unit, _)) in rounds[0].rest.iter().enumerate() {
                 let values: Vec<f64> = rounds.iter().map(|one| one.rest[index].1).collect();
                 line.push_str(&format!("   {:.1} {unit}", median(&values)));
