@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{Level, Metadata, warn};
@@ -13,11 +12,8 @@ use tracing_subscriber::fmt::MakeWriter;
 #[derive(Clone)]
 pub struct Batches(Arc<Shared>);
 
-/// The thread that writes; when this is dropped all is written that was put before.
-pub struct Flusher {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
+/// Who waits for the thread that writes: when this is dropped all is written that was put before, if it is taken in time.
+pub struct Flusher(Arc<Shared>);
 
 /// A line, put when this is dropped.
 pub struct Line {
@@ -29,6 +25,7 @@ pub struct Line {
 struct Shared {
     pending: Mutex<Pending>,
     changed: Condvar,
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -38,6 +35,7 @@ struct Pending {
     dropped: u64,
     urgent: bool,
     closing: bool,
+    ended: bool,
 }
 
 impl Batches {
@@ -48,9 +46,8 @@ impl Batches {
     pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, Flusher)> {
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
-        let thread =
-            std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_all(out))?;
-        Ok((Self(Arc::clone(&shared)), Flusher { shared, thread: Some(thread) }))
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_all(out))?;
+        Ok((Self(Arc::clone(&shared)), Flusher(shared)))
     }
 }
 
@@ -91,6 +88,8 @@ impl Shared {
             if dropped > 0 {
                 warn!(lines = dropped, "the log is not read as fast as it is written; lines were dropped");
             } else if closing {
+                self.lock().ended = true;
+                self.ended.notify_one();
                 return;
             }
         }
@@ -133,17 +132,18 @@ impl Write for Line {
 
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.shared.lock().closing = true;
-        self.shared.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // It has no way to panic; if it did, there is nothing left to write with.
-            let _ = thread.join();
-        }
+        let mut pending = self.0.lock();
+        pending.closing = true;
+        self.0.changed.notify_one();
+        // A reader that takes nothing must not hold the end of the process.
+        drop(self.0.ended.wait_timeout_while(pending, FAREWELL, |pending| !pending.ended));
     }
 }
 
 /// How long a line may wait for others.
 const AT_MOST: Duration = Duration::from_millis(100);
+/// How long the end of the process waits for the reader of the log.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// So much is written without waiting for more.
 const BATCH: usize = 64 * 1024;
 /// What may wait in all. More is dropped, and counted: a log that nobody reads must not stop the service.
@@ -208,7 +208,7 @@ mod tests {
             line(&batches, false, &[b'x'; 1000]);
         }
         assert!(batches.0.lock().bytes.len() <= PENDING_MAX && batches.0.lock().dropped >= 10);
-        drop(go_on);
         drop(flusher);
+        drop(go_on);
     }
 }
