@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -72,7 +72,7 @@ impl Answer {
         }
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let framed = response.headers().keys().any(|name| FRAMING.contains(&name.as_str()));
+        let framed = is_framed(response.headers());
         settle_answer(response.headers_mut());
         match response.body().size_hint().exact() {
             _ if bodiless => {}
@@ -110,6 +110,15 @@ impl Answer {
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }
+}
+
+/// Whether the answer tells its own end: by chunks, which go before a length, or by a length.
+fn is_framed(headers: &HeaderMap) -> bool {
+    let Some(codings) = headers.get_all(TRANSFER_ENCODING).iter().next_back() else {
+        return headers.contains_key(CONTENT_LENGTH);
+    };
+    let last = codings.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 /// Whether the length stands there once, written as anybody writes it.
@@ -212,5 +221,3 @@ impl HttpBody for Body {
         }
     }
 }
-
-const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];

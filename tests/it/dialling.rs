@@ -2,15 +2,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use oss_signing_proxy::transport::Trust;
+use rustls::HandshakeKind;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::LocalSet;
 
 use crate::support::certificates::Authority;
-use crate::support::{Client, ask, bucket, oss, proxy};
+use crate::support::{Client, Proxy, ask, bucket, oss, proxy};
 
 /// A TLS listener for these names before an embedded OSS, and the file with its authority.
 fn tls_before(
@@ -120,8 +121,13 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway_and_heals() {
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 204);
 }
 
-/// A TLS upstream that answers its first request so and ends the connection, with the word of TLS for that or without.
-fn tls_once(authority: &Authority, answer: &'static str, farewell: bool) -> SocketAddr {
+/// A TLS upstream that answers one request of each connection so and ends it, with the word of TLS for that or without. It tells
+/// how each handshake went.
+fn tls_once(
+    authority: &Authority,
+    answer: &'static str,
+    farewell: bool,
+) -> (SocketAddr, mpsc::Receiver<HandshakeKind>) {
     let files = authority.sign("origin", "*.oss-cn-hangzhou.aliyuncs.com");
     let certificate = CertificateDer::from_pem_file(&files.certificate).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
@@ -134,25 +140,54 @@ fn tls_once(authority: &Authority, answer: &'static str, farewell: bool) -> Sock
         .expect("a configuration");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
+    let (tell, told) = mpsc::channel();
+    let config = Arc::new(config);
     std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("a connection");
-        let connection = rustls::ServerConnection::new(Arc::new(config)).expect("a server");
-        let mut stream = rustls::StreamOwned::new(connection, stream);
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).expect("a head");
-            head.push(byte[0]);
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a server");
+            let mut stream = rustls::StreamOwned::new(connection, stream.expect("a connection"));
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a head");
+                head.push(byte[0]);
+            }
+            // The test may have ended.
+            let _ = tell.send(stream.conn.handshake_kind().expect("it is done"));
+            stream.write_all(answer.as_bytes()).expect("an answer");
+            // What is broken at once may lose its head too.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            if farewell {
+                stream.conn.send_close_notify();
+            }
+            stream.flush().expect("sent");
         }
-        stream.write_all(answer.as_bytes()).expect("an answer");
-        // What is broken at once may lose its head too.
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        if farewell {
-            stream.conn.send_close_notify();
-        }
-        stream.flush().expect("sent");
     });
-    address
+    (address, told)
+}
+
+/// A proxy before such an upstream.
+fn before(authority: &Authority, address: SocketAddr) -> Proxy {
+    let lines = format!(
+        "endpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\nca_file = {:?}",
+        authority.file()
+    );
+    proxy(address).upstream(&lines).start()
+}
+
+#[test]
+fn a_later_connection_resumes_the_session_of_an_earlier_one() {
+    let authority = Authority::new();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (address, handshakes) = tls_once(&authority, answer, true);
+    let proxy = before(&authority, address);
+    // Each core has its own sessions; one connection of a client stays with one core.
+    let mut client = Client::connect(proxy.address);
+    let own = proxy.address.to_string();
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+        assert_eq!(client.ask("GET", "/photos/k", &own, "", b"").status, 200);
+        assert_eq!(handshakes.recv().expect("a handshake"), kind);
+    }
 }
 
 #[test]
@@ -166,12 +201,8 @@ fn an_answer_over_tls_is_whole_only_if_its_end_was_told() {
         ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbroke", false, false),
     ] {
         let authority = Authority::new();
-        let address = tls_once(&authority, answer, farewell);
-        let lines = format!(
-            "endpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\nca_file = {:?}",
-            authority.file()
-        );
-        let proxy = proxy(address).upstream(&lines).start();
+        let (address, _) = tls_once(&authority, answer, farewell);
+        let proxy = before(&authority, address);
         let got = ask(proxy.address, "GET", "/photos/k", b"");
         assert_eq!((got.status, got.whole), (200, whole), "{answer:?} {farewell}: {}", got.text());
         assert_eq!(got.text().as_bytes(), if whole { &b"whole"[..] } else { b"broke" }, "{answer:?}");

@@ -12,6 +12,7 @@ mod guard;
 mod h2;
 mod keys;
 mod layers;
+mod library;
 mod limits;
 mod listeners;
 mod logs;

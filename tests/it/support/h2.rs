@@ -90,6 +90,14 @@ impl Connection {
         ready.send_request(request, ends).expect("a request that can be sent")
     }
 
+    /// The same, unless the connection has ended.
+    pub(crate) async fn try_begin(
+        &self,
+        request: Request<()>,
+    ) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+        self.requests.clone().ready().await.ok()?.send_request(request, false).ok()
+    }
+
     /// Sends a request and reads its answer.
     pub(crate) async fn ask(&self, request: Request<()>, body: &[u8]) -> Got {
         let (response, mut stream) = self.begin_with(request, body.is_empty()).await;
