@@ -1,10 +1,12 @@
 //! The proxy beside nginx and haproxy, which do not sign, before the same origin and under the same load, in interleaved rounds:
-//! the machine is never quiet, so only what ran side by side is compared. CPU is what the kernel accounts to the processes.
+//! the machine is never quiet, so only what ran side by side is compared. CPU is what the kernel accounts to the processes. A further row is the floor: what
+//! hyper costs that forwards and does nothing else.
 //!
 //! `cargo bench --bench compare -- --help` tells the options. Needs nginx and haproxy, Debian packages of these names.
 
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod floor;
 mod load;
 mod origin;
 mod process;
@@ -50,6 +52,11 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--floor", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        floor::run(rest);
+        return ExitCode::SUCCESS;
+    }
     let options = match options() {
         Ok(options) => options,
         Err(text) => {

@@ -1,4 +1,4 @@
-//! Who is compared: the proxy, and nginx and haproxy as plain reverse proxies with upstream keep-alive.
+//! Who is compared: the proxy, nginx and haproxy as plain reverse proxies with upstream keep-alive, and the floor.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -86,6 +86,7 @@ impl Subject {
         vec![
             Self::start("nginx", folder, origin),
             Self::start("haproxy", folder, origin),
+            Self::start("floor", folder, origin),
             Self::start("proxy", folder, origin),
             Self::start("logging", folder, origin),
         ]
@@ -96,6 +97,7 @@ impl Subject {
         let template = match name {
             "nginx" => NGINX,
             "haproxy" => HAPROXY,
+            "floor" => "",
             _ => PROXY,
         };
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
@@ -117,6 +119,13 @@ impl Subject {
         let mut command = match name {
             "nginx" => {
                 command("nginx", &["-p".as_ref(), folder.as_os_str(), "-c".as_ref(), path.as_os_str()])
+            }
+            "floor" => {
+                let this = std::env::current_exe().expect("a program");
+                let mut command = command(this.to_str().expect("a path"), &["--floor".as_ref()]);
+                command.args([plain, tls, origin.plain, origin.tls].map(|address| address.to_string()));
+                command.arg(&origin.authority);
+                command
             }
             "haproxy" => command("haproxy", &["-db".as_ref(), "-f".as_ref(), path.as_os_str()]),
             _ => {
