@@ -1,9 +1,7 @@
 //! The walk of a request without its sockets: everything pure that is done for it, in order.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use oss_signing_proxy::address::{
-    Addressing, Directory, Endpoint, Entrance, Located, Scheme, Upstream, route,
-};
+use oss_signing_proxy::address::{Addressing, Directory, Endpoint, Entrance, Located, Scheme, Upstream, Way};
 use oss_signing_proxy::caller;
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::policy::Policy;
@@ -84,9 +82,9 @@ impl Walk {
         let mut located = self.locate(&headers);
         let caller = caller::identify(&mut headers, &mut located.query);
         std::hint::black_box(self.policy.decide(caller, located.operation, &headers));
-        let outbound = route(&located, &self.directory);
+        let way = Way::of(&located, &self.directory);
         settle(&mut headers);
         self.sign(&located, &mut headers);
-        (headers, outbound.target)
+        (headers, way.target(&located))
     }
 }

@@ -3,9 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use super::{Entrance, Located, Misdirected};
-use crate::address::{
-    Addressing, Directory, Endpoint, Host, Match, Outbound, Pattern, Scheme, Upstream, route,
-};
+use crate::address::{Addressing, Directory, Endpoint, Host, Match, Pattern, Scheme, Upstream, Way};
 use crate::oss::{Bucket, Region};
 
 fn upstream(region: &str, endpoint: &str) -> Upstream {
@@ -44,9 +42,15 @@ fn find(
     Located::find(&method, &uri, &headers, (entrance, directory))
 }
 
-fn sent(directory: &Directory, target: &str, host: &'static str) -> Outbound {
+struct Sent {
+    way: Way,
+    target: String,
+}
+
+fn sent(directory: &Directory, target: &str, host: &'static str) -> Sent {
     let located = find(directory, "GET", target, &[host]).expect("a located request");
-    route(&located, directory)
+    let way = Way::of(&located, directory);
+    Sent { target: way.target(&located), way }
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn every_form_of_address_finds_the_same_object() {
     ] {
         let out = sent(&directory, target, host);
         assert_eq!(
-            (out.host.as_str(), out.target.as_str()),
+            (out.way.host.as_str(), out.target.as_str()),
             ("photos.oss-cn-hangzhou.aliyuncs.com", "/a/b%20c"),
             "{host} {target}"
         );
@@ -77,7 +81,7 @@ fn every_form_of_address_finds_the_same_object() {
 fn the_root_without_a_bucket_is_the_service() {
     let directory = Directory::new(hangzhou(), Vec::new());
     let out = sent(&directory, "/", "127.0.0.1");
-    assert_eq!((out.host.as_str(), out.target.as_str()), ("oss-cn-hangzhou.aliyuncs.com", "/"));
+    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("oss-cn-hangzhou.aliyuncs.com", "/"));
     for method in ["PUT", "POST", "DELETE"] {
         assert!(matches!(find(&directory, method, "/", &["127.0.0.1"]), Err(Misdirected::NoBucket)));
     }
@@ -138,11 +142,11 @@ fn another_region_in_the_host_goes_to_that_regions_own_name() {
     ] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
-            (out.host.as_str(), out.region.as_ref().map(Region::as_str)),
+            (out.way.host.as_str(), out.way.region.as_ref().map(Region::as_str)),
             (expected, Some(region)),
             "{host}"
         );
-        assert!(out.dials_oss_name);
+        assert!(out.way.dials_oss_name);
     }
 }
 
@@ -156,7 +160,7 @@ fn a_pin_makes_the_whole_path_the_key_and_refuses_other_buckets() {
     {
         let out = sent(&directory, "/other/k", host);
         assert_eq!(
-            (out.host.as_str(), out.target.as_str()),
+            (out.way.host.as_str(), out.target.as_str()),
             ("photos.oss-cn-hangzhou.aliyuncs.com", "/other/k")
         );
     }
@@ -174,7 +178,7 @@ fn a_cname_is_asked_by_its_own_name() {
         [("/k", "127.0.0.1"), ("/k", "img.example.com"), ("/k", "photos.oss-cn-hangzhou.aliyuncs.com")]
     {
         let out = sent(&directory, target, host);
-        assert_eq!((out.host.as_str(), out.target.as_str()), ("img.example.com", "/k"), "{host}");
+        assert_eq!((out.way.host.as_str(), out.target.as_str()), ("img.example.com", "/k"), "{host}");
     }
 }
 
@@ -184,7 +188,7 @@ fn addresses_are_asked_in_path_style() {
     local.addressing = Addressing::Path;
     let directory = Directory::new(local, Vec::new());
     let out = sent(&directory, "/k?acl", "photos.oss.example.internal");
-    assert_eq!((out.host.as_str(), out.target.as_str()), ("127.0.0.1:9000", "/photos/k?acl"));
+    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("127.0.0.1:9000", "/photos/k?acl"));
     assert_eq!(sent(&directory, "/photos", "127.0.0.1").target, "/photos/");
 }
 
@@ -196,7 +200,7 @@ fn connect_changes_what_is_dialled_and_nothing_else() {
     for host in ["photos.oss-cn-hangzhou.aliyuncs.com", "photos.oss-us-west-1.aliyuncs.com"] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
-            (out.name.as_str(), out.dial, out.dials_oss_name),
+            (out.way.name.as_str(), out.way.dial, out.way.dials_oss_name),
             (host, ("127.0.0.1".to_owned(), 9000), false)
         );
     }
@@ -215,7 +219,7 @@ fn the_first_route_that_matches_wins() {
             (matching(Some("*.example.com"), None), singapore()),
         ],
     );
-    let host = |target, host| sent(&directory, target, host).host;
+    let host = |target, host| sent(&directory, target, host).way.host;
     assert_eq!(host("/logs-a/k", "127.0.0.1"), "logs-a.oss-ap-southeast-1.aliyuncs.com");
     assert_eq!(host("/photos/k", "127.0.0.1"), "photos.oss-cn-hangzhou.aliyuncs.com");
     assert_eq!(host("/a/b", "files.example.com"), "files.oss-us-west-1.aliyuncs.com");
@@ -238,9 +242,9 @@ fn a_host_that_a_route_spells_out_is_no_bucket_of_a_domain() {
         ],
     );
     let out = sent(&directory, "/a/b", "files.oss.example.internal");
-    assert_eq!((out.host.as_str(), out.target.as_str()), ("photos.oss-us-west-1.aliyuncs.com", "/a/b"));
+    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("photos.oss-us-west-1.aliyuncs.com", "/a/b"));
     let out = sent(&directory, "/a/b", "other.oss.example.internal");
-    assert_eq!((out.host.as_str(), out.target.as_str()), ("other.oss-us-east-1.aliyuncs.com", "/a/b"));
+    assert_eq!((out.way.host.as_str(), out.target.as_str()), ("other.oss-us-east-1.aliyuncs.com", "/a/b"));
 }
 
 #[test]

@@ -13,4 +13,4 @@ pub use endpoint::{Endpoint, InvalidEndpoint, OssName, Place, Scheme};
 pub use host::{Host, Port};
 pub use locate::{Entrance, Located, Misdirected};
 pub use pattern::{InvalidPattern, Pattern};
-pub use route::{Outbound, route};
+pub use route::Way;

@@ -5,9 +5,9 @@ use super::endpoint::{Endpoint, Place, Scheme};
 use super::locate::Located;
 use crate::oss::Region;
 
-/// A request as OSS will see it, but for its headers.
+/// How requests of one bucket reach OSS: what is the same for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbound {
+pub struct Way {
     /// Plain or TLS.
     pub scheme: Scheme,
     /// The name or address that is asked, without port; the server name of TLS.
@@ -18,41 +18,56 @@ pub struct Outbound {
     pub dial: (String, u16),
     /// Whether `dial` is a name of OSS's own, which must not lead back to this machine.
     pub dials_oss_name: bool,
-    /// Path and query of the request line.
-    pub target: String,
     /// The region to sign for.
     pub region: Option<Region>,
+    addressing: Addressing,
 }
 
-/// Finds where `located` goes.
-#[must_use]
-pub fn route(located: &Located, directory: &Directory) -> Outbound {
-    let upstream = directory.get(located.upstream);
-    let elsewhere = located.place.as_ref().filter(|place| !is_configured(place, upstream));
-    let named;
-    let (endpoint, addressing, region) = match elsewhere {
-        Some(place) => {
-            named = Endpoint::of(place, upstream.endpoint.scheme);
-            (&named, Addressing::Virtual, place.region().or(upstream.region.as_ref()))
+impl Way {
+    /// The way of `located`, which depends on its upstream, bucket and place alone.
+    #[must_use]
+    pub fn of(located: &Located, directory: &Directory) -> Self {
+        let upstream = directory.get(located.upstream);
+        let elsewhere = located.place.as_ref().filter(|place| !is_configured(place, upstream));
+        let named;
+        let (endpoint, addressing, region) = match elsewhere {
+            Some(place) => {
+                named = Endpoint::of(place, upstream.endpoint.scheme);
+                (&named, Addressing::Virtual, place.region().or(upstream.region.as_ref()))
+            }
+            None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
+        };
+        let name = match (&located.bucket, addressing) {
+            (Some(bucket), Addressing::Virtual) => [bucket.as_str(), ".", endpoint.host.as_str()].concat(),
+            (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
+        };
+        let dial = match &upstream.connect {
+            Some((host, port)) => (host.as_str().to_owned(), *port),
+            None => (name.clone(), endpoint.port),
+        };
+        Self {
+            scheme: endpoint.scheme,
+            host: host_header(&name, endpoint),
+            dials_oss_name: upstream.connect.is_none() && endpoint.place().is_some(),
+            dial,
+            region: region.cloned(),
+            name,
+            addressing,
         }
-        None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
-    };
-    let name = match (&located.bucket, addressing) {
-        (Some(bucket), Addressing::Virtual) => [bucket.as_str(), ".", endpoint.host.as_str()].concat(),
-        (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
-    };
-    let dial = match &upstream.connect {
-        Some((host, port)) => (host.as_str().to_owned(), *port),
-        None => (name.clone(), endpoint.port),
-    };
-    Outbound {
-        scheme: endpoint.scheme,
-        host: host_header(&name, endpoint),
-        dials_oss_name: upstream.connect.is_none() && endpoint.place().is_some(),
-        dial,
-        target: target(located, addressing),
-        region: region.cloned(),
-        name,
+    }
+
+    /// Path and query of the request line.
+    #[must_use]
+    pub fn target(&self, located: &Located) -> String {
+        let mut target = String::with_capacity(located.key.wire().len() + 64);
+        target.push('/');
+        if let (Some(bucket), Addressing::Path) = (&located.bucket, self.addressing) {
+            target.push_str(bucket.as_str());
+            target.push('/');
+        }
+        target.push_str(located.key.wire());
+        located.query.write(&mut target);
+        target
     }
 }
 
@@ -69,16 +84,4 @@ fn host_header(name: &str, endpoint: &Endpoint) -> String {
     // An IPv6 address stands in brackets.
     let name = if name.contains(':') { endpoint.host.bracketed() } else { name.to_owned() };
     if endpoint.port == endpoint.scheme.default_port() { name } else { format!("{name}:{}", endpoint.port) }
-}
-
-fn target(located: &Located, addressing: Addressing) -> String {
-    let mut target = String::with_capacity(located.key.wire().len() + 64);
-    target.push('/');
-    if let (Some(bucket), Addressing::Path) = (&located.bucket, addressing) {
-        target.push_str(bucket.as_str());
-        target.push('/');
-    }
-    target.push_str(located.key.wire());
-    located.query.write(&mut target);
-    target
 }

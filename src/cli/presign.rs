@@ -12,7 +12,7 @@ use super::flags::Flags;
 use super::output::{complain, line};
 use super::serve::block_on;
 use super::system::System;
-use crate::address::{Entrance, Host, Located, Scheme, route};
+use crate::address::{Entrance, Host, Located, Scheme, Way};
 use crate::caller;
 use crate::config::{Config, parse_lifetime};
 use crate::credentials::Credentials;
@@ -97,8 +97,8 @@ async fn presign(arguments: &Args, mut config: Config) -> Result<String, NoUrl> 
     let moment = Moment::new(System.now());
     check_end(arguments, &credentials, &moment)?;
 
-    let outbound = route(&located, &config.directory);
-    let scheme = match (settings.signature, &outbound.region) {
+    let way = Way::of(&located, &config.directory);
+    let scheme = match (settings.signature, &way.region) {
         (Version::V1, _) => crate::sign::Scheme::V1,
         (Version::V4, Some(region)) => crate::sign::Scheme::V4 { day: moment.at().day(), region },
         (Version::V4, None) => return Err(refused(&"no region is configured, and V4 signs for one; set it")),
@@ -115,8 +115,7 @@ async fn presign(arguments: &Args, mut config: Config) -> Result<String, NoUrl> 
     };
     let signed = prepared.presign(&subject, &moment, arguments.expires);
     located.query = signed.map_err(|error| NoUrl::Usage(error.to_string()))?;
-    let outbound = route(&located, &config.directory);
-    Ok(format!("{}://{}{}", outbound.scheme.as_str(), outbound.host, outbound.target))
+    Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&located)))
 }
 
 /// What the URL is for: found as a request on any of the listeners would be.

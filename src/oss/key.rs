@@ -11,7 +11,8 @@ use super::encoding::{BadEscape, encode_path, encode_strict, escaped};
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Key {
     bytes: Vec<u8>,
-    wire: String,
+    /// `None` if it is the same as the bytes.
+    wire: Option<String>,
 }
 
 /// Why a text is no object key.
@@ -39,6 +40,9 @@ impl Key {
     /// [`InvalidKey`] if a `%` stands alone or the key is too long.
     pub fn from_path(text: &str) -> Result<Self, InvalidKey> {
         let text = text.as_bytes();
+        if text.iter().copied().all(is_plain) {
+            return Self::checked(text.to_vec(), None);
+        }
         let mut bytes = Vec::with_capacity(text.len());
         let mut wire = String::with_capacity(text.len() + 16);
         let mut at = 0;
@@ -60,7 +64,7 @@ impl Key {
                 at += 1;
             }
         }
-        Self::checked(bytes, wire)
+        Self::checked(bytes, Some(wire))
     }
 
     /// The key with these bytes.
@@ -70,7 +74,7 @@ impl Key {
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InvalidKey> {
         let mut wire = String::with_capacity(bytes.len());
         encode_path(&bytes, &mut wire);
-        Self::checked(bytes, wire)
+        Self::checked(bytes, Some(wire))
     }
 
     /// The bytes of the key, decoded.
@@ -82,7 +86,8 @@ impl Key {
     /// The text that stands for the key in a request path, percent-encoded, without a slash before it.
     #[must_use]
     pub fn wire(&self) -> &str {
-        &self.wire
+        // Only what stands for itself has no text of its own, and that is ASCII.
+        self.wire.as_deref().unwrap_or_else(|| std::str::from_utf8(&self.bytes).unwrap_or_default())
     }
 
     /// Whether there is no key: the request is about the bucket or the service.
@@ -91,10 +96,11 @@ impl Key {
         self.bytes.is_empty()
     }
 
-    fn checked(bytes: Vec<u8>, wire: String) -> Result<Self, InvalidKey> {
+    fn checked(bytes: Vec<u8>, wire: Option<String>) -> Result<Self, InvalidKey> {
         if bytes.len() > Self::BYTES_MAX {
             return Err(InvalidKey::TooLong { length: bytes.len() });
         }
+        let wire = wire.filter(|wire| wire.as_bytes() != bytes);
         Ok(Self { bytes, wire })
     }
 }
@@ -106,7 +112,7 @@ fn is_plain(byte: u8) -> bool {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({})", self.wire)
+        write!(f, "Key({})", self.wire())
     }
 }
 

@@ -9,12 +9,15 @@ use crate::sign::v4;
 /// anything is signed, or a client could have a signed header removed behind the signature.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let nominated = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    let nominated = nominated.filter(|name| !JUDGED.contains(&name.as_str()));
-    let fixed = headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned();
-    // Mostly empty: looking through the names is cheaper than asking for each.
-    let gone: Vec<HeaderName> = nominated.chain(fixed).collect();
-    for name in gone {
+    let nominated = nominated.map(<[u8]>::trim_ascii).filter(|name| !is_option(name));
+    let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name).ok());
+    // Mostly none, which needs no memory.
+    let nominated: Vec<HeaderName> = nominated.filter(|name| !JUDGED.contains(&name.as_str())).collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    // Looking through the names is cheaper than asking for each.
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
         headers.remove(name);
     }
 }
@@ -65,6 +68,11 @@ pub(super) fn settle_answer(headers: &mut HeaderMap) {
 
 /// What a request is judged by, which it must not take away itself.
 const JUDGED: [&str; 3] = ["host", "origin", "sec-fetch-site"];
+
+/// What `Connection` mostly says, and which is no header that counts.
+fn is_option(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive")
+}
 
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(

@@ -10,6 +10,7 @@ mod refusal;
 mod request;
 mod stages;
 mod state;
+mod ways;
 
 use std::rc::Rc;
 
@@ -20,7 +21,6 @@ pub use answer::Body;
 pub use echo::without_token;
 pub use headers::settle;
 pub use refusal::Refusal;
-pub use request::HEADERS_MAX;
 pub use state::{Core, Gate, Limits, State, Upstream};
 
 use crate::telemetry::Access;
@@ -59,7 +59,7 @@ async fn walk(
     let now = core.moment();
     let located = inbound.locate(gate, core.state())?.note(access);
     let admitted = located.identify(access).admit(&gate.policy)?;
-    let routed = admitted.route(core.state())?;
+    let routed = admitted.route(core)?;
     let signed = match routed {
         stages::Routed::ToSign(routed) => {
             let credentials = routed.source().get(now.at())?;

@@ -189,8 +189,9 @@ async fn drain(mut body: Incoming, _in_flight: Rc<()>) {
     let _ = tokio::time::timeout(DRAIN_FOR, all).await;
 }
 
-/// Header lines of a request. HTTP/1 connections are cut before it comes to this.
-pub const HEADERS_MAX: usize = 128;
+/// Header lines of a request. Over HTTP/1 the library stops here by itself; told another number, it would set aside room for
+/// them on the heap for each request.
+const HEADERS_MAX: usize = 100;
 /// The longest body that is read only to be forgotten.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);

@@ -10,15 +10,16 @@ use super::answer::Answer;
 use super::keys::Keys;
 use super::refusal::Refusal;
 use super::request::Inbound;
-use super::state::{Core, State};
-use crate::address::{self, Outbound, Scheme};
+use super::state::Core;
+use super::ways::Paved;
+use crate::address;
 use crate::caller::{self, Caller};
 use crate::credentials::{Credentials, Source};
 use crate::oss::Bucket;
 use crate::policy::{Decision, Policy};
 use crate::sign::{Moment, Subject, Version};
 use crate::telemetry::Access;
-use crate::transport::{Destination, Guard, Patience, TrustId};
+use crate::transport::Patience;
 
 /// What a request asks for is known.
 pub(super) struct Located {
@@ -55,8 +56,7 @@ pub(super) enum Routed<'a> {
 /// A request that may be signed.
 pub(super) struct ToSign<'a> {
     located: Located,
-    outbound: Outbound,
-    trust: TrustId,
+    paved: Rc<Paved>,
     signature: Version,
     source: &'a Source,
 }
@@ -64,14 +64,13 @@ pub(super) struct ToSign<'a> {
 /// A request that goes on without a signature.
 pub(super) struct Unsigned {
     located: Located,
-    outbound: Outbound,
-    trust: TrustId,
+    paved: Rc<Paved>,
 }
 
 /// A request as it will be sent, but for its body.
 pub(super) struct Signed {
     request: Request<()>,
-    destination: Rc<Destination>,
+    paved: Rc<Paved>,
     patience: Patience,
     signed_by: Option<Arc<Credentials>>,
 }
@@ -112,20 +111,20 @@ impl Identified {
 
 impl Admitted {
     /// Finds the upstream; the headers become those that will be sent.
-    pub(super) fn route(self, state: &State) -> Result<Routed<'_>, Refusal> {
+    pub(super) fn route(self, core: &Core) -> Result<Routed<'_>, Refusal> {
         let Self { mut located, decision } = self;
-        let outbound = address::route(&located.object, &state.directory);
+        let state = core.state();
         let upstream = state.upstream(located.object.upstream).ok_or(Refusal::NoRegion)?;
+        let paved = core.ways().get(&located.object, &state.directory, upstream.trust)?;
         super::headers::settle(&mut located.headers);
         Ok(match decision {
             Pass::Sign => Routed::ToSign(ToSign {
                 located,
-                outbound,
-                trust: upstream.trust,
+                paved,
                 signature: upstream.signature,
                 source: &upstream.source,
             }),
-            Pass::Unsigned => Routed::Unsigned(Unsigned { located, outbound, trust: upstream.trust }),
+            Pass::Unsigned => Routed::Unsigned(Unsigned { located, paved }),
         })
     }
 }
@@ -143,8 +142,8 @@ impl ToSign<'_> {
         keys: &Keys,
         access: &mut Access,
     ) -> Result<Signed, Refusal> {
-        let Self { mut located, outbound, trust, signature, .. } = self;
-        let prepared = keys.get(credentials, (signature, outbound.region.as_ref()), now)?;
+        let Self { mut located, paved, signature, .. } = self;
+        let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
         let subject = Subject {
             method: &located.method,
             bucket: located.object.bucket.as_ref(),
@@ -154,39 +153,30 @@ impl ToSign<'_> {
         };
         prepared.sign(&subject, now).apply(&mut located.headers);
         access.provider = Some(Arc::clone(&credentials.provider));
-        let signed = Signed::new(located, outbound, trust)?;
+        let signed = Signed::new(located, paved)?;
         Ok(Signed { signed_by: Some(Arc::clone(credentials)), ..signed })
     }
 }
 
 impl Unsigned {
     pub(super) fn pass(self) -> Result<Signed, Refusal> {
-        let Self { located, outbound, trust } = self;
-        Signed::new(located, outbound, trust)
+        let Self { located, paved } = self;
+        Signed::new(located, paved)
     }
 }
 
 impl Signed {
-    fn new(located: Located, outbound: Outbound, trust: TrustId) -> Result<Self, Refusal> {
+    fn new(located: Located, paved: Rc<Paved>) -> Result<Self, Refusal> {
         let Located { method, mut headers, object } = located;
         let works_on_the_whole = object.operation.works_on_whole_objects();
         let patience = if works_on_the_whole { Patience::WholeObject } else { Patience::Usual };
-        let host = outbound.host.try_into().map_err(|_| Refusal::Unsendable)?;
-        headers.insert(header::HOST, host);
-        let target: Uri = outbound.target.try_into().map_err(|_| Refusal::Unsendable)?;
+        headers.insert(header::HOST, paved.host.clone());
+        let target: Uri = paved.way.target(&object).try_into().map_err(|_| Refusal::Unsendable)?;
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        let destination = Destination {
-            dial: outbound.dial,
-            tls: match outbound.scheme {
-                Scheme::Https => Some((outbound.name, trust)),
-                Scheme::Http => None,
-            },
-            guard: if outbound.dials_oss_name { Guard::OssName } else { Guard::Configured },
-        };
-        Ok(Self { request, destination: Rc::new(destination), patience, signed_by: None })
+        Ok(Self { request, paved, patience, signed_by: None })
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer.
@@ -196,12 +186,12 @@ impl Signed {
         inbound: &mut Inbound,
         access: &Access,
     ) -> Result<Answer, Refusal> {
-        let Self { request, destination, patience, signed_by } = self;
+        let Self { request, paved, patience, signed_by } = self;
         let head_only = request.method() == Method::HEAD;
         let request = inbound
             .attach(request, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
-        let (response, lease) = core.transport().send(&destination, request, patience).await?;
+        let (response, lease) = core.transport().send(&paved.destination, request, patience).await?;
         let answer = Answer::new(response, lease, head_only, core.counters())?;
         match signed_by.as_ref().and_then(|credentials| credentials.token.as_ref()) {
             Some(token) => answer.without(token, core.transport().stall()).await,

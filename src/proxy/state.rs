@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::keys::Keys;
+use super::ways::Ways;
 use crate::address::{Directory, UpstreamId};
 use crate::credentials::Source;
 use crate::policy::Policy;
@@ -65,6 +66,7 @@ pub struct Core {
     clock: Arc<dyn Clock>,
     transport: Transport,
     keys: Keys,
+    ways: Ways,
     moment: RefCell<Rc<Moment>>,
     /// Each request in flight holds a clone.
     requests: Rc<()>,
@@ -83,7 +85,15 @@ impl Core {
     #[must_use]
     pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
-        Self { state, clock, transport, keys: Keys::default(), moment, requests: Rc::default() }
+        Self {
+            state,
+            clock,
+            transport,
+            keys: Keys::default(),
+            ways: Ways::default(),
+            moment,
+            requests: Rc::default(),
+        }
     }
 
     /// The current time, written out once a second.
@@ -126,6 +136,10 @@ impl Core {
 
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    pub(super) fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     pub(super) fn logged(&self) -> Logged {

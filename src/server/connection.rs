@@ -27,7 +27,7 @@ use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
 use super::tls::HTTP2;
-use crate::proxy::{self, Body, Core, Gate, HEADERS_MAX};
+use crate::proxy::{self, Body, Core, Gate};
 use crate::transport::WriteLimit;
 
 /// What a connection is served with.
@@ -112,7 +112,6 @@ impl Host {
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
             .max_header_size(self.settings.header_bytes)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));

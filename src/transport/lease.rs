@@ -1,9 +1,12 @@
 //! A connection while a request uses it.
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{Sleep, sleep};
 
 use super::Destination;
 use super::body::Upload;
@@ -16,11 +19,13 @@ pub(super) struct Connection {
     pub(super) sender: SendRequest<Upload>,
     driver: AbortHandle,
     pub(super) wire: Rc<WireState>,
+    /// For whoever waits for an answer: to set it anew costs less than another.
+    pub(super) timer: Pin<Box<Sleep>>,
 }
 
 impl Connection {
     pub(super) fn new(sender: SendRequest<Upload>, driver: AbortHandle, wire: Rc<WireState>) -> Self {
-        Self { sender, driver, wire }
+        Self { sender, driver, wire, timer: Box::pin(sleep(Duration::ZERO)) }
     }
 }
 

@@ -11,12 +11,14 @@ mod stall;
 mod tls;
 mod wire;
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 pub use body::{Ends, Upload, UploadError};
 pub use dial::{Guard, Reachability};
@@ -203,7 +205,7 @@ impl Transport {
         let before = connection.wire.bytes_read();
         let answered = tokio::select! {
             answered = connection.sender.try_send_request(request) => answered,
-            () = silent(&body, limit) => {
+            () = silent(&body, limit, connection.timer.as_mut()) => {
                 return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
             }
         };
@@ -219,7 +221,7 @@ impl Transport {
 
     /// A kept connection that is still open. One that was idle for long may have been closed by the other side: its driver
     /// gets a turn to notice.
-    async fn kept(&self, to: &Destination) -> Option<Connection> {
+    async fn kept(&self, to: &Rc<Destination>) -> Option<Connection> {
         while let Some((connection, idle)) = self.pool.take(to, Instant::now()) {
             if idle > NOTICE_AFTER {
                 tokio::task::yield_now().await;
@@ -258,10 +260,11 @@ impl Transport {
 }
 
 /// Ends when the upstream has been silent for `limit`, though the client owes it nothing.
-async fn silent(body: &Slot, limit: Duration) {
+async fn silent(body: &Slot, limit: Duration, mut timer: Pin<&mut Sleep>) {
     let mut since = body.moved();
     loop {
-        tokio::time::sleep_until(since + limit).await;
+        timer.as_mut().reset(since + limit);
+        timer.as_mut().await;
         if body.is_awaited() {
             since = tokio::time::Instant::now();
         } else if body.moved() > since {

@@ -26,9 +26,9 @@ impl Pool {
     }
 
     /// The connection to `to` that was used last, with the time it has been idle.
-    pub(super) fn take(&self, to: &Destination, now: Instant) -> Option<(Connection, Duration)> {
+    pub(super) fn take(&self, to: &Rc<Destination>, now: Instant) -> Option<(Connection, Duration)> {
         let mut kept = self.kept.borrow_mut();
-        let same = kept.iter_mut().find(|same| *same.to == *to)?;
+        let same = kept.iter_mut().find(|same| is_same(&same.to, to))?;
         let (connection, since) = same.connections.pop()?;
         let idle = now.saturating_duration_since(since);
         (idle < self.idle).then_some((connection, idle))
@@ -36,7 +36,7 @@ impl Pool {
 
     pub(super) fn put(&self, to: Rc<Destination>, connection: Connection) {
         let mut kept = self.kept.borrow_mut();
-        let place = kept.iter().position(|same| same.to == to).unwrap_or_else(|| {
+        let place = kept.iter().position(|same| is_same(&same.to, &to)).unwrap_or_else(|| {
             if kept.len() >= DESTINATIONS_MAX {
                 let since = |at: &usize| kept[*at].connections.last().map(|(_, since)| *since);
                 let oldest = (0..kept.len()).min_by_key(since);
@@ -59,6 +59,11 @@ impl Pool {
             !same.connections.is_empty()
         });
     }
+}
+
+/// Requests for the same bucket mostly come with the very same destination.
+fn is_same(one: &Rc<Destination>, other: &Rc<Destination>) -> bool {
+    Rc::ptr_eq(one, other) || one == other
 }
 
 /// Idle connections to one destination; more are closed.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use oss_signing_proxy::address::{
-    Addressing, Directory, Endpoint, Entrance, Host, Located, Scheme, Upstream, route,
+    Addressing, Directory, Endpoint, Entrance, Host, Located, Scheme, Upstream, Way,
 };
 use oss_signing_proxy::config::{Config, Outside, SecretFile};
 use oss_signing_proxy::oss::{Bucket, Key, Query, Region};
@@ -49,13 +49,13 @@ pub(crate) fn host(data: &[u8]) {
 pub(crate) fn target(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
     let Some(located) = find(&uri, b"127.0.0.1") else { return };
-    let outbound = route(&located, &directory()).target;
+    let outbound = Way::of(&located, &directory()).target(&located);
     let sent: Uri = outbound.parse().unwrap_or_else(|error| panic!("{outbound}: {error}"));
     let again = find(&sent, b"127.0.0.1").unwrap_or_else(|| panic!("{outbound} is refused"));
     assert_eq!(again.bucket, located.bucket, "{outbound}");
     assert_eq!(again.key.as_bytes(), located.key.as_bytes(), "{outbound}");
     assert_eq!(again.query, located.query, "{outbound}");
-    assert_eq!(route(&again, &directory()).target, outbound);
+    assert_eq!(Way::of(&again, &directory()).target(&again), outbound);
 }
 
 /// A query that is understood is signed in the same way after it was sent, and in whatever order it was sent.

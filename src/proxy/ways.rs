@@ -1,0 +1,78 @@
+//! How requests reach OSS, worked out once for each bucket: most requests are for the few that were asked for last.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use http::HeaderValue;
+
+use super::refusal::Refusal;
+use crate::address::{Directory, Located, Place, Scheme, UpstreamId, Way};
+use crate::oss::Bucket;
+use crate::transport::{Destination, Guard, TrustId};
+
+/// The ways that were used last.
+#[derive(Default)]
+pub(super) struct Ways(RefCell<VecDeque<Entry>>);
+
+/// A way, with what the transport and the head of a request need of it.
+pub(super) struct Paved {
+    pub(super) way: Way,
+    pub(super) host: HeaderValue,
+    pub(super) destination: Rc<Destination>,
+}
+
+struct Entry {
+    upstream: UpstreamId,
+    bucket: Option<Bucket>,
+    place: Option<Place>,
+    paved: Rc<Paved>,
+}
+
+impl Ways {
+    /// The way of `located`, whose upstream is trusted so.
+    pub(super) fn get(
+        &self,
+        located: &Located,
+        directory: &Directory,
+        trust: TrustId,
+    ) -> Result<Rc<Paved>, Refusal> {
+        let mut entries = self.0.borrow_mut();
+        if let Some(entry) = entries.iter().find(|entry| entry.leads(located)) {
+            return Ok(Rc::clone(&entry.paved));
+        }
+        let paved = Rc::new(Paved::new(Way::of(located, directory), trust)?);
+        entries.truncate(ENTRIES_MAX - 1);
+        entries.push_front(Entry {
+            upstream: located.upstream,
+            bucket: located.bucket.clone(),
+            place: located.place.clone(),
+            paved: Rc::clone(&paved),
+        });
+        Ok(paved)
+    }
+}
+
+impl Entry {
+    fn leads(&self, located: &Located) -> bool {
+        self.upstream == located.upstream && self.bucket == located.bucket && self.place == located.place
+    }
+}
+
+impl Paved {
+    fn new(way: Way, trust: TrustId) -> Result<Self, Refusal> {
+        let destination = Destination {
+            dial: way.dial.clone(),
+            tls: match way.scheme {
+                Scheme::Https => Some((way.name.clone(), trust)),
+                Scheme::Http => None,
+            },
+            guard: if way.dials_oss_name { Guard::OssName } else { Guard::Configured },
+        };
+        let host = HeaderValue::from_str(&way.host).map_err(|_| Refusal::Unsendable)?;
+        Ok(Self { way, host, destination: Rc::new(destination) })
+    }
+}
+
+/// Ways that are kept. Requests name buckets, so there must be an end.
+const ENTRIES_MAX: usize = 64;
