@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A secret text. It is wiped when dropped, cannot be cloned, and prints as `Secret(..)`.
@@ -30,6 +31,12 @@ impl fmt::Debug for Secret {
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self::new(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 

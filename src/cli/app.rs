@@ -1,20 +1,21 @@
 //! The proxy, put together from its configuration.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, Health, Reach};
 use crate::config::Config;
-use crate::credentials::{Credentials, Edge, ProvideError, Source, Spec};
+use crate::credentials::{Edge, ProvideError, Source, Sources, Spec};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{
     self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
@@ -69,7 +70,7 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let (sources, unavailable) = ask_all(config.credentials, &*edge).await?;
+        let (sources, unavailable) = ask_all(config.credentials, &*edge, Some(START_WITHIN)).await?;
         for BadSource { name, failure } in unavailable {
             error!(
                 source = name,
@@ -209,16 +210,23 @@ async fn serve_admin(bound: Bound, health: Rc<dyn Health>) {
 }
 
 /// Asks each source once. One that nobody configured leaves the proxy running and unready; those that are configured wrongly
-/// are all told. Beside the sources it returns those that give nothing yet, and may later.
+/// are all told. Beside the sources it returns those that give nothing yet, and may later; so do those that do not answer
+/// within `limit`, which counts for all of them together.
 pub(super) async fn ask_all(
     specs: Vec<(String, Spec)>,
     edge: &dyn Edge,
-) -> Result<(BTreeMap<String, Arc<Source>>, Vec<BadSource>), StartError> {
-    let mut sources = BTreeMap::new();
+    limit: Option<Duration>,
+) -> Result<(Sources, Vec<BadSource>), StartError> {
+    let sources = Spec::build_all(specs);
+    let until = limit.map(|limit| Instant::now() + limit);
     let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
-    for (name, spec) in specs {
-        let source = Arc::new(Source::new(&name, spec.build()));
-        match source.refresh(edge).await {
+    for (name, source) in &sources {
+        let asked = match until {
+            Some(until) => timeout_at(until, source.obtain(edge)).await,
+            None => Ok(source.obtain(edge).await),
+        };
+        let late = || Err(ProvideError::Unavailable("it has not answered yet".to_owned()));
+        match asked.unwrap_or_else(|_| late()) {
             Ok(credentials) => info!(source = name, provider = &*credentials.provider, "credentials"),
             Err(ProvideError::NotConfigured(reason)) => warn!(
                 source = name,
@@ -228,19 +236,16 @@ pub(super) async fn ask_all(
             Err(ProvideError::Failed(failure)) => {
                 bad.push(BadSource { name: name.clone(), failure: failure.to_string() });
             }
-            Err(ProvideError::Unavailable(failure)) => {
+            Err(ProvideError::Unavailable(failure) | ProvideError::Refused(failure)) => {
                 unavailable.push(BadSource { name: name.clone(), failure });
             }
         }
-        sources.insert(name, source);
     }
     if bad.is_empty() { Ok((sources, unavailable)) } else { Err(StartError::Credentials(bad)) }
 }
 
-/// Asks one source, once.
-pub(super) async fn ask(name: &str, spec: Spec, edge: &dyn Edge) -> Result<Arc<Credentials>, ProvideError> {
-    Source::new(name, spec.build()).refresh(edge).await
-}
+/// How long the start waits for sources; what takes longer goes on in the background.
+const START_WITHIN: Duration = Duration::from_secs(1);
 
 /// One trust for each certificate file, and one for the host's roots.
 #[derive(Default)]

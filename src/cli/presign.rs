@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
-use super::app::ask;
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{complain, line};
@@ -15,7 +14,7 @@ use super::system::System;
 use crate::address::{Entrance, Host, Located, Scheme, Way};
 use crate::caller;
 use crate::config::{Config, parse_lifetime};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Spec};
 use crate::proxy::settle;
 use crate::sign::{Identity, Moment, Prepared, Subject, Version};
 use crate::time::Clock as _;
@@ -83,7 +82,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
     })
 }
 
-async fn presign(arguments: &Args, mut config: Config) -> Result<String, NoUrl> {
+async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
     let refused = |reason: &dyn std::fmt::Display| NoUrl::Refused(reason.to_string());
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
     let mut located = locate(arguments, &config, &headers)?;
@@ -91,9 +90,9 @@ async fn presign(arguments: &Args, mut config: Config) -> Result<String, NoUrl> 
     settle(&mut headers);
     let settings = config.upstreams.get(located.upstream.0);
     let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
-    let spec = config.credentials.iter().position(|(name, _)| *name == settings.credentials);
-    let (name, spec) = config.credentials.swap_remove(spec.ok_or_else(|| refused(&"no credentials"))?);
-    let credentials = ask(&name, spec, &System).await.map_err(NoUrl::from_source)?;
+    let sources = Spec::build_all(config.credentials);
+    let source = sources.get(&settings.credentials).ok_or_else(|| refused(&"no credentials"))?;
+    let credentials = source.refresh(&System).await.map_err(NoUrl::from_source)?;
     let moment = Moment::new(System.now());
     check_end(arguments, &credentials, &moment)?;
 
@@ -178,12 +177,12 @@ fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &Moment) 
 
 impl NoUrl {
     fn from_source(error: crate::credentials::ProvideError) -> Self {
-        use crate::credentials::ProvideError::{Failed, NotConfigured, Unavailable};
+        use crate::credentials::ProvideError::{Failed, NotConfigured, Refused, Unavailable};
         match error {
             NotConfigured(reason) => Self::Credentials(format!(
                 "no credentials ({reason}); set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]"
             )),
-            Unavailable(why) => Self::Credentials(why),
+            Unavailable(why) | Refused(why) => Self::Credentials(why),
             Failed(failure) => Self::Config(failure.to_string()),
         }
     }

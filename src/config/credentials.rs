@@ -6,9 +6,10 @@ use super::origin::Given;
 use super::outside::Outside;
 use super::problem::{Caution, Problem};
 use super::report::Report;
-use super::schema::{FILE, LATER_TYPES, PLAIN, STATIC, TYPES};
+use super::roles;
+use super::schema::{ASSUME_ROLE, FILE, LATER_TYPES, OIDC, PLAIN, STATIC, TYPES};
 use super::section::Section;
-use crate::credentials::{Spec, check_key};
+use crate::credentials::{Place, Spec, check_key};
 use crate::secret::Secret;
 
 /// The name of the source that is used where none is named; a chain unless the file says otherwise.
@@ -47,13 +48,14 @@ pub(super) fn read(
         let spec = if section.exists() { secrets.spec(&section, report) } else { None };
         specs.push((name.to_owned(), spec));
     }
+    roles::check_needs(&specs, root, report);
     specs
 }
 
 impl Secrets<'_> {
     fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
         if !section.has("type") {
-            let problem = Problem::Missing("write type = \"chain\", \"static\", \"env\" or \"file\"");
+            let problem = Problem::Missing("write type = \"chain\", or another that the README lists");
             report.error(&section.at("type"), problem);
             return None;
         }
@@ -68,11 +70,19 @@ impl Secrets<'_> {
             }
             Kind::Chain => {
                 section.check(&PLAIN, report);
-                Some(Spec::Chain)
+                Some(Spec::Chain(Place::default()))
+            }
+            Kind::AssumeRole => {
+                section.check(&ASSUME_ROLE, report);
+                roles::assume_role(section, report)
+            }
+            Kind::Oidc => {
+                section.check(&OIDC, report);
+                Some(roles::oidc(section, report))
             }
             Kind::Env => {
                 section.check(&PLAIN, report);
-                Some(Spec::Env)
+                Some(Spec::Env(Place::default()))
             }
         }
     }
@@ -181,6 +191,8 @@ enum Kind {
     Static,
     Env,
     File,
+    AssumeRole,
+    Oidc,
 }
 
 fn kind(text: &str) -> Result<Kind, Problem> {
@@ -189,6 +201,8 @@ fn kind(text: &str) -> Result<Kind, Problem> {
         "static" => Ok(Kind::Static),
         "env" => Ok(Kind::Env),
         "file" => Ok(Kind::File),
+        "assume_role" => Ok(Kind::AssumeRole),
+        "oidc" => Ok(Kind::Oidc),
         later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
         other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),
     }

@@ -12,6 +12,7 @@ mod origin;
 mod outside;
 mod problem;
 mod report;
+mod roles;
 mod route;
 mod schema;
 mod section;
@@ -35,8 +36,8 @@ use self::origin::Given;
 use self::problem::Problem;
 use self::report::Report;
 use self::section::{Document, Section};
-use crate::address::Directory;
-use crate::credentials::Spec;
+use crate::address::{Directory, Place as OssPlace, UpstreamId};
+use crate::credentials::{Place, Spec};
 use crate::server::{Address, Listen};
 use crate::sign::Version;
 use crate::telemetry::{Format, Level, Settings};
@@ -165,9 +166,20 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     let (directory, upstreams) = directory::read(root, &surroundings, report)?;
     let mut credentials =
         specs.into_iter().map(|(name, spec)| Some((name, spec?))).collect::<Option<Vec<_>>>()?;
-    let implied = |name: &str| upstreams.iter().any(|upstream| upstream.credentials == name);
+    let implied = |name: &str| {
+        upstreams.iter().any(|upstream| upstream.credentials == name)
+            || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))
+    };
     if !credentials.iter().any(|(name, _)| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
-        credentials.push((credentials::DEFAULT.to_owned(), Spec::Chain));
+        credentials.push((credentials::DEFAULT.to_owned(), Spec::Chain(Place::default())));
+    }
+    for (name, spec) in &mut credentials {
+        let used = upstreams.iter().position(|upstream| upstream.credentials == *name);
+        let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
+        if let (Some(place), Some(region)) = (spec.place_mut(), &upstream.region) {
+            let internal = matches!(upstream.endpoint.place(), Some(OssPlace::Internal(_)));
+            place.of_oss = Some((region.clone(), internal));
+        }
     }
     Some(Config {
         listen,

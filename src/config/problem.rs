@@ -5,6 +5,7 @@ use crate::address::{InvalidEndpoint, InvalidPattern};
 use crate::credentials::Insane;
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::Address;
+use crate::transport::BadUrl;
 
 /// A mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +147,18 @@ pub(super) enum Problem {
     LaterType(String, String),
     #[error("there are no credentials of type {0:?}; this build has {1}")]
     UnknownType(String, String),
+    #[error(transparent)]
+    Url(BadUrl),
+    #[error("{0:?} is no role; write acs:ram::ACCOUNT:role/NAME, as the console shows it")]
+    RoleArn(String),
+    #[error("{0:?} is not from 15m to 12h")]
+    RoleDuration(String),
+    #[error("is no policy; write a JSON object of at most 2048 characters, in ''' quotes")]
+    Policy,
+    #[error("is no external id; it has 2 to 1224 letters, digits and characters of _+=,.@:/-")]
+    ExternalId,
+    #[error("the credentials {0:?} need themselves in the end; let one in the circle be of another type")]
+    Circle(String),
     #[error("the variable {0:?} is not set; set it, or refer to a file with file:PATH")]
     NoVariable(String),
     #[error("the file {0:?} cannot be read: {1}; create it, or correct the path")]

@@ -83,6 +83,41 @@ pub(super) const STATIC: Schema = Schema {
 pub(super) const FILE: Schema =
     Schema { name: "credentials of type file", keys: &["type", "path"], later: &[], inherited: &[] };
 
+pub(super) const ASSUME_ROLE: Schema = Schema {
+    name: "credentials of type assume_role",
+    keys: &[
+        "type",
+        "source",
+        "role_arn",
+        "session_name",
+        "duration",
+        "policy",
+        "external_id",
+        "sts_endpoint",
+        "sts_region",
+        "sts_signature",
+    ],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const OIDC: Schema = Schema {
+    name: "credentials of type oidc",
+    keys: &[
+        "type",
+        "role_arn",
+        "oidc_provider_arn",
+        "token_file",
+        "session_name",
+        "duration",
+        "policy",
+        "sts_endpoint",
+        "sts_region",
+    ],
+    later: &[],
+    inherited: &[],
+};
+
 /// Sources that take no settings.
 pub(super) const PLAIN: Schema =
     Schema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
@@ -112,15 +147,28 @@ pub(super) const LOG: Schema =
     Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
 
 /// Types of credentials that this build has.
-pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file"];
+pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file", "assume_role", "oidc"];
 
 /// Types of credentials that are refused until a build has them.
 pub(super) const LATER_TYPES: &[&str] =
-    &["assume_role", "oidc", "ecs", "uri", "process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
+    &["ecs", "uri", "process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 11] =
-    [&LISTEN, &TLS, &ADMIN, &UPSTREAM, &ROUTE, &MATCH, &STATIC, &FILE, &LIMITS, &TIMEOUTS, &LOG];
+pub(super) const ALL: [&Schema; 13] = [
+    &LISTEN,
+    &TLS,
+    &ADMIN,
+    &UPSTREAM,
+    &ROUTE,
+    &MATCH,
+    &STATIC,
+    &FILE,
+    &ASSUME_ROLE,
+    &OIDC,
+    &LIMITS,
+    &TIMEOUTS,
+    &LOG,
+];
 
 impl Schema {
     /// The key that `key` may have been meant to be.

@@ -1,11 +1,22 @@
 //! `env`: the variables that OSS's own SDKs read, then the family of Alibaba Cloud. The three values always come from one
 //! family; half a pair is an error, for the other family would sign as somebody else.
 
+use super::oidc::DURATION;
+use super::sts::{Place, Role, Signature, Sts};
 use super::{Answer, Credentials, Edge, Failure, Provide, ProvideError, sanity};
 use crate::secret::Secret;
 
 /// The environment of the process.
-pub(super) struct Env;
+pub(super) struct Env {
+    /// Who is asked if the environment names a role.
+    sts: Sts,
+}
+
+impl Env {
+    pub(super) fn new(place: Place) -> Self {
+        Self { sts: Sts::new(place, Signature::Acs3) }
+    }
+}
 
 /// Variables that belong together.
 struct Family {
@@ -30,20 +41,37 @@ const FAMILIES: [Family; 2] = [
     },
 ];
 
-/// Set beside a pair, it asks to sign as a role; to sign as the pair's owner instead would be the wrong identity.
+/// Set beside a pair of the first family, it asks to sign as a role; to sign as the pair's owner instead would be the wrong
+/// identity.
 const ROLE: &str = "OSS_STS_ROLE_ARN";
 
 impl Provide for Env {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
-        Box::pin(async move { read(edge) })
+        Box::pin(async move {
+            let Some(arn) = edge.variable(ROLE) else {
+                return read(edge, &FAMILIES);
+            };
+            let signer = match read(edge, &FAMILIES[..1]) {
+                Err(ProvideError::NotConfigured(_)) => {
+                    return Err(Failure::RoleWithoutKey { variable: ROLE }.into());
+                }
+                read => read?,
+            };
+            let role = Role {
+                arn,
+                session_name: edge.variable(SESSION),
+                duration: DURATION,
+                policy: None,
+                external_id: None,
+            };
+            let triple = self.sts.assume(&role, &signer, edge).await?;
+            triple.into_credentials("env/OSS/ram_role_arn/static_ak", "STS")
+        })
     }
 }
 
-fn read(edge: &dyn Edge) -> Result<Credentials, ProvideError> {
-    if edge.variable(ROLE).is_some() {
-        return Err(Failure::NeedsAssumeRole { variable: ROLE }.into());
-    }
-    for family in &FAMILIES {
+fn read(edge: &dyn Edge, families: &[Family]) -> Result<Credentials, ProvideError> {
+    for family in families {
         let id = edge.variable(family.id);
         let secret = edge.variable(family.secret);
         let (id, secret) = match (id, secret) {
@@ -60,6 +88,8 @@ fn read(edge: &dyn Edge) -> Result<Credentials, ProvideError> {
         "neither OSS_ACCESS_KEY_ID nor ALIBABA_CLOUD_ACCESS_KEY_ID is set".to_owned(),
     ))
 }
+
+const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
 fn half(present: &'static str, missing: &'static str) -> ProvideError {
     Failure::HalfSet { present, missing }.into()

@@ -1,20 +1,27 @@
 //! Who signs: credentials, the sources they come from, and the cache that requests read without waiting.
 
-mod cache;
+mod assume_role;
 mod chain;
 mod env;
 mod file;
 mod fixed;
+mod oidc;
 mod sanity;
+mod schedule;
+mod source;
+mod sts;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use cache::{Source, Unavailable};
+pub use oidc::Pod;
 pub use sanity::{Insane, check as check_key};
+pub use source::{Source, Unavailable};
+pub use sts::{Place, Role, Signature};
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -78,6 +85,9 @@ pub enum ProvideError {
     /// The source is set up, and gives nothing as things are; they may change.
     #[error("{0}")]
     Unavailable(String),
+    /// The source is set up, and refuses; it will until somebody does what the text says.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What is wrong with a source that is set up.
@@ -91,12 +101,20 @@ pub enum Failure {
         /// The one that is not.
         missing: &'static str,
     },
-    /// Something asks for a source that this build does not have.
+    /// One of the three that make an OIDC source is missing.
+    #[error("the OIDC source is set up in part; set {key}, or the variable {variable}")]
+    HalfSetTrio {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The variable of the environment.
+        variable: &'static str,
+    },
+    /// A role is to be assumed by the key of the environment, and there is none.
     #[error(
-        "{variable} is set, and it asks for the AssumeRole source, which this build does not have; unset it"
+        "{variable} is set, and no OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET that could assume the role; set them, or unset it"
     )]
-    NeedsAssumeRole {
-        /// The variable.
+    RoleWithoutKey {
+        /// The variable that names the role.
         variable: &'static str,
     },
     /// The values cannot be an access key.
@@ -116,8 +134,8 @@ pub enum Spec {
         /// The security token.
         token: Option<Secret>,
     },
-    /// The environment of the process.
-    Env,
+    /// The environment of the process. A role that it names is assumed at this place.
+    Env(Place),
     /// A file that somebody else writes, or a directory of files.
     File {
         /// Where it is.
@@ -125,19 +143,83 @@ pub enum Spec {
         /// Whether one that other users can read is refused.
         strict: bool,
     },
-    /// Each source in turn, until one is configured.
-    Chain,
+    /// A role that the identity of another source assumes.
+    AssumeRole {
+        /// The name of that source.
+        source: String,
+        /// The role.
+        role: Role,
+        /// Where STS is asked.
+        place: Place,
+        /// How it is asked.
+        signature: Signature,
+    },
+    /// The token of a service account, exchanged at STS.
+    Oidc(Pod, Place),
+    /// Each source in turn, until one is configured. STS is asked at this place.
+    Chain(Place),
 }
 
+/// Sources by their names in the configuration.
+pub type Sources = BTreeMap<String, Arc<Source>>;
+
 impl Spec {
-    /// The source that this describes.
+    /// The name of the source that this one needs.
     #[must_use]
-    pub fn build(self) -> Box<dyn Provide> {
+    pub fn needs(&self) -> Option<&str> {
         match self {
+            Self::AssumeRole { source, .. } => Some(source),
+            Self::Static { .. } | Self::Env(_) | Self::File { .. } | Self::Oidc(..) | Self::Chain(_) => None,
+        }
+    }
+
+    /// What is known of where STS is, for a source that asks it.
+    pub fn place_mut(&mut self) -> Option<&mut Place> {
+        match self {
+            Self::Env(place) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) | Self::Chain(place) => {
+                Some(place)
+            }
+            Self::Static { .. } | Self::File { .. } => None,
+        }
+    }
+
+    /// The source that this describes; `None` if the one that it needs is not among `others`.
+    fn build(self, others: &Sources) -> Option<Box<dyn Provide>> {
+        Some(match self {
             Self::Static { id, secret, token } => Box::new(fixed::Static::new(id, secret, token)),
-            Self::Env => Box::new(env::Env),
+            Self::Env(place) => Box::new(env::Env::new(place)),
             Self::File { path, strict } => Box::new(file::File::new(path, strict)),
-            Self::Chain => Box::new(chain::Chain::new(vec![Box::new(env::Env)])),
+            Self::AssumeRole { source, role, place, signature } => {
+                let source = Arc::clone(others.get(&source)?);
+                Box::new(assume_role::AssumeRole::new(source, role, place, signature))
+            }
+            Self::Oidc(pod, place) => Box::new(oidc::Oidc::new(pod, place)),
+            Self::Chain(place) => Box::new(chain::Chain::new(vec![
+                Box::new(env::Env::new(place.clone())),
+                Box::new(oidc::Oidc::new(Pod::default(), place)),
+            ])),
+        })
+    }
+
+    /// All sources that are described, none asked yet. Those that need each other in a circle, or one that is not described,
+    /// are left out: a configuration with such a thing is refused before it comes here.
+    #[must_use]
+    pub fn build_all(mut specs: Vec<(String, Self)>) -> Sources {
+        let mut built = Sources::new();
+        loop {
+            let before = specs.len();
+            let mut later = Vec::new();
+            for (name, spec) in specs {
+                if spec.needs().is_some_and(|needed| !built.contains_key(needed)) {
+                    later.push((name, spec));
+                } else if let Some(provider) = spec.build(&built) {
+                    built.insert(name.clone(), Arc::new(Source::new(&name, provider)));
+                }
+            }
+            if later.is_empty() || later.len() == before {
+                return built;
+            }
+            specs = later;
         }
     }
 }

@@ -10,6 +10,7 @@ mod request;
 mod service;
 mod settings;
 mod store;
+pub mod sts;
 mod text;
 mod verify;
 mod wire;

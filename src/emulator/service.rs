@@ -21,7 +21,7 @@ use super::store::{Contents, Object, Payload, Store, Traits};
 use super::verify::{self, Caller, Judge};
 use super::wire::{Broken, Exit, Outgoing, Socket, Stream, Upload};
 use crate::oss::Bucket;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// An OSS in memory, without a listener. Clones are the same OSS.
 #[derive(Clone)]
@@ -96,6 +96,20 @@ impl Service {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.0.journal
+    }
+
+    /// The time that it goes by.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Lets one more sign.
+    pub fn add_account(&self, account: Account) {
+        lock(&self.0.accounts).push(account);
+    }
+
+    pub(super) fn with_accounts<T>(&self, look: impl FnOnce(&[Account]) -> T) -> T {
+        look(&lock(&self.0.accounts))
     }
 
     /// The bytes stored under `key`, if there are any.

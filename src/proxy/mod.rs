@@ -62,7 +62,10 @@ async fn walk(
     let routed = admitted.route(core)?;
     let signed = match routed {
         stages::Routed::ToSign(routed) => {
-            let credentials = routed.source().get(now.at())?;
+            let credentials = match routed.source().get(now.at()) {
+                Ok(credentials) => credentials,
+                Err(_) => routed.source().wait(core.clock()).await?,
+            };
             routed.sign(&credentials, &now, core.keys(), access)?
         }
         stages::Routed::Unsigned(routed) => routed.pass()?,

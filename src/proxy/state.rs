@@ -96,6 +96,10 @@ impl Core {
         }
     }
 
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// The current time, written out once a second.
     pub(super) fn moment(&self) -> Rc<Moment> {
         let now = self.clock.now();

@@ -3,6 +3,7 @@
 
 mod body;
 mod dial;
+mod fetch;
 mod lease;
 mod pool;
 mod replay;
@@ -22,6 +23,7 @@ use tokio::time::Sleep;
 
 pub use body::{Ends, Upload, UploadError};
 pub use dial::{Guard, Reachability};
+pub use fetch::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
 pub use lease::Lease;
 pub use stall::{Stall, WriteLimit};
 pub use tls::{BadRoots, Trust, roots};

@@ -20,6 +20,7 @@ mod matrix;
 mod presign;
 mod properties;
 mod replay;
+mod roles;
 mod rotation;
 mod secrets;
 mod smuggling;

@@ -26,9 +26,15 @@ fn secret_of(config: &Config) -> &str {
 #[test]
 fn a_chain_signs_unless_something_else_is_said() {
     let config = loaded(UPSTREAM);
-    assert!(matches!(&config.credentials[..], [(name, Spec::Chain)] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, Spec::Chain(_))] if name == "default"));
+    let role =
+        "[credentials.role]\ntype = \"assume_role\"\nsource = \"default\"\nrole_arn = \"acs:ram::1:role/r\"";
+    let config = loaded(&format!("{UPSTREAM}credentials = \"role\"\n{role}"));
+    assert!(
+        matches!(&config.credentials[..], [(_, Spec::AssumeRole { .. }), (name, Spec::Chain(_))] if name == "default")
+    );
     let config = loaded(&format!("{UPSTREAM}[credentials.default]\ntype = \"env\""));
-    assert!(matches!(&config.credentials[..], [(name, Spec::Env)] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, Spec::Env(_))] if name == "default"));
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn a_source_has_a_type_and_the_keys_of_it() {
     let source = |settings: &str| format!("{UPSTREAM}[credentials.logs]\n{settings}");
     let rows = [
         ("", "3: credentials.logs.type", "is missing"),
-        ("type = \"assume_role\"", "4: credentials.logs.type", "not supported by this build"),
+        ("type = \"ecs\"", "4: credentials.logs.type", "not supported by this build"),
         ("type = \"vault\"", "4: credentials.logs.type", "chain, static, env"),
         ("type = \"env\"\nprofile = \"x\"", "5: credentials.logs.profile", "unknown key"),
         ("type = \"static\"\naccess_key_id = \"x\"", "3: credentials.logs.access_key_secret", "is missing"),

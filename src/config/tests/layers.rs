@@ -49,7 +49,7 @@ fn a_region_alone_runs_on_defaults() {
     assert_eq!(listen.address.to_string(), "127.0.0.1:8770");
     assert_eq!(config.admin.as_ref().map(|a| a.to_string()).as_deref(), Some("127.0.0.1:8771"));
     assert_eq!(region(&config), Some("cn-hangzhou"));
-    assert!(matches!(&config.credentials[..], [(name, Spec::Chain)] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, Spec::Chain(_))] if name == "default"));
     assert!(config.warnings.is_empty());
 }
 

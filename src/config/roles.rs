@@ -1,0 +1,155 @@
+//! `[credentials.NAME]` of the sources that ask STS: `assume_role` and `oidc`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::credentials::DEFAULT;
+use super::duration;
+use super::problem::Problem;
+use super::report::Report;
+use super::section::Section;
+use crate::credentials::{Place, Pod, Role, Signature, Spec};
+use crate::oss::Region;
+use crate::transport::Url;
+
+/// A role that the identity of another source assumes.
+pub(super) fn assume_role(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+    let place = place(section, report);
+    let signature = section.word("sts_signature", &SIGNATURES, report);
+    let source = required(section, "source", "name the credentials that are to assume the role", report);
+    let arn = role_arn(section, report);
+    if arn.is_none() && !section.has("role_arn") {
+        let problem = Problem::Missing("write acs:ram::ACCOUNT:role/NAME");
+        report.error(&section.at("role_arn"), problem);
+    }
+    let role = Role {
+        arn: arn?,
+        session_name: text(section, "session_name", report),
+        duration: duration(section, report).unwrap_or(Duration::from_secs(3600)),
+        policy: policy(section, report),
+        external_id: external_id(section, report),
+    };
+    let signature = signature.map_or(Signature::Acs3, |given| given.value);
+    Some(Spec::AssumeRole { source: source?, role, place, signature })
+}
+
+/// The token of a service account. What is not given is found in the environment when it is needed.
+pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> Spec {
+    let pod = Pod {
+        role_arn: role_arn(section, report),
+        provider_arn: text(section, "oidc_provider_arn", report),
+        token_file: text(section, "token_file", report).map(PathBuf::from),
+        session_name: text(section, "session_name", report),
+        duration: duration(section, report),
+        policy: policy(section, report),
+    };
+    Spec::Oidc(pod, place(section, report))
+}
+
+fn place(section: &Section<'_>, report: &mut Report) -> Place {
+    let url = |text: &str| {
+        let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        Url::parse(&text).map_err(Problem::Url)
+    };
+    let endpoint = section.parsed("sts_endpoint", url, report);
+    let region = section.parsed("sts_region", |text| Region::parse(text).map_err(Problem::Region), report);
+    Place {
+        endpoint: endpoint.map(|given| given.value),
+        region: region.map(|given| given.value),
+        of_oss: None,
+    }
+}
+
+fn role_arn(section: &Section<'_>, report: &mut Report) -> Option<String> {
+    let arn = |text: &str| {
+        let fits = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(":role/"));
+        match fits {
+            Some((account, name))
+                if !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() =>
+            {
+                Ok(text.to_owned())
+            }
+            Some(_) | None => Err(Problem::RoleArn(text.to_owned())),
+        }
+    };
+    section.parsed("role_arn", arn, report).map(|given| given.value)
+}
+
+fn duration(section: &Section<'_>, report: &mut Report) -> Option<Duration> {
+    let life = |text: &str| {
+        let life = duration::parse(text)?;
+        if LIFE.contains(&life) { Ok(life) } else { Err(Problem::RoleDuration(text.to_owned())) }
+    };
+    section.parsed("duration", life, report).map(|given| given.value)
+}
+
+fn policy(section: &Section<'_>, report: &mut Report) -> Option<String> {
+    let policy = |text: &str| {
+        let is_object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok();
+        if is_object && text.len() <= POLICY_MAX { Ok(text.to_owned()) } else { Err(Problem::Policy) }
+    };
+    section.parsed("policy", policy, report).map(|given| given.value)
+}
+
+fn external_id(section: &Section<'_>, report: &mut Report) -> Option<String> {
+    let id = |text: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
+        let fits = (2..=1224).contains(&text.len()) && text.bytes().all(fits);
+        if fits { Ok(text.to_owned()) } else { Err(Problem::ExternalId) }
+    };
+    section.parsed("external_id", id, report).map(|given| given.value)
+}
+
+fn text(section: &Section<'_>, key: &str, report: &mut Report) -> Option<String> {
+    section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
+}
+
+fn required(
+    section: &Section<'_>,
+    key: &'static str,
+    remedy: &'static str,
+    report: &mut Report,
+) -> Option<String> {
+    let given = text(section, key, report);
+    if given.is_none() {
+        report.error(&section.at(key), Problem::Missing(remedy));
+    }
+    given
+}
+
+/// What is wrong between sources: one that is needed and not described, or needed by itself in the end.
+pub(super) fn check_needs(specs: &[(String, Option<Spec>)], root: &Section<'_>, report: &mut Report) {
+    let all = root.child("credentials", report);
+    let needed = |name: &str| {
+        let (_, spec) = specs.iter().find(|(known, _)| known == name)?;
+        spec.as_ref()?.needs()
+    };
+    for (name, _) in specs {
+        let Some(first) = needed(name) else { continue };
+        let at_source = all.child(name, report).at("source");
+        // What is there without being described needs nobody.
+        if first == DEFAULT && !specs.iter().any(|(known, _)| known == DEFAULT) {
+            continue;
+        }
+        if !specs.iter().any(|(known, _)| known == first) {
+            let known: Vec<&str> = specs.iter().map(|(name, _)| name.as_str()).collect();
+            report.error(&at_source, Problem::UnknownCredentials(first.to_owned(), known.join(", ")));
+            continue;
+        }
+        let mut at = first;
+        for _ in specs {
+            if at == name {
+                report.error(&at_source, Problem::Circle(name.clone()));
+                break;
+            }
+            let Some(next) = needed(at) else { break };
+            at = next;
+        }
+    }
+}
+
+/// How long STS gives credentials for; the role itself may allow less.
+const LIFE: std::ops::RangeInclusive<Duration> = Duration::from_secs(900)..=Duration::from_secs(43_200);
+/// Characters that STS takes.
+const POLICY_MAX: usize = 2048;
+const SIGNATURES: [(&str, Signature); 2] = [("acs3", Signature::Acs3), ("rpc", Signature::Rpc)];

@@ -1,0 +1,39 @@
+//! `assume_role`: temporary credentials for a role, asked for with the credentials of another source.
+
+use std::sync::Arc;
+
+use super::sts::{Place, Role, Signature, Sts};
+use super::{Answer, Edge, Provide, ProvideError, Source};
+
+/// A role that the identity of another source assumes.
+pub(super) struct AssumeRole {
+    source: Arc<Source>,
+    role: Role,
+    sts: Sts,
+}
+
+impl AssumeRole {
+    pub(super) fn new(source: Arc<Source>, role: Role, place: Place, signature: Signature) -> Self {
+        Self { source, role, sts: Sts::new(place, signature) }
+    }
+}
+
+impl Provide for AssumeRole {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async move {
+            let name = self.source.name();
+            let signer = self.source.obtain(edge).await.map_err(|error| {
+                let text = format!("the source {name:?} that is to assume {}: {error}", self.role.arn);
+                match error {
+                    ProvideError::Unavailable(_) => ProvideError::Unavailable(text),
+                    // To go on with anybody else would be the wrong identity.
+                    ProvideError::Refused(_) | ProvideError::NotConfigured(_) | ProvideError::Failed(_) => {
+                        ProvideError::Refused(text)
+                    }
+                }
+            })?;
+            let triple = self.sts.assume(&self.role, &signer, edge).await?;
+            triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! `oidc`: temporary credentials for a role, for the token of a service account (RRSA on Kubernetes). The token is read anew for
+//! each exchange: whoever puts it down renews it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::sts::{Place, Role, Signature, Sts, Triple};
+use super::{Answer, Edge, Failure, Provide, ProvideError};
+use crate::secret::Secret;
+
+/// Who is asked for; what is not given here is found in the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pod {
+    /// The ARN of the role.
+    pub role_arn: Option<String>,
+    /// The ARN of the OIDC provider.
+    pub provider_arn: Option<String>,
+    /// The file with the token.
+    pub token_file: Option<PathBuf>,
+    /// What shows in the audit trail.
+    pub session_name: Option<String>,
+    /// How long the credentials live.
+    pub duration: Option<Duration>,
+    /// A policy that narrows what the role may do.
+    pub policy: Option<String>,
+}
+
+/// The token of a service account, exchanged for credentials.
+pub(super) struct Oidc {
+    pod: Pod,
+    sts: Sts,
+}
+
+impl Oidc {
+    pub(super) fn new(pod: Pod, place: Place) -> Self {
+        Self { pod, sts: Sts::new(place, Signature::Acs3) }
+    }
+
+    /// The three that only make sense together: role, provider, file.
+    fn trio(&self, edge: &dyn Edge) -> Result<(String, String, PathBuf), ProvideError> {
+        let role = self.pod.role_arn.clone().or_else(|| edge.variable(ROLE));
+        let provider = self.pod.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
+        let file = self.pod.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
+        match (role, provider, file) {
+            (Some(role), Some(provider), Some(file)) => Ok((role, provider, file)),
+            // The role alone can be meant for another source.
+            (_, None, None) => {
+                Err(ProvideError::NotConfigured(format!("neither {PROVIDER} nor {FILE} is set")))
+            }
+            (None, _, _) => Err(missing("role_arn", ROLE)),
+            (Some(_), None, Some(_)) => Err(missing("oidc_provider_arn", PROVIDER)),
+            (Some(_), Some(_), None) => Err(missing("token_file", FILE)),
+        }
+    }
+
+    async fn exchange(&self, edge: &dyn Edge) -> Result<Triple, ProvideError> {
+        let (arn, provider, file) = self.trio(edge)?;
+        let shown = file.display();
+        let text = fs::read_to_string(&file).map(Secret::new).map_err(|error| {
+            ProvideError::Unavailable(format!(
+                "the OIDC token in {shown} cannot be read: {error}; see that it is mounted"
+            ))
+        })?;
+        let token = Secret::from(text.expose().trim());
+        if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {
+            return Err(ProvideError::Unavailable(format!(
+                "{shown} holds no OIDC token: it is empty or longer than {TOKEN_MAX} bytes"
+            )));
+        }
+        let role = Role {
+            arn,
+            session_name: self.pod.session_name.clone().or_else(|| edge.variable(SESSION)),
+            duration: self.pod.duration.unwrap_or(DURATION),
+            policy: self.pod.policy.clone(),
+            external_id: None,
+        };
+        self.sts.assume_with_token(&role, (&provider, &token), edge).await
+    }
+}
+
+impl Provide for Oidc {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async move {
+            let given = match self.exchange(edge).await {
+                // It may have been renewed since it was read.
+                Err(ProvideError::Refused(text)) if text.contains(EXPIRED) => match self.exchange(edge).await
+                {
+                    Err(ProvideError::Refused(text)) if text.contains(EXPIRED) => {
+                        Err(ProvideError::Unavailable(text))
+                    }
+                    given => given,
+                },
+                given => given,
+            };
+            given?.into_credentials("oidc_role_arn", "STS")
+        })
+    }
+}
+
+fn missing(key: &'static str, variable: &'static str) -> ProvideError {
+    Failure::HalfSetTrio { key, variable }.into()
+}
+
+const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
+const FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
+/// The code of STS for a token that has ended.
+const EXPIRED: &str = "OIDCToken.Expired";
+/// What STS gives when it is not asked for another.
+pub(super) const DURATION: Duration = Duration::from_secs(3600);
+/// What STS takes.
+const TOKEN_MAX: usize = 20_000;

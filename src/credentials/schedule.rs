@@ -1,0 +1,177 @@
+//! When credentials are renewed, and how long a failed attempt is followed by another. Pure: time and chance are given.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// The stages of credentials that end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Windows {
+    /// From here on they are renewed, and still good.
+    pub(super) advisory: Timestamp,
+    /// From here on renewing them is urgent.
+    pub(super) mandatory: Timestamp,
+    /// From here on nothing is signed with them: a request needs time to arrive.
+    pub(super) hard: Timestamp,
+}
+
+/// How urgent it is that an attempt succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// What is there is good for long.
+    Advisory,
+    /// What is there ends soon.
+    Mandatory,
+    /// There is nothing to sign with.
+    Empty,
+}
+
+impl Windows {
+    /// Of credentials that end at `expires`. `roll`, from 0 to 1, keeps many that began together from renewing together.
+    pub(super) fn of(now: Timestamp, expires: Timestamp, roll: f64) -> Self {
+        let left = (expires.unix_s() - now.unix_s()).max(0);
+        let window = match left {
+            ..1_200 => left / 3,
+            1_200..5_400 => 900,
+            5_400.. => 3_600,
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "seconds of a window"
+        )]
+        let jitter = (roll.clamp(0.0, 1.0) * 0.2 * window as f64) as i64;
+        let before = |seconds: i64| Timestamp::from_unix_s(expires.unix_s() - seconds);
+        Self {
+            advisory: before(window + jitter),
+            mandatory: before((left / 6).min(60)),
+            // Never nothing: clocks count whole seconds.
+            hard: before((left / 20).min(10).max(left.min(1))),
+        }
+    }
+
+    /// How often the time is looked at: several times between the first renewal and the end, however short that is.
+    pub(super) fn look_every(&self) -> Duration {
+        let seconds = self.hard.unix_s().abs_diff(self.advisory.unix_s());
+        Duration::from_millis(seconds.saturating_mul(125)).clamp(Duration::from_millis(250), LOOK_EVERY)
+    }
+
+    /// How long a pause at `now` may be for another attempt to come before renewing is urgent.
+    pub(super) fn pause_max(&self, now: Timestamp) -> Duration {
+        let left = u64::try_from(self.mandatory.unix_s() - now.unix_s()).unwrap_or(0);
+        Duration::from_millis(left.saturating_mul(500)).max(Duration::from_millis(250))
+    }
+
+    /// How urgent a renewal is; `None` before its time.
+    pub(super) fn urgency(&self, now: Timestamp) -> Option<Urgency> {
+        if now >= self.hard {
+            Some(Urgency::Empty)
+        } else if now >= self.mandatory {
+            Some(Urgency::Mandatory)
+        } else if now >= self.advisory {
+            Some(Urgency::Advisory)
+        } else {
+            None
+        }
+    }
+}
+
+/// How often what a source reads, and the time, are looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause after so many failures in a row (at least one) that may pass by themselves.
+pub(super) fn pause(urgency: Urgency, failures: u32, roll: f64) -> Duration {
+    let doubled = |first_ms: u64, cap_ms: u64| {
+        let factor = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+        Duration::from_millis(first_ms.saturating_mul(factor).min(cap_ms))
+    };
+    match urgency {
+        // The whole of it is chance, but never next to nothing.
+        Urgency::Advisory => doubled(2_000, 120_000).mul_f64(roll.clamp(0.1, 1.0)),
+        Urgency::Mandatory => doubled(250, 3_000),
+        Urgency::Empty => doubled(200, 3_000),
+    }
+}
+
+/// The pause after so many refusals in a row, which somebody has to do something about.
+pub(super) fn pause_refused(failures: u32) -> Duration {
+    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    Duration::from_secs(30).saturating_mul(factor).min(Duration::from_secs(600))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Urgency, Windows, pause, pause_refused};
+    use crate::time::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
+
+    /// Seconds from now to the three stages.
+    fn stages(life_s: i64, roll: f64) -> [i64; 3] {
+        let windows = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + life_s), roll);
+        [windows.advisory, windows.mandatory, windows.hard].map(|at| at.unix_s() - NOW.unix_s())
+    }
+
+    #[test]
+    fn windows_scale_with_the_life_that_is_left() {
+        for (life_s, expected) in [
+            (20, [14, 17, 19]),
+            (900, [600, 840, 890]),
+            (1_199, [800, 1_139, 1_189]),
+            (1_200, [300, 1_140, 1_190]),
+            (3_600, [2_700, 3_540, 3_590]),
+            (5_400, [1_800, 5_340, 5_390]),
+            (21_600, [18_000, 21_540, 21_590]),
+            (0, [0, 0, 0]),
+        ] {
+            assert_eq!(stages(life_s, 0.0), expected, "{life_s} s");
+        }
+    }
+
+    #[test]
+    fn chance_only_makes_a_renewal_earlier_and_by_a_fifth_at_most() {
+        assert_eq!(stages(900, 1.0), [540, 840, 890]);
+        assert_eq!(stages(21_600, 0.5), [17_640, 21_540, 21_590]);
+        assert_eq!(stages(21_600, 7.0), [17_280, 21_540, 21_590]);
+    }
+
+    #[test]
+    fn the_stages_follow_each_other() {
+        let windows = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
+        let at = |seconds: i64| windows.urgency(Timestamp::from_unix_s(NOW.unix_s() + seconds));
+        assert_eq!((at(0), at(599)), (None, None));
+        assert_eq!((at(600), at(839)), (Some(Urgency::Advisory), Some(Urgency::Advisory)));
+        assert_eq!((at(840), at(889)), (Some(Urgency::Mandatory), Some(Urgency::Mandatory)));
+        assert_eq!((at(890), at(10_000)), (Some(Urgency::Empty), Some(Urgency::Empty)));
+    }
+
+    #[test]
+    fn a_pause_leaves_time_for_another_attempt() {
+        let windows = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
+        let at = |seconds: i64| windows.pause_max(Timestamp::from_unix_s(NOW.unix_s() + seconds));
+        assert_eq!([600, 838, 900].map(|s| at(s).as_millis()), [120_000, 1_000, 250]);
+        let short = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 9), 0.0);
+        assert_eq!((windows.look_every().as_millis(), short.look_every().as_millis()), (1_000, 250));
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_caps() {
+        let ms = |urgency, failures, roll| pause(urgency, failures, roll).as_millis();
+        assert_eq!(
+            [1, 2, 3, 7, 99].map(|n| ms(Urgency::Advisory, n, 1.0)),
+            [2_000, 4_000, 8_000, 120_000, 120_000]
+        );
+        assert_eq!(ms(Urgency::Advisory, 1, 0.0), 200);
+        assert_eq!(
+            [1, 2, 3, 4, 5, 99].map(|n| ms(Urgency::Mandatory, n, 0.5)),
+            [250, 500, 1_000, 2_000, 3_000, 3_000]
+        );
+        assert_eq!(
+            [1, 2, 3, 4, 5, 99].map(|n| ms(Urgency::Empty, n, 0.5)),
+            [200, 400, 800, 1_600, 3_000, 3_000]
+        );
+        assert_eq!([1, 2, 5, 6, 99].map(pause_refused), [30, 60, 480, 600, 600].map(Duration::from_secs));
+    }
+}

@@ -1,0 +1,128 @@
+//! What STS and its like answer: a triple, or an error of which only the code and the id are told.
+
+use serde::Deserialize;
+use serde_json::from_slice;
+
+use crate::credentials::{Credentials, ProvideError, sanity};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use crate::transport::{Reply, Url};
+
+/// Temporary credentials, as they are answered.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(in crate::credentials) struct Triple {
+    access_key_id: Secret,
+    access_key_secret: Secret,
+    security_token: Secret,
+    expiration: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    credentials: Triple,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Mistake {
+    code: String,
+    request_id: String,
+}
+
+impl Triple {
+    /// As credentials of this provider.
+    pub(in crate::credentials) fn into_credentials(
+        self,
+        provider: &str,
+        from: &str,
+    ) -> Result<Credentials, ProvideError> {
+        let unusable = |what: &str| ProvideError::Unavailable(format!("{from} gave {what}"));
+        let Self { access_key_id, access_key_secret, security_token, expiration } = self;
+        let expires =
+            Timestamp::parse_rfc3339(&expiration).ok_or_else(|| unusable("an expiration that is no time"))?;
+        let id = access_key_id.expose().to_owned();
+        sanity::check_given(&id, access_key_secret.expose(), Some(security_token.expose()))
+            .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
+        Ok(Credentials {
+            id,
+            secret: access_key_secret,
+            token: Some(security_token),
+            expires: Some(expires),
+            provider: provider.into(),
+        })
+    }
+}
+
+/// Whether STS refuses the time of the call.
+pub(super) fn is_about_time(reply: &Reply) -> bool {
+    reply.status >= 400 && {
+        let code = mistake(reply).code;
+        code.starts_with("InvalidTimeStamp") || code == "RequestTimeTooSkewed"
+    }
+}
+
+/// Reads an answer. `ahead_s` is how far STS's clock was found to be ahead of ours, if it refused ours.
+pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Triple, ProvideError> {
+    if reply.status == 200 {
+        let read: Result<Answer, _> = from_slice(&reply.body);
+        return read.map(|answer| answer.credentials).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            ProvideError::Unavailable(format!(
+                "STS at {url} answered 200 with what are no credentials (line {line}, column {column}); look whether something between it and here answers in its place"
+            ))
+        });
+    }
+    let Mistake { code, request_id } = mistake(reply);
+    let code = if code.is_empty() { "no code".to_owned() } else { code };
+    let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
+    let clock = ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of ours)"));
+    let text = format!("STS at {url} answered {} {code}{id}{clock}; {}", reply.status, hint(&code));
+    let passing = reply.status >= 500 || reply.status == 429 || code.starts_with("Throttling");
+    Err(if passing { ProvideError::Unavailable(text) } else { ProvideError::Refused(text) })
+}
+
+/// The code and the id of an error, if it has them, and only what such a thing can look like.
+fn mistake(reply: &Reply) -> Mistake {
+    let read: Mistake = from_slice(&reply.body).unwrap_or_default();
+    let word = |text: String| {
+        let fits =
+            text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if fits { text } else { String::new() }
+    };
+    Mistake { code: word(read.code), request_id: word(read.request_id) }
+}
+
+/// What to do about a code.
+fn hint(code: &str) -> &'static str {
+    const HINTS: [(&str, &str); 13] = [
+        (
+            "NoPermission",
+            "allow sts:AssumeRole to who asks, and name it in the trust policy of the role; an account itself cannot assume roles, use a RAM user",
+        ),
+        (
+            "InvalidAccessKeyId",
+            "the access key that asks does not exist or is disabled; give a valid one to the source",
+        ),
+        ("SignatureDoesNotMatch", "the secret does not belong to the access key id; give both anew"),
+        ("MissingSecurityToken", "the access key that asks is temporary; give its security token too"),
+        (
+            "InvalidSecurityToken",
+            "the security token does not belong to the access key, or has ended; give all three anew",
+        ),
+        ("InvalidParameter.PolicyGrammar", "correct policy"),
+        ("InvalidParameter.RoleSessionName", "correct session_name"),
+        ("InvalidParameter", "correct role_arn, duration, policy or external_id"),
+        ("EntityNotExist", "there is no such role; correct role_arn"),
+        ("AuthenticationFail.OIDCToken.Expired", "the token in token_file has ended; see that it is renewed"),
+        (
+            "AuthenticationFail",
+            "the role's trust policy must name the OIDC provider, its audience and the service account",
+        ),
+        ("InvalidTimeStamp", "correct the clock of this machine"),
+        ("Throttling", "the account asks STS too often; it is asked again"),
+    ];
+    let known = HINTS.iter().find(|(prefix, _)| code.starts_with(prefix));
+    known.map_or("look the code up in the documentation of STS", |(_, hint)| hint)
+}

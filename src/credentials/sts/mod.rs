@@ -1,0 +1,229 @@
+//! STS: temporary credentials for a role. Asked with POST, so that no policy and no token stands in a URL; the answer is read
+//! without keeping any of it in an error.
+
+mod acs3;
+mod answer;
+mod place;
+mod rpc;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method};
+use zeroize::Zeroizing;
+
+pub(super) use answer::Triple;
+pub use place::Place;
+
+use super::{Credentials, Edge, ProvideError};
+use crate::oss::encode_strict;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use crate::transport::{Ask, Fetcher, Reply, Url, Within};
+
+/// How calls to STS are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// `ACS3-HMAC-SHA256`, in headers.
+    Acs3,
+    /// RPC V1, with HMAC-SHA1: for private clouds that know no other.
+    Rpc,
+}
+
+/// A role, and how it is assumed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Role {
+    /// Its ARN, `acs:ram::ACCOUNT:role/NAME`.
+    pub arn: String,
+    /// What shows in the audit trail; cut and cleaned when it is used. `None` for one with the name of this host.
+    pub session_name: Option<String>,
+    /// How long the credentials live, from 900 s to 12 h.
+    pub duration: Duration,
+    /// A policy that narrows what the role may do.
+    pub policy: Option<String>,
+    /// What the role's trust asks for beside the identity.
+    pub external_id: Option<String>,
+}
+
+/// A place where STS is asked.
+pub(super) struct Sts {
+    place: Place,
+    signature: Signature,
+    fetcher: Arc<Fetcher>,
+    /// How far the clock of STS is ahead of ours, in seconds, once it has refused ours.
+    ahead_s: AtomicI64,
+}
+
+/// Who asks.
+enum Who<'a> {
+    /// Whoever this key belongs to.
+    Key(&'a Credentials),
+    /// Nobody: what proves the caller stands in the form.
+    Nobody,
+}
+
+/// A call, but for who makes it.
+struct Call {
+    action: &'static str,
+    form: Zeroizing<Vec<u8>>,
+    /// The same, as the pairs that RPC signs.
+    fields: Vec<(&'static str, Zeroizing<String>)>,
+}
+
+impl Sts {
+    pub(super) fn new(place: Place, signature: Signature) -> Self {
+        Self { place, signature, fetcher: Arc::default(), ahead_s: AtomicI64::new(0) }
+    }
+
+    /// `AssumeRole`, signed by `signer`.
+    pub(super) async fn assume(
+        &self,
+        role: &Role,
+        signer: &Credentials,
+        edge: &dyn Edge,
+    ) -> Result<Triple, ProvideError> {
+        let call = Call::new("AssumeRole", role.fields(edge));
+        self.call(&call, Who::Key(signer), edge).await
+    }
+
+    /// `AssumeRoleWithOIDC`, for whoever the token names.
+    pub(super) async fn assume_with_token(
+        &self,
+        role: &Role,
+        (provider_arn, token): (&str, &Secret),
+        edge: &dyn Edge,
+    ) -> Result<Triple, ProvideError> {
+        let mut fields = role.fields(edge);
+        fields.push(("OIDCProviderArn", Zeroizing::new(provider_arn.to_owned())));
+        fields.push(("OIDCToken", Zeroizing::new(token.expose().to_owned())));
+        self.call(&Call::new("AssumeRoleWithOIDC", fields), Who::Nobody, edge).await
+    }
+
+    /// Asks; once more with the clock of STS if it refuses ours.
+    async fn call(&self, call: &Call, who: Who<'_>, edge: &dyn Edge) -> Result<Triple, ProvideError> {
+        let url = self.place.url(edge)?;
+        let begun = edge.now();
+        let reply = self.attempt(call, &who, &url, edge).await?;
+        if !answer::is_about_time(&reply) {
+            return answer::read(&reply, &url, None);
+        }
+        let Some(ahead_s) = ahead(&reply.headers, begun, edge.now()) else {
+            return answer::read(&reply, &url, None);
+        };
+        self.ahead_s.store(ahead_s, Ordering::Relaxed);
+        let reply = self.attempt(call, &who, &url, edge).await?;
+        answer::read(&reply, &url, Some(ahead_s))
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        who: &Who<'_>,
+        url: &Url,
+        edge: &dyn Edge,
+    ) -> Result<Reply, ProvideError> {
+        let now = Timestamp::from_unix_s(edge.now().unix_s() + self.ahead_s.load(Ordering::Relaxed));
+        let nonce = format!("{:032x}", fastrand::u128(..));
+        let stamp = Stamp { at: &now.rfc3339(), nonce: &nonce };
+        let (target, mut headers) = match (self.signature, who) {
+            (Signature::Acs3, Who::Key(key)) => ("/".to_owned(), acs3::headers(call, key, url, stamp)),
+            (Signature::Rpc, Who::Key(key)) => (rpc::target(call, Some(key), stamp), Vec::new()),
+            (_, Who::Nobody) => (rpc::target(call, None, stamp), Vec::new()),
+        };
+        if !headers.iter().any(|(name, _)| *name == CONTENT_TYPE.as_str()) {
+            headers.push((CONTENT_TYPE.as_str(), Zeroizing::new(FORM.to_owned())));
+        }
+        headers.push((ACCEPT.as_str(), Zeroizing::new("application/json".to_owned())));
+        let headers = headers.iter().map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value)?;
+            value.set_sensitive(true);
+            Ok((HeaderName::from_static(name), value))
+        });
+        let headers: Result<Vec<_>, http::header::InvalidHeaderValue> = headers.collect();
+        let headers = headers.map_err(|_| {
+            ProvideError::Refused(
+                "the access key that asks STS holds characters that cannot be sent".to_owned(),
+            )
+        })?;
+        let ask = Ask { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() };
+        self.fetcher
+            .fetch(ask, WITHIN)
+            .await
+            .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", place::HINT)))
+    }
+}
+
+/// What makes one call differ from the next.
+#[derive(Clone, Copy)]
+struct Stamp<'a> {
+    /// The time, as `2026-01-31T12:00:00Z`.
+    at: &'a str,
+    nonce: &'a str,
+}
+
+impl Call {
+    fn new(action: &'static str, fields: Vec<(&'static str, Zeroizing<String>)>) -> Self {
+        // Percent-encoding makes three bytes of one at most; it never grows, so that nothing is left behind where it was.
+        let room = fields.iter().map(|(name, value)| name.len() + 2 + 3 * value.len()).sum();
+        let mut form = Zeroizing::new(String::with_capacity(room));
+        for (name, value) in &fields {
+            if !form.is_empty() {
+                form.push('&');
+            }
+            form.push_str(name);
+            form.push('=');
+            encode_strict(value.as_bytes(), &mut form);
+        }
+        let form = Zeroizing::new(std::mem::take(&mut *form).into_bytes());
+        Self { action, form, fields }
+    }
+}
+
+impl Role {
+    fn fields(&self, edge: &dyn Edge) -> Vec<(&'static str, Zeroizing<String>)> {
+        let host = || {
+            edge.variable("HOSTNAME")
+                .map_or_else(|| "oss-signing-proxy".to_owned(), |host| format!("ossp-{host}"))
+        };
+        let session = session_name(&self.session_name.clone().unwrap_or_else(host));
+        let mut fields = vec![
+            ("RoleArn", self.arn.clone()),
+            ("RoleSessionName", session),
+            ("DurationSeconds", self.duration.as_secs().to_string()),
+        ];
+        fields.extend(self.policy.clone().map(|policy| ("Policy", policy)));
+        fields.extend(self.external_id.clone().map(|id| ("ExternalId", id)));
+        fields.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect()
+    }
+}
+
+/// A name that STS takes: 2 to 64 of its characters.
+fn session_name(wanted: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
+    let mut name: String = wanted.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
+    while name.len() < 2 {
+        name.push('-');
+    }
+    name
+}
+
+/// How far the clock that wrote this answer is ahead of ours. `None` if the answer may be an old one, or tells nonsense.
+fn ahead(headers: &HeaderMap, begun: Timestamp, ended: Timestamp) -> Option<i64> {
+    if headers.contains_key(AGE) {
+        return None;
+    }
+    let theirs = Timestamp::parse_http_date(headers.get(DATE)?.to_str().ok()?)?.unix_s();
+    let ahead_s = theirs - i64::midpoint(begun.unix_s(), ended.unix_s());
+    (ahead_s.abs() <= AHEAD_MAX_S).then_some(ahead_s)
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const VERSION: &str = "2015-04-01";
+const WITHIN: Within = Within { connect: Duration::from_secs(3), total: Duration::from_secs(8) };
+/// A clock that is off by more is broken, ours or theirs.
+const AHEAD_MAX_S: i64 = 24 * 60 * 60;

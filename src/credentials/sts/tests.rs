@@ -1,0 +1,142 @@
+//! What STS answers, and what comes of it; where STS is; what a session is called.
+
+use std::collections::HashMap;
+
+use http::HeaderMap;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{Place, ahead, answer, session_name};
+use crate::credentials::{Edge, ProvideError};
+use crate::oss::Region;
+use crate::time::{Clock, Timestamp};
+use crate::transport::{Reply, Url};
+
+struct World(HashMap<&'static str, &'static str>);
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(1_700_000_000)
+    }
+}
+
+impl Edge for World {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|value| (*value).to_owned())
+    }
+}
+
+#[test]
+fn each_published_answer_comes_to_what_it_should() {
+    let all: Value =
+        serde_json::from_str(include_str!("../../../tests/vectors/sts_answers.json")).expect("json");
+    let samples = all["samples"].as_array().expect("samples");
+    assert_eq!(samples.len(), 26);
+    let url = Url::parse("https://sts.aliyuncs.com").expect("a URL");
+    for sample in samples {
+        let id = sample["id"].as_str().expect("an id");
+        let body = sample["body"].as_str().expect("a body").replace("{now+900s}", "2999-01-01T00:00:00Z");
+        let status = u16::try_from(sample["status"].as_u64().expect("a status")).expect("a status");
+        let reply =
+            Reply { status, headers: HeaderMap::new(), body: Zeroizing::new(body.clone().into_bytes()) };
+        let given = answer::read(&reply, &url, None).and_then(|triple| triple.into_credentials("x", "STS"));
+        let outcome = match &given {
+            Ok(credentials) if credentials.expires.is_some_and(|end| end.unix_s() < 1_000_000_000) => {
+                // Whether it has ended is for the source to see, which knows the time.
+                "retryable_error"
+            }
+            Ok(_) => "credentials",
+            Err(ProvideError::Unavailable(_)) => "retryable_error",
+            Err(ProvideError::Refused(text)) if text.contains("OIDCToken.Expired") => {
+                "reread_token_then_retry"
+            }
+            Err(ProvideError::Refused(_)) if answer::is_about_time(&reply) => "clock_error",
+            Err(ProvideError::Refused(_)) => "permanent_error",
+            Err(other) => panic!("{id}: {other}"),
+        };
+        assert_eq!(outcome, sample["expect"], "{id}: {given:?}");
+        if let Err(error) = given {
+            let text = error.to_string();
+            assert!(text.contains("sts.aliyuncs.com") || text.starts_with("STS gave"), "{id}: {text}");
+            for secret in ["ststoken", "aksecret", "4xx error", "invalid json", "saks"] {
+                assert!(!text.contains(secret), "{id}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_tells_code_request_id_and_remedy_and_nothing_else() {
+    let body = br#"{"RequestId":"R-1","Code":"NoPermission","Message":"the secret is hunter2"}"#;
+    let reply = Reply { status: 403, headers: HeaderMap::new(), body: Zeroizing::new(body.to_vec()) };
+    let url = Url::parse("https://sts.example.com").expect("a URL");
+    let Err(ProvideError::Refused(text)) = answer::read(&reply, &url, None) else { panic!("no refusal") };
+    assert!(text.contains("403 NoPermission, request id R-1") && text.contains("trust policy"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    let forged = br#"{"RequestId":"a\nb","Code":"No\u001b[31mPermission"}"#;
+    let reply = Reply { body: Zeroizing::new(forged.to_vec()), ..reply };
+    let Err(ProvideError::Refused(text)) = answer::read(&reply, &url, None) else { panic!("no refusal") };
+    assert!(text.contains("403 no code;"), "{text}");
+}
+
+#[test]
+fn the_nearest_sts_is_asked() {
+    let region = |text: &str| Region::parse(text).expect("a region");
+    let shenzhen = |internal| Place { of_oss: Some((region("cn-shenzhen"), internal)), ..Place::default() };
+    let named = Place { region: Some(region("cn-beijing")), ..shenzhen(true) };
+    let exact = Place { endpoint: Some(Url::parse("http://127.0.0.1:9").expect("a URL")), ..named.clone() };
+    let vpc = ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true");
+    for (place, variables, expected) in [
+        (&exact, vec![("ALIBABA_CLOUD_STS_ENDPOINT", "other.example.com")], "http://127.0.0.1:9"),
+        (&named, vec![("ALIBABA_CLOUD_STS_ENDPOINT", "other.example.com")], "https://other.example.com"),
+        (&named, vec![("ALIBABA_CLOUD_STS_REGION", "cn-qingdao")], "https://sts.cn-beijing.aliyuncs.com"),
+        (&named, vec![vpc], "https://sts-vpc.cn-beijing.aliyuncs.com"),
+        (
+            &shenzhen(true),
+            vec![("ALIBABA_CLOUD_STS_REGION", "cn-qingdao")],
+            "https://sts.cn-qingdao.aliyuncs.com",
+        ),
+        (&shenzhen(false), vec![], "https://sts.cn-shenzhen.aliyuncs.com"),
+        (&shenzhen(true), vec![], "https://sts-vpc.cn-shenzhen.aliyuncs.com"),
+        (&Place::default(), vec![], "https://sts.aliyuncs.com"),
+        (
+            &Place { region: Some(region("cn-hangzhou-finance")), ..Place::default() },
+            vec![],
+            "https://sts.cn-hangzhou.aliyuncs.com",
+        ),
+    ] {
+        let url = place.url(&World(variables.iter().copied().collect())).expect("a URL");
+        assert_eq!(url.to_string(), expected, "{place:?} {variables:?}");
+    }
+    let refused = Place::default().url(&World([vpc].into()));
+    assert!(
+        matches!(&refused, Err(ProvideError::Refused(text)) if text.contains("sts_region")),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_session_has_a_name_that_sts_takes() {
+    for (wanted, name) in [("ossp-a.b@c_d-1", "ossp-a.b@c_d-1"), ("a b/ü", "a-b--"), ("x", "x-"), ("", "--")]
+    {
+        assert_eq!(session_name(wanted), name);
+    }
+    assert_eq!(session_name(&"x".repeat(100)).len(), 64);
+}
+
+#[test]
+fn the_clock_of_sts_is_believed_only_if_it_makes_sense() {
+    let dated = |date: &str, age: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        headers.insert("date", date.parse().expect("a value"));
+        if let Some(age) = age {
+            headers.insert("age", age.parse().expect("a value"));
+        }
+        let at = |seconds: i64| Timestamp::from_unix_s(1_700_000_000 + seconds);
+        ahead(&headers, at(0), at(4))
+    };
+    assert_eq!(dated("Tue, 14 Nov 2023 23:13:22 GMT", None), Some(3_600));
+    assert_eq!(dated("Tue, 14 Nov 2023 23:13:22 GMT", Some("5")), None);
+    assert_eq!(dated("Thu, 01 Jan 1970 00:00:00 GMT", None), None);
+    assert_eq!(dated("nonsense", None), None);
+}
