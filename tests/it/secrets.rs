@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::sts::Sts;
+
 use crate::support::{Client, SECRET, STS_ID, Script, Served, TOKEN, ask, oss, run};
 
 /// What a client sends of its own.
@@ -14,6 +17,11 @@ const THEIR_TOKEN: &str = "clients+own/planted+token==";
 
 const STS: [(&str, &str); 3] =
     [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
+
+/// What the small STS issues first.
+const ISSUED: [&str; 2] = ["issued-secret-1", "issued+token/1=="];
+/// What a pod shows to STS.
+const POD_TOKEN: &str = "planted.token.of.a.pod";
 
 /// All ways in which a text could stand somewhere.
 fn forms(secret: &str) -> Vec<String> {
@@ -52,7 +60,7 @@ fn forms(secret: &str) -> Vec<String> {
 
 /// Asserts that `text` has none of the secrets, in no form.
 fn search(place: &str, text: &str) {
-    for secret in [SECRET, TOKEN, THEIRS, THEIR_TOKEN] {
+    for secret in [SECRET, TOKEN, THEIRS, THEIR_TOKEN, ISSUED[0], ISSUED[1], POD_TOKEN] {
         for form in forms(secret) {
             let at = text.find(&form);
             assert_eq!(
@@ -189,5 +197,57 @@ fn nothing_shows_in_what_commands_print() {
     ] {
         let (_, out, log) = run(arguments, &STS);
         search(&format!("{arguments:?}"), &format!("{out}{log}"));
+    }
+}
+
+/// A program that asks this STS for a role, at its most talkative: for a request, and until it has asked anew.
+fn asking(oss: &Handle, sts: std::net::SocketAddr, token_file: &str) -> String {
+    let endpoint = format!("http://{sts}");
+    let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
+    let of_role = [&STS[..], &[role, ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint)]].concat();
+    let of_pod = [
+        ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str()),
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r"),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/p"),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", token_file),
+    ];
+    let mut logs = String::new();
+    for environment in [&of_role[..], &of_pod] {
+        let served = Served::start(oss.address, &["--log-level", "trace"], environment);
+        let answer = ask(served.address, "GET", "/photos/none", b"");
+        search("an answer", &format!("{:?} {}", answer.head, answer.text()));
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        served.signal("TERM");
+        logs.push_str(&served.end().1);
+    }
+    logs
+}
+
+#[test]
+fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
+    let oss = oss();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, POD_TOKEN).expect("written");
+    let path = file.path().to_str().expect("a path");
+    let sts = Sts::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    sts.role("acs:ram::1:role/r", None);
+    sts.token(POD_TOKEN);
+    let log = asking(&oss, sts.address, path);
+    search("the log", &log);
+    assert!(log.contains("ram_role_arn") && log.contains("oidc_role_arn"), "{log}");
+
+    // One that refuses, and repeats what it was asked; one that answers nonsense with secrets in it.
+    for status in ["403 Forbidden", "200 OK"] {
+        let echo = Script::start(move |peer| {
+            let Some(head) = peer.head() else { return };
+            let body = peer.body(&head);
+            let issued = ISSUED.join(" ");
+            let text = [head.as_bytes(), &body, issued.as_bytes()].concat();
+            peer.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", text.len()));
+            peer.send(text);
+        });
+        let log = asking(&oss, echo.address, path);
+        search("the log", &log);
+        assert!(log.contains("STS at http://"), "{log}");
     }
 }
