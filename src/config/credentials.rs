@@ -7,10 +7,11 @@ use super::outside::Outside;
 use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::roles;
-use super::schema::{ASSUME_ROLE, FILE, LATER_TYPES, OIDC, PLAIN, STATIC, TYPES};
+use super::schema::{ASSUME_ROLE, FILE, LATER_TYPES, OIDC, PLAIN, STATIC, TYPES, URI};
 use super::section::Section;
 use crate::credentials::{Place, Spec, check_key};
 use crate::secret::Secret;
+use crate::transport::Url;
 
 /// The name of the source that is used where none is named; a chain unless the file says otherwise.
 pub(super) const DEFAULT: &str = "default";
@@ -79,6 +80,10 @@ impl Secrets<'_> {
             Kind::Oidc => {
                 section.check(&OIDC, report);
                 Some(roles::oidc(section, report))
+            }
+            Kind::Uri => {
+                section.check(&URI, report);
+                uri(section, report)
             }
             Kind::Env => {
                 section.check(&PLAIN, report);
@@ -184,6 +189,17 @@ impl Secrets<'_> {
     }
 }
 
+/// A service that hands out credentials.
+fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+    if !section.has("url") {
+        let problem = Problem::Missing("write https://HOST/PATH, or http:// to a loopback address");
+        report.error(&section.at("url"), problem);
+    }
+    let url = section.parsed("url", |text| Url::parse(text).map_err(Problem::Url), report);
+    let file = section.text("authorization_file", report).map(|given| PathBuf::from(given.value));
+    Some(Spec::Uri { url: url?.value, authorization_file: file })
+}
+
 /// The types of this build.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -193,6 +209,7 @@ enum Kind {
     File,
     AssumeRole,
     Oidc,
+    Uri,
 }
 
 fn kind(text: &str) -> Result<Kind, Problem> {
@@ -203,6 +220,7 @@ fn kind(text: &str) -> Result<Kind, Problem> {
         "file" => Ok(Kind::File),
         "assume_role" => Ok(Kind::AssumeRole),
         "oidc" => Ok(Kind::Oidc),
+        "uri" => Ok(Kind::Uri),
         later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
         other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),
     }

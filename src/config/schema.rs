@@ -118,6 +118,13 @@ pub(super) const OIDC: Schema = Schema {
     inherited: &[],
 };
 
+pub(super) const URI: Schema = Schema {
+    name: "credentials of type uri",
+    keys: &["type", "url", "authorization_file"],
+    later: &[],
+    inherited: &[],
+};
+
 /// Sources that take no settings.
 pub(super) const PLAIN: Schema =
     Schema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
@@ -147,14 +154,14 @@ pub(super) const LOG: Schema =
     Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
 
 /// Types of credentials that this build has.
-pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file", "assume_role", "oidc"];
+pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file", "assume_role", "oidc", "uri"];
 
 /// Types of credentials that are refused until a build has them.
 pub(super) const LATER_TYPES: &[&str] =
-    &["ecs", "uri", "process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
+    &["ecs", "process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 13] = [
+pub(super) const ALL: [&Schema; 14] = [
     &LISTEN,
     &TLS,
     &ADMIN,
@@ -165,6 +172,7 @@ pub(super) const ALL: [&Schema; 13] = [
     &FILE,
     &ASSUME_ROLE,
     &OIDC,
+    &URI,
     &LIMITS,
     &TIMEOUTS,
     &LOG,

@@ -10,6 +10,7 @@ mod sanity;
 mod schedule;
 mod source;
 mod sts;
+mod uri;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,6 +26,7 @@ pub use sts::{Place, Role, Signature};
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
+use crate::transport::Url;
 
 /// An access key, whole and unchanging: id, secret and token always belong together.
 #[derive(Debug)]
@@ -156,6 +158,13 @@ pub enum Spec {
     },
     /// The token of a service account, exchanged at STS.
     Oidc(Pod, Place),
+    /// A service that hands out credentials over HTTP.
+    Uri {
+        /// Where it is.
+        url: Url,
+        /// The file with what is sent as Authorization.
+        authorization_file: Option<PathBuf>,
+    },
     /// Each source in turn, until one is configured. STS is asked at this place.
     Chain(Place),
 }
@@ -169,7 +178,12 @@ impl Spec {
     pub fn needs(&self) -> Option<&str> {
         match self {
             Self::AssumeRole { source, .. } => Some(source),
-            Self::Static { .. } | Self::Env(_) | Self::File { .. } | Self::Oidc(..) | Self::Chain(_) => None,
+            Self::Static { .. }
+            | Self::Env(_)
+            | Self::File { .. }
+            | Self::Oidc(..)
+            | Self::Uri { .. }
+            | Self::Chain(_) => None,
         }
     }
 
@@ -179,7 +193,7 @@ impl Spec {
             Self::Env(place) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) | Self::Chain(place) => {
                 Some(place)
             }
-            Self::Static { .. } | Self::File { .. } => None,
+            Self::Static { .. } | Self::File { .. } | Self::Uri { .. } => None,
         }
     }
 
@@ -194,9 +208,11 @@ impl Spec {
                 Box::new(assume_role::AssumeRole::new(source, role, place, signature))
             }
             Self::Oidc(pod, place) => Box::new(oidc::Oidc::new(pod, place)),
+            Self::Uri { url, authorization_file } => Box::new(uri::Uri::new(Some(url), authorization_file)),
             Self::Chain(place) => Box::new(chain::Chain::new(vec![
                 Box::new(env::Env::new(place.clone())),
                 Box::new(oidc::Oidc::new(Pod::default(), place)),
+                Box::new(uri::Uri::new(None, None)),
             ])),
         })
     }

@@ -26,3 +26,4 @@ mod secrets;
 mod smuggling;
 mod support;
 mod upstream;
+mod uri;

@@ -1,0 +1,161 @@
+//! `uri`: credentials from a service that hands them out over HTTP, on this machine or over TLS. No redirect is followed, and
+//! what it says beyond credentials is not repeated.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderValue, Method};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use crate::transport::{Ask, Fetcher, Reply, Url, Within};
+
+/// A service that hands out credentials.
+pub(super) struct Uri {
+    /// `None` for what the environment says.
+    url: Option<Url>,
+    /// What stands in the file is sent as Authorization; it is read anew each time.
+    authorization_file: Option<PathBuf>,
+    fetcher: Fetcher,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Given {
+    code: Option<String>,
+    access_key_id: Option<Secret>,
+    access_key_secret: Option<Secret>,
+    #[serde(alias = "SessionToken")]
+    security_token: Option<Secret>,
+    expiration: Option<String>,
+}
+
+impl Uri {
+    pub(super) fn new(url: Option<Url>, authorization_file: Option<PathBuf>) -> Self {
+        Self { url, authorization_file, fetcher: Fetcher::default() }
+    }
+
+    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        let url = match (&self.url, edge.variable(VARIABLE)) {
+            (Some(url), _) => url.clone(),
+            (None, Some(text)) => {
+                Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{VARIABLE} {error}")))?
+            }
+            (None, None) => return Err(ProvideError::NotConfigured(format!("{VARIABLE} is not set"))),
+        };
+        let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
+        if let Some(path) = &self.authorization_file {
+            let shown = path.display();
+            let unusable = |why: String| {
+                ProvideError::Unavailable(format!("the file {shown}, which is sent as Authorization, {why}"))
+            };
+            let text = fs::read_to_string(path).map(Secret::new);
+            let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
+            let mut value = HeaderValue::from_str(text.expose().trim())
+                .map_err(|_| unusable("holds more than a line of text".to_owned()))?;
+            value.set_sensitive(true);
+            headers.push((AUTHORIZATION, value));
+        }
+        let ask = Ask { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
+        let reply = self.fetcher.fetch(ask, WITHIN).await;
+        let reply =
+            reply.map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}")))?;
+        read(&reply, &url)
+    }
+}
+
+/// Reads an answer.
+fn read(reply: &Reply, url: &Url) -> Result<Credentials, ProvideError> {
+    let status = reply.status;
+    match status {
+        200 => {}
+        300..400 => {
+            return Err(ProvideError::Refused(format!(
+                "the credentials URI at {url} answered {status}, and redirects are not followed; give the address it leads to"
+            )));
+        }
+        429 | 500.. => {
+            return Err(ProvideError::Unavailable(format!("the credentials URI at {url} answered {status}")));
+        }
+        _ => {
+            return Err(ProvideError::Refused(format!(
+                "the credentials URI at {url} answered {status}; correct the address, or what it wants as Authorization"
+            )));
+        }
+    }
+    let unusable = |what: &str| {
+        ProvideError::Unavailable(format!("the credentials URI at {url} answered 200 and {what}"))
+    };
+    let given: Given = serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
+    if given.code.as_deref().is_some_and(|code| code != "Success") {
+        return Err(ProvideError::Refused(format!(
+            "the credentials URI at {url} answered 200 and a Code that is not Success; look into its own log"
+        )));
+    }
+    let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
+        return Err(unusable("no AccessKeyId and AccessKeySecret"));
+    };
+    let token = given.security_token.filter(|token| !token.expose().is_empty());
+    sanity::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
+        .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
+    let expires = match given.expiration.filter(|text| !text.is_empty()) {
+        None => None,
+        Some(text) => {
+            Some(Timestamp::parse_rfc3339(&text).ok_or_else(|| unusable("an Expiration that is no time"))?)
+        }
+    };
+    Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "credential_uri".into() })
+}
+
+impl Provide for Uri {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(self.ask(edge))
+    }
+}
+
+const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+const WITHIN: Within = Within { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::Value;
+    use zeroize::Zeroizing;
+
+    use super::read;
+    use crate::credentials::ProvideError;
+    use crate::transport::{Reply, Url};
+
+    #[test]
+    fn each_published_answer_comes_to_what_it_should() {
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/uri_answers.json")).expect("json");
+        let samples = all["samples"].as_array().expect("samples");
+        assert_eq!(samples.len(), 8);
+        let url = Url::parse("https://keys.example.com/secret-path").expect("a URL");
+        for sample in samples {
+            let id = &sample["id"];
+            let body =
+                sample["body"].as_str().expect("a body").replace("{now+3600s}", "2999-01-01T00:00:00Z");
+            let status = u16::try_from(sample["status"].as_u64().expect("a status")).expect("a status");
+            let reply = Reply { status, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
+            let given = read(&reply, &url);
+            let outcome = match &given {
+                Ok(_) => "credentials",
+                Err(ProvideError::Unavailable(_)) => "retryable_error",
+                Err(ProvideError::Refused(_)) => "permanent_error",
+                Err(other) => panic!("{id}: {other}"),
+            };
+            assert_eq!(outcome, sample["expect"], "{id}: {given:?}");
+            let Err(error) = given else { continue };
+            let text = error.to_string();
+            assert!(text.contains("keys.example.com"), "{text}");
+            assert!(!text.contains("secret-path") && !text.contains("4xx error"), "{text}");
+        }
+    }
+}

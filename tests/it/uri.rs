@@ -1,0 +1,96 @@
+//! Credentials from a URI: asked over HTTP on this machine, with what a file holds as Authorization.
+
+use std::fs;
+
+use crate::support::{KEY, SECRET, STS_ID, Script, Served, TOKEN, ask, eventually, oss, proxy, run};
+
+/// A service that hands out the triple which the embedded OSS knows.
+fn service() -> Script {
+    let body = format!(
+        "{{\"Code\":\"Success\",\"AccessKeyId\":\"{STS_ID}\",\"AccessKeySecret\":\"{SECRET}\",\"SecurityToken\":\"{TOKEN}\",\"Expiration\":\"2999-01-01T00:00:00Z\"}}"
+    );
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    Script::answering(answer.leak())
+}
+
+#[test]
+fn a_uri_gives_what_signs_and_gets_its_authorization() {
+    let (oss, service) = (oss(), service());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, "Bearer planted-authorization\n").expect("written");
+    let lines = format!(
+        "type = \"uri\"\nurl = \"http://{}/keys?of=app\"\nauthorization_file = {:?}",
+        service.address,
+        file.path()
+    );
+    let proxy = proxy(oss.address).credentials(&lines).start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+    let head = service.heads().remove(0).to_ascii_lowercase();
+    assert!(head.starts_with("get /keys?of=app http/1.1\r\n"), "{head}");
+    assert!(head.contains("authorization: bearer planted-authorization\r\n"), "{head}");
+}
+
+#[test]
+fn the_chain_finds_a_uri_in_the_environment_after_a_key() {
+    let (oss, service) = (oss(), service());
+    let url = format!("http://{}/", service.address);
+    let variable = ("ALIBABA_CLOUD_CREDENTIALS_URI", url.as_str());
+    let served = Served::start(oss.address, &[], &[variable]);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(service.heads().len(), 1);
+    drop(served);
+    let served = Served::start(oss.address, &[], &[&KEY[..], &[variable]].concat());
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(service.heads().len(), 1, "the key goes first");
+}
+
+#[test]
+fn a_uri_that_redirects_is_not_followed_and_one_that_breaks_heals() {
+    let oss = oss();
+    let elsewhere = service();
+    let location =
+        format!("HTTP/1.1 302 Found\r\nLocation: http://{}/\r\nContent-Length: 0\r\n\r\n", elsewhere.address);
+    let service = Script::answering(location.leak());
+    let lines = |service: &Script| format!("type = \"uri\"\nurl = \"http://{}/\"", service.address);
+    let redirected = proxy(oss.address).credentials(&lines(&service)).start();
+    let answer = ask(redirected.address, "GET", "/photos/k", b"");
+    assert_eq!((answer.status, answer.refused()), (503, Some("credentials-unavailable")));
+    assert!(elsewhere.heads().is_empty());
+
+    let down = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_down = std::sync::Arc::clone(&down);
+    let good = elsewhere.address;
+    let service = Script::start(move |peer| {
+        let Some(head) = peer.head() else { return };
+        if !is_down.load(std::sync::atomic::Ordering::Relaxed) {
+            let mut client = crate::support::Client::connect(good);
+            client.send(head);
+            let answer = client.answer("GET").expect("an answer");
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.body.len()));
+            peer.send(answer.body);
+        }
+    });
+    let proxy = proxy(oss.address).credentials(&lines(&service)).start();
+    assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 503);
+    down.store(false, std::sync::atomic::Ordering::Relaxed);
+    eventually("it is asked again", || ask(proxy.address, "PUT", "/photos/k", b"v").status == 200);
+}
+
+#[test]
+fn a_uri_that_would_give_credentials_away_is_refused() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path");
+    for (url, words) in [
+        ("http://keys.example.com/", "unencrypted"),
+        ("ftp://127.0.0.1/", "is no URL"),
+        ("https://u:p@keys.example.com/", "holds an @"),
+    ] {
+        let text = format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"uri\"\nurl = \"{url}\""
+        );
+        fs::write(path, text).expect("written");
+        let (code, _, errors) = run(&["check", "--config", path], &[]);
+        assert_eq!(code, Some(78), "{url}: {errors}");
+        assert!(errors.contains(words) && !errors.contains("u:p"), "{url}: {errors}");
+    }
+}
