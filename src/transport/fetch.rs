@@ -99,14 +99,6 @@ pub enum FetchError {
     Unsendable(String, http::Error),
 }
 
-impl FetchError {
-    /// Whether no connection stood in time, as where packets are dropped.
-    #[must_use]
-    pub fn is_connect_timeout(&self) -> bool {
-        matches!(self, Self::ConnectLate(..))
-    }
-}
-
 impl Url {
     /// Reads it.
     ///
