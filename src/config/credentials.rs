@@ -7,9 +7,9 @@ use super::outside::Outside;
 use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::roles;
-use super::schema::{ASSUME_ROLE, FILE, LATER_TYPES, OIDC, PLAIN, STATIC, TYPES, URI};
+use super::schema::{ASSUME_ROLE, ECS, FILE, LATER_TYPES, OIDC, PLAIN, STATIC, TYPES, URI};
 use super::section::Section;
-use crate::credentials::{Place, Spec, check_key};
+use crate::credentials::{Instance, Place, Spec, check_key};
 use crate::secret::Secret;
 use crate::transport::Url;
 
@@ -80,6 +80,10 @@ impl Secrets<'_> {
             Kind::Oidc => {
                 section.check(&OIDC, report);
                 Some(roles::oidc(section, report))
+            }
+            Kind::Ecs => {
+                section.check(&ECS, report);
+                Some(Spec::Ecs(instance(section, report)))
             }
             Kind::Uri => {
                 section.check(&URI, report);
@@ -189,6 +193,17 @@ impl Secrets<'_> {
     }
 }
 
+/// What is said about the metadata service.
+fn instance(section: &Section<'_>, report: &mut Report) -> Instance {
+    let endpoint = section.parsed("endpoint", |text| Url::parse(text).map_err(Problem::Url), report);
+    let role = section.text("role_name", report).map(|given| given.value);
+    Instance {
+        role_name: role.filter(|name| !name.is_empty()),
+        endpoint: endpoint.map(|given| given.value),
+        imds_v1: section.truth("imds_v1", report).is_none_or(|given| given.value),
+    }
+}
+
 /// A service that hands out credentials.
 fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
     if !section.has("url") {
@@ -209,6 +224,7 @@ enum Kind {
     File,
     AssumeRole,
     Oidc,
+    Ecs,
     Uri,
 }
 
@@ -220,6 +236,7 @@ fn kind(text: &str) -> Result<Kind, Problem> {
         "file" => Ok(Kind::File),
         "assume_role" => Ok(Kind::AssumeRole),
         "oidc" => Ok(Kind::Oidc),
+        "ecs" => Ok(Kind::Ecs),
         "uri" => Ok(Kind::Uri),
         later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
         other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),

@@ -118,6 +118,13 @@ pub(super) const OIDC: Schema = Schema {
     inherited: &[],
 };
 
+pub(super) const ECS: Schema = Schema {
+    name: "credentials of type ecs",
+    keys: &["type", "role_name", "endpoint", "imds_v1"],
+    later: &[],
+    inherited: &[],
+};
+
 pub(super) const URI: Schema = Schema {
     name: "credentials of type uri",
     keys: &["type", "url", "authorization_file"],
@@ -154,14 +161,13 @@ pub(super) const LOG: Schema =
     Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
 
 /// Types of credentials that this build has.
-pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file", "assume_role", "oidc", "uri"];
+pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file", "assume_role", "oidc", "ecs", "uri"];
 
 /// Types of credentials that are refused until a build has them.
-pub(super) const LATER_TYPES: &[&str] =
-    &["ecs", "process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
+pub(super) const LATER_TYPES: &[&str] = &["process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 14] = [
+pub(super) const ALL: [&Schema; 15] = [
     &LISTEN,
     &TLS,
     &ADMIN,
@@ -172,6 +178,7 @@ pub(super) const ALL: [&Schema; 14] = [
     &FILE,
     &ASSUME_ROLE,
     &OIDC,
+    &ECS,
     &URI,
     &LIMITS,
     &TIMEOUTS,

@@ -2,6 +2,7 @@
 
 mod assume_role;
 mod chain;
+mod ecs;
 mod env;
 mod file;
 mod fixed;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use ecs::Instance;
 pub use oidc::Pod;
 pub use sanity::{Insane, check as check_key};
 pub use source::{Source, Unavailable};
@@ -158,6 +160,8 @@ pub enum Spec {
     },
     /// The token of a service account, exchanged at STS.
     Oidc(Pod, Place),
+    /// The role of the instance, from its metadata service.
+    Ecs(Instance),
     /// A service that hands out credentials over HTTP.
     Uri {
         /// Where it is.
@@ -182,6 +186,7 @@ impl Spec {
             | Self::Env(_)
             | Self::File { .. }
             | Self::Oidc(..)
+            | Self::Ecs(_)
             | Self::Uri { .. }
             | Self::Chain(_) => None,
         }
@@ -193,7 +198,7 @@ impl Spec {
             Self::Env(place) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) | Self::Chain(place) => {
                 Some(place)
             }
-            Self::Static { .. } | Self::File { .. } | Self::Uri { .. } => None,
+            Self::Static { .. } | Self::File { .. } | Self::Ecs(_) | Self::Uri { .. } => None,
         }
     }
 
@@ -208,6 +213,7 @@ impl Spec {
                 Box::new(assume_role::AssumeRole::new(source, role, place, signature))
             }
             Self::Oidc(pod, place) => Box::new(oidc::Oidc::new(pod, place)),
+            Self::Ecs(instance) => Box::new(ecs::Ecs::new(instance)),
             Self::Uri { url, authorization_file } => Box::new(uri::Uri::new(Some(url), authorization_file)),
             Self::Chain(place) => Box::new(chain::Chain::new(vec![
                 Box::new(env::Env::new(place.clone())),

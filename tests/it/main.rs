@@ -8,6 +8,7 @@ mod bodies;
 mod commands;
 mod dialling;
 mod echo;
+mod ecs;
 mod guard;
 mod h2;
 mod keys;

@@ -111,7 +111,7 @@ fn a_source_has_a_type_and_the_keys_of_it() {
     let source = |settings: &str| format!("{UPSTREAM}[credentials.logs]\n{settings}");
     let rows = [
         ("", "3: credentials.logs.type", "is missing"),
-        ("type = \"ecs\"", "4: credentials.logs.type", "not supported by this build"),
+        ("type = \"process\"", "4: credentials.logs.type", "not supported by this build"),
         ("type = \"vault\"", "4: credentials.logs.type", "chain, static, env"),
         ("type = \"env\"\nprofile = \"x\"", "5: credentials.logs.profile", "unknown key"),
         ("type = \"static\"\naccess_key_id = \"x\"", "3: credentials.logs.access_key_secret", "is missing"),

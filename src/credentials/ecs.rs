@@ -1,0 +1,245 @@
+//! `ecs`: the role of the instance, from the metadata service. Version 2 with its session token; version 1 only where the service
+//! says that it has no tokens, never because it did not answer. Never through a proxy.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::HeaderName;
+use http::{HeaderValue, Method};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use crate::oss::encode_strict;
+use crate::secret::Secret;
+use crate::time::Timestamp;
+use crate::transport::{Ask, FetchError, Fetcher, Reply, Url, Within};
+
+/// What is said about the metadata service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Instance {
+    /// The role; `None` for the one that the instance has.
+    pub role_name: Option<String>,
+    /// Where the service is; `None` for where it always is.
+    pub endpoint: Option<Url>,
+    /// Whether version 1 may be spoken.
+    pub imds_v1: bool,
+}
+
+/// The metadata service of the instance.
+pub(super) struct Ecs {
+    instance: Instance,
+    fetcher: Fetcher,
+    known: Mutex<Known>,
+}
+
+/// What need not be asked again for a while.
+#[derive(Default)]
+struct Known {
+    token: Option<(HeaderValue, Timestamp)>,
+    role: Option<(String, Timestamp)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Given {
+    code: Option<String>,
+    access_key_id: Option<Secret>,
+    access_key_secret: Option<Secret>,
+    security_token: Option<Secret>,
+    expiration: Option<String>,
+}
+
+impl Ecs {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self { instance, fetcher: Fetcher::default(), known: Mutex::default() }
+    }
+
+    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        if is_true(edge, DISABLED) {
+            return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")));
+        }
+        let base = self.base()?;
+        let (role, known) = self.role(&base, edge).await?;
+        let mut target = ROLES.to_owned();
+        encode_strict(role.as_bytes(), &mut target);
+        let reply = self.get(&base.at(&target), edge).await?;
+        match reply.status {
+            200 => read(&reply, &base),
+            404 => {
+                self.known().role = None;
+                Err(ProvideError::Refused(format!(
+                    "the metadata service at {base} knows no role {role:?}; {}",
+                    if known {
+                        "correct role_name, or leave it out"
+                    } else {
+                        "it is asked again which there is"
+                    }
+                )))
+            }
+            status => Err(unexpected(&base, "its role", status)),
+        }
+    }
+
+    fn base(&self) -> Result<Url, ProvideError> {
+        match &self.instance.endpoint {
+            Some(url) => Ok(url.clone()),
+            None => Url::parse(ENDPOINT).map_err(|error| ProvideError::Refused(error.to_string())),
+        }
+    }
+
+    /// The name of the role, and whether it was given to us.
+    async fn role(&self, base: &Url, edge: &dyn Edge) -> Result<(String, bool), ProvideError> {
+        if let Some(role) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
+            return Ok((role, true));
+        }
+        let now = edge.now();
+        if let Some((role, until)) = &self.known().role
+            && now < *until
+        {
+            return Ok((role.clone(), false));
+        }
+        let reply = self.get(&base.at(ROLES), edge).await?;
+        let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
+        let is_name = !text.is_empty()
+            && text.len() <= 64
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        match reply.status {
+            200 if is_name => {
+                self.known().role = Some((text.to_owned(), now + ROLE_FOR));
+                Ok((text.to_owned(), false))
+            }
+            404 => Err(ProvideError::Refused(format!(
+                "the metadata service at {base} says that this instance has no RAM role; attach one to it"
+            ))),
+            200 => Err(ProvideError::Unavailable(format!(
+                "the metadata service at {base} answered 200 and no name of a role"
+            ))),
+            status => Err(unexpected(base, "its role", status)),
+        }
+    }
+
+    /// Asks for something, with a token if there are such; once more with a new one if it is refused.
+    async fn get(&self, url: &Url, edge: &dyn Edge) -> Result<Reply, ProvideError> {
+        let mut again = true;
+        loop {
+            let token = self.token(url, edge).await?;
+            let headers = token.iter().map(|token| (TOKEN, token.clone())).collect();
+            let reply = self.fetch(Method::GET, url.clone(), headers).await?;
+            if reply.status == 401 && token.is_some() && again {
+                again = false;
+                self.known().token = None;
+                continue;
+            }
+            return Ok(reply);
+        }
+    }
+
+    /// The token to ask with; `None` if version 1 is to be spoken.
+    async fn token(&self, url: &Url, edge: &dyn Edge) -> Result<Option<HeaderValue>, ProvideError> {
+        let now = edge.now();
+        if let Some((token, until)) = &self.known().token
+            && now < *until
+        {
+            return Ok(Some(token.clone()));
+        }
+        let ttl = (TTL, HeaderValue::from(TTL_S));
+        let reply = self.fetch(Method::PUT, url.at("/latest/api/token"), vec![ttl]).await?;
+        match reply.status {
+            200 => {
+                let mut token = HeaderValue::from_bytes(reply.body.trim_ascii()).map_err(|_| {
+                    ProvideError::Unavailable(format!(
+                        "the metadata service at {url} gave a token that cannot be sent"
+                    ))
+                })?;
+                token.set_sensitive(true);
+                let until = now + Duration::from_secs(TTL_S * 4 / 5 - 60);
+                self.known().token = Some((token.clone(), until));
+                Ok(Some(token))
+            }
+            403..=405 if self.instance.imds_v1 && !is_true(edge, NO_V1) => Ok(None),
+            status @ 403..=405 => Err(ProvideError::Refused(format!(
+                "the metadata service at {url} gives no tokens ({status}), and version 1 is switched off (imds_v1, {NO_V1})"
+            ))),
+            status => Err(unexpected(url, "a token", status)),
+        }
+    }
+
+    async fn fetch(
+        &self,
+        method: Method,
+        url: Url,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<Reply, ProvideError> {
+        let ask = Ask { method, url, headers, body: Zeroizing::default() };
+        self.fetcher.fetch(ask, WITHIN).await.map_err(|error| {
+            let hint = match error {
+                FetchError::ConnectLate(..) | FetchError::Late(..) => {
+                    "in a container, the hop limit of the instance's metadata may be too low"
+                }
+                FetchError::Connect(..)
+                | FetchError::Broken(..)
+                | FetchError::TooLarge(_)
+                | FetchError::Unsendable(..) => "this may be no ECS instance",
+            };
+            ProvideError::Unavailable(format!("the metadata service: {error}; {hint}"))
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Provide for Ecs {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(self.ask(edge))
+    }
+}
+
+fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
+    ProvideError::Unavailable(format!("the metadata service at {url}, asked for {what}, answered {status}"))
+}
+
+fn is_true(edge: &dyn Edge, variable: &str) -> bool {
+    edge.variable(variable).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn read(reply: &Reply, url: &Url) -> Result<Credentials, ProvideError> {
+    let unusable = |what: &str| {
+        ProvideError::Unavailable(format!("the metadata service at {url} answered 200 and {what}"))
+    };
+    let given: Given = serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
+    if given.code.as_deref().is_some_and(|code| code != "Success") {
+        return Err(ProvideError::Refused(format!(
+            "the metadata service at {url} answered 200 and a Code that is not Success; look at the role of the instance"
+        )));
+    }
+    let (Some(id), Some(secret), Some(token)) =
+        (given.access_key_id, given.access_key_secret, given.security_token)
+    else {
+        return Err(unusable("no AccessKeyId, AccessKeySecret and SecurityToken"));
+    };
+    sanity::check_given(id.expose(), secret.expose(), Some(token.expose()))
+        .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
+    let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
+    let expires = expires.ok_or_else(|| unusable("no Expiration that is a time"))?;
+    Ok(Credentials {
+        id: id.expose().to_owned(),
+        secret,
+        token: Some(token),
+        expires: Some(expires),
+        provider: "ecs_ram_role".into(),
+    })
+}
+
+const ENDPOINT: &str = "http://100.100.100.200";
+const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
+const TTL: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token-ttl-seconds");
+const TOKEN: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token");
+const TTL_S: u64 = 21_600;
+const ROLE_FOR: Duration = Duration::from_secs(600);
+const WITHIN: Within = Within { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
+const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
+const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+const NO_V1: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
