@@ -14,8 +14,8 @@ use tracing::{error, info, warn};
 
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, Health, Reach};
-use crate::config::Config;
-use crate::credentials::{Edge, ProvideError, Source, Sources, Spec};
+use crate::config::{Config, UpstreamSettings};
+use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{
     self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
@@ -70,7 +70,7 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let (sources, unavailable) = ask_all(config.credentials, &*edge, Some(START_WITHIN)).await?;
+        let (sources, unavailable) = ask_all(&config.credentials, &*edge, Some(START_WITHIN)).await?;
         for BadSource { name, failure } in unavailable {
             error!(
                 source = name,
@@ -79,16 +79,7 @@ impl App {
             );
         }
         let mut trusts = Trusts::default();
-        let mut upstreams = Vec::new();
-        for (index, settings) in config.upstreams.into_iter().enumerate() {
-            let name = settings.credentials;
-            let source = sources.get(&name).map(Arc::clone).ok_or(StartError::NoSource(name))?;
-            let trust = match config.directory.get(UpstreamId(index)).endpoint.scheme {
-                Scheme::Https => trusts.get(settings.ca_file)?,
-                Scheme::Http => TrustId(usize::MAX),
-            };
-            upstreams.push(Upstream { signature: settings.signature, source, trust });
-        }
+        let upstreams = signers(&config, &sources, &mut trusts)?;
         let mut inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
         let mut listeners = Vec::new();
         for listen in &config.listen {
@@ -113,7 +104,7 @@ impl App {
             listeners,
             admin,
             state: Arc::new(state),
-            sources: sources.into_values().collect(),
+            sources: each(&sources).map(|(_, source)| Arc::clone(source)).collect(),
             trusts: trusts.loaded,
             server: server::Settings {
                 cores,
@@ -170,7 +161,9 @@ impl App {
         }
         if let Some(bound) = self.admin {
             info!(address = %bound.address, "admin listening");
-            let health = Ready { drain: drain.clone(), sources: self.sources, edge: Arc::clone(&self.edge) };
+            let unsigned = self.state.upstreams.iter().any(|upstream| upstream.source.is_none());
+            let edge = Arc::clone(&self.edge);
+            let health = Ready { drain: drain.clone(), sources: self.sources, unsigned, edge };
             spawn_local(serve_admin(bound, Rc::new(health)));
         }
         let ours = addresses.iter().chain(&admin_address).filter_map(Address::socket).collect();
@@ -213,14 +206,14 @@ async fn serve_admin(bound: Bound, health: Rc<dyn Health>) {
 /// are all told. Beside the sources it returns those that give nothing yet, and may later; so do those that do not answer
 /// within `limit`, which counts for all of them together.
 pub(super) async fn ask_all(
-    specs: Vec<(String, Spec)>,
+    specs: &[(String, Spec)],
     edge: &dyn Edge,
     limit: Option<Duration>,
 ) -> Result<(Sources, Vec<BadSource>), StartError> {
     let sources = Spec::build_all(specs);
     let until = limit.map(|limit| Instant::now() + limit);
     let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
-    for (name, source) in &sources {
+    for (name, source) in each(&sources) {
         let asked = match until {
             Some(until) => timeout_at(until, source.obtain(edge)).await,
             None => Ok(source.obtain(edge).await),
@@ -234,18 +227,37 @@ pub(super) async fn ask_all(
                 "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
             ),
             Err(ProvideError::Failed(failure)) => {
-                bad.push(BadSource { name: name.clone(), failure: failure.to_string() });
+                bad.push(BadSource { name: name.to_owned(), failure: failure.to_string() });
             }
             Err(ProvideError::Unavailable(failure) | ProvideError::Refused(failure)) => {
-                unavailable.push(BadSource { name: name.clone(), failure });
+                unavailable.push(BadSource { name: name.to_owned(), failure });
             }
         }
     }
     if bad.is_empty() { Ok((sources, unavailable)) } else { Err(StartError::Credentials(bad)) }
 }
 
+/// How requests for each upstream are signed, and whom TLS trusts there.
+fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts) -> Result<Vec<Upstream>, StartError> {
+    let signer = |(index, settings): (usize, &UpstreamSettings)| {
+        let name = &settings.credentials;
+        let is_nobody = |(known, spec): &(String, Spec)| known == name && matches!(spec, Spec::Anonymous);
+        let source = match sources.get(name) {
+            Some(source) => Some(Arc::clone(source)),
+            None if config.credentials.iter().any(is_nobody) => None,
+            None => return Err(StartError::NoSource(name.clone())),
+        };
+        let trust = match config.directory.get(UpstreamId(index)).endpoint.scheme {
+            Scheme::Https => trusts.get(settings.ca_file.as_ref())?,
+            Scheme::Http => TrustId(usize::MAX),
+        };
+        Ok(Upstream { signature: settings.signature, source, trust })
+    };
+    config.upstreams.iter().enumerate().map(signer).collect()
+}
+
 /// How long the start waits for sources; what takes longer goes on in the background.
-const START_WITHIN: Duration = Duration::from_secs(1);
+const START_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// One trust for each certificate file, and one for the host's roots.
 #[derive(Default)]
@@ -255,15 +267,15 @@ struct Trusts {
 }
 
 impl Trusts {
-    fn get(&mut self, file: Option<PathBuf>) -> Result<TrustId, BadRoots> {
-        if let Some(index) = self.files.iter().position(|known| *known == file) {
+    fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
+        if let Some(index) = self.files.iter().position(|known| known.as_ref() == file) {
             return Ok(TrustId(index));
         }
-        self.loaded.push(match &file {
+        self.loaded.push(match file {
             Some(path) => Trust::file(path)?,
             None => Trust::host()?,
         });
-        self.files.push(file);
+        self.files.push(file.cloned());
         Ok(TrustId(self.loaded.len() - 1))
     }
 }
@@ -272,6 +284,8 @@ impl Trusts {
 struct Ready {
     drain: Drain,
     sources: Vec<Arc<Source>>,
+    /// Whether there are requests that nobody has to sign.
+    unsigned: bool,
     edge: Arc<dyn Edge>,
 }
 
@@ -281,7 +295,7 @@ impl Health for Ready {
             return Err("draining".to_owned());
         }
         let now = self.edge.now();
-        if self.sources.iter().any(|source| source.get(now).is_ok()) {
+        if self.unsigned || self.sources.iter().any(|source| source.get(now).is_ok()) {
             return Ok(());
         }
         Err("no source of credentials is usable".to_owned())

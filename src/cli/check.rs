@@ -19,7 +19,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
     }
     let specs = std::mem::take(&mut config.credentials);
     block_on(async move {
-        let unavailable = match ask_all(specs, &System, None).await {
+        let unavailable = match ask_all(&specs, &System, None).await {
             Ok((_, unavailable)) => unavailable,
             Err(error) => {
                 complain(error);

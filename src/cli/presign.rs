@@ -90,8 +90,10 @@ async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
     settle(&mut headers);
     let settings = config.upstreams.get(located.upstream.0);
     let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
-    let sources = Spec::build_all(config.credentials);
-    let source = sources.get(&settings.credentials).ok_or_else(|| refused(&"no credentials"))?;
+    let sources = Spec::build_all(&config.credentials);
+    let source = sources.get(&settings.credentials).ok_or_else(|| {
+        refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
+    })?;
     let credentials = source.refresh(&System).await.map_err(NoUrl::from_source)?;
     let moment = Moment::new(System.now());
     check_end(arguments, &credentials, &moment)?;

@@ -1,15 +1,20 @@
 //! `[credentials.NAME]`: sources, and the secrets that they refer to.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::duration;
 use super::origin::Given;
 use super::outside::Outside;
 use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::roles;
-use super::schema::{ASSUME_ROLE, ECS, FILE, LATER_TYPES, OIDC, PLAIN, STATIC, TYPES, URI};
+use super::schema::{
+    ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, LATER_TYPES, OIDC, OSSUTIL, PLAIN, PROCESS, PROFILE, STATIC,
+    TYPES, URI,
+};
 use super::section::Section;
-use crate::credentials::{Instance, Place, Spec, check_key};
+use crate::credentials::{Instance, Program, Spec, Tool, check_key};
 use crate::secret::Secret;
 use crate::transport::Url;
 
@@ -70,8 +75,8 @@ impl Secrets<'_> {
                 self.put_down(section, report)
             }
             Kind::Chain => {
-                section.check(&PLAIN, report);
-                Some(Spec::Chain(Place::default()))
+                section.check(&CHAIN, report);
+                Some(Spec::Chain(roles::chain(section, self.is_strict(), report)))
             }
             Kind::AssumeRole => {
                 section.check(&ASSUME_ROLE, report);
@@ -90,9 +95,48 @@ impl Secrets<'_> {
                 uri(section, report)
             }
             Kind::Env => {
-                section.check(&PLAIN, report);
-                Some(Spec::Env(Place::default()))
+                section.check(&ENV, report);
+                Some(Spec::Env(roles::place(section, report), roles::wanted(section, report)))
             }
+            Kind::Process => {
+                section.check(&PROCESS, report);
+                program(section, report).map(Spec::Process)
+            }
+            Kind::Profile => {
+                section.check(&PROFILE, report);
+                Some(Spec::Profile(self.tool(section, report)))
+            }
+            Kind::Ini => {
+                section.check(&INI, report);
+                Some(Spec::Ini(self.tool(section, report)))
+            }
+            Kind::Ossutil => {
+                section.check(&OSSUTIL, report);
+                Some(Spec::Ossutil(self.tool(section, report)))
+            }
+            Kind::Anonymous => {
+                section.check(&PLAIN, report);
+                Some(Spec::Anonymous)
+            }
+        }
+    }
+
+    /// Whether files that other users can read are refused.
+    pub(super) fn is_strict(&self) -> bool {
+        matches!(self.modes, Modes::Refuse)
+    }
+
+    /// The file of another tool.
+    fn tool(&self, section: &Section<'_>, report: &mut Report) -> Tool {
+        let text = |key: &str, report: &mut Report| {
+            section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
+        };
+        Tool {
+            path: text("path", report).map(PathBuf::from),
+            profile: text("profile", report),
+            allow_process: section.truth("allow_process", report).is_some_and(|given| given.value),
+            strict: self.is_strict(),
+            place: roles::place(section, report),
         }
     }
 
@@ -106,7 +150,7 @@ impl Secrets<'_> {
             report.error(&section.at("path"), problem);
             return None;
         };
-        Some(Spec::File { path: PathBuf::from(path.value), strict: matches!(self.modes, Modes::Refuse) })
+        Some(Spec::File { path: PathBuf::from(path.value), strict: self.is_strict() })
     }
 
     fn fixed(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
@@ -201,8 +245,36 @@ fn instance(section: &Section<'_>, report: &mut Report) -> Instance {
         role_name: role.filter(|name| !name.is_empty()),
         endpoint: endpoint.map(|given| given.value),
         imds_v1: section.truth("imds_v1", report).is_none_or(|given| given.value),
+        by_name: true,
     }
 }
+
+/// A command that prints credentials.
+fn program(section: &Section<'_>, report: &mut Report) -> Option<Program> {
+    let words = |key: &str, report: &mut Report| -> Vec<String> {
+        section.texts(key, report).into_iter().map(|given| given.value).collect()
+    };
+    let before = report.count();
+    let command = words("command", report);
+    if report.count() > before {
+        return None;
+    }
+    if command.first().is_none_or(String::is_empty) {
+        let problem =
+            Problem::Missing("write command = [\"/path/to/program\", \"argument\"]; no shell reads it");
+        report.error(&section.at("command"), problem);
+        return None;
+    }
+    let cache = section.parsed("cache", duration::positive, report);
+    Some(Program {
+        command,
+        environment: words("environment", report),
+        cache: cache.map_or(CACHE, |given| given.value),
+    })
+}
+
+/// How long what a command prints without an end is used.
+const CACHE: Duration = Duration::from_secs(15 * 60);
 
 /// A service that hands out credentials.
 fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
@@ -226,6 +298,11 @@ enum Kind {
     Oidc,
     Ecs,
     Uri,
+    Process,
+    Profile,
+    Ini,
+    Ossutil,
+    Anonymous,
 }
 
 fn kind(text: &str) -> Result<Kind, Problem> {
@@ -238,6 +315,11 @@ fn kind(text: &str) -> Result<Kind, Problem> {
         "oidc" => Ok(Kind::Oidc),
         "ecs" => Ok(Kind::Ecs),
         "uri" => Ok(Kind::Uri),
+        "process" => Ok(Kind::Process),
+        "profile" => Ok(Kind::Profile),
+        "ini" => Ok(Kind::Ini),
+        "ossutil" => Ok(Kind::Ossutil),
+        "anonymous" => Ok(Kind::Anonymous),
         later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
         other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),
     }

@@ -3,23 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use super::UpstreamSettings;
-use super::credentials::DEFAULT;
-use super::outside::Outside;
+use super::credentials::{DEFAULT, Secrets};
 use super::problem::Problem;
 use super::report::Report;
 use super::route::{self, Route};
 use super::schema::UPSTREAM;
 use super::section::Section;
+use super::tool_routes::{self, Implied};
 use super::upstream::{Checks, Five, Shared};
 use crate::address::Directory;
+use crate::credentials::Spec;
 use crate::server::Listen;
 
 /// What upstreams are checked against.
 pub(super) struct Surroundings<'a> {
     pub(super) listeners: &'a [Listen],
-    /// The names of the credentials that the file describes.
-    pub(super) sources: Vec<&'a str>,
-    pub(super) outside: &'a dyn Outside,
+    /// The credentials that the file describes.
+    pub(super) specs: &'a [(String, Option<Spec>)],
+    pub(super) secrets: &'a Secrets<'a>,
 }
 
 /// Reads `[upstream]` and the routes. What is `None` has been reported.
@@ -50,14 +51,21 @@ pub(super) fn read(
         });
         routes.extend(route.map(|Route { wanted, upstream }| (wanted, upstream)));
     }
-    Some((Directory::new(default?, routes), settings))
+    let default = default?;
+    let Surroundings { specs, secrets, .. } = surroundings;
+    for Implied { credentials, wanted, upstream } in tool_routes::read(root, specs, &default, secrets, report)
+    {
+        settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
+        routes.push((wanted, upstream));
+    }
+    Some((Directory::new(default, routes), settings))
 }
 
 impl Surroundings<'_> {
     /// The name of credentials, if there are such.
     fn credentials(&self, section: &Section<'_>, report: &mut Report) -> Option<String> {
         let name = section.text("credentials", report)?;
-        let mut known = self.sources.clone();
+        let mut known: Vec<&str> = self.specs.iter().map(|(name, _)| name.as_str()).collect();
         if !known.contains(&DEFAULT) {
             known.push(DEFAULT);
         }
@@ -72,7 +80,7 @@ impl Surroundings<'_> {
     /// The path of a file of certificates, which can be read.
     fn ca_file(&self, section: &Section<'_>, report: &mut Report) -> Option<PathBuf> {
         let given = section.text("ca_file", report)?;
-        if let Err(error) = self.outside.probe(Path::new(&given.value)) {
+        if let Err(error) = self.secrets.outside.probe(Path::new(&given.value)) {
             let problem = Problem::CaFile(given.value.clone(), error.to_string());
             report.error(&given.at, problem);
         }

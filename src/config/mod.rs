@@ -17,6 +17,7 @@ mod route;
 mod schema;
 mod section;
 mod size;
+mod tool_routes;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ use self::problem::Problem;
 use self::report::Report;
 use self::section::{Document, Section};
 use crate::address::{Directory, Place as OssPlace, UpstreamId};
-use crate::credentials::{Place, Spec};
+use crate::credentials::{Links, Spec};
 use crate::server::{Address, Listen};
 use crate::sign::Version;
 use crate::telemetry::{Format, Level, Settings};
@@ -158,11 +159,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let specs = credentials::read(root, &secrets, report);
-    let surroundings = Surroundings {
-        listeners: &listen,
-        sources: specs.iter().map(|(name, _)| name.as_str()).collect(),
-        outside,
-    };
+    let surroundings = Surroundings { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = directory::read(root, &surroundings, report)?;
     let mut credentials =
         specs.into_iter().map(|(name, spec)| Some((name, spec?))).collect::<Option<Vec<_>>>()?;
@@ -171,7 +168,10 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
             || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))
     };
     if !credentials.iter().any(|(name, _)| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
-        credentials.push((credentials::DEFAULT.to_owned(), Spec::Chain(Place::default())));
+        credentials.push((
+            credentials::DEFAULT.to_owned(),
+            Spec::Chain(Links { strict: secrets.is_strict(), ..Links::default() }),
+        ));
     }
     for (name, spec) in &mut credentials {
         let used = upstreams.iter().position(|upstream| upstream.credentials == *name);

@@ -155,6 +155,16 @@ pub(super) enum Problem {
     RoleDuration(String),
     #[error("is no policy; write a JSON object of at most 2048 characters, in ''' quotes")]
     Policy,
+    #[error(
+        "{0:?} is nobody; write acs:ram::ACCOUNT:role/NAME, acs:ram::ACCOUNT:user/NAME or acs:ram::ACCOUNT:root"
+    )]
+    Identity(String),
+    #[error("credentials of type \"anonymous\" are nobody, who can assume no role; name others")]
+    NobodyAssumes,
+    #[error(
+        "the file {0:?} cannot be read as that of ossutil: line {1} is neither a [section], nor option = value"
+    )]
+    ToolFile(String, usize),
     #[error("is no external id; it has 2 to 1224 letters, digits and characters of _+=,.@:/-")]
     ExternalId,
     #[error("the credentials {0:?} need themselves in the end; let one in the circle be of another type")]

@@ -1,4 +1,4 @@
-//! `[credentials.NAME]` of the sources that ask STS: `assume_role` and `oidc`.
+//! `[credentials.NAME]` of the sources that ask STS: `assume_role` and `oidc`, and those that may, `env` and `chain`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::duration;
 use super::problem::Problem;
 use super::report::Report;
 use super::section::Section;
-use crate::credentials::{Place, Pod, Role, Signature, Spec};
+use crate::credentials::{Links, Order, Place, Pod, Role, Signature, Spec, Wanted};
 use crate::oss::Region;
 use crate::transport::Url;
 
@@ -46,7 +46,40 @@ pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> Spec {
     Spec::Oidc(pod, place(section, report))
 }
 
-fn place(section: &Section<'_>, report: &mut Report) -> Place {
+/// The role that a key of the environment assumes.
+pub(super) fn wanted(section: &Section<'_>, report: &mut Report) -> Wanted {
+    Wanted {
+        role_arn: role_arn(section, report),
+        session_name: text(section, "session_name", report),
+        duration: duration(section, report),
+        policy: policy(section, report),
+        external_id: external_id(section, report),
+        from_env: section.truth("assume_role_from_env", report).is_some_and(|given| given.value),
+    }
+}
+
+/// A chain of sources.
+pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) -> Links {
+    let order = section.word("order", &[("default", Order::Usual), ("alibaba", Order::Alibaba)], report);
+    let identity = |text: &str| {
+        let fits = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(':'));
+        let fits = fits.is_some_and(|(account, who)| {
+            let known = who == "root" || who.starts_with("role/") || who.starts_with("user/");
+            known && !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit())
+        });
+        if fits { Ok(text.to_owned()) } else { Err(Problem::Identity(text.to_owned())) }
+    };
+    let pin = section.parsed("pin_identity", identity, report);
+    Links {
+        order: order.map(|given| given.value).unwrap_or_default(),
+        place: place(section, report),
+        wanted: wanted(section, report),
+        pin_identity: pin.map(|given| given.value),
+        strict,
+    }
+}
+
+pub(super) fn place(section: &Section<'_>, report: &mut Report) -> Place {
     let url = |text: &str| {
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         Url::parse(&text).map_err(Problem::Url)
@@ -56,6 +89,7 @@ fn place(section: &Section<'_>, report: &mut Report) -> Place {
     Place {
         endpoint: endpoint.map(|given| given.value),
         region: region.map(|given| given.value),
+        vpc: false,
         of_oss: None,
     }
 }
@@ -134,6 +168,10 @@ pub(super) fn check_needs(specs: &[(String, Option<Spec>)], root: &Section<'_>, 
         if !specs.iter().any(|(known, _)| known == first) {
             let known: Vec<&str> = specs.iter().map(|(name, _)| name.as_str()).collect();
             report.error(&at_source, Problem::UnknownCredentials(first.to_owned(), known.join(", ")));
+            continue;
+        }
+        if specs.iter().any(|(known, spec)| known == first && matches!(spec, Some(Spec::Anonymous))) {
+            report.error(&at_source, Problem::NobodyAssumes);
             continue;
         }
         let mut at = first;

@@ -132,6 +132,70 @@ pub(super) const URI: Schema = Schema {
     inherited: &[],
 };
 
+pub(super) const ENV: Schema = Schema {
+    name: "credentials of type env",
+    keys: &[
+        "type",
+        "role_arn",
+        "session_name",
+        "duration",
+        "policy",
+        "external_id",
+        "sts_endpoint",
+        "sts_region",
+        "assume_role_from_env",
+    ],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const CHAIN: Schema = Schema {
+    name: "credentials of type chain",
+    keys: &[
+        "type",
+        "order",
+        "pin_identity",
+        "role_arn",
+        "session_name",
+        "duration",
+        "policy",
+        "external_id",
+        "sts_endpoint",
+        "sts_region",
+        "assume_role_from_env",
+    ],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const PROCESS: Schema = Schema {
+    name: "credentials of type process",
+    keys: &["type", "command", "environment", "cache"],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const PROFILE: Schema = Schema {
+    name: "credentials of type profile",
+    keys: &["type", "path", "profile", "allow_process", "sts_endpoint", "sts_region"],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const INI: Schema = Schema {
+    name: "credentials of type ini",
+    keys: &["type", "path", "profile", "sts_endpoint", "sts_region"],
+    later: &[],
+    inherited: &[],
+};
+
+pub(super) const OSSUTIL: Schema = Schema {
+    name: "credentials of type ossutil",
+    keys: &["type", "path", "routes", "sts_endpoint", "sts_region"],
+    later: &[],
+    inherited: &[],
+};
+
 /// Sources that take no settings.
 pub(super) const PLAIN: Schema =
     Schema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
@@ -161,13 +225,27 @@ pub(super) const LOG: Schema =
     Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
 
 /// Types of credentials that this build has.
-pub(super) const TYPES: &[&str] = &["chain", "static", "env", "file", "assume_role", "oidc", "ecs", "uri"];
+pub(super) const TYPES: &[&str] = &[
+    "chain",
+    "static",
+    "env",
+    "file",
+    "assume_role",
+    "oidc",
+    "ecs",
+    "uri",
+    "process",
+    "profile",
+    "ini",
+    "ossutil",
+    "anonymous",
+];
 
 /// Types of credentials that are refused until a build has them.
-pub(super) const LATER_TYPES: &[&str] = &["process", "profile", "ini", "ossutil", "cloud_sso", "oauth"];
+pub(super) const LATER_TYPES: &[&str] = &["cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 15] = [
+pub(super) const ALL: [&Schema; 21] = [
     &LISTEN,
     &TLS,
     &ADMIN,
@@ -180,6 +258,12 @@ pub(super) const ALL: [&Schema; 15] = [
     &OIDC,
     &ECS,
     &URI,
+    &ENV,
+    &CHAIN,
+    &PROCESS,
+    &PROFILE,
+    &INI,
+    &OSSUTIL,
     &LIMITS,
     &TIMEOUTS,
     &LOG,

@@ -36,4 +36,11 @@ impl Provide for AssumeRole {
             triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
         })
     }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        vec![
+            format!("role {}, assumed by the source {:?}", self.role.arn, self.source.name()),
+            self.sts.explain(edge),
+        ]
+    }
 }

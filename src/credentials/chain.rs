@@ -1,32 +1,190 @@
 //! `chain`: the first source that is configured. One that is configured and fails ends the chain: a silent move to the next
-//! would sign as somebody else.
+//! would sign as somebody else. What was found once stays.
 
-use super::{Answer, Edge, Provide, ProvideError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::sts::{Signature, Sts};
+use super::tool::{Tool, ToolFile};
+use super::{
+    Answer, Credentials, Edge, Fingerprint, Instance, Place, Pod, Provide, ProvideError, Wanted, ecs, env,
+    oidc, ossutil, profile, shared, uri,
+};
+
+/// What is said about a chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Links {
+    /// The order in which sources are asked.
+    pub order: Order,
+    /// Where STS is asked.
+    pub place: Place,
+    /// The role that a key of the environment, or the pod, assumes.
+    pub wanted: Wanted,
+    /// The ARN that must sign; anybody else is refused.
+    pub pin_identity: Option<String>,
+    /// Whether files that other users can read are refused.
+    pub strict: bool,
+}
+
+/// An order of sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// What somebody set up for this process, then what lies in the home directory, then the host.
+    #[default]
+    Usual,
+    /// That of the vendor's libraries.
+    Alibaba,
+}
 
 /// Sources in order.
-pub(super) struct Chain(Vec<Box<dyn Provide>>);
+pub(super) struct Chain {
+    links: Vec<Link>,
+    pin: Option<String>,
+    sts: Sts,
+    found: Mutex<Found>,
+}
+
+struct Link {
+    name: &'static str,
+    source: Box<dyn Provide>,
+}
+
+#[derive(Default)]
+struct Found {
+    /// The one that is configured, by index.
+    link: Option<usize>,
+    /// Why those before it are not.
+    passed_over: Vec<String>,
+    /// The access key id that belongs to the pinned identity.
+    pinned: Option<String>,
+}
 
 impl Chain {
-    pub(super) fn new(sources: Vec<Box<dyn Provide>>) -> Self {
-        Self(sources)
+    pub(super) fn new(links: Links) -> Self {
+        let Links { order, place, wanted, pin_identity, strict } = links;
+        let pod = Pod {
+            role_arn: wanted.role_arn.clone(),
+            session_name: wanted.session_name.clone(),
+            duration: wanted.duration,
+            policy: wanted.policy.clone(),
+            ..Pod::default()
+        };
+        let tool = Tool { strict, place: place.clone(), ..Tool::default() };
+        let instance = Instance { by_name: false, ..Instance::default() };
+        let cli = Link::new("cli_profile", ToolFile::new(profile::Cli, tool.clone()));
+        let shared = Link::new("profile", ToolFile::new(shared::Shared, tool.clone()));
+        let oss = Link::new("oss_profile", ToolFile::new(shared::OssFile, tool.clone()));
+        let ossutil = Link::new("ossutil", ToolFile::new(ossutil::Ossutil, tool));
+        let ecs = Link::new("ecs_ram_role", ecs::Ecs::new(instance));
+        let uri = Link::new("credential_uri", uri::Uri::new(None, None));
+        let oidc = Link::new("oidc_role_arn", oidc::Oidc::new(pod, place.clone()));
+        let env = Link::new("env", env::Env::new(place.clone(), wanted));
+        let links = match order {
+            Order::Usual => vec![env, oidc, uri, cli, shared, oss, ossutil, ecs],
+            Order::Alibaba => vec![env, oidc, cli, shared, ecs, uri],
+        };
+        Self { links, pin: pin_identity, sts: Sts::new(place, Signature::Acs3), found: Mutex::default() }
+    }
+
+    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        let mut given = self.find(edge).await?;
+        if let Some(pin) = &self.pin {
+            self.check(&given, pin, edge).await?;
+        }
+        given.provider = format!("default/{}", given.provider).into();
+        Ok(given)
+    }
+
+    async fn find(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        let known = self.found().link;
+        if let Some(link) = known.and_then(|index| self.links.get(index)) {
+            return link.source.provide(edge).await.map_err(|error| match error {
+                ProvideError::NotConfigured(why) => ProvideError::Unavailable(format!(
+                    "{}, which the chain had found, is gone ({why}); bring it back, or start again to have another one found",
+                    link.name
+                )),
+                ProvideError::Failed(_) | ProvideError::Unavailable(_) | ProvideError::Refused(_) => error,
+            });
+        }
+        let mut passed_over = Vec::new();
+        for (index, link) in self.links.iter().enumerate() {
+            let given = match link.source.provide(edge).await {
+                Err(ProvideError::NotConfigured(why)) => {
+                    passed_over.push(why);
+                    continue;
+                }
+                given => given,
+            };
+            let mut found = self.found();
+            (found.link, found.passed_over) = (Some(index), passed_over);
+            return given;
+        }
+        let why = passed_over.join("; ");
+        self.found().passed_over = passed_over;
+        Err(ProvideError::NotConfigured(why))
+    }
+
+    /// Refuses anybody but the pinned identity.
+    async fn check(&self, given: &Credentials, pin: &str, edge: &dyn Edge) -> Result<(), ProvideError> {
+        if self.found().pinned.as_deref() == Some(given.id.as_str()) {
+            return Ok(());
+        }
+        let identity = self.sts.caller(given, edge).await?;
+        if identity != pin {
+            return Err(ProvideError::Refused(format!(
+                "{} is {identity}, and pin_identity wants {pin}; correct the one or the other",
+                given.provider
+            )));
+        }
+        self.found().pinned = Some(given.id.clone());
+        Ok(())
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    fn new(name: &'static str, source: impl Provide + 'static) -> Self {
+        Self { name, source: Box::new(source) }
     }
 }
 
 impl Provide for Chain {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
-        Box::pin(async move {
-            let mut passed_over = Vec::new();
-            for source in &self.0 {
-                match source.provide(edge).await {
-                    Ok(mut credentials) => {
-                        credentials.provider = format!("chain/{}", credentials.provider).into();
-                        return Ok(credentials);
-                    }
-                    Err(ProvideError::NotConfigured(reason)) => passed_over.push(reason),
-                    Err(failed) => return Err(failed),
+        Box::pin(self.ask(edge))
+    }
+
+    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
+        let found = self.found().link;
+        let all =
+            self.links.iter().enumerate().filter(|(index, _)| found.is_none_or(|found| found == *index));
+        let all: Vec<_> = all.map(|(_, link)| link.source.fingerprint(edge)).collect();
+        all.iter().any(Option::is_some).then(|| Fingerprint::of(&all))
+    }
+
+    fn renew_after(&self) -> Option<Duration> {
+        let found = self.found().link;
+        self.links.get(found?)?.source.renew_after()
+    }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        let found = self.found();
+        let mut lines = Vec::new();
+        for (index, Link { name, source }) in self.links.iter().enumerate() {
+            match (found.passed_over.get(index), found.link) {
+                (Some(why), _) => lines.push(format!("{name:15} not configured   {why}")),
+                (None, Some(link)) if link == index => {
+                    lines.push(format!("{name:15} SELECTED"));
+                    lines.extend(source.explain(edge).into_iter().map(|line| format!("    {line}")));
                 }
+                (None, Some(_)) => {
+                    lines.push(format!("{name:15} not asked        another one comes before it"))
+                }
+                (None, None) => lines.push(format!("{name:15} not asked yet")),
             }
-            Err(ProvideError::NotConfigured(passed_over.join("; ")))
-        })
+        }
+        lines
     }
 }

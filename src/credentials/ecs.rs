@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -24,6 +24,14 @@ pub struct Instance {
     pub endpoint: Option<Url>,
     /// Whether version 1 may be spoken.
     pub imds_v1: bool,
+    /// Whether somebody asked for this source; if not, a machine that is no instance is no failure.
+    pub by_name: bool,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self { role_name: None, endpoint: None, imds_v1: true, by_name: true }
+    }
 }
 
 /// The metadata service of the instance.
@@ -55,9 +63,19 @@ impl Ecs {
         Self { instance, fetcher: Fetcher::default(), known: Mutex::default() }
     }
 
+    /// Asks, and takes a machine that is no instance for no source if nobody asked for this one.
     async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
-        if is_true(edge, DISABLED) {
-            return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")));
+        let by_name = self.instance.by_name || edge.variable(ROLE).is_some();
+        self.ask_by_name(edge).await.map_err(|missing| match missing {
+            Missing::Nothing(why) if by_name => why,
+            Missing::Nothing(why) => ProvideError::NotConfigured(why.to_string()),
+            Missing::Credentials(why) => why,
+        })
+    }
+
+    async fn ask_by_name(&self, edge: &dyn Edge) -> Result<Credentials, Missing> {
+        if edge.is_true(DISABLED) {
+            return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")).into());
         }
         let base = self.base()?;
         let (role, known) = self.role(&base, edge).await?;
@@ -65,19 +83,19 @@ impl Ecs {
         encode_strict(role.as_bytes(), &mut target);
         let reply = self.get(&base.at(&target), edge).await?;
         match reply.status {
-            200 => read(&reply, &base),
+            200 => Ok(read(&reply, &base)?),
             404 => {
                 self.known().role = None;
-                Err(ProvideError::Refused(format!(
+                Err(Missing::Credentials(ProvideError::Refused(format!(
                     "the metadata service at {base} knows no role {role:?}; {}",
                     if known {
                         "correct role_name, or leave it out"
                     } else {
                         "it is asked again which there is"
                     }
-                )))
+                ))))
             }
-            status => Err(unexpected(&base, "its role", status)),
+            status => Err(unexpected(&base, "its role", status).into()),
         }
     }
 
@@ -89,7 +107,7 @@ impl Ecs {
     }
 
     /// The name of the role, and whether it was given to us.
-    async fn role(&self, base: &Url, edge: &dyn Edge) -> Result<(String, bool), ProvideError> {
+    async fn role(&self, base: &Url, edge: &dyn Edge) -> Result<(String, bool), Missing> {
         if let Some(role) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
             return Ok((role, true));
         }
@@ -109,18 +127,18 @@ impl Ecs {
                 self.known().role = Some((text.to_owned(), now + ROLE_FOR));
                 Ok((text.to_owned(), false))
             }
-            404 => Err(ProvideError::Refused(format!(
+            404 => Err(Missing::Nothing(ProvideError::Refused(format!(
                 "the metadata service at {base} says that this instance has no RAM role; attach one to it"
-            ))),
-            200 => Err(ProvideError::Unavailable(format!(
+            )))),
+            200 => Err(Missing::Credentials(ProvideError::Unavailable(format!(
                 "the metadata service at {base} answered 200 and no name of a role"
-            ))),
-            status => Err(unexpected(base, "its role", status)),
+            )))),
+            status => Err(unexpected(base, "its role", status).into()),
         }
     }
 
     /// Asks for something, with a token if there are such; once more with a new one if it is refused.
-    async fn get(&self, url: &Url, edge: &dyn Edge) -> Result<Reply, ProvideError> {
+    async fn get(&self, url: &Url, edge: &dyn Edge) -> Result<Reply, Missing> {
         let mut again = true;
         loop {
             let token = self.token(url, edge).await?;
@@ -136,7 +154,7 @@ impl Ecs {
     }
 
     /// The token to ask with; `None` if version 1 is to be spoken.
-    async fn token(&self, url: &Url, edge: &dyn Edge) -> Result<Option<HeaderValue>, ProvideError> {
+    async fn token(&self, url: &Url, edge: &dyn Edge) -> Result<Option<HeaderValue>, Missing> {
         let now = edge.now();
         if let Some((token, until)) = &self.known().token
             && now < *until
@@ -157,11 +175,11 @@ impl Ecs {
                 self.known().token = Some((token.clone(), until));
                 Ok(Some(token))
             }
-            403..=405 if self.instance.imds_v1 && !is_true(edge, NO_V1) => Ok(None),
-            status @ 403..=405 => Err(ProvideError::Refused(format!(
+            403..=405 if self.instance.imds_v1 && !edge.is_true(NO_V1) => Ok(None),
+            status @ 403..=405 => Err(Missing::Credentials(ProvideError::Refused(format!(
                 "the metadata service at {url} gives no tokens ({status}), and version 1 is switched off (imds_v1, {NO_V1})"
-            ))),
-            status => Err(unexpected(url, "a token", status)),
+            )))),
+            status => Err(unexpected(url, "a token", status).into()),
         }
     }
 
@@ -170,9 +188,9 @@ impl Ecs {
         method: Method,
         url: Url,
         headers: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Reply, ProvideError> {
+    ) -> Result<Reply, Missing> {
         let ask = Ask { method, url, headers, body: Zeroizing::default() };
-        self.fetcher.fetch(ask, WITHIN).await.map_err(|error| {
+        endpoint::ask(&self.fetcher, ask, WITHIN).await.map_err(|error| {
             let hint = match error {
                 FetchError::ConnectLate(..) | FetchError::Late(..) => {
                     "in a container, the hop limit of the instance's metadata may be too low"
@@ -182,7 +200,7 @@ impl Ecs {
                 | FetchError::TooLarge(_)
                 | FetchError::Unsendable(..) => "this may be no ECS instance",
             };
-            ProvideError::Unavailable(format!("the metadata service: {error}; {hint}"))
+            Missing::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
         })
     }
 
@@ -195,14 +213,31 @@ impl Provide for Ecs {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
         Box::pin(self.ask(edge))
     }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        let named = self.instance.role_name.clone().or_else(|| edge.variable(ROLE));
+        let role = named.or_else(|| self.known().role.as_ref().map(|(role, _)| role.clone()));
+        let at = self.base().map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
+        vec![format!("role {} at the metadata service {at}", role.as_deref().unwrap_or("of the instance"))]
+    }
+}
+
+/// Why there are no credentials.
+enum Missing {
+    /// There is no metadata service, or no role.
+    Nothing(ProvideError),
+    /// There are both.
+    Credentials(ProvideError),
+}
+
+impl From<ProvideError> for Missing {
+    fn from(why: ProvideError) -> Self {
+        Self::Credentials(why)
+    }
 }
 
 fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
     ProvideError::Unavailable(format!("the metadata service at {url}, asked for {what}, answered {status}"))
-}
-
-fn is_true(edge: &dyn Edge, variable: &str) -> bool {
-    edge.variable(variable).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 fn read(reply: &Reply, url: &Url) -> Result<Credentials, ProvideError> {
@@ -243,3 +278,40 @@ const WITHIN: Within = Within { connect: Duration::from_secs(1), total: Duration
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
 const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 const NO_V1: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::Value;
+    use zeroize::Zeroizing;
+
+    use super::read;
+    use crate::credentials::ProvideError;
+    use crate::transport::{Reply, Url};
+
+    #[test]
+    fn each_published_answer_with_credentials_comes_to_what_it_should() {
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/ecs_answers.json")).expect("json");
+        let samples = all["samples"].as_array().expect("samples").iter();
+        // The others are about tokens and names, which tests/it/ecs.rs drives.
+        let samples: Vec<_> =
+            samples.filter(|sample| sample["body"].as_str().expect("a body").starts_with('{')).collect();
+        assert_eq!(samples.len(), 7);
+        let url = Url::parse("http://100.100.100.200").expect("a URL");
+        for sample in samples {
+            let body = sample["body"].as_str().expect("a body").replace("{now-60s}", "2021-10-20T04:27:09Z");
+            let reply =
+                Reply { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
+            let outcome = match read(&reply, &url) {
+                // One that has ended is refused where it would be kept.
+                Ok(_) if sample["expect"] == "expired_on_arrival" => "expired_on_arrival",
+                Ok(_) => "credentials",
+                Err(ProvideError::Refused(_)) => "permanent_error",
+                Err(ProvideError::Unavailable(_)) => "retryable_error",
+                Err(other) => panic!("{other}"),
+            };
+            assert_eq!(outcome, sample["expect"], "{}", sample["id"]);
+        }
+    }
+}

@@ -1,20 +1,84 @@
-//! `env`: the variables that OSS's own SDKs read, then the family of Alibaba Cloud. The three values always come from one
-//! family; half a pair is an error, for the other family would sign as somebody else.
+//! `env`: the variables that OSS's own SDKs read, then those of Alibaba Cloud's other tools. The three values always come from
+//! one family; half a pair is an error, for the other family would sign as somebody else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tracing::warn;
 
 use super::oidc::DURATION;
 use super::sts::{Place, Role, Signature, Sts};
 use super::{Answer, Credentials, Edge, Failure, Provide, ProvideError, sanity};
 use crate::secret::Secret;
 
+/// The role that a key of the environment assumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// The ARN that the configuration names.
+    pub role_arn: Option<String>,
+    /// What shows in the audit trail.
+    pub session_name: Option<String>,
+    /// How long the credentials live.
+    pub duration: Option<Duration>,
+    /// A policy that narrows what the role may do.
+    pub policy: Option<String>,
+    /// What the role's trust asks for beside the identity.
+    pub external_id: Option<String>,
+    /// Whether `ALIBABA_CLOUD_ROLE_ARN` beside a key is meant for it.
+    pub from_env: bool,
+}
+
 /// The environment of the process.
 pub(super) struct Env {
-    /// Who is asked if the environment names a role.
+    wanted: Wanted,
+    /// Who is asked if there is a role to assume.
     sts: Sts,
+    warned: AtomicBool,
 }
 
 impl Env {
-    pub(super) fn new(place: Place) -> Self {
-        Self { sts: Sts::new(place, Signature::Acs3) }
+    pub(super) fn new(place: Place, wanted: Wanted) -> Self {
+        Self { wanted, sts: Sts::new(place, Signature::Acs3), warned: AtomicBool::new(false) }
+    }
+
+    /// The role that is to be assumed, and the families whose key may assume it.
+    fn role(&self, edge: &dyn Edge) -> Option<(String, &'static [Family])> {
+        if let Some(arn) = &self.wanted.role_arn {
+            return Some((arn.clone(), &FAMILIES));
+        }
+        if let Some(arn) = edge.variable(OSS_ROLE) {
+            return Some((arn, &FAMILIES[..1]));
+        }
+        edge.variable(ROLE).filter(|_| self.wanted.from_env).map(|arn| (arn, &FAMILIES[..]))
+    }
+
+    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        let Some((arn, families)) = self.role(edge) else {
+            let given = read(edge, &FAMILIES)?;
+            let unused = edge.variable(ROLE).is_some() && edge.variable(OIDC).is_none();
+            if unused && !self.warned.swap(true, Ordering::Relaxed) {
+                warn!(
+                    "{ROLE} is set beside an access key, and the access key itself signs; set assume_role_from_env = true if the role is meant"
+                );
+            }
+            return Ok(given);
+        };
+        let signer = match read(edge, families) {
+            Err(ProvideError::NotConfigured(_)) if families.len() == 1 => {
+                return Err(Failure::RoleWithoutKey { variable: OSS_ROLE }.into());
+            }
+            read => read?,
+        };
+        let role = Role {
+            arn,
+            session_name: self.wanted.session_name.clone().or_else(|| edge.variable(SESSION)),
+            duration: self.wanted.duration.unwrap_or(DURATION),
+            policy: self.wanted.policy.clone(),
+            external_id: self.wanted.external_id.clone().or_else(|| edge.variable(EXTERNAL_ID)),
+        };
+        let triple = self.sts.assume(&role, &signer, edge).await?;
+        let kind = if signer.token.is_some() { "static_sts" } else { "static_ak" };
+        triple.into_credentials(&format!("{}/ram_role_arn/{kind}", signer.provider), "STS")
     }
 }
 
@@ -23,50 +87,60 @@ struct Family {
     name: &'static str,
     id: &'static str,
     secret: &'static str,
-    token: &'static str,
+    tokens: &'static [&'static str],
 }
 
-const FAMILIES: [Family; 2] = [
+const FAMILIES: [Family; 5] = [
     Family {
         name: "env/OSS",
         id: "OSS_ACCESS_KEY_ID",
         secret: "OSS_ACCESS_KEY_SECRET",
-        token: "OSS_SESSION_TOKEN",
+        tokens: &["OSS_SESSION_TOKEN"],
     },
     Family {
         name: "env/ALIBABA_CLOUD",
         id: "ALIBABA_CLOUD_ACCESS_KEY_ID",
         secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-        token: "ALIBABA_CLOUD_SECURITY_TOKEN",
+        tokens: &["ALIBABA_CLOUD_SECURITY_TOKEN"],
+    },
+    Family {
+        name: "env/ALIBABACLOUD",
+        id: "ALIBABACLOUD_ACCESS_KEY_ID",
+        secret: "ALIBABACLOUD_ACCESS_KEY_SECRET",
+        tokens: &["ALIBABACLOUD_SECURITY_TOKEN"],
+    },
+    Family {
+        name: "env/ALICLOUD",
+        id: "ALICLOUD_ACCESS_KEY_ID",
+        secret: "ALICLOUD_ACCESS_KEY_SECRET",
+        tokens: &["ALICLOUD_SECURITY_TOKEN"],
+    },
+    // As Terraform has it.
+    Family {
+        name: "env/ALICLOUD_ACCESS_KEY",
+        id: "ALICLOUD_ACCESS_KEY",
+        secret: "ALICLOUD_SECRET_KEY",
+        tokens: &["ALICLOUD_ACCESS_KEY_STS_TOKEN", "ALICLOUD_SECURITY_TOKEN"],
     },
 ];
 
 /// Set beside a pair of the first family, it asks to sign as a role; to sign as the pair's owner instead would be the wrong
 /// identity.
-const ROLE: &str = "OSS_STS_ROLE_ARN";
+const OSS_ROLE: &str = "OSS_STS_ROLE_ARN";
+/// The vendor's libraries take it for a pod alone.
+const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+const OIDC: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
+const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
+const EXTERNAL_ID: &str = "ALIBABA_CLOUD_EXTERNAL_ID";
 
 impl Provide for Env {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
-        Box::pin(async move {
-            let Some(arn) = edge.variable(ROLE) else {
-                return read(edge, &FAMILIES);
-            };
-            let signer = match read(edge, &FAMILIES[..1]) {
-                Err(ProvideError::NotConfigured(_)) => {
-                    return Err(Failure::RoleWithoutKey { variable: ROLE }.into());
-                }
-                read => read?,
-            };
-            let role = Role {
-                arn,
-                session_name: edge.variable(SESSION),
-                duration: DURATION,
-                policy: None,
-                external_id: None,
-            };
-            let triple = self.sts.assume(&role, &signer, edge).await?;
-            triple.into_credentials("env/OSS/ram_role_arn/static_ak", "STS")
-        })
+        Box::pin(self.ask(edge))
+    }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        let role = self.role(edge);
+        role.map_or_else(Vec::new, |(arn, _)| vec![format!("role {arn}"), self.sts.explain(edge)])
     }
 }
 
@@ -80,16 +154,13 @@ fn read(edge: &dyn Edge, families: &[Family]) -> Result<Credentials, ProvideErro
             (None, Some(_)) => return Err(half(family.secret, family.id)),
             (None, None) => continue,
         };
-        let token = edge.variable(family.token).map(Secret::new);
+        let token = family.tokens.iter().find_map(|name| edge.variable(name)).map(Secret::new);
         sanity::check(&id, secret.expose(), token.as_ref().map(Secret::expose)).map_err(Failure::from)?;
         return Ok(Credentials { id, secret, token, expires: None, provider: family.name.into() });
     }
-    Err(ProvideError::NotConfigured(
-        "neither OSS_ACCESS_KEY_ID nor ALIBABA_CLOUD_ACCESS_KEY_ID is set".to_owned(),
-    ))
+    let names: Vec<&str> = families.iter().map(|family| family.id).collect();
+    Err(ProvideError::NotConfigured(format!("none of {} is set", names.join(", "))))
 }
-
-const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
 fn half(present: &'static str, missing: &'static str) -> ProvideError {
     Failure::HalfSet { present, missing }.into()

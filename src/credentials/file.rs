@@ -1,16 +1,12 @@
 //! `file`: credentials that somebody else puts down and renews: a JSON file, or a directory with a file for each value, as a
 //! Kubernetes Secret is mounted. Read again when it changes.
 
-use std::fs::{self, File as OpenFile};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
-use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::guarded::{FileState, Guarded, Unreadable, state};
 use super::{Answer, Credentials, Edge, Fingerprint, Provide, ProvideError, sanity};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -18,18 +14,14 @@ use crate::time::Timestamp;
 /// A file or a directory.
 pub(super) struct File {
     path: PathBuf,
-    /// Whether what other users can read is refused.
-    strict: bool,
-    warned: AtomicBool,
+    guarded: Guarded,
 }
 
 /// Why there are no credentials in it. All of it can heal: the file is somebody else's.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("{0}: {1}")]
-    Unreadable(String, io::Error),
-    #[error("{0} is over 64 KiB, and no credentials")]
-    TooLarge(String),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     #[error("{0} is no JSON (line {1}, column {2})")]
     NoJson(String, usize, usize),
     #[error("{0} holds no JSON object")]
@@ -40,8 +32,6 @@ enum Unusable {
     Ambiguous(String, &'static str, &'static str),
     #[error("the expiration in {0} is no time; write it as 2026-01-31T12:00:00Z")]
     Expiration(String),
-    #[error("{0} can be read by other users, and strict_file_modes is set; chmod 600 it")]
-    Exposed(String),
     #[error("{0} changes faster than it can be read")]
     Restless(String),
     #[error("in {0}, {1}")]
@@ -58,7 +48,7 @@ struct Values {
 
 impl File {
     pub(super) fn new(path: PathBuf, strict: bool) -> Self {
-        Self { path, strict, warned: AtomicBool::new(false) }
+        Self { path, guarded: Guarded::new(strict) }
     }
 
     fn name(&self) -> String {
@@ -128,7 +118,7 @@ impl File {
 
     fn directory(&self) -> Result<Values, Unusable> {
         let optional = |name: &str| match self.text(&self.path.join(name)) {
-            Err(Unusable::Unreadable(_, error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(Unusable::Unreadable(why)) if why.is_absent() => Ok(None),
             read => read.map(Some),
         };
         Ok(Values {
@@ -141,43 +131,18 @@ impl File {
 
     /// What a file holds, without the line break at its end.
     fn text(&self, path: &Path) -> Result<Zeroizing<String>, Unusable> {
-        let name = || path.display().to_string();
-        let unreadable = |error| Unusable::Unreadable(name(), error);
-        let file = OpenFile::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & READABLE_BY_OTHERS != 0 {
-            if self.strict {
-                return Err(Unusable::Exposed(name()));
-            }
-            if !self.warned.swap(true, Ordering::Relaxed) {
-                warn!(
-                    path = name(),
-                    "this file of credentials can be read by other users of this machine; chmod 600 it"
-                );
-            }
-        }
-        let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
-        file.take(LONGEST as u64 + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() > LONGEST {
-            return Err(Unusable::TooLarge(name()));
-        }
+        let mut text = self.guarded.read(path)?;
         let end =
             text.strip_suffix('\n').map_or(text.len(), |text| text.strip_suffix('\r').unwrap_or(text).len());
         text.truncate(end);
         Ok(text)
     }
 
-    /// What tells one state of it from another, through all symbolic links.
-    fn state(&self) -> Vec<Option<[i64; 5]>> {
+    /// What tells one state of it from another.
+    fn state(&self) -> Vec<FileState> {
         let paths = FILES.iter().map(|name| self.path.join(name));
-        std::iter::once(self.path.clone()).chain(paths).map(|path| identity(&path)).collect()
+        std::iter::once(self.path.clone()).chain(paths).map(|path| state(&path)).collect()
     }
-}
-
-fn identity(path: &Path) -> Option<[i64; 5]> {
-    let found = fs::metadata(path).ok()?;
-    let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
-    Some([device, inode, found.size().cast_signed(), found.mtime(), found.mtime_nsec()])
 }
 
 impl Provide for File {
@@ -185,7 +150,7 @@ impl Provide for File {
         Box::pin(async { self.read().map_err(|why| ProvideError::Unavailable(why.to_string())) })
     }
 
-    fn fingerprint(&self) -> Option<Fingerprint> {
+    fn fingerprint(&self, _edge: &dyn Edge) -> Option<Fingerprint> {
         Some(Fingerprint::of(&self.state()))
     }
 }
@@ -199,10 +164,6 @@ const NAMES: [(&str, &str); 4] = [
 ];
 /// The files of a directory.
 const FILES: [&str; 4] = ["access_key_id", "access_key_secret", "security_token", "expiration"];
-/// Tokens are a few KiB at most.
-const LONGEST: usize = 64 * 1024;
-/// Of group and others.
-const READABLE_BY_OTHERS: u32 = 0o044;
 /// A directory that is replaced while it is read is read again.
 const TRIES: usize = 3;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::File;
-use crate::credentials::{Credentials, Provide as _};
+use crate::credentials::Credentials;
 
 /// Writes a file that only its owner can read.
 fn write(path: &Path, text: &str) {
@@ -122,8 +122,8 @@ fn a_directory_has_a_file_for_each_value_and_its_swap_is_seen() {
     let mounted = Mounted::new(&[("access_key_id", "LTAIa\n"), ("access_key_secret", "s\r\n")]);
     let file = File::new(mounted.0.path().to_owned(), true);
     assert_eq!(shown(&file.read().expect("credentials")), ("LTAIa", "s", None, None));
-    let before = file.fingerprint();
-    assert_eq!(file.fingerprint(), before);
+    let before = file.state();
+    assert_eq!(file.state(), before);
     mounted.swap(
         "second",
         &[
@@ -133,7 +133,7 @@ fn a_directory_has_a_file_for_each_value_and_its_swap_is_seen() {
             ("expiration", "2026-01-31T12:00:00Z"),
         ],
     );
-    assert_ne!(file.fingerprint(), before);
+    assert_ne!(file.state(), before);
     let expected = ("STS.b", "s2", Some("t"), Some("2026-01-31T12:00:00Z".to_owned()));
     assert_eq!(shown(&file.read().expect("credentials")), expected);
 }

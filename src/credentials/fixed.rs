@@ -26,7 +26,7 @@ impl Provide for Static {
                 secret: Secret::from(self.secret.expose()),
                 token: token.map(Secret::from),
                 expires: None,
-                provider: "static".into(),
+                provider: if token.is_some() { "static_sts" } else { "static_ak" }.into(),
             })
         })
     }

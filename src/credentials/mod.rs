@@ -3,14 +3,24 @@
 mod assume_role;
 mod chain;
 mod ecs;
+mod endpoint;
 mod env;
 mod file;
 mod fixed;
+mod guarded;
+mod ini;
 mod oidc;
+mod ossutil;
+mod process;
+mod profile;
+mod recipe;
 mod sanity;
 mod schedule;
+mod shared;
 mod source;
+mod status;
 mod sts;
+mod tool;
 mod uri;
 
 use std::collections::BTreeMap;
@@ -19,12 +29,19 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+pub use chain::{Links, Order};
 pub use ecs::Instance;
+pub use env::Wanted;
 pub use oidc::Pod;
+pub use ossutil::{BucketEndpoint, bucket_endpoints};
+pub use process::Program;
 pub use sanity::{Insane, check as check_key};
 pub use source::{Source, Unavailable};
+pub use status::{Stage, Status};
 pub use sts::{Place, Role, Signature};
+pub use tool::Tool;
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -41,27 +58,40 @@ pub struct Credentials {
     pub token: Option<Secret>,
     /// When they end; `None` if that is not known.
     pub expires: Option<Timestamp>,
-    /// Which source gave them, the outer one first: `chain/env/OSS`.
+    /// Which source gave them, the outer one first, as the vendor's libraries name it: `default/oidc_role_arn`.
     pub provider: Arc<str>,
 }
 
-/// A source of credentials.
+/// A source of credentials. It is asked by one [`Source`], which keeps what it gives, asks again before that ends, one attempt at
+/// a time, and pauses after failures: an implementation only asks.
 pub trait Provide: Send + Sync {
-    /// Asks the source.
+    /// Asks the source. An attempt may be dropped before it ends.
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a>;
 
-    /// The state of what the credentials come from, if that can be seen to change: then the source is asked again.
-    fn fingerprint(&self) -> Option<Fingerprint> {
+    /// The state of what the credentials come from, if that can be seen to change: then the source is asked again. It is looked
+    /// at each second.
+    fn fingerprint(&self, _edge: &dyn Edge) -> Option<Fingerprint> {
         None
+    }
+
+    /// After what time credentials without a known end are asked for again; until that succeeds they go on being used.
+    fn renew_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Lines that tell a person where the credentials come from, and why no other source gives them.
+    fn explain(&self, _edge: &dyn Edge) -> Vec<String> {
+        Vec::new()
     }
 }
 
 /// What tells one state of something from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    fn of(state: &impl Hash) -> Self {
+    /// Of a state.
+    pub fn of(state: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         Self(hasher.finish())
@@ -75,6 +105,11 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Credentials, ProvideErr
 pub trait Edge: Clock {
     /// A variable of the environment; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// Whether a variable is set to `true`, in any letters.
+    fn is_true(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
 }
 
 /// Why a source gave no credentials.
@@ -139,7 +174,7 @@ pub enum Spec {
         token: Option<Secret>,
     },
     /// The environment of the process. A role that it names is assumed at this place.
-    Env(Place),
+    Env(Place, Wanted),
     /// A file that somebody else writes, or a directory of files.
     File {
         /// Where it is.
@@ -169,11 +204,21 @@ pub enum Spec {
         /// The file with what is sent as Authorization.
         authorization_file: Option<PathBuf>,
     },
-    /// Each source in turn, until one is configured. STS is asked at this place.
-    Chain(Place),
+    /// A command that prints credentials.
+    Process(Program),
+    /// A profile of the vendor's command line.
+    Profile(Tool),
+    /// A section of the file that the vendor's libraries share.
+    Ini(Tool),
+    /// The file of the vendor's OSS tool.
+    Ossutil(Tool),
+    /// Nobody: requests go on without a signature.
+    Anonymous,
+    /// Each source in turn, until one is configured.
+    Chain(Links),
 }
 
-/// Sources by their names in the configuration.
+/// Sources by their names in the configuration. Those that are the same are one. One that signs nothing is none.
 pub type Sources = BTreeMap<String, Arc<Source>>;
 
 impl Spec {
@@ -183,65 +228,128 @@ impl Spec {
         match self {
             Self::AssumeRole { source, .. } => Some(source),
             Self::Static { .. }
-            | Self::Env(_)
+            | Self::Env(..)
             | Self::File { .. }
             | Self::Oidc(..)
             | Self::Ecs(_)
             | Self::Uri { .. }
+            | Self::Process(_)
+            | Self::Profile(_)
+            | Self::Ini(_)
+            | Self::Ossutil(_)
+            | Self::Anonymous
             | Self::Chain(_) => None,
         }
     }
 
-    /// What is known of where STS is, for a source that asks it.
+    /// What is known of where STS is, for a source that may ask it.
     pub fn place_mut(&mut self) -> Option<&mut Place> {
         match self {
-            Self::Env(place) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) | Self::Chain(place) => {
-                Some(place)
-            }
-            Self::Static { .. } | Self::File { .. } | Self::Ecs(_) | Self::Uri { .. } => None,
+            Self::Env(place, _) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) => Some(place),
+            Self::Profile(tool) | Self::Ini(tool) | Self::Ossutil(tool) => Some(&mut tool.place),
+            Self::Chain(links) => Some(&mut links.place),
+            Self::Static { .. }
+            | Self::File { .. }
+            | Self::Ecs(_)
+            | Self::Uri { .. }
+            | Self::Process(_)
+            | Self::Anonymous => None,
         }
     }
 
-    /// The source that this describes; `None` if the one that it needs is not among `others`.
-    fn build(self, others: &Sources) -> Option<Box<dyn Provide>> {
+    /// Whether this is a lasting access key, written down for good.
+    #[must_use]
+    pub fn is_lasting_key(&self) -> bool {
+        matches!(self, Self::Static { token: None, .. })
+    }
+
+    /// The source that this describes; `None` if the one that it needs is not among `others`, or if it signs nothing.
+    fn build(&self, others: &Sources) -> Option<Box<dyn Provide>> {
         Some(match self {
-            Self::Static { id, secret, token } => Box::new(fixed::Static::new(id, secret, token)),
-            Self::Env(place) => Box::new(env::Env::new(place)),
-            Self::File { path, strict } => Box::new(file::File::new(path, strict)),
-            Self::AssumeRole { source, role, place, signature } => {
-                let source = Arc::clone(others.get(&source)?);
-                Box::new(assume_role::AssumeRole::new(source, role, place, signature))
+            Self::Static { id, secret, token } => {
+                let token = token.as_ref().map(|token| Secret::from(token.expose()));
+                Box::new(fixed::Static::new(id.clone(), Secret::from(secret.expose()), token))
             }
-            Self::Oidc(pod, place) => Box::new(oidc::Oidc::new(pod, place)),
-            Self::Ecs(instance) => Box::new(ecs::Ecs::new(instance)),
-            Self::Uri { url, authorization_file } => Box::new(uri::Uri::new(Some(url), authorization_file)),
-            Self::Chain(place) => Box::new(chain::Chain::new(vec![
-                Box::new(env::Env::new(place.clone())),
-                Box::new(oidc::Oidc::new(Pod::default(), place)),
-                Box::new(uri::Uri::new(None, None)),
-            ])),
+            Self::Env(place, wanted) => Box::new(env::Env::new(place.clone(), wanted.clone())),
+            Self::File { path, strict } => Box::new(file::File::new(path.clone(), *strict)),
+            Self::AssumeRole { source, role, place, signature } => {
+                let source = Arc::clone(others.get(source)?);
+                Box::new(assume_role::AssumeRole::new(source, role.clone(), place.clone(), *signature))
+            }
+            Self::Oidc(pod, place) => Box::new(oidc::Oidc::new(pod.clone(), place.clone())),
+            Self::Ecs(instance) => Box::new(ecs::Ecs::new(instance.clone())),
+            Self::Uri { url, authorization_file } => {
+                Box::new(uri::Uri::new(Some(url.clone()), authorization_file.clone()))
+            }
+            Self::Process(program) => Box::new(process::Process::new(program.clone())),
+            Self::Profile(tool) => Box::new(tool::ToolFile::new(profile::Cli, tool.clone())),
+            Self::Ini(tool) => Box::new(tool::ToolFile::new(shared::Shared, tool.clone())),
+            Self::Ossutil(tool) => Box::new(tool::ToolFile::new(ossutil::Ossutil, tool.clone())),
+            Self::Chain(links) => Box::new(chain::Chain::new(links.clone())),
+            Self::Anonymous => return None,
         })
+    }
+
+    /// Whether two descriptions come to the same, given the sources that they may need.
+    fn is_same(&self, other: &Self, built: &Sources) -> bool {
+        match (self, other) {
+            (Self::Env(a, x), Self::Env(b, y)) => a == b && x == y,
+            (Self::File { path: a, strict: x }, Self::File { path: b, strict: y }) => a == b && x == y,
+            (
+                Self::AssumeRole { source: a, role: r, place: p, signature: s },
+                Self::AssumeRole { source: b, role: q, place: o, signature: t },
+            ) => {
+                let same = built.get(a).zip(built.get(b)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                same && r == q && p == o && s == t
+            }
+            (Self::Oidc(a, x), Self::Oidc(b, y)) => a == b && x == y,
+            (Self::Ecs(a), Self::Ecs(b)) => a == b,
+            (Self::Uri { url: a, authorization_file: x }, Self::Uri { url: b, authorization_file: y }) => {
+                a == b && x == y
+            }
+            (Self::Process(a), Self::Process(b)) => a == b,
+            (Self::Profile(a), Self::Profile(b))
+            | (Self::Ini(a), Self::Ini(b))
+            | (Self::Ossutil(a), Self::Ossutil(b)) => a == b,
+            (Self::Chain(a), Self::Chain(b)) => a == b,
+            // An access key costs nothing to have twice.
+            (_, _) => false,
+        }
     }
 
     /// All sources that are described, none asked yet. Those that need each other in a circle, or one that is not described,
     /// are left out: a configuration with such a thing is refused before it comes here.
     #[must_use]
-    pub fn build_all(mut specs: Vec<(String, Self)>) -> Sources {
+    pub fn build_all(specs: &[(String, Self)]) -> Sources {
         let mut built = Sources::new();
+        let mut waiting: Vec<&(String, Self)> = specs.iter().collect();
+        let mut done: Vec<&(String, Self)> = Vec::new();
         loop {
-            let before = specs.len();
+            let before = waiting.len();
             let mut later = Vec::new();
-            for (name, spec) in specs {
+            for entry in waiting {
+                let (name, spec) = entry;
                 if spec.needs().is_some_and(|needed| !built.contains_key(needed)) {
-                    later.push((name, spec));
-                } else if let Some(provider) = spec.build(&built) {
-                    built.insert(name.clone(), Arc::new(Source::new(&name, provider)));
+                    later.push(entry);
+                    continue;
                 }
+                let same = done.iter().find(|(_, known)| spec.is_same(known, &built));
+                let source = match same.and_then(|(name, _)| built.get(name)) {
+                    Some(source) => Some(Arc::clone(source)),
+                    None => spec.build(&built).map(|provider| Arc::new(Source::new(name, provider))),
+                };
+                built.extend(source.map(|source| (name.clone(), source)));
+                done.push(entry);
             }
             if later.is_empty() || later.len() == before {
                 return built;
             }
-            specs = later;
+            waiting = later;
         }
     }
+}
+
+/// Each source once, under the first of its names.
+pub fn each(sources: &Sources) -> impl Iterator<Item = (&str, &Arc<Source>)> {
+    sources.iter().filter(|(name, source)| source.name() == **name).map(|(name, source)| (&**name, source))
 }

@@ -96,6 +96,11 @@ impl Provide for Oidc {
             given?.into_credentials("oidc_role_arn", "STS")
         })
     }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        let Ok((role, _, file)) = self.trio(edge) else { return Vec::new() };
+        vec![format!("role {role}, token in {}", file.display()), self.sts.explain(edge)]
+    }
 }
 
 fn missing(key: &'static str, variable: &'static str) -> ProvideError {

@@ -50,6 +50,17 @@ impl Windows {
         }
     }
 
+    /// Of credentials without a known end, which are asked for again at `advisory`.
+    pub(super) fn endless(advisory: Timestamp) -> Self {
+        let never = Timestamp::from_unix_s(i64::MAX / 2);
+        Self { advisory, mandatory: never, hard: never }
+    }
+
+    /// How long they still sign.
+    pub(super) fn left(&self, now: Timestamp) -> Duration {
+        Duration::from_secs(u64::try_from(self.hard.unix_s() - now.unix_s()).unwrap_or(0))
+    }
+
     /// How often the time is looked at: several times between the first renewal and the end, however short that is.
     pub(super) fn look_every(&self) -> Duration {
         let seconds = self.hard.unix_s().abs_diff(self.advisory.unix_s());
@@ -93,6 +104,11 @@ pub(super) fn pause(urgency: Urgency, failures: u32, roll: f64) -> Duration {
     }
 }
 
+/// The pause after the same credentials have come again, which are good for `left`: not long, and never for much of that.
+pub(super) fn pause_unchanged(left: Duration, roll: f64) -> Duration {
+    Duration::from_secs_f64(50.0 + 20.0 * roll.clamp(0.0, 1.0)).min(left / 10).max(Duration::from_millis(250))
+}
+
 /// The pause after so many refusals in a row, which somebody has to do something about.
 pub(super) fn pause_refused(failures: u32) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -103,7 +119,7 @@ pub(super) fn pause_refused(failures: u32) -> Duration {
 mod tests {
     use std::time::Duration;
 
-    use super::{Urgency, Windows, pause, pause_refused};
+    use super::{Urgency, Windows, pause, pause_refused, pause_unchanged};
     use crate::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
@@ -172,6 +188,8 @@ mod tests {
             [1, 2, 3, 4, 5, 99].map(|n| ms(Urgency::Empty, n, 0.5)),
             [200, 400, 800, 1_600, 3_000, 3_000]
         );
+        let unchanged = |left_s, roll| pause_unchanged(Duration::from_secs(left_s), roll).as_secs();
+        assert_eq!([unchanged(3_600, 0.0), unchanged(3_600, 1.0), unchanged(300, 0.5)], [50, 70, 30]);
         assert_eq!([1, 2, 5, 6, 99].map(pause_refused), [30, 60, 480, 600, 600].map(Duration::from_secs));
     }
 }

@@ -1,15 +1,17 @@
 //! A source with what it gave last. Requests load one immutable snapshot, without a lock and without waiting; whoever keeps
 //! the source renews it in the background, one attempt at a time.
 
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
-use super::schedule::{LOOK_EVERY, Urgency, Windows, pause, pause_refused};
+use super::schedule::{LOOK_EVERY, Urgency, Windows, pause, pause_refused, pause_unchanged};
+use super::status::{Stage, Status};
 use super::{Credentials, Edge, Fingerprint, Provide, ProvideError};
 use crate::time::{Clock, Timestamp};
 
@@ -21,7 +23,11 @@ pub struct Source {
     /// Held while the source is asked: there is one attempt at a time.
     flight: tokio::sync::Mutex<()>,
     history: Mutex<History>,
-    asking: watch::Sender<bool>,
+    asking: watch::Sender<Asking>,
+    /// The credentials that OSS took last, only to be compared.
+    accepted: AtomicPtr<Credentials>,
+    /// Somebody wants it to be asked now.
+    wanted: Notify,
 }
 
 /// Credentials with the stages of their life, if that has an end.
@@ -36,11 +42,35 @@ struct History {
     /// The state of what the provider reads, before it was last asked.
     asked: Option<Fingerprint>,
     generation: u64,
-    /// Failures since the last success.
+    /// Failures since the last success, and of all time.
     failures: u32,
+    failed: u64,
     /// Before this there is no other attempt; `None` if one cannot come to anything else.
     next: Option<Instant>,
     last_error: Option<String>,
+    /// The failure that was logged last.
+    told: Option<String>,
+    /// How often OSS has refused what is there.
+    rejections: u64,
+    /// Whether the source is about to be asked for that.
+    forcing: bool,
+    /// When a rejection last had the source asked.
+    forced: Option<Instant>,
+    identity_changes: u64,
+}
+
+/// Whether the source is being asked, and how often it has been.
+#[derive(Clone, Copy, Default)]
+struct Asking {
+    now: bool,
+    done: u64,
+}
+
+/// What an attempt gave.
+struct Given {
+    credentials: Arc<Credentials>,
+    /// Whether it is what was there before.
+    unchanged: bool,
 }
 
 /// There is nothing to sign with.
@@ -64,7 +94,9 @@ impl Source {
             current: ArcSwapOption::empty(),
             flight: tokio::sync::Mutex::default(),
             history: Mutex::default(),
-            asking: watch::Sender::new(false),
+            asking: watch::Sender::default(),
+            accepted: AtomicPtr::default(),
+            wanted: Notify::new(),
         }
     }
 
@@ -97,7 +129,7 @@ impl Source {
         }
         let mut asking = self.asking.subscribe();
         // However the wait ends, what counts is what is there then.
-        let _ = timeout(WAIT_MAX, asking.wait_for(|asking| !asking)).await;
+        let _ = timeout(WAIT_MAX, asking.wait_for(|asking| !asking.now)).await;
         self.get(clock.now())
     }
 
@@ -125,28 +157,45 @@ impl Source {
         {
             return Ok(credentials);
         }
-        let asked = self.provider.fingerprint();
-        self.asking.send_replace(true);
+        let asked = self.provider.fingerprint(edge);
+        self.asking.send_modify(|asking| asking.now = true);
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
         });
         let given = given.and_then(|credentials| self.keep(credentials, edge.now()));
         self.note(&given, asked, edge.now());
-        self.asking.send_replace(false);
-        given
+        self.asking.send_modify(|asking| *asking = Asking { now: false, done: asking.done + 1 });
+        given.map(|given| given.credentials)
     }
 
     /// Keeps fresh credentials, unless they have ended before they came.
-    fn keep(&self, fresh: Credentials, now: Timestamp) -> Result<Arc<Credentials>, ProvideError> {
+    fn keep(&self, fresh: Credentials, now: Timestamp) -> Result<Given, ProvideError> {
+        let before = self.current.load_full();
+        if let Some(before) = before.as_deref() {
+            let Credentials { id, expires, token, .. } = &*before.credentials;
+            let secret =
+                |token: &Option<crate::secret::Secret>| token.as_ref().map(|token| token.expose().to_owned());
+            if *id == fresh.id && *expires == fresh.expires && secret(token) == secret(&fresh.token) {
+                let same = before.credentials.secret.expose() == fresh.secret.expose();
+                let alive = before.windows.is_none_or(|windows| now < windows.hard);
+                if same && alive {
+                    self.renew_later(&before.credentials, now);
+                    return Ok(Given { credentials: Arc::clone(&before.credentials), unchanged: true });
+                }
+            }
+        }
         let ended = fresh.expires.filter(|expires| *expires <= now);
-        let windows = fresh.expires.map(|expires| Windows::of(now, expires, fastrand::f64()));
+        let windows = self.windows_of(fresh.expires, now);
         let credentials = Arc::new(fresh);
         if ended.is_none() || self.get(now).is_err() {
             // What has ended signs nothing, but it tells requests more than that there is nothing.
             self.current.store(Some(Arc::new(Snapshot { credentials: Arc::clone(&credentials), windows })));
         }
         match ended.map(Timestamp::rfc3339) {
-            None => Ok(credentials),
+            None => {
+                self.compare(before.as_deref(), &credentials);
+                Ok(Given { credentials, unchanged: false })
+            }
             Some(when) => Err(ProvideError::Unavailable(format!(
                 "{} gave credentials that have expired, at {when}; if they should be good, look at the clock of this machine",
                 credentials.provider
@@ -154,13 +203,38 @@ impl Source {
         }
     }
 
+    fn windows_of(&self, expires: Option<Timestamp>, now: Timestamp) -> Option<Windows> {
+        match (expires, self.provider.renew_after()) {
+            (Some(expires), _) => Some(Windows::of(now, expires, fastrand::f64())),
+            (None, Some(after)) => Some(Windows::endless(now + after)),
+            (None, None) => None,
+        }
+    }
+
+    /// The same credentials have come again; those without an end are good for another while.
+    fn renew_later(&self, credentials: &Arc<Credentials>, now: Timestamp) {
+        if credentials.expires.is_none() {
+            let windows = self.windows_of(None, now);
+            self.current.store(Some(Arc::new(Snapshot { credentials: Arc::clone(credentials), windows })));
+        }
+    }
+
+    /// Tells if somebody else signs from now on.
+    fn compare(&self, before: Option<&Snapshot>, fresh: &Credentials) {
+        let Some(before) = before else { return };
+        if before.credentials.provider != fresh.provider {
+            self.history().identity_changes += 1;
+            warn!(
+                source = self.name,
+                before = &*before.credentials.provider,
+                now = &*fresh.provider,
+                "somebody else signs from now on"
+            );
+        }
+    }
+
     /// Notes what an attempt came to, and when there may be another.
-    fn note(
-        &self,
-        given: &Result<Arc<Credentials>, ProvideError>,
-        asked: Option<Fingerprint>,
-        now: Timestamp,
-    ) {
+    fn note(&self, given: &Result<Given, ProvideError>, asked: Option<Fingerprint>, now: Timestamp) {
         let urgency = self.urgency(now).unwrap_or(Urgency::Advisory);
         let windows = self.windows();
         let longest = match (urgency, windows) {
@@ -168,33 +242,128 @@ impl Source {
             (Urgency::Advisory | Urgency::Mandatory | Urgency::Empty, _) => Duration::MAX,
         };
         let mut history = self.history();
-        history.asked = asked;
+        (history.asked, history.forcing) = (asked, false);
         match given {
-            Ok(_) => {
-                *history = History { asked, generation: history.generation + 1, ..History::default() };
-                history.next = Some(Instant::now());
+            Ok(given) => {
+                history.generation += u64::from(!given.unchanged);
+                (history.failures, history.last_error, history.told) = (0, None, None);
+                let pause = match (given.unchanged, windows) {
+                    // Whoever gives them renews them late.
+                    (true, Some(windows)) => pause_unchanged(windows.left(now), fastrand::f64()),
+                    (true | false, _) => Duration::ZERO,
+                };
+                history.next = Some(Instant::now() + pause);
             }
             Err(error) => {
                 history.failures = history.failures.saturating_add(1);
+                history.failed += 1;
+                history.last_error = Some(error.to_string());
                 let pause = match error {
                     ProvideError::Unavailable(_) => {
                         Some(pause(urgency, history.failures, fastrand::f64()).min(longest))
                     }
-                    ProvideError::Refused(_) => Some(pause_refused(history.failures)),
-                    ProvideError::NotConfigured(_) | ProvideError::Failed(_) => None,
+                    ProvideError::Refused(_) | ProvideError::NotConfigured(_) => {
+                        Some(pause_refused(history.failures))
+                    }
+                    ProvideError::Failed(_) => None,
                 };
                 history.next = pause.map(|pause| Instant::now() + pause);
             }
         }
     }
 
+    /// OSS has taken what these credentials signed.
+    pub fn accept(&self, credentials: &Arc<Credentials>) {
+        let taken = Arc::as_ptr(credentials).cast_mut();
+        if self.accepted.load(Ordering::Relaxed) != taken {
+            self.accepted.store(taken, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether OSS has taken what these credentials signed.
+    #[must_use]
+    pub fn has_accepted(&self, credentials: &Arc<Credentials>) -> bool {
+        self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
+    }
+
+    /// OSS has refused these credentials: others, if the source has others, which is asked at once, but not more often than every
+    /// ten seconds, and not for long.
+    pub async fn replace(&self, refused: &Arc<Credentials>, clock: &dyn Clock) -> Option<Arc<Credentials>> {
+        let other = || {
+            let current = self.get(clock.now()).ok()?;
+            (!Arc::ptr_eq(&current, refused)).then_some(current)
+        };
+        let mut asking = self.asking.subscribe();
+        if let Some(other) = other() {
+            return Some(other);
+        }
+        let Asking { now: is_asked, done } = *asking.borrow_and_update();
+        {
+            let mut history = self.history();
+            history.rejections += 1;
+            let now = Instant::now();
+            if history.forced.is_none_or(|forced| now >= forced + FORCED_EVERY) {
+                (history.forced, history.forcing) = (Some(now), true);
+                self.wanted.notify_one();
+            } else if !is_asked && !history.forcing {
+                return None;
+            }
+        }
+        let answered = asking.wait_for(|asking| asking.done > done);
+        // However the wait ends, what counts is what is there then.
+        let _ = timeout(WAIT_MAX, answered).await;
+        other()
+    }
+
+    /// What a person and a monitor are told.
+    #[must_use]
+    pub fn status(&self, edge: &dyn Edge) -> Status {
+        let now = edge.now();
+        let snapshot = self.current.load_full();
+        let snapshot = snapshot.as_deref();
+        let stage = match snapshot {
+            None => Stage::Empty,
+            Some(Snapshot { windows: None, .. }) => Stage::NonExpiring,
+            Some(Snapshot { windows: Some(windows), credentials }) => match windows.urgency(now) {
+                _ if credentials.expires.is_none() => Stage::NonExpiring,
+                None => Stage::Fresh,
+                Some(Urgency::Advisory) => Stage::Advisory,
+                Some(Urgency::Mandatory) => Stage::Mandatory,
+                Some(Urgency::Empty) => Stage::Expired,
+            },
+        };
+        let explanation = self.provider.explain(edge);
+        let history = self.history();
+        Status {
+            name: self.name.clone(),
+            stage,
+            provider: snapshot.map(|snapshot| Arc::clone(&snapshot.credentials.provider)),
+            expires: snapshot.and_then(|snapshot| snapshot.credentials.expires),
+            renewal: snapshot.and_then(|snapshot| Some(snapshot.windows?.advisory)),
+            generation: history.generation,
+            failed: history.failed,
+            failures: history.failures,
+            rejected: history.rejections,
+            identity_changes: history.identity_changes,
+            waiting: self.asking.receiver_count(),
+            last_error: history.last_error.clone(),
+            explanation,
+        }
+    }
+
     /// Renews the credentials before they end, and asks the source again whenever what it reads has changed. Never returns.
     pub async fn follow(&self, edge: &dyn Edge) {
         loop {
-            sleep(self.rest(edge.now())).await;
-            let changed = self.has_changed();
-            if !changed && !self.is_due(edge.now()) {
+            let wanted = tokio::select! {
+                () = sleep(self.rest(edge.now())) => false,
+                () = self.wanted.notified() => true,
+            };
+            let changed = self.has_changed(edge);
+            if !wanted && !changed && !self.is_due(edge.now()) {
                 continue;
+            }
+            if wanted {
+                warn!(source = self.name, "OSS refuses the access key; the source is asked for another");
             }
             let outcome = self.refresh(edge).await;
             self.tell(&outcome, changed);
@@ -211,8 +380,7 @@ impl Source {
             }
             Err(failure) => {
                 let text = failure.to_string();
-                let known =
-                    self.history().last_error.replace(text.clone()).is_some_and(|known| known == text);
+                let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
                 if known {
                     debug!(source = self.name, error = text, "still no new credentials");
                 } else {
@@ -254,9 +422,9 @@ impl Source {
         }
     }
 
-    fn has_changed(&self) -> bool {
+    fn has_changed(&self, edge: &dyn Edge) -> bool {
         let asked = self.history().asked;
-        asked.is_some() && self.provider.fingerprint() != asked
+        asked.is_some() && self.provider.fingerprint(edge) != asked
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -266,6 +434,8 @@ impl Source {
 
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(20);
+/// How often OSS's refusals may have the source asked.
+const FORCED_EVERY: Duration = Duration::from_secs(10);
 /// How long a request waits for a source that is being asked.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How many requests wait.

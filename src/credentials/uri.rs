@@ -10,7 +10,7 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{Ask, Fetcher, Reply, Url, Within};
@@ -62,7 +62,7 @@ impl Uri {
             headers.push((AUTHORIZATION, value));
         }
         let ask = Ask { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = self.fetcher.fetch(ask, WITHIN).await;
+        let reply = endpoint::ask(&self.fetcher, ask, WITHIN).await;
         let reply =
             reply.map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}")))?;
         read(&reply, &url)
@@ -116,9 +116,21 @@ impl Provide for Uri {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
         Box::pin(self.ask(edge))
     }
+
+    fn renew_after(&self) -> Option<Duration> {
+        Some(RENEW_AFTER)
+    }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        let asked = self.url.as_ref().map(ToString::to_string);
+        let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| format!("what {VARIABLE} says")));
+        asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
+    }
 }
 
 const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+/// When credentials without an end are asked for again.
+const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
 const WITHIN: Within = Within { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
 
 #[cfg(test)]

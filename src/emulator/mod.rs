@@ -3,6 +3,7 @@
 
 mod failure;
 mod faults;
+pub mod issuer;
 mod journal;
 mod operation;
 mod reply;
@@ -10,7 +11,6 @@ mod request;
 mod service;
 mod settings;
 mod store;
-pub mod sts;
 mod text;
 mod verify;
 mod wire;

@@ -1,9 +1,12 @@
 //! OSS's errors on their way back: they are small, and may repeat the token that we signed with.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use std::time::Duration;
 
 use super::answer::{Answer, text};
@@ -27,7 +30,11 @@ impl Answer {
             return Ok(self);
         }
         let encoded = self.response.headers().contains_key(CONTENT_ENCODING);
-        let (body, whole) = if encoded { (Bytes::new(), false) } else { self.read(stall).await? };
+        let (body, whole) = match self.replaced.take() {
+            Some(held) => (held, true),
+            None if encoded => (Bytes::new(), false),
+            None => self.read(stall).await?,
+        };
         let document = if whole {
             without_token(&body, token.expose()).map_or(body, Bytes::from)
         } else {
@@ -42,6 +49,45 @@ impl Answer {
             lease.finish();
         }
         Ok(self)
+    }
+
+    /// The code with which OSS refuses the access key, if that is why it refuses. The body is read for it, and kept.
+    pub(super) async fn key_refused(&mut self, stall: Duration) -> Result<Option<KeyRefused>, Refusal> {
+        let headers = self.response.headers();
+        if self.response.status() != StatusCode::FORBIDDEN || headers.contains_key(CONTENT_ENCODING) {
+            return Ok(None);
+        }
+        let document = if self.bodiless {
+            let document = headers.get(ERROR).and_then(|value| STANDARD.decode(value).ok());
+            document.map(Bytes::from).unwrap_or_default()
+        } else {
+            let length = self.response.body().size_hint().upper();
+            if length.is_none_or(|length| length > LOOKED_INTO_MAX as u64) {
+                return Ok(None);
+            }
+            let (body, _) = self.read(stall).await?;
+            if let Some(lease) = self.lease.take() {
+                lease.finish();
+            }
+            self.replaced = Some(body.clone());
+            body
+        };
+        let document = String::from_utf8_lossy(&document);
+        let number = text(self.response.headers(), "x-oss-ec");
+        let number = number.as_deref().or_else(|| element(&document, "EC"));
+        Ok(match element(&document, "Code") {
+            Some("InvalidAccessKeyId" | "InvalidSecurityToken" | "SecurityTokenExpired") => {
+                Some(KeyRefused::Key)
+            }
+            _ if number == Some(TOKEN_EXPIRED) => Some(KeyRefused::Key),
+            Some("SignatureDoesNotMatch") => Some(KeyRefused::Signature),
+            _ => None,
+        })
+    }
+
+    /// Tells the client that another key was asked for, and that it may ask again.
+    pub(super) fn note_key_refused(&mut self) {
+        self.response.headers_mut().insert(NOTE, HeaderValue::from_static("credentials-rejected"));
     }
 
     /// Reads the body, or its beginning if it is too long. One that breaks off is no answer.
@@ -85,6 +131,15 @@ impl Answer {
     }
 }
 
+/// Why OSS refuses an access key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyRefused {
+    /// It does not know it, or it has ended.
+    Key,
+    /// The signature is wrong: if the key has never signed rightly, its secret may be.
+    Signature,
+}
+
 /// Takes the token out of the headers.
 fn clean(headers: &mut HeaderMap, token: &Secret) {
     for (name, value) in headers.iter_mut() {
@@ -102,6 +157,9 @@ fn clean(headers: &mut HeaderMap, token: &Secret) {
 /// The error document in base64, which OSS sends beside or in place of the body.
 const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const NOTE: HeaderName = HeaderName::from_static("x-proxy-note");
+/// OSS's number for a security token that has ended.
+const TOKEN_EXPIRED: &str = "0002-00000007";
 const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
 /// The longest error that is looked into; OSS's have a few KiB.
 const LOOKED_INTO_MAX: usize = 64 * 1024;

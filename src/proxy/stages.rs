@@ -4,9 +4,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Uri, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 
 use super::answer::Answer;
+use super::error_answer::KeyRefused;
 use super::keys::Keys;
 use super::refusal::Refusal;
 use super::request::Inbound;
@@ -19,7 +20,7 @@ use crate::oss::Bucket;
 use crate::policy::{Decision, Policy};
 use crate::sign::{Moment, Subject, Version};
 use crate::telemetry::Access;
-use crate::transport::Patience;
+use crate::transport::{Patience, Upload};
 
 /// What a request asks for is known.
 pub(super) struct Located {
@@ -68,11 +69,19 @@ pub(super) struct Unsigned {
 }
 
 /// A request as it will be sent, but for its body.
-pub(super) struct Signed {
+pub(super) struct Signed<'a> {
     request: Request<()>,
+    object: address::Located,
     paved: Rc<Paved>,
     patience: Patience,
-    signed_by: Option<Arc<Credentials>>,
+    signer: Option<Signer<'a>>,
+}
+
+/// Who has signed, and how.
+struct Signer<'a> {
+    source: &'a Source,
+    credentials: Arc<Credentials>,
+    signature: Version,
 }
 
 impl Located {
@@ -117,21 +126,18 @@ impl Admitted {
         let upstream = state.upstream(located.object.upstream).ok_or(Refusal::NoRegion)?;
         let paved = core.ways().get(&located.object, &state.directory, upstream.trust)?;
         super::headers::settle(&mut located.headers);
-        Ok(match decision {
-            Pass::Sign => Routed::ToSign(ToSign {
-                located,
-                paved,
-                signature: upstream.signature,
-                source: &upstream.source,
-            }),
-            Pass::Unsigned => Routed::Unsigned(Unsigned { located, paved }),
+        Ok(match (decision, &upstream.source) {
+            (Pass::Sign, Some(source)) => {
+                Routed::ToSign(ToSign { located, paved, signature: upstream.signature, source })
+            }
+            (Pass::Sign, None) | (Pass::Unsigned, _) => Routed::Unsigned(Unsigned { located, paved }),
         })
     }
 }
 
-impl ToSign<'_> {
+impl<'a> ToSign<'a> {
     /// Who signs.
-    pub(super) fn source(&self) -> &Source {
+    pub(super) fn source(&self) -> &'a Source {
         self.source
     }
 
@@ -141,8 +147,8 @@ impl ToSign<'_> {
         now: &Moment,
         keys: &Keys,
         access: &mut Access,
-    ) -> Result<Signed, Refusal> {
-        let Self { mut located, paved, signature, .. } = self;
+    ) -> Result<Signed<'a>, Refusal> {
+        let Self { mut located, paved, signature, source } = self;
         let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
         let subject = Subject {
             method: &located.method,
@@ -154,18 +160,19 @@ impl ToSign<'_> {
         prepared.sign(&subject, now).apply(&mut located.headers);
         access.provider = Some(Arc::clone(&credentials.provider));
         let signed = Signed::new(located, paved)?;
-        Ok(Signed { signed_by: Some(Arc::clone(credentials)), ..signed })
+        let signer = Signer { source, credentials: Arc::clone(credentials), signature };
+        Ok(Signed { signer: Some(signer), ..signed })
     }
 }
 
 impl Unsigned {
-    pub(super) fn pass(self) -> Result<Signed, Refusal> {
+    pub(super) fn pass<'a>(self) -> Result<Signed<'a>, Refusal> {
         let Self { located, paved } = self;
         Signed::new(located, paved)
     }
 }
 
-impl Signed {
+impl<'a> Signed<'a> {
     fn new(located: Located, paved: Rc<Paved>) -> Result<Self, Refusal> {
         let Located { method, mut headers, object } = located;
         let works_on_the_whole = object.operation.works_on_whole_objects();
@@ -176,26 +183,80 @@ impl Signed {
         *request.method_mut() = method;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        Ok(Self { request, paved, patience, signed_by: None })
+        Ok(Self { request, object, paved, patience, signer: None })
     }
 
-    /// Sends the request with the client's body, and waits for the head of the answer.
+    /// Sends the request with the client's body, and waits for the head of the answer. If OSS refuses the key and there is
+    /// another, it is sent once more, if none of its body is gone.
     pub(super) async fn send(
         self,
         core: &Core,
         inbound: &mut Inbound,
-        access: &Access,
+        access: &mut Access,
     ) -> Result<Answer, Refusal> {
-        let Self { request, paved, patience, signed_by } = self;
+        let Self { request, object, paved, patience, signer } = self;
         let head_only = request.method() == Method::HEAD;
         let request = inbound
             .attach(request, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
-        let (response, lease) = core.transport().send(&paved.destination, request, patience).await?;
-        let answer = Answer::new(response, lease, head_only, core.counters())?;
-        match signed_by.as_ref().and_then(|credentials| credentials.token.as_ref()) {
+        let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
+        let mut answer = Answer::new(response, lease, head_only, core.counters())?;
+        let Some(mut signer) = signer else { return Ok(answer) };
+        if let Some(other) = signer.other(&mut answer, core).await? {
+            if let Some(mut request) = spare.whole(core.transport().stall()) {
+                signer.credentials = other;
+                signer.sign_again(&mut request, (&object, &paved), core)?;
+                access.provider = Some(Arc::clone(&signer.credentials.provider));
+                let (response, lease, _) =
+                    core.transport().send(&paved.destination, request, patience).await?;
+                answer = Answer::new(response, lease, head_only, core.counters())?;
+            } else {
+                answer.note_key_refused();
+            }
+        }
+        match &signer.credentials.token {
             Some(token) => answer.without(token, core.transport().stall()).await,
             None => Ok(answer),
         }
+    }
+}
+
+impl Signer<'_> {
+    /// Looks whether OSS has taken the key; if it refuses it, other credentials, if there are any soon.
+    async fn other(&self, answer: &mut Answer, core: &Core) -> Result<Option<Arc<Credentials>>, Refusal> {
+        let status = answer.response.status();
+        if status.is_success() || status == StatusCode::NOT_FOUND {
+            self.source.accept(&self.credentials);
+            return Ok(None);
+        }
+        match answer.key_refused(core.transport().stall()).await? {
+            Some(KeyRefused::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
+            Some(KeyRefused::Key | KeyRefused::Signature) => {
+                Ok(self.source.replace(&self.credentials, core.clock()).await)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Signs a request anew, which was signed with other credentials.
+    fn sign_again(
+        &self,
+        request: &mut Request<Upload>,
+        (object, paved): (&address::Located, &Paved),
+        core: &Core,
+    ) -> Result<(), Refusal> {
+        let now = core.moment();
+        let prepared =
+            core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;
+        caller::remove_signature(request.headers_mut());
+        let subject = Subject {
+            method: request.method(),
+            bucket: object.bucket.as_ref(),
+            key: &object.key,
+            query: &object.query,
+            headers: request.headers(),
+        };
+        prepared.sign(&subject, &now).apply(request.headers_mut());
+        Ok(())
     }
 }

@@ -41,8 +41,8 @@ pub struct Limits {
 pub struct Upstream {
     /// The signature.
     pub signature: Version,
-    /// Who signs.
-    pub source: Arc<Source>,
+    /// Who signs; `None` if nobody does.
+    pub source: Option<Arc<Source>>,
     /// Who vouches for the upstream.
     pub trust: TrustId,
 }

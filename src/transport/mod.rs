@@ -25,13 +25,14 @@ pub use body::{Ends, Upload, UploadError};
 pub use dial::{Guard, Reachability};
 pub use fetch::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
 pub use lease::Lease;
+pub use replay::Spare;
 pub use stall::{Stall, WriteLimit};
 pub use tls::{BadRoots, Trust, roots};
 
 use body::{Fault, Slot};
 use lease::Connection;
 use pool::Pool;
-use replay::{Lost, Spare};
+use replay::Lost;
 use slots::Slots;
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
@@ -151,7 +152,7 @@ impl Transport {
         self.pool.sweep(Instant::now());
     }
 
-    /// Sends a request and waits for the head of its answer. The lease is to be finished with the answer's body; dropped before,
+    /// Sends a request and waits for the head of its answer, which comes with what is needed to send it again. The lease is to be finished with the answer's body; dropped before,
     /// it closes the connection.
     ///
     /// A request that was lost with a kept connection, which the other side may have closed before it came, is sent once more
@@ -164,26 +165,25 @@ impl Transport {
         to: &Rc<Destination>,
         mut request: Request<Upload>,
         patience: Patience,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<(Response<Incoming>, Lease, Spare), SendError> {
         let slot = self.in_use.take(self.settings.queue).await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
+        let spare = Spare::of(&request);
         let answered = match self.kept(to).await {
             None => self.exchange(self.dial(to).await?, request, patience).await,
-            Some(kept) => {
-                let spare = Spare::of(&request);
-                match self.exchange(kept, request, patience).await {
-                    Err(lost) => match spare.again(lost, &body, self.settings.stall) {
-                        Ok(request) => self.exchange(self.dial(to).await?, request, patience).await,
-                        Err(lost) => Err(lost),
-                    },
-                    answered => answered,
-                }
-            }
+            Some(kept) => match self.exchange(kept, request, patience).await {
+                Err(lost) => match spare.again(lost, self.settings.stall) {
+                    Ok(request) => self.exchange(self.dial(to).await?, request, patience).await,
+                    Err(lost) => Err(lost),
+                },
+                answered => answered,
+            },
         };
         match answered {
             Ok((response, connection)) => {
-                Ok((response, Lease::new(connection, slot, Rc::clone(to), Rc::clone(&self.pool))))
+                let lease = Lease::new(connection, slot, Rc::clone(to), Rc::clone(&self.pool));
+                Ok((response, lease, spare))
             }
             Err(lost) => Err(match lost.why {
                 Ok(error) => self.broken(error, &body),

@@ -10,10 +10,11 @@ use super::body::{Slot, Upload};
 use super::is_timed_out;
 
 /// What is needed to send a request again: hyper keeps the first for itself.
-pub(super) struct Spare {
+pub struct Spare {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    body: Rc<Slot>,
 }
 
 /// A request that got no answer on a connection.
@@ -32,17 +33,23 @@ impl Spare {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
+            body: request.body().slot(),
         }
+    }
+
+    /// The request once more, if no byte of its body was taken.
+    #[must_use]
+    pub fn whole(self, stall: Duration) -> Option<Request<Upload>> {
+        let mut request = Request::new(self.body.again(stall)?);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        Some(request)
     }
 
     /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
     /// when a byte of the answer was read or a byte of the body was taken.
-    pub(super) fn again(
-        self,
-        lost: Box<Lost>,
-        body: &Rc<Slot>,
-        stall: Duration,
-    ) -> Result<Request<Upload>, Box<Lost>> {
+    pub(super) fn again(&self, lost: Box<Lost>, stall: Duration) -> Result<Request<Upload>, Box<Lost>> {
         if let Some(unsent) = lost.unsent {
             return Ok(unsent);
         }
@@ -50,12 +57,15 @@ impl Spare {
         if !ended || lost.answer_begun || !self.is_idempotent() {
             return Err(lost);
         }
-        let Some(body) = body.again(stall) else { return Err(lost) };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        Ok(request)
+        // There may be a third time, if the key is refused then.
+        let Self { method, uri, headers, body } = self;
+        let spare = Self {
+            method: method.clone(),
+            uri: uri.clone(),
+            headers: headers.clone(),
+            body: Rc::clone(body),
+        };
+        spare.whole(stall).ok_or(lost)
     }
 
     /// Whether it does the same when it is done twice. A PUT that must not overwrite would find what it has written itself.

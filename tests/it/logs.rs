@@ -24,7 +24,7 @@ fn each_request_is_one_event_and_a_drain_exits_with_0() {
         ("op", "PutObject"),
         ("bucket", "photos"),
         ("caller", "open"),
-        ("creds", "chain/env/OSS"),
+        ("creds", "default/env/OSS"),
         ("end", "whole"),
     ] {
         assert_eq!(put[field], expected, "{field}: {put}");

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use http::StatusCode;
 use oss_signing_proxy::emulator::Handle;
-use oss_signing_proxy::emulator::sts::Sts;
+use oss_signing_proxy::emulator::issuer::Issuer;
 
 use crate::support::{ID, KEY, Proxy, SECRET, STS_ID, Served, TOKEN, ask, eventually, oss, proxy, run};
 
 const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 
-fn sts(oss: &Handle) -> Sts {
-    let sts = Sts::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+fn sts(oss: &Handle) -> Issuer {
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role(ROLE, None);
     sts
 }
 
 /// `[credentials.default]` is the role, and `[credentials.base]` assumes it.
-fn assuming(oss: &Handle, sts: &Sts, more: &str, base: &str) -> Proxy {
+fn assuming(oss: &Handle, sts: &Issuer, more: &str, base: &str) -> Proxy {
     proxy(oss.address)
         .credentials(&format!(
             "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"\n{more}",

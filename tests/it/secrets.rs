@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use oss_signing_proxy::emulator::Handle;
-use oss_signing_proxy::emulator::sts::Sts;
+use oss_signing_proxy::emulator::issuer::Issuer;
 
 use crate::support::{Client, SECRET, STS_ID, Script, Served, TOKEN, ask, oss, run};
 
@@ -229,7 +229,7 @@ fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, POD_TOKEN).expect("written");
     let path = file.path().to_str().expect("a path");
-    let sts = Sts::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role("acs:ram::1:role/r", None);
     sts.token(POD_TOKEN);
     let log = asking(&oss, sts.address, path);

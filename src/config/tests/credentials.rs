@@ -34,7 +34,7 @@ fn a_chain_signs_unless_something_else_is_said() {
         matches!(&config.credentials[..], [(_, Spec::AssumeRole { .. }), (name, Spec::Chain(_))] if name == "default")
     );
     let config = loaded(&format!("{UPSTREAM}[credentials.default]\ntype = \"env\""));
-    assert!(matches!(&config.credentials[..], [(name, Spec::Env(_))] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, Spec::Env(..))] if name == "default"));
 }
 
 #[test]
@@ -111,7 +111,16 @@ fn a_source_has_a_type_and_the_keys_of_it() {
     let source = |settings: &str| format!("{UPSTREAM}[credentials.logs]\n{settings}");
     let rows = [
         ("", "3: credentials.logs.type", "is missing"),
-        ("type = \"process\"", "4: credentials.logs.type", "not supported by this build"),
+        ("type = \"cloud_sso\"", "4: credentials.logs.type", "not supported by this build"),
+        ("type = \"process\"", "3: credentials.logs.command", "no shell reads it"),
+        ("type = \"process\"\ncommand = \"a b\"", "5: credentials.logs.command", "a list of texts"),
+        ("type = \"chain\"\norder = \"x\"", "5: credentials.logs.order", "alibaba"),
+        ("type = \"chain\"\npin_identity = \"x\"", "5: credentials.logs.pin_identity", "is nobody"),
+        (
+            "type = \"assume_role\"\nrole_arn = \"acs:ram::1:role/r\"\nsource = \"nobody\"\n[credentials.nobody]\ntype = \"anonymous\"",
+            "6: credentials.logs.source",
+            "can assume no role",
+        ),
         ("type = \"vault\"", "4: credentials.logs.type", "chain, static, env"),
         ("type = \"env\"\nprofile = \"x\"", "5: credentials.logs.profile", "unknown key"),
         ("type = \"static\"\naccess_key_id = \"x\"", "3: credentials.logs.access_key_secret", "is missing"),

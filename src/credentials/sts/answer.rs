@@ -74,13 +74,38 @@ pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Tri
             ))
         });
     }
+    Err(refused(reply, url, ahead_s))
+}
+
+/// Who `GetCallerIdentity` says it is: `acs:ram::1:user/NAME`, `acs:ram::1:role/NAME` or `acs:ram::1:root`.
+pub(super) fn read_identity(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<String, ProvideError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Identity {
+        arn: String,
+    }
+    if reply.status != 200 {
+        return Err(refused(reply, url, ahead_s));
+    }
+    let identity: Identity = from_slice(&reply.body)
+        .map_err(|_| ProvideError::Unavailable(format!("STS at {url} answered 200 and nobody's identity")))?;
+    // A session of a role is `acs:ram::1:assumed-role/NAME/SESSION`.
+    Ok(match identity.arn.split_once(":assumed-role/") {
+        Some((account, rest)) => {
+            format!("{account}:role/{}", rest.rsplit_once('/').map_or(rest, |(role, _)| role))
+        }
+        None => identity.arn,
+    })
+}
+
+fn refused(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> ProvideError {
     let Mistake { code, request_id } = mistake(reply);
     let code = if code.is_empty() { "no code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
     let clock = ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of ours)"));
     let text = format!("STS at {url} answered {} {code}{id}{clock}; {}", reply.status, hint(&code));
     let passing = reply.status >= 500 || reply.status == 429 || code.starts_with("Throttling");
-    Err(if passing { ProvideError::Unavailable(text) } else { ProvideError::Refused(text) })
+    if passing { ProvideError::Unavailable(text) } else { ProvideError::Refused(text) }
 }
 
 /// The code and the id of an error, if it has them, and only what such a thing can look like.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 pub(super) use answer::Triple;
 pub use place::Place;
 
-use super::{Credentials, Edge, ProvideError};
+use super::{Credentials, Edge, ProvideError, endpoint};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -104,20 +104,45 @@ impl Sts {
         self.call(&Call::new("AssumeRoleWithOIDC", fields), Who::Nobody, edge).await
     }
 
-    /// Asks; once more with the clock of STS if it refuses ours.
+    /// `GetCallerIdentity`: the ARN that `signer` signs as; for an assumed role, the role's own.
+    pub(super) async fn caller(&self, signer: &Credentials, edge: &dyn Edge) -> Result<String, ProvideError> {
+        let call = Call::new("GetCallerIdentity", Vec::new());
+        let (reply, url, ahead_s) = self.reply(&call, Who::Key(signer), edge).await?;
+        answer::read_identity(&reply, &url, ahead_s)
+    }
+
+    /// Where it is, for a person.
+    pub(super) fn explain(&self, edge: &dyn Edge) -> String {
+        match self.place.url(edge) {
+            Ok((url, why)) => format!("STS at {url} ({why})"),
+            Err(why) => why.to_string(),
+        }
+    }
+
     async fn call(&self, call: &Call, who: Who<'_>, edge: &dyn Edge) -> Result<Triple, ProvideError> {
-        let url = self.place.url(edge)?;
+        let (reply, url, ahead_s) = self.reply(call, who, edge).await?;
+        answer::read(&reply, &url, ahead_s)
+    }
+
+    /// Asks; once more with the clock of STS if it refuses ours, which then is told too.
+    async fn reply(
+        &self,
+        call: &Call,
+        who: Who<'_>,
+        edge: &dyn Edge,
+    ) -> Result<(Reply, Url, Option<i64>), ProvideError> {
+        let (url, _) = self.place.url(edge)?;
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
         if !answer::is_about_time(&reply) {
-            return answer::read(&reply, &url, None);
+            return Ok((reply, url, None));
         }
         let Some(ahead_s) = ahead(&reply.headers, begun, edge.now()) else {
-            return answer::read(&reply, &url, None);
+            return Ok((reply, url, None));
         };
         self.ahead_s.store(ahead_s, Ordering::Relaxed);
         let reply = self.attempt(call, &who, &url, edge).await?;
-        answer::read(&reply, &url, Some(ahead_s))
+        Ok((reply, url, Some(ahead_s)))
     }
 
     async fn attempt(
@@ -151,8 +176,7 @@ impl Sts {
             )
         })?;
         let ask = Ask { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() };
-        self.fetcher
-            .fetch(ask, WITHIN)
+        endpoint::ask(&self.fetcher, ask, WITHIN)
             .await
             .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", place::HINT)))
     }

@@ -11,19 +11,23 @@ pub struct Place {
     pub endpoint: Option<Url>,
     /// The region that it names.
     pub region: Option<Region>,
+    /// Whether it asks for the one inside the VPC.
+    pub vpc: bool,
     /// The region of the OSS that is asked with the credentials, and whether by its internal endpoint.
     pub of_oss: Option<(Region, bool)>,
 }
 
 impl Place {
-    /// Where to ask. The configuration goes before the environment, and both before what the upstream suggests.
-    pub(super) fn url(&self, edge: &dyn Edge) -> Result<Url, ProvideError> {
+    /// Where to ask, and who says so. The configuration goes before the environment, and both before what the upstream suggests.
+    pub(super) fn url(&self, edge: &dyn Edge) -> Result<(Url, &'static str), ProvideError> {
         if let Some(endpoint) = &self.endpoint {
-            return Ok(endpoint.clone());
+            return Ok((endpoint.clone(), "sts_endpoint"));
         }
         if let Some(text) = edge.variable(ENDPOINT) {
             let text = if text.contains("://") { text } else { format!("https://{text}") };
-            return Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{ENDPOINT} {error}")));
+            return Url::parse(&text)
+                .map(|url| (url, ENDPOINT))
+                .map_err(|error| ProvideError::Refused(format!("{ENDPOINT} {error}")));
         }
         let region = match &self.region {
             Some(region) => Some(region.clone()),
@@ -35,18 +39,20 @@ impl Place {
                 None => None,
             },
         };
-        let vpc = edge.variable(VPC).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let host = match (region, &self.of_oss) {
-            (Some(region), _) => name(&region, vpc),
-            (None, Some((region, internal))) => name(region, vpc || *internal),
+        let vpc = self.vpc || edge.is_true(VPC);
+        let (host, why) = match (region, &self.of_oss) {
+            (Some(region), _) if self.region.is_some() => (name(&region, vpc), "sts_region"),
+            (Some(region), _) => (name(&region, vpc), REGION),
+            (None, Some((region, internal))) => (name(region, vpc || *internal), "the upstream's region"),
             (None, None) if vpc => {
                 return Err(ProvideError::Refused(format!(
                     "{VPC} asks for STS inside the VPC, and no region is known; set sts_region, or {REGION}"
                 )));
             }
-            (None, None) => "sts.aliyuncs.com".to_owned(),
+            (None, None) => ("sts.aliyuncs.com".to_owned(), "nothing says where else"),
         };
         Url::parse(&format!("https://{host}"))
+            .map(|url| (url, why))
             .map_err(|error| ProvideError::Refused(format!("STS at {host}: {error}")))
     }
 }

@@ -105,7 +105,7 @@ fn the_nearest_sts_is_asked() {
             "https://sts.cn-hangzhou.aliyuncs.com",
         ),
     ] {
-        let url = place.url(&World(variables.iter().copied().collect())).expect("a URL");
+        let url = place.url(&World(variables.iter().copied().collect())).expect("a URL").0;
         assert_eq!(url.to_string(), expected, "{place:?} {variables:?}");
     }
     let refused = Place::default().url(&World([vpc].into()));

@@ -8,10 +8,16 @@ use serde_json::Value;
 
 use super::{Client, ID, SECRET, Script, eventually};
 
-/// The program with an empty environment.
+/// The program with an environment that has next to nothing: it asks no metadata service, and finds no home.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oss-signing-proxy"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env_clear()
+        .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 

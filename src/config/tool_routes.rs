@@ -1,0 +1,87 @@
+//! Routes that stand in the file of ossutil: an endpoint, or a name of its own, for a bucket.
+
+use std::path::PathBuf;
+
+use super::credentials::Secrets;
+use super::origin::Given;
+use super::problem::Problem;
+use super::report::Report;
+use super::section::Section;
+use crate::address::{Addressing, Endpoint, Match, OssName, Pattern, Scheme, Upstream};
+use crate::credentials::{BucketEndpoint, Spec, bucket_endpoints};
+use crate::oss::Bucket;
+
+/// A route that the file implies.
+pub(super) struct Implied {
+    pub(super) credentials: String,
+    pub(super) wanted: Match,
+    pub(super) upstream: Upstream,
+}
+
+/// The routes of all sources of this kind that ask for them. `default` is the upstream that they change.
+pub(super) fn read(
+    root: &Section<'_>,
+    specs: &[(String, Option<Spec>)],
+    default: &Upstream,
+    secrets: &Secrets<'_>,
+    report: &mut Report,
+) -> Vec<Implied> {
+    let all = root.child("credentials", report);
+    let mut implied = Vec::new();
+    for (name, spec) in specs {
+        let Some(Spec::Ossutil(tool)) = spec else { continue };
+        let section = all.child(name, report);
+        let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
+        let home = || Some(PathBuf::from(secrets.outside.variable("HOME")?.expose()).join(".ossutilconfig"));
+        let Some(path) = tool.path.clone().or_else(home) else {
+            report.error(&routes.at, Problem::Missing("set path: HOME, where the file would be, is not set"));
+            continue;
+        };
+        let given = Given { value: path.display().to_string(), at: routes.at.clone() };
+        let text = match secrets.file(&path, &given, report) {
+            Ok(text) => text,
+            Err(problem) => {
+                report.error(&routes.at, problem);
+                continue;
+            }
+        };
+        let found = bucket_endpoints(text.expose()).unwrap_or_else(|line| {
+            report.error(&routes.at, Problem::ToolFile(given.value.clone(), line));
+            Vec::new()
+        });
+        for route in found {
+            match implied_by(&route, default) {
+                Ok((wanted, upstream)) => {
+                    implied.push(Implied { credentials: name.clone(), wanted, upstream });
+                }
+                Err(problem) => report.error(&routes.at, problem),
+            }
+        }
+    }
+    implied
+}
+
+fn implied_by(route: &BucketEndpoint, default: &Upstream) -> Result<(Match, Upstream), Problem> {
+    let bucket = Bucket::parse(&route.bucket)?;
+    let scheme = match default.endpoint.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let text = &route.endpoint;
+    let text = if text.contains("://") { text.clone() } else { format!("{scheme}://{text}") };
+    let endpoint = Endpoint::parse(&text)?;
+    let told = OssName::parse(endpoint.host.as_str()).and_then(|name| name.place.region().cloned());
+    let addressing = match () {
+        () if route.is_cname => Addressing::Cname,
+        () if endpoint.host.is_own() => Addressing::Path,
+        () => Addressing::Virtual,
+    };
+    let upstream = Upstream {
+        region: told.or_else(|| default.region.clone()),
+        endpoint,
+        addressing,
+        pin: Some(bucket),
+        connect: None,
+    };
+    Ok((Match { host: None, bucket: Some(Pattern::parse(&route.bucket)?) }, upstream))
+}

@@ -1,0 +1,248 @@
+//! Services that give credentials, as the whole process asks them: however many sources ask the same one, it is not asked more
+//! than it bears, and one that fails again and again is left alone for a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
+
+use crate::transport::{Ask, FetchError, Fetcher, Reply, Url, Within};
+
+/// A service.
+struct Endpoint {
+    state: Mutex<State>,
+    flights: Arc<Semaphore>,
+}
+
+/// What is known of it.
+struct State {
+    /// Failures since the last success.
+    failures: u32,
+    /// How often it has said that it is asked too much, since the last success.
+    throttled: u32,
+    /// Until then it is not asked.
+    closed_until: Option<Instant>,
+    /// Whether somebody is finding out if it has come back.
+    probed: bool,
+    /// How many calls may be made at once at `filled`.
+    budget: f64,
+    filled: Instant,
+}
+
+/// The right to ask once. Dropped without a word, it counts as a failure.
+struct Pass {
+    endpoint: Arc<Endpoint>,
+    noted: bool,
+    _flight: Option<OwnedSemaphorePermit>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// It answers.
+    Answered,
+    /// It does not, or says that it cannot.
+    Failed,
+    /// It says that it is asked too much, and perhaps for how long it wants to be left alone.
+    Throttled(Option<Duration>),
+}
+
+/// Asks once, as soon as the service may be asked.
+///
+/// # Errors
+/// Those of the fetch; an answer of any status is an answer.
+pub(super) async fn ask(fetcher: &Fetcher, ask: Ask, within: Within) -> Result<Reply, FetchError> {
+    let pass = Endpoint::of(&ask.url).enter().await;
+    let reply = fetcher.fetch(ask, within).await;
+    pass.note(match &reply {
+        Err(_) => Outcome::Failed,
+        Ok(reply) if is_throttled(reply) => Outcome::Throttled(retry_after(&reply.headers)),
+        Ok(reply) if reply.status >= 500 => Outcome::Failed,
+        Ok(_) => Outcome::Answered,
+    });
+    reply
+}
+
+fn is_throttled(reply: &Reply) -> bool {
+    let words = || reply.body.windows(THROTTLING.len()).any(|words| words == THROTTLING);
+    reply.status == 429 || (matches!(reply.status, 400 | 403 | 503) && words())
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+impl Endpoint {
+    /// The one at this URL, whatever the path.
+    fn of(url: &Url) -> Arc<Self> {
+        static ALL: LazyLock<Mutex<HashMap<String, Arc<Endpoint>>>> = LazyLock::new(Mutex::default);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(url.to_string()).or_insert_with(|| Arc::new(Self::new())))
+    }
+
+    fn new() -> Self {
+        let state = State {
+            failures: 0,
+            throttled: 0,
+            closed_until: None,
+            probed: false,
+            budget: BURST,
+            filled: Instant::now(),
+        };
+        Self { state: Mutex::new(state), flights: Arc::new(Semaphore::new(FLIGHTS)) }
+    }
+
+    /// Waits until it may be asked.
+    async fn enter(self: Arc<Self>) -> Pass {
+        // It is never closed.
+        let flight = Arc::clone(&self.flights).acquire_owned().await.ok();
+        loop {
+            let now = Instant::now();
+            let wait = self.state().turn(now);
+            match wait {
+                None => return Pass { endpoint: self, noted: false, _flight: flight },
+                Some(wait) => sleep(wait).await,
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How long there is to wait before the next call; `None` if it may be made now, which then is counted.
+    fn turn(&mut self, now: Instant) -> Option<Duration> {
+        if let Some(until) = self.closed_until {
+            if now < until {
+                return Some(until - now);
+            }
+            if self.probed {
+                return Some(PROBE_LOOK);
+            }
+        }
+        self.budget = (self.budget + now.duration_since(self.filled).as_secs_f64() * PER_SECOND).min(BURST);
+        self.filled = now;
+        if self.budget < 1.0 {
+            return Some(Duration::from_secs_f64((1.0 - self.budget) / PER_SECOND));
+        }
+        self.budget -= 1.0;
+        self.probed = self.closed_until.is_some();
+        None
+    }
+
+    fn note(&mut self, outcome: Outcome, now: Instant) {
+        self.probed = false;
+        match outcome {
+            Outcome::Answered => (self.failures, self.throttled, self.closed_until) = (0, 0, None),
+            Outcome::Failed => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= FAILURES_MAX {
+                    self.closed_until = Some(now + CLOSED);
+                }
+            }
+            Outcome::Throttled(wanted) => {
+                let doubled = CLOSED.saturating_mul(1_u32.checked_shl(self.throttled).unwrap_or(u32::MAX));
+                self.throttled = self.throttled.saturating_add(1);
+                self.closed_until = Some(now + wanted.unwrap_or(doubled).clamp(CLOSED, CLOSED_MAX));
+            }
+        }
+    }
+}
+
+impl Pass {
+    fn note(mut self, outcome: Outcome) {
+        self.noted = true;
+        self.endpoint.state().note(outcome, Instant::now());
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if !self.noted {
+            self.endpoint.state().note(Outcome::Failed, Instant::now());
+        }
+    }
+}
+
+/// So many failures in a row, and it is left alone …
+const FAILURES_MAX: u32 = 5;
+/// … for so long; then one call finds out whether it has come back.
+const CLOSED: Duration = Duration::from_secs(3);
+/// One that says it is asked too much is left alone for longer each time, up to this.
+const CLOSED_MAX: Duration = Duration::from_secs(15);
+/// How often those look that wait for the one who finds out.
+const PROBE_LOOK: Duration = Duration::from_millis(50);
+/// Calls that are made at once.
+const FLIGHTS: usize = 8;
+/// STS bears a hundred calls a second for an account with all who use it; this is our part.
+const PER_SECOND: f64 = 20.0;
+const BURST: f64 = 40.0;
+/// What its code begins with when STS is asked too much.
+const THROTTLING: &[u8] = b"\"Throttling";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{Endpoint, Outcome};
+
+    async fn call(endpoint: &Arc<Endpoint>, outcome: Outcome) -> f64 {
+        let begun = Instant::now();
+        Arc::clone(endpoint).enter().await.note(outcome);
+        (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_fails_is_left_alone_and_then_asked_by_one_alone() {
+        let endpoint = Arc::new(Endpoint::new());
+        for _ in 0..5 {
+            assert_eq!(call(&endpoint, Outcome::Failed).await.to_bits(), 0.0_f64.to_bits());
+        }
+        let probe = Arc::clone(&endpoint).enter().await;
+        let begun = Instant::now();
+        let (waited, ()) = tokio::join!(
+            async {
+                Arc::clone(&endpoint).enter().await.note(Outcome::Answered);
+                begun.elapsed()
+            },
+            async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                probe.note(Outcome::Answered);
+            }
+        );
+        assert!((2.0..2.2).contains(&waited.as_secs_f64()), "who comes while it is asked waits: {waited:?}");
+        assert!(call(&endpoint, Outcome::Answered).await < 0.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_asked_too_much_is_left_alone_for_longer_each_time() {
+        let endpoint = Arc::new(Endpoint::new());
+        let mut waits = Vec::new();
+        for wanted in [None, None, None, None, Some(Duration::from_secs(7)), Some(Duration::from_secs(900))] {
+            waits.push(call(&endpoint, Outcome::Throttled(wanted)).await);
+        }
+        waits.push(call(&endpoint, Outcome::Answered).await);
+        assert_eq!(format!("{waits:?}"), "[0.0, 3.0, 6.0, 12.0, 15.0, 7.0, 15.0]");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_of_calls_is_kept() {
+        let endpoint = Arc::new(Endpoint::new());
+        let begun = Instant::now();
+        for _ in 0..100 {
+            Arc::clone(&endpoint).enter().await.note(Outcome::Answered);
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!((2.9..3.2).contains(&took), "40 at once, then 20 a second: {took}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Files with secrets in them: read in one piece into memory that is wiped, with an eye to who else can read them.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::warn;
+use zeroize::Zeroizing;
+
+/// How a file with secrets is looked at.
+#[derive(Debug, Default)]
+pub(super) struct Guarded {
+    /// Whether one that other users can read is refused.
+    strict: bool,
+    /// Whether that has been told.
+    warned: AtomicBool,
+}
+
+/// Why a file cannot be used. All of it can heal: the file is somebody else's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("{0}: {1}")]
+    Failed(String, io::Error),
+    #[error("{0} is over 64 KiB, and no credentials")]
+    TooLarge(String),
+    #[error("{0} can be read by other users, and strict_file_modes is set; chmod 600 it")]
+    Exposed(String),
+}
+
+/// What tells one state of a file from another, through all symbolic links; `None` if it is not there.
+pub(super) type FileState = Option<[i64; 5]>;
+
+impl Guarded {
+    pub(super) fn new(strict: bool) -> Self {
+        Self { strict, warned: AtomicBool::new(false) }
+    }
+
+    /// What a file holds.
+    pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, Unreadable> {
+        let name = || path.display().to_string();
+        let failed = |error| Unreadable::Failed(name(), error);
+        let file = File::open(path).map_err(failed)?;
+        let mode = file.metadata().map_err(failed)?.permissions().mode();
+        if mode & READABLE_BY_OTHERS != 0 {
+            if self.strict {
+                return Err(Unreadable::Exposed(name()));
+            }
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                warn!(
+                    path = name(),
+                    "this file of credentials can be read by other users of this machine; chmod 600 it"
+                );
+            }
+        }
+        // It never grows, so that nothing is left behind where it was.
+        let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
+        file.take(LONGEST as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+        if text.len() > LONGEST {
+            return Err(Unreadable::TooLarge(name()));
+        }
+        Ok(text)
+    }
+}
+
+impl Unreadable {
+    /// Whether there is no such file.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Failed(_, error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The state of a file as it is now.
+pub(super) fn state(path: &Path) -> FileState {
+    let found = fs::metadata(path).ok()?;
+    let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
+    Some([device, inode, found.size().cast_signed(), found.mtime(), found.mtime_nsec()])
+}
+
+/// Of a file with credentials, in bytes.
+const LONGEST: usize = 64 * 1024;
+/// Of group and others.
+const READABLE_BY_OTHERS: u32 = 0o044;

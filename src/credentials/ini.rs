@@ -1,0 +1,93 @@
+//! The ini dialect of the vendor's files. A comment begins a line or follows white space, so that a secret with a `#` in it stays
+//! whole; nothing in a value is replaced.
+
+use zeroize::Zeroizing;
+
+/// The sections of a file, in its order.
+pub(super) struct Document(Vec<Section>);
+
+/// A section.
+#[derive(Default)]
+pub(super) struct Section {
+    name: String,
+    /// Keys as they stand there.
+    values: Vec<(String, Zeroizing<String>)>,
+}
+
+impl Document {
+    /// Reads a file; the error is the number of the first line that is neither a section, nor a value, nor a comment.
+    pub(super) fn parse(text: &str) -> Result<Self, usize> {
+        let mut sections = vec![Section::default()];
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', ';']) {
+                continue;
+            }
+            let line = without_comment(line);
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                sections.push(Section { name: name.trim().to_owned(), ..Section::default() });
+                continue;
+            }
+            let (Some((key, value)), Some(section)) = (line.split_once('='), sections.last_mut()) else {
+                return Err(index + 1);
+            };
+            section.values.push((key.trim().to_owned(), Zeroizing::new(value.trim().to_owned())));
+        }
+        Ok(Self(sections))
+    }
+
+    /// The section of this name, in any letters.
+    pub(super) fn section(&self, name: &str) -> Option<&Section> {
+        self.0.iter().find(|section| section.name.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Section {
+    /// The value of the first of these keys that has one that is not empty. Letter case, `_` and `-` do not count in keys: that
+    /// is all in which the tools differ.
+    pub(super) fn get(&self, keys: &[&str]) -> Option<&str> {
+        keys.iter().find_map(|wanted| {
+            let found = self.values.iter().rev().find(|(key, _)| plain(key) == plain(wanted))?;
+            Some(found.1.as_str()).filter(|value| !value.is_empty())
+        })
+    }
+
+    /// All keys and values, as they stand there.
+    pub(super) fn raw(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    let comment = line
+        .char_indices()
+        .zip(line.chars().skip(1))
+        .find(|((_, before), mark)| before.is_whitespace() && (*mark == '#' || *mark == ';'));
+    comment.map_or(line, |((at, _), _)| line[..at].trim_end())
+}
+
+fn plain(key: &str) -> String {
+    key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Document;
+
+    #[test]
+    fn values_stay_as_they_are_and_comments_go() {
+        let text = "\u{feff}# a comment\n[default]\nenable=true          # enable\naccess_key_secret = a#b;c%d%(e)s=f\n\
+                    policy = {\"a\": \"b\"} ; narrows\n; another\nempty =\n[Other]\nAccess-Key-ID=x\n";
+        let document = Document::parse(text).expect("sections");
+        let section = document.section("DEFAULT").expect("a section");
+        assert_eq!(section.get(&["enable"]), Some("true"));
+        assert_eq!(section.get(&["accesskeysecret"]), Some("a#b;c%d%(e)s=f"));
+        assert_eq!(section.get(&["policy"]), Some("{\"a\": \"b\"}"));
+        assert_eq!(section.get(&["empty"]), None);
+        assert_eq!(
+            document.section("other").and_then(|other| other.get(&["nothing", "access_key_id"])),
+            Some("x")
+        );
+        assert_eq!(Document::parse("[default]\nnonsense").err(), Some(2));
+    }
+}

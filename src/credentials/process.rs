@@ -1,0 +1,196 @@
+//! `process`: credentials that a command prints as JSON. It is run without a shell, with next to no environment, for a limited
+//! time, and all that it started ends with it. What it prints is never repeated.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use zeroize::Zeroizing;
+
+use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// A command, and how it is run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Program {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The variables that it gets beside PATH, HOME and LANG, by name.
+    pub environment: Vec<String>,
+    /// How long an answer without an end is used before the command is run again.
+    pub cache: Duration,
+}
+
+/// What a command prints.
+pub(super) struct Process(Program);
+
+/// Both dialects: that of the vendor's command line, and that of its OSS libraries.
+#[derive(Deserialize)]
+struct Printed {
+    mode: Option<String>,
+    #[serde(alias = "AccessKeyId")]
+    access_key_id: Option<Secret>,
+    #[serde(alias = "AccessKeySecret")]
+    access_key_secret: Option<Secret>,
+    #[serde(alias = "SecurityToken", alias = "security_token")]
+    sts_token: Option<Secret>,
+    #[serde(alias = "Expiration")]
+    expiration: Option<String>,
+}
+
+impl Process {
+    pub(super) fn new(program: Program) -> Self {
+        Self(program)
+    }
+
+    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        let name = self.0.command.first().map_or("", String::as_str);
+        let failed = |why: String| ProvideError::Unavailable(format!("the command {name:?} {why}"));
+        let mut child = self.command(edge).spawn().map_err(|error| {
+            ProvideError::Refused(format!(
+                "the command {name:?} cannot be run: {error}; give its path, and see that this user may run it"
+            ))
+        })?;
+        let mut group = Group::of(&child);
+        let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(failed("has no output".to_owned()));
+        };
+        let all = async {
+            let (printed, complained) = tokio::try_join!(read(out), count(err))?;
+            Ok::<_, TooMuch>((child.wait().await, printed, complained))
+        };
+        let all = tokio::time::timeout(WITHIN, all).await.map_err(|_| {
+            failed(format!("did not end within {WITHIN:?}, and was ended; run it by hand as this user"))
+        })?;
+        let (ended, printed, complained) =
+            all.map_err(|TooMuch| failed("printed more than 64 KiB".to_owned()))?;
+        // What it has left running on purpose goes on.
+        group.0 = None;
+        let status = ended.map_err(|error| failed(format!("is lost: {error}")))?;
+        if !status.success() {
+            return Err(failed(format!(
+                "ended with {status} and {complained} bytes on standard error, which are not repeated here; run it by hand as this user, without its usual variables"
+            )));
+        }
+        parse(&printed).map_err(|what| failed(format!("printed {what}")))
+    }
+
+    fn command(&self, edge: &dyn Edge) -> Command {
+        let mut words = self.0.command.iter();
+        let mut command = Command::new(words.next().map_or("", String::as_str));
+        command.args(words).env_clear();
+        let names = INHERITED.iter().copied().chain(self.0.environment.iter().map(String::as_str));
+        command.envs(names.filter_map(|name| Some((name, edge.variable(name)?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        command
+    }
+}
+
+/// The command and all that it started; they end with this, unless it has ended by itself.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // If nothing of it is left, there is nothing to end.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// More is printed than any credentials are.
+struct TooMuch;
+
+/// All that is printed.
+async fn read(from: impl AsyncRead + Unpin) -> Result<Zeroizing<Vec<u8>>, TooMuch> {
+    let mut all = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    // What breaks off is no JSON, and is told as that.
+    let _ = from.take(LONGEST as u64 + 1).read_to_end(&mut all).await;
+    if all.len() <= LONGEST { Ok(all) } else { Err(TooMuch) }
+}
+
+/// How many bytes are printed. They are read so that the command does not wait for ever.
+async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, TooMuch> {
+    let (mut count, mut part) = (0, Zeroizing::new([0; 1024]));
+    while let Ok(more @ 1..) = from.read(&mut *part).await {
+        count += more;
+    }
+    Ok(count)
+}
+
+/// Reads what was printed; the error says what it is instead.
+fn parse(printed: &[u8]) -> Result<Credentials, String> {
+    let given: Printed = serde_json::from_slice(printed).map_err(|_| "no credentials in JSON".to_owned())?;
+    let token = given.sts_token.filter(|token| !token.expose().is_empty());
+    match given.mode.as_deref() {
+        None | Some("AK" | "StsToken") => {}
+        Some(_) => return Err("a mode that is neither AK nor StsToken".to_owned()),
+    }
+    if given.mode.as_deref() == Some("StsToken") && token.is_none() {
+        return Err("the mode StsToken and no token".to_owned());
+    }
+    let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
+        return Err("no access key id and secret".to_owned());
+    };
+    sanity::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
+        .map_err(|insane| format!("no usable credentials: {insane}"))?;
+    // The vendor's own readers take an end that is no time for none; it is then asked for again as if it had not been given.
+    let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
+    Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "external".into() })
+}
+
+impl Provide for Process {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(self.ask(edge))
+    }
+
+    fn renew_after(&self) -> Option<Duration> {
+        Some(self.0.cache)
+    }
+}
+
+const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
+const WITHIN: Duration = Duration::from_secs(15);
+/// Of what is printed, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::parse;
+
+    #[test]
+    fn each_published_output_comes_to_what_it_should() {
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/process_outputs.json")).expect("json");
+        let samples = all["samples"].as_array().expect("samples");
+        assert_eq!(samples.len(), 9);
+        for sample in samples {
+            let id = &sample["id"];
+            let printed =
+                sample["stdout"].as_str().expect("text").replace("{now+3600s}", "2999-01-01T00:00:00Z");
+            let outcome = parse(printed.as_bytes());
+            assert_eq!(outcome.is_ok(), sample["expect"] == "credentials", "{id}: {outcome:?}");
+            match outcome {
+                Ok(given) => {
+                    let has = |key: &str| sample["stdout"].as_str().expect("text").contains(key);
+                    assert_eq!(given.token.is_some(), has("oken\":"), "{id}");
+                    assert_eq!(given.expires.is_some(), has("{now+") || has("2023-12-29"), "{id}");
+                }
+                Err(text) => assert!(!text.contains("secret\"") && !text.contains("invalid json"), "{text}"),
+            }
+        }
+    }
+}

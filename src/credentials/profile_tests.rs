@@ -1,0 +1,114 @@
+//! Each mode of a profile, from the vendor's own file and from ours.
+
+use serde_json::{Value, json};
+
+use super::Cli;
+use crate::credentials::Edge;
+use crate::credentials::tool::{Format as _, Tool, Unfit};
+use crate::time::{Clock, Timestamp};
+
+/// An environment without variables.
+struct Empty;
+
+impl Clock for Empty {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(1_700_000_000)
+    }
+}
+
+impl Edge for Empty {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+fn read(document: &Value, profile: &str, allow_process: bool) -> Result<String, String> {
+    let profile = Some(profile.to_owned()).filter(|name| !name.is_empty());
+    let tool = Tool { profile, allow_process, ..Tool::default() };
+    match Cli.read(&document.to_string(), &tool, &Empty) {
+        Ok(recipe) => Ok(format!("{recipe:?}")),
+        Err(Unfit::Absent(why)) => Err(format!("absent: {why}")),
+        Err(Unfit::Wrong(why)) => Err(why),
+    }
+}
+
+#[test]
+fn each_profile_of_the_vendors_file_comes_to_what_it_should() {
+    let files: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/tool_files.json")).expect("json");
+    let file = &files["aliyun_config_json"]["content"];
+    for (profile, expected) in [
+        ("", Ok("Key")),
+        ("AK", Ok("Key")),
+        ("StsToken", Ok("token: Some(Secret(..))")),
+        ("RamRoleArn", Ok("Role { of: Key")),
+        ("EcsRamRole", Ok("Ecs(Instance { role_name: Some(\"rolename\")")),
+        ("OIDC", Ok("token_file: Some(\"path/to/oidc/file\")")),
+        ("ChainableRamRoleArn", Ok("Role { of: Role { of: Key")),
+        ("ChainableRamRoleArn1", Err("has no ram_role_arn")),
+        ("ChainableRamRoleArn2", Err("has no ram_role_arn")),
+        ("Unsupported", Err("a mode that nobody knows")),
+        ("CloudSSO", Err("the mode CloudSSO")),
+        ("nobody", Err("no profile \"nobody\"")),
+    ] {
+        match (read(file, profile, false), expected) {
+            (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{profile}: {recipe}"),
+            (Err(why), Err(words)) => assert!(why.contains(words), "{profile}: {why}"),
+            (got, _) => panic!("{profile}: {got:?}"),
+        }
+    }
+    let role = read(file, "RamRoleArn", false).expect("a role");
+    for words in ["policy: Some(\"policy\")", "external_id: Some(\"id\")", "vpc: true", "cn-hangzhou"] {
+        assert!(role.contains(words), "{words}: {role}");
+    }
+}
+
+#[test]
+fn profiles_that_need_each_other_in_a_circle_are_refused() {
+    let files: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/tool_files.json")).expect("json");
+    let why = read(&files["aliyun_config_json_cycle"]["content"], "", false).expect_err("a circle");
+    assert!(why.contains("\"b\"") && why.contains("needs this one itself"), "{why}");
+}
+
+#[test]
+fn other_modes_and_none_at_all() {
+    let key = |more: Value| {
+        let mut profile =
+            json!({"name": "p", "access_key_id": "LTAIa", "access_key_secret": "s", "unknown": {"x": 1}});
+        for (name, value) in more.as_object().expect("an object") {
+            profile[name] = value.clone();
+        }
+        json!({"current": "p", "profiles": [profile], "meta_path": ""})
+    };
+    let role = json!({"mode": "RamRoleArnWithRoleName", "ram_role_arn": "r", "ram_role_name": "n", "expired_seconds": 900});
+    let command = json!({"mode": "external", "process_command": "/bin/tool --for 'a b'"});
+    for (profile, allow, expected) in [
+        (json!({}), false, Ok("Key")),
+        (json!({"sts_token": "t"}), false, Ok("token: Some")),
+        (json!({"ram_role_arn": "r"}), false, Ok("Role { of: Key")),
+        (json!({"mode": "ak"}), false, Ok("Key")),
+        (role, false, Ok("Role { of: Ecs(Instance { role_name: Some(\"n\")")),
+        (command.clone(), true, Ok("command: [\"/bin/tool\", \"--for\", \"a b\"]")),
+        (command, false, Err("allow_process = true")),
+        (json!({"mode": "External", "process_command": "'"}), true, Err("split into words")),
+        (json!({"mode": "CredentialsURI", "credentials_uri": "http://127.0.0.1:1/x"}), false, Ok("Uri(")),
+        (json!({"mode": "CredentialsURI", "credentials_uri": "http://h/x"}), false, Err("unencrypted")),
+        (json!({"mode": "OAuth"}), false, Err("mode OAuth")),
+        (json!({"mode": "BearerToken"}), false, Err("takes no bearer tokens")),
+        (json!({"mode": "StsToken"}), false, Err("no sts_token")),
+        (json!({"mode": "AK", "access_key_secret": ""}), false, Err("no access_key_secret")),
+    ] {
+        match (read(&key(profile.clone()), "", allow), expected) {
+            (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{profile}: {recipe}"),
+            (Err(why), Err(words)) => assert!(why.contains(words), "{profile}: {why}"),
+            (got, _) => panic!("{profile}: {got:?}"),
+        }
+    }
+    let none = json!({"current": "", "profiles": []});
+    assert_eq!(read(&none, "", false).expect_err("none"), "absent: no profile is current");
+    let Err(Unfit::Wrong(why)) = Cli.read("{\"current\": \"planted-secret", &Tool::default(), &Empty) else {
+        panic!("no JSON");
+    };
+    assert!(why.contains("line 1") && !why.contains("planted"), "{why}");
+}

@@ -1,0 +1,166 @@
+//! `ini`: the file that the vendor's libraries share, `~/.alibabacloud/credentials` or `credentials.ini`; and the one of OSS's own
+//! libraries, `~/.oss/credentials`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ini::{Document, Section};
+use super::recipe::{Recipe, place};
+use super::sts::Role;
+use super::tool::{Format, Places, Tool, Unfit};
+use super::{Edge, Instance, Pod};
+use crate::secret::Secret;
+use crate::transport::Url;
+
+/// The file that the libraries share.
+pub(super) struct Shared;
+
+/// The file of OSS's own libraries.
+pub(super) struct OssFile;
+
+impl Format for Shared {
+    fn name(&self) -> &'static str {
+        "profile"
+    }
+
+    fn places(&self, edge: &dyn Edge) -> Places {
+        match edge.variable("ALIBABA_CLOUD_CREDENTIALS_FILE") {
+            Some(path) => Places::Named(PathBuf::from(path)),
+            None => Places::Home(&[".alibabacloud/credentials", ".alibabacloud/credentials.ini"]),
+        }
+    }
+
+    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+        let document = parse(text)?;
+        let (name, section) = section(&document, tool, edge.variable("ALIBABA_CLOUD_PROFILE"))?;
+        if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
+            return Err(Unfit::Absent(format!("the section [{name}] says enable = false")));
+        }
+        let wrong = |why: String| Unfit::Wrong(format!("the section [{name}] {why}"));
+        let need = |keys: &[&str]| section.get(keys).ok_or_else(|| wrong(format!("has no {}", keys[0])));
+        let place = || {
+            let vpc = section.get(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+            place(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc, &tool.place)
+                .map_err(|mistake| wrong(format!("has a mistake: {}", mistake.0)))
+        };
+        let role = || -> Result<Role, Unfit> {
+            let session = section.get(&["role_session_name", "session_name"]).map(str::to_owned);
+            Ok(Role {
+                arn: need(&["role_arn"])?.to_owned(),
+                session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+                duration: seconds(section).map_err(wrong)?,
+                policy: section.get(&["policy"]).map(str::to_owned),
+                external_id: section.get(&["external_id"]).map(str::to_owned),
+            })
+        };
+        let key = |token: Option<&str>| -> Result<Recipe, Unfit> {
+            Ok(Recipe::Key {
+                id: Secret::from(need(&["access_key_id"])?),
+                secret: Secret::from(need(&["access_key_secret"])?),
+                token: token.map(Secret::from),
+            })
+        };
+        match section.get(&["type"]) {
+            Some("access_key") => key(None),
+            Some("sts") => key(Some(need(&["sts_token", "security_token"])?)),
+            Some("ram_role_arn") => {
+                let of = key(section.get(&["sts_token", "security_token"]))?;
+                Ok(Recipe::Role { of: Box::new(of), role: role()?, place: place()? })
+            }
+            Some("ecs_ram_role") => {
+                let role_name = section.get(&["role_name"]).map(str::to_owned);
+                Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }))
+            }
+            Some("oidc_role_arn") => {
+                let Role { arn, session_name, duration, policy, external_id: _ } = role()?;
+                let pod = Pod {
+                    role_arn: Some(arn),
+                    provider_arn: Some(need(&["oidc_provider_arn"])?.to_owned()),
+                    token_file: Some(PathBuf::from(need(&["oidc_token_file_path", "oidc_token_file"])?)),
+                    session_name,
+                    duration: Some(duration),
+                    policy,
+                };
+                Ok(Recipe::Oidc(pod, place()?))
+            }
+            Some("credentials_uri") => {
+                let url = Url::parse(need(&["credentials_uri", "url"])?);
+                Ok(Recipe::Uri(url.map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
+            }
+            Some("external") => Err(wrong(
+                "runs a command (type external), which this file may not; name the command in credentials of type \"process\"".to_owned(),
+            )),
+            Some("rsa_key_pair") => Err(wrong(
+                "has the type rsa_key_pair, which is withdrawn by the vendor; use an access key or a role".to_owned(),
+            )),
+            Some("bearer") => {
+                Err(wrong("has the type bearer, and OSS takes no bearer tokens; use an access key or a role".to_owned()))
+            }
+            Some(_) => Err(wrong(
+                "has a type that nobody knows; write access_key, sts, ram_role_arn, ecs_ram_role, oidc_role_arn or credentials_uri".to_owned(),
+            )),
+            None => Err(wrong("has no type; write type = access_key, or what it is".to_owned())),
+        }
+    }
+}
+
+impl Format for OssFile {
+    fn name(&self) -> &'static str {
+        "oss_profile"
+    }
+
+    fn places(&self, edge: &dyn Edge) -> Places {
+        match edge.variable("OSS_CREDENTIAL_PROFILES_FILE") {
+            Some(path) => Places::Named(PathBuf::from(path)),
+            None => Places::Home(&[".oss/credentials"]),
+        }
+    }
+
+    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+        let document = parse(text)?;
+        let (name, section) = section(&document, tool, edge.variable("OSS_PROFILE"))?;
+        let need = |keys: &[&str]| {
+            section.get(keys).ok_or_else(|| Unfit::Wrong(format!("the section [{name}] has no {}", keys[0])))
+        };
+        Ok(Recipe::Key {
+            id: Secret::from(need(&["access_key_id", "oss_access_key_id"])?),
+            secret: Secret::from(need(&["access_key_secret", "oss_secret_access_key"])?),
+            token: section
+                .get(&["session_token", "oss_session_token", "security_token", "sts_token", "token"])
+                .map(Secret::from),
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Document, Unfit> {
+    Document::parse(text).map_err(|line| {
+        Unfit::Wrong(format!("line {line} is neither a [section], nor key = value, nor a comment"))
+    })
+}
+
+/// The section that is to be read: the one that is asked for, or else `default`.
+fn section<'a>(
+    document: &'a Document,
+    tool: &Tool,
+    variable: Option<String>,
+) -> Result<(String, &'a Section), Unfit> {
+    let wanted = tool.profile.clone().or(variable);
+    let by_name = wanted.is_some();
+    let name = wanted.unwrap_or_else(|| "default".to_owned());
+    match document.section(&name) {
+        Some(section) => Ok((name, section)),
+        None if by_name => Err(Unfit::Wrong(format!("there is no section [{name}]"))),
+        None => Err(Unfit::Absent("there is no section [default]".to_owned())),
+    }
+}
+
+fn seconds(section: &Section) -> Result<Duration, String> {
+    let keys = ["role_session_expiration", "duration_seconds"];
+    let text = section.get(&keys).unwrap_or("3600");
+    let seconds = text.parse().map_err(|_| format!("has a {} that is no number of seconds", keys[0]))?;
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

@@ -1,0 +1,88 @@
+//! What a person and a monitor are told of a source: never a value.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::time::Timestamp;
+
+/// How a source is.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The configuration's name.
+    pub name: String,
+    /// The stage of what it gave last.
+    pub stage: Stage,
+    /// Which source gave it.
+    pub provider: Option<Arc<str>>,
+    /// When that ends.
+    pub expires: Option<Timestamp>,
+    /// From when on it is renewed.
+    pub renewal: Option<Timestamp>,
+    /// How often it has given something.
+    pub generation: u64,
+    /// How often it has failed to.
+    pub failed: u64,
+    /// Failures since it last gave something.
+    pub failures: u32,
+    /// How often OSS has refused what it gave.
+    pub rejected: u64,
+    /// How often somebody else signed than before.
+    pub identity_changes: u64,
+    /// Requests that wait for it.
+    pub waiting: usize,
+    /// What went wrong last, if nothing went right since.
+    pub last_error: Option<String>,
+    /// Where the credentials come from, and why no other source gives them.
+    pub explanation: Vec<String>,
+}
+
+/// A stage of what a source gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has given nothing.
+    Empty,
+    /// It is good for long.
+    Fresh,
+    /// It is good, and is being renewed.
+    Advisory,
+    /// It ends soon.
+    Mandatory,
+    /// It has ended.
+    Expired,
+    /// It has no known end.
+    NonExpiring,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Empty, Self::Fresh, Self::Advisory, Self::Mandatory, Self::Expired, Self::NonExpiring];
+
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Fresh => "fresh",
+            Self::Advisory => "advisory",
+            Self::Mandatory => "mandatory",
+            Self::Expired => "expired",
+            Self::NonExpiring => "non_expiring",
+        }
+    }
+
+    /// Whether requests are signed.
+    #[must_use]
+    pub fn signs(self) -> bool {
+        match self {
+            Self::Fresh | Self::Advisory | Self::Mandatory | Self::NonExpiring => true,
+            Self::Empty | Self::Expired => false,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

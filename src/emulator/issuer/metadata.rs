@@ -1,0 +1,73 @@
+//! The metadata service of an instance, in both versions, and a service that hands out credentials.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{Method, StatusCode, request};
+
+use super::{Call, Refused, Shared};
+
+impl Shared {
+    /// What the metadata service answers; as on instances that are set up so, nothing without a token.
+    pub(super) fn metadata(&self, head: &request::Parts) -> Result<String, Refused> {
+        let (method, path) = (&head.method, head.uri.path());
+        self.note(call("metadata", method, path))?;
+        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let (hardened, token, role) = {
+            let state = self.state();
+            (state.hardened, format!("metadata-token-{}", state.metadata_tokens), state.instance_role.clone())
+        };
+        if path == "/latest/api/token" {
+            let ttl = text("x-aliyun-ecs-metadata-token-ttl-seconds").and_then(|ttl| ttl.parse::<u32>().ok());
+            return match (method, hardened) {
+                (_, None) => Err(Refused(StatusCode::NOT_FOUND, "404", "not found")),
+                (&Method::PUT, Some(_)) if ttl.is_some_and(|ttl| (1..=21_600).contains(&ttl)) => Ok(token),
+                (&Method::PUT, Some(_)) => Err(Refused(StatusCode::BAD_REQUEST, "400", "no ttl")),
+                (_, Some(_)) => Err(Refused(StatusCode::METHOD_NOT_ALLOWED, "405", "not allowed")),
+            };
+        }
+        match (hardened, text("x-aliyun-ecs-metadata-token")) {
+            (Some(true), None) => return Err(Refused(StatusCode::UNAUTHORIZED, "401", "unauthorized")),
+            (Some(_), Some(given)) if given != token => {
+                return Err(Refused(StatusCode::UNAUTHORIZED, "401", "unauthorized"));
+            }
+            (_, _) => {}
+        }
+        let missing = Refused(StatusCode::NOT_FOUND, "404", "not found");
+        let role = role.ok_or(Refused(StatusCode::NOT_FOUND, "404", "not found"))?;
+        let wanted = path
+            .rsplit_once("/ram/security-credentials/")
+            .or_else(|| path.rsplit_once("/Ram/security-credentials/"));
+        match wanted {
+            Some((_, "")) => Ok(role),
+            Some((_, name)) if name == role => Ok(self.triple()),
+            Some(_) | None => Err(missing),
+        }
+    }
+
+    /// What a service answers that hands out credentials.
+    pub(super) fn handed(&self, head: &request::Parts) -> Result<String, Refused> {
+        self.note(call("uri", &head.method, head.uri.path()))?;
+        let given = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+        if self.state().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
+            return Err(Refused(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized"));
+        }
+        Ok(self.triple())
+    }
+
+    fn triple(&self) -> String {
+        let mut given = self.issue(Duration::from_secs(6 * 60 * 60)).json();
+        given["Code"] = "Success".into();
+        given["LastUpdated"] = self.oss.now().rfc3339().into();
+        given.to_string()
+    }
+}
+
+fn call(what: &str, method: &Method, path: &str) -> Call {
+    Call {
+        action: what.to_owned(),
+        parameters: BTreeMap::new(),
+        query: format!("{method} {path}"),
+        style: None,
+    }
+}

@@ -1,0 +1,203 @@
+//! STS: roles, for who signs the call in either style, or has the token of a service account.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{Method, StatusCode, header, request};
+use serde_json::json;
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::{Call, Refused, Shared};
+use crate::emulator::text::hex;
+use crate::oss::{decode, encode_strict};
+use crate::time::Timestamp;
+
+impl Shared {
+    pub(super) fn sts(&self, head: &request::Parts, body: &[u8]) -> Result<String, Refused> {
+        let query = head.uri.query().unwrap_or_default();
+        let mut parameters = pairs(query);
+        parameters.extend(pairs(&String::from_utf8_lossy(body)));
+        let text =
+            |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let style = if text("authorization").starts_with("ACS3-HMAC-SHA256 ") {
+            Some("ACS3")
+        } else {
+            parameters.contains_key("Signature").then_some("RPC")
+        };
+        let action = match style {
+            Some("ACS3") => text("x-acs-action").to_owned(),
+            _ => parameters.get("Action").cloned().unwrap_or_default(),
+        };
+        let call =
+            Call { action: action.clone(), parameters: parameters.clone(), query: query.to_owned(), style };
+        self.note(call)?;
+        let get = |name: &str| parameters.get(name).map(String::as_str);
+        match action.as_str() {
+            "AssumeRole" => {
+                match style {
+                    Some("ACS3") => self.judge_acs3(head, body)?,
+                    Some(_) => self.judge_rpc(&head.method, &parameters)?,
+                    None => return Err(Refused(BAD, "MissingParameter.Signature", "unsigned")),
+                };
+                let wanted = self.state().roles.get(get("RoleArn").unwrap_or_default()).cloned();
+                match wanted {
+                    Some(id) if id.as_deref() == get("ExternalId") => {}
+                    Some(_) | None => return Err(Refused(DENIED, "NoPermission", "not authorised")),
+                }
+            }
+            "AssumeRoleWithOIDC" => {
+                let state = self.state();
+                if !state.tokens.iter().any(|token| Some(token.as_str()) == get("OIDCToken")) {
+                    return Err(Refused(BAD, "AuthenticationFail.OIDCToken.Expired", "expired"));
+                }
+                let known = state.roles.contains_key(get("RoleArn").unwrap_or_default());
+                if !known || get("OIDCProviderArn").is_none_or(str::is_empty) {
+                    return Err(Refused(DENIED, "AuthenticationFail.NoPermission", "not trusted"));
+                }
+            }
+            "GetCallerIdentity" => {
+                let id = match style {
+                    Some("ACS3") => self.judge_acs3(head, body)?,
+                    Some(_) => self.judge_rpc(&head.method, &parameters)?,
+                    None => return Err(Refused(BAD, "MissingParameter.Signature", "unsigned")),
+                };
+                let arn = self.state().arns.get(&id).cloned();
+                let arn = arn.unwrap_or_else(|| "acs:ram::1234567890123456:user/app".to_owned());
+                return Ok(
+                    json!({"RequestId": "STS-REQUEST-1", "AccountId": "1234567890123456", "Arn": arn})
+                        .to_string(),
+                );
+            }
+            _ => return Err(Refused(BAD, "InvalidAction.NotFound", "no such action")),
+        }
+        self.grant(&parameters)
+    }
+
+    /// Issues a triple for a role, if the rest of the call is as STS wants it.
+    fn grant(&self, parameters: &BTreeMap<String, String>) -> Result<String, Refused> {
+        let get = |name: &str| parameters.get(name).map_or("", String::as_str);
+        let session = get("RoleSessionName");
+        let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
+        if !(2..=64).contains(&session.len()) || !session.chars().all(fits) {
+            return Err(Refused(BAD, "InvalidParameter.RoleSessionName", "wrongly formed"));
+        }
+        let asked: u64 = get("DurationSeconds").parse().unwrap_or(0);
+        if !(900..=43_200).contains(&asked) {
+            return Err(Refused(BAD, "InvalidParameter.DurationSeconds", "wrong"));
+        }
+        let issued = self.issue(std::time::Duration::from_secs(asked));
+        let arn = format!("{}/{session}", get("RoleArn").replace(":role/", ":assumed-role/"));
+        self.state().arns.insert(issued.id.clone(), arn);
+        let answer = json!({
+            "RequestId": "STS-REQUEST-1",
+            "AssumedRoleUser": {"Arn": get("RoleArn"), "AssumedRoleId": format!("1:{session}")},
+            "Credentials": issued.json(),
+        });
+        Ok(answer.to_string())
+    }
+
+    /// Whose signature this is, if it is right.
+    fn judge_acs3(&self, head: &request::Parts, body: &[u8]) -> Result<String, Refused> {
+        let text =
+            |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let field = |name: &str| {
+            let fields = text("authorization").split_once(' ').map_or("", |(_, fields)| fields);
+            let found = fields.split(',').find_map(|field| field.strip_prefix(name));
+            found.unwrap_or_default().to_owned()
+        };
+        self.check_time(text("x-acs-date"))?;
+        if text("x-acs-content-sha256") != hex(&Sha256::digest(body)) {
+            return Err(MISMATCH);
+        }
+        let (id, names) = (field("Credential="), field("SignedHeaders="));
+        let secret = self.secret(&id, text("x-acs-security-token"))?;
+        let must = head.headers.keys().map(header::HeaderName::as_str);
+        let signed: Vec<&str> = names.split(';').collect();
+        if must
+            .filter(|name| name.starts_with("x-acs-") || *name == "host")
+            .any(|name| !signed.contains(&name))
+        {
+            return Err(MISMATCH);
+        }
+        let lines: String = signed.iter().map(|name| format!("{name}:{}\n", text(name).trim())).collect();
+        let query = head.uri.query().unwrap_or_default();
+        let canonical = format!(
+            "{}\n{}\n{query}\n{lines}\n{names}\n{}",
+            head.method,
+            head.uri.path(),
+            hex(&Sha256::digest(body))
+        );
+        let to_sign = format!("ACS3-HMAC-SHA256\n{}", hex(&Sha256::digest(canonical.as_bytes())));
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return Err(MISMATCH) };
+        mac.update(to_sign.as_bytes());
+        if hex(&mac.finalize().into_bytes()) == field("Signature=") { Ok(id) } else { Err(MISMATCH) }
+    }
+
+    fn judge_rpc(&self, method: &Method, parameters: &BTreeMap<String, String>) -> Result<String, Refused> {
+        let get = |name: &str| parameters.get(name).map_or("", String::as_str);
+        self.check_time(get("Timestamp"))?;
+        let secret = self.secret(get("AccessKeyId"), get("SecurityToken"))?;
+        let mut all = String::new();
+        for (name, value) in parameters.iter().filter(|(name, _)| *name != "Signature") {
+            if !all.is_empty() {
+                all.push('&');
+            }
+            encode_strict(name.as_bytes(), &mut all);
+            all.push('=');
+            encode_strict(value.as_bytes(), &mut all);
+        }
+        let mut to_sign = format!("{method}&%2F&");
+        encode_strict(all.as_bytes(), &mut to_sign);
+        let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(format!("{secret}&").as_bytes()) else {
+            return Err(MISMATCH);
+        };
+        mac.update(to_sign.as_bytes());
+        let right = STANDARD.encode(mac.finalize().into_bytes());
+        if right == get("Signature") { Ok(get("AccessKeyId").to_owned()) } else { Err(MISMATCH) }
+    }
+
+    fn check_time(&self, text: &str) -> Result<(), Refused> {
+        let Some(at) = Timestamp::parse_rfc3339(text) else {
+            return Err(Refused(BAD, "InvalidTimeStamp.Format", "no time"));
+        };
+        if (at.unix_s() - self.now().unix_s()).abs() > 15 * 60 {
+            return Err(Refused(BAD, "InvalidTimeStamp.Expired", "expired"));
+        }
+        Ok(())
+    }
+
+    /// The secret of an account that the call names, with the token that goes with it.
+    fn secret(&self, id: &str, token: &str) -> Result<String, Refused> {
+        let found = self.oss.with_accounts(|accounts| {
+            let account = accounts.iter().find(|account| account.access_key_id == id)?;
+            let wanted = account.security_token.as_ref().map_or("", crate::secret::Secret::expose);
+            Some((account.access_key_secret.expose().to_owned(), wanted == token))
+        });
+        match found {
+            Some((secret, true)) => Ok(secret),
+            Some((_, false)) => Err(Refused(BAD, "InvalidSecurityToken.MismatchWithAccessKey", "mismatch")),
+            None => Err(Refused(
+                StatusCode::NOT_FOUND,
+                "InvalidAccessKeyId.NotFound",
+                "Specified access key is not found",
+            )),
+        }
+    }
+}
+
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    let read = |part: &str| {
+        let bytes = decode(part.replace('+', " ").as_bytes()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let parts = text.split('&').filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(a, b)| (read(a), read(b))).collect()
+}
+
+const BAD: StatusCode = StatusCode::BAD_REQUEST;
+const DENIED: StatusCode = StatusCode::FORBIDDEN;
+const MISMATCH: Refused =
+    Refused(BAD, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation.");

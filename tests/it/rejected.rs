@@ -1,0 +1,96 @@
+//! What happens when OSS refuses the access key: another is asked for, and the request is sent once more, if it is still whole.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::{Fault, Handle};
+
+use crate::support::{ID, Proxy, SECRET, ask, oss, proxy};
+
+const ROLE: &str = "acs:ram::1234567890123456:role/logs";
+
+fn assuming(oss: &Handle) -> (Issuer, Proxy) {
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    sts.role(ROLE, None);
+    let role = format!(
+        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"",
+        sts.address
+    );
+    let base = format!(
+        "[credentials.base]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\""
+    );
+    let proxy = proxy(oss.address).credentials(&role).sections(&base).start();
+    (sts, proxy)
+}
+
+#[test]
+fn a_request_without_a_body_is_signed_anew_with_another_key() {
+    for fault in [Fault::ExpiredToken, Fault::UnknownKey] {
+        let oss = oss();
+        let (sts, proxy) = assuming(&oss);
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+        for method in ["GET", "HEAD"] {
+            if method == "HEAD" {
+                // Not more often than every ten seconds.
+                std::thread::sleep(Duration::from_secs(10));
+            }
+            let calls = sts.calls().len();
+            oss.faults.next(1, fault.clone());
+            let answer = ask(proxy.address, method, "/photos/k", b"");
+            assert_eq!(answer.status, 200, "{fault:?} {method}");
+            assert_eq!(sts.calls().len(), calls + 1, "{fault:?} {method}");
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_gone_is_not_sent_again_but_the_next_request_has_the_new_key() {
+    let oss = oss();
+    let (sts, proxy) = assuming(&oss);
+    oss.faults.next(1, Fault::UnknownKey);
+    let answer = ask(proxy.address, "PUT", "/photos/k", b"value");
+    assert_eq!((answer.status, answer.header("x-proxy-note")), (403, Some("credentials-rejected")));
+    assert!(String::from_utf8_lossy(&answer.body).contains("InvalidAccessKeyId"));
+    assert_eq!(sts.calls().len(), 2);
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"value").status, 200);
+}
+
+#[test]
+fn what_has_nothing_to_do_with_the_key_asks_nobody() {
+    let oss = oss();
+    let (sts, proxy) = assuming(&oss);
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+    let denied = Fault::Status { status: 403, code: "AccessDenied".to_owned() };
+    // A key that has signed rightly has the right secret.
+    for fault in [denied, Fault::WrongSignature] {
+        oss.faults.next(1, fault.clone());
+        assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 403, "{fault:?}");
+        assert_eq!(sts.calls().len(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_key_that_nobody_can_replace_is_told_and_not_asked_for_again_and_again() {
+    let oss = oss();
+    let proxy = proxy(oss.address).start();
+    oss.faults.next(20, Fault::UnknownKey);
+    let begun = std::time::Instant::now();
+    for _ in 0..20 {
+        let answer = ask(proxy.address, "GET", "/photos/k", b"");
+        assert_eq!((answer.status, answer.header("x-proxy-note")), (403, None));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert_eq!(oss.journal.count(), 20);
+}
+
+#[test]
+fn sts_that_fails_then_costs_no_more_than_the_request_would_have() {
+    let oss = oss();
+    let (sts, proxy) = assuming(&oss);
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+    sts.fail(1, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+    oss.faults.next(1, Fault::UnknownKey);
+    assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 403);
+    assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 200, "what is there goes on being used");
+}

@@ -1,0 +1,158 @@
+//! Credentials from the files of other tools and from commands, through the whole proxy.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::{ID, SECRET, STS_ID, Served, TOKEN, ask, eventually, oss, proxy, run};
+
+fn profile(id: &str, secret: &str) -> String {
+    format!(
+        r#"{{"current": "a", "profiles": [{{"name": "a", "mode": "AK", "access_key_id": "{id}", "access_key_secret": "{secret}"}}]}}"#
+    )
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+    // As tools do it: never half a file.
+    let fresh = path.with_extension("fresh");
+    fs::write(&fresh, text).expect("written");
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).expect("a mode");
+    fs::rename(fresh, path).expect("renamed");
+}
+
+/// A command that runs `lines`.
+fn command(directory: &Path, lines: &str) -> String {
+    let path = directory.join("command");
+    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a mode");
+    path.to_str().expect("a path").to_owned()
+}
+
+#[test]
+fn the_profile_of_the_command_line_signs_and_is_never_written() {
+    let oss = oss();
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join(".aliyun/config.json");
+    write(&file, &profile("LTAIwrong", "another-secret"));
+    let path = home.path().to_str().expect("a path");
+    let served = Served::start(oss.address, &[], &[("HOME", path)]);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 403);
+    // A broken file changes nothing, a good one does.
+    write(&file, "{");
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 403);
+    let good = profile(ID, SECRET);
+    write(&file, &good);
+    eventually("the new profile signs", || ask(served.address, "PUT", "/photos/k", b"v").status == 200);
+    assert_eq!(fs::read_to_string(&file).expect("the file"), good);
+    served.signal("TERM");
+    let (code, log) = served.end();
+    assert_eq!(code, Some(0));
+    assert!(log.contains("default/cli_profile/static_ak") && !log.contains(SECRET), "{log}");
+}
+
+#[test]
+fn a_profile_and_a_section_may_be_named() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (json, ini) = (directory.path().join("config.json"), directory.path().join("credentials"));
+    write(&json, &profile(ID, SECRET));
+    write(
+        &ini,
+        &format!(
+            "[mine]\ntype = sts\naccess_key_id = {STS_ID}\naccess_key_secret = {SECRET}\nsts_token = {TOKEN}\n"
+        ),
+    );
+    for lines in [
+        format!("type = \"profile\"\npath = {json:?}\nprofile = \"a\""),
+        format!("type = \"ini\"\npath = {ini:?}\nprofile = \"mine\""),
+    ] {
+        let proxy = proxy(oss.address).credentials(&lines).start();
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{lines}");
+    }
+}
+
+#[test]
+fn a_command_gives_what_signs_and_is_not_run_for_each_request() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let runs = directory.path().join("runs");
+    let text = format!(
+        "env >> {runs:?}\necho run >> {runs:?}\necho '{{\"mode\":\"AK\",\"access_key_id\":\"{ID}\",\"access_key_secret\":\"{SECRET}\"}}'"
+    );
+    let program = command(directory.path(), &text);
+    let sections = format!(
+        "[credentials.default]\ntype = \"process\"\ncommand = [\"{program}\", \"a b\"]\nenvironment = [\"WANTED\"]"
+    );
+    let environment = [
+        ("PATH", "/usr/bin:/bin"),
+        ("WANTED", "yes"),
+        ("OSS_ACCESS_KEY_SECRET", "planted-in-the-environment"),
+        ("UNWANTED", "no"),
+    ];
+    let served = Served::start_with(oss.address, &sections, &[], &environment);
+    for _ in 0..20 {
+        assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    }
+    let seen = fs::read_to_string(&runs).expect("it has run");
+    assert_eq!(seen.matches("run\n").count(), 1, "{seen}");
+    assert!(seen.contains("WANTED=yes") && !seen.contains("planted") && !seen.contains("UNWANTED"), "{seen}");
+}
+
+#[test]
+fn a_command_that_fails_says_so_without_what_it_printed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("proxy.toml");
+    for (lines, words) in [
+        ("echo planted-secret-value >&2; exit 3", "exit status: 3"),
+        ("echo planted-secret-value", "no credentials in JSON"),
+        ("head -c 70000 /dev/zero | tr '\\\\0' a; sleep 60", "printed more than 64 KiB"),
+    ] {
+        let program = command(directory.path(), lines);
+        let text = format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"process\"\ncommand = [\"{program}\"]"
+        );
+        fs::write(&file, text).expect("written");
+        let begun = std::time::Instant::now();
+        let arguments = ["check", "--config", file.to_str().expect("a path")];
+        let (code, _, errors) = run(&arguments, &[("PATH", "/usr/bin:/bin")]);
+        assert_eq!(code, Some(77), "{lines}: {errors}");
+        assert!(errors.contains(words) && !errors.contains(SECRET), "{lines}: {errors}");
+        assert!(begun.elapsed().as_secs() < 14, "{lines}");
+    }
+}
+
+#[test]
+fn nobody_signs_for_a_public_bucket() {
+    let oss = oss();
+    let proxy = proxy(oss.address).credentials("type = \"anonymous\"").start();
+    let answer = ask(proxy.address, "GET", "/photos/k", b"");
+    assert_eq!(answer.status, 403, "OSS decides, and this bucket is private");
+    assert_eq!(answer.refused(), None);
+    let request = oss.journal.last().expect("a request");
+    let sent = |name: &str| request.headers.contains_key(name);
+    assert!(!sent("authorization") && !sent("x-oss-date") && !sent("x-oss-security-token"));
+    assert_eq!(ask(proxy.admin, "GET", "/readyz", b"").status, 200);
+}
+
+#[test]
+fn the_endpoints_of_ossutils_file_become_routes_when_asked() {
+    let other = oss();
+    let oss = oss();
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join(".ossutilconfig");
+    let text = format!(
+        "[Credentials]\nendpoint = oss-cn-hangzhou.aliyuncs.com\naccess-id = {ID}\naccess_key = {SECRET}\n\
+         [Bucket-Endpoint]\nfiles = http://{}\n",
+        other.address
+    );
+    write(&file, &text);
+    for (asked, expected) in [(false, 0), (true, 1)] {
+        let lines = format!("type = \"ossutil\"\npath = {file:?}\nroutes = {asked}");
+        let proxy = proxy(oss.address).credentials(&lines).start();
+        assert_eq!(ask(proxy.address, "PUT", "/files/k", b"v").status, 200, "routes {asked}");
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "routes {asked}");
+        assert_eq!(other.journal.count(), expected, "routes {asked}");
+    }
+}
