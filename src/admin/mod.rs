@@ -1,4 +1,7 @@
-//! The admin listener: `/livez`, `/readyz`, `/version`. Never on the data port, where every path is somebody's object.
+//! The admin listener: `/livez`, `/readyz`, `/version`, `/metrics`, `/credentials`. Never on the data port, where every path is
+//! somebody's object.
+
+mod metrics;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -11,9 +14,12 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::address::Host;
+use crate::credentials::Status;
+use crate::time::Timestamp;
 
 /// What the admin listener knows of the process.
 pub trait Health {
@@ -22,6 +28,15 @@ pub trait Health {
     /// # Errors
     /// A sentence that says why not.
     fn ready(&self) -> Result<(), String>;
+
+    /// How the sources of credentials are.
+    fn sources(&self) -> Vec<Status>;
+
+    /// All counts with their names.
+    fn counts(&self) -> Vec<(&'static str, u64)>;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
 }
 
 /// Whether a name service can lead web pages to the listener: it can to a port, and not to a unix socket.
@@ -77,14 +92,42 @@ fn answer(request: &Request<Incoming>, reach: Reach, health: &dyn Health) -> Res
         "/version" => {
             text(StatusCode::OK, concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n"))
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /version\n"),
+        "/metrics" => {
+            let text = metrics::text(&health.counts(), &health.sources(), health.now());
+            typed(StatusCode::OK, text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        }
+        "/credentials" => {
+            let sources: Vec<Value> = health.sources().iter().map(describe).collect();
+            typed(StatusCode::OK, format!("{:#}\n", Value::from(sources)), "application/json")
+        }
+        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /version, /metrics and /credentials\n"),
     }
 }
 
+/// How a source is, without a value of any credentials.
+fn describe(source: &Status) -> Value {
+    json!({
+        "source": source.name,
+        "state": source.stage.name(),
+        "provider": source.provider.as_deref(),
+        "expires": source.expires.map(Timestamp::rfc3339),
+        "renewal": source.renewal.map(Timestamp::rfc3339),
+        "generation": source.generation,
+        "failures": source.failures,
+        "rejected": source.rejected,
+        "last_error": source.last_error,
+        "explanation": source.explanation,
+    })
+}
+
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text.to_owned()));
+    typed(status, text.to_owned(), "text/plain; charset=utf-8")
+}
+
+fn typed(status: StatusCode, text: String, kind: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

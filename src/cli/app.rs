@@ -15,13 +15,13 @@ use tracing::{error, info, warn};
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, Health, Reach};
 use crate::config::{Config, UpstreamSettings};
-use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
+use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, Status, each};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{
     self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
 };
 use crate::telemetry::{Counters, Logged};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
 
 /// A proxy with its sockets, not yet serving.
@@ -161,9 +161,8 @@ impl App {
         }
         if let Some(bound) = self.admin {
             info!(address = %bound.address, "admin listening");
-            let unsigned = self.state.upstreams.iter().any(|upstream| upstream.source.is_none());
-            let edge = Arc::clone(&self.edge);
-            let health = Ready { drain: drain.clone(), sources: self.sources, unsigned, edge };
+            let (state, edge) = (Arc::clone(&self.state), Arc::clone(&self.edge));
+            let health = Ready { drain: drain.clone(), sources: self.sources, state, edge };
             spawn_local(serve_admin(bound, Rc::new(health)));
         }
         let ours = addresses.iter().chain(&admin_address).filter_map(Address::socket).collect();
@@ -284,8 +283,7 @@ impl Trusts {
 struct Ready {
     drain: Drain,
     sources: Vec<Arc<Source>>,
-    /// Whether there are requests that nobody has to sign.
-    unsigned: bool,
+    state: Arc<State>,
     edge: Arc<dyn Edge>,
 }
 
@@ -295,9 +293,22 @@ impl Health for Ready {
             return Err("draining".to_owned());
         }
         let now = self.edge.now();
-        if self.unsigned || self.sources.iter().any(|source| source.get(now).is_ok()) {
+        let unsigned = self.state.upstreams.iter().any(|upstream| upstream.source.is_none());
+        if unsigned || self.sources.iter().any(|source| source.get(now).is_ok()) {
             return Ok(());
         }
         Err("no source of credentials is usable".to_owned())
+    }
+
+    fn sources(&self) -> Vec<Status> {
+        self.sources.iter().map(|source| source.status(&*self.edge)).collect()
+    }
+
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        self.state.counters.snapshot().to_vec()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.edge.now()
     }
 }

@@ -1,16 +1,30 @@
 //! `check`: reads the configuration as `serve` would, and says what is wrong with it, or what it comes to.
 
+use clap::Args as ClapArgs;
+
 use super::app::ask_all;
 use super::exit::Exit;
+use super::explain;
 use super::flags::Flags;
 use super::output::{complain, line};
 use super::serve::block_on;
 use super::system::System;
 use crate::address::UpstreamId;
 use crate::config::Config;
+use crate::credentials::{Source, each};
+use crate::time::Clock as _;
 
-pub(super) fn run(flags: &Flags) -> Exit {
-    let mut config = match flags.load() {
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// Show what each source of credentials gives: the key masked, its end, and where it comes from
+    #[arg(long)]
+    credentials: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn run(arguments: &Args) -> Exit {
+    let mut config = match arguments.flags.load() {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -18,9 +32,12 @@ pub(super) fn run(flags: &Flags) -> Exit {
         complain(format_args!("warning: {warning}"));
     }
     let specs = std::mem::take(&mut config.credentials);
-    block_on(async move {
-        let unavailable = match ask_all(&specs, &System, None).await {
-            Ok((_, unavailable)) => unavailable,
+    block_on(async {
+        for (name, _) in specs.iter().filter(|(_, spec)| spec.is_lasting_key()) {
+            complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+        }
+        let (sources, unavailable) = match ask_all(&specs, &System, None).await {
+            Ok(asked) => asked,
             Err(error) => {
                 complain(error);
                 return Exit::Config;
@@ -30,6 +47,27 @@ pub(super) fn run(flags: &Flags) -> Exit {
             if let Err(error) = files.load() {
                 complain(error);
                 return Exit::Config;
+            }
+        }
+        if arguments.credentials {
+            for (_, source) in each(&sources) {
+                explain::describe(source);
+            }
+            // A chain or a file can hold a lasting key too; whether it does is known only now.
+            let lasting = |source: &Source| {
+                let given = source.get(System.now());
+                given.is_ok_and(|given| given.token.is_none() && given.expires.is_none())
+            };
+            let is_spec =
+                |name: &str| specs.iter().any(|(known, spec)| known == name && spec.is_lasting_key());
+            for (name, _) in each(&sources).filter(|(name, source)| lasting(source) && !is_spec(name)) {
+                complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+            }
+            if each(&sources).any(|(_, source)| source.get(System.now()).is_err()) {
+                for source in unavailable {
+                    complain(source);
+                }
+                return Exit::Credentials;
             }
         }
         if !unavailable.is_empty() {
@@ -42,6 +80,9 @@ pub(super) fn run(flags: &Flags) -> Exit {
         Exit::Ok
     })
 }
+
+/// What the vendor advises too.
+const LASTING: &str = "this is a lasting access key; prefer a role (assume_role, oidc, ecs), whose keys end by themselves, or replace it regularly";
 
 fn describe(config: &Config) {
     for listen in &config.listen {

@@ -1,7 +1,9 @@
 //! `emulate`: the embedded OSS on a port of its own, for tests of the proxy and of the applications behind it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
@@ -9,7 +11,9 @@ use super::exit::Exit;
 use super::output::{complain, line};
 use super::serve::{block_on, signals};
 use super::system::System;
-use crate::emulator::{Account, Emulator, Order, Settings};
+use crate::config::parse_lifetime;
+use crate::emulator::issuer::Issuer;
+use crate::emulator::{Account, Emulator, Order, Service, Settings};
 use crate::oss::{Bucket, Region};
 use crate::server::Drain;
 
@@ -33,6 +37,21 @@ pub(super) struct Args {
     /// The token that must come with them
     #[arg(long, value_name = "TOKEN")]
     security_token: Option<String>,
+    /// Where STS, a metadata service and a credentials URI are stood in for; what they issue, the embedded OSS takes
+    #[arg(long, value_name = "HOST:PORT")]
+    issuer: Option<SocketAddr>,
+    /// A role that may be assumed there; may be repeated
+    #[arg(long, value_name = "ARN", requires = "issuer")]
+    role: Vec<String>,
+    /// The role of the instance that the metadata service is of
+    #[arg(long, value_name = "NAME", requires = "issuer", default_value = "app")]
+    instance_role: String,
+    /// The token of a service account that is exchanged there
+    #[arg(long, value_name = "TOKEN", requires = "issuer")]
+    pod_token: Option<String>,
+    /// How long what is issued lives, such as 20s; what was asked for unless set
+    #[arg(long, value_name = "DURATION", requires = "issuer", value_parser = parse_lifetime)]
+    life: Option<Duration>,
     #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help())]
     fault: Vec<Order>,
 }
@@ -42,8 +61,11 @@ fn fault_help() -> String {
 }
 
 pub(super) fn run(arguments: &Args) -> Exit {
-    if !arguments.listen.ip().is_loopback() {
-        complain("the embedded OSS is for tests on this machine: --listen takes a loopback address");
+    let open = |address: &SocketAddr| !address.ip().is_loopback();
+    if open(&arguments.listen) || arguments.issuer.as_ref().is_some_and(open) {
+        complain(
+            "the embedded OSS is for tests on this machine: --listen and --issuer take loopback addresses",
+        );
         return Exit::Usage;
     }
     block_on(emulate(arguments))
@@ -66,6 +88,16 @@ async fn emulate(arguments: &Args) -> Exit {
             return Exit::Failure;
         }
     };
+    let issuer =
+        match arguments.issuer.map(|address| issuer(arguments, address, emulator.service())).transpose() {
+            Ok(issuer) => issuer,
+            Err(error) => {
+                complain(format_args!(
+                    "the issuer cannot listen: {error}; choose another address with --issuer"
+                ));
+                return Exit::Failure;
+            }
+        };
     for fault in &arguments.fault {
         fault.give(emulator.service().faults());
     }
@@ -75,6 +107,9 @@ async fn emulate(arguments: &Args) -> Exit {
         emulator.local_addr(),
         arguments.access_key_id
     ));
+    if let Some(issuer) = &issuer {
+        line(format_args!("issuer on http://{0}, credentials URI http://{0}/credentials", issuer.address));
+    }
     let drain = Drain::new();
     if let Err(error) = signals(drain.clone()) {
         complain(format_args!("signals cannot be received: {error}"));
@@ -83,6 +118,21 @@ async fn emulate(arguments: &Args) -> Exit {
     drain.begun().await;
     emulator.shutdown().await;
     Exit::Ok
+}
+
+fn issuer(arguments: &Args, address: SocketAddr, oss: &Service) -> io::Result<Issuer> {
+    let issuer = Issuer::spawn(address, oss.clone())?;
+    for role in &arguments.role {
+        issuer.role(role, None);
+    }
+    issuer.instance(&arguments.instance_role, Some(true));
+    if let Some(token) = &arguments.pod_token {
+        issuer.token(token);
+    }
+    if let Some(life) = arguments.life {
+        issuer.life(life);
+    }
+    Ok(issuer)
 }
 
 /// The access key that the embedded OSS knows unless told otherwise; it opens nothing else.

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod emulate;
 mod exit;
+mod explain;
 mod flags;
 mod output;
 mod presign;
@@ -37,7 +38,9 @@ enum Command {
     /// Serve clients (the default)
     Serve(Flags),
     /// Read the configuration, say what is wrong with it, and stop
-    Check(Flags),
+    Check(check::Args),
+    /// Say who signs for each route, where the key comes from, and why from nowhere else
+    Explain(Flags),
     /// Show the proxy at work against an embedded OSS
     Demo(demo::Args),
     /// Print a signed URL, good for one request, for whoever has it
@@ -66,7 +69,8 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
     match cli.command {
         None => serve::run(&cli.flags),
         Some(Command::Serve(flags)) => serve::run(&flags),
-        Some(Command::Check(flags)) => check::run(&flags),
+        Some(Command::Check(arguments)) => check::run(&arguments),
+        Some(Command::Explain(flags)) => explain::run(&flags),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Presign(arguments)) => presign::run(&arguments),
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),

@@ -21,6 +21,7 @@ mod tool_routes;
 mod upstream;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -38,7 +39,7 @@ use self::problem::Problem;
 use self::report::Report;
 use self::section::{Document, Section};
 use crate::address::{Directory, Place as OssPlace, UpstreamId};
-use crate::credentials::{Links, Spec};
+use crate::credentials::{Custom, Links, Provide, Spec};
 use crate::server::{Address, Listen};
 use crate::sign::Version;
 use crate::telemetry::{Format, Level, Settings};
@@ -143,6 +144,12 @@ impl Config {
         };
         let (config, warnings) = report.finish(config)?;
         Ok(Self { warnings, ..config })
+    }
+
+    /// Has `provider` in the place of the credentials of this name, for whoever builds a proxy with a source of his own.
+    pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
+        self.credentials.retain(|(known, _)| known != name);
+        self.credentials.push((name.to_owned(), Spec::Custom(Custom(provider))));
     }
 }
 

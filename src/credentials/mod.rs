@@ -214,8 +214,38 @@ pub enum Spec {
     Ossutil(Tool),
     /// Nobody: requests go on without a signature.
     Anonymous,
+    /// A source from outside this crate.
+    Custom(Custom),
     /// Each source in turn, until one is configured.
     Chain(Links),
+}
+
+/// A source from outside this crate, which [`crate::config::Config::sign_with`] puts in the place of one of the file.
+#[derive(Clone)]
+pub struct Custom(pub Arc<dyn Provide>);
+
+impl std::fmt::Debug for Custom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Custom(..)")
+    }
+}
+
+impl Provide for Custom {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        self.0.provide(edge)
+    }
+
+    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
+        self.0.fingerprint(edge)
+    }
+
+    fn renew_after(&self) -> Option<Duration> {
+        self.0.renew_after()
+    }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        self.0.explain(edge)
+    }
 }
 
 /// Sources by their names in the configuration. Those that are the same are one. One that signs nothing is none.
@@ -238,6 +268,7 @@ impl Spec {
             | Self::Ini(_)
             | Self::Ossutil(_)
             | Self::Anonymous
+            | Self::Custom(_)
             | Self::Chain(_) => None,
         }
     }
@@ -253,6 +284,7 @@ impl Spec {
             | Self::Ecs(_)
             | Self::Uri { .. }
             | Self::Process(_)
+            | Self::Custom(_)
             | Self::Anonymous => None,
         }
     }
@@ -286,6 +318,7 @@ impl Spec {
             Self::Ini(tool) => Box::new(tool::ToolFile::new(shared::Shared, tool.clone())),
             Self::Ossutil(tool) => Box::new(tool::ToolFile::new(ossutil::Ossutil, tool.clone())),
             Self::Chain(links) => Box::new(chain::Chain::new(links.clone())),
+            Self::Custom(custom) => Box::new(custom.clone()),
             Self::Anonymous => return None,
         })
     }

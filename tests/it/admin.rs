@@ -1,6 +1,6 @@
-//! The admin listener: health and version, for this machine alone.
+//! The admin listener: health, version, counts and the states of credentials, for this machine alone.
 
-use crate::support::{Client, ask, oss, proxy};
+use crate::support::{Client, ID, SECRET, ask, oss, proxy};
 
 #[test]
 fn health_and_version_are_told() {
@@ -10,7 +10,7 @@ fn health_and_version_are_told() {
         assert_eq!(ask(proxy.admin, "GET", path, b"").status, 200, "{path}");
     }
     assert!(ask(proxy.admin, "GET", "/version", b"").text().contains(env!("CARGO_PKG_VERSION")));
-    assert_eq!(ask(proxy.admin, "GET", "/metrics", b"").status, 404);
+    assert_eq!(ask(proxy.admin, "GET", "/", b"").status, 404);
     assert_eq!(ask(proxy.admin, "POST", "/readyz", b"").status, 405);
 }
 
@@ -45,5 +45,31 @@ fn the_data_port_has_no_paths_of_its_own() {
     for path in ["/livez", "/readyz", "/version", "/metrics", "/-/reload"] {
         assert_eq!(ask(proxy.address, "PUT", path, path.as_bytes()).status, 200);
         assert_eq!(ask(proxy.address, "GET", path, b"").text(), path);
+    }
+}
+
+#[test]
+fn how_the_sources_are_is_told_without_any_value() {
+    let oss = oss();
+    let proxy = proxy(oss.address).sections("[credentials.none]\ntype = \"env\"").start();
+    let answer = ask(proxy.admin, "GET", "/credentials", b"");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let sources: serde_json::Value = serde_json::from_str(&answer.text()).expect("json");
+    assert_eq!((&sources[0]["source"], &sources[0]["state"]), (&"default".into(), &"non_expiring".into()));
+    assert_eq!(sources[0]["provider"], "static_ak");
+    assert_eq!(sources[1]["state"], "empty");
+    assert!(sources[1]["last_error"].as_str().expect("an error").contains("OSS_ACCESS_KEY_ID"));
+    let metrics = ask(proxy.admin, "GET", "/metrics", b"").text();
+    for line in [
+        "oss_proxy_requests_total 0",
+        "oss_proxy_credential_state{source=\"default\",state=\"non_expiring\"} 1",
+        "oss_proxy_credential_state{source=\"none\",state=\"empty\"} 1",
+        "oss_proxy_credential_refresh_total{source=\"none\",result=\"failed\"} 1",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
+    }
+    for secret in [ID, SECRET] {
+        assert!(!metrics.contains(secret) && !answer.text().contains(secret));
     }
 }

@@ -192,3 +192,47 @@ fn peak_kib(id: u32) -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
+
+#[test]
+fn explain_tells_who_signs_and_why_nobody_else() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "[upstream]\nregion = \"cn-hangzhou\"\n[[route]]\nmatch = { bucket = \"public\" }\ncredentials = \"open\"\n\
+                [credentials.open]\ntype = \"anonymous\"\n";
+    std::fs::write(&file, text).expect("written");
+    let path = file.path().to_str().expect("a path");
+    let (code, out, errors) = run(&["explain", "--config", path], &KEY);
+    assert_eq!(code, Some(0), "{errors}");
+    for words in [
+        "upstream   https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"default\"",
+        "route 1    https://oss-cn-hangzhou.aliyuncs.com:443  -> nobody signs (anonymous)",
+        "source \"default\"  non_expiring  default/env/OSS",
+        "env             SELECTED",
+        "oidc_role_arn   not asked",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert!(!out.contains(KEY[0].1) && !out.contains(KEY[1].1), "{out}");
+
+    let (code, out, _) = run(&["explain", "--config", path], &[("HOME", "/nowhere")]);
+    assert_eq!(code, Some(77), "{out}");
+    for words in [
+        "empty",
+        "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+        "~/.aliyun/config.json",
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED is true",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+}
+
+#[test]
+fn check_shows_the_credentials_masked_and_warns_about_lasting_ones() {
+    let arguments = ["check", "--region", "cn-hangzhou", "--credentials"];
+    let (code, out, errors) = run(&arguments, &KEY);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(out.contains("default/env/OSS  key LTAI…eyid"), "{out}");
+    assert!(errors.contains("lasting access key"), "{errors}");
+    assert!(!format!("{out}{errors}").contains(KEY[1].1));
+    let (code, out, _) = run(&arguments, &[("HOME", "/nowhere")]);
+    assert_eq!(code, Some(77), "{out}");
+}

@@ -27,6 +27,7 @@ mod rotation;
 mod secrets;
 mod smuggling;
 mod support;
+mod table;
 mod tools;
 mod upstream;
 mod uri;

@@ -251,3 +251,83 @@ fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
         assert!(log.contains("STS at http://"), "{log}");
     }
 }
+
+/// A source of each kind that reads something or asks somebody, and what must not show of it.
+fn kinds(issuer: &Issuer, directory: &std::path::Path) -> Vec<(&'static str, String)> {
+    let file = |name: &str, text: String| {
+        let path = directory.join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("a path").to_owned()
+    };
+    let at = issuer.address;
+    let json = format!(
+        r#"{{"mode": "StsToken", "name": "a", "access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}"}}"#
+    );
+    let triple = format!("access_key_id = {STS_ID}\naccess_key_secret = {SECRET}\nsts_token = {TOKEN}\n");
+    let printed = file("printed.json", json.clone());
+    let plain = file("key.json", json.replace("sts_token", "security_token"));
+    let profile = file("config.json", format!(r#"{{"current": "a", "profiles": [{json}]}}"#));
+    let ini = file("credentials", format!("[default]\ntype = sts\n{triple}"));
+    let ossutil = file("ossutilconfig", format!("[Credentials]\n{triple}"));
+    let authorization = file("authorization", THEIRS.to_owned());
+    vec![
+        (
+            "static",
+            format!(
+                "access_key_id = \"{STS_ID}\"\naccess_key_secret = \"{SECRET}\"\nsecurity_token = \"{TOKEN}\""
+            ),
+        ),
+        ("file", format!("path = {plain:?}")),
+        ("process", format!("command = [\"/bin/cat\", {printed:?}]")),
+        ("profile", format!("path = {profile:?}")),
+        ("ini", format!("path = {ini:?}")),
+        ("ossutil", format!("path = {ossutil:?}")),
+        ("ecs", format!("endpoint = \"http://{at}\"")),
+        ("uri", format!("url = \"http://{at}/credentials\"\nauthorization_file = {authorization:?}")),
+    ]
+}
+
+#[test]
+fn nothing_shows_of_any_source_in_log_answers_admin_and_metrics() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let issuer = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
+    issuer.instance("app", Some(true));
+    issuer.authorization(THEIRS);
+    let issued = |text: &str| {
+        for word in ["issued-secret-", "issued+token", "metadata-token-"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+    };
+    for (kind, lines) in kinds(&issuer, directory.path()) {
+        let sections = format!("[credentials.default]\ntype = \"{kind}\"\n{lines}\n");
+        let environment = [("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")];
+        let served = Served::start_with(oss.address, &sections, &["--log-level", "trace"], &environment);
+        assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200, "{kind}");
+        let mut seen = String::new();
+        for (at, path) in [
+            (served.address, "/photos/none"),
+            (served.admin(), "/credentials"),
+            (served.admin(), "/metrics"),
+            (served.admin(), "/readyz"),
+        ] {
+            let answer = ask(at, "GET", path, b"");
+            seen.push_str(&format!("{:?} {}\n", answer.head, answer.text()));
+        }
+        served.signal("TERM");
+        let (_, log) = served.end();
+        seen.push_str(&log);
+        search(kind, &seen);
+        issued(&seen);
+        let text = format!("[upstream]\nregion = \"cn-hangzhou\"\n{sections}");
+        let file = directory.path().join("proxy.toml");
+        std::fs::write(&file, text).expect("written");
+        for command in [&["check", "--credentials"][..], &["explain"]] {
+            let arguments = [command, &["--config", file.to_str().expect("a path")]].concat();
+            let (code, out, errors) = run(&arguments, &environment);
+            assert_eq!(code, Some(0), "{kind}: {errors}");
+            search(kind, &format!("{out}{errors}"));
+            issued(&format!("{out}{errors}"));
+        }
+    }
+}

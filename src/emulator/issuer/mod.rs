@@ -71,6 +71,7 @@ struct State {
     /// What the service wants as Authorization that hands out credentials.
     authorization: Option<String>,
     trouble: Trouble,
+    last_ends: Option<Timestamp>,
     in_flight: usize,
     in_flight_max: usize,
 }
@@ -176,6 +177,12 @@ impl Issuer {
     /// Misbehaves from now on.
     pub fn trouble(&self, trouble: Trouble) {
         self.shared.state().trouble = trouble;
+    }
+
+    /// When what was issued last ends.
+    #[must_use]
+    pub fn last_ends(&self) -> Option<Timestamp> {
+        self.shared.state().last_ends
     }
 
     /// How many calls were there at once, at most.
@@ -321,6 +328,7 @@ impl Shared {
             format!("issued+token/{number}=="),
         );
         let expires = self.oss.now() + life;
+        self.state().last_ends = Some(expires);
         self.oss.add_account(Account::triple(&id, &secret, &token).until(expires));
         Issued { id, secret: Secret::new(secret), token: Secret::new(token), expires }
     }

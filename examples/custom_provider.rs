@@ -1,0 +1,93 @@
+//! A proxy with a source of credentials of one's own: here a vault that lives in this process. It serves on a free port in front
+//! of an embedded OSS, stores an object through itself, and ends.
+//!
+//! ```text
+//! cargo run --example custom_provider
+//! ```
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::credentials::{Answer, Credentials, Edge, Provide, ProvideError};
+use oss_signing_proxy::emulator::{Account, Emulator, Settings};
+use oss_signing_proxy::oss::{Bucket, Region};
+use oss_signing_proxy::secret::Secret;
+use oss_signing_proxy::server::{Address, Drain};
+use tokio::task::{LocalSet, spawn_blocking, spawn_local};
+
+/// What issues keys. It only asks: when, how often and what for if it fails is the affair of the proxy.
+struct Vault {
+    role: String,
+}
+
+impl Provide for Vault {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async move {
+            if edge.variable("VAULT_SEALED").is_some() {
+                // It is asked again after a pause; requests get what is still good, or 503.
+                return Err(ProvideError::Unavailable("the vault is sealed; unseal it".to_owned()));
+            }
+            Ok(Credentials {
+                id: format!("STS.{}", self.role),
+                secret: Secret::from("a-secret-of-the-vault"),
+                token: Some(Secret::from("a-token-of-the-vault")),
+                expires: Some(edge.now() + Duration::from_secs(900)),
+                provider: "vault".into(),
+            })
+        })
+    }
+
+    fn explain(&self, _edge: &dyn Edge) -> Vec<String> {
+        vec![format!("role {} of the vault", self.role)]
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, run())
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let account = Account::triple("STS.app", "a-secret-of-the-vault", "a-token-of-the-vault");
+    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(System));
+    let settings = settings.account(account).bucket(Bucket::parse("photos")?);
+    let oss = Emulator::bind(([127, 0, 0, 1], 0).into(), settings).await?;
+
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
+         endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n",
+        oss.local_addr()
+    );
+    let mut config = Config::load(Some((Path::new("example"), &text)), &[], &Machine(&System))?;
+    config.sign_with("default", Arc::new(Vault { role: "app".to_owned() }));
+    let app = App::assemble(config, Arc::new(System)).await?;
+    let address = app.addresses().iter().find_map(Address::socket).ok_or("no port")?;
+    let drain = Drain::new();
+    let serving = spawn_local(app.run(drain.clone()));
+    let status = spawn_blocking(move || put(address)).await??;
+    drain.advance();
+    serving.await??;
+    oss.shutdown().await;
+    if status != "HTTP/1.1 200 OK" {
+        return Err(format!("the upload was answered {status}").into());
+    }
+    writeln!(io::stdout(), "stored /photos/hello, signed with a key of the vault")?;
+    Ok(())
+}
+
+/// Stores an object, as any client would; the line of the answer with its status.
+fn put(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    let request = format!(
+        "PUT /photos/hello HTTP/1.1\r\nHost: {address}\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}

@@ -1,0 +1,227 @@
+//! Requests at a fixed rate while what signs them ends every few seconds, and whoever gives it fails every second time, is slow,
+//! and then is dead for a while: no request may fail while a key is good, and all must succeed soon after the return.
+//!
+//! ```text
+//! cargo run --release --example renewal             # a minute
+//! cargo run --example renewal -- --short            # half of it
+//! ```
+
+use std::error::Error;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
+use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
+use oss_signing_proxy::oss::{Bucket, Region};
+use oss_signing_proxy::server::{Address, Drain};
+use oss_signing_proxy::time::Clock as _;
+use tokio::task::LocalSet;
+
+const ROLE: &str = "acs:ram::1234567890123456:role/app";
+/// Requests a second, by so many clients.
+const RATE: u32 = 200;
+const CLIENTS: u32 = 8;
+/// A key is not used in its last second, and clocks count whole ones.
+const HARD: Duration = Duration::from_secs(2);
+/// How soon after the return nothing fails any more.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+/// How long everything lasts.
+#[derive(Clone, Copy)]
+struct Plan {
+    total: Duration,
+    life: Duration,
+    /// When it is slow, when it dies, and when it is back.
+    slow: Duration,
+    dead: Duration,
+    back: Duration,
+}
+
+/// A request: which source signed it, when it was begun and ended, and what came.
+struct Outcome {
+    bucket: &'static str,
+    begun: Duration,
+    ended: Duration,
+    status: u16,
+    retry_after: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let s = Duration::from_secs;
+    let plan = if std::env::args().any(|argument| argument == "--short") {
+        Plan { total: s(30), life: s(9), slow: s(8), dead: s(13), back: s(22) }
+    } else {
+        Plan { total: s(60), life: s(20), slow: s(15), dead: s(30), back: s(45) }
+    };
+    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(System))
+        .account(Account::pair("LTAIbase", "base-secret"))
+        .bucket(Bucket::parse("role")?)
+        .bucket(Bucket::parse("instance")?);
+    let oss = Emulator::spawn(([127, 0, 0, 1], 0).into(), settings)?;
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
+    sts.role(ROLE, None);
+    let metadata = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
+    metadata.instance("app", Some(true));
+    for issuer in [&sts, &metadata] {
+        issuer.life(plan.life);
+    }
+    let (address, drain) = serve(&oss, &sts, &metadata)?;
+    let begun = Instant::now();
+    let clients: Vec<_> =
+        (0..CLIENTS).map(|n| thread::spawn(move || client(address, n, begun, plan))).collect();
+    let all = |trouble: Trouble| [&sts, &metadata].map(|issuer| issuer.trouble(trouble));
+    let until = |at: Duration| thread::sleep((begun + at).saturating_duration_since(Instant::now()));
+    all(Trouble { every_second: true, ..Trouble::default() });
+    until(plan.slow);
+    all(Trouble { delay: Duration::from_millis(700), ..Trouble::default() });
+    until(plan.dead);
+    all(Trouble { dead: true, ..Trouble::default() });
+    until(plan.back);
+    // What was given last is good for so long.
+    let now = System.now().unix_s();
+    let good_until = [&sts, &metadata].map(|issuer| {
+        let left = issuer.last_ends().map_or(0, |end| end.unix_s() - now);
+        begun.elapsed() + Duration::from_secs(u64::try_from(left).unwrap_or(0))
+    });
+    all(Trouble::default());
+    let mut outcomes = Vec::new();
+    for client in clients {
+        outcomes.extend(client.join().map_err(|_| "a client has panicked")?);
+    }
+    drain.advance();
+    let mut good = true;
+    for (bucket, issuer, good_until) in
+        [("role", &sts, good_until[0]), ("instance", &metadata, good_until[1])]
+    {
+        good &= judge(bucket, issuer, &outcomes, (plan, good_until))?;
+    }
+    if good { Ok(()) } else { Err("it failed".into()) }
+}
+
+/// Starts a proxy; a role signs for one bucket, an instance for the other.
+fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, Drain), Box<dyn Error>> {
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
+         endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n\
+         [[route]]\nmatch = {{ bucket = \"instance\" }}\ncredentials = \"instance\"\n\
+         [credentials.default]\ntype = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"\n\
+         [credentials.base]\ntype = \"static\"\naccess_key_id = \"LTAIbase\"\naccess_key_secret = \"base-secret\"\n\
+         [credentials.instance]\ntype = \"ecs\"\nendpoint = \"http://{}\"\n[log]\naccess = false\n",
+        oss.address, sts.address, metadata.address
+    );
+    let config = Config::load(Some((Path::new("renewal"), &text)), &[], &Machine(&System))?;
+    let drain = Drain::new();
+    let seen = drain.clone();
+    let (ready, started) = mpsc::channel();
+    thread::spawn(move || -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        LocalSet::new().block_on(&runtime, async {
+            let app = App::assemble(config, Arc::new(System)).await.map_err(|error| error.to_string())?;
+            // If nobody waits any more, there is nobody to tell.
+            let _ = ready.send(app.addresses().iter().find_map(Address::socket));
+            app.run(seen).await.map(|_| ()).map_err(|error| error.to_string())
+        })
+    });
+    Ok((started.recv()?.ok_or("no port")?, drain))
+}
+
+/// Asks at its part of the rate. A request that waits does not make the others later: they are then begun at once.
+fn client(address: SocketAddr, number: u32, begun: Instant, plan: Plan) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    let mut connection: Option<BufReader<TcpStream>> = None;
+    let every = Duration::from_secs(1) * CLIENTS / RATE;
+    let mut at = every * number / CLIENTS;
+    while at < plan.total {
+        thread::sleep((begun + at).saturating_duration_since(Instant::now()));
+        let bucket = if outcomes.len() % 2 == 0 { "role" } else { "instance" };
+        let before = begun.elapsed();
+        let answered = exchange(&mut connection, address, bucket);
+        let (status, retry_after) = answered.unwrap_or_else(|_| {
+            connection = None;
+            (0, false)
+        });
+        outcomes.push(Outcome { bucket, begun: before, ended: begun.elapsed(), status, retry_after });
+        at = (at + every).max(begun.elapsed().saturating_sub(every));
+    }
+    outcomes
+}
+
+fn exchange(
+    connection: &mut Option<BufReader<TcpStream>>,
+    address: SocketAddr,
+    bucket: &str,
+) -> io::Result<(u16, bool)> {
+    let mut stream = match connection.take() {
+        Some(stream) => stream,
+        None => BufReader::new(TcpStream::connect(address)?),
+    };
+    stream
+        .get_mut()
+        .write_all(format!("GET /{bucket}?max-keys=1 HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let (mut status, mut length, mut retry_after) = (0, 0_usize, false);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("http/1.1 ") {
+            status = rest.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        } else if let Some(digits) = line.strip_prefix("content-length:") {
+            length = digits.trim().parse().unwrap_or(0);
+        } else if line.starts_with("retry-after:") {
+            retry_after = true;
+        } else if line.is_empty() {
+            break;
+        }
+    }
+    stream.read_exact(&mut vec![0; length])?;
+    *connection = Some(stream);
+    Ok((status, retry_after))
+}
+
+/// Says what came of the requests of a source, and whether that is good.
+fn judge(
+    bucket: &str,
+    issuer: &Issuer,
+    outcomes: &[Outcome],
+    (plan, good_until): (Plan, Duration),
+) -> io::Result<bool> {
+    let ours: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.bucket == bucket).collect();
+    let failed: Vec<&&Outcome> = ours.iter().filter(|outcome| outcome.status != 200).collect();
+    let first_bad = failed.iter().map(|outcome| outcome.ended).min();
+    let earliest = good_until.saturating_sub(HARD);
+    let latest = plan.back + RECOVERY;
+    let wrong: Vec<_> = failed
+        .iter()
+        .filter(|outcome| {
+            let in_the_gap = outcome.ended >= earliest && outcome.begun <= latest;
+            outcome.status != 503 || !outcome.retry_after || !in_the_gap
+        })
+        .collect();
+    let late = failed.iter().map(|outcome| outcome.ended).max().map(|last| last.saturating_sub(plan.back));
+    let calls = issuer.calls().len();
+    let budget = 40 + 20 * usize::try_from(plan.total.as_secs()).unwrap_or(0);
+    let at_once = issuer.in_flight_max();
+    let good = wrong.is_empty() && calls <= budget && at_once <= 1;
+    writeln!(
+        io::stdout(),
+        "{bucket:9} {} requests, {} answered 503 while no key was good (one was until {good_until:.1?}; from {first_bad:.1?} on, until {late:.1?} after the return), \
+         {} failed otherwise; {calls} calls (budget {budget}), {at_once} at once at most: {}",
+        ours.len(),
+        failed.len() - wrong.len(),
+        wrong.len(),
+        if good { "good" } else { "NOT GOOD" }
+    )?;
+    for outcome in wrong.iter().take(5) {
+        writeln!(io::stdout(), "  {} at {:?}", outcome.status, outcome.begun)?;
+    }
+    Ok(good)
+}
