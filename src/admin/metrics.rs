@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::credentials::{Stage, Status};
+use crate::credentials::{Stage, Status, endpoints};
 use crate::time::Timestamp;
 
 /// Names and values of labels.
@@ -34,6 +34,11 @@ fn credentials(registry: &mut Registry, sources: &[Status], now: Timestamp) {
     let (generation, waiting) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
     let refresh = Family::<Labels, Counter>::default();
     let (rejected, changes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
+    let circuit = Family::<Labels, Gauge>::default();
+    for (endpoint, is_left_alone) in endpoints() {
+        circuit.get_or_create(&vec![("endpoint", endpoint)]).set(i64::from(is_left_alone));
+    }
+    registry.register("circuit_state", "1 while a service that gives credentials is left alone", circuit);
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     for source in sources {
         let with = |more: Labels| -> Labels {

@@ -67,6 +67,23 @@ pub(super) async fn ask(fetcher: &Fetcher, ask: Ask, within: Within) -> Result<R
     reply
 }
 
+/// The services that were asked so far, and whether each is left alone just now.
+#[must_use]
+pub fn endpoints() -> Vec<(String, bool)> {
+    let all = all().lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    let is_left_alone = |endpoint: &Endpoint| endpoint.state().closed_until.is_some_and(|until| now < until);
+    let mut told: Vec<_> =
+        all.iter().map(|(name, endpoint)| (name.clone(), is_left_alone(endpoint))).collect();
+    told.sort();
+    told
+}
+
+fn all() -> &'static Mutex<HashMap<String, Arc<Endpoint>>> {
+    static ALL: LazyLock<Mutex<HashMap<String, Arc<Endpoint>>>> = LazyLock::new(Mutex::default);
+    &ALL
+}
+
 fn is_throttled(reply: &Reply) -> bool {
     let words = || reply.body.windows(THROTTLING.len()).any(|words| words == THROTTLING);
     reply.status == 429 || (matches!(reply.status, 400 | 403 | 503) && words())
@@ -80,8 +97,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 impl Endpoint {
     /// The one at this URL, whatever the path.
     fn of(url: &Url) -> Arc<Self> {
-        static ALL: LazyLock<Mutex<HashMap<String, Arc<Endpoint>>>> = LazyLock::new(Mutex::default);
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = all().lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(url.to_string()).or_insert_with(|| Arc::new(Self::new())))
     }
 

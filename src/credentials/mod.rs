@@ -33,6 +33,7 @@ use std::time::Duration;
 
 pub use chain::{Links, Order};
 pub use ecs::Instance;
+pub use endpoint::endpoints;
 pub use env::Wanted;
 pub use oidc::Pod;
 pub use ossutil::{BucketEndpoint, bucket_endpoints};

@@ -419,3 +419,46 @@ async fn a_refused_key_is_replaced_at_once_and_not_more_often_than_every_ten_sec
     let status = source.status(&world);
     assert_eq!((status.rejected, status.generation), (3, 2));
 }
+
+/// A world whose clock jumps.
+struct Jumping(std::sync::atomic::AtomicI64);
+
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl Edge for Jumping {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+/// A source whose credentials live a thousand seconds from when it is asked.
+struct Living(Arc<AtomicUsize>);
+
+impl Provide for Living {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let ending = Ending(edge.now() + Duration::from_secs(1_000));
+        Box::pin(async move { ending.provide(edge).await })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_is_noticed_within_a_second() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = Source::new("default", Box::new(Living(Arc::clone(&asked))));
+    let world = Jumping(NOW.unix_s().into());
+    source.refresh(&world).await.expect("credentials");
+    world.0.fetch_add(86_400, Ordering::Relaxed);
+    assert_eq!(source.get(world.now()).map(|_| ()), Err(Unavailable::Expired), "at once, whoever looks");
+    let following = tokio::time::timeout(Duration::from_millis(2_100), source.follow(&world));
+    assert!(following.await.is_err());
+    assert!(source.get(world.now()).is_ok());
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    // Back to before it was issued: what is there is still good by any clock.
+    world.0.fetch_sub(86_400, Ordering::Relaxed);
+    assert!(source.get(world.now()).is_ok());
+}

@@ -156,3 +156,24 @@ fn the_endpoints_of_ossutils_file_become_routes_when_asked() {
         assert_eq!(other.journal.count(), expected, "routes {asked}");
     }
 }
+
+#[test]
+fn a_command_that_is_given_up_leaves_nothing_running() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("proxy.toml");
+    let pid = directory.path().join("pid");
+    let lines = format!("sleep 300 &\necho $! > {pid:?}\nhead -c 70000 /dev/zero\nwait");
+    let program = command(directory.path(), &lines);
+    let text = format!(
+        "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"process\"\ncommand = [\"{program}\"]"
+    );
+    fs::write(&file, text).expect("written");
+    let arguments = ["check", "--config", file.to_str().expect("a path")];
+    let (code, _, errors) = run(&arguments, &[("PATH", "/usr/bin:/bin")]);
+    assert_eq!(code, Some(77), "{errors}");
+    let pid = fs::read_to_string(&pid).expect("it has run");
+    let stat = Path::new("/proc").join(pid.trim()).join("stat");
+    // One that has ended and that nobody has waited for yet is a zombie.
+    let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+    eventually("what it has started ends", ended);
+}
