@@ -193,6 +193,8 @@ impl Source {
         }
         match ended.map(Timestamp::rfc3339) {
             None => {
+                // Another may lie where one lay that OSS has taken.
+                self.accepted.store(std::ptr::null_mut(), Ordering::Relaxed);
                 self.compare(before.as_deref(), &credentials);
                 Ok(Given { credentials, unchanged: false })
             }

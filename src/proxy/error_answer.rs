@@ -61,14 +61,16 @@ impl Answer {
             let document = headers.get(ERROR).and_then(|value| STANDARD.decode(value).ok());
             document.map(Bytes::from).unwrap_or_default()
         } else {
-            let length = self.response.body().size_hint().upper();
-            if length.is_none_or(|length| length > LOOKED_INTO_MAX as u64) {
+            if self.response.body().size_hint().lower() > LOOKED_INTO_MAX as u64 {
                 return Ok(None);
             }
-            let (body, _) = self.read(stall).await?;
-            if let Some(lease) = self.lease.take() {
+            let (body, whole) = self.read(stall).await?;
+            let lease = self.lease.take();
+            if let Some(lease) = lease.filter(|_| whole) {
                 lease.finish();
             }
+            let body = if whole { body } else { self.in_our_words(&body) };
+            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             self.replaced = Some(body.clone());
             body
         };

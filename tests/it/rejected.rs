@@ -1,12 +1,13 @@
 //! What happens when OSS refuses the access key: another is asked for, and the request is sent once more, if it is still whole.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use http::StatusCode;
 use oss_signing_proxy::emulator::issuer::Issuer;
 use oss_signing_proxy::emulator::{Fault, Handle};
 
-use crate::support::{ID, Proxy, SECRET, ask, oss, proxy};
+use crate::support::{ID, Proxy, SECRET, Script, ask, oss, proxy};
 
 const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 
@@ -93,4 +94,30 @@ fn sts_that_fails_then_costs_no_more_than_the_request_would_have() {
     oss.faults.next(1, Fault::UnknownKey);
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 403);
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 200, "what is there goes on being used");
+}
+
+#[test]
+fn a_refusal_in_chunks_is_understood_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("command");
+    let count = directory.path().join("count");
+    let text = format!(
+        "#!/bin/sh\necho x >> {count:?}\necho \"{{\\\"AccessKeyId\\\":\\\"LTAI$(wc -l < {count:?})\\\",\\\"AccessKeySecret\\\":\\\"s\\\"}}\"\n"
+    );
+    std::fs::write(&program, text).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    let upstream = Script::start(|peer| {
+        while let Some(head) = peer.head() {
+            let document = "<Error><Code>InvalidAccessKeyId</Code></Error>";
+            peer.send(if head.contains("Credential=LTAI1/") {
+                format!("HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{document}\r\n0\r\n\r\n", document.len())
+            } else {
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned()
+            });
+        }
+    });
+    let proxy =
+        proxy(upstream.address).credentials(&format!("type = \"process\"\ncommand = [{program:?}]")).start();
+    assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").text(), "ok");
+    assert_eq!(upstream.heads().len(), 2);
 }
