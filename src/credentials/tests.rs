@@ -462,3 +462,17 @@ async fn a_clock_that_jumps_is_noticed_within_a_second() {
     world.0.fetch_sub(86_400, Ordering::Relaxed);
     assert!(source.get(world.now()).is_ok());
 }
+
+#[tokio::test]
+async fn the_vendors_order_has_files_before_the_uri() {
+    let (_kept, home) = home(".aliyun/config.json", CONFIG);
+    // Nobody listens there.
+    let variables = [("HOME", home), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/")];
+    let got = ask(Spec::Chain(Links::default()), &variables).await;
+    assert!(
+        matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("credentials URI")),
+        "{got:?}"
+    );
+    let alibaba = Links { order: super::super::Order::Alibaba, ..Links::default() };
+    assert_eq!(ask(Spec::Chain(alibaba), &variables).await.map(|(id, ..)| id), Ok("LTAIcli".to_owned()));
+}

@@ -254,3 +254,67 @@ fn roles_that_cannot_be_are_refused_at_the_start() {
         assert!(errors.contains(words), "{lines}: {errors}");
     }
 }
+
+/// The environment of a key that is to assume [`ROLE`] at this STS, by this variable.
+fn of_role<'a>(variable: &'a str, endpoint: &'a str) -> Vec<(&'a str, &'a str)> {
+    [&KEY[..], &[(variable, ROLE), ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint)]].concat()
+}
+
+#[test]
+fn an_identity_that_is_pinned_signs_and_no_other() {
+    let oss = oss();
+    let sts = sts(&oss);
+    let endpoint = format!("http://{}", sts.address);
+    let user = "acs:ram::1234567890123456:user/app";
+    for (pin, environment, expected) in [
+        (ROLE, of_role("OSS_STS_ROLE_ARN", &endpoint), 200),
+        (user, of_role("OSS_STS_ROLE_ARN", &endpoint), 503),
+        (user, of_role("UNUSED", &endpoint), 200),
+        (ROLE, of_role("UNUSED", &endpoint), 503),
+    ] {
+        let sections = format!("[credentials.default]\ntype = \"chain\"\npin_identity = \"{pin}\"");
+        let served = Served::start_with(oss.address, &sections, &[], &environment);
+        let before = oss.journal.count();
+        assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, expected, "{pin}");
+        assert_eq!(oss.journal.count() - before, usize::from(expected == 200), "{pin}");
+        let told = ask(served.admin(), "GET", "/credentials", b"").text();
+        assert_eq!(told.contains("pin_identity wants"), expected == 503, "{told}");
+    }
+    assert!(sts.calls().iter().any(|call| call.action == "GetCallerIdentity"));
+}
+
+#[test]
+fn the_general_role_variable_is_meant_for_a_key_only_if_told_so() {
+    let oss = oss();
+    let sts = sts(&oss);
+    let endpoint = format!("http://{}", sts.address);
+    let environment = of_role("ALIBABA_CLOUD_ROLE_ARN", &endpoint);
+    for (lines, expected) in [("", ID), ("assume_role_from_env = true", "STS.issued1")] {
+        let sections = format!("[credentials.default]\ntype = \"chain\"\n{lines}");
+        let served = Served::start_with(oss.address, &sections, &[], &environment);
+        assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200, "{lines}");
+        assert_eq!(signer(&oss), expected, "{lines}");
+        served.signal("TERM");
+        let (_, log) = served.end();
+        assert_eq!(log.contains("assume_role_from_env"), lines.is_empty(), "{log}");
+    }
+}
+
+#[test]
+fn a_role_of_the_configuration_is_assumed_by_the_key_of_the_environment() {
+    let oss = oss();
+    let sts = sts(&oss);
+    let endpoint = format!("http://{}", sts.address);
+    for kind in ["chain", "env"] {
+        let sections = format!(
+            "[credentials.default]\ntype = \"{kind}\"\nrole_arn = \"{ROLE}\"\nsession_name = \"mine\"\nduration = \"15m\"\n\
+             sts_endpoint = \"{endpoint}\""
+        );
+        let served = Served::start_with(oss.address, &sections, &[], &KEY);
+        assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200, "{kind}");
+        assert!(signer(&oss).starts_with("STS.issued"), "{kind}");
+        let call = sts.calls().pop().expect("a call");
+        let parameter = |name: &str| call.parameters[name].as_str();
+        assert_eq!((parameter("RoleSessionName"), parameter("DurationSeconds")), ("mine", "900"));
+    }
+}

@@ -177,3 +177,19 @@ fn a_command_that_is_given_up_leaves_nothing_running() {
     let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
     eventually("what it has started ends", ended);
 }
+
+#[test]
+fn a_command_that_never_ends_is_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("proxy.toml");
+    let program = command(directory.path(), "sleep 300");
+    let text = format!(
+        "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"process\"\ncommand = [\"{program}\"]"
+    );
+    fs::write(&file, text).expect("written");
+    let begun = std::time::Instant::now();
+    let arguments = ["check", "--config", file.to_str().expect("a path")];
+    let (code, _, errors) = run(&arguments, &[("PATH", "/usr/bin:/bin")]);
+    assert!(code == Some(77) && errors.contains("did not end within 15s"), "{errors}");
+    assert!((14..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
