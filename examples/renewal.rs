@@ -86,8 +86,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What was given last is good for so long.
     let now = System.now().unix_s();
     let good_until = [&sts, &metadata].map(|issuer| {
-        let left = issuer.last_ends().map_or(0, |end| end.unix_s() - now);
-        begun.elapsed() + Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        // It may have ended before now.
+        let ends = issuer.last_ends().map_or(0, |end| end.unix_s());
+        let left = Duration::from_secs(u64::try_from(ends - now).unwrap_or(0));
+        let ago = Duration::from_secs(u64::try_from(now - ends).unwrap_or(0));
+        (begun.elapsed() + left).saturating_sub(ago)
     });
     all(Trouble::default());
     let mut outcomes = Vec::new();
