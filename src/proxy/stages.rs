@@ -22,7 +22,7 @@ use crate::sign::{Moment, Subject, Version};
 use crate::telemetry::Access;
 use crate::transport::{Patience, Upload};
 
-/// What a request asks for is known.
+/// What a request asks for is known. It is large, so the stages hand it on in its box.
 pub(super) struct Located {
     method: Method,
     headers: HeaderMap,
@@ -31,13 +31,13 @@ pub(super) struct Located {
 
 /// Who asks is known, and the client's own signature is gone.
 pub(super) struct Identified {
-    located: Located,
+    located: Box<Located>,
     caller: Caller,
 }
 
 /// Policy lets it pass: the only thing that can be routed.
 pub(super) struct Admitted {
-    located: Located,
+    located: Box<Located>,
     decision: Pass,
 }
 
@@ -56,7 +56,7 @@ pub(super) enum Routed<'a> {
 
 /// A request that may be signed.
 pub(super) struct ToSign<'a> {
-    located: Located,
+    located: Box<Located>,
     paved: Rc<Paved>,
     signature: Version,
     source: &'a Source,
@@ -64,14 +64,14 @@ pub(super) struct ToSign<'a> {
 
 /// A request that goes on without a signature.
 pub(super) struct Unsigned {
-    located: Located,
+    located: Box<Located>,
     paved: Rc<Paved>,
 }
 
 /// A request as it will be sent, but for its body.
 pub(super) struct Signed<'a> {
-    request: Request<()>,
-    object: address::Located,
+    located: Box<Located>,
+    target: Uri,
     paved: Rc<Paved>,
     patience: Patience,
     signer: Option<Signer<'a>>,
@@ -85,12 +85,12 @@ struct Signer<'a> {
 }
 
 impl Located {
-    pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Self {
-        Self { method, headers, object }
+    pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Box<Self> {
+        Box::new(Self { method, headers, object })
     }
 
     /// Writes what is known into the access event.
-    pub(super) fn note(self, access: &mut Access) -> Self {
+    pub(super) fn note(self: Box<Self>, access: &mut Access) -> Box<Self> {
         access.operation = Some(self.object.operation.name());
         if access.is_logged() {
             access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
@@ -98,7 +98,7 @@ impl Located {
         self
     }
 
-    pub(super) fn identify(mut self, access: &mut Access) -> Identified {
+    pub(super) fn identify(mut self: Box<Self>, access: &mut Access) -> Identified {
         let caller = caller::identify(&mut self.headers, &mut self.object.query);
         access.caller = caller.name();
         Identified { located: self, caller }
@@ -173,17 +173,12 @@ impl Unsigned {
 }
 
 impl<'a> Signed<'a> {
-    fn new(located: Located, paved: Rc<Paved>) -> Result<Self, Refusal> {
-        let Located { method, mut headers, object } = located;
-        let works_on_the_whole = object.operation.works_on_whole_objects();
+    fn new(mut located: Box<Located>, paved: Rc<Paved>) -> Result<Self, Refusal> {
+        let works_on_the_whole = located.object.operation.works_on_whole_objects();
         let patience = if works_on_the_whole { Patience::WholeObject } else { Patience::Usual };
-        headers.insert(header::HOST, paved.host.clone());
-        let target: Uri = paved.way.target(&object).try_into().map_err(|_| Refusal::Unsendable)?;
-        let mut request = Request::new(());
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Ok(Self { request, object, paved, patience, signer: None })
+        located.headers.insert(header::HOST, paved.host.clone());
+        let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| Refusal::Unsendable)?;
+        Ok(Self { located, target, paved, patience, signer: None })
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer. If OSS refuses the key and there is
@@ -194,10 +189,11 @@ impl<'a> Signed<'a> {
         inbound: &mut Inbound,
         access: &mut Access,
     ) -> Result<Answer, Refusal> {
-        let Self { request, object, paved, patience, signer } = self;
-        let head_only = request.method() == Method::HEAD;
+        let Self { mut located, target, paved, patience, signer } = self;
+        let head_only = located.method == Method::HEAD;
+        let head = (located.method.clone(), target, std::mem::take(&mut located.headers));
         let request = inbound
-            .attach(request, Rc::clone(&access.bytes_in), &core.state().limits)
+            .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
         let mut answer = Answer::new(response, lease, head_only, core.counters())?;
@@ -205,7 +201,7 @@ impl<'a> Signed<'a> {
         if let Some(other) = signer.other(&mut answer, core).await? {
             if let Some(mut request) = spare.whole(core.transport().stall()) {
                 signer.credentials = other;
-                signer.sign_again(&mut request, (&object, &paved), core)?;
+                signer.sign_again(&mut request, (&located.object, &paved), core)?;
                 access.provider = Some(Arc::clone(&signer.credentials.provider));
                 let (response, lease, _) =
                     core.transport().send(&paved.destination, request, patience).await?;
