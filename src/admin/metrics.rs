@@ -1,76 +1,293 @@
-//! `/metrics`: counts and the states of credentials, as OpenMetrics text. No label comes from a request or a key.
+//! `/metrics`: what is counted and how the sources of credentials are, as OpenMetrics text. No label comes from a request or a key.
 
-use std::sync::atomic::AtomicU64;
+use std::fmt;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::{Process, Route};
 use crate::credentials::{Stage, Status, endpoints};
+use crate::oss::Operation;
+use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, Spread, Total};
 use crate::time::Timestamp;
-
-/// Names and values of labels.
-type Labels = Vec<(&'static str, String)>;
+use crate::transport::Tallied;
 
 /// The text that is scraped.
-pub(super) fn text(counts: &[(&'static str, u64)], sources: &[Status], now: Timestamp) -> String {
+pub(super) fn text(process: &dyn Process) -> String {
+    let counters = process.counters();
+    let scrape = Scrape {
+        now: process.now(),
+        ready: process.ready().is_ok(),
+        counts: counters.snapshot(),
+        refusals: counters.refusals().into_iter().collect(),
+        reloads: counters.reloads(),
+        connections: counters.connections(),
+        total: counters.total(),
+        upstream: process.upstream(),
+        sources: process.sources(),
+        routes: process.routes(),
+    };
     let mut registry = Registry::with_prefix("oss_proxy");
-    for (name, count) in counts {
-        let counter: Counter<u64, AtomicU64> = Counter::default();
-        counter.inc_by(*count);
-        registry.register(*name, format!("How many {name} there were"), counter);
-    }
-    credentials(registry.sub_registry_with_prefix("credential"), sources, now);
+    registry.register_collector(Box::new(scrape));
     let mut text = String::new();
-    // A String takes everything.
+    // A text takes everything.
     let _ = encode(&mut text, &registry);
     text
 }
 
-fn credentials(registry: &mut Registry, sources: &[Status], now: Timestamp) {
-    let (state, expiry) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
-    let (generation, waiting) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
-    let refresh = Family::<Labels, Counter>::default();
-    let (rejected, changes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
-    let circuit = Family::<Labels, Gauge>::default();
-    for (endpoint, is_left_alone) in endpoints() {
-        circuit.get_or_create(&vec![("endpoint", endpoint)]).set(i64::from(is_left_alone));
+/// Everything, at one moment.
+#[derive(Debug)]
+struct Scrape {
+    now: Timestamp,
+    ready: bool,
+    counts: [(&'static str, u64); 4],
+    refusals: Vec<(&'static str, u64)>,
+    reloads: Reloads,
+    connections: (u64, u64),
+    total: Total,
+    upstream: Vec<Tallied>,
+    sources: Vec<Status>,
+    routes: Vec<Route>,
+}
+
+/// Names and values of labels.
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// Values of a metric, each with its labels.
+type Values<'a, T> = Vec<(Labels<'a>, T)>;
+
+impl Collector for Scrape {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        self.process(&mut out)?;
+        self.requests(&mut out)?;
+        self.upstream(&mut out)?;
+        self.sources(&mut out)
     }
-    registry.register("circuit_state", "1 while a service that gives credentials is left alone", circuit);
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    for source in sources {
-        let with = |more: Labels| -> Labels {
-            std::iter::once(("source", source.name.clone())).chain(more).collect()
+}
+
+impl Scrape {
+    fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        gauge(out, "build_info", "1, with the version of the program", vec![(version, 1)])?;
+        gauge(
+            out,
+            "ready",
+            "1 while requests should be sent here",
+            vec![(Vec::new(), i64::from(self.ready))],
+        )?;
+        let Reloads { taken, failed, last, at } = self.reloads;
+        let results = vec![(vec![("result", "taken")], taken), (vec![("result", "refused")], failed)];
+        counter(
+            out,
+            "config_reload",
+            "How often the configuration was read again, by what it came to",
+            results,
+        )?;
+        let last = i64::from(last != Some(false));
+        gauge(
+            out,
+            "config_last_reload_successful",
+            "0 if the last one was not taken",
+            vec![(Vec::new(), last)],
+        )?;
+        if let Some(at) = at {
+            let since = vec![(Vec::new(), at.unix_s())];
+            gauge(out, "config_since_timestamp_seconds", "When the configuration in force was taken", since)?;
+        }
+        let (opened, closed) = self.connections;
+        counter(out, "client_connections_opened", "Connections of clients", vec![(Vec::new(), opened)])?;
+        let open = vec![(Vec::new(), signed(opened - closed))];
+        gauge(out, "client_connections", "Connections of clients that are open", open)
+    }
+
+    fn requests(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, count) in self.counts {
+            let help = match name {
+                "requests" => "Requests whose head was read",
+                "refused" => "Requests that were answered with an error of our own",
+                "malformed" => "Connections that were closed for what is no HTTP request",
+                _ => "Answers of the upstream with neither length nor chunks, on plain TCP",
+            };
+            counter(out, name, help, vec![(Vec::new(), count)])?;
+        }
+        let refusals = self.refusals.iter().map(|(code, count)| (vec![("code", *code)], *count)).collect();
+        counter(
+            out,
+            "refusals",
+            "Requests that were answered with an error of our own, by its code",
+            refusals,
+        )?;
+        let Total { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } = &self.total;
+        let mut ended = Values::new();
+        for row in operations {
+            for (outcome, count) in row.outcomes.iter().filter(|(_, count)| *count > 0) {
+                ended.push((vec![("operation", name(row)), ("status", outcome.name())], *count));
+            }
+        }
+        let help =
+            "Requests that have ended, by operation and class of status; none if the client left first";
+        counter(out, "requests_ended", help, ended)?;
+        gauge(
+            out,
+            "requests_in_flight",
+            "Requests that have not ended",
+            vec![(Vec::new(), signed(*in_flight))],
+        )?;
+        let each = |of: fn(&OperationTotal) -> &Spread| {
+            operations.iter().map(|row| (vec![("operation", name(row))], of(row))).collect::<Vec<_>>()
         };
-        for stage in Stage::ALL {
-            let is = i64::from(stage == source.stage);
-            state.get_or_create(&with(vec![("state", stage.name().to_owned())])).set(is);
-        }
-        if let Some(expires) = source.expires {
-            let provider = source.provider.as_deref().unwrap_or_default().to_owned();
-            expiry.get_or_create(&with(vec![("provider", provider)])).set(expires.unix_s() - now.unix_s());
-        }
-        let plain = with(Vec::new());
-        generation.get_or_create(&plain).set(signed(source.generation));
-        waiting.get_or_create(&plain).set(i64::try_from(source.waiting).unwrap_or(i64::MAX));
-        rejected.get_or_create(&plain).inc_by(source.rejected);
-        changes.get_or_create(&plain).inc_by(source.identity_changes);
-        for (result, count) in [("ok", source.generation), ("failed", source.failed)] {
-            refresh.get_or_create(&with(vec![("result", result.to_owned())])).inc_by(count);
-        }
+        let durations = each(|row| &row.duration);
+        histogram(out, "request_duration", "From the end of the head to the end of the answer", &durations)?;
+        let first = each(|row| &row.first_byte);
+        histogram(out, "first_byte", "From the end of the head to the head of the answer", &first)?;
+        let bytes = vec![(vec![("direction", "in")], *bytes_in), (vec![("direction", "out")], *bytes_out)];
+        let body = "Bytes of bodies: in from clients, out to them";
+        let encoder = out.encode_descriptor("body", body, Some(&Unit::Bytes), MetricType::Counter)?;
+        family(encoder, bytes, |value, out| ConstCounter::new(value).encode(out))?;
+        let signatures =
+            vec![(vec![("signature", "v4")], *signed_v4), (vec![("signature", "v1")], *signed_v1)];
+        counter(out, "signed", "Requests that were signed", signatures)
     }
-    registry.register("state", "1 for the state that the source is in", state);
-    registry.register_with_unit(
-        "expiry",
-        "How long what the source gave is still good",
-        Unit::Seconds,
-        expiry,
-    );
-    registry.register("generation", "How often the source has given something", generation);
-    registry.register("waiters", "Requests that wait for the source", waiting);
-    registry.register("refresh", "How often the source was asked, by what it came to", refresh);
-    registry.register("rejected", "How often OSS has refused what the source gave", rejected);
-    registry.register("identity_changes", "How often somebody else signed than before", changes);
+
+    fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let sum = |of: fn(&Tallied) -> u64| self.upstream.iter().map(of).sum::<u64>();
+        let dials = vec![
+            (vec![("result", "ok")], sum(|tally| tally.dialled)),
+            (vec![("result", "failed")], sum(|tally| tally.failed)),
+        ];
+        counter(out, "upstream_connects", "Connections to upstreams that were tried", dials)?;
+        let reused = vec![(Vec::new(), sum(|tally| tally.reused))];
+        counter(out, "upstream_reused", "Requests that went out on a kept connection", reused)?;
+        let repeated = vec![(Vec::new(), sum(|tally| tally.repeated))];
+        counter(
+            out,
+            "upstream_repeated",
+            "Requests that were lost with a kept connection, and sent again",
+            repeated,
+        )?;
+        let connections = vec![
+            (vec![("state", "in_use")], signed(sum(|tally| tally.in_use))),
+            (vec![("state", "kept")], signed(sum(|tally| tally.kept))),
+        ];
+        gauge(out, "upstream_connections", "Connections to upstreams", connections)?;
+        let waiting = vec![(Vec::new(), signed(sum(|tally| tally.waiting)))];
+        gauge(out, "upstream_queue", "Requests that wait for an upstream connection", waiting)?;
+        let errors = self
+            .refusals
+            .iter()
+            .filter_map(|(code, count)| Some((vec![("reason", code.strip_prefix("upstream-")?)], *count)));
+        counter(out, "upstream_errors", "Requests that got no answer from the upstream", errors.collect())?;
+        let route = |route: &Route| {
+            let source = route.source.clone().unwrap_or_else(|| "none".to_owned());
+            (route.name.clone(), route.endpoint.clone(), source)
+        };
+        let routes: Vec<_> = self.routes.iter().map(route).collect();
+        let info = |(name, endpoint, source): &'_ (String, String, String)| {
+            (vec![("route", name.clone()), ("endpoint", endpoint.clone()), ("source", source.clone())], 1)
+        };
+        let rows: Vec<_> = routes.iter().map(info).collect();
+        let rows = rows.iter().map(|(labels, one)| {
+            (labels.iter().map(|(name, value)| (*name, value.as_str())).collect(), *one)
+        });
+        gauge(out, "route_info", "1 for each way that requests take", rows.collect())
+    }
+
+    fn sources(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let endpoints = endpoints();
+        let circuit = endpoints.iter().map(|(endpoint, is_left_alone)| {
+            (vec![("endpoint", endpoint.as_str())], i64::from(*is_left_alone))
+        });
+        let help = "1 while a service that gives credentials is left alone";
+        gauge(out, "credential_circuit_state", help, circuit.collect())?;
+        let mut state = Values::new();
+        let mut expiry = Values::new();
+        let mut refresh = Values::new();
+        for source in &self.sources {
+            let name = source.name.as_str();
+            for stage in Stage::ALL {
+                state.push((
+                    vec![("source", name), ("state", stage.name())],
+                    i64::from(stage == source.stage),
+                ));
+            }
+            if let Some(expires) = source.expires {
+                let provider = source.provider.as_deref().unwrap_or_default();
+                let left = expires.unix_s() - self.now.unix_s();
+                expiry.push((vec![("source", name), ("provider", provider)], left));
+            }
+            for (result, count) in [("ok", source.generation), ("failed", source.failed)] {
+                refresh.push((vec![("source", name), ("result", result)], count));
+            }
+        }
+        gauge(out, "credential_state", "1 for the state that the source is in", state)?;
+        gauge(out, "credential_expiry_seconds", "How long what the source gave is still good", expiry)?;
+        counter(out, "credential_refresh", "How often the source was asked, by what it came to", refresh)?;
+        let counts = |of: fn(&Status) -> u64| {
+            self.sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
+        };
+        let gauges = |of: fn(&Status) -> i64| {
+            self.sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
+        };
+        let generation = gauges(|source| signed(source.generation));
+        gauge(out, "credential_generation", "How often the source has given something", generation)?;
+        let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
+        gauge(out, "credential_waiters", "Requests that wait for the source", waiting)?;
+        let rejected = counts(|source| source.rejected);
+        counter(out, "credential_rejected", "How often OSS has refused what the source gave", rejected)?;
+        let changes = counts(|source| source.identity_changes);
+        counter(out, "credential_identity_changes", "How often somebody else signed than before", changes)
+    }
+}
+
+fn name(row: &OperationTotal) -> &'static str {
+    row.operation.map_or("unknown", Operation::name)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Values<'_, u64>) -> fmt::Result {
+    let encoder = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    family(encoder, values, |value, out| ConstCounter::new(value).encode(out))
+}
+
+fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Values<'_, i64>) -> fmt::Result {
+    let encoder = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    family(encoder, values, |value, out| ConstGauge::new(value).encode(out))
+}
+
+fn histogram(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: &[(Labels<'_>, &Spread)],
+) -> fmt::Result {
+    let mut encoder = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (labels, spread) in values {
+        let bounds = BOUNDS_MS.iter().map(|ms| ms / 1000.0).chain([f64::MAX]);
+        let buckets: Vec<_> = bounds.zip(spread.buckets).collect();
+        let mut out = encoder.encode_family(labels)?;
+        out.encode_histogram::<NoLabelSet>(spread.sum_s, spread.count(), &buckets, None)?;
+    }
+    Ok(())
+}
+
+fn family<T>(
+    mut encoder: MetricEncoder<'_>,
+    values: Values<'_, T>,
+    encode: impl Fn(T, MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (labels, value) in values {
+        if labels.is_empty() {
+            return encode(value, encoder);
+        }
+        encode(value, encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::app::ask_all;
+use super::assembly::ask_all;
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{complain, line};

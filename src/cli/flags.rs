@@ -60,23 +60,30 @@ pub(super) struct Flags {
 impl Flags {
     /// The configuration, or what is wrong with it, printed.
     pub(super) fn load(&self) -> Result<Config, Exit> {
-        let path = self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from));
+        self.read().map_err(|errors| {
+            complain(errors);
+            Exit::Config
+        })
+    }
+
+    /// The file that is named, if one is.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from))
+    }
+
+    /// The configuration, or what is wrong with it.
+    pub(super) fn read(&self) -> Result<Config, String> {
+        let path = self.file();
         let text = match &path {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                complain(format_args!(
-                    "{}: cannot be read: {error}; name a file that this user may read",
-                    path.display()
-                ));
-                Exit::Config
+                let path = path.display();
+                format!("{path}: cannot be read: {error}; name a file that this user may read")
             })?),
             None => None,
         };
         let file = path.as_deref().zip(text.as_deref());
         let layers = [Layer::from_environment(&System), self.layer()];
-        Config::load(file, &layers, &Machine(&System)).map_err(|errors| {
-            complain(errors);
-            Exit::Config
-        })
+        Config::load(file, &layers, &Machine(&System)).map_err(|errors| errors.to_string())
     }
 
     fn layer(&self) -> Layer {

@@ -91,7 +91,7 @@ impl Located {
 
     /// Writes what is known into the access event.
     pub(super) fn note(self: Box<Self>, access: &mut Access) -> Box<Self> {
-        access.operation = Some(self.object.operation.name());
+        access.operation = Some(self.object.operation);
         if access.is_logged() {
             access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
         }
@@ -159,6 +159,10 @@ impl<'a> ToSign<'a> {
         };
         prepared.sign(&subject, now).apply(&mut located.headers);
         access.provider = Some(Arc::clone(&credentials.provider));
+        match signature {
+            Version::V4 => access.meter().signed_v4(),
+            Version::V1 => access.meter().signed_v1(),
+        }
         let signed = Signed::new(located, paved)?;
         let signer = Signer { source, credentials: Arc::clone(credentials), signature };
         Ok(Signed { signer: Some(signer), ..signed })

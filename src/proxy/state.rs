@@ -10,11 +10,11 @@ use crate::address::{Directory, UpstreamId};
 use crate::credentials::Source;
 use crate::policy::Policy;
 use crate::sign::{Moment, Version};
-use crate::telemetry::{Counters, Logged};
+use crate::telemetry::{Counters, Logged, Meter};
 use crate::time::Clock;
 use crate::transport::{Transport, TrustId};
 
-/// What all cores share; it does not change while the process runs.
+/// What all cores share; another configuration has another.
 pub struct State {
     /// Where requests go.
     pub directory: Directory,
@@ -24,8 +24,8 @@ pub struct State {
     pub access_log: Logged,
     /// How much is taken.
     pub limits: Limits,
-    /// What is counted.
-    pub counters: Counters,
+    /// What is counted, whatever the configuration.
+    pub counters: Arc<Counters>,
 }
 
 /// How much is taken.
@@ -69,7 +69,7 @@ pub struct Core {
     ways: Ways,
     moment: RefCell<Rc<Moment>>,
     /// Each request in flight holds a clone.
-    requests: Rc<()>,
+    requests: Rc<Meter>,
 }
 
 impl State {
@@ -85,15 +85,24 @@ impl Core {
     #[must_use]
     pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
-        Self {
-            state,
-            clock,
-            transport,
-            keys: Keys::default(),
-            ways: Ways::default(),
-            moment,
-            requests: Rc::default(),
-        }
+        let requests = Rc::new(state.counters.meter());
+        Self::with(state, clock, transport, (moment, requests))
+    }
+
+    fn with(
+        state: Arc<State>,
+        clock: Arc<dyn Clock>,
+        transport: Transport,
+        (moment, requests): (RefCell<Rc<Moment>>, Rc<Meter>),
+    ) -> Self {
+        Self { state, clock, transport, keys: Keys::default(), ways: Ways::default(), moment, requests }
+    }
+
+    /// The core under another state, for the requests to come. `renew` makes its transport from the one before.
+    #[must_use]
+    pub fn renewed(&self, state: Arc<State>, renew: impl FnOnce(&Transport) -> Transport) -> Self {
+        let (clock, transport) = (Arc::clone(&self.clock), renew(&self.transport));
+        Self::with(state, clock, transport, (self.moment.clone(), Rc::clone(&self.requests)))
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -111,7 +120,7 @@ impl Core {
     }
 
     /// Counts a request for as long as what is returned lives.
-    pub(super) fn admit(&self) -> Rc<()> {
+    pub(super) fn admit(&self) -> Rc<Meter> {
         Rc::clone(&self.requests)
     }
 
