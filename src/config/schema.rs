@@ -127,7 +127,7 @@ pub(super) const ECS: Schema = Schema {
 
 pub(super) const URI: Schema = Schema {
     name: "credentials of type uri",
-    keys: &["type", "url", "authorization_file"],
+    keys: &["type", "url", "allowed_addresses", "authorization_file"],
     later: &[],
     inherited: &[],
 };
