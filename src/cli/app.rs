@@ -70,7 +70,11 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let (sources, unavailable) = ask_all(&config.credentials, &*edge, Some(START_WITHIN)).await?;
+        let Asked { sources, bad, unavailable } =
+            ask_all(&config.credentials, &*edge, Some(START_WITHIN)).await;
+        if !bad.is_empty() {
+            return Err(StartError::Credentials(bad));
+        }
         for BadSource { name, failure } in unavailable {
             error!(
                 source = name,
@@ -201,14 +205,19 @@ async fn serve_admin(bound: Bound, health: Rc<dyn Health>) {
     error!(%error, "health cannot be asked");
 }
 
-/// Asks each source once. One that nobody configured leaves the proxy running and unready; those that are configured wrongly
-/// are all told. Beside the sources it returns those that give nothing yet, and may later; so do those that do not answer
-/// within `limit`, which counts for all of them together.
-pub(super) async fn ask_all(
-    specs: &[(String, Spec)],
-    edge: &dyn Edge,
-    limit: Option<Duration>,
-) -> Result<(Sources, Vec<BadSource>), StartError> {
+/// What came of asking each source once.
+pub(super) struct Asked {
+    /// All of them.
+    pub(super) sources: Sources,
+    /// Those that are configured wrongly.
+    pub(super) bad: Vec<BadSource>,
+    /// Those that give nothing yet, and may later.
+    pub(super) unavailable: Vec<BadSource>,
+}
+
+/// Asks each source once. One that nobody configured leaves the proxy running and unready; one that does not answer within
+/// `limit`, which counts for all of them together, gives nothing yet.
+pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge, limit: Option<Duration>) -> Asked {
     let sources = Spec::build_all(specs);
     let until = limit.map(|limit| Instant::now() + limit);
     let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
@@ -233,7 +242,7 @@ pub(super) async fn ask_all(
             }
         }
     }
-    if bad.is_empty() { Ok((sources, unavailable)) } else { Err(StartError::Credentials(bad)) }
+    Asked { sources, bad, unavailable }
 }
 
 /// How requests for each upstream are signed, and whom TLS trusts there.

@@ -282,6 +282,13 @@ impl Schema {
     }
 }
 
+/// Whether some type of credentials has this key.
+pub(super) fn is_key_of_credentials(key: &str) -> bool {
+    let all =
+        [&STATIC, &FILE, &ASSUME_ROLE, &OIDC, &ECS, &URI, &ENV, &CHAIN, &PROCESS, &PROFILE, &INI, &OSSUTIL];
+    all.iter().any(|schema| schema.keys.contains(&key))
+}
+
 /// The word that is at most two letters away from `text`.
 pub(super) fn nearest<'a>(
     text: &str,

@@ -9,6 +9,7 @@ mod commands;
 mod dialling;
 mod echo;
 mod ecs;
+mod explain;
 mod guard;
 mod h2;
 mod keys;
