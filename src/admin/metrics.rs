@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::credentials::{EndpointStatus, Noted, Stage, Status, endpoints};
+use crate::credentials::{EndpointStatus, Noted, Stage, Status, clocks, endpoints};
 use crate::time::Timestamp;
 
 /// Names and values of labels.
@@ -47,10 +47,8 @@ fn services(registry: &mut Registry, endpoints: &[EndpointStatus]) {
         rows: waits.collect(),
     }));
     let clock = Family::<Labels, Gauge>::default();
-    for endpoint in endpoints {
-        if let Some(ahead_s) = endpoint.ahead_s {
-            clock.get_or_create(&labels(endpoint)).set(ahead_s);
-        }
+    for (endpoint, ahead_s) in clocks() {
+        clock.get_or_create(&vec![("endpoint", endpoint)]).set(ahead_s);
     }
     let help = "How far the clock of a service was ahead of ours when it last answered";
     registry.register_with_unit("clock_offset", help, Unit::Seconds, clock);

@@ -1,7 +1,11 @@
 //! How far another clock is ahead of ours, from what it answers. It is believed only if it makes sense.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use http::HeaderMap;
 use http::header::{AGE, DATE};
+use tracing::warn;
 
 use crate::time::Timestamp;
 
@@ -22,10 +26,33 @@ pub fn ahead(
     (ahead_s.abs() <= AHEAD_MAX_S).then_some(ahead_s)
 }
 
+/// Notes how far the clock of a service is ahead of ours, in seconds. One that goes wrong is told of once.
+pub fn note_clock(endpoint: &str, ahead_s: i64) {
+    let mut clocks = CLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = clocks.insert(endpoint.to_owned(), ahead_s);
+    drop(clocks);
+    let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
+    if alarming(ahead_s) && !before.is_some_and(alarming) {
+        warn!(
+            endpoint,
+            ahead_s,
+            "the clock of this service is ahead of ours (behind, if below 0); OSS refuses what is 15 minutes off, correct the clock of this machine"
+        );
+    }
+}
+
+/// How far each clock that was noted is ahead of ours, in seconds.
+#[must_use]
+pub fn clocks() -> BTreeMap<String, i64> {
+    CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// As many as there are services.
+static CLOCKS: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
 /// A clock that is off by more is broken, theirs or ours.
 const AHEAD_MAX_S: i64 = 24 * 60 * 60;
 /// Who is off by more is told of it. OSS bears 15 minutes.
-pub(super) const ALARMING_S: i64 = 5;
+const ALARMING_S: i64 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
-use tracing::warn;
 
-use super::clock::ALARMING_S;
 use super::durations::{Durations, Noted};
 use crate::transport::{Ask, FetchError, Fetcher, Reply, Url, Within};
 
@@ -36,8 +34,6 @@ struct State {
     /// How many calls may be made at once at `filled`.
     budget: f64,
     filled: Instant,
-    /// How far its clock is ahead of ours, in seconds.
-    ahead_s: Option<i64>,
 }
 
 /// When the next call may be made.
@@ -59,8 +55,6 @@ pub struct EndpointStatus {
     pub is_left_alone: bool,
     /// How long calls have waited for the budget.
     pub budget_wait: Noted,
-    /// How far its clock is ahead of ours, in seconds.
-    pub ahead_s: Option<i64>,
 }
 
 /// The right to ask once. Dropped without a word, it counts as a failure.
@@ -97,19 +91,6 @@ pub(super) async fn ask(fetcher: &Fetcher, ask: Ask, within: Within) -> Result<R
     reply
 }
 
-/// Notes how far the clock of a service is ahead of ours. A clock that goes wrong is told of once.
-pub(super) fn note_clock(url: &Url, ahead_s: i64) {
-    let before = Endpoint::of(url).state().ahead_s.replace(ahead_s);
-    let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
-    if alarming(ahead_s) && !before.is_some_and(alarming) {
-        warn!(
-            endpoint = %url,
-            ahead_s,
-            "the clock of this service is ahead of ours (behind, if below 0); OSS refuses what is 15 minutes off, correct the clock of this machine"
-        );
-    }
-}
-
 /// The services that were asked so far.
 #[must_use]
 pub fn endpoints() -> Vec<EndpointStatus> {
@@ -123,7 +104,6 @@ pub fn endpoints() -> Vec<EndpointStatus> {
                 name: name.clone(),
                 is_left_alone: state.closed_until.is_some_and(|until| now < until),
                 budget_wait: endpoint.budget_wait.noted(),
-                ahead_s: state.ahead_s,
             }
         })
         .collect();
@@ -161,7 +141,6 @@ impl Endpoint {
             probed: false,
             budget: BURST,
             filled: Instant::now(),
-            ahead_s: None,
         };
         Self {
             state: Mutex::new(state),

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use chain::{Links, Order};
-pub use clock::ahead;
+pub use clock::{ahead, clocks, note_clock};
 pub use durations::Noted;
 pub use ecs::Instance;
 pub use endpoint::{EndpointStatus, endpoints};

@@ -1,6 +1,6 @@
 //! What requests share: the state of the process, and what each core keeps for itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::credentials::Source;
 use crate::policy::Policy;
 use crate::sign::{Moment, Version};
 use crate::telemetry::{Counters, Logged};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::transport::{Transport, TrustId};
 
 /// What all cores share; it does not change while the process runs.
@@ -68,6 +68,8 @@ pub struct Core {
     keys: Keys,
     ways: Ways,
     moment: RefCell<Rc<Moment>>,
+    /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
+    ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
     requests: Rc<()>,
 }
@@ -92,6 +94,7 @@ impl Core {
             keys: Keys::default(),
             ways: Ways::default(),
             moment,
+            ahead_s: Cell::default(),
             requests: Rc::default(),
         }
     }
@@ -100,9 +103,14 @@ impl Core {
         &*self.clock
     }
 
+    /// OSS has refused our clock, which its own is so far ahead of: from now on its own counts here.
+    pub(super) fn correct_clock(&self, ahead_s: i64) {
+        self.ahead_s.set(ahead_s);
+    }
+
     /// The current time, written out once a second.
     pub(super) fn moment(&self) -> Rc<Moment> {
-        let now = self.clock.now();
+        let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
         let mut moment = self.moment.borrow_mut();
         if moment.at() != now {
             *moment = Rc::new(Moment::new(now));

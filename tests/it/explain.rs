@@ -46,7 +46,12 @@ fn a_file_that_is_named_and_missing_is_a_row_beside_all_others() {
     assert_eq!(code, Some(77), "{out}");
     all_in(
         &out,
-        &["env             not configured", "cli_profile     SELECTED, FAILS", "/nowhere/config.json", "ossutil "],
+        &[
+            "env             not configured",
+            "cli_profile     SELECTED, FAILS",
+            "/nowhere/config.json",
+            "ossutil ",
+        ],
     );
 
     let text = "credentials = \"broken\"\n[credentials.broken]\ntype = \"static\"\naccess_key_id = \"LTAIx\"\n\

@@ -25,6 +25,7 @@ mod rejected;
 mod replay;
 mod roles;
 mod rotation;
+mod samples;
 mod secrets;
 mod smuggling;
 mod support;

@@ -137,7 +137,7 @@ impl Sts {
         let server_time = answer::server_time(&reply);
         let ahead_s = clock::ahead(server_time.as_deref(), &reply.headers, (begun, edge.now()));
         if let Some(ahead_s) = ahead_s {
-            endpoint::note_clock(&url, ahead_s);
+            clock::note_clock(&url.to_string(), ahead_s);
         }
         let Some(ahead_s) = ahead_s.filter(|_| answer::is_about_time(&reply)) else {
             return Ok((reply, url, None));
