@@ -152,7 +152,7 @@ impl Workshop {
     async fn sources(&self, config: &Config, before: Option<&Before<'_>>) -> Result<Sources, StartError> {
         let Some(Before { assembled, .. }) = before else {
             let sources = Spec::build_all(&config.credentials);
-            for BadSource { name, failure } in ask(&sources, &*self.edge, Some(START_WITHIN)).await? {
+            for BadSource { name, failure } in self.ask(&sources).await? {
                 error!(
                     source = name,
                     error = failure,
@@ -162,13 +162,19 @@ impl Workshop {
             return Ok(sources);
         };
         let sources = Spec::build_anew(&config.credentials, (&assembled.specs, &assembled.sources));
-        let unavailable = ask(&sources, &*self.edge, Some(START_WITHIN)).await?;
+        let unavailable = self.ask(&sources).await?;
         // One that was there before, and is in trouble, is no reason to refuse another configuration.
         let is_new = |name: &str| {
             !assembled.sources.get(name).zip(sources.get(name)).is_some_and(|(a, b)| Arc::ptr_eq(a, b))
         };
         let bad: Vec<_> = unavailable.into_iter().filter(|bad| is_new(&bad.name)).collect();
         if bad.is_empty() { Ok(sources) } else { Err(StartError::Credentials(bad)) }
+    }
+
+    /// Asks each source once; those that give nothing yet are returned, those that are configured wrongly are all told.
+    async fn ask(&self, sources: &Sources) -> Result<Vec<BadSource>, StartError> {
+        let (bad, unavailable) = ask(sources, &*self.edge, Some(START_WITHIN)).await;
+        if bad.is_empty() { Ok(unavailable) } else { Err(StartError::Credentials(bad)) }
     }
 
     /// The listeners, with the sockets that they do not have yet.
@@ -200,14 +206,31 @@ impl Workshop {
     }
 }
 
-/// Asks each source once. One that nobody configured leaves the proxy running and unready; those that are configured wrongly
-/// are all told. It returns those that give nothing yet, and may later; so do those that do not answer within `limit`, which
-/// counts for all of them together.
-pub(super) async fn ask(
+/// What came of asking each source once.
+pub(super) struct Asked {
+    /// All of them.
+    pub(super) sources: Sources,
+    /// Those that are configured wrongly.
+    pub(super) bad: Vec<BadSource>,
+    /// Those that give nothing yet, and may later.
+    pub(super) unavailable: Vec<BadSource>,
+}
+
+/// Asks each source that is described once. One that does not answer within `limit`, which counts for all of them together, gives
+/// nothing yet.
+pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge, limit: Option<Duration>) -> Asked {
+    let sources = Spec::build_all(specs);
+    let (bad, unavailable) = ask(&sources, edge, limit).await;
+    Asked { sources, bad, unavailable }
+}
+
+/// Asks each of these once. Returns those that are configured wrongly, and those that give nothing yet. One that nobody configured
+/// is neither: it leaves the proxy running and unready.
+async fn ask(
     sources: &Sources,
     edge: &dyn Edge,
     limit: Option<Duration>,
-) -> Result<Vec<BadSource>, StartError> {
+) -> (Vec<BadSource>, Vec<BadSource>) {
     let until = limit.map(|limit| Instant::now() + limit);
     let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
     for (name, source) in each(sources) {
@@ -233,18 +256,7 @@ pub(super) async fn ask(
             }
         }
     }
-    if bad.is_empty() { Ok(unavailable) } else { Err(StartError::Credentials(bad)) }
-}
-
-/// The same for sources that are not made yet.
-pub(super) async fn ask_all(
-    specs: &[(String, Spec)],
-    edge: &dyn Edge,
-    limit: Option<Duration>,
-) -> Result<(Sources, Vec<BadSource>), StartError> {
-    let sources = Spec::build_all(specs);
-    let unavailable = ask(&sources, edge, limit).await?;
-    Ok((sources, unavailable))
+    (bad, unavailable)
 }
 
 /// How requests for each upstream are signed, and whom TLS trusts there.

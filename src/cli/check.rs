@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use super::assembly::ask_all;
+use super::assembly::{Asked, ask_all};
 use super::exit::Exit;
 use super::explain;
 use super::flags::Flags;
@@ -36,13 +36,13 @@ pub(super) fn run(arguments: &Args) -> Exit {
         for (name, _) in specs.iter().filter(|(_, spec)| spec.is_lasting_key()) {
             complain(format_args!("warning: credentials {name:?}: {LASTING}"));
         }
-        let (sources, unavailable) = match ask_all(&specs, &System, None).await {
-            Ok(asked) => asked,
-            Err(error) => {
-                complain(error);
-                return Exit::Config;
+        let Asked { sources, bad, unavailable } = ask_all(&specs, &System, None).await;
+        if !bad.is_empty() {
+            for source in bad {
+                complain(source);
             }
-        };
+            return Exit::Config;
+        }
         for files in config.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
             if let Err(error) = files.load() {
                 complain(error);

@@ -1,52 +1,99 @@
 //! `explain`: who signs for each route, where the key comes from, and why from nowhere else.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::assembly::ask_all;
+use super::assembly::{Asked, ask_all};
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{complain, line};
 use super::serve::block_on;
 use super::system::System;
 use crate::address::UpstreamId;
-use crate::credentials::{Source, each};
+use crate::config::{Config, Error, Errors};
+use crate::credentials::{Source, Sources, Spec, each};
 use crate::time::{Clock as _, Timestamp};
 
 pub(super) fn run(flags: &Flags) -> Exit {
-    let config = match flags.load() {
-        Ok(config) => config,
-        Err(exit) => return exit,
+    let (config, errors) = match flags.outline() {
+        Ok(outline) => outline,
+        Err(unreadable) => {
+            complain(unreadable);
+            return Exit::Config;
+        }
+    };
+    let Some(config) = config else {
+        errors.into_iter().for_each(complain);
+        return Exit::Config;
     };
     block_on(async {
-        let sources = match ask_all(&config.credentials, &System, None).await {
-            Ok((sources, _)) => sources,
-            Err(error) => {
-                complain(error);
-                return Exit::Config;
-            }
-        };
-        let mut usable = true;
-        for (index, settings) in config.upstreams.iter().enumerate() {
-            let upstream = config.directory.get(UpstreamId(index));
-            let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
-            let source = sources.get(&settings.credentials);
-            usable &= source.is_none_or(|source| source.get(System.now()).is_ok());
-            let signer = match source {
-                Some(source) => format!("source {:?}", source.name()),
-                None => "nobody signs (anonymous)".to_owned(),
-            };
-            line(format_args!(
-                "{name:10} {}://{}:{}  -> {signer}",
-                upstream.endpoint.scheme.as_str(),
-                upstream.endpoint.host.bracketed(),
-                upstream.endpoint.port,
-            ));
-        }
+        let Asked { sources, bad, .. } = ask_all(&config.credentials, &System, None).await;
+        let usable = routes(&config, &sources);
         for (_, source) in each(&sources) {
             describe(source);
         }
-        if usable { Exit::Ok } else { Exit::Credentials }
+        missing(&config, &sources, errors.as_ref());
+        let is_wrong = errors.is_some() || !bad.is_empty();
+        errors.into_iter().for_each(complain);
+        bad.into_iter().for_each(complain);
+        match (is_wrong, usable) {
+            (true, _) => Exit::Config,
+            (false, true) => Exit::Ok,
+            (false, false) => Exit::Credentials,
+        }
     })
+}
+
+/// Prints each route with who signs, and returns whether all of them are signed.
+fn routes(config: &Config, sources: &Sources) -> bool {
+    let mut usable = true;
+    for (index, settings) in config.upstreams.iter().enumerate() {
+        let upstream = config.directory.get(UpstreamId(index));
+        let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
+        let source = sources.get(&settings.credentials);
+        let anonymous = is_anonymous(config, &settings.credentials);
+        usable &= anonymous || source.is_some_and(|source| source.get(System.now()).is_ok());
+        let signer = match source {
+            Some(source) => format!("source {:?}", source.name()),
+            None if anonymous => "nobody signs (anonymous)".to_owned(),
+            None => format!("source {:?}", settings.credentials),
+        };
+        line(format_args!(
+            "{name:10} {}://{}:{}  -> {signer}",
+            upstream.endpoint.scheme.as_str(),
+            upstream.endpoint.host.bracketed(),
+            upstream.endpoint.port,
+        ));
+    }
+    usable
+}
+
+/// Prints the sources that could not even be built, with what is wrong.
+fn missing(config: &Config, sources: &Sources, errors: Option<&Errors>) {
+    let named = config.upstreams.iter().map(|settings| settings.credentials.as_str());
+    let described = config.credentials.iter().map(|(name, _)| name.as_str());
+    let wrong = errors.into_iter().flat_map(Errors::iter).filter_map(Error::credentials);
+    let all: BTreeSet<&str> = named.chain(described).chain(wrong).collect();
+    for name in all {
+        if sources.contains_key(name) || is_anonymous(config, name) {
+            continue;
+        }
+        line(format_args!("source {name:?}  misconfigured"));
+        for (_, spec) in config.credentials.iter().filter(|(known, _)| known == name) {
+            if let Some(needed) = spec.needs() {
+                line(format_args!("    needs the source {needed:?}, which is not usable"));
+            }
+        }
+        let of_it = |error: &&Error| error.credentials() == Some(name);
+        for error in errors.into_iter().flat_map(Errors::iter).filter(of_it) {
+            line(format_args!("    {error}"));
+        }
+    }
+}
+
+fn is_anonymous(config: &Config, name: &str) -> bool {
+    let spec = config.credentials.iter().find(|(known, _)| known == name);
+    spec.is_some_and(|(_, spec)| matches!(spec, Spec::Anonymous))
 }
 
 /// Prints how a source is. Of the key only the ends of its id are shown.

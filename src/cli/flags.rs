@@ -7,7 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::complain;
 use super::system::System;
-use crate::config::{Config, Layer, Machine, Setting};
+use crate::config::{Config, Errors, Layer, Machine, Setting};
 use crate::credentials::Edge as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
@@ -60,10 +60,17 @@ pub(super) struct Flags {
 impl Flags {
     /// The configuration, or what is wrong with it, printed.
     pub(super) fn load(&self) -> Result<Config, Exit> {
-        self.read().map_err(|errors| {
-            complain(errors);
-            Exit::Config
-        })
+        match self.outline() {
+            Ok((Some(config), None)) => Ok(config),
+            Ok((_, errors)) => {
+                errors.into_iter().for_each(complain);
+                Err(Exit::Config)
+            }
+            Err(unreadable) => {
+                complain(unreadable);
+                Err(Exit::Config)
+            }
+        }
     }
 
     /// The file that is named, if one is.
@@ -73,6 +80,14 @@ impl Flags {
 
     /// The configuration, or what is wrong with it.
     pub(super) fn read(&self) -> Result<Config, String> {
+        match self.outline()? {
+            (Some(config), None) => Ok(config),
+            (_, errors) => Err(errors.map(|errors| errors.to_string()).unwrap_or_default()),
+        }
+    }
+
+    /// The configuration as far as it can be read, and what is wrong with it; or why the file cannot be.
+    pub(super) fn outline(&self) -> Result<(Option<Config>, Option<Errors>), String> {
         let path = self.file();
         let text = match &path {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
@@ -83,7 +98,7 @@ impl Flags {
         };
         let file = path.as_deref().zip(text.as_deref());
         let layers = [Layer::from_environment(&System), self.layer()];
-        Config::load(file, &layers, &Machine(&System)).map_err(|errors| errors.to_string())
+        Ok(Config::outline(file, &layers, &Machine(&System)))
     }
 
     fn layer(&self) -> Layer {

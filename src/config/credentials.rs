@@ -1,5 +1,6 @@
 //! `[credentials.NAME]`: sources, and the secrets that they refer to.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::schema::{
 use super::section::Section;
 use crate::credentials::{Instance, Program, Spec, Tool, check_key};
 use crate::secret::Secret;
-use crate::transport::Url;
+use crate::transport::{BadUrl, Url};
 
 /// The name of the source that is used where none is named; a chain unless the file says otherwise.
 pub(super) const DEFAULT: &str = "default";
@@ -287,7 +288,20 @@ fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
         let problem = Problem::Missing("write https://HOST/PATH, or http:// to a loopback address");
         report.error(&section.at("url"), problem);
     }
-    let url = section.parsed("url", |text| Url::parse(text).map_err(Problem::Url), report);
+    let mut allowed: Vec<IpAddr> = Vec::new();
+    for given in section.texts("allowed_addresses", report) {
+        match given.value.parse() {
+            Ok(address) => allowed.push(address),
+            Err(_) => report.error(&given.at, Problem::ListedAddress(given.value)),
+        }
+    }
+    let url = |text: &str| {
+        Url::parse_among(text, &allowed).map_err(|error| match error {
+            BadUrl::Plain => Problem::UnlistedUrl(error),
+            BadUrl::Form | BadUrl::UserInfo => Problem::Url(error),
+        })
+    };
+    let url = section.parsed("url", url, report);
     let file = section.text("authorization_file", report).map(|given| PathBuf::from(given.value));
     Some(Spec::Uri { url: url?.value, authorization_file: file })
 }

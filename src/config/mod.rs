@@ -141,6 +141,20 @@ impl Config {
         layers: &[Layer],
         outside: &dyn Outside,
     ) -> Result<Self, Errors> {
+        match Self::outline(file, layers, outside) {
+            (Some(config), None) => Ok(config),
+            (_, errors) => Err(errors.unwrap_or_default()),
+        }
+    }
+
+    /// The same, for who wants to show what is there although something is wrong: credentials that cannot be read are left out
+    /// of [`Self::credentials`]. Nothing is to be served with it if there is a mistake.
+    #[must_use]
+    pub fn outline(
+        file: Option<(&Path, &str)>,
+        layers: &[Layer],
+        outside: &dyn Outside,
+    ) -> (Option<Self>, Option<Errors>) {
         let mut report = Report::default();
         let document = Document {
             file: file.map(|(path, _)| path.display().to_string()),
@@ -159,8 +173,9 @@ impl Config {
         } else {
             None
         };
-        let (config, warnings) = report.finish(config)?;
-        Ok(Self { warnings, facts: facts::all(table.get_ref(), &document), ..config })
+        let (warnings, errors) = report.finish();
+        let facts = facts::all(table.get_ref(), &document);
+        (config.map(|config| Self { warnings, facts, ..config }), errors)
     }
 
     /// Has `provider` in the place of the credentials of this name, for whoever builds a proxy with a source of his own.
@@ -185,13 +200,14 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     let specs = credentials::read(root, &secrets, report);
     let surroundings = Surroundings { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = directory::read(root, &surroundings, report)?;
-    let mut credentials =
-        specs.into_iter().map(|(name, spec)| Some((name, spec?))).collect::<Option<Vec<_>>>()?;
+    let described: Vec<String> = specs.iter().map(|(name, _)| name.clone()).collect();
+    let mut credentials: Vec<(String, Spec)> =
+        specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
             || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))
     };
-    if !credentials.iter().any(|(name, _)| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
+    if !described.iter().any(|name| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
         credentials.push((
             credentials::DEFAULT.to_owned(),
             Spec::Chain(Links { strict: secrets.is_strict(), ..Links::default() }),

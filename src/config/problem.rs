@@ -149,6 +149,10 @@ pub(super) enum Problem {
     UnknownType(String, String),
     #[error(transparent)]
     Url(BadUrl),
+    #[error("{0}; an address on a trusted network may be named in allowed_addresses")]
+    UnlistedUrl(BadUrl),
+    #[error("{0:?} is no address; write IP addresses without ports, such as [\"10.0.0.5\"]")]
+    ListedAddress(String),
     #[error("{0:?} is no role; write acs:ram::ACCOUNT:role/NAME, as the console shows it")]
     RoleArn(String),
     #[error("{0:?} is not from 15m to 12h")]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::origin::Origin;
 use super::problem::{Caution, Problem};
+use super::schema;
 
 /// A mistake in the configuration: where, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Error {
 }
 
 /// All mistakes of a configuration, by line, then those of the environment and of flags.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Errors(Vec<Error>);
 
 /// Mistakes and warnings as they are found.
@@ -28,6 +29,16 @@ impl Error {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The name of the credentials that it is about.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&str> {
+        let Origin::File { key, .. } = &self.origin else { return None };
+        let rest = key.strip_prefix("credentials.")?;
+        // A name may have dots, and no key has; the section itself ends with its name.
+        let of_key = rest.rsplit_once('.').filter(|(_, key)| schema::is_key_of_credentials(key));
+        Some(of_key.map_or(rest, |(name, _)| name))
     }
 }
 
@@ -56,15 +67,10 @@ impl Report {
         self.errors.len()
     }
 
-    /// The value and the warnings, unless there are mistakes.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<String>), Errors> {
-        match value {
-            Some(value) if self.errors.is_empty() => Ok((value, self.warnings)),
-            _ => {
-                self.errors.sort_by(|a, b| a.origin.cmp(&b.origin));
-                Err(Errors(self.errors))
-            }
-        }
+    /// The warnings, and the mistakes if there are any.
+    pub(super) fn finish(mut self) -> (Vec<String>, Option<Errors>) {
+        self.errors.sort_by(|a, b| a.origin.cmp(&b.origin));
+        (self.warnings, (!self.errors.is_empty()).then_some(Errors(self.errors)))
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) const ECS: Schema = Schema {
 
 pub(super) const URI: Schema = Schema {
     name: "credentials of type uri",
-    keys: &["type", "url", "authorization_file"],
+    keys: &["type", "url", "allowed_addresses", "authorization_file"],
     later: &[],
     inherited: &[],
 };
@@ -284,6 +284,13 @@ impl Schema {
         let has = |schema: &&&Self| schema.name != self.name && schema.keys.contains(&key);
         ALL.iter().find(has).map(|schema| schema.name)
     }
+}
+
+/// Whether some type of credentials has this key.
+pub(super) fn is_key_of_credentials(key: &str) -> bool {
+    let all =
+        [&STATIC, &FILE, &ASSUME_ROLE, &OIDC, &ECS, &URI, &ENV, &CHAIN, &PROCESS, &PROFILE, &INI, &OSSUTIL];
+    all.iter().any(|schema| schema.keys.contains(&key))
 }
 
 /// The word that is at most two letters away from `text`.

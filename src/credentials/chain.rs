@@ -55,6 +55,8 @@ struct Found {
     link: Option<usize>,
     /// Why those before it are not.
     passed_over: Vec<String>,
+    /// Why it gave nothing when it was asked last.
+    failed: Option<String>,
     /// The access key id that belongs to the pinned identity.
     pinned: Option<String>,
 }
@@ -77,7 +79,7 @@ impl Chain {
         let ossutil = Link::new("ossutil", ToolFile::new(ossutil::Ossutil, tool));
         let ecs = Link::new("ecs_ram_role", ecs::Ecs::new(instance));
         let uri = Link::new("credential_uri", uri::Uri::new(None, None));
-        let oidc = Link::new("oidc_role_arn", oidc::Oidc::new(pod, place.clone()));
+        let oidc = Link::new(OIDC, oidc::Oidc::new(pod, place.clone()));
         let env = Link::new("env", env::Env::new(place.clone(), wanted));
         let links = match order {
             Order::Usual => vec![env, oidc, uri, cli, shared, oss, ossutil, ecs],
@@ -96,6 +98,13 @@ impl Chain {
     }
 
     async fn find(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+        let given = self.walk(edge).await;
+        let mut found = self.found();
+        found.failed = given.as_ref().err().filter(|_| found.link.is_some()).map(ToString::to_string);
+        given
+    }
+
+    async fn walk(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
         let known = self.found().link;
         if let Some(link) = known.and_then(|index| self.links.get(index)) {
             return link.source.provide(edge).await.map_err(|error| match error {
@@ -145,6 +154,16 @@ impl Chain {
     }
 }
 
+/// What is set up in part, and was not asked.
+fn half_set(name: &str, edge: &dyn Edge) -> Option<ProvideError> {
+    match (name, Pod::default().trio(edge)) {
+        (OIDC, Err(why @ ProvideError::Failed(_))) => Some(why),
+        (_, _) => None,
+    }
+}
+
+const OIDC: &str = "oidc_role_arn";
+
 impl Link {
     fn new(name: &'static str, source: impl Provide + 'static) -> Self {
         Self { name, source: Box::new(source) }
@@ -176,11 +195,16 @@ impl Provide for Chain {
             match (found.passed_over.get(index), found.link) {
                 (Some(why), _) => lines.push(format!("{name:15} not configured   {why}")),
                 (None, Some(link)) if link == index => {
-                    lines.push(format!("{name:15} SELECTED"));
+                    match &found.failed {
+                        None => lines.push(format!("{name:15} SELECTED")),
+                        Some(why) => lines.push(format!("{name:15} SELECTED, FAILS  {why}")),
+                    }
                     lines.extend(source.explain(edge).into_iter().map(|line| format!("    {line}")));
                 }
                 (None, Some(_)) => {
-                    lines.push(format!("{name:15} not asked        another one comes before it"))
+                    lines.push(format!("{name:15} not asked        another one comes before it"));
+                    let half = half_set(name, edge);
+                    lines.extend(half.map(|why| format!("    half set: {why}")));
                 }
                 (None, None) => lines.push(format!("{name:15} not asked yet")),
             }
@@ -188,3 +212,7 @@ impl Provide for Chain {
         lines
     }
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

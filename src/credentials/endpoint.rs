@@ -10,11 +10,14 @@ use http::header::RETRY_AFTER;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
+use super::durations::{Durations, Noted};
 use crate::transport::{Ask, FetchError, Fetcher, Reply, Url, Within};
 
 /// A service.
 struct Endpoint {
     state: Mutex<State>,
+    /// How long calls have waited for the budget.
+    budget_wait: Durations,
     flights: Arc<Semaphore>,
 }
 
@@ -31,6 +34,27 @@ struct State {
     /// How many calls may be made at once at `filled`.
     budget: f64,
     filled: Instant,
+}
+
+/// When the next call may be made.
+enum Turn {
+    /// Now; it is counted.
+    Now,
+    /// Not before it has been left alone for so long.
+    Closed(Duration),
+    /// Not before the budget allows it.
+    Budget(Duration),
+}
+
+/// What a person and a monitor are told of a service.
+#[derive(Clone, Debug)]
+pub struct EndpointStatus {
+    /// Where it is.
+    pub name: String,
+    /// Whether it is left alone just now.
+    pub is_left_alone: bool,
+    /// How long calls have waited for the budget.
+    pub budget_wait: Noted,
 }
 
 /// The right to ask once. Dropped without a word, it counts as a failure.
@@ -67,15 +91,23 @@ pub(super) async fn ask(fetcher: &Fetcher, ask: Ask, within: Within) -> Result<R
     reply
 }
 
-/// The services that were asked so far, and whether each is left alone just now.
+/// The services that were asked so far.
 #[must_use]
-pub fn endpoints() -> Vec<(String, bool)> {
+pub fn endpoints() -> Vec<EndpointStatus> {
     let all = all().lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
-    let is_left_alone = |endpoint: &Endpoint| endpoint.state().closed_until.is_some_and(|until| now < until);
-    let mut told: Vec<_> =
-        all.iter().map(|(name, endpoint)| (name.clone(), is_left_alone(endpoint))).collect();
-    told.sort();
+    let mut told: Vec<_> = all
+        .iter()
+        .map(|(name, endpoint)| {
+            let state = endpoint.state();
+            EndpointStatus {
+                name: name.clone(),
+                is_left_alone: state.closed_until.is_some_and(|until| now < until),
+                budget_wait: endpoint.budget_wait.noted(),
+            }
+        })
+        .collect();
+    told.sort_by(|a, b| a.name.cmp(&b.name));
     told
 }
 
@@ -110,19 +142,31 @@ impl Endpoint {
             budget: BURST,
             filled: Instant::now(),
         };
-        Self { state: Mutex::new(state), flights: Arc::new(Semaphore::new(FLIGHTS)) }
+        Self {
+            state: Mutex::new(state),
+            budget_wait: Durations::default(),
+            flights: Arc::new(Semaphore::new(FLIGHTS)),
+        }
     }
 
     /// Waits until it may be asked.
     async fn enter(self: Arc<Self>) -> Pass {
+        let begun = Instant::now();
         // It is never closed.
         let flight = Arc::clone(&self.flights).acquire_owned().await.ok();
+        let mut waited = begun.elapsed();
         loop {
-            let now = Instant::now();
-            let wait = self.state().turn(now);
-            match wait {
-                None => return Pass { endpoint: self, noted: false, _flight: flight },
-                Some(wait) => sleep(wait).await,
+            let turn = self.state().turn(Instant::now());
+            match turn {
+                Turn::Now => {
+                    self.budget_wait.note(waited);
+                    return Pass { endpoint: self, noted: false, _flight: flight };
+                }
+                Turn::Closed(wait) => sleep(wait).await,
+                Turn::Budget(wait) => {
+                    sleep(wait).await;
+                    waited += wait;
+                }
             }
         }
     }
@@ -133,24 +177,23 @@ impl Endpoint {
 }
 
 impl State {
-    /// How long there is to wait before the next call; `None` if it may be made now, which then is counted.
-    fn turn(&mut self, now: Instant) -> Option<Duration> {
+    fn turn(&mut self, now: Instant) -> Turn {
         if let Some(until) = self.closed_until {
             if now < until {
-                return Some(until - now);
+                return Turn::Closed(until - now);
             }
             if self.probed {
-                return Some(PROBE_LOOK);
+                return Turn::Closed(PROBE_LOOK);
             }
         }
         self.budget = (self.budget + now.duration_since(self.filled).as_secs_f64() * PER_SECOND).min(BURST);
         self.filled = now;
         if self.budget < 1.0 {
-            return Some(Duration::from_secs_f64((1.0 - self.budget) / PER_SECOND));
+            return Turn::Budget(Duration::from_secs_f64((1.0 - self.budget) / PER_SECOND));
         }
         self.budget -= 1.0;
         self.probed = self.closed_until.is_some();
-        None
+        Turn::Now
     }
 
     fn note(&mut self, outcome: Outcome, now: Instant) {
@@ -260,5 +303,8 @@ mod tests {
         }
         let took = begun.elapsed().as_secs_f64();
         assert!((2.9..3.2).contains(&took), "40 at once, then 20 a second: {took}");
+        let waited = endpoint.budget_wait.noted();
+        assert_eq!(waited.count, 100);
+        assert!((waited.sum_s - took).abs() < 0.2, "who waits for the budget is counted: {waited:?}");
     }
 }

@@ -140,8 +140,20 @@ impl Provide for Env {
 
     fn explain(&self, edge: &dyn Edge) -> Vec<String> {
         let role = self.role(edge);
-        role.map_or_else(Vec::new, |(arn, _)| vec![format!("role {arn}"), self.sts.explain(edge)])
+        let mut lines =
+            role.map_or_else(Vec::new, |(arn, _)| vec![format!("role {arn}"), self.sts.explain(edge)]);
+        lines.extend(half_set(edge).map(|why| format!("half set: {why}")));
+        lines
     }
+}
+
+/// Each family of which half a pair is set, whether it is asked or not.
+fn half_set(edge: &dyn Edge) -> impl Iterator<Item = ProvideError> {
+    FAMILIES.iter().filter_map(|family| match (edge.variable(family.id), edge.variable(family.secret)) {
+        (Some(_), None) => Some(half(family.id, family.secret)),
+        (None, Some(_)) => Some(half(family.secret, family.id)),
+        (Some(_), Some(_)) | (None, None) => None,
+    })
 }
 
 fn read(edge: &dyn Edge, families: &[Family]) -> Result<Credentials, ProvideError> {

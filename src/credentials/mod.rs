@@ -2,6 +2,8 @@
 
 mod assume_role;
 mod chain;
+mod clock;
+mod durations;
 mod ecs;
 mod endpoint;
 mod env;
@@ -23,6 +25,9 @@ mod sts;
 mod tool;
 mod uri;
 
+#[cfg(test)]
+mod world;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -32,8 +37,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use chain::{Links, Order};
+pub use clock::{ahead, clocks, note_clock};
+pub use durations::Noted;
 pub use ecs::Instance;
-pub use endpoint::endpoints;
+pub use endpoint::{EndpointStatus, endpoints};
 pub use env::Wanted;
 pub use oidc::Pod;
 pub use ossutil::{BucketEndpoint, bucket_endpoints};

@@ -26,22 +26,12 @@ pub struct Pod {
     pub policy: Option<String>,
 }
 
-/// The token of a service account, exchanged for credentials.
-pub(super) struct Oidc {
-    pod: Pod,
-    sts: Sts,
-}
-
-impl Oidc {
-    pub(super) fn new(pod: Pod, place: Place) -> Self {
-        Self { pod, sts: Sts::new(place, Signature::Acs3) }
-    }
-
+impl Pod {
     /// The three that only make sense together: role, provider, file.
-    fn trio(&self, edge: &dyn Edge) -> Result<(String, String, PathBuf), ProvideError> {
-        let role = self.pod.role_arn.clone().or_else(|| edge.variable(ROLE));
-        let provider = self.pod.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
-        let file = self.pod.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
+    pub(super) fn trio(&self, edge: &dyn Edge) -> Result<(String, String, PathBuf), ProvideError> {
+        let role = self.role_arn.clone().or_else(|| edge.variable(ROLE));
+        let provider = self.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
+        let file = self.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
         match (role, provider, file) {
             (Some(role), Some(provider), Some(file)) => Ok((role, provider, file)),
             // The role alone can be meant for another source.
@@ -53,9 +43,21 @@ impl Oidc {
             (Some(_), Some(_), None) => Err(missing("token_file", FILE)),
         }
     }
+}
+
+/// The token of a service account, exchanged for credentials.
+pub(super) struct Oidc {
+    pod: Pod,
+    sts: Sts,
+}
+
+impl Oidc {
+    pub(super) fn new(pod: Pod, place: Place) -> Self {
+        Self { pod, sts: Sts::new(place, Signature::Acs3) }
+    }
 
     async fn exchange(&self, edge: &dyn Edge) -> Result<Triple, ProvideError> {
-        let (arn, provider, file) = self.trio(edge)?;
+        let (arn, provider, file) = self.pod.trio(edge)?;
         let shown = file.display();
         let text = fs::read_to_string(&file).map(Secret::new).map_err(|error| {
             ProvideError::Unavailable(format!(
@@ -98,7 +100,7 @@ impl Provide for Oidc {
     }
 
     fn explain(&self, edge: &dyn Edge) -> Vec<String> {
-        let Ok((role, _, file)) = self.trio(edge) else { return Vec::new() };
+        let Ok((role, _, file)) = self.pod.trio(edge) else { return Vec::new() };
         vec![format!("role {role}, token in {}", file.display()), self.sts.explain(edge)]
     }
 }

@@ -167,17 +167,62 @@ const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::Value;
 
-    use super::parse;
+    use super::{Process, Program, parse};
+    use crate::credentials::world::World;
+    use crate::credentials::{Provide as _, ProvideError};
+
+    /// What becomes of this published sample, run as a command.
+    async fn run(id: &str) -> ProvideError {
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/process_outputs.json")).expect("json");
+        let mut samples = all["samples"].as_array().expect("samples").iter();
+        let sample = samples.find(|sample| sample["id"] == id).expect("the sample");
+        assert_eq!(sample["expect"], "retryable_error");
+        let script = "printf '%s' \"$1\"; printf '%s' \"$2\" >&2; sleep \"$3\"; exit \"$4\"".to_owned();
+        let word = |key: &str| match &sample[key] {
+            Value::String(text) => text.clone(),
+            Value::Null => {
+                if key.starts_with("std") {
+                    String::new()
+                } else {
+                    "0".to_owned()
+                }
+            }
+            other => other.to_string(),
+        };
+        let words = ["stdout", "stderr", "sleep_s", "exit_code"].map(word);
+        let mut command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()];
+        command.extend(words);
+        let process = Process::new(Program { command, environment: Vec::new(), cache: Duration::MAX });
+        process.provide(&World::with(&[("PATH", "/usr/bin:/bin")])).await.expect_err("no credentials")
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_as_published_may_be_run_again() {
+        let error = run("cli/nonzero").await;
+        let ProvideError::Unavailable(why) = &error else { panic!("{error:?}") };
+        assert!(why.contains("exit status: 3") && !why.contains("login required"), "{why}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_never_ends_as_published_is_ended() {
+        let error = run("cli/timeout").await;
+        assert!(matches!(&error, ProvideError::Unavailable(why) if why.contains("within 15s")), "{error:?}");
+    }
 
     #[test]
     fn each_published_output_comes_to_what_it_should() {
         let all: Value =
             serde_json::from_str(include_str!("../../tests/vectors/process_outputs.json")).expect("json");
         let samples = all["samples"].as_array().expect("samples");
-        assert_eq!(samples.len(), 9);
-        for sample in samples {
+        assert_eq!(samples.len(), 11);
+        for sample in
+            samples.iter().filter(|sample| sample["stdout"].as_str().is_some_and(|text| !text.is_empty()))
+        {
             let id = &sample["id"];
             let printed =
                 sample["stdout"].as_str().expect("text").replace("{now+3600s}", "2999-01-01T00:00:00Z");

@@ -40,7 +40,7 @@ pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result
         if value.is_empty() {
             return Err(Insane::Empty(name));
         }
-        if !value.bytes().all(|b| b.is_ascii_graphic()) {
+        if value.trim() != value || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
             return Err(Insane::Characters(name));
         }
     }
@@ -59,6 +59,9 @@ pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> 
         values.iter().find(|(_, value)| value.is_some_and(|value| value.contains("****")))
     {
         return Err(Insane::Masked(name));
+    }
+    if let Some((name, _)) = values.iter().find(|(_, value)| value.is_some_and(|value| value.contains(' '))) {
+        return Err(Insane::Characters(name));
     }
     if id == secret {
         return Err(Insane::SecretIsId);

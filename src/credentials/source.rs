@@ -1,16 +1,19 @@
 //! A source with what it gave last. Requests load one immutable snapshot, without a lock and without waiting; whoever keeps
 //! the source renews it in the background, one attempt at a time.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+mod upkeep;
+
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, error, info, warn};
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
-use super::schedule::{LOOK_EVERY, Urgency, Windows, pause, pause_refused, pause_unchanged};
+use super::durations::Durations;
+use super::schedule::{Urgency, Windows, pause, pause_refused, pause_unchanged};
 use super::status::{Stage, Status};
 use super::{Credentials, Edge, Fingerprint, Provide, ProvideError};
 use crate::time::{Clock, Timestamp};
@@ -28,6 +31,17 @@ pub struct Source {
     accepted: AtomicPtr<Credentials>,
     /// Somebody wants it to be asked now.
     wanted: Notify,
+    counts: Counts,
+}
+
+/// What a monitor is told.
+#[derive(Default)]
+struct Counts {
+    /// Requests, by the stage of what they were signed with; those that got nothing too.
+    served: [AtomicU64; Stage::ALL.len()],
+    waits: Durations,
+    given: Durations,
+    failed: Durations,
 }
 
 /// Credentials with the stages of their life, if that has an end.
@@ -84,6 +98,20 @@ pub enum Unavailable {
     Expired,
 }
 
+impl Snapshot {
+    fn stage(&self, now: Timestamp) -> Stage {
+        match self.windows {
+            Some(windows) if self.credentials.expires.is_some() => match windows.urgency(now) {
+                None => Stage::Fresh,
+                Some(Urgency::Advisory) => Stage::Advisory,
+                Some(Urgency::Mandatory) => Stage::Mandatory,
+                Some(Urgency::Empty) => Stage::Expired,
+            },
+            Some(_) | None => Stage::NonExpiring,
+        }
+    }
+}
+
 impl Source {
     /// A source that has not been asked; `name` is the configuration's.
     #[must_use]
@@ -97,6 +125,7 @@ impl Source {
             asking: watch::Sender::default(),
             accepted: AtomicPtr::default(),
             wanted: Notify::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -119,18 +148,40 @@ impl Source {
         }
     }
 
-    /// The same; if there is nothing and the source is just being asked, its answer is waited for, in limited time.
+    /// The same for a request, which is counted if it gets any; if not, it may [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn serve(&self, now: Timestamp) -> Result<Arc<Credentials>, Unavailable> {
+        let current = self.current.load();
+        let snapshot = current.as_deref().ok_or(Unavailable::Empty)?;
+        let stage = snapshot.stage(now);
+        if !stage.signs() {
+            return Err(Unavailable::Expired);
+        }
+        self.counts.served[stage as usize].fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::clone(&snapshot.credentials))
+    }
+
+    /// For a request that got nothing: if the source is just being asked, its answer is waited for, in limited time.
     ///
     /// # Errors
     /// [`Unavailable`] if it gives nothing either.
     pub async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, Unavailable> {
-        if self.asking.receiver_count() >= WAITERS_MAX {
-            return self.get(clock.now());
+        if self.asking.receiver_count() < WAITERS_MAX {
+            let begun = Instant::now();
+            let mut asking = self.asking.subscribe();
+            // However the wait ends, what counts is what is there then.
+            let _ = timeout(WAIT_MAX, asking.wait_for(|asking| !asking.now)).await;
+            self.counts.waits.note(begun.elapsed());
         }
-        let mut asking = self.asking.subscribe();
-        // However the wait ends, what counts is what is there then.
-        let _ = timeout(WAIT_MAX, asking.wait_for(|asking| !asking.now)).await;
-        self.get(clock.now())
+        self.serve(clock.now()).inspect_err(|nothing| {
+            let stage = match nothing {
+                Unavailable::Empty => Stage::Empty,
+                Unavailable::Expired => Stage::Expired,
+            };
+            self.counts.served[stage as usize].fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// What can be signed with now: what is there, or what the source gives when it is asked.
@@ -159,10 +210,13 @@ impl Source {
         }
         let asked = self.provider.fingerprint(edge);
         self.asking.send_modify(|asking| asking.now = true);
+        let begun = Instant::now();
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
         });
         let given = given.and_then(|credentials| self.keep(credentials, edge.now()));
+        let took = if given.is_ok() { &self.counts.given } else { &self.counts.failed };
+        took.note(begun.elapsed());
         self.note(&given, asked, edge.now());
         self.asking.send_modify(|asking| *asking = Asking { now: false, done: asking.done + 1 });
         given.map(|given| given.credentials)
@@ -274,66 +328,13 @@ impl Source {
         }
     }
 
-    /// OSS has taken what these credentials signed.
-    pub fn accept(&self, credentials: &Arc<Credentials>) {
-        let taken = Arc::as_ptr(credentials).cast_mut();
-        if self.accepted.load(Ordering::Relaxed) != taken {
-            self.accepted.store(taken, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether OSS has taken what these credentials signed.
-    #[must_use]
-    pub fn has_accepted(&self, credentials: &Arc<Credentials>) -> bool {
-        self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
-    }
-
-    /// OSS has refused these credentials: others, if the source has others, which is asked at once, but not more often than every
-    /// ten seconds, and not for long.
-    pub async fn replace(&self, refused: &Arc<Credentials>, clock: &dyn Clock) -> Option<Arc<Credentials>> {
-        let other = || {
-            let current = self.get(clock.now()).ok()?;
-            (!Arc::ptr_eq(&current, refused)).then_some(current)
-        };
-        let mut asking = self.asking.subscribe();
-        if let Some(other) = other() {
-            return Some(other);
-        }
-        let Asking { now: is_asked, done } = *asking.borrow_and_update();
-        {
-            let mut history = self.history();
-            history.rejections += 1;
-            let now = Instant::now();
-            if history.forced.is_none_or(|forced| now >= forced + FORCED_EVERY) {
-                (history.forced, history.forcing) = (Some(now), true);
-                self.wanted.notify_one();
-            } else if !is_asked && !history.forcing {
-                return None;
-            }
-        }
-        let answered = asking.wait_for(|asking| asking.done > done);
-        // However the wait ends, what counts is what is there then.
-        let _ = timeout(WAIT_MAX, answered).await;
-        other()
-    }
-
     /// What a person and a monitor are told.
     #[must_use]
     pub fn status(&self, edge: &dyn Edge) -> Status {
         let now = edge.now();
         let snapshot = self.current.load_full();
         let snapshot = snapshot.as_deref();
-        let stage = match snapshot {
-            None => Stage::Empty,
-            Some(Snapshot { windows: None, .. }) => Stage::NonExpiring,
-            Some(Snapshot { windows: Some(windows), credentials }) => match windows.urgency(now) {
-                _ if credentials.expires.is_none() => Stage::NonExpiring,
-                None => Stage::Fresh,
-                Some(Urgency::Advisory) => Stage::Advisory,
-                Some(Urgency::Mandatory) => Stage::Mandatory,
-                Some(Urgency::Empty) => Stage::Expired,
-            },
-        };
+        let stage = snapshot.map_or(Stage::Empty, |snapshot| snapshot.stage(now));
         let explanation = self.provider.explain(edge);
         let history = self.history();
         Status {
@@ -348,72 +349,17 @@ impl Source {
             rejected: history.rejections,
             identity_changes: history.identity_changes,
             waiting: self.asking.receiver_count(),
+            served: Stage::ALL
+                .map(|stage| (stage, self.counts.served[stage as usize].load(Ordering::Relaxed))),
+            waits: self.counts.waits.noted(),
+            refreshes: [("ok", self.counts.given.noted()), ("failed", self.counts.failed.noted())],
             last_error: history.last_error.clone(),
             explanation,
         }
     }
 
-    /// Renews the credentials before they end, and asks the source again whenever what it reads has changed. Never returns.
-    pub async fn follow(&self, edge: &dyn Edge) {
-        loop {
-            let wanted = tokio::select! {
-                () = sleep(self.rest(edge.now())) => false,
-                () = self.wanted.notified() => true,
-            };
-            let changed = self.has_changed(edge);
-            if !wanted && !changed && !self.is_due(edge.now()) {
-                continue;
-            }
-            if wanted {
-                warn!(source = self.name, "OSS refuses the access key; the source is asked for another");
-            }
-            let outcome = self.refresh(edge).await;
-            self.tell(&outcome, changed);
-        }
-    }
-
-    /// Logs what an attempt came to; a failure that goes on is told once.
-    fn tell(&self, outcome: &Result<Arc<Credentials>, ProvideError>, changed: bool) {
-        match outcome {
-            Ok(fresh) => {
-                let expires = fresh.expires.map(Timestamp::rfc3339);
-                let what = if changed { "credentials have changed" } else { "credentials renewed" };
-                info!(source = self.name, provider = &*fresh.provider, expires, "{what}");
-            }
-            Err(failure) => {
-                let text = failure.to_string();
-                let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
-                if known {
-                    debug!(source = self.name, error = text, "still no new credentials");
-                } else {
-                    error!(
-                        source = self.name,
-                        error = text,
-                        "no new credentials; what was there before is used for as long as it lasts"
-                    );
-                }
-            }
-        }
-    }
-
-    /// How long there is nothing to look at.
-    fn rest(&self, now: Timestamp) -> Duration {
-        let look_every = self.windows().map_or(LOOK_EVERY, |windows| windows.look_every());
-        let next = self.history().next;
-        match next {
-            Some(next) if self.urgency(now).is_some() => {
-                next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), look_every)
-            }
-            Some(_) | None => look_every,
-        }
-    }
-
     fn windows(&self) -> Option<Windows> {
         self.current.load().as_deref().and_then(|snapshot| snapshot.windows)
-    }
-
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.urgency(now).is_some() && self.history().next.is_some_and(|next| next <= Instant::now())
     }
 
     /// How urgent it is to ask the source; `None` if there is no need.
@@ -424,11 +370,6 @@ impl Source {
         }
     }
 
-    fn has_changed(&self, edge: &dyn Edge) -> bool {
-        let asked = self.history().asked;
-        asked.is_some() && self.provider.fingerprint(edge) != asked
-    }
-
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -436,8 +377,6 @@ impl Source {
 
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(20);
-/// How often OSS's refusals may have the source asked.
-const FORCED_EVERY: Duration = Duration::from_secs(10);
 /// How long a request waits for a source that is being asked.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How many requests wait.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::durations::Noted;
 use crate::time::Timestamp;
 
 /// How a source is.
@@ -30,6 +31,12 @@ pub struct Status {
     pub identity_changes: u64,
     /// Requests that wait for it.
     pub waiting: usize,
+    /// How many requests were signed with what it gave, by the stage that this was in.
+    pub served: [(Stage, u64); 6],
+    /// How long requests have waited for it.
+    pub waits: Noted,
+    /// How long it took to give something, and how long to fail.
+    pub refreshes: [(&'static str, Noted); 2],
     /// What went wrong last, if nothing went right since.
     pub last_error: Option<String>,
     /// Where the credentials come from, and why no other source gives them.
@@ -37,7 +44,7 @@ pub struct Status {
 }
 
 /// A stage of what a source gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// It has given nothing.
     Empty,

@@ -1,129 +1,16 @@
 //! Sources against an environment and a clock of the test's own.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::credentials::world::{NOW, World, ask};
 use crate::credentials::{
-    Answer, Credentials, Edge, Failure, Insane, Links, Place, Provide, ProvideError, Source, Spec,
+    Answer, Credentials, Edge, Failure, Insane, Links, Place, Provide, ProvideError, Source, Spec, Stage,
     Unavailable, Wanted,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
-
-const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
-
-#[derive(Default)]
-struct World(HashMap<&'static str, &'static str>);
-
-impl World {
-    fn with(variables: &[(&'static str, &'static str)]) -> Self {
-        Self(variables.iter().copied().collect())
-    }
-}
-
-impl Clock for World {
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-}
-
-impl Edge for World {
-    fn variable(&self, name: &str) -> Option<String> {
-        // No test asks the machine it runs on.
-        let own = self.0.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned());
-        own.or_else(|| (name == "ALIBABA_CLOUD_ECS_METADATA_DISABLED").then(|| "true".to_owned()))
-    }
-}
-
-async fn ask(
-    spec: Spec,
-    variables: &[(&'static str, &'static str)],
-) -> Result<(String, bool, String), ProvideError> {
-    let sources = Spec::build_all(&[("default".to_owned(), spec)]);
-    let source = &sources["default"];
-    let got = source.refresh(&World::with(variables)).await?;
-    Ok((got.id.clone(), got.token.is_some(), got.provider.to_string()))
-}
-
-#[tokio::test]
-async fn the_oss_family_comes_before_the_general_one() {
-    let all = [
-        ("OSS_ACCESS_KEY_ID", "LTAIoss"),
-        ("OSS_ACCESS_KEY_SECRET", "s1"),
-        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIali"),
-        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2"),
-    ];
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &all).await;
-    assert_eq!(got, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
-    let got = ask(Spec::Chain(Links::default()), &all[2..]).await;
-    assert_eq!(got, Ok(("LTAIali".to_owned(), false, "default/env/ALIBABA_CLOUD".to_owned())));
-}
-
-#[tokio::test]
-async fn families_are_never_mixed() {
-    let got = ask(
-        Spec::Env(Place::default(), Wanted::default()),
-        &[("OSS_ACCESS_KEY_ID", "LTAIoss"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2")],
-    )
-    .await;
-    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
-    assert_eq!(got, Err(ProvideError::Failed(half)));
-    let with_foreign_token = ask(
-        Spec::Env(Place::default(), Wanted::default()),
-        &[
-            ("OSS_ACCESS_KEY_ID", "LTAIoss"),
-            ("OSS_ACCESS_KEY_SECRET", "s1"),
-            ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
-        ],
-    )
-    .await;
-    assert_eq!(with_foreign_token, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
-}
-
-#[tokio::test]
-async fn a_half_set_pair_ends_the_chain() {
-    let got = ask(Spec::Chain(Links::default()), &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
-    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{got:?}");
-}
-
-#[tokio::test]
-async fn an_empty_variable_counts_as_not_set() {
-    let got = ask(
-        Spec::Env(Place::default(), Wanted::default()),
-        &[("OSS_ACCESS_KEY_ID", ""), ("OSS_ACCESS_KEY_SECRET", "")],
-    )
-    .await;
-    assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
-}
-
-#[tokio::test]
-async fn a_role_in_the_environment_needs_a_key_beside_it() {
-    let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
-    let failed = |failure| Err(ProvideError::Failed(failure));
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &[role]).await;
-    assert_eq!(got, failed(Failure::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
-    // A key of another family is not meant.
-    let other = [role, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")];
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &other).await;
-    assert_eq!(got, failed(Failure::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
-    let got =
-        ask(Spec::Env(Place::default(), Wanted::default()), &[role, ("OSS_ACCESS_KEY_ID", "LTAIx")]).await;
-    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
-    assert_eq!(got, failed(half));
-}
-
-#[tokio::test]
-async fn two_of_the_three_of_a_pod_end_the_chain() {
-    let file = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/nowhere/token");
-    let role = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r");
-    let got = ask(Spec::Chain(Links::default()), &[file, role]).await;
-    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSetTrio { .. }))), "{got:?}");
-    // The role alone can be meant for something else.
-    let got = ask(Spec::Chain(Links::default()), &[role]).await;
-    assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
-}
 
 #[tokio::test]
 async fn a_static_triple_is_given_as_it_is_and_checked() {
@@ -233,119 +120,6 @@ async fn neither_an_attempt_nor_a_request_waits_for_ever() {
     assert_eq!((waited, after.as_secs()), (Err(Unavailable::Empty), 5));
     assert!(matches!(asked, Err(ProvideError::Unavailable(_))));
     assert_eq!(begun.elapsed().as_secs(), 20);
-}
-
-#[tokio::test]
-async fn older_families_are_read_whole_and_after_the_others() {
-    for (variables, provider) in [
-        (
-            [("ALIBABACLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABACLOUD_ACCESS_KEY_SECRET", "s")],
-            "env/ALIBABACLOUD",
-        ),
-        ([("ALICLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALICLOUD_ACCESS_KEY_SECRET", "s")], "env/ALICLOUD"),
-        ([("ALICLOUD_ACCESS_KEY", "LTAIx"), ("ALICLOUD_SECRET_KEY", "s")], "env/ALICLOUD_ACCESS_KEY"),
-    ] {
-        let spec = || Spec::Env(Place::default(), Wanted::default());
-        assert_eq!(ask(spec(), &variables).await, Ok(("LTAIx".to_owned(), false, provider.to_owned())));
-        let got = ask(spec(), &variables[..1]).await;
-        assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{provider}: {got:?}");
-    }
-    let bare = [("ACCESS_KEY_ID", "LTAIx"), ("ACCESS_KEY_SECRET", "s")];
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &bare).await;
-    assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
-}
-
-/// A home directory with a file in it.
-fn home(path: &str, text: &str) -> (tempfile::TempDir, &'static str) {
-    let home = tempfile::tempdir().expect("a directory");
-    let file = home.path().join(path);
-    std::fs::create_dir_all(file.parent().expect("a directory")).expect("made");
-    std::fs::write(file, text).expect("written");
-    let path: &'static str = home.path().to_str().expect("a path").to_owned().leak();
-    (home, path)
-}
-
-const CONFIG: &str = r#"{"current": "a", "profiles": [{"name": "a", "mode": "AK", "access_key_id": "LTAIcli", "access_key_secret": "s"}]}"#;
-
-#[tokio::test]
-async fn the_chain_finds_each_file_of_the_home_directory() {
-    for (path, text, provider) in [
-        (".aliyun/config.json", CONFIG, "default/cli_profile/static_ak"),
-        (
-            ".alibabacloud/credentials",
-            "[default]\ntype=access_key\naccess_key_id=LTAIcli\naccess_key_secret=s",
-            "default/profile/static_ak",
-        ),
-        (
-            ".alibabacloud/credentials.ini",
-            "[default]\ntype=access_key\naccess_key_id=LTAIcli\naccess_key_secret=s",
-            "default/profile/static_ak",
-        ),
-        (
-            ".oss/credentials",
-            "[default]\naccess_key_id=LTAIcli\naccess_key_secret=s",
-            "default/oss_profile/static_ak",
-        ),
-        (
-            ".ossutilconfig",
-            "[Credentials]\naccessKeyID=LTAIcli\naccessKeySecret=s",
-            "default/ossutil/static_ak",
-        ),
-    ] {
-        let (_kept, home) = home(path, text);
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
-        assert_eq!(got, Ok(("LTAIcli".to_owned(), false, provider.to_owned())), "{path}");
-        let with_key = [("HOME", home), ("OSS_ACCESS_KEY_ID", "LTAIenv"), ("OSS_ACCESS_KEY_SECRET", "s")];
-        let got = ask(Spec::Chain(Links::default()), &with_key).await;
-        assert_eq!(got.map(|(id, ..)| id), Ok("LTAIenv".to_owned()), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_file_that_is_named_and_missing_ends_the_chain() {
-    let (_kept, home) = home(".ossutilconfig", "[Credentials]\naccessKeyID=LTAIx\naccessKeySecret=s");
-    for variable in
-        ["ALIBABA_CLOUD_CONFIG_FILE", "ALIBABA_CLOUD_CREDENTIALS_FILE", "OSS_CREDENTIAL_PROFILES_FILE"]
-    {
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", home), (variable, "/nowhere/at-all")]).await;
-        assert!(
-            matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("/nowhere/at-all")),
-            "{got:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_profile_that_is_switched_off_or_not_supported() {
-    let (_kept, path) = home(".aliyun/config.json", CONFIG);
-    for off in ["ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "ALIBABA_CLOUD_IGNORE_PROFILE"] {
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", path), (off, "TRUE")]).await;
-        assert!(matches!(&got, Err(ProvideError::NotConfigured(why)) if why.contains(off)), "{got:?}");
-    }
-    let (_kept, path) = home(
-        ".aliyun/config.json",
-        r#"{"current": "a", "profiles": [{"name": "a", "mode": "External", "process_command": "touch /tmp/never"}]}"#,
-    );
-    let got = ask(Spec::Chain(Links::default()), &[("HOME", path)]).await;
-    assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("allow_process")), "{got:?}");
-}
-
-#[tokio::test]
-async fn what_the_chain_has_found_stays() {
-    let (kept, path) = home(".aliyun/config.json", CONFIG);
-    std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
-        .expect("written");
-    let sources = Spec::build_all(&[("default".to_owned(), Spec::Chain(Links::default()))]);
-    let (source, world) = (&sources["default"], World::with(&[("HOME", path)]));
-    assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
-    std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
-    let got = source.refresh(&world).await.map(|given| given.id.clone());
-    assert!(matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("is gone")), "{got:?}");
-    assert_eq!(source.get(NOW).expect("what was there").id, "LTAIcli");
-    let lines = source.status(&world).explanation.join("\n");
-    for words in ["env             not configured", "cli_profile     SELECTED", "ossutil         not asked"] {
-        assert!(lines.contains(words), "{words}: {lines}");
-    }
 }
 
 #[tokio::test]
@@ -463,16 +237,121 @@ async fn a_clock_that_jumps_is_noticed_within_a_second() {
     assert!(source.get(world.now()).is_ok());
 }
 
-#[tokio::test]
-async fn the_vendors_order_has_files_before_the_uri() {
-    let (_kept, home) = home(".aliyun/config.json", CONFIG);
-    // Nobody listens there.
-    let variables = [("HOME", home), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/")];
-    let got = ask(Spec::Chain(Links::default()), &variables).await;
-    assert!(
-        matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("credentials URI")),
-        "{got:?}"
-    );
-    let alibaba = Links { order: super::super::Order::Alibaba, ..Links::default() };
-    assert_eq!(ask(Spec::Chain(alibaba), &variables).await.map(|(id, ..)| id), Ok("LTAIcli".to_owned()));
+#[tokio::test(start_paused = true)]
+async fn requests_are_counted_by_the_state_of_what_signs_them() {
+    let source = Source::new("default", Box::new(Ending(Timestamp::from_unix_s(NOW.unix_s() + 1_000))));
+    let world = World::default();
+    assert_eq!(source.wait(&world).await.map(|_| ()), Err(Unavailable::Empty));
+    source.refresh(&world).await.expect("credentials");
+    for (after_s, times) in [(0, 3), (800, 2), (950, 1), (1_000, 5)] {
+        for _ in 0..times {
+            let _ = source.serve(Timestamp::from_unix_s(NOW.unix_s() + after_s));
+        }
+    }
+    let expected = [
+        (Stage::Empty, 1),
+        (Stage::Fresh, 3),
+        (Stage::Advisory, 2),
+        (Stage::Mandatory, 1),
+        // Who gets nothing may wait, and is counted by what that comes to.
+        (Stage::Expired, 0),
+        (Stage::NonExpiring, 0),
+    ];
+    assert_eq!(source.status(&world).served, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_counted_how_long_a_source_takes_and_requests_wait() {
+    let source = Source::new("default", Box::new(Slow(Arc::default())));
+    let world = World::default();
+    let (given, waited) = tokio::join!(source.refresh(&world), source.wait(&world));
+    assert!(given.is_ok() && waited.is_ok());
+    let status = source.status(&world);
+    let [(_, given), (_, failed)] = status.refreshes;
+    assert_eq!((given.count, failed.count, status.waits.count), (1, 0, 1));
+    assert!((given.sum_s - 0.1).abs() < 0.01 && (status.waits.sum_s - 0.1).abs() < 0.01, "{given:?}");
+    let silent = Source::new("default", Box::new(Silent));
+    assert!(silent.refresh(&world).await.is_err());
+    let [(_, given), (_, failed)] = silent.status(&world).refreshes;
+    assert_eq!((given.count, failed.count, failed.sum_s.round()), (0, 1, 20.0));
+}
+
+/// A source that refuses until a clock is right.
+struct Strict {
+    asked: Arc<AtomicUsize>,
+    right: i64,
+}
+
+impl Provide for Strict {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            if edge.now().unix_s().abs_diff(self.right) > 900 {
+                return Err(ProvideError::Refused("correct the clock".to_owned()));
+            }
+            Ending(edge.now() + Duration::from_secs(1_000)).provide(edge).await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_is_asked_again_at_once_when_the_clock_jumps() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let right = NOW.unix_s();
+    let source = Source::new("default", Box::new(Strict { asked: Arc::clone(&asked), right }));
+    let world = Jumping((right + 3_600).into());
+    assert!(source.refresh(&world).await.is_err());
+    let begun = tokio::time::Instant::now();
+    let jump = async {
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "a refusal is paused for");
+        world.0.store(right, Ordering::Relaxed);
+        while source.get(world.now()).is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = source.follow(&world) => panic!("it never ends"),
+        () = jump => {}
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// A source whose credentials have no known end, and are asked for again after a minute.
+struct Lasting(Arc<AtomicUsize>);
+
+impl Provide for Lasting {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        let numbered = Numbered(Arc::new(AtomicUsize::new(number)));
+        Box::pin(async move { numbered.provide(edge).await })
+    }
+
+    fn renew_after(&self) -> Option<Duration> {
+        Some(Duration::from_secs(60))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_put_off_a_renewal() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let source = Source::new("default", Box::new(Lasting(Arc::clone(&asked))));
+    let world = Jumping(NOW.unix_s().into());
+    source.refresh(&world).await.expect("a key");
+    let pass = async |seconds: i64| {
+        for _ in 0..seconds {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.0.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let days = async {
+        pass(2).await;
+        world.0.fetch_sub(86_400, Ordering::Relaxed);
+        pass(70).await;
+    };
+    tokio::select! {
+        () = source.follow(&world) => panic!("it never ends"),
+        () = days => {}
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "not a day later");
 }

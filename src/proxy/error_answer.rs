@@ -83,13 +83,17 @@ impl Answer {
             }
             _ if number == Some(TOKEN_EXPIRED) => Some(KeyRefused::Key),
             Some("SignatureDoesNotMatch") => Some(KeyRefused::Signature),
+            Some("RequestTimeTooSkewed") => {
+                let time = document.split_once("<ServerTime>").and_then(|(_, rest)| rest.split_once('<'));
+                Some(KeyRefused::Clock(time.map(|(time, _)| time.to_owned())))
+            }
             _ => None,
         })
     }
 
-    /// Tells the client that another key was asked for, and that it may ask again.
-    pub(super) fn note_key_refused(&mut self) {
-        self.response.headers_mut().insert(NOTE, HeaderValue::from_static("credentials-rejected"));
+    /// Tells the client that it may ask again, and why.
+    pub(super) fn note(&mut self, why: &'static str) {
+        self.response.headers_mut().insert(NOTE, HeaderValue::from_static(why));
     }
 
     /// Reads the body, or its beginning if it is too long. One that breaks off is no answer.
@@ -133,9 +137,11 @@ impl Answer {
     }
 }
 
-/// Why OSS refuses an access key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why OSS refuses what a key has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum KeyRefused {
+    /// Our clock is not its own, which it may tell.
+    Clock(Option<String>),
     /// It does not know it, or it has ended.
     Key,
     /// The signature is wrong: if the key has never signed rightly, its secret may be.

@@ -73,7 +73,7 @@ async fn walk(
     let routed = admitted.route(core)?;
     let signed = match routed {
         stages::Routed::ToSign(routed) => {
-            let credentials = match routed.source().get(now.at()) {
+            let credentials = match routed.source().serve(now.at()) {
                 Ok(credentials) => credentials,
                 Err(_) => routed.source().wait(core.clock()).await?,
             };

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::answer::Answer;
 use super::error_answer::KeyRefused;
@@ -15,11 +15,12 @@ use super::state::Core;
 use super::ways::Paved;
 use crate::address;
 use crate::caller::{self, Caller};
-use crate::credentials::{Credentials, Source};
+use crate::credentials::{Credentials, Source, ahead, note_clock};
 use crate::oss::Bucket;
 use crate::policy::{Decision, Policy};
 use crate::sign::{Moment, Subject, Version};
 use crate::telemetry::Access;
+use crate::time::Timestamp;
 use crate::transport::{Patience, Upload};
 
 /// What a request asks for is known. It is large, so the stages hand it on in its box.
@@ -199,10 +200,12 @@ impl<'a> Signed<'a> {
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
+        let begun = core.clock().now();
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
         let mut answer = Answer::new(response, lease, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
-        if let Some(other) = signer.other(&mut answer, core).await? {
+        if let Some(other) = signer.other(&mut answer, (&paved.host, begun), core).await? {
+            let is_other = !Arc::ptr_eq(&other, &signer.credentials);
             if let Some(mut request) = spare.whole(core.transport().stall()) {
                 signer.credentials = other;
                 signer.sign_again(&mut request, (&located.object, &paved), core)?;
@@ -211,7 +214,7 @@ impl<'a> Signed<'a> {
                     core.transport().send(&paved.destination, request, patience).await?;
                 answer = Answer::new(response, lease, head_only, core.counters())?;
             } else {
-                answer.note_key_refused();
+                answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
             }
         }
         match &signer.credentials.token {
@@ -222,8 +225,14 @@ impl<'a> Signed<'a> {
 }
 
 impl Signer<'_> {
-    /// Looks whether OSS has taken the key; if it refuses it, other credentials, if there are any soon.
-    async fn other(&self, answer: &mut Answer, core: &Core) -> Result<Option<Arc<Credentials>>, Refusal> {
+    /// Looks whether OSS has taken the key; if it refuses it, other credentials, if there are any soon. If it refuses our
+    /// clock, the same ones, which then are to sign at its time.
+    async fn other(
+        &self,
+        answer: &mut Answer,
+        (host, begun): (&HeaderValue, Timestamp),
+        core: &Core,
+    ) -> Result<Option<Arc<Credentials>>, Refusal> {
         let status = answer.response.status();
         if status.is_success() || status == StatusCode::NOT_FOUND {
             self.source.accept(&self.credentials);
@@ -233,6 +242,15 @@ impl Signer<'_> {
             Some(KeyRefused::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
             Some(KeyRefused::Key | KeyRefused::Signature) => {
                 Ok(self.source.replace(&self.credentials, core.clock()).await)
+            }
+            Some(KeyRefused::Clock(server_time)) => {
+                let during = (begun, core.clock().now());
+                let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), during);
+                Ok(ahead_s.map(|ahead_s| {
+                    note_clock(host.to_str().unwrap_or_default(), ahead_s);
+                    core.correct_clock(ahead_s);
+                    Arc::clone(&self.credentials)
+                }))
             }
             None => Ok(None),
         }

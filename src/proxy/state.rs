@@ -1,6 +1,6 @@
 //! What requests share: the state of the process, and what each core keeps for itself.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::credentials::Source;
 use crate::policy::Policy;
 use crate::sign::{Moment, Version};
 use crate::telemetry::{Counters, Logged, Meter};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::transport::{Transport, TrustId};
 
 /// What all cores share; another configuration has another.
@@ -68,6 +68,8 @@ pub struct Core {
     keys: Keys,
     ways: Ways,
     moment: RefCell<Rc<Moment>>,
+    /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
+    ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
     requests: Rc<Meter>,
 }
@@ -95,23 +97,38 @@ impl Core {
         transport: Transport,
         (moment, requests): (RefCell<Rc<Moment>>, Rc<Meter>),
     ) -> Self {
-        Self { state, clock, transport, keys: Keys::default(), ways: Ways::default(), moment, requests }
+        Self {
+            state,
+            clock,
+            transport,
+            keys: Keys::default(),
+            ways: Ways::default(),
+            moment,
+            ahead_s: Cell::default(),
+            requests,
+        }
     }
 
     /// The core under another state, for the requests to come. `renew` makes its transport from the one before.
     #[must_use]
     pub fn renewed(&self, state: Arc<State>, renew: impl FnOnce(&Transport) -> Transport) -> Self {
         let (clock, transport) = (Arc::clone(&self.clock), renew(&self.transport));
-        Self::with(state, clock, transport, (self.moment.clone(), Rc::clone(&self.requests)))
+        let shared = (self.moment.clone(), Rc::clone(&self.requests));
+        Self { ahead_s: self.ahead_s.clone(), ..Self::with(state, clock, transport, shared) }
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
+    /// OSS has refused our clock, which its own is so far ahead of: from now on its own counts here.
+    pub(super) fn correct_clock(&self, ahead_s: i64) {
+        self.ahead_s.set(ahead_s);
+    }
+
     /// The current time, written out once a second.
     pub(super) fn moment(&self) -> Rc<Moment> {
-        let now = self.clock.now();
+        let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
         let mut moment = self.moment.borrow_mut();
         if moment.at() != now {
             *moment = Rc::new(Moment::new(now));

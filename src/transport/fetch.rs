@@ -105,6 +105,14 @@ impl Url {
     /// # Errors
     /// [`BadUrl`].
     pub fn parse(text: &str) -> Result<Self, BadUrl> {
+        Self::parse_among(text, &[])
+    }
+
+    /// Reads it, and takes `http://` to exactly these addresses too. A name that leads to one of them is none of them.
+    ///
+    /// # Errors
+    /// [`BadUrl`].
+    pub fn parse_among(text: &str, allowed: &[IpAddr]) -> Result<Self, BadUrl> {
         let uri: Uri = text.parse().map_err(|_| BadUrl::Form)?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -127,7 +135,9 @@ impl Url {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let url = Self { tls, host: host.to_ascii_lowercase(), port, target };
-        if url.tls || url.is_of_this_machine() || url.host == METADATA { Ok(url) } else { Err(BadUrl::Plain) }
+        let is_allowed = || url.host.parse().is_ok_and(|ip: IpAddr| allowed.contains(&ip));
+        let is_kept = url.tls || url.is_of_this_machine() || url.host == METADATA || is_allowed();
+        if is_kept { Ok(url) } else { Err(BadUrl::Plain) }
     }
 
     /// Whether it can only be of this machine.
@@ -279,6 +289,8 @@ const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::{BadUrl, Url};
 
     #[test]
@@ -295,6 +307,30 @@ mod tests {
             assert_eq!((url.host().as_str(), url.target.as_str()), (host, target), "{text}");
             assert!(!format!("{url} {url:?}").contains('?'), "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_listed_is_asked_without_tls_and_no_other() {
+        let allowed: Vec<IpAddr> =
+            ["10.0.0.5", "fd00::5"].map(|text| text.parse().expect("an address")).into();
+        for text in
+            ["http://10.0.0.5/keys", "http://10.0.0.5:8080", "http://[fd00::5]/", "http://[FD00:0::5]/"]
+        {
+            assert!(Url::parse_among(text, &allowed).is_ok(), "{text}");
+            assert_eq!(Url::parse(text), Err(BadUrl::Plain), "{text}");
+        }
+        for text in [
+            "http://10.0.0.6/",
+            "http://10.0.0.5.example.com/",
+            "http://keys.example.com/",
+            "http://010.0.0.5/",
+            "http://10.0.0.5./",
+            "http://167772165/",
+            "http://[::ffff:10.0.0.5]/",
+        ] {
+            assert_eq!(Url::parse_among(text, &allowed), Err(BadUrl::Plain), "{text}");
+        }
+        assert_eq!(Url::parse_among("http://u:p@10.0.0.5/", &allowed), Err(BadUrl::UserInfo));
     }
 
     #[test]

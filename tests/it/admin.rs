@@ -1,5 +1,7 @@
 //! The admin listener: health, version, counts and the states of credentials, for this machine alone.
 
+use oss_signing_proxy::emulator::issuer::Issuer;
+
 use crate::support::{Client, ID, SECRET, ask, oss, proxy};
 
 #[test]
@@ -72,4 +74,44 @@ fn how_the_sources_are_is_told_without_any_value() {
     for secret in [ID, SECRET] {
         assert!(!metrics.contains(secret) && !answer.text().contains(secret));
     }
+}
+
+#[test]
+fn what_requests_got_and_how_long_it_took_is_counted() {
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    sts.role("acs:ram::1:role/r", None);
+    sts.ahead(600);
+    let role = format!(
+        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"acs:ram::1:role/r\"\nsts_endpoint = \"http://{}\"",
+        sts.address
+    );
+    let base = format!(
+        "[credentials.base]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n\
+         [credentials.none]\ntype = \"env\"\n[[route]]\nmatch = {{ bucket = \"none\" }}\ncredentials = \"none\""
+    );
+    let proxy = proxy(oss.address).credentials(&role).sections(&base).start();
+    for _ in 0..3 {
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+    }
+    assert_eq!(ask(proxy.address, "GET", "/none/k", b"").status, 503);
+    let metrics = ask(proxy.admin, "GET", "/metrics", b"").text();
+    for line in [
+        "# TYPE oss_proxy_credential_served counter",
+        "oss_proxy_credential_served_total{source=\"default\",state=\"fresh\"} 3",
+        "oss_proxy_credential_served_total{source=\"none\",state=\"empty\"} 1",
+        "# TYPE oss_proxy_credential_wait_seconds histogram",
+        "oss_proxy_credential_wait_seconds_count{source=\"none\"} 1",
+        "# TYPE oss_proxy_credential_refresh_seconds histogram",
+        "oss_proxy_credential_refresh_seconds_count{source=\"default\",result=\"ok\"} 1",
+        "oss_proxy_credential_refresh_seconds_bucket{le=\"+Inf\",source=\"default\",result=\"ok\"} 1",
+        "oss_proxy_credential_refresh_seconds_count{source=\"none\",result=\"failed\"} 1",
+        &format!("oss_proxy_sts_budget_wait_seconds_count{{endpoint=\"http://{}\"}} 1", sts.address),
+    ] {
+        assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
+    }
+    // Dates have whole seconds.
+    let offset = format!("oss_proxy_clock_offset_seconds{{endpoint=\"http://{}\"}} ", sts.address);
+    let offset = metrics.lines().find_map(|line| line.strip_prefix(&offset)).expect("an offset");
+    assert!((598..=602).contains(&offset.parse().expect("a number")), "{offset}");
 }

@@ -82,6 +82,7 @@ fn a_uri_that_would_give_credentials_away_is_refused() {
     let path = file.path().to_str().expect("a path");
     for (url, words) in [
         ("http://keys.example.com/", "unencrypted"),
+        ("http://10.0.0.5/", "allowed_addresses"),
         ("ftp://127.0.0.1/", "is no URL"),
         ("https://u:p@keys.example.com/", "holds an @"),
     ] {
@@ -92,5 +93,36 @@ fn a_uri_that_would_give_credentials_away_is_refused() {
         let (code, _, errors) = run(&["check", "--config", path], &[]);
         assert_eq!(code, Some(78), "{url}: {errors}");
         assert!(errors.contains(words) && !errors.contains("u:p"), "{url}: {errors}");
+    }
+}
+
+#[test]
+fn an_address_that_is_listed_is_asked_without_tls_and_no_other() {
+    let (oss, service) = (oss(), service());
+    // It leads to this machine, and is no loopback address.
+    let url = format!("http://0.0.0.0:{}/keys", service.address.port());
+    let lines = format!("type = \"uri\"\nurl = \"{url}\"\nallowed_addresses = [\"10.0.0.5\", \"0.0.0.0\"]");
+    let proxy = proxy(oss.address).credentials(&lines).start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(service.heads().len(), 1);
+
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path");
+    for (url, allowed, words) in [
+        ("http://10.0.0.6/", "[\"10.0.0.5\"]", "unencrypted"),
+        ("http://keys.example.com/", "[\"10.0.0.5\"]", "unencrypted"),
+        ("http://10.0.0.5/", "[]", "unencrypted"),
+        ("http://10.0.0.5/", "[\"10.0.0.0/8\"]", "is no address"),
+        ("http://10.0.0.5/", "[\"10.0.0.5:80\"]", "is no address"),
+        ("http://10.0.0.5/", "\"10.0.0.5\"", "a list of texts"),
+    ] {
+        let text = format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"uri\"\nurl = \"{url}\"\n\
+             allowed_addresses = {allowed}"
+        );
+        fs::write(path, text).expect("written");
+        let (code, _, errors) = run(&["check", "--config", path], &[]);
+        assert_eq!(code, Some(78), "{url} {allowed}: {errors}");
+        assert!(errors.contains(words), "{url} {allowed}: {errors}");
     }
 }

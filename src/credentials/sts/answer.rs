@@ -63,6 +63,16 @@ pub(super) fn is_about_time(reply: &Reply) -> bool {
     }
 }
 
+/// The time of the server, if an error tells it.
+pub(super) fn server_time(reply: &Reply) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Told {
+        server_time: String,
+    }
+    (reply.status >= 400).then(|| from_slice::<Told>(&reply.body).ok())?.map(|told| told.server_time)
+}
+
 /// Reads an answer. `ahead_s` is how far STS's clock was found to be ahead of ours, if it refused ours.
 pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Triple, ProvideError> {
     if reply.status == 200 {

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use http::header::{ACCEPT, AGE, CONTENT_TYPE, DATE, HeaderName};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method};
 use zeroize::Zeroizing;
 
 pub(super) use answer::Triple;
 pub use place::Place;
 
-use super::{Credentials, Edge, ProvideError, endpoint};
+use super::{Credentials, Edge, ProvideError, clock, endpoint};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -134,10 +134,12 @@ impl Sts {
         let (url, _) = self.place.url(edge)?;
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
-        if !answer::is_about_time(&reply) {
-            return Ok((reply, url, None));
+        let server_time = answer::server_time(&reply);
+        let ahead_s = clock::ahead(server_time.as_deref(), &reply.headers, (begun, edge.now()));
+        if let Some(ahead_s) = ahead_s {
+            clock::note_clock(&url.to_string(), ahead_s);
         }
-        let Some(ahead_s) = ahead(&reply.headers, begun, edge.now()) else {
+        let Some(ahead_s) = ahead_s.filter(|_| answer::is_about_time(&reply)) else {
             return Ok((reply, url, None));
         };
         self.ahead_s.store(ahead_s, Ordering::Relaxed);
@@ -236,18 +238,6 @@ fn session_name(wanted: &str) -> String {
     name
 }
 
-/// How far the clock that wrote this answer is ahead of ours. `None` if the answer may be an old one, or tells nonsense.
-fn ahead(headers: &HeaderMap, begun: Timestamp, ended: Timestamp) -> Option<i64> {
-    if headers.contains_key(AGE) {
-        return None;
-    }
-    let theirs = Timestamp::parse_http_date(headers.get(DATE)?.to_str().ok()?)?.unix_s();
-    let ahead_s = theirs - i64::midpoint(begun.unix_s(), ended.unix_s());
-    (ahead_s.abs() <= AHEAD_MAX_S).then_some(ahead_s)
-}
-
 const FORM: &str = "application/x-www-form-urlencoded";
 const VERSION: &str = "2015-04-01";
 const WITHIN: Within = Within { connect: Duration::from_secs(3), total: Duration::from_secs(8) };
-/// A clock that is off by more is broken, ours or theirs.
-const AHEAD_MAX_S: i64 = 24 * 60 * 60;

@@ -57,10 +57,13 @@ fn joined(params: &mut [(&str, &str)]) -> Zeroizing<String> {
 }
 
 fn signature(to_sign: &str, secret: &str) -> String {
-    let key = Zeroizing::new(format!("{secret}&"));
+    hmac(to_sign, &Zeroizing::new(format!("{secret}&")))
+}
+
+fn hmac(text: &str, key: &str) -> String {
     #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
     let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("any length");
-    mac.update(to_sign.as_bytes());
+    mac.update(text.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
@@ -68,13 +71,13 @@ fn signature(to_sign: &str, secret: &str) -> String {
 mod tests {
     use serde_json::Value;
 
-    use super::{signature, string_to_sign};
+    use super::{hmac, joined, signature, string_to_sign};
 
     /// The published values, of the vendor's documents and of the test suites of its libraries.
     fn vectors(kind: &str) -> Vec<Value> {
         let all: Value = serde_json::from_str(include_str!("../../../tests/vectors/sts.json")).expect("json");
-        let rows = all["rpc_v1"].as_array().expect("rows");
-        rows.iter().filter(|row| row["kind"] == kind).cloned().collect()
+        let rows = ["rpc_v1", "inputs", "primitives"].map(|name| all[name].as_array().expect("rows").clone());
+        rows.into_iter().flatten().filter(|row| row["kind"] == kind).collect()
     }
 
     fn pairs(value: &Value) -> Vec<(String, String)> {
@@ -101,7 +104,7 @@ mod tests {
     #[test]
     fn signatures_are_those_of_the_vendor() {
         let rows = vectors("rpc-v1-signature");
-        assert_eq!(rows.len(), 6);
+        assert_eq!(rows.len(), 8);
         for row in rows {
             let text = to_sign(&row, &pairs(&row["params"]));
             if let Some(expected) = row["expected_string_to_sign"].as_str() {
@@ -109,6 +112,23 @@ mod tests {
             }
             let secret = row["access_key_secret"].as_str().expect("a secret");
             assert_eq!(signature(&text, secret), row["expected_signature"], "{}", row["id"]);
+        }
+    }
+
+    #[test]
+    fn hashes_and_encodings_are_those_of_the_vendors_libraries() {
+        let rows = vectors("hmac-sha1-base64");
+        assert_eq!(rows.len(), 6);
+        for row in rows {
+            let text = |key: &str| row[key].as_str().expect("text");
+            assert_eq!(hmac(text("message"), text("key")), row["expected_signature"], "{}", row["id"]);
+        }
+        let rows = vectors("acs3-canonical-query");
+        assert_eq!(rows.len(), 1);
+        for row in rows {
+            let pairs = pairs(&row["query"]);
+            let mut params: Vec<(&str, &str)> = pairs.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+            assert_eq!(*joined(&mut params), row["expected"], "{}", row["id"]);
         }
     }
 }

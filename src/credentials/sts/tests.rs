@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Place, ahead, answer, session_name};
+use super::{Place, answer, session_name};
 use crate::credentials::{Edge, ProvideError};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};
@@ -122,21 +122,4 @@ fn a_session_has_a_name_that_sts_takes() {
         assert_eq!(session_name(wanted), name);
     }
     assert_eq!(session_name(&"x".repeat(100)).len(), 64);
-}
-
-#[test]
-fn the_clock_of_sts_is_believed_only_if_it_makes_sense() {
-    let dated = |date: &str, age: Option<&str>| {
-        let mut headers = HeaderMap::new();
-        headers.insert("date", date.parse().expect("a value"));
-        if let Some(age) = age {
-            headers.insert("age", age.parse().expect("a value"));
-        }
-        let at = |seconds: i64| Timestamp::from_unix_s(1_700_000_000 + seconds);
-        ahead(&headers, at(0), at(4))
-    };
-    assert_eq!(dated("Tue, 14 Nov 2023 23:13:22 GMT", None), Some(3_600));
-    assert_eq!(dated("Tue, 14 Nov 2023 23:13:22 GMT", Some("5")), None);
-    assert_eq!(dated("Thu, 01 Jan 1970 00:00:00 GMT", None), None);
-    assert_eq!(dated("nonsense", None), None);
 }

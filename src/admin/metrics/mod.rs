@@ -1,5 +1,7 @@
 //! `/metrics`: what is counted and how the sources of credentials are, as OpenMetrics text. No label comes from a request or a key.
 
+mod credentials;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -11,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Process, Route};
-use crate::credentials::{Stage, Status, endpoints};
+use crate::credentials::Status;
 use crate::oss::Operation;
 use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, Spread, Total};
 use crate::time::Timestamp;
@@ -66,7 +68,7 @@ impl Collector for Scrape {
         self.process(&mut out)?;
         self.requests(&mut out)?;
         self.upstream(&mut out)?;
-        self.sources(&mut out)
+        credentials::encode(&self.sources, self.now, &mut out)
     }
 }
 
@@ -195,52 +197,6 @@ impl Scrape {
             (labels.iter().map(|(name, value)| (*name, value.as_str())).collect(), *one)
         });
         gauge(out, "route_info", "1 for each way that requests take", rows.collect())
-    }
-
-    fn sources(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let endpoints = endpoints();
-        let circuit = endpoints.iter().map(|(endpoint, is_left_alone)| {
-            (vec![("endpoint", endpoint.as_str())], i64::from(*is_left_alone))
-        });
-        let help = "1 while a service that gives credentials is left alone";
-        gauge(out, "credential_circuit_state", help, circuit.collect())?;
-        let mut state = Values::new();
-        let mut expiry = Values::new();
-        let mut refresh = Values::new();
-        for source in &self.sources {
-            let name = source.name.as_str();
-            for stage in Stage::ALL {
-                state.push((
-                    vec![("source", name), ("state", stage.name())],
-                    i64::from(stage == source.stage),
-                ));
-            }
-            if let Some(expires) = source.expires {
-                let provider = source.provider.as_deref().unwrap_or_default();
-                let left = expires.unix_s() - self.now.unix_s();
-                expiry.push((vec![("source", name), ("provider", provider)], left));
-            }
-            for (result, count) in [("ok", source.generation), ("failed", source.failed)] {
-                refresh.push((vec![("source", name), ("result", result)], count));
-            }
-        }
-        gauge(out, "credential_state", "1 for the state that the source is in", state)?;
-        gauge(out, "credential_expiry_seconds", "How long what the source gave is still good", expiry)?;
-        counter(out, "credential_refresh", "How often the source was asked, by what it came to", refresh)?;
-        let counts = |of: fn(&Status) -> u64| {
-            self.sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
-        };
-        let gauges = |of: fn(&Status) -> i64| {
-            self.sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
-        };
-        let generation = gauges(|source| signed(source.generation));
-        gauge(out, "credential_generation", "How often the source has given something", generation)?;
-        let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
-        gauge(out, "credential_waiters", "Requests that wait for the source", waiting)?;
-        let rejected = counts(|source| source.rejected);
-        counter(out, "credential_rejected", "How often OSS has refused what the source gave", rejected)?;
-        let changes = counts(|source| source.identity_changes);
-        counter(out, "credential_identity_changes", "How often somebody else signed than before", changes)
     }
 }
 

@@ -1,0 +1,209 @@
+//! The chain and the environment: what is found where, and what ends the search.
+
+use crate::credentials::world::{NOW, World, ask};
+use crate::credentials::{Failure, Links, Order, Place, ProvideError, Spec, Wanted};
+
+#[tokio::test]
+async fn the_oss_family_comes_before_the_general_one() {
+    let all = [
+        ("OSS_ACCESS_KEY_ID", "LTAIoss"),
+        ("OSS_ACCESS_KEY_SECRET", "s1"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIali"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2"),
+    ];
+    let got = ask(Spec::Env(Place::default(), Wanted::default()), &all).await;
+    assert_eq!(got, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
+    let got = ask(Spec::Chain(Links::default()), &all[2..]).await;
+    assert_eq!(got, Ok(("LTAIali".to_owned(), false, "default/env/ALIBABA_CLOUD".to_owned())));
+}
+
+#[tokio::test]
+async fn families_are_never_mixed() {
+    let got = ask(
+        Spec::Env(Place::default(), Wanted::default()),
+        &[("OSS_ACCESS_KEY_ID", "LTAIoss"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2")],
+    )
+    .await;
+    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
+    assert_eq!(got, Err(ProvideError::Failed(half)));
+    let with_foreign_token = ask(
+        Spec::Env(Place::default(), Wanted::default()),
+        &[
+            ("OSS_ACCESS_KEY_ID", "LTAIoss"),
+            ("OSS_ACCESS_KEY_SECRET", "s1"),
+            ("ALIBABA_CLOUD_SECURITY_TOKEN", "token"),
+        ],
+    )
+    .await;
+    assert_eq!(with_foreign_token, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
+}
+
+#[tokio::test]
+async fn a_half_set_pair_ends_the_chain() {
+    let got = ask(Spec::Chain(Links::default()), &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
+    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{got:?}");
+}
+
+#[tokio::test]
+async fn an_empty_variable_counts_as_not_set() {
+    let got = ask(
+        Spec::Env(Place::default(), Wanted::default()),
+        &[("OSS_ACCESS_KEY_ID", ""), ("OSS_ACCESS_KEY_SECRET", "")],
+    )
+    .await;
+    assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_role_in_the_environment_needs_a_key_beside_it() {
+    let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
+    let failed = |failure| Err(ProvideError::Failed(failure));
+    let got = ask(Spec::Env(Place::default(), Wanted::default()), &[role]).await;
+    assert_eq!(got, failed(Failure::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
+    // A key of another family is not meant.
+    let other = [role, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")];
+    let got = ask(Spec::Env(Place::default(), Wanted::default()), &other).await;
+    assert_eq!(got, failed(Failure::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
+    let got =
+        ask(Spec::Env(Place::default(), Wanted::default()), &[role, ("OSS_ACCESS_KEY_ID", "LTAIx")]).await;
+    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
+    assert_eq!(got, failed(half));
+}
+
+#[tokio::test]
+async fn two_of_the_three_of_a_pod_end_the_chain() {
+    let file = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/nowhere/token");
+    let role = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r");
+    let got = ask(Spec::Chain(Links::default()), &[file, role]).await;
+    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSetTrio { .. }))), "{got:?}");
+    // The role alone can be meant for something else.
+    let got = ask(Spec::Chain(Links::default()), &[role]).await;
+    assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
+}
+
+#[tokio::test]
+async fn older_families_are_read_whole_and_after_the_others() {
+    for (variables, provider) in [
+        (
+            [("ALIBABACLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABACLOUD_ACCESS_KEY_SECRET", "s")],
+            "env/ALIBABACLOUD",
+        ),
+        ([("ALICLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALICLOUD_ACCESS_KEY_SECRET", "s")], "env/ALICLOUD"),
+        ([("ALICLOUD_ACCESS_KEY", "LTAIx"), ("ALICLOUD_SECRET_KEY", "s")], "env/ALICLOUD_ACCESS_KEY"),
+    ] {
+        let spec = || Spec::Env(Place::default(), Wanted::default());
+        assert_eq!(ask(spec(), &variables).await, Ok(("LTAIx".to_owned(), false, provider.to_owned())));
+        let got = ask(spec(), &variables[..1]).await;
+        assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{provider}: {got:?}");
+    }
+    let bare = [("ACCESS_KEY_ID", "LTAIx"), ("ACCESS_KEY_SECRET", "s")];
+    let got = ask(Spec::Env(Place::default(), Wanted::default()), &bare).await;
+    assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
+}
+
+/// A home directory with a file in it.
+fn home(path: &str, text: &str) -> (tempfile::TempDir, &'static str) {
+    let home = tempfile::tempdir().expect("a directory");
+    let file = home.path().join(path);
+    std::fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+    std::fs::write(file, text).expect("written");
+    let path: &'static str = home.path().to_str().expect("a path").to_owned().leak();
+    (home, path)
+}
+
+const CONFIG: &str = r#"{"current": "a", "profiles": [{"name": "a", "mode": "AK", "access_key_id": "LTAIcli", "access_key_secret": "s"}]}"#;
+
+#[tokio::test]
+async fn the_chain_finds_each_file_of_the_home_directory() {
+    for (path, text, provider) in [
+        (".aliyun/config.json", CONFIG, "default/cli_profile/static_ak"),
+        (
+            ".alibabacloud/credentials",
+            "[default]\ntype=access_key\naccess_key_id=LTAIcli\naccess_key_secret=s",
+            "default/profile/static_ak",
+        ),
+        (
+            ".alibabacloud/credentials.ini",
+            "[default]\ntype=access_key\naccess_key_id=LTAIcli\naccess_key_secret=s",
+            "default/profile/static_ak",
+        ),
+        (
+            ".oss/credentials",
+            "[default]\naccess_key_id=LTAIcli\naccess_key_secret=s",
+            "default/oss_profile/static_ak",
+        ),
+        (
+            ".ossutilconfig",
+            "[Credentials]\naccessKeyID=LTAIcli\naccessKeySecret=s",
+            "default/ossutil/static_ak",
+        ),
+    ] {
+        let (_kept, home) = home(path, text);
+        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
+        assert_eq!(got, Ok(("LTAIcli".to_owned(), false, provider.to_owned())), "{path}");
+        let with_key = [("HOME", home), ("OSS_ACCESS_KEY_ID", "LTAIenv"), ("OSS_ACCESS_KEY_SECRET", "s")];
+        let got = ask(Spec::Chain(Links::default()), &with_key).await;
+        assert_eq!(got.map(|(id, ..)| id), Ok("LTAIenv".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_and_missing_ends_the_chain() {
+    let (_kept, home) = home(".ossutilconfig", "[Credentials]\naccessKeyID=LTAIx\naccessKeySecret=s");
+    for variable in
+        ["ALIBABA_CLOUD_CONFIG_FILE", "ALIBABA_CLOUD_CREDENTIALS_FILE", "OSS_CREDENTIAL_PROFILES_FILE"]
+    {
+        let got = ask(Spec::Chain(Links::default()), &[("HOME", home), (variable, "/nowhere/at-all")]).await;
+        assert!(
+            matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("/nowhere/at-all")),
+            "{got:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_is_switched_off_or_not_supported() {
+    let (_kept, path) = home(".aliyun/config.json", CONFIG);
+    for off in ["ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "ALIBABA_CLOUD_IGNORE_PROFILE"] {
+        let got = ask(Spec::Chain(Links::default()), &[("HOME", path), (off, "TRUE")]).await;
+        assert!(matches!(&got, Err(ProvideError::NotConfigured(why)) if why.contains(off)), "{got:?}");
+    }
+    let (_kept, path) = home(
+        ".aliyun/config.json",
+        r#"{"current": "a", "profiles": [{"name": "a", "mode": "External", "process_command": "touch /tmp/never"}]}"#,
+    );
+    let got = ask(Spec::Chain(Links::default()), &[("HOME", path)]).await;
+    assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("allow_process")), "{got:?}");
+}
+
+#[tokio::test]
+async fn what_the_chain_has_found_stays() {
+    let (kept, path) = home(".aliyun/config.json", CONFIG);
+    std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
+        .expect("written");
+    let sources = Spec::build_all(&[("default".to_owned(), Spec::Chain(Links::default()))]);
+    let (source, world) = (&sources["default"], World::with(&[("HOME", path)]));
+    assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
+    std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
+    let got = source.refresh(&world).await.map(|given| given.id.clone());
+    assert!(matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("is gone")), "{got:?}");
+    assert_eq!(source.get(NOW).expect("what was there").id, "LTAIcli");
+    let lines = source.status(&world).explanation.join("\n");
+    for words in ["env             not configured", "cli_profile     SELECTED", "ossutil         not asked"] {
+        assert!(lines.contains(words), "{words}: {lines}");
+    }
+}
+
+#[tokio::test]
+async fn the_vendors_order_has_files_before_the_uri() {
+    let (_kept, home) = home(".aliyun/config.json", CONFIG);
+    // Nobody listens there.
+    let variables = [("HOME", home), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/")];
+    let got = ask(Spec::Chain(Links::default()), &variables).await;
+    assert!(
+        matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("credentials URI")),
+        "{got:?}"
+    );
+    let alibaba = Links { order: Order::Alibaba, ..Links::default() };
+    assert_eq!(ask(Spec::Chain(alibaba), &variables).await.map(|(id, ..)| id), Ok("LTAIcli".to_owned()));
+}

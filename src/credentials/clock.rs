@@ -1,0 +1,104 @@
+//! How far another clock is ahead of ours, from what it answers. It is believed only if it makes sense.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use http::HeaderMap;
+use http::header::{AGE, DATE};
+use tracing::warn;
+
+use crate::time::Timestamp;
+
+/// How far the clock that wrote an answer is ahead of ours, in seconds. What the answer itself calls the time of its server goes
+/// before its Date; both are compared with the middle of the call. `None` if the answer may be an old one, or tells nonsense.
+#[must_use]
+pub fn ahead(
+    server_time: Option<&str>,
+    headers: &HeaderMap,
+    (begun, ended): (Timestamp, Timestamp),
+) -> Option<i64> {
+    if headers.contains_key(AGE) {
+        return None;
+    }
+    let date = || Timestamp::parse_http_date(headers.get(DATE)?.to_str().ok()?);
+    let theirs = server_time.and_then(Timestamp::parse_rfc3339).or_else(date)?;
+    let ahead_s = theirs.unix_s() - i64::midpoint(begun.unix_s(), ended.unix_s());
+    (ahead_s.abs() <= AHEAD_MAX_S).then_some(ahead_s)
+}
+
+/// Notes how far the clock of a service is ahead of ours, in seconds. One that goes wrong is told of once.
+pub fn note_clock(endpoint: &str, ahead_s: i64) {
+    let mut clocks = CLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = clocks.insert(endpoint.to_owned(), ahead_s);
+    drop(clocks);
+    let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
+    if alarming(ahead_s) && !before.is_some_and(alarming) {
+        warn!(
+            endpoint,
+            ahead_s,
+            "the clock of this service is ahead of ours (behind, if below 0); OSS refuses what is 15 minutes off, correct the clock of this machine"
+        );
+    }
+}
+
+/// How far each clock that was noted is ahead of ours, in seconds.
+#[must_use]
+pub fn clocks() -> BTreeMap<String, i64> {
+    CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// As many as there are services.
+static CLOCKS: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
+/// A clock that is off by more is broken, theirs or ours.
+const AHEAD_MAX_S: i64 = 24 * 60 * 60;
+/// Who is off by more is told of it. OSS bears 15 minutes.
+const ALARMING_S: i64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::ahead;
+    use crate::time::Timestamp;
+
+    /// Of a call that began at 2023-11-14T22:13:20Z and took four seconds.
+    fn told(server_time: Option<&str>, headers: &[(&'static str, &str)]) -> Option<i64> {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value")))
+            .collect();
+        let at = |seconds: i64| Timestamp::from_unix_s(1_700_000_000 + seconds);
+        ahead(server_time, &headers, (at(0), at(4)))
+    }
+
+    #[test]
+    fn a_date_is_compared_with_the_middle_of_the_call() {
+        assert_eq!(told(None, &[("date", "Tue, 14 Nov 2023 22:13:22 GMT")]), Some(0));
+        assert_eq!(told(None, &[("date", "Tue, 14 Nov 2023 23:13:22 GMT")]), Some(3_600));
+        assert_eq!(told(None, &[("date", "Tue, 14 Nov 2023 21:13:22 GMT")]), Some(-3_600));
+    }
+
+    #[test]
+    fn the_time_that_the_answer_names_goes_before_its_date() {
+        let date = ("date", "Thu, 01 Jan 1970 12:52:35 GMT");
+        assert_eq!(told(Some("2023-11-14T23:13:22.000Z"), &[date]), Some(3_600));
+        let date = ("date", "Tue, 14 Nov 2023 23:13:22 GMT");
+        assert_eq!(told(Some("nonsense"), &[date]), Some(3_600));
+    }
+
+    #[test]
+    fn a_clock_of_an_answer_out_of_a_cache_is_not_believed() {
+        let date = ("date", "Tue, 14 Nov 2023 23:13:22 GMT");
+        assert_eq!(told(None, &[date, ("age", "5")]), None);
+        assert_eq!(told(Some("2023-11-14T23:13:22Z"), &[("age", "0")]), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_a_day_is_not_believed() {
+        assert_eq!(told(None, &[("date", "Thu, 01 Jan 1970 00:00:00 GMT")]), None);
+        assert_eq!(told(None, &[("date", "Wed, 15 Nov 2023 22:13:22 GMT")]), Some(86_400));
+        assert_eq!(told(None, &[("date", "Wed, 15 Nov 2023 22:13:23 GMT")]), None);
+        assert_eq!(told(None, &[("date", "nonsense")]), None);
+        assert_eq!(told(None, &[]), None);
+    }
+}
