@@ -1,13 +1,13 @@
-//! The flags of `serve`, `check` and `presign`, and the configuration that file, environment and flags make together.
+//! The flags that most commands share, and the configuration that file, environment and flags make together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::exit::Exit;
 use super::output::complain;
 use super::system::System;
-use crate::config::{Config, Errors, Layer, Machine, Setting};
+use crate::config::{Admin, Config, Errors, Layer, Machine, Setting};
 use crate::credentials::Edge as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
@@ -86,19 +86,47 @@ impl Flags {
         }
     }
 
+    /// The same for a proxy of one command: with one listener, on a free port of loopback, and no admin interface.
+    pub(super) fn read_alone(&self) -> Result<Config, String> {
+        let text = self.text()?;
+        let layers = [Layer::from_environment(&System), self.layer().alone()];
+        Config::load(text.given(), &layers, &Machine(&System)).map_err(|errors| errors.to_string())
+    }
+
+    /// Where health is asked, or what is wrong with that; nothing else of the configuration is read.
+    pub(super) fn read_admin(&self) -> Result<Option<Admin>, String> {
+        let text = self.text()?;
+        let layers = [Layer::from_environment(&System), self.layer()];
+        Config::admin(text.given(), &layers, &Machine(&System)).map_err(|errors| errors.to_string())
+    }
+
+    /// The first flag that is given of those that say where to listen.
+    pub(super) fn about_listeners(&self) -> Option<&'static str> {
+        let given = [
+            ("--listen", self.listen.is_some()),
+            ("--admin-listen", self.admin_listen.is_some()),
+            ("--unsafe-open", self.unsafe_open),
+        ];
+        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+
     /// The configuration as far as it can be read, and what is wrong with it; or why the file cannot be.
     pub(super) fn outline(&self) -> Result<(Option<Config>, Option<Errors>), String> {
-        let path = self.file();
-        let text = match &path {
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                let path = path.display();
-                format!("{path}: cannot be read: {error}; name a file that this user may read")
-            })?),
-            None => None,
-        };
-        let file = path.as_deref().zip(text.as_deref());
+        let text = self.text()?;
         let layers = [Layer::from_environment(&System), self.layer()];
-        Ok(Config::outline(file, &layers, &Machine(&System)))
+        Ok(Config::outline(text.given(), &layers, &Machine(&System)))
+    }
+
+    /// The file that is named, in full.
+    fn text(&self) -> Result<Text, String> {
+        let Some(path) = self.file() else { return Ok(Text(None)) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Text(Some((path, text)))),
+            Err(error) => {
+                let path = path.display();
+                Err(format!("{path}: cannot be read: {error}; name a file that this user may read"))
+            }
+        }
     }
 
     fn layer(&self) -> Layer {
@@ -117,5 +145,14 @@ impl Flags {
             .set(Setting::LogLevel, self.log_level.as_deref())
             .set(Setting::LogFormat, self.log_format.as_deref());
         self.domain.iter().fold(layer, |layer, name| layer.set(Setting::Domain, Some(name.as_str())))
+    }
+}
+
+/// A file with its name, if there is one.
+struct Text(Option<(PathBuf, String)>);
+
+impl Text {
+    fn given(&self) -> Option<(&Path, &str)> {
+        self.0.as_ref().map(|(path, text)| (path.as_path(), text.as_str()))
     }
 }

@@ -25,6 +25,14 @@ pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
     read(text).ok_or_else(|| "write a whole number and s, m or h, such as 10m".to_owned())
 }
 
+/// Reads a duration that somebody waits, of a day at most.
+///
+/// # Errors
+/// A sentence that says how it is written.
+pub fn parse_wait(text: &str) -> Result<Duration, String> {
+    parse(text).map_err(|problem| problem.to_string())
+}
+
 fn read(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

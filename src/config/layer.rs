@@ -38,6 +38,7 @@ pub enum Setting {
 #[derive(Clone, Debug)]
 pub struct Layer {
     kind: Kind,
+    alone: bool,
     values: Vec<(Setting, String)>,
 }
 
@@ -124,14 +125,15 @@ impl Layer {
     /// The layer of flags, with none yet. A flag without a value is set to `true`.
     #[must_use]
     pub fn flags() -> Self {
-        Self { kind: Kind::Flags, values: Vec::new() }
+        Self { kind: Kind::Flags, alone: false, values: Vec::new() }
     }
 
     /// The layer of the environment.
     #[must_use]
     pub fn from_environment(edge: &dyn Edge) -> Self {
         let value = |setting: Setting| Some((setting, edge.variable(&setting.variable())?));
-        Self { kind: Kind::Environment, values: Setting::ALL.into_iter().filter_map(value).collect() }
+        let values = Setting::ALL.into_iter().filter_map(value).collect();
+        Self { kind: Kind::Environment, alone: false, values }
     }
 
     /// Sets a setting, if there is a value.
@@ -139,6 +141,18 @@ impl Layer {
     pub fn set(mut self, setting: Setting, value: Option<impl Into<String>>) -> Self {
         self.values.extend(value.map(|value| (setting, value.into())));
         self
+    }
+
+    /// Has one listener, on a free port of loopback, and no admin interface, whatever the file says of either.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        let layer = self.set(Setting::Listen, Some("127.0.0.1:0")).set(Setting::AdminListen, Some("off"));
+        Self { alone: true, ..layer }
+    }
+
+    /// Whether what the file says of listeners counts for nothing.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// The values of a setting in this layer.

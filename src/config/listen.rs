@@ -25,7 +25,10 @@ pub(super) fn read(
     secrets: &Secrets<'_>,
     report: &mut Report,
 ) -> (Vec<Listen>, Option<Admin>) {
-    let mut sections = root.children("listen", report);
+    let mut sections = match root.alone("listen") {
+        Some(section) => vec![section],
+        None => root.children("listen", report),
+    };
     if sections.is_empty() {
         sections.push(root.absent("listen"));
     }
@@ -52,11 +55,18 @@ pub(super) fn read(
         claim(&address, "a listener", &mut taken, report);
         listeners.push(Listen { address: address.value, unsafe_open, domains, policy, tls });
     }
-    let admin = admin(&root.child("admin", report), secrets, report);
+    let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
+    let admin = admin(&section, secrets, report);
     if let Some((address, _)) = &admin {
         claim(address, "the admin interface", &mut taken, report);
     }
     (listeners, admin.map(|(address, settings)| Admin { address: address.value, settings }))
+}
+
+/// The admin interface alone.
+pub(super) fn read_admin(root: &Section<'_>, secrets: &Secrets<'_>, report: &mut Report) -> Option<Admin> {
+    let (address, settings) = admin(&root.child("admin", report), secrets, report)?;
+    Some(Admin { address: address.value, settings })
 }
 
 fn address(section: &Section<'_>, unsafe_open: bool, report: &mut Report) -> Option<Given<Address>> {

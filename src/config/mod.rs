@@ -26,9 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use toml::de::DeTable;
-
-pub use self::duration::parse_lifetime;
+pub use self::duration::{parse_lifetime, parse_wait};
 pub use self::facts::{Fact, changes};
 pub use self::layer::{Layer, Setting};
 pub use self::origin::Origin;
@@ -156,18 +154,8 @@ impl Config {
         outside: &dyn Outside,
     ) -> (Option<Self>, Option<Errors>) {
         let mut report = Report::default();
-        let document = Document {
-            file: file.map(|(path, _)| path.display().to_string()),
-            text: file.map_or("", |(_, text)| text),
-            layers,
-        };
-        let (table, mistakes) = DeTable::parse_recoverable(document.text);
-        for mistake in mistakes {
-            // Only the message: the text around it may hold a secret.
-            let line = mistake.span().map(|span| document.line(&span));
-            let problem = Problem::Syntax(mistake.message().replace('\n', ", "));
-            report.error(&document.origin(line, String::new()), problem);
-        }
+        let document = Document::new(file, layers);
+        let table = document.parse(&mut report);
         let config = if report.count() == 0 {
             read(&document.root(table.get_ref(), &mut report), outside, &mut report)
         } else {
@@ -176,6 +164,29 @@ impl Config {
         let (warnings, errors) = report.finish();
         let facts = facts::all(table.get_ref(), &document);
         (config.map(|config| Self { warnings, facts, ..config }), errors)
+    }
+
+    /// Reads of the same no more than where health is asked, for who needs nothing else of it; `None` if it is nowhere.
+    ///
+    /// # Errors
+    /// Every mistake in what is read.
+    pub fn admin(
+        file: Option<(&Path, &str)>,
+        layers: &[Layer],
+        outside: &dyn Outside,
+    ) -> Result<Option<Admin>, Errors> {
+        let mut report = Report::default();
+        let document = Document::new(file, layers);
+        let table = document.parse(&mut report);
+        let secrets = Secrets { outside, modes: Modes::Warn };
+        let mut admin = None;
+        if report.count() == 0 {
+            admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
+        }
+        match report.finish() {
+            (_, None) => Ok(admin),
+            (_, Some(errors)) => Err(errors),
+        }
     }
 
     /// Has `provider` in the place of the credentials of this name, for whoever builds a proxy with a source of his own.

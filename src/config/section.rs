@@ -2,6 +2,7 @@
 //! reported with its origin, and reading goes on.
 
 use std::ops::Range;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -29,17 +30,48 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Document<'a> {
+    /// A file, named and in full, under `layers`.
+    pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [Layer]) -> Self {
+        Self {
+            file: file.map(|(path, _)| path.display().to_string()),
+            text: file.map_or("", |(_, text)| text),
+            layers,
+        }
+    }
+
+    /// What the file says; that it is no TOML is reported.
+    pub(super) fn parse(&self, report: &mut Report) -> Spanned<DeTable<'a>> {
+        let (table, mistakes) = DeTable::parse_recoverable(self.text);
+        for mistake in mistakes {
+            // Only the message: the text around it may hold a secret.
+            let line = mistake.span().map(|span| self.line(&span));
+            let problem = Problem::Syntax(mistake.message().replace('\n', ", "));
+            report.error(&self.origin(line, String::new()), problem);
+        }
+        table
+    }
+
     /// The whole file.
     pub(super) fn root(&'a self, table: &'a DeTable<'a>, report: &mut Report) -> Section<'a> {
-        let root = Section { document: self, path: String::new(), table: Some(table), line: None };
+        let root = self.top(table);
         root.check(&schema::ROOT, report);
         root
+    }
+
+    /// The whole file, for who reads only a part of it.
+    pub(super) fn top(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
+        Section { document: self, path: String::new(), table: Some(table), line: None }
     }
 
     /// A place in the file.
     pub(super) fn origin(&self, line: Option<usize>, key: String) -> Origin {
         let file = self.file.clone();
         Origin::File { file: file.unwrap_or_else(|| "configuration".to_owned()), line, key }
+    }
+
+    /// Whether what the file says of listeners counts for nothing.
+    pub(super) fn is_alone(&self) -> bool {
+        self.layers.iter().any(Layer::is_alone)
     }
 
     /// The line on which `span` begins.
@@ -84,6 +116,11 @@ impl<'a> Section<'a> {
     /// The section `key`, as if the file did not have it.
     pub(super) fn absent(&self, key: &str) -> Self {
         self.inner(key, None)
+    }
+
+    /// The section `key`, as it is where the file says nothing that counts of listeners.
+    pub(super) fn alone(&self, key: &str) -> Option<Self> {
+        self.document.is_alone().then(|| self.absent(key))
     }
 
     /// The names in this section.

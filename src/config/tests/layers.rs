@@ -180,3 +180,35 @@ fn flags_say_nothing_about_routes() {
     let config = load_in(&World::default(), &text, &layers).expect("a configuration");
     assert_eq!(config.directory.get(UpstreamId(1)).pin, None);
 }
+
+#[test]
+fn a_proxy_that_is_alone_has_one_plain_listener_whatever_the_file_says_of_listeners() {
+    let text = format!(
+        "{UPSTREAM}[admin]\naddress = \"0.0.0.0:1\"\ntoken = \"env:NONE\"\n[[listen]]\naddress = \"0.0.0.0:2\"\nread_only = 3\n\
+         [[listen]]\ntls = {{ cert_file = \"/none\" }}\n"
+    );
+    let config = load_in(&World::default(), &text, &[Layer::flags().alone()]).expect("a configuration");
+    let [listen] = &config.listen[..] else { panic!("one listener") };
+    assert_eq!(listen.address.to_string(), "127.0.0.1:0");
+    assert!(listen.tls.is_none() && config.admin.is_none());
+    let flags = flag(Setting::ReadOnly, "true").alone();
+    let config = load_in(&World::default(), &text, &[flags]).expect("a configuration");
+    assert_eq!(config.listen[0].policy.operations, Operations::ReadOnly);
+    let mistake = load_in(&World::default(), "[upstream]\nregoin = \"x\"\n", &[Layer::flags().alone()]);
+    assert!(mistakes(mistake).iter().any(|mistake| mistake.contains("regoin")));
+}
+
+#[test]
+fn where_health_is_asked_is_read_without_the_rest() {
+    let admin = |text: &str, layers: &[Layer]| {
+        let file = Some((std::path::Path::new("proxy.toml"), text));
+        let admin = Config::admin(file, layers, &World::default()).map_err(|errors| errors.to_string());
+        admin.map(|admin| admin.map(|admin| admin.address.to_string()))
+    };
+    assert_eq!(admin("", &[]), Ok(Some("127.0.0.1:8771".to_owned())));
+    assert_eq!(admin("[limits]\nbodyy = 1\n[admin]\naddress = \"off\"\n", &[]), Ok(None));
+    let flag = flag(Setting::AdminListen, "unix:/run/admin");
+    assert_eq!(admin("[admin]\naddress = \"off\"\n", &[flag]), Ok(Some("unix:/run/admin".to_owned())));
+    assert!(admin("[admin]\naddres = \"off\"\n", &[]).is_err_and(|errors| errors.contains("addres")));
+    assert!(admin("[admin", &[]).is_err());
+}
