@@ -15,6 +15,8 @@ pub(super) enum Exit {
     Credentials,
     /// The configuration is wrong.
     Config,
+    /// The command that it ran ended with this code, or could not be run.
+    Command(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Credentials => 77,
             Exit::Config => 78,
+            Exit::Command(code) => code,
         })
     }
 }

@@ -3,15 +3,18 @@
 mod app;
 mod assembly;
 mod check;
+mod child;
 mod console;
 mod demo;
 mod emulate;
+mod environment;
 mod exit;
 mod explain;
 mod flags;
 mod notify;
 mod output;
 mod presign;
+mod run;
 mod serve;
 mod system;
 
@@ -51,6 +54,8 @@ enum Command {
     Presign(presign::Args),
     /// Serve an embedded OSS, in memory, for tests
     Emulate(emulate::Args),
+    /// Run a command with a proxy of its own, and without keys
+    Run(run::Args),
     /// Print the version
     Version,
 }
@@ -78,6 +83,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Presign(arguments)) => presign::run(&arguments),
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),
+        Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Version) => {
             output::line(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
             Exit::Ok

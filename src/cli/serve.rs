@@ -26,28 +26,33 @@ pub(super) fn run(flags: &Flags) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let anew = Arc::new(AtomicBool::new(false));
-    let (batches, flusher) = match open(config.log.file.as_deref(), &anew) {
+    let (log, flusher) = match open_log(&config.log) {
         Ok(log) => log,
-        Err(error) => {
-            complain(format_args!("cannot start: the log cannot be written: {error}"));
-            return Exit::Config;
-        }
+        Err(exit) => return exit,
     };
-    let (subscriber, control) = telemetry::subscribe(&config.log, Arc::new(System), batches);
-    // Nobody else sets one in this process.
-    let _ = tracing::subscriber::set_global_default(subscriber);
-    let log = Log { control: Arc::new(control), anew };
     let exit = block_on(serve(flags, config, log));
     drop(flusher);
     exit
 }
 
 /// The log of the process.
-struct Log {
-    control: Arc<Control>,
+pub(super) struct Log {
+    pub(super) control: Arc<Control>,
     /// Has the file opened anew.
     anew: Arc<AtomicBool>,
+}
+
+/// The log of this process from now on; it is written until the flusher goes. Why there is none is told.
+pub(super) fn open_log(settings: &telemetry::Settings) -> Result<(Log, Flusher), Exit> {
+    let anew = Arc::new(AtomicBool::new(false));
+    let (batches, flusher) = open(settings.file.as_deref(), &anew).map_err(|error| {
+        complain(format_args!("cannot start: the log cannot be written: {error}"));
+        Exit::Config
+    })?;
+    let (subscriber, control) = telemetry::subscribe(settings, Arc::new(System), batches);
+    // Nobody else sets one in this process.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok((Log { control: Arc::new(control), anew }, flusher))
 }
 
 fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(Batches, Flusher)> {
@@ -73,9 +78,7 @@ pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
 }
 
 async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
-    for warning in &config.warnings {
-        warn!("{warning}");
-    }
+    tell_warnings(&config);
     let files = raise_file_limit();
     if files.is_some_and(|files| files < config.limits.client_connections as u64) {
         warn!(
@@ -88,17 +91,7 @@ async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
     let load: Load = Box::new(move || again.read());
     let app = match App::assemble(config, Arc::new(System)).await {
         Ok(app) => app.reloading(load, flags.file()).logging(log.control),
-        Err(error) => {
-            complain(format_args!("cannot start: {error}"));
-            return match error {
-                StartError::Bind(error) if !error.is_configuration() => Exit::Failure,
-                StartError::Bind(_)
-                | StartError::Roots(_)
-                | StartError::Tls(_)
-                | StartError::Credentials(_)
-                | StartError::NoSource(_) => Exit::Config,
-            };
-        }
+        Err(error) => return not_assembled(&error),
     };
     let drain = Drain::new();
     match signals(drain.clone()).and_then(|()| reload_signals(app.reloads(), log.anew)) {
@@ -118,6 +111,26 @@ async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
             complain(format_args!("cannot serve: {error}"));
             Exit::Failure
         }
+    }
+}
+
+/// Tells what is not wrong with the configuration, but to be looked at.
+pub(super) fn tell_warnings(config: &Config) {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+}
+
+/// Why there is no proxy, told.
+pub(super) fn not_assembled(error: &StartError) -> Exit {
+    complain(format_args!("cannot start: {error}"));
+    match error {
+        StartError::Bind(error) if !error.is_configuration() => Exit::Failure,
+        StartError::Bind(_)
+        | StartError::Roots(_)
+        | StartError::Tls(_)
+        | StartError::Credentials(_)
+        | StartError::NoSource(_) => Exit::Config,
     }
 }
 

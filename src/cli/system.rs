@@ -1,5 +1,6 @@
 //! The edge: the one place that reads the clock and the environment of this machine.
 
+use std::ffi::OsString;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
@@ -24,6 +25,18 @@ impl Edge for System {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
+}
+
+/// The names of all variables of the environment.
+pub(super) fn variable_names() -> Vec<OsString> {
+    std::env::vars_os().map(|(name, _)| name).collect()
+}
+
+/// The signals that this process was started to ignore, a bit each from 1 on; none if the system does not tell.
+pub(super) fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Keeps the memory of this process, which holds secrets, out of core files and away from other processes of this user.

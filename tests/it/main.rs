@@ -27,6 +27,7 @@ mod reload;
 mod replay;
 mod roles;
 mod rotation;
+mod run;
 mod samples;
 mod secrets;
 mod smuggling;

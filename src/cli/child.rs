@@ -1,0 +1,111 @@
+//! The command that `run` starts: its signals and its end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, getpgrp, kill_process};
+use rustix::termios::tcgetpgrp;
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+
+use super::exit::Exit;
+use super::output::complain;
+use super::system::ignored_signals;
+
+/// Signals that this process gets for the command.
+pub(super) struct Signals(mpsc::Receiver<Signal>);
+
+impl Signals {
+    /// Takes them from now on. One that whoever started this process has it ignore stays ignored, here and by the command.
+    pub(super) fn take() -> io::Result<Self> {
+        let (send, receive) = mpsc::channel(WAITING_MAX);
+        let ignored = ignored_signals();
+        for (kind, sent) in FORWARDED {
+            if ignored & (1 << (sent.as_raw() - 1)) != 0 {
+                continue;
+            }
+            let (mut signal, send) = (signal(kind)?, send.clone());
+            spawn_local(async move {
+                while signal.recv().await.is_some() {
+                    // If so many wait already, one more says nothing new.
+                    let _ = send.try_send(sent);
+                }
+            });
+        }
+        Ok(Self(receive))
+    }
+
+    /// The next.
+    pub(super) async fn next(&mut self) -> Signal {
+        match self.0.recv().await {
+            Some(signal) => signal,
+            // All of them are ignored.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Sends a signal to the command, unless it has got it already: a terminal sends its own to all that it has in the foreground.
+pub(super) fn forward(signal: Signal, child: &Child) {
+    let is_of_terminal = [Signal::INT, Signal::QUIT].contains(&signal) && is_in_foreground();
+    if !is_of_terminal {
+        send(signal, child);
+    }
+}
+
+/// Sends a signal to the command, if it has not ended.
+pub(super) fn send(signal: Signal, child: &Child) {
+    if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        // That it ends just now is no failure.
+        let _ = kill_process(id, signal);
+    }
+}
+
+fn is_in_foreground() -> bool {
+    // Without a terminal there is nothing to open.
+    let terminal = std::fs::File::open("/dev/tty");
+    terminal.is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+}
+
+/// How the command ended, as shells tell it.
+pub(super) fn ended(status: &io::Result<ExitStatus>) -> Exit {
+    let code = |status: &ExitStatus| status.code().or_else(|| Some(BY_SIGNAL + status.signal()?));
+    match status {
+        Ok(status) => Exit::Command(code(status).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)),
+        Err(error) => {
+            complain(format_args!("how the command ended is lost: {error}"));
+            Exit::Failure
+        }
+    }
+}
+
+/// Why the command was not started, told; and the code that shells have for it.
+pub(super) fn not_started(program: &OsString, error: &io::Error) -> Exit {
+    let program = program.display();
+    if error.kind() == io::ErrorKind::NotFound {
+        complain(format_args!("{program}: not found; name a program of PATH, or one with its path"));
+        return Exit::Command(127);
+    }
+    complain(format_args!("{program}: cannot be executed: {error}"));
+    Exit::Command(126)
+}
+
+/// What is meant for the command: all that people and supervisors send, but for what cannot be caught.
+const FORWARDED: [(SignalKind, Signal); 6] = [
+    (SignalKind::terminate(), Signal::TERM),
+    (SignalKind::interrupt(), Signal::INT),
+    (SignalKind::hangup(), Signal::HUP),
+    (SignalKind::quit(), Signal::QUIT),
+    (SignalKind::user_defined1(), Signal::USR1),
+    (SignalKind::user_defined2(), Signal::USR2),
+];
+
+/// Signals that may wait to be forwarded.
+const WAITING_MAX: usize = 64;
+
+/// What shells add to the number of a signal.
+const BY_SIGNAL: i32 = 128;

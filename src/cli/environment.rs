@@ -1,0 +1,152 @@
+//! The environment of a command that is run behind the proxy: where the proxy is, and none of the variables that hold a key or
+//! lead to one. Files that hold keys are not its business: whoever may read them still may.
+
+use std::ffi::{OsStr, OsString};
+
+use tokio::process::Command;
+
+use crate::config::Config;
+
+/// What a command sees that this process does not, or other than it.
+pub(super) struct Environment {
+    removed: Vec<OsString>,
+    region: Option<String>,
+}
+
+/// Whether plain HTTP of the command goes through the proxy, wherever it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forward {
+    Yes,
+    No,
+}
+
+impl Environment {
+    /// For a proxy of this configuration, of the variables with these names.
+    pub(super) fn of(config: &Config, names: Vec<OsString>) -> Self {
+        let read: Vec<&str> = config
+            .facts
+            .iter()
+            .filter_map(|fact| fact.value.strip_prefix("\"env:")?.strip_suffix('"'))
+            .collect();
+        let is_read = |name: &OsStr| read.iter().any(|read| name == OsStr::new(read));
+        let removed =
+            names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));
+        let first = config.directory.get(crate::address::UpstreamId(0));
+        Self {
+            removed: removed.collect(),
+            region: first.region.as_ref().map(|region| region.as_str().to_owned()),
+        }
+    }
+
+    /// Gives it to the command, with the proxy at this address.
+    pub(super) fn give(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: Forward) {
+        for name in &self.removed {
+            command.env_remove(name);
+        }
+        let url = format!("http://{proxy}");
+        command.env("OSS_ENDPOINT", &url);
+        if let Some(region) = &self.region {
+            command.env("OSS_REGION", region);
+        }
+        // Libraries refuse to start without a key. What they sign with these is signed anew.
+        command.env("OSS_ACCESS_KEY_ID", DUMMY_ID).env("OSS_ACCESS_KEY_SECRET", DUMMY_SECRET);
+        if forward == Forward::Yes {
+            command.env("http_proxy", &url).env("HTTP_PROXY", &url);
+        }
+    }
+}
+
+/// Whether the variable of this name holds a key, or says where one is to be had.
+fn leads_to_a_key(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let is_of = |family: &&str| name.strip_prefix(*family).is_some_and(is_about_keys);
+    name.starts_with(OWN) || BARE.contains(&name.as_str()) || FAMILIES.iter().any(is_of)
+}
+
+fn is_about_keys(rest: &str) -> bool {
+    // These keep libraries from looking where they should not.
+    let is_switch = rest.ends_with("_DISABLED") || rest == "IGNORE_PROFILE";
+    !is_switch && WORDS.iter().any(|word| rest.contains(word))
+}
+
+/// This program's own settings.
+const OWN: &str = "OSS_PROXY_";
+
+/// What one of the vendor's tools reads without any family.
+const BARE: [&str; 3] = ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"];
+
+/// The families of variables that the vendor's libraries and tools read, and those that are built on them.
+const FAMILIES: [&str; 6] = ["OSS_", "OSSUTIL_", "ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "ALIYUN_"];
+
+/// What is in the name of a variable that is about keys.
+const WORDS: [&str; 10] = [
+    "ACCESS_KEY",
+    "SECRET",
+    "TOKEN",
+    "ROLE",
+    "OIDC",
+    "CREDENTIAL",
+    "PROFILE",
+    "CONFIG",
+    "ECS_METADATA",
+    "EXTERNAL_ID",
+];
+
+const DUMMY_ID: &str = "dummy-id-the-proxy-signs";
+const DUMMY_SECRET: &str = "dummy-secret-the-proxy-signs";
+
+#[cfg(test)]
+mod tests {
+    use super::leads_to_a_key;
+
+    #[test]
+    fn whatever_a_library_finds_a_key_by_is_removed_and_nothing_else() {
+        for name in [
+            "OSS_ACCESS_KEY_ID",
+            "OSS_ACCESS_KEY_SECRET",
+            "OSS_SESSION_TOKEN",
+            "OSS_STS_ROLE_ARN",
+            "OSS_CREDENTIAL_PROFILES_FILE",
+            "OSS_PROFILE",
+            "OSS_PROXY_REGION",
+            "OSSUTIL_CONFIG_FILE",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID",
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            "ALIBABA_CLOUD_SECURITY_TOKEN",
+            "ALIBABA_CLOUD_ROLE_ARN",
+            "ALIBABA_CLOUD_ROLE_SESSION_NAME",
+            "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+            "ALIBABA_CLOUD_CREDENTIALS_URI",
+            "ALIBABA_CLOUD_CREDENTIALS_FILE",
+            "ALIBABA_CLOUD_CONFIG_FILE",
+            "ALIBABA_CLOUD_PROFILE",
+            "ALIBABA_CLOUD_ECS_METADATA",
+            "ALIBABA_CLOUD_EXTERNAL_ID",
+            "ALIBABACLOUD_ACCESS_KEY_ID",
+            "ALIBABACLOUD_PROFILE_PATH",
+            "ALICLOUD_ACCESS_KEY",
+            "ALICLOUD_SECRET_KEY",
+            "ALICLOUD_ACCESS_KEY_STS_TOKEN",
+            "ALIYUN_ACCESS_KEY_ID",
+            "ACCESS_KEY_ID",
+            "SECURITY_TOKEN",
+            "alibaba_cloud_access_key_secret",
+        ] {
+            assert!(leads_to_a_key(name), "{name}");
+        }
+        for name in [
+            "PATH",
+            "HOME",
+            "OSS_BUCKET",
+            "ALIBABA_CLOUD_REGION_ID",
+            "ALIBABA_CLOUD_STS_ENDPOINT",
+            "ALIBABA_CLOUD_ECS_METADATA_DISABLED",
+            "ALIBABA_CLOUD_IGNORE_PROFILE",
+            "MY_ACCESS_KEY_ID",
+            "GITHUB_TOKEN",
+        ] {
+            assert!(!leads_to_a_key(name), "{name}");
+        }
+    }
+}

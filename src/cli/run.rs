@@ -1,0 +1,164 @@
+//! `run`: the proxy for the life of one command, on a port of its own. The command learns where the proxy is, and no key.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use rustix::process::Signal;
+use tokio::process::{Child, Command};
+use tokio::task::{JoinHandle, spawn_local};
+use tracing::warn;
+
+use super::app::{App, Load};
+use super::child::{Signals, ended, forward, not_started, send};
+use super::environment::{Environment, Forward};
+use super::exit::Exit;
+use super::flags::Flags;
+use super::output::complain;
+use super::serve::{Log, block_on, not_assembled, open_log, tell_warnings};
+use super::system::{System, forbid_core_files, raise_file_limit, variable_names};
+use crate::config::Config;
+use crate::server::{Address, Drain, Drained};
+use crate::telemetry::{Level, Logged};
+
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// Send all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work as they are
+    #[arg(long)]
+    forward: bool,
+    #[command(flatten)]
+    flags: Flags,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(super) fn run(arguments: &Args) -> Exit {
+    forbid_core_files();
+    if let Some(flag) = arguments.flags.about_listeners() {
+        complain(format_args!(
+            "{flag} is for serve: run listens on a free port of loopback, for its command"
+        ));
+        return Exit::Usage;
+    }
+    let config = match configuration(&arguments.flags) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(errors);
+            return Exit::Config;
+        }
+    };
+    let (log, flusher) = match open_log(&config.log) {
+        Ok(log) => log,
+        Err(exit) => return exit,
+    };
+    let exit = block_on(accompany(arguments, config, log));
+    drop(flusher);
+    exit
+}
+
+/// What `serve` would have, but for listeners, and as quiet as the command may expect.
+fn configuration(flags: &Flags) -> Result<Config, String> {
+    let mut config = flags.read_alone()?;
+    let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin != "default");
+    let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));
+    if !level {
+        config.log.level = Level::Warn;
+    }
+    if !access {
+        config.log.access = Logged::No;
+    }
+    // It is that of `serve`, which may be running.
+    config.log.file = None;
+    // Nobody asks this proxy whether it is ready.
+    config.timeouts.drain_delay = Duration::ZERO;
+    Ok(config)
+}
+
+async fn accompany(arguments: &Args, config: Config, log: Log) -> Exit {
+    tell_warnings(&config);
+    let environment = Environment::of(&config, variable_names());
+    let again = arguments.flags.clone();
+    let load: Load = Box::new(move || configuration(&again));
+    let app = match App::assemble(config, Arc::new(System)).await {
+        Ok(app) => app.reloading(load, arguments.flags.file()).logging(log.control),
+        Err(error) => return not_assembled(&error),
+    };
+    let Some(address) = app.addresses().iter().find_map(Address::socket) else {
+        complain("cannot start: there is no port to listen on");
+        return Exit::Failure;
+    };
+    let mut signals = match Signals::take() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(format_args!("cannot start: signals cannot be received: {error}"));
+            return Exit::Failure;
+        }
+    };
+    let drain = Drain::new();
+    // The socket takes connections by now, so the command may come at once.
+    let serving = spawn_local(serve(app, drain.clone()));
+    let (program, words) = arguments.command.split_first().unzip();
+    let program = program.cloned().unwrap_or_default();
+    let mut command = Command::new(&program);
+    command.args(words.unwrap_or_default());
+    environment.give(&mut command, address, if arguments.forward { Forward::Yes } else { Forward::No });
+    let exit = match command.spawn() {
+        Ok(mut child) => {
+            // Only now: programs of old are not prepared to inherit it.
+            let _ = raise_file_limit();
+            attend(&mut child, &drain, &mut signals).await
+        }
+        Err(error) => not_started(&program, &error),
+    };
+    drain.leave();
+    finish(serving, &drain, &mut signals).await;
+    exit
+}
+
+/// Serves until the drain is over. If that cannot be, everything is to end.
+async fn serve(app: App, drain: Drain) {
+    match app.run(drain.clone()).await {
+        Ok(Drained::Whole) => {}
+        Ok(Drained::Cut { connections }) => {
+            warn!(connections, "the drain ended before these connections did");
+        }
+        Err(error) => {
+            complain(format_args!("cannot serve: {error}; the command is asked to end"));
+            drain.leave();
+        }
+    }
+}
+
+/// Waits for the end of the command, and forwards signals to it.
+async fn attend(child: &mut Child, drain: &Drain, signals: &mut Signals) -> Exit {
+    let mut serves = true;
+    loop {
+        tokio::select! {
+            status = child.wait() => return ended(&status),
+            signal = signals.next() => forward(signal, child),
+            () = drain.leaving(), if serves => {
+                serves = false;
+                send(Signal::TERM, child);
+            }
+        }
+    }
+}
+
+/// Waits for the end of the proxy: what the command has left running may have requests in flight. Signals are for the proxy now.
+async fn finish(serving: JoinHandle<()>, drain: &Drain, signals: &mut Signals) {
+    let forced = async {
+        loop {
+            let signal = signals.next().await;
+            if [Signal::TERM, Signal::INT].contains(&signal) {
+                drain.advance();
+            }
+        }
+    };
+    tokio::select! {
+        // Its only failure would be a panic, which is told already.
+        _ = serving => {}
+        () = forced => {}
+    }
+}
