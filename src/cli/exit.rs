@@ -11,6 +11,8 @@ pub(super) enum Exit {
     Failure,
     /// The command line is wrong.
     Usage,
+    /// Something that it was to wait for, or to reach, did not answer as it should.
+    Unavailable,
     /// There is nothing to sign with, or not for as long as it was asked.
     Credentials,
     /// The configuration is wrong.
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Ok => 0,
             Exit::Failure => 1,
             Exit::Usage => 2,
+            Exit::Unavailable => 69,
             Exit::Credentials => 77,
             Exit::Config => 78,
             Exit::Command(code) => code,

@@ -17,6 +17,7 @@ mod presign;
 mod run;
 mod serve;
 mod system;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Emulate(emulate::Args),
     /// Run a command with a proxy of its own, and without keys
     Run(run::Args),
+    /// Wait until a proxy that serves is ready, or look once
+    Wait(wait::Args),
     /// Print the version
     Version,
 }
@@ -84,6 +87,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Presign(arguments)) => presign::run(&arguments),
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),
         Some(Command::Run(arguments)) => run::run(&arguments),
+        Some(Command::Wait(arguments)) => wait::run(&arguments),
         Some(Command::Version) => {
             output::line(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
             Exit::Ok

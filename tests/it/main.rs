@@ -37,3 +37,4 @@ mod table;
 mod tools;
 mod upstream;
 mod uri;
+mod wait;
