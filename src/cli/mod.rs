@@ -11,6 +11,7 @@ mod environment;
 mod exit;
 mod explain;
 mod flags;
+mod manual;
 mod notify;
 mod output;
 mod presign;
@@ -22,7 +23,7 @@ mod wait;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use app::{App, Load, Reloads};
 pub use assembly::{BadSource, StartError};
@@ -59,6 +60,10 @@ enum Command {
     Run(run::Args),
     /// Wait until a proxy that serves is ready, or look once
     Wait(wait::Args),
+    /// Print what a shell needs to complete this command line
+    Completion(manual::Shell),
+    /// Print the manual page, of all or of one command
+    Man(manual::Page),
     /// Print the version
     Version,
 }
@@ -88,6 +93,8 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Wait(arguments)) => wait::run(&arguments),
+        Some(Command::Completion(shell)) => manual::completion(&shell, Cli::command()),
+        Some(Command::Man(page)) => manual::page(&page, Cli::command()),
         Some(Command::Version) => {
             output::line(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
             Exit::Ok

@@ -101,6 +101,29 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
+fn shells_and_readers_of_manuals_know_every_command() {
+    let commands =
+        ["serve", "check", "explain", "demo", "presign", "emulate", "run", "wait", "completion", "man"];
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, out, err) = run(&["completion", shell], &[]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{shell}");
+        for word in commands.iter().chain(&["log-level", "forward"]) {
+            assert!(out.contains(word), "{shell}: {word}");
+        }
+    }
+    let (code, page, err) = run(&["man"], &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    for command in commands {
+        assert!(page.contains(&format!("oss\\-signing\\-proxy\\-{command}(1)")), "{command}: {page}");
+        let (code, page, err) = run(&["man", command], &[]);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        assert!(page.contains(&format!(".TH oss-signing-proxy-{command} 1")), "{page}");
+    }
+    assert_eq!(run(&["man", "nothing"], &[]).0, Some(2));
+    assert_eq!(run(&["completion", "nothing"], &[]).0, Some(2));
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
