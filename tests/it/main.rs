@@ -21,6 +21,7 @@ mod listeners;
 mod logs;
 mod matrix;
 mod presign;
+mod process;
 mod properties;
 mod rejected;
 mod reload;
