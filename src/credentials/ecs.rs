@@ -314,4 +314,29 @@ mod tests {
             assert_eq!(outcome, sample["expect"], "{}", sample["id"]);
         }
     }
+
+    #[test]
+    fn an_answer_that_lacks_something_is_an_error_and_no_panic() {
+        let url = Url::parse("http://100.100.100.200").expect("a URL");
+        let whole = [
+            "\"Code\":\"Success\"",
+            "\"AccessKeyId\":\"STS.a\"",
+            "\"AccessKeySecret\":\"planted\"",
+            "\"SecurityToken\":\"planted\"",
+            "\"Expiration\":\"2999-01-01T00:00:00Z\"",
+        ];
+        for left_out in 0..whole.len() {
+            let mut some = whole.to_vec();
+            some.remove(left_out);
+            let body = Zeroizing::new(format!("{{{}}}", some.join(",")).into_bytes());
+            let given = read(&Reply { status: 200, headers: HeaderMap::new(), body }, &url);
+            match given {
+                Ok(_) => assert_eq!(left_out, 0, "only the Code may be left out"),
+                Err(ProvideError::Unavailable(why)) => {
+                    assert!(left_out > 0 && !why.contains("planted"), "{why}")
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
 }

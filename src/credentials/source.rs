@@ -385,3 +385,6 @@ const WAITERS_MAX: usize = 1024;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod life_tests;
