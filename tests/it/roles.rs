@@ -351,3 +351,22 @@ fn the_name_of_a_pods_session_comes_from_its_environment() {
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
     assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "of-the-pod");
 }
+
+#[test]
+fn a_source_whose_key_sts_refuses_is_asked_for_another() {
+    let oss = oss();
+    let sts = sts(&oss);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (key, next) = (directory.path().join("key"), directory.path().join("next"));
+    let printed = |id: &str| {
+        format!("{{\"mode\":\"AK\",\"access_key_id\":\"{id}\",\"access_key_secret\":\"{SECRET}\"}}")
+    };
+    fs::write(&key, printed("LTAIrevoked")).expect("written");
+    fs::write(&next, printed(ID)).expect("written");
+    // The first run prints the key that is no good any more; each later one prints the one that lies there then.
+    let script = format!("cat {key:?}; cp {next:?} {key:?}");
+    let base = format!("type = \"process\"\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']");
+    let proxy = assuming(&oss, &sts, "", &base);
+    assert_eq!(put(&proxy), 200);
+    assert_eq!((signer(&oss), sts.calls().len()), ("STS.issued1".to_owned(), 2));
+}
