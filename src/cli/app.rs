@@ -302,8 +302,10 @@ impl Health for Ready {
             return Err("draining".to_owned());
         }
         let now = self.edge.now();
-        let unsigned = self.state.upstreams.iter().any(|upstream| upstream.source.is_none());
-        if unsigned || self.sources.iter().any(|source| source.get(now).is_ok()) {
+        // A source that only assumes a role for another one signs nothing.
+        let signs =
+            |upstream: &Upstream| upstream.source.as_ref().is_none_or(|source| source.get(now).is_ok());
+        if self.state.upstreams.iter().any(signs) {
             return Ok(());
         }
         Err("no source of credentials is usable".to_owned())
