@@ -127,7 +127,9 @@ fn credentials(registry: &mut Registry, sources: &[Status], now: Timestamp) {
         let plain = with(Vec::new());
         generation.get_or_create(&plain).set(signed(source.generation));
         waiting.get_or_create(&plain).set(i64::try_from(source.waiting).unwrap_or(i64::MAX));
-        rejected.get_or_create(&plain).inc_by(source.rejected);
+        for (code, count) in &source.rejected {
+            rejected.get_or_create(&with(vec![("code", (*code).to_owned())])).inc_by(*count);
+        }
         changes.get_or_create(&plain).inc_by(source.identity_changes);
         for (result, count) in [("ok", source.generation), ("failed", source.failed)] {
             refresh.get_or_create(&with(vec![("result", result.to_owned())])).inc_by(count);
@@ -143,6 +145,6 @@ fn credentials(registry: &mut Registry, sources: &[Status], now: Timestamp) {
     registry.register("generation", "How often the source has given something", generation);
     registry.register("waiters", "Requests that wait for the source", waiting);
     registry.register("refresh", "How often the source was asked, by what it came to", refresh);
-    registry.register("rejected", "How often OSS has refused what the source gave", rejected);
+    registry.register("rejected", "How often OSS has refused what the source gave, by its code", rejected);
     registry.register("identity_changes", "How often somebody else signed than before", changes);
 }
