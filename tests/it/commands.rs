@@ -235,4 +235,7 @@ fn check_shows_the_credentials_masked_and_warns_about_lasting_ones() {
     assert!(!format!("{out}{errors}").contains(KEY[1].1));
     let (code, out, _) = run(&arguments, &[("HOME", "/nowhere")]);
     assert_eq!(code, Some(77), "{out}");
+    let (code, out, errors) = run(&arguments, &KEY[..1]);
+    assert_eq!(code, Some(78), "{out}{errors}");
+    assert!(out.contains("env             SELECTED, FAILS") && errors.contains("is not"), "{out}{errors}");
 }
