@@ -1,42 +1,110 @@
-//! The admin listener: `/livez`, `/readyz`, `/version`, `/metrics`, `/credentials`. Never on the data port, where every path is
-//! somebody's object.
+//! The admin listener: health, metrics, what the process runs with, and what it can be asked to do. Never on the data port, where
+//! every path is somebody's object.
 
 mod metrics;
+mod page;
+mod settings;
 
 use std::convert::Infallible;
-use std::rc::Rc;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, ORIGIN};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use settings::{ReadyWhen, Settings};
 
 use crate::address::Host;
 use crate::credentials::Status;
+use crate::telemetry::Counters;
 use crate::time::Timestamp;
+use crate::transport::Tallied;
 
-/// What the admin listener knows of the process.
-pub trait Health {
-    /// Whether requests should be sent here: not draining, and at least one source of credentials is usable.
+/// The process, as the admin listener sees it.
+pub trait Process: Send + Sync {
+    /// What is served, and to whom.
+    fn settings(&self) -> Settings;
+
+    /// Whether requests should be sent here: not draining, and the sources of credentials are usable.
     ///
     /// # Errors
     /// A sentence that says why not.
     fn ready(&self) -> Result<(), String>;
 
+    /// Whether the start is over: it listens, and each source has answered once, well or badly.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    fn started(&self) -> Result<(), String>;
+
     /// How the sources of credentials are.
     fn sources(&self) -> Vec<Status>;
 
-    /// All counts with their names.
-    fn counts(&self) -> Vec<(&'static str, u64)>;
+    /// Where requests go; the first is what no route takes.
+    fn routes(&self) -> Vec<Route>;
+
+    /// Everything that is configured.
+    fn configuration(&self) -> Vec<Setting>;
+
+    /// What is counted.
+    fn counters(&self) -> Arc<Counters>;
+
+    /// What is counted of the upstream connections of each core.
+    fn upstream(&self) -> Vec<Tallied>;
 
     /// The time.
     fn now(&self) -> Timestamp;
+
+    /// Reads the configuration again. Returns what has changed.
+    fn reload(&self) -> Reloading;
+
+    /// Ends the process as TERM does.
+    fn quit(&self);
+
+    /// The level of the log.
+    fn log_level(&self) -> &'static str;
+
+    /// Sets the level of the log; false if there is none of this name.
+    fn set_log_level(&self, name: &str) -> bool;
+}
+
+/// What [`Process::reload`] returns: what has changed, or why nothing has.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>>;
+
+/// A way that requests take.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// What is for it: `upstream`, or a route with what it matches.
+    pub name: String,
+    /// Where it leads.
+    pub endpoint: String,
+    /// The region that is signed for.
+    pub region: String,
+    /// The signature.
+    pub signature: &'static str,
+    /// The source that signs; `None` if nobody does.
+    pub source: Option<String>,
+}
+
+/// A setting, for a person: nothing of a secret is in it.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Its key.
+    pub key: String,
+    /// Its value, as a file would write it.
+    pub value: String,
+    /// Where it was given.
+    pub origin: String,
 }
 
 /// Whether a name service can lead web pages to the listener: it can to a port, and not to a unix socket.
@@ -52,11 +120,11 @@ pub enum Reach {
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     reach: Reach,
-    health: Rc<dyn Health>,
+    process: Arc<dyn Process>,
 ) {
     let service = service_fn(move |request| {
-        let response = answer(&request, reach, &*health);
-        async move { Ok::<_, Infallible>(response) }
+        let process = Arc::clone(&process);
+        async move { Ok::<_, Infallible>(answer(request, reach, &*process).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -66,7 +134,9 @@ pub async fn serve(
     let _ = connection.await;
 }
 
-fn answer(request: &Request<Incoming>, reach: Reach, health: &dyn Health) -> Response<Full<Bytes>> {
+type Answer = Response<Full<Bytes>>;
+
+async fn answer(request: Request<Incoming>, reach: Reach, process: &dyn Process) -> Answer {
     let own_host =
         reach == Reach::Unnamed || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
     if !own_host {
@@ -80,27 +150,140 @@ fn answer(request: &Request<Incoming>, reach: Reach, health: &dyn Health) -> Res
     if headers.contains_key(ORIGIN) || cross_site {
         return text(StatusCode::FORBIDDEN, "requests of web pages are refused\n");
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served\n");
+    let Some(page) = Page::of(request.uri().path()) else {
+        return text(StatusCode::NOT_FOUND, INDEX);
+    };
+    if !page.allows(request.method()) {
+        let answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this takes {}\n", page.methods()));
+        return with(answer, ALLOW, page.methods());
     }
-    match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" => match health.ready() {
+    if !page.is_open() && !may_see(headers, &process.settings()) {
+        let answer =
+            text(StatusCode::UNAUTHORIZED, "this needs the token of [admin]: Authorization: Bearer TOKEN\n");
+        return with(answer, WWW_AUTHENTICATE, "Bearer");
+    }
+    page.show(request, process).await
+}
+
+/// Whether the request shows the token, if there is one. Digests are compared, so that the time it takes tells nothing of it.
+fn may_see(headers: &HeaderMap, settings: &Settings) -> bool {
+    let Some(token) = &settings.token else { return true };
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    shown.is_some_and(|shown| Sha256::digest(shown.trim_ascii()) == Sha256::digest(token.expose()))
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page {
+    Status,
+    Live,
+    Ready,
+    Started,
+    Version,
+    Metrics,
+    Config,
+    Credentials,
+    Reload,
+    Quit,
+    LogLevel,
+}
+
+impl Page {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Status,
+            "/livez" => Self::Live,
+            "/readyz" => Self::Ready,
+            "/startupz" => Self::Started,
+            "/version" => Self::Version,
+            "/metrics" => Self::Metrics,
+            "/config" => Self::Config,
+            "/credentials" => Self::Credentials,
+            "/-/reload" => Self::Reload,
+            "/-/quit" => Self::Quit,
+            "/-/log-level" => Self::LogLevel,
+            _ => return None,
+        })
+    }
+
+    /// Whether it is for everybody who gets here.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Live | Self::Ready | Self::Started | Self::Version | Self::Metrics)
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Reload | Self::Quit => "POST",
+            Self::LogLevel => "GET, HEAD, PUT",
+            Self::Status
+            | Self::Live
+            | Self::Ready
+            | Self::Started
+            | Self::Version
+            | Self::Metrics
+            | Self::Config
+            | Self::Credentials => "GET, HEAD",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    async fn show(self, request: Request<Incoming>, process: &dyn Process) -> Answer {
+        let health = |is: Result<(), String>| match is {
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
-        },
-        "/version" => {
-            text(StatusCode::OK, concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n"))
+        };
+        match self {
+            Self::Status => {
+                let page = typed(StatusCode::OK, page::html(process), "text/html; charset=utf-8");
+                with(page, CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")
+            }
+            Self::Live => text(StatusCode::OK, "ok\n"),
+            Self::Ready => health(process.ready()),
+            Self::Started => health(process.started()),
+            Self::Version => {
+                text(StatusCode::OK, concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\n"))
+            }
+            Self::Metrics => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                typed(StatusCode::OK, metrics::text(process), kind)
+            }
+            Self::Config => {
+                let one = |setting: Setting| json!({"key": setting.key, "value": setting.value, "origin": setting.origin});
+                document(process.configuration().into_iter().map(one).collect())
+            }
+            Self::Credentials => document(process.sources().iter().map(describe).collect()),
+            Self::Reload => match process.reload().await {
+                Ok(changes) if changes.is_empty() => text(StatusCode::OK, "taken; nothing has changed\n"),
+                Ok(changes) => text(StatusCode::OK, &format!("taken\n{}\n", changes.join("\n"))),
+                Err(why) => text(StatusCode::BAD_REQUEST, &format!("not taken, the old one stays\n{why}\n")),
+            },
+            Self::Quit if !process.settings().quit => text(
+                StatusCode::FORBIDDEN,
+                "the process is ended by signal; set quit = true in [admin] to have it end here\n",
+            ),
+            Self::Quit => {
+                process.quit();
+                text(StatusCode::OK, "draining\n")
+            }
+            Self::LogLevel if *request.method() == Method::PUT => set_level(request, process).await,
+            Self::LogLevel => text(StatusCode::OK, &format!("{}\n", process.log_level())),
         }
-        "/metrics" => {
-            let text = metrics::text(&health.counts(), &health.sources(), health.now());
-            typed(StatusCode::OK, text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    }
+}
+
+async fn set_level(request: Request<Incoming>, process: &dyn Process) -> Answer {
+    let body = Limited::new(request.into_body(), LEVEL_BYTES_MAX).collect().await;
+    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    match std::str::from_utf8(&body) {
+        Ok(name) if process.set_log_level(name.trim()) => {
+            text(StatusCode::OK, &format!("{}\n", process.log_level()))
         }
-        "/credentials" => {
-            let sources: Vec<Value> = health.sources().iter().map(describe).collect();
-            typed(StatusCode::OK, format!("{:#}\n", Value::from(sources)), "application/json")
+        Ok(_) | Err(_) => {
+            text(StatusCode::BAD_REQUEST, "the body must be error, warn, info, debug or trace\n")
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /version, /metrics and /credentials\n"),
     }
 }
 
@@ -120,16 +303,32 @@ fn describe(source: &Status) -> Value {
     })
 }
 
-fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+fn document(rows: Vec<Value>) -> Answer {
+    typed(StatusCode::OK, format!("{:#}\n", Value::from(rows)), "application/json")
+}
+
+fn text(status: StatusCode, text: &str) -> Answer {
     typed(status, text.to_owned(), "text/plain; charset=utf-8")
 }
 
-fn typed(status: StatusCode, text: String, kind: &'static str) -> Response<Full<Bytes>> {
+fn typed(status: StatusCode, text: String, kind: &'static str) -> Answer {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+    let response = with(response, CONTENT_TYPE, kind);
+    with(response, CACHE_CONTROL, "no-store")
 }
+
+fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
+}
+
+const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
+
+const INDEX: &str = "there are / /livez /readyz /startupz /version /metrics /config /credentials, \
+                     POST /-/reload, POST /-/quit, and PUT /-/log-level\n";
 
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// The names of levels are short.
+const LEVEL_BYTES_MAX: usize = 64;

@@ -1,67 +1,84 @@
-//! The proxy, put together from its configuration.
+//! The proxy, put together from its configuration, and from another one while it runs.
 
 use std::io;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
-use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{interval, sleep};
 use tracing::{error, info, warn};
 
-use crate::address::{Scheme, UpstreamId};
-use crate::admin::{self, Health, Reach};
-use crate::config::{Config, UpstreamSettings};
-use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, Status, each};
-use crate::proxy::{Core, Limits, State, Upstream};
-use crate::server::{
-    self, Accepted, Address, BadTls, BindError, Bound, Drain, Drained, Inherited, Listen, MakeCore, TlsFiles,
-};
-use crate::telemetry::{Counters, Logged};
-use crate::time::{Clock, Timestamp};
-use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
+use super::assembly::{Assembled, Before, StartError, Workshop, digest};
+use super::console::{AdminThread, Console, View};
+use super::notify;
+use crate::config::{Config, changes};
+use crate::credentials::{Edge, Source, each};
+use crate::proxy::{Core, State};
+use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
+use crate::telemetry::Control;
+use crate::time::Clock;
+use crate::transport::{Reachability, Tally, Transport};
 
 /// A proxy with its sockets, not yet serving.
 pub struct App {
-    listeners: Vec<(Bound, Option<TlsAcceptor>)>,
-    admin: Option<Bound>,
-    state: Arc<State>,
-    sources: Vec<Arc<Source>>,
-    trusts: Vec<Trust>,
-    server: server::Settings,
-    transport: transport::Settings,
-    edge: Arc<dyn Edge>,
+    workshop: Workshop,
+    assembled: Assembled,
+    reloads: (Reloads, mpsc::Receiver<Wanted>),
+    load: Option<Load>,
+    file: Option<PathBuf>,
+    log: Option<Arc<Control>>,
 }
 
-/// Why a proxy cannot start. Nothing here can heal while it runs.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A socket cannot be had.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A certificate file cannot be used.
-    #[error(transparent)]
-    Roots(#[from] BadRoots),
-    /// What a listener needs for TLS cannot be used.
-    #[error(transparent)]
-    Tls(#[from] BadTls),
-    /// Sources of credentials are set up wrongly.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Credentials(Vec<BadSource>),
-    /// An upstream signs with a source that does not exist.
-    #[error("an upstream names the credentials {0:?}, which are not configured")]
-    NoSource(String),
+/// Reads the configuration again, as it was read at the start.
+pub type Load = Box<dyn Fn() -> Result<Config, String>>;
+
+/// Asks a running proxy to read its configuration again.
+#[derive(Clone, Debug)]
+pub struct Reloads(mpsc::Sender<Wanted>);
+
+/// What is counted of the upstream connections of each core.
+pub(super) type Tallies = Arc<Mutex<Vec<Arc<Tally>>>>;
+
+/// Somebody wants the configuration to be read again, and may want to know what came of it.
+type Wanted = Option<oneshot::Sender<Result<Vec<String>, String>>>;
+
+/// A proxy that serves.
+struct Running {
+    workshop: Workshop,
+    assembled: Assembled,
+    server: Server,
+    console: Arc<Console>,
+    admin: Option<AdminThread>,
+    following: Vec<(Arc<Source>, AbortHandle)>,
+    tallies: Tallies,
+    load: Option<Load>,
+    /// The file of the configuration itself.
+    file: Option<PathBuf>,
+    log: Option<Arc<Control>>,
+    /// The files of the configuration, as they were when it was read.
+    seen: Vec<(PathBuf, u64)>,
 }
 
-/// A source of credentials that is set up wrongly.
-#[derive(Debug, thiserror::Error)]
-#[error("credentials {name:?}: {failure}")]
-pub struct BadSource {
-    name: String,
-    failure: String,
+impl Reloads {
+    /// Has the configuration read again. Returns what has changed, or why it was not taken.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that nobody reads it any more.
+    pub async fn reload(&self) -> Result<Vec<String>, String> {
+        let (tell, told) = oneshot::channel();
+        let gone = || Err("the proxy is stopping".to_owned());
+        match self.0.send(Some(tell)).await {
+            Ok(()) => told.await.unwrap_or_else(|_| gone()),
+            Err(_) => gone(),
+        }
+    }
+
+    /// The same, for who does not wait for it. If there are many such wishes already, one more changes nothing.
+    pub fn wish(&self) {
+        let _ = self.0.try_send(None);
+    }
 }
 
 impl App {
@@ -70,84 +87,48 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let Asked { sources, bad, unavailable } =
-            ask_all(&config.credentials, &*edge, Some(START_WITHIN)).await;
-        if !bad.is_empty() {
-            return Err(StartError::Credentials(bad));
-        }
-        for BadSource { name, failure } in unavailable {
-            error!(
-                source = name,
-                error = failure,
-                "no credentials: requests are answered 503 until there are"
-            );
-        }
-        let mut trusts = Trusts::default();
-        let upstreams = signers(&config, &sources, &mut trusts)?;
-        let mut inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
-        let mut listeners = Vec::new();
-        for listen in &config.listen {
-            let tls = listen.tls.as_ref().map(TlsFiles::load).transpose()?;
-            let bound = Bound::bind(listen, &mut inherited)?;
-            listeners.extend(bound.into_iter().map(|bound| (bound, tls.clone())));
-        }
-        let admin = match config.admin {
-            Some(address) => Bound::bind(&Listen::plain(address), &mut inherited)?.pop(),
-            None => None,
-        };
-        let state = State {
-            directory: config.directory,
-            upstreams,
-            limits: Limits { requests: config.limits.requests, body: config.limits.body },
-            access_log: if config.log.access { Logged::Yes } else { Logged::No },
-            counters: Counters::default(),
-        };
-        let timeouts = config.timeouts;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            listeners,
-            admin,
-            state: Arc::new(state),
-            sources: each(&sources).map(|(_, source)| Arc::clone(source)).collect(),
-            trusts: trusts.loaded,
-            server: server::Settings {
-                cores,
-                connections: config.limits.client_connections,
-                header_bytes: config.limits.header_bytes,
-                header_read: timeouts.header_read,
-                idle: timeouts.idle,
-                stall: timeouts.stall,
-                drain: timeouts.drain,
-            },
-            transport: transport::Settings {
-                connect: timeouts.connect,
-                idle: timeouts.idle,
-                first_byte: timeouts.first_byte,
-                stall: timeouts.stall,
-                connections: config.limits.upstream_connections,
-                dials: config.limits.upstream_dials,
-                queue: timeouts.queue,
-            },
-            edge,
-        })
+        let mut workshop = Workshop::new(edge);
+        let assembled = workshop.assemble(config, None).await?;
+        let (wish, wishes) = mpsc::channel(WISHES_MAX);
+        let reloads = (Reloads(wish), wishes);
+        Ok(Self { workshop, assembled, reloads, load: None, file: None, log: None })
+    }
+
+    /// Reads the configuration again in this way, when it is asked to or a file of it changes. `file` is the configuration's own.
+    #[must_use]
+    pub fn reloading(self, load: Load, file: Option<PathBuf>) -> Self {
+        Self { load: Some(load), file, ..self }
+    }
+
+    /// Changes the log through this.
+    #[must_use]
+    pub fn logging(self, control: Arc<Control>) -> Self {
+        Self { log: Some(control), ..self }
+    }
+
+    /// Asks for the configuration to be read again.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        self.reloads.0.clone()
     }
 
     /// Where clients connect, in the order of the configuration; ports are real ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
-        self.listeners.iter().map(|(bound, _)| bound.address.clone()).collect()
+        let bound = self.assembled.listeners.iter().flat_map(|listener| &listener.bound);
+        bound.map(|bound| bound.address.clone()).collect()
     }
 
     /// Where health is asked.
     #[must_use]
     pub fn admin_address(&self) -> Option<Address> {
-        self.admin.as_ref().map(|bound| bound.address.clone())
+        Some(self.assembled.admin.as_ref()?.bound.as_ref()?.address.clone())
     }
 
     /// What all cores share, for who wants to look at the counters.
     #[must_use]
     pub fn state(&self) -> Arc<State> {
-        Arc::clone(&self.state)
+        Arc::clone(&self.assembled.state)
     }
 
     /// Serves until `drain` says stop. Must run inside a `LocalSet`.
@@ -155,171 +136,202 @@ impl App {
     /// # Errors
     /// If the system refuses threads or sockets.
     pub async fn run(self, drain: Drain) -> io::Result<Drained> {
-        for source in &self.sources {
-            let (source, edge) = (Arc::clone(source), Arc::clone(&self.edge));
-            spawn_local(async move { source.follow(&*edge).await });
+        let Self { workshop, mut assembled, reloads: (reloads, mut wishes), load, file, log } = self;
+        let tallies = Tallies::default();
+        let mut listeners = std::mem::take(&mut assembled.listeners);
+        let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
+        let own = own.chain(assembled.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
+        let own: Vec<Address> = own.collect();
+        let plan = plan(&assembled, &workshop.edge, &own, &tallies);
+        let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
+        let console = Arc::new(Console::new(
+            View::of(&assembled),
+            (Arc::clone(&workshop.edge), Arc::clone(&workshop.counters), Arc::clone(&tallies)),
+            (drain.clone(), reloads, log.clone()),
+        ));
+        let bound = assembled.admin.as_mut().and_then(|admin| admin.bound.take());
+        let admin = bound.map(|bound| AdminThread::start(bound, &console)).transpose()?;
+        let mut running = Running {
+            workshop,
+            assembled,
+            server,
+            console,
+            admin,
+            following: Vec::new(),
+            tallies,
+            load,
+            file,
+            log,
+            seen: Vec::new(),
+        };
+        running.look();
+        running.follow();
+        notify::ready();
+        let leaving = async {
+            drain.leaving().await;
+            info!("draining");
+        };
+        tokio::select! {
+            () = leaving => {}
+            () = running.attend(&mut wishes) => {}
         }
-        let (addresses, admin_address) = (self.addresses(), self.admin_address());
-        for address in &addresses {
-            info!(address = %address, "listening");
+        drop(wishes);
+        running.end(&drain).await
+    }
+}
+
+impl Running {
+    /// Reads the configuration again whenever it is wanted, and keeps systemd's watchdog quiet.
+    async fn attend(&mut self, wishes: &mut mpsc::Receiver<Wanted>) {
+        let (mut watchdog, mut looks) = (notify::watchdog(), interval(LOOK_EVERY));
+        loop {
+            let wanted = tokio::select! {
+                wanted = wishes.recv() => wanted.flatten(),
+                _ = looks.tick() => {
+                    if !self.has_changed() {
+                        continue;
+                    }
+                    info!("a file of the configuration has changed");
+                    None
+                }
+                () = watchdog.tick() => continue,
+            };
+            notify::reloading();
+            let outcome = self.reload().await;
+            notify::ready();
+            if let Some(tell) = wanted {
+                // Who has asked may be gone.
+                let _ = tell.send(outcome);
+            }
         }
-        if let Some(bound) = self.admin {
-            info!(address = %bound.address, "admin listening");
-            let (state, edge) = (Arc::clone(&self.state), Arc::clone(&self.edge));
-            let health = Ready { drain: drain.clone(), sources: self.sources, state, edge };
-            spawn_local(serve_admin(bound, Rc::new(health)));
+    }
+
+    /// Whether a file of the configuration is another than it was; each change counts once.
+    fn has_changed(&mut self) -> bool {
+        let before = std::mem::take(&mut self.seen);
+        self.look();
+        self.seen != before && self.load.is_some()
+    }
+
+    /// Notes what the files of the configuration hold.
+    fn look(&mut self) {
+        let files = self.assembled.files.iter().chain(&self.file);
+        self.seen = files.map(|path| (path.clone(), digest(path))).collect();
+    }
+
+    async fn reload(&mut self) -> Result<Vec<String>, String> {
+        let reloaded = self.take_another().await;
+        self.workshop.counters.reloaded(reloaded.is_ok(), self.workshop.edge.now());
+        match &reloaded {
+            Ok(changes) if changes.is_empty() => {
+                info!("the configuration was read again; nothing has changed")
+            }
+            Ok(changes) => {
+                for change in changes {
+                    info!(change, "the configuration has changed");
+                }
+            }
+            Err(why) => {
+                for line in why.lines() {
+                    error!(error = line, "the configuration was not taken, the old one stays");
+                }
+            }
         }
-        let ours = addresses.iter().chain(&admin_address).filter_map(Address::socket).collect();
-        let reachability = Arc::new(Reachability::new(ours));
-        let (state, edge) = (Arc::clone(&self.state), self.edge);
-        let (settings, trusts) = (self.transport, self.trusts);
-        let make_core: MakeCore = Arc::new(move || {
-            let transport = Transport::new(settings, trusts.clone(), Arc::clone(&reachability));
-            Core::new(Arc::clone(&state), Arc::clone(&edge) as Arc<dyn Clock>, transport)
+        reloaded
+    }
+
+    /// Everything that can fail comes first; then all of it changes at once.
+    async fn take_another(&mut self) -> Result<Vec<String>, String> {
+        let load = self.load.as_ref().ok_or("there is no configuration file to read again")?;
+        let config = load()?;
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let server = &self.server;
+        let before = Before { assembled: &self.assembled, listens_on: &|address| server.listens_on(address) };
+        let mut assembled =
+            self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
+        let bound = assembled.admin.as_mut().and_then(|admin| admin.bound.take());
+        let admin = bound.map(|bound| AdminThread::start(bound, &self.console)).transpose();
+        let admin = admin.map_err(|error| format!("no thread for the admin listener: {error}"))?;
+        let changes = changes(&self.assembled.facts, &assembled.facts);
+
+        let listeners = std::mem::take(&mut assembled.listeners);
+        let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
+        let own: Vec<Address> = self.server.addresses().into_iter().chain(fresh).collect();
+        let plan = plan(&assembled, &self.workshop.edge, &own, &self.tallies);
+        self.server.renew(listeners, &plan);
+        if assembled.admin.is_none() || admin.is_some() {
+            self.admin = admin;
+        }
+        if let Some(log) = &self.log {
+            log.renew(&assembled.log);
+        }
+        self.console.show(View::of(&assembled));
+        self.assembled = assembled;
+        self.look();
+        self.follow();
+        Ok(changes)
+    }
+
+    /// Has each source looked after, and those that are gone no more.
+    fn follow(&mut self) {
+        let wanted: Vec<_> = each(&self.assembled.sources).map(|(_, source)| Arc::clone(source)).collect();
+        self.following.retain(|(source, task)| {
+            let stays = wanted.iter().any(|wanted| Arc::ptr_eq(wanted, source));
+            if !stays {
+                task.abort();
+            }
+            stays
         });
-        let drained = server::serve(self.listeners, self.server, make_core, drain).await?;
-        let [requests, refused, malformed, unframed] = self.state.counters.snapshot().map(|(_, count)| count);
+        for source in wanted {
+            if self.following.iter().any(|(known, _)| Arc::ptr_eq(known, &source)) {
+                continue;
+            }
+            let (followed, edge) = (Arc::clone(&source), Arc::clone(&self.workshop.edge));
+            let task = spawn_local(async move { followed.follow(&*edge).await });
+            self.following.push((source, task.abort_handle()));
+        }
+    }
+
+    /// Readiness is gone by now. Requests are taken for a while, so that whoever sends them can notice; then those in flight end.
+    async fn end(self, drain: &Drain) -> io::Result<Drained> {
+        notify::stopping();
+        tokio::select! {
+            () = sleep(self.assembled.drain_delay) => {}
+            () = drain.forced() => {}
+        }
+        drain.close();
+        let drained = self.server.end().await;
+        let counts = self.workshop.counters.snapshot();
+        let [requests, refused, malformed, unframed] = counts.map(|(_, count)| count);
         info!(requests, refused, malformed, unframed, "drained");
         Ok(drained)
     }
 }
 
-/// Answers all who ask about health.
-async fn serve_admin(bound: Bound, health: Rc<dyn Health>) {
-    let each = async |accepted| {
-        let health = Rc::clone(&health);
-        match accepted {
-            Accepted::Tcp(stream) => {
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    spawn_local(admin::serve(stream, Reach::ByName, health));
-                }
+/// How everything is served under a configuration.
+fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &Tallies) -> Plan {
+    let reachability = Arc::new(Reachability::new(own.iter().filter_map(Address::socket).collect()));
+    let (state, edge, tallies) = (Arc::clone(&assembled.state), Arc::clone(edge), Arc::clone(tallies));
+    let (settings, trusts) = (assembled.transport, assembled.trusts.clone());
+    let make_core: MakeCore = Arc::new(move |before| {
+        let (state, reachability) = (Arc::clone(&state), Arc::clone(&reachability));
+        match before {
+            Some(core) => {
+                core.renewed(state, |transport| transport.renewed(settings, trusts.clone(), reachability))
             }
-            Accepted::Unix(stream) => {
-                if let Ok(stream) = UnixStream::from_std(stream) {
-                    spawn_local(admin::serve(stream, Reach::Unnamed, health));
-                }
-            }
-        }
-    };
-    let Err(error) = bound.accept(each).await;
-    error!(%error, "health cannot be asked");
-}
-
-/// What came of asking each source once.
-pub(super) struct Asked {
-    /// All of them.
-    pub(super) sources: Sources,
-    /// Those that are configured wrongly.
-    pub(super) bad: Vec<BadSource>,
-    /// Those that give nothing yet, and may later.
-    pub(super) unavailable: Vec<BadSource>,
-}
-
-/// Asks each source once. One that nobody configured leaves the proxy running and unready; one that does not answer within
-/// `limit`, which counts for all of them together, gives nothing yet.
-pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge, limit: Option<Duration>) -> Asked {
-    let sources = Spec::build_all(specs);
-    let until = limit.map(|limit| Instant::now() + limit);
-    let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
-    for (name, source) in each(&sources) {
-        let asked = match until {
-            Some(until) => timeout_at(until, source.obtain(edge)).await,
-            None => Ok(source.obtain(edge).await),
-        };
-        let late = || Err(ProvideError::Unavailable("it has not answered yet".to_owned()));
-        match asked.unwrap_or_else(|_| late()) {
-            Ok(credentials) => info!(source = name, provider = &*credentials.provider, "credentials"),
-            Err(ProvideError::NotConfigured(reason)) => warn!(
-                source = name,
-                reason,
-                "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
-            ),
-            Err(ProvideError::Failed(failure)) => {
-                bad.push(BadSource { name: name.to_owned(), failure: failure.to_string() });
-            }
-            Err(ProvideError::Unavailable(failure) | ProvideError::Refused(failure)) => {
-                unavailable.push(BadSource { name: name.to_owned(), failure });
+            None => {
+                let transport = Transport::new(settings, trusts.clone(), reachability);
+                tallies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport.tally());
+                Core::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
             }
         }
-    }
-    Asked { sources, bad, unavailable }
+    });
+    Plan { settings: assembled.server, make_core }
 }
 
-/// How requests for each upstream are signed, and whom TLS trusts there.
-fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts) -> Result<Vec<Upstream>, StartError> {
-    let signer = |(index, settings): (usize, &UpstreamSettings)| {
-        let name = &settings.credentials;
-        let is_nobody = |(known, spec): &(String, Spec)| known == name && matches!(spec, Spec::Anonymous);
-        let source = match sources.get(name) {
-            Some(source) => Some(Arc::clone(source)),
-            None if config.credentials.iter().any(is_nobody) => None,
-            None => return Err(StartError::NoSource(name.clone())),
-        };
-        let trust = match config.directory.get(UpstreamId(index)).endpoint.scheme {
-            Scheme::Https => trusts.get(settings.ca_file.as_ref())?,
-            Scheme::Http => TrustId(usize::MAX),
-        };
-        Ok(Upstream { signature: settings.signature, source, trust })
-    };
-    config.upstreams.iter().enumerate().map(signer).collect()
-}
-
-/// How long the start waits for sources; what takes longer goes on in the background.
-const START_WITHIN: Duration = Duration::from_millis(1_500);
-
-/// One trust for each certificate file, and one for the host's roots.
-#[derive(Default)]
-struct Trusts {
-    files: Vec<Option<PathBuf>>,
-    loaded: Vec<Trust>,
-}
-
-impl Trusts {
-    fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
-        if let Some(index) = self.files.iter().position(|known| known.as_ref() == file) {
-            return Ok(TrustId(index));
-        }
-        self.loaded.push(match file {
-            Some(path) => Trust::file(path)?,
-            None => Trust::host()?,
-        });
-        self.files.push(file.cloned());
-        Ok(TrustId(self.loaded.len() - 1))
-    }
-}
-
-/// What `/readyz` says.
-struct Ready {
-    drain: Drain,
-    sources: Vec<Arc<Source>>,
-    state: Arc<State>,
-    edge: Arc<dyn Edge>,
-}
-
-impl Health for Ready {
-    fn ready(&self) -> Result<(), String> {
-        if self.drain.is_begun() {
-            return Err("draining".to_owned());
-        }
-        let now = self.edge.now();
-        // A source that only assumes a role for another one signs nothing.
-        let signs =
-            |upstream: &Upstream| upstream.source.as_ref().is_none_or(|source| source.get(now).is_ok());
-        if self.state.upstreams.iter().any(signs) {
-            return Ok(());
-        }
-        Err("no source of credentials is usable".to_owned())
-    }
-
-    fn sources(&self) -> Vec<Status> {
-        self.sources.iter().map(|source| source.status(&*self.edge)).collect()
-    }
-
-    fn counts(&self) -> Vec<(&'static str, u64)> {
-        self.state.counters.snapshot().to_vec()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.edge.now()
-    }
-}
+/// How often the files of the configuration are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Wishes to read the configuration that may wait.
+const WISHES_MAX: usize = 16;

@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use super::app::{Asked, ask_all};
+use super::assembly::{Asked, ask_all};
 use super::exit::Exit;
 use super::explain;
 use super::flags::Flags;
@@ -91,7 +91,7 @@ fn describe(config: &Config) {
         line(format_args!("listen     {}{}", listen.address, if listen.tls.is_some() { " TLS" } else { "" }));
     }
     match &config.admin {
-        Some(address) => line(format_args!("admin      {address}")),
+        Some(admin) => line(format_args!("admin      {}", admin.address)),
         None => line("admin      off"),
     }
     for (index, settings) in config.upstreams.iter().enumerate() {

@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
-use super::app::{App, StartError};
+use super::app::App;
+use super::assembly::StartError;
 use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
 use super::exit::Exit;
 use super::output::{coloured, complain, line};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::app::{Asked, ask_all};
+use super::assembly::{Asked, ask_all};
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::{complain, line};
@@ -17,7 +17,10 @@ use crate::time::{Clock as _, Timestamp};
 pub(super) fn run(flags: &Flags) -> Exit {
     let (config, errors) = match flags.outline() {
         Ok(outline) => outline,
-        Err(exit) => return exit,
+        Err(unreadable) => {
+            complain(unreadable);
+            return Exit::Config;
+        }
     };
     let Some(config) = config else {
         errors.into_iter().for_each(complain);

@@ -60,25 +60,39 @@ pub(super) struct Flags {
 impl Flags {
     /// The configuration, or what is wrong with it, printed.
     pub(super) fn load(&self) -> Result<Config, Exit> {
-        match self.outline()? {
-            (Some(config), None) => Ok(config),
-            (_, errors) => {
+        match self.outline() {
+            Ok((Some(config), None)) => Ok(config),
+            Ok((_, errors)) => {
                 errors.into_iter().for_each(complain);
+                Err(Exit::Config)
+            }
+            Err(unreadable) => {
+                complain(unreadable);
                 Err(Exit::Config)
             }
         }
     }
 
-    /// The configuration as far as it can be read, and what is wrong with it.
-    pub(super) fn outline(&self) -> Result<(Option<Config>, Option<Errors>), Exit> {
-        let path = self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from));
+    /// The file that is named, if one is.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from))
+    }
+
+    /// The configuration, or what is wrong with it.
+    pub(super) fn read(&self) -> Result<Config, String> {
+        match self.outline()? {
+            (Some(config), None) => Ok(config),
+            (_, errors) => Err(errors.map(|errors| errors.to_string()).unwrap_or_default()),
+        }
+    }
+
+    /// The configuration as far as it can be read, and what is wrong with it; or why the file cannot be.
+    pub(super) fn outline(&self) -> Result<(Option<Config>, Option<Errors>), String> {
+        let path = self.file();
         let text = match &path {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                complain(format_args!(
-                    "{}: cannot be read: {error}; name a file that this user may read",
-                    path.display()
-                ));
-                Exit::Config
+                let path = path.display();
+                format!("{path}: cannot be read: {error}; name a file that this user may read")
             })?),
             None => None,
         };

@@ -1,12 +1,15 @@
 //! The commands. This module assembles the others, reads the world outside, and alone may print.
 
 mod app;
+mod assembly;
 mod check;
+mod console;
 mod demo;
 mod emulate;
 mod exit;
 mod explain;
 mod flags;
+mod notify;
 mod output;
 mod presign;
 mod serve;
@@ -17,7 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use app::{App, BadSource, StartError};
+pub use app::{App, Load, Reloads};
+pub use assembly::{BadSource, StartError};
 pub use system::System;
 
 use exit::Exit;

@@ -2,20 +2,23 @@
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{info, warn};
 
-use super::app::{App, StartError};
+use super::app::{App, Load, Reloads};
+use super::assembly::StartError;
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::complain;
 use super::system::{System, forbid_core_files, raise_file_limit};
 use crate::config::Config;
 use crate::server::{Drain, Drained};
-use crate::telemetry::{self, Batches};
+use crate::telemetry::{self, Batches, Control, Flusher, LogFile};
 
 pub(super) fn run(flags: &Flags) -> Exit {
     forbid_core_files();
@@ -23,19 +26,38 @@ pub(super) fn run(flags: &Flags) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let (batches, flusher) = match Batches::to(io::stderr()) {
+    let anew = Arc::new(AtomicBool::new(false));
+    let (batches, flusher) = match open(config.log.file.as_deref(), &anew) {
         Ok(log) => log,
         Err(error) => {
-            complain(format_args!("cannot start: {error}"));
-            return Exit::Failure;
+            complain(format_args!("cannot start: the log cannot be written: {error}"));
+            return Exit::Config;
         }
     };
-    let subscriber = telemetry::subscribe(&config.log, Arc::new(System), batches);
+    let (subscriber, control) = telemetry::subscribe(&config.log, Arc::new(System), batches);
     // Nobody else sets one in this process.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    let exit = block_on(serve(config));
+    let log = Log { control: Arc::new(control), anew };
+    let exit = block_on(serve(flags, config, log));
     drop(flusher);
     exit
+}
+
+/// The log of the process.
+struct Log {
+    control: Arc<Control>,
+    /// Has the file opened anew.
+    anew: Arc<AtomicBool>,
+}
+
+fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(Batches, Flusher)> {
+    match file {
+        None => Batches::to(io::stderr()),
+        Some(path) => {
+            let named = |error| io::Error::other(format!("{}: {error}", path.display()));
+            Batches::to(LogFile::open(path, Arc::clone(anew)).map_err(named)?)
+        }
+    }
 }
 
 /// Runs `task` on this thread, with a place for tasks that stay on it.
@@ -50,7 +72,7 @@ pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
     }
 }
 
-async fn serve(config: Config) -> Exit {
+async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -62,8 +84,10 @@ async fn serve(config: Config) -> Exit {
             "this process may not open as many files as it may have clients; raise its limit (ulimit -n, LimitNOFILE=)"
         );
     }
+    let again = flags.clone();
+    let load: Load = Box::new(move || again.read());
     let app = match App::assemble(config, Arc::new(System)).await {
-        Ok(app) => app,
+        Ok(app) => app.reloading(load, flags.file()).logging(log.control),
         Err(error) => {
             complain(format_args!("cannot start: {error}"));
             return match error {
@@ -77,7 +101,7 @@ async fn serve(config: Config) -> Exit {
         }
     };
     let drain = Drain::new();
-    match signals(drain.clone()) {
+    match signals(drain.clone()).and_then(|()| reload_signals(app.reloads(), log.anew)) {
         Ok(()) => {}
         Err(error) => {
             complain(format_args!("cannot start: signals cannot be received: {error}"));
@@ -97,7 +121,7 @@ async fn serve(config: Config) -> Exit {
     }
 }
 
-/// TERM and INT drain, and force when they come again. HUP, which would end the process, is only noted.
+/// TERM and INT drain, and force when they come again.
 pub(super) fn signals(drain: Drain) -> io::Result<()> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let mut signal: Signal = signal(kind)?;
@@ -109,10 +133,22 @@ pub(super) fn signals(drain: Drain) -> io::Result<()> {
             }
         });
     }
+    Ok(())
+}
+
+/// HUP has the configuration read again, USR1 the file of the log opened anew.
+fn reload_signals(reloads: Reloads, anew: Arc<AtomicBool>) -> io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     spawn_local(async move {
         while hangup.recv().await.is_some() {
-            warn!("this build does not read its configuration again; restart it for a change");
+            reloads.wish();
+        }
+    });
+    let mut user = signal(SignalKind::user_defined1())?;
+    spawn_local(async move {
+        while user.recv().await.is_some() {
+            anew.store(true, Relaxed);
+            info!("the file of the log is opened anew");
         }
     });
     Ok(())

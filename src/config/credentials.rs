@@ -174,7 +174,12 @@ impl Secrets<'_> {
     }
 
     /// A value that should not stand in the file.
-    fn confidential(&self, section: &Section<'_>, key: &str, report: &mut Report) -> Option<Secret> {
+    pub(super) fn confidential(
+        &self,
+        section: &Section<'_>,
+        key: &str,
+        report: &mut Report,
+    ) -> Option<Secret> {
         let given = section.text(key, report)?;
         if matches!(Reference::of(&given.value), Reference::Inline(_)) {
             report.warn(&given.at, &Caution::Inline);

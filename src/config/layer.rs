@@ -96,7 +96,7 @@ impl Setting {
     }
 
     /// The key of the file that it stands over.
-    fn key(self) -> &'static str {
+    pub(super) fn key(self) -> &'static str {
         match self {
             Self::Listen => "listen.address",
             Self::UnsafeOpen => "listen.unsafe_open",

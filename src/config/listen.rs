@@ -2,7 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::Admin;
 use super::credentials::Secrets;
 use super::origin::{Given, Origin};
 use super::problem::{Caution, Problem};
@@ -10,6 +12,7 @@ use super::report::Report;
 use super::schema::{ADMIN, LISTEN, TLS};
 use super::section::{Section, parsed};
 use crate::address::{Endpoint, Host, Port};
+use crate::admin::{self, ReadyWhen};
 use crate::policy::{Operations, Policy, Unsigned};
 use crate::server::{Address, Listen, TlsFiles};
 
@@ -21,7 +24,7 @@ pub(super) fn read(
     root: &Section<'_>,
     secrets: &Secrets<'_>,
     report: &mut Report,
-) -> (Vec<Listen>, Option<Address>) {
+) -> (Vec<Listen>, Option<Admin>) {
     let mut sections = root.children("listen", report);
     if sections.is_empty() {
         sections.push(root.absent("listen"));
@@ -49,11 +52,11 @@ pub(super) fn read(
         claim(&address, "a listener", &mut taken, report);
         listeners.push(Listen { address: address.value, unsafe_open, domains, policy, tls });
     }
-    let admin = admin(&root.child("admin", report), report);
-    if let Some(admin) = &admin {
-        claim(admin, "the admin interface", &mut taken, report);
+    let admin = admin(&root.child("admin", report), secrets, report);
+    if let Some((address, _)) = &admin {
+        claim(address, "the admin interface", &mut taken, report);
     }
-    (listeners, admin.map(|given| given.value))
+    (listeners, admin.map(|(address, settings)| Admin { address: address.value, settings }))
 }
 
 fn address(section: &Section<'_>, unsafe_open: bool, report: &mut Report) -> Option<Given<Address>> {
@@ -119,10 +122,20 @@ fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
     Policy { operations, allowed_origins: origins.map(|given| given.value).collect(), unsigned }
 }
 
-fn admin(section: &Section<'_>, report: &mut Report) -> Option<Given<Address>> {
+fn admin(
+    section: &Section<'_>,
+    secrets: &Secrets<'_>,
+    report: &mut Report,
+) -> Option<(Given<Address>, admin::Settings)> {
     section.check(&ADMIN, report);
+    let words = [("any", ReadyWhen::Any), ("all", ReadyWhen::All)];
+    let settings = admin::Settings {
+        token: secrets.confidential(section, "token", report).map(Arc::new),
+        ready_when: section.word("ready_when", &words, report).map(|given| given.value).unwrap_or_default(),
+        quit: section.truth("quit", report).is_some_and(|given| given.value),
+    };
     if !section.has("address") {
-        return Some(Given { value: Address::Tcp(DEFAULT_ADMIN), at: section.at("address") });
+        return Some((Given { value: Address::Tcp(DEFAULT_ADMIN), at: section.at("address") }, settings));
     }
     let text = section.text("address", report)?;
     if text.value == "off" {
@@ -130,11 +143,13 @@ fn admin(section: &Section<'_>, report: &mut Report) -> Option<Given<Address>> {
     }
     let address = parsed(&text, address_of, report)?;
     match address.value {
-        Address::Tcp(socket) if !is_loopback(socket) => report.error(&address.at, Problem::OpenAdmin(socket)),
+        Address::Tcp(socket) if !is_loopback(socket) && !section.has("token") => {
+            report.error(&address.at, Problem::OpenAdmin(socket));
+        }
         Address::Inherited(_) => report.error(&address.at, Problem::InheritedAdmin),
         Address::Tcp(_) | Address::Unix(_) => {}
     }
-    Some(address)
+    Some((address, settings))
 }
 
 /// Notes who listens where, and reports an address that somebody else has.

@@ -6,6 +6,7 @@
 mod credentials;
 mod directory;
 mod duration;
+mod facts;
 mod layer;
 mod listen;
 mod origin;
@@ -20,6 +21,7 @@ mod size;
 mod tool_routes;
 mod upstream;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use self::duration::parse_lifetime;
+pub use self::facts::{Fact, changes};
 pub use self::layer::{Layer, Setting};
 pub use self::origin::Origin;
 pub use self::outside::{Machine, Outside, SecretFile};
@@ -39,18 +42,19 @@ use self::problem::Problem;
 use self::report::Report;
 use self::section::{Document, Section};
 use crate::address::{Directory, Place as OssPlace, UpstreamId};
+use crate::admin;
 use crate::credentials::{Custom, Links, Provide, Spec};
 use crate::server::{Address, Listen};
 use crate::sign::Version;
-use crate::telemetry::{Format, Level, Settings};
+use crate::telemetry::{Format, Level, Logged, Settings};
 
 /// Everything that is configured.
 #[derive(Debug)]
 pub struct Config {
     /// The listeners; at least one.
     pub listen: Vec<Listen>,
-    /// Where the admin interface listens, if it does.
-    pub admin: Option<Address>,
+    /// The admin interface, if there is one.
+    pub admin: Option<Admin>,
     /// The upstreams.
     pub directory: Directory,
     /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
@@ -65,6 +69,17 @@ pub struct Config {
     pub log: Settings,
     /// What is not wrong, but to be looked at: a line each, with its place.
     pub warnings: Vec<String>,
+    /// Every setting as it was given, and where.
+    pub facts: Vec<Fact>,
+}
+
+/// The admin interface.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: Address,
+    /// What it serves, and to whom.
+    pub settings: admin::Settings,
 }
 
 /// Settings of an upstream that are not about where it is.
@@ -95,6 +110,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long requests in flight are waited for at the end.
     pub drain: Duration,
+    /// How long, at the end, requests are still taken after readiness has gone.
+    pub drain_delay: Duration,
 }
 
 /// How much may go on at once, and how large things may be.
@@ -157,7 +174,8 @@ impl Config {
             None
         };
         let (warnings, errors) = report.finish();
-        (config.map(|config| Self { warnings, ..config }), errors)
+        let facts = facts::all(table.get_ref(), &document);
+        (config.map(|config| Self { warnings, facts, ..config }), errors)
     }
 
     /// Has `provider` in the place of the credentials of this name, for whoever builds a proxy with a source of his own.
@@ -213,6 +231,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         timeouts,
         log,
         warnings: Vec::new(),
+        facts: Vec::new(),
     })
 }
 
@@ -225,6 +244,7 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
     let header_read = section.parsed("header_read", duration::positive, report);
     let idle = section.parsed("idle", duration::positive, report);
     let drain = section.parsed("drain", duration::parse, report);
+    let drain_delay = section.parsed("drain_delay", duration::parse, report);
     let or = |given: Option<Given<Duration>>, seconds| {
         given.map_or_else(|| Duration::from_secs(seconds), |given| given.value)
     };
@@ -236,6 +256,7 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
         header_read: or(header_read, 10),
         idle: or(idle, 50),
         drain: or(drain, 25),
+        drain_delay: or(drain_delay, 0),
     }
 }
 
@@ -260,20 +281,22 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
 fn log(section: &Section<'_>, report: &mut Report) -> Settings {
     section.check(&schema::LOG, report);
     let formats = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
-    let levels = [
-        ("error", Level::Error),
-        ("warn", Level::Warn),
-        ("info", Level::Info),
-        ("debug", Level::Debug),
-        ("trace", Level::Trace),
-    ];
+    let levels = Level::ALL.map(|level| (level.as_str(), level));
     let format = section.word("format", &formats, report);
     let level = section.word("level", &levels, report);
     let access = section.truth("access", report);
+    let sample = section.count("sample", report).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    let sample = sample.and_then(NonZeroU32::new);
+    let file = section.text("file", report);
     Settings {
         format: format.map(|given| given.value).unwrap_or_default(),
         level: level.map(|given| given.value).unwrap_or_default(),
-        access: access.is_none_or(|given| given.value),
+        access: match (access, sample) {
+            (Some(Given { value: false, .. }), _) => Logged::No,
+            (_, Some(one_of)) if one_of.get() > 1 => Logged::Sample(one_of),
+            (_, _) => Logged::Yes,
+        },
+        file: file.map(|given| PathBuf::from(given.value)),
     }
 }
 

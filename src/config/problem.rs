@@ -56,7 +56,7 @@ pub(super) enum Problem {
     )]
     Open(std::net::SocketAddr),
     #[error(
-        "{0} can be reached from other machines, and the admin interface has no token in this build; use 127.0.0.1, [::1] or \"off\""
+        "{0} can be reached from other machines, and the admin interface would tell everybody there; set token = \"file:PATH\" in [admin], or use 127.0.0.1, [::1] or \"off\""
     )]
     OpenAdmin(std::net::SocketAddr),
     #[error("{0} is also the address of {1}; give one of them another")]

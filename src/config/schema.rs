@@ -44,7 +44,7 @@ pub(super) const TLS: Schema = Schema {
 };
 
 pub(super) const ADMIN: Schema =
-    Schema { name: "[admin]", keys: &["address"], later: &["token", "ready_when"], inherited: &[] };
+    Schema { name: "[admin]", keys: &["address", "token", "ready_when", "quit"], later: &[], inherited: &[] };
 
 pub(super) const UPSTREAM: Schema = Schema {
     name: "[upstream]",
@@ -202,7 +202,7 @@ pub(super) const PLAIN: Schema =
 
 pub(super) const TIMEOUTS: Schema = Schema {
     name: "[timeouts]",
-    keys: &["connect", "header_read", "first_byte", "stall", "queue", "idle", "drain"],
+    keys: &["connect", "header_read", "first_byte", "stall", "queue", "idle", "drain", "drain_delay"],
     later: &[],
     inherited: &[],
 };
@@ -221,8 +221,12 @@ pub(super) const LIMITS: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const LOG: Schema =
-    Schema { name: "[log]", keys: &["format", "level", "access"], later: &[], inherited: &[] };
+pub(super) const LOG: Schema = Schema {
+    name: "[log]",
+    keys: &["format", "level", "access", "sample", "file"],
+    later: &[],
+    inherited: &[],
+};
 
 /// Types of credentials that this build has.
 pub(super) const TYPES: &[&str] = &[

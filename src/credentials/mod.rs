@@ -313,8 +313,8 @@ impl Spec {
         })
     }
 
-    /// Whether two descriptions come to the same, given the sources that they may need.
-    fn is_same(&self, other: &Self, built: &Sources) -> bool {
+    /// Whether two descriptions come to the same, each given the sources that it may need.
+    fn is_same(&self, other: &Self, (built, theirs): (&Sources, &Sources)) -> bool {
         match (self, other) {
             (Self::Env(a, x), Self::Env(b, y)) => a == b && x == y,
             (Self::File { path: a, strict: x }, Self::File { path: b, strict: y }) => a == b && x == y,
@@ -322,7 +322,7 @@ impl Spec {
                 Self::AssumeRole { source: a, role: r, place: p, signature: s },
                 Self::AssumeRole { source: b, role: q, place: o, signature: t },
             ) => {
-                let same = built.get(a).zip(built.get(b)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                let same = built.get(a).zip(theirs.get(b)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
                 same && r == q && p == o && s == t
             }
             (Self::Oidc(a, x), Self::Oidc(b, y)) => a == b && x == y,
@@ -344,6 +344,21 @@ impl Spec {
     /// are left out: a configuration with such a thing is refused before it comes here.
     #[must_use]
     pub fn build_all(specs: &[(String, Self)]) -> Sources {
+        Self::build_anew(specs, (&[], &Sources::new()))
+    }
+
+    /// The same, after another configuration, whose descriptions and sources are given: what is described as it was before, under
+    /// its name, is the source that it was, with all that it holds.
+    #[must_use]
+    pub fn build_anew(
+        specs: &[(String, Self)],
+        (specs_before, before): (&[(String, Self)], &Sources),
+    ) -> Sources {
+        let kept = |name: &String, spec: &Self, built: &Sources| {
+            let (_, known) = specs_before.iter().find(|(known, _)| known == name)?;
+            let source = before.get(name).filter(|source| source.name() == name)?;
+            spec.is_same(known, (built, before)).then(|| Arc::clone(source))
+        };
         let mut built = Sources::new();
         let mut waiting: Vec<&(String, Self)> = specs.iter().collect();
         let mut done: Vec<&(String, Self)> = Vec::new();
@@ -356,9 +371,10 @@ impl Spec {
                     later.push(entry);
                     continue;
                 }
-                let same = done.iter().find(|(_, known)| spec.is_same(known, &built));
-                let source = match same.and_then(|(name, _)| built.get(name)) {
-                    Some(source) => Some(Arc::clone(source)),
+                let same = done.iter().find(|(_, known)| spec.is_same(known, (&built, &built)));
+                let same = same.and_then(|(name, _)| built.get(name)).map(Arc::clone);
+                let source = match same.or_else(|| kept(name, spec, &built)) {
+                    Some(source) => Some(source),
                     None => spec.build(&built).map(|provider| Arc::new(Source::new(name, provider))),
                 };
                 built.extend(source.map(|source| (name.clone(), source)));

@@ -61,6 +61,40 @@ enum Level {
 }
 
 impl Operation {
+    /// All of them, in their order.
+    pub const ALL: [Self; 30] = [
+        Self::ListBuckets,
+        Self::DescribeRegions,
+        Self::ListObjects,
+        Self::ListObjectsV2,
+        Self::ListMultipartUploads,
+        Self::ListParts,
+        Self::GetBucketSettings,
+        Self::PutBucket,
+        Self::PutBucketSettings,
+        Self::DeleteBucket,
+        Self::DeleteBucketSettings,
+        Self::DeleteMultipleObjects,
+        Self::PostBucketSettings,
+        Self::GetObject,
+        Self::HeadObject,
+        Self::GetObjectSettings,
+        Self::PutObject,
+        Self::PutObjectSettings,
+        Self::CopyObject,
+        Self::AppendObject,
+        Self::DeleteObject,
+        Self::DeleteObjectSettings,
+        Self::InitiateMultipartUpload,
+        Self::UploadPart,
+        Self::UploadPartCopy,
+        Self::CompleteMultipartUpload,
+        Self::AbortMultipartUpload,
+        Self::PostObjectSettings,
+        Self::PostObject,
+        Self::Preflight,
+    ];
+
     /// The operation of a request, or `None` for methods that OSS does not have. `bucketless` requests name neither bucket
     /// nor key; `keyless` ones name no key.
     #[must_use]

@@ -14,7 +14,7 @@ mod ways;
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 pub use answer::Body;
@@ -23,7 +23,8 @@ pub use headers::settle;
 pub use refusal::Refusal;
 pub use state::{Core, Gate, Limits, State, Upstream};
 
-use crate::telemetry::Access;
+use crate::oss::Operation;
+use crate::telemetry::{Access, Refused};
 use request::Inbound;
 
 /// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
@@ -34,16 +35,26 @@ pub async fn handle(
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Response<Body> {
-    let mut access = Access::begin(core.logged(), [Rc::clone(&in_flight), core.admit()]);
+    let mut access = Access::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
     core.counters().request();
     let mut inbound = Inbound::new(request, in_flight);
-    match walk(&core, &gate, &mut inbound, &mut access).await {
+    let id = access.id;
+    let mut response = match walk(&core, &gate, &mut inbound, &mut access).await {
         Ok(answer) => answer.respond(core.transport().stall(), access),
         Err(refusal) => {
-            core.counters().refusal();
+            core.counters().refusal(Refused {
+                at: core.clock().now(),
+                id: access.id,
+                code: refusal.code(),
+                operation: access.operation.map(Operation::name),
+            });
             inbound.refuse(&refusal, access)
         }
+    };
+    if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
+        response.headers_mut().insert(REQUEST_ID, id);
     }
+    response
 }
 
 /// The steps, in the order in which they must happen.
@@ -72,3 +83,6 @@ async fn walk(
     };
     signed.send(core, inbound, access).await
 }
+
+/// Our id of the request, under which it is logged; OSS has one of its own, `x-oss-request-id`.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-proxy-request-id");

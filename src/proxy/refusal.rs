@@ -91,6 +91,11 @@ impl Refusal {
         response
     }
 
+    /// Our stable code for it.
+    pub(super) fn code(&self) -> &'static str {
+        self.told().1
+    }
+
     /// What the client is told. How and where a dial failed is for the log alone.
     fn message(&self) -> String {
         match self {

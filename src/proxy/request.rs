@@ -63,7 +63,7 @@ impl Inbound {
     }
 
     /// Finds what the request is for, once its framing is known to be sound.
-    pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Located, Refusal> {
+    pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Box<Located>, Refusal> {
         if self.headers.len() > HEADERS_MAX {
             return Err(Refusal::TooManyHeaders(HEADERS_MAX));
         }
@@ -91,24 +91,26 @@ impl Inbound {
     /// Puts the body under the head that will be sent, framed as it came. `taken` counts its bytes.
     pub(super) fn attach(
         &mut self,
-        request: Request<()>,
+        (method, target, mut headers): (Method, Uri, HeaderMap),
         taken: Rc<Cell<u64>>,
         limits: &Limits,
     ) -> Option<Request<Upload>> {
-        let (mut head, ()) = request.into_parts();
         match self.framing {
             Framing::Absent => {}
             Framing::Length(length) => {
-                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             Framing::Chunked => {
-                head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
-        Some(Request::from_parts(
-            head,
-            Upload::new(self.body.take()?, self.ends, taken, limits.body, Rc::clone(&self.in_flight)),
-        ))
+        let in_flight = Rc::clone(&self.in_flight);
+        let body = Upload::new(self.body.take()?, self.ends, taken, limits.body, in_flight);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        Some(request)
     }
 
     /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the

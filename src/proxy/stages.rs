@@ -23,7 +23,7 @@ use crate::telemetry::Access;
 use crate::time::Timestamp;
 use crate::transport::{Patience, Upload};
 
-/// What a request asks for is known.
+/// What a request asks for is known. It is large, so the stages hand it on in its box.
 pub(super) struct Located {
     method: Method,
     headers: HeaderMap,
@@ -32,13 +32,13 @@ pub(super) struct Located {
 
 /// Who asks is known, and the client's own signature is gone.
 pub(super) struct Identified {
-    located: Located,
+    located: Box<Located>,
     caller: Caller,
 }
 
 /// Policy lets it pass: the only thing that can be routed.
 pub(super) struct Admitted {
-    located: Located,
+    located: Box<Located>,
     decision: Pass,
 }
 
@@ -57,7 +57,7 @@ pub(super) enum Routed<'a> {
 
 /// A request that may be signed.
 pub(super) struct ToSign<'a> {
-    located: Located,
+    located: Box<Located>,
     paved: Rc<Paved>,
     signature: Version,
     source: &'a Source,
@@ -65,14 +65,14 @@ pub(super) struct ToSign<'a> {
 
 /// A request that goes on without a signature.
 pub(super) struct Unsigned {
-    located: Located,
+    located: Box<Located>,
     paved: Rc<Paved>,
 }
 
 /// A request as it will be sent, but for its body.
 pub(super) struct Signed<'a> {
-    request: Request<()>,
-    object: address::Located,
+    located: Box<Located>,
+    target: Uri,
     paved: Rc<Paved>,
     patience: Patience,
     signer: Option<Signer<'a>>,
@@ -86,20 +86,20 @@ struct Signer<'a> {
 }
 
 impl Located {
-    pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Self {
-        Self { method, headers, object }
+    pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Box<Self> {
+        Box::new(Self { method, headers, object })
     }
 
     /// Writes what is known into the access event.
-    pub(super) fn note(self, access: &mut Access) -> Self {
-        access.operation = Some(self.object.operation.name());
+    pub(super) fn note(self: Box<Self>, access: &mut Access) -> Box<Self> {
+        access.operation = Some(self.object.operation);
         if access.is_logged() {
             access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
         }
         self
     }
 
-    pub(super) fn identify(mut self, access: &mut Access) -> Identified {
+    pub(super) fn identify(mut self: Box<Self>, access: &mut Access) -> Identified {
         let caller = caller::identify(&mut self.headers, &mut self.object.query);
         access.caller = caller.name();
         Identified { located: self, caller }
@@ -160,6 +160,10 @@ impl<'a> ToSign<'a> {
         };
         prepared.sign(&subject, now).apply(&mut located.headers);
         access.provider = Some(Arc::clone(&credentials.provider));
+        match signature {
+            Version::V4 => access.meter().signed_v4(),
+            Version::V1 => access.meter().signed_v1(),
+        }
         let signed = Signed::new(located, paved)?;
         let signer = Signer { source, credentials: Arc::clone(credentials), signature };
         Ok(Signed { signer: Some(signer), ..signed })
@@ -174,17 +178,12 @@ impl Unsigned {
 }
 
 impl<'a> Signed<'a> {
-    fn new(located: Located, paved: Rc<Paved>) -> Result<Self, Refusal> {
-        let Located { method, mut headers, object } = located;
-        let works_on_the_whole = object.operation.works_on_whole_objects();
+    fn new(mut located: Box<Located>, paved: Rc<Paved>) -> Result<Self, Refusal> {
+        let works_on_the_whole = located.object.operation.works_on_whole_objects();
         let patience = if works_on_the_whole { Patience::WholeObject } else { Patience::Usual };
-        headers.insert(header::HOST, paved.host.clone());
-        let target: Uri = paved.way.target(&object).try_into().map_err(|_| Refusal::Unsendable)?;
-        let mut request = Request::new(());
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Ok(Self { request, object, paved, patience, signer: None })
+        located.headers.insert(header::HOST, paved.host.clone());
+        let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| Refusal::Unsendable)?;
+        Ok(Self { located, target, paved, patience, signer: None })
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer. If OSS refuses the key and there is
@@ -195,10 +194,11 @@ impl<'a> Signed<'a> {
         inbound: &mut Inbound,
         access: &mut Access,
     ) -> Result<Answer, Refusal> {
-        let Self { request, object, paved, patience, signer } = self;
-        let head_only = request.method() == Method::HEAD;
+        let Self { mut located, target, paved, patience, signer } = self;
+        let head_only = located.method == Method::HEAD;
+        let head = (located.method.clone(), target, std::mem::take(&mut located.headers));
         let request = inbound
-            .attach(request, Rc::clone(&access.bytes_in), &core.state().limits)
+            .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
         let begun = core.clock().now();
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
@@ -208,7 +208,7 @@ impl<'a> Signed<'a> {
             let is_other = !Arc::ptr_eq(&other, &signer.credentials);
             if let Some(mut request) = spare.whole(core.transport().stall()) {
                 signer.credentials = other;
-                signer.sign_again(&mut request, (&object, &paved), core)?;
+                signer.sign_again(&mut request, (&located.object, &paved), core)?;
                 access.provider = Some(Arc::clone(&signer.credentials.provider));
                 let (response, lease, _) =
                     core.transport().send(&paved.destination, request, patience).await?;

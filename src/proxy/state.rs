@@ -10,11 +10,11 @@ use crate::address::{Directory, UpstreamId};
 use crate::credentials::Source;
 use crate::policy::Policy;
 use crate::sign::{Moment, Version};
-use crate::telemetry::{Counters, Logged};
+use crate::telemetry::{Counters, Logged, Meter};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Transport, TrustId};
 
-/// What all cores share; it does not change while the process runs.
+/// What all cores share; another configuration has another.
 pub struct State {
     /// Where requests go.
     pub directory: Directory,
@@ -24,8 +24,8 @@ pub struct State {
     pub access_log: Logged,
     /// How much is taken.
     pub limits: Limits,
-    /// What is counted.
-    pub counters: Counters,
+    /// What is counted, whatever the configuration.
+    pub counters: Arc<Counters>,
 }
 
 /// How much is taken.
@@ -71,7 +71,7 @@ pub struct Core {
     /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
     ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
-    requests: Rc<()>,
+    requests: Rc<Meter>,
 }
 
 impl State {
@@ -87,6 +87,16 @@ impl Core {
     #[must_use]
     pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
+        let requests = Rc::new(state.counters.meter());
+        Self::with(state, clock, transport, (moment, requests))
+    }
+
+    fn with(
+        state: Arc<State>,
+        clock: Arc<dyn Clock>,
+        transport: Transport,
+        (moment, requests): (RefCell<Rc<Moment>>, Rc<Meter>),
+    ) -> Self {
         Self {
             state,
             clock,
@@ -95,8 +105,16 @@ impl Core {
             ways: Ways::default(),
             moment,
             ahead_s: Cell::default(),
-            requests: Rc::default(),
+            requests,
         }
+    }
+
+    /// The core under another state, for the requests to come. `renew` makes its transport from the one before.
+    #[must_use]
+    pub fn renewed(&self, state: Arc<State>, renew: impl FnOnce(&Transport) -> Transport) -> Self {
+        let (clock, transport) = (Arc::clone(&self.clock), renew(&self.transport));
+        let shared = (self.moment.clone(), Rc::clone(&self.requests));
+        Self { ahead_s: self.ahead_s.clone(), ..Self::with(state, clock, transport, shared) }
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
@@ -119,7 +137,7 @@ impl Core {
     }
 
     /// Counts a request for as long as what is returned lives.
-    pub(super) fn admit(&self) -> Rc<()> {
+    pub(super) fn admit(&self) -> Rc<Meter> {
         Rc::clone(&self.requests)
     }
 

@@ -23,17 +23,20 @@ use tracing::debug;
 use super::Settings;
 use super::accept::Accepted;
 use super::client::{Client, Heard, Socket};
+use super::cores::Current;
 use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
 use super::tls::HTTP2;
-use crate::proxy::{self, Body, Core, Gate};
+use crate::proxy::{self, Body, Gate};
 use crate::transport::WriteLimit;
 
 /// What a connection is served with.
 pub(super) struct Host {
-    pub(super) core: Rc<Core>,
-    pub(super) gate: Rc<Gate>,
+    /// What requests are served with.
+    pub(super) current: Rc<Current>,
+    /// The listener it came through, and the gate that it had then.
+    pub(super) listener: (usize, Rc<Gate>),
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) settings: Settings,
     pub(super) drain: Drain,
@@ -153,7 +156,7 @@ impl Host {
     }
 
     fn malformed(&self, error: &hyper::Error) {
-        self.core.counters().malformed();
+        self.current.get().core.counters().malformed();
         debug!(%error, "what came is no HTTP request; the connection was closed");
     }
 
@@ -161,9 +164,13 @@ impl Host {
         &self,
         presence: &Rc<Presence>,
     ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: 'static> + use<> {
-        let (core, gate, presence) = (Rc::clone(&self.core), Rc::clone(&self.gate), Rc::clone(presence));
+        let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
+        let (id, its_own) = self.listener.clone();
         service_fn(move |request: Request<Incoming>| {
-            let (core, gate, in_flight) = (Rc::clone(&core), Rc::clone(&gate), presence.begin());
+            // One look for the whole request: what is renewed meanwhile is for the next.
+            let setup = current.get();
+            let gate = Rc::clone(setup.listener(id).map_or(&its_own, |(gate, _)| gate));
+            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
             async move { Ok::<Response<Body>, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
         })
     }

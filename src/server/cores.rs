@@ -1,5 +1,6 @@
 //! The threads that serve, and the choice among them.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::accept::Accepted;
 use super::connection::Host;
 use super::drain::{Drain, Drained};
 use super::places::Place;
-use super::{MakeCore, Settings};
+use super::{MakeCore, Plan, Settings};
 use crate::proxy::{Core, Gate};
 
 /// All cores.
@@ -33,6 +34,47 @@ pub(super) struct Entry {
     pub(super) tls: Option<TlsAcceptor>,
 }
 
+/// All listeners, each with the number that its connections come with.
+pub(super) type Entries = Vec<(usize, Entry)>;
+
+/// What a core is told.
+enum Message {
+    /// A connection is its to serve.
+    Arrival(Arrival),
+    /// Everything is served with this from now on.
+    Renewal { plan: Plan, entries: Arc<[(usize, Entry)]> },
+}
+
+/// What a core serves with.
+pub(super) struct Setup {
+    pub(super) core: Rc<Core>,
+    pub(super) settings: Settings,
+    entries: Vec<(usize, Rc<Gate>, Option<TlsAcceptor>)>,
+}
+
+/// The setup of a core, which its connections see change.
+pub(super) struct Current(RefCell<Rc<Setup>>);
+
+impl Setup {
+    fn new(core: Core, settings: Settings, entries: &[(usize, Entry)]) -> Self {
+        let entry = |(id, entry): &(usize, Entry)| (*id, Rc::new(entry.gate.clone()), entry.tls.clone());
+        Self { core: Rc::new(core), settings, entries: entries.iter().map(entry).collect() }
+    }
+
+    /// The listener of this number, unless it is gone.
+    pub(super) fn listener(&self, id: usize) -> Option<(&Rc<Gate>, Option<&TlsAcceptor>)> {
+        let found = self.entries.iter().find(|(known, ..)| *known == id);
+        found.map(|(_, gate, tls)| (gate, tls.as_ref()))
+    }
+}
+
+impl Current {
+    /// As it is now.
+    pub(super) fn get(&self) -> Rc<Setup> {
+        Rc::clone(&self.0.borrow())
+    }
+}
+
 /// A connection on its way to a core.
 struct Arrival {
     accepted: Accepted,
@@ -42,7 +84,7 @@ struct Arrival {
 
 /// One core as others see it.
 struct Handle {
-    arrivals: mpsc::UnboundedSender<Arrival>,
+    messages: mpsc::UnboundedSender<Message>,
     load: Arc<AtomicUsize>,
 }
 
@@ -60,23 +102,17 @@ impl Drop for Open {
 }
 
 impl Cores {
-    pub(super) fn start(
-        settings: Settings,
-        make_core: MakeCore,
-        entries: Arc<[Entry]>,
-        drain: &Drain,
-    ) -> io::Result<Self> {
+    pub(super) fn start(plan: &Plan, drain: &Drain) -> io::Result<Self> {
         let (ended, _) = watch::channel(());
         let mut cores = Vec::new();
-        for index in 0..settings.cores.max(1) {
-            let (arrivals, inbox) = mpsc::unbounded_channel();
+        for index in 0..plan.settings.cores.max(1) {
+            let (messages, inbox) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
             let thread = Thread {
                 inbox,
-                make_core: Arc::clone(&make_core),
-                entries: Arc::clone(&entries),
+                make_core: Arc::clone(&plan.make_core),
                 drain: drain.clone(),
-                settings,
+                settings: plan.settings,
                 open: (Arc::clone(&load), ended.clone()),
             };
             let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -84,7 +120,7 @@ impl Cores {
             std::thread::Builder::new().name(name).spawn(move || {
                 LocalSet::new().block_on(&runtime, thread.run());
             })?;
-            cores.push(Handle { arrivals, load });
+            cores.push(Handle { messages, load });
         }
         Ok(Self { cores, ended })
     }
@@ -94,29 +130,43 @@ impl Cores {
         let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
         core.load.fetch_add(1, Ordering::Relaxed);
-        if core.arrivals.send(Arrival { accepted, listener, place }).is_err() {
+        let arrival = Message::Arrival(Arrival { accepted, listener, place });
+        if core.messages.send(arrival).is_err() {
             error!("a core has ended; the connection is dropped");
         }
     }
 
+    /// Has all cores serve with this from now on.
+    pub(super) fn renew(&self, plan: &Plan, entries: &Arc<[(usize, Entry)]>) {
+        for core in &self.cores {
+            let renewal = Message::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
+            if core.messages.send(renewal).is_err() {
+                error!("a core has ended; it does not serve any more");
+            }
+        }
+    }
+
+    /// How many connections are open.
+    pub(super) fn open(&self) -> usize {
+        self.cores.iter().map(|core| core.load.load(Ordering::Relaxed)).sum()
+    }
+
     /// Waits until no connection is open, until `limit`, or until it is forced.
     pub(super) async fn drained(&self, limit: Duration, drain: &Drain) -> Drained {
-        let open = || self.cores.iter().map(|core| core.load.load(Ordering::Relaxed)).sum::<usize>();
         let mut ended = self.ended.subscribe();
-        let all_ended = async { while open() > 0 && ended.changed().await.is_ok() {} };
+        let all_ended = async { while self.open() > 0 && ended.changed().await.is_ok() {} };
         tokio::select! {
             () = all_ended => Drained::Whole,
-            () = tokio::time::sleep(limit) => Drained::Cut { connections: open() },
-            () = drain.forced() => Drained::Cut { connections: open() },
+            () = tokio::time::sleep(limit) => Drained::Cut { connections: self.open() },
+            () = drain.forced() => Drained::Cut { connections: self.open() },
         }
     }
 }
 
 /// One core, before it runs.
 struct Thread {
-    inbox: mpsc::UnboundedReceiver<Arrival>,
+    inbox: mpsc::UnboundedReceiver<Message>,
     make_core: MakeCore,
-    entries: Arc<[Entry]>,
     drain: Drain,
     settings: Settings,
     open: (Arc<AtomicUsize>, watch::Sender<()>),
@@ -124,28 +174,47 @@ struct Thread {
 
 impl Thread {
     async fn run(mut self) {
-        let core = Rc::new((self.make_core)());
-        let entry = |entry: &Entry| (Rc::new(entry.gate.clone()), entry.tls.clone());
-        let entries: Vec<(Rc<Gate>, Option<TlsAcceptor>)> = self.entries.iter().map(entry).collect();
-        spawn_local(sweep(Rc::clone(&core), self.settings.idle));
-        while let Some(Arrival { accepted, listener, place }) = self.inbox.recv().await {
-            let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
-            let Some((gate, tls)) = entries.get(listener) else { continue };
-            let (core, gate, drain) = (Rc::clone(&core), Rc::clone(gate), self.drain.clone());
-            let host = Host { core, gate, tls: tls.clone(), settings: self.settings, drain };
-            spawn_local(async move {
-                host.serve(accepted).await;
-                drop((place, open));
-            });
+        // Which listeners there are is told before the first connection comes.
+        let setup = Setup::new((self.make_core)(None), self.settings, &[]);
+        let current = Rc::new(Current(RefCell::new(Rc::new(setup))));
+        spawn_local(sweep(Rc::clone(&current)));
+        while let Some(message) = self.inbox.recv().await {
+            match message {
+                Message::Arrival(arrival) => self.serve(arrival, &current),
+                Message::Renewal { plan, entries } => {
+                    let core = (plan.make_core)(Some(&current.get().core));
+                    current.0.replace(Rc::new(Setup::new(core, plan.settings, &entries)));
+                }
+            }
         }
+    }
+
+    fn serve(&self, Arrival { accepted, listener, place }: Arrival, current: &Rc<Current>) {
+        let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
+        let setup = current.get();
+        let Some((gate, tls)) = setup.listener(listener) else { return };
+        let host = Host {
+            current: Rc::clone(current),
+            listener: (listener, Rc::clone(gate)),
+            tls: tls.cloned(),
+            settings: setup.settings,
+            drain: self.drain.clone(),
+        };
+        let counters = Arc::clone(&setup.core.state().counters);
+        counters.opened();
+        spawn_local(async move {
+            host.serve(accepted).await;
+            counters.closed();
+            drop((place, open));
+        });
     }
 }
 
 /// Closes upstream connections that nobody uses any more.
-async fn sweep(core: Rc<Core>, idle: Duration) {
-    let mut ticks = tokio::time::interval((idle / 2).max(Duration::from_secs(1)));
+async fn sweep(current: Rc<Current>) {
     loop {
-        ticks.tick().await;
-        core.transport().sweep();
+        let idle = current.get().settings.idle;
+        tokio::time::sleep((idle / 2).max(Duration::from_secs(1))).await;
+        current.get().core.transport().sweep();
     }
 }

@@ -14,6 +14,8 @@ pub struct Drain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
+    /// Still serving, but not ready for more.
+    Leaving,
     Draining,
     Forced,
 }
@@ -38,14 +40,39 @@ impl Drain {
         Self { phase: Arc::new(phase), seen }
     }
 
-    /// Begins the drain; if it has begun, forces its end.
+    /// Says that the process is to end; if that was said before, forces it.
     pub fn advance(&self) {
         self.phase.send_modify(|phase| {
             *phase = match *phase {
-                Phase::Serving => Phase::Draining,
-                Phase::Draining | Phase::Forced => Phase::Forced,
+                Phase::Serving => Phase::Leaving,
+                Phase::Leaving | Phase::Draining | Phase::Forced => Phase::Forced,
             };
         });
+    }
+
+    /// Says that the process is to end; said again, it changes nothing.
+    pub fn leave(&self) {
+        self.at_least(Phase::Leaving);
+    }
+
+    /// Begins the drain.
+    pub fn close(&self) {
+        self.at_least(Phase::Draining);
+    }
+
+    fn at_least(&self, wanted: Phase) {
+        self.phase.send_modify(|phase| *phase = wanted.max(*phase));
+    }
+
+    /// Whether the process is to end.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        *self.seen.borrow() >= Phase::Leaving
+    }
+
+    /// Waits until the process is to end.
+    pub async fn leaving(&self) {
+        self.reached(Phase::Leaving).await;
     }
 
     /// Whether it has begun.

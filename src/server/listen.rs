@@ -74,7 +74,6 @@ pub struct Bound {
     /// The address it has; a port is a real one.
     pub address: Address,
     pub(super) socket: ListeningSocket,
-    pub(super) listen: Listen,
 }
 
 /// A socket of either kind.
@@ -144,7 +143,7 @@ impl Bound {
         };
         let bound = |socket: ListeningSocket| {
             let address = socket.port().map_or_else(|| listen.address.clone(), Address::Tcp);
-            Self { address, socket, listen: listen.clone() }
+            Self { address, socket }
         };
         Ok(sockets.into_iter().map(bound).collect())
     }

@@ -16,13 +16,15 @@ mod protocol;
 mod tls;
 mod unix;
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
-use tracing::error;
+use tracing::{error, info};
 
 pub use accept::Accepted;
 pub use drain::{Drain, Drained};
@@ -31,7 +33,7 @@ pub use listen::{Address, BindError, Bound, Listen};
 pub use tls::{BadTls, TlsFiles};
 
 use crate::proxy::{Core, Gate};
-use cores::{Cores, Entry};
+use cores::{Cores, Entries, Entry};
 use places::Places;
 
 /// Settings of all client connections.
@@ -53,45 +55,134 @@ pub struct Settings {
     pub drain: Duration,
 }
 
-/// Makes the state of a core, in the thread of the core.
-pub type MakeCore = Arc<dyn Fn() -> Core + Send + Sync>;
+/// Makes the state of a core, in the thread of the core, from the one before if there is one.
+pub type MakeCore = Arc<dyn Fn(Option<&Core>) -> Core + Send + Sync>;
 
-/// Accepts on all listeners until the drain begins, then lets requests in flight end. Returns how that went.
-///
-/// # Errors
-/// If the system gives no threads or sockets at all.
-pub async fn serve(
-    listeners: Vec<(Bound, Option<TlsAcceptor>)>,
-    settings: Settings,
-    make_core: MakeCore,
-    drain: Drain,
-) -> io::Result<Drained> {
-    let entries =
-        listeners.iter().map(|(bound, tls)| Entry { gate: gate(bound), tls: tls.clone() }).collect();
-    let cores = Rc::new(Cores::start(settings, make_core, entries, &drain)?);
-    let places = Rc::new(Places::new(settings.connections));
-    let mut accepting = Vec::new();
-    for (index, (bound, _)) in listeners.into_iter().enumerate() {
-        let (cores, places) = (Rc::clone(&cores), Rc::clone(&places));
-        accepting.push(tokio::task::spawn_local(async move {
-            let address = bound.address.clone();
-            let each = async |accepted| cores.hand_over(accepted, index, places.take().await);
-            let Err(error) = bound.accept(each).await;
-            error!(%address, %error, "cannot accept connections");
-        }));
-    }
-    drain.begun().await;
-    for task in accepting {
-        task.abort();
-    }
-    Ok(cores.drained(settings.drain, &drain).await)
+/// What everything is served with: all of it changes at once.
+#[derive(Clone)]
+pub struct Plan {
+    /// The settings of client connections. The number of cores stays what it was at the start.
+    pub settings: Settings,
+    /// The state of each core.
+    pub make_core: MakeCore,
 }
 
-fn gate(bound: &Bound) -> Gate {
-    Gate {
-        domains: bound.listen.domains.clone(),
-        policy: bound.listen.policy.clone(),
-        tls: bound.listen.tls.is_some(),
-        unnamed: bound.is_unix(),
+/// A listener to serve, with what its configuration came to.
+pub struct Listener {
+    /// Its configuration.
+    pub listen: Listen,
+    /// With what it speaks TLS.
+    pub tls: Option<TlsAcceptor>,
+    /// Its sockets; none if those of the listener with the same address are to go on.
+    pub bound: Vec<Bound>,
+}
+
+/// Everything that listens and serves. It is used inside a `LocalSet`, whose thread accepts.
+pub struct Server {
+    cores: Rc<Cores>,
+    places: Rc<Places>,
+    accepting: RefCell<Vec<Accepting>>,
+    settings: Cell<Settings>,
+    ids: Cell<usize>,
+    drain: Drain,
+}
+
+/// A socket that is accepted from.
+struct Accepting {
+    id: usize,
+    /// The address of its listener, as configured.
+    configured: Address,
+    /// The address that it has.
+    address: Address,
+    unnamed: bool,
+    task: AbortHandle,
+}
+
+impl Server {
+    /// Starts the cores, and accepts on all listeners.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn start(listeners: Vec<Listener>, plan: &Plan, drain: Drain) -> io::Result<Self> {
+        let server = Self {
+            cores: Rc::new(Cores::start(plan, &drain)?),
+            places: Rc::new(Places::new(plan.settings.connections)),
+            accepting: RefCell::default(),
+            settings: Cell::new(plan.settings),
+            ids: Cell::default(),
+            drain,
+        };
+        server.renew(listeners, plan);
+        Ok(server)
+    }
+
+    /// Serves with this from now on: connections live on, and their next requests come under the new plan. Listeners that are
+    /// not among these are closed; what has come through them is served to its end.
+    pub fn renew(&self, listeners: Vec<Listener>, plan: &Plan) {
+        self.settings.set(plan.settings);
+        self.places.resize(plan.settings.connections);
+        let mut accepting = self.accepting.borrow_mut();
+        accepting.retain(|one| {
+            let stays = listeners.iter().any(|listener| listener.listen.address == one.configured);
+            if !stays {
+                info!(address = %one.address, "listens no more");
+                one.task.abort();
+            }
+            stays
+        });
+        let mut entries = Entries::new();
+        for Listener { listen, tls, bound } in listeners {
+            accepting.extend(bound.into_iter().map(|bound| self.accept(bound, &listen)));
+            for one in accepting.iter().filter(|one| one.configured == listen.address) {
+                let gate = Gate {
+                    domains: listen.domains.clone(),
+                    policy: listen.policy.clone(),
+                    tls: listen.tls.is_some(),
+                    unnamed: one.unnamed,
+                };
+                entries.push((one.id, Entry { gate, tls: tls.clone() }));
+            }
+        }
+        // It is there before the first connection of a new listener: accepting begins when this has returned.
+        self.cores.renew(plan, &Arc::from(entries));
+    }
+
+    /// Where clients connect; ports are real ones.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        self.accepting.borrow().iter().map(|one| one.address.clone()).collect()
+    }
+
+    /// Whether a listener with this address, as configured, has its sockets.
+    #[must_use]
+    pub fn listens_on(&self, configured: &Address) -> bool {
+        self.accepting.borrow().iter().any(|one| one.configured == *configured)
+    }
+
+    /// How many connections of clients are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.cores.open()
+    }
+
+    /// Stops accepting, and waits until requests in flight have ended. Returns how that went.
+    pub async fn end(&self) -> Drained {
+        for one in self.accepting.take() {
+            one.task.abort();
+        }
+        self.cores.drained(self.settings.get().drain, &self.drain).await
+    }
+
+    fn accept(&self, bound: Bound, listen: &Listen) -> Accepting {
+        let id = self.ids.replace(self.ids.get() + 1);
+        let (address, unnamed) = (bound.address.clone(), bound.is_unix());
+        info!(%address, "listening");
+        let (cores, places, shown) = (Rc::clone(&self.cores), Rc::clone(&self.places), address.clone());
+        let task = tokio::task::spawn_local(async move {
+            let each = async |accepted| cores.hand_over(accepted, id, places.take().await);
+            let Err(error) = bound.accept(each).await;
+            error!(address = %shown, %error, "cannot accept connections");
+        });
+        Accepting { id, configured: listen.address.clone(), address, unnamed, task: task.abort_handle() }
     }
 }

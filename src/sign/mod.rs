@@ -135,6 +135,8 @@ impl Moment {
 impl Instructions {
     /// Sets the headers.
     pub fn apply(self, headers: &mut HeaderMap) {
+        // Grows once and not with every other header.
+        headers.reserve(self.0.len());
         for (name, value) in self.0 {
             headers.insert(name, value);
         }

@@ -44,7 +44,9 @@ impl DayKey {
     pub fn derive(id: &str, secret: &Secret, scope: Scope<'_>) -> Self {
         let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
         let steps = [scope.day.as_str(), scope.region, scope.product.as_str(), REQUEST];
-        let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| keyed(&digest(mac, step.as_bytes())));
+        let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| {
+            keyed(&mac.chain_update(step.as_bytes()).finalize().into_bytes())
+        });
         let scope = steps.join("/");
         let credential = format!("{id}/{scope}");
         Self { mac, scope, credential }
@@ -59,15 +61,9 @@ impl DayKey {
         added: &[(HeaderName, HeaderValue)],
         timestamp: &str,
     ) -> String {
-        let canonical = canonical_request(subject, added, &[]);
-        let string_to_sign = self.string_to_sign(&canonical, timestamp);
-        joined(&[
-            ALGORITHM,
-            " Credential=",
-            &self.credential,
-            ",Signature=",
-            self.sign(&string_to_sign).as_str(),
-        ])
+        let hash = hash(&canonical_request(subject, added, &[]));
+        let signature = self.sign(&self.to_sign(&hash, timestamp));
+        joined(&[ALGORITHM, " Credential=", &self.credential, ",Signature=", signature.as_str()])
     }
 
     /// The parameters of `subject` and after them those that sign its URL: "Include a V4 signature in the URL" (OSS API
@@ -101,18 +97,27 @@ impl DayKey {
     /// The text whose HMAC is the signature. `timestamp` is the time of signing, as `20231216T162057Z`.
     #[must_use]
     pub fn string_to_sign(&self, canonical_request: &[u8], timestamp: &str) -> String {
-        let hash = Hex::of(&Sha256::digest(canonical_request).into());
-        joined(&[ALGORITHM, "\n", timestamp, "\n", &self.scope, "\n", hash.as_str()])
+        joined(&self.to_sign(&hash(canonical_request), timestamp))
+    }
+
+    /// The parts of the string to sign.
+    fn to_sign<'a>(&'a self, hash: &'a Hex, timestamp: &'a str) -> [&'a str; 7] {
+        [ALGORITHM, "\n", timestamp, "\n", &self.scope, "\n", hash.as_str()]
     }
 
     /// The signature in 64 hexadecimal digits.
     #[must_use]
     pub fn signature(&self, string_to_sign: &str) -> String {
-        self.sign(string_to_sign).as_str().to_owned()
+        self.sign(&[string_to_sign]).as_str().to_owned()
     }
 
-    fn sign(&self, string_to_sign: &str) -> Hex {
-        Hex::of(&digest(self.mac.clone(), string_to_sign.as_bytes()))
+    /// Signs the text of these parts.
+    fn sign(&self, string_to_sign: &[&str]) -> Hex {
+        let mut mac = self.mac.clone();
+        for part in string_to_sign {
+            mac.update(part.as_bytes());
+        }
+        Hex::of(&mac.finalize().into_bytes().into())
     }
 }
 
@@ -189,9 +194,8 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("any length")
 }
 
-fn digest(mut mac: Hmac<Sha256>, text: &[u8]) -> [u8; 32] {
-    mac.update(text);
-    mac.finalize().into_bytes().into()
+fn hash(canonical_request: &[u8]) -> Hex {
+    Hex::of(&Sha256::digest(canonical_request).into())
 }
 
 /// 32 bytes as 64 hexadecimal digits.

@@ -2,11 +2,15 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::info;
+
+use super::sheet::{Ended, Meter, Outcome};
+use crate::oss::Operation;
 
 /// The id of a request, in the form of OSS's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub struct Access {
     /// Who asked.
     pub caller: &'static str,
     /// The operation.
-    pub operation: Option<&'static str>,
+    pub operation: Option<Operation>,
     /// The bucket.
     pub bucket: Option<String>,
     /// The status of the answer; `None` if the client left before there was one.
@@ -42,8 +46,9 @@ pub struct Access {
     started: Instant,
     answered: Option<Instant>,
     logged: Logged,
-    /// Held until the event is written: what counts the requests in flight.
-    _in_flight: [Rc<()>; 2],
+    /// Where it is counted. Held until the event is written, as is what counts the requests of the connection.
+    meter: Rc<Meter>,
+    _in_flight: Rc<()>,
 }
 
 /// How an answer ended.
@@ -62,6 +67,8 @@ pub enum End {
 pub enum Logged {
     /// It is.
     Yes,
+    /// One of so many of those that went well is, and all others.
+    Sample(NonZeroU32),
     /// The configuration says no.
     No,
 }
@@ -72,18 +79,28 @@ impl RequestId {
     pub fn random() -> Self {
         Self(fastrand::u64(..), fastrand::u32(..))
     }
+
+    /// As it is written: 24 hexadecimal digits.
+    #[must_use]
+    pub fn digits(self) -> [u8; 24] {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        let bits = (u128::from(self.0) << 32) | u128::from(self.1);
+        std::array::from_fn(|at| DIGITS[(bits >> (92 - 4 * at)) as usize & 15])
+    }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}{:08X}", self.0, self.1)
+        // Digits only.
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
 impl Access {
     /// The event of a request whose head was just read. What counts it as `in_flight` is held until it ends.
     #[must_use]
-    pub fn begin(logged: Logged, in_flight: [Rc<()>; 2]) -> Self {
+    pub fn begin(logged: Logged, meter: Rc<Meter>, in_flight: Rc<()>) -> Self {
+        meter.begun();
         Self {
             id: RequestId::random(),
             caller: "-",
@@ -100,6 +117,7 @@ impl Access {
             started: Instant::now(),
             answered: None,
             logged,
+            meter,
             _in_flight: in_flight,
         }
     }
@@ -107,7 +125,20 @@ impl Access {
     /// Whether it will be written: what is only for it need not be noted otherwise.
     #[must_use]
     pub fn is_logged(&self) -> bool {
-        self.logged == Logged::Yes
+        self.logged != Logged::No
+    }
+
+    /// Whether this one is: of those that went well, a sample may do.
+    fn is_written(&self) -> bool {
+        let Logged::Sample(one_of) = self.logged else { return self.logged == Logged::Yes };
+        let went_well = self.end == End::Whole && self.status.is_some_and(|status| status < 400);
+        !went_well || fastrand::u32(..one_of.get()) == 0
+    }
+
+    /// Where the request is counted.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The head of the answer is known.
@@ -119,19 +150,28 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
-        if !self.is_logged() {
+        let (now, since) = (Instant::now(), |at: Instant| at.duration_since(self.started));
+        self.meter.ended(&Ended {
+            operation: self.operation,
+            outcome: Outcome::of(self.status),
+            duration: since(now),
+            first_byte: self.answered.map(since),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out,
+        });
+        if !self.is_written() {
             return;
         }
-        let ms = |at: Instant| at.duration_since(self.started).as_secs_f64() * 1000.0;
+        let ms = |at: Instant| since(at).as_secs_f64() * 1000.0;
         info!(
             target: "access",
             req_id = %self.id,
             caller = self.caller,
-            op = self.operation,
+            op = self.operation.map(Operation::name),
             bucket = self.bucket,
             status = self.status,
             refused = self.refused,
-            dur_ms = ms(Instant::now()),
+            dur_ms = ms(now),
             ttfb_ms = self.answered.map(ms),
             r#in = self.bytes_in.get(),
             out = self.bytes_out,

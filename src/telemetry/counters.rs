@@ -1,6 +1,12 @@
-//! Counts of what happens, over all cores.
+//! Counts of what happens, over all cores and all configurations of a process.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::access::RequestId;
+use super::sheet::{Meter, Sheet, Total};
+use crate::time::Timestamp;
 
 /// The counters of a process.
 #[derive(Debug, Default)]
@@ -9,6 +15,43 @@ pub struct Counters {
     refused: AtomicU64,
     malformed: AtomicU64,
     unframed: AtomicU64,
+    opened: AtomicU64,
+    closed: AtomicU64,
+    refusals: Mutex<Refusals>,
+    reloads: Mutex<Reloads>,
+    sheets: Mutex<Vec<Arc<Sheet>>>,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    by_code: BTreeMap<&'static str, u64>,
+    last: VecDeque<Refused>,
+}
+
+/// A request that was refused by us.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// When.
+    pub at: Timestamp,
+    /// Our id of the request.
+    pub id: RequestId,
+    /// The stable code.
+    pub code: &'static str,
+    /// What it asked for, if that was known.
+    pub operation: Option<&'static str>,
+}
+
+/// How the configuration was read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// How often it was taken.
+    pub taken: u64,
+    /// How often it was not, and the old one stayed.
+    pub failed: u64,
+    /// Whether it was the last time; `None` if it was never read again.
+    pub last: Option<bool>,
+    /// When the one that is in force was taken; `None` for that of the start.
+    pub at: Option<Timestamp>,
 }
 
 impl Counters {
@@ -18,8 +61,12 @@ impl Counters {
     }
 
     /// A request was answered with an error of our own.
-    pub fn refusal(&self) {
+    pub fn refusal(&self, refused: Refused) {
         self.refused.fetch_add(1, Relaxed);
+        let mut refusals = held(&self.refusals);
+        *refusals.by_code.entry(refused.code).or_default() += 1;
+        refusals.last.truncate(LAST_MAX - 1);
+        refusals.last.push_front(refused);
     }
 
     /// The HTTP library refused what came, with a bare answer and a closed connection.
@@ -32,6 +79,36 @@ impl Counters {
         self.unframed.fetch_add(1, Relaxed);
     }
 
+    /// A client has connected.
+    pub fn opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+
+    /// A client's connection has ended.
+    pub fn closed(&self) {
+        self.closed.fetch_add(1, Relaxed);
+    }
+
+    /// The configuration was read again, and taken or not.
+    pub fn reloaded(&self, taken: bool, now: Timestamp) {
+        let mut reloads = held(&self.reloads);
+        if taken {
+            reloads.taken += 1;
+            reloads.at = Some(now);
+        } else {
+            reloads.failed += 1;
+        }
+        reloads.last = Some(taken);
+    }
+
+    /// The meter of another core.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        let meter = Meter::new();
+        held(&self.sheets).push(meter.sheet());
+        meter
+    }
+
     /// All counts with their names.
     #[must_use]
     pub fn snapshot(&self) -> [(&'static str, u64); 4] {
@@ -42,4 +119,43 @@ impl Counters {
             ("unframed", self.unframed.load(Relaxed)),
         ]
     }
+
+    /// How many connections clients have opened, and how many of them have ended.
+    #[must_use]
+    pub fn connections(&self) -> (u64, u64) {
+        // In this order: none has ended before it was opened.
+        let closed = self.closed.load(Relaxed);
+        (self.opened.load(Relaxed).max(closed), closed)
+    }
+
+    /// How often each code was answered.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        held(&self.refusals).by_code.clone()
+    }
+
+    /// The last refusals, the latest first.
+    #[must_use]
+    pub fn last_refusals(&self) -> Vec<Refused> {
+        held(&self.refusals).last.iter().cloned().collect()
+    }
+
+    /// How the configuration was read again.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        *held(&self.reloads)
+    }
+
+    /// What all cores have seen.
+    #[must_use]
+    pub fn total(&self) -> Total {
+        Total::of(&held(&self.sheets))
+    }
 }
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many refusals are remembered.
+const LAST_MAX: usize = 20;

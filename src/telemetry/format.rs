@@ -3,44 +3,91 @@
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 
 use super::settings::{Format, Level, Settings};
 use crate::time::Clock;
 
-/// The subscriber for these settings. It writes to `writer`; `Auto` looks whether standard error is a terminal.
+/// The subscriber for these settings, and what changes them later. It writes to `writer`; `Auto` is text if standard error, and
+/// no file, is written to, and is a terminal.
 pub fn subscribe<W>(
     settings: &Settings,
-    clock: std::sync::Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     writer: W,
-) -> impl Subscriber + Send + Sync
+) -> (impl Subscriber + Send + Sync + use<W>, Control)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let json = match settings.format {
-        Format::Auto => !std::io::stderr().is_terminal(),
+    let json = Arc::new(AtomicBool::new(is_json(settings)));
+    let (filter, handle) = reload::Layer::new(filter(settings.level));
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(writer)
+        .event_format(Lines { json: Arc::clone(&json), clock })
+        .finish()
+        .with(filter);
+    let set: SetLevel = Box::new(move |level| {
+        // The subscriber lives as long as the process.
+        let _ = handle.reload(self::filter(level));
+    });
+    (subscriber, Control { json, set, level: Mutex::new(settings.level) })
+}
+
+/// Changes what is logged, while it is.
+pub struct Control {
+    json: Arc<AtomicBool>,
+    set: SetLevel,
+    level: Mutex<Level>,
+}
+
+type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
+
+impl Control {
+    /// Has these settings from now on; where the log is written stays.
+    pub fn renew(&self, settings: &Settings) {
+        self.json.store(is_json(settings), Relaxed);
+        self.set_level(settings.level);
+    }
+
+    /// Shows events of this level and of those above.
+    pub fn set_level(&self, level: Level) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
+        (self.set)(level);
+    }
+
+    /// The level that is shown.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_json(settings: &Settings) -> bool {
+    match settings.format {
+        Format::Auto => settings.file.is_some() || !std::io::stderr().is_terminal(),
         Format::Text => false,
         Format::Json => true,
-    };
-    let level = match settings.level {
+    }
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    };
-    let shape = if json { Shape::Json } else { Shape::Text };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(writer)
-        .event_format(Lines { shape, clock })
-        .finish()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -50,8 +97,8 @@ enum Shape {
 }
 
 struct Lines {
-    shape: Shape,
-    clock: std::sync::Arc<dyn Clock>,
+    json: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -65,12 +112,12 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields =
-            Fields { shape: self.shape, message: String::new(), rest: String::with_capacity(512) };
+        let shape = if self.json.load(Relaxed) { Shape::Json } else { Shape::Text };
+        let mut fields = Fields { shape, message: String::new(), rest: String::with_capacity(512) };
         event.record(&mut fields);
         let Fields { message, rest, .. } = fields;
         let (ts, level) = (self.clock.now().rfc3339(), level(event.metadata()));
-        match self.shape {
+        match shape {
             Shape::Json => {
                 write!(
                     writer,

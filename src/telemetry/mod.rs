@@ -3,11 +3,15 @@
 mod access;
 mod batches;
 mod counters;
+mod file;
 mod format;
 mod settings;
+mod sheet;
 
 pub use access::{Access, End, Logged, RequestId};
 pub use batches::{Batches, Flusher};
-pub use counters::Counters;
-pub use format::subscribe;
+pub use counters::{Counters, Refused, Reloads};
+pub use file::LogFile;
+pub use format::{Control, subscribe};
 pub use settings::{Format, Level, Settings};
+pub use sheet::{BOUNDS_MS, Ended, Meter, OperationTotal, Outcome, Sheet, Spread, Total};

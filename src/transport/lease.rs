@@ -8,11 +8,10 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Sleep, sleep};
 
-use super::Destination;
 use super::body::Upload;
 use super::pool::Pool;
-use super::slots::Slot;
 use super::wire::WireState;
+use super::{Destination, Turn};
 
 /// An open connection with its driver, which ends when this is dropped.
 pub(super) struct Connection {
@@ -39,7 +38,7 @@ impl Drop for Connection {
 /// The right to the connection until the answer was read to its end.
 pub struct Lease {
     connection: Connection,
-    slot: Slot,
+    turn: Turn,
     destination: Rc<Destination>,
     pool: Rc<Pool>,
 }
@@ -47,16 +46,16 @@ pub struct Lease {
 impl Lease {
     pub(super) fn new(
         connection: Connection,
-        slot: Slot,
+        turn: Turn,
         destination: Rc<Destination>,
         pool: Rc<Pool>,
     ) -> Self {
-        Self { connection, slot, destination, pool }
+        Self { connection, turn, destination, pool }
     }
 
     /// The answer was read to its end: the connection is kept for the next request as soon as the upload has ended too.
     pub fn finish(self) {
-        let Self { mut connection, slot, destination, pool } = self;
+        let Self { mut connection, turn, destination, pool } = self;
         if connection.wire.is_dead() || connection.sender.is_closed() {
             return;
         }
@@ -68,7 +67,7 @@ impl Lease {
             if connection.sender.ready().await.is_ok() {
                 pool.put(destination, connection);
             }
-            drop(slot);
+            drop(turn);
         });
     }
 }

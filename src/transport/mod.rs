@@ -9,6 +9,7 @@ mod pool;
 mod replay;
 mod slots;
 mod stall;
+mod tally;
 mod tls;
 mod wire;
 
@@ -27,6 +28,7 @@ pub use fetch::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
 pub use lease::Lease;
 pub use replay::Spare;
 pub use stall::{Stall, WriteLimit};
+pub use tally::{Tallied, Tally};
 pub use tls::{BadRoots, Trust, roots};
 
 use body::{Fault, Slot};
@@ -46,7 +48,7 @@ pub struct Destination {
     pub guard: Guard,
 }
 
-/// One of the trusts that a [`Transport`] was given, by index.
+/// One of the trusts that a [`Transport`] was given, by index. A later transport for the same connections has the same under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrustId(pub usize);
 
@@ -130,15 +132,39 @@ pub struct Transport {
     pool: Rc<Pool>,
     in_use: Slots,
     dialling: Slots,
+    tally: Arc<Tally>,
 }
 
 impl Transport {
     /// A transport without connections. Must be used inside a `LocalSet`, from which it spawns the connections' drivers.
     #[must_use]
     pub fn new(settings: Settings, trusts: Vec<Trust>, reachability: Arc<Reachability>) -> Self {
-        let pool = Rc::new(Pool::new(settings.idle));
+        let tally = Arc::<Tally>::default();
+        let pool = Rc::new(Pool::new(settings.idle, Arc::clone(&tally)));
         let (in_use, dialling) = (Slots::new(settings.connections), Slots::new(settings.dials));
-        Self { settings, trusts, reachability, pool, in_use, dialling }
+        Self { settings, trusts, reachability, pool, in_use, dialling, tally }
+    }
+
+    /// What is counted of its connections.
+    #[must_use]
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// One with other settings, for the requests to come. Connections that are kept go on being used.
+    #[must_use]
+    pub fn renewed(&self, settings: Settings, trusts: Vec<Trust>, reachability: Arc<Reachability>) -> Self {
+        let pool = Rc::clone(&self.pool);
+        pool.keep_for(settings.idle);
+        Self {
+            in_use: self.in_use.renewed(settings.connections),
+            dialling: self.dialling.renewed(settings.dials),
+            settings,
+            trusts,
+            reachability,
+            pool,
+            tally: Arc::clone(&self.tally),
+        }
     }
 
     /// How long an upstream may stand still in the middle of an answer.
@@ -166,17 +192,19 @@ impl Transport {
         mut request: Request<Upload>,
         patience: Patience,
     ) -> Result<(Response<Incoming>, Lease, Spare), SendError> {
-        let slot = self.in_use.take(self.settings.queue).await?;
+        let slot = self.turn().await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
         let spare = Spare::of(&request);
         let answered = match self.kept(to).await {
             None => self.exchange(self.dial(to).await?, request, patience).await,
             Some(kept) => match self.exchange(kept, request, patience).await {
-                Err(lost) => match spare.again(lost, self.settings.stall) {
-                    Ok(request) => self.exchange(self.dial(to).await?, request, patience).await,
-                    Err(lost) => Err(lost),
-                },
+                Err(lost) => {
+                    match spare.again(lost, self.settings.stall).inspect(|_| self.tally.repeated()) {
+                        Ok(request) => self.exchange(self.dial(to).await?, request, patience).await,
+                        Err(lost) => Err(lost),
+                    }
+                }
                 answered => answered,
             },
         };
@@ -190,6 +218,20 @@ impl Transport {
                 Err(limit) => SendError::Stalled(limit),
             }),
         }
+    }
+
+    /// The right to use a connection; waited for if there are too many who do.
+    async fn turn(&self) -> Result<Turn, SendError> {
+        let slot = match self.in_use.try_take() {
+            Some(slot) => slot,
+            None => {
+                self.tally.waits();
+                let _waits = Waits(&self.tally);
+                self.in_use.take(self.settings.queue).await?
+            }
+        };
+        self.tally.taken();
+        Ok(Turn { _slot: slot, tally: Arc::clone(&self.tally) })
     }
 
     /// Sends a request on this connection, and waits for the head of the answer.
@@ -229,6 +271,7 @@ impl Transport {
                 tokio::task::yield_now().await;
             }
             if connection.sender.is_ready() {
+                self.tally.reused();
                 return Some(connection);
             }
         }
@@ -239,6 +282,7 @@ impl Transport {
         let _slot = self.dialling.take(self.settings.queue).await?;
         let dialled = dial::dial(to, &self.trusts, &self.settings, &self.reachability).await;
         self.reachability.note(to, dialled.as_ref().err());
+        self.tally.dialled(dialled.is_ok());
         dialled
     }
 
@@ -258,6 +302,27 @@ impl Transport {
         } else {
             SendError::Reset(error)
         }
+    }
+}
+
+/// The right to use a connection, until this is dropped.
+struct Turn {
+    _slot: slots::Slot,
+    tally: Arc<Tally>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.tally.released();
+    }
+}
+
+/// A request that waits for its turn, or has left the line.
+struct Waits<'a>(&'a Tally);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waits_no_more();
     }
 }
 

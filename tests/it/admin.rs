@@ -8,11 +8,11 @@ use crate::support::{Client, ID, SECRET, ask, oss, proxy};
 fn health_and_version_are_told() {
     let oss = oss();
     let proxy = proxy(oss.address).start();
-    for path in ["/livez", "/readyz", "/version"] {
+    for path in ["/livez", "/readyz", "/startupz", "/version"] {
         assert_eq!(ask(proxy.admin, "GET", path, b"").status, 200, "{path}");
     }
     assert!(ask(proxy.admin, "GET", "/version", b"").text().contains(env!("CARGO_PKG_VERSION")));
-    assert_eq!(ask(proxy.admin, "GET", "/", b"").status, 404);
+    assert_eq!(ask(proxy.admin, "GET", "/nothing", b"").status, 404);
     assert_eq!(ask(proxy.admin, "POST", "/readyz", b"").status, 405);
 }
 

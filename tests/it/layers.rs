@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("admin", &["oss", "time", "address", "proxy", "telemetry", "credentials"]),
+    ("admin", &["oss", "time", "secret", "address", "proxy", "telemetry", "credentials", "transport"]),
     ("server", &["oss", "time", "policy", "proxy", "telemetry", "transport"]),
     ("emulator", WORDS),
     (

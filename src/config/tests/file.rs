@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{UPSTREAM, load, loaded, mistakes, refused};
-use crate::telemetry::{Format, Level};
+use crate::telemetry::{Format, Level, Logged};
 
 #[test]
 fn all_mistakes_are_shown_at_once_each_with_its_line() {
@@ -72,8 +72,7 @@ fn a_key_in_the_wrong_section_is_answered_with_the_right_one() {
 #[test]
 fn keys_of_later_builds_are_refused_as_such() {
     let rows = [
-        ("[admin]\ntoken = \"file:t\"", "admin.token"),
-        ("[admin]\nready_when = \"all\"", "admin.ready_when"),
+        ("[[route]]\nmatch.caller = \"a\"", "route.match.caller"),
         ("[[route]]\nmatch.prefix = \"a/\"", "route.match.prefix"),
     ];
     for (text, key) in rows {
@@ -175,10 +174,10 @@ fn limits_are_whole_numbers_and_at_least_one() {
 #[test]
 fn the_log_is_set_by_its_words() {
     let log = loaded(UPSTREAM).log;
-    assert_eq!((log.format, log.level, log.access), (Format::Auto, Level::Info, true));
+    assert_eq!((log.format, log.level, log.access), (Format::Auto, Level::Info, Logged::Yes));
     let text = format!("{UPSTREAM}[log]\nformat = \"json\"\nlevel = \"debug\"\naccess = false");
     let log = loaded(&text).log;
-    assert_eq!((log.format, log.level, log.access), (Format::Json, Level::Debug, false));
+    assert_eq!((log.format, log.level, log.access), (Format::Json, Level::Debug, Logged::No));
     let text = format!("{UPSTREAM}[log]\nlevel = \"warning\"");
     refused(&text, "proxy.toml:4: log.level", "\"warning\" is not one of error, warn, info");
 }

@@ -157,11 +157,16 @@ fn an_origin_is_written_as_browsers_do() {
 #[test]
 fn the_admin_interface_is_on_loopback_or_off() {
     let with = |address: &str| format!("{UPSTREAM}[admin]\naddress = \"{address}\"");
-    assert_eq!(loaded(&with("off")).admin, None);
-    let admin = loaded(&with("[::1]:9")).admin.map(|address| address.to_string());
+    assert!(loaded(&with("off")).admin.is_none());
+    let admin = loaded(&with("[::1]:9")).admin.map(|admin| admin.address.to_string());
     assert_eq!(admin.as_deref(), Some("[::1]:9"));
-    refused(&with("0.0.0.0:8771"), "proxy.toml:4: admin.address", "no token");
-    assert_eq!(loaded(&with("unix:/run/x")).admin, Some(Address::Unix("/run/x".into())));
+    refused(&with("0.0.0.0:8771"), "proxy.toml:4: admin.address", "set token");
+    let open = format!("{}\ntoken = \"env:TOKEN\"", with("0.0.0.0:8771"));
+    let mut world = World::default();
+    world.variables.insert("TOKEN", "t");
+    assert!(load_in(&world, &open, &[]).is_ok());
+    let admin = loaded(&with("unix:/run/x")).admin.map(|admin| admin.address);
+    assert_eq!(admin, Some(Address::Unix("/run/x".into())));
     refused(&with("systemd:x"), "proxy.toml:4: admin.address", "cannot be on a socket of systemd");
     // What is wrong with the address does not hide what is wrong elsewhere.
     assert_eq!(mistakes(load("[admin]\naddress = \"x\"")).len(), 2);

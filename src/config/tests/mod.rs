@@ -2,6 +2,7 @@
 
 mod credentials;
 mod example;
+mod facts;
 mod file;
 mod layers;
 mod listen;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -42,6 +43,8 @@ pub(crate) struct Served {
     admin: SocketAddr,
     log: BufReader<std::process::ChildStderr>,
     seen: String,
+    /// The file that it was started with, if it is its own.
+    config: Option<tempfile::NamedTempFile>,
 }
 
 impl Served {
@@ -57,23 +60,26 @@ impl Served {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut file = tempfile::NamedTempFile::new().expect("a file");
-        let text = format!(
-            "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
-        );
-        std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
-        let path = file.path().to_str().expect("a path");
-        let usual = [
-            "serve",
-            "--config",
-            path,
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-        ];
+        let config = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(config.path(), Self::text(upstream, sections)).expect("written");
+        let usual = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let all: Vec<&str> = usual.iter().chain(arguments).copied().collect();
+        let path = config.path().to_owned();
+        Self::launch(&path, &all, environment, Some(config))
+    }
+
+    /// Starts it with a file that says everything itself, and stays the test's.
+    pub(crate) fn of_file(path: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::launch(path, &[], environment, None)
+    }
+
+    fn launch(
+        path: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        config: Option<tempfile::NamedTempFile>,
+    ) -> Self {
+        let usual = ["serve", "--config", path.to_str().expect("a path"), "--log-format", "json"];
         let all: Vec<&str> = usual.iter().chain(arguments).copied().collect();
         let mut child = program(&all).envs(environment.iter().copied()).spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("a log"));
@@ -87,7 +93,19 @@ impl Served {
             }
         };
         let (address, admin) = (told("listening"), told("admin listening"));
-        Self { child, address, admin, log, seen }
+        Self { child, address, admin, log, seen, config }
+    }
+
+    fn text(upstream: SocketAddr, sections: &str) -> String {
+        format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
+        )
+    }
+
+    /// Has other sections in the file of its configuration.
+    pub(crate) fn rewrite(&self, upstream: SocketAddr, sections: &str) {
+        let config = self.config.as_ref().expect("its own file");
+        std::fs::write(config.path(), Self::text(upstream, sections)).expect("written");
     }
 
     /// Where health is asked.
@@ -119,11 +137,16 @@ impl Drop for Served {
 
 /// A proxy with a request in flight, which the upstream has received and never answers.
 pub(crate) fn in_flight() -> (Script, Served, Client) {
+    in_flight_with("")
+}
+
+/// The same with more sections.
+pub(crate) fn in_flight_with(sections: &str) -> (Script, Served, Client) {
     let upstream = Script::start(|peer| {
         peer.head();
         peer.rest();
     });
-    let served = Served::start(upstream.address, &[], &KEY);
+    let served = Served::start_with(upstream.address, sections, &[], &KEY);
     let mut client = Client::connect(served.address);
     client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
     eventually("the request arrives", || !upstream.heads().is_empty());

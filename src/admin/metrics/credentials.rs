@@ -1,0 +1,115 @@
+//! Metrics of credentials: how the sources are, what requests got from them, and how the services behind them do.
+
+use std::fmt;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::{Labels, Values, counter, gauge, signed};
+use crate::credentials::{EndpointStatus, Noted, Stage, Status, clocks, endpoints};
+use crate::time::Timestamp;
+
+/// All of them, at `now`.
+pub(super) fn encode(sources: &[Status], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    services(&endpoints(), out)?;
+    states(sources, now, out)?;
+    served(sources, out)?;
+    counts(sources, out)
+}
+
+/// How the services that give credentials are.
+fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let labels = |endpoint: &'_ EndpointStatus| vec![("endpoint", endpoint.name.clone())];
+    let named: Vec<_> = endpoints.iter().map(labels).collect();
+    let named: Vec<Labels<'_>> = named.iter().map(|labels| borrowed(labels)).collect();
+    let circuit = endpoints.iter().map(|endpoint| i64::from(endpoint.is_left_alone));
+    let help = "1 while a service that gives credentials is left alone";
+    gauge(out, "credential_circuit_state", help, named.iter().cloned().zip(circuit).collect())?;
+    let help = "How long calls to a service that gives credentials have waited for the budget";
+    let waits = endpoints.iter().map(|endpoint| &endpoint.budget_wait);
+    durations(out, ("sts_budget_wait", help), named.into_iter().zip(waits).collect())?;
+    let clocks: Vec<_> = clocks().into_iter().collect();
+    let offsets = clocks.iter().map(|(name, ahead_s)| (vec![("endpoint", name.as_str())], *ahead_s));
+    let help = "How far the clock of a service was ahead of ours when it last answered";
+    gauge(out, "clock_offset_seconds", help, offsets.collect())
+}
+
+fn borrowed<'a>(labels: &'a [(&'static str, String)]) -> Labels<'a> {
+    labels.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+fn states(sources: &[Status], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let (mut state, mut expiry) = (Values::new(), Values::new());
+    for source in sources {
+        let name = ("source", source.name.as_str());
+        for stage in Stage::ALL {
+            state.push((vec![name, ("state", stage.name())], i64::from(stage == source.stage)));
+        }
+        if let Some(expires) = source.expires {
+            let provider = source.provider.as_deref().unwrap_or_default();
+            expiry.push((vec![name, ("provider", provider)], expires.unix_s() - now.unix_s()));
+        }
+    }
+    gauge(out, "credential_state", "1 for the state that the source is in", state)?;
+    gauge(out, "credential_expiry_seconds", "How long what the source gave is still good", expiry)
+}
+
+/// What requests got, and how long it took.
+fn served(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let (mut requests, mut refreshed) = (Values::new(), Values::new());
+    let (mut waits, mut refreshes) = (Vec::new(), Vec::new());
+    for source in sources {
+        let name = ("source", source.name.as_str());
+        for (stage, count) in source.served {
+            requests.push((vec![name, ("state", stage.name())], count));
+        }
+        waits.push((vec![name], &source.waits));
+        for (result, noted) in &source.refreshes {
+            refreshes.push((vec![name, ("result", *result)], noted));
+        }
+        for (result, count) in [("ok", source.generation), ("failed", source.failed)] {
+            refreshed.push((vec![name, ("result", result)], count));
+        }
+    }
+    let help = "Requests by the state of what they were signed with; empty and expired were not";
+    counter(out, "credential_served", help, requests)?;
+    counter(out, "credential_refresh", "How often the source was asked, by what it came to", refreshed)?;
+    let help = "How long requests have waited for the source";
+    durations(out, ("credential_wait", help), waits)?;
+    let help = "How long the source took, by what it came to";
+    durations(out, ("credential_refresh", help), refreshes)
+}
+
+fn counts(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let counts = |of: fn(&Status) -> u64| {
+        sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
+    };
+    let gauges = |of: fn(&Status) -> i64| {
+        sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
+    };
+    let generation = gauges(|source| signed(source.generation));
+    gauge(out, "credential_generation", "How often the source has given something", generation)?;
+    let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
+    gauge(out, "credential_waiters", "Requests that wait for the source", waiting)?;
+    let rejected = sources.iter().flat_map(|source| {
+        let name = ("source", source.name.as_str());
+        source.rejected.iter().map(move |(code, count)| (vec![name, ("code", *code)], *count))
+    });
+    let help = "How often OSS has refused what the source gave, by its code";
+    counter(out, "credential_rejected", help, rejected.collect())?;
+    let changes = counts(|source| source.identity_changes);
+    counter(out, "credential_identity_changes", "How often somebody else signed than before", changes)
+}
+
+fn durations(
+    out: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    rows: Vec<(Labels<'_>, &Noted)>,
+) -> fmt::Result {
+    let mut family = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (labels, Noted { sum_s, count, buckets }) in rows {
+        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum_s, *count, buckets, None)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! `/metrics`: what is counted and how the sources of credentials are, as OpenMetrics text. No label comes from a request or a key.
+
+mod credentials;
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{Process, Route};
+use crate::credentials::Status;
+use crate::oss::Operation;
+use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, Spread, Total};
+use crate::time::Timestamp;
+use crate::transport::Tallied;
+
+/// The text that is scraped.
+pub(super) fn text(process: &dyn Process) -> String {
+    let counters = process.counters();
+    let scrape = Scrape {
+        now: process.now(),
+        ready: process.ready().is_ok(),
+        counts: counters.snapshot(),
+        refusals: counters.refusals().into_iter().collect(),
+        reloads: counters.reloads(),
+        connections: counters.connections(),
+        total: counters.total(),
+        upstream: process.upstream(),
+        sources: process.sources(),
+        routes: process.routes(),
+    };
+    let mut registry = Registry::with_prefix("oss_proxy");
+    registry.register_collector(Box::new(scrape));
+    let mut text = String::new();
+    // A text takes everything.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// Everything, at one moment.
+#[derive(Debug)]
+struct Scrape {
+    now: Timestamp,
+    ready: bool,
+    counts: [(&'static str, u64); 4],
+    refusals: Vec<(&'static str, u64)>,
+    reloads: Reloads,
+    connections: (u64, u64),
+    total: Total,
+    upstream: Vec<Tallied>,
+    sources: Vec<Status>,
+    routes: Vec<Route>,
+}
+
+/// Names and values of labels.
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// Values of a metric, each with its labels.
+type Values<'a, T> = Vec<(Labels<'a>, T)>;
+
+impl Collector for Scrape {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        self.process(&mut out)?;
+        self.requests(&mut out)?;
+        self.upstream(&mut out)?;
+        credentials::encode(&self.sources, self.now, &mut out)
+    }
+}
+
+impl Scrape {
+    fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        gauge(out, "build_info", "1, with the version of the program", vec![(version, 1)])?;
+        gauge(
+            out,
+            "ready",
+            "1 while requests should be sent here",
+            vec![(Vec::new(), i64::from(self.ready))],
+        )?;
+        let Reloads { taken, failed, last, at } = self.reloads;
+        let results = vec![(vec![("result", "taken")], taken), (vec![("result", "refused")], failed)];
+        counter(
+            out,
+            "config_reload",
+            "How often the configuration was read again, by what it came to",
+            results,
+        )?;
+        let last = i64::from(last != Some(false));
+        gauge(
+            out,
+            "config_last_reload_successful",
+            "0 if the last one was not taken",
+            vec![(Vec::new(), last)],
+        )?;
+        if let Some(at) = at {
+            let since = vec![(Vec::new(), at.unix_s())];
+            gauge(out, "config_since_timestamp_seconds", "When the configuration in force was taken", since)?;
+        }
+        let (opened, closed) = self.connections;
+        counter(out, "client_connections_opened", "Connections of clients", vec![(Vec::new(), opened)])?;
+        let open = vec![(Vec::new(), signed(opened - closed))];
+        gauge(out, "client_connections", "Connections of clients that are open", open)
+    }
+
+    fn requests(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, count) in self.counts {
+            let help = match name {
+                "requests" => "Requests whose head was read",
+                "refused" => "Requests that were answered with an error of our own",
+                "malformed" => "Connections that were closed for what is no HTTP request",
+                _ => "Answers of the upstream with neither length nor chunks, on plain TCP",
+            };
+            counter(out, name, help, vec![(Vec::new(), count)])?;
+        }
+        let refusals = self.refusals.iter().map(|(code, count)| (vec![("code", *code)], *count)).collect();
+        counter(
+            out,
+            "refusals",
+            "Requests that were answered with an error of our own, by its code",
+            refusals,
+        )?;
+        let Total { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } = &self.total;
+        let mut ended = Values::new();
+        for row in operations {
+            for (outcome, count) in row.outcomes.iter().filter(|(_, count)| *count > 0) {
+                ended.push((vec![("operation", name(row)), ("status", outcome.name())], *count));
+            }
+        }
+        let help =
+            "Requests that have ended, by operation and class of status; none if the client left first";
+        counter(out, "requests_ended", help, ended)?;
+        gauge(
+            out,
+            "requests_in_flight",
+            "Requests that have not ended",
+            vec![(Vec::new(), signed(*in_flight))],
+        )?;
+        let each = |of: fn(&OperationTotal) -> &Spread| {
+            operations.iter().map(|row| (vec![("operation", name(row))], of(row))).collect::<Vec<_>>()
+        };
+        let durations = each(|row| &row.duration);
+        histogram(out, "request_duration", "From the end of the head to the end of the answer", &durations)?;
+        let first = each(|row| &row.first_byte);
+        histogram(out, "first_byte", "From the end of the head to the head of the answer", &first)?;
+        let bytes = vec![(vec![("direction", "in")], *bytes_in), (vec![("direction", "out")], *bytes_out)];
+        let body = "Bytes of bodies: in from clients, out to them";
+        let encoder = out.encode_descriptor("body", body, Some(&Unit::Bytes), MetricType::Counter)?;
+        family(encoder, bytes, |value, out| ConstCounter::new(value).encode(out))?;
+        let signatures =
+            vec![(vec![("signature", "v4")], *signed_v4), (vec![("signature", "v1")], *signed_v1)];
+        counter(out, "signed", "Requests that were signed", signatures)
+    }
+
+    fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let sum = |of: fn(&Tallied) -> u64| self.upstream.iter().map(of).sum::<u64>();
+        let dials = vec![
+            (vec![("result", "ok")], sum(|tally| tally.dialled)),
+            (vec![("result", "failed")], sum(|tally| tally.failed)),
+        ];
+        counter(out, "upstream_connects", "Connections to upstreams that were tried", dials)?;
+        let reused = vec![(Vec::new(), sum(|tally| tally.reused))];
+        counter(out, "upstream_reused", "Requests that went out on a kept connection", reused)?;
+        let repeated = vec![(Vec::new(), sum(|tally| tally.repeated))];
+        counter(
+            out,
+            "upstream_repeated",
+            "Requests that were lost with a kept connection, and sent again",
+            repeated,
+        )?;
+        let connections = vec![
+            (vec![("state", "in_use")], signed(sum(|tally| tally.in_use))),
+            (vec![("state", "kept")], signed(sum(|tally| tally.kept))),
+        ];
+        gauge(out, "upstream_connections", "Connections to upstreams", connections)?;
+        let waiting = vec![(Vec::new(), signed(sum(|tally| tally.waiting)))];
+        gauge(out, "upstream_queue", "Requests that wait for an upstream connection", waiting)?;
+        let errors = self
+            .refusals
+            .iter()
+            .filter_map(|(code, count)| Some((vec![("reason", code.strip_prefix("upstream-")?)], *count)));
+        counter(out, "upstream_errors", "Requests that got no answer from the upstream", errors.collect())?;
+        let route = |route: &Route| {
+            let source = route.source.clone().unwrap_or_else(|| "none".to_owned());
+            (route.name.clone(), route.endpoint.clone(), source)
+        };
+        let routes: Vec<_> = self.routes.iter().map(route).collect();
+        let info = |(name, endpoint, source): &'_ (String, String, String)| {
+            (vec![("route", name.clone()), ("endpoint", endpoint.clone()), ("source", source.clone())], 1)
+        };
+        let rows: Vec<_> = routes.iter().map(info).collect();
+        let rows = rows.iter().map(|(labels, one)| {
+            (labels.iter().map(|(name, value)| (*name, value.as_str())).collect(), *one)
+        });
+        gauge(out, "route_info", "1 for each way that requests take", rows.collect())
+    }
+}
+
+fn name(row: &OperationTotal) -> &'static str {
+    row.operation.map_or("unknown", Operation::name)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Values<'_, u64>) -> fmt::Result {
+    let encoder = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    family(encoder, values, |value, out| ConstCounter::new(value).encode(out))
+}
+
+fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Values<'_, i64>) -> fmt::Result {
+    let encoder = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    family(encoder, values, |value, out| ConstGauge::new(value).encode(out))
+}
+
+fn histogram(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: &[(Labels<'_>, &Spread)],
+) -> fmt::Result {
+    let mut encoder = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (labels, spread) in values {
+        let bounds = BOUNDS_MS.iter().map(|ms| ms / 1000.0).chain([f64::MAX]);
+        let buckets: Vec<_> = bounds.zip(spread.buckets).collect();
+        let mut out = encoder.encode_family(labels)?;
+        out.encode_histogram::<NoLabelSet>(spread.sum_s, spread.count(), &buckets, None)?;
+    }
+    Ok(())
+}
+
+fn family<T>(
+    mut encoder: MetricEncoder<'_>,
+    values: Values<'_, T>,
+    encode: impl Fn(T, MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (labels, value) in values {
+        if labels.is_empty() {
+            return encode(value, encoder);
+        }
+        encode(value, encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

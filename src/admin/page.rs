@@ -1,0 +1,210 @@
+//! The status page: what a person wants to know first, on one page without anything from elsewhere.
+
+use std::fmt::{self, Write as _};
+
+use super::Process;
+use crate::telemetry::{OperationTotal, Outcome, Refused};
+use crate::time::Timestamp;
+use crate::transport::Tallied;
+
+/// The page.
+pub(super) fn html(process: &dyn Process) -> String {
+    let mut page = String::with_capacity(8 * 1024);
+    // A text takes everything.
+    let _ = write(&mut page, process);
+    page
+}
+
+fn write(page: &mut String, process: &dyn Process) -> fmt::Result {
+    let counters = process.counters();
+    head(page, process)?;
+    sources(page, process)?;
+    routes(page, process)?;
+    traffic(page, process)?;
+    refusals(page, &counters.last_refusals())?;
+    page.push_str("</html>\n");
+    Ok(())
+}
+
+fn head(page: &mut String, process: &dyn Process) -> fmt::Result {
+    let counters = process.counters();
+    let (opened, closed) = counters.connections();
+    let (class, state) = match process.ready() {
+        Ok(()) => ("good", "ready".to_owned()),
+        Err(reason) => ("bad", format!("not ready: {reason}")),
+    };
+    write!(page, "{HEAD}<h1>oss-signing-proxy <small>{}</small></h1>", env!("CARGO_PKG_VERSION"))?;
+    write!(
+        page,
+        "<p class={class}>{}</p><p>{} · {} · {} requests in flight · {} connections of clients</p>",
+        Escaped(&state),
+        process.now().rfc3339(),
+        reloaded(process),
+        counters.total().in_flight,
+        opened - closed
+    )
+}
+
+fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {
+    let now = process.now();
+    page.push_str("<h2>Credentials</h2><table><tr><th>source<th>state<th>from<th>ends<th>last error</tr>");
+    for source in process.sources() {
+        let class = if source.stage.signs() { "good" } else { "bad" };
+        let ends = source.expires.map_or_else(|| "no known end".to_owned(), |at| until(at, now));
+        let ends = if source.provider.is_some() { ends } else { "–".to_owned() };
+        write!(
+            page,
+            "<tr><td>{}<td class={class}>{}<td>{}<td>{}<td>{}</tr>",
+            Escaped(&source.name),
+            source.stage,
+            Escaped(source.provider.as_deref().unwrap_or("–")),
+            Escaped(&ends),
+            Escaped(source.last_error.as_deref().unwrap_or("–"))
+        )?;
+    }
+    page.push_str("</table>");
+    Ok(())
+}
+
+fn routes(page: &mut String, process: &dyn Process) -> fmt::Result {
+    page.push_str("<h2>Routes</h2><table><tr><th>for<th>to<th>region<th>signature<th>source</tr>");
+    for route in process.routes() {
+        write!(
+            page,
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+            Escaped(&route.name),
+            Escaped(&route.endpoint),
+            Escaped(&route.region),
+            route.signature,
+            Escaped(route.source.as_deref().unwrap_or("nobody: unsigned"))
+        )?;
+    }
+    page.push_str("</table>");
+    Ok(())
+}
+
+fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
+    let total = process.counters().total();
+    page.push_str("<h2>Traffic</h2><table><tr><th>operation");
+    for outcome in Outcome::ALL {
+        write!(page, "<th>{}", if outcome == Outcome::None { "client left" } else { outcome.name() })?;
+    }
+    page.push_str("<th>mean time</tr>");
+    for row in &total.operations {
+        operation(page, row)?;
+    }
+    let figures = process.upstream();
+    let sum = |of: fn(&Tallied) -> u64| figures.iter().map(of).sum::<u64>();
+    write!(
+        page,
+        "</table><p>{} in · {} out · upstream connections: {} in use, {} kept, {} made, {} dials failed, {} requests waiting</p>",
+        bytes(total.bytes_in),
+        bytes(total.bytes_out),
+        sum(|tally| tally.in_use),
+        sum(|tally| tally.kept),
+        sum(|tally| tally.dialled),
+        sum(|tally| tally.failed),
+        sum(|tally| tally.waiting)
+    )
+}
+
+fn refusals(page: &mut String, last: &[Refused]) -> fmt::Result {
+    page.push_str("<h2>Last refusals</h2>");
+    if last.is_empty() {
+        page.push_str("<p>none</p>");
+        return Ok(());
+    }
+    page.push_str("<table><tr><th>when<th>code<th>operation<th>request id</tr>");
+    for refused in last {
+        let (when, operation) = (refused.at.rfc3339(), refused.operation.unwrap_or("–"));
+        write!(
+            page,
+            "<tr><td>{when}<td>{}<td>{operation}<td><code>{}</code></tr>",
+            refused.code, refused.id
+        )?;
+    }
+    page.push_str("</table>");
+    Ok(())
+}
+
+fn operation(page: &mut String, row: &OperationTotal) -> fmt::Result {
+    write!(page, "<tr><td>{}", row.operation.map_or("unknown", crate::oss::Operation::name))?;
+    for (outcome, count) in row.outcomes {
+        let class = if outcome == Outcome::Status(5) && count > 0 { " class=bad" } else { "" };
+        write!(page, "<td{class}>{count}")?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "it is shown to three digits")]
+    let mean_ms = row.duration.sum_s * 1000.0 / row.duration.count().max(1) as f64;
+    write!(page, "<td>{mean_ms:.1} ms</tr>")
+}
+
+fn reloaded(process: &dyn Process) -> String {
+    let reloads = process.counters().reloads();
+    let since = reloads.at.map_or_else(|| "the start".to_owned(), Timestamp::rfc3339);
+    match reloads.last {
+        Some(false) => format!("configuration of {since}; the last one was not taken"),
+        Some(true) | None => format!("configuration of {since}"),
+    }
+}
+
+fn until(at: Timestamp, now: Timestamp) -> String {
+    let time = at.rfc3339();
+    match at.unix_s() - now.unix_s() {
+        ..=0 => format!("ended {time}"),
+        seconds @ ..120 => format!("in {seconds} s"),
+        seconds @ ..7200 => format!("in {} min, {time}", seconds / 60),
+        seconds => format!("in {} h, {time}", seconds / 3600),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it is shown to one digit")]
+fn bytes(count: u64) -> String {
+    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, size)| count >= *size) {
+        Some((unit, size)) => format!("{:.1} {unit}", count as f64 / size as f64),
+        None => format!("{count} B"),
+    }
+}
+
+/// A text in which nothing is markup.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '&' => f.write_str("&amp;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// It looks again by itself every five seconds.
+const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
+<meta name=viewport content=\"width=device-width\"><title>oss-signing-proxy</title><style>\
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222;background:#fff}\
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;\
+vertical-align:top;overflow-wrap:anywhere}h2{margin-top:1.6em;font-size:1.1em}small{color:#777;font-weight:normal}\
+.good{color:#17692d}.bad{color:#b3261e;font-weight:600}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}\
+th,td{border-color:#444}.good{color:#7bd88f}.bad{color:#ff8a80}}</style>";
+
+#[cfg(test)]
+mod tests {
+    use super::{Escaped, bytes};
+
+    #[test]
+    fn nothing_that_is_shown_is_markup() {
+        assert_eq!(Escaped("<a href=\"x\">'&").to_string(), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+    }
+
+    #[test]
+    fn bytes_are_told_in_a_unit_that_fits() {
+        assert_eq!([bytes(0), bytes(1536), bytes(5 << 30)], ["0 B", "1.5 KiB", "5.0 GiB"]);
+    }
+}

@@ -1,0 +1,215 @@
+//! The admin listener on a thread of its own, so that nobody who looks at the process is in the way of a request, and the process
+//! as it is seen there.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use super::app::{Reloads, Tallies};
+use super::assembly::Assembled;
+use crate::admin::{self, Process, Reach, ReadyWhen, Reloading, Route, Setting};
+use crate::config::Fact;
+use crate::credentials::{Edge, Source, Status, each};
+use crate::proxy::State;
+use crate::server::{Accepted, Bound, Drain};
+use crate::telemetry::{Control, Counters, Level};
+use crate::time::Timestamp;
+use crate::transport::Tallied;
+
+/// The process, for the admin listener.
+pub(super) struct Console {
+    view: ArcSwap<View>,
+    edge: Arc<dyn Edge>,
+    counters: Arc<Counters>,
+    tallies: Tallies,
+    drain: Drain,
+    reloads: Reloads,
+    log: Option<Arc<Control>>,
+}
+
+/// What is seen of a configuration.
+pub(super) struct View {
+    settings: admin::Settings,
+    state: Arc<State>,
+    sources: Vec<Arc<Source>>,
+    routes: Vec<Route>,
+    facts: Vec<Fact>,
+}
+
+/// A listener with its thread; both end with this.
+pub(super) struct AdminThread(#[expect(dead_code, reason = "its end is the sign")] oneshot::Sender<()>);
+
+impl View {
+    pub(super) fn of(assembled: &Assembled) -> Self {
+        Self {
+            settings: assembled.admin.as_ref().map(|admin| admin.settings.clone()).unwrap_or_default(),
+            state: Arc::clone(&assembled.state),
+            sources: each(&assembled.sources).map(|(_, source)| Arc::clone(source)).collect(),
+            routes: assembled.routes.clone(),
+            facts: assembled.facts.clone(),
+        }
+    }
+}
+
+impl Console {
+    pub(super) fn new(
+        view: View,
+        (edge, counters, tallies): (Arc<dyn Edge>, Arc<Counters>, Tallies),
+        (drain, reloads, log): (Drain, Reloads, Option<Arc<Control>>),
+    ) -> Self {
+        Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, reloads, log }
+    }
+
+    /// Another configuration is in force.
+    pub(super) fn show(&self, view: View) {
+        self.view.store(Arc::new(view));
+    }
+}
+
+impl Process for Console {
+    fn settings(&self) -> admin::Settings {
+        self.view.load().settings.clone()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.drain.is_leaving() {
+            return Err("draining".to_owned());
+        }
+        let (view, now) = (self.view.load(), self.edge.now());
+        let signers = view.state.upstreams.iter().map(|upstream| upstream.source.as_ref());
+        let mut usable = signers.map(|source| source.is_none_or(|source| source.get(now).is_ok()));
+        match view.settings.ready_when {
+            ReadyWhen::Any if usable.any(|usable| usable) => Ok(()),
+            ReadyWhen::Any => Err("no source of credentials is usable".to_owned()),
+            ReadyWhen::All if usable.all(|usable| usable) => Ok(()),
+            ReadyWhen::All => {
+                let is_down = |source: &&Arc<Source>| source.get(now).is_err();
+                let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
+                let mut down: Vec<_> = signers.filter(is_down).map(|source| source.name()).collect();
+                down.dedup();
+                Err(format!("these sources of credentials are not usable: {}", down.join(", ")))
+            }
+        }
+    }
+
+    fn started(&self) -> Result<(), String> {
+        let asked = |source: &Arc<Source>| {
+            let status = source.status(&*self.edge);
+            status.generation > 0 || status.failed > 0
+        };
+        let view = self.view.load();
+        match view.sources.iter().find(|source| !asked(source)) {
+            Some(source) => Err(format!("the credentials {:?} have not answered yet", source.name())),
+            None => Ok(()),
+        }
+    }
+
+    fn sources(&self) -> Vec<Status> {
+        self.view.load().sources.iter().map(|source| source.status(&*self.edge)).collect()
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        self.view.load().routes.clone()
+    }
+
+    fn configuration(&self) -> Vec<Setting> {
+        let setting = |fact: &Fact| {
+            let Fact { key, value, origin } = fact.clone();
+            Setting { key, value, origin }
+        };
+        self.view.load().facts.iter().map(setting).collect()
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn upstream(&self) -> Vec<Tallied> {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.iter().map(|tally| tally.read()).collect()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.edge.now()
+    }
+
+    fn reload(&self) -> Reloading {
+        let reloads = self.reloads.clone();
+        Box::pin(async move { reloads.reload().await })
+    }
+
+    fn quit(&self) {
+        info!("asked to stop, by the admin listener");
+        self.drain.leave();
+    }
+
+    fn log_level(&self) -> &'static str {
+        self.log.as_ref().map_or("off", |log| log.level().as_str())
+    }
+
+    fn set_log_level(&self, name: &str) -> bool {
+        let level = Level::ALL.into_iter().find(|level| level.as_str() == name);
+        match (level, &self.log) {
+            (Some(level), Some(log)) => {
+                log.set_level(level);
+                info!(level = name, "the level of the log was set by the admin listener");
+                true
+            }
+            (_, _) => false,
+        }
+    }
+}
+
+impl AdminThread {
+    /// Answers what comes through this socket.
+    pub(super) fn start(bound: Bound, console: &Arc<Console>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        let process: Arc<dyn Process> = Arc::<Console>::clone(console);
+        info!(address = %bound.address, "admin listening");
+        std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+            LocalSet::new().block_on(&runtime, async move {
+                let mut connections = JoinSet::new();
+                tokio::select! {
+                    () = accept(bound, process, &mut connections) => {}
+                    _ = ended => {}
+                }
+                // Who has asked for the end of this listener still gets the answer.
+                let answered = async { while connections.join_next().await.is_some() {} };
+                let _ = timeout(FAREWELL, answered).await;
+            });
+        })?;
+        Ok(Self(end))
+    }
+}
+
+async fn accept(bound: Bound, process: Arc<dyn Process>, connections: &mut JoinSet<()>) {
+    let each = async |accepted| {
+        let process = Arc::clone(&process);
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Accepted::Tcp(stream) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    connections.spawn_local(admin::serve(stream, Reach::ByName, process));
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    connections.spawn_local(admin::serve(stream, Reach::Unnamed, process));
+                }
+            }
+        }
+    };
+    let Err(error) = bound.accept(each).await;
+    error!(%error, "the admin listener has ended");
+}
+
+/// How long connections of a listener that ends may go on.
+const FAREWELL: Duration = Duration::from_secs(2);

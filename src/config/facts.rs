@@ -1,0 +1,167 @@
+//! Every setting as it was given, and where: for a person who wonders what a process runs with, and to tell what another
+//! configuration changes. Secrets are not shown; of a reference to one, the reference is.
+
+use toml::de::{DeTable, DeValue};
+
+use super::layer::{Setting, topmost};
+use super::section::Document;
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Its key with its sections; those that repeat are counted from 0: `listen[0].address`.
+    pub key: String,
+    /// Its value, as a file would write it.
+    pub value: String,
+    /// Where it was given, or that it was not.
+    pub origin: String,
+}
+
+/// All settings of a configuration: what flags and environment say, what the file says, and the defaults of the rest.
+pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    walk(table, "", document, &mut facts);
+    // In the order of the text.
+    facts.sort_by_key(|(place, _)| *place);
+    let mut facts: Vec<Fact> = facts.into_iter().map(|(_, fact)| fact).collect();
+    for setting in Setting::ALL {
+        let values = topmost(document.layers, setting);
+        let Some(first) = values.first() else { continue };
+        let texts: Vec<&str> = values.iter().map(|given| given.value.as_str()).collect();
+        let value = if matches!(texts[..], ["true" | "false"]) {
+            texts.concat()
+        } else {
+            format!("{:?}", texts.join(","))
+        };
+        // These replace what the file says of its first listener.
+        let key = setting.key().replace("listen.", "listen[0].");
+        facts.retain(|fact| fact.key != key);
+        facts.push(Fact { key, value, origin: first.at.to_string() });
+    }
+    for (key, value) in DEFAULTS {
+        if !facts.iter().any(|fact| fact.key == *key) {
+            let (key, value) = ((*key).to_owned(), (*value).to_owned());
+            facts.push(Fact { key, value, origin: "default".to_owned() });
+        }
+    }
+    facts
+}
+
+/// What is different from one configuration to the next, in words; where it was given counts for nothing.
+#[must_use]
+pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<String> {
+    let find =
+        |facts: &[Fact], key: &str| facts.iter().find(|fact| fact.key == key).map(|fact| fact.value.clone());
+    let mut changes = Vec::new();
+    for fact in after {
+        match find(before, &fact.key) {
+            None => changes.push(format!("{} = {} is new", fact.key, fact.value)),
+            Some(value) if value != fact.value => {
+                changes.push(format!("{} = {} was {value}", fact.key, fact.value));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.iter().filter(|fact| find(after, &fact.key).is_none());
+    changes.extend(gone.map(|fact| format!("{} is gone, it was {}", fact.key, fact.value)));
+    changes
+}
+
+/// Collects the values of a table, each with its place in the text.
+fn walk(table: &DeTable<'_>, path: &str, document: &Document<'_>, facts: &mut Vec<(usize, Fact)>) {
+    for (name, value) in table {
+        let name: &str = name.get_ref();
+        let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match value.get_ref() {
+            DeValue::Table(inner) => walk(inner, &key, document, facts),
+            DeValue::Array(items)
+                if !items.is_empty() && items.iter().all(|item| item.get_ref().is_table()) =>
+            {
+                let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                for (index, inner) in tables.enumerate() {
+                    walk(inner, &format!("{key}[{index}]"), document, facts);
+                }
+            }
+            other @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)) => {
+                let (place, line) = (value.span().start, document.line(&value.span()));
+                let origin = document.origin(Some(line), String::new()).to_string();
+                facts.push((place, Fact { key, value: shown(name, other), origin }));
+            }
+        }
+    }
+}
+
+fn shown(name: &str, value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if is_confidential(name, text) => HIDDEN.to_owned(),
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        // What a command is given may be secret.
+        DeValue::Array(items) if name == "command" => match items.first() {
+            Some(program) => format!("[{}, …]", shown("", program.get_ref())),
+            None => "[]".to_owned(),
+        },
+        DeValue::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| shown(name, item.get_ref())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        DeValue::Table(_) => "{…}".to_owned(),
+    }
+}
+
+/// Whether a text may itself be a secret. One that only says where the secret is, is none.
+fn is_confidential(name: &str, text: &str) -> bool {
+    let is_reference = ["file:", "env:", "credential:"].iter().any(|kind| text.starts_with(kind));
+    match name {
+        "access_key_id" | "access_key_secret" | "security_token" | "token" => !is_reference,
+        // An address may hold a key.
+        "url" => text.contains(['?', '@']),
+        "external_id" => true,
+        _ => false,
+    }
+}
+
+const HIDDEN: &str = "\"[hidden]\"";
+
+/// What holds where nothing is said.
+pub(super) const DEFAULTS: &[(&str, &str)] = &[
+    ("strict_file_modes", "false"),
+    ("listen[0].address", "\"127.0.0.1:8770\""),
+    ("listen[0].domains", "[]"),
+    ("listen[0].allowed_origins", "[]"),
+    ("listen[0].read_only", "false"),
+    ("listen[0].unsigned_forms", "false"),
+    ("listen[0].unsafe_open", "false"),
+    ("admin.address", "\"127.0.0.1:8771\""),
+    ("admin.ready_when", "\"any\""),
+    ("admin.quit", "false"),
+    ("upstream.internal", "false"),
+    ("upstream.signature", "\"v4\""),
+    ("upstream.credentials", "\"default\""),
+    ("limits.client_connections", "10000"),
+    ("limits.requests", "4096"),
+    ("limits.header_bytes", "\"64KiB\""),
+    ("limits.body", "\"5GiB\""),
+    ("limits.upstream_connections", "256"),
+    ("limits.upstream_dials", "32"),
+    ("timeouts.connect", "\"5s\""),
+    ("timeouts.header_read", "\"10s\""),
+    ("timeouts.first_byte", "\"60s\""),
+    ("timeouts.stall", "\"60s\""),
+    ("timeouts.queue", "\"5s\""),
+    ("timeouts.idle", "\"50s\""),
+    ("timeouts.drain", "\"25s\""),
+    ("timeouts.drain_delay", "\"0s\""),
+    ("log.format", "\"auto\""),
+    ("log.level", "\"info\""),
+    ("log.access", "true"),
+    ("log.sample", "1"),
+];

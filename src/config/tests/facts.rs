@@ -1,0 +1,91 @@
+//! What is told of settings, and what is not.
+
+use std::fmt::Write as _;
+
+use super::{UPSTREAM, World, load_in, loaded};
+use crate::config::facts::DEFAULTS;
+use crate::config::{Fact, Layer, Setting, changes};
+
+fn find<'a>(facts: &'a [Fact], key: &str) -> &'a Fact {
+    facts.iter().find(|fact| fact.key == key).unwrap_or_else(|| panic!("{key}: {facts:#?}"))
+}
+
+#[test]
+fn each_setting_is_told_with_where_it_was_given() {
+    let text = format!(
+        "[[listen]]\naddress = \"127.0.0.1:1\"\ndomains = [\"a.example\", \"b.example\"]\n{UPSTREAM}[[route]]\nmatch = {{ bucket = \"logs-*\" }}\nregion = \"ap-southeast-1\"\n"
+    );
+    let flags = Layer::flags().set(Setting::Listen, Some("127.0.0.1:2")).set(Setting::ReadOnly, Some("true"));
+    let facts = load_in(&World::default(), &text, &[flags]).expect("a configuration").facts;
+    for (key, value, origin) in [
+        ("listen[0].address", "\"127.0.0.1:2\"", "--listen"),
+        ("listen[0].read_only", "true", "--read-only"),
+        ("listen[0].domains", "[\"a.example\", \"b.example\"]", "proxy.toml:3"),
+        ("route[0].match.bucket", "\"logs-*\"", "proxy.toml:7"),
+        ("timeouts.stall", "\"60s\"", "default"),
+    ] {
+        let fact = find(&facts, key);
+        assert_eq!((fact.value.as_str(), fact.origin.as_str()), (value, origin), "{key}");
+    }
+}
+
+#[test]
+fn of_a_secret_only_its_reference_is_told() {
+    let text = format!(
+        "{UPSTREAM}[credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAI5tPlanted\"\naccess_key_secret = \"env:KEY\"\n\
+         [credentials.u]\ntype = \"uri\"\nurl = \"https://h.example/?key=planted\"\n[credentials.p]\ntype = \"process\"\ncommand = [\"/bin/get\", \"planted\"]\n"
+    );
+    let mut world = World::default();
+    world.variables.insert("KEY", "planted-secret");
+    let facts = load_in(&world, &text, &[]).expect("a configuration").facts;
+    assert_eq!(find(&facts, "credentials.default.access_key_secret").value, "\"env:KEY\"");
+    assert_eq!(find(&facts, "credentials.p.command").value, "[\"/bin/get\", …]");
+    let all = format!("{facts:?}").to_ascii_lowercase();
+    assert!(!all.contains("planted"), "{all}");
+}
+
+#[test]
+fn the_difference_of_two_configurations_is_told() {
+    let before = loaded(&format!("{UPSTREAM}bucket = \"photos\"\n[timeouts]\nstall = \"5s\"\n")).facts;
+    let after = loaded(&format!("# moved\n{UPSTREAM}internal = true\n[timeouts]\nstall = \"6s\"\n")).facts;
+    assert_eq!(
+        changes(&before, &after),
+        [
+            "upstream.internal = true was false",
+            "timeouts.stall = \"6s\" was \"5s\"",
+            "upstream.bucket is gone, it was \"photos\""
+        ]
+    );
+    assert!(changes(&after, &after).is_empty());
+}
+
+#[test]
+fn the_defaults_that_are_told_are_those_that_hold() {
+    let mut text = String::new();
+    for section in ["strict_file_modes", "listen[0]", "admin", "upstream", "limits", "timeouts", "log"] {
+        let inside =
+            |key: &str| key.strip_prefix(section).map(|rest| rest.trim_start_matches('.').to_owned());
+        match section {
+            "strict_file_modes" => {}
+            "listen[0]" => text.push_str("[[listen]]\n"),
+            _ => writeln!(text, "[{section}]").expect("a text"),
+        }
+        for (key, value) in DEFAULTS {
+            match inside(key).as_deref() {
+                Some("") => writeln!(text, "{key} = {value}").expect("a text"),
+                Some(key) => writeln!(text, "{key} = {value}").expect("a text"),
+                None => {}
+            }
+        }
+        if section == "upstream" {
+            text.push_str("region = \"cn-hangzhou\"\n");
+        }
+    }
+    let (told, real) = (loaded(&text), loaded(UPSTREAM));
+    assert_eq!((told.limits, told.timeouts), (real.limits, real.timeouts), "{text}");
+    assert_eq!((told.log, told.listen), (real.log, real.listen));
+    assert_eq!(
+        format!("{:?}{:?}", told.admin, told.upstreams),
+        format!("{:?}{:?}", real.admin, real.upstreams)
+    );
+}

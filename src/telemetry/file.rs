@@ -1,0 +1,79 @@
+//! The log in a file, which is opened anew when somebody has moved it away.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// The file, as the one thread that writes it has it.
+pub struct LogFile {
+    path: PathBuf,
+    file: File,
+    wanted: Arc<AtomicBool>,
+}
+
+impl LogFile {
+    /// Opens the file, or makes it, to write at its end. Setting `anew` has it opened once more before the next lines.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path, anew: Arc<AtomicBool>) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: open(path)?, wanted: anew })
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.wanted.swap(false, Relaxed) {
+            match open(&self.path) {
+                Ok(file) => self.file = file,
+                // The old one still takes the lines, and this one tells why.
+                Err(error) => writeln!(self.file, "cannot open {} anew: {error}", self.path.display())?,
+            }
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(MODE).open(path)
+}
+
+/// Names of buckets and of errors are not for everybody.
+const MODE: u32 = 0o640;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::LogFile;
+
+    #[test]
+    fn a_file_that_was_moved_away_is_made_anew_when_it_is_asked_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
+        let anew = Arc::new(AtomicBool::new(false));
+        let mut log = LogFile::open(&path, Arc::clone(&anew)).expect("a file");
+        log.write_all(b"one\n").expect("written");
+        fs::rename(&path, &moved).expect("moved");
+        log.write_all(b"two\n").expect("written");
+        anew.store(true, Relaxed);
+        log.write_all(b"three\n").expect("written");
+        assert_eq!(fs::read_to_string(&moved).expect("a file"), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(&path).expect("a file"), "three\n");
+        // What cannot be opened leaves the lines where they went before.
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("a directory in its way");
+        anew.store(true, Relaxed);
+        log.write_all(b"four\n").expect("written");
+    }
+}

@@ -1,0 +1,314 @@
+//! What one core has seen, for `/metrics`. Only that core writes, so that counting takes neither a lock nor a locked instruction;
+//! anybody may read, and sees numbers that are a moment old.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::oss::Operation;
+
+/// The counts of a core.
+#[derive(Debug)]
+pub struct Sheet {
+    rows: Vec<Row>,
+    bytes_in: Count,
+    bytes_out: Count,
+    in_flight: Count,
+    signed_v4: Count,
+    signed_v1: Count,
+}
+
+/// A sheet in the hands of the core that writes it. Each request in flight holds it.
+#[derive(Debug)]
+pub struct Meter(Arc<Sheet>);
+
+/// How requests ended, as far as the labels of a metric tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer whose status begins with this digit, 2 to 5.
+    Status(u8),
+    /// Without one: the client left first.
+    None,
+}
+
+/// A request that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// What it asked for; `None` if that was never known.
+    pub operation: Option<Operation>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the end of its head to the end of its answer.
+    pub duration: Duration,
+    /// From the end of its head to the head of the answer.
+    pub first_byte: Option<Duration>,
+    /// Bytes of its body.
+    pub bytes_in: u64,
+    /// Bytes of the body of the answer.
+    pub bytes_out: u64,
+}
+
+/// A number that one thread counts up.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+/// What is counted for each operation.
+#[derive(Debug, Default)]
+struct Row {
+    outcomes: [Count; Outcome::ALL.len()],
+    duration: Histogram,
+    first_byte: Histogram,
+}
+
+/// How many took how long.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [Count; BOUNDS_MS.len() + 1],
+    sum_us: Count,
+}
+
+/// How many took how long, over all cores.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// For each of the bounds, and for what is above all of them: how many.
+    pub buckets: [u64; BOUNDS_MS.len() + 1],
+    /// All of them together, in seconds.
+    pub sum_s: f64,
+}
+
+/// What all cores have seen.
+#[derive(Clone, Debug, Default)]
+pub struct Total {
+    /// For each operation that was asked for at all; that of requests which never had one has no name.
+    pub operations: Vec<OperationTotal>,
+    /// Bytes of the bodies of requests.
+    pub bytes_in: u64,
+    /// Bytes of the bodies of answers.
+    pub bytes_out: u64,
+    /// Requests that have not ended.
+    pub in_flight: u64,
+    /// Requests signed with V4.
+    pub signed_v4: u64,
+    /// Requests signed with V1.
+    pub signed_v1: u64,
+}
+
+/// What all cores have seen of an operation.
+#[derive(Clone, Debug)]
+pub struct OperationTotal {
+    /// Its name; `None` for requests that never had one.
+    pub operation: Option<Operation>,
+    /// How many ended so.
+    pub outcomes: [(Outcome, u64); Outcome::ALL.len()],
+    /// How long they took.
+    pub duration: Spread,
+    /// How long the head of the answer took.
+    pub first_byte: Spread,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Status(2), Self::Status(3), Self::Status(4), Self::Status(5), Self::None];
+
+    /// Of a request that was answered with this status, or was not.
+    #[must_use]
+    pub fn of(status: Option<u16>) -> Self {
+        match status.map(|status| status / 100) {
+            Some(3) => Self::Status(3),
+            Some(4) => Self::Status(4),
+            Some(5..) => Self::Status(5),
+            Some(_) => Self::Status(2),
+            None => Self::None,
+        }
+    }
+
+    /// The value of the label.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status(3) => "3xx",
+            Self::Status(4) => "4xx",
+            Self::Status(5) => "5xx",
+            Self::Status(_) => "2xx",
+            Self::None => "none",
+        }
+    }
+
+    fn index(self) -> usize {
+        Self::ALL.iter().position(|one| *one == self).unwrap_or(0)
+    }
+}
+
+impl Count {
+    fn add(&self, more: u64) {
+        // Nobody else writes it.
+        self.0.store(self.get().wrapping_add(more), Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let ms = took.as_secs_f64() * 1000.0;
+        let bucket = BOUNDS_MS.iter().position(|bound| ms <= *bound).unwrap_or(BOUNDS_MS.len());
+        self.buckets[bucket].add(1);
+        self.sum_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Spread {
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a metric of more than 285 years may be off")]
+    fn add(&mut self, histogram: &Histogram) {
+        for (sum, count) in self.buckets.iter_mut().zip(&histogram.buckets) {
+            *sum += count.get();
+        }
+        self.sum_s += histogram.sum_us.get() as f64 / 1e6;
+    }
+}
+
+impl Meter {
+    /// With nothing counted.
+    #[must_use]
+    pub fn new() -> Self {
+        let rows = (0..=Operation::ALL.len()).map(|_| Row::default()).collect();
+        let [bytes_in, bytes_out, in_flight, signed_v4, signed_v1] = Default::default();
+        Self(Arc::new(Sheet { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 }))
+    }
+
+    /// For others to read.
+    #[must_use]
+    pub fn sheet(&self) -> Arc<Sheet> {
+        Arc::clone(&self.0)
+    }
+
+    /// A request has begun; it must be told when it has ended.
+    pub fn begun(&self) {
+        self.0.in_flight.add(1);
+    }
+
+    /// A request has ended.
+    pub fn ended(&self, request: &Ended) {
+        let sheet = &*self.0;
+        let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
+        row.outcomes[request.outcome.index()].add(1);
+        row.duration.observe(request.duration);
+        if let Some(first_byte) = request.first_byte {
+            row.first_byte.observe(first_byte);
+        }
+        sheet.bytes_in.add(request.bytes_in);
+        sheet.bytes_out.add(request.bytes_out);
+        sheet.in_flight.add(u64::MAX);
+    }
+
+    /// A request was signed with V4.
+    pub fn signed_v4(&self) {
+        self.0.signed_v4.add(1);
+    }
+
+    /// A request was signed with V1.
+    pub fn signed_v1(&self) {
+        self.0.signed_v1.add(1);
+    }
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Total {
+    /// The sums of these sheets.
+    #[must_use]
+    pub fn of(sheets: &[Arc<Sheet>]) -> Self {
+        let sum = |of: fn(&Sheet) -> &Count| sheets.iter().map(|sheet| of(sheet).get()).sum();
+        let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
+        let row = |(index, operation)| {
+            let mut total = OperationTotal {
+                operation,
+                outcomes: Outcome::ALL.map(|outcome| (outcome, 0)),
+                duration: Spread::default(),
+                first_byte: Spread::default(),
+            };
+            for sheet in sheets {
+                let row: &Row = &sheet.rows[index];
+                for ((_, sum), count) in total.outcomes.iter_mut().zip(&row.outcomes) {
+                    *sum += count.get();
+                }
+                total.duration.add(&row.duration);
+                total.first_byte.add(&row.first_byte);
+            }
+            total
+        };
+        Self {
+            operations: named.map(row).filter(|total| total.duration.count() > 0).collect(),
+            bytes_in: sum(|sheet| &sheet.bytes_in),
+            bytes_out: sum(|sheet| &sheet.bytes_out),
+            in_flight: sum(|sheet| &sheet.in_flight),
+            signed_v4: sum(|sheet| &sheet.signed_v4),
+            signed_v1: sum(|sheet| &sheet.signed_v1),
+        }
+    }
+
+    /// How many requests have ended so.
+    #[must_use]
+    pub fn ended(&self, wanted: impl Fn(Outcome) -> bool) -> u64 {
+        let all = self.operations.iter().flat_map(|total| total.outcomes);
+        all.filter(|(outcome, _)| wanted(*outcome)).map(|(_, count)| count).sum()
+    }
+}
+
+/// The upper bounds of the buckets of histograms, in milliseconds; transfers take minutes.
+pub const BOUNDS_MS: [f64; 18] = [
+    1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0,
+    60_000.0, 120_000.0, 300_000.0, 600_000.0,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Ended, Meter, Outcome, Total};
+    use crate::oss::Operation;
+
+    fn ended(operation: Option<Operation>, status: Option<u16>, seconds: f64) -> Ended {
+        let duration = Duration::from_secs_f64(seconds);
+        let outcome = Outcome::of(status);
+        Ended { operation, outcome, duration, first_byte: Some(duration / 2), bytes_in: 3, bytes_out: 5 }
+    }
+
+    #[test]
+    fn what_cores_have_seen_is_added_up() {
+        let (one, other) = (Meter::new(), Meter::new());
+        let all = [
+            (&one, ended(Some(Operation::GetObject), Some(200), 0.004)),
+            (&other, ended(Some(Operation::GetObject), Some(206), 200.0)),
+            (&other, ended(Some(Operation::Preflight), Some(403), 0.0)),
+            (&one, ended(None, None, 0.1)),
+        ];
+        for (meter, request) in &all {
+            meter.begun();
+            meter.ended(request);
+        }
+        one.begun();
+        let total = Total::of(&[one.sheet(), other.sheet()]);
+        let names: Vec<_> = total.operations.iter().map(|row| row.operation).collect();
+        assert_eq!(names, [Some(Operation::GetObject), Some(Operation::Preflight), None]);
+        let get = &total.operations[0];
+        assert_eq!(get.outcomes[0], (Outcome::Status(2), 2));
+        assert_eq!((get.duration.buckets[2], get.duration.buckets[16], get.duration.count()), (1, 1, 2));
+        assert!((get.duration.sum_s - 200.004).abs() < 1e-6);
+        assert_eq!((total.bytes_in, total.bytes_out, total.in_flight), (12, 20, 1));
+        assert_eq!((total.ended(|outcome| outcome == Outcome::Status(4)), total.ended(|_| true)), (1, 4));
+    }
+}
