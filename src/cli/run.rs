@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::complain;
 use super::serve::{Log, block_on, not_assembled, open_log, tell_warnings};
-use super::system::{System, forbid_core_files, raise_file_limit, variable_names};
+use super::system::{System, hide, raise_file_limit, variable_names};
 use crate::config::Config;
 use crate::server::{Address, Drain, Drained};
 use crate::telemetry::{Level, Logged};
@@ -35,7 +35,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(arguments: &Args) -> Exit {
-    forbid_core_files();
+    hide();
     if let Some(flag) = arguments.flags.about_listeners() {
         complain(format_args!(
             "{flag} is for serve: run listens on a free port of loopback, for its command"

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::set_no_new_privs;
 
+use crate::config::Process;
 use crate::credentials::Edge;
 use crate::time::{Clock, Timestamp};
 
@@ -39,10 +41,30 @@ pub(super) fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Keeps the memory of this process, which holds secrets, out of core files and away from other processes of this user.
-pub(super) fn forbid_core_files() {
-    // Where the system cannot, there is nothing else to try.
+/// Closes the memory and the environment of this process, which holds secrets, to others, also of its user. A command that it executes
+/// does not inherit that. What the system cannot do is not done; there is nothing else to try.
+pub(super) fn hide() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// The same, and no core files, which is inherited.
+pub(super) fn close() {
+    hide();
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
+}
+
+/// Opens again what the configuration wants open, and gives up the right to gain rights.
+pub(super) fn settle(process: &Process) {
+    if process.inspectable {
+        let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    }
+    if process.core_files {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Core);
+        let _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
+    }
+    if process.no_new_privileges {
+        let _ = set_no_new_privs(true);
+    }
 }
 
 /// Takes all the open files that this process may have: each connection is one. Returns how many, if they are limited.

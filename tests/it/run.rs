@@ -170,6 +170,19 @@ fn the_command_has_the_streams_of_run() {
 }
 
 #[test]
+fn the_command_may_do_what_it_could_without_the_proxy_but_not_look_into_it() {
+    let oss = oss();
+    let file = file(oss.address, "[process]\nno_new_privileges = true\n");
+    let limits = "ulimit -c; ulimit -n; grep NoNewPrivs /proc/self/status; ls -ld /proc/self | cut -d' ' -f3";
+    let bare = Command::new("sh").args(["-c", limits]).output().expect("it runs");
+    let (code, out, err) = shell(with(&file, &[]), limits);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), &*String::from_utf8_lossy(&bare.stdout), ""));
+    // Whoever is allowed everything may look.
+    let (_, out, _) = shell(with(&file, &[]), "test $(id -u) = 0 || cat /proc/$PPID/environ");
+    assert!(!out.contains(SECRET), "{out}");
+}
+
+#[test]
 fn nothing_is_started_if_the_configuration_is_wrong() {
     let oss = oss();
     let broken = file(oss.address, "[limits]\nbodyy = 1\n");
