@@ -11,20 +11,30 @@ pub(super) enum Exit {
     Failure,
     /// The command line is wrong.
     Usage,
+    /// The upstream cannot be reached, or does not answer as OSS does.
+    Unavailable,
     /// There is nothing to sign with, or not for as long as it was asked.
     Credentials,
     /// The configuration is wrong.
     Config,
 }
 
+impl Exit {
+    /// The number that the process ends with.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Unavailable => 69,
+            Self::Credentials => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Ok => 0,
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::Credentials => 77,
-            Exit::Config => 78,
-        })
+        Self::from(exit.code())
     }
 }
