@@ -72,7 +72,8 @@ impl Flaw {
     )]
     fn of(fault: &CertificateError) -> Self {
         match fault {
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // An authority of the name that is trusted, with another key: it was replaced, or somebody uses its name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::WrongName
             }

@@ -8,6 +8,7 @@ mod bodies;
 mod commands;
 mod console;
 mod dialling;
+mod doctor;
 mod echo;
 mod ecs;
 mod explain;

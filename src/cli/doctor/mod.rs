@@ -114,6 +114,7 @@ fn read(config: Option<&Config>, errors: Option<&Errors>) -> Vec<Finding> {
 fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
     let mut lines = described(source);
     let head = if lines.is_empty() { String::new() } else { lines.remove(0) };
+    let head = head.split_once("  ").map_or("", |(_, head)| head);
     let lines: Vec<String> = lines.into_iter().map(|line| line.trim_start().to_owned()).collect();
     let about = |all: &[BadSource]| {
         let known = all.iter().find(|bad| bad.name == name);
