@@ -3,6 +3,7 @@
 mod assume_role;
 mod chain;
 mod clock;
+mod custom;
 mod durations;
 mod ecs;
 mod endpoint;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 pub use chain::{Links, Order};
 pub use clock::{ahead, clocks, note_clock};
+pub use custom::Custom;
 pub use durations::Noted;
 pub use ecs::Instance;
 pub use endpoint::{EndpointStatus, endpoints};
@@ -164,6 +166,14 @@ pub enum Failure {
         /// The variable that names the role.
         variable: &'static str,
     },
+    /// STS inside the VPC is asked for, and nobody knows in which region that is.
+    #[error(
+        "{variable} asks for STS inside the VPC, and no region is known; set sts_region, or ALIBABA_CLOUD_STS_REGION"
+    )]
+    VpcWithoutRegion {
+        /// The variable that asks for it.
+        variable: &'static str,
+    },
     /// The values cannot be an access key.
     #[error(transparent)]
     Insane(#[from] Insane),
@@ -226,34 +236,6 @@ pub enum Spec {
     Custom(Custom),
     /// Each source in turn, until one is configured.
     Chain(Links),
-}
-
-/// A source from outside this crate, which [`crate::config::Config::sign_with`] puts in the place of one of the file.
-#[derive(Clone)]
-pub struct Custom(pub Arc<dyn Provide>);
-
-impl std::fmt::Debug for Custom {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Custom(..)")
-    }
-}
-
-impl Provide for Custom {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
-        self.0.provide(edge)
-    }
-
-    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
-        self.0.fingerprint(edge)
-    }
-
-    fn renew_after(&self) -> Option<Duration> {
-        self.0.renew_after()
-    }
-
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
-        self.0.explain(edge)
-    }
 }
 
 /// Sources by their names in the configuration. Those that are the same are one. One that signs nothing is none.

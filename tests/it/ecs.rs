@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Proxy, SECRET, STS_ID, Script, TOKEN, ask, eventually, oss, proxy, run};
+use crate::support::{Proxy, SECRET, STS_ID, Script, Served, TOKEN, ask, eventually, oss, proxy, run};
 
 /// What the service answers, by the beginning of the request and whether it came with the token.
 fn service(answer: impl Fn(&str, bool) -> (u16, String) + Send + Sync + 'static) -> Script {
@@ -160,4 +160,17 @@ fn what_is_wrong_with_an_instance_is_told() {
         run(&["check", "--config", path], &[ON])
     };
     assert!(code == Some(78) && errors.contains("unencrypted"), "{errors}");
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_never_asked_for_keys() {
+    let (oss, elsewhere) = (oss(), Script::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let service = service(hardened);
+    let through = format!("http://{}", elsewhere.address);
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let environment: Vec<_> = names.iter().map(|name| (*name, through.as_str())).chain([ON]).collect();
+    let sections = format!("[credentials.default]\n{}", lines(&service, ""));
+    let served = Served::start_with(oss.address, &sections, &[], &environment);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!((service.heads().len(), elsewhere.heads().len()), (3, 0));
 }

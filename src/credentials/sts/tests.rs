@@ -110,7 +110,7 @@ fn the_nearest_sts_is_asked() {
     }
     let refused = Place::default().url(&World([vpc].into()));
     assert!(
-        matches!(&refused, Err(ProvideError::Refused(text)) if text.contains("sts_region")),
+        matches!(&refused, Err(ProvideError::Failed(failure)) if failure.to_string().contains("sts_region")),
         "{refused:?}"
     );
 }
