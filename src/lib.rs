@@ -5,7 +5,7 @@
 //!                                main.rs
 //!                                   │
 //!  ┌─────────────────────────────  cli  ──────────────────────────────┐  assembles; alone may print
-//!  │ serve   run   wait   check   explain   presign   demo   emulate  │
+//!  │ serve  run  wait  check  explain  doctor  presign  demo  emulate │
 //!  └───┬────────────────┬───────────────────────────────────┬─────────┘
 //!    server          config                              emulator      sockets, drain │ text → values │ a small OSS
 //!      │         File → Config                              │

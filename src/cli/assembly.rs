@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
-use crate::config::{Config, Fact, UpstreamSettings};
+use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::proxy::{Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Inherited, Listen, Listener, TlsFiles};
@@ -127,15 +127,7 @@ impl Workshop {
                 stall: timeouts.stall,
                 drain: timeouts.drain,
             },
-            transport: transport::Settings {
-                connect: timeouts.connect,
-                idle: timeouts.idle,
-                first_byte: timeouts.first_byte,
-                stall: timeouts.stall,
-                connections: config.limits.upstream_connections,
-                dials: config.limits.upstream_dials,
-                queue: timeouts.queue,
-            },
+            transport: to_upstreams(&timeouts, &config.limits),
             trusts: self.trusts.loaded.clone(),
             listeners,
             admin,
@@ -193,11 +185,7 @@ impl Workshop {
         Ok(listeners)
     }
 
-    fn admin(
-        &mut self,
-        admin: crate::config::Admin,
-        before: Option<&Before<'_>>,
-    ) -> Result<Admin, StartError> {
+    fn admin(&mut self, admin: config::Admin, before: Option<&Before<'_>>) -> Result<Admin, StartError> {
         let before = before.and_then(|before| before.assembled.admin.as_ref());
         let kept = before.is_some_and(|before| before.configured == admin.address);
         let listen = Listen::plain(admin.address.clone());
@@ -257,6 +245,19 @@ async fn ask(
         }
     }
     (bad, unavailable)
+}
+
+/// The settings of connections to upstreams.
+pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> transport::Settings {
+    transport::Settings {
+        connect: timeouts.connect,
+        idle: timeouts.idle,
+        first_byte: timeouts.first_byte,
+        stall: timeouts.stall,
+        connections: limits.upstream_connections,
+        dials: limits.upstream_dials,
+        queue: timeouts.queue,
+    }
 }
 
 /// How requests for each upstream are signed, and whom TLS trusts there.

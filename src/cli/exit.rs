@@ -21,16 +21,23 @@ pub(super) enum Exit {
     Command(u8),
 }
 
+impl Exit {
+    /// The number that the process ends with.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Unavailable => 69,
+            Self::Credentials => 77,
+            Self::Config => 78,
+            Self::Command(code) => code,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Ok => 0,
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::Unavailable => 69,
-            Exit::Credentials => 77,
-            Exit::Config => 78,
-            Exit::Command(code) => code,
-        })
+        Self::from(exit.code())
     }
 }

@@ -96,8 +96,13 @@ fn is_anonymous(config: &Config, name: &str) -> bool {
     spec.is_some_and(|(_, spec)| matches!(spec, Spec::Anonymous))
 }
 
-/// Prints how a source is. Of the key only the ends of its id are shown.
+/// Prints how a source is.
 pub(super) fn describe(source: &Source) {
+    described(source).into_iter().for_each(line);
+}
+
+/// How a source is, in lines. Of the key only the ends of its id are shown.
+pub(super) fn described(source: &Source) -> Vec<String> {
     let (status, now) = (source.status(&System), System.now());
     let mut head = format!("source {:?}  {}", status.name, status.stage);
     if let Some(provider) = &status.provider {
@@ -107,20 +112,17 @@ pub(super) fn describe(source: &Source) {
         let token = if given.token.is_some() { " with a token" } else { "" };
         let _ = write!(head, "  key {}{token}", masked(&given.id));
     }
-    line(head);
+    let mut lines = vec![head];
     if let Some(expires) = status.expires {
         let renewal = status.renewal.map_or(String::new(), |at| format!(", renewed in {}", until(at, now)));
-        line(format_args!("    ends {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
+        lines.push(format!("    ends {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
     }
-    for text in &status.explanation {
-        line(format_args!("    {text}"));
-    }
-    if let Some(error) = &status.last_error {
-        line(format_args!("    last error: {error}"));
-    }
+    lines.extend(status.explanation.iter().map(|text| format!("    {text}")));
+    lines.extend(status.last_error.iter().map(|error| format!("    last error: {error}")));
+    lines
 }
 
-fn masked(id: &str) -> String {
+pub(super) fn masked(id: &str) -> String {
     match (id.get(..4), id.get(id.len().saturating_sub(4)..)) {
         (Some(first), Some(last)) if id.len() >= 12 => format!("{first}…{last}"),
         _ => "…".to_owned(),

@@ -73,6 +73,11 @@ impl Flags {
         }
     }
 
+    /// The bucket, for a command that means another thing by it, and the flags without it.
+    pub(super) fn without_bucket(&self) -> (Option<&str>, Self) {
+        (self.bucket.as_deref(), Self { bucket: None, ..self.clone() })
+    }
+
     /// The file that is named, if one is.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from))

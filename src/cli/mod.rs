@@ -6,6 +6,7 @@ mod check;
 mod child;
 mod console;
 mod demo;
+mod doctor;
 mod emulate;
 mod environment;
 mod exit;
@@ -50,6 +51,8 @@ enum Command {
     Check(check::Args),
     /// Say who signs for each route, where the key comes from, and why from nowhere else
     Explain(Flags),
+    /// Find out what keeps requests from being served: names, TLS, clock, credentials, region, a signed request
+    Doctor(doctor::Args),
     /// Show the proxy at work against an embedded OSS
     Demo(demo::Args),
     /// Print a signed URL, good for one request, for whoever has it
@@ -88,6 +91,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         Some(Command::Serve(flags)) => serve::run(&flags),
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Explain(flags)) => explain::run(&flags),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Presign(arguments)) => presign::run(&arguments),
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),

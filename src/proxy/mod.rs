@@ -22,6 +22,7 @@ pub use echo::without_token;
 pub use headers::settle;
 pub use refusal::Refusal;
 pub use state::{Core, Gate, Limits, State, Upstream};
+pub use ways::destination;
 
 use crate::oss::Operation;
 use crate::telemetry::{Access, Refused};

@@ -61,16 +61,22 @@ impl Entry {
 
 impl Paved {
     fn new(way: Way, trust: TrustId) -> Result<Self, Refusal> {
-        let destination = Destination {
-            dial: way.dial.clone(),
-            tls: match way.scheme {
-                Scheme::Https => Some((way.name.clone(), trust)),
-                Scheme::Http => None,
-            },
-            guard: if way.dials_oss_name { Guard::OssName } else { Guard::Configured },
-        };
+        let destination = destination(&way, trust);
         let host = HeaderValue::from_str(&way.host).map_err(|_| Refusal::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
+    }
+}
+
+/// What the transport needs of a way to an upstream that is trusted so.
+#[must_use]
+pub fn destination(way: &Way, trust: TrustId) -> Destination {
+    Destination {
+        dial: way.dial.clone(),
+        tls: match way.scheme {
+            Scheme::Https => Some((way.name.clone(), trust)),
+            Scheme::Http => None,
+        },
+        guard: if way.dials_oss_name { Guard::OssName } else { Guard::Configured },
     }
 }
 

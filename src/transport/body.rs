@@ -23,7 +23,8 @@ pub struct Upload {
 /// another.
 #[derive(Debug)]
 pub(super) struct Slot {
-    inner: RefCell<Incoming>,
+    /// None for a request of our own, which has no body.
+    inner: RefCell<Option<Incoming>>,
     ends: Ends,
     taken: Rc<Cell<u64>>,
     /// Held until the body is: what counts the requests in flight.
@@ -78,6 +79,21 @@ impl Upload {
     /// `in_flight` is held as long as the body is. More than `limit` bytes are not sent.
     #[must_use]
     pub fn new(inner: Incoming, ends: Ends, taken: Rc<Cell<u64>>, limit: u64, in_flight: Rc<()>) -> Self {
+        Self::of(Some(inner), ends, (taken, limit), in_flight)
+    }
+
+    /// No body: for requests that no client has sent.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::of(None, Ends::Surely, (Rc::default(), 0), Rc::default())
+    }
+
+    fn of(
+        inner: Option<Incoming>,
+        ends: Ends,
+        (taken, limit): (Rc<Cell<u64>>, u64),
+        in_flight: Rc<()>,
+    ) -> Self {
         let slot = Slot {
             inner: RefCell::new(inner),
             ends,
@@ -111,7 +127,7 @@ impl Slot {
 
     /// Whether an end of the frames is the end of the body.
     fn is_ended(&self) -> bool {
-        self.ends == Ends::Surely || self.inner.borrow().is_end_stream()
+        self.ends == Ends::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
     pub(super) fn moved(&self) -> Instant {
@@ -138,7 +154,10 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Self { slot, stall } = &mut *self;
-        let frame = Pin::new(&mut *slot.inner.borrow_mut()).poll_frame(cx);
+        let frame = match &mut *slot.inner.borrow_mut() {
+            Some(inner) => Pin::new(inner).poll_frame(cx),
+            None => return Poll::Ready(None),
+        };
         if stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
             slot.fault.set(Some(Fault::Stalled));
             return Poll::Ready(Some(Err(UploadError::Stalled)));
@@ -160,10 +179,10 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.slot.inner.borrow().is_end_stream()
+        self.slot.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.slot.inner.borrow().size_hint()
+        self.slot.inner.borrow().as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -1,5 +1,6 @@
 //! Dialling: name resolution, the guard against loops, TCP, TLS, and hyper's handshake.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio::task::spawn_local;
 use tracing::{info, warn};
 
 use super::lease::Connection;
+use super::obstacle::{Obstacle, Phase};
 use super::stall::WriteLimit;
 use super::tls::Trust;
 use super::wire::{Wire, WireState};
@@ -78,12 +80,14 @@ pub(super) async fn dial(
 ) -> Result<Connection, SendError> {
     let limit = settings.connect;
     let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}"));
-    let dialled = tokio::time::timeout(limit, attempt(to, trusts, settings, reachability));
+    let phase = Cell::new(Phase::Name);
+    let dialled = tokio::time::timeout(limit, attempt(to, (trusts, settings), reachability, &phase));
     match dialled.await.unwrap_or_else(|_| Err(Failed::Io(late()))) {
         Ok(connection) => Ok(connection),
         Err(Failed::Io(error)) => {
             let at = format!("{}:{}", to.dial.0, to.dial.1);
-            Err(SendError::Unreachable { at, reason: error.to_string() })
+            let obstacle = Obstacle::of(phase.get(), &error);
+            Err(SendError::Unreachable { at, reason: error.to_string(), obstacle })
         }
         Err(Failed::Loop(address)) => Err(SendError::Loop { name: to.dial.0.clone(), address }),
     }
@@ -102,15 +106,16 @@ impl From<io::Error> for Failed {
 
 async fn attempt(
     to: &Destination,
-    trusts: &[Trust],
-    settings: &Settings,
+    (trusts, settings): (&[Trust], &Settings),
     reachability: &Reachability,
+    phase: &Cell<Phase>,
 ) -> Result<Connection, Failed> {
-    let stream = connect(to, reachability).await?;
+    let stream = connect(to, reachability, phase).await?;
     stream.set_nodelay(true)?;
     let Some((name, trust)) = &to.tls else {
         return handshake(stream, settings.stall).await;
     };
+    phase.set(Phase::Tls);
     let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
     let trust = trusts.get(trust.0).ok_or_else(|| io::Error::other("no trust store of that index"))?;
     let stream = trust.0.connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream)).await?;
@@ -118,9 +123,14 @@ async fn attempt(
 }
 
 /// The first address of the name that accepts.
-async fn connect(to: &Destination, reachability: &Reachability) -> Result<TcpStream, Failed> {
+async fn connect(
+    to: &Destination,
+    reachability: &Reachability,
+    phase: &Cell<Phase>,
+) -> Result<TcpStream, Failed> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in lookup_host((to.dial.0.as_str(), to.dial.1)).await? {
+        phase.set(Phase::Connect);
         let ip = address.ip().to_canonical();
         if to.guard == Guard::OssName && (ip.is_loopback() || ip.is_unspecified()) {
             return Err(Failed::Loop(address));

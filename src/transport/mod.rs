@@ -5,6 +5,7 @@ mod body;
 mod dial;
 mod fetch;
 mod lease;
+mod obstacle;
 mod pool;
 mod replay;
 mod slots;
@@ -26,6 +27,7 @@ pub use body::{Ends, Upload, UploadError};
 pub use dial::{Guard, Reachability};
 pub use fetch::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
 pub use lease::Lease;
+pub use obstacle::{Flaw, Obstacle, Phase};
 pub use replay::Spare;
 pub use stall::{Stall, WriteLimit};
 pub use tally::{Tallied, Tally};
@@ -90,6 +92,8 @@ pub enum SendError {
         at: String,
         /// What the system or TLS said.
         reason: String,
+        /// The same, for who decides by it.
+        obstacle: Obstacle,
     },
     /// The name leads back to this machine.
     #[error(

@@ -14,7 +14,7 @@ use crate::support::certificates::Authority;
 use crate::support::{Client, Proxy, ask, bucket, oss, proxy};
 
 /// A TLS listener for these names before an embedded OSS, and the file with its authority.
-fn tls_before(
+pub(crate) fn tls_before(
     oss: &oss_signing_proxy::emulator::Handle,
     names: &[&str],
 ) -> (SocketAddr, tempfile::NamedTempFile) {
@@ -53,7 +53,7 @@ fn tls_before(
     (address, file)
 }
 
-fn tls_lines(address: SocketAddr, authority: &tempfile::NamedTempFile) -> String {
+pub(crate) fn tls_lines(address: SocketAddr, authority: &tempfile::NamedTempFile) -> String {
     format!(
         "endpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\nca_file = {:?}",
         authority.path()

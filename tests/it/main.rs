@@ -9,6 +9,7 @@ mod bodies;
 mod commands;
 mod console;
 mod dialling;
+mod doctor;
 mod echo;
 mod ecs;
 mod explain;

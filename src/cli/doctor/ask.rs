@@ -1,0 +1,224 @@
+//! What `doctor` asks of an upstream: once unsigned, for its clock and its manners, and once signed.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
+use http::header::{AGE, DATE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::address::{Directory, Located, UpstreamId, Way};
+use crate::credentials::Credentials;
+use crate::oss::{Bucket, Key, Operation, Query};
+use crate::proxy::{destination, settle};
+use crate::sign::{Identity, Moment, Prepared, Scheme, Subject, Unsendable, Version};
+use crate::time::{Clock, Timestamp};
+use crate::transport::{Destination, Patience, SendError, Transport, TrustId, Upload};
+
+/// Somebody to ask, and for what.
+pub(super) struct Question<'a> {
+    located: Located,
+    pub(super) way: Way,
+    signature: Version,
+    destination: Rc<Destination>,
+    transport: &'a Transport,
+    clock: &'a dyn Clock,
+}
+
+/// What came back. Its texts are OSS's own words; only those that cannot hold anything of ours are given out.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    document: String,
+    /// How far the clock of the other side is ahead, in seconds.
+    pub(super) ahead_s: Option<i64>,
+}
+
+/// Why there is no answer to a signed request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoReply {
+    /// It did not come.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The key cannot be sent.
+    #[error(transparent)]
+    Key(#[from] Unsendable),
+    /// V4 needs a region.
+    #[error("no region is configured, and V4 signs for one")]
+    NoRegion,
+}
+
+impl<'a> Question<'a> {
+    /// About `bucket`, or about all of them.
+    pub(super) fn new(
+        bucket: Option<&Bucket>,
+        (upstream, directory): (UpstreamId, &Directory),
+        signature: Version,
+        (transport, clock): (&'a Transport, &'a dyn Clock),
+    ) -> Self {
+        let mut query = Query::default();
+        match bucket {
+            Some(_) => query.push("bucketInfo", ""),
+            None => query.push("max-keys", "1"),
+        }
+        let operation = Operation::of(&Method::GET, bucket.is_none(), true, &query, &HeaderMap::new());
+        let located = Located {
+            operation: operation.unwrap_or(Operation::ListBuckets),
+            bucket: bucket.cloned(),
+            key: Key::default(),
+            query,
+            upstream,
+            place: None,
+        };
+        let way = Way::of(&located, directory);
+        let destination = Rc::new(destination(&way, TrustId(0)));
+        Self { located, way, signature, destination, transport, clock }
+    }
+
+    /// What is asked, as OSS calls it.
+    pub(super) fn name(&self) -> String {
+        match &self.located.bucket {
+            Some(bucket) => format!("GetBucketInfo of {bucket}"),
+            None => "ListBuckets".to_owned(),
+        }
+    }
+
+    /// Asks without a signature.
+    pub(super) async fn unsigned(&self) -> Result<Reply, SendError> {
+        self.send(HeaderMap::new()).await
+    }
+
+    /// Asks with one, made at a time that is so far ahead of ours.
+    pub(super) async fn signed(&self, with: &Arc<Credentials>, ahead_s: i64) -> Result<Reply, NoReply> {
+        let now = self.clock.now().unix_s().saturating_add(ahead_s);
+        let moment = Moment::new(Timestamp::from_unix_s(now));
+        let scheme = match (self.signature, &self.way.region) {
+            (Version::V1, _) => Scheme::V1,
+            (Version::V4, Some(region)) => Scheme::V4 { day: moment.at().day(), region },
+            (Version::V4, None) => return Err(NoReply::NoRegion),
+        };
+        let Credentials { id, secret, token, .. } = &**with;
+        let prepared = Prepared::new(Identity { id, secret, token: token.as_ref() }, scheme)?;
+        let mut headers = HeaderMap::new();
+        settle(&mut headers);
+        let subject = Subject {
+            method: &Method::GET,
+            bucket: self.located.bucket.as_ref(),
+            key: &self.located.key,
+            query: &self.located.query,
+            headers: &headers,
+        };
+        prepared.sign(&subject, &moment).apply(&mut headers);
+        Ok(self.send(headers).await?)
+    }
+
+    async fn send(&self, headers: HeaderMap) -> Result<Reply, SendError> {
+        let mut request = Request::new(Upload::none());
+        // A way writes targets that can be sent, and hosts.
+        *request.uri_mut() = self.way.target(&self.located).parse().unwrap_or_default();
+        *request.headers_mut() = headers;
+        let host = HeaderValue::from_str(&self.way.host).unwrap_or(HeaderValue::from_static(""));
+        request.headers_mut().insert(HOST, host);
+        let begun = self.clock.now();
+        let (mut response, lease, _) =
+            self.transport.send(&self.destination, request, Patience::Usual).await?;
+        let ended = self.clock.now();
+        let (document, whole) = read(&mut response, self.transport.stall()).await?;
+        if whole {
+            lease.finish();
+        }
+        let (head, _) = response.into_parts();
+        let ahead_s = ahead(&head.headers, (begun, ended));
+        Ok(Reply { status: head.status, headers: head.headers, document, ahead_s })
+    }
+}
+
+impl Reply {
+    /// The words in this element of the document, if they are words: letters, digits, and what stands in names.
+    pub(super) fn element(&self, name: &str) -> Option<&str> {
+        let (_, rest) = self.document.split_once(&format!("<{name}>"))?;
+        let (text, _) = rest.split_once("</")?;
+        word(text)
+    }
+
+    /// The header, likewise.
+    pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
+        word(self.headers.get(name)?.to_str().ok()?)
+    }
+
+    /// The region in the scope of what OSS says should have been signed.
+    pub(super) fn scope_region(&self) -> Option<&str> {
+        let (_, rest) = self.document.split_once("<StringToSign>OSS4-HMAC-SHA256\n")?;
+        let (_, scope) = rest.split_once('\n')?;
+        word(scope.lines().next()?.split('/').nth(1)?)
+    }
+
+    /// Code, number and request id, for a person.
+    pub(super) fn told(&self) -> String {
+        let mut text = self.status.as_u16().to_string();
+        for word in [self.element("Code"), self.number()].into_iter().flatten() {
+            text.push(' ');
+            text.push_str(word);
+        }
+        if let Some(id) = self.header(&REQUEST_ID) {
+            text.push_str(", request ");
+            text.push_str(id);
+        }
+        text
+    }
+
+    /// OSS's number for the error.
+    pub(super) fn number(&self) -> Option<&str> {
+        self.header(&NUMBER).or_else(|| self.element("EC"))
+    }
+}
+
+/// Reads the answer, or its beginning if that is all that can be an error.
+async fn read(response: &mut Response<Incoming>, stall: Duration) -> Result<(String, bool), SendError> {
+    let mut read = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(stall, response.body_mut().frame()).await;
+        let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else { break };
+        if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
+            read.extend_from_slice(&data);
+        }
+        if read.len() > LOOKED_INTO_MAX {
+            return Ok((String::from_utf8_lossy(&read).into_owned(), false));
+        }
+    }
+    if read.is_empty()
+        && let Some(error) = response.headers().get(ERROR)
+    {
+        let document = STANDARD.decode(error).unwrap_or_default();
+        return Ok((String::from_utf8_lossy(&document).into_owned(), true));
+    }
+    Ok((String::from_utf8_lossy(&read).into_owned(), true))
+}
+
+/// How far the clock that wrote the answer is ahead of ours, however far that is. An old answer tells nothing.
+fn ahead(headers: &HeaderMap, (begun, ended): (Timestamp, Timestamp)) -> Option<i64> {
+    if headers.contains_key(AGE) {
+        return None;
+    }
+    let theirs = Timestamp::parse_http_date(headers.get(DATE)?.to_str().ok()?)?;
+    Some(theirs.unix_s() - i64::midpoint(begun.unix_s(), ended.unix_s()))
+}
+
+fn word(text: &str) -> Option<&str> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (!text.is_empty() && text.len() <= WORD_MAX && text.bytes().all(fits)).then_some(text)
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+const NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");
+const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
+/// The longest error that is looked into; OSS's have a few KiB.
+const LOOKED_INTO_MAX: usize = 64 * 1024;
+/// The longest word of OSS's; tokens are longer.
+const WORD_MAX: usize = 128;

@@ -1,0 +1,181 @@
+//! `doctor`: asks everything that a request needs, in the order in which it needs it, and names the first thing that is wrong
+//! with what to do about it. What it sends goes through the signer and the connections of the proxy.
+
+mod ask;
+mod network;
+mod report;
+mod upstream;
+mod verdict;
+
+use clap::Args as ClapArgs;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+
+use super::assembly::{Asked, BadSource, ask_all};
+use super::exit::Exit;
+use super::explain::described;
+use super::flags::Flags;
+use super::serve::block_on;
+use super::system::System;
+use crate::address::{Entrance, Located, Scheme, UpstreamId};
+use crate::config::{Config, Errors};
+use crate::credentials::{Source, each};
+use crate::oss::Bucket;
+use crate::time::Clock as _;
+
+use report::{Finding, Reader, Report, Section};
+
+#[derive(ClapArgs)]
+#[command(mut_arg("bucket", |bucket| bucket.help(
+    "Ask for this bucket, at the upstream that serves it; without one, for the list of buckets"
+)))]
+pub(super) struct Args {
+    /// Print one JSON document in place of lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn run(arguments: &Args) -> Exit {
+    let reader = if arguments.json { Reader::Program } else { Reader::Person };
+    let mut report = Report::new(reader);
+    let (bucket, flags) = arguments.flags.without_bucket();
+    let (config, errors) = match flags.outline() {
+        Ok(outline) => outline,
+        Err(unreadable) => {
+            report.add(configuration(vec![wrong(unreadable)]));
+            return report.end();
+        }
+    };
+    block_on(async {
+        report.add(configuration(read(config.as_ref(), errors.as_ref())));
+        if let Some(config) = config {
+            let goes_on = if errors.is_some() { Goes::NoFurther } else { Goes::On };
+            examine(&config, bucket, goes_on, &mut report).await;
+        }
+        report.end()
+    })
+}
+
+/// Whether there is something to ask an upstream for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goes {
+    On,
+    /// Nothing is sent with a configuration that has mistakes.
+    NoFurther,
+}
+
+async fn examine(config: &Config, bucket: Option<&str>, goes: Goes, report: &mut Report) {
+    let asked = ask_all(&config.credentials, &System, None).await;
+    for (name, source) in each(&asked.sources) {
+        report.add(of_source(name, source, &asked));
+    }
+    if goes == Goes::NoFurther {
+        return;
+    }
+    let wanted = bucket.map(|name| served_by(name, config));
+    if let Some(Err(finding)) = wanted {
+        report.add(Section {
+            name: "bucket".to_owned(),
+            about: bucket.unwrap_or_default().to_owned(),
+            findings: vec![finding],
+        });
+        return;
+    }
+    let wanted = wanted.and_then(Result::ok);
+    for index in 0..config.upstreams.len() {
+        let of_it = |(_, id): &&(Bucket, UpstreamId)| id.0 == index;
+        let bucket = wanted.as_ref().filter(of_it).map(|(bucket, _)| bucket);
+        let source = sources_of(config, index, &asked);
+        report.add(upstream::examine(config, index, bucket, source).await);
+    }
+}
+
+fn configuration(findings: Vec<Finding>) -> Section {
+    Section { name: "configuration".to_owned(), about: String::new(), findings }
+}
+
+fn wrong(text: impl Into<String>) -> Finding {
+    let remedy = "correct it; `check` reads the same";
+    Finding::fail(("read", "configuration"), Exit::Config, text, remedy)
+}
+
+fn read(config: Option<&Config>, errors: Option<&Errors>) -> Vec<Finding> {
+    let warnings = config.into_iter().flat_map(|config| &config.warnings);
+    let warnings =
+        warnings.map(|text| Finding::warn(("read", "caution"), text.as_str(), "leave it if it is meant so"));
+    let errors: Vec<_> =
+        errors.into_iter().flat_map(Errors::iter).map(|error| wrong(error.to_string())).collect();
+    let good = errors.is_empty().then(|| Finding::ok("read", "no mistake in it"));
+    good.into_iter().chain(warnings).chain(errors).collect()
+}
+
+/// What `explain` says of a source, and whether it gives something to sign with.
+fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
+    let mut lines = described(source);
+    let head = if lines.is_empty() { String::new() } else { lines.remove(0) };
+    let head = head.split_once("  ").map_or("", |(_, head)| head);
+    let lines: Vec<String> = lines.into_iter().map(|line| line.trim_start().to_owned()).collect();
+    let about = |all: &[BadSource]| {
+        let known = all.iter().find(|bad| bad.name == name);
+        known.map(|bad| bad.failure.clone())
+    };
+    let finding = if let Some(failure) = about(&asked.bad) {
+        let remedy = "correct this source; the one that it names first is the one that counts";
+        Finding::fail(("credentials", "source-misconfigured"), Exit::Config, failure, remedy)
+    } else if source.get(System.now()).is_ok() {
+        Finding::ok("credentials", head)
+    } else {
+        let (fault, text) = match about(&asked.unavailable) {
+            Some(failure) => ("source-unavailable", failure),
+            None => ("no-credentials", "no source gives a key".to_owned()),
+        };
+        let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; below is why each was passed over";
+        Finding::fail(("credentials", fault), Exit::Credentials, text, remedy)
+    };
+    Section { name: "source".to_owned(), about: format!("{name:?}"), findings: vec![finding.with(lines)] }
+}
+
+/// Who signs at an upstream.
+enum Signer<'a> {
+    /// This source, if it has something.
+    Source(&'a Source),
+    /// Nobody.
+    Nobody,
+    /// A source that could not be made.
+    Broken,
+}
+
+fn sources_of<'a>(config: &Config, index: usize, asked: &'a Asked) -> Signer<'a> {
+    let Some(settings) = config.upstreams.get(index) else { return Signer::Broken };
+    let is_nobody = |(name, spec): &(String, crate::credentials::Spec)| {
+        *name == settings.credentials && matches!(spec, crate::credentials::Spec::Anonymous)
+    };
+    match asked.sources.get(&settings.credentials) {
+        Some(source) => Signer::Source(source),
+        None if config.credentials.iter().any(is_nobody) => Signer::Nobody,
+        None => Signer::Broken,
+    }
+}
+
+/// The upstream that a request for this bucket is routed to.
+fn served_by(name: &str, config: &Config) -> Result<(Bucket, UpstreamId), Finding> {
+    let wrong = |text: String, remedy: &str| {
+        Finding::fail(("routing", "bucket-not-served"), Exit::Config, text, remedy)
+    };
+    let remedy = "name a bucket that exists at OSS";
+    let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), remedy))?;
+    let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();
+    let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
+    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+    let located = Located::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
+    let remedy = "name the bucket that is configured, or add a route with match.bucket";
+    match located {
+        Ok(Located { bucket: Some(found), upstream, .. }) if found == bucket => Ok((bucket, upstream)),
+        Ok(Located { bucket: Some(pin), .. }) => {
+            Err(wrong(format!("the configuration serves the bucket {pin} alone, not {bucket}"), remedy))
+        }
+        Ok(_) => Err(wrong(format!("no upstream serves {bucket}"), remedy)),
+        Err(error) => Err(wrong(error.to_string(), remedy)),
+    }
+}

@@ -1,0 +1,208 @@
+//! Names, addresses and connections: what they lead to, and what to do if they do not.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::lookup_host;
+
+use super::super::exit::Exit;
+use super::report::Finding;
+use crate::address::{Place, Upstream, Way};
+use crate::transport::{Flaw, Obstacle, Phase, SendError};
+
+/// Looks the name up that will be dialled. What comes of it is judged when it is dialled.
+pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) -> Finding {
+    let (name, port) = &way.dial;
+    let kind = kind(upstream);
+    let found = tokio::time::timeout(LOOKUP_WITHIN, lookup_host((name.as_str(), *port))).await;
+    let addresses: Vec<SocketAddr> = match found {
+        Ok(Ok(found)) => found.collect(),
+        Ok(Err(error)) => return unresolved(name, &error.to_string(), upstream),
+        Err(_) => return unresolved(name, "the name service does not answer", upstream),
+    };
+    let mut ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();
+    ips.dedup();
+    let shown: Vec<String> = ips.iter().map(|ip| format!("{ip} ({})", reach(*ip))).collect();
+    let text = format!("{name} ({kind}) is {}", shown.join(", "));
+    let is_here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified();
+    if way.dials_oss_name && ips.iter().any(is_here) || addresses.iter().any(|address| own.contains(address))
+    {
+        return looped(text);
+    }
+    let is_internal = matches!(upstream.endpoint.place(), Some(Place::Internal(_)));
+    if is_internal && upstream.connect.is_none() && ips.iter().any(|ip| reach(*ip) == "public") {
+        return Finding::warn(
+            ("dns", "internal-name-public-address"),
+            text,
+            "an internal endpoint has private addresses; look at the name service of this machine",
+        );
+    }
+    Finding::ok("dns", text)
+}
+
+/// What an attempt to connect and to get an answer came to.
+pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> Finding {
+    let (fault, remedy) = match error {
+        SendError::Unreachable { obstacle, .. } => obstructed(*obstacle, way, upstream),
+        SendError::Loop { .. } => return looped(error.to_string()),
+        SendError::Invalid(_) if way.scheme == crate::address::Scheme::Http => (
+            "no-http",
+            "what answers there speaks no plain HTTP; write https:// in `endpoint`, or correct the port"
+                .to_owned(),
+        ),
+        SendError::Reset(_) | SendError::Invalid(_) => (
+            "no-http",
+            "what answers there is no OSS, or something between breaks the connection; correct `endpoint` or `connect`"
+                .to_owned(),
+        ),
+        SendError::Stalled(_) => (
+            "no-answer",
+            "the connection stands, and no answer comes: look at OSS's status and at proxies between; `[timeouts] first_byte` says how long it is waited for"
+                .to_owned(),
+        ),
+        SendError::Client(_)
+        | SendError::TooLarge(_)
+        | SendError::ClientStalled(_)
+        | SendError::Busy(_) => ("no-answer", "run it again".to_owned()),
+    };
+    Finding::fail(("connect", fault), Exit::Unavailable, error.to_string(), remedy)
+}
+
+/// The fault in a word, and what to do.
+fn obstructed(obstacle: Obstacle, way: &Way, upstream: &Upstream) -> (&'static str, String) {
+    let at = format!("{}:{}", way.dial.0, way.dial.1);
+    let internal = match upstream.endpoint.place() {
+        Some(Place::Internal(_)) => {
+            "; an internal endpoint is reached only inside Alibaba Cloud, in the same region: leave `internal` out elsewhere"
+        }
+        Some(Place::Public(_)) => "; inside a VPC without a way out, use --internal",
+        Some(_) | None => "",
+    };
+    match obstacle {
+        Obstacle::NoAddress | Obstacle::Silence(Phase::Name) => {
+            ("unresolved", no_name(&way.dial.0, upstream))
+        }
+        Obstacle::Refused => (
+            "refused",
+            format!(
+                "nobody listens at {at}: correct `endpoint` or `connect`, or start what should be there{internal}"
+            ),
+        ),
+        Obstacle::Silence(Phase::Connect) => (
+            "unreachable",
+            format!("packets to {at} get lost: look at security groups, firewalls and routes{internal}"),
+        ),
+        Obstacle::Network => {
+            ("unreachable", format!("this machine has no way to {at}: look at its routes{internal}"))
+        }
+        Obstacle::Silence(Phase::Tls) => (
+            "tls-silent",
+            format!(
+                "{at} accepts, and does not go on: it speaks no TLS (then write http://), or something between drops it"
+            ),
+        ),
+        Obstacle::Tls => (
+            "tls",
+            format!(
+                "{at} does not speak TLS as this proxy does: a plain port wants http:// in `endpoint`; TLS 1.2 or later is needed"
+            ),
+        ),
+        Obstacle::Certificate(flaw) => distrusted(flaw, way),
+    }
+}
+
+fn distrusted(flaw: Flaw, way: &Way) -> (&'static str, String) {
+    let name = &way.name;
+    match flaw {
+        Flaw::UnknownIssuer => (
+            "unknown-issuer",
+            "nobody who is trusted has signed this certificate: give the authority's own in `ca_file` (--ca-file); if it should be OSS's, something between reads along".to_owned(),
+        ),
+        Flaw::WrongName => (
+            "wrong-name",
+            format!("the certificate is for other names than {name}: correct the name in `endpoint`, and put the address into `connect`"),
+        ),
+        Flaw::Expired => (
+            "certificate-expired",
+            "have the certificate renewed; if it is OSS's, the clock of this machine is wrong".to_owned(),
+        ),
+        Flaw::NotYetValid => (
+            "certificate-not-yet-valid",
+            "the clock of this machine is behind, or the certificate was made for later".to_owned(),
+        ),
+        Flaw::Unusable => (
+            "certificate-unusable",
+            "the certificate itself is not as it should be; have another made".to_owned(),
+        ),
+    }
+}
+
+fn unresolved(name: &str, reason: &str, upstream: &Upstream) -> Finding {
+    let text = format!("{name} does not resolve: {reason}");
+    Finding::fail(("dns", "unresolved"), Exit::Unavailable, text, no_name(name, upstream))
+}
+
+fn no_name(name: &str, upstream: &Upstream) -> String {
+    let which = if upstream.connect.is_some() { "connect" } else { "endpoint" };
+    let region = if upstream.endpoint.place().is_some() { "`region`, " } else { "" };
+    format!("correct {region}`{which}` or the name service of this machine: it knows no {name}")
+}
+
+fn looped(text: String) -> Finding {
+    Finding::fail(
+        ("dns", "loop"),
+        Exit::Config,
+        text,
+        "this leads back to this machine, so requests would come back here: set `connect` of the upstream to the real address, or correct the name service",
+    )
+}
+
+/// What the endpoint is, by its name.
+fn kind(upstream: &Upstream) -> &'static str {
+    if upstream.connect.is_some() {
+        return "`connect`, dialled in place of the endpoint";
+    }
+    match upstream.endpoint.place() {
+        Some(Place::Public(_)) => "public endpoint",
+        Some(Place::Internal(_)) => "internal endpoint",
+        Some(Place::DualStack(_)) => "dual-stack endpoint",
+        Some(Place::Accelerate | Place::AccelerateOverseas) => "accelerated endpoint",
+        None => "an endpoint of its own",
+    }
+}
+
+/// From where an address is reached.
+fn reach(ip: IpAddr) -> &'static str {
+    let shared = |ip: std::net::Ipv4Addr| ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+    match ip {
+        ip if ip.is_loopback() || ip.is_unspecified() => "this machine",
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || shared(ip) => "private",
+        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "private",
+        IpAddr::V4(_) | IpAddr::V6(_) => "public",
+    }
+}
+
+/// A name service that is slower than this does not serve.
+const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::reach;
+
+    #[test]
+    fn an_address_is_of_this_machine_private_or_public() {
+        for (address, expected) in [
+            ("127.0.0.1", "this machine"),
+            ("0.0.0.0", "this machine"),
+            ("::1", "this machine"),
+            ("10.1.2.3", "private"),
+            ("100.64.0.1", "private"),
+            ("100.127.255.254", "private"),
+            ("fd00::1", "private"),
+            ("100.128.0.1", "public"),
+            ("118.31.219.1", "public"),
+            ("2408::1", "public"),
+        ] {
+            assert_eq!(reach(address.parse().expect("an address")), expected, "{address}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One upstream from its name to a signed request: each step needs the one before it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::assembly::to_upstreams;
+use super::super::exit::Exit;
+use super::super::explain::masked;
+use super::super::system::System;
+use super::Signer;
+use super::ask::{NoReply, Question};
+use super::report::{Finding, Level, Section};
+use super::verdict::{self, Asked};
+use super::{Bucket, Config, UpstreamId, network};
+use crate::address::{Scheme, Upstream};
+use crate::config::UpstreamSettings;
+use crate::credentials::Credentials;
+use crate::time::Clock as _;
+use crate::transport::{self, BadRoots, Reachability, Transport, Trust};
+
+/// What is looked at, and what was found so far.
+struct Examination<'a> {
+    upstream: &'a Upstream,
+    settings: &'a UpstreamSettings,
+    question: Question<'a>,
+    findings: Vec<Finding>,
+}
+
+pub(super) async fn examine(
+    config: &Config,
+    index: usize,
+    bucket: Option<&Bucket>,
+    signer: Signer<'_>,
+) -> Section {
+    let (id, settings) = (UpstreamId(index), config.upstreams.get(index));
+    let upstream = config.directory.get(id);
+    let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
+    let endpoint = &upstream.endpoint;
+    let scheme = endpoint.scheme.as_str();
+    let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
+    let about = format!("{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
+    let Some(settings) = settings else { return Section { name, about, findings: Vec::new() } };
+    let trust = match trust(upstream, settings) {
+        Ok(trust) => trust,
+        Err(error) => {
+            let remedy = "give the PEM file of the authority in `ca_file`";
+            let findings = vec![Finding::fail(("tls", "ca-file"), Exit::Config, error.to_string(), remedy)];
+            return Section { name, about, findings };
+        }
+    };
+    let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
+    let limits = to_upstreams(&config.timeouts, &config.limits);
+    let limits = transport::Settings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
+    let transport = Transport::new(limits, trust, Arc::new(Reachability::new(own.clone())));
+    let bucket = upstream.pin.as_ref().or(bucket);
+    let question = Question::new(bucket, (id, &config.directory), settings.signature, (&transport, &System));
+    let mut examination = Examination { upstream, settings, question, findings: Vec::new() };
+    examination.run(&own, signer).await;
+    Section { name, about, findings: examination.findings }
+}
+
+/// Whom the certificate is held against; nobody without TLS.
+fn trust(upstream: &Upstream, settings: &UpstreamSettings) -> Result<Vec<Trust>, BadRoots> {
+    Ok(match (upstream.endpoint.scheme, &settings.ca_file) {
+        (Scheme::Http, _) => Vec::new(),
+        (Scheme::Https, Some(path)) => vec![Trust::file(path)?],
+        (Scheme::Https, None) => vec![Trust::host()?],
+    })
+}
+
+impl Examination<'_> {
+    /// Goes on as long as there is something to go on with.
+    async fn run(&mut self, own: &[SocketAddr], signer: Signer<'_>) {
+        let names = network::names(&self.question.way, self.upstream, own).await;
+        if !self.note(names) {
+            return;
+        }
+        let reply = match self.question.unsigned().await {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.note(network::unanswered(&error, &self.question.way, self.upstream));
+                return;
+            }
+        };
+        self.note(Finding::ok("connect", self.connected()));
+        if !self.note(verdict::manners(&reply)) {
+            return;
+        }
+        self.note(verdict::clocks(reply.ahead_s));
+        self.sign(signer).await;
+    }
+
+    fn connected(&self) -> String {
+        let (name, port) = &self.question.way.dial;
+        match (self.question.way.scheme, &self.settings.ca_file) {
+            (Scheme::Http, _) => format!("{name}:{port} accepts, without TLS"),
+            (Scheme::Https, None) => format!(
+                "{name}:{port} accepts; its certificate is for {}, and this host trusts its authority",
+                self.question.way.name
+            ),
+            (Scheme::Https, Some(file)) => format!(
+                "{name}:{port} accepts; its certificate is for {}, by an authority of {}",
+                self.question.way.name,
+                file.display()
+            ),
+        }
+    }
+
+    async fn sign(&mut self, signer: Signer<'_>) {
+        let skipped = |text: String| {
+            let remedy = "correct that first, then ask again";
+            Finding::warn(("signed", "not-asked"), text, remedy)
+        };
+        let source = match signer {
+            Signer::Source(source) => source,
+            Signer::Nobody => {
+                let text = "nobody signs here (anonymous): nothing was asked";
+                self.note(Finding::ok("signed", text));
+                return;
+            }
+            Signer::Broken => {
+                self.note(skipped(format!("its source {:?} is not usable", self.settings.credentials)));
+                return;
+            }
+        };
+        let Ok(key) = source.get(System.now()) else {
+            self.note(skipped(format!("its source {:?} gives nothing to sign with", source.name())));
+            return;
+        };
+        if let Some(ahead_s) = self.ask(&key, 0).await {
+            // Whatever else is wrong shows only at the right time.
+            self.ask(&key, ahead_s).await;
+        }
+    }
+
+    /// Asks signed. Returns how far OSS's clock is ahead if that is why it refuses.
+    async fn ask(&mut self, key: &Arc<Credentials>, ahead_s: i64) -> Option<i64> {
+        let reply = match self.question.signed(key, ahead_s).await {
+            Ok(reply) => reply,
+            Err(NoReply::Send(error)) => {
+                self.note(network::unanswered(&error, &self.question.way, self.upstream));
+                return None;
+            }
+            Err(error @ NoReply::Key(_)) => {
+                let remedy = "look for a line break or a stray character in id and token";
+                let fault = ("signed", "unsendable-key");
+                self.note(Finding::fail(fault, Exit::Credentials, error.to_string(), remedy));
+                return None;
+            }
+            Err(error @ NoReply::NoRegion) => {
+                let fault = ("signed", "no-region");
+                self.note(Finding::fail(fault, Exit::Config, error.to_string(), "set `region`"));
+                return None;
+            }
+        };
+        let when = if ahead_s == 0 { "" } else { ", signed at OSS's time," };
+        let asked = Asked {
+            what: format!("{} by {}{when}", self.question.name(), masked(&key.id)),
+            key,
+            region: self.question.way.region.as_ref(),
+            endpoint: self.upstream.endpoint.host.as_str(),
+        };
+        let finding = verdict::judge(&reply, &asked);
+        let is_clock = finding.fault == "clock-skewed" && ahead_s == 0;
+        self.note(finding);
+        reply.ahead_s.filter(|_| is_clock)
+    }
+
+    /// Notes it, and returns whether there is a point in going on.
+    fn note(&mut self, finding: Finding) -> bool {
+        let goes_on = !matches!(finding.level, Level::Fail(_));
+        self.findings.push(finding);
+        goes_on
+    }
+}
+
+/// Nobody waits longer for what is wrong.
+const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);

@@ -1,0 +1,229 @@
+//! What OSS's answers mean, and what to do about them ("Error responses" and "Signature errors" of the OSS API reference).
+
+use http::{HeaderName, StatusCode};
+
+use super::super::exit::Exit;
+use super::ask::Reply;
+use super::report::Finding;
+use crate::credentials::Credentials;
+use crate::oss::Region;
+
+/// What is known of the request that an answer is to.
+pub(super) struct Asked<'a> {
+    /// As OSS calls it.
+    pub(super) what: String,
+    pub(super) key: &'a Credentials,
+    /// The region that it was signed for.
+    pub(super) region: Option<&'a Region>,
+    /// The endpoint that was asked.
+    pub(super) endpoint: &'a str,
+}
+
+/// Whether it is OSS that answers.
+pub(super) fn manners(reply: &Reply) -> Finding {
+    if reply.headers.contains_key(OURS) || reply.headers.contains_key(OUR_ERROR) {
+        let refusal = reply.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
+        return Finding::fail(
+            ("answer", "not-oss"),
+            Exit::Config,
+            format!("a proxy like this one answers{refusal}, not OSS"),
+            "set `endpoint`, or `connect`, to OSS itself: requests that are signed twice are refused or come back here; `unknown-host` means that the proxy there does not serve this name",
+        );
+    }
+    if reply.status.is_server_error() {
+        return Finding::fail(
+            ("answer", "server-error"),
+            Exit::Unavailable,
+            format!("OSS, or what stands before it, is in trouble: {}", reply.told()),
+            "try again; if it stays, look at OSS's status and at proxies between",
+        );
+    }
+    if !reply.headers.contains_key(REQUEST_ID) {
+        return Finding::warn(
+            ("answer", "not-oss"),
+            format!("what answers ({}) does not look like OSS: it names no request id", reply.told()),
+            "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a gate that wants a login",
+        );
+    }
+    Finding::ok("answer", "OSS answers")
+}
+
+/// How far the clocks are apart.
+pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
+    let Some(ahead_s) = ahead_s else {
+        return Finding::warn(
+            ("clock", "clock-unknown"),
+            "the answer tells no time of its own",
+            "see that the clock of this machine is right: OSS refuses what is 15 minutes off",
+        );
+    };
+    let side = if ahead_s > 0 { "behind" } else { "ahead of" };
+    let text = format!("our clock is {} {side} that of OSS", time(ahead_s.abs()));
+    match ahead_s.abs() {
+        0..=NOTABLE_S => Finding::ok("clock", format!("within {NOTABLE_S} s of that of OSS")),
+        ..=SKEW_S_MAX => Finding::warn(("clock", "clock-off"), text, SET_CLOCK),
+        _ => Finding::fail(("clock", "clock-skewed"), Exit::Credentials, text, SET_CLOCK),
+    }
+}
+
+/// What the answer to a signed request says of key, clock, region and bucket.
+pub(super) fn judge(reply: &Reply, asked: &Asked<'_>) -> Finding {
+    if reply.status.is_success() {
+        return taken(reply, asked);
+    }
+    let refused = |fault: &'static str, exit: Exit, why: String, remedy: String| {
+        let text = format!("{} is refused ({}): {why}", asked.what, reply.told());
+        Finding::fail(("signed", fault), exit, text, remedy)
+    };
+    if reply.status.is_server_error() {
+        let why = "OSS is in trouble".to_owned();
+        return refused("server-error", Exit::Unavailable, why, "try again".to_owned());
+    }
+    if let Some((why, remedy)) = elsewhere(reply, asked) {
+        return refused("wrong-region", Exit::Config, why, remedy);
+    }
+    let (fault, exit, why, remedy) = match reply.element("Code").unwrap_or_default() {
+        "RequestTimeTooSkewed" => {
+            ("clock-skewed", Exit::Credentials, "our clock is too far off".to_owned(), SET_CLOCK.to_owned())
+        }
+        "NoSuchBucket" => (
+            "no-such-bucket",
+            Exit::Config,
+            "the key and the signature are taken, but there is no such bucket".to_owned(),
+            "correct the name of the bucket; of another region it would have said so".to_owned(),
+        ),
+        "AccessDenied" => {
+            let text = format!(
+                "the key and the signature are taken; {} is not allowed ({})",
+                asked.what,
+                reply.told()
+            );
+            return Finding::warn(
+                ("signed", "not-allowed"),
+                text,
+                "nothing, if your applications do not need it; if they are denied too, look at the policies of the RAM identity and of the bucket",
+            );
+        }
+        code => refused_key(code, reply, asked),
+    };
+    refused(fault, exit, why, remedy)
+}
+
+type Refused = (&'static str, Exit, String, String);
+
+/// What is wrong with the key.
+fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
+    let Credentials { id, token, provider, .. } = asked.key;
+    let (fault, why, remedy) = match (code, reply.number()) {
+        ("SecurityTokenExpired", _) | (_, Some(TOKEN_EXPIRED)) => (
+            "token-expired",
+            "the security token has expired".to_owned(),
+            format!(
+                "get a fresh id, secret and token into {provider}, or use a source that renews itself (assume_role, oidc, ecs)"
+            ),
+        ),
+        ("InvalidAccessKeyId", Some(TOKEN_MISSING)) | ("InvalidAccessKeyId", _)
+            if token.is_none() && (id.starts_with("STS.") || reply.number() == Some(TOKEN_MISSING)) =>
+        {
+            (
+                "token-missing",
+                "the key is a temporary one, and comes without its security token".to_owned(),
+                format!(
+                    "give the token beside id and secret in {provider}: `security_token`, or the variable for it"
+                ),
+            )
+        }
+        ("InvalidAccessKeyId", Some(TOKEN_MISSING)) => (
+            "token-superfluous",
+            "the key is a lasting one, and comes with a security token".to_owned(),
+            format!("take the token out of {provider}, or give the id that belongs to it"),
+        ),
+        ("InvalidAccessKeyId", _) => (
+            "unknown-key",
+            "OSS does not know this access key id".to_owned(),
+            format!(
+                "look in {provider} for a slip, and in RAM whether the key still exists, is enabled, and of this cloud (cn or intl)"
+            ),
+        ),
+        ("InvalidSecurityToken" | "AccessKeyIdAndSecurityTokenNotMatch", _) => (
+            "token-wrong",
+            "the security token is broken, or does not belong to this id".to_owned(),
+            format!("set id, secret and token of {provider} together, from one answer of STS"),
+        ),
+        ("SignatureDoesNotMatch", _) => (
+            "wrong-secret",
+            "clock, region and id are right, and the signature is not".to_owned(),
+            format!(
+                "the secret in {provider} is not that of this id: copy it again, whole and without spaces; if it is right, something between changes the request"
+            ),
+        ),
+        (_, _) if reply.status == StatusCode::FORBIDDEN => (
+            "refused",
+            "OSS refuses it for another reason".to_owned(),
+            "look the code up among OSS's error codes; the account may be disabled or in debt".to_owned(),
+        ),
+        (_, _) => {
+            let remedy = "look the code up among OSS's error codes".to_owned();
+            return ("refused", Exit::Config, "OSS refuses it for another reason".to_owned(), remedy);
+        }
+    };
+    (fault, Exit::Credentials, why, remedy)
+}
+
+/// Whether the bucket, or this OSS, is in another region than the one that was asked or signed for.
+fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
+    let signed = asked.region.map_or("-", |region| region.as_str());
+    if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
+        let region = endpoint.strip_suffix(".aliyuncs.com").and_then(|name| name.strip_prefix("oss-"));
+        let right = region.map_or(endpoint, |name| name.strip_suffix("-internal").unwrap_or(name));
+        return Some((
+            format!("the bucket belongs to {endpoint}, and {} was asked", asked.endpoint),
+            format!("set `region` to {right:?} (--region {right}) in place of {signed:?}"),
+        ));
+    }
+    let scope = reply.scope_region().filter(|region| asked.region.is_some() && *region != signed);
+    if reply.number() == Some(WRONG_REGION) || scope.is_some() {
+        let right = scope.map_or(String::new(), |region| format!(", but {region}"));
+        return Some((
+            format!("{signed} is not the region of this endpoint{right}"),
+            format!("set `region` to that of {}, or ask the endpoint of {signed}", asked.endpoint),
+        ));
+    }
+    None
+}
+
+/// The signature is taken; what OSS says of the region is held against ours.
+fn taken(reply: &Reply, asked: &Asked<'_>) -> Finding {
+    let text = format!("{} is taken ({})", asked.what, reply.told());
+    let Some(location) = reply.element("Location") else { return Finding::ok("signed", text) };
+    let right = location.strip_prefix("oss-").unwrap_or(location);
+    match asked.region.map(|region| region.as_str()) {
+        Some(ours) if ours != right => Finding::warn(
+            ("signed", "other-region"),
+            format!("{text}; OSS says that its region is {right}, and {ours} is configured"),
+            format!("set `region` to {right:?}"),
+        ),
+        Some(_) | None => Finding::ok("signed", format!("{text}; its region is {right}")),
+    }
+}
+
+fn time(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} m", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+const SET_CLOCK: &str = "set the clock of this machine, and keep it by NTP; `serve` signs at OSS's time once it was refused, but each start is refused first";
+/// A clock that is off by more is told of.
+const NOTABLE_S: i64 = 5;
+/// OSS refuses what is off by more.
+const SKEW_S_MAX: i64 = 15 * 60;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+const OURS: HeaderName = HeaderName::from_static("x-proxy-request-id");
+const OUR_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
+const TOKEN_EXPIRED: &str = "0002-00000007";
+const TOKEN_MISSING: &str = "0002-00000002";
+const WRONG_REGION: &str = "0002-00000226";
