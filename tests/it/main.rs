@@ -22,6 +22,7 @@ mod logs;
 mod matrix;
 mod presign;
 mod properties;
+mod reference;
 mod rejected;
 mod reload;
 mod replay;
