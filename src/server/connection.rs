@@ -97,15 +97,21 @@ impl Host {
         }
     }
 
-    /// What must be known before the first request: in the time for a head, and before the drain.
+    /// What must be known before the first request: in the time for a head. A client that has just connected when the drain
+    /// begins has its request under way, and is waited for a moment: its connection is fresh, so it would not ask again.
     async fn in_time<T>(&self, begun: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         tokio::select! {
             biased;
             begun = timeout(self.settings.header_read, begun) => {
                 begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            () = self.drain.begun() => Err(io::Error::other("the proxy is stopping")),
+            () = self.a_moment_into_the_drain() => Err(io::Error::other("the proxy is stopping")),
         }
+    }
+
+    async fn a_moment_into_the_drain(&self) {
+        self.drain.begun().await;
+        tokio::time::sleep(FIRST_WORD_WITHIN.min(self.settings.drain / 2)).await;
     }
 
     async fn http1(&self, client: impl Client) {
@@ -193,6 +199,8 @@ impl Host {
             Poll::Pending => Poll::Pending,
         });
         let ended = tokio::select! {
+            // First, or what has come in already would not be read: hyper winds down a connection that has heard nothing by closing.
+            biased;
             ended = served => ended,
             () = self.drain.begun() => None,
         };
@@ -269,5 +277,7 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 /// How long, and for how many bytes, the end of a client's sending is waited for.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the first bytes of a connection are waited for in the drain.
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(1);
 /// How often a connection that is to end is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

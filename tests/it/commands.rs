@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Client, KEY, Script, Served, ask, eventually, in_flight, program, run};
@@ -166,8 +167,9 @@ fn the_embedded_oss_runs_alone_and_misbehaves_on_request() {
     assert_eq!(refused.status, 503);
     assert!(refused.text().contains("<Code>SlowDown</Code>"), "{}", refused.text());
     assert_eq!(ask(address, "GET", "/photos/k", b"").status, 403, "once was asked for");
-    child.kill().expect("killed");
-    child.wait().expect("an end");
+    let asked = Command::new("kill").arg(child.id().to_string()).status().expect("kill");
+    assert!(asked.success());
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
     let (code, _, err) = run(&["emulate", "--listen", "0.0.0.0:0"], &[]);
     assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = run(&["emulate", "--fault", "nope"], &[]);

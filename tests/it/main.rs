@@ -26,6 +26,7 @@ mod places;
 mod presign;
 mod process;
 mod properties;
+mod reference;
 mod rejected;
 mod reload;
 mod replay;

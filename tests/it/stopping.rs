@@ -1,6 +1,7 @@
 //! The end of the process: readiness goes first, requests in flight end, and nobody can hold it for ever.
 
 use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,21 @@ fn a_client_that_is_stuck_does_not_hold_the_end_beyond_its_bound() {
     assert_eq!(code, Some(1), "{log}");
     assert!(begun.elapsed() < Duration::from_secs(4) && log.contains("the drain ended before"), "{log}");
     assert!(half.is_closed());
+}
+
+#[test]
+fn a_client_that_has_just_connected_is_still_answered() {
+    let oss = oss();
+    let served = Served::start(oss.address, &[], &KEY);
+    let mut client = Client::connect(served.address);
+    eventually("it is accepted", || {
+        ask(served.admin(), "GET", "/metrics", b"").text().contains("oss_proxy_client_connections 1\n")
+    });
+    served.signal("TERM");
+    eventually("nobody listens any more", || TcpStream::connect(served.address).is_err());
+    assert_eq!(client.ask("PUT", "/photos/k", &served.address.to_string(), "", b"1").status, 200);
+    let (code, log) = served.end();
+    assert_eq!(code, Some(0), "{log}");
 }
 
 #[test]
