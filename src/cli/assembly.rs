@@ -12,12 +12,13 @@ use tracing::{error, info, warn};
 
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
-use crate::config::{Config, Fact, UpstreamSettings};
+use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
-use crate::proxy::{Limits, State, Upstream};
+use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Inherited, Listen, Listener, TlsFiles};
 use crate::telemetry::{self, Counters};
-use crate::transport::{self, BadRoots, Trust, TrustId};
+use crate::time::Clock;
+use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
 
 /// Why a configuration cannot be used. Nothing here can heal while it stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -127,15 +128,7 @@ impl Workshop {
                 stall: timeouts.stall,
                 drain: timeouts.drain,
             },
-            transport: transport::Settings {
-                connect: timeouts.connect,
-                idle: timeouts.idle,
-                first_byte: timeouts.first_byte,
-                stall: timeouts.stall,
-                connections: config.limits.upstream_connections,
-                dials: config.limits.upstream_dials,
-                queue: timeouts.queue,
-            },
+            transport: transport_settings(&timeouts, &config.limits),
             trusts: self.trusts.loaded.clone(),
             listeners,
             admin,
@@ -195,7 +188,7 @@ impl Workshop {
 
     fn admin(
         &mut self,
-        admin: crate::config::Admin,
+        admin: config::Admin,
         before: Option<&Before<'_>>,
     ) -> Result<Admin, StartError> {
         let before = before.and_then(|before| before.assembled.admin.as_ref());
@@ -203,6 +196,36 @@ impl Workshop {
         let listen = Listen::plain(admin.address.clone());
         let bound = if kept { None } else { Bound::bind(&listen, &mut self.inherited)?.pop() };
         Ok(Admin { configured: admin.address, settings: admin.settings, bound })
+    }
+}
+
+/// A core as the configuration has it, without a socket: for who wants to know what would become of a request.
+pub(super) fn rehearse(
+    config: &Config,
+    sources: &Sources,
+    clock: Arc<dyn Clock>,
+) -> Result<Core, StartError> {
+    let mut trusts = Trusts::default();
+    let state = State {
+        directory: config.directory.clone(),
+        upstreams: signers(config, sources, &mut trusts)?,
+        limits: Limits { requests: config.limits.requests, body: config.limits.body },
+        access_log: telemetry::Logged::No,
+        counters: Arc::default(),
+    };
+    let settings = transport_settings(&config.timeouts, &config.limits);
+    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.loaded, Arc::default())))
+}
+
+fn transport_settings(timeouts: &Timeouts, limits: &config::Limits) -> transport::Settings {
+    transport::Settings {
+        connect: timeouts.connect,
+        idle: timeouts.idle,
+        first_byte: timeouts.first_byte,
+        stall: timeouts.stall,
+        connections: limits.upstream_connections,
+        dials: limits.upstream_dials,
+        queue: timeouts.queue,
     }
 }
 
