@@ -14,10 +14,11 @@ use crate::address::{Scheme, UpstreamId};
 use crate::admin;
 use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
-use crate::proxy::{Limits, State, Upstream};
+use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Inherited, Listen, Listener, TlsFiles};
 use crate::telemetry::{self, Counters};
-use crate::transport::{self, BadRoots, Trust, TrustId};
+use crate::time::Clock;
+use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
 
 /// Why a configuration cannot be used. Nothing here can heal while it stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +193,24 @@ impl Workshop {
         let bound = if kept { None } else { Bound::bind(&listen, &mut self.inherited)?.pop() };
         Ok(Admin { configured: admin.address, settings: admin.settings, bound })
     }
+}
+
+/// A core as the configuration has it, without a socket: for who wants to know what would become of a request.
+pub(super) fn rehearse(
+    config: &Config,
+    sources: &Sources,
+    clock: Arc<dyn Clock>,
+) -> Result<Core, StartError> {
+    let mut trusts = Trusts::default();
+    let state = State {
+        directory: config.directory.clone(),
+        upstreams: signers(config, sources, &mut trusts)?,
+        limits: Limits { requests: config.limits.requests, body: config.limits.body },
+        access_log: telemetry::Logged::No,
+        counters: Arc::default(),
+    };
+    let settings = to_upstreams(&config.timeouts, &config.limits);
+    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.loaded, Arc::default())))
 }
 
 /// What came of asking each source once.

@@ -49,8 +49,8 @@ enum Command {
     Serve(Flags),
     /// Read the configuration, say what is wrong with it, and stop
     Check(check::Args),
-    /// Say who signs for each route, where the key comes from, and why from nowhere else
-    Explain(Flags),
+    /// Say who signs for each route and why nobody else; of a request, what would become of it and what is signed
+    Explain(explain::Args),
     /// Find out what keeps requests from being served: names, TLS, clock, credentials, region, a signed request
     Doctor(doctor::Args),
     /// Show the proxy at work against an embedded OSS
@@ -90,7 +90,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         None => serve::run(&cli.flags),
         Some(Command::Serve(flags)) => serve::run(&flags),
         Some(Command::Check(arguments)) => check::run(&arguments),
-        Some(Command::Explain(flags)) => explain::run(&flags),
+        Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Presign(arguments)) => presign::run(&arguments),

@@ -4,6 +4,7 @@
 mod answer;
 mod echo;
 mod error_answer;
+mod explained;
 mod headers;
 mod keys;
 mod refusal;
@@ -19,6 +20,7 @@ use hyper::body::Incoming;
 
 pub use answer::Body;
 pub use echo::without_token;
+pub use explained::{Explained, Outbound, Reason, Route, explain};
 pub use headers::settle;
 pub use refusal::Refusal;
 pub use state::{Core, Gate, Limits, State, Upstream};

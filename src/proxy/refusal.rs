@@ -96,6 +96,12 @@ impl Refusal {
         self.told().1
     }
 
+    /// The same for who did not ask over HTTP: status, code and sentence.
+    pub(super) fn told_plainly(&self) -> (StatusCode, &'static str, String) {
+        let Told(status, code, _) = self.told();
+        (status, code, self.message())
+    }
+
     /// What the client is told. How and where a dial failed is for the log alone.
     fn message(&self) -> String {
         match self {

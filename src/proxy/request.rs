@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -62,6 +63,27 @@ impl Inbound {
         }
     }
 
+    /// A request that never came, of which there is only this head, as HTTP/1.1 has it.
+    pub(super) fn imagined(head: Parts, in_flight: Rc<()>) -> Self {
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let framing = match length {
+            _ if head.headers.contains_key(TRANSFER_ENCODING) => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None if matches!(head.method, Method::PUT | Method::POST) => Framing::Length(0),
+            None => Framing::Absent,
+        };
+        Self {
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            framing,
+            expects_continue: false,
+            ends: Ends::Surely,
+            body: None,
+            in_flight,
+        }
+    }
+
     /// Finds what the request is for, once its framing is known to be sound.
     pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Box<Located>, Refusal> {
         if self.headers.len() > HEADERS_MAX {
@@ -95,6 +117,18 @@ impl Inbound {
         taken: Rc<Cell<u64>>,
         limits: &Limits,
     ) -> Option<Request<Upload>> {
+        self.frame(&mut headers);
+        let in_flight = Rc::clone(&self.in_flight);
+        let body = Upload::new(self.body.take()?, self.ends, taken, limits.body, in_flight);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        Some(request)
+    }
+
+    /// Tells in the head that will be sent how the body ends.
+    pub(super) fn frame(&self, headers: &mut HeaderMap) {
         match self.framing {
             Framing::Absent => {}
             Framing::Length(length) => {
@@ -104,13 +138,6 @@ impl Inbound {
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
-        let in_flight = Rc::clone(&self.in_flight);
-        let body = Upload::new(self.body.take()?, self.ends, taken, limits.body, in_flight);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Some(request)
     }
 
     /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the

@@ -13,12 +13,12 @@ use super::refusal::Refusal;
 use super::request::Inbound;
 use super::state::Core;
 use super::ways::Paved;
-use crate::address;
+use crate::address::{self, Way};
 use crate::caller::{self, Caller};
 use crate::credentials::{Credentials, Source, ahead, note_clock};
 use crate::oss::Bucket;
 use crate::policy::{Decision, Policy};
-use crate::sign::{Moment, Subject, Version};
+use crate::sign::{self, Moment, Subject, Version};
 use crate::telemetry::Access;
 use crate::time::Timestamp;
 use crate::transport::{Patience, Upload};
@@ -99,6 +99,11 @@ impl Located {
         self
     }
 
+    /// What it asks for.
+    pub(super) fn object(&self) -> &address::Located {
+        &self.object
+    }
+
     pub(super) fn identify(mut self: Box<Self>, access: &mut Access) -> Identified {
         let caller = caller::identify(&mut self.headers, &mut self.object.query);
         access.caller = caller.name();
@@ -107,6 +112,11 @@ impl Located {
 }
 
 impl Identified {
+    /// Who asks.
+    pub(super) fn caller(&self) -> Caller {
+        self.caller
+    }
+
     /// The request, if policy allows it; the only way to make an [`Admitted`].
     pub(super) fn admit(self, policy: &Policy) -> Result<Admitted, Refusal> {
         let Self { located, caller } = self;
@@ -120,6 +130,14 @@ impl Identified {
 }
 
 impl Admitted {
+    /// Whether it may be signed, or must not.
+    pub(super) fn decision(&self) -> Decision {
+        match self.decision {
+            Pass::Sign => Decision::Sign,
+            Pass::Unsigned => Decision::PassUnsigned,
+        }
+    }
+
     /// Finds the upstream; the headers become those that will be sent.
     pub(super) fn route(self, core: &Core) -> Result<Routed<'_>, Refusal> {
         let Self { mut located, decision } = self;
@@ -136,7 +154,21 @@ impl Admitted {
     }
 }
 
+impl Routed<'_> {
+    /// Where it goes.
+    pub(super) fn way(&self) -> &Way {
+        match self {
+            Self::ToSign(ToSign { paved, .. }) | Self::Unsigned(Unsigned { paved, .. }) => &paved.way,
+        }
+    }
+}
+
 impl<'a> ToSign<'a> {
+    /// The signature that is to be made.
+    pub(super) fn signature(&self) -> Version {
+        self.signature
+    }
+
     /// Who signs.
     pub(super) fn source(&self) -> &'a Source {
         self.source
@@ -184,6 +216,26 @@ impl<'a> Signed<'a> {
         located.headers.insert(header::HOST, paved.host.clone());
         let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| Refusal::Unsendable)?;
         Ok(Self { located, target, paved, patience, signer: None })
+    }
+
+    /// Method, target and headers as they would be sent, but for the framing of the body.
+    pub(super) fn head(&self) -> (&Method, &Uri, &HeaderMap) {
+        (&self.located.method, &self.target, &self.located.headers)
+    }
+
+    /// The texts that were signed at `now`, if anything was: read from the head that would be sent, as OSS reads them.
+    pub(super) fn texts(&self, now: &Moment, keys: &Keys) -> Result<Option<sign::Signed>, Refusal> {
+        let Some(Signer { credentials, signature, .. }) = &self.signer else { return Ok(None) };
+        let prepared = keys.get(credentials, (*signature, self.paved.way.region.as_ref()), now)?;
+        let object = &self.located.object;
+        let subject = Subject {
+            method: &self.located.method,
+            bucket: object.bucket.as_ref(),
+            key: &object.key,
+            query: &object.query,
+            headers: &self.located.headers,
+        };
+        Ok(Some(prepared.signed(&subject, now)))
     }
 
     /// Sends the request with the client's body, and waits for the head of the answer. If OSS refuses the key and there is

@@ -89,6 +89,14 @@ enum PreparedKey {
     V1(v1::Key),
 }
 
+/// The texts behind a signature. They hold the security token, so they have no `Debug`.
+pub struct Signed {
+    /// V4 signs the hash of this.
+    pub canonical_request: Option<Vec<u8>>,
+    /// The text whose HMAC is the signature.
+    pub string_to_sign: Vec<u8>,
+}
+
 /// How long a URL cannot be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLifetime {
@@ -191,6 +199,21 @@ impl Prepared {
         authorization.set_sensitive(true);
         set.push((AUTHORIZATION, authorization));
         Instructions(set)
+    }
+
+    /// What was signed in `subject`, on which the headers of its signature, made at `moment`, are set already.
+    #[must_use]
+    pub fn signed(&self, subject: &Subject<'_>, moment: &Moment) -> Signed {
+        match &self.key {
+            PreparedKey::V4(key) => {
+                let canonical = v4::canonical_request(subject, &[], &[]);
+                let string_to_sign = key.string_to_sign(&canonical, &moment.iso_basic).into_bytes();
+                Signed { canonical_request: Some(canonical), string_to_sign }
+            }
+            PreparedKey::V1(_) => {
+                Signed { canonical_request: None, string_to_sign: v1::string_to_sign(subject, &[]) }
+            }
+        }
     }
 
     /// The query of `subject` with a signature in it, made at `moment`, which must lie on the day the key was made for, and

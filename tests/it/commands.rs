@@ -279,7 +279,7 @@ fn the_embedded_oss_ends_on_term_also_with_clients_that_stay() {
     let mut client = Client::connect(address);
     assert_eq!(client.ask("GET", "/photos/k", &address.to_string(), "", b"").status, 403);
     let id = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
     let mut code = None;
     eventually("it ends", || {
         code = child.try_wait().expect("a child");

@@ -1,14 +1,14 @@
-//! `explain`: who signs for each route, where the key comes from, and why from nowhere else.
+//! `explain` without a request: who signs for each route, where the key comes from, and why from nowhere else.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::assembly::{Asked, ask_all};
-use super::exit::Exit;
-use super::flags::Flags;
-use super::output::{complain, line};
-use super::serve::block_on;
-use super::system::System;
+use super::super::assembly::{Asked, ask_all};
+use super::super::exit::Exit;
+use super::super::flags::Flags;
+use super::super::output::{complain, line};
+use super::super::serve::block_on;
+use super::super::system::System;
 use crate::address::UpstreamId;
 use crate::config::{Config, Error, Errors};
 use crate::credentials::{Source, Sources, Spec, each};
@@ -49,7 +49,7 @@ fn routes(config: &Config, sources: &Sources) -> bool {
     let mut usable = true;
     for (index, settings) in config.upstreams.iter().enumerate() {
         let upstream = config.directory.get(UpstreamId(index));
-        let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
+        let name = route_name(UpstreamId(index));
         let source = sources.get(&settings.credentials);
         let anonymous = is_anonymous(config, &settings.credentials);
         usable &= anonymous || source.is_some_and(|source| source.get(System.now()).is_ok());
@@ -66,6 +66,11 @@ fn routes(config: &Config, sources: &Sources) -> bool {
         ));
     }
     usable
+}
+
+/// How a route is called in what is printed.
+pub(super) fn route_name(UpstreamId(index): UpstreamId) -> String {
+    if index == 0 { "upstream".to_owned() } else { format!("route {index}") }
 }
 
 /// Prints the sources that could not even be built, with what is wrong.
@@ -97,12 +102,12 @@ fn is_anonymous(config: &Config, name: &str) -> bool {
 }
 
 /// Prints how a source is.
-pub(super) fn describe(source: &Source) {
+pub(in super::super) fn describe(source: &Source) {
     described(source).into_iter().for_each(line);
 }
 
 /// How a source is, in lines. Of the key only the ends of its id are shown.
-pub(super) fn described(source: &Source) -> Vec<String> {
+pub(in super::super) fn described(source: &Source) -> Vec<String> {
     let (status, now) = (source.status(&System), System.now());
     let mut head = format!("source {:?}  {}", status.name, status.stage);
     if let Some(provider) = &status.provider {
@@ -122,7 +127,7 @@ pub(super) fn described(source: &Source) -> Vec<String> {
     lines
 }
 
-pub(super) fn masked(id: &str) -> String {
+pub(in super::super) fn masked(id: &str) -> String {
     match (id.get(..4), id.get(id.len().saturating_sub(4)..)) {
         (Some(first), Some(last)) if id.len() >= 12 => format!("{first}…{last}"),
         _ => "…".to_owned(),

@@ -1,0 +1,284 @@
+//! What is mostly behind two signed texts that differ, told by the part in which they do. Pure.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::mask::printable;
+use crate::oss::decode;
+
+/// A usual cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Method,
+    Bucket,
+    Path,
+    PathEncoding,
+    Query(String),
+    QueryOrder,
+    QueryEncoding,
+    SignedUrl,
+    HeaderDropped(String),
+    HeaderAdded(String),
+    HeaderChanged(String),
+    ContentType,
+    TokenMissing,
+    TokenAdded,
+    OtherToken,
+    Date,
+    Region,
+    Product,
+    AdditionalHeaders,
+    Payload,
+    Version,
+    Hash,
+    UnknownHash,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::HeaderDropped(name) => {
+                return write!(f, "the header {name} did not arrive: a hop on the way dropped it");
+            }
+            Self::HeaderAdded(name) => {
+                return write!(
+                    f,
+                    "the header {name} is not in this request: give it with -H if the client sends it, else a hop on the way added it"
+                );
+            }
+            Self::HeaderChanged(name) => {
+                return write!(
+                    f,
+                    "the header {name} has another value: a hop on the way changed it, or the client sends another"
+                );
+            }
+            Self::Query(name) => {
+                return write!(
+                    f,
+                    "the parameter {name} is on one side alone, or has another value there: a hop on the way added, dropped or changed it, or the client asks for something else"
+                );
+            }
+            Self::Method => "the method is another: a hop on the way changed it, or the client sends another",
+            Self::Bucket => "the bucket is another: the host or the path names another than this request",
+            Self::Path => {
+                "the path is another: a hop on the way rewrote it (merged //, took out . or ..), or the client asks for another key"
+            }
+            Self::PathEncoding => {
+                "path encoding: both name the same key, encoded in different ways; a hop on the way decoded the path or encoded it again"
+            }
+            Self::QueryOrder => "query order: the parameters are the same, sorted in different ways",
+            Self::QueryEncoding => {
+                "query encoding: the parameters are the same, encoded in different ways (+ and %20, or encoded twice)"
+            }
+            Self::SignedUrl => {
+                "a signed URL was used: this proxy signs in the header, so it did not sign that request"
+            }
+            Self::ContentType => {
+                "content-type: the client sends one that is not given here (use -H), or a hop or library on the way added, dropped or changed it behind the signature"
+            }
+            Self::TokenMissing => {
+                "the security token did not arrive: a hop on the way dropped x-oss-security-token, or other credentials signed, which have none"
+            }
+            Self::TokenAdded => {
+                "a security token came, and what signs here has none: other credentials signed, or a hop on the way added it"
+            }
+            Self::OtherToken => {
+                "the security token is another: the credentials were renewed since, or others signed"
+            }
+            Self::Date => {
+                "the date: it was signed on another day or in another form than the request says, or a hop on the way set the header anew"
+            }
+            Self::Region => {
+                "the region: it was signed for another than this route's; set `region` to that of the bucket"
+            }
+            Self::Product => "the product: one side signs for a CloudBox, the other does not; see `region`",
+            Self::AdditionalHeaders => {
+                "additional headers were signed: this proxy signs none, so something else signed that request"
+            }
+            Self::Payload => {
+                "the payload hash: this proxy signs UNSIGNED-PAYLOAD, so something else signed that request, or a hop on the way changed x-oss-content-sha256"
+            }
+            Self::Version => "the version of the signature is another",
+            Self::UnknownHash => {
+                "the hash of the canonical request, which the document does not have; compare ours with what was sent"
+            }
+            Self::Hash => {
+                "the hash of the canonical request, though what is shown of it is the same: the security token is another, or the document was changed on its way here"
+            }
+        };
+        f.write_str(text)
+    }
+}
+
+impl Cause {
+    /// Where the canonical requests of V4 differ at this line.
+    pub(super) fn in_canonical(theirs: &[u8], ours: &[u8], line: usize) -> Self {
+        let (theirs, ours) = (lines(theirs), lines(ours));
+        let at = |side: &[&[u8]], line: usize| side.get(line).copied().unwrap_or_default().to_vec();
+        match line {
+            0 => Self::Method,
+            1 => in_path(&at(&theirs, 1), &at(&ours, 1)),
+            2 if has(&at(&theirs, 2), b"x-oss-signature-version=") => Self::SignedUrl,
+            2 => in_query(&at(&theirs, 2), &at(&ours, 2)),
+            _ => {
+                let block = |side: &[&[u8]]| {
+                    let lines = side.iter().skip(3).take_while(|line| !line.is_empty());
+                    lines.map(|line| header(line)).collect::<Vec<_>>()
+                };
+                let (their_headers, our_headers) = (block(&theirs), block(&ours));
+                in_headers(&their_headers, &our_headers).unwrap_or_else(|| {
+                    if line <= 3 + our_headers.len() + 1 { Self::AdditionalHeaders } else { Self::Payload }
+                })
+            }
+        }
+    }
+
+    /// Where the strings to sign of V4 differ at this line.
+    pub(super) fn in_v4_string(theirs: &[u8], ours: &[u8], line: usize) -> Self {
+        match line {
+            0 => Self::Version,
+            1 => Self::Date,
+            2 => {
+                let (theirs, ours) = (lines(theirs), lines(ours));
+                let scope = |side: &[&[u8]]| {
+                    let line = side.get(2).copied().unwrap_or_default();
+                    line.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>()
+                };
+                let (theirs, ours) = (scope(&theirs), scope(&ours));
+                if theirs.first() != ours.first() {
+                    Self::Date
+                } else if theirs.get(1) != ours.get(1) {
+                    Self::Region
+                } else {
+                    Self::Product
+                }
+            }
+            _ => Self::Hash,
+        }
+    }
+
+    /// Where the strings to sign of V1 differ at this line.
+    pub(super) fn in_v1_string(theirs: &[u8], ours: &[u8], line: usize) -> Self {
+        let (theirs, ours) = (lines(theirs), lines(ours));
+        let at = |line: usize| {
+            let (a, b) = (theirs.get(line).copied().unwrap_or_default(), ours.get(line));
+            (a, b.copied().unwrap_or_default())
+        };
+        match line {
+            0 => Self::Method,
+            1 => sided("content-md5", at(1)),
+            2 => Self::ContentType,
+            3 if !at(3).0.is_empty() && at(3).0.iter().all(u8::is_ascii_digit) => Self::SignedUrl,
+            3 => Self::Date,
+            _ => {
+                let block = |side: &[&[u8]]| {
+                    let lines = side.iter().skip(4).take_while(|line| line.starts_with(b"x-oss-"));
+                    lines.map(|line| header(line)).collect::<Vec<_>>()
+                };
+                let rest = |side: &[&[u8]], headers: usize| {
+                    side.iter().skip(4 + headers).copied().collect::<Vec<_>>().join(&b'\n')
+                };
+                let (their_headers, our_headers) = (block(&theirs), block(&ours));
+                in_headers(&their_headers, &our_headers).unwrap_or_else(|| {
+                    in_resource(&rest(&theirs, their_headers.len()), &rest(&ours, our_headers.len()))
+                })
+            }
+        }
+    }
+}
+
+type Header = (String, Vec<u8>);
+
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split(|byte| *byte == b'\n').collect()
+}
+
+fn header(line: &[u8]) -> Header {
+    let end = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+    (name(&line[..end]), line.get(end + 1..).unwrap_or_default().to_vec())
+}
+
+fn name(text: &[u8]) -> String {
+    printable(&text[..text.len().min(80)])
+}
+
+fn has(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// What the first header does that is not the same on both sides; both are sorted by name.
+fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<Cause> {
+    let value = |side: &[Header], name: &str| {
+        side.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    };
+    let mut names: Vec<&str> = theirs.iter().chain(ours).map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let differing = names.into_iter().find(|name| value(theirs, name) != value(ours, name))?;
+    let (a, b) = (value(theirs, differing).unwrap_or_default(), value(ours, differing).unwrap_or_default());
+    Some(sided(differing, (&a, &b)))
+}
+
+/// What a header does whose values these are, theirs first; empty is absent.
+fn sided(name: &str, (theirs, ours): (&[u8], &[u8])) -> Cause {
+    match (name, theirs.is_empty(), ours.is_empty()) {
+        ("content-type", ..) => Cause::ContentType,
+        ("x-oss-date", ..) => Cause::Date,
+        ("x-oss-content-sha256", ..) => Cause::Payload,
+        ("x-oss-security-token", true, _) => Cause::TokenMissing,
+        ("x-oss-security-token", _, true) => Cause::TokenAdded,
+        ("x-oss-security-token", ..) => Cause::OtherToken,
+        (_, true, _) => Cause::HeaderDropped(name.to_owned()),
+        (_, _, true) => Cause::HeaderAdded(name.to_owned()),
+        _ => Cause::HeaderChanged(name.to_owned()),
+    }
+}
+
+fn in_path(theirs: &[u8], ours: &[u8]) -> Cause {
+    if variants(theirs).iter().any(|theirs| variants(ours).contains(theirs)) {
+        return Cause::PathEncoding;
+    }
+    let bucket = |path: &[u8]| path.split(|byte| *byte == b'/').nth(1).map(<[u8]>::to_vec);
+    if bucket(theirs) == bucket(ours) { Cause::Path } else { Cause::Bucket }
+}
+
+/// A text, decoded once and twice, with spaces for plus signs or not.
+fn variants(text: &[u8]) -> Vec<Vec<u8>> {
+    let decoded = |text: &[u8]| decode(text).unwrap_or_else(|_| text.to_vec());
+    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    [text, &spaced].into_iter().map(decoded).flat_map(|once| [decoded(&once), once]).collect()
+}
+
+fn in_query(theirs: &[u8], ours: &[u8]) -> Cause {
+    let parts = |text: &[u8]| {
+        let parts = text.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
+        parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let sorted = |mut parts: Vec<Vec<u8>>| {
+        parts.sort();
+        parts
+    };
+    let (theirs, ours) = (sorted(parts(theirs)), sorted(parts(ours)));
+    if theirs == ours {
+        return Cause::QueryOrder;
+    }
+    let only = |side: &[Vec<u8>], other: &[Vec<u8>]| {
+        side.iter().filter(|part| !other.contains(part)).cloned().collect::<Vec<_>>()
+    };
+    let (added, dropped) = (only(&theirs, &ours), only(&ours, &theirs));
+    let is_same = |a: &Vec<u8>| dropped.iter().any(|b| variants(a).iter().any(|a| variants(b).contains(a)));
+    if added.len() == dropped.len() && !added.is_empty() && added.iter().all(is_same) {
+        return Cause::QueryEncoding;
+    }
+    let odd = added.first().or(dropped.first()).map_or(Cow::Borrowed(&b""[..]), |part| Cow::Borrowed(part));
+    Cause::Query(name(odd.split(|byte| *byte == b'=').next().unwrap_or_default()))
+}
+
+/// `/bucket/key?acl`, decoded.
+fn in_resource(theirs: &[u8], ours: &[u8]) -> Cause {
+    let split = |text: &[u8]| {
+        let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());
+        (text[..end].to_vec(), text.get(end + 1..).unwrap_or_default().to_vec())
+    };
+    let ((their_path, their_query), (our_path, our_query)) = (split(theirs), split(ours));
+    if their_path == our_path { in_query(&their_query, &our_query) } else { in_path(&their_path, &our_path) }
+}

@@ -1,0 +1,92 @@
+//! Two texts that should be one: where they part. Pure.
+
+use super::mask::printable;
+
+/// The first byte that differs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// How many bytes are the same.
+    pub(super) offset: usize,
+    /// The line, counted from zero.
+    pub(super) line: usize,
+    /// The byte there and its line, on either side.
+    pub(super) theirs: Side,
+    pub(super) ours: Side,
+}
+
+/// One of the texts, where it parts from the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Side {
+    /// The byte; none where the text has ended.
+    pub(super) byte: Option<u8>,
+    /// The bytes of its line before it, and from it on.
+    pub(super) around: (Vec<u8>, Vec<u8>),
+}
+
+impl Difference {
+    pub(super) fn first(theirs: &[u8], ours: &[u8]) -> Option<Self> {
+        let offset = theirs.iter().zip(ours).position(|(a, b)| a != b);
+        let offset = match offset {
+            Some(offset) => offset,
+            None if theirs.len() == ours.len() => return None,
+            None => theirs.len().min(ours.len()),
+        };
+        let line = ours[..offset].iter().filter(|byte| **byte == b'\n').count();
+        Some(Self { offset, line, theirs: Side::of(theirs, offset), ours: Side::of(ours, offset) })
+    }
+}
+
+impl Side {
+    fn of(text: &[u8], offset: usize) -> Self {
+        let (before, after) = text.split_at(offset);
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let end = after.iter().position(|byte| *byte == b'\n').unwrap_or(after.len());
+        Self { byte: after.first().copied(), around: (before[start..].to_vec(), after[..end].to_vec()) }
+    }
+
+    /// The line, with a mark before the byte; of long ones what is near it.
+    pub(super) fn shown(&self) -> String {
+        let (before, after) = &self.around;
+        let from = before.len().saturating_sub(AROUND);
+        let to = after.len().min(AROUND);
+        let cut = |is_cut: bool| if is_cut { "…" } else { "" };
+        format!(
+            "{}{}⟨{}⟩{}{}",
+            cut(from > 0),
+            printable(&before[from..]),
+            self.byte_shown(),
+            // The byte itself stands in the mark.
+            after.get(1..to).map(printable).unwrap_or_default(),
+            cut(to < after.len())
+        )
+    }
+
+    fn byte_shown(&self) -> String {
+        match self.byte {
+            None => "end".to_owned(),
+            Some(b' ') => "space".to_owned(),
+            Some(byte) => byte.escape_ascii().to_string(),
+        }
+    }
+}
+
+/// How much of a long line is shown on either side of the byte.
+const AROUND: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::Difference;
+
+    #[test]
+    fn the_first_byte_that_differs_is_found_with_its_line() {
+        let found = Difference::first(b"GET\n/b/k\nx", b"GET\n/b/K\nx").expect("a difference");
+        assert_eq!((found.offset, found.line), (7, 1));
+        assert_eq!((found.theirs.shown(), found.ours.shown()), ("/b/⟨k⟩".to_owned(), "/b/⟨K⟩".to_owned()));
+        let ended = Difference::first(b"a\nb c", b"a\nb").expect("a difference");
+        assert_eq!((ended.offset, ended.line), (3, 1));
+        assert_eq!((ended.theirs.shown(), ended.ours.shown()), ("b⟨space⟩c".to_owned(), "b⟨end⟩".to_owned()));
+        let line = Difference::first(b"a\nb", b"a\xff\nb").expect("a difference");
+        assert_eq!((line.theirs.shown(), line.ours.shown()), ("a⟨\\n⟩".to_owned(), "a⟨\\xff⟩".to_owned()));
+        assert_eq!(Difference::first(b"a", b"a"), None);
+    }
+}

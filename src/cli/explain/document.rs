@@ -1,0 +1,219 @@
+//! The error document in which OSS tells what it signed when it found a signature wrong ("Error responses", OSS API
+//! reference). It may come from anywhere, so nothing in it is taken for granted. Pure but for reading the file.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::Event;
+
+use super::mask::printable;
+
+/// What such a document says.
+#[derive(Debug)]
+pub(super) struct ServerError {
+    pub(super) code: String,
+    pub(super) request_id: String,
+    pub(super) key_id: Option<String>,
+    pub(super) string_to_sign: Vec<u8>,
+    /// V4 alone has one.
+    pub(super) canonical_request: Option<Vec<u8>>,
+}
+
+/// Why there is nothing to compare with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadDocument {
+    #[error("{0} cannot be read: {1}")]
+    Unreadable(String, io::Error),
+    #[error("the document has more than {LENGTH_MAX} bytes; an error of OSS has a few thousand")]
+    TooLong,
+    #[error("the document is empty; the answer to HEAD has no body, ask with GET")]
+    Empty,
+    #[error("the document is no XML: {0}; pass the body of the answer as it came, without its head")]
+    NotXml(&'static str),
+    #[error("the document is a <{0}> and no <Error> of OSS")]
+    Foreign(String),
+    #[error("the document is an <Error> without a <Code>, so none of OSS")]
+    NoCode,
+    #[error("the error is {code} and has no StringToSign, so there is nothing to compare; {advice}")]
+    NothingSigned { code: String, advice: &'static str },
+}
+
+impl ServerError {
+    /// Reads a file, or standard input if it is `-`.
+    pub(super) fn read(file: &Path) -> Result<Self, BadDocument> {
+        let mut bytes = Vec::new();
+        let limit = LENGTH_MAX + 1;
+        let read = if file == Path::new("-") {
+            io::stdin().lock().take(limit).read_to_end(&mut bytes)
+        } else {
+            std::fs::File::open(file).and_then(|open| open.take(limit).read_to_end(&mut bytes))
+        };
+        read.map_err(|error| BadDocument::Unreadable(file.display().to_string(), error))?;
+        if bytes.len() as u64 > LENGTH_MAX {
+            return Err(BadDocument::TooLong);
+        }
+        Self::parse(&bytes)
+    }
+
+    fn parse(document: &[u8]) -> Result<Self, BadDocument> {
+        if document.trim_ascii().is_empty() {
+            return Err(BadDocument::Empty);
+        }
+        let (root, elements) = elements(&String::from_utf8_lossy(document))?;
+        if root != "Error" {
+            return Err(BadDocument::Foreign(shortened(&root)));
+        }
+        let of =
+            |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
+        let code = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
+        let code = shortened(&code.ok_or(BadDocument::NoCode)?);
+        let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {
+            return Err(BadDocument::NothingSigned { advice: advice(&code), code });
+        };
+        // The text has lost what is no UTF-8; the bytes may have lost a secret on their way.
+        let bytes = of("StringToSignBytes").and_then(|pairs| from_hex(&pairs));
+        Ok(Self {
+            code,
+            request_id: shortened(of("RequestId").unwrap_or_default().trim()),
+            key_id: of("OSSAccessKeyId").map(|id| id.trim().to_owned()),
+            string_to_sign: bytes.unwrap_or_else(|| text.into_bytes()),
+            canonical_request: of("CanonicalRequest").filter(|text| !text.is_empty()).map(String::into_bytes),
+        })
+    }
+}
+
+/// The name of the root, and the names and texts of what stands in it.
+fn elements(text: &str) -> Result<(String, Vec<(String, String)>), BadDocument> {
+    let mut reader = Reader::from_str(text);
+    let (mut root, mut elements, mut open) = (None, Vec::new(), Vec::<(String, String)>::new());
+    loop {
+        match reader.read_event().map_err(|_| BadDocument::NotXml("its tags do not fit"))? {
+            Event::Start(tag) => {
+                let name = tag.name().into_inner().to_owned();
+                if open.is_empty() {
+                    root.get_or_insert_with(|| name.clone());
+                }
+                if open.len() == DEPTH_MAX {
+                    return Err(BadDocument::NotXml("it is too deep"));
+                }
+                open.push((name, String::new()));
+            }
+            Event::End(_) => {
+                if let Some(element) = open.pop()
+                    && open.len() == 1
+                {
+                    elements.push(element);
+                }
+            }
+            Event::Text(part) => append(&mut open, &part.xml10_content())?,
+            Event::CData(part) => append(&mut open, &part.xml10_content())?,
+            Event::GeneralRef(reference) => {
+                const UNKNOWN: BadDocument = BadDocument::NotXml("it has an unknown entity");
+                match reference.resolve_char_ref().map_err(|_| UNKNOWN)? {
+                    Some(character) => append(&mut open, character.encode_utf8(&mut [0; 4]))?,
+                    None => {
+                        let name = reference.xml10_content();
+                        append(&mut open, resolve_predefined_entity(&name).ok_or(UNKNOWN)?)?;
+                    }
+                }
+            }
+            Event::Eof => {
+                return match root {
+                    Some(root) if open.is_empty() => Ok((root, elements)),
+                    Some(_) => Err(BadDocument::NotXml("it ends too early")),
+                    None => Err(BadDocument::NotXml("it has no element")),
+                };
+            }
+            Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+}
+
+fn append(open: &mut [(String, String)], text: &str) -> Result<(), BadDocument> {
+    match open.last_mut() {
+        Some((_, own)) => own.push_str(text),
+        None if text.trim().is_empty() => {}
+        None => return Err(BadDocument::NotXml("there is text around its elements")),
+    }
+    Ok(())
+}
+
+/// Bytes as OSS writes them: `47 45 54 0A`.
+fn from_hex(pairs: &str) -> Option<Vec<u8>> {
+    let pairs = pairs.split_ascii_whitespace();
+    let bytes: Option<Vec<u8>> =
+        pairs.map(|pair| u8::from_str_radix(pair, 16).ok().filter(|_| pair.len() == 2)).collect();
+    bytes.filter(|bytes| !bytes.is_empty())
+}
+
+fn shortened(text: &str) -> String {
+    printable(text.chars().take(60).collect::<String>().as_bytes())
+}
+
+/// What mostly is behind errors that are not about the text that was signed.
+fn advice(code: &str) -> &'static str {
+    match code {
+        "InvalidAccessKeyId" => {
+            "OSS does not know the access key id: it was deleted or disabled, or it is a temporary one and its token is missing"
+        }
+        "InvalidSecurityToken" | "SecurityTokenExpired" | "AccessKeyIdAndSecurityTokenNotMatch" => {
+            "the security token is missing, has ended, or belongs to another key"
+        }
+        "RequestTimeTooSkewed" => "the clock of who signed is wrong by more than 15 minutes; set it",
+        "AccessDenied" => {
+            "the signature was not the reason: the policy of the user, the role or the bucket refuses, or a signed URL has ended"
+        }
+        "InvalidArgument" => {
+            "its Message names what OSS could not read; with V4 that is mostly the region in the Credential"
+        }
+        _ => "only SignatureDoesNotMatch has one",
+    }
+}
+
+const LENGTH_MAX: u64 = 1024 * 1024;
+const DEPTH_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::ServerError;
+
+    fn told(document: &str) -> String {
+        match ServerError::parse(document.as_bytes()) {
+            Ok(error) => panic!("{error:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_is_no_error_of_oss_is_told_so() {
+        for (document, words) in [
+            ("", "is empty"),
+            ("HTTP/1.1 403 Forbidden", "no XML"),
+            ("HTTP/1.1 403\n\n<Error></Error>", "without its head"),
+            ("<html><body>502</body></html>", "is a <html>"),
+            ("<Error><Code>SignatureDoes", "no XML"),
+            ("<Error><Code>a</Cod></Error>", "no XML"),
+            ("<Error>&nope;</Error>", "unknown entity"),
+            ("<Error><Message>m</Message></Error>", "without a <Code>"),
+            ("<Error><Code>NoSuchKey</Code></Error>", "NoSuchKey and has no StringToSign"),
+            ("<Error><Code>RequestTimeTooSkewed</Code></Error>", "clock"),
+        ] {
+            let told = told(document);
+            assert!(told.contains(words), "{document}: {told}");
+        }
+    }
+
+    #[test]
+    fn bytes_count_before_the_text_unless_they_are_broken() {
+        let of = |bytes: &str| {
+            let document = format!(
+                "<?xml version=\"1.0\"?>\n<Error>\n<Code>S</Code><StringToSign>GET&#10;&amp;</StringToSign><StringToSignBytes>{bytes}</StringToSignBytes></Error>\n"
+            );
+            ServerError::parse(document.as_bytes()).expect("an error").string_to_sign
+        };
+        assert_eq!(of("47 45 54 0A FF"), b"GET\n\xff");
+        assert_eq!(of("47 [removed]"), b"GET\n&");
+    }
+}

@@ -1,0 +1,50 @@
+//! `explain`: who signs and why nobody else; what would become of a request; why OSS found a signature wrong.
+
+mod cause;
+mod compare;
+mod document;
+mod mask;
+mod request;
+mod server_error;
+mod show;
+mod sources;
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use http::{HeaderName, HeaderValue, Method};
+
+use super::exit::Exit;
+use super::flags::Flags;
+
+pub(super) use sources::{describe, described, masked};
+
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// The method of a request; without one, who signs for each route is told
+    #[arg(requires = "url")]
+    method: Option<Method>,
+    /// What it asks for: a URL as the client has it, or /BUCKET/KEY as it is sent to the first listener
+    url: Option<String>,
+    /// A header that the client sends; may be repeated
+    #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
+    header: Vec<(HeaderName, HeaderValue)>,
+    /// The error document in which OSS refused that request; tells where its text and ours part, and why. - reads it from
+    /// standard input
+    #[arg(long, value_name = "FILE", requires = "url")]
+    server_error: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+pub(super) fn run(arguments: &Args) -> Exit {
+    let Args { method, url, header, server_error, flags } = arguments;
+    let (Some(method), Some(url)) = (method, url) else {
+        return sources::run(flags);
+    };
+    let asked = request::Asked { method, url, headers: header };
+    match server_error {
+        None => request::run(&asked, flags),
+        Some(file) => server_error::run(file, &asked, flags),
+    }
+}

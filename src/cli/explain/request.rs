@@ -1,0 +1,192 @@
+//! A request that a person asks about: as a listener would get it, through the steps that would serve it.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
+
+use super::super::assembly::{self, ask_all, rehearse};
+use super::super::exit::Exit;
+use super::super::flags::Flags;
+use super::super::output::{complain, line};
+use super::super::serve::block_on;
+use super::super::system::System;
+use super::{mask, show};
+use crate::config::Config;
+use crate::credentials::Sources;
+use crate::proxy::{self, Explained, Gate};
+use crate::server::{Address, Listen};
+use crate::sign::Moment;
+use crate::time::{Clock as _, Timestamp};
+
+/// What is asked about, as it stands on the command line.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) url: &'a str,
+    pub(super) headers: &'a [(HeaderName, HeaderValue)],
+}
+
+/// Why nothing can be said of a request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    /// The target is none.
+    #[error("{0:?} is no URL ({1}); percent-encode what is not a letter, a digit or one of -._~/")]
+    Url(String, http::uri::InvalidUri),
+    /// What is behind it is never sent.
+    #[error("the URL has a #, behind which nothing is sent; write %23 if it is in the key")]
+    Fragment,
+    /// Nobody could send that.
+    #[error("the URL names no host that could stand in a header")]
+    Host,
+    /// The server would not even take it for HTTP.
+    #[error("Content-Length is no number")]
+    Length,
+    /// There is nowhere to send it to.
+    #[error("no listener is configured")]
+    NoListener,
+    /// A source is set up wrongly, and the proxy would not start.
+    #[error(transparent)]
+    Source(#[from] assembly::BadSource),
+    /// Something else is, and it would not either.
+    #[error(transparent)]
+    Start(#[from] assembly::StartError),
+}
+
+impl Unanswered {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Url(..) | Self::Fragment | Self::Host | Self::Length => Exit::Usage,
+            Self::NoListener | Self::Source(_) | Self::Start(_) => Exit::Config,
+        }
+    }
+}
+
+/// A configuration whose sources have been asked.
+pub(super) struct Ready {
+    pub(super) config: Config,
+    sources: Sources,
+}
+
+pub(super) fn run(asked: &Asked<'_>, flags: &Flags) -> Exit {
+    let config = match flags.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    block_on(async {
+        let explained = match Ready::new(config).await {
+            Ok(ready) => ready.explain(asked, System.now()).map(|explained| (ready, explained)),
+            Err(error) => Err(error),
+        };
+        match explained {
+            Ok((ready, explained)) => {
+                show::head(&explained, &ready.config);
+                show::outbound(&explained);
+                exit(&explained)
+            }
+            Err(error) => {
+                complain(format_args!("nothing to explain: {error}"));
+                error.exit()
+            }
+        }
+    })
+}
+
+/// How the command ends that has shown this.
+pub(super) fn exit(explained: &Explained) -> Exit {
+    match &explained.refused {
+        None => Exit::Ok,
+        Some(reason) if reason.code == NO_CREDENTIALS && explained.credentials.is_none() => Exit::Credentials,
+        Some(_) => Exit::Failure,
+    }
+}
+
+impl Ready {
+    /// Asks the sources, as the start does.
+    pub(super) async fn new(config: Config) -> Result<Self, Unanswered> {
+        let assembly::Asked { sources, bad, .. } = ask_all(&config.credentials, &System, None).await;
+        match bad.into_iter().next() {
+            Some(bad) => Err(bad.into()),
+            None => Ok(Self { config, sources }),
+        }
+    }
+
+    /// Takes the request through the walk, signed at this time.
+    pub(super) fn explain(&self, asked: &Asked<'_>, at: Timestamp) -> Result<Explained, Unanswered> {
+        let uri = asked.uri()?;
+        let listen = listener(&uri, &self.config.listen).ok_or(Unanswered::NoListener)?;
+        let gate = Gate {
+            domains: listen.domains.clone(),
+            policy: listen.policy.clone(),
+            tls: listen.tls.is_some(),
+            unnamed: matches!(listen.address, Address::Unix(_)),
+        };
+        let head = asked.head(uri, listen)?;
+        let protocol = if gate.tls { "TLS" } else { "plain HTTP" };
+        line(format_args!("{:12}{} {}", "request", asked.method, mask::target(asked.url)));
+        line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
+        let core = rehearse(&self.config, &self.sources, Arc::new(System))?;
+        Ok(proxy::explain(&core, &gate, head, &Moment::new(at)))
+    }
+}
+
+impl Asked<'_> {
+    fn uri(&self) -> Result<Uri, Unanswered> {
+        if self.url.contains('#') {
+            return Err(Unanswered::Fragment);
+        }
+        self.url.parse().map_err(|error| Unanswered::Url(self.url.to_owned(), error))
+    }
+
+    /// The head as it comes to the listener: a URL as a client sends it that takes the listener for its HTTP proxy, which means
+    /// the same as the host in a header.
+    fn head(&self, uri: Uri, listen: &Listen) -> Result<Parts, Unanswered> {
+        let host = match uri.authority() {
+            Some(authority) => authority.as_str().to_owned(),
+            None => own_host(&listen.address),
+        };
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = self.method.clone();
+        head.uri = uri;
+        for (name, value) in self.headers {
+            head.headers.append(name.clone(), value.clone());
+        }
+        if !head.headers.contains_key(HOST) {
+            head.headers.insert(HOST, host.try_into().map_err(|_| Unanswered::Host)?);
+        }
+        let is_length =
+            |value: &HeaderValue| value.to_str().is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+        if !head.headers.get_all(CONTENT_LENGTH).iter().all(is_length) {
+            return Err(Unanswered::Length);
+        }
+        Ok(head)
+    }
+}
+
+/// The listener whose address the URL names; else the first that speaks its scheme, else the first.
+fn listener<'a>(uri: &Uri, all: &'a [Listen]) -> Option<&'a Listen> {
+    let named = uri.authority().map(http::uri::Authority::as_str);
+    let is_named =
+        |listen: &&Listen| listen.address.socket().is_some_and(|address| named == Some(&address.to_string()));
+    let speaks = |listen: &&Listen| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
+    let by_url = named.and_then(|_| all.iter().find(is_named).or_else(|| all.iter().find(speaks)));
+    by_url.or_else(|| all.first())
+}
+
+/// What a client writes into Host that asks the listener itself.
+fn own_host(address: &Address) -> String {
+    match address.socket() {
+        Some(address) if !address.ip().is_unspecified() => address.to_string(),
+        Some(_) | None => "localhost".to_owned(),
+    }
+}
+
+pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
+    let name = name.trim().parse().map_err(|_| "that is no header name".to_owned())?;
+    let value = HeaderValue::from_bytes(value.trim().as_bytes());
+    Ok((name, value.map_err(|_| "that is no header value".to_owned())?))
+}
+
+/// Our code for requests that find nothing to sign with.
+const NO_CREDENTIALS: &str = "credentials-unavailable";

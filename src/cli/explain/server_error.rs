@@ -1,0 +1,171 @@
+//! `explain --server-error`: why OSS found a signature wrong. Its own words about what it signed are compared with ours for the
+//! same request at the same time.
+
+use std::path::Path;
+
+use super::super::exit::Exit;
+use super::super::flags::Flags;
+use super::super::output::{complain, line};
+use super::super::serve::block_on;
+use super::super::system::System;
+use super::cause::Cause;
+use super::compare::Difference;
+use super::document::ServerError;
+use super::mask::{hide, printable};
+use super::request::{Asked, Ready, Unanswered, exit};
+use super::show;
+use super::sources::masked;
+use crate::proxy::Explained;
+use crate::sign::{Signed, Version};
+use crate::time::{Clock as _, Timestamp};
+
+pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
+    let error = match ServerError::read(file) {
+        Ok(error) => error,
+        Err(bad) => {
+            complain(format_args!("nothing to compare: {bad}"));
+            return Exit::Failure;
+        }
+    };
+    let mut config = match flags.load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    let configured: Vec<Version> = config.upstreams.iter().map(|upstream| upstream.signature).collect();
+    for upstream in &mut config.upstreams {
+        upstream.signature = error.version();
+    }
+    block_on(async {
+        let explained = match Ready::new(config).await {
+            Ok(ready) => ours(&ready, asked, &error),
+            Err(failure) => Err(failure),
+        };
+        match explained {
+            Ok(explained) => compare(&error, &explained, &configured),
+            Err(failure) => {
+                complain(format_args!("nothing to compare: {failure}"));
+                failure.exit()
+            }
+        }
+    })
+}
+
+/// What is ours, at the time of the server's text.
+fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<Explained, Unanswered> {
+    let at = error.signed_at();
+    let shown = at.map_or("a time that cannot be read".to_owned(), Timestamp::rfc3339);
+    line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
+    line(format_args!("{:12}{}, made at {shown}", "signature", error.version().as_str()));
+    let explained = ready.explain(asked, at.unwrap_or_else(|| System.now()))?;
+    show::head(&explained, &ready.config);
+    Ok(explained)
+}
+
+fn compare(error: &ServerError, explained: &Explained, configured: &[Version]) -> Exit {
+    let signed = explained.outbound.as_ref().and_then(|outbound| outbound.signed.as_ref());
+    let (Some(signed), Some(credentials)) = (signed, explained.credentials.as_deref()) else {
+        complain("nothing to compare: this request is not signed here");
+        return match exit(explained) {
+            Exit::Ok => Exit::Failure,
+            other => other,
+        };
+    };
+    line("");
+    if let Some(route) = &explained.route
+        && configured.get(route.upstream.0).is_some_and(|version| *version != error.version())
+    {
+        line(format_args!(
+            "The server was given a {} signature, and this route signs otherwise: something else signed that request, or the configuration was another.",
+            error.version().as_str()
+        ));
+    }
+    let other_key = error.key_id.as_deref().filter(|id| *id != credentials.id);
+    if let Some(id) = other_key {
+        line(format_args!(
+            "The server was given the access key id {}, and {} signs here: other credentials signed.",
+            printable(masked(id).as_bytes()),
+            masked(&credentials.id)
+        ));
+    }
+    let token = credentials.token.as_ref().map(|token| token.expose());
+    let found = findings(error, signed, token);
+    for (text, difference, cause) in &found {
+        tell(text, difference, cause);
+    }
+    if found.is_empty() {
+        line("Nothing differs: OSS and this proxy sign the same text.");
+        let cause = match (other_key, token) {
+            (Some(_), _) => "the secrets of the two keys are not the same; see above which key signed",
+            (None, None) => {
+                "the secret is wrong for this access key id: mistyped, cut, or of another key; set it anew"
+            }
+            (None, Some(_)) => {
+                "the secret is wrong for this access key id: of another triple, so mixed from two renewals; take id, secret and token from one answer"
+            }
+        };
+        line(format_args!("    usual cause: {cause}"));
+    }
+    Exit::Ok
+}
+
+/// Where the texts part. Of two that follow from one another only the first.
+fn findings(
+    error: &ServerError,
+    signed: &Signed,
+    token: Option<&str>,
+) -> Vec<(&'static str, Difference, Cause)> {
+    let mut found = Vec::new();
+    let (theirs, ours) = (hide(&error.string_to_sign, token), hide(&signed.string_to_sign, token));
+    if error.version() == Version::V1 {
+        found.extend(Difference::first(&theirs, &ours).map(|difference| {
+            let cause = Cause::in_v1_string(&theirs, &ours, difference.line);
+            ("string to sign", difference, cause)
+        }));
+        return found;
+    }
+    if let (Some(their_request), Some(our_request)) = (&error.canonical_request, &signed.canonical_request) {
+        let (theirs, ours) = (hide(their_request, token), hide(our_request, token));
+        found.extend(Difference::first(&theirs, &ours).map(|difference| {
+            let cause = Cause::in_canonical(&theirs, &ours, difference.line);
+            ("canonical request", difference, cause)
+        }));
+    }
+    if let Some(difference) = Difference::first(&theirs, &ours) {
+        let cause = Cause::in_v4_string(&theirs, &ours, difference.line);
+        match cause {
+            Cause::Hash if error.canonical_request.is_none() => {
+                found.push(("string to sign", difference, Cause::UnknownHash));
+            }
+            Cause::Hash if !found.is_empty() => {}
+            cause => found.push(("string to sign", difference, cause)),
+        }
+    }
+    found
+}
+
+fn tell(text: &str, difference: &Difference, cause: &Cause) {
+    let Difference { offset, line: number, theirs, ours } = difference;
+    line(format_args!("The {text} differs at byte {offset}, in line {}:", number + 1));
+    line(format_args!("    server  {}", theirs.shown()));
+    line(format_args!("    ours    {}", ours.shown()));
+    line(format_args!("    usual cause: {cause}"));
+}
+
+impl ServerError {
+    /// Which signature the server was given.
+    fn version(&self) -> Version {
+        let is_v4 = self.canonical_request.is_some() || self.string_to_sign.starts_with(b"OSS4-");
+        if is_v4 { Version::V4 } else { Version::V1 }
+    }
+
+    /// When it was made, as its text says. A signed URL of V1 tells its end there.
+    fn signed_at(&self) -> Option<Timestamp> {
+        let number = match self.version() {
+            Version::V4 => 1,
+            Version::V1 => 3,
+        };
+        let text = self.string_to_sign.split(|byte| *byte == b'\n').nth(number)?;
+        let text = std::str::from_utf8(text).ok()?.trim();
+        Timestamp::parse_iso_basic(text).or_else(|| Timestamp::parse_http_date(text))
+    }
+}

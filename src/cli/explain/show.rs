@@ -1,0 +1,99 @@
+//! What `explain` prints of a request. Everything here is masked.
+
+use super::super::output::line;
+use super::mask;
+use super::sources::{describe, masked, route_name};
+use crate::config::Config;
+use crate::policy::Decision;
+use crate::proxy::{Explained, Outbound, Route};
+use crate::sign::{Signed, Version};
+
+/// What was found out, or why it goes no further.
+pub(super) fn head(explained: &Explained, config: &Config) {
+    let Explained { operation, bucket, key, caller, verdict, route, source, .. } = explained;
+    if let Some(operation) = operation {
+        entry("operation", operation.name());
+        entry("bucket", bucket.as_ref().map_or("- (the service)", |bucket| bucket.as_str()));
+    }
+    if let Some(key) = key.as_ref().filter(|key| !key.is_empty()) {
+        entry("key", mask::printable(key.as_bytes()));
+    }
+    if let Some(caller) = caller {
+        entry("caller", caller);
+    }
+    match verdict {
+        Some(Decision::Sign) => entry("policy", "allowed"),
+        Some(Decision::PassUnsigned) => entry("policy", "allowed, but never signed"),
+        Some(Decision::Deny(_)) => entry("policy", "denied"),
+        None if caller.is_some() => entry("policy", "denied"),
+        None => {}
+    }
+    if let Some(route) = route {
+        self::route(route, config);
+    }
+    if let Some(source) = source {
+        describe(source);
+    }
+    if let Some(reason) = &explained.refused {
+        entry("refused", format_args!("{} {}: {}", reason.status.as_u16(), reason.code, reason.message));
+    }
+}
+
+fn route(route: &Route, config: &Config) {
+    let Route { upstream, way, signature } = route;
+    let endpoint = &config.directory.get(*upstream).endpoint;
+    let (host, scheme) = (endpoint.host.bracketed(), endpoint.scheme.as_str());
+    let name = route_name(*upstream);
+    entry("route", format_args!("{name}, endpoint {scheme}://{host}:{}", endpoint.port));
+    entry("region", way.region.as_ref().map_or("- (none is configured)", |region| region.as_str()));
+    let (dialled, port) = &way.dial;
+    let tls = match way.scheme {
+        crate::address::Scheme::Https => format!(", TLS as {}", way.name),
+        crate::address::Scheme::Http => String::new(),
+    };
+    entry("dials", format_args!("{dialled}:{port}{tls}"));
+    match signature {
+        Some(version) => entry("signature", version.as_str()),
+        None => entry("signature", "none"),
+    }
+}
+
+/// What would be sent, and what is signed in it.
+pub(super) fn outbound(explained: &Explained) {
+    let Some(Outbound { request_line, headers, signed }) = &explained.outbound else { return };
+    let credentials = explained.credentials.as_deref();
+    let token = credentials.and_then(|credentials| Some(credentials.token.as_ref()?.expose()));
+    match (signed, credentials) {
+        (Some(signed), Some(credentials)) => {
+            let version = explained.route.as_ref().and_then(|route| route.signature);
+            entry("signed by", format_args!("{} of {}", masked(&credentials.id), credentials.provider));
+            texts(signed, version, token);
+        }
+        (Some(_) | None, _) => {}
+    }
+    line("\nrequest that would be sent");
+    line(format_args!("    {}", mask::printable(&mask::hide(request_line.as_bytes(), token))));
+    for (name, value) in headers {
+        line(format_args!("    {name}: {}", mask::header(name, value)));
+    }
+}
+
+fn texts(signed: &Signed, version: Option<Version>, token: Option<&str>) {
+    if let Some(canonical) = &signed.canonical_request {
+        line("\ncanonical request");
+        block(&mask::hide(canonical, token));
+    }
+    line(format_args!("\nstring to sign ({})", version.map_or("-", Version::as_str)));
+    block(&mask::hide(&signed.string_to_sign, token));
+}
+
+/// A text of several lines, indented.
+fn block(text: &[u8]) {
+    for text in text.split(|byte| *byte == b'\n') {
+        line(format_args!("    {}", mask::printable(text)));
+    }
+}
+
+fn entry(name: &str, value: impl std::fmt::Display) {
+    line(format_args!("{name:12}{value}"));
+}
