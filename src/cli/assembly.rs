@@ -186,11 +186,7 @@ impl Workshop {
         Ok(listeners)
     }
 
-    fn admin(
-        &mut self,
-        admin: config::Admin,
-        before: Option<&Before<'_>>,
-    ) -> Result<Admin, StartError> {
+    fn admin(&mut self, admin: config::Admin, before: Option<&Before<'_>>) -> Result<Admin, StartError> {
         let before = before.and_then(|before| before.assembled.admin.as_ref());
         let kept = before.is_some_and(|before| before.configured == admin.address);
         let listen = Listen::plain(admin.address.clone());

@@ -11,6 +11,7 @@ mod dialling;
 mod echo;
 mod ecs;
 mod explain;
+mod explain_error;
 mod guard;
 mod h2;
 mod keys;

@@ -65,7 +65,8 @@ impl ServerError {
         if root != "Error" {
             return Err(BadDocument::Foreign(shortened(&root)));
         }
-        let of = |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
+        let of =
+            |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
         let code = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
         let code = shortened(&code.ok_or(BadDocument::NoCode)?);
         let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {

@@ -106,13 +106,17 @@ mod tests {
 
     #[test]
     fn tokens_are_hidden_whoever_they_belong_to() {
-        let text = b"GET\n\nx-oss-security-token:own-token\nx-oss-process:own-token\n/b/k?security-token=other&x";
+        let text =
+            b"GET\n\nx-oss-security-token:own-token\nx-oss-process:own-token\n/b/k?security-token=other&x";
         let shown = hide(text, Some("own-token"));
         assert_eq!(
             String::from_utf8_lossy(&shown),
             "GET\n\nx-oss-security-token:[hidden]\nx-oss-process:[removed]\n/b/k?security-token=[hidden]&x"
         );
-        assert_eq!(target("/b/k?Signature=abc&Expires=1&x-oss-signature=abc"), "/b/k?Signature=[hidden]&Expires=1&x-oss-signature=[hidden]");
+        assert_eq!(
+            target("/b/k?Signature=abc&Expires=1&x-oss-signature=abc"),
+            "/b/k?Signature=[hidden]&Expires=1&x-oss-signature=[hidden]"
+        );
         let other = hide(b"x-oss-security-token:other\nx", Some("own-token"));
         assert_eq!(String::from_utf8_lossy(&other), "x-oss-security-token:[hidden, not ours]\nx");
         assert_eq!(hide(b"x-oss-security-token:[removed]", None), b"x-oss-security-token:[hidden]");

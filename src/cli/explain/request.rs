@@ -125,6 +125,12 @@ impl Ready {
         let protocol = if gate.tls { "TLS" } else { "plain HTTP" };
         line(format_args!("{:12}{} {}", "request", asked.method, mask::target(asked.url)));
         line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
+        if asked.url.starts_with("https:") && !gate.tls {
+            line(format_args!(
+                "{:12}for https:// a client opens a tunnel, which cannot be signed; write http://",
+                "note"
+            ));
+        }
         let core = rehearse(&self.config, &self.sources, Arc::new(System))?;
         Ok(proxy::explain(&core, &gate, head, &Moment::new(at)))
     }
@@ -166,9 +172,8 @@ impl Asked<'_> {
 /// The listener whose address the URL names; else the first that speaks its scheme, else the first.
 fn listener<'a>(uri: &Uri, all: &'a [Listen]) -> Option<&'a Listen> {
     let named = uri.authority().map(http::uri::Authority::as_str);
-    let is_named = |listen: &&Listen| {
-        listen.address.socket().is_some_and(|address| named == Some(&address.to_string()))
-    };
+    let is_named =
+        |listen: &&Listen| listen.address.socket().is_some_and(|address| named == Some(&address.to_string()));
     let speaks = |listen: &&Listen| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
     let by_url = named.and_then(|_| all.iter().find(is_named).or_else(|| all.iter().find(speaks)));
     by_url.or_else(|| all.first())
