@@ -1,8 +1,12 @@
-//! `explain`: every source has its row, also where something is wrong, and the exit code says that it is.
+//! `explain`: every source has its row, also where something is wrong, and the exit code says that it is. Of a request it tells
+//! what the walk would do, in the words that the embedded OSS finds with code of its own.
 
 use std::fs;
 
-use crate::support::{KEY, run};
+use oss_signing_proxy::emulator::{Fault, Handle};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{Answer, Client, ID, KEY, Proxy, SECRET, STS_ID, TOKEN, oss, proxy, run};
 
 /// Runs `explain` with this configuration.
 fn explain(text: &str, environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
@@ -11,7 +15,7 @@ fn explain(text: &str, environment: &[(&str, &str)]) -> (Option<i32>, String, St
     run(&["explain", "--config", file.path().to_str().expect("a path")], environment)
 }
 
-fn all_in(out: &str, words: &[&str]) {
+pub(crate) fn all_in(out: &str, words: &[&str]) {
     for word in words {
         assert!(out.contains(word), "{word}: {out}");
     }
@@ -95,4 +99,181 @@ fn a_mistake_elsewhere_leaves_the_rows_and_the_failure() {
     assert_eq!(code, Some(78), "{out}{errors}");
     all_in(&out, &["source \"default\"  non_expiring", "source \"a\"  misconfigured", "no-such-type"]);
     all_in(&errors, &["levle", "no-such-type"]);
+}
+
+pub(crate) const STS: [(&str, &str); 3] =
+    [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
+
+/// Runs `explain` for a request, in the region of the embedded OSS unless another is named. Nothing that it prints may be a secret.
+pub(crate) fn ask(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let region: &[&str] = if arguments.contains(&"--region") { &[] } else { &["--region", "cn-hangzhou"] };
+    let all = [&["explain"], region, arguments].concat();
+    let (code, out, errors) = run(&all, environment);
+    for planted in [SECRET, TOKEN, "planted%2Btoken", "another-token"] {
+        assert!(!out.contains(planted) && !errors.contains(planted), "{planted}: {out}{errors}");
+    }
+    (code, out, errors)
+}
+
+/// The indented lines under a heading.
+fn block(out: &str, heading: &str) -> String {
+    let lines = out.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
+    let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("    ")).collect();
+    assert!(!lines.is_empty(), "{heading}: {out}");
+    lines.join("\n")
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An element of an error document, its text as it was before it was escaped.
+fn element(answer: &Answer, name: &str) -> String {
+    let text = answer.text();
+    let (_, rest) = text.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{name}: {text}"));
+    let (text, _) = rest.split_once("</").expect("an end");
+    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
+        .iter()
+        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// A proxy that signs in this way, and an OSS that finds every signature wrong.
+pub(crate) fn refused(version: &str, triple: bool) -> (Handle, Proxy) {
+    let oss = oss();
+    oss.faults.always(Fault::WrongSignature);
+    let token = if triple { format!("security_token = \"{TOKEN}\"") } else { String::new() };
+    let id = if triple { STS_ID } else { ID };
+    let credentials =
+        format!("type = \"static\"\naccess_key_id = \"{id}\"\naccess_key_secret = \"{SECRET}\"\n{token}");
+    let proxy =
+        proxy(oss.address).upstream(&format!("signature = \"{version}\"")).credentials(&credentials).start();
+    (oss, proxy)
+}
+
+/// What OSS answers to a request through the proxy.
+pub(crate) fn through(proxy: &Proxy, method: &str, target: &str, headers: &str) -> Answer {
+    let answer = Client::connect(proxy.address).ask(method, target, &proxy.address.to_string(), headers, b"");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    answer
+}
+
+#[test]
+fn a_request_is_explained_step_by_step() {
+    let arguments = [
+        "PUT",
+        "/photos/a%20b?acl",
+        "-H",
+        "x-oss-object-acl: private",
+        "-H",
+        "Content-Length: 3",
+        "-H",
+        "Date: x",
+    ];
+    let (code, out, errors) = ask(&arguments, &KEY);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{out}");
+    all_in(
+        &out,
+        &[
+            "listener    127.0.0.1:8770 (plain HTTP)\n",
+            "operation   PutObjectSettings\n",
+            "bucket      photos\n",
+            "key         a b\n",
+            "caller      open\n",
+            "policy      allowed\n",
+            "route       upstream, endpoint https://oss-cn-hangzhou.aliyuncs.com:443\n",
+            "region      cn-hangzhou\n",
+            "dials       photos.oss-cn-hangzhou.aliyuncs.com:443, TLS as photos.oss-cn-hangzhou.aliyuncs.com\n",
+            "source \"default\"  non_expiring  default/env/OSS  key LTAI…eyid\n",
+            "\n    PUT /a%20b?acl HTTP/1.1\n",
+            "\n    host: photos.oss-cn-hangzhou.aliyuncs.com\n",
+            "\n    content-length: 3\n",
+            "/cn-hangzhou/oss/aliyun_v4_request,Signature=…\n",
+        ],
+    );
+    assert!(!out.contains("date: x"), "the client's own signature is taken off: {out}");
+
+    let (code, out, errors) = ask(&["GET", "http://photos.oss-cn-shanghai.aliyuncs.com/k"], &STS);
+    assert_eq!(code, Some(0), "{errors}");
+    all_in(
+        &out,
+        &["region      cn-shanghai\n", "x-oss-security-token:[hidden]\n", "x-oss-security-token: [hidden]\n"],
+    );
+    let (_, out, _) =
+        ask(&["GET", "/photos/k?Signature=mine&security-token=another-token", "--signature", "v1"], &KEY);
+    all_in(
+        &out,
+        &[
+            "GET /photos/k?Signature=[hidden]&security-token=[hidden]\n",
+            "string to sign (v1)",
+            "OSS LTAI…eyid:…",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_served_is_told_with_its_status_and_code() {
+    let rows: [(&[&str], &[(&str, &str)], i32, &str); 8] = [
+        (&["DELETE", "/photos/k", "--read-only"], &KEY, 1, "refused     403 denied: "),
+        (&["GET", "http://example.com/k"], &KEY, 1, "refused     421 unknown-host: "),
+        (&["GET", "/photos/%4"], &KEY, 1, "refused     400 bad-request: "),
+        (&["GET", "https://photos.oss-cn-hangzhou.aliyuncs.com/k"], &KEY, 1, "write http://"),
+        (&["GET", "/photos/k", "-H", "Origin: https://evil.example"], &KEY, 1, "refused     403 browser: "),
+        (&["TRACE", "/photos/k"], &KEY, 1, "refused     405 method: "),
+        (&["GET", "/photos/k"], &[("HOME", "/nowhere")], 77, "refused     503 credentials-unavailable: "),
+        (&["GET", "/photos/k"], &KEY[..1], 78, ""),
+    ];
+    for (arguments, environment, status, words) in rows {
+        let (code, out, errors) = ask(arguments, environment);
+        assert!(code == Some(status) && out.contains(words), "{arguments:?}: {code:?} {out}{errors}");
+        assert!(!out.contains("HTTP/1.1"), "{arguments:?}: {out}");
+    }
+    for arguments in
+        [&["GET"][..], &["GET", "/a b"], &["GET", "/a#b"], &["-H", "a: b"], &["GET", "/a", "-H", "b"]]
+    {
+        assert_eq!(ask(arguments, &KEY).0, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_printed_texts_are_those_that_oss_computes() {
+    let targets = [
+        ("GET", "/photos/plain", ""),
+        ("GET", "/photos/a%20b%2Bc%26d+e", "x-oss-meta-a: b"),
+        ("PUT", "/photos/%E6%96%87//../%25.txt?partNumber=1&uploadId=a%2Fb", "content-type: text/plain"),
+        ("GET", "/photos?prefix=a%2Fb&list-type=2&max-keys=10&delimiter=%2F", "x-oss-meta-b: a  b"),
+        (
+            "POST",
+            "/photos/k?append&position=0&x-oss-process=%E6%96%87",
+            "content-md5: XrY7u+Ae7tCTyyK7j1rNww==",
+        ),
+        ("GET", "/", ""),
+    ];
+    for (version, triple) in [("v4", false), ("v4", true), ("v1", false), ("v1", true)] {
+        let (_oss, proxy) = refused(version, triple);
+        let environment = if triple { &STS[..] } else { &KEY[..] };
+        for (method, target, header) in targets {
+            let line = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
+            let answer = through(&proxy, method, target, &line);
+            let mut arguments = vec![method, target, "--signature", version];
+            arguments.extend(["-H", header].iter().filter(|_| !header.is_empty()));
+            let (code, out, errors) = ask(&arguments, environment);
+            assert_eq!(code, Some(0), "{out}{errors}");
+            let theirs = element(&answer, "StringToSign");
+            let ours = block(&out, "string to sign").replace("[hidden]", "[removed]");
+            if version == "v1" {
+                let date = |text: &str| text.lines().nth(3).expect("a date").to_owned();
+                assert_eq!(ours.replace(&date(&ours), &date(&theirs)), theirs, "{target}");
+                continue;
+            }
+            let canonical = block(&out, "canonical request").replace("[hidden]", TOKEN);
+            assert_eq!(
+                ours.lines().last(),
+                Some(sha256(&canonical).as_str()),
+                "what is printed is what is signed"
+            );
+            let date = |text: &str| text.lines().nth(1).expect("a date").to_owned();
+            let then = canonical.replace(&date(&ours), &date(&theirs));
+            assert_eq!(theirs.lines().last(), Some(sha256(&then).as_str()), "{target}: {then}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod echo;
 mod ecs;
 mod explain;
+mod explain_error;
 mod guard;
 mod h2;
 mod keys;

@@ -1,6 +1,5 @@
 //! What is mostly behind two signed texts that differ, told by the part in which they do. Pure.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::mask::printable;
@@ -47,10 +46,7 @@ impl fmt::Display for Cause {
                 );
             }
             Self::HeaderChanged(name) => {
-                return write!(
-                    f,
-                    "the header {name} has another value: a hop on the way changed it, or the client sends another"
-                );
+                return write!(f, "the header {name} has another value: a hop changed it, or the client did");
             }
             Self::Query(name) => {
                 return write!(
@@ -269,7 +265,7 @@ fn in_query(theirs: &[u8], ours: &[u8]) -> Cause {
     if added.len() == dropped.len() && !added.is_empty() && added.iter().all(is_same) {
         return Cause::QueryEncoding;
     }
-    let odd = added.first().or(dropped.first()).map_or(Cow::Borrowed(&b""[..]), |part| Cow::Borrowed(part));
+    let odd = added.iter().chain(&dropped).next().map(Vec::as_slice).unwrap_or_default();
     Cause::Query(name(odd.split(|byte| *byte == b'=').next().unwrap_or_default()))
 }
 

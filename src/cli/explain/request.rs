@@ -125,6 +125,12 @@ impl Ready {
         let protocol = if gate.tls { "TLS" } else { "plain HTTP" };
         line(format_args!("{:12}{} {}", "request", asked.method, mask::target(asked.url)));
         line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
+        if asked.url.starts_with("https:") && !gate.tls {
+            line(format_args!(
+                "{:12}for https:// a client opens a tunnel, which cannot be signed; write http://",
+                "note"
+            ));
+        }
         let core = rehearse(&self.config, &self.sources, Arc::new(System))?;
         Ok(proxy::explain(&core, &gate, head, &Moment::new(at)))
     }

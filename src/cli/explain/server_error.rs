@@ -53,7 +53,7 @@ pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
 /// What is ours, at the time of the server's text.
 fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<Explained, Unanswered> {
     let at = error.signed_at();
-    let shown = at.map_or("a time that cannot be read".to_owned(), Timestamp::rfc3339);
+    let shown = at.map_or_else(|| "a time that cannot be read".to_owned(), Timestamp::rfc3339);
     line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
     line(format_args!("{:12}{}, made at {shown}", "signature", error.version().as_str()));
     let explained = ready.explain(asked, at.unwrap_or_else(|| System.now()))?;
@@ -65,10 +65,8 @@ fn compare(error: &ServerError, explained: &Explained, configured: &[Version]) -
     let signed = explained.outbound.as_ref().and_then(|outbound| outbound.signed.as_ref());
     let (Some(signed), Some(credentials)) = (signed, explained.credentials.as_deref()) else {
         complain("nothing to compare: this request is not signed here");
-        return match exit(explained) {
-            Exit::Ok => Exit::Failure,
-            other => other,
-        };
+        let exit = exit(explained);
+        return if exit == Exit::Ok { Exit::Failure } else { exit };
     };
     line("");
     if let Some(route) = &explained.route
@@ -132,12 +130,11 @@ fn findings(
     }
     if let Some(difference) = Difference::first(&theirs, &ours) {
         let cause = Cause::in_v4_string(&theirs, &ours, difference.line);
-        match cause {
-            Cause::Hash if error.canonical_request.is_none() => {
-                found.push(("string to sign", difference, Cause::UnknownHash));
-            }
-            Cause::Hash if !found.is_empty() => {}
-            cause => found.push(("string to sign", difference, cause)),
+        let is_hash = cause == Cause::Hash;
+        if is_hash && error.canonical_request.is_none() {
+            found.push(("string to sign", difference, Cause::UnknownHash));
+        } else if !is_hash || found.is_empty() {
+            found.push(("string to sign", difference, cause));
         }
     }
     found

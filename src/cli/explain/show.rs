@@ -63,13 +63,10 @@ pub(super) fn outbound(explained: &Explained) {
     let Some(Outbound { request_line, headers, signed }) = &explained.outbound else { return };
     let credentials = explained.credentials.as_deref();
     let token = credentials.and_then(|credentials| Some(credentials.token.as_ref()?.expose()));
-    match (signed, credentials) {
-        (Some(signed), Some(credentials)) => {
-            let version = explained.route.as_ref().and_then(|route| route.signature);
-            entry("signed by", format_args!("{} of {}", masked(&credentials.id), credentials.provider));
-            texts(signed, version, token);
-        }
-        (Some(_) | None, _) => {}
+    if let (Some(signed), Some(credentials)) = (signed, credentials) {
+        let version = explained.route.as_ref().and_then(|route| route.signature);
+        entry("signed by", format_args!("{} of {}", masked(&credentials.id), credentials.provider));
+        texts(signed, version, token);
     }
     line("\nrequest that would be sent");
     line(format_args!("    {}", mask::printable(&mask::hide(request_line.as_bytes(), token))));

@@ -1,0 +1,158 @@
+//! `explain --server-error`: real refusals of the embedded OSS, and where their text and ours part.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::explain::{STS, all_in, ask, refused, through};
+use crate::support::{Client, ID, KEY, oss, program, proxy};
+
+/// Compares a document with a request.
+fn compare(
+    document: &[u8],
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> (Option<i32>, String, String) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, document).expect("written");
+    let path = file.path().to_str().expect("a path");
+    ask(&[&["--server-error", path][..], arguments].concat(), environment)
+}
+
+#[test]
+fn a_wrong_secret_is_named_when_nothing_differs() {
+    for version in ["v4", "v1"] {
+        let oss = oss();
+        let wrong = format!("type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"mistyped\"");
+        let proxy =
+            proxy(oss.address).upstream(&format!("signature = \"{version}\"")).credentials(&wrong).start();
+        let answer = through(&proxy, "GET", "/photos/a%20b?acl", "x-oss-meta-a: b\r\n");
+        let arguments = ["GET", "/photos/a%20b?acl", "-H", "x-oss-meta-a: b", "--signature", version];
+        let (code, out, errors) = compare(&answer.body, &arguments, &KEY);
+        assert_eq!(code, Some(0), "{errors}");
+        all_in(&out, &["Nothing differs", "the secret is wrong for this access key id"]);
+        let other = [("OSS_ACCESS_KEY_ID", "LTAIanotherkey"), KEY[1]];
+        let (_, out, _) = compare(&answer.body, &arguments, &other);
+        all_in(&out, &["access key id LTAI…eyid, and LTAI…rkey signs here"]);
+    }
+}
+
+#[test]
+fn the_first_byte_that_differs_is_named_with_its_usual_cause() {
+    let sent = "x-oss-meta-a: b\r\ncontent-type: text/plain\r\n";
+    let target = "/photos/a%2520b?list-type=2&prefix=x";
+    let with = ["-H", "x-oss-meta-a: b", "-H", "content-type: text/plain"];
+    let rows: [(&[&str], &str, &str); 9] = [
+        (&["GET", target, with[0], with[1], with[2], with[3]], "Nothing differs", "Nothing differs"),
+        (
+            &["HEAD", target, with[0], with[1], with[2], with[3]],
+            "the method is another",
+            "the method is another",
+        ),
+        (&["GET", target, with[0], with[1]], "content-type: ", "content-type: "),
+        (
+            &["GET", target, with[2], with[3]],
+            "header x-oss-meta-a is not in",
+            "header x-oss-meta-a is not in",
+        ),
+        (
+            &["GET", target, "-H", "x-oss-meta-a: c", with[2], with[3]],
+            "header x-oss-meta-a has another",
+            "header x-oss-meta-a has another",
+        ),
+        (
+            &["GET", target, with[0], with[1], with[2], with[3], "-H", "x-oss-meta-b: c"],
+            "header x-oss-meta-b did not arrive",
+            "header x-oss-meta-b did not arrive",
+        ),
+        (
+            &["GET", "/photos/a%20b?list-type=2&prefix=x", with[0], with[1], with[2], with[3]],
+            "path encoding",
+            "path encoding",
+        ),
+        (
+            &["GET", "/files/a%2520b?list-type=2&prefix=x", with[0], with[1], with[2], with[3]],
+            "bucket is",
+            "bucket is",
+        ),
+        (
+            &["GET", "/photos/a%2520b?list-type=2&prefix=y&acl", with[0], with[1], with[2], with[3]],
+            "the parameter prefix",
+            "the parameter acl",
+        ),
+    ];
+    for version in ["v4", "v1"] {
+        let (_oss, proxy) = refused(version, false);
+        let answer = through(&proxy, "GET", target, sent);
+        for (arguments, v4, v1) in rows {
+            let (code, out, errors) = compare(&answer.body, arguments, &KEY);
+            let words = if version == "v4" { v4 } else { v1 };
+            assert!(code == Some(0) && out.contains(words), "{version} {arguments:?}: {out}{errors}");
+        }
+        let (_, out, _) =
+            compare(&answer.body, &["GET", target, with[0], "x-oss-meta-a: B", with[2], with[3]], &KEY);
+        all_in(&out, &["    server  x-oss-meta-a:⟨b⟩\n    ours    x-oss-meta-a:⟨B⟩\n"]);
+        let elsewhere = ["GET", target, with[0], with[1], with[2], with[3], "--region", "cn-shanghai"];
+        let (_, out, errors) = compare(&answer.body, &elsewhere, &KEY);
+        assert_eq!(out.contains("usual cause: the region"), version == "v4", "{out}{errors}");
+    }
+}
+
+#[test]
+fn a_token_that_is_missing_or_another_is_named_and_never_shown() {
+    for version in ["v4", "v1"] {
+        let (_oss, proxy) = refused(version, true);
+        let redacted = through(&proxy, "GET", "/photos/k", "");
+        let arguments = ["GET", "/photos/k"];
+        let (_, out, errors) = compare(&redacted.body, &arguments, &STS);
+        assert!(out.contains("Nothing differs") && out.contains("another triple"), "{out}{errors}");
+        let (_, out, _) = compare(&redacted.body, &arguments, &KEY);
+        all_in(&out, &["a security token came, and what signs here has none"]);
+        // As OSS itself would say it, without a proxy on the way.
+        let shown = redacted.text().replace("[removed]", "another-token");
+        let (_, out, errors) = compare(shown.as_bytes(), &arguments, &STS);
+        assert!(out.contains("the security token is another"), "{out}{errors}");
+
+        let (_oss, plain) = refused(version, false);
+        let bare = through(&plain, "GET", "/photos/k", "");
+        let (_, out, _) = compare(&bare.body, &arguments, &STS);
+        all_in(&out, &["the security token did not arrive"]);
+    }
+}
+
+#[test]
+fn what_is_no_refusal_of_a_signature_cannot_be_compared() {
+    let oss = oss();
+    let missing = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
+    let rows: [(&[u8], &str); 4] = [
+        (&missing.body, "AccessDenied and has no StringToSign"),
+        (b"<html>502</html>", "is a <html> and no <Error>"),
+        (b"\x00\xff", "no XML"),
+        (b"", "empty"),
+    ];
+    for (document, words) in rows {
+        let (code, out, errors) = compare(document, &["GET", "/photos/k"], &KEY);
+        assert!(
+            code == Some(1) && errors.contains(words) && out.is_empty(),
+            "{words}: {code:?} {out}{errors}"
+        );
+    }
+    let (code, _, errors) = ask(&["--server-error", "/nowhere/e.xml", "GET", "/photos/k"], &KEY);
+    assert!(code == Some(1) && errors.contains("/nowhere/e.xml"), "{errors}");
+    assert_eq!(ask(&["--server-error", "-"], &KEY).0, Some(2), "a request is needed");
+}
+
+#[test]
+fn the_error_may_come_through_standard_input() {
+    let (_oss, proxy) = refused("v4", false);
+    let answer = through(&proxy, "GET", "/photos/k", "");
+    let mut child =
+        program(&["explain", "--server-error", "-", "GET", "/photos/k", "--region", "cn-hangzhou"])
+            .envs(KEY)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+    child.stdin.take().expect("input").write_all(&answer.body).expect("written");
+    let output = child.wait_with_output().expect("an end");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Nothing differs"), "{output:?}");
+}
