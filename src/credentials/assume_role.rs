@@ -32,8 +32,16 @@ impl Provide for AssumeRole {
                     }
                 }
             })?;
-            let triple = self.sts.assume(&self.role, &signer, edge).await?;
-            triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
+            let given = match self.sts.assume(&self.role, &signer, edge).await {
+                Err(ProvideError::Refused(why)) if KEY_REFUSED.iter().any(|code| why.contains(code)) => {
+                    match self.source.renew_refused(&signer, edge).await {
+                        Some(other) => self.sts.assume(&self.role, &other, edge).await,
+                        None => Err(ProvideError::Refused(why)),
+                    }
+                }
+                given => given,
+            };
+            given?.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
         })
     }
 
@@ -44,3 +52,6 @@ impl Provide for AssumeRole {
         ]
     }
 }
+
+/// What the codes of STS begin with if it is the key that asks which is refused, and not the role.
+const KEY_REFUSED: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"];

@@ -24,6 +24,7 @@ mod presign;
 mod properties;
 mod rejected;
 mod reload;
+mod remedies;
 mod replay;
 mod roles;
 mod rotation;

@@ -171,6 +171,22 @@ fn a_role_in_the_environment_is_assumed_and_never_passed_over() {
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
     assert_eq!(signer(&oss), "STS.issued1");
     drop(served);
+    let (code, out, errors) = run(&["explain", "--region", "cn-hangzhou"], &environment);
+    assert_eq!(code, Some(0), "{errors}");
+    for words in [
+        "default/env/OSS/ram_role_arn/static_ak",
+        ", renewed in 4",
+        &format!("role {ROLE}"),
+        &format!("STS at {endpoint} (ALIBABA_CLOUD_STS_ENDPOINT)"),
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    let triple =
+        [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
+    let served = Served::start(oss.address, &[], &[&triple[..], &environment[2..]].concat());
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(signer(&oss), "STS.issued3", "a triple assumes it too");
+    drop(served);
 
     sts.fail(1_000, StatusCode::FORBIDDEN, "NoPermission");
     let served = Served::start(oss.address, &[], &environment);
@@ -220,9 +236,11 @@ fn the_chain_finds_the_pod_and_stops_at_half_of_one() {
         ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
         ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
         ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.path().to_str().expect("a path")),
+        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "pod-7"),
     ];
     let served = Served::start(oss.address, &[], &environment);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "pod-7");
     drop(served);
     let (code, _, errors) = run(&["check", "--region", "cn-hangzhou"], &environment[..3]);
     assert_eq!(code, Some(78), "{errors}");
@@ -317,4 +335,33 @@ fn a_role_of_the_configuration_is_assumed_by_the_key_of_the_environment() {
         let parameter = |name: &str| call.parameters[name].as_str();
         assert_eq!((parameter("RoleSessionName"), parameter("DurationSeconds")), ("mine", "900"));
     }
+}
+
+#[test]
+fn each_role_asks_its_own_sts() {
+    let oss = oss();
+    let (first, second) = (sts(&oss), sts(&oss));
+    let other = format!(
+        "[[route]]\nmatch = {{ bucket = \"logs\" }}\ncredentials = \"other\"\n[credentials.other]\ntype = \"assume_role\"\n\
+         source = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"\n[credentials.base]\n{}",
+        second.address,
+        pair()
+    );
+    let lines = format!(
+        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"",
+        first.address
+    );
+    let proxy = proxy(oss.address).credentials(&lines).sections(&other).start();
+    assert_eq!(put(&proxy), 200);
+    assert_eq!((first.calls().len(), second.calls().len()), (1, 1));
+}
+
+#[test]
+fn sts_inside_a_vpc_without_a_region_ends_the_start() {
+    let environment = of_role("OSS_STS_ROLE_ARN", "");
+    let environment = [&environment[..], &[("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true")]].concat();
+    let arguments = ["check", "--endpoint", "http://127.0.0.1:1", "--signature", "v1"];
+    let (code, _, errors) = run(&arguments, &environment);
+    assert_eq!(code, Some(78), "{errors}");
+    assert!(errors.contains("no region is known; set sts_region, or ALIBABA_CLOUD_STS_REGION"), "{errors}");
 }

@@ -113,6 +113,28 @@ impl Source {
         self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
     }
 
+    /// STS has refused these credentials, with which a role was to be assumed: others, if the source that gave them has others, which
+    /// is asked now, but not more often than every ten seconds.
+    pub(in crate::credentials) async fn renew_refused(
+        &self,
+        refused: &Arc<Credentials>,
+        edge: &dyn Edge,
+    ) -> Option<Arc<Credentials>> {
+        if let Some(other) = self.get(edge.now()).ok().filter(|current| !Arc::ptr_eq(current, refused)) {
+            return Some(other);
+        }
+        {
+            let mut history = self.history();
+            history.rejections += 1;
+            let now = Instant::now();
+            if history.forced.is_some_and(|forced| now < forced + FORCED_EVERY) {
+                return None;
+            }
+            history.forced = Some(now);
+        }
+        self.refresh(edge).await.ok().filter(|fresh| !Arc::ptr_eq(fresh, refused))
+    }
+
     /// OSS has refused these credentials: others, if the source has others, which is asked at once, but not more often than every
     /// ten seconds, and not for long.
     pub async fn replace(&self, refused: &Arc<Credentials>, clock: &dyn Clock) -> Option<Arc<Credentials>> {

@@ -1,6 +1,6 @@
 //! Which STS is asked: the one that is named, else that of the region, as near to OSS as can be.
 
-use crate::credentials::{Edge, ProvideError};
+use crate::credentials::{Edge, Failure, ProvideError};
 use crate::oss::Region;
 use crate::transport::Url;
 
@@ -45,9 +45,7 @@ impl Place {
             (Some(region), _) => (name(&region, vpc), REGION),
             (None, Some((region, internal))) => (name(region, vpc || *internal), "the upstream's region"),
             (None, None) if vpc => {
-                return Err(ProvideError::Refused(format!(
-                    "{VPC} asks for STS inside the VPC, and no region is known; set sts_region, or {REGION}"
-                )));
+                return Err(Failure::VpcWithoutRegion { variable: VPC, region: REGION }.into());
             }
             (None, None) => ("sts.aliyuncs.com".to_owned(), "nothing says where else"),
         };
