@@ -192,7 +192,9 @@ mod tests {
                     "0".to_owned()
                 }
             }
-            other => other.to_string(),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                other.to_string()
+            }
         };
         let words = ["stdout", "stderr", "sleep_s", "exit_code"].map(word);
         let mut command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()];
