@@ -297,7 +297,7 @@ fn describe(source: &Status) -> Value {
         "renewal": source.renewal.map(Timestamp::rfc3339),
         "generation": source.generation,
         "failures": source.failures,
-        "rejected": source.rejected,
+        "rejected": source.rejected.values().sum::<u64>(),
         "last_error": source.last_error,
         "explanation": source.explanation,
     })

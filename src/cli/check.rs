@@ -37,6 +37,11 @@ pub(super) fn run(arguments: &Args) -> Exit {
             complain(format_args!("warning: credentials {name:?}: {LASTING}"));
         }
         let Asked { sources, bad, unavailable } = ask_all(&specs, &System, None).await;
+        if arguments.credentials {
+            for (_, source) in each(&sources) {
+                explain::describe(source);
+            }
+        }
         if !bad.is_empty() {
             for source in bad {
                 complain(source);
@@ -50,9 +55,6 @@ pub(super) fn run(arguments: &Args) -> Exit {
             }
         }
         if arguments.credentials {
-            for (_, source) in each(&sources) {
-                explain::describe(source);
-            }
             // A chain or a file can hold a lasting key too; whether it does is known only now.
             let lasting = |source: &Source| {
                 let given = source.get(System.now());

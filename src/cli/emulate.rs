@@ -115,7 +115,7 @@ async fn emulate(arguments: &Args) -> Exit {
         complain(format_args!("signals cannot be received: {error}"));
         return Exit::Failure;
     }
-    drain.begun().await;
+    drain.leaving().await;
     emulator.shutdown().await;
     Exit::Ok
 }

@@ -15,17 +15,19 @@ use super::assembly::StartError;
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::complain;
-use super::system::{System, forbid_core_files, raise_file_limit};
+use super::system::{self, System, raise_file_limit};
 use crate::config::Config;
 use crate::server::{Drain, Drained};
 use crate::telemetry::{self, Batches, Control, Flusher, LogFile};
 
 pub(super) fn run(flags: &Flags) -> Exit {
-    forbid_core_files();
+    system::close();
     let config = match flags.load() {
         Ok(config) => config,
         Err(exit) => return exit,
     };
+    // Before the first thread: each inherits it.
+    system::settle(&config.process);
     let anew = Arc::new(AtomicBool::new(false));
     let (batches, flusher) = match open(config.log.file.as_deref(), &anew) {
         Ok(log) => log,

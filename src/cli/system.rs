@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::set_no_new_privs;
 
+use crate::config::Process;
 use crate::credentials::Edge;
 use crate::time::{Clock, Timestamp};
 
@@ -26,10 +28,25 @@ impl Edge for System {
     }
 }
 
-/// Keeps the memory of this process, which holds secrets, out of core files and away from other processes of this user.
-pub(super) fn forbid_core_files() {
-    // Where the system cannot, there is nothing else to try.
+/// Closes this process, which holds secrets, to others: no core files, and its memory and environment are nobody else's, not even
+/// of other processes of this user. What the system cannot do is not done; there is nothing else to try.
+pub(super) fn close() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
+}
+
+/// Opens again what the configuration wants open, and gives up the right to gain rights.
+pub(super) fn settle(process: &Process) {
+    if process.inspectable {
+        let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    }
+    if process.core_files {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Core);
+        let _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
+    }
+    if process.no_new_privileges {
+        let _ = set_no_new_privs(true);
+    }
 }
 
 /// Takes all the open files that this process may have: each connection is one. Returns how many, if they are limited.

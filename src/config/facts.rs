@@ -164,4 +164,7 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("log.level", "\"info\""),
     ("log.access", "true"),
     ("log.sample", "1"),
+    ("process.no_new_privileges", "true"),
+    ("process.core_files", "false"),
+    ("process.inspectable", "false"),
 ];

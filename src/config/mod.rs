@@ -67,6 +67,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What the log shows and how.
     pub log: Settings,
+    /// What the process lets itself and others do.
+    pub process: Process,
     /// What is not wrong, but to be looked at: a line each, with its place.
     pub warnings: Vec<String>,
     /// Every setting as it was given, and where.
@@ -91,6 +93,17 @@ pub struct UpstreamSettings {
     pub credentials: String,
     /// The only roots that its certificates are checked against; `None` takes the host's. A file that could be read.
     pub ca_file: Option<PathBuf>,
+}
+
+/// What the process lets itself and others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// It and its children can gain no rights, whatever they execute.
+    pub no_new_privileges: bool,
+    /// The system may write its memory to a file if it crashes.
+    pub core_files: bool,
+    /// Other processes of its user may read its memory and environment.
+    pub inspectable: bool,
 }
 
 /// How long things may take.
@@ -197,6 +210,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
+    let process = process(&root.child("process", report), report);
     let specs = credentials::read(root, &secrets, report);
     let surroundings = Surroundings { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = directory::read(root, &surroundings, report)?;
@@ -230,6 +244,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         limits,
         timeouts,
         log,
+        process,
         warnings: Vec::new(),
         facts: Vec::new(),
     })
@@ -275,6 +290,16 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         body: body.map_or(5 << 30, |given| given.value),
         upstream_connections: section.count("upstream_connections", report).unwrap_or(256),
         upstream_dials: section.count("upstream_dials", report).unwrap_or(32),
+    }
+}
+
+fn process(section: &Section<'_>, report: &mut Report) -> Process {
+    section.check(&schema::OWN_PROCESS, report);
+    let mut is_set = |key: &str, default| section.truth(key, report).map_or(default, |given| given.value);
+    Process {
+        no_new_privileges: is_set("no_new_privileges", true),
+        core_files: is_set("core_files", false),
+        inspectable: is_set("inspectable", false),
     }
 }
 

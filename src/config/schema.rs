@@ -24,6 +24,7 @@ pub(super) const ROOT: Schema = Schema {
         "limits",
         "timeouts",
         "log",
+        "process",
     ],
     later: &[],
     inherited: &[],
@@ -228,6 +229,13 @@ pub(super) const LOG: Schema = Schema {
     inherited: &[],
 };
 
+pub(super) const OWN_PROCESS: Schema = Schema {
+    name: "[process]",
+    keys: &["no_new_privileges", "core_files", "inspectable"],
+    later: &[],
+    inherited: &[],
+};
+
 /// Types of credentials that this build has.
 pub(super) const TYPES: &[&str] = &[
     "chain",
@@ -249,7 +257,7 @@ pub(super) const TYPES: &[&str] = &[
 pub(super) const LATER_TYPES: &[&str] = &["cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 21] = [
+pub(super) const ALL: [&Schema; 22] = [
     &LISTEN,
     &TLS,
     &ADMIN,
@@ -271,6 +279,7 @@ pub(super) const ALL: [&Schema; 21] = [
     &LIMITS,
     &TIMEOUTS,
     &LOG,
+    &OWN_PROCESS,
 ];
 
 impl Schema {

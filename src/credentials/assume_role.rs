@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::sts::{Place, Role, Signature, Sts};
-use super::{Answer, Edge, Provide, ProvideError, Source};
+use super::{Answer, Credentials, Edge, Provide, ProvideError, Source};
 
 /// A role that the identity of another source assumes.
 pub(super) struct AssumeRole {
@@ -18,30 +18,52 @@ impl AssumeRole {
     }
 }
 
+impl AssumeRole {
+    /// STS has refused this key: another one, if the source has another.
+    async fn other(&self, refused: &Arc<Credentials>, edge: &dyn Edge) -> Option<Arc<Credentials>> {
+        let is_other = |given: &Arc<Credentials>| !Arc::ptr_eq(given, refused);
+        if let Some(newer) = self.source.get(edge.now()).ok().filter(is_other) {
+            return Some(newer);
+        }
+        // What it says then is told by itself.
+        self.source.refresh(edge).await.ok().filter(is_other)
+    }
+
+    /// An error of the source that is to assume the role.
+    fn of_source(&self, error: ProvideError) -> ProvideError {
+        let name = self.source.name();
+        let text = format!("the source {name:?} that is to assume {}: {error}", self.role.arn);
+        match error {
+            ProvideError::Unavailable(_) => ProvideError::Unavailable(text),
+            // To go on with anybody else would be the wrong identity.
+            ProvideError::Refused(_) | ProvideError::NotConfigured(_) | ProvideError::Failed(_) => {
+                ProvideError::Refused(text)
+            }
+        }
+    }
+}
+
+/// Whether STS refuses the key that asks, by its code.
+fn is_about_key(why: &str) -> bool {
+    ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"]
+        .iter()
+        .any(|code| why.contains(code))
+}
+
 impl Provide for AssumeRole {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
         Box::pin(async move {
-            let name = self.source.name();
-            let signer = self.source.obtain(edge).await.map_err(|error| {
-                let text = format!("the source {name:?} that is to assume {}: {error}", self.role.arn);
-                match error {
-                    ProvideError::Unavailable(_) => ProvideError::Unavailable(text),
-                    // To go on with anybody else would be the wrong identity.
-                    ProvideError::Refused(_) | ProvideError::NotConfigured(_) | ProvideError::Failed(_) => {
-                        ProvideError::Refused(text)
+            let signer = self.source.obtain(edge).await.map_err(|error| self.of_source(error))?;
+            let triple = match self.sts.assume(&self.role, &signer, edge).await {
+                Err(ProvideError::Refused(why)) if is_about_key(&why) => {
+                    match self.other(&signer, edge).await {
+                        Some(other) => self.sts.assume(&self.role, &other, edge).await?,
+                        None => return Err(ProvideError::Refused(why)),
                     }
                 }
-            })?;
-            let given = match self.sts.assume(&self.role, &signer, edge).await {
-                Err(ProvideError::Refused(why)) if KEY_REFUSED.iter().any(|code| why.contains(code)) => {
-                    match self.source.renew_refused(&signer, edge).await {
-                        Some(other) => self.sts.assume(&self.role, &other, edge).await,
-                        None => Err(ProvideError::Refused(why)),
-                    }
-                }
-                given => given,
+                given => given?,
             };
-            given?.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
+            triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")
         })
     }
 

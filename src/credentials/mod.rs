@@ -3,6 +3,7 @@
 mod assume_role;
 mod chain;
 mod clock;
+mod custom;
 mod durations;
 mod ecs;
 mod endpoint;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 pub use chain::{Links, Order};
 pub use clock::{ahead, clocks, note_clock};
+pub use custom::Custom;
 pub use durations::Noted;
 pub use ecs::Instance;
 pub use endpoint::{EndpointStatus, endpoints};
@@ -122,6 +124,63 @@ pub trait Edge: Clock {
     }
 }
 
+/// Why a source gave no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProvideError {
+    /// Nobody set this source up: a chain asks the next one.
+    #[error("not configured: {0}")]
+    NotConfigured(String),
+    /// The source is set up, and wrongly: a chain stops here, for the next one would sign as somebody else.
+    #[error("{0}")]
+    Failed(#[from] Failure),
+    /// The source is set up, and gives nothing as things are; they may change.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The source is set up, and refuses; it will until somebody does what the text says.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What is wrong with a source that is set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// One of two variables is missing.
+    #[error("{present} is set and {missing} is not; set both or neither")]
+    HalfSet {
+        /// The one that is set.
+        present: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
+    /// One of the three that make an OIDC source is missing.
+    #[error("the OIDC source is set up in part; set {key}, or the variable {variable}")]
+    HalfSetTrio {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The variable of the environment.
+        variable: &'static str,
+    },
+    /// A role is to be assumed by the key of the environment, and there is none.
+    #[error(
+        "{variable} is set, and no OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET that could assume the role; set them, or unset it"
+    )]
+    RoleWithoutKey {
+        /// The variable that names the role.
+        variable: &'static str,
+    },
+    /// STS inside the VPC is asked for, and nobody knows in which region that is.
+    #[error(
+        "{variable} asks for STS inside the VPC, and no region is known; set sts_region, or ALIBABA_CLOUD_STS_REGION"
+    )]
+    VpcWithoutRegion {
+        /// The variable that asks for it.
+        variable: &'static str,
+    },
+    /// The values cannot be an access key.
+    #[error(transparent)]
+    Insane(#[from] Insane),
+}
+
 /// What a configuration says of a source.
 #[derive(Debug)]
 pub enum Spec {
@@ -179,34 +238,6 @@ pub enum Spec {
     Custom(Custom),
     /// Each source in turn, until one is configured.
     Chain(Links),
-}
-
-/// A source from outside this crate, which [`crate::config::Config::sign_with`] puts in the place of one of the file.
-#[derive(Clone)]
-pub struct Custom(pub Arc<dyn Provide>);
-
-impl std::fmt::Debug for Custom {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Custom(..)")
-    }
-}
-
-impl Provide for Custom {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
-        self.0.provide(edge)
-    }
-
-    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
-        self.0.fingerprint(edge)
-    }
-
-    fn renew_after(&self) -> Option<Duration> {
-        self.0.renew_after()
-    }
-
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
-        self.0.explain(edge)
-    }
 }
 
 /// Sources by their names in the configuration. Those that are the same are one. One that signs nothing is none.

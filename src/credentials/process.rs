@@ -183,18 +183,10 @@ mod tests {
         let sample = samples.find(|sample| sample["id"] == id).expect("the sample");
         assert_eq!(sample["expect"], "retryable_error");
         let script = "printf '%s' \"$1\"; printf '%s' \"$2\" >&2; sleep \"$3\"; exit \"$4\"".to_owned();
-        let word = |key: &str| match &sample[key] {
-            Value::String(text) => text.clone(),
-            Value::Null => {
-                if key.starts_with("std") {
-                    String::new()
-                } else {
-                    "0".to_owned()
-                }
-            }
-            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-                other.to_string()
-            }
+        let word = |key: &str| {
+            let text = sample[key].as_str().map(str::to_owned);
+            let number = || sample[key].as_u64().map(|number| number.to_string());
+            text.or_else(number).unwrap_or_else(|| if key.starts_with("std") { "" } else { "0" }.to_owned())
         };
         let words = ["stdout", "stderr", "sleep_s", "exit_code"].map(word);
         let mut command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()];

@@ -73,7 +73,7 @@ impl Format for Cli {
     fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
         let file: File = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Unfit::Wrong(format!("is no configuration of the command line (line {line}, column {column})"))
+            Unfit::Wrong(format!("is no configuration of the command line (line {line}, column {column}); correct it, or give another path"))
         })?;
         let File { current, profiles } = file;
         let wanted = tool.profile.clone().or_else(|| edge.variable("ALIBABA_CLOUD_PROFILE"));

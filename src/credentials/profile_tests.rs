@@ -123,3 +123,19 @@ fn other_modes_and_none_at_all() {
     };
     assert!(why.contains("line 1") && !why.contains("planted"), "{why}");
 }
+
+#[test]
+fn a_profile_keeps_its_duration_its_policy_and_its_session_name() {
+    let base = json!({"name": "p", "access_key_id": "LTAIa", "access_key_secret": "s", "ram_role_arn": "r",
+        "oidc_provider_arn": "o", "oidc_token_file": "/t", "expired_seconds": 900, "policy": "{}"});
+    for (mode, session) in
+        [("RamRoleArn", "ram_session_name"), ("OIDC", "ram_session_name"), ("OIDC", "role_session_name")]
+    {
+        let mut profile = base.clone();
+        (profile["mode"], profile[session]) = (mode.into(), "mine".into());
+        let recipe = read(&json!({"current": "p", "profiles": [profile]}), "", false).expect("a role");
+        for words in ["900s", "policy: Some(\"{}\")", "session_name: Some(\"mine\")"] {
+            assert!(recipe.contains(words), "{mode} {words}: {recipe}");
+        }
+    }
+}

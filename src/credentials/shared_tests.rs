@@ -134,3 +134,12 @@ fn ossutils_file_with_its_many_names() {
         check(&Ossutil, &of(&lines), &[("", expected)]);
     }
 }
+
+#[test]
+fn a_section_as_a_tool_exports_it_is_read_whatever_it_calls_its_token() {
+    for token in ["sts_token", "security_token"] {
+        let text =
+            format!("[default]\ntype = sts\naccess_key_id = STS.a\naccess_key_secret = s\n{token} = t\n");
+        check(&Shared, &text, &[("", Ok("token: Some"))]);
+    }
+}

@@ -3,6 +3,7 @@
 
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::durations::Durations;
 use super::schedule::{Urgency, Windows, pause, pause_refused, pause_unchanged};
 use super::status::{Stage, Status};
 use super::{Credentials, Edge, Fingerprint, Provide, ProvideError};
+use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
 /// A source with what it gave last.
@@ -64,8 +66,8 @@ struct History {
     last_error: Option<String>,
     /// The failure that was logged last.
     told: Option<String>,
-    /// How often OSS has refused what is there.
-    rejections: u64,
+    /// How often OSS has refused what was there, by its code.
+    rejections: BTreeMap<&'static str, u64>,
     /// Whether the source is about to be asked for that.
     forcing: bool,
     /// When a rejection last had the source asked.
@@ -227,9 +229,8 @@ impl Source {
         let before = self.current.load_full();
         if let Some(before) = before.as_deref() {
             let Credentials { id, expires, token, .. } = &*before.credentials;
-            let secret =
-                |token: &Option<crate::secret::Secret>| token.as_ref().map(|token| token.expose().to_owned());
-            if *id == fresh.id && *expires == fresh.expires && secret(token) == secret(&fresh.token) {
+            let same_token = token.as_ref().map(Secret::expose) == fresh.token.as_ref().map(Secret::expose);
+            if *id == fresh.id && *expires == fresh.expires && same_token {
                 let same = before.credentials.secret.expose() == fresh.secret.expose();
                 let alive = before.windows.is_none_or(|windows| now < windows.hard);
                 if same && alive {
@@ -346,7 +347,7 @@ impl Source {
             generation: history.generation,
             failed: history.failed,
             failures: history.failures,
-            rejected: history.rejections,
+            rejected: history.rejections.clone(),
             identity_changes: history.identity_changes,
             waiting: self.asking.receiver_count(),
             served: Stage::ALL
@@ -387,3 +388,6 @@ mod life_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod life_tests;

@@ -1,5 +1,6 @@
 //! What a person and a monitor are told of a source: never a value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,8 +26,8 @@ pub struct Status {
     pub failed: u64,
     /// Failures since it last gave something.
     pub failures: u32,
-    /// How often OSS has refused what it gave.
-    pub rejected: u64,
+    /// How often OSS has refused what it gave, by its code.
+    pub rejected: BTreeMap<&'static str, u64>,
     /// How often somebody else signed than before.
     pub identity_changes: u64,
     /// Requests that wait for it.

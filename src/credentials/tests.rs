@@ -179,7 +179,7 @@ async fn a_refused_key_is_replaced_at_once_and_not_more_often_than_every_ten_sec
     let mut replace = async |refused: &Arc<Credentials>| {
         tokio::select! {
             () = &mut following => panic!("it never ends"),
-            other = source.replace(refused, &world) => other.map(|other| other.id.clone()),
+            other = source.replace(refused, "InvalidAccessKeyId", &world) => other.map(|other| other.id.clone()),
         }
     };
     assert_eq!(replace(&first).await, None, "the same key again is no other");
@@ -191,7 +191,7 @@ async fn a_refused_key_is_replaced_at_once_and_not_more_often_than_every_ten_sec
     assert_eq!(replace(&first).await, Some("LTAI2".to_owned()), "a newer one is there already");
     assert!(begun.elapsed() < Duration::from_secs(16), "{:?}", begun.elapsed());
     let status = source.status(&world);
-    assert_eq!((status.rejected, status.generation), (3, 2));
+    assert_eq!((status.rejected["InvalidAccessKeyId"], status.generation), (3, 2));
 }
 
 /// A world whose clock jumps.

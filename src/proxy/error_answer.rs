@@ -78,10 +78,10 @@ impl Answer {
         let number = text(self.response.headers(), "x-oss-ec");
         let number = number.as_deref().or_else(|| element(&document, "EC"));
         Ok(match element(&document, "Code") {
-            Some("InvalidAccessKeyId" | "InvalidSecurityToken" | "SecurityTokenExpired") => {
-                Some(KeyRefused::Key)
-            }
-            _ if number == Some(TOKEN_EXPIRED) => Some(KeyRefused::Key),
+            Some("InvalidAccessKeyId") => Some(KeyRefused::Key("InvalidAccessKeyId")),
+            Some("InvalidSecurityToken") => Some(KeyRefused::Key("InvalidSecurityToken")),
+            Some("SecurityTokenExpired") => Some(KeyRefused::Key("SecurityTokenExpired")),
+            _ if number == Some(TOKEN_EXPIRED) => Some(KeyRefused::Key("SecurityTokenExpired")),
             Some("SignatureDoesNotMatch") => Some(KeyRefused::Signature),
             Some("RequestTimeTooSkewed") => {
                 let time = document.split_once("<ServerTime>").and_then(|(_, rest)| rest.split_once('<'));
@@ -142,8 +142,8 @@ impl Answer {
 pub(super) enum KeyRefused {
     /// Our clock is not its own, which it may tell.
     Clock(Option<String>),
-    /// It does not know it, or it has ended.
-    Key,
+    /// It does not know it, or it has ended: with this code.
+    Key(&'static str),
     /// The signature is wrong: if the key has never signed rightly, its secret may be.
     Signature,
 }

@@ -240,8 +240,11 @@ impl Signer<'_> {
         }
         match answer.key_refused(core.transport().stall()).await? {
             Some(KeyRefused::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
-            Some(KeyRefused::Key | KeyRefused::Signature) => {
-                Ok(self.source.replace(&self.credentials, core.clock()).await)
+            Some(KeyRefused::Key(code)) => {
+                Ok(self.source.replace(&self.credentials, code, core.clock()).await)
+            }
+            Some(KeyRefused::Signature) => {
+                Ok(self.source.replace(&self.credentials, "SignatureDoesNotMatch", core.clock()).await)
             }
             Some(KeyRefused::Clock(server_time)) => {
                 let during = (begun, core.clock().now());

@@ -115,3 +115,21 @@ fn what_requests_got_and_how_long_it_took_is_counted() {
     let offset = metrics.lines().find_map(|line| line.strip_prefix(&offset)).expect("an offset");
     assert!((598..=602).contains(&offset.parse().expect("a number")), "{offset}");
 }
+
+#[test]
+fn a_source_that_signs_nothing_by_itself_makes_nobody_ready() {
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let role = format!(
+        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"acs:ram::1:role/r\"\nsts_endpoint = \"http://{}\"",
+        sts.address
+    );
+    let base = format!(
+        "[credentials.base]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\""
+    );
+    let proxied = proxy(oss.address).credentials(&role).sections(&base).start();
+    assert_eq!(ask(proxied.admin, "GET", "/readyz", b"").status, 503, "nobody may assume the role");
+    sts.role("acs:ram::1:role/r", None);
+    let proxied = proxy(oss.address).credentials(&role).sections(&base).start();
+    assert_eq!(ask(proxied.admin, "GET", "/readyz", b"").status, 200);
+}

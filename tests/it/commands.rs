@@ -235,4 +235,30 @@ fn check_shows_the_credentials_masked_and_warns_about_lasting_ones() {
     assert!(!format!("{out}{errors}").contains(KEY[1].1));
     let (code, out, _) = run(&arguments, &[("HOME", "/nowhere")]);
     assert_eq!(code, Some(77), "{out}");
+    let (code, out, errors) = run(&arguments, &KEY[..1]);
+    assert_eq!(code, Some(78), "{out}{errors}");
+    assert!(out.contains("env             SELECTED, FAILS") && errors.contains("is not"), "{out}{errors}");
+}
+
+#[test]
+fn the_embedded_oss_ends_on_term_also_with_clients_that_stay() {
+    let mut child =
+        program(&["emulate", "--listen", "127.0.0.1:0", "--bucket", "photos"]).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+    let address: SocketAddr = line
+        .split_once("http://")
+        .and_then(|(_, rest)| rest.split(',').next())
+        .and_then(|text| text.parse().ok())
+        .expect("an address");
+    let mut client = Client::connect(address);
+    assert_eq!(client.ask("GET", "/photos/k", &address.to_string(), "", b"").status, 403);
+    let id = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+    let mut code = None;
+    eventually("it ends", || {
+        code = child.try_wait().expect("a child");
+        code.is_some()
+    });
+    assert!(code.is_some_and(|code| code.success()));
 }

@@ -163,74 +163,14 @@ fn what_is_wrong_with_an_instance_is_told() {
 }
 
 #[test]
-fn the_metadata_service_is_never_asked_through_a_proxy() {
+fn a_proxy_of_the_environment_is_never_asked_for_keys() {
+    let (oss, elsewhere) = (oss(), Script::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     let service = service(hardened);
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    let text =
-        format!("[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\n{}", lines(&service, ""));
-    std::fs::write(&file, text).expect("written");
-    // Nobody listens there.
-    let elsewhere = "http://127.0.0.1:1";
-    let names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-    let environment: Vec<_> = names.into_iter().map(|name| (name, elsewhere)).chain([ON]).collect();
-    let (code, _, errors) = run(&["check", "--config", file.path().to_str().expect("a path")], &environment);
-    assert_eq!(code, Some(0), "{errors}");
-    assert_eq!(asked(&service).len(), 3);
-}
-
-#[test]
-fn the_variables_of_the_vendors_libraries_name_the_role_and_switch_version_1_off() {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    let path = file.path().to_str().expect("a path");
-    let without_tokens = |head: &str, _| match head {
-        head if head.starts_with("PUT") => (403, String::new()),
-        head => hardened(head, true),
-    };
-    for (variable, expected, requests) in [
-        (("ALIBABA_CLOUD_IMDSV1_DISABLED", "TRUE"), Some(77), 1),
-        (("ALIBABA_CLOUD_IMDSV1_DISABLED", "1"), Some(0), 4),
-        (("ALIBABA_CLOUD_ECS_METADATA", "app-role"), Some(0), 2),
-        (("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "True"), Some(0), 0),
-    ] {
-        let service = service(without_tokens);
-        let text =
-            format!("[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\n{}", lines(&service, ""));
-        std::fs::write(path, text).expect("written");
-        let (code, _, errors) = run(&["check", "--config", path], &[ON, variable]);
-        assert_eq!(code, expected, "{variable:?}: {errors}");
-        assert_eq!(asked(&service).len(), requests, "{variable:?}: {:?}", asked(&service));
-    }
-}
-
-#[test]
-fn an_instance_is_asked_for_the_chain_and_for_files_of_other_tools() {
-    let oss = oss();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("file");
-    let of_tool = |kind: &str| format!("[credentials.default]\ntype = \"{kind}\"\npath = {file:?}");
-    for (sections, text, provider) in [
-        (String::new(), "", "default/ecs_ram_role"),
-        (
-            of_tool("profile"),
-            r#"{"current": "a", "profiles": [{"name": "a", "mode": "EcsRamRole", "ram_role_name": "app-role"}]}"#,
-            "cli_profile/ecs_ram_role",
-        ),
-        (of_tool("ini"), "[default]\ntype = ecs_ram_role\nrole_name = app-role\n", "profile/ecs_ram_role"),
-        (of_tool("ossutil"), "[Credentials]\nmode = EcsRamRole\n", "ossutil/ecs_ram_role"),
-    ] {
-        std::fs::write(&file, text).expect("written");
-        let service = service(hardened);
-        let place = service.address.to_string();
-        let environment = [ON, ("HOME", "/nowhere"), ("ALIBABA_CLOUD_IMDS_ENDPOINT", place.as_str())];
-        let served = Served::start_with(oss.address, &sections, &[], &environment);
-        assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200, "{provider}");
-        let told = ask(served.admin(), "GET", "/credentials", b"").text();
-        assert!(told.contains(&format!("\"provider\": \"{provider}\"")), "{provider}: {told}");
-    }
-    let environment = [ON, ("HOME", "/nowhere"), ("ALIBABA_CLOUD_IMDS_ENDPOINT", "10.0.0.1")];
-    let (code, _, errors) = run(&["check", "--region", "cn-hangzhou"], &environment);
-    assert!(
-        code == Some(77) && errors.contains("ALIBABA_CLOUD_IMDS_ENDPOINT would send"),
-        "{code:?} {errors}"
-    );
+    let through = format!("http://{}", elsewhere.address);
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let environment: Vec<_> = names.iter().map(|name| (*name, through.as_str())).chain([ON]).collect();
+    let sections = format!("[credentials.default]\n{}", lines(&service, ""));
+    let served = Served::start_with(oss.address, &sections, &[], &environment);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!((service.heads().len(), elsewhere.heads().len()), (3, 0));
 }

@@ -55,6 +55,9 @@ fn a_body_that_is_gone_is_not_sent_again_but_the_next_request_has_the_new_key() 
     assert!(String::from_utf8_lossy(&answer.body).contains("InvalidAccessKeyId"));
     assert_eq!(sts.calls().len(), 2);
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"value").status, 200);
+    let metrics = ask(proxy.admin, "GET", "/metrics", b"").text();
+    let counted = "oss_proxy_credential_rejected_total{source=\"default\",code=\"InvalidAccessKeyId\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[test]

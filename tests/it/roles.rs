@@ -338,30 +338,53 @@ fn a_role_of_the_configuration_is_assumed_by_the_key_of_the_environment() {
 }
 
 #[test]
-fn each_role_asks_its_own_sts() {
-    let oss = oss();
-    let (first, second) = (sts(&oss), sts(&oss));
-    let other = format!(
-        "[[route]]\nmatch = {{ bucket = \"logs\" }}\ncredentials = \"other\"\n[credentials.other]\ntype = \"assume_role\"\n\
-         source = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"\n[credentials.base]\n{}",
-        second.address,
-        pair()
-    );
-    let lines = format!(
-        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"",
-        first.address
-    );
-    let proxy = proxy(oss.address).credentials(&lines).sections(&other).start();
-    assert_eq!(put(&proxy), 200);
-    assert_eq!((first.calls().len(), second.calls().len()), (1, 1));
+fn a_policy_is_sent_and_signed_in_either_style() {
+    let policy = "{\"Version\": \"1\", \"Statement\": [{\"Resource\": \"acs:oss:*:*:a%b/*\"}]}";
+    for style in ["acs3", "rpc"] {
+        let oss = oss();
+        let sts = sts(&oss);
+        let lines = format!("sts_signature = \"{style}\"\npolicy = '''{policy}'''");
+        let proxy = assuming(&oss, &sts, &lines, &pair());
+        assert_eq!(put(&proxy), 200, "{style}");
+        assert_eq!(sts.calls()[0].parameters["Policy"], policy, "{style}");
+    }
 }
 
 #[test]
-fn sts_inside_a_vpc_without_a_region_ends_the_start() {
-    let environment = of_role("OSS_STS_ROLE_ARN", "");
-    let environment = [&environment[..], &[("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true")]].concat();
-    let arguments = ["check", "--endpoint", "http://127.0.0.1:1", "--signature", "v1"];
-    let (code, _, errors) = run(&arguments, &environment);
-    assert_eq!(code, Some(78), "{errors}");
-    assert!(errors.contains("no region is known; set sts_region, or ALIBABA_CLOUD_STS_REGION"), "{errors}");
+fn the_name_of_a_pods_session_comes_from_its_environment() {
+    let oss = oss();
+    let sts = sts(&oss);
+    sts.token("token-1");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, "token-1").expect("written");
+    let endpoint = format!("http://{}", sts.address);
+    let environment = [
+        ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str()),
+        ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.path().to_str().expect("a path")),
+        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "of-the-pod"),
+    ];
+    let served = Served::start(oss.address, &[], &environment);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "of-the-pod");
+}
+
+#[test]
+fn a_source_whose_key_sts_refuses_is_asked_for_another() {
+    let oss = oss();
+    let sts = sts(&oss);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (key, next) = (directory.path().join("key"), directory.path().join("next"));
+    let printed = |id: &str| {
+        format!("{{\"mode\":\"AK\",\"access_key_id\":\"{id}\",\"access_key_secret\":\"{SECRET}\"}}")
+    };
+    fs::write(&key, printed("LTAIrevoked")).expect("written");
+    fs::write(&next, printed(ID)).expect("written");
+    // The first run prints the key that is no good any more; each later one prints the one that lies there then.
+    let script = format!("cat {key:?}; cp {next:?} {key:?}");
+    let base = format!("type = \"process\"\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']");
+    let proxy = assuming(&oss, &sts, "", &base);
+    assert_eq!(put(&proxy), 200);
+    assert_eq!((signer(&oss), sts.calls().len()), ("STS.issued1".to_owned(), 2));
 }

@@ -92,8 +92,12 @@ fn counts(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     gauge(out, "credential_generation", "How often the source has given something", generation)?;
     let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
     gauge(out, "credential_waiters", "Requests that wait for the source", waiting)?;
-    let rejected = counts(|source| source.rejected);
-    counter(out, "credential_rejected", "How often OSS has refused what the source gave", rejected)?;
+    let rejected = sources.iter().flat_map(|source| {
+        let name = ("source", source.name.as_str());
+        source.rejected.iter().map(move |(code, count)| (vec![name, ("code", *code)], *count))
+    });
+    let help = "How often OSS has refused what the source gave, by its code";
+    counter(out, "credential_rejected", help, rejected.collect())?;
     let changes = counts(|source| source.identity_changes);
     counter(out, "credential_identity_changes", "How often somebody else signed than before", changes)
 }

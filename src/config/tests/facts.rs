@@ -62,7 +62,9 @@ fn the_difference_of_two_configurations_is_told() {
 #[test]
 fn the_defaults_that_are_told_are_those_that_hold() {
     let mut text = String::new();
-    for section in ["strict_file_modes", "listen[0]", "admin", "upstream", "limits", "timeouts", "log"] {
+    for section in
+        ["strict_file_modes", "listen[0]", "admin", "upstream", "limits", "timeouts", "log", "process"]
+    {
         let inside =
             |key: &str| key.strip_prefix(section).map(|rest| rest.trim_start_matches('.').to_owned());
         match section {
@@ -83,7 +85,7 @@ fn the_defaults_that_are_told_are_those_that_hold() {
     }
     let (told, real) = (loaded(&text), loaded(UPSTREAM));
     assert_eq!((told.limits, told.timeouts), (real.limits, real.timeouts), "{text}");
-    assert_eq!((told.log, told.listen), (real.log, real.listen));
+    assert_eq!((told.log, told.listen, told.process), (real.log, real.listen, real.process));
     assert_eq!(
         format!("{:?}{:?}", told.admin, told.upstreams),
         format!("{:?}{:?}", real.admin, real.upstreams)

@@ -113,31 +113,14 @@ impl Source {
         self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
     }
 
-    /// STS has refused these credentials, with which a role was to be assumed: others, if the source that gave them has others, which
-    /// is asked now, but not more often than every ten seconds.
-    pub(in crate::credentials) async fn renew_refused(
+    /// OSS has refused these credentials with this code: others, if the source has others, which is asked at once, but not more often than every
+    /// ten seconds, and not for long.
+    pub async fn replace(
         &self,
         refused: &Arc<Credentials>,
-        edge: &dyn Edge,
+        code: &'static str,
+        clock: &dyn Clock,
     ) -> Option<Arc<Credentials>> {
-        if let Some(other) = self.get(edge.now()).ok().filter(|current| !Arc::ptr_eq(current, refused)) {
-            return Some(other);
-        }
-        {
-            let mut history = self.history();
-            history.rejections += 1;
-            let now = Instant::now();
-            if history.forced.is_some_and(|forced| now < forced + FORCED_EVERY) {
-                return None;
-            }
-            history.forced = Some(now);
-        }
-        self.refresh(edge).await.ok().filter(|fresh| !Arc::ptr_eq(fresh, refused))
-    }
-
-    /// OSS has refused these credentials: others, if the source has others, which is asked at once, but not more often than every
-    /// ten seconds, and not for long.
-    pub async fn replace(&self, refused: &Arc<Credentials>, clock: &dyn Clock) -> Option<Arc<Credentials>> {
         let other = || {
             let current = self.get(clock.now()).ok()?;
             (!Arc::ptr_eq(&current, refused)).then_some(current)
@@ -149,7 +132,7 @@ impl Source {
         let Asking { now: is_asked, done } = *asking.borrow_and_update();
         {
             let mut history = self.history();
-            history.rejections += 1;
+            *history.rejections.entry(code).or_default() += 1;
             let now = Instant::now();
             if history.forced.is_none_or(|forced| now >= forced + FORCED_EVERY) {
                 (history.forced, history.forcing) = (Some(now), true);

@@ -45,7 +45,7 @@ impl Place {
             (Some(region), _) => (name(&region, vpc), REGION),
             (None, Some((region, internal))) => (name(region, vpc || *internal), "the upstream's region"),
             (None, None) if vpc => {
-                return Err(Failure::VpcWithoutRegion { variable: VPC, region: REGION }.into());
+                return Err(Failure::VpcWithoutRegion { variable: VPC }.into());
             }
             (None, None) => ("sts.aliyuncs.com".to_owned(), "nothing says where else"),
         };

@@ -109,7 +109,10 @@ fn the_nearest_sts_is_asked() {
         assert_eq!(url.to_string(), expected, "{place:?} {variables:?}");
     }
     let refused = Place::default().url(&World([vpc].into()));
-    assert!(matches!(&refused, Err(ProvideError::Failed(Failure::VpcWithoutRegion { .. }))), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(ProvideError::Failed(failure)) if failure.to_string().contains("sts_region")),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! Sources that are wrong from outside: each error names the source, where it was asked, the code, the request id and what to do, and
+//! nothing that was sent or received.
+
+use std::fs;
+use std::net::TcpListener;
+
+use oss_signing_proxy::emulator::issuer::Issuer;
+
+use crate::support::{ID, SECRET, Script, oss, run};
+
+const PLANTED: &str = "planted-in-the-body";
+
+/// `check --credentials` of the credentials `mine`; everything that is printed.
+fn check(lines: &str) -> (Option<i32>, String) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = format!(
+        "[upstream]\nregion = \"cn-hangzhou\"\ncredentials = \"mine\"\n[credentials.mine]\n{lines}\n[credentials.base]\n\
+         type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\""
+    );
+    fs::write(&file, text).expect("written");
+    let path = file.path().to_str().expect("a path");
+    let environment =
+        [("HOME", "/nowhere"), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false"), ("PATH", "/usr/bin:/bin")];
+    let (code, out, errors) = run(&["check", "--credentials", "--config", path], &environment);
+    (code, format!("{out}{errors}"))
+}
+
+fn told(lines: &str, words: &[&str]) {
+    let (code, text) = check(lines);
+    assert_eq!(code, Some(77), "{lines}: {text}");
+    for word in [&["\"mine\""], words].concat() {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    for secret in [SECRET, PLANTED] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+}
+
+fn role(endpoint: &str, arn: &str) -> String {
+    format!("type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{arn}\"\nsts_endpoint = \"{endpoint}\"")
+}
+
+fn pod(endpoint: &str, file: &std::path::Path) -> String {
+    format!(
+        "type = \"oidc\"\nrole_arn = \"acs:ram::1:role/r\"\noidc_provider_arn = \"acs:ram::1:oidc-provider/p\"\n\
+         token_file = {file:?}\nsts_endpoint = \"{endpoint}\""
+    )
+}
+
+/// Where nobody listens.
+fn nowhere() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    format!("http://{free}")
+}
+
+#[test]
+fn a_file_that_is_missing_is_named_with_what_to_do() {
+    for kind in ["file", "profile", "ini", "ossutil"] {
+        told(&format!("type = \"{kind}\"\npath = \"/nowhere/key\""), &["/nowhere/key", "No such file"]);
+    }
+    told(&pod(&nowhere(), "/nowhere/token".as_ref()), &["/nowhere/token", "see that it is mounted"]);
+    told("type = \"process\"\ncommand = [\"/nowhere/tool\"]", &["/nowhere/tool", "give its path"]);
+    let lines =
+        format!("type = \"uri\"\nurl = \"{}/\"\nauthorization_file = \"/nowhere/authorization\"", nowhere());
+    told(&lines, &["/nowhere/authorization", "cannot be read"]);
+}
+
+#[test]
+fn json_that_is_wrong_is_told_by_its_place_and_never_repeated() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let broken = directory.path().join("broken.json");
+    fs::write(&broken, format!("{{\"AccessKeyId\": \"{PLANTED}")).expect("written");
+    for (kind, words) in [("file", "JSON"), ("profile", "line 1, column 36); correct it")] {
+        told(&format!("type = \"{kind}\"\npath = {broken:?}"), &["broken.json", words]);
+    }
+    let printed = format!("type = \"process\"\ncommand = [\"/bin/cat\", {broken:?}]");
+    told(&printed, &["/bin/cat", "no credentials in JSON"]);
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PLANTED}", PLANTED.len());
+    let service = Script::answering(answer.leak());
+    let at = format!("http://{}", service.address);
+    told(&format!("type = \"uri\"\nurl = \"{at}/keys?{PLANTED}\""), &[&at, "200", "no credentials in JSON"]);
+    told(
+        &format!("type = \"ecs\"\nrole_name = \"r\"\nendpoint = \"{at}\""),
+        &[&at, "no credentials in JSON"],
+    );
+    told(&role(&at, "acs:ram::1:role/r"), &[&at, "200", "look whether something between"]);
+}
+
+#[test]
+fn a_role_that_may_not_be_assumed_is_told_with_code_and_request_id() {
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let at = format!("http://{}", sts.address);
+    told(
+        &role(&at, "acs:ram::1:role/unknown"),
+        &[&at, "403 NoPermission", "request id STS-REQUEST-1", "trust policy"],
+    );
+    sts.instance("app", Some(true));
+    told(
+        &format!("type = \"ecs\"\nrole_name = \"other\"\nendpoint = \"{at}\""),
+        &[&at, "knows no role \"other\"", "correct role_name"],
+    );
+}
+
+#[test]
+fn an_oidc_token_that_has_ended_is_told_with_code_and_request_id() {
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    sts.role("acs:ram::1:role/r", None);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, PLANTED).expect("written");
+    let at = format!("http://{}", sts.address);
+    told(
+        &pod(&at, file.path()),
+        &[
+            &at,
+            "400 AuthenticationFail.OIDCToken.Expired",
+            "request id STS-REQUEST-1",
+            "see that it is renewed",
+        ],
+    );
+    assert_eq!(sts.calls().len(), 2, "read once more, as it may have been renewed");
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_reached_is_named_with_what_to_do() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, PLANTED).expect("written");
+    let at = nowhere();
+    told(&role(&at, "acs:ram::1:role/r"), &[&at, "cannot connect", "set sts_endpoint or sts_region"]);
+    told(&pod(&at, file.path()), &[&at, "cannot connect", "set sts_endpoint or sts_region"]);
+    told(&format!("type = \"ecs\"\nendpoint = \"{at}\""), &[&at, "cannot connect", "may be no ECS instance"]);
+    told(&format!("type = \"uri\"\nurl = \"{at}/{PLANTED}\""), &[&at, "cannot connect"]);
+}
+
+#[test]
+fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    sts.role("acs:ram::1:role/r", None);
+    sts.ahead(3_600);
+    let (code, text) = check(&role(&format!("http://{}", sts.address), "acs:ram::1:role/r"));
+    assert_eq!(code, Some(0), "{text}");
+
+    // One that goes on refusing, whatever the time: with its own time told, and without.
+    let now = oss_signing_proxy::time::Clock::now(&oss_signing_proxy::cli::System);
+    let date = (now + std::time::Duration::from_secs(3_600)).http_date();
+    let body =
+        format!("{{\"RequestId\":\"R-1\",\"Code\":\"InvalidTimeStamp.Expired\",\"Message\":\"{PLANTED}\"}}");
+    for (headers, words) in
+        [(format!("Date: {date}\r\n"), "ahead of ours"), (String::new(), "correct the clock")]
+    {
+        let length = body.len();
+        let answer =
+            format!("HTTP/1.1 400 X\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        let sts = Script::answering(answer.leak());
+        let at = format!("http://{}", sts.address);
+        told(
+            &role(&at, "acs:ram::1:role/r"),
+            &[
+                &at,
+                "400 InvalidTimeStamp.Expired",
+                "request id R-1",
+                "correct the clock of this machine",
+                words,
+            ],
+        );
+    }
+    // What has ended before it came points at the clock too.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let key = format!(
+        "{{\"AccessKeyId\":\"STS.a\",\"AccessKeySecret\":\"{PLANTED}\",\"SecurityToken\":\"t\",\"Expiration\":\"2020-01-01T00:00:00Z\"}}"
+    );
+    fs::write(&file, key).expect("written");
+    told(&format!("type = \"file\"\npath = {:?}", file.path()), &["expired"]);
+}
