@@ -77,7 +77,7 @@ impl Ecs {
         if edge.is_true(DISABLED) {
             return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")).into());
         }
-        let base = self.base()?;
+        let base = self.base(edge)?;
         let (role, known) = self.role(&base, edge).await?;
         let mut target = ROLES.to_owned();
         encode_strict(role.as_bytes(), &mut target);
@@ -86,24 +86,28 @@ impl Ecs {
             200 => Ok(read(&reply, &base)?),
             404 => {
                 self.known().role = None;
-                Err(Missing::Credentials(ProvideError::Refused(format!(
-                    "the metadata service at {base} knows no role {role:?}; {}",
-                    if known {
-                        "correct role_name, or leave it out"
-                    } else {
-                        "it is asked again which there is"
-                    }
-                ))))
+                let text = format!("the metadata service at {base} knows no role {role:?}");
+                Err(Missing::Credentials(if known {
+                    ProvideError::Refused(format!("{text}; correct role_name, or leave it out"))
+                } else {
+                    // The instance had it a moment ago, and may have another now.
+                    ProvideError::Unavailable(format!("{text}; it is asked again which there is"))
+                }))
             }
             status => Err(unexpected(&base, "its role", status).into()),
         }
     }
 
-    fn base(&self) -> Result<Url, ProvideError> {
-        match &self.instance.endpoint {
-            Some(url) => Ok(url.clone()),
-            None => Url::parse(ENDPOINT).map_err(|error| ProvideError::Refused(error.to_string())),
+    fn base(&self, edge: &dyn Edge) -> Result<Url, ProvideError> {
+        if let Some(url) = &self.instance.endpoint {
+            return Ok(url.clone());
         }
+        let (text, from) = match edge.variable(PLACE) {
+            Some(text) if text.contains("://") => (text, PLACE),
+            Some(text) => (format!("http://{text}"), PLACE),
+            None => (ENDPOINT.to_owned(), ENDPOINT),
+        };
+        Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{from} {error}")))
     }
 
     /// The name of the role, and whether it was given to us.
@@ -217,7 +221,7 @@ impl Provide for Ecs {
     fn explain(&self, edge: &dyn Edge) -> Vec<String> {
         let named = self.instance.role_name.clone().or_else(|| edge.variable(ROLE));
         let role = named.or_else(|| self.known().role.as_ref().map(|(role, _)| role.clone()));
-        let at = self.base().map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
+        let at = self.base(edge).map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
         vec![format!("role {} at the metadata service {at}", role.as_deref().unwrap_or("of the instance"))]
     }
 }
@@ -237,7 +241,13 @@ impl From<ProvideError> for Missing {
 }
 
 fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
-    ProvideError::Unavailable(format!("the metadata service at {url}, asked for {what}, answered {status}"))
+    let remedy = match status {
+        401 => "; it wants a token with each request (version 2), so see that it gives them to this machine",
+        _ => "",
+    };
+    ProvideError::Unavailable(format!(
+        "the metadata service at {url}, asked for {what}, answered {status}{remedy}"
+    ))
 }
 
 fn read(reply: &Reply, url: &Url) -> Result<Credentials, ProvideError> {
@@ -276,6 +286,7 @@ const TTL_S: u64 = 21_600;
 const ROLE_FOR: Duration = Duration::from_secs(600);
 const WITHIN: Within = Within { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
+const PLACE: &str = "ALIBABA_CLOUD_IMDS_ENDPOINT";
 const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 const NO_V1: &str = "ALIBABA_CLOUD_IMDSV1_DISABLED";
 

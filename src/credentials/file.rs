@@ -22,7 +22,7 @@ pub(super) struct File {
 enum Unusable {
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    #[error("{0} is no JSON (line {1}, column {2})")]
+    #[error("{0} is no JSON (line {1}, column {2}); it wants an object with AccessKeyId and AccessKeySecret")]
     NoJson(String, usize, usize),
     #[error("{0} holds no JSON object")]
     NoObject(String),

@@ -21,7 +21,7 @@ pub(super) struct Guarded {
 /// Why a file cannot be used. All of it can heal: the file is somebody else's.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    #[error("{0}: {1}")]
+    #[error("{0}: {1}; see that it is there and that this user may read it")]
     Failed(String, io::Error),
     #[error("{0} is over 64 KiB, and no credentials")]
     TooLarge(String),

@@ -88,6 +88,17 @@ fn other_modes_and_none_at_all() {
         (json!({"sts_token": "t"}), false, Ok("token: Some")),
         (json!({"ram_role_arn": "r"}), false, Ok("Role { of: Key")),
         (json!({"mode": "ak"}), false, Ok("Key")),
+        // Not as the command line, which forgets both.
+        (
+            json!({"mode": "RamRoleArn", "ram_role_arn": "r", "expired_seconds": 900, "policy": "{}"}),
+            false,
+            Ok("duration: 900s, policy: Some(\"{}\")"),
+        ),
+        (
+            json!({"mode": "OIDC", "ram_role_arn": "r", "oidc_token_file": "t", "oidc_provider_arn": "p", "expired_seconds": 900}),
+            false,
+            Ok("duration: Some(900s)"),
+        ),
         (role, false, Ok("Role { of: Ecs(Instance { role_name: Some(\"n\")")),
         (command.clone(), true, Ok("command: [\"/bin/tool\", \"--for\", \"a b\"]")),
         (command, false, Err("allow_process = true")),

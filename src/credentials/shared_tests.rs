@@ -79,6 +79,7 @@ fn each_section_of_the_vendors_files_comes_to_what_it_should() {
 fn other_sections_of_the_shared_file() {
     let text = "[oidc]\ntype = oidc_role_arn\nrole_arn = r\noidc_provider_arn = p\noidc_token_file_path = /t\n\
                 role_session_expiration = 900\n[off]\nenable = False\ntype = access_key\n\
+                [exported]\ntype = sts\naccess_key_id = a\naccess_key_secret = s\nsecurity_token = t\n\
                 [bad]\ntype = ram_role_arn\naccess_key_id = a\naccess_key_secret = s\nrole_arn = r\nrole_session_expiration = x\n\
                 [percent]\ntype = ram_role_arn\naccess_key_id = a\naccess_key_secret = s#1\nrole_arn = r\npolicy = {\"a\":\"%(x)s\"}\n";
     check(
@@ -88,6 +89,8 @@ fn other_sections_of_the_shared_file() {
             ("", Err("absent: there is no section [default]")),
             ("oidc", Ok("duration: Some(900s)")),
             ("off", Err("absent: the section [off] says enable = false")),
+            // As another tool writes it and cannot read it.
+            ("exported", Ok("token: Some")),
             ("bad", Err("no number of seconds")),
             ("percent", Ok("%(x)s")),
         ],

@@ -384,6 +384,8 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const WAITERS_MAX: usize = 1024;
 
 #[cfg(test)]
+mod life_tests;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
 

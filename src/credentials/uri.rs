@@ -63,8 +63,8 @@ impl Uri {
         }
         let ask = Ask { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
         let reply = endpoint::ask(&self.fetcher, ask, WITHIN).await;
-        let reply =
-            reply.map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}")))?;
+        let reply = reply
+            .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
         read(&reply, &url)
     }
 }
@@ -129,6 +129,8 @@ impl Provide for Uri {
 }
 
 const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+/// What helps when it does not answer.
+const HINT: &str = "see that it runs, and that its address is right";
 /// When credentials without an end are asked for again.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
 const WITHIN: Within = Within { connect: Duration::from_secs(2), total: Duration::from_secs(5) };

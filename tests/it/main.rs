@@ -30,6 +30,7 @@ mod properties;
 mod reference;
 mod rejected;
 mod reload;
+mod remedies;
 mod replay;
 mod roles;
 mod rotation;

@@ -171,6 +171,22 @@ fn a_role_in_the_environment_is_assumed_and_never_passed_over() {
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
     assert_eq!(signer(&oss), "STS.issued1");
     drop(served);
+    let (code, out, errors) = run(&["explain", "--region", "cn-hangzhou"], &environment);
+    assert_eq!(code, Some(0), "{errors}");
+    for words in [
+        "default/env/OSS/ram_role_arn/static_ak",
+        ", renewed in 4",
+        &format!("role {ROLE}"),
+        &format!("STS at {endpoint} (ALIBABA_CLOUD_STS_ENDPOINT)"),
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    let triple =
+        [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
+    let served = Served::start(oss.address, &[], &[&triple[..], &environment[2..]].concat());
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(signer(&oss), "STS.issued3", "a triple assumes it too");
+    drop(served);
 
     sts.fail(1_000, StatusCode::FORBIDDEN, "NoPermission");
     let served = Served::start(oss.address, &[], &environment);
@@ -220,9 +236,11 @@ fn the_chain_finds_the_pod_and_stops_at_half_of_one() {
         ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
         ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
         ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.path().to_str().expect("a path")),
+        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "pod-7"),
     ];
     let served = Served::start(oss.address, &[], &environment);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "pod-7");
     drop(served);
     let (code, _, errors) = run(&["check", "--region", "cn-hangzhou"], &environment[..3]);
     assert_eq!(code, Some(78), "{errors}");

@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::issuer::Issuer;
+
 use crate::support::{ID, SECRET, STS_ID, Served, TOKEN, ask, eventually, oss, proxy, run};
 
 fn profile(id: &str, secret: &str) -> String {
@@ -192,4 +195,136 @@ fn a_command_that_never_ends_is_ended() {
     let (code, _, errors) = run(&arguments, &[("PATH", "/usr/bin:/bin")]);
     assert!(code == Some(77) && errors.contains("did not end within 15s"), "{errors}");
     assert!((14..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_role_whose_key_was_replaced_is_assumed_with_the_new_one() {
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let role = "acs:ram::1234567890123456:role/logs";
+    sts.role(role, None);
+    let directory = tempfile::tempdir().expect("a directory");
+    let runs = directory.path().join("runs");
+    let print = |id: &str| format!("echo '{{\"AccessKeyId\":\"{id}\",\"AccessKeySecret\":\"{SECRET}\"}}'");
+    // The first key that it gives was deleted meanwhile.
+    let text = format!(
+        "echo run >> {runs:?}\nif [ $(wc -l < {runs:?}) = 1 ]; then {}; else {}; fi",
+        print("LTAIdeleted"),
+        print(ID)
+    );
+    let program = command(directory.path(), &text);
+    let lines = format!(
+        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{role}\"\nsts_endpoint = \"http://{}\"",
+        sts.address
+    );
+    let base = format!("[credentials.base]\ntype = \"process\"\ncommand = [\"{program}\"]");
+    let proxy = proxy(oss.address).credentials(&lines).sections(&base).start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
+    assert_eq!(fs::read_to_string(&runs).expect("it has run").lines().count(), 2);
+    assert_eq!(sts.calls().len(), 2);
+
+    // A role that is refused for itself has nobody asked for another key.
+    sts.fail(1_000, http::StatusCode::FORBIDDEN, "NoPermission");
+    let other = lines.replace(role, "acs:ram::1234567890123456:role/other");
+    let refused = crate::support::proxy(oss.address).credentials(&other).sections(&base).start();
+    assert_eq!(ask(refused.address, "GET", "/photos/k", b"").status, 503);
+    assert_eq!(fs::read_to_string(&runs).expect("it has run").lines().count(), 3);
+}
+
+/// Everything that the stand-ins of the vendor's services take.
+fn issuer(oss: &Handle) -> Issuer {
+    let issuer = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
+    issuer.role("acs:ram::1:role/a", None);
+    issuer.role("acs:ram::1:role/b", None);
+    issuer.token("pod-token");
+    issuer
+}
+
+#[test]
+fn each_mode_of_a_profile_signs() {
+    let oss = oss();
+    let issuer = issuer(&oss);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, token) = (directory.path().join("config.json"), directory.path().join("token"));
+    fs::write(&token, "pod-token").expect("written");
+    let printed = format!(r#"{{"mode":"AK","access_key_id":"{ID}","access_key_secret":"{SECRET}"}}"#);
+    let program = command(directory.path(), &format!("echo '{printed}'"));
+    let role = format!(
+        r#""access_key_id": "{ID}", "access_key_secret": "{SECRET}", "ram_role_arn": "acs:ram::1:role/a""#
+    );
+    for (mode, more, provider) in [
+        (
+            "StsToken",
+            format!(
+                r#""access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}""#
+            ),
+            "static_sts",
+        ),
+        ("RamRoleArn", role, "ram_role_arn/static_ak"),
+        (
+            "ChainableRamRoleArn",
+            r#""source_profile": "RamRoleArn", "ram_role_arn": "acs:ram::1:role/b""#.to_owned(),
+            "ram_role_arn/ram_role_arn/static_ak",
+        ),
+        (
+            "OIDC",
+            format!(
+                r#""ram_role_arn": "acs:ram::1:role/a", "oidc_provider_arn": "p", "oidc_token_file": {token:?}"#
+            ),
+            "oidc_role_arn",
+        ),
+        (
+            "CredentialsURI",
+            format!(r#""credentials_uri": "http://{}/credentials""#, issuer.address),
+            "credential_uri",
+        ),
+        ("External", format!(r#""process_command": "{program} 'a b'""#), "external"),
+    ] {
+        let profiles = format!(
+            r#"{{"name": "{mode}", "mode": "{mode}", {more}}}, {{"name": "RamRoleArn", "mode": "RamRoleArn", "access_key_id": "{ID}", "access_key_secret": "{SECRET}", "ram_role_arn": "acs:ram::1:role/a"}}"#
+        );
+        write(&path, &format!(r#"{{"current": "{mode}", "profiles": [{profiles}]}}"#));
+        let lines = format!(
+            "type = \"profile\"\npath = {path:?}\nallow_process = true\nsts_endpoint = \"http://{}\"",
+            issuer.address
+        );
+        let proxy = proxy(oss.address).credentials(&lines).start();
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{mode}");
+        let told = ask(proxy.admin, "GET", "/credentials", b"").text();
+        assert!(told.contains(&format!("\"provider\": \"cli_profile/{provider}")), "{mode}: {told}");
+    }
+}
+
+#[test]
+fn each_type_of_a_section_signs() {
+    let oss = oss();
+    let issuer = issuer(&oss);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, token) = (directory.path().join("file"), directory.path().join("token"));
+    fs::write(&token, "pod-token").expect("written");
+    let pair = format!("access_key_id = {ID}\naccess_key_secret = {SECRET}\n");
+    let triple = format!("access_key_id = {STS_ID}\naccess_key_secret = {SECRET}\nsts_token = {TOKEN}\n");
+    let role = format!("{pair}role_arn = acs:ram::1:role/a\nram_role_arn = acs:ram::1:role/a\n");
+    let pod = format!(
+        "role_arn = acs:ram::1:role/a\noidc_provider_arn = p\noidc_token_file_path = {}\n",
+        token.display()
+    );
+    let uri = format!("credentials_uri = http://{}/credentials\n", issuer.address);
+    for (kind, text) in [
+        ("ini", format!("[default]\ntype = access_key\n{pair}")),
+        ("ini", format!("[default]\ntype = sts\n{triple}")),
+        ("ini", format!("[default]\ntype = ram_role_arn\n{role}")),
+        ("ini", format!("[default]\ntype = oidc_role_arn\n{pod}")),
+        ("ini", format!("[default]\ntype = credentials_uri\n{uri}")),
+        ("ossutil", format!("[Credentials]\nmode = AK\n{pair}")),
+        ("ossutil", format!("[Credentials]\nmode = StsToken\n{triple}")),
+        ("ossutil", format!("[Credentials]\nmode = RamRoleArn\n{role}")),
+        ("ossutil", format!("[Credentials]\n[AkService]\necsAk = http://{}/credentials\n", issuer.address)),
+    ] {
+        write(&path, &text);
+        let lines =
+            format!("type = \"{kind}\"\npath = {path:?}\nsts_endpoint = \"http://{}\"", issuer.address);
+        let proxy = proxy(oss.address).credentials(&lines).start();
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{text}");
+    }
 }

@@ -136,6 +136,29 @@ fn a_source_has_a_type_and_the_keys_of_it() {
 }
 
 #[test]
+fn sts_is_asked_in_the_region_of_the_upstream_and_inside_the_vpc_if_that_is_internal() {
+    for (upstream, expected) in [
+        ("region = \"cn-beijing\"", ("cn-beijing", false)),
+        ("region = \"cn-beijing\"\ninternal = true", ("cn-beijing", true)),
+        ("endpoint = \"https://oss-cn-beijing-internal.aliyuncs.com\"", ("cn-beijing", true)),
+        ("endpoint = \"https://oss-cn-beijing.aliyuncs.com\"", ("cn-beijing", false)),
+    ] {
+        let mut config = loaded(&format!("[upstream]\n{upstream}"));
+        let place = config.credentials[0].1.place_mut().expect("a source that may ask STS");
+        let of_oss = place.of_oss.as_ref().map(|(region, internal)| (region.as_str(), *internal));
+        assert_eq!(of_oss, Some(expected), "{upstream}");
+    }
+    let route = "[upstream]\nregion = \"cn-beijing\"\n[[route]]\nmatch = { bucket = \"logs\" }\nregion = \"cn-shenzhen\"\n\
+                 internal = true\ncredentials = \"logs\"\n[credentials.logs]\ntype = \"oidc\"";
+    let mut config = loaded(route);
+    let (_, spec) = config.credentials.iter_mut().find(|(name, _)| name == "logs").expect("logs");
+    let place = spec.place_mut().expect("a place");
+    assert!(
+        place.of_oss.as_ref().is_some_and(|(region, internal)| region.as_str() == "cn-shenzhen" && *internal)
+    );
+}
+
+#[test]
 fn unknown_credentials_are_answered_with_the_known_ones() {
     let text = format!("{UPSTREAM}credentials = \"lgos\"\n[credentials.logs]\ntype = \"env\"");
     assert_eq!(

@@ -1,0 +1,172 @@
+//! What a person is told when credentials cannot be had: the source, the place, the code, the request id, and what to do; never a
+//! body, and never a secret.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use http::StatusCode;
+use oss_signing_proxy::cli::System;
+use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::time::{Clock as _, Timestamp};
+
+use crate::support::{ID, SECRET, Script, Served, ask, oss, run};
+
+const ROLE: &str = "acs:ram::1234567890123456:role/logs";
+
+/// What `check` says of `[credentials.default]` with these lines, beside a pair that may assume roles.
+fn told(directory: &Path, lines: &str) -> (Option<i32>, String) {
+    let path = directory.join("proxy.toml");
+    let text = format!(
+        "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\n{lines}\n[credentials.base]\ntype = \"static\"\n\
+         access_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n"
+    );
+    fs::write(&path, text).expect("written");
+    let on = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false");
+    let (code, out, errors) = run(&["check", "--config", path.to_str().expect("a path")], &[on]);
+    for planted in [SECRET, "planted"] {
+        assert!(!out.contains(planted) && !errors.contains(planted), "{errors}");
+    }
+    (code, errors)
+}
+
+fn expect(directory: &Path, lines: &str, words: &[&str]) {
+    let (code, errors) = told(directory, lines);
+    assert_eq!(code, Some(77), "{lines}: {errors}");
+    for words in [&["credentials \"default\": "], words].concat() {
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+}
+
+fn role(at: impl std::fmt::Display) -> String {
+    format!(
+        "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{at}\""
+    )
+}
+
+#[test]
+fn a_file_that_is_missing_or_wrong_is_named_with_what_it_wants() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("key");
+    let path = file.to_str().expect("a path");
+    for kind in ["file", "profile", "ini", "ossutil"] {
+        let lines = format!("type = \"{kind}\"\npath = {file:?}");
+        expect(directory.path(), &lines, &[path, "No such file", "see that it is there"]);
+    }
+    fs::write(&file, "{\"AccessKeyId\": \"planted\", ").expect("written");
+    for (kind, words) in [
+        ("file", "is no JSON (line 1, column 27); it wants an object with AccessKeyId"),
+        ("profile", "line 1"),
+        ("ini", "line 1 is neither a [section], nor key = value"),
+        ("ossutil", "line 1 is neither a [section], nor option = value"),
+    ] {
+        expect(directory.path(), &format!("type = \"{kind}\"\npath = {file:?}"), &[path, words]);
+    }
+    let token = format!(
+        "type = \"oidc\"\nrole_arn = \"{ROLE}\"\noidc_provider_arn = \"acs:ram::1:oidc-provider/p\"\ntoken_file = {:?}",
+        directory.path().join("token")
+    );
+    expect(directory.path(), &token, &["/token cannot be read", "see that it is mounted"]);
+}
+
+#[test]
+fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let oss = oss();
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let at = format!("STS at http://{} answered ", sts.address);
+    let id = "request id STS-REQUEST-1";
+    let role = role(sts.address);
+    expect(directory.path(), &role, &[&at, "403 NoPermission", id, "trust policy"]);
+    let other = role.replace("source = \"base\"", "source = \"wrong\"");
+    let wrong = format!(
+        "{other}\n[credentials.wrong]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"planted-wrong\""
+    );
+    expect(directory.path(), &wrong, &[&at, "SignatureDoesNotMatch", id, "give both anew"]);
+
+    let file = directory.path().join("token");
+    fs::write(&file, "planted-token-that-has-ended").expect("written");
+    let pod = format!(
+        "type = \"oidc\"\nrole_arn = \"{ROLE}\"\noidc_provider_arn = \"acs:ram::1:oidc-provider/p\"\ntoken_file = {file:?}\n\
+         sts_endpoint = \"http://{}\"",
+        sts.address
+    );
+    let ended = "the token in token_file has ended; see that it is renewed";
+    expect(directory.path(), &pod, &[&at, "AuthenticationFail.OIDCToken.Expired", id, ended]);
+    assert_eq!(
+        sts.calls().iter().filter(|call| call.action == "AssumeRoleWithOIDC").count(),
+        2,
+        "read once more"
+    );
+
+    sts.fail(1, StatusCode::TOO_MANY_REQUESTS, "Throttling.User");
+    expect(directory.path(), &role, &[&at, "429 Throttling.User", "asks STS too often"]);
+}
+
+#[test]
+fn a_service_that_cannot_be_reached_is_named_with_what_to_look_at() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("an address");
+    drop(listener);
+    let place = format!("cannot connect to http://{at}: Connection refused");
+    for (lines, remedy) in [
+        (role(at), "set sts_endpoint or sts_region"),
+        (format!("type = \"ecs\"\nendpoint = \"http://{at}\""), "this may be no ECS instance"),
+        (format!("type = \"uri\"\nurl = \"http://{at}/planted\""), "see that it runs"),
+    ] {
+        expect(directory.path(), &lines, &[&place, remedy]);
+    }
+    // One that takes the connection and says nothing, as behind a hop limit that is too low.
+    let silent = Script::start(|peer| {
+        peer.head();
+        peer.rest();
+    });
+    let lines = format!("type = \"ecs\"\nendpoint = \"http://{}\"", silent.address);
+    expect(directory.path(), &lines, &["no answer from", "hop limit"]);
+    assert!(silent.heads().iter().all(|head| head.starts_with("PUT ")), "no version 1 after a silence");
+}
+
+#[test]
+fn a_clock_that_is_off_by_an_hour_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let oss = oss();
+    // Nobody knows whose clock this Date is of.
+    let body = r#"{"RequestId": "R-1", "Code": "InvalidTimeStamp.Expired", "Message": "planted"}"#;
+    let head = "HTTP/1.1 400 X\r\nDate: Tue, 14 Nov 2023 23:13:22 GMT\r\nAge: 5";
+    let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let cached = Script::answering(answer.leak());
+    let words =
+        ["answered 400 InvalidTimeStamp.Expired, request id R-1", "correct the clock of this machine"];
+    expect(directory.path(), &role(cached.address), &words);
+
+    // What was given for an hour has ended by our clock before it came.
+    let answer = format!(
+        r#"{{"AccessKeyId":"STS.x","AccessKeySecret":"planted","SecurityToken":"planted","Expiration":"{}"}}"#,
+        Timestamp::from_unix_s(System.now().unix_s() - 1).rfc3339()
+    );
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+    let behind = Script::answering(format!("{head}{answer}").leak());
+    let words =
+        ["credential_uri gave credentials that have expired, at ", "look at the clock of this machine"];
+    expect(directory.path(), &format!("type = \"uri\"\nurl = \"http://{}\"", behind.address), &words);
+
+    // By its own clock STS is asked all the same, and the difference is warned about.
+    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    sts.role(ROLE, None);
+    sts.ahead(3_600);
+    let sections = format!(
+        "[credentials.default]\n{}\n[credentials.base]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"",
+        role(sts.address)
+    );
+    let served = Served::start_with(oss.address, &sections, &[], &[]);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    served.signal("TERM");
+    let (_, log) = served.end();
+    let warning = log
+        .lines()
+        .find(|line| line.contains("the clock of this service is ahead of ours"))
+        .expect("a warning");
+    assert!(warning.contains(&sts.address.to_string()) && warning.contains("correct the clock"), "{warning}");
+    assert_eq!(log.matches("the clock of this service is ahead of ours").count(), 1, "{log}");
+}
