@@ -87,7 +87,12 @@ fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
     let total = process.counters().total();
     page.push_str("<h2>Traffic</h2><table><tr><th>operation");
     for outcome in Outcome::ALL {
-        write!(page, "<th>{}", if outcome == Outcome::None { "client left" } else { outcome.name() })?;
+        let name = match outcome {
+            Outcome::Status(_) => outcome.name(),
+            Outcome::Broken => "broke off",
+            Outcome::None => "client left",
+        };
+        write!(page, "<th>{name}")?;
     }
     page.push_str("<th>mean time</tr>");
     for row in &total.operations {
@@ -130,7 +135,11 @@ fn refusals(page: &mut String, last: &[Refused]) -> fmt::Result {
 fn operation(page: &mut String, row: &OperationTotal) -> fmt::Result {
     write!(page, "<tr><td>{}", row.operation.map_or("unknown", crate::oss::Operation::name))?;
     for (outcome, count) in row.outcomes {
-        let class = if outcome == Outcome::Status(5) && count > 0 { " class=bad" } else { "" };
+        let class = if matches!(outcome, Outcome::Status(5) | Outcome::Broken) && count > 0 {
+            " class=bad"
+        } else {
+            ""
+        };
         write!(page, "<td{class}>{count}")?;
     }
     #[expect(clippy::cast_precision_loss, reason = "it is shown to three digits")]

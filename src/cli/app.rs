@@ -263,7 +263,8 @@ impl Running {
             self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
         let admin = start_admin(&mut assembled, &self.console);
         let admin = admin.map_err(|error| format!("no thread for the admin listener: {error}"))?;
-        let changes = changes(&self.assembled.facts, &assembled.facts);
+        let changes =
+            changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time).collect();
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -330,6 +331,12 @@ impl Running {
         info!(requests, refused, malformed, unframed, "drained");
         Ok(drained)
     }
+}
+
+/// A change, and whether it has to wait.
+fn with_its_time(change: String) -> String {
+    let waits = ["log.file ", "process."].iter().any(|key| change.starts_with(key));
+    if waits { format!("{change}; it holds from the next start on") } else { change }
 }
 
 /// Starts the admin listener of a configuration, if that has a socket of its own to take.

@@ -74,6 +74,3 @@ impl Provide for AssumeRole {
         ]
     }
 }
-
-/// What the codes of STS begin with if it is the key that asks which is refused, and not the role.
-const KEY_REFUSED: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"];

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 use super::{Ecs, Instance, read};
+use crate::credentials::world::World;
 use crate::credentials::{Edge, Provide as _, ProvideError};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Reply, Url};
@@ -184,4 +185,70 @@ async fn a_role_that_was_exchanged_is_found_again_with_the_token_that_is_there()
     let heads = heads.lock().expect("no panic").clone();
     assert_eq!(heads.iter().filter(|head| head.starts_with("PUT")).count(), 1);
     assert_eq!(heads.len(), 6, "{heads:?}");
+}
+
+#[test]
+fn an_answer_that_lacks_something_is_an_error_and_no_panic() {
+    let url = Url::parse("http://100.100.100.200").expect("a URL");
+    let whole = [
+        "\"Code\":\"Success\"",
+        "\"AccessKeyId\":\"STS.a\"",
+        "\"AccessKeySecret\":\"planted\"",
+        "\"SecurityToken\":\"planted\"",
+        "\"Expiration\":\"2999-01-01T00:00:00Z\"",
+    ];
+    for left_out in 0..whole.len() {
+        let mut some = whole.to_vec();
+        some.remove(left_out);
+        let body = Zeroizing::new(format!("{{{}}}", some.join(",")).into_bytes());
+        let given = read(&Reply { status: 200, headers: HeaderMap::new(), body }, &url);
+        match given {
+            Ok(_) => assert_eq!(left_out, 0, "only the Code may be left out"),
+            Err(ProvideError::Unavailable(why)) => {
+                assert!(left_out > 0 && !why.contains("planted"), "{why}")
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// Asks a service that answers everything so.
+async fn ask(instance: Instance, status: u16, body: &'static str) -> ProvideError {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("an address");
+    let endpoint = Some(Url::parse(&format!("http://{at}")).expect("a URL"));
+    let serving = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("a head"));
+            }
+            let (status, body) = if head.starts_with(b"PUT") { (200, "token") } else { (status, body) };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        }
+    };
+    let source = Ecs::new(Instance { endpoint, ..instance });
+    let world = World::with(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")]);
+    tokio::select! {
+        () = serving => panic!("it never ends"),
+        given = source.provide(&world) => given.expect_err("no credentials"),
+    }
+}
+
+#[tokio::test]
+async fn an_instance_without_a_role_is_passed_over_unless_it_was_asked_for() {
+    let all: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/ecs_answers.json")).expect("json");
+    let samples = all["samples"].as_array().expect("samples");
+    let sample = samples.iter().find(|sample| sample["id"] == "no-role-404").expect("the sample");
+    assert_eq!((&sample["status"], &sample["expect"]), (&404.into(), &"not_configured".into()));
+    let body: &'static str = sample["body"].as_str().expect("a body").to_owned().leak();
+    let nobody = Instance { by_name: false, ..Instance::default() };
+    let error = ask(nobody, 404, body).await;
+    assert!(matches!(&error, ProvideError::NotConfigured(why) if why.contains("no RAM role")), "{error:?}");
+    let error = ask(Instance::default(), 404, body).await;
+    assert!(matches!(&error, ProvideError::Refused(why) if why.contains("attach one")), "{error:?}");
 }

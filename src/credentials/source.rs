@@ -388,6 +388,3 @@ mod life_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
-
-#[cfg(test)]
-mod life_tests;

@@ -209,6 +209,8 @@ impl Host {
             biased;
             ended = served => ended,
             () = self.drain.begun() => None,
+            // What came through a listener that is gone is served to the end of the request in flight.
+            () = self.current.without(self.listener.0) => None,
         };
         if let Some(ended) = ended {
             return Ended::Itself(ended);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio_rustls::TlsAcceptor;
 use tracing::error;
@@ -19,12 +19,15 @@ use super::drain::{Drain, Drained};
 use super::places::Place;
 use super::{MakeCore, Plan, Settings};
 use crate::proxy::{Core, Gate};
+use crate::telemetry::Counters;
 
 /// All cores.
 pub(super) struct Cores {
     cores: Vec<Handle>,
     /// Told at each end of a connection during the drain.
     ended: watch::Sender<()>,
+    /// Told by each core when nothing is left of it.
+    gone: RefCell<Vec<oneshot::Receiver<()>>>,
 }
 
 /// A listener as its connections know it.
@@ -41,6 +44,8 @@ pub(super) type Entries = Vec<(usize, Entry)>;
 enum Message {
     /// A connection is its to serve.
     Arrival(Arrival),
+    /// It is over, for whoever is still served too.
+    End,
     /// Everything is served with this from now on.
     Renewal { plan: Plan, entries: Arc<[(usize, Entry)]> },
 }
@@ -53,7 +58,10 @@ pub(super) struct Setup {
 }
 
 /// The setup of a core, which its connections see change.
-pub(super) struct Current(RefCell<Rc<Setup>>);
+pub(super) struct Current {
+    setup: RefCell<Rc<Setup>>,
+    renewed: Notify,
+}
 
 impl Setup {
     fn new(core: Core, settings: Settings, entries: &[(usize, Entry)]) -> Self {
@@ -71,7 +79,23 @@ impl Setup {
 impl Current {
     /// As it is now.
     pub(super) fn get(&self) -> Rc<Setup> {
-        Rc::clone(&self.0.borrow())
+        Rc::clone(&self.setup.borrow())
+    }
+
+    fn renew(&self, setup: Setup) {
+        self.setup.replace(Rc::new(setup));
+        self.renewed.notify_waiters();
+    }
+
+    /// Waits until the listener of this number is gone.
+    pub(super) async fn without(&self, id: usize) {
+        loop {
+            let renewed = self.renewed.notified();
+            if self.get().listener(id).is_none() {
+                return;
+            }
+            renewed.await;
+        }
     }
 }
 
@@ -92,11 +116,13 @@ struct Handle {
 struct Open {
     load: Arc<AtomicUsize>,
     ended: watch::Sender<()>,
+    counters: Arc<Counters>,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
+        self.counters.closed();
         self.ended.send_replace(());
     }
 }
@@ -104,7 +130,7 @@ impl Drop for Open {
 impl Cores {
     pub(super) fn start(plan: &Plan, drain: &Drain) -> io::Result<Self> {
         let (ended, _) = watch::channel(());
-        let mut cores = Vec::new();
+        let (mut cores, mut all_gone) = (Vec::new(), Vec::new());
         for index in 0..plan.settings.cores.max(1) {
             let (messages, inbox) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
@@ -117,12 +143,16 @@ impl Cores {
             };
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let name = format!("core-{index}");
+            let (tell, gone) = oneshot::channel();
             std::thread::Builder::new().name(name).spawn(move || {
                 LocalSet::new().block_on(&runtime, thread.run());
+                // Nobody may wait for it any more.
+                let _ = tell.send(());
             })?;
+            all_gone.push(gone);
             cores.push(Handle { messages, load });
         }
-        Ok(Self { cores, ended })
+        Ok(Self { cores, ended, gone: RefCell::new(all_gone) })
     }
 
     /// Gives a connection to the core that has the fewest.
@@ -144,6 +174,20 @@ impl Cores {
                 error!("a core has ended; it does not serve any more");
             }
         }
+    }
+
+    /// Ends all cores, and with them whatever is still served: each request in flight is told of in the log.
+    pub(super) async fn end(&self) {
+        for core in &self.cores {
+            // One that has ended by itself needs no end.
+            let _ = core.messages.send(Message::End);
+        }
+        let all_gone = async {
+            for gone in self.gone.take() {
+                let _ = gone.await;
+            }
+        };
+        let _ = tokio::time::timeout(END_WITHIN, all_gone).await;
     }
 
     /// How many connections are open.
@@ -176,22 +220,26 @@ impl Thread {
     async fn run(mut self) {
         // Which listeners there are is told before the first connection comes.
         let setup = Setup::new((self.make_core)(None), self.settings, &[]);
-        let current = Rc::new(Current(RefCell::new(Rc::new(setup))));
+        let current = Rc::new(Current { setup: RefCell::new(Rc::new(setup)), renewed: Notify::new() });
         spawn_local(sweep(Rc::clone(&current)));
         while let Some(message) = self.inbox.recv().await {
             match message {
                 Message::Arrival(arrival) => self.serve(arrival, &current),
+                Message::End => return,
                 Message::Renewal { plan, entries } => {
                     let core = (plan.make_core)(Some(&current.get().core));
-                    current.0.replace(Rc::new(Setup::new(core, plan.settings, &entries)));
+                    current.renew(Setup::new(core, plan.settings, &entries));
                 }
             }
         }
     }
 
     fn serve(&self, Arrival { accepted, listener, place }: Arrival, current: &Rc<Current>) {
-        let open = Open { load: Arc::clone(&self.open.0), ended: self.open.1.clone() };
         let setup = current.get();
+        let (load, ended) = (Arc::clone(&self.open.0), self.open.1.clone());
+        let counters = Arc::clone(&setup.core.state().counters);
+        counters.opened();
+        let open = Open { load, ended, counters };
         let Some((gate, tls)) = setup.listener(listener) else { return };
         let host = Host {
             current: Rc::clone(current),
@@ -200,11 +248,8 @@ impl Thread {
             settings: setup.settings,
             drain: self.drain.clone(),
         };
-        let counters = Arc::clone(&setup.core.state().counters);
-        counters.opened();
         spawn_local(async move {
             host.serve(accepted).await;
-            counters.closed();
             drop((place, open));
         });
     }
@@ -218,3 +263,6 @@ async fn sweep(current: Rc<Current>) {
         current.get().core.transport().sweep();
     }
 }
+
+/// How long the end of the process waits for its cores.
+const END_WITHIN: Duration = Duration::from_secs(1);

@@ -170,7 +170,9 @@ impl Server {
         for one in self.accepting.take() {
             one.task.abort();
         }
-        self.cores.drained(self.settings.get().drain, &self.drain).await
+        let drained = self.cores.drained(self.settings.get().drain, &self.drain).await;
+        self.cores.end().await;
+        drained
     }
 
     fn accept(&self, bound: Bound, listen: &Listen) -> Accepting {

@@ -153,7 +153,11 @@ impl Drop for Access {
         let (now, since) = (Instant::now(), |at: Instant| at.duration_since(self.started));
         self.meter.ended(&Ended {
             operation: self.operation,
-            outcome: Outcome::of(self.status),
+            outcome: match self.end {
+                End::Whole => Outcome::of(self.status),
+                End::Broken => Outcome::Broken,
+                End::Left => Outcome::None,
+            },
             duration: since(now),
             first_byte: self.answered.map(since),
             bytes_in: self.bytes_in.get(),

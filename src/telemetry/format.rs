@@ -28,7 +28,8 @@ pub fn subscribe<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let json = Arc::new(AtomicBool::new(is_json(settings)));
+    let to_file = settings.file.is_some();
+    let json = Arc::new(AtomicBool::new(is_json(settings.format, to_file)));
     let (filter, handle) = reload::Layer::new(filter(settings.level));
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
@@ -40,12 +41,13 @@ where
         // The subscriber lives as long as the process.
         let _ = handle.reload(self::filter(level));
     });
-    (subscriber, Control { json, set, level: Mutex::new(settings.level) })
+    (subscriber, Control { json, to_file, set, level: Mutex::new(settings.level) })
 }
 
 /// Changes what is logged, while it is.
 pub struct Control {
     json: Arc<AtomicBool>,
+    to_file: bool,
     set: SetLevel,
     level: Mutex<Level>,
 }
@@ -55,7 +57,7 @@ type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
 impl Control {
     /// Has these settings from now on; where the log is written stays.
     pub fn renew(&self, settings: &Settings) {
-        self.json.store(is_json(settings), Relaxed);
+        self.json.store(is_json(settings.format, self.to_file), Relaxed);
         self.set_level(settings.level);
     }
 
@@ -72,9 +74,9 @@ impl Control {
     }
 }
 
-fn is_json(settings: &Settings) -> bool {
-    match settings.format {
-        Format::Auto => settings.file.is_some() || !std::io::stderr().is_terminal(),
+fn is_json(format: Format, to_file: bool) -> bool {
+    match format {
+        Format::Auto => to_file || !std::io::stderr().is_terminal(),
         Format::Text => false,
         Format::Json => true,
     }

@@ -27,7 +27,9 @@ pub struct Meter(Arc<Sheet>);
 pub enum Outcome {
     /// With an answer whose status begins with this digit, 2 to 5.
     Status(u8),
-    /// Without one: the client left first.
+    /// In the middle of its answer: the upstream broke off.
+    Broken,
+    /// The client left before the end of its answer.
     None,
 }
 
@@ -108,8 +110,8 @@ pub struct OperationTotal {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Status(2), Self::Status(3), Self::Status(4), Self::Status(5), Self::None];
+    pub const ALL: [Self; 6] =
+        [Self::Status(2), Self::Status(3), Self::Status(4), Self::Status(5), Self::Broken, Self::None];
 
     /// Of a request that was answered with this status, or was not.
     #[must_use]
@@ -131,6 +133,7 @@ impl Outcome {
             Self::Status(4) => "4xx",
             Self::Status(5) => "5xx",
             Self::Status(_) => "2xx",
+            Self::Broken => "broken",
             Self::None => "none",
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_local;
 
 use super::SendError;
 
@@ -21,9 +22,24 @@ impl Slots {
         Self { free: Arc::new(Semaphore::new(count)), count }
     }
 
-    /// The same slots, if there are as many now. Else new ones: those that are taken are not counted among them.
+    /// The same slots, but so many. Those that are taken stay so; if there are fewer now, the next that come free are gone. Must be
+    /// used inside a `LocalSet`.
     pub(super) fn renewed(&self, count: usize) -> Self {
-        if count == self.count { Self { free: Arc::clone(&self.free), count } } else { Self::new(count) }
+        let free = Arc::clone(&self.free);
+        if count >= self.count {
+            free.add_permits(count - self.count);
+        } else {
+            let (free, too_many) = (Arc::clone(&free), self.count - count);
+            spawn_local(async move {
+                for _ in 0..too_many {
+                    // It is never closed.
+                    if let Ok(slot) = free.acquire().await {
+                        slot.forget();
+                    }
+                }
+            });
+        }
+        Self { free, count }
     }
 
     /// Takes a slot, if there is one and nobody is in line for it.

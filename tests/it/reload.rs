@@ -1,5 +1,6 @@
 //! Another configuration while the proxy runs: taken as a whole or not at all, without a request or a connection lost.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -105,7 +106,7 @@ fn routes_limits_and_credentials_are_taken_and_sources_that_stay_are_kept() {
 }
 
 #[test]
-fn listeners_come_and_go_and_what_came_through_them_goes_on() {
+fn listeners_come_and_go_and_what_came_through_one_that_is_gone_ends() {
     let oss = oss();
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("more.sock");
@@ -126,18 +127,21 @@ fn listeners_come_and_go_and_what_came_through_them_goes_on() {
     std::fs::write(&file, format!("{both}{admin}{upstream}")).expect("written");
     assert_eq!(reload(&served).0, 200);
     let mut unix = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
-    let mut get = || {
-        use std::io::{Read as _, Write as _};
-        unix.write_all(b"GET /photos?max-keys=1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-        let mut bytes = [0; 4096];
-        let count = unix.read(&mut bytes).expect("an answer");
-        String::from_utf8_lossy(&bytes[..count]).into_owned()
-    };
-    assert!(get().starts_with("HTTP/1.1 200"));
+    unix.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a limit");
+    unix.write_all(b"GET /photos?max-keys=1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let mut bytes = [0; 4096];
+    let count = unix.read(&mut bytes).expect("an answer");
+    assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
+    // Under another configuration that still has it, it lives on.
+    std::fs::write(&file, format!("{both}{admin}{upstream}[timeouts]\nstall = \"7s\"\n")).expect("written");
+    assert_eq!(reload(&served).0, 200);
+    unix.write_all(b"GET /photos?max-keys=1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let count = unix.read(&mut bytes).expect("an answer");
+    assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
     std::fs::write(&file, &one).expect("written");
     assert_eq!(reload(&served).0, 200);
     eventually("its file is gone", || !path.exists());
-    assert!(get().starts_with("HTTP/1.1 200"), "the connection lives on");
+    assert_eq!(unix.read(&mut bytes).expect("an end"), 0, "nobody is signed for through it any more");
     assert_eq!(
         ask(served.address, "PUT", "/photos/k", b"1").status,
         200,

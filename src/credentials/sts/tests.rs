@@ -7,7 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Place, answer, session_name};
-use crate::credentials::{Edge, Failure, ProvideError};
+use crate::credentials::{Edge, ProvideError};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Reply, Url};
