@@ -246,3 +246,16 @@ fn what_the_command_leaves_behind_does_not_hold_the_end_beyond_its_bound() {
     assert_eq!(output.status.code(), Some(6), "{log}");
     assert!(log.contains("the drain ended before"), "{log}");
 }
+
+#[test]
+fn the_end_is_known_also_to_a_run_that_was_started_to_ignore_the_ends_of_children() {
+    let oss = oss();
+    let file = file(oss.address, "");
+    let mut run = with(&file, &[]);
+    run.args(["sh", "-c", "exit 7"]);
+    // A shell does not pass this on.
+    let mut outer = Command::new("env");
+    outer.arg("--ignore-signal=CHLD").arg(run.get_program()).args(run.get_args());
+    let output = outer.envs(KEY).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+}
