@@ -5,12 +5,15 @@ use std::ffi::{OsStr, OsString};
 
 use tokio::process::Command;
 
+use super::bypass::Bypass;
+use super::system::System;
 use crate::config::Config;
 
 /// What a command sees that this process does not, or other than it.
 pub(super) struct Environment {
     removed: Vec<OsString>,
     region: Option<String>,
+    bypass: Bypass,
 }
 
 /// Whether plain HTTP of the command goes through the proxy, wherever it leads.
@@ -35,6 +38,7 @@ impl Environment {
         Self {
             removed: removed.collect(),
             region: first.region.as_ref().map(|region| region.as_str().to_owned()),
+            bypass: Bypass::of(&System),
         }
     }
 
@@ -52,6 +56,9 @@ impl Environment {
         command.env("OSS_ACCESS_KEY_ID", DUMMY_ID).env("OSS_ACCESS_KEY_SECRET", DUMMY_SECRET);
         if forward == Forward::Yes {
             command.env("http_proxy", &url).env("HTTP_PROXY", &url);
+        }
+        for (name, value) in self.bypass.with(&proxy.ip().to_string(), forward) {
+            command.env(name, value);
         }
     }
 }

@@ -259,3 +259,24 @@ fn the_end_is_known_also_to_a_run_that_was_started_to_ignore_the_ends_of_childre
     let output = outer.envs(KEY).output().expect("it runs");
     assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_proxy_of_the_environment_does_not_come_between_the_command_and_its_own() {
+    let oss = oss();
+    let file = file(oss.address, "");
+    let nobody = "http://127.0.0.1:1";
+    let mut run = with(&file, &[]);
+    run.env("http_proxy", nobody).env("ALL_PROXY", nobody).env("no_proxy", "example.test");
+    let (code, out, err) =
+        shell(run, "curl -fsS $OSS_ENDPOINT/photos?acl -o /dev/null; echo $no_proxy $NO_PROXY");
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (Some(0), "example.test,127.0.0.1 example.test,127.0.0.1\n", "")
+    );
+
+    let mut run = with(&file, &["--forward"]);
+    run.env("NO_PROXY", "example.test,.aliyuncs.com").env("http_proxy", nobody);
+    let script = "curl -fsS 'http://photos.oss-cn-hangzhou.aliyuncs.com/?acl' -o /dev/null; echo $no_proxy";
+    let (code, out, err) = shell(run, script);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "example.test\n", ""));
+}
