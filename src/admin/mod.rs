@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 pub use settings::{ReadyWhen, Settings};
 
@@ -32,9 +34,6 @@ use crate::transport::Tallied;
 
 /// The process, as the admin listener sees it.
 pub trait Process: Send + Sync {
-    /// What is served, and to whom.
-    fn settings(&self) -> Settings;
-
     /// Whether requests should be sent here: not draining, and the sources of credentials are usable.
     ///
     /// # Errors
@@ -120,23 +119,28 @@ pub enum Reach {
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     reach: Reach,
+    settings: Arc<ArcSwap<Settings>>,
     process: Arc<dyn Process>,
 ) {
     let service = service_fn(move |request| {
-        let process = Arc::clone(&process);
-        async move { Ok::<_, Infallible>(answer(request, reach, &*process).await) }
+        let (settings, process) = (settings.load_full(), Arc::clone(&process));
+        async move { Ok::<_, Infallible>(answer(request, (reach, &settings), &*process).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .serve_connection(TokioIo::new(stream), service);
     // How it ended is the client's affair.
-    let _ = connection.await;
+    let _ = timeout(CONNECTION_WITHIN, connection).await;
 }
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(request: Request<Incoming>, reach: Reach, process: &dyn Process) -> Answer {
+async fn answer(
+    request: Request<Incoming>,
+    (reach, settings): (Reach, &Settings),
+    process: &dyn Process,
+) -> Answer {
     let own_host =
         reach == Reach::Unnamed || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
     if !own_host {
@@ -157,12 +161,12 @@ async fn answer(request: Request<Incoming>, reach: Reach, process: &dyn Process)
         let answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this takes {}\n", page.methods()));
         return with(answer, ALLOW, page.methods());
     }
-    if !page.is_open() && !may_see(headers, &process.settings()) {
+    if !page.is_open() && !may_see(headers, settings) {
         let answer =
             text(StatusCode::UNAUTHORIZED, "this needs the token of [admin]: Authorization: Bearer TOKEN\n");
         return with(answer, WWW_AUTHENTICATE, "Bearer");
     }
-    page.show(request, process).await
+    page.show(request, settings, process).await
 }
 
 /// Whether the request shows the token, if there is one. Digests are compared, so that the time it takes tells nothing of it.
@@ -230,7 +234,7 @@ impl Page {
         self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 
-    async fn show(self, request: Request<Incoming>, process: &dyn Process) -> Answer {
+    async fn show(self, request: Request<Incoming>, settings: &Settings, process: &dyn Process) -> Answer {
         let health = |is: Result<(), String>| match is {
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
@@ -260,7 +264,7 @@ impl Page {
                 Ok(changes) => text(StatusCode::OK, &format!("taken\n{}\n", changes.join("\n"))),
                 Err(why) => text(StatusCode::BAD_REQUEST, &format!("not taken, the old one stays\n{why}\n")),
             },
-            Self::Quit if !process.settings().quit => text(
+            Self::Quit if !settings.quit => text(
                 StatusCode::FORBIDDEN,
                 "the process is ended by signal; set quit = true in [admin] to have it end here\n",
             ),
@@ -330,5 +334,7 @@ const INDEX: &str = "there are / /livez /readyz /startupz /version /metrics /con
 
 /// How long the head of a request may take.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may last: who looks at a process asks and goes.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 /// The names of levels are short.
 const LEVEL_BYTES_MAX: usize = 64;

@@ -149,8 +149,7 @@ impl App {
             (Arc::clone(&workshop.edge), Arc::clone(&workshop.counters), Arc::clone(&tallies)),
             (drain.clone(), reloads, log.clone()),
         ));
-        let bound = assembled.admin.as_mut().and_then(|admin| admin.bound.take());
-        let admin = bound.map(|bound| AdminThread::start(bound, &console)).transpose()?;
+        let admin = start_admin(&mut assembled, &console)?;
         let mut running = Running {
             workshop,
             assembled,
@@ -164,9 +163,10 @@ impl App {
             log,
             seen: Vec::new(),
         };
-        running.look();
+        running.seen = running.digests();
         running.follow();
         notify::ready();
+        let watchdog = spawn_local(notify::watchdog());
         let leaving = async {
             drain.leaving().await;
             info!("draining");
@@ -176,14 +176,16 @@ impl App {
             () = running.attend(&mut wishes) => {}
         }
         drop(wishes);
-        running.end(&drain).await
+        let drained = running.end(&drain).await;
+        watchdog.abort();
+        drained
     }
 }
 
 impl Running {
-    /// Reads the configuration again whenever it is wanted, and keeps systemd's watchdog quiet.
+    /// Reads the configuration again whenever it is wanted.
     async fn attend(&mut self, wishes: &mut mpsc::Receiver<Wanted>) {
-        let (mut watchdog, mut looks) = (notify::watchdog(), interval(LOOK_EVERY));
+        let mut looks = interval(LOOK_EVERY);
         loop {
             let wanted = tokio::select! {
                 wanted = wishes.recv() => wanted.flatten(),
@@ -194,7 +196,6 @@ impl Running {
                     info!("a file of the configuration has changed");
                     None
                 }
-                () = watchdog.tick() => continue,
             };
             notify::reloading();
             let outcome = self.reload().await;
@@ -208,15 +209,16 @@ impl Running {
 
     /// Whether a file of the configuration is another than it was; each change counts once.
     fn has_changed(&mut self) -> bool {
-        let before = std::mem::take(&mut self.seen);
-        self.look();
-        self.seen != before && self.load.is_some()
+        let now = self.digests();
+        let changed = now != self.seen;
+        self.seen = now;
+        changed && self.load.is_some()
     }
 
-    /// Notes what the files of the configuration hold.
-    fn look(&mut self) {
+    /// What the files of the configuration hold.
+    fn digests(&self) -> Vec<(PathBuf, u64)> {
         let files = self.assembled.files.iter().chain(&self.file);
-        self.seen = files.map(|path| (path.clone(), digest(path))).collect();
+        files.map(|path| (path.clone(), digest(path))).collect()
     }
 
     async fn reload(&mut self) -> Result<Vec<String>, String> {
@@ -243,7 +245,15 @@ impl Running {
     /// Everything that can fail comes first; then all of it changes at once.
     async fn take_another(&mut self) -> Result<Vec<String>, String> {
         let load = self.load.as_ref().ok_or("there is no configuration file to read again")?;
-        let config = load()?;
+        // What changes while it is read is seen at the next look.
+        let noted = self.digests();
+        let config = match load() {
+            Ok(config) => config,
+            Err(why) => {
+                self.seen = noted;
+                return Err(why);
+            }
+        };
         for warning in &config.warnings {
             warn!("{warning}");
         }
@@ -251,25 +261,34 @@ impl Running {
         let before = Before { assembled: &self.assembled, listens_on: &|address| server.listens_on(address) };
         let mut assembled =
             self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
-        let bound = assembled.admin.as_mut().and_then(|admin| admin.bound.take());
-        let admin = bound.map(|bound| AdminThread::start(bound, &self.console)).transpose();
+        let admin = start_admin(&mut assembled, &self.console);
         let admin = admin.map_err(|error| format!("no thread for the admin listener: {error}"))?;
         let changes = changes(&self.assembled.facts, &assembled.facts);
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
-        let own: Vec<Address> = self.server.addresses().into_iter().chain(fresh).collect();
+        let admins = admin.iter().chain(&self.admin).map(|thread| thread.address.clone());
+        let own: Vec<Address> = self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
         let plan = plan(&assembled, &self.workshop.edge, &own, &self.tallies);
         self.server.renew(listeners, &plan);
-        if assembled.admin.is_none() || admin.is_some() {
-            self.admin = admin;
+        match (&self.admin, &assembled.admin) {
+            (Some(thread), Some(settings)) if admin.is_none() => thread.renew(settings.settings.clone()),
+            (_, _) => self.admin = admin,
         }
-        if let Some(log) = &self.log {
+        // A level that was set while it ran stays, unless the configuration has another word for it now.
+        if let Some(log) = &self.log
+            && assembled.log != self.assembled.log
+        {
             log.renew(&assembled.log);
         }
         self.console.show(View::of(&assembled));
         self.assembled = assembled;
-        self.look();
+        self.seen = self.digests();
+        for (path, digest) in &mut self.seen {
+            if let Some((_, before)) = noted.iter().find(|(known, _)| known == path) {
+                *digest = *before;
+            }
+        }
         self.follow();
         Ok(changes)
     }
@@ -303,11 +322,21 @@ impl Running {
         }
         drain.close();
         let drained = self.server.end().await;
+        if let Some(admin) = self.admin {
+            admin.end().await;
+        }
         let counts = self.workshop.counters.snapshot();
         let [requests, refused, malformed, unframed] = counts.map(|(_, count)| count);
         info!(requests, refused, malformed, unframed, "drained");
         Ok(drained)
     }
+}
+
+/// Starts the admin listener of a configuration, if that has a socket of its own to take.
+fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<Option<AdminThread>> {
+    let Some(admin) = &mut assembled.admin else { return Ok(None) };
+    let settings = admin.settings.clone();
+    admin.bound.take().map(|bound| AdminThread::start(bound, settings, console)).transpose()
 }
 
 /// How everything is served under a configuration.

@@ -155,12 +155,12 @@ impl Workshop {
             return Ok(sources);
         };
         let sources = Spec::build_anew(&config.credentials, (&assembled.specs, &assembled.sources));
-        let unavailable = self.ask(&sources).await?;
         // One that was there before, and is in trouble, is no reason to refuse another configuration.
-        let is_new = |name: &str| {
-            !assembled.sources.get(name).zip(sources.get(name)).is_some_and(|(a, b)| Arc::ptr_eq(a, b))
+        let is_new = |(name, source): &(&String, &Arc<Source>)| {
+            !assembled.sources.get(*name).is_some_and(|before| Arc::ptr_eq(before, source))
         };
-        let bad: Vec<_> = unavailable.into_iter().filter(|bad| is_new(&bad.name)).collect();
+        let fresh = sources.iter().filter(is_new).map(|(name, source)| (name.clone(), Arc::clone(source)));
+        let bad = self.ask(&fresh.collect()).await?;
         if bad.is_empty() { Ok(sources) } else { Err(StartError::Credentials(bad)) }
     }
 
@@ -327,7 +327,11 @@ fn files(config: &Config) -> Vec<PathBuf> {
     let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
     let tls = tls.flat_map(|tls| [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()]);
     let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-    tls.chain(roots).flatten().cloned().collect()
+    let secrets = config
+        .facts
+        .iter()
+        .filter_map(|fact| fact.value.strip_prefix("\"file:")?.strip_suffix('"').map(PathBuf::from));
+    tls.chain(roots).flatten().cloned().chain(secrets).collect()
 }
 
 /// One trust for each certificate file as it was read, and one for the host's roots. Each keeps its place, by which connections

@@ -18,7 +18,7 @@ use crate::admin::{self, Process, Reach, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::proxy::State;
-use crate::server::{Accepted, Bound, Drain};
+use crate::server::{Accepted, Address, Bound, Drain};
 use crate::telemetry::{Control, Counters, Level};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
@@ -44,7 +44,14 @@ pub(super) struct View {
 }
 
 /// A listener with its thread; both end with this.
-pub(super) struct AdminThread(#[expect(dead_code, reason = "its end is the sign")] oneshot::Sender<()>);
+pub(super) struct AdminThread {
+    /// Where it listens; the port is a real one.
+    pub(super) address: Address,
+    /// What it serves, and to whom: this listener's own, whatever another one is to serve.
+    settings: Arc<ArcSwap<admin::Settings>>,
+    end: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
 
 impl View {
     pub(super) fn of(assembled: &Assembled) -> Self {
@@ -74,10 +81,6 @@ impl Console {
 }
 
 impl Process for Console {
-    fn settings(&self) -> admin::Settings {
-        self.view.load().settings.clone()
-    }
-
     fn ready(&self) -> Result<(), String> {
         if self.drain.is_leaving() {
             return Err("draining".to_owned());
@@ -169,40 +172,65 @@ impl Process for Console {
 
 impl AdminThread {
     /// Answers what comes through this socket.
-    pub(super) fn start(bound: Bound, console: &Arc<Console>) -> io::Result<Self> {
+    pub(super) fn start(bound: Bound, settings: admin::Settings, console: &Arc<Console>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (end, ended) = oneshot::channel();
+        let (end, wanted) = oneshot::channel();
+        let (tell, ended) = oneshot::channel();
+        let (address, settings) = (bound.address.clone(), Arc::new(ArcSwap::from_pointee(settings)));
+        let its_own = Arc::clone(&settings);
         let process: Arc<dyn Process> = Arc::<Console>::clone(console);
         info!(address = %bound.address, "admin listening");
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
                 let mut connections = JoinSet::new();
                 tokio::select! {
-                    () = accept(bound, process, &mut connections) => {}
-                    _ = ended => {}
+                    () = accept(bound, (its_own, process), &mut connections) => {}
+                    _ = wanted => {}
                 }
                 // Who has asked for the end of this listener still gets the answer.
                 let answered = async { while connections.join_next().await.is_some() {} };
                 let _ = timeout(FAREWELL, answered).await;
             });
+            // Nobody may wait for it any more.
+            let _ = tell.send(());
         })?;
-        Ok(Self(end))
+        Ok(Self { address, settings, end, ended })
+    }
+
+    /// Serves this from now on.
+    pub(super) fn renew(&self, settings: admin::Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Ends it, and waits until what was asked is answered, for a moment.
+    pub(super) async fn end(self) {
+        let Self { end, ended, .. } = self;
+        drop(end);
+        let _ = timeout(MOMENT, ended).await;
     }
 }
 
-async fn accept(bound: Bound, process: Arc<dyn Process>, connections: &mut JoinSet<()>) {
+async fn accept(
+    bound: Bound,
+    (settings, process): (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
+    connections: &mut JoinSet<()>,
+) {
     let each = async |accepted| {
-        let process = Arc::clone(&process);
+        let (settings, process) = (Arc::clone(&settings), Arc::clone(&process));
         while connections.try_join_next().is_some() {}
+        if connections.len() >= CONNECTIONS_MAX {
+            // Few look at a process; many would take what requests need.
+            return;
+        }
         match accepted {
             Accepted::Tcp(stream) => {
                 if let Ok(stream) = TcpStream::from_std(stream) {
-                    connections.spawn_local(admin::serve(stream, Reach::ByName, process));
+                    connections.spawn_local(admin::serve(stream, Reach::ByName, settings, process));
                 }
             }
             Accepted::Unix(stream) => {
                 if let Ok(stream) = UnixStream::from_std(stream) {
-                    connections.spawn_local(admin::serve(stream, Reach::Unnamed, process));
+                    connections.spawn_local(admin::serve(stream, Reach::Unnamed, settings, process));
                 }
             }
         }
@@ -213,3 +241,7 @@ async fn accept(bound: Bound, process: Arc<dyn Process>, connections: &mut JoinS
 
 /// How long connections of a listener that ends may go on.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the end of the process waits for the listener.
+const MOMENT: Duration = Duration::from_millis(300);
+/// Connections that it has at once.
+const CONNECTIONS_MAX: usize = 64;

@@ -1,9 +1,7 @@
 //! What systemd is told of the process (`sd_notify(3)`), if it has asked to be.
 
-use std::future::pending;
-
 use sd_notify::NotifyState;
-use tokio::time::{Interval, interval};
+use tokio::time::interval;
 
 /// It serves.
 pub(super) fn ready() {
@@ -22,25 +20,14 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// The sign of life that systemd waits for, if it does.
-pub(super) fn watchdog() -> Watchdog {
+/// Gives systemd the sign of life that it waits for, if it does, for as long as this thread does its work.
+pub(super) async fn watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
     // Twice in the time that systemd waits, as it advises, and once for good measure.
-    Watchdog(sd_notify::watchdog_enabled().map(|limit| interval(limit / 3)))
-}
-
-/// When the next sign of life is due.
-pub(super) struct Watchdog(Option<Interval>);
-
-impl Watchdog {
-    /// Gives one when it is time.
-    pub(super) async fn tick(&mut self) {
-        match &mut self.0 {
-            Some(interval) => {
-                interval.tick().await;
-                tell(&[NotifyState::Watchdog]);
-            }
-            None => pending().await,
-        }
+    let mut signs = interval(limit / 3);
+    loop {
+        signs.tick().await;
+        tell(&[NotifyState::Watchdog]);
     }
 }
 

@@ -89,20 +89,22 @@ async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
             "this process may not open as many files as it may have clients; raise its limit (ulimit -n, LimitNOFILE=)"
         );
     }
+    // Before anything is waited for: a signal that nobody handles would end the process.
+    let drain = Drain::new();
+    let asked = match signals(drain.clone()).and_then(|()| Asked::listen()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            complain(format_args!("cannot start: signals cannot be received: {error}"));
+            return Exit::Failure;
+        }
+    };
     let again = flags.clone();
     let load: Load = Box::new(move || again.read());
     let app = match App::assemble(config, Arc::new(System)).await {
         Ok(app) => app.reloading(load, flags.file()).logging(log.control),
         Err(error) => return not_assembled(&error),
     };
-    let drain = Drain::new();
-    match signals(drain.clone()).and_then(|()| reload_signals(app.reloads(), log.anew)) {
-        Ok(()) => {}
-        Err(error) => {
-            complain(format_args!("cannot start: signals cannot be received: {error}"));
-            return Exit::Failure;
-        }
-    }
+    asked.heed(app.reloads(), log.anew);
     match app.run(drain).await {
         Ok(Drained::Whole) => Exit::Ok,
         Ok(Drained::Cut { connections }) => {
@@ -151,20 +153,31 @@ pub(super) fn signals(drain: Drain) -> io::Result<()> {
     Ok(())
 }
 
-/// HUP has the configuration read again, USR1 the file of the log opened anew.
-fn reload_signals(reloads: Reloads, anew: Arc<AtomicBool>) -> io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    spawn_local(async move {
-        while hangup.recv().await.is_some() {
-            reloads.wish();
-        }
-    });
-    let mut user = signal(SignalKind::user_defined1())?;
-    spawn_local(async move {
-        while user.recv().await.is_some() {
-            anew.store(true, Relaxed);
-            info!("the file of the log is opened anew");
-        }
-    });
-    Ok(())
+/// What can be asked by signal while it serves.
+struct Asked {
+    hangup: Signal,
+    user: Signal,
+}
+
+impl Asked {
+    /// Listens for it.
+    fn listen() -> io::Result<Self> {
+        Ok(Self { hangup: signal(SignalKind::hangup())?, user: signal(SignalKind::user_defined1())? })
+    }
+
+    /// HUP has the configuration read again, USR1 the file of the log opened anew.
+    fn heed(self, reloads: Reloads, anew: Arc<AtomicBool>) {
+        let Self { mut hangup, mut user } = self;
+        spawn_local(async move {
+            while hangup.recv().await.is_some() {
+                reloads.wish();
+            }
+        });
+        spawn_local(async move {
+            while user.recv().await.is_some() {
+                anew.store(true, Relaxed);
+                info!("the file of the log is opened anew");
+            }
+        });
+    }
 }

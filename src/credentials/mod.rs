@@ -335,7 +335,10 @@ impl Spec {
             | (Self::Ini(a), Self::Ini(b))
             | (Self::Ossutil(a), Self::Ossutil(b)) => a == b,
             (Self::Chain(a), Self::Chain(b)) => a == b,
-            // An access key costs nothing to have twice.
+            (Self::Static { id: a, secret: s, token: x }, Self::Static { id: b, secret: t, token: y }) => {
+                let text = |token: &Option<Secret>| token.as_ref().map(|token| token.expose().to_owned());
+                a == b && s.expose() == t.expose() && text(x) == text(y)
+            }
             (_, _) => false,
         }
     }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 
 use super::answer::Answer;
 use super::error_answer::KeyRefused;
@@ -256,7 +256,9 @@ impl<'a> Signed<'a> {
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
         let mut answer = Answer::new(response, lease, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
-        if let Some(other) = signer.other(&mut answer, (&paved.host, begun), core).await? {
+        // Not the Host: a bucket is nobody's to count by.
+        let endpoint = core.state().directory.get(located.object.upstream).endpoint.host.as_str();
+        if let Some(other) = signer.other(&mut answer, (endpoint, begun), core).await? {
             let is_other = !Arc::ptr_eq(&other, &signer.credentials);
             if let Some(mut request) = spare.whole(core.transport().stall()) {
                 signer.credentials = other;
@@ -282,7 +284,7 @@ impl Signer<'_> {
     async fn other(
         &self,
         answer: &mut Answer,
-        (host, begun): (&HeaderValue, Timestamp),
+        (endpoint, begun): (&str, Timestamp),
         core: &Core,
     ) -> Result<Option<Arc<Credentials>>, Refusal> {
         let status = answer.response.status();
@@ -302,7 +304,7 @@ impl Signer<'_> {
                 let during = (begun, core.clock().now());
                 let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), during);
                 Ok(ahead_s.map(|ahead_s| {
-                    note_clock(host.to_str().unwrap_or_default(), ahead_s);
+                    note_clock(endpoint, ahead_s);
                     core.correct_clock(ahead_s);
                     Arc::clone(&self.credentials)
                 }))

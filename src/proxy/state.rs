@@ -143,7 +143,7 @@ impl Core {
 
     /// Whether there are more requests in flight than there may be.
     pub(super) fn is_full(&self) -> bool {
-        Rc::strong_count(&self.requests) - 1 > self.state.limits.requests
+        self.requests.in_flight() > self.state.limits.requests as u64
     }
 
     /// The state that all cores share.

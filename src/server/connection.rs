@@ -1,5 +1,6 @@
 //! One client connection, from its first byte to its last.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -171,11 +172,16 @@ impl Host {
         presence: &Rc<Presence>,
     ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: 'static> + use<> {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
-        let (id, its_own) = self.listener.clone();
+        let (id, last) = self.listener.clone();
+        // If the listener goes, what it allowed last holds for what came through it.
+        let last = RefCell::new(last);
         service_fn(move |request: Request<Incoming>| {
             // One look for the whole request: what is renewed meanwhile is for the next.
             let setup = current.get();
-            let gate = Rc::clone(setup.listener(id).map_or(&its_own, |(gate, _)| gate));
+            if let Some((gate, _)) = setup.listener(id) {
+                last.replace(Rc::clone(gate));
+            }
+            let gate = Rc::clone(&last.borrow());
             let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
             async move { Ok::<Response<Body>, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
         })

@@ -10,6 +10,8 @@ use super::listen::{Address, BindError, ListeningSocket};
 pub struct Inherited {
     sockets: ListenFd,
     names: Vec<String>,
+    /// Those that were taken, by index: another configuration may want them once more.
+    taken: Vec<(usize, ListeningSocket)>,
 }
 
 impl Inherited {
@@ -19,13 +21,13 @@ impl Inherited {
         let sockets = ListenFd::from_env();
         let mut names: Vec<_> = names.into_iter().flat_map(|all| all.split(':')).map(str::to_owned).collect();
         names.resize(sockets.len(), UNNAMED.to_owned());
-        Self { sockets, names }
+        Self { sockets, names, taken: Vec::new() }
     }
 
     /// Of a process that was started in another way.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { sockets: ListenFd::empty(), names: Vec::new() }
+        Self { sockets: ListenFd::empty(), names: Vec::new(), taken: Vec::new() }
     }
 
     /// All sockets of this name.
@@ -40,6 +42,17 @@ impl Inherited {
     }
 
     fn socket(&mut self, index: usize) -> io::Result<Option<ListeningSocket>> {
+        if let Some((_, socket)) = self.taken.iter().find(|(known, _)| *known == index) {
+            return socket.again().map(Some);
+        }
+        let socket = self.first(index)?;
+        if let Some(socket) = &socket {
+            self.taken.push((index, socket.again()?));
+        }
+        Ok(socket)
+    }
+
+    fn first(&mut self, index: usize) -> io::Result<Option<ListeningSocket>> {
         if let Ok(socket) = self.sockets.take_unix_listener(index) {
             let Some(socket) = socket else { return Ok(None) };
             socket.set_nonblocking(true)?;

@@ -155,6 +155,14 @@ impl Bound {
 }
 
 impl ListeningSocket {
+    /// Another handle of the same socket.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Unix(socket, _) => Self::Unix(socket.try_clone()?, None),
+        })
+    }
+
     fn port(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr().ok(),

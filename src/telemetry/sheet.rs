@@ -196,6 +196,12 @@ impl Meter {
         self.0.in_flight.add(1);
     }
 
+    /// How many requests have begun and not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.0.in_flight.get()
+    }
+
     /// A request has ended.
     pub fn ended(&self, request: &Ended) {
         let sheet = &*self.0;

@@ -114,6 +114,12 @@ fn what_works_is_told_step_by_step_and_ends_with_0() {
     assert!(seen.code == 0 && seen.lines.contains("ListBuckets"), "{}", seen.lines);
     let v1 = doctor(&at(oss.address), &["--bucket", "photos", "--signature", "v1"], &KEY);
     assert_eq!(v1.code, 0, "{}", v1.lines);
+    // A bucket of another region in the list is nothing wrong; the bucket that was named is.
+    let list = refusing("200 OK", "<Bucket><Location>oss-cn-beijing</Location></Bucket>");
+    let seen = doctor(&at(list.address), &[], &KEY);
+    assert_eq!(seen.fault("upstream", "signed"), "ok", "{}", seen.lines);
+    let seen = doctor(&at(list.address), &["--bucket", "photos"], &KEY);
+    assert_eq!(seen.fault("upstream", "signed"), "other-region", "{}", seen.lines);
 }
 
 #[test]

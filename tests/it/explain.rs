@@ -104,6 +104,8 @@ fn a_mistake_elsewhere_leaves_the_rows_and_the_failure() {
 pub(crate) const STS: [(&str, &str); 3] =
     [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
 
+type Environment<'a> = &'a [(&'a str, &'a str)];
+
 /// Runs `explain` for a request, in the region of the embedded OSS unless another is named. Nothing that it prints may be a secret.
 pub(crate) fn ask(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let region: &[&str] = if arguments.contains(&"--region") { &[] } else { &["--region", "cn-hangzhou"] };
@@ -212,7 +214,7 @@ fn a_request_is_explained_step_by_step() {
 
 #[test]
 fn what_is_not_served_is_told_with_its_status_and_code() {
-    let rows: [(&[&str], &[(&str, &str)], i32, &str); 8] = [
+    let rows: [(&[&str], Environment<'_>, i32, &str); 8] = [
         (&["DELETE", "/photos/k", "--read-only"], &KEY, 1, "refused     403 denied: "),
         (&["GET", "http://example.com/k"], &KEY, 1, "refused     421 unknown-host: "),
         (&["GET", "/photos/%4"], &KEY, 1, "refused     400 bad-request: "),

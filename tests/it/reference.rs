@@ -85,7 +85,9 @@ fn shown() -> BTreeMap<String, Words> {
 #[test]
 fn every_setting_is_in_the_reference_and_no_other() {
     let mut shown = shown();
-    for section in ["[[listen]]", "[admin]", "[upstream]", "[[route]]", "[limits]", "[timeouts]", "[log]"] {
+    for section in
+        ["[[listen]]", "[admin]", "[upstream]", "[[route]]", "[limits]", "[timeouts]", "[log]", "[process]"]
+    {
         let real = shown.remove(section).unwrap_or_else(|| panic!("{section} is not in the example"));
         same(section, &named(&format!("### `{section}`")), &real);
     }
@@ -185,7 +187,7 @@ fn every_error_code_exit_code_and_admin_path_is_in_the_reference_and_no_other() 
 
     let exits = include_str!("../../src/cli/exit.rs");
     let number =
-        |line: &'static str| line.trim().strip_prefix("Exit::")?.split_once(" => ")?.1.strip_suffix(',');
+        |line: &'static str| line.trim().strip_prefix("Self::")?.split_once(" => ")?.1.strip_suffix(',');
     let real = words(exits.lines().filter_map(number).filter(|number| number.parse::<u8>().is_ok()));
     same("exit codes", &named("## Exit codes"), &real);
 

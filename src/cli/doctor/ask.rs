@@ -81,6 +81,11 @@ impl<'a> Question<'a> {
         Self { located, way, signature, destination, transport, clock }
     }
 
+    /// The bucket that is asked about.
+    pub(super) fn bucket(&self) -> Option<&Bucket> {
+        self.located.bucket.as_ref()
+    }
+
     /// What is asked, as OSS calls it.
     pub(super) fn name(&self) -> String {
         match &self.located.bucket {

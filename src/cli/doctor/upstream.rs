@@ -156,6 +156,7 @@ impl Examination<'_> {
         let when = if ahead_s == 0 { "" } else { ", signed at OSS's time," };
         let asked = Asked {
             what: format!("{} by {}{when}", self.question.name(), masked(&key.id)),
+            bucket: self.question.bucket(),
             key,
             region: self.question.way.region.as_ref(),
             endpoint: self.upstream.endpoint.host.as_str(),

@@ -6,12 +6,14 @@ use super::super::exit::Exit;
 use super::ask::Reply;
 use super::report::Finding;
 use crate::credentials::Credentials;
-use crate::oss::Region;
+use crate::oss::{Bucket, Region};
 
 /// What is known of the request that an answer is to.
 pub(super) struct Asked<'a> {
     /// As OSS calls it.
     pub(super) what: String,
+    /// The bucket that it was about; the list of them is the same everywhere.
+    pub(super) bucket: Option<&'a Bucket>,
     pub(super) key: &'a Credentials,
     /// The region that it was signed for.
     pub(super) region: Option<&'a Region>,
@@ -195,7 +197,9 @@ fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
 /// The signature is taken; what OSS says of the region is held against ours.
 fn taken(reply: &Reply, asked: &Asked<'_>) -> Finding {
     let text = format!("{} is taken ({})", asked.what, reply.told());
-    let Some(location) = reply.element("Location") else { return Finding::ok("signed", text) };
+    let Some((_, location)) = asked.bucket.zip(reply.element("Location")) else {
+        return Finding::ok("signed", text);
+    };
     let right = location.strip_prefix("oss-").unwrap_or(location);
     match asked.region.map(|region| region.as_str()) {
         Some(ours) if ours != right => Finding::warn(
