@@ -229,6 +229,13 @@ fn what_is_not_served_is_told_with_its_status_and_code() {
         assert!(code == Some(status) && out.contains(words), "{arguments:?}: {code:?} {out}{errors}");
         assert!(!out.contains("HTTP/1.1"), "{arguments:?}: {out}");
     }
+    let (_, out, errors) = ask(&["GET", "http://me:pa55word@photos.oss-cn-hangzhou.aliyuncs.com/k"], &KEY);
+    assert!(
+        out.contains("400 bad-request") && !format!("{out}{errors}").contains("pa55word"),
+        "{out}{errors}"
+    );
+    let (_, out, errors) = ask(&["GET", "http://h/ k?Signature=usable"], &KEY);
+    assert!(errors.contains("is no URL") && !format!("{out}{errors}").contains("usable"), "{out}{errors}");
     for arguments in
         [&["GET"][..], &["GET", "/a b"], &["GET", "/a#b"], &["-H", "a: b"], &["GET", "/a", "-H", "b"]]
     {

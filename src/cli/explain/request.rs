@@ -141,7 +141,7 @@ impl Asked<'_> {
         if self.url.contains('#') {
             return Err(Unanswered::Fragment);
         }
-        self.url.parse().map_err(|error| Unanswered::Url(self.url.to_owned(), error))
+        self.url.parse().map_err(|error| Unanswered::Url(mask::target(self.url), error))
     }
 
     /// The head as it comes to the listener: a URL as a client sends it that takes the listener for its HTTP proxy, which means
