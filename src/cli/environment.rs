@@ -31,7 +31,10 @@ impl Environment {
             .iter()
             .filter_map(|fact| fact.value.strip_prefix("\"env:")?.strip_suffix('"'))
             .collect();
-        let is_read = |name: &OsStr| read.iter().any(|read| name == OsStr::new(read));
+        let of_systemd = config.facts.iter().any(|fact| fact.value.starts_with("\"credential:"));
+        let is_read = |name: &OsStr| {
+            read.iter().any(|read| name == OsStr::new(read)) || of_systemd && name == CREDENTIALS
+        };
         let removed =
             names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));
         let first = config.directory.get(crate::address::UpstreamId(0));
@@ -75,6 +78,9 @@ fn is_about_keys(rest: &str) -> bool {
     let is_switch = rest.ends_with("_DISABLED") || rest == "IGNORE_PROFILE";
     !is_switch && WORDS.iter().any(|word| rest.contains(word))
 }
+
+/// Where systemd puts what the configuration names as `credential:NAME`.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// This program's own settings.
 const OWN: &str = "OSS_PROXY_";

@@ -1,7 +1,9 @@
 //! `run`: a command with a proxy of its own. It gets no key, and is as it would be without the proxy otherwise.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 
@@ -86,6 +88,31 @@ fn the_command_sees_where_the_proxy_is_and_no_key() {
     ] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
+}
+
+#[test]
+fn where_systemd_has_put_the_key_is_not_told_to_the_command() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let key = directory.path().join("oss");
+    std::fs::write(&key, SECRET).expect("written");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a mode");
+    let credentials = |secret: &str| {
+        format!(
+            "[credentials.default]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{secret}\"\n"
+        )
+    };
+    let script = "echo ${CREDENTIALS_DIRECTORY-unset}; curl -fsS $OSS_ENDPOINT/photos?acl -o /dev/null";
+    let told = |secret: &str| {
+        let file = file(oss.address, &credentials(secret));
+        let mut run = with(&file, &[]);
+        run.env("CREDENTIALS_DIRECTORY", directory.path()).env("KEY", SECRET);
+        let (code, out, err) = shell(run, script);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        out.trim().to_owned()
+    };
+    assert_eq!(told("credential:oss"), "unset");
+    assert_eq!(told("env:KEY"), directory.path().display().to_string(), "it is the command's own");
 }
 
 #[test]
