@@ -17,7 +17,11 @@ use super::output::complain;
 use super::system::ignored_signals;
 
 /// Signals that this process gets for the command.
-pub(super) struct Signals(mpsc::Receiver<Signal>);
+pub(super) struct Signals {
+    received: mpsc::Receiver<Signal>,
+    /// Held so that the end of the command is not lost if whoever started this process had it ignore the ends of its children.
+    _ends: tokio::signal::unix::Signal,
+}
 
 impl Signals {
     /// Takes them from now on. One that whoever started this process has it ignore stays ignored, here and by the command.
@@ -36,12 +40,12 @@ impl Signals {
                 }
             });
         }
-        Ok(Self(receive))
+        Ok(Self { received: receive, _ends: signal(SignalKind::child())? })
     }
 
     /// The next.
     pub(super) async fn next(&mut self) -> Signal {
-        match self.0.recv().await {
+        match self.received.recv().await {
             Some(signal) => signal,
             // All of them are ignored.
             None => std::future::pending().await,

@@ -5,12 +5,15 @@ use std::ffi::{OsStr, OsString};
 
 use tokio::process::Command;
 
+use super::bypass::Bypass;
+use super::system::System;
 use crate::config::Config;
 
 /// What a command sees that this process does not, or other than it.
 pub(super) struct Environment {
     removed: Vec<OsString>,
     region: Option<String>,
+    bypass: Bypass,
 }
 
 /// Whether plain HTTP of the command goes through the proxy, wherever it leads.
@@ -28,13 +31,17 @@ impl Environment {
             .iter()
             .filter_map(|fact| fact.value.strip_prefix("\"env:")?.strip_suffix('"'))
             .collect();
-        let is_read = |name: &OsStr| read.iter().any(|read| name == OsStr::new(read));
+        let of_systemd = config.facts.iter().any(|fact| fact.value.starts_with("\"credential:"));
+        let is_read = |name: &OsStr| {
+            read.iter().any(|read| name == OsStr::new(read)) || of_systemd && name == CREDENTIALS
+        };
         let removed =
             names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));
         let first = config.directory.get(crate::address::UpstreamId(0));
         Self {
             removed: removed.collect(),
             region: first.region.as_ref().map(|region| region.as_str().to_owned()),
+            bypass: Bypass::of(&System),
         }
     }
 
@@ -53,6 +60,9 @@ impl Environment {
         if forward == Forward::Yes {
             command.env("http_proxy", &url).env("HTTP_PROXY", &url);
         }
+        for (name, value) in self.bypass.with(&proxy.ip().to_string(), forward) {
+            command.env(name, value);
+        }
     }
 }
 
@@ -68,6 +78,9 @@ fn is_about_keys(rest: &str) -> bool {
     let is_switch = rest.ends_with("_DISABLED") || rest == "IGNORE_PROFILE";
     !is_switch && WORDS.iter().any(|word| rest.contains(word))
 }
+
+/// Where systemd puts what the configuration names as `credential:NAME`.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// This program's own settings.
 const OWN: &str = "OSS_PROXY_";

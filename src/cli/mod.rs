@@ -2,6 +2,7 @@
 
 mod app;
 mod assembly;
+mod bypass;
 mod check;
 mod child;
 mod console;

@@ -103,8 +103,19 @@ fn a_wrong_command_line_is_a_usage_error() {
 
 #[test]
 fn shells_and_readers_of_manuals_know_every_command() {
-    let commands =
-        ["serve", "check", "explain", "demo", "presign", "emulate", "run", "wait", "completion", "man"];
+    let commands = [
+        "serve",
+        "check",
+        "explain",
+        "doctor",
+        "demo",
+        "presign",
+        "emulate",
+        "run",
+        "wait",
+        "completion",
+        "man",
+    ];
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, err) = run(&["completion", shell], &[]);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{shell}");

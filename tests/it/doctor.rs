@@ -335,10 +335,17 @@ fn a_proxy_in_the_place_of_oss_is_told_with_what_it_refuses() {
     doctor(&at(other.address), &[], &KEY).says(78, ("answer", "not-oss"), &["a proxy like this one"]);
     let strange = at(other.address).replace("oss-cn-hangzhou.aliyuncs.com", "strange.example");
     doctor(&strange, &[], &KEY).says(78, ("answer", "not-oss"), &["unknown-host"]);
-    // What is no OSS at all is told, and asked all the same, as the proxy would.
-    let web = Script::answering("HTTP/1.1 200 OK\r\nServer: web\r\nContent-Length: 0\r\n\r\n");
-    let seen = doctor(&at(web.address), &[], &KEY);
-    assert_eq!(seen.fault("upstream", "answer"), "not-oss", "{}", seen.lines);
+    // What is no OSS at all is told, and asked all the same, as the proxy would; what it says counts for nothing.
+    for answer in [
+        "HTTP/1.1 200 OK\r\nServer: web\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone",
+        "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let web = Script::answering(answer);
+        let seen = doctor(&at(web.address), &[], &KEY);
+        assert_eq!(seen.fault("upstream", "answer"), "not-oss", "{}", seen.lines);
+        seen.says(78, ("signed", "not-oss"), &["but not by OSS"]);
+    }
 }
 
 #[test]
@@ -368,6 +375,19 @@ fn a_bucket_that_is_not_there_or_not_served_is_told() {
     let denied = refusing("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
     let seen = doctor(&at(denied.address), &[], &KEY);
     assert_eq!((seen.code, seen.fault("upstream", "signed")), (0, "not-allowed"), "{}", seen.lines);
+    assert!(seen.lines.ends_with("nothing is wrong, 2 to look at (warn)\n"), "{}", seen.lines);
+}
+
+#[test]
+fn a_signature_or_a_key_that_oss_takes_no_more_is_told() {
+    let v1 = refusing("403 Forbidden", "<Error><Code>AccessDenied</Code><EC>0002-00000080</EC></Error>");
+    doctor(&at(v1.address), &["--signature", "v1"], &KEY).says(78, ("signed", "v1-refused"), &["\"v4\""]);
+    let disabled =
+        refusing("403 Forbidden", "<Error><Code>InvalidAccessKeyId</Code><EC>0002-00000904</EC></Error>");
+    doctor(&at(disabled.address), &[], &KEY).says(77, ("signed", "key-disabled"), &["enable it in RAM"]);
+    let dateless =
+        refusing("403 Forbidden", "<Error><Code>AccessDenied</Code><EC>0002-00000503</EC></Error>");
+    doctor(&at(dateless.address), &[], &KEY).says(77, ("signed", "refused"), &["0002-00000503"]);
 }
 
 #[test]

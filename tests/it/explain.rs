@@ -213,6 +213,28 @@ fn a_request_is_explained_step_by_step() {
 }
 
 #[test]
+fn a_url_is_for_the_listener_that_it_names_and_a_bare_path_for_the_first() {
+    let text = "[[listen]]\naddress = \"127.0.0.1:18770\"\nread_only = true\n\
+                [[listen]]\naddress = \"127.0.0.1:18771\"\ndomains = [\"oss.example.test\"]\n\
+                [upstream]\nregion = \"cn-hangzhou\"\n";
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, text).expect("written");
+    let path = file.path().to_str().expect("a path");
+    let (first, second) = ("listener    127.0.0.1:18770 ", "listener    127.0.0.1:18771 ");
+    for (url, listener, code) in [
+        ("/photos/k", first, 1),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", first, 1),
+        ("http://127.0.0.1:18771/photos/k", second, 0),
+        ("http://photos.OSS.example.test/k", second, 0),
+        ("http://oss.example.test:18770/photos/k", second, 0),
+        ("http://photos.notoss.example.test/k", first, 1),
+    ] {
+        let (status, out, errors) = run(&["explain", "--config", path, "PUT", url], &KEY);
+        assert!(status == Some(code) && out.contains(listener), "{url}: {status:?} {out}{errors}");
+    }
+}
+
+#[test]
 fn what_is_not_served_is_told_with_its_status_and_code() {
     let rows: [(&[&str], Environment<'_>, i32, &str); 8] = [
         (&["DELETE", "/photos/k", "--read-only"], &KEY, 1, "refused     403 denied: "),
@@ -229,6 +251,13 @@ fn what_is_not_served_is_told_with_its_status_and_code() {
         assert!(code == Some(status) && out.contains(words), "{arguments:?}: {code:?} {out}{errors}");
         assert!(!out.contains("HTTP/1.1"), "{arguments:?}: {out}");
     }
+    let (_, out, errors) = ask(&["GET", "http://me:pa55word@photos.oss-cn-hangzhou.aliyuncs.com/k"], &KEY);
+    assert!(
+        out.contains("400 bad-request") && !format!("{out}{errors}").contains("pa55word"),
+        "{out}{errors}"
+    );
+    let (_, out, errors) = ask(&["GET", "http://h/ k?Signature=usable"], &KEY);
+    assert!(errors.contains("is no URL") && !format!("{out}{errors}").contains("usable"), "{out}{errors}");
     for arguments in
         [&["GET"][..], &["GET", "/a b"], &["GET", "/a#b"], &["-H", "a: b"], &["GET", "/a", "-H", "b"]]
     {

@@ -4,8 +4,12 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
 
+use oss_signing_proxy::cli::System;
+use oss_signing_proxy::emulator::Fault;
+use oss_signing_proxy::time::Clock as _;
+
 use crate::explain::{STS, all_in, ask, refused, through};
-use crate::support::{Client, ID, KEY, oss, program, proxy};
+use crate::support::{Client, ID, KEY, STS_ID, oss, program, proxy};
 
 /// Compares a document with a request.
 fn compare(
@@ -123,9 +127,10 @@ fn a_token_that_is_missing_or_another_is_named_and_never_shown() {
 #[test]
 fn what_is_no_refusal_of_a_signature_cannot_be_compared() {
     let oss = oss();
+    oss.faults.always(Fault::Status { status: 503, code: "SlowDown".to_owned() });
     let missing = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
     let rows: [(&[u8], &str); 4] = [
-        (&missing.body, "AccessDenied and has no StringToSign"),
+        (&missing.body, "SlowDown and has no StringToSign"),
         (b"<html>502</html>", "is a <html> and no <Error>"),
         (b"\x00\xff", "no XML"),
         (b"", "empty"),
@@ -140,6 +145,34 @@ fn what_is_no_refusal_of_a_signature_cannot_be_compared() {
     let (code, _, errors) = ask(&["--server-error", "/nowhere/e.xml", "GET", "/photos/k"], &KEY);
     assert!(code == Some(1) && errors.contains("/nowhere/e.xml"), "{errors}");
     assert_eq!(ask(&["--server-error", "-"], &KEY).0, Some(2), "a request is needed");
+}
+
+#[test]
+fn what_oss_refuses_before_it_looks_at_the_signature_is_told_by_itself() {
+    let oss = oss();
+    let ask = |method: &str, host: &str, id: &str, date: &str| {
+        let headers = format!("Authorization: OSS {id}:c2lnbmVk\r\nDate: {date}\r\n");
+        Client::connect(oss.address).ask(method, "/photos/k", host, &headers, b"")
+    };
+    let now = System.now().http_date();
+    let told = |document: &[u8], words: &str| {
+        let (code, out, errors) = compare(document, &["GET", "/photos/k"], &KEY);
+        assert!(code == Some(0) && out.contains(words), "{words}: {code:?} {out}{errors}");
+    };
+    let late = ask("GET", "localhost", ID, "Mon, 23 Nov 2020 10:00:00 GMT");
+    told(&late.body, "usual cause: the clock: that of who signed was");
+    told(&late.body, "days behind that of OSS");
+    told(&ask("GET", "localhost", STS_ID, &now).body, "the security token is missing");
+    told(&ask("GET", "localhost", "LTAInobody", &now).body, "OSS does not know it");
+    let elsewhere = ask("GET", "photos.oss-cn-beijing.aliyuncs.com", ID, &now);
+    told(&elsewhere.body, "belongs to oss-cn-hangzhou.aliyuncs.com; set `region` to \"cn-hangzhou\"");
+    let head = ask("HEAD", "localhost", "LTAInobody", &now);
+    told(head.header("x-oss-err").expect("the error").as_bytes(), "OSS does not know it");
+    let proxy = proxy(oss.address).start();
+    let refused = Client::connect(proxy.address).ask("GET", "/photos/k", "nobody.test", "", b"");
+    told(&refused.body, "a proxy like this one, not of OSS: the host \"nobody.test\" is not served here");
+    let bare = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
+    told(&bare.body, "without a signature");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `run`: a command with a proxy of its own. It gets no key, and is as it would be without the proxy otherwise.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 
@@ -86,6 +88,31 @@ fn the_command_sees_where_the_proxy_is_and_no_key() {
     ] {
         assert!(out.contains(shown), "{shown}: {out}");
     }
+}
+
+#[test]
+fn where_systemd_has_put_the_key_is_not_told_to_the_command() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let key = directory.path().join("oss");
+    std::fs::write(&key, SECRET).expect("written");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a mode");
+    let credentials = |secret: &str| {
+        format!(
+            "[credentials.default]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{secret}\"\n"
+        )
+    };
+    let script = "echo ${CREDENTIALS_DIRECTORY-unset}; curl -fsS $OSS_ENDPOINT/photos?acl -o /dev/null";
+    let told = |secret: &str| {
+        let file = file(oss.address, &credentials(secret));
+        let mut run = with(&file, &[]);
+        run.env("CREDENTIALS_DIRECTORY", directory.path()).env("KEY", SECRET);
+        let (code, out, err) = shell(run, script);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        out.trim().to_owned()
+    };
+    assert_eq!(told("credential:oss"), "unset");
+    assert_eq!(told("env:KEY"), directory.path().display().to_string(), "it is the command's own");
 }
 
 #[test]
@@ -245,4 +272,38 @@ fn what_the_command_leaves_behind_does_not_hold_the_end_beyond_its_bound() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{log}");
     assert!(log.contains("the drain ended before"), "{log}");
+}
+
+#[test]
+fn the_end_is_known_also_to_a_run_that_was_started_to_ignore_the_ends_of_children() {
+    let oss = oss();
+    let file = file(oss.address, "");
+    let mut run = with(&file, &[]);
+    run.args(["sh", "-c", "exit 7"]);
+    // A shell does not pass this on.
+    let mut outer = Command::new("env");
+    outer.arg("--ignore-signal=CHLD").arg(run.get_program()).args(run.get_args());
+    let output = outer.envs(KEY).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_proxy_of_the_environment_does_not_come_between_the_command_and_its_own() {
+    let oss = oss();
+    let file = file(oss.address, "");
+    let nobody = "http://127.0.0.1:1";
+    let mut run = with(&file, &[]);
+    run.env("http_proxy", nobody).env("ALL_PROXY", nobody).env("no_proxy", "example.test");
+    let (code, out, err) =
+        shell(run, "curl -fsS $OSS_ENDPOINT/photos?acl -o /dev/null; echo $no_proxy $NO_PROXY");
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (Some(0), "example.test,127.0.0.1 example.test,127.0.0.1\n", "")
+    );
+
+    let mut run = with(&file, &["--forward"]);
+    run.env("NO_PROXY", "example.test,.aliyuncs.com").env("http_proxy", nobody);
+    let script = "curl -fsS 'http://photos.oss-cn-hangzhou.aliyuncs.com/?acl' -o /dev/null; echo $no_proxy";
+    let (code, out, err) = shell(run, script);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "example.test\n", ""));
 }

@@ -137,11 +137,15 @@ impl Report {
     pub(super) fn end(self) -> Exit {
         let exit = self.exit();
         let failures = self.findings().filter(|finding| matches!(finding.level, Level::Fail(_))).count();
-        match (self.reader, failures) {
-            (Reader::Person, 0) => line("all is well"),
-            (Reader::Person, 1) => line("1 thing is wrong"),
-            (Reader::Person, more) => line(format_args!("{more} things are wrong")),
-            (Reader::Program, _) => line(self.json(exit)),
+        let warnings = self.findings().filter(|finding| finding.level == Level::Warn).count();
+        match (self.reader, failures, warnings) {
+            (Reader::Person, 0, 0) => line("all is well"),
+            (Reader::Person, 0, warnings) => {
+                line(format_args!("nothing is wrong, {warnings} to look at (warn)"));
+            }
+            (Reader::Person, 1, _) => line("1 thing is wrong"),
+            (Reader::Person, more, _) => line(format_args!("{more} things are wrong")),
+            (Reader::Program, ..) => line(self.json(exit)),
         }
         exit
     }

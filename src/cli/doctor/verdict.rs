@@ -44,7 +44,7 @@ pub(super) fn manners(reply: &Reply) -> Finding {
         return Finding::warn(
             ("answer", "not-oss"),
             format!("what answers ({}) does not look like OSS: it names no request id", reply.told()),
-            "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a gate that wants a login",
+            LEADS_ELSEWHERE,
         );
     }
     Finding::ok("answer", "OSS answers")
@@ -70,6 +70,10 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
 
 /// What the answer to a signed request says of key, clock, region and bucket.
 pub(super) fn judge(reply: &Reply, asked: &Asked<'_>) -> Finding {
+    if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
+        let text = format!("{} is answered ({}), but not by OSS", asked.what, reply.told());
+        return Finding::fail(("signed", "not-oss"), Exit::Config, text, LEADS_ELSEWHERE);
+    }
     if reply.status.is_success() {
         return taken(reply, asked);
     }
@@ -94,7 +98,8 @@ pub(super) fn judge(reply: &Reply, asked: &Asked<'_>) -> Finding {
             "the key and the signature are taken, but there is no such bucket".to_owned(),
             "correct the name of the bucket; of another region it would have said so".to_owned(),
         ),
-        "AccessDenied" => {
+        // Numbers of 0002 are about the signature, whatever the code.
+        "AccessDenied" if reply.number().is_none_or(|number| !number.starts_with("0002-")) => {
             let text = format!(
                 "the key and the signature are taken; {} is not allowed ({})",
                 asked.what,
@@ -106,6 +111,12 @@ pub(super) fn judge(reply: &Reply, asked: &Asked<'_>) -> Finding {
                 "nothing, if your applications do not need it; if they are denied too, look at the policies of the RAM identity and of the bucket",
             );
         }
+        _ if matches!(reply.number(), Some(V1_REFUSED | ONLY_V4)) => (
+            "v1-refused",
+            Exit::Config,
+            "OSS takes no V1 signature here".to_owned(),
+            "set signature = \"v4\" and `region`".to_owned(),
+        ),
         code => refused_key(code, reply, asked),
     };
     refused(fault, exit, why, remedy)
@@ -139,6 +150,11 @@ fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
             "token-superfluous",
             "the key is a lasting one, and comes with a security token".to_owned(),
             format!("take the token out of {provider}, or give the id that belongs to it"),
+        ),
+        ("InvalidAccessKeyId", Some(KEY_DISABLED)) => (
+            "key-disabled",
+            "the access key is disabled".to_owned(),
+            format!("enable it in RAM, or put another into {provider}"),
         ),
         ("InvalidAccessKeyId", _) => (
             "unknown-key",
@@ -220,6 +236,7 @@ fn time(seconds: i64) -> String {
     }
 }
 
+const LEADS_ELSEWHERE: &str = "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a gate that wants a login";
 const SET_CLOCK: &str = "set the clock of this machine, and keep it by NTP; `serve` signs at OSS's time once it was refused, but each start is refused first";
 /// A clock that is off by more is told of.
 const NOTABLE_S: i64 = 5;
@@ -230,4 +247,8 @@ const OURS: HeaderName = HeaderName::from_static("x-proxy-request-id");
 const OUR_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const TOKEN_MISSING: &str = "0002-00000002";
+const KEY_DISABLED: &str = "0002-00000904";
+const V1_REFUSED: &str = "0002-00000080";
+/// Of a CloudBox.
+const ONLY_V4: &str = "0002-00000034";
 const WRONG_REGION: &str = "0002-00000226";

@@ -1,13 +1,17 @@
 //! The error document in which OSS tells what it signed when it found a signature wrong ("Error responses", OSS API
 //! reference). It may come from anywhere, so nothing in it is taken for granted. Pure but for reading the file.
 
+use std::borrow::Cow;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
+use super::diagnosis::Diagnosis;
 use super::mask::printable;
 
 /// What such a document says.
@@ -28,7 +32,9 @@ pub(super) enum BadDocument {
     Unreadable(String, io::Error),
     #[error("the document has more than {LENGTH_MAX} bytes; an error of OSS has a few thousand")]
     TooLong,
-    #[error("the document is empty; the answer to HEAD has no body, ask with GET")]
+    #[error(
+        "the document is empty; the answer to HEAD has no body, but its header x-oss-err is one: pass that"
+    )]
     Empty,
     #[error("the document is no XML: {0}; pass the body of the answer as it came, without its head")]
     NotXml(&'static str),
@@ -36,8 +42,11 @@ pub(super) enum BadDocument {
     Foreign(String),
     #[error("the document is an <Error> without a <Code>, so none of OSS")]
     NoCode,
-    #[error("the error is {code} and has no StringToSign, so there is nothing to compare; {advice}")]
-    NothingSigned { code: String, advice: &'static str },
+    #[error("the error is {code} and has no StringToSign; only SignatureDoesNotMatch has one")]
+    NothingSigned { code: String },
+    /// It says by itself what is wrong.
+    #[error("the error is {code}; {diagnosis}")]
+    Diagnosed { code: String, request_id: String, diagnosis: Diagnosis },
 }
 
 impl ServerError {
@@ -61,7 +70,8 @@ impl ServerError {
         if document.trim_ascii().is_empty() {
             return Err(BadDocument::Empty);
         }
-        let (root, elements) = elements(&String::from_utf8_lossy(document))?;
+        let document = from_header(document).map_or(Cow::Borrowed(document), Cow::Owned);
+        let (root, elements) = elements(&String::from_utf8_lossy(&document))?;
         if root != "Error" {
             return Err(BadDocument::Foreign(shortened(&root)));
         }
@@ -69,14 +79,18 @@ impl ServerError {
             |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
         let code = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
         let code = shortened(&code.ok_or(BadDocument::NoCode)?);
+        let request_id = shortened(of("RequestId").unwrap_or_default().trim());
         let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {
-            return Err(BadDocument::NothingSigned { advice: advice(&code), code });
+            return Err(match Diagnosis::of(&code, of) {
+                Some(diagnosis) => BadDocument::Diagnosed { code, request_id, diagnosis },
+                None => BadDocument::NothingSigned { code },
+            });
         };
         // The text has lost what is no UTF-8; the bytes may have lost a secret on their way.
         let bytes = of("StringToSignBytes").and_then(|pairs| from_hex(&pairs));
         Ok(Self {
             code,
-            request_id: shortened(of("RequestId").unwrap_or_default().trim()),
+            request_id,
             key_id: of("OSSAccessKeyId").map(|id| id.trim().to_owned()),
             string_to_sign: bytes.unwrap_or_else(|| text.into_bytes()),
             canonical_request: of("CanonicalRequest").filter(|text| !text.is_empty()).map(String::into_bytes),
@@ -152,24 +166,15 @@ fn shortened(text: &str) -> String {
     printable(text.chars().take(60).collect::<String>().as_bytes())
 }
 
-/// What mostly is behind errors that are not about the text that was signed.
-fn advice(code: &str) -> &'static str {
-    match code {
-        "InvalidAccessKeyId" => {
-            "OSS does not know the access key id: it was deleted or disabled, or it is a temporary one and its token is missing"
-        }
-        "InvalidSecurityToken" | "SecurityTokenExpired" | "AccessKeyIdAndSecurityTokenNotMatch" => {
-            "the security token is missing, has ended, or belongs to another key"
-        }
-        "RequestTimeTooSkewed" => "the clock of who signed is wrong by more than 15 minutes; set it",
-        "AccessDenied" => {
-            "the signature was not the reason: the policy of the user, the role or the bucket refuses, or a signed URL has ended"
-        }
-        "InvalidArgument" => {
-            "its Message names what OSS could not read; with V4 that is mostly the region in the Credential"
-        }
-        _ => "only SignatureDoesNotMatch has one",
-    }
+/// The document in the value of `x-oss-err`, with or without the name of that header before it.
+fn from_header(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let value = match text.split_once(':') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("x-oss-err") => value.trim(),
+        Some(_) | None => text,
+    };
+    let document = STANDARD.decode(value).ok()?;
+    document.trim_ascii_start().starts_with(b"<").then_some(document)
 }
 
 const LENGTH_MAX: u64 = 1024 * 1024;
@@ -199,6 +204,9 @@ mod tests {
             ("<Error><Message>m</Message></Error>", "without a <Code>"),
             ("<Error><Code>NoSuchKey</Code></Error>", "NoSuchKey and has no StringToSign"),
             ("<Error><Code>RequestTimeTooSkewed</Code></Error>", "clock"),
+            ("x-oss-err: PEVycm9yPjxDb2RlPk5vU3VjaEtleTwvQ29kZT48L0Vycm9yPg==", "NoSuchKey"),
+            ("PEVycm9yPjxDb2RlPk5vU3VjaEtleTwvQ29kZT48L0Vycm9yPg==\n", "NoSuchKey"),
+            ("aGVsbG8=", "no XML"),
         ] {
             let told = told(document);
             assert!(told.contains(words), "{document}: {told}");

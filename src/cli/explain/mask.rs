@@ -1,6 +1,8 @@
 //! What is shown of texts that hold secrets: a security token is hidden wherever it stands, signatures are cut, bytes that are
 //! no text are escaped. Pure.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, HeaderValue};
 
 use crate::proxy::without_token;
@@ -33,11 +35,20 @@ fn stand_in(value: &[u8], own: &str) -> &'static [u8] {
     }
 }
 
-/// The target of a request as it may be shown: without the token and the signature of a signed URL.
+/// The target of a request as it may be shown: without the token and the signature of a signed URL, and without a password.
 pub(super) fn target(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
-    hide_parameters(text.as_bytes(), &SIGNATURE_PARAMETERS, &mut out);
+    hide_parameters(without_user(text).as_bytes(), &SIGNATURE_PARAMETERS, &mut out);
     printable(&out)
+}
+
+fn without_user(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => Cow::Owned(format!("{scheme}://[hidden]@{host}{path}")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Copies a line, but for the values of these parameters.
@@ -57,7 +68,7 @@ fn hide_parameters(line: &[u8], names: &[&[u8]], out: &mut Vec<u8>) {
 /// A header as it may be shown.
 pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
-    if !value.is_sensitive() {
+    if !value.is_sensitive() && name != http::header::COOKIE {
         return printable(bytes);
     }
     if name != http::header::AUTHORIZATION {
@@ -117,6 +128,8 @@ mod tests {
             target("/b/k?Signature=abc&Expires=1&x-oss-signature=abc"),
             "/b/k?Signature=[hidden]&Expires=1&x-oss-signature=[hidden]"
         );
+        assert_eq!(target("http://me:pass@b.oss/k?a=@"), "http://[hidden]@b.oss/k?a=@");
+        assert_eq!(target("/b/k@x:y"), "/b/k@x:y");
         let other = hide(b"x-oss-security-token:other\nx", Some("own-token"));
         assert_eq!(String::from_utf8_lossy(&other), "x-oss-security-token:[hidden, not ours]\nx");
         assert_eq!(hide(b"x-oss-security-token:[removed]", None), b"x-oss-security-token:[hidden]");
@@ -136,6 +149,7 @@ mod tests {
             value.set_sensitive(true);
             assert_eq!(header(&AUTHORIZATION, &value), shown);
         }
+        assert_eq!(header(&http::header::COOKIE, &HeaderValue::from_static("sid=1")), "[hidden]");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod cause;
 mod compare;
+mod diagnosis;
 mod document;
 mod mask;
 mod request;

@@ -141,7 +141,7 @@ impl Asked<'_> {
         if self.url.contains('#') {
             return Err(Unanswered::Fragment);
         }
-        self.url.parse().map_err(|error| Unanswered::Url(self.url.to_owned(), error))
+        self.url.parse().map_err(|error| Unanswered::Url(mask::target(self.url), error))
     }
 
     /// The head as it comes to the listener: a URL as a client sends it that takes the listener for its HTTP proxy, which means
@@ -169,13 +169,20 @@ impl Asked<'_> {
     }
 }
 
-/// The listener whose address the URL names; else the first that speaks its scheme, else the first.
+/// The listener whose address the URL names, or one of whose domains; else the first that speaks its scheme, else the first.
 fn listener<'a>(uri: &Uri, all: &'a [Listen]) -> Option<&'a Listen> {
     let named = uri.authority().map(http::uri::Authority::as_str);
     let is_named =
         |listen: &&Listen| listen.address.socket().is_some_and(|address| named == Some(&address.to_string()));
     let speaks = |listen: &&Listen| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
-    let by_url = named.and_then(|_| all.iter().find(is_named).or_else(|| all.iter().find(speaks)));
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let is_below = |domain: &String| {
+        let front = host.strip_suffix(domain.as_str());
+        front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    };
+    let has_domain = |listen: &&Listen| listen.domains.iter().any(is_below) && speaks(listen);
+    let by_name = || all.iter().find(is_named).or_else(|| all.iter().find(has_domain));
+    let by_url = named.and_then(|_| by_name().or_else(|| all.iter().find(speaks)));
     by_url.or_else(|| all.first())
 }
 

@@ -10,7 +10,7 @@ use super::super::serve::block_on;
 use super::super::system::System;
 use super::cause::Cause;
 use super::compare::Difference;
-use super::document::ServerError;
+use super::document::{BadDocument, ServerError};
 use super::mask::{hide, printable};
 use super::request::{Asked, Ready, Unanswered, exit};
 use super::show;
@@ -22,6 +22,12 @@ use crate::time::{Clock as _, Timestamp};
 pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
     let error = match ServerError::read(file) {
         Ok(error) => error,
+        Err(BadDocument::Diagnosed { code, request_id, diagnosis }) => {
+            line(format_args!("{:12}{code}, request {request_id}", "error"));
+            line("It has no text to compare: the signature was not what it was refused for.");
+            line(format_args!("    usual cause: {diagnosis}"));
+            return Exit::Ok;
+        }
         Err(bad) => {
             complain(format_args!("nothing to compare: {bad}"));
             return Exit::Failure;

@@ -1,0 +1,104 @@
+//! What a command that is run behind the proxy asks around proxies (`no_proxy`): the proxy itself, where another one is set for all
+//! HTTP; and not OSS, where all HTTP is to come here.
+
+use super::environment::Forward;
+use crate::credentials::Edge;
+
+/// What the environment says of proxies.
+pub(super) struct Bypass {
+    /// Whether all HTTP goes through some proxy.
+    is_proxied: bool,
+    /// Each of the two variables, if it is set.
+    lists: [Option<String>; 2],
+}
+
+impl Bypass {
+    pub(super) fn of(edge: &dyn Edge) -> Self {
+        let is_proxied = PROXIES.iter().any(|name| edge.variable(name).is_some());
+        Self { is_proxied, lists: LISTS.map(|name| edge.variable(name)) }
+    }
+
+    /// The variables that are to be other than they are.
+    pub(super) fn with(&self, proxy: &str, forward: Forward) -> Vec<(&'static str, String)> {
+        let [lower, upper] = &self.lists;
+        let each =
+            LISTS.into_iter().zip([lower.as_ref().or(upper.as_ref()), upper.as_ref().or(lower.as_ref())]);
+        match forward {
+            Forward::Yes => each.filter_map(|(name, list)| Some((name, without_oss(list?)))).collect(),
+            Forward::No if self.is_proxied => {
+                each.map(|(name, list)| (name, and(list.map_or("", String::as_str), proxy))).collect()
+            }
+            Forward::No => Vec::new(),
+        }
+    }
+}
+
+fn without_oss(list: &str) -> String {
+    let kept: Vec<&str> = list.split(',').filter(|entry| !covers_oss(entry)).collect();
+    kept.join(",")
+}
+
+fn and(list: &str, proxy: &str) -> String {
+    if list.is_empty() { proxy.to_owned() } else { format!("{list},{proxy}") }
+}
+
+/// Whether an entry is for names of OSS, in any of the forms that programs know: `*`, `aliyuncs.com`, `.aliyuncs.com`,
+/// `*.aliyuncs.com`, with or without a port.
+fn covers_oss(entry: &str) -> bool {
+    let entry = entry.trim().to_ascii_lowercase();
+    let name = entry.split(':').next().unwrap_or_default();
+    let name = name.trim_start_matches('*').trim_start_matches('.');
+    let is_below =
+        |name: &str, above: &str| name.strip_suffix(above).is_some_and(|front| front.ends_with('.'));
+    entry == "*" || !name.is_empty() && (name == OSS || is_below(name, OSS) || is_below(OSS, name))
+}
+
+const OSS: &str = "aliyuncs.com";
+const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+const LISTS: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+#[cfg(test)]
+mod tests {
+    use super::{Bypass, Forward, covers_oss};
+
+    #[test]
+    fn entries_for_oss_are_known_in_every_form() {
+        for entry in [
+            "*",
+            "aliyuncs.com",
+            " .Aliyuncs.com ",
+            "*.aliyuncs.com",
+            "oss-cn-hangzhou.aliyuncs.com:80",
+            "com",
+        ] {
+            assert!(covers_oss(entry), "{entry}");
+        }
+        for entry in [
+            "",
+            "localhost",
+            "127.0.0.1",
+            "notaliyuncs.com",
+            ".example.com",
+            "::1",
+            "aliyun.com",
+            "10.0.0.0/8",
+        ] {
+            assert!(!covers_oss(entry), "{entry}");
+        }
+    }
+
+    #[test]
+    fn the_proxy_of_the_environment_is_asked_neither_for_this_proxy_nor_in_its_place() {
+        let of = |is_proxied, lower: Option<&str>, upper: Option<&str>, forward| {
+            let lists = [lower.map(str::to_owned), upper.map(str::to_owned)];
+            Bypass { is_proxied, lists }.with("127.0.0.1", forward)
+        };
+        let both = |value: &str| vec![("no_proxy", value.to_owned()), ("NO_PROXY", value.to_owned())];
+        assert_eq!(of(false, None, Some("a"), Forward::No), []);
+        assert_eq!(of(true, None, None, Forward::No), both("127.0.0.1"));
+        assert_eq!(of(true, None, Some("a"), Forward::No), both("a,127.0.0.1"));
+        assert_eq!(of(true, None, None, Forward::Yes), []);
+        assert_eq!(of(false, Some("a,.aliyuncs.com,b"), None, Forward::Yes), both("a,b"));
+        assert_eq!(of(false, Some("*"), Some("b"), Forward::Yes)[1], ("NO_PROXY", "b".to_owned()));
+    }
+}

@@ -1,0 +1,211 @@
+//! What an error of OSS means that does not tell what was signed: clock, region, token and key are refused before a signature is
+//! computed ("Error responses", OSS API reference). Pure.
+
+use std::fmt;
+
+use super::mask::printable;
+use crate::time::Timestamp;
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Diagnosis {
+    /// The clock of who signed is so many seconds behind that of OSS, or ahead if negative; `None` if it does not say.
+    Clock(Option<i64>),
+    /// The bucket is elsewhere.
+    OtherEndpoint(String),
+    /// V4 was for another region than that of the endpoint.
+    SigningRegion,
+    /// A temporary key without its token, or one that has ended.
+    TokenMissing,
+    /// A token beside a key that has none.
+    TokenMisplaced,
+    TokenExpired,
+    TokenBroken,
+    TokenMixed,
+    UnknownKey,
+    DisabledKey,
+    NoDate,
+    BadDate,
+    UrlEnded,
+    V1Refused,
+    /// The signature is right, or there is none.
+    Denied,
+    /// It is the answer of a proxy like this one.
+    Ours(String),
+}
+
+impl Diagnosis {
+    /// `of` has the texts of the document by the names of its elements.
+    pub(super) fn of(code: &str, of: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let number = of("EC").unwrap_or_default();
+        let is_temporary = of("OSSAccessKeyId").is_some_and(|id| id.trim().starts_with("STS."));
+        if of("HostId").is_some_and(|host| host.trim() == OURS) {
+            return Some(Self::Ours(shortened(&of("Message").unwrap_or_default())));
+        }
+        Some(match (code, number.trim()) {
+            (_, "0002-00000080" | "0002-00000034") => Self::V1Refused,
+            (_, "0002-00000226") => Self::SigningRegion,
+            (_, "0002-00000503") => Self::NoDate,
+            (_, "0002-00000502") => Self::BadDate,
+            ("RequestTimeTooSkewed", _) => Self::Clock(behind_s(&of)),
+            ("SecurityTokenExpired", _) | (_, "0002-00000007") => Self::TokenExpired,
+            ("InvalidSecurityToken", _) => Self::TokenBroken,
+            ("AccessKeyIdAndSecurityTokenNotMatch", _) => Self::TokenMixed,
+            ("InvalidAccessKeyId", "0002-00000904") => Self::DisabledKey,
+            ("InvalidAccessKeyId", _) if is_temporary => Self::TokenMissing,
+            ("InvalidAccessKeyId", "0002-00000002") => Self::TokenMisplaced,
+            ("InvalidAccessKeyId", _) => Self::UnknownKey,
+            ("AccessDenied", _) => match (of("Endpoint"), of("Expires")) {
+                (Some(endpoint), _) => Self::OtherEndpoint(shortened(endpoint.trim())),
+                (None, Some(_)) => Self::UrlEnded,
+                (None, None) => Self::Denied,
+            },
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Clock(Some(behind_s)) => return write_clock(*behind_s, f),
+            Self::OtherEndpoint(endpoint) => return write_endpoint(endpoint, f),
+            Self::Ours(message) => {
+                return write!(
+                    f,
+                    "this is the answer of a proxy like this one, not of OSS: {message}; explain the request without --server-error"
+                );
+            }
+            Self::Clock(None) => {
+                "the clock: that of who signed is more than 15 minutes off that of OSS; set it, and keep it by NTP"
+            }
+            Self::SigningRegion => {
+                "the region: it was signed for another than that of the endpoint that was asked; set `region` to that of the bucket"
+            }
+            Self::TokenMissing => {
+                "the security token is missing, or has ended: the key is a temporary one; give the token beside id and secret, from one answer of STS"
+            }
+            Self::TokenMisplaced => {
+                "the security token does not belong there: it came beside a lasting key; take it out, or give the id that belongs to it"
+            }
+            Self::TokenExpired => {
+                "the security token has expired: give a fresh id, secret and token, or use a source that renews itself (assume_role, oidc, ecs)"
+            }
+            Self::TokenBroken => "the security token is broken: cut, or with something added; give it whole",
+            Self::TokenMixed => {
+                "the security token belongs to another key: take id, secret and token from one answer of STS"
+            }
+            Self::UnknownKey => {
+                "the access key id: OSS does not know it; it was mistyped or deleted, or is of another cloud (cn or intl)"
+            }
+            Self::DisabledKey => "the access key is disabled; enable it in RAM, or give another",
+            Self::NoDate => {
+                "the date: neither x-oss-date nor Date arrived; a hop on the way dropped it, or the client signed without"
+            }
+            Self::BadDate => {
+                "the date: its form is wrong; a hop on the way wrote it anew, or the client signed with it"
+            }
+            Self::UrlEnded => "the time of a signed URL: it has ended; make another",
+            Self::V1Refused => {
+                "the version of the signature: OSS takes no V1 for this account or bucket; set signature = \"v4\" and `region`"
+            }
+            Self::Denied => {
+                "the rights: no signature was found wrong; the policy of the user, the role or the bucket refuses, or the request came without a signature"
+            }
+        };
+        f.write_str(text)
+    }
+}
+
+fn write_clock(behind_s: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let side = if behind_s > 0 { "behind" } else { "ahead of" };
+    f.write_str("the clock: that of who signed was ")?;
+    match behind_s.saturating_abs() {
+        seconds @ ..7_200 => write!(f, "{} m", seconds / 60)?,
+        seconds @ ..172_800 => write!(f, "{} h", seconds / 3_600)?,
+        seconds => write!(f, "{} days", seconds / 86_400)?,
+    }
+    write!(f, " {side} that of OSS; set it, and keep it by NTP")
+}
+
+fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let region = endpoint.strip_suffix(".aliyuncs.com").and_then(|name| name.strip_prefix("oss-"));
+    write!(f, "the region: the bucket belongs to {endpoint}")?;
+    match region.map(|region| region.strip_suffix("-internal").unwrap_or(region)) {
+        Some(region) => write!(f, "; set `region` to {region:?} (--region {region})"),
+        None => f.write_str("; set `endpoint` to it"),
+    }
+}
+
+fn behind_s(of: impl Fn(&str) -> Option<String>) -> Option<i64> {
+    let time = |name: &str| Timestamp::parse_rfc3339(of(name)?.trim());
+    Some(time("ServerTime")?.unix_s() - time("RequestTime")?.unix_s())
+}
+
+fn shortened(text: &str) -> String {
+    printable(text.chars().take(TEXT_MAX).collect::<String>().as_bytes())
+}
+
+/// The HostId of this proxy's own errors.
+const OURS: &str = "oss-signing-proxy";
+/// The longest sentence of this proxy's own.
+const TEXT_MAX: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::Diagnosis;
+
+    type Elements<'a> = &'a [(&'a str, &'a str)];
+
+    fn told(code: &str, elements: Elements<'_>) -> String {
+        let of = |wanted: &str| {
+            let found = elements.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, text)| (*text).to_owned())
+        };
+        Diagnosis::of(code, of).map_or_else(|| "-".to_owned(), |diagnosis| diagnosis.to_string())
+    }
+
+    #[test]
+    fn what_is_refused_before_the_signature_is_named() {
+        const EARLY: &str = "2022-09-04T07:11:33.000Z";
+        const LATE: &str = "2022-09-04T08:11:37.000Z";
+        let rows: [(&str, Elements<'_>, &str); 16] = [
+            ("RequestTimeTooSkewed", &[("RequestTime", EARLY), ("ServerTime", LATE)], "60 m behind"),
+            (
+                "RequestTimeTooSkewed",
+                &[("RequestTime", "2022-09-07T07:11:33.000Z"), ("ServerTime", LATE)],
+                "2 days ahead of",
+            ),
+            ("RequestTimeTooSkewed", &[("ServerTime", "soon")], "15 minutes off"),
+            ("AccessDenied", &[("Endpoint", "oss-cn-beijing.aliyuncs.com")], "--region cn-beijing"),
+            ("AccessDenied", &[("Endpoint", "oss-cn-beijing-internal.aliyuncs.com")], "--region cn-beijing"),
+            ("AccessDenied", &[("Endpoint", "img.example.com")], "set `endpoint`"),
+            ("AccessDenied", &[("Expires", LATE)], "signed URL"),
+            ("AccessDenied", &[("EC", "0002-00000503")], "neither x-oss-date"),
+            ("AccessDenied", &[("EC", "0003-00000001")], "the rights"),
+            ("InvalidArgument", &[("EC", "0002-00000226")], "the region"),
+            ("InvalidAccessKeyId", &[("OSSAccessKeyId", "STS.abc")], "token is missing"),
+            (
+                "InvalidAccessKeyId",
+                &[("OSSAccessKeyId", "LTAIx"), ("EC", "0002-00000002")],
+                "beside a lasting",
+            ),
+            (
+                "InvalidAccessKeyId",
+                &[("OSSAccessKeyId", "LTAIx"), ("EC", "0002-00000902")],
+                "does not know it",
+            ),
+            ("Forbidden", &[("EC", "0002-00000080")], "takes no V1"),
+            (
+                "MisdirectedRequest",
+                &[("HostId", "oss-signing-proxy"), ("Message", "the host is not served")],
+                "the host is not served",
+            ),
+            ("NoSuchKey", &[], "-"),
+        ];
+        for (code, elements, words) in rows {
+            let told = told(code, elements);
+            assert!(told.contains(words), "{code} {elements:?}: {told}");
+        }
+    }
+}
