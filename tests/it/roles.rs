@@ -223,6 +223,17 @@ fn a_pod_signs_with_its_token_and_a_renewed_token_is_read() {
     });
 }
 
+/// What the cluster sets in a pod, with the token in `file`.
+fn of_a_pod<'a>(endpoint: &'a str, file: &'a str, session: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint),
+        ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file),
+        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", session),
+    ]
+}
+
 #[test]
 fn the_chain_finds_the_pod_and_stops_at_half_of_one() {
     let oss = oss();
@@ -231,13 +242,7 @@ fn the_chain_finds_the_pod_and_stops_at_half_of_one() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(&file, "token-1").expect("written");
     let endpoint = format!("http://{}", sts.address);
-    let environment = [
-        ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str()),
-        ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
-        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
-        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.path().to_str().expect("a path")),
-        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "pod-7"),
-    ];
+    let environment = of_a_pod(&endpoint, file.path().to_str().expect("a path"), "pod-7");
     let served = Served::start(oss.address, &[], &environment);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
     assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "pod-7");
@@ -358,13 +363,7 @@ fn the_name_of_a_pods_session_comes_from_its_environment() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(&file, "token-1").expect("written");
     let endpoint = format!("http://{}", sts.address);
-    let environment = [
-        ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str()),
-        ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
-        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::1:oidc-provider/ack"),
-        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.path().to_str().expect("a path")),
-        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "of-the-pod"),
-    ];
+    let environment = of_a_pod(&endpoint, file.path().to_str().expect("a path"), "of-the-pod");
     let served = Served::start(oss.address, &[], &environment);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
     assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "of-the-pod");
