@@ -1,4 +1,5 @@
-//! What `doctor` asks of an upstream: once unsigned, for its clock and its manners, and once signed.
+//! What `doctor` asks of an upstream: once unsigned, for its clock and its manners, and once signed. Of a bucket that is a HEAD; if it
+//! is refused, a GET asks for the error document, which an answer to HEAD cannot have.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use crate::transport::{Destination, Patience, SendError, Transport, TrustId, Upl
 
 /// Somebody to ask, and for what.
 pub(super) struct Question<'a> {
+    /// The bucket alone.
+    head: Option<Located>,
+    /// What is answered with a document.
     located: Located,
     pub(super) way: Way,
     signature: Version,
@@ -38,6 +42,16 @@ pub(super) struct Reply {
     document: String,
     /// How far the clock of the other side is ahead, in seconds.
     pub(super) ahead_s: Option<i64>,
+}
+
+/// What came back of a signed request.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// What was asked, as OSS calls it.
+    pub(super) what: String,
+    pub(super) reply: Reply,
+    /// The answer to the HEAD before it, which was refused.
+    pub(super) refused: Option<Reply>,
 }
 
 /// Why there is no answer to a signed request.
@@ -62,45 +76,55 @@ impl<'a> Question<'a> {
         signature: Version,
         (transport, clock): (&'a Transport, &'a dyn Clock),
     ) -> Self {
-        let mut query = Query::default();
-        match bucket {
-            Some(_) => query.push("bucketInfo", ""),
-            None => query.push("max-keys", "1"),
-        }
-        let operation = Operation::of(&Method::GET, bucket.is_none(), true, &query, &HeaderMap::new());
-        let located = Located {
-            operation: operation.unwrap_or(Operation::ListBuckets),
-            bucket: bucket.cloned(),
-            key: Key::default(),
-            query,
-            upstream,
-            place: None,
+        let located = |method: &Method, parameter: Option<(&str, &str)>| {
+            let mut query = Query::default();
+            if let Some((name, value)) = parameter {
+                query.push(name, value);
+            }
+            let operation = Operation::of(method, bucket.is_none(), true, &query, &HeaderMap::new());
+            Located {
+                operation: operation.unwrap_or(Operation::ListBuckets),
+                bucket: bucket.cloned(),
+                key: Key::default(),
+                query,
+                upstream,
+                place: None,
+            }
         };
+        let head = bucket.map(|_| located(&Method::HEAD, None));
+        let parameter = if bucket.is_some() { ("bucketInfo", "") } else { ("max-keys", "1") };
+        let located = located(&Method::GET, Some(parameter));
         let way = Way::of(&located, directory);
         let destination = Rc::new(destination(&way, TrustId(0)));
-        Self { located, way, signature, destination, transport, clock }
-    }
-
-    /// The bucket that is asked about.
-    pub(super) fn bucket(&self) -> Option<&Bucket> {
-        self.located.bucket.as_ref()
-    }
-
-    /// What is asked, as OSS calls it.
-    pub(super) fn name(&self) -> String {
-        match &self.located.bucket {
-            Some(bucket) => format!("GetBucketInfo of {bucket}"),
-            None => "ListBuckets".to_owned(),
-        }
+        Self { head, located, way, signature, destination, transport, clock }
     }
 
     /// Asks without a signature.
     pub(super) async fn unsigned(&self) -> Result<Reply, SendError> {
-        self.send(HeaderMap::new()).await
+        self.send((&Method::GET, &self.located), HeaderMap::new()).await
     }
 
     /// Asks with one, made at a time that is so far ahead of ours.
-    pub(super) async fn signed(&self, with: &Arc<Credentials>, ahead_s: i64) -> Result<Reply, NoReply> {
+    pub(super) async fn signed(&self, with: &Arc<Credentials>, ahead_s: i64) -> Result<Answered, NoReply> {
+        let (Some(head), Some(bucket)) = (&self.head, &self.located.bucket) else {
+            let reply = self.sign((&Method::GET, &self.located), with, ahead_s).await?;
+            return Ok(Answered { what: "ListBuckets".to_owned(), reply, refused: None });
+        };
+        let reply = self.sign((&Method::HEAD, head), with, ahead_s).await?;
+        if reply.status.is_success() {
+            return Ok(Answered { what: format!("HEAD of {bucket}"), reply, refused: None });
+        }
+        let refused = Some(reply);
+        let reply = self.sign((&Method::GET, &self.located), with, ahead_s).await?;
+        Ok(Answered { what: format!("GetBucketInfo of {bucket}"), reply, refused })
+    }
+
+    async fn sign(
+        &self,
+        (method, located): (&Method, &Located),
+        with: &Arc<Credentials>,
+        ahead_s: i64,
+    ) -> Result<Reply, NoReply> {
         let now = self.clock.now().unix_s().saturating_add(ahead_s);
         let moment = Moment::new(Timestamp::from_unix_s(now));
         let scheme = match (self.signature, &self.way.region) {
@@ -113,20 +137,25 @@ impl<'a> Question<'a> {
         let mut headers = HeaderMap::new();
         settle(&mut headers);
         let subject = Subject {
-            method: &Method::GET,
-            bucket: self.located.bucket.as_ref(),
-            key: &self.located.key,
-            query: &self.located.query,
+            method,
+            bucket: located.bucket.as_ref(),
+            key: &located.key,
+            query: &located.query,
             headers: &headers,
         };
         prepared.sign(&subject, &moment).apply(&mut headers);
-        Ok(self.send(headers).await?)
+        Ok(self.send((method, located), headers).await?)
     }
 
-    async fn send(&self, headers: HeaderMap) -> Result<Reply, SendError> {
+    async fn send(
+        &self,
+        (method, located): (&Method, &Located),
+        headers: HeaderMap,
+    ) -> Result<Reply, SendError> {
         let mut request = Request::new(Upload::none());
+        method.clone_into(request.method_mut());
         // A way writes targets that can be sent, and hosts.
-        *request.uri_mut() = self.way.target(&self.located).parse().unwrap_or_default();
+        *request.uri_mut() = self.way.target(located).parse().unwrap_or_default();
         *request.headers_mut() = headers;
         let host = HeaderValue::from_str(&self.way.host).unwrap_or(HeaderValue::from_static(""));
         request.headers_mut().insert(HOST, host);

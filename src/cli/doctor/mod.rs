@@ -26,7 +26,7 @@ use report::{Finding, Reader, Report, Section};
 
 #[derive(ClapArgs)]
 #[command(mut_arg("bucket", |bucket| bucket.help(
-    "Ask for this bucket, at the upstream that serves it; without one, for the list of buckets"
+    "Send a signed HEAD of this bucket to the upstream that serves it; without one, ask for the list of buckets"
 )))]
 pub(super) struct Args {
     /// Print one JSON document in place of lines

@@ -135,8 +135,8 @@ impl Examination<'_> {
 
     /// Asks signed. Returns how far OSS's clock is ahead if that is why it refuses.
     async fn ask(&mut self, key: &Arc<Credentials>, ahead_s: i64) -> Option<i64> {
-        let reply = match self.question.signed(key, ahead_s).await {
-            Ok(reply) => reply,
+        let answered = match self.question.signed(key, ahead_s).await {
+            Ok(answered) => answered,
             Err(NoReply::Send(error)) => {
                 self.note(network::unanswered(&error, &self.question.way, self.upstream));
                 return None;
@@ -155,16 +155,15 @@ impl Examination<'_> {
         };
         let when = if ahead_s == 0 { "" } else { ", signed at OSS's time," };
         let asked = Asked {
-            what: format!("{} by {}{when}", self.question.name(), masked(&key.id)),
-            bucket: self.question.bucket(),
+            what: format!("{} by {}{when}", answered.what, masked(&key.id)),
             key,
             region: self.question.way.region.as_ref(),
             endpoint: self.upstream.endpoint.host.as_str(),
         };
-        let finding = verdict::judge(&reply, &asked);
+        let finding = verdict::judge(&answered, &asked);
         let is_clock = finding.fault == "clock-skewed" && ahead_s == 0;
         self.note(finding);
-        reply.ahead_s.filter(|_| is_clock)
+        answered.reply.ahead_s.filter(|_| is_clock)
     }
 
     /// Notes it, and returns whether there is a point in going on.

@@ -3,17 +3,15 @@
 use http::{HeaderName, StatusCode};
 
 use super::super::exit::Exit;
-use super::ask::Reply;
+use super::ask::{Answered, Reply};
 use super::report::Finding;
 use crate::credentials::Credentials;
-use crate::oss::{Bucket, Region};
+use crate::oss::Region;
 
 /// What is known of the request that an answer is to.
 pub(super) struct Asked<'a> {
     /// As OSS calls it.
     pub(super) what: String,
-    /// The bucket that it was about; the list of them is the same everywhere.
-    pub(super) bucket: Option<&'a Bucket>,
     pub(super) key: &'a Credentials,
     /// The region that it was signed for.
     pub(super) region: Option<&'a Region>,
@@ -69,13 +67,14 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
 }
 
 /// What the answer to a signed request says of key, clock, region and bucket.
-pub(super) fn judge(reply: &Reply, asked: &Asked<'_>) -> Finding {
+pub(super) fn judge(answered: &Answered, asked: &Asked<'_>) -> Finding {
+    let Answered { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
         let text = format!("{} is answered ({}), but not by OSS", asked.what, reply.told());
         return Finding::fail(("signed", "not-oss"), Exit::Config, text, LEADS_ELSEWHERE);
     }
     if reply.status.is_success() {
-        return taken(reply, asked);
+        return taken(reply, refused.as_ref(), asked);
     }
     let refused = |fault: &'static str, exit: Exit, why: String, remedy: String| {
         let text = format!("{} is refused ({}): {why}", asked.what, reply.told());
@@ -210,21 +209,15 @@ fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
     None
 }
 
-/// The signature is taken; what OSS says of the region is held against ours.
-fn taken(reply: &Reply, asked: &Asked<'_>) -> Finding {
+/// The signature is taken, also if it was not for what was asked first.
+fn taken(reply: &Reply, refused: Option<&Reply>, asked: &Asked<'_>) -> Finding {
     let text = format!("{} is taken ({})", asked.what, reply.told());
-    let Some((_, location)) = asked.bucket.zip(reply.element("Location")) else {
-        return Finding::ok("signed", text);
-    };
-    let right = location.strip_prefix("oss-").unwrap_or(location);
-    match asked.region.map(|region| region.as_str()) {
-        Some(ours) if ours != right => Finding::warn(
-            ("signed", "other-region"),
-            format!("{text}; OSS says that its region is {right}, and {ours} is configured"),
-            format!("set `region` to {right:?}"),
-        ),
-        Some(_) | None => Finding::ok("signed", format!("{text}; its region is {right}")),
-    }
+    let Some(refused) = refused else { return Finding::ok("signed", text) };
+    Finding::warn(
+        ("signed", "head-refused"),
+        format!("{text}; a HEAD of the bucket was refused before ({})", refused.told()),
+        "nothing, if your applications send none; if they do, look at the policies of the RAM identity and of the bucket, and at what stands between",
+    )
 }
 
 fn time(seconds: i64) -> String {

@@ -42,6 +42,11 @@ pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
     Ok(Reply::xml(document.finish()))
 }
 
+/// HeadBucket: whether it is there.
+pub(super) fn head(mut context: Context<'_>) -> Result<Reply, Failure> {
+    context.place().map(|_| Reply::ok())
+}
+
 /// PutBucket: the same owner may make it again.
 pub(super) fn create(context: Context<'_>) -> Result<Reply, Failure> {
     let bucket = context.bucket()?;

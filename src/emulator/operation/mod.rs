@@ -204,6 +204,7 @@ fn on_bucket(request: &Request) -> Result<Plan, Failure> {
         Method::GET if query.has("uploads") => Ok(Plan::read(uploads::list_uploads)),
         Method::GET if query.get("list-type") == Some("2") => Ok(Plan::read(list::second)),
         Method::GET => Ok(Plan::read(list::first)),
+        Method::HEAD => Ok(Plan::read(bucket::head)),
         Method::PUT if query.has("acl") => Ok(Plan::change(bucket::put_acl).for_owner()),
         Method::PUT => Ok(Plan::new(bucket::create, Need::NoBucket).for_owner()),
         Method::DELETE => Ok(Plan::change(bucket::delete).for_owner()),

@@ -1,0 +1,130 @@
+//! `doctor` where OSS refuses what is signed, or nothing is there to sign with: clock, region, token, secret, key.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use oss_signing_proxy::cli::System;
+use oss_signing_proxy::emulator::{Account, Emulator, Fault, Handle, Settings};
+use oss_signing_proxy::oss::Region;
+
+use super::{STS, at, doctor, refusing, with_fault};
+use crate::support::{KEY, SECRET, TOKEN, oss};
+
+#[test]
+fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
+    let late = with_fault(Fault::Skew { seconds: 3_600 }, &KEY);
+    assert_eq!((late.code, late.fault("upstream", "clock")), (77, "clock-skewed"), "{}", late.lines);
+    for words in ["behind that of OSS", "RequestTimeTooSkewed", "NTP", "signed at OSS's time, is taken"] {
+        assert!(late.lines.contains(words), "{words}: {}", late.lines);
+    }
+    let early = with_fault(Fault::Skew { seconds: -3 * 86_400 }, &KEY);
+    assert!(early.code == 77 && early.lines.contains("3 days ahead of that of OSS"), "{}", early.lines);
+    let little = with_fault(Fault::Skew { seconds: 60 }, &KEY);
+    assert_eq!((little.code, little.fault("upstream", "clock")), (0, "clock-off"), "{}", little.lines);
+    // A refusal without a Date.
+    let script = refusing("403 Forbidden", "<Error><Code>RequestTimeTooSkewed</Code></Error>");
+    let seen = doctor(&at(script.address), &[], &KEY);
+    assert_eq!(seen.fault("upstream", "clock"), "clock-unknown", "{}", seen.lines);
+    seen.says(77, ("signed", "clock-skewed"), &["our clock is too far off"]);
+}
+
+#[test]
+fn a_wrong_region_is_told_with_the_right_one() {
+    // OSS names the endpoint of the bucket.
+    let moved = with_fault(Fault::OtherRegion(Region::parse("cn-beijing").expect("a region")), &KEY);
+    moved.says(78, ("signed", "wrong-region"), &["oss-cn-beijing.aliyuncs.com", "--region cn-beijing"]);
+    // An endpoint that does not tell its region refuses the scope.
+    let oss = oss();
+    let address = format!("http://{}", oss.address);
+    let seen = doctor("", &["--region", "cn-beijing", "--endpoint", &address], &KEY);
+    seen.says(78, ("signed", "wrong-region"), &["InvalidArgument", "cn-beijing is not the region"]);
+    // What should have been signed has another one.
+    let script = refusing(
+        "403 Forbidden",
+        "<Error><Code>SignatureDoesNotMatch</Code><StringToSign>OSS4-HMAC-SHA256\n20260101T000000Z\n20260101/cn-shanghai/oss/aliyun_v4_request\nab</StringToSign></Error>",
+    );
+    doctor(&at(script.address), &[], &KEY).says(78, ("signed", "wrong-region"), &["but cn-shanghai"]);
+}
+
+#[test]
+fn a_temporary_key_without_its_token_is_told() {
+    let oss = oss();
+    // The id alone tells it, before anything is sent.
+    let seen = doctor(&at(oss.address), &[], &STS[..2]);
+    assert_eq!(
+        (seen.code, seen.fault("source", "credentials")),
+        (78, "source-misconfigured"),
+        "{}",
+        seen.lines
+    );
+    assert!(seen.lines.contains("no security token"), "{}", seen.lines);
+    assert_eq!(seen.fault("upstream", "signed"), "not-asked", "{}", seen.lines);
+    // One that looks like a lasting key is told by OSS.
+    let oss = disguised();
+    let key = [("OSS_ACCESS_KEY_ID", "TMP.testkeyid"), ("OSS_ACCESS_KEY_SECRET", SECRET)];
+    doctor(&at(oss.address), &[], &key).says(
+        77,
+        ("signed", "token-missing"),
+        &["without its security token"],
+    );
+}
+
+/// An OSS that knows a temporary key which does not look like one.
+fn disguised() -> Handle {
+    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(System))
+        .account(Account::triple("TMP.testkeyid", SECRET, TOKEN));
+    Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
+}
+
+#[test]
+fn an_expired_token_is_told() {
+    with_fault(Fault::ExpiredToken, &STS).says(
+        77,
+        ("signed", "token-expired"),
+        &["SecurityTokenExpired", "renews itself"],
+    );
+}
+
+#[test]
+fn a_wrong_secret_is_told_when_clock_and_region_are_right() {
+    let oss = oss();
+    let key = [KEY[0], ("OSS_ACCESS_KEY_SECRET", "other-planted-secret")];
+    for version in ["v4", "v1"] {
+        let seen = doctor(&at(oss.address), &["--bucket", "photos", "--signature", version], &key);
+        assert_eq!(seen.fault("upstream", "clock"), "ok", "{}", seen.lines);
+        seen.says(77, ("signed", "wrong-secret"), &["SignatureDoesNotMatch", "default/env/OSS"]);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_told() {
+    with_fault(Fault::UnknownKey, &KEY).says(
+        77,
+        ("signed", "unknown-key"),
+        &["InvalidAccessKeyId", "LTAI…eyid"],
+    );
+}
+
+#[test]
+fn no_credentials_at_all_are_told_with_why_each_source_was_passed_over() {
+    let oss = oss();
+    let seen = doctor(&at(oss.address), &[], &[("HOME", "/nowhere")]);
+    assert_eq!((seen.code, seen.fault("source", "credentials")), (77, "no-credentials"), "{}", seen.lines);
+    for words in
+        ["ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "~/.aliyun/config.json", "set OSS_ACCESS_KEY_ID", "OSS answers"]
+    {
+        assert!(seen.lines.contains(words), "{words}: {}", seen.lines);
+    }
+}
+
+#[test]
+fn a_signature_or_a_key_that_oss_takes_no_more_is_told() {
+    let v1 = refusing("403 Forbidden", "<Error><Code>AccessDenied</Code><EC>0002-00000080</EC></Error>");
+    doctor(&at(v1.address), &["--signature", "v1"], &KEY).says(78, ("signed", "v1-refused"), &["\"v4\""]);
+    let disabled =
+        refusing("403 Forbidden", "<Error><Code>InvalidAccessKeyId</Code><EC>0002-00000904</EC></Error>");
+    doctor(&at(disabled.address), &[], &KEY).says(77, ("signed", "key-disabled"), &["enable it in RAM"]);
+    let dateless =
+        refusing("403 Forbidden", "<Error><Code>AccessDenied</Code><EC>0002-00000503</EC></Error>");
+    doctor(&at(dateless.address), &[], &KEY).says(77, ("signed", "refused"), &["0002-00000503"]);
+}
