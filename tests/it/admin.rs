@@ -2,7 +2,7 @@
 
 use oss_signing_proxy::emulator::issuer::Issuer;
 
-use crate::support::{Client, ID, SECRET, ask, oss, proxy};
+use crate::support::{Client, ID, KEY, SECRET, Served, ask, oss, proxy};
 
 #[test]
 fn health_and_version_are_told() {
@@ -17,14 +17,60 @@ fn health_and_version_are_told() {
 }
 
 #[test]
-fn names_and_web_pages_are_kept_out() {
+fn names_and_web_pages_are_kept_out_of_every_page() {
     let oss = oss();
-    let proxy = proxy(oss.address).start();
-    let mut client = Client::connect(proxy.admin);
-    assert_eq!(client.ask("GET", "/readyz", "evil.example", "", b"").status, 421);
-    let own = proxy.admin.to_string();
-    assert_eq!(client.ask("GET", "/readyz", &own, "Origin: http://evil.example\r\n", b"").status, 403);
-    assert_eq!(client.ask("GET", "/readyz", &own, "Sec-Fetch-Site: cross-site\r\n", b"").status, 403);
+    let served = Served::start_with(oss.address, "[admin]\nquit = true\n", &[], &KEY);
+    let own = served.admin().to_string();
+    let port = served.admin().port();
+    let rebound = format!("evil.example:{port}");
+    let evil = [
+        (own.as_str(), "Origin: http://evil.example\r\n", 403),
+        (&own, "Origin: null\r\n", 403),
+        // Another port of this machine is another site's page as well.
+        (&own, "Origin: http://127.0.0.1:3000\r\n", 403),
+        (&own, "Sec-Fetch-Site: cross-site\r\n", 403),
+        ("evil.example", "", 421),
+        (&rebound, "", 421),
+        ("127.0.0.1.evil.example", "", 421),
+        ("localhost.evil.example", "", 421),
+        // Under another name a page is its own site.
+        (&rebound, "Sec-Fetch-Site: same-origin\r\n", 421),
+    ];
+    let pages = [
+        ("GET", "/"),
+        ("GET", "/livez"),
+        ("GET", "/readyz"),
+        ("GET", "/startupz"),
+        ("GET", "/version"),
+        ("GET", "/metrics"),
+        ("GET", "/config"),
+        ("GET", "/credentials"),
+        ("GET", "/-/log-level"),
+        ("PUT", "/-/log-level"),
+        ("POST", "/-/reload"),
+        ("POST", "/-/quit"),
+    ];
+    for (method, path) in pages {
+        for (host, header, status) in evil {
+            let mut page = Client::connect(served.admin());
+            page.send(format!(
+                "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{header}Content-Length: 5\r\n\r\ntrace"
+            ));
+            let answer = page.answer(method).expect("an answer");
+            assert_eq!(answer.status, status, "{method} {path} {host} {header}");
+            assert!(answer.text().len() < 100, "nothing is told: {}", answer.text());
+        }
+    }
+    // Nothing of it was done.
+    let mut client = Client::connect(served.admin());
+    assert_eq!(client.ask("GET", "/-/log-level", &own, "", b"").text(), "info\n");
+    let metrics = client.ask("GET", "/metrics", &own, "", b"").text();
+    assert!(metrics.contains("oss_proxy_config_reload_total{result=\"taken\"} 0\n"), "{metrics}");
+    assert_eq!(client.ask("GET", "/readyz", &own, "", b"").status, 200);
+    for host in [own.clone(), format!("localhost:{port}")] {
+        assert_eq!(client.ask("POST", "/-/reload", &host, "", b"").status, 200, "{host}");
+    }
+    assert_eq!(client.ask("POST", "/-/quit", &own, "", b"").status, 200);
 }
 
 #[test]
