@@ -284,9 +284,10 @@ impl Transport {
 
     async fn dial(&self, to: &Destination) -> Result<Connection, SendError> {
         let _slot = self.dialling.take(self.settings.queue).await?;
+        let counted = self.tally.dials();
         let dialled = dial::dial(to, &self.trusts, &self.settings, &self.reachability).await;
+        counted.ended(&dialled);
         self.reachability.note(to, dialled.as_ref().err());
-        self.tally.dialled(dialled.is_ok());
         dialled
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Tally {
     dialled: AtomicU64,
     failed: AtomicU64,
+    abandoned: AtomicU64,
     reused: AtomicU64,
     repeated: AtomicU64,
     in_use: AtomicU64,
@@ -21,6 +22,8 @@ pub struct Tallied {
     pub dialled: u64,
     /// Dials that failed.
     pub failed: u64,
+    /// Dials that were given up, because their client had left.
+    pub abandoned: u64,
     /// Requests that found a kept connection.
     pub reused: u64,
     /// Requests that were lost with a kept connection, and sent once more.
@@ -33,6 +36,24 @@ pub struct Tallied {
     pub waiting: u64,
 }
 
+/// A dial, which is counted when this is dropped.
+pub(super) struct Dial<'a> {
+    tally: &'a Tally,
+    counted: &'a AtomicU64,
+}
+
+impl Dial<'_> {
+    pub(super) fn ended<T, E>(mut self, with: &Result<T, E>) {
+        self.counted = if with.is_ok() { &self.tally.dialled } else { &self.tally.failed };
+    }
+}
+
+impl Drop for Dial<'_> {
+    fn drop(&mut self) {
+        add(self.counted, 1);
+    }
+}
+
 impl Tally {
     /// The counts now.
     #[must_use]
@@ -41,6 +62,7 @@ impl Tally {
         Tallied {
             dialled: get(&self.dialled),
             failed: get(&self.failed),
+            abandoned: get(&self.abandoned),
             reused: get(&self.reused),
             repeated: get(&self.repeated),
             in_use: get(&self.in_use),
@@ -49,8 +71,9 @@ impl Tally {
         }
     }
 
-    pub(super) fn dialled(&self, succeeded: bool) {
-        add(if succeeded { &self.dialled } else { &self.failed }, 1);
+    /// A dial is under way. It counts as abandoned unless what is returned learns how it ended.
+    pub(super) fn dials(&self) -> Dial<'_> {
+        Dial { tally: self, counted: &self.abandoned }
     }
 
     pub(super) fn reused(&self) {

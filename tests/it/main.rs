@@ -14,6 +14,7 @@ mod echo;
 mod ecs;
 mod explain;
 mod explain_error;
+mod gauges;
 mod guard;
 mod h2;
 mod keys;

@@ -160,8 +160,10 @@ impl Scrape {
         let dials = vec![
             (vec![("result", "ok")], sum(|tally| tally.dialled)),
             (vec![("result", "failed")], sum(|tally| tally.failed)),
+            (vec![("result", "cancelled")], sum(|tally| tally.abandoned)),
         ];
-        counter(out, "upstream_connects", "Connections to upstreams that were tried", dials)?;
+        let help = "Connections to upstreams that were tried; cancelled if the client left meanwhile";
+        counter(out, "upstream_connects", help, dials)?;
         let reused = vec![(Vec::new(), sum(|tally| tally.reused))];
         counter(out, "upstream_reused", "Requests that went out on a kept connection", reused)?;
         let repeated = vec![(Vec::new(), sum(|tally| tally.repeated))];
