@@ -137,7 +137,7 @@ impl Body {
     /// A document that is here as a whole.
     pub(super) fn own(document: impl Into<Bytes>, mut access: Access) -> Self {
         let document = document.into();
-        access.bytes_out = document.len() as u64;
+        access.passes(document.len() as u64);
         access.end = End::Whole;
         Self(Kind::Own { document: Full::from(document), _access: Box::new(access) })
     }
@@ -182,7 +182,7 @@ impl Download {
                         // Trailers are for this hop; nobody announced them to the client.
                         continue;
                     };
-                    self.access.bytes_out += data.len() as u64;
+                    self.access.passes(data.len() as u64);
                     self.look_for_end();
                     Poll::Ready(Some(Ok(frame)))
                 }

@@ -35,14 +35,13 @@ pub struct Access {
     pub provider: Option<Arc<str>>,
     /// Bytes of the request's body; counted by who reads them.
     pub bytes_in: Rc<Cell<u64>>,
-    /// Bytes of the answer's body.
-    pub bytes_out: u64,
     /// How the answer ended.
     pub end: End,
     /// OSS's id of the request.
     pub oss_request_id: Option<String>,
     /// OSS's error code number.
     pub oss_ec: Option<String>,
+    bytes_out: u64,
     started: Instant,
     answered: Option<Instant>,
     logged: Logged,
@@ -110,10 +109,10 @@ impl Access {
             refused: None,
             provider: None,
             bytes_in: Rc::default(),
-            bytes_out: 0,
             end: End::Left,
             oss_request_id: None,
             oss_ec: None,
+            bytes_out: 0,
             started: Instant::now(),
             answered: None,
             logged,
@@ -146,6 +145,12 @@ impl Access {
         self.status = Some(status);
         self.answered = Some(Instant::now());
     }
+
+    /// So many bytes of the body of the answer go out; they are counted at once, as their end may be far.
+    pub fn passes(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+        self.meter.passes(bytes);
+    }
 }
 
 impl Drop for Access {
@@ -161,7 +166,6 @@ impl Drop for Access {
             duration: since(now),
             first_byte: self.answered.map(since),
             bytes_in: self.bytes_in.get(),
-            bytes_out: self.bytes_out,
         });
         if !self.is_written() {
             return;

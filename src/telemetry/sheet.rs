@@ -46,8 +46,6 @@ pub struct Ended {
     pub first_byte: Option<Duration>,
     /// Bytes of its body.
     pub bytes_in: u64,
-    /// Bytes of the body of the answer.
-    pub bytes_out: u64,
 }
 
 /// A number that one thread counts up.
@@ -215,8 +213,12 @@ impl Meter {
             row.first_byte.observe(first_byte);
         }
         sheet.bytes_in.add(request.bytes_in);
-        sheet.bytes_out.add(request.bytes_out);
         sheet.in_flight.add(u64::MAX);
+    }
+
+    /// So many bytes of the body of an answer go out.
+    pub fn passes(&self, bytes: u64) {
+        self.0.bytes_out.add(bytes);
     }
 
     /// A request was signed with V4.
@@ -293,7 +295,7 @@ mod tests {
     fn ended(operation: Option<Operation>, status: Option<u16>, seconds: f64) -> Ended {
         let duration = Duration::from_secs_f64(seconds);
         let outcome = Outcome::of(status);
-        Ended { operation, outcome, duration, first_byte: Some(duration / 2), bytes_in: 3, bytes_out: 5 }
+        Ended { operation, outcome, duration, first_byte: Some(duration / 2), bytes_in: 3 }
     }
 
     #[test]
@@ -307,6 +309,7 @@ mod tests {
         ];
         for (meter, request) in &all {
             meter.begun();
+            meter.passes(5);
             meter.ended(request);
         }
         one.begun();

@@ -208,3 +208,17 @@ fn a_dial_that_nobody_waits_for_any_more_has_neither_failed_nor_succeeded() {
     eventually("it gives up", || value(&proxy, IN_USE) == 0);
     assert_eq!(dials(), [0, 0, 1]);
 }
+
+#[test]
+fn bytes_are_counted_as_they_pass() {
+    let upstream = Upstream::of(Under::Downloading);
+    let proxy = patient(Under::Downloading, &upstream);
+    let mut client = Client::connect(proxy.address);
+    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address));
+    let out = "body_bytes_total{direction=\"out\"}";
+    eventually("the beginning is counted", || value(&proxy, out) == 5);
+    assert_eq!(value(&proxy, "requests_in_flight"), 1, "in the middle of the answer");
+    drop(client);
+    none_left(Under::Downloading, &proxy);
+    assert_eq!(value(&proxy, out), 5, "and not once more at the end");
+}

@@ -147,7 +147,7 @@ impl Scrape {
         let first = each(|row| &row.first_byte);
         histogram(out, "first_byte", "From the end of the head to the head of the answer", &first)?;
         let bytes = vec![(vec![("direction", "in")], *bytes_in), (vec![("direction", "out")], *bytes_out)];
-        let body = "Bytes of bodies: in from clients, out to them";
+        let body = "Bytes of bodies: in from clients, when the request has ended; out to them, as they pass";
         let encoder = out.encode_descriptor("body", body, Some(&Unit::Bytes), MetricType::Counter)?;
         family(encoder, bytes, |value, out| ConstCounter::new(value).encode(out))?;
         let signatures =
