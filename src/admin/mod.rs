@@ -70,6 +70,9 @@ pub trait Process: Send + Sync {
     /// Ends the process as TERM does.
     fn quit(&self);
 
+    /// How many lines of the log were lost, by why.
+    fn log_losses(&self) -> Vec<(&'static str, u64)>;
+
     /// The level of the log.
     fn log_level(&self) -> &'static str;
 

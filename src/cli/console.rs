@@ -153,6 +153,10 @@ impl Process for Console {
         self.drain.leave();
     }
 
+    fn log_losses(&self) -> Vec<(&'static str, u64)> {
+        self.log.iter().flat_map(|log| log.losses()).collect()
+    }
+
     fn log_level(&self) -> &'static str {
         self.log.as_ref().map_or("off", |log| log.level().as_str())
     }

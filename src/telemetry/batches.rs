@@ -1,12 +1,16 @@
 //! The log on its way out: lines are gathered and written by a thread of their own, so that no request waits for the reader of
-//! the log. One of a request goes out within [`AT_MOST`], a warning or error at once.
+//! the log. One of a request goes out within [`AT_MOST`], a warning or error at once. What is lost is counted, and told when it
+//! begins and when it ends.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::{Level, Metadata, warn};
+use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::paper::Paper;
 
 /// Where lines are put.
 #[derive(Clone)]
@@ -18,7 +22,24 @@ pub struct Flusher(Arc<Shared>);
 /// A line, put when this is dropped.
 pub struct Line {
     shared: Arc<Shared>,
-    urgent: bool,
+    kind: Kind,
+}
+
+/// How many lines were lost.
+#[derive(Debug, Default)]
+pub struct Losses {
+    queue: AtomicU64,
+    write: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It may wait for others.
+    Usual,
+    /// It may not.
+    Urgent,
+    /// It tells of lines that are lost, so it is none of them: it is kept until it is written.
+    Notice,
 }
 
 #[derive(Default)]
@@ -26,13 +47,13 @@ struct Shared {
     pending: Mutex<Pending>,
     changed: Condvar,
     ended: Condvar,
+    losses: Arc<Losses>,
 }
 
 #[derive(Default)]
 struct Pending {
     bytes: Vec<u8>,
-    /// Lines for which there was no room.
-    dropped: u64,
+    notices: Vec<u8>,
     urgent: bool,
     closing: bool,
     ended: bool,
@@ -49,6 +70,24 @@ impl Batches {
         std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_all(out))?;
         Ok((Self(Arc::clone(&shared)), Flusher(shared)))
     }
+
+    /// What is lost of the lines.
+    #[must_use]
+    pub fn losses(&self) -> Arc<Losses> {
+        Arc::clone(&self.0.losses)
+    }
+}
+
+impl Losses {
+    /// How many, by why: there was no room for them in the queue, or they could not be written.
+    #[must_use]
+    pub fn read(&self) -> [(&'static str, u64); 2] {
+        [("queue", self.queue.load(Relaxed)), ("write", self.write.load(Relaxed))]
+    }
+
+    fn total(&self) -> u64 {
+        self.read().iter().map(|(_, count)| count).sum()
+    }
 }
 
 impl Shared {
@@ -56,53 +95,95 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, line: &[u8], urgent: bool) {
+    fn put(&self, line: &[u8], kind: Kind) {
         let mut pending = self.lock();
+        if kind == Kind::Notice {
+            pending.notices.extend_from_slice(line);
+            self.changed.notify_one();
+            return;
+        }
         if pending.bytes.len() + line.len() > PENDING_MAX {
-            pending.dropped += 1;
+            self.losses.queue.fetch_add(1, Relaxed);
             return;
         }
         let was_empty = pending.bytes.is_empty();
         pending.bytes.extend_from_slice(line);
-        pending.urgent |= urgent;
+        pending.urgent |= kind == Kind::Urgent;
         if was_empty || pending.is_due() {
             self.changed.notify_one();
         }
     }
 
-    /// Writes what is put until the end. If the other side takes nothing any more, there is nobody to tell.
-    fn write_all(&self, mut out: impl Write) {
-        let mut batch = Vec::new();
+    /// Writes what is put until the end. What tells of lost lines is tried again with each batch.
+    fn write_all(&self, out: impl Write) {
+        let mut paper = Paper::new(out);
+        let (mut batch, mut notices) = (Vec::new(), Vec::new());
+        let mut known = 0;
+        // How many were lost before those that are being lost now.
+        let mut before = None;
         loop {
-            let pending = self.lock();
-            let pending = self.changed.wait_while(pending, |pending| pending.is_idle());
-            let pending = pending.unwrap_or_else(PoisonError::into_inner);
-            let waited = self.changed.wait_timeout_while(pending, AT_MOST, |pending| !pending.is_due());
-            let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut batch, &mut pending.bytes);
-            pending.urgent = false;
-            let (closing, dropped) = (pending.closing, std::mem::take(&mut pending.dropped));
-            drop(pending);
-            let _ = out.write_all(&batch).and_then(|()| out.flush());
-            batch.clear();
-            if dropped > 0 {
-                warn!(lines = dropped, "the log is not read as fast as it is written; lines were dropped");
-            } else if closing {
-                self.lock().ended = true;
-                self.ended.notify_one();
-                return;
+            let closing = self.take(&mut batch, &mut notices);
+            let refused = self.write(&mut paper, &batch, &mut notices).err();
+            let lost = self.losses.total();
+            let goes_well = refused.is_none() && lost == known;
+            match (before, refused) {
+                (None, Some(error)) => {
+                    before = Some(known);
+                    error!(target: NOTICE, %error, "the log cannot be written; its lines are lost until it can");
+                }
+                (None, None) if !goes_well => {
+                    before = Some(known);
+                    warn!(target: NOTICE, "the log is not read as fast as it is written; lines are lost");
+                }
+                (Some(count), None) if goes_well => {
+                    before = None;
+                    warn!(target: NOTICE, lines = lost - count, "the log is written again; these lines were lost");
+                }
+                _ if closing => {
+                    self.lock().ended = true;
+                    self.ended.notify_one();
+                    return;
+                }
+                _ => {}
             }
+            known = lost;
         }
+    }
+
+    /// Waits for something to write. Returns whether it is the last.
+    fn take(&self, batch: &mut Vec<u8>, notices: &mut Vec<u8>) -> bool {
+        let pending = self.changed.wait_while(self.lock(), |pending| pending.is_idle());
+        let pending = pending.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(pending, AT_MOST, |pending| !pending.is_due());
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        batch.clear();
+        std::mem::swap(batch, &mut pending.bytes);
+        notices.append(&mut pending.notices);
+        pending.urgent = false;
+        pending.closing
+    }
+
+    fn write(&self, paper: &mut Paper<impl Write>, batch: &[u8], notices: &mut Vec<u8>) -> io::Result<()> {
+        let told = paper.write(notices).map(|()| notices.clear());
+        let written = match told {
+            Ok(()) => paper.write(batch),
+            Err((_, error)) => Err((0, error)),
+        };
+        written.map_err(|(taken, error)| {
+            let lines = batch[taken..].iter().filter(|byte| **byte == b'\n').count();
+            self.losses.write.fetch_add(lines as u64, Relaxed);
+            error
+        })
     }
 }
 
 impl Pending {
     fn is_idle(&self) -> bool {
-        self.bytes.is_empty() && !self.closing
+        self.bytes.is_empty() && self.notices.is_empty() && !self.closing
     }
 
     fn is_due(&self) -> bool {
-        self.urgent || self.closing || self.bytes.len() >= BATCH
+        self.urgent || self.closing || !self.notices.is_empty() || self.bytes.len() >= BATCH
     }
 }
 
@@ -110,18 +191,23 @@ impl<'a> MakeWriter<'a> for Batches {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { shared: Arc::clone(&self.0), urgent: true }
+        Line { shared: Arc::clone(&self.0), kind: Kind::Urgent }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { shared: Arc::clone(&self.0), urgent: *metadata.level() <= Level::WARN }
+        let kind = match *metadata.level() {
+            _ if metadata.target() == NOTICE => Kind::Notice,
+            Level::ERROR | Level::WARN => Kind::Urgent,
+            _ => Kind::Usual,
+        };
+        Line { shared: Arc::clone(&self.0), kind }
     }
 }
 
 impl Write for Line {
     /// Takes a line as a whole, as the subscriber writes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.shared.put(line, self.urgent);
+        self.shared.put(line, self.kind);
         Ok(line.len())
     }
 
@@ -146,16 +232,19 @@ const AT_MOST: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// So much is written without waiting for more.
 const BATCH: usize = 64 * 1024;
+/// The target of what tells of lost lines.
+const NOTICE: &str = "log";
 /// What may wait in all. More is dropped, and counted: a log that nobody reads must not stop the service.
 const PENDING_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use std::io::{self, Write};
-    use std::sync::mpsc;
-    use std::time::Duration;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::{Arc, mpsc};
+    use std::time::{Duration, Instant};
 
-    use super::{Batches, Line, PENDING_MAX};
+    use super::{Batches, Kind, Line, PENDING_MAX};
 
     /// Tells each batch, and waits for leave to go on after it.
     struct Reader(mpsc::Sender<Vec<u8>>, mpsc::Receiver<()>);
@@ -172,8 +261,8 @@ mod tests {
         }
     }
 
-    fn line(batches: &Batches, urgent: bool, text: &[u8]) {
-        let mut line = Line { shared: std::sync::Arc::clone(&batches.0), urgent };
+    fn line(batches: &Batches, kind: Kind, text: &[u8]) {
+        let mut line = Line { shared: Arc::clone(&batches.0), kind };
         line.write_all(text).expect("put");
     }
 
@@ -182,15 +271,15 @@ mod tests {
         let (written, batch) = mpsc::channel();
         let (go_on, leave) = mpsc::channel();
         let (batches, flusher) = Batches::to(Reader(written, leave)).expect("a thread");
-        line(&batches, true, b"first\n");
+        line(&batches, Kind::Urgent, b"first\n");
         let limit = Duration::from_secs(10);
         assert_eq!(batch.recv_timeout(limit).expect("at once"), b"first\n");
         // While that is being written.
-        line(&batches, false, b"second\n");
-        line(&batches, false, b"third\n");
+        line(&batches, Kind::Usual, b"second\n");
+        line(&batches, Kind::Usual, b"third\n");
         go_on.send(()).expect("it waits");
         assert_eq!(batch.recv_timeout(limit).expect("soon"), b"second\nthird\n");
-        line(&batches, false, b"last\n");
+        line(&batches, Kind::Usual, b"last\n");
         go_on.send(()).expect("it waits");
         go_on.send(()).expect("it waits");
         drop(flusher);
@@ -202,13 +291,57 @@ mod tests {
         let (written, batch) = mpsc::channel();
         let (go_on, leave) = mpsc::channel();
         let (batches, flusher) = Batches::to(Reader(written, leave)).expect("a thread");
-        line(&batches, true, b"first\n");
+        line(&batches, Kind::Urgent, b"first\n");
         batch.recv_timeout(Duration::from_secs(10)).expect("at once");
         for _ in 0..PENDING_MAX / 1000 + 10 {
-            line(&batches, false, &[b'x'; 1000]);
+            line(&batches, Kind::Usual, &[b'x'; 1000]);
         }
-        assert!(batches.0.lock().bytes.len() <= PENDING_MAX && batches.0.lock().dropped >= 10);
+        let [(_, queue), (_, write)] = batches.losses().read();
+        assert!(batches.0.lock().bytes.len() <= PENDING_MAX && queue >= 10 && write == 0);
         drop(flusher);
         drop(go_on);
+    }
+
+    /// Takes nothing while it is full.
+    struct Disk(Arc<AtomicBool>, mpsc::Sender<Vec<u8>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.load(Relaxed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.1.send(bytes.to_owned()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_a_notice_is_kept() {
+        let full = Arc::new(AtomicBool::new(true));
+        let (written, batch) = mpsc::channel();
+        let (batches, flusher) = Batches::to(Disk(Arc::clone(&full), written)).expect("a thread");
+        let losses = batches.losses();
+        let lost = |count: u64| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while losses.read() != [("queue", 0), ("write", count)] {
+                assert!(Instant::now() < deadline, "{losses:?}");
+                std::thread::yield_now();
+            }
+        };
+        line(&batches, Kind::Usual, b"one\n");
+        line(&batches, Kind::Urgent, b"two\n");
+        lost(2);
+        line(&batches, Kind::Notice, b"it is full\n");
+        line(&batches, Kind::Urgent, b"three\n");
+        lost(3);
+        full.store(false, Relaxed);
+        line(&batches, Kind::Urgent, b"four\n");
+        drop(flusher);
+        assert_eq!(batch.try_iter().collect::<Vec<_>>().concat(), b"it is full\nfour\n");
+        lost(3);
     }
 }

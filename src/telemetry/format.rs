@@ -10,30 +10,29 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 
+use super::batches::{Batches, Losses};
 use super::settings::{Format, Level, Settings};
 use crate::time::Clock;
 
-/// The subscriber for these settings, and what changes them later. It writes to `writer`; `Auto` is text if standard error, and
+/// The subscriber for these settings, and what changes them later. It writes to `batches`; `Auto` is text if standard error, and
 /// no file, is written to, and is a terminal.
-pub fn subscribe<W>(
+pub fn subscribe(
     settings: &Settings,
     clock: Arc<dyn Clock>,
-    writer: W,
-) -> (impl Subscriber + Send + Sync + use<W>, Control)
-where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
-{
+    batches: Batches,
+) -> (impl Subscriber + Send + Sync + use<>, Control) {
+    let losses = batches.losses();
     let to_file = settings.file.is_some();
     let json = Arc::new(AtomicBool::new(is_json(settings.format, to_file)));
     let (filter, handle) = reload::Layer::new(filter(settings.level));
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
-        .with_writer(writer)
+        .with_writer(batches)
         .event_format(Lines { json: Arc::clone(&json), clock })
         .finish()
         .with(filter);
@@ -41,7 +40,7 @@ where
         // The subscriber lives as long as the process.
         let _ = handle.reload(self::filter(level));
     });
-    (subscriber, Control { json, to_file, set, level: Mutex::new(settings.level) })
+    (subscriber, Control { json, to_file, set, level: Mutex::new(settings.level), losses })
 }
 
 /// Changes what is logged, while it is.
@@ -50,6 +49,7 @@ pub struct Control {
     to_file: bool,
     set: SetLevel,
     level: Mutex<Level>,
+    losses: Arc<Losses>,
 }
 
 type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
@@ -65,6 +65,12 @@ impl Control {
     pub fn set_level(&self, level: Level) {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
         (self.set)(level);
+    }
+
+    /// How many lines were lost, by why.
+    #[must_use]
+    pub fn losses(&self) -> [(&'static str, u64); 2] {
+        self.losses.read()
     }
 
     /// The level that is shown.

@@ -5,11 +5,12 @@ mod batches;
 mod counters;
 mod file;
 mod format;
+mod paper;
 mod settings;
 mod sheet;
 
 pub use access::{Access, End, Logged, RequestId};
-pub use batches::{Batches, Flusher};
+pub use batches::{Batches, Flusher, Losses};
 pub use counters::{Counters, Refused, Reloads};
 pub use file::LogFile;
 pub use format::{Control, subscribe};

@@ -22,6 +22,7 @@ mod layers;
 mod library;
 mod limits;
 mod listeners;
+mod log_file;
 mod logs;
 mod matrix;
 mod places;

@@ -33,6 +33,7 @@ pub(super) fn text(process: &dyn Process) -> String {
         upstream: process.upstream(),
         sources: process.sources(),
         routes: process.routes(),
+        log_losses: process.log_losses(),
     };
     let mut registry = Registry::with_prefix("oss_proxy");
     registry.register_collector(Box::new(scrape));
@@ -55,6 +56,7 @@ struct Scrape {
     upstream: Vec<Tallied>,
     sources: Vec<Status>,
     routes: Vec<Route>,
+    log_losses: Vec<(&'static str, u64)>,
 }
 
 /// Names and values of labels.
@@ -101,6 +103,8 @@ impl Scrape {
             let since = vec![(Vec::new(), at.unix_s())];
             gauge(out, "config_since_timestamp_seconds", "When the configuration in force was taken", since)?;
         }
+        let losses = self.log_losses.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
+        counter(out, "log_lines_dropped", "Lines of the log that were lost", losses.collect())?;
         let (opened, closed) = self.connections;
         counter(out, "client_connections_opened", "Connections of clients", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];

@@ -1,0 +1,79 @@
+//! What the log is written on: it may take a part of what it is given, and then no more.
+
+use std::io::{self, Write};
+
+/// The other side of the log.
+pub(super) struct Paper<W> {
+    out: W,
+    /// Whether the last line was taken in part.
+    is_torn: bool,
+}
+
+impl<W: Write> Paper<W> {
+    pub(super) fn new(out: W) -> Self {
+        Self { out, is_torn: false }
+    }
+
+    /// Writes lines; on an error, tells how many bytes of them were taken.
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        if self.is_torn && !lines.is_empty() {
+            // What follows half a line must not become its rest.
+            self.put(b"\n").map_err(|(_, error)| (0, error))?;
+            self.is_torn = false;
+        }
+        self.put(lines).inspect_err(|(taken, _)| {
+            self.is_torn |= lines[..*taken].last().is_some_and(|byte| *byte != b'\n');
+        })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match self.out.write(&bytes[taken..]) {
+                Ok(0) => return Err((taken, io::ErrorKind::WriteZero.into())),
+                Ok(more) => taken += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err((taken, error)),
+            }
+        }
+        self.out.flush().map_err(|error| (taken, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::Paper;
+
+    /// Has room for so many bytes.
+    struct Room(usize, Vec<u8>);
+
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            self.1.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_taken_in_part_does_not_spoil_the_next() {
+        let mut paper = Paper::new(Room(6, Vec::new()));
+        let (taken, _) = paper.write(b"one\ntwo\n").expect_err("no room");
+        assert_eq!(taken, 6);
+        assert_eq!(paper.write(b"three\n").expect_err("no room").0, 0);
+        paper.out.0 = 100;
+        paper.write(b"four\n").expect("room");
+        paper.write(b"five\n").expect("room");
+        assert_eq!(paper.out.1, b"one\ntw\nfour\nfive\n");
+    }
+}
