@@ -176,7 +176,7 @@ impl Asked {
         spawn_local(async move {
             while user.recv().await.is_some() {
                 anew.store(true, Relaxed);
-                info!("the file of the log is opened anew");
+                info!("asked to open the file of the log anew");
             }
         });
     }

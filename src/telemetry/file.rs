@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use tracing::error;
+
 /// The file, as the one thread that writes it has it.
 pub struct LogFile {
     path: PathBuf,
@@ -29,8 +31,12 @@ impl Write for LogFile {
         if self.wanted.swap(false, Relaxed) {
             match open(&self.path) {
                 Ok(file) => self.file = file,
-                // The old one still takes the lines, and this one tells why.
-                Err(error) => writeln!(self.file, "cannot open {} anew: {error}", self.path.display())?,
+                // This line comes to the log like any other.
+                Err(error) => error!(
+                    path = %self.path.display(),
+                    %error,
+                    "the file of the log cannot be opened anew; its lines still go to the old one"
+                ),
             }
         }
         self.file.write(bytes)

@@ -96,3 +96,22 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_when_it_takes_some_
     assert!(begun["error"].as_str().is_some_and(|text| text.contains("No space left")), "{begun}");
     assert_eq!(ended["lines"].as_u64(), Some(served.lost("write")), "{ended}");
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_anew_is_told_of_as_everything_else_is() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, moved) = (directory.path().join("log"), directory.path().join("log.1"));
+    let served = Served::start(oss.address, &log);
+    eventually("it logs", || has(&lines(&log), "listening"));
+    fs::rename(&log, &moved).expect("moved");
+    fs::create_dir(&log).expect("a directory in its way");
+    served.signal("USR1");
+    eventually("it is told", || has(&lines(&moved), "cannot be opened anew"));
+    let told = lines(&moved);
+    let told = told.iter().find(|line| line["level"] == "error").expect("an error");
+    assert_eq!(told["path"].as_str(), log.to_str());
+    assert!(told["error"].as_str().is_some_and(|text| text.contains("directory")), "{told}");
+    assert_eq!(ask(served.address, "GET", "/photos/none", b"").status, 404);
+    eventually("the old one still takes lines", || has(&lines(&moved), "request"));
+}
