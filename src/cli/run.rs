@@ -23,6 +23,11 @@ use crate::server::{Address, Drain, Drained};
 use crate::telemetry::{Level, Logged};
 
 #[derive(ClapArgs)]
+#[command(
+    mut_arg("listen", |listen| listen.hide(true)),
+    mut_arg("admin_listen", |listen| listen.hide(true)),
+    mut_arg("unsafe_open", |open| open.hide(true))
+)]
 pub(super) struct Args {
     /// Send all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work as they are
     #[arg(long)]

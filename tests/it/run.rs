@@ -231,6 +231,19 @@ fn nothing_is_started_if_the_configuration_is_wrong() {
 }
 
 #[test]
+fn its_help_names_no_flag_that_it_refuses() {
+    for arguments in [["run", "--help"], ["man", "run"]] {
+        let (code, help, _) = crate::support::run(&arguments, &[]);
+        assert_eq!(code, Some(0), "{help}");
+        let help = help.replace('\\', "");
+        assert!(help.contains("--read-only") && help.contains("--forward"), "{help}");
+        for flag in ["--listen", "--admin-listen", "--unsafe-open"] {
+            assert!(!help.contains(flag), "{flag}: {help}");
+        }
+    }
+}
+
+#[test]
 fn the_listeners_of_the_file_count_for_nothing_and_the_flags_do() {
     let oss = oss();
     let listeners = "[[listen]]\naddress = \"127.0.0.1:1\"\ntls = { cert_file = \"/none\", key_file = \"/none\" }\n\
