@@ -25,7 +25,8 @@ pub(super) struct Args {
     /// The method of a request; without one, who signs for each route is told
     #[arg(requires = "url")]
     method: Option<Method>,
-    /// What it asks for: a URL as the client has it, or /BUCKET/KEY as it is sent to the first listener
+    /// What it asks for: a URL as the client has it, or /BUCKET/KEY as it is sent to the first listener. It is read as HTTP/1.1; the
+    /// :authority of an HTTP/2 request is the host of the URL
     url: Option<String>,
     /// A header that the client sends; may be repeated
     #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
