@@ -1,5 +1,7 @@
 //! What the configuration says of upstreams: the default one, and those of routes, first match wins.
 
+use std::fmt;
+
 use super::endpoint::Endpoint;
 use super::host::Host;
 use super::pattern::Pattern;
@@ -67,6 +69,13 @@ impl Directory {
         }
     }
 
+    /// What the route of this id is for; `None` for the default, which takes what no route does.
+    #[must_use]
+    pub fn wanted(&self, id: UpstreamId) -> Option<&Match> {
+        let (wanted, _) = self.routes.get(id.0.checked_sub(1)?)?;
+        Some(wanted)
+    }
+
     /// The pattern of the first route that is made for this host.
     pub(super) fn host_pattern(&self, host: &Host) -> Option<&Pattern> {
         self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref()).find(|p| p.matches(host.as_str()))
@@ -97,6 +106,27 @@ impl Directory {
             }
             label_before(host.as_str(), endpoint.as_str()).map(|label| (UpstreamId(index), label))
         })
+    }
+}
+
+/// As it is called in what people read.
+impl fmt::Display for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.pad("upstream"),
+            number => f.pad(&format!("route {number}")),
+        }
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.host, &self.bucket) {
+            (Some(host), Some(bucket)) => write!(f, "host {host}, bucket {bucket}"),
+            (Some(host), None) => write!(f, "host {host}"),
+            (None, Some(bucket)) => write!(f, "bucket {bucket}"),
+            (None, None) => f.write_str("everything"),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Patterns of routes: `*` stands for any run of characters, everything else for itself; always the whole text.
 
+use std::fmt;
+
 /// A pattern over a bucket or host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
@@ -57,6 +59,12 @@ impl Pattern {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         !self.0.contains('*')
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

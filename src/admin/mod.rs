@@ -86,8 +86,10 @@ pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + 
 /// A way that requests take.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// What is for it: `upstream`, or a route with what it matches.
+    /// `upstream`, or `route` with its number.
     pub name: String,
+    /// What it matches; `None` for what no other takes.
+    pub wanted: Option<String>,
     /// Where it leads.
     pub endpoint: String,
     /// The region that is signed for.

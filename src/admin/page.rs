@@ -69,10 +69,12 @@ fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {
 fn routes(page: &mut String, process: &dyn Process) -> fmt::Result {
     page.push_str("<h2>Routes</h2><table><tr><th>for<th>to<th>region<th>signature<th>source</tr>");
     for route in process.routes() {
+        let wanted = route.wanted.map_or(String::new(), |wanted| format!(": {wanted}"));
         write!(
             page,
-            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+            "<tr><td>{}{}<td>{}<td>{}<td>{}<td>{}</tr>",
             Escaped(&route.name),
+            Escaped(&wanted),
             Escaped(&route.endpoint),
             Escaped(&route.region),
             route.signature,

@@ -304,10 +304,12 @@ fn routes(
     sources: &Sources,
 ) -> Vec<admin::Route> {
     let route = |(index, settings): (usize, &UpstreamSettings)| {
-        let upstream = directory.get(UpstreamId(index));
+        let id = UpstreamId(index);
+        let upstream = directory.get(id);
         let endpoint = &upstream.endpoint;
         admin::Route {
-            name: if index == 0 { "upstream".to_owned() } else { format!("route {index}") },
+            name: id.to_string(),
+            wanted: directory.wanted(id).map(ToString::to_string),
             endpoint: format!(
                 "{}://{}:{}",
                 endpoint.scheme.as_str(),

@@ -95,11 +95,12 @@ fn describe(config: &Config) {
         None => line("admin      off"),
     }
     for (index, settings) in config.upstreams.iter().enumerate() {
-        let upstream = config.directory.get(UpstreamId(index));
-        let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
+        let id = UpstreamId(index);
+        let upstream = config.directory.get(id);
+        let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
         let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
         line(format_args!(
-            "{name:10} {}://{}:{} region {region} signature {} credentials {}",
+            "{id:10} {wanted}{}://{}:{} region {region} signature {} credentials {}",
             upstream.endpoint.scheme.as_str(),
             upstream.endpoint.host.bracketed(),
             upstream.endpoint.port,

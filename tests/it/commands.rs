@@ -240,7 +240,7 @@ fn explain_tells_who_signs_and_why_nobody_else() {
     assert_eq!(code, Some(0), "{errors}");
     for words in [
         "upstream   https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"default\"",
-        "route 1    https://oss-cn-hangzhou.aliyuncs.com:443  -> nobody signs (anonymous)",
+        "route 1    bucket public  https://oss-cn-hangzhou.aliyuncs.com:443  -> nobody signs (anonymous)",
         "source \"default\"  non_expiring  default/env/OSS",
         "env             SELECTED",
         "oidc_role_arn   not asked",

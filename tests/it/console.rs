@@ -8,7 +8,9 @@ use crate::support::{Client, ID, KEY, SECRET, Served, ask, eventually, oss, prox
 fn the_status_page_shows_routes_sources_traffic_and_the_last_refusals() {
     let oss = oss();
     let proxy = proxy(oss.address)
-        .sections("[[route]]\nmatch = { bucket = \"files\" }\nregion = \"cn-beijing\"")
+        .sections(
+            "[[route]]\nmatch = { bucket = \"files-*\", host = \"Files.example.com\" }\nregion = \"cn-beijing\"",
+        )
         .start();
     ask(proxy.address, "PUT", "/photos/k", b"12345");
     let refused = ask(proxy.address, "GET", "/photos/%zz", b"");
@@ -17,8 +19,11 @@ fn the_status_page_shows_routes_sources_traffic_and_the_last_refusals() {
     let answer = ask(proxy.admin, "GET", "/", b"");
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
     let page = answer.text();
-    for word in ["class=good>ready", "static_ak", "cn-beijing", "route 1", "PutObject", "bad-request", &id] {
+    for word in ["class=good>ready", "static_ak", "cn-beijing", "PutObject", "bad-request", &id] {
         assert!(page.contains(word), "{word}: {page}");
+    }
+    for route in ["<td>upstream<td>", "<td>route 1: host files.example.com, bucket files-*<td>"] {
+        assert!(page.contains(route), "{route}: {page}");
     }
     assert!(
         !page.contains("<script") && !page.contains("src=") && !page.contains("href="),

@@ -31,7 +31,7 @@ fn half_a_pair_is_a_row_beside_all_others() {
         &out,
         &[
             "upstream",
-            "route 1",
+            "route 1    bucket logs-*  https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"logs\"",
             "source \"default\"  empty",
             "env             SELECTED, FAILS  OSS_ACCESS_KEY_ID is set and OSS_ACCESS_KEY_SECRET is not",
             "oidc_role_arn   not asked",
@@ -235,6 +235,28 @@ fn a_url_is_for_the_listener_that_it_names_and_a_bare_path_for_the_first() {
 }
 
 #[test]
+fn a_route_is_told_with_what_it_matches() {
+    let text = "[[route]]\nmatch = { host = \"files.example.test\", bucket = \"logs-*\" }\nregion = \"cn-beijing\"\n\
+                [[route]]\nmatch = { host = \"*.example.test\" }\nregion = \"cn-shanghai\"\n";
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, format!("[upstream]\nregion = \"cn-hangzhou\"\n{text}")).expect("written");
+    let path = file.path().to_str().expect("a path");
+    for (url, route) in [
+        ("/photos/k", "route       upstream, endpoint"),
+        (
+            "http://files.example.test/logs-1/k",
+            "route       route 1 (host files.example.test, bucket logs-*), endpoint",
+        ),
+        ("http://a.example.test/photos/k", "route       route 2 (host *.example.test), endpoint"),
+    ] {
+        let (_, out, errors) = run(&["explain", "--config", path, "GET", url], &KEY);
+        assert!(out.contains(route), "{url}: {out}{errors}");
+    }
+    let (_, out, _) = run(&["check", "--config", path], &KEY);
+    all_in(&out, &["route 2    host *.example.test  https://oss-cn-shanghai"]);
+}
+
+#[test]
 fn what_is_not_served_is_told_with_its_status_and_code() {
     let rows: [(&[&str], Environment<'_>, i32, &str); 8] = [
         (&["DELETE", "/photos/k", "--read-only"], &KEY, 1, "refused     403 denied: "),
@@ -262,6 +284,19 @@ fn what_is_not_served_is_told_with_its_status_and_code() {
         [&["GET"][..], &["GET", "/a b"], &["GET", "/a#b"], &["-H", "a: b"], &["GET", "/a", "-H", "b"]]
     {
         assert_eq!(ask(arguments, &KEY).0, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_authority_file_that_cannot_be_used_is_named() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    for (path, words) in
+        [(file.path().to_str().expect("a path"), "no certificate"), ("/nowhere/ca.pem", "No such file")]
+    {
+        let (code, out, errors) = ask(&["GET", "/photos/k", "--ca-file", path], &KEY);
+        assert_eq!(code, Some(78), "{out}{errors}");
+        all_in(&errors, &[path, words]);
+        assert!(!out.contains("string to sign"), "{out}");
     }
 }
 

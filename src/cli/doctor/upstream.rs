@@ -34,11 +34,13 @@ pub(super) async fn examine(
 ) -> Section {
     let (id, settings) = (UpstreamId(index), config.upstreams.get(index));
     let upstream = config.directory.get(id);
-    let name = if index == 0 { "upstream".to_owned() } else { format!("route {index}") };
+    let name = id.to_string();
     let endpoint = &upstream.endpoint;
     let scheme = endpoint.scheme.as_str();
     let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
-    let about = format!("{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
+    let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
+    let about =
+        format!("{wanted}{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
     let Some(settings) = settings else { return Section { name, about, findings: Vec::new() } };
     let trust = match trust(upstream, settings) {
         Ok(trust) => trust,

@@ -2,7 +2,7 @@
 
 use super::super::output::line;
 use super::mask;
-use super::sources::{describe, masked, route_name};
+use super::sources::{describe, masked};
 use crate::config::Config;
 use crate::policy::Decision;
 use crate::proxy::{Explained, Outbound, Route};
@@ -43,8 +43,8 @@ fn route(route: &Route, config: &Config) {
     let Route { upstream, way, signature } = route;
     let endpoint = &config.directory.get(*upstream).endpoint;
     let (host, scheme) = (endpoint.host.bracketed(), endpoint.scheme.as_str());
-    let name = route_name(*upstream);
-    entry("route", format_args!("{name}, endpoint {scheme}://{host}:{}", endpoint.port));
+    let wanted = config.directory.wanted(*upstream).map_or(String::new(), |wanted| format!(" ({wanted})"));
+    entry("route", format_args!("{upstream}{wanted}, endpoint {scheme}://{host}:{}", endpoint.port));
     entry("region", way.region.as_ref().map_or("- (none is configured)", |region| region.as_str()));
     let (dialled, port) = &way.dial;
     let tls = match way.scheme {

@@ -48,8 +48,10 @@ pub(super) fn run(flags: &Flags) -> Exit {
 fn routes(config: &Config, sources: &Sources) -> bool {
     let mut usable = true;
     for (index, settings) in config.upstreams.iter().enumerate() {
-        let upstream = config.directory.get(UpstreamId(index));
-        let name = route_name(UpstreamId(index));
+        let id = UpstreamId(index);
+        let upstream = config.directory.get(id);
+        let wanted = config.directory.wanted(id);
+        let wanted = wanted.map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
         let anonymous = is_anonymous(config, &settings.credentials);
         usable &= anonymous || source.is_some_and(|source| source.get(System.now()).is_ok());
@@ -59,18 +61,13 @@ fn routes(config: &Config, sources: &Sources) -> bool {
             None => format!("source {:?}", settings.credentials),
         };
         line(format_args!(
-            "{name:10} {}://{}:{}  -> {signer}",
+            "{id:10} {wanted}{}://{}:{}  -> {signer}",
             upstream.endpoint.scheme.as_str(),
             upstream.endpoint.host.bracketed(),
             upstream.endpoint.port,
         ));
     }
     usable
-}
-
-/// How a route is called in what is printed.
-pub(super) fn route_name(UpstreamId(index): UpstreamId) -> String {
-    if index == 0 { "upstream".to_owned() } else { format!("route {index}") }
 }
 
 /// Prints the sources that could not even be built, with what is wrong.

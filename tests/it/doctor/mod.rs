@@ -173,6 +173,7 @@ fn each_route_is_asked_with_its_own_key_and_nobody_signs_for_a_public_one() {
     assert_eq!(seen.fault("route 1", "signed"), "unknown-key", "{}", seen.lines);
     assert!(seen.lines.contains("GetBucketInfo of photos by LTAI…0000"), "{}", seen.lines);
     assert_eq!(seen.fault("route 2", "signed"), "ok", "{}", seen.lines);
+    assert!(seen.lines.contains("route 2  bucket open  http://oss-cn-hangzhou"), "{}", seen.lines);
 }
 
 #[test]
