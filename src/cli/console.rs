@@ -105,7 +105,7 @@ impl Process for Console {
     fn started(&self) -> Result<(), String> {
         let asked = |source: &Arc<Source>| {
             let status = source.status(&*self.edge);
-            status.generation > 0 || status.failed > 0
+            status.generation > 0 || !status.failed.is_empty()
         };
         let view = self.view.load();
         match view.sources.iter().find(|source| !asked(source)) {

@@ -58,9 +58,9 @@ struct History {
     /// The state of what the provider reads, before it was last asked.
     asked: Option<Fingerprint>,
     generation: u64,
-    /// Failures since the last success, and of all time.
+    /// Failures since the last success, and of all time by their kind.
     failures: u32,
-    failed: u64,
+    failed: BTreeMap<&'static str, u64>,
     /// Before this there is no other attempt; `None` if one cannot come to anything else.
     next: Option<Instant>,
     last_error: Option<String>,
@@ -313,7 +313,7 @@ impl Source {
             }
             Err(error) => {
                 history.failures = history.failures.saturating_add(1);
-                history.failed += 1;
+                *history.failed.entry(error.kind()).or_default() += 1;
                 history.last_error = Some(error.to_string());
                 let pause = match error {
                     ProvideError::Unavailable(_) => {
@@ -345,7 +345,7 @@ impl Source {
             expires: snapshot.and_then(|snapshot| snapshot.credentials.expires),
             renewal: snapshot.and_then(|snapshot| Some(snapshot.windows?.advisory)),
             generation: history.generation,
-            failed: history.failed,
+            failed: history.failed.clone(),
             failures: history.failures,
             rejected: history.rejections.clone(),
             identity_changes: history.identity_changes,

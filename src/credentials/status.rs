@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::ProvideError;
 use super::durations::Noted;
 use crate::time::Timestamp;
 
@@ -22,8 +23,8 @@ pub struct Status {
     pub renewal: Option<Timestamp>,
     /// How often it has given something.
     pub generation: u64,
-    /// How often it has failed to.
-    pub failed: u64,
+    /// How often it has failed to, by [`ProvideError::kind`].
+    pub failed: BTreeMap<&'static str, u64>,
     /// Failures since it last gave something.
     pub failures: u32,
     /// How often OSS has refused what it gave, by its code.
@@ -85,6 +86,22 @@ impl Stage {
         match self {
             Self::Fresh | Self::Advisory | Self::Mandatory | Self::NonExpiring => true,
             Self::Empty | Self::Expired => false,
+        }
+    }
+}
+
+impl ProvideError {
+    /// Every kind there is.
+    pub const KINDS: [&'static str; 4] = ["not_configured", "misconfigured", "unavailable", "refused"];
+
+    /// What kind of error it is, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotConfigured(_) => "not_configured",
+            Self::Failed(_) => "misconfigured",
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
         }
     }
 }

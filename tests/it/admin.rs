@@ -112,7 +112,9 @@ fn how_the_sources_are_is_told_without_any_value() {
         "oss_proxy_requests_total 0",
         "oss_proxy_credential_state{source=\"default\",state=\"non_expiring\"} 1",
         "oss_proxy_credential_state{source=\"none\",state=\"empty\"} 1",
-        "oss_proxy_credential_refresh_total{source=\"none\",result=\"failed\"} 1",
+        "oss_proxy_credential_refresh_total{source=\"default\",result=\"ok\"} 1",
+        "oss_proxy_credential_refresh_total{source=\"none\",result=\"failed\",kind=\"not_configured\"} 1",
+        "oss_proxy_credential_refresh_total{source=\"none\",result=\"failed\",kind=\"unavailable\"} 0",
         "# EOF",
     ] {
         assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
@@ -175,6 +177,10 @@ fn a_source_that_signs_nothing_by_itself_makes_nobody_ready() {
     );
     let proxied = proxy(oss.address).credentials(&role).sections(&base).start();
     assert_eq!(ask(proxied.admin, "GET", "/readyz", b"").status, 503, "nobody may assume the role");
+    let metrics = ask(proxied.admin, "GET", "/metrics", b"").text();
+    let refused =
+        "oss_proxy_credential_refresh_total{source=\"default\",result=\"failed\",kind=\"refused\"} 1\n";
+    assert!(metrics.contains(refused), "{metrics}");
     sts.role("acs:ram::1:role/r", None);
     let proxied = proxy(oss.address).credentials(&role).sections(&base).start();
     assert_eq!(ask(proxied.admin, "GET", "/readyz", b"").status, 200);

@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::{Labels, Values, counter, gauge, signed};
-use crate::credentials::{EndpointStatus, Noted, Stage, Status, clocks, endpoints};
+use crate::credentials::{EndpointStatus, Noted, ProvideError, Stage, Status, clocks, endpoints};
 use crate::time::Timestamp;
 
 /// All of them, at `now`.
@@ -68,8 +68,10 @@ fn served(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for (result, noted) in &source.refreshes {
             refreshes.push((vec![name, ("result", *result)], noted));
         }
-        for (result, count) in [("ok", source.generation), ("failed", source.failed)] {
-            refreshed.push((vec![name, ("result", result)], count));
+        refreshed.push((vec![name, ("result", "ok")], source.generation));
+        for kind in ProvideError::KINDS {
+            let count = source.failed.get(kind).copied().unwrap_or_default();
+            refreshed.push((vec![name, ("result", "failed"), ("kind", kind)], count));
         }
     }
     let help = "Requests by the state of what they were signed with; empty and expired were not";
