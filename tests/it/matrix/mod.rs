@@ -1,18 +1,18 @@
 //! Every method, every framing, every fault: nothing is stored short, nothing that was consumed is sent twice, no broken download
 //! ends as if whole, no error looks like success, and the next request is served.
 
+mod leaving;
+
 use std::io::Write as _;
-use std::net::Shutdown;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::{Request, Version};
-use oss_signing_proxy::emulator::{Arrival, Fault, Handle};
+use oss_signing_proxy::emulator::{Fault, Handle};
 use oss_signing_proxy::oss::Region;
-use socket2::SockRef;
 
 use crate::support::h2::{Connection, got, over_h2, send};
-use crate::support::{Client, Proxy, ask, bucket, eventually, oss, proxy};
+use crate::support::{Client, Proxy, ask, bucket, oss, proxy};
 
 /// What is moved: more than any buffer on the way is sure to hold at once.
 static DATA: LazyLock<Vec<u8>> = LazyLock::new(|| (0..400_000u32).map(|n| (n % 251) as u8).collect());
@@ -356,99 +356,4 @@ fn refusals() {
     play(&[Fault::Skew { seconds: 3600 }, Fault::UnknownKey, Fault::WrongSignature, elsewhere], |_| {
         vec![Told(403)]
     });
-}
-
-/// How a client leaves in the middle of an upload.
-#[derive(Clone, Copy, Debug)]
-enum Leaving {
-    Close,
-    Reset,
-    /// It closes its own direction and waits.
-    HalfClose,
-}
-
-#[test]
-fn clients_that_leave_in_the_middle_of_an_upload() {
-    let field = Field::new();
-    let mut number = 0;
-    for leaving in [Leaving::Close, Leaving::Reset, Leaving::HalfClose] {
-        for method in UPLOADS {
-            for (framing, sent) in [(Length, 0), (Length, 100_000), (Chunks, 0), (Chunks, 100_000)] {
-                for refused in [false, true] {
-                    number += 1;
-                    let key = format!("left-{number}");
-                    if refused {
-                        field.oss.faults.next(1, Fault::RefuseUpload { after_bytes: 50_000 });
-                    }
-                    let broken = field.oss.journal.broken_bodies();
-                    leave(&field, (method, framing, sent), leaving, &key);
-                    if !refused {
-                        eventually("the upload breaks off upstream", || {
-                            field.oss.journal.broken_bodies() > broken
-                        });
-                    }
-                    field.oss.faults.clear();
-                    let case = (leaving, method, framing, sent, refused);
-                    let requests = field.oss.journal.requests();
-                    let of_case: Vec<_> = requests.iter().filter(|one| one.target.contains(&key)).collect();
-                    assert!(of_case.len() <= 1, "{case:?}: it was sent again");
-                    assert!(of_case.iter().all(|one| one.body != Arrival::Whole), "{case:?}");
-                    assert_eq!(field.stored(&key), None, "{case:?}");
-                    let good = ask(field.proxy.address, "GET", "/photos/fixed", b"");
-                    assert!(good.status == 200 && good.body == *DATA, "{case:?}: the next request");
-                }
-            }
-        }
-    }
-}
-
-/// Sends the head and some of the body, and leaves.
-fn leave(field: &Field, (method, framing, sent): (Method, Framing, usize), leaving: Leaving, key: &str) {
-    let mut client = Client::connect(field.proxy.address);
-    let how = match framing {
-        Chunks => "Transfer-Encoding: chunked".to_owned(),
-        Length | Http2 | Http2Length => format!("Content-Length: {}", DATA.len()),
-    };
-    let requests = field.oss.journal.count();
-    let target = method.target(key);
-    client.send(format!("{} {target} HTTP/1.1\r\nHost: {}\r\n{how}\r\n\r\n", method.name(), field.own));
-    if framing == Chunks {
-        client.send(format!("{:x}\r\n", DATA.len()));
-    }
-    client.send(&DATA[..sent]);
-    eventually("the request arrives", || field.oss.journal.count() > requests);
-    match leaving {
-        Leaving::Close => {}
-        Leaving::Reset => SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option"),
-        Leaving::HalfClose => {
-            client.stream.shutdown(Shutdown::Write).expect("half closed");
-            // If there is an answer, it is none of success.
-            if let Some(answer) = client.answer(method.name()) {
-                assert!(answer.status >= 400, "{leaving:?} {method:?} {framing:?}: {}", answer.status);
-            }
-        }
-    }
-}
-
-#[test]
-fn clients_that_leave_in_the_middle_of_a_download() {
-    let field = Field::new();
-    let large = vec![7; 20 << 20];
-    field.oss.service.put_object(&bucket("photos"), b"large", large);
-    for chunked in [false, true] {
-        for reset in [false, true] {
-            if chunked {
-                field.oss.faults.next(1, Fault::Chunked);
-            }
-            let mut client = Client::connect(field.proxy.address);
-            client.send(format!("GET /photos/large HTTP/1.1\r\nHost: {}\r\n\r\n", field.own));
-            assert_eq!(client.head().expect("a head").0, 200);
-            if reset {
-                SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option");
-            }
-            drop(client);
-            let good = ask(field.proxy.address, "GET", "/photos/fixed", b"");
-            assert!(good.status == 200 && good.body == *DATA, "chunked {chunked}, reset {reset}");
-        }
-    }
 }
