@@ -30,7 +30,14 @@ impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.wanted.swap(false, Relaxed) {
             match open(&self.path) {
-                Ok(file) => self.file = file,
+                Ok(file) => {
+                    self.file = file;
+                    let is_new = self.file.metadata().is_ok_and(|known| known.len() == 0);
+                    if is_new && bytes == b"\n" {
+                        // It would end what the old file has of a line.
+                        return Ok(bytes.len());
+                    }
+                }
                 // This line comes to the log like any other.
                 Err(error) => error!(
                     path = %self.path.display(),
@@ -76,6 +83,15 @@ mod tests {
         log.write_all(b"three\n").expect("written");
         assert_eq!(fs::read_to_string(&moved).expect("a file"), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).expect("a file"), "three\n");
+        // The end of half a line has no place in another file.
+        for (write, expected) in [("\n", "three\n\n"), ("\n", "")] {
+            if expected.is_empty() {
+                fs::remove_file(&path).expect("removed");
+            }
+            anew.store(true, Relaxed);
+            log.write_all(write.as_bytes()).expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("a file"), expected);
+        }
         // What cannot be opened leaves the lines where they went before.
         fs::remove_file(&path).expect("removed");
         fs::create_dir(&path).expect("a directory in its way");
