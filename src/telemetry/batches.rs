@@ -244,7 +244,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
-    use super::{Batches, Kind, Line, PENDING_MAX};
+    use super::{Batches, Flusher, Kind, Line, PENDING_MAX};
 
     /// Tells each batch, and waits for leave to go on after it.
     struct Reader(mpsc::Sender<Vec<u8>>, mpsc::Receiver<()>);
@@ -300,6 +300,34 @@ mod tests {
         assert!(batches.0.lock().bytes.len() <= PENDING_MAX && queue >= 10 && write == 0);
         drop(flusher);
         drop(go_on);
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_of_once_when_lines_begin_to_be_lost_and_once_when_none_are() {
+        let (written, batch) = mpsc::channel();
+        let (go_on, leave) = mpsc::channel();
+        let batches = Batches(Arc::default());
+        let (writing, shared) = (batches.clone(), Arc::clone(&batches.0));
+        // What is told there comes back here.
+        let thread = std::thread::spawn(move || {
+            let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(writing);
+            let write = || shared.write_all(Reader(written, leave));
+            tracing::subscriber::with_default(subscriber.finish(), write);
+        });
+        let limit = Duration::from_secs(10);
+        line(&batches, Kind::Urgent, b"first\n");
+        batch.recv_timeout(limit).expect("at once");
+        while batches.losses().total() < 3 {
+            line(&batches, Kind::Usual, &[b'x'; 1 << 20]);
+        }
+        (0..4).for_each(|_| go_on.send(()).expect("it waits"));
+        drop(Flusher(Arc::clone(&batches.0)));
+        drop(go_on);
+        thread.join().expect("no panic");
+        let told = batch.try_iter().filter_map(|batch| String::from_utf8(batch).ok());
+        let told: Vec<String> = told.filter(|text| text.contains("WARN")).collect();
+        let [begun, ended] = &told[..] else { panic!("{told:?}") };
+        assert!(begun.contains("not read as fast") && ended.contains("lines=3"), "{told:?}");
     }
 
     /// Takes nothing while it is full.
