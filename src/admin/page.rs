@@ -201,7 +201,7 @@ const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-
 <meta name=viewport content=\"width=device-width\"><title>oss-signing-proxy</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222;background:#fff}\
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #ddd;\
-vertical-align:top;overflow-wrap:anywhere}h2{margin-top:1.6em;font-size:1.1em}small{color:#777;font-weight:normal}\
+vertical-align:top}td:last-child{overflow-wrap:anywhere}h2{margin-top:1.6em;font-size:1.1em}small{color:#777;font-weight:normal}\
 .good{color:#17692d}.bad{color:#b3261e;font-weight:600}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}\
 th,td{border-color:#444}.good{color:#7bd88f}.bad{color:#ff8a80}}</style>";
 
