@@ -17,6 +17,7 @@ use super::accept::Accepted;
 use super::connection::Host;
 use super::drain::{Drain, Drained};
 use super::places::Place;
+use super::tls::Terms;
 use super::{MakeCore, Plan, Settings};
 use crate::proxy::{Core, Gate};
 use crate::telemetry::Counters;
@@ -35,6 +36,8 @@ pub(super) struct Cores {
 pub(super) struct Entry {
     pub(super) gate: Gate,
     pub(super) tls: Option<TlsAcceptor>,
+    /// The same as before if they are equal.
+    pub(super) terms: Arc<Terms>,
 }
 
 /// All listeners, each with the number that its connections come with.
@@ -54,7 +57,14 @@ enum Message {
 pub(super) struct Setup {
     pub(super) core: Rc<Core>,
     pub(super) settings: Settings,
-    entries: Vec<(usize, Rc<Gate>, Option<TlsAcceptor>)>,
+    entries: Vec<(usize, Way)>,
+}
+
+/// A listener, on a core.
+pub(super) struct Way {
+    pub(super) gate: Rc<Gate>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) terms: Arc<Terms>,
 }
 
 /// The setup of a core, which its connections see change.
@@ -65,14 +75,16 @@ pub(super) struct Current {
 
 impl Setup {
     fn new(core: Core, settings: Settings, entries: &[(usize, Entry)]) -> Self {
-        let entry = |(id, entry): &(usize, Entry)| (*id, Rc::new(entry.gate.clone()), entry.tls.clone());
-        Self { core: Rc::new(core), settings, entries: entries.iter().map(entry).collect() }
+        let way = |(id, entry): &(usize, Entry)| {
+            let Entry { gate, tls, terms } = entry.clone();
+            (*id, Way { gate: Rc::new(gate), tls, terms })
+        };
+        Self { core: Rc::new(core), settings, entries: entries.iter().map(way).collect() }
     }
 
     /// The listener of this number, unless it is gone.
-    pub(super) fn listener(&self, id: usize) -> Option<(&Rc<Gate>, Option<&TlsAcceptor>)> {
-        let found = self.entries.iter().find(|(known, ..)| *known == id);
-        found.map(|(_, gate, tls)| (gate, tls.as_ref()))
+    pub(super) fn listener(&self, id: usize) -> Option<&Way> {
+        self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
     }
 }
 
@@ -87,11 +99,11 @@ impl Current {
         self.renewed.notify_waiters();
     }
 
-    /// Waits until the listener of this number is gone.
-    pub(super) async fn without(&self, id: usize) {
+    /// Waits until the listener of this number is gone, or serves on other terms than these.
+    pub(super) async fn without(&self, id: usize, terms: &Arc<Terms>) {
         loop {
             let renewed = self.renewed.notified();
-            if self.get().listener(id).is_none() {
+            if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {
                 return;
             }
             renewed.await;
@@ -240,11 +252,12 @@ impl Thread {
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
         let open = Open { load, ended, counters };
-        let Some((gate, tls)) = setup.listener(listener) else { return };
+        let Some(Way { gate, tls, terms }) = setup.listener(listener) else { return };
         let host = Host {
             current: Rc::clone(current),
             listener: (listener, Rc::clone(gate)),
-            tls: tls.cloned(),
+            terms: Arc::clone(terms),
+            tls: tls.clone(),
             settings: setup.settings,
             drain: self.drain.clone(),
         };

@@ -23,18 +23,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
 pub use accept::Accepted;
 pub use drain::{Drain, Drained};
 pub use inherited::Inherited;
 pub use listen::{Address, BindError, Bound, Listen};
-pub use tls::{BadTls, TlsFiles};
+pub use tls::{BadTls, Tls, TlsFiles};
 
 use crate::proxy::{Core, Gate};
 use cores::{Cores, Entries, Entry};
 use places::Places;
+use tls::Terms;
 
 /// Settings of all client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Listener {
     /// Its configuration.
     pub listen: Listen,
     /// With what it speaks TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Tls>,
     /// Its sockets; none if those of the listener with the same address are to go on.
     pub bound: Vec<Bound>,
 }
@@ -95,6 +95,8 @@ struct Accepting {
     /// The address that it has.
     address: Address,
     unnamed: bool,
+    /// What its clients must do.
+    terms: Arc<Terms>,
     task: AbortHandle,
 }
 
@@ -117,7 +119,8 @@ impl Server {
     }
 
     /// Serves with this from now on: connections live on, and their next requests come under the new plan. Listeners that are
-    /// not among these are closed; what has come through them is served to its end.
+    /// not among these are closed; what has come through them is served to its end, and so is what came on other terms than
+    /// those that its listener has now.
     pub fn renew(&self, listeners: Vec<Listener>, plan: &Plan) {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
@@ -132,15 +135,20 @@ impl Server {
         });
         let mut entries = Entries::new();
         for Listener { listen, tls, bound } in listeners {
-            accepting.extend(bound.into_iter().map(|bound| self.accept(bound, &listen)));
-            for one in accepting.iter().filter(|one| one.configured == listen.address) {
+            let terms = Arc::new(Terms::of(tls.as_ref()));
+            accepting.extend(bound.into_iter().map(|bound| self.accept(bound, &listen, &terms)));
+            for one in accepting.iter_mut().filter(|one| one.configured == listen.address) {
+                if one.terms != terms {
+                    one.terms = Arc::clone(&terms);
+                }
                 let gate = Gate {
                     domains: listen.domains.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
                     unnamed: one.unnamed,
                 };
-                entries.push((one.id, Entry { gate, tls: tls.clone() }));
+                let tls = tls.as_ref().map(|tls| tls.acceptor.clone());
+                entries.push((one.id, Entry { gate, tls, terms: Arc::clone(&one.terms) }));
             }
         }
         // It is there before the first connection of a new listener: accepting begins when this has returned.
@@ -175,7 +183,7 @@ impl Server {
         drained
     }
 
-    fn accept(&self, bound: Bound, listen: &Listen) -> Accepting {
+    fn accept(&self, bound: Bound, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
         let id = self.ids.replace(self.ids.get() + 1);
         let (address, unnamed) = (bound.address.clone(), bound.is_unix());
         info!(%address, "listening");
@@ -185,6 +193,7 @@ impl Server {
             let Err(error) = bound.accept(each).await;
             error!(address = %shown, %error, "cannot accept connections");
         });
-        Accepting { id, configured: listen.address.clone(), address, unnamed, task: task.abort_handle() }
+        let (configured, terms, task) = (listen.address.clone(), Arc::clone(terms), task.abort_handle());
+        Accepting { id, configured, address, unnamed, terms, task }
     }
 }
