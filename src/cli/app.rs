@@ -257,8 +257,13 @@ impl Running {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        let server = &self.server;
-        let before = Before { assembled: &self.assembled, listens_on: &|address| server.listens_on(address) };
+        let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
+        let admin = self.admin.as_ref().map(|thread| thread.held.clone());
+        let before = Before {
+            assembled: &self.assembled,
+            listening: self.server.sockets(),
+            admin: configured.zip(admin),
+        };
         let mut assembled =
             self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
         let admin = start_admin(&mut assembled, &self.console);
@@ -268,7 +273,7 @@ impl Running {
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
-        let admins = admin.iter().chain(&self.admin).map(|thread| thread.address.clone());
+        let admins = admin.iter().chain(&self.admin).map(|thread| thread.held.address.clone());
         let own: Vec<Address> = self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
         let plan = plan(&assembled, &self.workshop.edge, &own, &self.tallies);
         self.server.renew(listeners, &plan);

@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
+use super::sockets::Sockets;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
 use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::proxy::{Core, Limits, State, Upstream};
-use crate::server::{self, Address, BadTls, BindError, Bound, Inherited, Listen, Listener, TlsFiles};
+use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listen, Listener, TlsFiles};
 use crate::telemetry::{self, Counters};
 use crate::time::Clock;
 use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
@@ -86,8 +87,10 @@ pub(super) struct Admin {
 /// What is in force when another configuration is assembled.
 pub(super) struct Before<'a> {
     pub(super) assembled: &'a Assembled,
-    /// Whether a listener with this address has its sockets.
-    pub(super) listens_on: &'a dyn Fn(&Address) -> bool,
+    /// The sockets that are listened on, each with the address of its listener as configured.
+    pub(super) listening: Vec<(Address, Held)>,
+    /// That of the admin listener, in the same way.
+    pub(super) admin: Option<(Address, Held)>,
 }
 
 impl Workshop {
@@ -105,8 +108,9 @@ impl Workshop {
         let sources = self.sources(&config, before.as_ref()).await?;
         let upstreams = signers(&config, &sources, &mut self.trusts)?;
         let files = files(&config);
-        let listeners = self.listeners(config.listen, before.as_ref())?;
-        let admin = config.admin.map(|admin| self.admin(admin, before.as_ref())).transpose()?;
+        let sockets = Sockets::of(before.as_ref(), &config);
+        let listeners = self.listeners(config.listen, &sockets)?;
+        let admin = config.admin.map(|admin| self.admin(admin, &sockets)).transpose()?;
         let routes = routes(&config.directory, &config.upstreams, &sources);
         let state = State {
             directory: config.directory,
@@ -171,26 +175,18 @@ impl Workshop {
     }
 
     /// The listeners, with the sockets that they do not have yet.
-    fn listeners(
-        &mut self,
-        listen: Vec<Listen>,
-        before: Option<&Before<'_>>,
-    ) -> Result<Vec<Listener>, StartError> {
+    fn listeners(&mut self, listen: Vec<Listen>, sockets: &Sockets) -> Result<Vec<Listener>, StartError> {
         let mut listeners = Vec::new();
         for listen in listen {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose()?;
-            let kept = before.is_some_and(|before| (before.listens_on)(&listen.address));
-            let bound = if kept { Vec::new() } else { Bound::bind(&listen, &mut self.inherited)? };
+            let bound = sockets.listen(&listen, &mut self.inherited)?;
             listeners.push(Listener { listen, tls, bound });
         }
         Ok(listeners)
     }
 
-    fn admin(&mut self, admin: config::Admin, before: Option<&Before<'_>>) -> Result<Admin, StartError> {
-        let before = before.and_then(|before| before.assembled.admin.as_ref());
-        let kept = before.is_some_and(|before| before.configured == admin.address);
-        let listen = Listen::plain(admin.address.clone());
-        let bound = if kept { None } else { Bound::bind(&listen, &mut self.inherited)?.pop() };
+    fn admin(&mut self, admin: config::Admin, sockets: &Sockets) -> Result<Admin, StartError> {
+        let bound = sockets.administer(&admin.address, &mut self.inherited)?;
         Ok(Admin { configured: admin.address, settings: admin.settings, bound })
     }
 }

@@ -19,6 +19,7 @@ mod output;
 mod presign;
 mod run;
 mod serve;
+mod sockets;
 mod system;
 mod wait;
 

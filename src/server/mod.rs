@@ -28,7 +28,7 @@ use tracing::{error, info};
 pub use accept::Accepted;
 pub use drain::{Drain, Drained};
 pub use inherited::Inherited;
-pub use listen::{Address, BindError, Bound, Listen};
+pub use listen::{Address, BindError, Bound, Held, Listen};
 pub use tls::{BadTls, Tls, TlsFiles};
 
 use crate::proxy::{Core, Gate};
@@ -92,9 +92,7 @@ struct Accepting {
     id: usize,
     /// The address of its listener, as configured.
     configured: Address,
-    /// The address that it has.
-    address: Address,
-    unnamed: bool,
+    held: Held,
     /// What its clients must do.
     terms: Arc<Terms>,
     task: AbortHandle,
@@ -128,7 +126,7 @@ impl Server {
         accepting.retain(|one| {
             let stays = listeners.iter().any(|listener| listener.listen.address == one.configured);
             if !stays {
-                info!(address = %one.address, "listens no more");
+                info!(address = %one.held.address, "listens no more");
                 one.task.abort();
             }
             stays
@@ -145,7 +143,7 @@ impl Server {
                     domains: listen.domains.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
-                    unnamed: one.unnamed,
+                    unnamed: one.held.is_unix(),
                 };
                 let tls = tls.as_ref().map(|tls| tls.acceptor.clone());
                 entries.push((one.id, Entry { gate, tls, terms: Arc::clone(&one.terms) }));
@@ -158,13 +156,14 @@ impl Server {
     /// Where clients connect; ports are real ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
-        self.accepting.borrow().iter().map(|one| one.address.clone()).collect()
+        self.accepting.borrow().iter().map(|one| one.held.address.clone()).collect()
     }
 
-    /// Whether a listener with this address, as configured, has its sockets.
+    /// The sockets, each with the address of its listener as configured.
     #[must_use]
-    pub fn listens_on(&self, configured: &Address) -> bool {
-        self.accepting.borrow().iter().any(|one| one.configured == *configured)
+    pub fn sockets(&self) -> Vec<(Address, Held)> {
+        let accepting = self.accepting.borrow();
+        accepting.iter().map(|one| (one.configured.clone(), one.held.clone())).collect()
     }
 
     /// How many connections of clients are open.
@@ -185,15 +184,15 @@ impl Server {
 
     fn accept(&self, bound: Bound, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
         let id = self.ids.replace(self.ids.get() + 1);
-        let (address, unnamed) = (bound.address.clone(), bound.is_unix());
-        info!(%address, "listening");
-        let (cores, places, shown) = (Rc::clone(&self.cores), Rc::clone(&self.places), address.clone());
+        let (configured, held) = (listen.address.clone(), bound.held());
+        info!(address = %bound.address, "listening");
+        let (cores, places) = (Rc::clone(&self.cores), Rc::clone(&self.places));
         let task = tokio::task::spawn_local(async move {
             let each = async |accepted| cores.hand_over(accepted, id, places.take().await);
+            let address = bound.address.clone();
             let Err(error) = bound.accept(each).await;
-            error!(address = %shown, %error, "cannot accept connections");
+            error!(%address, %error, "cannot accept connections");
         });
-        let (configured, terms, task) = (listen.address.clone(), Arc::clone(terms), task.abort_handle());
-        Accepting { id, configured, address, unnamed, terms, task }
+        Accepting { id, configured, held, terms: Arc::clone(terms), task: task.abort_handle() }
     }
 }
