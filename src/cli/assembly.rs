@@ -1,8 +1,6 @@
 //! What a configuration comes to: sources of credentials that have been asked, certificates that were read, sockets that are
 //! taken. All of it is made before any of it is used, so that a configuration with a mistake changes nothing.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +9,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use super::sockets::Sockets;
+use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
-use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
+use crate::config::{self, Config, Digest, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listen, Listener, TlsFiles};
@@ -54,7 +53,8 @@ pub(super) struct Workshop {
     pub(super) edge: Arc<dyn Edge>,
     pub(super) counters: Arc<Counters>,
     inherited: Inherited,
-    trusts: Trusts,
+    /// The number of the next trust that is like none before.
+    next_trust: usize,
 }
 
 /// What a configuration came to.
@@ -63,7 +63,7 @@ pub(super) struct Assembled {
     pub(super) sources: Sources,
     pub(super) server: server::Settings,
     pub(super) transport: transport::Settings,
-    pub(super) trusts: Vec<Trust>,
+    pub(super) trusts: Vec<(TrustId, Trust)>,
     /// Taken when it begins to serve.
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
@@ -71,8 +71,8 @@ pub(super) struct Assembled {
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
-    /// The files that it was made from, beside its own.
-    pub(super) files: Vec<PathBuf>,
+    /// The files that it was made from, each as it was before it was read, or when it was.
+    pub(super) files: Vec<(PathBuf, Digest)>,
     specs: Vec<(String, Spec)>,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Before<'a> {
 impl Workshop {
     pub(super) fn new(edge: Arc<dyn Edge>) -> Self {
         let inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
-        Self { edge, counters: Arc::default(), inherited, trusts: Trusts::default() }
+        Self { edge, counters: Arc::default(), inherited, next_trust: 0 }
     }
 
     /// Makes everything that the configuration needs. What `before` has and is described as it was goes on.
@@ -105,9 +105,12 @@ impl Workshop {
         config: Config,
         before: Option<Before<'_>>,
     ) -> Result<Assembled, StartError> {
-        let sources = self.sources(&config, before.as_ref()).await?;
-        let upstreams = signers(&config, &sources, &mut self.trusts)?;
         let files = files(&config);
+        let sources = self.sources(&config, before.as_ref()).await?;
+        let known = before.as_ref().map_or(&[][..], |before| &before.assembled.trusts);
+        let mut trusts = Trusts::new(known, &mut self.next_trust);
+        let upstreams = signers(&config, &sources, &mut trusts)?;
+        let trusts = trusts.into_all();
         let sockets = Sockets::of(before.as_ref(), &config);
         let listeners = self.listeners(config.listen, &sockets)?;
         let admin = config.admin.map(|admin| self.admin(admin, &sockets)).transpose()?;
@@ -133,7 +136,7 @@ impl Workshop {
                 drain: timeouts.drain,
             },
             transport: to_upstreams(&timeouts, &config.limits),
-            trusts: self.trusts.loaded.clone(),
+            trusts,
             listeners,
             admin,
             log: config.log,
@@ -197,7 +200,8 @@ pub(super) fn rehearse(
     sources: &Sources,
     clock: Arc<dyn Clock>,
 ) -> Result<Core, StartError> {
-    let mut trusts = Trusts::default();
+    let mut next = 0;
+    let mut trusts = Trusts::new(&[], &mut next);
     let state = State {
         directory: config.directory.clone(),
         upstreams: signers(config, sources, &mut trusts)?,
@@ -206,7 +210,7 @@ pub(super) fn rehearse(
         counters: Arc::default(),
     };
     let settings = to_upstreams(&config.timeouts, &config.limits);
-    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.loaded, Arc::default())))
+    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.into_all(), Arc::default())))
 }
 
 /// What came of asking each source once.
@@ -276,7 +280,7 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
 }
 
 /// How requests for each upstream are signed, and whom TLS trusts there.
-fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts) -> Result<Vec<Upstream>, StartError> {
+fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts<'_>) -> Result<Vec<Upstream>, StartError> {
     let signer = |(index, settings): (usize, &UpstreamSettings)| {
         let name = &settings.credentials;
         let is_nobody = |(known, spec): &(String, Spec)| known == name && matches!(spec, Spec::Anonymous);
@@ -318,47 +322,14 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
-/// The files that a configuration names and is made from. Those of credentials are looked after by their sources.
-fn files(config: &Config) -> Vec<PathBuf> {
+/// The files that a configuration is made from: those that were read for it already, and those that are to be read after this.
+/// Those of credentials are looked after by their sources.
+fn files(config: &Config) -> Vec<(PathBuf, Digest)> {
     let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
-    let tls = tls.flat_map(|tls| [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()]);
+    let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
     let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-    let secrets = config
-        .facts
-        .iter()
-        .filter_map(|fact| fact.value.strip_prefix("\"file:")?.strip_suffix('"').map(PathBuf::from));
-    tls.chain(roots).flatten().cloned().chain(secrets).collect()
-}
-
-/// One trust for each certificate file as it was read, and one for the host's roots. Each keeps its place, by which connections
-/// know it.
-#[derive(Default)]
-struct Trusts {
-    files: Vec<Option<(PathBuf, u64)>>,
-    loaded: Vec<Trust>,
-}
-
-impl Trusts {
-    fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
-        let wanted = file.map(|path| (path.clone(), digest(path)));
-        if let Some(index) = self.files.iter().position(|known| *known == wanted) {
-            return Ok(TrustId(index));
-        }
-        self.loaded.push(match file {
-            Some(path) => Trust::file(path)?,
-            None => Trust::host()?,
-        });
-        self.files.push(wanted);
-        Ok(TrustId(self.loaded.len() - 1))
-    }
-}
-
-/// What tells the content of a file from another; of one that cannot be read, that it cannot.
-pub(super) fn digest(path: &PathBuf) -> u64 {
-    let content: io::Result<Vec<u8>> = std::fs::read(path);
-    let mut hasher = DefaultHasher::new();
-    content.map_err(|error| error.kind()).hash(&mut hasher);
-    hasher.finish()
+    let unread = tls.chain(roots).flatten().map(|path| (path.clone(), Digest::now(path)));
+    config.files.iter().cloned().chain(unread).collect()
 }
 
 /// How long the start waits for sources; what takes longer goes on in the background.

@@ -21,6 +21,7 @@ mod run;
 mod serve;
 mod sockets;
 mod system;
+mod trusts;
 mod wait;
 
 use std::ffi::OsString;

@@ -30,6 +30,7 @@ mod properties;
 mod reference;
 mod rejected;
 mod reload;
+mod reload_files;
 mod reload_sockets;
 mod remedies;
 mod replay;
