@@ -162,7 +162,7 @@ impl App {
         };
         running.follow();
         notify::ready();
-        let watchdog = spawn_local(notify::watchdog());
+        let watchdog = spawn_local(notify::watchdog(running.server.pulse()));
         let leaving = async {
             drain.leaving().await;
             info!("draining");

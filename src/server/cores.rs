@@ -47,6 +47,8 @@ pub(super) type Entries = Vec<(usize, Entry)>;
 enum Message {
     /// A connection is its to serve.
     Arrival(Arrival),
+    /// Somebody wants to know whether it still does its work.
+    Pulse(oneshot::Sender<()>),
     /// It is over, for whoever is still served too.
     End,
     /// Everything is served with this from now on.
@@ -188,6 +190,24 @@ impl Cores {
         }
     }
 
+    /// Waits until each core has shown that it does its work. `false` if one has ended.
+    pub(super) async fn beat(&self) -> bool {
+        let mut all = Vec::new();
+        for core in &self.cores {
+            let (tell, told) = oneshot::channel();
+            if core.messages.send(Message::Pulse(tell)).is_err() {
+                return false;
+            }
+            all.push(told);
+        }
+        for told in all {
+            if told.await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Ends all cores, and with them whatever is still served: each request in flight is told of in the log.
     pub(super) async fn end(&self) {
         for core in &self.cores {
@@ -237,6 +257,8 @@ impl Thread {
         while let Some(message) = self.inbox.recv().await {
             match message {
                 Message::Arrival(arrival) => self.serve(arrival, &current),
+                // Who asked may be gone.
+                Message::Pulse(tell) => drop(tell.send(())),
                 Message::End => return,
                 Message::Renewal { plan, entries } => {
                     let core = (plan.make_core)(Some(&current.get().core));

@@ -98,6 +98,16 @@ struct Accepting {
     task: AbortHandle,
 }
 
+/// Tells whether the server does its work.
+pub struct Pulse(Rc<Cores>);
+
+impl Pulse {
+    /// Waits for a sign of life of each core: for ever, if one is stuck. `false` if one has ended.
+    pub async fn beat(&self) -> bool {
+        self.0.beat().await
+    }
+}
+
 impl Server {
     /// Starts the cores, and accepts on all listeners.
     ///
@@ -164,6 +174,12 @@ impl Server {
     pub fn sockets(&self) -> Vec<(Address, Held)> {
         let accepting = self.accepting.borrow();
         accepting.iter().map(|one| (one.configured.clone(), one.held.clone())).collect()
+    }
+
+    /// For who wants to know whether the cores do their work.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(Rc::clone(&self.cores))
     }
 
     /// How many connections of clients are open.

@@ -47,3 +47,4 @@ mod tools;
 mod upstream;
 mod uri;
 mod wait;
+mod watchdog;
