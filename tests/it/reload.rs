@@ -2,9 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::thread;
 
 use serde_json::Value;
 
@@ -191,35 +188,4 @@ fn the_admin_listener_moves_and_its_token_changes() {
     let admin = served.admin();
     eventually("nobody listens there", || std::net::TcpStream::connect(admin).is_err());
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 200);
-}
-
-#[test]
-fn a_proxy_that_reads_its_configuration_again_and_again_under_load_fails_nobody() {
-    let oss = oss();
-    let served = Served::start(oss.address, &[], &KEY);
-    assert_eq!(ask(served.address, "PUT", "/photos/k", &[b'x'; 2000]).status, 200);
-    let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (done, asked, to) = (Arc::clone(&done), Arc::clone(&asked), served.address);
-            thread::spawn(move || {
-                let (mut client, host) = (Client::connect(to), to.to_string());
-                while !done.load(SeqCst) {
-                    let answer = client.ask("GET", "/photos/k", &host, "", b"");
-                    assert_eq!((answer.status, answer.body.len(), answer.whole), (200, 2000, true));
-                    asked.fetch_add(1, SeqCst);
-                }
-            })
-        })
-        .collect();
-    for turn in 0..20 {
-        let before = asked.load(SeqCst);
-        served.rewrite(oss.address, &format!("[limits]\nupstream_connections = {}\n", 8 + turn % 2));
-        assert_eq!(served.reload().0, 200);
-        eventually("requests are answered", || asked.load(SeqCst) > before + 8);
-    }
-    done.store(true, SeqCst);
-    for client in clients {
-        client.join().expect("no request failed");
-    }
 }
