@@ -31,6 +31,7 @@ mod reference;
 mod rejected;
 mod reload;
 mod reload_files;
+mod reload_secrets;
 mod reload_soak;
 mod reload_sockets;
 mod remedies;
