@@ -203,9 +203,10 @@ impl AdminThread {
 
     /// Ends it, and waits until what was asked is answered, for a moment.
     pub(super) async fn end(self) {
-        let Self { end, ended, .. } = self;
+        let Self { held, end, ended, .. } = self;
         drop(end);
         let _ = timeout(MOMENT, ended).await;
+        held.vanish();
     }
 }
 

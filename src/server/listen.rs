@@ -196,6 +196,13 @@ impl Bound {
 }
 
 impl Held {
+    /// Removes the file of the socket, if it is ours, before who accepts from it is gone: the process may end before that.
+    pub fn vanish(&self) {
+        if let ListeningSocket::Unix(_, Some(file)) = &*self.socket {
+            file.remove();
+        }
+    }
+
     /// Whether it is a path of this machine, to which no name of any name service leads.
     pub(super) fn is_unix(&self) -> bool {
         matches!(*self.socket, ListeningSocket::Unix(..))
