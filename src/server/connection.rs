@@ -18,7 +18,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
@@ -252,16 +252,19 @@ fn is_stalled(error: &hyper::Error) -> bool {
 }
 
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
-/// half-sent head, or for a client that does not answer its farewell, it would wait.
+/// half-sent head, or for a client that does not answer its farewell, it would wait. Or until one begins long after the
+/// farewell: who does not answer it in HTTP/2 could ask for ever.
 async fn unused(presence: &Presence) {
-    let mut idle_before = false;
+    let farewell = Instant::now();
+    let (mut idle_before, mut begun) = (false, presence.begun());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let idle = !presence.is_busy();
-        if idle && idle_before {
+        let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.begun() > begun;
+        if (idle && idle_before) || goes_on {
             return;
         }
-        idle_before = idle;
+        (idle_before, begun) = (idle, presence.begun());
     }
 }
 
@@ -299,5 +302,7 @@ const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long the first bytes of a connection are waited for when it is to end.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(1);
+/// How long after its farewell a client may begin requests: it may have heard it late.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
 /// How often a connection that is to end is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -64,6 +64,47 @@ fn who_came_in_the_open_is_not_served_any_more_when_the_listener_speaks_tls() {
     assert!(Sealed::connect(served.address, authority.client(&[], None)).is_served());
 }
 
+/// The head of a request in HTTP/2 (RFC 9113, 6.2), as short as it can be said (RFC 7541).
+fn raw_head(stream: u32, method: &str, ends: bool) -> Vec<u8> {
+    // `:scheme: http` has a number, as have the names of the others.
+    let mut block = vec![0x86];
+    for (name, value) in [(0x02, method), (0x04, "/photos/none"), (0x01, "localhost")] {
+        block.extend([name, u8::try_from(value.len()).expect("it is short")]);
+        block.extend(value.as_bytes());
+    }
+    let length = u8::try_from(block.len()).expect("it is short");
+    let mut frame = vec![0, 0, length, 1, if ends { 5 } else { 4 }];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(block);
+    frame
+}
+
+#[test]
+fn who_does_not_answer_the_farewell_of_http_2_cannot_go_on_for_ever() {
+    let (oss, authority) = (oss(), Authority::new());
+    let served = Served::start(oss.address, &[], &KEY);
+    let mut stream = TcpStream::connect(served.address).expect("a connection");
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("sent");
+    // This one is in flight all the time.
+    stream.write_all(&raw_head(1, "PUT", false)).expect("sent");
+    let mut answers = stream.try_clone().expect("a second handle");
+    let reading = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while answers.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    });
+    eventually("it arrives", || oss.journal.count() > 0);
+    let files = authority.sign("listener", "localhost");
+    served.rewrite(oss.address, &format!("[[listen]]\n{}\n", Authority::listen(&files, "")));
+    assert_eq!(served.reload().0, 200);
+    let mut next = 1;
+    eventually("the connection is cut", || {
+        next += 2;
+        let sent = stream.write_all(&raw_head(next, "HEAD", true));
+        std::thread::sleep(Duration::from_millis(50));
+        sent.is_err() || reading.is_finished()
+    });
+}
+
 #[test]
 fn who_showed_no_certificate_or_another_is_not_served_any_more_when_one_is_asked_for() {
     let (oss, authority, other) = (oss(), Authority::new(), Authority::new());
@@ -135,8 +176,7 @@ fn ports_of_the_proxy_change_hands_without_being_closed() {
     let served = Served::of_file(&file.path(), &KEY);
     let (data, admin) = (served.address, served.admin());
     file.write(&[(&admin.to_string(), "")], &data.to_string());
-    let (status, told) = served.reload();
-    assert_eq!(status, 200, "{told}");
+    served.signal("HUP");
     eventually("requests are taken where the admin listener was", || {
         ask(admin, "PUT", "/photos/k", b"1").status == 200
     });
@@ -160,7 +200,7 @@ fn a_path_changes_hands_with_its_file() {
     };
     assert!(answers("/photos/none", "404"));
     file.write(&[(ANY, "")], &at_path);
-    assert_eq!(served.reload().0, 200);
+    served.signal("HUP");
     eventually("health is answered there", || answers("/livez", "200"));
     assert!(path.exists());
     file.write(&[(ANY, "")], "off");
@@ -240,6 +280,9 @@ fn a_socket_that_may_be_open_no_more_refuses_the_configuration() {
     file.write(&[("systemd:one", "unsafe_open = true")], ANY);
     let served = Served::activated(&file.path(), "one:two", (one, two));
     file.write(&[("systemd:one", "")], ANY);
+    let (status, told) = served.reload();
+    assert!(status == 400 && told.contains("can be reached from other machines"), "{told}");
+    file.write(&[("systemd:one", "unsafe_open = true"), ("0.0.0.0:0", "")], ANY);
     let (status, told) = served.reload();
     assert!(status == 400 && told.contains("can be reached from other machines"), "{told}");
     let at = SocketAddr::from(([127, 0, 0, 1], served.address.port()));
