@@ -10,10 +10,10 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{interval, sleep};
 use tracing::{error, info, warn};
 
-use super::assembly::{Assembled, Before, StartError, Workshop, digest};
+use super::assembly::{Assembled, Before, StartError, Workshop};
 use super::console::{AdminThread, Console, View};
 use super::notify;
-use crate::config::{Config, changes};
+use crate::config::{Config, Digest, changes};
 use crate::credentials::{Edge, Source, each};
 use crate::proxy::{Core, State};
 use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
@@ -27,7 +27,6 @@ pub struct App {
     assembled: Assembled,
     reloads: (Reloads, mpsc::Receiver<Wanted>),
     load: Option<Load>,
-    file: Option<PathBuf>,
     log: Option<Arc<Control>>,
 }
 
@@ -54,11 +53,9 @@ struct Running {
     following: Vec<(Arc<Source>, AbortHandle)>,
     tallies: Tallies,
     load: Option<Load>,
-    /// The file of the configuration itself.
-    file: Option<PathBuf>,
     log: Option<Arc<Control>>,
     /// The files of the configuration, as they were when it was read.
-    seen: Vec<(PathBuf, u64)>,
+    seen: Vec<(PathBuf, Digest)>,
 }
 
 impl Reloads {
@@ -91,13 +88,13 @@ impl App {
         let assembled = workshop.assemble(config, None).await?;
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let reloads = (Reloads(wish), wishes);
-        Ok(Self { workshop, assembled, reloads, load: None, file: None, log: None })
+        Ok(Self { workshop, assembled, reloads, load: None, log: None })
     }
 
-    /// Reads the configuration again in this way, when it is asked to or a file of it changes. `file` is the configuration's own.
+    /// Reads the configuration again in this way, when it is asked to or a file of it changes.
     #[must_use]
-    pub fn reloading(self, load: Load, file: Option<PathBuf>) -> Self {
-        Self { load: Some(load), file, ..self }
+    pub fn reloading(self, load: Load) -> Self {
+        Self { load: Some(load), ..self }
     }
 
     /// Changes the log through this.
@@ -136,7 +133,7 @@ impl App {
     /// # Errors
     /// If the system refuses threads or sockets.
     pub async fn run(self, drain: Drain) -> io::Result<Drained> {
-        let Self { workshop, mut assembled, reloads: (reloads, mut wishes), load, file, log } = self;
+        let Self { workshop, mut assembled, reloads: (reloads, mut wishes), load, log } = self;
         let tallies = Tallies::default();
         let mut listeners = std::mem::take(&mut assembled.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -150,6 +147,7 @@ impl App {
             (drain.clone(), reloads, log.clone()),
         ));
         let admin = start_admin(&mut assembled, &console)?;
+        let seen = std::mem::take(&mut assembled.files);
         let mut running = Running {
             workshop,
             assembled,
@@ -159,14 +157,12 @@ impl App {
             following: Vec::new(),
             tallies,
             load,
-            file,
             log,
-            seen: Vec::new(),
+            seen,
         };
-        running.seen = running.digests();
         running.follow();
         notify::ready();
-        let watchdog = spawn_local(notify::watchdog());
+        let watchdog = spawn_local(notify::watchdog(running.server.pulse()));
         let leaving = async {
             drain.leaving().await;
             info!("draining");
@@ -215,10 +211,9 @@ impl Running {
         changed && self.load.is_some()
     }
 
-    /// What the files of the configuration hold.
-    fn digests(&self) -> Vec<(PathBuf, u64)> {
-        let files = self.assembled.files.iter().chain(&self.file);
-        files.map(|path| (path.clone(), digest(path))).collect()
+    /// What the files of the configuration hold now.
+    fn digests(&self) -> Vec<(PathBuf, Digest)> {
+        self.seen.iter().map(|(path, _)| (path.clone(), Digest::now(path))).collect()
     }
 
     async fn reload(&mut self) -> Result<Vec<String>, String> {
@@ -244,21 +239,20 @@ impl Running {
 
     /// Everything that can fail comes first; then all of it changes at once.
     async fn take_another(&mut self) -> Result<Vec<String>, String> {
+        // If it is not taken, the same mistake is told only once; what changes while it is read is seen at the next look.
+        self.seen = self.digests();
         let load = self.load.as_ref().ok_or("there is no configuration file to read again")?;
-        // What changes while it is read is seen at the next look.
-        let noted = self.digests();
-        let config = match load() {
-            Ok(config) => config,
-            Err(why) => {
-                self.seen = noted;
-                return Err(why);
-            }
-        };
+        let config = load()?;
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        let server = &self.server;
-        let before = Before { assembled: &self.assembled, listens_on: &|address| server.listens_on(address) };
+        let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
+        let admin = self.admin.as_ref().map(|thread| thread.held.clone());
+        let before = Before {
+            assembled: &self.assembled,
+            listening: self.server.sockets(),
+            admin: configured.zip(admin),
+        };
         let mut assembled =
             self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
         let admin = start_admin(&mut assembled, &self.console);
@@ -268,7 +262,7 @@ impl Running {
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
-        let admins = admin.iter().chain(&self.admin).map(|thread| thread.address.clone());
+        let admins = admin.iter().chain(&self.admin).map(|thread| thread.held.address.clone());
         let own: Vec<Address> = self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
         let plan = plan(&assembled, &self.workshop.edge, &own, &self.tallies);
         self.server.renew(listeners, &plan);
@@ -283,13 +277,8 @@ impl Running {
             log.renew(&assembled.log);
         }
         self.console.show(View::of(&assembled));
+        self.seen = std::mem::take(&mut assembled.files);
         self.assembled = assembled;
-        self.seen = self.digests();
-        for (path, digest) in &mut self.seen {
-            if let Some((_, before)) = noted.iter().find(|(known, _)| known == path) {
-                *digest = *before;
-            }
-        }
         self.follow();
         Ok(changes)
     }

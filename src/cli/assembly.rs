@@ -1,8 +1,6 @@
 //! What a configuration comes to: sources of credentials that have been asked, certificates that were read, sockets that are
 //! taken. All of it is made before any of it is used, so that a configuration with a mistake changes nothing.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
+use super::sockets::Sockets;
+use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
-use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
+use crate::config::{self, Config, Digest, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::proxy::{Core, Limits, State, Upstream};
-use crate::server::{self, Address, BadTls, BindError, Bound, Inherited, Listen, Listener, TlsFiles};
+use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listen, Listener, TlsFiles};
 use crate::telemetry::{self, Counters};
 use crate::time::Clock;
 use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
@@ -53,7 +53,8 @@ pub(super) struct Workshop {
     pub(super) edge: Arc<dyn Edge>,
     pub(super) counters: Arc<Counters>,
     inherited: Inherited,
-    trusts: Trusts,
+    /// The number of the next trust that is like none before.
+    next_trust: usize,
 }
 
 /// What a configuration came to.
@@ -62,7 +63,7 @@ pub(super) struct Assembled {
     pub(super) sources: Sources,
     pub(super) server: server::Settings,
     pub(super) transport: transport::Settings,
-    pub(super) trusts: Vec<Trust>,
+    pub(super) trusts: Vec<(TrustId, Trust)>,
     /// Taken when it begins to serve.
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
@@ -70,8 +71,8 @@ pub(super) struct Assembled {
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
-    /// The files that it was made from, beside its own.
-    pub(super) files: Vec<PathBuf>,
+    /// The files that it was made from, each as it was before it was read, or when it was.
+    pub(super) files: Vec<(PathBuf, Digest)>,
     specs: Vec<(String, Spec)>,
 }
 
@@ -86,14 +87,16 @@ pub(super) struct Admin {
 /// What is in force when another configuration is assembled.
 pub(super) struct Before<'a> {
     pub(super) assembled: &'a Assembled,
-    /// Whether a listener with this address has its sockets.
-    pub(super) listens_on: &'a dyn Fn(&Address) -> bool,
+    /// The sockets that are listened on, each with the address of its listener as configured.
+    pub(super) listening: Vec<(Address, Held)>,
+    /// That of the admin listener, in the same way.
+    pub(super) admin: Option<(Address, Held)>,
 }
 
 impl Workshop {
     pub(super) fn new(edge: Arc<dyn Edge>) -> Self {
         let inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
-        Self { edge, counters: Arc::default(), inherited, trusts: Trusts::default() }
+        Self { edge, counters: Arc::default(), inherited, next_trust: 0 }
     }
 
     /// Makes everything that the configuration needs. What `before` has and is described as it was goes on.
@@ -102,11 +105,15 @@ impl Workshop {
         config: Config,
         before: Option<Before<'_>>,
     ) -> Result<Assembled, StartError> {
-        let sources = self.sources(&config, before.as_ref()).await?;
-        let upstreams = signers(&config, &sources, &mut self.trusts)?;
         let files = files(&config);
-        let listeners = self.listeners(config.listen, before.as_ref())?;
-        let admin = config.admin.map(|admin| self.admin(admin, before.as_ref())).transpose()?;
+        let sources = self.sources(&config, before.as_ref()).await?;
+        let known = before.as_ref().map_or(&[][..], |before| &before.assembled.trusts);
+        let mut trusts = Trusts::new(known, &mut self.next_trust);
+        let upstreams = signers(&config, &sources, &mut trusts)?;
+        let trusts = trusts.into_all();
+        let sockets = Sockets::of(before.as_ref(), &config);
+        let listeners = self.listeners(config.listen, &sockets)?;
+        let admin = config.admin.map(|admin| self.admin(admin, &sockets)).transpose()?;
         let routes = routes(&config.directory, &config.upstreams, &sources);
         let state = State {
             directory: config.directory,
@@ -129,7 +136,7 @@ impl Workshop {
                 drain: timeouts.drain,
             },
             transport: to_upstreams(&timeouts, &config.limits),
-            trusts: self.trusts.loaded.clone(),
+            trusts,
             listeners,
             admin,
             log: config.log,
@@ -171,26 +178,18 @@ impl Workshop {
     }
 
     /// The listeners, with the sockets that they do not have yet.
-    fn listeners(
-        &mut self,
-        listen: Vec<Listen>,
-        before: Option<&Before<'_>>,
-    ) -> Result<Vec<Listener>, StartError> {
+    fn listeners(&mut self, listen: Vec<Listen>, sockets: &Sockets) -> Result<Vec<Listener>, StartError> {
         let mut listeners = Vec::new();
         for listen in listen {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose()?;
-            let kept = before.is_some_and(|before| (before.listens_on)(&listen.address));
-            let bound = if kept { Vec::new() } else { Bound::bind(&listen, &mut self.inherited)? };
+            let bound = sockets.listen(&listen, &mut self.inherited)?;
             listeners.push(Listener { listen, tls, bound });
         }
         Ok(listeners)
     }
 
-    fn admin(&mut self, admin: config::Admin, before: Option<&Before<'_>>) -> Result<Admin, StartError> {
-        let before = before.and_then(|before| before.assembled.admin.as_ref());
-        let kept = before.is_some_and(|before| before.configured == admin.address);
-        let listen = Listen::plain(admin.address.clone());
-        let bound = if kept { None } else { Bound::bind(&listen, &mut self.inherited)?.pop() };
+    fn admin(&mut self, admin: config::Admin, sockets: &Sockets) -> Result<Admin, StartError> {
+        let bound = sockets.administer(&admin.address, &mut self.inherited)?;
         Ok(Admin { configured: admin.address, settings: admin.settings, bound })
     }
 }
@@ -201,7 +200,8 @@ pub(super) fn rehearse(
     sources: &Sources,
     clock: Arc<dyn Clock>,
 ) -> Result<Core, StartError> {
-    let mut trusts = Trusts::default();
+    let mut next = 0;
+    let mut trusts = Trusts::new(&[], &mut next);
     let state = State {
         directory: config.directory.clone(),
         upstreams: signers(config, sources, &mut trusts)?,
@@ -210,7 +210,7 @@ pub(super) fn rehearse(
         counters: Arc::default(),
     };
     let settings = to_upstreams(&config.timeouts, &config.limits);
-    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.loaded, Arc::default())))
+    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.into_all(), Arc::default())))
 }
 
 /// What came of asking each source once.
@@ -280,7 +280,7 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
 }
 
 /// How requests for each upstream are signed, and whom TLS trusts there.
-fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts) -> Result<Vec<Upstream>, StartError> {
+fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts<'_>) -> Result<Vec<Upstream>, StartError> {
     let signer = |(index, settings): (usize, &UpstreamSettings)| {
         let name = &settings.credentials;
         let is_nobody = |(known, spec): &(String, Spec)| known == name && matches!(spec, Spec::Anonymous);
@@ -324,47 +324,14 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
-/// The files that a configuration names and is made from. Those of credentials are looked after by their sources.
-fn files(config: &Config) -> Vec<PathBuf> {
+/// The files that a configuration is made from: those that were read for it already, and those that are to be read after this.
+/// Those of credentials are looked after by their sources.
+fn files(config: &Config) -> Vec<(PathBuf, Digest)> {
     let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
-    let tls = tls.flat_map(|tls| [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()]);
+    let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
     let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-    let secrets = config
-        .facts
-        .iter()
-        .filter_map(|fact| fact.value.strip_prefix("\"file:")?.strip_suffix('"').map(PathBuf::from));
-    tls.chain(roots).flatten().cloned().chain(secrets).collect()
-}
-
-/// One trust for each certificate file as it was read, and one for the host's roots. Each keeps its place, by which connections
-/// know it.
-#[derive(Default)]
-struct Trusts {
-    files: Vec<Option<(PathBuf, u64)>>,
-    loaded: Vec<Trust>,
-}
-
-impl Trusts {
-    fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
-        let wanted = file.map(|path| (path.clone(), digest(path)));
-        if let Some(index) = self.files.iter().position(|known| *known == wanted) {
-            return Ok(TrustId(index));
-        }
-        self.loaded.push(match file {
-            Some(path) => Trust::file(path)?,
-            None => Trust::host()?,
-        });
-        self.files.push(wanted);
-        Ok(TrustId(self.loaded.len() - 1))
-    }
-}
-
-/// What tells the content of a file from another; of one that cannot be read, that it cannot.
-pub(super) fn digest(path: &PathBuf) -> u64 {
-    let content: io::Result<Vec<u8>> = std::fs::read(path);
-    let mut hasher = DefaultHasher::new();
-    content.map_err(|error| error.kind()).hash(&mut hasher);
-    hasher.finish()
+    let unread = tls.chain(roots).flatten().map(|path| (path.clone(), Digest::now(path)));
+    config.files.iter().cloned().chain(unread).collect()
 }
 
 /// How long the start waits for sources; what takes longer goes on in the background.

@@ -18,7 +18,7 @@ use crate::admin::{self, Process, Reach, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::proxy::State;
-use crate::server::{Accepted, Address, Bound, Drain};
+use crate::server::{Accepted, Bound, Drain, Held};
 use crate::telemetry::{Control, Counters, Level};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
@@ -45,8 +45,7 @@ pub(super) struct View {
 
 /// A listener with its thread; both end with this.
 pub(super) struct AdminThread {
-    /// Where it listens; the port is a real one.
-    pub(super) address: Address,
+    pub(super) held: Held,
     /// What it serves, and to whom: this listener's own, whatever another one is to serve.
     settings: Arc<ArcSwap<admin::Settings>>,
     end: oneshot::Sender<()>,
@@ -180,7 +179,7 @@ impl AdminThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, wanted) = oneshot::channel();
         let (tell, ended) = oneshot::channel();
-        let (address, settings) = (bound.address.clone(), Arc::new(ArcSwap::from_pointee(settings)));
+        let (held, settings) = (bound.held(), Arc::new(ArcSwap::from_pointee(settings)));
         let its_own = Arc::clone(&settings);
         let process: Arc<dyn Process> = Arc::<Console>::clone(console);
         info!(address = %bound.address, "admin listening");
@@ -198,7 +197,7 @@ impl AdminThread {
             // Nobody may wait for it any more.
             let _ = tell.send(());
         })?;
-        Ok(Self { address, settings, end, ended })
+        Ok(Self { held, settings, end, ended })
     }
 
     /// Serves this from now on.
@@ -208,9 +207,10 @@ impl AdminThread {
 
     /// Ends it, and waits until what was asked is answered, for a moment.
     pub(super) async fn end(self) {
-        let Self { end, ended, .. } = self;
+        let Self { held, end, ended, .. } = self;
         drop(end);
         let _ = timeout(MOMENT, ended).await;
+        held.vanish();
     }
 }
 

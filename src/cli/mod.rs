@@ -19,7 +19,9 @@ mod output;
 mod presign;
 mod run;
 mod serve;
+mod sockets;
 mod system;
+mod trusts;
 mod wait;
 
 use std::ffi::OsString;

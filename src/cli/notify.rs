@@ -1,7 +1,9 @@
 //! What systemd is told of the process (`sd_notify(3)`), if it has asked to be.
 
 use sd_notify::NotifyState;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::server::Pulse;
 
 /// It serves.
 pub(super) fn ready() {
@@ -20,14 +22,17 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Gives systemd the sign of life that it waits for, if it does, for as long as this thread does its work.
-pub(super) async fn watchdog() {
+/// Gives systemd the sign of life that it waits for, if it does, for as long as this thread and each core do their work.
+pub(super) async fn watchdog(pulse: Pulse) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     // Twice in the time that systemd waits, as it advises, and once for good measure.
     let mut signs = interval(limit / 3);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         signs.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        if pulse.beat().await {
+            tell(&[NotifyState::Watchdog]);
+        }
     }
 }
 

@@ -87,7 +87,7 @@ async fn accompany(arguments: &Args, config: Config, log: Log) -> Exit {
     let again = arguments.flags.clone();
     let load: Load = Box::new(move || configuration(&again));
     let app = match App::assemble(config, Arc::new(System)).await {
-        Ok(app) => app.reloading(load, arguments.flags.file()).logging(log.control),
+        Ok(app) => app.reloading(load).logging(log.control),
         Err(error) => return not_assembled(&error),
     };
     let Some(address) = app.addresses().iter().find_map(Address::socket) else {

@@ -101,7 +101,7 @@ async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
     let again = flags.clone();
     let load: Load = Box::new(move || again.read());
     let app = match App::assemble(config, Arc::new(System)).await {
-        Ok(app) => app.reloading(load, flags.file()).logging(log.control),
+        Ok(app) => app.reloading(load).logging(log.control),
         Err(error) => return not_assembled(&error),
     };
     asked.heed(app.reloads(), log.anew);

@@ -1,12 +1,13 @@
 //! `[credentials.NAME]`: sources, and the secrets that they refer to.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::duration;
 use super::origin::Given;
-use super::outside::Outside;
+use super::outside::{Digest, Outside};
 use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::roles;
@@ -25,7 +26,9 @@ pub(super) const DEFAULT: &str = "default";
 /// How secrets are found.
 pub(super) struct Secrets<'a> {
     pub(super) outside: &'a dyn Outside,
-    pub(super) modes: Modes,
+    modes: Modes,
+    /// The files that were read, as they were.
+    files: RefCell<Vec<(PathBuf, Digest)>>,
 }
 
 /// What is done with files of secrets that other users can read.
@@ -59,7 +62,16 @@ pub(super) fn read(
     specs
 }
 
-impl Secrets<'_> {
+impl<'a> Secrets<'a> {
+    pub(super) fn new(outside: &'a dyn Outside, modes: Modes) -> Self {
+        Self { outside, modes, files: RefCell::default() }
+    }
+
+    /// The files that were read, as they were.
+    pub(super) fn into_files(self) -> Vec<(PathBuf, Digest)> {
+        self.files.into_inner()
+    }
+
     fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
         if !section.has("type") {
             let problem = Problem::Missing("write type = \"chain\", or another that the README lists");
@@ -221,6 +233,7 @@ impl Secrets<'_> {
             Ok(file) => file,
             Err(error) => return Err(Problem::SecretFile(name, error.to_string())),
         };
+        self.files.borrow_mut().push((path.to_owned(), file.digest));
         if file.secret.expose().is_empty() {
             return Err(Problem::EmptySecret(name));
         }

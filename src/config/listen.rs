@@ -164,19 +164,10 @@ fn admin(
 
 /// Notes who listens where, and reports an address that somebody else has.
 fn claim(address: &Given<Address>, who: &str, taken: &mut Vec<(Address, String)>, report: &mut Report) {
-    if let Some((_, other)) = taken.iter().find(|(other, _)| overlap(other, &address.value)) {
+    if let Some((_, other)) = taken.iter().find(|(other, _)| other.overlaps(&address.value)) {
         report.error(&address.at, Problem::Taken(address.value.clone(), other.clone()));
     }
     taken.push((address.value.clone(), format!("{who} ({})", address.at)));
-}
-
-/// Whether the two cannot both be listened on. Port 0 takes a free one.
-fn overlap(a: &Address, b: &Address) -> bool {
-    let (Some(one), Some(other)) = (a.socket(), b.socket()) else { return a == b };
-    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port()
-        && one.port() != 0
-        && (one.ip() == other.ip() || (everywhere && one.is_ipv4() == other.is_ipv4()))
 }
 
 /// Whether a connection to `host` and `port` ends at `listener`.

@@ -30,7 +30,7 @@ pub use self::duration::{parse_lifetime, parse_wait};
 pub use self::facts::{Fact, changes};
 pub use self::layer::{Layer, Setting};
 pub use self::origin::Origin;
-pub use self::outside::{Machine, Outside, SecretFile};
+pub use self::outside::{Digest, Machine, Outside, SecretFile};
 pub use self::report::{Error, Errors};
 
 use self::credentials::{Modes, Secrets};
@@ -71,6 +71,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Every setting as it was given, and where.
     pub facts: Vec<Fact>,
+    /// The files that were read for it, as they were then: its own, and those of secrets.
+    pub files: Vec<(PathBuf, Digest)>,
 }
 
 /// The admin interface.
@@ -176,7 +178,12 @@ impl Config {
         };
         let (warnings, errors) = report.finish();
         let facts = facts::all(table.get_ref(), &document);
-        (config.map(|config| Self { warnings, facts, ..config }), errors)
+        let own = file.map(|(path, text)| (path.to_owned(), Digest::of(text.as_bytes())));
+        let config = config.map(|mut config| {
+            config.files.extend(own);
+            Self { warnings, facts, ..config }
+        });
+        (config, errors)
     }
 
     /// Reads of the same no more than where health is asked, for who needs nothing else of it; `None` if it is nowhere.
@@ -191,7 +198,7 @@ impl Config {
         let mut report = Report::default();
         let document = Document::new(file, layers);
         let table = document.parse(&mut report);
-        let secrets = Secrets { outside, modes: Modes::Warn };
+        let secrets = Secrets::new(outside, Modes::Warn);
         let mut admin = None;
         if report.count() == 0 {
             admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
@@ -216,7 +223,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         Some(Given { value: true, .. }) => Modes::Refuse,
         _ => Modes::Warn,
     };
-    let secrets = Secrets { outside, modes };
+    let secrets = Secrets::new(outside, modes);
     let (listen, admin) = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
@@ -258,6 +265,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         process,
         warnings: Vec::new(),
         facts: Vec::new(),
+        files: secrets.into_files(),
     })
 }
 

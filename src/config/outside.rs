@@ -1,7 +1,8 @@
 //! What a configuration refers to outside its own text: variables, files of secrets, certificates.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -35,6 +36,34 @@ pub struct SecretFile {
     pub secret: Secret,
     /// Whether users other than its owner can read it.
     pub exposed: bool,
+    /// Of all that it holds.
+    pub digest: Digest,
+}
+
+/// What tells the content of a file from another; of one that cannot be read, that it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(u64);
+
+impl Digest {
+    /// Of this content.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self::either(Ok(content))
+    }
+
+    /// Of what the file holds now.
+    #[must_use]
+    pub fn now(path: &Path) -> Self {
+        // It may be a secret.
+        let content = fs::read(path).map(Zeroizing::new);
+        Self::either(content.as_ref().map(|content| content.as_slice()).map_err(io::Error::kind))
+    }
+
+    fn either(content: Result<&[u8], ErrorKind>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// The real world: the environment as the edge shows it, and files, relative to the working directory.
@@ -52,14 +81,15 @@ impl Outside for Machine<'_> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
         file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is over 64 KiB"));
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "it is over 64 KiB"));
         }
         let text = std::str::from_utf8(&bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text"))?;
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text"))?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         Ok(SecretFile {
             secret: Secret::from(line.strip_suffix('\r').unwrap_or(line)),
             exposed: mode & READABLE_BY_OTHERS != 0,
+            digest: Digest::of(&bytes),
         })
     }
 

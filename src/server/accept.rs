@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
@@ -23,7 +24,7 @@ enum Listener {
     Tcp(tokio::net::TcpListener),
     Unix(
         tokio::net::UnixListener,
-        #[expect(dead_code, reason = "dropped with the listener")] Option<SocketFile>,
+        #[expect(dead_code, reason = "dropped with the listener")] Option<Arc<SocketFile>>,
     ),
 }
 

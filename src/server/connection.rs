@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
@@ -28,7 +29,7 @@ use super::cores::Current;
 use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
-use super::tls::HTTP2;
+use super::tls::{HTTP2, Terms};
 use crate::proxy::{self, Body, Gate};
 use crate::transport::WriteLimit;
 
@@ -38,6 +39,8 @@ pub(super) struct Host {
     pub(super) current: Rc<Current>,
     /// The listener it came through, and the gate that it had then.
     pub(super) listener: (usize, Rc<Gate>),
+    /// The terms that it came on.
+    pub(super) terms: Arc<Terms>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) settings: Settings,
     pub(super) drain: Drain,
@@ -99,20 +102,29 @@ impl Host {
     }
 
     /// What must be known before the first request: in the time for a head. A client that has just connected when the drain
-    /// begins has its request under way, and is waited for a moment: its connection is fresh, so it would not ask again.
+    /// begins, or its listener goes, has its request under way, and is waited for a moment: its connection is fresh, so it
+    /// would not ask again.
     async fn in_time<T>(&self, begun: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         tokio::select! {
             biased;
             begun = timeout(self.settings.header_read, begun) => {
                 begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            () = self.a_moment_into_the_drain() => Err(io::Error::other("the proxy is stopping")),
+            () = self.a_moment_into_the_end() => Err(io::Error::other("nobody is served here any more")),
         }
     }
 
-    async fn a_moment_into_the_drain(&self) {
-        self.drain.begun().await;
+    async fn a_moment_into_the_end(&self) {
+        tokio::select! {
+            () = self.drain.begun() => {}
+            () = self.withdrawn() => {}
+        }
         tokio::time::sleep(FIRST_WORD_WITHIN.min(self.settings.drain / 2)).await;
+    }
+
+    /// Waits until the listener is gone, or asks more of its clients than of this one.
+    async fn withdrawn(&self) {
+        self.current.without(self.listener.0, &self.terms).await;
     }
 
     async fn http1(&self, client: impl Client) {
@@ -178,8 +190,8 @@ impl Host {
         service_fn(move |request: Request<Incoming>| {
             // One look for the whole request: what is renewed meanwhile is for the next.
             let setup = current.get();
-            if let Some((gate, _)) = setup.listener(id) {
-                last.replace(Rc::clone(gate));
+            if let Some(way) = setup.listener(id) {
+                last.replace(Rc::clone(&way.gate));
             }
             let gate = Rc::clone(&last.borrow());
             let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
@@ -209,8 +221,8 @@ impl Host {
             biased;
             ended = served => ended,
             () = self.drain.begun() => None,
-            // What came through a listener that is gone is served to the end of the request in flight.
-            () = self.current.without(self.listener.0) => None,
+            // What came through a listener that is gone, or on terms that are, is served to the end of the request in flight.
+            () = self.withdrawn() => None,
         };
         if let Some(ended) = ended {
             return Ended::Itself(ended);
@@ -240,16 +252,19 @@ fn is_stalled(error: &hyper::Error) -> bool {
 }
 
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
-/// half-sent head, or for a client that does not answer its farewell, it would wait.
+/// half-sent head, or for a client that does not answer its farewell, it would wait. Or until one begins long after the
+/// farewell: who does not answer it in HTTP/2 could ask for ever.
 async fn unused(presence: &Presence) {
-    let mut idle_before = false;
+    let farewell = Instant::now();
+    let (mut idle_before, mut begun) = (false, presence.begun());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let idle = !presence.is_busy();
-        if idle && idle_before {
+        let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.begun() > begun;
+        if (idle && idle_before) || goes_on {
             return;
         }
-        idle_before = idle;
+        (idle_before, begun) = (idle, presence.begun());
     }
 }
 
@@ -285,7 +300,9 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 /// How long, and for how many bytes, the end of a client's sending is waited for.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long the first bytes of a connection are waited for in the drain.
+/// How long the first bytes of a connection are waited for when it is to end.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(1);
+/// How long after its farewell a client may begin requests: it may have heard it late.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
 /// How often a connection that is to end is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -17,6 +17,7 @@ use super::accept::Accepted;
 use super::connection::Host;
 use super::drain::{Drain, Drained};
 use super::places::Place;
+use super::tls::Terms;
 use super::{MakeCore, Plan, Settings};
 use crate::proxy::{Core, Gate};
 use crate::telemetry::Counters;
@@ -35,6 +36,8 @@ pub(super) struct Cores {
 pub(super) struct Entry {
     pub(super) gate: Gate,
     pub(super) tls: Option<TlsAcceptor>,
+    /// The same as before if they are equal.
+    pub(super) terms: Arc<Terms>,
 }
 
 /// All listeners, each with the number that its connections come with.
@@ -44,6 +47,8 @@ pub(super) type Entries = Vec<(usize, Entry)>;
 enum Message {
     /// A connection is its to serve.
     Arrival(Arrival),
+    /// Somebody wants to know whether it still does its work.
+    Pulse(oneshot::Sender<()>),
     /// It is over, for whoever is still served too.
     End,
     /// Everything is served with this from now on.
@@ -54,7 +59,14 @@ enum Message {
 pub(super) struct Setup {
     pub(super) core: Rc<Core>,
     pub(super) settings: Settings,
-    entries: Vec<(usize, Rc<Gate>, Option<TlsAcceptor>)>,
+    entries: Vec<(usize, Way)>,
+}
+
+/// A listener, on a core.
+pub(super) struct Way {
+    pub(super) gate: Rc<Gate>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) terms: Arc<Terms>,
 }
 
 /// The setup of a core, which its connections see change.
@@ -65,14 +77,16 @@ pub(super) struct Current {
 
 impl Setup {
     fn new(core: Core, settings: Settings, entries: &[(usize, Entry)]) -> Self {
-        let entry = |(id, entry): &(usize, Entry)| (*id, Rc::new(entry.gate.clone()), entry.tls.clone());
-        Self { core: Rc::new(core), settings, entries: entries.iter().map(entry).collect() }
+        let way = |(id, entry): &(usize, Entry)| {
+            let Entry { gate, tls, terms } = entry.clone();
+            (*id, Way { gate: Rc::new(gate), tls, terms })
+        };
+        Self { core: Rc::new(core), settings, entries: entries.iter().map(way).collect() }
     }
 
     /// The listener of this number, unless it is gone.
-    pub(super) fn listener(&self, id: usize) -> Option<(&Rc<Gate>, Option<&TlsAcceptor>)> {
-        let found = self.entries.iter().find(|(known, ..)| *known == id);
-        found.map(|(_, gate, tls)| (gate, tls.as_ref()))
+    pub(super) fn listener(&self, id: usize) -> Option<&Way> {
+        self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
     }
 }
 
@@ -87,11 +101,11 @@ impl Current {
         self.renewed.notify_waiters();
     }
 
-    /// Waits until the listener of this number is gone.
-    pub(super) async fn without(&self, id: usize) {
+    /// Waits until the listener of this number is gone, or serves on other terms than these.
+    pub(super) async fn without(&self, id: usize, terms: &Arc<Terms>) {
         loop {
             let renewed = self.renewed.notified();
-            if self.get().listener(id).is_none() {
+            if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {
                 return;
             }
             renewed.await;
@@ -176,6 +190,24 @@ impl Cores {
         }
     }
 
+    /// Waits until each core has shown that it does its work. `false` if one has ended.
+    pub(super) async fn beat(&self) -> bool {
+        let mut all = Vec::new();
+        for core in &self.cores {
+            let (tell, told) = oneshot::channel();
+            if core.messages.send(Message::Pulse(tell)).is_err() {
+                return false;
+            }
+            all.push(told);
+        }
+        for told in all {
+            if told.await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Ends all cores, and with them whatever is still served: each request in flight is told of in the log.
     pub(super) async fn end(&self) {
         for core in &self.cores {
@@ -225,6 +257,8 @@ impl Thread {
         while let Some(message) = self.inbox.recv().await {
             match message {
                 Message::Arrival(arrival) => self.serve(arrival, &current),
+                // Who asked may be gone.
+                Message::Pulse(tell) => drop(tell.send(())),
                 Message::End => return,
                 Message::Renewal { plan, entries } => {
                     let core = (plan.make_core)(Some(&current.get().core));
@@ -240,11 +274,12 @@ impl Thread {
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
         let open = Open { load, ended, counters };
-        let Some((gate, tls)) = setup.listener(listener) else { return };
+        let Some(Way { gate, tls, terms }) = setup.listener(listener) else { return };
         let host = Host {
             current: Rc::clone(current),
             listener: (listener, Rc::clone(gate)),
-            tls: tls.cloned(),
+            terms: Arc::clone(terms),
+            tls: tls.clone(),
             settings: setup.settings,
             drain: self.drain.clone(),
         };

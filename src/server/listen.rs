@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -32,6 +33,16 @@ impl Address {
             Self::Tcp(address) => Some(*address),
             Self::Unix(_) | Self::Inherited(_) => None,
         }
+    }
+
+    /// Whether the two cannot both be listened on. Port 0 takes a free one.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (Some(one), Some(two)) = (self.socket(), other.socket()) else { return self == other };
+        let everywhere = one.ip().is_unspecified() || two.ip().is_unspecified();
+        one.port() == two.port()
+            && one.port() != 0
+            && (one.ip() == two.ip() || (everywhere && one.is_ipv4() == two.is_ipv4()))
     }
 }
 
@@ -66,6 +77,22 @@ impl Listen {
     pub fn plain(address: Address) -> Self {
         Self { address, unsafe_open: false, domains: Vec::new(), policy: Policy::default(), tls: None }
     }
+
+    /// Checks what only the sockets that it has can tell: those that systemd hands over are known when they are there.
+    ///
+    /// # Errors
+    /// [`BindError::Open`].
+    pub fn check_open(&self, sockets: &[Held]) -> Result<(), BindError> {
+        let Address::Inherited(name) = &self.address else { return Ok(()) };
+        let ports = sockets.iter().filter_map(|held| held.address.socket());
+        for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
+            if !self.unsafe_open {
+                return Err(BindError::Open(name.to_owned(), address));
+            }
+            warn!(name, %address, "can be reached from other machines, and everybody who reaches it is signed for (unsafe_open)");
+        }
+        Ok(())
+    }
 }
 
 /// A listener with its socket, not yet accepting.
@@ -74,6 +101,15 @@ pub struct Bound {
     /// The address it has; a port is a real one.
     pub address: Address,
     pub(super) socket: ListeningSocket,
+    held: Held,
+}
+
+/// A socket that somebody accepts from, for who may have to take it over.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The address it has; a port is a real one.
+    pub address: Address,
+    socket: Arc<ListeningSocket>,
 }
 
 /// A socket of either kind.
@@ -81,7 +117,7 @@ pub struct Bound {
 pub(super) enum ListeningSocket {
     Tcp(TcpListener),
     /// With the file that is removed in the end, if it is ours.
-    Unix(UnixListener, Option<SocketFile>),
+    Unix(UnixListener, Option<Arc<SocketFile>>),
 }
 
 /// A listener that cannot be had.
@@ -92,6 +128,11 @@ pub enum BindError {
         "{0} is already in use by another process; stop it, or choose another address with --listen or `address`"
     )]
     InUse(Address),
+    /// This process has it, or a part of it.
+    #[error(
+        "{0} overlaps with {1}, where this proxy listens itself; take another port, or first a configuration without {1} and then this one, or start the proxy anew"
+    )]
+    Ours(Address, Address),
     /// The port is reserved, or the directory is somebody else's.
     #[error(
         "this user may not listen on {0}; choose a port from 1024 upwards, or a directory that this user may write"
@@ -121,36 +162,50 @@ pub enum BindError {
 }
 
 impl Bound {
-    /// Takes the sockets of a listener: one, or as many as systemd has under its name.
+    /// Takes the sockets of a listener: one, or as many as systemd has under its name. One of those that are `going` is taken
+    /// over as it is, with whoever waits to be accepted.
     ///
     /// # Errors
     /// [`BindError`] says what to do.
-    pub fn bind(listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Self>, BindError> {
+    pub fn bind(listen: &Listen, inherited: &mut Inherited, going: &[Held]) -> Result<Vec<Self>, BindError> {
         let failed = |source| BindError::of(listen.address.clone(), source);
-        let sockets = match &listen.address {
-            Address::Tcp(address) => vec![ListeningSocket::Tcp(bind(*address).map_err(failed)?)],
-            Address::Unix(path) => {
+        let going = going.iter().find(|held| held.address == listen.address);
+        let sockets = match (&listen.address, going) {
+            (_, Some(held)) => vec![held.socket.again().map_err(failed)?],
+            (Address::Tcp(address), None) => vec![ListeningSocket::Tcp(bind(*address).map_err(failed)?)],
+            (Address::Unix(path), None) => {
                 let (socket, file) = unix::bind(path).map_err(failed)?;
-                vec![ListeningSocket::Unix(socket, Some(file))]
+                vec![ListeningSocket::Unix(socket, Some(Arc::new(file)))]
             }
-            Address::Inherited(name) => {
-                let sockets = inherited.take(name)?;
-                for address in sockets.iter().filter_map(ListeningSocket::port) {
-                    check_open(name, address, listen.unsafe_open)?;
-                }
-                sockets
-            }
+            (Address::Inherited(name), None) => inherited.take(name)?,
         };
         let bound = |socket: ListeningSocket| {
             let address = socket.port().map_or_else(|| listen.address.clone(), Address::Tcp);
-            Self { address, socket }
+            let held = Held { address: address.clone(), socket: Arc::new(socket.again().map_err(failed)?) };
+            listen.check_open(std::slice::from_ref(&held))?;
+            Ok(Self { address, socket, held })
         };
-        Ok(sockets.into_iter().map(bound).collect())
+        sockets.into_iter().map(bound).collect()
+    }
+
+    /// For who may have to take the socket over.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.held.clone()
+    }
+}
+
+impl Held {
+    /// Removes the file of the socket, if it is ours, before who accepts from it is gone: the process may end before that.
+    pub fn vanish(&self) {
+        if let ListeningSocket::Unix(_, Some(file)) = &*self.socket {
+            file.remove();
+        }
     }
 
     /// Whether it is a path of this machine, to which no name of any name service leads.
     pub(super) fn is_unix(&self) -> bool {
-        matches!(self.socket, ListeningSocket::Unix(..))
+        matches!(*self.socket, ListeningSocket::Unix(..))
     }
 }
 
@@ -159,7 +214,7 @@ impl ListeningSocket {
     pub(super) fn again(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
-            Self::Unix(socket, _) => Self::Unix(socket.try_clone()?, None),
+            Self::Unix(socket, file) => Self::Unix(socket.try_clone()?, file.clone()),
         })
     }
 
@@ -169,18 +224,6 @@ impl ListeningSocket {
             Self::Unix(..) => None,
         }
     }
-}
-
-/// The socket is there already, so that only now it is known what it listens on.
-fn check_open(name: &str, address: SocketAddr, unsafe_open: bool) -> Result<(), BindError> {
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    if !unsafe_open {
-        return Err(BindError::Open(name.to_owned(), address));
-    }
-    warn!(name, %address, "can be reached from other machines, and everybody who reaches it is signed for (unsafe_open)");
-    Ok(())
 }
 
 impl BindError {

@@ -23,18 +23,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
 pub use accept::Accepted;
 pub use drain::{Drain, Drained};
 pub use inherited::Inherited;
-pub use listen::{Address, BindError, Bound, Listen};
-pub use tls::{BadTls, TlsFiles};
+pub use listen::{Address, BindError, Bound, Held, Listen};
+pub use tls::{BadTls, Tls, TlsFiles};
 
 use crate::proxy::{Core, Gate};
 use cores::{Cores, Entries, Entry};
 use places::Places;
+use tls::Terms;
 
 /// Settings of all client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Listener {
     /// Its configuration.
     pub listen: Listen,
     /// With what it speaks TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Tls>,
     /// Its sockets; none if those of the listener with the same address are to go on.
     pub bound: Vec<Bound>,
 }
@@ -92,10 +92,20 @@ struct Accepting {
     id: usize,
     /// The address of its listener, as configured.
     configured: Address,
-    /// The address that it has.
-    address: Address,
-    unnamed: bool,
+    held: Held,
+    /// What its clients must do.
+    terms: Arc<Terms>,
     task: AbortHandle,
+}
+
+/// Tells whether the server does its work.
+pub struct Pulse(Rc<Cores>);
+
+impl Pulse {
+    /// Waits for a sign of life of each core: for ever, if one is stuck. `false` if one has ended.
+    pub async fn beat(&self) -> bool {
+        self.0.beat().await
+    }
 }
 
 impl Server {
@@ -117,7 +127,8 @@ impl Server {
     }
 
     /// Serves with this from now on: connections live on, and their next requests come under the new plan. Listeners that are
-    /// not among these are closed; what has come through them is served to its end.
+    /// not among these are closed; what has come through them is served to its end, and so is what came on other terms than
+    /// those that its listener has now.
     pub fn renew(&self, listeners: Vec<Listener>, plan: &Plan) {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
@@ -125,22 +136,27 @@ impl Server {
         accepting.retain(|one| {
             let stays = listeners.iter().any(|listener| listener.listen.address == one.configured);
             if !stays {
-                info!(address = %one.address, "listens no more");
+                info!(address = %one.held.address, "listens no more");
                 one.task.abort();
             }
             stays
         });
         let mut entries = Entries::new();
         for Listener { listen, tls, bound } in listeners {
-            accepting.extend(bound.into_iter().map(|bound| self.accept(bound, &listen)));
-            for one in accepting.iter().filter(|one| one.configured == listen.address) {
+            let terms = Arc::new(Terms::of(tls.as_ref()));
+            accepting.extend(bound.into_iter().map(|bound| self.accept(bound, &listen, &terms)));
+            for one in accepting.iter_mut().filter(|one| one.configured == listen.address) {
+                if one.terms != terms {
+                    one.terms = Arc::clone(&terms);
+                }
                 let gate = Gate {
                     domains: listen.domains.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
-                    unnamed: one.unnamed,
+                    unnamed: one.held.is_unix(),
                 };
-                entries.push((one.id, Entry { gate, tls: tls.clone() }));
+                let tls = tls.as_ref().map(|tls| tls.acceptor.clone());
+                entries.push((one.id, Entry { gate, tls, terms: Arc::clone(&one.terms) }));
             }
         }
         // It is there before the first connection of a new listener: accepting begins when this has returned.
@@ -150,13 +166,20 @@ impl Server {
     /// Where clients connect; ports are real ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
-        self.accepting.borrow().iter().map(|one| one.address.clone()).collect()
+        self.accepting.borrow().iter().map(|one| one.held.address.clone()).collect()
     }
 
-    /// Whether a listener with this address, as configured, has its sockets.
+    /// The sockets, each with the address of its listener as configured.
     #[must_use]
-    pub fn listens_on(&self, configured: &Address) -> bool {
-        self.accepting.borrow().iter().any(|one| one.configured == *configured)
+    pub fn sockets(&self) -> Vec<(Address, Held)> {
+        let accepting = self.accepting.borrow();
+        accepting.iter().map(|one| (one.configured.clone(), one.held.clone())).collect()
+    }
+
+    /// For who wants to know whether the cores do their work.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(Rc::clone(&self.cores))
     }
 
     /// How many connections of clients are open.
@@ -175,16 +198,17 @@ impl Server {
         drained
     }
 
-    fn accept(&self, bound: Bound, listen: &Listen) -> Accepting {
+    fn accept(&self, bound: Bound, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
         let id = self.ids.replace(self.ids.get() + 1);
-        let (address, unnamed) = (bound.address.clone(), bound.is_unix());
-        info!(%address, "listening");
-        let (cores, places, shown) = (Rc::clone(&self.cores), Rc::clone(&self.places), address.clone());
+        let (configured, held) = (listen.address.clone(), bound.held());
+        info!(address = %bound.address, "listening");
+        let (cores, places) = (Rc::clone(&self.cores), Rc::clone(&self.places));
         let task = tokio::task::spawn_local(async move {
             let each = async |accepted| cores.hand_over(accepted, id, places.take().await);
+            let address = bound.address.clone();
             let Err(error) = bound.accept(each).await;
-            error!(address = %shown, %error, "cannot accept connections");
+            error!(%address, %error, "cannot accept connections");
         });
-        Accepting { id, configured: listen.address.clone(), address, unnamed, task: task.abort_handle() }
+        Accepting { id, configured, held, terms: Arc::clone(terms), task: task.abort_handle() }
     }
 }

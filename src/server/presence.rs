@@ -58,6 +58,11 @@ impl Presence {
         Rc::clone(&self.in_flight)
     }
 
+    /// How many requests have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.get()
+    }
+
     /// Something has come from the client.
     pub(super) fn heard(&self) {
         if !self.is_busy() {

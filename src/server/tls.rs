@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
 use tokio_rustls::TlsAcceptor;
 
 use crate::transport::{BadRoots, roots};
@@ -20,6 +20,35 @@ pub struct TlsFiles {
     pub key_file: PathBuf,
     /// The authorities of which every client must show a certificate; `None` asks for none.
     pub client_ca_file: Option<PathBuf>,
+}
+
+/// What a listener speaks TLS with.
+#[derive(Clone)]
+pub struct Tls {
+    pub(super) acceptor: TlsAcceptor,
+    /// The authorities of which every client must show a certificate.
+    clients: Option<Vec<TrustAnchor<'static>>>,
+}
+
+/// What a client must do to be served through a listener.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// Connect.
+    Plain,
+    /// Speak TLS.
+    Tls,
+    /// Show a certificate of one of these authorities as well.
+    Certificate(Vec<TrustAnchor<'static>>),
+}
+
+impl Terms {
+    pub(super) fn of(tls: Option<&Tls>) -> Self {
+        match tls.map(|tls| tls.clients.clone()) {
+            None => Self::Plain,
+            Some(None) => Self::Tls,
+            Some(Some(authorities)) => Self::Certificate(authorities),
+        }
+    }
 }
 
 /// Files that cannot be used.
@@ -56,22 +85,24 @@ impl TlsFiles {
     ///
     /// # Errors
     /// [`BadTls`] names the file and says what to do.
-    pub fn load(&self) -> Result<TlsAcceptor, BadTls> {
+    pub fn load(&self) -> Result<Tls, BadTls> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pair = |error| BadTls::Pair(shown(&self.cert_file), shown(&self.key_file), error);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(pair)?;
-        let builder = match &self.client_ca_file {
-            None => builder.with_no_client_auth(),
+        let (builder, clients) = match &self.client_ca_file {
+            None => (builder.with_no_client_auth(), None),
             Some(path) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
+                let authorities = roots(path)?;
+                let clients = authorities.roots.clone();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
                 let verifier = verifier.build().map_err(|error| BadTls::Clients(shown(path), error))?;
-                builder.with_client_cert_verifier(verifier)
+                (builder.with_client_cert_verifier(verifier), Some(clients))
             }
         };
         let mut config = builder.with_single_cert(self.certificates()?, self.key()?).map_err(pair)?;
         config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), clients })
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, BadTls> {

@@ -53,12 +53,19 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
+impl SocketFile {
+    /// Removes the file now; there is nothing to remove later.
+    pub(super) fn remove(&self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity) {
             // What cannot be removed is replaced at the next start.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

@@ -21,7 +21,7 @@ use super::obstacle::{Obstacle, Phase};
 use super::stall::WriteLimit;
 use super::tls::Trust;
 use super::wire::{Wire, WireState};
-use super::{Destination, SendError, Settings};
+use super::{Destination, SendError, Settings, TrustId};
 
 /// What a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +74,7 @@ impl Reachability {
 
 pub(super) async fn dial(
     to: &Destination,
-    trusts: &[Trust],
+    trusts: &[(TrustId, Trust)],
     settings: &Settings,
     reachability: &Reachability,
 ) -> Result<Connection, SendError> {
@@ -106,7 +106,7 @@ impl From<io::Error> for Failed {
 
 async fn attempt(
     to: &Destination,
-    (trusts, settings): (&[Trust], &Settings),
+    (trusts, settings): (&[(TrustId, Trust)], &Settings),
     reachability: &Reachability,
     phase: &Cell<Phase>,
 ) -> Result<Connection, Failed> {
@@ -117,8 +117,9 @@ async fn attempt(
     };
     phase.set(Phase::Tls);
     let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-    let trust = trusts.get(trust.0).ok_or_else(|| io::Error::other("no trust store of that index"))?;
-    let stream = trust.0.connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream)).await?;
+    let trust = trusts.iter().find(|(id, _)| id == trust);
+    let (_, trust) = trust.ok_or_else(|| io::Error::other("no trust store of that number"))?;
+    let stream = trust.connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream)).await?;
     handshake(stream, settings.stall).await
 }
 

@@ -238,7 +238,7 @@ impl Fetcher {
             }
         };
         let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(trust.0.connect(name, stream).await?)))
+        Ok(Stream::Tls(Box::new(trust.connector.connect(name, stream).await?)))
     }
 }
 

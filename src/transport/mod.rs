@@ -50,7 +50,8 @@ pub struct Destination {
     pub guard: Guard,
 }
 
-/// One of the trusts that a [`Transport`] was given, by index. A later transport for the same connections has the same under it.
+/// The number of one of the trusts that a [`Transport`] was given. Connections are known by it: a later transport for the same
+/// ones has the same trust under it, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrustId(pub usize);
 
@@ -131,7 +132,7 @@ pub enum SendError {
 /// The upstream connections of one core.
 pub struct Transport {
     settings: Settings,
-    trusts: Vec<Trust>,
+    trusts: Vec<(TrustId, Trust)>,
     reachability: Arc<Reachability>,
     pool: Rc<Pool>,
     in_use: Slots,
@@ -142,7 +143,7 @@ pub struct Transport {
 impl Transport {
     /// A transport without connections. Must be used inside a `LocalSet`, from which it spawns the connections' drivers.
     #[must_use]
-    pub fn new(settings: Settings, trusts: Vec<Trust>, reachability: Arc<Reachability>) -> Self {
+    pub fn new(settings: Settings, trusts: Vec<(TrustId, Trust)>, reachability: Arc<Reachability>) -> Self {
         let tally = Arc::<Tally>::default();
         let pool = Rc::new(Pool::new(settings.idle, Arc::clone(&tally)));
         let (in_use, dialling) = (Slots::new(settings.connections), Slots::new(settings.dials));
@@ -157,7 +158,12 @@ impl Transport {
 
     /// One with other settings, for the requests to come. Connections that are kept go on being used.
     #[must_use]
-    pub fn renewed(&self, settings: Settings, trusts: Vec<Trust>, reachability: Arc<Reachability>) -> Self {
+    pub fn renewed(
+        &self,
+        settings: Settings,
+        trusts: Vec<(TrustId, Trust)>,
+        reachability: Arc<Reachability>,
+    ) -> Self {
         let pool = Rc::clone(&self.pool);
         pool.keep_for(settings.idle);
         Self {

@@ -10,7 +10,10 @@ use tokio_rustls::TlsConnector;
 
 /// The authorities whose certificates an upstream may show. Cheap to clone; sessions are resumed among the clones.
 #[derive(Clone)]
-pub struct Trust(pub(super) TlsConnector);
+pub struct Trust {
+    pub(super) connector: TlsConnector,
+    roots: Arc<RootCertStore>,
+}
 
 /// Authorities that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,14 +60,21 @@ impl Trust {
         Self::new(roots(path)?)
     }
 
+    /// Whether both trust the same authorities.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.roots.roots == other.roots.roots
+    }
+
     fn new(roots: RootCertStore) -> Result<Self, BadRoots> {
+        let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), roots })
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use oss_signing_proxy::transport::Trust;
 use rustls::HandshakeKind;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::task::LocalSet;
 
 use crate::support::certificates::Authority;
@@ -128,20 +127,10 @@ fn tls_once(
     answer: &'static str,
     farewell: bool,
 ) -> (SocketAddr, mpsc::Receiver<HandshakeKind>) {
-    let files = authority.sign("origin", "*.oss-cn-hangzhou.aliyuncs.com");
-    let certificate = CertificateDer::from_pem_file(&files.certificate).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("a configuration");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (tell, told) = mpsc::channel();
-    let config = Arc::new(config);
+    let config = authority.server("*.oss-cn-hangzhou.aliyuncs.com");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let connection = rustls::ServerConnection::new(Arc::clone(&config)).expect("a server");

@@ -1,8 +1,8 @@
 //! What stands still is ended, what is slow is not, and no more goes on at once than was allowed.
 
 use std::io::Read as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, KEY, Proxy, Script, Served, ask, eventually, proxy};
@@ -123,16 +123,22 @@ fn a_client_that_sends_slowly_is_no_stall() {
 
 #[test]
 fn an_upstream_that_stops_reading_is_a_stall() {
-    let upstream = Script::start(|peer| {
+    // It keeps the connection for as long as the proxy takes to notice.
+    let (end, kept) = mpsc::channel::<()>();
+    let kept = Mutex::new(kept);
+    let upstream = Script::start(move |peer| {
         peer.head();
-        std::thread::sleep(Duration::from_secs(3));
+        let _ = kept.lock().expect("no panic").recv();
     });
-    let proxy = limited(&upstream, "stall = \"300ms\"\nfirst_byte = \"1h\"");
-    let mut client = put(&proxy, 64 * 1024 * 1024);
+    let proxy = limited(&upstream, "stall = \"1s\"\nfirst_byte = \"1h\"");
+    // Made before the request begins: it takes time, and a client that sends nothing is a stall as well.
+    let body = vec![b'x'; 64 * 1024 * 1024];
+    let mut client = put(&proxy, body.len());
     // The proxy takes no more than it can pass on.
-    let _ = std::io::Write::write_all(&mut client.stream, &vec![b'x'; 64 * 1024 * 1024]);
+    let _ = std::io::Write::write_all(&mut client.stream, &body);
     let got = client.answer("PUT").expect("an answer");
     assert_eq!((got.status, got.refused()), (504, Some("upstream-stall")));
+    drop(end);
 }
 
 /// An upstream that takes 50 ms for each answer and counts how many it works on at once, at most.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use crate::support::certificates::Authority;
 use crate::support::h2::{Connection, request};
 use crate::support::script::line_of;
+use crate::support::served::activated;
 use crate::support::{KEY, Script, eventually, oss, program, proxy, run};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -146,16 +147,6 @@ fn health_can_be_asked_at_a_path() {
     assert_eq!(child.wait().expect("an end").code(), Some(0));
     assert!(answer.expect("an answer").starts_with("HTTP/1.1 200"));
     assert!(!path.exists());
-}
-
-/// The program as systemd would start it: with these sockets as descriptors 3 and 4, under these names.
-fn activated(names: &str, sockets: (OwnedFd, OwnedFd), arguments: &[&str]) -> Command {
-    let take = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", take, "sh", env!("CARGO_BIN_EXE_oss-signing-proxy"), "serve"]).args(arguments);
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("LISTEN_FDNAMES", names).envs(KEY);
-    command.stdin(Stdio::from(sockets.0)).stdout(Stdio::from(sockets.1)).stderr(Stdio::piped());
-    command
 }
 
 const INHERIT: [&str; 6] = ["--region", "cn-hangzhou", "--admin-listen", "off", "--listen", "systemd:oss"];

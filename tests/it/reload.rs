@@ -2,20 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::thread;
 
 use serde_json::Value;
 
 use crate::support::certificates::Authority;
 use crate::support::{Client, ID, KEY, SECRET, Served, ask, eventually, oss};
-
-/// Has the configuration read again, and returns what came of it.
-fn reload(served: &Served) -> (u16, String) {
-    let answer = ask(served.admin(), "POST", "/-/reload", b"");
-    (answer.status, answer.text())
-}
 
 const READ_ONLY: &str = "[[listen]]\nread_only = true\n";
 
@@ -27,7 +18,7 @@ fn the_next_request_of_the_same_connection_comes_under_the_new_configuration() {
     let host = served.address.to_string();
     assert_eq!(client.ask("PUT", "/photos/k", &host, "", b"1").status, 200);
     served.rewrite(oss.address, READ_ONLY);
-    let (status, told) = reload(&served);
+    let (status, told) = served.reload();
     assert_eq!((status, told.contains("listen[0].read_only = true was false")), (200, true), "{told}");
     let refused = client.ask("PUT", "/photos/k", &host, "", b"2");
     assert_eq!((refused.status, refused.refused()), (403, Some("denied")));
@@ -59,7 +50,7 @@ fn a_configuration_with_a_mistake_changes_nothing_and_is_told() {
         ("this is no TOML", "key"),
     ] {
         served.rewrite(oss.address, sections);
-        let (status, told) = reload(&served);
+        let (status, told) = served.reload();
         assert!(
             status == 400 && told.contains("the old one stays") && told.contains(word),
             "{sections}: {told}"
@@ -73,7 +64,7 @@ fn a_configuration_with_a_mistake_changes_nothing_and_is_told() {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     served.rewrite(oss.address, "");
-    assert_eq!(reload(&served), (200, "taken; nothing has changed\n".to_owned()));
+    assert_eq!(served.reload(), (200, "taken; nothing has changed\n".to_owned()));
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
@@ -94,7 +85,7 @@ fn routes_limits_and_credentials_are_taken_and_sources_that_stay_are_kept() {
          [credentials.other]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"not-the-secret\"\n[limits]\nbody = \"4B\"\n"
     );
     served.rewrite(oss.address, &route);
-    let (status, told) = reload(&served);
+    let (status, told) = served.reload();
     assert_eq!(status, 200, "{told}");
     assert!(!told.contains("not-the-secret") && told.contains("limits.body = \"4B\""), "{told}");
     // The source of before was not asked again.
@@ -125,7 +116,7 @@ fn listeners_come_and_go_and_what_came_through_one_that_is_gone_ends() {
     let served = Served::of_file(&file, &KEY);
     assert!(!path.exists());
     std::fs::write(&file, format!("{both}{admin}{upstream}")).expect("written");
-    assert_eq!(reload(&served).0, 200);
+    assert_eq!(served.reload().0, 200);
     let mut unix = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
     unix.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a limit");
     unix.write_all(b"GET /photos?max-keys=1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
@@ -134,12 +125,12 @@ fn listeners_come_and_go_and_what_came_through_one_that_is_gone_ends() {
     assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
     // Under another configuration that still has it, it lives on.
     std::fs::write(&file, format!("{both}{admin}{upstream}[timeouts]\nstall = \"7s\"\n")).expect("written");
-    assert_eq!(reload(&served).0, 200);
+    assert_eq!(served.reload().0, 200);
     unix.write_all(b"GET /photos?max-keys=1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     let count = unix.read(&mut bytes).expect("an answer");
     assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
     std::fs::write(&file, &one).expect("written");
-    assert_eq!(reload(&served).0, 200);
+    assert_eq!(served.reload().0, 200);
     eventually("its file is gone", || !path.exists());
     assert_eq!(unix.read(&mut bytes).expect("an end"), 0, "nobody is signed for through it any more");
     assert_eq!(
@@ -197,35 +188,4 @@ fn the_admin_listener_moves_and_its_token_changes() {
     let admin = served.admin();
     eventually("nobody listens there", || std::net::TcpStream::connect(admin).is_err());
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 200);
-}
-
-#[test]
-fn a_proxy_that_reads_its_configuration_again_and_again_under_load_fails_nobody() {
-    let oss = oss();
-    let served = Served::start(oss.address, &[], &KEY);
-    assert_eq!(ask(served.address, "PUT", "/photos/k", &[b'x'; 2000]).status, 200);
-    let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (done, asked, to) = (Arc::clone(&done), Arc::clone(&asked), served.address);
-            thread::spawn(move || {
-                let (mut client, host) = (Client::connect(to), to.to_string());
-                while !done.load(SeqCst) {
-                    let answer = client.ask("GET", "/photos/k", &host, "", b"");
-                    assert_eq!((answer.status, answer.body.len(), answer.whole), (200, 2000, true));
-                    asked.fetch_add(1, SeqCst);
-                }
-            })
-        })
-        .collect();
-    for turn in 0..20 {
-        let before = asked.load(SeqCst);
-        served.rewrite(oss.address, &format!("[limits]\nupstream_connections = {}\n", 8 + turn % 2));
-        assert_eq!(reload(&served).0, 200);
-        eventually("requests are answered", || asked.load(SeqCst) > before + 8);
-    }
-    done.store(true, SeqCst);
-    for client in clients {
-        client.join().expect("no request failed");
-    }
 }

@@ -15,7 +15,7 @@ use crate::support::{Client, SECRET, STS_ID, Script, Served, TOKEN, ask, oss, ru
 const THEIRS: &str = "clients-own-planted-signature";
 const THEIR_TOKEN: &str = "clients+own/planted+token==";
 
-const STS: [(&str, &str); 3] =
+pub(crate) const STS: [(&str, &str); 3] =
     [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
 
 /// What the small STS issues first.
@@ -59,7 +59,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 /// Asserts that `text` has none of the secrets, in no form.
-fn search(place: &str, text: &str) {
+pub(crate) fn search(place: &str, text: &str) {
     for secret in [SECRET, TOKEN, THEIRS, THEIR_TOKEN, ISSUED[0], ISSUED[1], POD_TOKEN] {
         for form in forms(secret) {
             let at = text.find(&form);
@@ -133,10 +133,9 @@ fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
     }
 }
 
-/// Ends the program and searches its log.
+/// Ends the program and searches its log, which must have more in it than is usual.
 fn search_log(served: Served) {
-    served.signal("TERM");
-    let (_, log) = served.end();
+    let log = log_of(served);
     assert!(
         log.contains("\"level\":\"TRACE\"") || log.contains("trace") || log.contains("DEBUG"),
         "it was told to say all"
@@ -144,7 +143,13 @@ fn search_log(served: Served) {
     search("the log", &log);
 }
 
-const TRACE: [&str; 2] = ["--log-level", "trace"];
+/// Ends the program.
+pub(crate) fn log_of(served: Served) -> String {
+    served.signal("TERM");
+    served.end().1
+}
+
+pub(crate) const TRACE: [&str; 2] = ["--log-level", "trace"];
 
 #[test]
 fn nothing_shows_before_an_oss_that_does_its_work() {

@@ -16,7 +16,7 @@ use crate::address::{Scheme, Upstream};
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;
-use crate::transport::{self, BadRoots, Reachability, Transport, Trust};
+use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
 
 /// What is looked at, and what was found so far.
 struct Examination<'a> {
@@ -62,11 +62,11 @@ pub(super) async fn examine(
 }
 
 /// Whom the certificate is held against; nobody without TLS.
-fn trust(upstream: &Upstream, settings: &UpstreamSettings) -> Result<Vec<Trust>, BadRoots> {
+fn trust(upstream: &Upstream, settings: &UpstreamSettings) -> Result<Vec<(TrustId, Trust)>, BadRoots> {
     Ok(match (upstream.endpoint.scheme, &settings.ca_file) {
         (Scheme::Http, _) => Vec::new(),
-        (Scheme::Https, Some(path)) => vec![Trust::file(path)?],
-        (Scheme::Https, None) => vec![Trust::host()?],
+        (Scheme::Https, Some(path)) => vec![(TrustId(0), Trust::file(path)?)],
+        (Scheme::Https, None) => vec![(TrustId(0), Trust::host()?)],
     })
 }
 

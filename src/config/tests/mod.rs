@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{Config, Errors, Layer, Outside, SecretFile};
+use super::{Config, Digest, Errors, Layer, Outside, SecretFile};
 use crate::secret::Secret;
 
 /// A world of its own: variables, and files with what they hold and whether others can read them.
@@ -31,7 +31,7 @@ impl Outside for World {
     fn secret(&self, path: &Path) -> io::Result<SecretFile> {
         let file = path.to_str().and_then(|path| self.files.get(path));
         let (text, exposed) = file.ok_or(io::ErrorKind::NotFound)?;
-        Ok(SecretFile { secret: Secret::from(*text), exposed: *exposed })
+        Ok(SecretFile { secret: Secret::from(*text), exposed: *exposed, digest: Digest::of(text.as_bytes()) })
     }
 
     fn probe(&self, path: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use oss_signing_proxy::emulator::{Arrival, Fault};
 use socket2::SockRef;
 
-use super::{Chunks, DATA, Field, Framing, Http2, Http2Length, Length, Method, UPLOADS};
+use super::{Chunks, DATA, Field, Framing, Http2, Http2Length, Length, Method, Patience, UPLOADS};
 use crate::support::{Client, ask, bucket, eventually};
 
 /// How a client leaves in the middle of an upload.
@@ -20,7 +20,7 @@ enum Leaving {
 
 #[test]
 fn clients_that_leave_in_the_middle_of_an_upload() {
-    let field = Field::new();
+    let field = Field::new(Patience::Usual);
     let mut number = 0;
     for leaving in [Leaving::Close, Leaving::Reset, Leaving::HalfClose] {
         for method in UPLOADS {
@@ -83,7 +83,7 @@ fn leave(field: &Field, (method, framing, sent): (Method, Framing, usize), leavi
 
 #[test]
 fn clients_that_leave_in_the_middle_of_a_download() {
-    let field = Field::new();
+    let field = Field::new(Patience::Usual);
     let large = vec![7; 20 << 20];
     field.oss.service.put_object(&bucket("photos"), b"large", large);
     for chunked in [false, true] {

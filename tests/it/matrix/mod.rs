@@ -163,21 +163,34 @@ async fn over_http2(connection: &Connection, own: &str, method: Method, framing:
     }
 }
 
-/// The place of the matrix: an embedded OSS and a proxy before it that waits for nobody long.
+/// How long the proxy waits for an upstream that does nothing.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// As long as it does by default: a machine that is busy is no upstream that stands still.
+    Usual,
+    Little,
+}
+
+/// The place of the matrix: an embedded OSS and a proxy before it.
 struct Field {
     oss: Handle,
     proxy: Proxy,
     own: String,
 }
 
-fn start(oss: &Handle) -> Proxy {
-    proxy(oss.address).sections("[timeouts]\nfirst_byte = \"300ms\"\nstall = \"300ms\"").start()
+fn start(oss: &Handle, patience: Patience) -> Proxy {
+    proxy(oss.address)
+        .sections(match patience {
+            Patience::Usual => "",
+            Patience::Little => "[timeouts]\nfirst_byte = \"1s\"\nstall = \"1s\"",
+        })
+        .start()
 }
 
 impl Field {
-    fn new() -> Self {
+    fn new(patience: Patience) -> Self {
         let oss = oss();
-        let proxy = start(&oss);
+        let proxy = start(&oss, patience);
         oss.service.put_object(&bucket("photos"), b"fixed", DATA.clone());
         let own = proxy.address.to_string();
         Self { oss, proxy, own }
@@ -247,13 +260,17 @@ impl Field {
 
 /// Plays every case of each fault; what comes of it must be among what `allowed` names.
 fn play(faults: &[Fault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
-    let mut field = Field::new();
+    play_with(Patience::Usual, faults, allowed);
+}
+
+fn play_with(patience: Patience, faults: &[Fault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
+    let mut field = Field::new(patience);
     let mut wrong = Vec::new();
     let mut number = 0;
     for case in faults.iter().flat_map(cases) {
         number += 1;
         // A new one has no connections.
-        field.proxy = start(&field.oss);
+        field.proxy = start(&field.oss, patience);
         field.own = field.proxy.address.to_string();
         let outcome = field.play(&case, &format!("case-{number}"));
         if !allowed(&case).contains(&outcome) {
@@ -331,14 +348,23 @@ fn answers_that_are_odd_and_whole() {
 
 #[test]
 fn upstreams_that_stand_still() {
-    play(&[Fault::Hang], |_| vec![Told(504)]);
-    play(&[Fault::HangBody { after_bytes: 50_000 }], |case| match case.method {
+    let hang_body = |case: &Case| match case.method {
         Get => vec![Broken],
         Head | Delete | Put | Append => vec![Served],
-    });
-    play(&[Fault::StallUpload { after_bytes: 50_000 }], |case| match case.method {
+    };
+    let stall_upload = |case: &Case| match case.method {
         Put | Append => vec![Told(504)],
         Get | Head | Delete => vec![Served],
+    };
+    // What is waited for in each case is waited for at once.
+    std::thread::scope(|scope| {
+        scope.spawn(|| play_with(Patience::Little, &[Fault::Hang], |_| vec![Told(504)]));
+        scope.spawn(|| {
+            play_with(Patience::Little, &[Fault::HangBody { after_bytes: 50_000 }], hang_body);
+        });
+        scope.spawn(|| {
+            play_with(Patience::Little, &[Fault::StallUpload { after_bytes: 50_000 }], stall_upload);
+        });
     });
 }
 

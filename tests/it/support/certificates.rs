@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
 /// An authority, and the directory with what it has signed.
@@ -57,6 +57,17 @@ impl Authority {
     /// The line of `[[listen]]` that has a listener show this certificate.
     pub(crate) fn listen(files: &Files, more: &str) -> String {
         format!("tls = {{ cert_file = {:?}, key_file = {:?}{more} }}", files.certificate, files.key)
+    }
+
+    /// A server that shows a certificate for `name`, and the chain to nobody.
+    pub(crate) fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let files = self.sign("origin", name);
+        let certificate = CertificateDer::from_pem_file(&files.certificate).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![certificate], key).expect("a configuration"))
     }
 
     /// A client that trusts this authority alone, speaks these protocols, and shows `own`.

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::{Client, ID, SECRET, Script, eventually};
+use super::{Client, ID, SECRET, Script, ask, eventually};
 
 /// The program with an environment that has next to nothing: it asks no metadata service, and finds no home.
 pub(crate) fn program(arguments: &[&str]) -> Command {
@@ -19,6 +20,16 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    command
+}
+
+/// The program as systemd would start it: with these sockets as descriptors 3 and 4, under these names.
+pub(crate) fn activated(names: &str, sockets: (OwnedFd, OwnedFd), arguments: &[&str]) -> Command {
+    let take = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", take, "sh", env!("CARGO_BIN_EXE_oss-signing-proxy"), "serve"]).args(arguments);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("LISTEN_FDNAMES", names).envs(KEY);
+    command.stdin(Stdio::from(sockets.0)).stdout(Stdio::from(sockets.1)).stderr(Stdio::piped());
     command
 }
 
@@ -73,6 +84,12 @@ impl Served {
         Self::launch(path, &[], environment, None)
     }
 
+    /// The same with the sockets of systemd under these names.
+    pub(crate) fn activated(path: &Path, names: &str, sockets: (OwnedFd, OwnedFd)) -> Self {
+        let arguments = ["--config", path.to_str().expect("a path"), "--log-format", "json"];
+        Self::watch(activated(names, sockets, &arguments), None)
+    }
+
     fn launch(
         path: &Path,
         arguments: &[&str],
@@ -81,7 +98,14 @@ impl Served {
     ) -> Self {
         let usual = ["serve", "--config", path.to_str().expect("a path"), "--log-format", "json"];
         let all: Vec<&str> = usual.iter().chain(arguments).copied().collect();
-        let mut child = program(&all).envs(environment.iter().copied()).spawn().expect("it starts");
+        let mut command = program(&all);
+        command.envs(environment.iter().copied());
+        Self::watch(command, config)
+    }
+
+    /// Starts it, and reads where it listens.
+    fn watch(mut command: Command, config: Option<tempfile::NamedTempFile>) -> Self {
+        let mut child = command.spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("a log"));
         let mut seen = String::new();
         let mut told = |what: &str| loop {
@@ -96,7 +120,8 @@ impl Served {
         Self { child, address, admin, log, seen, config }
     }
 
-    fn text(upstream: SocketAddr, sections: &str) -> String {
+    /// `[upstream]` as it is usual, and more sections.
+    pub(crate) fn text(upstream: SocketAddr, sections: &str) -> String {
         format!(
             "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
         )
@@ -106,6 +131,12 @@ impl Served {
     pub(crate) fn rewrite(&self, upstream: SocketAddr, sections: &str) {
         let config = self.config.as_ref().expect("its own file");
         std::fs::write(config.path(), Self::text(upstream, sections)).expect("written");
+    }
+
+    /// Has the configuration read again, and returns what came of it.
+    pub(crate) fn reload(&self) -> (u16, String) {
+        let answer = ask(self.admin, "POST", "/-/reload", b"");
+        (answer.status, answer.text())
     }
 
     /// Where health is asked.

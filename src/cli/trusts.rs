@@ -1,0 +1,91 @@
+//! Whom TLS trusts at upstreams, from one configuration to the next: who trusts the same authorities as before keeps his
+//! connections, and who does not shares none with those of before.
+
+use std::path::PathBuf;
+
+use crate::transport::{BadRoots, Trust, TrustId};
+
+/// The trusts of a configuration while it is put together.
+pub(super) struct Trusts<'a> {
+    before: &'a [(TrustId, Trust)],
+    /// The first number that no trust has had yet.
+    next: &'a mut usize,
+    now: Vec<(TrustId, Trust)>,
+    /// Those that were read, each once.
+    read: Vec<(Option<PathBuf>, TrustId)>,
+}
+
+impl<'a> Trusts<'a> {
+    pub(super) fn new(before: &'a [(TrustId, Trust)], next: &'a mut usize) -> Self {
+        Self { before, next, now: Vec::new(), read: Vec::new() }
+    }
+
+    /// Reads the file; the host's roots if there is none.
+    pub(super) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
+        if let Some((_, id)) = self.read.iter().find(|(known, _)| known.as_ref() == file) {
+            return Ok(*id);
+        }
+        let trust = match file {
+            Some(path) => Trust::file(path)?,
+            None => Trust::host()?,
+        };
+        let is_same = |(_, known): &&(TrustId, Trust)| known.is_same(&trust);
+        let id = if let Some((id, _)) = self.now.iter().find(is_same) {
+            *id
+        } else {
+            let known = self.before.iter().find(is_same).cloned();
+            let (id, trust) = known.unwrap_or_else(|| (self.number(), trust));
+            self.now.push((id, trust));
+            id
+        };
+        self.read.push((file.cloned(), id));
+        Ok(id)
+    }
+
+    pub(super) fn into_all(self) -> Vec<(TrustId, Trust)> {
+        self.now
+    }
+
+    fn number(&mut self) -> TrustId {
+        let number = *self.next;
+        *self.next += 1;
+        TrustId(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::{PathBuf, Trusts};
+
+    fn authority() -> String {
+        let key = KeyPair::generate().expect("a key");
+        CertificateParams::new(Vec::new()).expect("names").self_signed(&key).expect("signed").pem()
+    }
+
+    #[test]
+    fn a_trust_keeps_its_number_while_it_is_the_same_and_is_forgotten_when_nobody_has_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files: Vec<PathBuf> = ["one", "two"].map(|name| directory.path().join(name)).into();
+        let (first, second) = (authority(), authority());
+        let (mut before, mut next) = (Vec::new(), 0);
+        let mut take = |one: &str, two: &str| {
+            fs::write(&files[0], one).and_then(|()| fs::write(&files[1], two)).expect("written");
+            let mut trusts = Trusts::new(&before, &mut next);
+            let ids = files.iter().map(|file| trusts.get(Some(file)).expect("a trust").0).collect::<Vec<_>>();
+            before = trusts.into_all();
+            (ids, before.len())
+        };
+        assert_eq!(take(&first, &first), (vec![0, 0], 1));
+        assert_eq!(take(&first, &second), (vec![0, 1], 2));
+        assert_eq!(take(&second, &second), (vec![1, 1], 1));
+        assert_eq!(
+            take(&first, &second),
+            (vec![2, 1], 2),
+            "what was made under the first 0 is gone for good"
+        );
+    }
+}

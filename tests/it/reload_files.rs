@@ -1,0 +1,154 @@
+//! The files that a configuration is made from: which are watched, from when on, and what their change comes to.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use rustls::{ServerConnection, StreamOwned};
+
+use crate::support::certificates::Authority;
+use crate::support::{Client, ID, KEY, SECRET, Served, ask, eventually, oss};
+
+/// Both listeners on free ports.
+const LISTENERS: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+
+fn secret(reference: &str) -> String {
+    format!(
+        "[credentials.default]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{reference}\"\n"
+    )
+}
+
+#[test]
+fn what_changes_while_the_proxy_starts_is_not_missed() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, key) = (directory.path().join("proxy.toml"), directory.path().join("key"));
+    for changed in [&file, &key] {
+        // Its start waits for a source that does not answer, until long after the configuration was read.
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", silent.local_addr().expect("an address"));
+        let text = format!(
+            "{LISTENERS}{}[credentials.slow]\ntype = \"uri\"\nurl = \"{url}\"\n[[route]]\nmatch = {{ bucket = \"files\" }}\ncredentials = \"slow\"\n",
+            secret(&format!("file:{}", key.display()))
+        );
+        fs::write(&file, Served::text(oss.address, &text)).expect("written");
+        fs::write(&key, "not-the-secret").expect("written");
+        let better = match changed == &file {
+            true => Served::text(oss.address, &text.replace(&format!("file:{}", key.display()), SECRET)),
+            false => SECRET.to_owned(),
+        };
+        let changed = changed.clone();
+        let asked = thread::spawn(move || {
+            let asked = silent.accept().expect("it is asked");
+            fs::write(changed, better).expect("written");
+            asked
+        });
+        let served = Served::of_file(&file, &[]);
+        eventually("the right secret is taken", || {
+            ask(served.address, "PUT", "/photos/k", b"1").status == 200
+        });
+        drop(asked.join().expect("no panic"));
+    }
+}
+
+#[test]
+fn a_credential_of_systemd_is_watched_too() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("proxy.toml");
+    fs::write(directory.path().join("key"), "not-the-secret").expect("written");
+    fs::write(&file, Served::text(oss.address, &format!("{LISTENERS}{}", secret("credential:key"))))
+        .expect("written");
+    let place = directory.path().to_str().expect("a path");
+    let served = Served::of_file(&file, &[("CREDENTIALS_DIRECTORY", place)]);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 403);
+    fs::write(directory.path().join("key"), SECRET).expect("written");
+    eventually("the right secret is taken", || ask(served.address, "PUT", "/photos/k", b"1").status == 200);
+}
+
+/// An upstream with TLS that answers whatever it is asked, on connections that stay; and how many it has had.
+fn upstream(authority: &Authority) -> (SocketAddr, Arc<AtomicUsize>) {
+    let config = authority.server("*.oss-cn-hangzhou.aliyuncs.com");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let count = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, SeqCst);
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("a server");
+            let mut stream = StreamOwned::new(connection, stream.expect("a connection"));
+            thread::spawn(move || {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while stream.read_exact(&mut byte).is_ok() {
+                    head.push(byte[0]);
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("sent");
+                    }
+                }
+            });
+        }
+    });
+    (address, count)
+}
+
+/// A proxy before it, which trusts the authorities of a file by way of these lines and variables.
+fn before(upstream: SocketAddr, directory: &Path, lines: &str, environment: &[(&str, &str)]) -> Served {
+    let file = directory.join("proxy.toml");
+    let text = format!(
+        "{LISTENERS}[upstream]\nregion = \"cn-hangzhou\"\nconnect = \"{upstream}\"\nendpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\n{lines}"
+    );
+    fs::write(&file, text).expect("written");
+    Served::of_file(&file, &[&KEY, environment].concat())
+}
+
+#[test]
+fn new_connections_trust_whom_the_file_of_authorities_has_now() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (address, connections) = upstream(&authority);
+    let directory = tempfile::tempdir().expect("a directory");
+    let trusted = directory.path().join("ca.pem");
+    let path = trusted.to_str().expect("a path");
+    let named = format!("ca_file = {path:?}\n");
+    // The host's own, which are nobody's file to the configuration.
+    for (lines, environment) in [(&*named, &[][..]), ("", &[("SSL_CERT_FILE", path)])] {
+        fs::copy(authority.file(), &trusted).expect("copied");
+        let served = before(address, directory.path(), lines, environment);
+        let (mut client, host) = (Client::connect(served.address), served.address.to_string());
+        let mut ask = || client.ask("GET", "/photos/k", &host, "", b"");
+        assert_eq!(ask().status, 200);
+        let before = connections.load(SeqCst);
+
+        // The connection that is kept was made when another authority was trusted.
+        fs::copy(other.file(), &trusted).expect("copied");
+        assert_eq!(served.reload().0, 200);
+        let refused = ask();
+        assert_eq!((refused.status, refused.refused()), (502, Some("upstream-unreachable")), "{lines}");
+
+        fs::copy(authority.file(), &trusted).expect("copied");
+        assert_eq!(served.reload().0, 200);
+        assert_eq!(ask().status, 200);
+        assert_eq!(connections.load(SeqCst), before + 2, "nobody was trusted for what he was before");
+    }
+}
+
+#[test]
+fn a_configuration_that_changes_nothing_keeps_the_connections_to_the_upstream() {
+    let authority = Authority::new();
+    let (address, connections) = upstream(&authority);
+    let directory = tempfile::tempdir().expect("a directory");
+    let served = before(address, directory.path(), &format!("ca_file = {:?}\n", authority.file()), &[]);
+    let (mut client, host) = (Client::connect(served.address), served.address.to_string());
+    for _ in 0..3 {
+        assert_eq!(client.ask("GET", "/photos/k", &host, "", b"").status, 200);
+        assert_eq!(served.reload(), (200, "taken; nothing has changed\n".to_owned()));
+    }
+    assert_eq!(client.ask("GET", "/photos/k", &host, "", b"").status, 200);
+    assert_eq!(connections.load(SeqCst), 1);
+}
