@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -183,7 +183,7 @@ impl Host {
             }
             let gate = Rc::clone(&last.borrow());
             let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
-            async move { Ok::<Response<Body>, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
+            proxy::handle(core, gate, request, in_flight)
         })
     }
 
