@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::server::conn::http1::Builder;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 
 /// Where requests go, and the connections there that nobody uses.
@@ -46,9 +47,8 @@ pub(crate) fn run(arguments: &[String]) {
                 (listener.try_clone().expect("a listener"), *origin, tls.then(|| connector.clone()))
             });
             std::thread::spawn(move || {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                LocalSet::new().block_on(&runtime, async move {
+                let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+                runtime.expect("a runtime").block_on(async move {
                     let [plain, tls] = ways.map(|(listener, address, tls)| {
                         let upstream = Upstream { address, tls, unused: RefCell::default() };
                         spawn_local(accept(listener, Rc::new(upstream)))
@@ -84,7 +84,7 @@ async fn accept(listener: TcpListener, upstream: Rc<Upstream>) {
         spawn_local(async move {
             let service = service_fn(|request| forward(Rc::clone(&upstream), request));
             // How it ends is the client's affair.
-            let _ = Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

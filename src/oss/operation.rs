@@ -110,11 +110,10 @@ impl Operation {
             (false, true) => Level::Bucket,
             (false, false) => Level::Object,
         };
-        let copies = headers.contains_key("x-oss-copy-source");
         Some(match *method {
             Method::OPTIONS => Self::Preflight,
             Method::GET | Method::HEAD => Self::of_get(method, level, query),
-            Method::PUT => Self::of_put(level, query, copies),
+            Method::PUT => Self::of_put(level, query, headers.contains_key("x-oss-copy-source")),
             Method::POST => Self::of_post(level, query, is_form(headers)),
             Method::DELETE => Self::of_delete(level, query),
             _ => return None,

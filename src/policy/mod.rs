@@ -1,7 +1,7 @@
 //! What may be asked: the decision that stands before every signature. Pure.
 
 use http::HeaderMap;
-use http::header::ORIGIN;
+use http::header::{HeaderName, ORIGIN};
 
 use crate::caller::Caller;
 use crate::oss::{Access, Operation};
@@ -98,9 +98,12 @@ impl Policy {
         if headers.contains_key(ORIGIN) {
             return headers.get_all(ORIGIN).iter().any(|origin| !allowed(origin.as_bytes()));
         }
-        headers.get_all("sec-fetch-site").iter().any(|site| site.as_bytes() == b"cross-site")
+        headers.get_all(SEC_FETCH_SITE).iter().any(|site| site.as_bytes() == b"cross-site")
     }
 }
+
+/// Where a browser says from what page a request comes.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,11 @@ use crate::secret::Secret;
 use crate::transport::SendError;
 
 impl Answer {
+    /// Whether OSS has done what it was asked, and speaks of no error.
+    pub(super) fn is_good(&self) -> bool {
+        self.response.status().is_success() && !self.response.headers().contains_key(ERROR)
+    }
+
     /// Takes the token out of an error, wherever OSS repeats it; other answers stay as they are. An error that cannot be looked
     /// into, because it is encoded or longer than [`LOOKED_INTO_MAX`], is told in our words.
     pub(super) async fn without(mut self, token: &Secret, stall: Duration) -> Result<Self, Refusal> {

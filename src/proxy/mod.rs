@@ -13,6 +13,7 @@ mod stages;
 mod state;
 mod ways;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -37,7 +38,7 @@ pub async fn handle(
     gate: Rc<Gate>,
     request: Request<Incoming>,
     in_flight: Rc<()>,
-) -> Response<Body> {
+) -> Result<Response<Body>, Infallible> {
     let mut access = Access::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
     core.counters().request();
     let mut inbound = Inbound::new(request, in_flight);
@@ -57,7 +58,7 @@ pub async fn handle(
     if let Ok(id) = HeaderValue::from_bytes(&id.digits()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    response
+    Ok(response)
 }
 
 /// The steps, in the order in which they must happen.
@@ -78,7 +79,7 @@ async fn walk(
         stages::Routed::ToSign(routed) => {
             let credentials = match routed.source().serve(now.at()) {
                 Ok(credentials) => credentials,
-                Err(_) => routed.source().wait(core.clock()).await?,
+                Err(_) => Box::pin(routed.source().wait(core.clock())).await?,
             };
             routed.sign(&credentials, &now, core.keys(), access)?
         }

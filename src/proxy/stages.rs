@@ -256,25 +256,33 @@ impl<'a> Signed<'a> {
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
         let mut answer = Answer::new(response, lease, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
-        // Not the Host: a bucket is nobody's to count by.
-        let endpoint = core.state().directory.get(located.object.upstream).endpoint.host.as_str();
-        if let Some(other) = signer.other(&mut answer, (endpoint, begun), core).await? {
-            let is_other = !Arc::ptr_eq(&other, &signer.credentials);
-            if let Some(mut request) = spare.whole(core.transport().stall()) {
-                signer.credentials = other;
-                signer.sign_again(&mut request, (&located.object, &paved), core)?;
-                access.provider = Some(Arc::clone(&signer.credentials.provider));
-                let (response, lease, _) =
-                    core.transport().send(&paved.destination, request, patience).await?;
-                answer = Answer::new(response, lease, head_only, core.counters())?;
-            } else {
-                answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
+        if answer.is_good() {
+            signer.source.accept(&signer.credentials);
+            return Ok(answer);
+        }
+        // What may have to be done about an error is much; the usual request need not have room for it.
+        Box::pin(async {
+            // Not the Host: a bucket is nobody's to count by.
+            let endpoint = core.state().directory.get(located.object.upstream).endpoint.host.as_str();
+            if let Some(other) = signer.other(&mut answer, (endpoint, begun), core).await? {
+                let is_other = !Arc::ptr_eq(&other, &signer.credentials);
+                if let Some(mut request) = spare.whole(core.transport().stall()) {
+                    signer.credentials = other;
+                    signer.sign_again(&mut request, (&located.object, &paved), core)?;
+                    access.provider = Some(Arc::clone(&signer.credentials.provider));
+                    let (response, lease, _) =
+                        core.transport().send(&paved.destination, request, patience).await?;
+                    answer = Answer::new(response, lease, head_only, core.counters())?;
+                } else {
+                    answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
+                }
             }
-        }
-        match &signer.credentials.token {
-            Some(token) => answer.without(token, core.transport().stall()).await,
-            None => Ok(answer),
-        }
+            match &signer.credentials.token {
+                Some(token) => answer.without(token, core.transport().stall()).await,
+                None => Ok(answer),
+            }
+        })
+        .await
     }
 }
 

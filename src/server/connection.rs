@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -195,7 +195,7 @@ impl Host {
             }
             let gate = Rc::clone(&last.borrow());
             let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
-            async move { Ok::<Response<Body>, Infallible>(proxy::handle(core, gate, request, in_flight).await) }
+            proxy::handle(core, gate, request, in_flight)
         })
     }
 

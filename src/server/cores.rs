@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 use tracing::error;
 
@@ -155,14 +155,21 @@ impl Cores {
                 settings: plan.settings,
                 open: (Arc::clone(&load), ended.clone()),
             };
-            let runtime = Builder::new_current_thread().enable_all().build()?;
             let name = format!("core-{index}");
             let (tell, gone) = oneshot::channel();
+            let (begun, begins) = std::sync::mpsc::channel();
             std::thread::Builder::new().name(name).spawn(move || {
-                LocalSet::new().block_on(&runtime, thread.run());
+                // Made here, for it never leaves its thread.
+                let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+                // Who asked for it waits.
+                let _ = match runtime {
+                    Ok(runtime) => begun.send(Ok(())).map(|()| runtime.block_on(thread.run())),
+                    Err(error) => begun.send(Err(error)),
+                };
                 // Nobody may wait for it any more.
                 let _ = tell.send(());
             })?;
+            begins.recv().map_err(io::Error::other)??;
             all_gone.push(gone);
             cores.push(Handle { messages, load });
         }

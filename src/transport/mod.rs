@@ -206,17 +206,24 @@ impl Transport {
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
         let spare = Spare::of(&request);
-        let answered = match self.kept(to).await {
-            None => self.exchange(self.dial(to).await?, request, patience).await,
-            Some(kept) => match self.exchange(kept, request, patience).await {
-                Err(lost) => {
-                    match spare.again(lost, self.settings.stall).inspect(|_| self.tally.repeated()) {
-                        Ok(request) => self.exchange(self.dial(to).await?, request, patience).await,
-                        Err(lost) => Err(lost),
+        let kept = self.kept(to).await;
+        let mut is_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.dial(to).await?,
+        };
+        let answered = loop {
+            match self.exchange(connection, request, patience).await {
+                Err(lost) if is_kept => match spare.again(lost, self.settings.stall) {
+                    Ok(again) => {
+                        self.tally.repeated();
+                        request = again;
+                        (connection, is_kept) = (self.dial(to).await?, false);
                     }
-                }
-                answered => answered,
-            },
+                    Err(lost) => break Err(lost),
+                },
+                answered => break answered,
+            }
         };
         match answered {
             Ok((response, connection)) => {
@@ -237,7 +244,7 @@ impl Transport {
             None => {
                 self.tally.waits();
                 let _waits = Waits(&self.tally);
-                self.in_use.take(self.settings.queue).await?
+                Box::pin(self.in_use.take(self.settings.queue)).await?
             }
         };
         self.tally.taken();
@@ -288,13 +295,19 @@ impl Transport {
         None
     }
 
-    async fn dial(&self, to: &Destination) -> Result<Connection, SendError> {
-        let _slot = self.dialling.take(self.settings.queue).await?;
-        let counted = self.tally.dials();
-        let dialled = dial::dial(to, &self.trusts, &self.settings, &self.reachability).await;
-        counted.ended(&dialled);
-        self.reachability.note(to, dialled.as_ref().err());
-        dialled
+    /// A fresh connection. Its state is large; the usual request need not have room for it.
+    fn dial<'a>(
+        &'a self,
+        to: &'a Destination,
+    ) -> Pin<Box<dyn Future<Output = Result<Connection, SendError>> + 'a>> {
+        Box::pin(async move {
+            let _slot = self.dialling.take(self.settings.queue).await?;
+            let counted = self.tally.dials();
+            let dialled = dial::dial(to, &self.trusts, &self.settings, &self.reachability).await;
+            counted.ended(&dialled);
+            self.reachability.note(to, dialled.as_ref().err());
+            dialled
+        })
     }
 
     /// Whose fault it is that there was no answer.
