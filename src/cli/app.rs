@@ -147,7 +147,7 @@ impl App {
             (drain.clone(), reloads, log.clone()),
         ));
         let admin = start_admin(&mut assembled, &console)?;
-        let seen = std::mem::take(&mut assembled.files);
+        let seen = made_from(&assembled);
         let mut running = Running {
             workshop,
             assembled,
@@ -257,8 +257,8 @@ impl Running {
             self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
         let admin = start_admin(&mut assembled, &self.console);
         let admin = admin.map_err(|error| format!("no thread for the admin listener: {error}"))?;
-        let changes =
-            changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time).collect();
+        let settings = changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time);
+        let changes = settings.chain(rewritten(&self.assembled.files, &assembled.files)).collect();
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -277,7 +277,7 @@ impl Running {
             log.renew(&assembled.log);
         }
         self.console.show(View::of(&assembled));
-        self.seen = std::mem::take(&mut assembled.files);
+        self.seen = made_from(&assembled);
         self.assembled = assembled;
         self.follow();
         Ok(changes)
@@ -326,6 +326,22 @@ impl Running {
 fn with_its_time(change: String) -> String {
     let waits = ["log.file ", "process."].iter().any(|key| change.starts_with(key));
     if waits { format!("{change}; it holds from the next start on") } else { change }
+}
+
+/// The files that a configuration was made from, as they were then.
+fn made_from(assembled: &Assembled) -> Vec<(PathBuf, Digest)> {
+    assembled.file.iter().chain(&assembled.files).cloned().collect()
+}
+
+/// The files that both configurations name, and that hold something else now: a line each.
+fn rewritten(before: &[(PathBuf, Digest)], after: &[(PathBuf, Digest)]) -> Vec<String> {
+    let mut lines: Vec<String> = after
+        .iter()
+        .filter(|(path, digest)| before.iter().any(|(known, was)| known == path && was != digest))
+        .map(|(path, _)| format!("{} holds something else", path.display()))
+        .collect();
+    lines.dedup();
+    lines
 }
 
 /// Starts the admin listener of a configuration, if that has a socket of its own to take.

@@ -71,7 +71,9 @@ pub(super) struct Assembled {
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
-    /// The files that it was made from, each as it was before it was read, or when it was.
+    /// The file that it was read from, as it was then.
+    pub(super) file: Option<(PathBuf, Digest)>,
+    /// The files that it names, each as it was before it was read, or when it was.
     pub(super) files: Vec<(PathBuf, Digest)>,
     specs: Vec<(String, Spec)>,
 }
@@ -143,6 +145,7 @@ impl Workshop {
             drain_delay: timeouts.drain_delay,
             facts: config.facts,
             routes,
+            file: config.file,
             files,
             specs: config.credentials,
         })
@@ -324,7 +327,7 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
-/// The files that a configuration is made from: those that were read for it already, and those that are to be read after this.
+/// The files that a configuration names: those that were read for it already, and those that are to be read after this.
 /// Those of credentials are looked after by their sources.
 fn files(config: &Config) -> Vec<(PathBuf, Digest)> {
     let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());

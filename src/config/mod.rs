@@ -71,7 +71,9 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Every setting as it was given, and where.
     pub facts: Vec<Fact>,
-    /// The files that were read for it, as they were then: its own, and those of secrets.
+    /// Its own file, as it was when it was read.
+    pub file: Option<(PathBuf, Digest)>,
+    /// The files of secrets that were read for it, as they were then.
     pub files: Vec<(PathBuf, Digest)>,
 }
 
@@ -179,10 +181,7 @@ impl Config {
         let (warnings, errors) = report.finish();
         let facts = facts::all(table.get_ref(), &document);
         let own = file.map(|(path, text)| (path.to_owned(), Digest::of(text.as_bytes())));
-        let config = config.map(|mut config| {
-            config.files.extend(own);
-            Self { warnings, facts, ..config }
-        });
+        let config = config.map(|config| Self { warnings, facts, file: own, ..config });
         (config, errors)
     }
 
@@ -265,6 +264,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
         process,
         warnings: Vec::new(),
         facts: Vec::new(),
+        file: None,
         files: secrets.into_files(),
     })
 }

@@ -135,6 +135,10 @@ fn new_connections_trust_whom_the_file_of_authorities_has_now() {
         assert_eq!(served.reload().0, 200);
         assert_eq!(ask().status, 200);
         assert_eq!(connections.load(SeqCst), before + 2, "nobody was trusted for what he was before");
+        served.signal("TERM");
+        let (_, log) = served.end();
+        let told = log.matches(&format!("{path} holds something else")).count();
+        assert_eq!(told, if lines.is_empty() { 0 } else { 2 }, "{log}");
     }
 }
 
