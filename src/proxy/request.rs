@@ -1,6 +1,5 @@
 //! A request as it came in: its head, how its body is framed, and the body until somebody takes it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use super::refusal::Refusal;
 use super::stages::Located;
 use super::state::{Gate, Limits, State};
 use crate::address::{self, Entrance, Misdirected, Scheme};
-use crate::telemetry::Access;
-use crate::transport::{Ends, Upload};
+use crate::telemetry::{Access, Taken};
+use crate::transport::{Ends, Told, Upload};
 
 /// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
 pub(super) struct Inbound {
@@ -110,16 +109,16 @@ impl Inbound {
         Ok(Located::new(self.method.clone(), std::mem::take(&mut self.headers), object))
     }
 
-    /// Puts the body under the head that will be sent, framed as it came. `taken` counts its bytes.
+    /// Puts the body under the head that will be sent, framed as it came. `told` hears of its bytes.
     pub(super) fn attach(
         &mut self,
         (method, target, mut headers): (Method, Uri, HeaderMap),
-        taken: Rc<Cell<u64>>,
+        told: Rc<dyn Told>,
         limits: &Limits,
     ) -> Option<Request<Upload>> {
         self.frame(&mut headers);
         let in_flight = Rc::clone(&self.in_flight);
-        let body = Upload::new(self.body.take()?, self.ends, taken, limits.body, in_flight);
+        let body = Upload::new(self.body.take()?, self.ends, told, limits.body, in_flight);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target;
@@ -161,6 +160,12 @@ impl Inbound {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+impl Told for Taken {
+    fn taken(&self, bytes: u64) {
+        self.add(bytes);
     }
 }
 

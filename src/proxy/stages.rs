@@ -21,7 +21,7 @@ use crate::policy::{Decision, Policy};
 use crate::sign::{self, Moment, Subject, Version};
 use crate::telemetry::Access;
 use crate::time::Timestamp;
-use crate::transport::{Patience, Upload};
+use crate::transport::{Patience, Told, Upload};
 
 /// What a request asks for is known. It is large, so the stages hand it on in its box.
 pub(super) struct Located {
@@ -250,7 +250,7 @@ impl<'a> Signed<'a> {
         let head_only = located.method == Method::HEAD;
         let head = (located.method.clone(), target, std::mem::take(&mut located.headers));
         let request = inbound
-            .attach(head, Rc::clone(&access.bytes_in), &core.state().limits)
+            .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn Told>, &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
         let begun = core.clock().now();
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;

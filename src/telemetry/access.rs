@@ -33,8 +33,8 @@ pub struct Access {
     pub refused: Option<&'static str>,
     /// Which source signed.
     pub provider: Option<Arc<str>>,
-    /// Bytes of the request's body; counted by who reads them.
-    pub bytes_in: Rc<Cell<u64>>,
+    /// Bytes of the request's body.
+    pub bytes_in: Rc<Taken>,
     /// How the answer ended.
     pub end: End,
     /// OSS's id of the request.
@@ -48,6 +48,13 @@ pub struct Access {
     /// Where it is counted. Held until the event is written, as is what counts the requests of the connection.
     meter: Rc<Meter>,
     _in_flight: Rc<()>,
+}
+
+/// The bytes of a request's body, counted as they are read by who reads them.
+#[derive(Debug)]
+pub struct Taken {
+    bytes: Cell<u64>,
+    meter: Rc<Meter>,
 }
 
 /// How an answer ended.
@@ -95,6 +102,14 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl Taken {
+    /// So many more were read.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.meter.takes(bytes);
+    }
+}
+
 impl Access {
     /// The event of a request whose head was just read. What counts it as `in_flight` is held until it ends.
     #[must_use]
@@ -108,7 +123,7 @@ impl Access {
             status: None,
             refused: None,
             provider: None,
-            bytes_in: Rc::default(),
+            bytes_in: Rc::new(Taken { bytes: Cell::default(), meter: Rc::clone(&meter) }),
             end: End::Left,
             oss_request_id: None,
             oss_ec: None,
@@ -165,7 +180,6 @@ impl Drop for Access {
             },
             duration: since(now),
             first_byte: self.answered.map(since),
-            bytes_in: self.bytes_in.get(),
         });
         if !self.is_written() {
             return;
@@ -181,7 +195,7 @@ impl Drop for Access {
             refused = self.refused,
             dur_ms = ms(now),
             ttfb_ms = self.answered.map(ms),
-            r#in = self.bytes_in.get(),
+            r#in = self.bytes_in.bytes.get(),
             out = self.bytes_out,
             end = match self.end {
                 End::Left => "client-left",

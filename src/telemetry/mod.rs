@@ -9,7 +9,7 @@ mod paper;
 mod settings;
 mod sheet;
 
-pub use access::{Access, End, Logged, RequestId};
+pub use access::{Access, End, Logged, RequestId, Taken};
 pub use batches::{Batches, Flusher, Losses};
 pub use counters::{Counters, Refused, Reloads};
 pub use file::LogFile;

@@ -44,8 +44,6 @@ pub struct Ended {
     pub duration: Duration,
     /// From the end of its head to the head of the answer.
     pub first_byte: Option<Duration>,
-    /// Bytes of its body.
-    pub bytes_in: u64,
 }
 
 /// A number that one thread counts up.
@@ -212,8 +210,12 @@ impl Meter {
         if let Some(first_byte) = request.first_byte {
             row.first_byte.observe(first_byte);
         }
-        sheet.bytes_in.add(request.bytes_in);
         sheet.in_flight.add(u64::MAX);
+    }
+
+    /// So many bytes of the body of a request have come.
+    pub fn takes(&self, bytes: u64) {
+        self.0.bytes_in.add(bytes);
     }
 
     /// So many bytes of the body of an answer go out.
@@ -295,7 +297,7 @@ mod tests {
     fn ended(operation: Option<Operation>, status: Option<u16>, seconds: f64) -> Ended {
         let duration = Duration::from_secs_f64(seconds);
         let outcome = Outcome::of(status);
-        Ended { operation, outcome, duration, first_byte: Some(duration / 2), bytes_in: 3 }
+        Ended { operation, outcome, duration, first_byte: Some(duration / 2) }
     }
 
     #[test]
@@ -309,6 +311,7 @@ mod tests {
         ];
         for (meter, request) in &all {
             meter.begun();
+            meter.takes(3);
             meter.passes(5);
             meter.ended(request);
         }

@@ -1,6 +1,7 @@
 //! The body of a request on its way up: the client's frames as they come, counted, and never waited for beyond the limit.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -26,7 +27,9 @@ pub(super) struct Slot {
     /// None for a request of our own, which has no body.
     inner: RefCell<Option<Incoming>>,
     ends: Ends,
-    taken: Rc<Cell<u64>>,
+    taken: Cell<u64>,
+    /// Who is told of them.
+    told: Rc<dyn Told>,
     /// Held until the body is: what counts the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
@@ -37,6 +40,16 @@ pub(super) struct Slot {
     /// How many bytes it may have.
     limit: u64,
     fault: Cell<Option<Fault>>,
+}
+
+/// Who is told how much of a body was taken.
+pub trait Told: fmt::Debug {
+    /// So many bytes more.
+    fn taken(&self, bytes: u64);
+}
+
+impl Told for () {
+    fn taken(&self, _: u64) {}
 }
 
 /// Why we gave a body up.
@@ -75,29 +88,30 @@ pub enum Ends {
 }
 
 impl Upload {
-    /// Wraps a client's body; `taken` counts its bytes as they are read, and is seen by others while hyper owns the body.
+    /// Wraps a client's body; `told` hears of its bytes as they are read, while hyper owns the body.
     /// `in_flight` is held as long as the body is. More than `limit` bytes are not sent.
     #[must_use]
-    pub fn new(inner: Incoming, ends: Ends, taken: Rc<Cell<u64>>, limit: u64, in_flight: Rc<()>) -> Self {
-        Self::of(Some(inner), ends, (taken, limit), in_flight)
+    pub fn new(inner: Incoming, ends: Ends, told: Rc<dyn Told>, limit: u64, in_flight: Rc<()>) -> Self {
+        Self::of(Some(inner), ends, (told, limit), in_flight)
     }
 
     /// No body: for requests that no client has sent.
     #[must_use]
     pub fn none() -> Self {
-        Self::of(None, Ends::Surely, (Rc::default(), 0), Rc::default())
+        Self::of(None, Ends::Surely, (Rc::new(()), 0), Rc::default())
     }
 
     fn of(
         inner: Option<Incoming>,
         ends: Ends,
-        (taken, limit): (Rc<Cell<u64>>, u64),
+        (told, limit): (Rc<dyn Told>, u64),
         in_flight: Rc<()>,
     ) -> Self {
         let slot = Slot {
             inner: RefCell::new(inner),
             ends,
-            taken,
+            taken: Cell::default(),
+            told,
             _in_flight: in_flight,
             yielded: Cell::default(),
             moved: Cell::new(Instant::now()),
@@ -168,7 +182,9 @@ impl Body for Upload {
         }
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             slot.yielded.set(true);
-            slot.taken.set(slot.taken.get() + frame.data_ref().map_or(0, Bytes::len) as u64);
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            slot.taken.set(slot.taken.get() + bytes);
+            slot.told.taken(bytes);
             slot.moved.set(Instant::now());
             if slot.taken.get() > slot.limit {
                 slot.fault.set(Some(Fault::TooLarge(slot.limit)));

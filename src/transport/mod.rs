@@ -23,7 +23,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-pub use body::{Ends, Upload, UploadError};
+pub use body::{Ends, Told, Upload, UploadError};
 pub use dial::{Guard, Reachability};
 pub use fetch::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
 pub use lease::Lease;

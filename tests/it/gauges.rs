@@ -211,14 +211,22 @@ fn a_dial_that_nobody_waits_for_any_more_has_neither_failed_nor_succeeded() {
 
 #[test]
 fn bytes_are_counted_as_they_pass() {
-    let upstream = Upstream::of(Under::Downloading);
-    let proxy = patient(Under::Downloading, &upstream);
-    let mut client = Client::connect(proxy.address);
-    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address));
-    let out = "body_bytes_total{direction=\"out\"}";
-    eventually("the beginning is counted", || value(&proxy, out) == 5);
-    assert_eq!(value(&proxy, "requests_in_flight"), 1, "in the middle of the answer");
-    drop(client);
-    none_left(Under::Downloading, &proxy);
-    assert_eq!(value(&proxy, out), 5, "and not once more at the end");
+    for (under, direction, head) in [
+        (Under::Uploading, "in", "PUT /photos/k HTTP/1.1\r\nContent-Length: 1000000"),
+        (Under::Downloading, "out", "GET /photos/k HTTP/1.1"),
+    ] {
+        let upstream = Upstream::of(under);
+        let proxy = patient(under, &upstream);
+        let mut client = Client::connect(proxy.address);
+        client.send(format!("{head}\r\nHost: {}\r\n\r\n", proxy.address));
+        if under == Under::Uploading {
+            client.send("begun");
+        }
+        let bytes = format!("body_bytes_total{{direction=\"{direction}\"}}");
+        eventually("the beginning is counted", || value(&proxy, &bytes) == 5);
+        assert_eq!(value(&proxy, "requests_in_flight"), 1, "{under:?}: in the middle");
+        drop(client);
+        none_left(under, &proxy);
+        assert_eq!(value(&proxy, &bytes), 5, "{under:?}: and not once more at the end");
+    }
 }
