@@ -45,37 +45,19 @@ impl Timestamp {
     /// `20231216T162057Z`, the form of `x-oss-date`.
     #[must_use]
     pub fn iso_basic(self) -> String {
-        let t = self.civil();
-        format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
-        )
+        self.written("00000000T000000Z")
     }
 
     /// `2023-12-16T16:20:57.000Z`, the form of OSS's XML documents.
     #[must_use]
     pub fn iso_extended(self) -> String {
-        let t = self.civil();
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.000Z",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
-        )
+        self.written("0000-00-00T00:00:00.000Z")
     }
 
     /// `2023-12-16T16:20:57Z`, the form of the log (RFC 3339).
     #[must_use]
     pub fn rfc3339(self) -> String {
-        self.iso_extended().replace(".000Z", "Z")
+        self.written("0000-00-00T00:00:00Z")
     }
 
     /// `Sat, 16 Dec 2023 16:20:57 GMT`, the form of HTTP's `Date`.
@@ -87,14 +69,8 @@ impl Timestamp {
     /// The day in UTC.
     #[must_use]
     pub fn day(self) -> Day {
-        let t = self.civil();
         let mut text = [b'0'; 8];
-        let digits = i64::from(t.year()) * 10_000 + i64::from(t.month()) * 100 + i64::from(t.day());
-        let mut rest = digits;
-        for place in text.iter_mut().rev() {
-            *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-            rest /= 10;
-        }
+        text.copy_from_slice(&self.digits()[..8]);
         Day(text)
     }
 
@@ -130,6 +106,27 @@ impl Timestamp {
         let time = httpdate::parse_http_date(text).ok()?;
         let since = time.duration_since(UNIX_EPOCH).ok()?;
         Some(Self::from_unix_s(i64::try_from(since.as_secs()).ok()?))
+    }
+
+    /// The form with the digits of the time in place of its zeros. Every request has its time written, so formatting would cost too
+    /// much.
+    fn written(self, form: &str) -> String {
+        let mut digits = self.digits().into_iter();
+        let digit = |place: char| if place == '0' { digits.next().map_or('0', char::from) } else { place };
+        form.chars().map(digit).collect()
+    }
+
+    /// Four digits of the year and two each of month, day, hour, minute and second.
+    fn digits(self) -> [u8; 14] {
+        let t = self.civil();
+        let parts = [t.month(), t.day(), t.hour(), t.minute(), t.second()];
+        let mut rest = parts.iter().fold(i64::from(t.year()), |sum, part| sum * 100 + i64::from(*part));
+        let mut digits = [b'0'; 14];
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+        digits
     }
 
     fn civil(self) -> civil::DateTime {

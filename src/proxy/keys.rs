@@ -35,7 +35,7 @@ impl Keys {
         (version, region): (Version, Option<&Region>),
         now: &Moment,
     ) -> Result<Rc<Prepared>, Refusal> {
-        let day = now.at().day();
+        let day = now.day();
         let wanted = match (version, region) {
             (Version::V4, Some(region)) => Scheme::V4 { day, region },
             (Version::V4, None) => return Err(Refusal::NoRegion),

@@ -68,6 +68,7 @@ pub enum Scheme<'a> {
 #[derive(Clone, Debug)]
 pub struct Moment {
     at: Timestamp,
+    day: Day,
     iso_basic: String,
     /// Both forms as headers, which are cheap to clone.
     iso_header: HeaderValue,
@@ -130,13 +131,25 @@ impl Moment {
     pub fn new(at: Timestamp) -> Self {
         let iso_basic = at.iso_basic();
         let header = |text: String| HeaderValue::try_from(text).unwrap_or(EMPTY);
-        Self { at, iso_header: header(iso_basic.clone()), iso_basic, http_header: header(at.http_date()) }
+        Self {
+            at,
+            day: at.day(),
+            iso_header: header(iso_basic.clone()),
+            iso_basic,
+            http_header: header(at.http_date()),
+        }
     }
 
     /// The time itself.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// Its day in UTC.
+    #[must_use]
+    pub fn day(&self) -> Day {
+        self.day
     }
 }
 

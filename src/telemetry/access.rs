@@ -187,7 +187,7 @@ impl Drop for Access {
         let ms = |at: Instant| since(at).as_secs_f64() * 1000.0;
         info!(
             target: "access",
-            req_id = %self.id,
+            req_id = std::str::from_utf8(&self.id.digits()).unwrap_or_default(),
             caller = self.caller,
             op = self.operation.map(Operation::name),
             bucket = self.bucket,

@@ -127,15 +127,15 @@ where
         let (ts, level) = (self.clock.now().rfc3339(), level(event.metadata()));
         match shape {
             Shape::Json => {
-                write!(
-                    writer,
-                    "{{\"ts\":\"{ts}\",\"level\":\"{level}\",\"msg\":{}{rest}}}",
-                    Quoted(&message)
-                )?;
+                let mut msg = String::with_capacity(message.len() + 2);
+                quote(&message, &mut msg);
+                for part in ["{\"ts\":\"", &ts, "\",\"level\":\"", level, "\",\"msg\":", &msg, &rest, "}\n"] {
+                    writer.write_str(part)?;
+                }
+                Ok(())
             }
-            Shape::Text => write!(writer, "{ts} {level:5} {}{rest}", message.escape_debug())?,
+            Shape::Text => writeln!(writer, "{ts} {level:5} {}{rest}", message.escape_debug()),
         }
-        writeln!(writer)
     }
 }
 
@@ -154,18 +154,16 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=')
 }
 
-/// A text as JSON writes it.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |b: u8| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\';
-        if self.0.bytes().all(is_plain) {
-            f.write_str("\"")?;
-            f.write_str(self.0)?;
-            return f.write_str("\"");
-        }
-        f.write_str(&serde_json::to_string(self.0).map_err(|_| fmt::Error)?)
+/// Appends a text as JSON writes it.
+fn quote(text: &str, out: &mut String) {
+    let is_plain = |b: u8| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        // A text always can be written.
+        out.push_str(&serde_json::to_string(text).unwrap_or_default());
     }
 }
 
@@ -176,42 +174,60 @@ struct Fields {
     rest: String,
 }
 
+// A line is written for each request: what is pushed costs a third of what is formatted.
 impl Fields {
-    fn put(&mut self, field: &Field, value: impl fmt::Display) {
-        // Writing to a text cannot fail.
-        let _ = match self.shape {
-            Shape::Json => write!(self.rest, ",\"{}\":{value}", field.name()),
-            Shape::Text => write!(self.rest, " {}={value}", field.name()),
+    fn name(&mut self, field: &Field) {
+        let (before, after) = match self.shape {
+            Shape::Json => (",\"", "\":"),
+            Shape::Text => (" ", "="),
         };
+        self.rest.push_str(before);
+        self.rest.push_str(field.name());
+        self.rest.push_str(after);
+    }
+
+    fn put(&mut self, field: &Field, value: &str) {
+        self.name(field);
+        self.rest.push_str(value);
     }
 
     fn put_text(&mut self, field: &Field, text: &str) {
         match self.shape {
             Shape::Text if is_plain(text) => self.put(field, text),
-            Shape::Text | Shape::Json => self.put(field, Quoted(text)),
+            Shape::Text | Shape::Json => {
+                self.name(field);
+                quote(text, &mut self.rest);
+            }
         }
     }
 }
 
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        let rounded = (value * 1000.0).round() / 1000.0;
-        // JSON has no word for what is no number.
-        if rounded.is_finite() {
-            self.put(field, rounded);
+        let thousandths = (value * 1000.0).round();
+        if (0.0..1e15).contains(&thousandths) {
+            let (whole, rest) = (thousandths as u64 / 1000, thousandths as u64 % 1000);
+            self.put(field, itoa::Buffer::new().format(whole));
+            let digits =
+                [b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8];
+            let text = std::str::from_utf8(&digits).unwrap_or_default();
+            self.rest.push_str(text.trim_end_matches('0').trim_end_matches('.'));
+        } else if thousandths.is_finite() {
+            // JSON has no word for what is no number.
+            self.put(field, &(thousandths / 1000.0).to_string());
         }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
+        self.put(field, itoa::Buffer::new().format(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
+        self.put(field, itoa::Buffer::new().format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
+        self.put(field, if value { "true" } else { "false" });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -223,11 +239,95 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
         if field.name() == "message" {
-            self.message = text;
+            // Writing to a text cannot fail.
+            let _ = write!(self.message, "{value:?}");
         } else {
-            self.put_text(field, &text);
+            self.put_text(field, &format!("{value:?}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::info;
+
+    use super::Lines;
+    use crate::time::{Clock, Timestamp};
+
+    struct Then;
+
+    impl Clock for Then {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_s(1_702_743_657)
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Text(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Text {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged by `tell`.
+    fn logged(is_json: bool, tell: impl FnOnce()) -> String {
+        let (text, json) = (Text::default(), Arc::new(AtomicBool::new(is_json)));
+        let writer = text.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .event_format(Lines { json, clock: Arc::new(Then) });
+        tracing::subscriber::with_default(subscriber.finish(), tell);
+        String::from_utf8(text.0.lock().expect("no panic").clone()).expect("text")
+    }
+
+    #[test]
+    fn numbers_have_three_decimals_at_most_and_none_that_say_nothing() {
+        let told = logged(true, || {
+            info!(
+                a = 0.0,
+                b = 12.0,
+                c = 12.3456,
+                d = 0.05,
+                e = 1.5,
+                f = -2.25,
+                g = 3e18,
+                h = f64::NAN,
+                i = -7,
+                j = u64::MAX,
+                "n"
+            );
+        });
+        let fields = r#""a":0,"b":12,"c":12.346,"d":0.05,"e":1.5,"f":-2.25,"g":3000000000000000000,"i":-7,"j":18446744073709551615"#;
+        assert_eq!(
+            told,
+            format!("{{\"ts\":\"2023-12-16T16:20:57Z\",\"level\":\"info\",\"msg\":\"n\",{fields}}}\n")
+        );
+    }
+
+    #[test]
+    fn what_is_no_plain_text_is_quoted_and_ends_no_line() {
+        let odd = "a \"b\\\n\u{1b}[31m\u{e9}";
+        let told = logged(true, || info!(odd, plain = "p", yes = true, seen = ?Some(1), "{odd}"));
+        let read: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((&read["odd"], &read["msg"]), (&odd.into(), &odd.into()));
+        assert_eq!(
+            (&read["plain"], &read["yes"], &read["seen"]),
+            (&"p".into(), &true.into(), &"Some(1)".into())
+        );
+        let told = logged(false, || info!(odd, plain = "p", empty = "", yes = true, "hello\n"));
+        let line = "2023-12-16T16:20:57Z info  hello\\n odd=\"a \\\"b\\\\\\n\\u001b[31m\u{e9}\" plain=p empty=\"\" yes=true\n";
+        assert_eq!(told, line);
     }
 }
