@@ -23,6 +23,7 @@ mod sockets;
 mod system;
 mod trusts;
 mod wait;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

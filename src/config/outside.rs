@@ -42,7 +42,10 @@ pub struct SecretFile {
 
 /// What tells the content of a file from another; of one that cannot be read, that it cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(u64);
+pub struct Digest {
+    hash: u64,
+    is_blank: bool,
+}
 
 impl Digest {
     /// Of this content.
@@ -59,10 +62,17 @@ impl Digest {
         Self::either(content.as_ref().map(|content| content.as_slice()).map_err(io::Error::kind))
     }
 
+    /// Whether there is nothing in the file, or nothing to be seen.
+    #[must_use]
+    pub fn is_blank(self) -> bool {
+        self.is_blank
+    }
+
     fn either(content: Result<&[u8], ErrorKind>) -> Self {
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
-        Self(hasher.finish())
+        let is_blank = content.is_ok_and(|content| content.trim_ascii().is_empty());
+        Self { hash: hasher.finish(), is_blank }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::{ServerConnection, StreamOwned};
 
@@ -68,6 +69,36 @@ fn a_credential_of_systemd_is_watched_too() {
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 403);
     fs::write(directory.path().join("key"), SECRET).expect("written");
     eventually("the right secret is taken", || ask(served.address, "PUT", "/photos/k", b"1").status == 200);
+}
+
+#[test]
+fn a_file_that_is_emptied_before_it_is_written_is_never_taken_empty() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("proxy.toml");
+    fs::write(&file, Served::text(oss.address, "[[listen]]\nread_only = true\n")).expect("written");
+    // All that an empty file needs to be a good configuration.
+    let given = [
+        ("OSS_PROXY_LISTEN", "127.0.0.1:0"),
+        ("OSS_PROXY_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("OSS_PROXY_REGION", "cn-hangzhou"),
+    ];
+    let served = Served::of_file(&file, &[&KEY[..], &given].concat());
+    let put = || ask(served.address, "PUT", "/photos/k", b"1");
+    fs::write(&file, "").expect("written");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        assert_eq!(put().refused(), Some("denied"), "it may only be read");
+    }
+    fs::write(&file, Served::text(oss.address, "")).expect("written");
+    eventually("what is there at last is taken", || put().status == 200);
+    // Whoever asks for it means it.
+    fs::write(&file, "\n").expect("written");
+    let (status, told) = served.reload();
+    assert!(status == 200 && told.contains("connect"), "{told}");
+    served.signal("TERM");
+    let (_, log) = served.end();
+    assert_eq!(log.matches("is empty now").count(), 1, "{log}");
 }
 
 /// An upstream with TLS that answers whatever it is asked, on connections that stay; and how many it has had.
