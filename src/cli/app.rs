@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{MissedTickBehavior, interval, sleep};
-use tracing::{error, info, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{debug, error, info, warn};
 
 use super::assembly::{Assembled, Before, StartError, Workshop};
 use super::console::{AdminThread, Console, View};
 use super::notify;
-use super::watch::{Files, Watch};
+use super::watch::{Files, NotTaken, Reason, Watch};
 use crate::config::{Config, changes};
 use crate::credentials::{Edge, Source, each};
 use crate::proxy::{Core, State};
@@ -32,7 +32,7 @@ pub struct App {
 }
 
 /// Reads the configuration again, as it was read at the start.
-pub type Load = Box<dyn Fn() -> Result<Config, String>>;
+pub type Load = Box<dyn Fn() -> Result<Config, NotTaken>>;
 
 /// Asks a running proxy to read its configuration again.
 #[derive(Clone, Debug)]
@@ -185,18 +185,15 @@ impl Running {
         // Two looks in a row are worth nothing if they follow on each other's heels.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let wanted = tokio::select! {
-                wanted = wishes.recv() => wanted.flatten(),
-                _ = looks.tick(), if self.load.is_some() => {
-                    if !self.watch.look() {
-                        continue;
-                    }
-                    info!("a file of the configuration has changed");
-                    None
-                }
+            let (reason, wanted) = tokio::select! {
+                wanted = wishes.recv() => (Reason::Asked, wanted.flatten()),
+                _ = looks.tick(), if self.load.is_some() => match self.watch.look(Instant::now()) {
+                    Some(reason) => (reason, None),
+                    None => continue,
+                },
             };
             notify::reloading();
-            let outcome = self.reload().await;
+            let outcome = self.reload(reason).await;
             notify::ready();
             if let Some(tell) = wanted {
                 // Who has asked may be gone.
@@ -205,7 +202,7 @@ impl Running {
         }
     }
 
-    async fn reload(&mut self) -> Result<Vec<String>, String> {
+    async fn reload(&mut self, reason: Reason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
         self.workshop.counters.reloaded(reloaded.is_ok(), self.workshop.edge.now());
         match &reloaded {
@@ -217,23 +214,22 @@ impl Running {
                     info!(change, "the configuration has changed");
                 }
             }
-            Err(why) => {
-                for line in why.lines() {
+            Err(refused) if self.watch.refused(reason, refused, Instant::now()) => {
+                for line in refused.why.lines() {
                     error!(error = line, "the configuration was not taken, the old one stays");
                 }
             }
+            Err(_) => debug!("the configuration is still not taken"),
         }
-        reloaded
+        reloaded.map_err(|refused| refused.why)
     }
 
     /// Everything that can fail comes first; then all of it changes at once.
-    async fn take_another(&mut self) -> Result<Vec<String>, String> {
+    async fn take_another(&mut self) -> Result<Vec<String>, NotTaken> {
         self.watch.reading();
-        let load = self.load.as_ref().ok_or("there is no configuration file to read again")?;
-        let config = load()?;
-        for warning in &config.warnings {
-            warn!("{warning}");
-        }
+        let nowhere = || NotTaken::from("there is no configuration file to read again".to_owned());
+        let mut config = self.load.as_ref().ok_or_else(nowhere)?()?;
+        let warnings = std::mem::take(&mut config.warnings);
         let files = Files::of(&config);
         let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
         let admin = self.admin.as_ref().map(|thread| thread.held.clone());
@@ -243,9 +239,14 @@ impl Running {
             admin: configured.zip(admin),
         };
         let mut assembled =
-            self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
+            self.workshop.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
         let admin = start_admin(&mut assembled, &self.console);
-        let admin = admin.map_err(|error| format!("no thread for the admin listener: {error}"))?;
+        let admin = admin
+            .map_err(|error| files.refused(&format_args!("no thread for the admin listener: {error}")))?;
+        // Only now: one that is refused is tried again and again.
+        for warning in warnings {
+            warn!("{warning}");
+        }
         let settings = changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time);
         let changes = settings.chain(self.watch.taken(files)).collect();
 

@@ -1,12 +1,15 @@
 //! The files of the configuration in force, and when what they hold now is a reason to read it again. Who writes a file may
 //! empty it first and fill it later: what the watch finds counts when it finds the same twice, and a file that has become empty
-//! is left to whoever asks for it to be read.
+//! is left to whoever asks for it to be read. What was refused is tried again, for the reason may go without a word.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
-use crate::config::{Config, Digest};
+use crate::config::{Config, Digest, Errors};
 
 /// What files held.
 type Held = Vec<(PathBuf, Digest)>;
@@ -20,6 +23,26 @@ pub(super) struct Files {
     named: Held,
 }
 
+/// Why another configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct NotTaken {
+    pub(super) why: String,
+    /// The files that it names: what is wrong may be wrong with one of them.
+    files: Vec<PathBuf>,
+}
+
+/// What has the configuration read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Somebody has asked for it.
+    Asked,
+    /// A file holds something else.
+    Changed,
+    /// It was refused a while ago.
+    Refused,
+}
+
 /// Looks at the files of the configuration in force.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -30,6 +53,28 @@ pub(super) struct Watch {
     found: Held,
     /// The file that has become empty, which has been told.
     emptied: Option<PathBuf>,
+    /// If the configuration was not taken when it was read last.
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    why: String,
+    /// How long it is left alone, and until when.
+    pause: Duration,
+    until: Instant,
+}
+
+impl From<String> for NotTaken {
+    fn from(why: String) -> Self {
+        Self { why, files: Vec::new() }
+    }
+}
+
+impl From<Errors> for NotTaken {
+    fn from(errors: Errors) -> Self {
+        Self { why: errors.to_string(), files: errors.into_files() }
+    }
 }
 
 impl Files {
@@ -49,6 +94,11 @@ impl Files {
         Self { own: config.file.clone(), named }
     }
 
+    /// Their configuration is not taken, for this reason.
+    pub(super) fn refused(&self, why: &dyn fmt::Display) -> NotTaken {
+        NotTaken { why: why.to_string(), files: self.held().into_iter().map(|(path, _)| path).collect() }
+    }
+
     /// All of them.
     fn held(&self) -> Held {
         self.own.iter().chain(&self.named).cloned().collect()
@@ -66,16 +116,16 @@ impl Files {
 impl Watch {
     pub(super) fn new(in_force: Files) -> Self {
         let read = in_force.held();
-        Self { in_force, found: read.clone(), read, emptied: None }
+        Self { in_force, found: read.clone(), read, emptied: None, refused: None }
     }
 
     /// Whether there is a reason to read the configuration again.
-    pub(super) fn look(&mut self) -> bool {
+    pub(super) fn look(&mut self, now: Instant) -> Option<Reason> {
         let found: Held = self.read.iter().map(|(path, _)| (path.clone(), Digest::now(path))).collect();
         let is_steady = found == self.found;
         self.found = found;
-        if !is_steady || self.found == self.read {
-            return false;
+        if !is_steady {
+            return None;
         }
         let emptied = self.emptied().map(Path::to_owned);
         if let Some(path) = emptied.as_ref().filter(|_| emptied != self.emptied) {
@@ -85,7 +135,17 @@ impl Watch {
             );
         }
         self.emptied = emptied;
-        self.emptied.is_none()
+        if self.emptied.is_some() {
+            None
+        } else if self.found != self.read {
+            info!("a file of the configuration has changed");
+            Some(Reason::Changed)
+        } else if self.refused.as_ref().is_some_and(|refused| refused.until <= now) {
+            debug!("the configuration that was not taken is tried again");
+            Some(Reason::Refused)
+        } else {
+            None
+        }
     }
 
     /// The first file that has become empty since the configuration was read.
@@ -105,6 +165,25 @@ impl Watch {
         self.found.clone_from(&self.read);
     }
 
+    /// It was not taken, after it was read for this reason. From now on the files are looked at on which that may hang as well,
+    /// and after a pause it is tried again. Returns whether this is news.
+    pub(super) fn refused(&mut self, reason: Reason, refused: &NotTaken, now: Instant) -> bool {
+        let known = self.refused.take().filter(|_| reason == Reason::Refused);
+        let is_news = known.as_ref().is_none_or(|known| known.why != refused.why);
+        let pause = known.map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
+        self.refused = Some(Refused { why: refused.why.clone(), pause, until: now + pause });
+        let before = std::mem::take(&mut self.read);
+        let in_force = self.in_force.held().into_iter().map(|(path, _)| path);
+        for path in in_force.chain(refused.files.iter().cloned()) {
+            if of(&self.read, &path).is_none() {
+                let digest = of(&before, &path).unwrap_or_else(|| Digest::now(&path));
+                self.read.push((path, digest));
+            }
+        }
+        self.found.clone_from(&self.read);
+        is_news
+    }
+
     /// Another configuration was taken, which was made from these. Returns which of them hold something else than before.
     pub(super) fn taken(&mut self, files: Files) -> Vec<String> {
         let rewritten = files.rewritten(&self.in_force);
@@ -117,11 +196,18 @@ fn of(held: &[(PathBuf, Digest)], path: &Path) -> Option<Digest> {
     held.iter().find(|(known, _)| known == path).map(|(_, digest)| *digest)
 }
 
+/// How long what was refused is left alone: at first, and at most.
+const PAUSE_MIN: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
-    use super::{Files, Watch};
+    use tokio::time::Instant;
+
+    use super::{Files, NotTaken, Reason, Watch};
     use crate::config::Digest;
 
     #[test]
@@ -132,25 +218,61 @@ mod tests {
         write("whole");
         let own = Some((path.clone(), Digest::now(&path)));
         let mut watch = Watch::new(Files { own, ..Files::default() });
-        let mut look = |text: &str| {
+        let look = |watch: &mut Watch, text: &str| {
             write(text);
-            watch.look()
+            watch.look(Instant::now()) == Some(Reason::Changed)
         };
-        assert!(!look("whole"));
-        assert!(!look("ha") && !look("half") && !look("half of"), "it is being written");
-        assert!(look("half of"), "it stays so");
-        for empty in ["", "", " \n\t\n", " \n\t\n", ""] {
-            assert!(!look(empty), "{empty:?}");
+        assert!(!look(&mut watch, "whole"));
+        for text in ["ha", "half", "half of"] {
+            assert!(!look(&mut watch, text), "it is being written");
         }
-        assert!(!look("another") && look("another"));
-        assert!(!look("whole") && !look("whole"), "what it was made from");
-        watch.reading();
-        write("");
-        assert!(!watch.look() && !watch.look());
+        assert!(look(&mut watch, "half of"), "it stays so");
+        for empty in ["", "", " \n\t\n", " \n\t\n", ""] {
+            assert!(!look(&mut watch, empty), "{empty:?}");
+        }
+        assert!(!look(&mut watch, "another") && look(&mut watch, "another"));
+        assert!(!look(&mut watch, "whole") && !look(&mut watch, "whole"), "what it was made from");
         // As HUP has it.
+        write("");
         watch.reading();
-        assert!(!watch.look(), "it was read so");
-        write("again");
-        assert!(!watch.look() && watch.look());
+        assert!(!look(&mut watch, "") && !look(&mut watch, ""), "it was read so");
+        assert!(!look(&mut watch, "again") && look(&mut watch, "again"));
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_with_growing_pauses_and_told_once() {
+        let mut watch = Watch::new(Files::default());
+        let refused = NotTaken::from("no".to_owned());
+        let mut now = Instant::now();
+        assert_eq!(watch.look(now), None);
+        assert!(watch.refused(Reason::Changed, &refused, now));
+        for pause in [2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(watch.look(now + Duration::from_secs(pause - 1)), None);
+            now += Duration::from_secs(pause);
+            assert_eq!(watch.look(now), Some(Reason::Refused), "{pause}");
+            assert!(!watch.refused(Reason::Refused, &refused, now), "known");
+        }
+        assert!(watch.refused(Reason::Refused, &NotTaken::from("another".to_owned()), now));
+        assert!(watch.refused(Reason::Asked, &refused, now), "whoever asks is told");
+        now += Duration::from_secs(2);
+        assert_eq!(watch.look(now), Some(Reason::Refused));
+        watch.taken(Files::default());
+        assert_eq!(watch.look(now + Duration::from_secs(3_600)), None);
+    }
+
+    #[test]
+    fn the_files_that_a_refused_configuration_names_are_looked_at_until_another_is_taken() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ca.pem");
+        let mut watch = Watch::new(Files::default());
+        let files = vec![path.clone()];
+        let now = Instant::now();
+        watch.refused(Reason::Changed, &NotTaken { why: "it is missing".to_owned(), files }, now);
+        assert_eq!(watch.look(now), None);
+        fs::write(&path, "it appears").expect("written");
+        assert_eq!((watch.look(now), watch.look(now)), (None, Some(Reason::Changed)));
+        watch.taken(Files::default());
+        fs::write(&path, "it changes").expect("written");
+        assert_eq!((watch.look(now), watch.look(now)), (None, None));
     }
 }

@@ -1,10 +1,11 @@
 //! What a configuration refers to outside its own text: variables, files of secrets, certificates.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -106,6 +107,39 @@ impl Outside for Machine<'_> {
     fn probe(&self, path: &Path) -> io::Result<()> {
         // Opening is not enough: a directory opens, and cannot be read.
         File::open(path)?.read(&mut [0]).map(drop)
+    }
+}
+
+/// The world outside, and the files that were looked for there.
+pub(super) struct Noted<'a> {
+    outside: &'a dyn Outside,
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl<'a> Noted<'a> {
+    pub(super) fn new(outside: &'a dyn Outside) -> Self {
+        Self { outside, files: RefCell::default() }
+    }
+
+    /// The files, whether they are there or not.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+}
+
+impl Outside for Noted<'_> {
+    fn variable(&self, name: &str) -> Option<Secret> {
+        self.outside.variable(name)
+    }
+
+    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
+        self.files.borrow_mut().push(path.to_owned());
+        self.outside.secret(path)
+    }
+
+    fn probe(&self, path: &Path) -> io::Result<()> {
+        self.files.borrow_mut().push(path.to_owned());
+        self.outside.probe(path)
     }
 }
 
