@@ -222,6 +222,35 @@ fn new_connections_trust_whom_the_file_of_authorities_has_now() {
 }
 
 #[test]
+fn each_file_that_holds_something_else_is_told_once_however_many_name_it() {
+    let (oss, authority) = (oss(), Authority::new());
+    let files = authority.sign("listener", "localhost");
+    let (key, clients) = (authority.directory().join("key"), authority.directory().join("clients.pem"));
+    fs::copy(authority.file(), &clients).expect("copied");
+    fs::write(&key, SECRET).expect("written");
+    let tls = Authority::listen(&files, &format!(", client_ca_file = {clients:?}"));
+    let listener = |host: &str| format!("[[listen]]\naddress = \"{host}:0\"\n{tls}\n");
+    let text = format!(
+        "{}{}[admin]\naddress = \"127.0.0.1:0\"\n{}",
+        listener("127.0.0.1"),
+        listener("127.0.0.2"),
+        secret(&format!("file:{}", key.display()))
+    );
+    let file = authority.directory().join("proxy.toml");
+    fs::write(&file, Served::text(oss.address, &text)).expect("written");
+    let served = Served::of_file(&file, &[]);
+    authority.sign("listener", "localhost");
+    fs::copy(Authority::new().file(), &clients).expect("copied");
+    fs::write(&key, "not-the-secret").expect("written");
+    let (status, told) = served.reload();
+    assert_eq!(status, 200, "{told}");
+    for path in [&files.certificate, &files.key, &clients, &key] {
+        let line = format!("{} holds something else", path.display());
+        assert_eq!(told.matches(&line).count(), 1, "{line}: {told}");
+    }
+}
+
+#[test]
 fn a_configuration_that_changes_nothing_keeps_the_connections_to_the_upstream() {
     let authority = Authority::new();
     let (address, connections) = upstream(&authority);
