@@ -32,6 +32,20 @@ def ask(port, method, path, body=None, headers=None):
         connection.close()
 
 
+def is_ready(admin):
+    try:
+        return ask(admin, "GET", "/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def footprint(process):
+    """The memory of a process in KiB, and how many files it has open. It must be inspectable."""
+    with open(f"/proc/{process.pid}/status", encoding="utf-8") as status:
+        memory = next(line for line in status if line.startswith("VmRSS:"))
+    return int(memory.split()[1]), len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
 def eventually(what, condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not (found := condition()):

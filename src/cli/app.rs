@@ -1,19 +1,19 @@
 //! The proxy, put together from its configuration, and from another one while it runs.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{interval, sleep};
-use tracing::{error, info, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{debug, error, info, warn};
 
 use super::assembly::{Assembled, Before, StartError, Workshop};
 use super::console::{AdminThread, Console, View};
 use super::notify;
-use crate::config::{Config, Digest, changes};
+use super::watch::{Files, NotTaken, Reason, Watch};
+use crate::config::{Config, changes};
 use crate::credentials::{Edge, Source, each};
 use crate::proxy::{Core, State};
 use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
@@ -25,13 +25,14 @@ use crate::transport::{Reachability, Tally, Transport};
 pub struct App {
     workshop: Workshop,
     assembled: Assembled,
+    watch: Watch,
     reloads: (Reloads, mpsc::Receiver<Wanted>),
     load: Option<Load>,
     log: Option<Arc<Control>>,
 }
 
 /// Reads the configuration again, as it was read at the start.
-pub type Load = Box<dyn Fn() -> Result<Config, String>>;
+pub type Load = Box<dyn Fn() -> Result<Config, NotTaken>>;
 
 /// Asks a running proxy to read its configuration again.
 #[derive(Clone, Debug)]
@@ -54,8 +55,7 @@ struct Running {
     tallies: Tallies,
     load: Option<Load>,
     log: Option<Arc<Control>>,
-    /// The files of the configuration, as they were when it was read.
-    seen: Vec<(PathBuf, Digest)>,
+    watch: Watch,
 }
 
 impl Reloads {
@@ -85,10 +85,11 @@ impl App {
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
         let mut workshop = Workshop::new(edge);
+        let watch = Watch::new(Files::of(&config));
         let assembled = workshop.assemble(config, None).await?;
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let reloads = (Reloads(wish), wishes);
-        Ok(Self { workshop, assembled, reloads, load: None, log: None })
+        Ok(Self { workshop, assembled, watch, reloads, load: None, log: None })
     }
 
     /// Reads the configuration again in this way, when it is asked to or a file of it changes.
@@ -133,7 +134,7 @@ impl App {
     /// # Errors
     /// If the system refuses threads or sockets.
     pub async fn run(self, drain: Drain) -> io::Result<Drained> {
-        let Self { workshop, mut assembled, reloads: (reloads, mut wishes), load, log } = self;
+        let Self { workshop, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
         let tallies = Tallies::default();
         let mut listeners = std::mem::take(&mut assembled.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -147,7 +148,6 @@ impl App {
             (drain.clone(), reloads, log.clone()),
         ));
         let admin = start_admin(&mut assembled, &console)?;
-        let seen = made_from(&assembled);
         let mut running = Running {
             workshop,
             assembled,
@@ -158,7 +158,7 @@ impl App {
             tallies,
             load,
             log,
-            seen,
+            watch,
         };
         running.follow();
         notify::ready();
@@ -182,19 +182,18 @@ impl Running {
     /// Reads the configuration again whenever it is wanted.
     async fn attend(&mut self, wishes: &mut mpsc::Receiver<Wanted>) {
         let mut looks = interval(LOOK_EVERY);
+        // Two looks in a row are worth nothing if they follow on each other's heels.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let wanted = tokio::select! {
-                wanted = wishes.recv() => wanted.flatten(),
-                _ = looks.tick() => {
-                    if !self.has_changed() {
-                        continue;
-                    }
-                    info!("a file of the configuration has changed");
-                    None
-                }
+            let (reason, wanted) = tokio::select! {
+                wanted = wishes.recv() => (Reason::Asked, wanted.flatten()),
+                _ = looks.tick(), if self.load.is_some() => match self.watch.look(Instant::now()) {
+                    Some(reason) => (reason, None),
+                    None => continue,
+                },
             };
             notify::reloading();
-            let outcome = self.reload().await;
+            let outcome = self.reload(reason).await;
             notify::ready();
             if let Some(tell) = wanted {
                 // Who has asked may be gone.
@@ -203,20 +202,7 @@ impl Running {
         }
     }
 
-    /// Whether a file of the configuration is another than it was; each change counts once.
-    fn has_changed(&mut self) -> bool {
-        let now = self.digests();
-        let changed = now != self.seen;
-        self.seen = now;
-        changed && self.load.is_some()
-    }
-
-    /// What the files of the configuration hold now.
-    fn digests(&self) -> Vec<(PathBuf, Digest)> {
-        self.seen.iter().map(|(path, _)| (path.clone(), Digest::now(path))).collect()
-    }
-
-    async fn reload(&mut self) -> Result<Vec<String>, String> {
+    async fn reload(&mut self, reason: Reason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
         self.workshop.counters.reloaded(reloaded.is_ok(), self.workshop.edge.now());
         match &reloaded {
@@ -228,24 +214,23 @@ impl Running {
                     info!(change, "the configuration has changed");
                 }
             }
-            Err(why) => {
-                for line in why.lines() {
+            Err(refused) if self.watch.refused(reason, refused, Instant::now()) => {
+                for line in refused.why.lines() {
                     error!(error = line, "the configuration was not taken, the old one stays");
                 }
             }
+            Err(_) => debug!("the configuration is still not taken"),
         }
-        reloaded
+        reloaded.map_err(|refused| refused.why)
     }
 
     /// Everything that can fail comes first; then all of it changes at once.
-    async fn take_another(&mut self) -> Result<Vec<String>, String> {
-        // If it is not taken, the same mistake is told only once; what changes while it is read is seen at the next look.
-        self.seen = self.digests();
-        let load = self.load.as_ref().ok_or("there is no configuration file to read again")?;
-        let config = load()?;
-        for warning in &config.warnings {
-            warn!("{warning}");
-        }
+    async fn take_another(&mut self) -> Result<Vec<String>, NotTaken> {
+        self.watch.reading();
+        let nowhere = || NotTaken::from("there is no configuration file to read again".to_owned());
+        let mut config = self.load.as_ref().ok_or_else(nowhere)?()?;
+        let warnings = std::mem::take(&mut config.warnings);
+        let files = Files::of(&config);
         let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
         let admin = self.admin.as_ref().map(|thread| thread.held.clone());
         let before = Before {
@@ -254,11 +239,16 @@ impl Running {
             admin: configured.zip(admin),
         };
         let mut assembled =
-            self.workshop.assemble(config, Some(before)).await.map_err(|error| error.to_string())?;
+            self.workshop.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
         let admin = start_admin(&mut assembled, &self.console);
-        let admin = admin.map_err(|error| format!("no thread for the admin listener: {error}"))?;
+        let admin = admin
+            .map_err(|error| files.refused(&format_args!("no thread for the admin listener: {error}")))?;
+        // Only now: one that is refused is tried again and again.
+        for warning in warnings {
+            warn!("{warning}");
+        }
         let settings = changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time);
-        let changes = settings.chain(rewritten(&self.assembled.files, &assembled.files)).collect();
+        let changes = settings.chain(self.watch.taken(files)).collect();
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -277,7 +267,6 @@ impl Running {
             log.renew(&assembled.log);
         }
         self.console.show(View::of(&assembled));
-        self.seen = made_from(&assembled);
         self.assembled = assembled;
         self.follow();
         Ok(changes)
@@ -328,22 +317,6 @@ fn with_its_time(change: String) -> String {
     if waits { format!("{change}; it holds from the next start on") } else { change }
 }
 
-/// The files that a configuration was made from, as they were then.
-fn made_from(assembled: &Assembled) -> Vec<(PathBuf, Digest)> {
-    assembled.file.iter().chain(&assembled.files).cloned().collect()
-}
-
-/// The files that both configurations name, and that hold something else now: a line each.
-fn rewritten(before: &[(PathBuf, Digest)], after: &[(PathBuf, Digest)]) -> Vec<String> {
-    let mut lines: Vec<String> = after
-        .iter()
-        .filter(|(path, digest)| before.iter().any(|(known, was)| known == path && was != digest))
-        .map(|(path, _)| format!("{} holds something else", path.display()))
-        .collect();
-    lines.dedup();
-    lines
-}
-
 /// Starts the admin listener of a configuration, if that has a socket of its own to take.
 fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<Option<AdminThread>> {
     let Some(admin) = &mut assembled.admin else { return Ok(None) };
@@ -373,6 +346,6 @@ fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &
 }
 
 /// How often the files of the configuration are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wishes to read the configuration that may wait.
 const WISHES_MAX: usize = 16;

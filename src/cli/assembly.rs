@@ -1,7 +1,6 @@
 //! What a configuration comes to: sources of credentials that have been asked, certificates that were read, sockets that are
 //! taken. All of it is made before any of it is used, so that a configuration with a mistake changes nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::sockets::Sockets;
 use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
-use crate::config::{self, Config, Digest, Fact, Timeouts, UpstreamSettings};
+use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listen, Listener, TlsFiles};
@@ -71,10 +70,6 @@ pub(super) struct Assembled {
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
-    /// The file that it was read from, as it was then.
-    pub(super) file: Option<(PathBuf, Digest)>,
-    /// The files that it names, each as it was before it was read, or when it was.
-    pub(super) files: Vec<(PathBuf, Digest)>,
     specs: Vec<(String, Spec)>,
 }
 
@@ -107,7 +102,6 @@ impl Workshop {
         config: Config,
         before: Option<Before<'_>>,
     ) -> Result<Assembled, StartError> {
-        let files = files(&config);
         let sources = self.sources(&config, before.as_ref()).await?;
         let known = before.as_ref().map_or(&[][..], |before| &before.assembled.trusts);
         let mut trusts = Trusts::new(known, &mut self.next_trust);
@@ -145,8 +139,6 @@ impl Workshop {
             drain_delay: timeouts.drain_delay,
             facts: config.facts,
             routes,
-            file: config.file,
-            files,
             specs: config.credentials,
         })
     }
@@ -325,16 +317,6 @@ fn routes(
         }
     };
     upstreams.iter().enumerate().map(route).collect()
-}
-
-/// The files that a configuration names: those that were read for it already, and those that are to be read after this.
-/// Those of credentials are looked after by their sources.
-fn files(config: &Config) -> Vec<(PathBuf, Digest)> {
-    let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
-    let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
-    let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-    let unread = tls.chain(roots).flatten().map(|path| (path.clone(), Digest::now(path)));
-    config.files.iter().cloned().chain(unread).collect()
 }
 
 /// How long the start waits for sources; what takes longer goes on in the background.

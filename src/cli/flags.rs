@@ -7,6 +7,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::output::complain;
 use super::system::System;
+use super::watch::NotTaken;
 use crate::config::{Admin, Config, Errors, Layer, Machine, Setting};
 use crate::credentials::Edge as _;
 
@@ -84,18 +85,18 @@ impl Flags {
     }
 
     /// The configuration, or what is wrong with it.
-    pub(super) fn read(&self) -> Result<Config, String> {
+    pub(super) fn read(&self) -> Result<Config, NotTaken> {
         match self.outline()? {
             (Some(config), None) => Ok(config),
-            (_, errors) => Err(errors.map(|errors| errors.to_string()).unwrap_or_default()),
+            (_, errors) => Err(errors.unwrap_or_default().into()),
         }
     }
 
     /// The same for a proxy of one command: with one listener, on a free port of loopback, and no admin interface.
-    pub(super) fn read_alone(&self) -> Result<Config, String> {
+    pub(super) fn read_alone(&self) -> Result<Config, NotTaken> {
         let text = self.text()?;
         let layers = [Layer::from_environment(&System), self.layer().alone()];
-        Config::load(text.given(), &layers, &Machine(&System)).map_err(|errors| errors.to_string())
+        Ok(Config::load(text.given(), &layers, &Machine(&System))?)
     }
 
     /// Where health is asked, or what is wrong with that; nothing else of the configuration is read.

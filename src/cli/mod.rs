@@ -23,6 +23,7 @@ mod sockets;
 mod system;
 mod trusts;
 mod wait;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 pub use app::{App, Load, Reloads};
 pub use assembly::{BadSource, StartError};
 pub use system::System;
+pub use watch::NotTaken;
 
 use exit::Exit;
 use flags::Flags;

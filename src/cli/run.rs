@@ -18,6 +18,7 @@ use super::flags::Flags;
 use super::output::complain;
 use super::serve::{Log, block_on, not_assembled, open_log, tell_warnings};
 use super::system::{System, hide, raise_file_limit, variable_names};
+use super::watch::NotTaken;
 use crate::config::Config;
 use crate::server::{Address, Drain, Drained};
 use crate::telemetry::{Level, Logged};
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
 }
 
 /// What `serve` would have, but for listeners, and as quiet as the command may expect.
-fn configuration(flags: &Flags) -> Result<Config, String> {
+fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
     let mut config = flags.read_alone()?;
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin != "default");
     let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));

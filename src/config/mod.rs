@@ -36,6 +36,7 @@ pub use self::report::{Error, Errors};
 use self::credentials::{Modes, Secrets};
 use self::directory::Surroundings;
 use self::origin::Given;
+use self::outside::Noted;
 use self::problem::Problem;
 use self::report::Report;
 use self::section::{Document, Section};
@@ -173,8 +174,9 @@ impl Config {
         let mut report = Report::default();
         let document = Document::new(file, layers);
         let table = document.parse(&mut report);
+        let noted = Noted::new(outside);
         let config = if report.count() == 0 {
-            read(&document.root(table.get_ref(), &mut report), outside, &mut report)
+            read(&document.root(table.get_ref(), &mut report), &noted, &mut report)
         } else {
             None
         };
@@ -182,7 +184,7 @@ impl Config {
         let facts = facts::all(table.get_ref(), &document);
         let own = file.map(|(path, text)| (path.to_owned(), Digest::of(text.as_bytes())));
         let config = config.map(|config| Self { warnings, facts, file: own, ..config });
-        (config, errors)
+        (config, errors.map(|errors| errors.naming(noted.into_files())))
     }
 
     /// Reads of the same no more than where health is asked, for who needs nothing else of it; `None` if it is nowhere.

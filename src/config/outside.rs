@@ -1,10 +1,11 @@
 //! What a configuration refers to outside its own text: variables, files of secrets, certificates.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -42,7 +43,10 @@ pub struct SecretFile {
 
 /// What tells the content of a file from another; of one that cannot be read, that it cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(u64);
+pub struct Digest {
+    hash: u64,
+    is_blank: bool,
+}
 
 impl Digest {
     /// Of this content.
@@ -59,10 +63,17 @@ impl Digest {
         Self::either(content.as_ref().map(|content| content.as_slice()).map_err(io::Error::kind))
     }
 
+    /// Whether there is nothing in the file, or nothing to be seen.
+    #[must_use]
+    pub fn is_blank(self) -> bool {
+        self.is_blank
+    }
+
     fn either(content: Result<&[u8], ErrorKind>) -> Self {
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
-        Self(hasher.finish())
+        let is_blank = content.is_ok_and(|content| content.trim_ascii().is_empty());
+        Self { hash: hasher.finish(), is_blank }
     }
 }
 
@@ -96,6 +107,39 @@ impl Outside for Machine<'_> {
     fn probe(&self, path: &Path) -> io::Result<()> {
         // Opening is not enough: a directory opens, and cannot be read.
         File::open(path)?.read(&mut [0]).map(drop)
+    }
+}
+
+/// The world outside, and the files that were looked for there.
+pub(super) struct Noted<'a> {
+    outside: &'a dyn Outside,
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl<'a> Noted<'a> {
+    pub(super) fn new(outside: &'a dyn Outside) -> Self {
+        Self { outside, files: RefCell::default() }
+    }
+
+    /// The files, whether they are there or not.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+}
+
+impl Outside for Noted<'_> {
+    fn variable(&self, name: &str) -> Option<Secret> {
+        self.outside.variable(name)
+    }
+
+    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
+        self.files.borrow_mut().push(path.to_owned());
+        self.outside.secret(path)
+    }
+
+    fn probe(&self, path: &Path) -> io::Result<()> {
+        self.files.borrow_mut().push(path.to_owned());
+        self.outside.probe(path)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What was found wrong, collected until everything is read, so that one start shows all of it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::origin::Origin;
 use super::problem::{Caution, Problem};
@@ -15,7 +16,10 @@ pub struct Error {
 
 /// All mistakes of a configuration, by line, then those of the environment and of flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Errors(Vec<Error>);
+pub struct Errors {
+    all: Vec<Error>,
+    files: Vec<PathBuf>,
+}
 
 /// Mistakes and warnings as they are found.
 #[derive(Default)]
@@ -45,7 +49,18 @@ impl Error {
 impl Errors {
     /// The mistakes; there is at least one.
     pub fn iter(&self) -> impl Iterator<Item = &Error> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// The files that the configuration names, as far as it could be read: what is wrong may be wrong with one of them.
+    #[must_use]
+    pub fn into_files(self) -> Vec<PathBuf> {
+        self.files
+    }
+
+    /// The same, of a configuration that names these files.
+    pub(super) fn naming(self, files: Vec<PathBuf>) -> Self {
+        Self { files, ..self }
     }
 }
 
@@ -70,7 +85,7 @@ impl Report {
     /// The warnings, and the mistakes if there are any.
     pub(super) fn finish(mut self) -> (Vec<String>, Option<Errors>) {
         self.errors.sort_by(|a, b| a.origin.cmp(&b.origin));
-        (self.warnings, (!self.errors.is_empty()).then_some(Errors(self.errors)))
+        (self.warnings, (!self.errors.is_empty()).then_some(Errors { all: self.errors, files: Vec::new() }))
     }
 }
 
@@ -82,7 +97,7 @@ impl fmt::Display for Error {
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.all.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }

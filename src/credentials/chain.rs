@@ -57,6 +57,8 @@ struct Found {
     passed_over: Vec<String>,
     /// Why it gave nothing when it was asked last.
     failed: Option<String>,
+    /// What each link read, as it was seen last, by index. Of those that are not asked any more nobody looks again.
+    read: Vec<Option<Fingerprint>>,
     /// The access key id that belongs to the pinned identity.
     pinned: Option<String>,
 }
@@ -176,11 +178,15 @@ impl Provide for Chain {
     }
 
     fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
-        let found = self.found().link;
-        let all =
-            self.links.iter().enumerate().filter(|(index, _)| found.is_none_or(|found| found == *index));
-        let all: Vec<_> = all.map(|(_, link)| link.source.fingerprint(edge)).collect();
-        all.iter().any(Option::is_some).then(|| Fingerprint::of(&all))
+        let mut found = self.found();
+        let only = found.link;
+        found.read.resize(self.links.len(), None);
+        for (index, (link, read)) in self.links.iter().zip(&mut found.read).enumerate() {
+            if only.is_none_or(|only| only == index) {
+                *read = link.source.fingerprint(edge);
+            }
+        }
+        found.read.iter().any(Option::is_some).then(|| Fingerprint::of(&found.read))
     }
 
     fn renew_after(&self) -> Option<Duration> {

@@ -1,5 +1,9 @@
 //! The chain and the environment: what is found where, and what ends the search.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::credentials::world::{NOW, World, ask};
 use crate::credentials::{Failure, Links, Order, Place, ProvideError, Spec, Wanted};
 
@@ -192,6 +196,28 @@ async fn what_the_chain_has_found_stays() {
     for words in ["env             not configured", "cli_profile     SELECTED", "ossutil         not asked"] {
         assert!(lines.contains(words), "{words}: {lines}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
+    let (kept, path) = home(".aliyun/config.json", CONFIG);
+    let sources = Spec::build_all(&[("default".to_owned(), Spec::Chain(Links::default()))]);
+    let (source, world) = (&sources["default"], World::with(&[("HOME", path)]));
+    source.refresh(&world).await.expect("a key");
+    let asked = async || {
+        let some = Duration::from_secs(5);
+        assert!(timeout(some, source.follow(&world)).await.is_err(), "it never ends");
+        let [(_, given), _] = source.status(&world).refreshes;
+        given.count
+    };
+    assert_eq!(asked().await, 1, "nothing has changed");
+    std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
+        .expect("written");
+    assert_eq!(asked().await, 1, "it is not for this one to say");
+    std::fs::write(kept.path().join(".aliyun/config.json"), CONFIG.replace("LTAIcli", "LTAIother"))
+        .expect("written");
+    assert_eq!(asked().await, 2);
+    assert_eq!(source.get(NOW).expect("a key").id, "LTAIother");
 }
 
 #[tokio::test]

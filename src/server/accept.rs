@@ -49,12 +49,22 @@ impl Bound {
                 Listener::Unix(tokio::net::UnixListener::from_std(socket)?, file)
             }
         };
+        let mut is_told = false;
         loop {
             match listener.accept().await {
-                Ok(accepted) => serve(accepted).await,
+                Ok(accepted) => {
+                    is_told = false;
+                    serve(accepted).await;
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept connections");
+                    if !is_told {
+                        warn!(
+                            %error,
+                            "cannot accept connections for now; if too many files are open, raise the limit of this process (ulimit -n, LimitNOFILE=), or lower client_connections in [limits]"
+                        );
+                    }
+                    is_told = true;
                     tokio::time::sleep(PAUSE).await;
                 }
             }

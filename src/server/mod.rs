@@ -207,7 +207,7 @@ impl Server {
             let each = async |accepted| cores.hand_over(accepted, id, places.take().await);
             let address = bound.address.clone();
             let Err(error) = bound.accept(each).await;
-            error!(%address, %error, "cannot accept connections");
+            error!(%address, %error, "no connections are accepted here any more; restart this process");
         });
         Accepting { id, configured, held, terms: Arc::clone(terms), task: task.abort_handle() }
     }

@@ -54,7 +54,11 @@ impl Reachability {
         match error {
             Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {
                 down.insert(to.dial.clone());
-                warn!(upstream = upstream(), error = %error, "upstream cannot be reached");
+                warn!(
+                    upstream = upstream(),
+                    error = %error,
+                    "upstream cannot be reached; see that `endpoint`, or `connect`, leads to OSS from here: doctor tells where the way ends"
+                );
             }
             None if down.remove(&to.dial) => info!(upstream = upstream(), "upstream can be reached again"),
             Some(_) | None => {}

@@ -172,11 +172,13 @@ fn what_oss_refuses_before_it_looks_at_the_signature_is_told_by_itself() {
     let proxy = proxy(oss.address).start();
     let refused = Client::connect(proxy.address).ask("GET", "/photos/k", "nobody.test", "", b"");
     told(&refused.body, "a proxy like this one, not of OSS: the host \"nobody.test\" is not served here");
+    told(&refused.body, "explain the request without --server-error");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let cut_off = self::proxy(free).start();
     let unreachable = crate::support::ask(cut_off.address, "GET", "/photos/k", b"");
     told(&unreachable.body, "a proxy like this one, not of OSS: ");
     told(&unreachable.body, "cannot be reached");
+    told(&unreachable.body, "run doctor");
     let bare = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
     told(&bare.body, "without a signature");
 }

@@ -1,6 +1,8 @@
 //! What the program logs, and what it never does.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -73,7 +75,9 @@ fn an_upstream_that_is_down_never_ends_the_start_and_is_logged_once() {
     assert_eq!(code, Some(0));
     let told: Vec<&str> = log.lines().filter(|line| line.contains("cannot be reached")).collect();
     assert_eq!(told.len(), 1, "{log}");
-    assert!(told[0].contains(&free.to_string()) && told[0].contains("refused"), "{}", told[0]);
+    for words in [&free.to_string(), "refused", "see that `endpoint`, or `connect`, leads to OSS", "doctor"] {
+        assert!(told[0].contains(words), "{words}: {}", told[0]);
+    }
 }
 
 #[test]
@@ -114,4 +118,41 @@ fn text_of_callers_cannot_forge_a_line_of_the_log() {
     let (_, log) = served.end();
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
     assert!(log.contains("a\\\"b\\\\"), "the id of OSS is there, escaped: {log}");
+}
+
+#[test]
+fn on_a_terminal_the_log_is_lines_for_a_person_unless_json_is_asked_for() {
+    let oss = oss();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, Served::text(oss.address, "")).expect("written");
+    for (format, is_json) in [("auto", false), ("text", false), ("json", true)] {
+        // `script` gives it a terminal, and passes on what is written there.
+        let line = format!(
+            "echo $$; exec {} serve --config {} --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --log-format {format}",
+            env!("CARGO_BIN_EXE_oss-signing-proxy"),
+            file.path().display()
+        );
+        let mut terminal = Command::new("script");
+        terminal.args(["-qefc", &line, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin").envs(KEY);
+        let mut terminal =
+            terminal.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("script of util-linux");
+        let lines = BufReader::new(terminal.stdout.take().expect("what is shown")).lines();
+        let mut lines = lines.map(|line| line.expect("text").trim_end().to_owned());
+        let id = lines.next().expect("the id of the process");
+        let mut log = Vec::new();
+        for line in lines {
+            if line.contains("admin listening") {
+                assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+            }
+            log.push(line);
+        }
+        assert_eq!(terminal.wait().expect("an end").code(), Some(0), "{log:?}");
+        let listening = log.iter().find(|line| line.contains("listening")).expect("it listens");
+        let is_text = listening.contains("Z info  listening address=127.0.0.1:");
+        assert_eq!(
+            (is_text, serde_json::from_str::<Value>(listening).is_ok()),
+            (!is_json, is_json),
+            "{log:?}"
+        );
+    }
 }

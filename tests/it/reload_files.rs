@@ -5,13 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::{ServerConnection, StreamOwned};
 
 use crate::support::certificates::Authority;
-use crate::support::{Client, ID, KEY, SECRET, Served, ask, eventually, oss};
+use crate::support::{Client, ID, KEY, SECRET, Script, Served, ask, eventually, oss};
 
 /// Both listeners on free ports.
 const LISTENERS: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
@@ -68,6 +69,84 @@ fn a_credential_of_systemd_is_watched_too() {
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 403);
     fs::write(directory.path().join("key"), SECRET).expect("written");
     eventually("the right secret is taken", || ask(served.address, "PUT", "/photos/k", b"1").status == 200);
+}
+
+#[test]
+fn a_file_that_is_emptied_before_it_is_written_is_never_taken_empty() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("proxy.toml");
+    fs::write(&file, Served::text(oss.address, "[[listen]]\nread_only = true\n")).expect("written");
+    // All that an empty file needs to be a good configuration.
+    let given = [
+        ("OSS_PROXY_LISTEN", "127.0.0.1:0"),
+        ("OSS_PROXY_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("OSS_PROXY_REGION", "cn-hangzhou"),
+    ];
+    let served = Served::of_file(&file, &[&KEY[..], &given].concat());
+    let put = || ask(served.address, "PUT", "/photos/k", b"1");
+    fs::write(&file, "").expect("written");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        assert_eq!(put().refused(), Some("denied"), "it may only be read");
+    }
+    fs::write(&file, Served::text(oss.address, "")).expect("written");
+    eventually("what is there at last is taken", || put().status == 200);
+    // Whoever asks for it means it.
+    fs::write(&file, "\n").expect("written");
+    let (status, told) = served.reload();
+    assert!(status == 200 && told.contains("connect"), "{told}");
+    served.signal("TERM");
+    let (_, log) = served.end();
+    assert_eq!(log.matches("is empty now").count(), 1, "{log}");
+}
+
+/// Has the proxy refuse this configuration, which lets nobody write, until `mend` has taken away the reason; it is not told of that.
+fn refused_until(more: &str, mend: impl FnOnce()) {
+    let oss = oss();
+    let served = Served::start(oss.address, &[], &KEY);
+    let put = || ask(served.address, "PUT", "/photos/k", b"1");
+    served.rewrite(oss.address, &format!("{more}[[listen]]\nread_only = true\n"));
+    let (status, told) = served.reload();
+    assert!(status == 400 && told.contains("the old one stays"), "{told}");
+    assert_eq!(put().status, 200, "the old one stays");
+    let tries = || {
+        let metrics = ask(served.admin(), "GET", "/metrics", b"").text();
+        let of_refused = |line: &str| {
+            line.strip_prefix("oss_proxy_config_reload_total{result=\"refused\"} ").map(str::to_owned)
+        };
+        metrics.lines().find_map(of_refused).expect("a count").parse::<u32>().expect("a number")
+    };
+    eventually("it is tried again", || tries() >= 2);
+    mend();
+    eventually("it is taken", || put().refused() == Some("denied"));
+    served.signal("TERM");
+    let (_, log) = served.end();
+    assert_eq!(log.matches("was not taken").count(), 1, "told once: {log}");
+}
+
+#[test]
+fn a_configuration_that_was_refused_is_taken_when_the_file_that_it_lacks_appears() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ca.pem");
+    refused_until(&format!("ca_file = {path:?}\n"), || {
+        fs::copy(Authority::new().file(), &path).expect("copied");
+    });
+}
+
+#[test]
+fn a_configuration_that_was_refused_is_taken_when_its_source_comes_up() {
+    let up = Arc::<AtomicBool>::default();
+    let is_up = Arc::clone(&up);
+    let source = Script::start(move |peer| {
+        while peer.head().is_some() {
+            let key = format!("{{\"AccessKeyId\":\"{ID}\",\"AccessKeySecret\":\"{SECRET}\"}}");
+            let (status, body) = if is_up.load(SeqCst) { ("200 OK", &*key) } else { ("503 Down", "") };
+            peer.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        }
+    });
+    let section = format!("[credentials.default]\ntype = \"uri\"\nurl = \"http://{}/\"\n", source.address);
+    refused_until(&section, || up.store(true, SeqCst));
 }
 
 /// An upstream with TLS that answers whatever it is asked, on connections that stay; and how many it has had.
@@ -139,6 +218,35 @@ fn new_connections_trust_whom_the_file_of_authorities_has_now() {
         let (_, log) = served.end();
         let told = log.matches(&format!("{path} holds something else")).count();
         assert_eq!(told, if lines.is_empty() { 0 } else { 2 }, "{log}");
+    }
+}
+
+#[test]
+fn each_file_that_holds_something_else_is_told_once_however_many_name_it() {
+    let (oss, authority) = (oss(), Authority::new());
+    let files = authority.sign("listener", "localhost");
+    let (key, clients) = (authority.directory().join("key"), authority.directory().join("clients.pem"));
+    fs::copy(authority.file(), &clients).expect("copied");
+    fs::write(&key, SECRET).expect("written");
+    let tls = Authority::listen(&files, &format!(", client_ca_file = {clients:?}"));
+    let listener = |host: &str| format!("[[listen]]\naddress = \"{host}:0\"\n{tls}\n");
+    let text = format!(
+        "{}{}[admin]\naddress = \"127.0.0.1:0\"\n{}",
+        listener("127.0.0.1"),
+        listener("127.0.0.2"),
+        secret(&format!("file:{}", key.display()))
+    );
+    let file = authority.directory().join("proxy.toml");
+    fs::write(&file, Served::text(oss.address, &text)).expect("written");
+    let served = Served::of_file(&file, &[]);
+    authority.sign("listener", "localhost");
+    fs::copy(Authority::new().file(), &clients).expect("copied");
+    fs::write(&key, "not-the-secret").expect("written");
+    let (status, told) = served.reload();
+    assert_eq!(status, 200, "{told}");
+    for path in [&files.certificate, &files.key, &clients, &key] {
+        let line = format!("{} holds something else", path.display());
+        assert_eq!(told.matches(&line).count(), 1, "{line}: {told}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! A proxy that reads its configuration again and again under load: no request fails, whatever it comes by and however long it
 //! takes.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
@@ -13,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::support::certificates::Authority;
 use crate::support::h2::{Connection, play, request};
-use crate::support::{Client, KEY, Served, eventually, oss};
+use crate::support::{Client, ID, KEY, SECRET, STS_ID, Served, TOKEN, eventually, oss};
 
 /// What the clients and who has the configuration read know of each other.
 #[derive(Default)]
@@ -105,6 +107,32 @@ fn load(open: &Open, progress: &Arc<Progress>) -> Vec<JoinHandle<()>> {
     vec![spawn(brief), spawn(brief), spawn(upload), spawn(download)]
 }
 
+/// Two keys that the embedded OSS takes.
+fn key(turn: u64) -> String {
+    let token = format!("security_token = \"{TOKEN}\"\n");
+    let (id, token) = if turn.is_multiple_of(2) { (ID, "") } else { (STS_ID, &*token) };
+    format!("type = \"static\"\naccess_key_id = \"{id}\"\naccess_key_secret = \"{SECRET}\"\n{token}")
+}
+
+/// The token of the admin listener from this turn on.
+fn admin_token(turn: u64) -> String {
+    format!("token-of-turn-{turn}")
+}
+
+/// What changes at each turn beside all else: who signs and by which route, whom TLS trusts upstream, the token of the admin
+/// listener. The first lines go on with `[upstream]`.
+fn varied(turn: u64, trusted: &Path) -> String {
+    let by_route = "[[route]]\nmatch = { bucket = \"photos\" }\ncredentials = \"other\"\n";
+    format!(
+        "ca_file = {trusted:?}\n[[route]]\nmatch = {{ bucket = \"turn-{turn}\" }}\nendpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\n{}\
+         [credentials.default]\n{}[credentials.other]\n{}[admin]\ntoken = \"{}\"\n",
+        if turn % 3 == 2 { by_route } else { "" },
+        key(turn),
+        key(turn / 2),
+        admin_token(turn)
+    )
+}
+
 /// Has the configuration read with other sections each time while these clients ask.
 fn soak(
     (oss, served): (&Handle, &Served),
@@ -112,12 +140,26 @@ fn soak(
     progress: &Progress,
     clients: Vec<JoinHandle<()>>,
 ) {
+    let authorities = [Authority::new(), Authority::new()];
+    let trusted = authorities[0].directory().join("trusted.pem");
+    let admin = served.admin().to_string();
     for turn in 0..20 {
         let before = progress.answered.load(SeqCst);
-        let sections = sections(turn);
-        served
-            .rewrite(oss.address, &format!("{sections}[limits]\nupstream_connections = {}\n", 8 + turn % 2));
-        assert_eq!(served.reload().0, 200);
+        fs::copy(authorities[usize::from(turn % 2 == 1)].file(), &trusted).expect("copied");
+        let (varied, sections) = (varied(turn, &trusted), sections(turn));
+        let limits = format!("[limits]\nupstream_connections = {}\n", 8 + turn % 2);
+        served.rewrite(oss.address, &format!("{varied}{sections}{limits}"));
+        let token = turn.checked_sub(1).map(admin_token).unwrap_or_default();
+        let shown = format!("Authorization: Bearer {token}\r\n");
+        let told = Client::connect(served.admin()).ask("POST", "/-/reload", &admin, &shown, b"");
+        assert_eq!(told.status, 200, "{}", told.text());
+        if turn > 0 {
+            for change in
+                ["trusted.pem holds something else", "credentials.default.security_token", "route[0]"]
+            {
+                assert!(told.text().contains(change), "{change}: {}", told.text());
+            }
+        }
         progress.turns.fetch_add(1, SeqCst);
         eventually("requests are answered", || progress.answered.load(SeqCst) > before + 8);
     }
@@ -126,6 +168,17 @@ fn soak(
         client.join().expect("no request failed");
     }
     assert!(progress.long.load(SeqCst) >= 2, "transfers last longer than a configuration");
+    let received = oss.journal.requests();
+    let signed_by = |id: &str| {
+        received
+            .iter()
+            .any(|one| one.headers.get("authorization").is_some_and(|value| names(value.as_bytes(), id)))
+    };
+    assert!(signed_by(ID) && signed_by(STS_ID), "both keys have signed");
+}
+
+fn names(authorization: &[u8], id: &str) -> bool {
+    String::from_utf8_lossy(authorization).contains(&format!("Credential={id}/"))
 }
 
 fn connected(to: SocketAddr) -> TcpStream {

@@ -4,13 +4,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use http::StatusCode;
 use oss_signing_proxy::cli::System;
 use oss_signing_proxy::emulator::issuer::Issuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 
-use crate::support::{ID, SECRET, Script, Served, ask, oss, run};
+use crate::support::{Client, ID, KEY, SECRET, Script, Served, ask, eventually, oss, run};
 
 const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 
@@ -169,4 +170,33 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
         .expect("a warning");
     assert!(warning.contains(&sts.address.to_string()) && warning.contains("correct the clock"), "{warning}");
     assert_eq!(log.matches("the clock of this service is ahead of ours").count(), 1, "{log}");
+}
+
+#[test]
+fn a_full_table_of_files_is_told_with_what_to_raise_and_passes() {
+    let oss = oss();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&file, Served::text(oss.address, "[process]\ninspectable = true\n")).expect("written");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_oss-signing-proxy"), "serve"]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"]);
+    command.arg("--config").arg(file.path()).env_clear().env("PATH", "/usr/bin:/bin").envs(KEY);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let served = Served::watch(command, None);
+    let clients: Vec<Client> = (0..100).map(|_| Client::connect(served.address)).collect();
+    // The admin listener is in want of files as well.
+    eventually("the table is full", || {
+        let open = fs::read_dir(format!("/proc/{}/fd", served.child.id())).expect("its files").count();
+        open >= 63
+    });
+    drop(clients);
+    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
+    served.signal("TERM");
+    let (code, log) = served.end();
+    assert_eq!(code, Some(0), "{log}");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("cannot accept connections")).collect();
+    assert!((1..=3).contains(&told.len()), "{log}");
+    for words in ["Too many open files", "ulimit -n, LimitNOFILE=", "client_connections"] {
+        assert!(told[0].contains(words), "{words}: {}", told[0]);
+    }
 }

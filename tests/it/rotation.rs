@@ -171,9 +171,14 @@ fn check_tells_of_a_file_that_is_missing_or_exposed_and_serve_waits_for_it() {
     assert_eq!(ask(served.address, "GET", "/photos?list-type=2", b"").status, 503);
     put(&key, &json(ID, SECRET, None, None));
     eventually("it serves", || ask(served.address, "GET", "/photos?list-type=2", b"").status == 200);
+    // Another file with the same key.
+    put(&key, &json(ID, SECRET, None, None));
+    let read = "oss_proxy_credential_refresh_seconds_count{source=\"default\",result=\"ok\"} 2\n";
+    eventually("it is read again", || ask(served.admin(), "GET", "/metrics", b"").text().contains(read));
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("No such file").count(), 1, "it is told once: {log}");
-    assert!(log.contains("credentials have changed") && !log.contains(SECRET), "{log}");
+    assert_eq!(log.matches("credentials have changed").count(), 1, "{log}");
+    assert!(!log.contains(SECRET), "{log}");
 }

@@ -130,7 +130,7 @@ fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
             Some(failure) => ("source-unavailable", failure),
             None => ("no-credentials", "no source gives a key".to_owned()),
         };
-        let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; below is why each was passed over";
+        let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of sources says why each was passed over";
         Finding::fail(("credentials", fault), Exit::Credentials, text, remedy)
     };
     Section { name: "source".to_owned(), about: format!("{name:?}"), findings: vec![finding.with(lines)] }

@@ -30,8 +30,10 @@ pub(super) enum Diagnosis {
     V1Refused,
     /// The signature is right, or there is none.
     Denied,
-    /// It is the answer of a proxy like this one.
+    /// It is the answer of a proxy like this one, about the request.
     Ours(String),
+    /// The same, about the way to OSS.
+    OurUpstream(String),
 }
 
 impl Diagnosis {
@@ -40,7 +42,9 @@ impl Diagnosis {
         let number = of("EC").unwrap_or_default();
         let is_temporary = of("OSSAccessKeyId").is_some_and(|id| id.trim().starts_with("STS."));
         if of("HostId").is_some_and(|host| host.trim() == OURS) {
-            return Some(Self::Ours(shortened(&of("Message").unwrap_or_default())));
+            let message = shortened(&of("Message").unwrap_or_default());
+            let is_upstream = matches!(code, "BadGateway" | "GatewayTimeout");
+            return Some(if is_upstream { Self::OurUpstream(message) } else { Self::Ours(message) });
         }
         Some(match (code, number.trim()) {
             (_, "0002-00000080" | "0002-00000034") => Self::V1Refused,
@@ -74,6 +78,12 @@ impl fmt::Display for Diagnosis {
                 return write!(
                     f,
                     "this is the answer of a proxy like this one, not of OSS: {message}; explain the request without --server-error"
+                );
+            }
+            Self::OurUpstream(message) => {
+                return write!(
+                    f,
+                    "this is the answer of a proxy like this one, not of OSS: {message}; run doctor, which goes the same way and tells where it ends"
                 );
             }
             Self::Clock(None) => {
@@ -169,7 +179,7 @@ mod tests {
     fn what_is_refused_before_the_signature_is_named() {
         const EARLY: &str = "2022-09-04T07:11:33.000Z";
         const LATE: &str = "2022-09-04T08:11:37.000Z";
-        let rows: [(&str, Elements<'_>, &str); 16] = [
+        let rows: [(&str, Elements<'_>, &str); 18] = [
             ("RequestTimeTooSkewed", &[("RequestTime", EARLY), ("ServerTime", LATE)], "60 m behind"),
             (
                 "RequestTimeTooSkewed",
@@ -199,8 +209,14 @@ mod tests {
             (
                 "MisdirectedRequest",
                 &[("HostId", "oss-signing-proxy"), ("Message", "the host is not served")],
-                "the host is not served",
+                "explain the request without",
             ),
+            (
+                "BadGateway",
+                &[("HostId", "oss-signing-proxy"), ("Message", "it ended")],
+                "it ended; run doctor",
+            ),
+            ("GatewayTimeout", &[("HostId", "oss-signing-proxy"), ("Message", "late")], "late; run doctor"),
             ("NoSuchKey", &[], "-"),
         ];
         for (code, elements, words) in rows {

@@ -110,6 +110,9 @@ fn no_credentials_at_all_are_told_with_why_each_source_was_passed_over() {
     let oss = oss();
     let seen = doctor(&at(oss.address), &[], &[("HOME", "/nowhere")]);
     assert_eq!((seen.code, seen.fault("source", "credentials")), (77, "no-credentials"), "{}", seen.lines);
+    // It stands above in lines, and elsewhere in the document.
+    let remedy = seen.finding("source", "credentials")["remedy"].as_str().expect("a remedy");
+    assert!(remedy.ends_with("the list of sources says why each was passed over"), "{remedy}");
     for words in
         ["ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "~/.aliyun/config.json", "set OSS_ACCESS_KEY_ID", "OSS answers"]
     {

@@ -103,8 +103,8 @@ impl Served {
         Self::watch(command, config)
     }
 
-    /// Starts it, and reads where it listens.
-    fn watch(mut command: Command, config: Option<tempfile::NamedTempFile>) -> Self {
+    /// Starts it by this command, and reads where it listens.
+    pub(crate) fn watch(mut command: Command, config: Option<tempfile::NamedTempFile>) -> Self {
         let mut child = command.spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("a log"));
         let mut seen = String::new();

@@ -1,0 +1,278 @@
+//! The files of the configuration in force, and when what they hold now is a reason to read it again. Who writes a file may
+//! empty it first and fill it later: what the watch finds counts when it finds the same twice, and a file that has become empty
+//! is left to whoever asks for it to be read. What was refused is tried again, for the reason may go without a word.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::config::{Config, Digest, Errors};
+
+/// What files held.
+type Held = Vec<(PathBuf, Digest)>;
+
+/// The files that a configuration was made from, each as it was before it was read, or when it was.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// Its own.
+    own: Option<(PathBuf, Digest)>,
+    /// Those that it names. Those of credentials are looked after by their sources.
+    named: Held,
+}
+
+/// Why another configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct NotTaken {
+    pub(super) why: String,
+    /// The files that it names: what is wrong may be wrong with one of them.
+    files: Vec<PathBuf>,
+}
+
+/// What has the configuration read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Somebody has asked for it.
+    Asked,
+    /// A file holds something else.
+    Changed,
+    /// It was refused a while ago.
+    Refused,
+}
+
+/// Looks at the files of the configuration in force.
+#[derive(Debug)]
+pub(super) struct Watch {
+    in_force: Files,
+    /// What each file that is looked at held when the configuration was read last, whether it was taken or not.
+    read: Held,
+    /// What the last look has found.
+    found: Held,
+    /// The file that has become empty, which has been told.
+    emptied: Option<PathBuf>,
+    /// If the configuration was not taken when it was read last.
+    refused: Option<Refused>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    why: String,
+    /// How long it is left alone, and until when.
+    pause: Duration,
+    until: Instant,
+}
+
+impl From<String> for NotTaken {
+    fn from(why: String) -> Self {
+        Self { why, files: Vec::new() }
+    }
+}
+
+impl From<Errors> for NotTaken {
+    fn from(errors: Errors) -> Self {
+        Self { why: errors.to_string(), files: errors.into_files() }
+    }
+}
+
+impl Files {
+    /// Those of this configuration: what was read for it already, and what is to be read after this.
+    pub(super) fn of(config: &Config) -> Self {
+        let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
+        let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
+        let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
+        let unread = tls.chain(roots).flatten().map(|path| (path.clone(), Digest::now(path)));
+        let mut named = Held::new();
+        for (path, digest) in config.files.iter().cloned().chain(unread) {
+            // One that is named twice is one file, as it was at first.
+            if of(&named, &path).is_none() {
+                named.push((path, digest));
+            }
+        }
+        Self { own: config.file.clone(), named }
+    }
+
+    /// Their configuration is not taken, for this reason.
+    pub(super) fn refused(&self, why: &dyn fmt::Display) -> NotTaken {
+        NotTaken { why: why.to_string(), files: self.held().into_iter().map(|(path, _)| path).collect() }
+    }
+
+    /// All of them.
+    fn held(&self) -> Held {
+        self.own.iter().chain(&self.named).cloned().collect()
+    }
+
+    /// Those that both name, and that hold something else now: a line each. What has changed in its own file is told otherwise.
+    fn rewritten(&self, before: &Self) -> Vec<String> {
+        let is_other =
+            |(path, digest): &&(PathBuf, Digest)| of(&before.named, path).is_some_and(|was| was != *digest);
+        let line = |(path, _): &(PathBuf, Digest)| format!("{} holds something else", path.display());
+        self.named.iter().filter(is_other).map(line).collect()
+    }
+}
+
+impl Watch {
+    pub(super) fn new(in_force: Files) -> Self {
+        let read = in_force.held();
+        Self { in_force, found: read.clone(), read, emptied: None, refused: None }
+    }
+
+    /// Whether there is a reason to read the configuration again.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Reason> {
+        let found: Held = self.read.iter().map(|(path, _)| (path.clone(), Digest::now(path))).collect();
+        let is_steady = found == self.found;
+        self.found = found;
+        if !is_steady {
+            return None;
+        }
+        let emptied = self.emptied().map(Path::to_owned);
+        if let Some(path) = emptied.as_ref().filter(|_| emptied != self.emptied) {
+            warn!(
+                file = %path.display(),
+                "a file of the configuration is empty now, as if it was being written, and is not taken; if it is meant to be empty, send HUP"
+            );
+        }
+        self.emptied = emptied;
+        if self.emptied.is_some() {
+            None
+        } else if self.found != self.read {
+            info!("a file of the configuration has changed");
+            Some(Reason::Changed)
+        } else if self.refused.as_ref().is_some_and(|refused| refused.until <= now) {
+            debug!("the configuration that was not taken is tried again");
+            Some(Reason::Refused)
+        } else {
+            None
+        }
+    }
+
+    /// The first file that has become empty since the configuration was read.
+    fn emptied(&self) -> Option<&Path> {
+        let has_become_empty = |(path, digest): &&(PathBuf, Digest)| {
+            digest.is_blank() && of(&self.read, path).is_none_or(|was| !was.is_blank())
+        };
+        self.found.iter().find(has_become_empty).map(|(path, _)| path.as_path())
+    }
+
+    /// The configuration is about to be read. If it is not taken, the same mistake is told only once; what changes while it is
+    /// read is seen later.
+    pub(super) fn reading(&mut self) {
+        for (path, digest) in &mut self.read {
+            *digest = Digest::now(path);
+        }
+        self.found.clone_from(&self.read);
+    }
+
+    /// It was not taken, after it was read for this reason. From now on the files are looked at on which that may hang as well,
+    /// and after a pause it is tried again. Returns whether this is news.
+    pub(super) fn refused(&mut self, reason: Reason, refused: &NotTaken, now: Instant) -> bool {
+        let known = self.refused.take().filter(|_| reason == Reason::Refused);
+        let is_news = known.as_ref().is_none_or(|known| known.why != refused.why);
+        let pause = known.map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
+        self.refused = Some(Refused { why: refused.why.clone(), pause, until: now + pause });
+        let before = std::mem::take(&mut self.read);
+        let in_force = self.in_force.held().into_iter().map(|(path, _)| path);
+        for path in in_force.chain(refused.files.iter().cloned()) {
+            if of(&self.read, &path).is_none() {
+                let digest = of(&before, &path).unwrap_or_else(|| Digest::now(&path));
+                self.read.push((path, digest));
+            }
+        }
+        self.found.clone_from(&self.read);
+        is_news
+    }
+
+    /// Another configuration was taken, which was made from these. Returns which of them hold something else than before.
+    pub(super) fn taken(&mut self, files: Files) -> Vec<String> {
+        let rewritten = files.rewritten(&self.in_force);
+        *self = Self::new(files);
+        rewritten
+    }
+}
+
+fn of(held: &[(PathBuf, Digest)], path: &Path) -> Option<Digest> {
+    held.iter().find(|(known, _)| known == path).map(|(_, digest)| *digest)
+}
+
+/// How long what was refused is left alone: at first, and at most.
+const PAUSE_MIN: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{Files, NotTaken, Reason, Watch};
+    use crate::config::Digest;
+
+    #[test]
+    fn a_change_counts_when_two_looks_find_the_same_and_an_empty_file_never() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("proxy.toml");
+        let write = |text: &str| fs::write(&path, text).expect("written");
+        write("whole");
+        let own = Some((path.clone(), Digest::now(&path)));
+        let mut watch = Watch::new(Files { own, ..Files::default() });
+        let look = |watch: &mut Watch, text: &str| {
+            write(text);
+            watch.look(Instant::now()) == Some(Reason::Changed)
+        };
+        assert!(!look(&mut watch, "whole"));
+        for text in ["ha", "half", "half of"] {
+            assert!(!look(&mut watch, text), "it is being written");
+        }
+        assert!(look(&mut watch, "half of"), "it stays so");
+        for empty in ["", "", " \n\t\n", " \n\t\n", ""] {
+            assert!(!look(&mut watch, empty), "{empty:?}");
+        }
+        assert!(!look(&mut watch, "another") && look(&mut watch, "another"));
+        assert!(!look(&mut watch, "whole") && !look(&mut watch, "whole"), "what it was made from");
+        // As HUP has it.
+        write("");
+        watch.reading();
+        assert!(!look(&mut watch, "") && !look(&mut watch, ""), "it was read so");
+        assert!(!look(&mut watch, "again") && look(&mut watch, "again"));
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_with_growing_pauses_and_told_once() {
+        let mut watch = Watch::new(Files::default());
+        let refused = NotTaken::from("no".to_owned());
+        let mut now = Instant::now();
+        assert_eq!(watch.look(now), None);
+        assert!(watch.refused(Reason::Changed, &refused, now));
+        for pause in [2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(watch.look(now + Duration::from_secs(pause - 1)), None);
+            now += Duration::from_secs(pause);
+            assert_eq!(watch.look(now), Some(Reason::Refused), "{pause}");
+            assert!(!watch.refused(Reason::Refused, &refused, now), "known");
+        }
+        assert!(watch.refused(Reason::Refused, &NotTaken::from("another".to_owned()), now));
+        assert!(watch.refused(Reason::Asked, &refused, now), "whoever asks is told");
+        now += Duration::from_secs(2);
+        assert_eq!(watch.look(now), Some(Reason::Refused));
+        watch.taken(Files::default());
+        assert_eq!(watch.look(now + Duration::from_secs(3_600)), None);
+    }
+
+    #[test]
+    fn the_files_that_a_refused_configuration_names_are_looked_at_until_another_is_taken() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ca.pem");
+        let mut watch = Watch::new(Files::default());
+        let files = vec![path.clone()];
+        let now = Instant::now();
+        watch.refused(Reason::Changed, &NotTaken { why: "it is missing".to_owned(), files }, now);
+        assert_eq!(watch.look(now), None);
+        fs::write(&path, "it appears").expect("written");
+        assert_eq!((watch.look(now), watch.look(now)), (None, Some(Reason::Changed)));
+        watch.taken(Files::default());
+        fs::write(&path, "it changes").expect("written");
+        assert_eq!((watch.look(now), watch.look(now)), (None, None));
+    }
+}
