@@ -3,8 +3,13 @@
 use std::io::Read as _;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use oss_signing_proxy::server::{Drain, Server};
+
+use crate::support::cores::cores;
+use crate::support::h2::play;
 use crate::support::served::in_flight_with;
 use crate::support::{Client, KEY, Served, ask, eventually, in_flight, oss};
 
@@ -58,6 +63,29 @@ fn a_second_signal_forces_the_end_at_once() {
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(1), "{log}");
+}
+
+#[test]
+fn a_name_that_a_core_still_looks_up_does_not_hold_the_end() {
+    let (found, answer) = mpsc::channel::<()>();
+    let (tell, looks) = mpsc::channel();
+    let answer = Arc::new(Mutex::new(answer));
+    play(async {
+        let plan = cores(1, move || {
+            let (answer, tell) = (Arc::clone(&answer), tell.clone());
+            // Names are looked up on such a thread.
+            tokio::task::spawn_blocking(move || {
+                tell.send(()).expect("somebody waits");
+                answer.lock().expect("one waits").recv_timeout(Duration::from_secs(10))
+            });
+        });
+        let server = Server::start(Vec::new(), &plan.await, Drain::new()).expect("threads");
+        looks.recv_timeout(Duration::from_secs(10)).expect("it looks");
+        let begun = Instant::now();
+        server.end().await;
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    });
+    drop(found);
 }
 
 #[test]
