@@ -143,18 +143,23 @@ pub(super) fn not_assembled(error: &StartError) -> Exit {
     }
 }
 
-/// TERM and INT drain, and force when they come again.
+/// TERM and INT drain, and force when a second one comes, whoever else has asked for the end before.
 pub(super) fn signals(drain: Drain) -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signal: Signal = signal(kind)?;
-        let drain = drain.clone();
-        spawn_local(async move {
-            while signal.recv().await.is_some() {
-                info!("asked to stop");
-                drain.advance();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    spawn_local(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
-        });
-    }
+        };
+        next().await;
+        info!("asked to stop");
+        drain.leave();
+        next().await;
+        info!("asked to stop at once");
+        drain.force();
+    });
     Ok(())
 }
 

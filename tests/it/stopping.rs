@@ -11,7 +11,7 @@ use oss_signing_proxy::server::{Drain, Server};
 use crate::support::cores::cores;
 use crate::support::h2::play;
 use crate::support::served::in_flight_with;
-use crate::support::{Client, KEY, Served, ask, eventually, in_flight, oss};
+use crate::support::{Client, KEY, Script, Served, ask, eventually, in_flight, oss};
 
 #[test]
 fn requests_are_taken_for_a_while_after_readiness_has_gone() {
@@ -63,6 +63,29 @@ fn a_second_signal_forces_the_end_at_once() {
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(1), "{log}");
+}
+
+#[test]
+fn a_signal_after_the_admin_listener_was_asked_is_no_second_one() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Script::start(move |peer| {
+        peer.head();
+        wait.lock().expect("one waits").recv().expect("it goes on");
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let served = Served::start_with(upstream.address, "[admin]\nquit = true\n", &[], &KEY);
+    let mut client = Client::connect(served.address);
+    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
+    eventually("the request arrives", || !upstream.heads().is_empty());
+    // What a hook before the end does, and then whoever runs the hook.
+    assert_eq!(ask(served.admin(), "POST", "/-/quit", b"").status, 200);
+    served.signal("TERM");
+    eventually("nobody listens any more", || TcpStream::connect(served.address).is_err());
+    go_on.send(()).expect("it waits");
+    assert_eq!(client.answer("GET").expect("an answer").text(), "ok");
+    let (code, log) = served.end();
+    assert!(code == Some(0) && log.contains("\"asked to stop\""), "{log}");
 }
 
 #[test]
