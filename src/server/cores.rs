@@ -270,7 +270,10 @@ impl Thread {
                 Message::Arrival(arrival) => self.serve(arrival, &current),
                 // Who asked may be gone.
                 Message::Pulse(tell) => drop(tell.send(())),
-                Message::End => return,
+                Message::End => {
+                    current.get().core.cut();
+                    return;
+                }
                 Message::Renewal { plan, entries } => {
                     let core = (plan.make_core)(Some(&current.get().core));
                     current.renew(Setup::new(core, plan.settings, &entries));
