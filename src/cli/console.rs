@@ -217,8 +217,8 @@ async fn accept(
     (settings, process): (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
     visits: &mut Visits,
 ) {
-    let each = async |accepted| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
-    let Err(error) = bound.accept(each).await;
+    let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
+    let Err(error) = bound.accept((|| Some(()), async || {}), serve).await;
     error!(%error, "the admin listener has ended");
 }
 

@@ -274,6 +274,29 @@ fn sockets_of_systemd_come_and_go_and_who_waits_at_one_is_served_when_it_comes_a
 }
 
 #[test]
+fn who_waits_for_a_place_when_the_process_ends_is_served_by_the_next() {
+    let oss = oss();
+    let file = File::new(oss.address);
+    file.write(&[("systemd:one", "[limits]\nclient_connections = 1")], ANY);
+    let socket = TcpListener::bind(ANY).expect("a port");
+    let start = || {
+        let one = socket.try_clone().expect("the same socket");
+        Served::activated(&file.path(), "one:two", (one.into(), port(ANY).0))
+    };
+    let before = start();
+    let host = before.address.to_string();
+    let mut first = Client::connect(before.address);
+    assert_eq!(first.ask("PUT", "/photos/k", &host, "", b"1").status, 200);
+    let mut second = Client::connect(before.address);
+    second.send(format!("HEAD /photos/none HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    before.signal("TERM");
+    let (code, log) = before.end();
+    assert_eq!(code, Some(0), "{log}");
+    let _after = start();
+    assert_eq!(second.head().expect("an answer").0, 404);
+}
+
+#[test]
 fn commands_inherit_no_socket_of_systemd_whether_it_is_named_or_not() {
     let oss = oss();
     let file = File::new(oss.address);
