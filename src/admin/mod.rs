@@ -28,7 +28,7 @@ use crate::transport::Tallied;
 
 /// The process, as the admin listener sees it.
 pub trait Process: Send + Sync {
-    /// Whether requests should be sent here: not draining, and the sources of credentials are usable.
+    /// Whether requests should be sent here: not stopping, and the sources of credentials are usable.
     ///
     /// # Errors
     /// A sentence that says why not.
@@ -75,7 +75,18 @@ pub trait Process: Send + Sync {
 }
 
 /// What [`Process::reload`] returns: what has changed, or why nothing has.
-pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>>;
+pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, NotReloaded>> + Send>>;
+
+/// Why another configuration is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// Nobody reads it any more.
+    #[error("the proxy is stopping")]
+    Stopping,
+    /// It has mistakes, a line each.
+    #[error("{0}")]
+    Wrong(String),
+}
 
 /// A way that requests take.
 #[derive(Clone, Debug)]
@@ -242,7 +253,13 @@ impl Page {
             Self::Reload => match process.reload().await {
                 Ok(changes) if changes.is_empty() => text(StatusCode::OK, "taken; nothing has changed\n"),
                 Ok(changes) => text(StatusCode::OK, &format!("taken\n{}\n", changes.join("\n"))),
-                Err(why) => text(StatusCode::BAD_REQUEST, &format!("not taken, the old one stays\n{why}\n")),
+                Err(why) => {
+                    let status = match why {
+                        NotReloaded::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+                        NotReloaded::Wrong(_) => StatusCode::BAD_REQUEST,
+                    };
+                    text(status, &format!("not taken, the old one stays\n{why}\n"))
+                }
             },
             Self::Quit if !settings.quit => text(
                 StatusCode::FORBIDDEN,
@@ -250,7 +267,7 @@ impl Page {
             ),
             Self::Quit => {
                 process.quit();
-                text(StatusCode::OK, "draining\n")
+                text(StatusCode::OK, "stopping\n")
             }
             Self::LogLevel if *request.method() == Method::PUT => set_level(request, process).await,
             Self::LogLevel => text(StatusCode::OK, &format!("{}\n", process.log_level())),

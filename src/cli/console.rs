@@ -82,7 +82,7 @@ impl Console {
 impl Process for Console {
     fn ready(&self) -> Result<(), String> {
         if self.drain.is_leaving() {
-            return Err("draining".to_owned());
+            return Err("stopping".to_owned());
         }
         let (view, now) = (self.view.load(), self.edge.now());
         let signers = view.state.upstreams.iter().map(|upstream| upstream.source.as_ref());

@@ -1,6 +1,6 @@
 //! The end of the process: readiness goes first, requests in flight end, and nobody can hold it for ever.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, mpsc};
@@ -21,9 +21,14 @@ fn requests_are_taken_for_a_while_after_readiness_has_gone() {
     served.signal("TERM");
     eventually("it is not ready", || ask(served.admin(), "GET", "/readyz", b"").status == 503);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 200, "it still serves");
+    let (status, told) = served.reload();
+    assert!(status == 503 && told.contains("the proxy is stopping"), "{told}");
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(begun.elapsed() >= Duration::from_secs(1));
+    let [delay, request, drain] = ["stopping; requests are still taken", "PutObject", "\"draining\""]
+        .map(|words| log.find(words).unwrap_or_else(|| panic!("{words}: {log}")));
+    assert!(delay < request && request < drain, "{log}");
 }
 
 #[test]
@@ -38,6 +43,24 @@ fn a_client_that_is_stuck_does_not_hold_the_end_beyond_its_bound() {
     assert!(begun.elapsed() < Duration::from_secs(4) && log.contains("the drain ended before"), "{log}");
     assert!(half.is_closed());
     assert!(log.contains("\"request\"") && log.contains("\"end\":\"cut\""), "what was cut is told: {log}");
+}
+
+#[test]
+fn a_client_that_reads_nothing_of_its_answer_does_not_hold_the_end_beyond_its_bound() {
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+        while peer.stream.write_all(&[0; 1 << 16]).is_ok() {}
+    });
+    let served = Served::start_with(upstream.address, "[timeouts]\ndrain = \"1s\"\n", &[], &KEY);
+    let mut client = Client::connect(served.address);
+    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
+    assert_eq!(client.head().expect("an answer").0, 200);
+    let begun = Instant::now();
+    served.signal("TERM");
+    let (code, log) = served.end();
+    assert!(code == Some(1) && begun.elapsed() < Duration::from_secs(4), "{log}");
+    assert!(log.contains("\"end\":\"cut\""), "{log}");
 }
 
 #[test]
