@@ -70,7 +70,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let drain = Drain::new();
     let serving = spawn_local(app.run(drain.clone()));
     let status = spawn_blocking(move || put(address)).await??;
-    drain.advance();
+    drain.leave();
     serving.await??;
     oss.shutdown().await;
     if status != "HTTP/1.1 200 OK" {

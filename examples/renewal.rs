@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for client in clients {
         outcomes.extend(client.join().map_err(|_| "a client has panicked")?);
     }
-    drain.advance();
+    drain.leave();
     let mut good = true;
     for (bucket, issuer, good_until) in
         [("role", &sts, good_until[0]), ("instance", &metadata, good_until[1])]

@@ -4,27 +4,21 @@
 mod metrics;
 mod page;
 mod settings;
+mod visit;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 
 pub use settings::{ReadyWhen, Settings};
+pub use visit::{Silence, serve};
 
 use crate::address::Host;
 use crate::credentials::Status;
@@ -34,7 +28,7 @@ use crate::transport::Tallied;
 
 /// The process, as the admin listener sees it.
 pub trait Process: Send + Sync {
-    /// Whether requests should be sent here: not draining, and the sources of credentials are usable.
+    /// Whether requests should be sent here: not stopping, and the sources of credentials are usable.
     ///
     /// # Errors
     /// A sentence that says why not.
@@ -81,7 +75,18 @@ pub trait Process: Send + Sync {
 }
 
 /// What [`Process::reload`] returns: what has changed, or why nothing has.
-pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>>;
+pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, NotReloaded>> + Send>>;
+
+/// Why another configuration is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReloaded {
+    /// Nobody reads it any more.
+    #[error("the proxy is stopping")]
+    Stopping,
+    /// It has mistakes, a line each.
+    #[error("{0}")]
+    Wrong(String),
+}
 
 /// A way that requests take.
 #[derive(Clone, Debug)]
@@ -118,25 +123,6 @@ pub enum Reach {
     ByName,
     /// It cannot, and the Host says nothing.
     Unnamed,
-}
-
-/// Answers what comes on one connection.
-pub async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    reach: Reach,
-    settings: Arc<ArcSwap<Settings>>,
-    process: Arc<dyn Process>,
-) {
-    let service = service_fn(move |request| {
-        let (settings, process) = (settings.load_full(), Arc::clone(&process));
-        async move { Ok::<_, Infallible>(answer(request, (reach, &settings), &*process).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .serve_connection(TokioIo::new(stream), service);
-    // How it ended is the client's affair.
-    let _ = timeout(CONNECTION_WITHIN, connection).await;
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -267,7 +253,13 @@ impl Page {
             Self::Reload => match process.reload().await {
                 Ok(changes) if changes.is_empty() => text(StatusCode::OK, "taken; nothing has changed\n"),
                 Ok(changes) => text(StatusCode::OK, &format!("taken\n{}\n", changes.join("\n"))),
-                Err(why) => text(StatusCode::BAD_REQUEST, &format!("not taken, the old one stays\n{why}\n")),
+                Err(why) => {
+                    let status = match why {
+                        NotReloaded::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+                        NotReloaded::Wrong(_) => StatusCode::BAD_REQUEST,
+                    };
+                    text(status, &format!("not taken, the old one stays\n{why}\n"))
+                }
             },
             Self::Quit if !settings.quit => text(
                 StatusCode::FORBIDDEN,
@@ -275,7 +267,7 @@ impl Page {
             ),
             Self::Quit => {
                 process.quit();
-                text(StatusCode::OK, "draining\n")
+                text(StatusCode::OK, "stopping\n")
             }
             Self::LogLevel if *request.method() == Method::PUT => set_level(request, process).await,
             Self::LogLevel => text(StatusCode::OK, &format!("{}\n", process.log_level())),
@@ -337,9 +329,5 @@ const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-sec
 const INDEX: &str = "there are / /livez /readyz /startupz /version /metrics /config /credentials, \
                      POST /-/reload, POST /-/quit, and PUT /-/log-level\n";
 
-/// How long the head of a request may take.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection may last: who looks at a process asks and goes.
-const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 /// The names of levels are short.
 const LEVEL_BYTES_MAX: usize = 64;

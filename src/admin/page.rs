@@ -92,6 +92,7 @@ fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
         let name = match outcome {
             Outcome::Status(_) => outcome.name(),
             Outcome::Broken => "broke off",
+            Outcome::Cut => "cut",
             Outcome::None => "client left",
         };
         write!(page, "<th>{name}")?;

@@ -13,6 +13,7 @@ use super::assembly::{Assembled, Before, StartError, Workshop};
 use super::console::{AdminThread, Console, View};
 use super::notify;
 use super::watch::{Files, NotTaken, Reason, Watch};
+use crate::admin::NotReloaded;
 use crate::config::{Config, changes};
 use crate::credentials::{Edge, Source, each};
 use crate::proxy::{Core, State};
@@ -62,14 +63,11 @@ impl Reloads {
     /// Has the configuration read again. Returns what has changed, or why it was not taken.
     ///
     /// # Errors
-    /// What is wrong with it, or that nobody reads it any more.
-    pub async fn reload(&self) -> Result<Vec<String>, String> {
+    /// [`NotReloaded`].
+    pub async fn reload(&self) -> Result<Vec<String>, NotReloaded> {
         let (tell, told) = oneshot::channel();
-        let gone = || Err("the proxy is stopping".to_owned());
-        match self.0.send(Some(tell)).await {
-            Ok(()) => told.await.unwrap_or_else(|_| gone()),
-            Err(_) => gone(),
-        }
+        self.0.send(Some(tell)).await.map_err(|_| NotReloaded::Stopping)?;
+        told.await.map_err(|_| NotReloaded::Stopping)?.map_err(NotReloaded::Wrong)
     }
 
     /// The same, for who does not wait for it. If there are many such wishes already, one more changes nothing.
@@ -163,12 +161,8 @@ impl App {
         running.follow();
         notify::ready();
         let watchdog = spawn_local(notify::watchdog(running.server.pulse()));
-        let leaving = async {
-            drain.leaving().await;
-            info!("draining");
-        };
         tokio::select! {
-            () = leaving => {}
+            () = drain.leaving() => {}
             () = running.attend(&mut wishes) => {}
         }
         drop(wishes);
@@ -295,11 +289,16 @@ impl Running {
     /// Readiness is gone by now. Requests are taken for a while, so that whoever sends them can notice; then those in flight end.
     async fn end(self, drain: &Drain) -> io::Result<Drained> {
         notify::stopping();
+        let delay = self.assembled.drain_delay;
+        if !delay.is_zero() {
+            info!(?delay, "stopping; requests are still taken for drain_delay");
+        }
         tokio::select! {
-            () = sleep(self.assembled.drain_delay) => {}
+            () = sleep(delay) => {}
             () = drain.forced() => {}
         }
         drain.close();
+        info!("draining");
         let drained = self.server.end().await;
         if let Some(admin) = self.admin {
             admin.end().await;

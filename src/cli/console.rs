@@ -6,19 +6,19 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::LocalSet;
 use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::app::{Reloads, Tallies};
 use super::assembly::Assembled;
-use crate::admin::{self, Process, Reach, ReadyWhen, Reloading, Route, Setting};
+use super::visits::Visits;
+use crate::admin::{self, Process, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::proxy::State;
-use crate::server::{Accepted, Bound, Drain, Held};
+use crate::server::{Bound, Drain, Held};
 use crate::telemetry::{Control, Counters, Level};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
@@ -82,7 +82,7 @@ impl Console {
 impl Process for Console {
     fn ready(&self) -> Result<(), String> {
         if self.drain.is_leaving() {
-            return Err("draining".to_owned());
+            return Err("stopping".to_owned());
         }
         let (view, now) = (self.view.load(), self.edge.now());
         let signers = view.state.upstreams.iter().map(|upstream| upstream.source.as_ref());
@@ -185,14 +185,12 @@ impl AdminThread {
         info!(address = %bound.address, "admin listening");
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
-                let mut connections = JoinSet::new();
+                let mut visits = Visits::new();
                 tokio::select! {
-                    () = accept(bound, (its_own, process), &mut connections) => {}
+                    () = accept(bound, (its_own, process), &mut visits) => {}
                     _ = wanted => {}
                 }
-                // Who has asked for the end of this listener still gets the answer.
-                let answered = async { while connections.join_next().await.is_some() {} };
-                let _ = timeout(FAREWELL, answered).await;
+                visits.end().await;
             });
             // Nobody may wait for it any more.
             let _ = tell.send(());
@@ -217,35 +215,12 @@ impl AdminThread {
 async fn accept(
     bound: Bound,
     (settings, process): (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
-    connections: &mut JoinSet<()>,
+    visits: &mut Visits,
 ) {
-    let each = async |accepted| {
-        let (settings, process) = (Arc::clone(&settings), Arc::clone(&process));
-        while connections.try_join_next().is_some() {}
-        if connections.len() >= CONNECTIONS_MAX {
-            // Few look at a process; many would take what requests need.
-            return;
-        }
-        match accepted {
-            Accepted::Tcp(stream) => {
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    connections.spawn_local(admin::serve(stream, Reach::ByName, settings, process));
-                }
-            }
-            Accepted::Unix(stream) => {
-                if let Ok(stream) = UnixStream::from_std(stream) {
-                    connections.spawn_local(admin::serve(stream, Reach::Unnamed, settings, process));
-                }
-            }
-        }
-    };
-    let Err(error) = bound.accept(each).await;
+    let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
+    let Err(error) = bound.accept((|| Some(()), async || {}), serve).await;
     error!(%error, "the admin listener has ended");
 }
 
-/// How long connections of a listener that ends may go on.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the end of the process waits for the listener.
 const MOMENT: Duration = Duration::from_millis(300);
-/// Connections that it has at once.
-const CONNECTIONS_MAX: usize = 64;

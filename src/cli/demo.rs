@@ -59,7 +59,7 @@ async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
     line("");
     let whole = tour(oss_address, proxy).await;
     if arguments.exit || !whole {
-        drain.advance();
+        drain.leave();
     } else {
         invite(proxy);
     }

@@ -22,6 +22,7 @@ mod serve;
 mod sockets;
 mod system;
 mod trusts;
+mod visits;
 mod wait;
 mod watch;
 

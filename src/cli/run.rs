@@ -158,7 +158,7 @@ async fn finish(serving: JoinHandle<()>, drain: &Drain, signals: &mut Signals) {
         loop {
             let signal = signals.next().await;
             if [Signal::TERM, Signal::INT].contains(&signal) {
-                drain.advance();
+                drain.force();
             }
         }
     };

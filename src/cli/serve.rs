@@ -67,11 +67,16 @@ fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(Batches, Flu
     }
 }
 
-/// Runs `task` on this thread, with a place for tasks that stay on it.
+/// Runs `task` on this thread, with a place for tasks that stay on it. What only blocks, as the look-up of a name does that no
+/// name service answers, is not waited for in the end.
 pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => LocalSet::new().block_on(&runtime, task),
+        Ok(runtime) => {
+            let exit = LocalSet::new().block_on(&runtime, task);
+            runtime.shutdown_background();
+            exit
+        }
         Err(error) => {
             complain(format_args!("cannot start: {error}"));
             Exit::Failure
@@ -138,18 +143,23 @@ pub(super) fn not_assembled(error: &StartError) -> Exit {
     }
 }
 
-/// TERM and INT drain, and force when they come again.
+/// TERM and INT drain, and force when a second one comes, whoever else has asked for the end before.
 pub(super) fn signals(drain: Drain) -> io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signal: Signal = signal(kind)?;
-        let drain = drain.clone();
-        spawn_local(async move {
-            while signal.recv().await.is_some() {
-                info!("asked to stop");
-                drain.advance();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    spawn_local(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
-        });
-    }
+        };
+        next().await;
+        info!("asked to stop");
+        drain.leave();
+        next().await;
+        info!("asked to stop at once");
+        drain.force();
+    });
     Ok(())
 }
 
@@ -179,5 +189,32 @@ impl Asked {
                 info!("asked to open the file of the log anew");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::block_on;
+    use crate::cli::exit::Exit;
+
+    #[test]
+    fn a_name_that_is_still_looked_up_does_not_hold_the_end() {
+        let (found, answer) = mpsc::channel::<()>();
+        let begun = Instant::now();
+        block_on(async {
+            let (tell, told) = tokio::sync::oneshot::channel();
+            // Names are looked up on such a thread.
+            tokio::task::spawn_blocking(move || {
+                let _ = tell.send(());
+                answer.recv_timeout(Duration::from_secs(10))
+            });
+            told.await.expect("it has begun");
+            Exit::Ok
+        });
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        drop(found);
     }
 }

@@ -141,6 +141,11 @@ impl Core {
         Rc::clone(&self.requests)
     }
 
+    /// Nothing is served any more: what is in flight is told of as cut.
+    pub fn cut(&self) {
+        self.requests.cut();
+    }
+
     /// Whether there are more requests in flight than there may be.
     pub(super) fn is_full(&self) -> bool {
         self.requests.in_flight() > self.state.limits.requests as u64

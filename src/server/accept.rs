@@ -1,10 +1,12 @@
 //! Connections as they come, from listeners of every kind.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tracing::warn;
@@ -29,20 +31,26 @@ enum Listener {
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Self::Tcp(socket) => Ok(Accepted::Tcp(socket.accept().await?.0.into_std()?)),
-            Self::Unix(socket, _) => Ok(Accepted::Unix(socket.accept().await?.0.into_std()?)),
-        }
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        Poll::Ready(match self {
+            Self::Tcp(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Tcp),
+            Self::Unix(socket, _) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Unix),
+        })
     }
 }
 
 impl Bound {
-    /// Accepts for ever and gives every connection to `serve`. A full file table passes; it is waited for.
+    /// Accepts for ever, and gives every connection to `serve` with the place that `place` has for it. While there is none it waits
+    /// for `freed`, and who comes waits in the queue of the socket, for whoever accepts from it next. A full file table passes; it is
+    /// waited for.
     ///
     /// # Errors
     /// If there is no runtime to register the socket with.
-    pub async fn accept(self, mut serve: impl AsyncFnMut(Accepted)) -> io::Result<Infallible> {
+    pub async fn accept<Place>(
+        self,
+        (place, freed): (impl Fn() -> Option<Place>, impl AsyncFn()),
+        mut serve: impl FnMut(Accepted, Place),
+    ) -> io::Result<Infallible> {
         let listener = match self.socket {
             ListeningSocket::Tcp(socket) => Listener::Tcp(tokio::net::TcpListener::from_std(socket)?),
             ListeningSocket::Unix(socket, file) => {
@@ -51,13 +59,19 @@ impl Bound {
         };
         let mut is_told = false;
         loop {
-            match listener.accept().await {
-                Ok(accepted) => {
+            let next = poll_fn(|cx| {
+                // For this look only: a listener to which nobody comes must not hold one.
+                let Some(place) = place() else { return Poll::Ready(None) };
+                listener.poll_accept(cx).map(|accepted| Some(accepted.map(|accepted| (accepted, place))))
+            });
+            match next.await {
+                None => freed().await,
+                Some(Ok((accepted, place))) => {
                     is_told = false;
-                    serve(accepted).await;
+                    serve(accepted, place);
                 }
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
+                Some(Err(error)) if is_of_one_connection(&error) => {}
+                Some(Err(error)) => {
                     if !is_told {
                         warn!(
                             %error,

@@ -163,7 +163,11 @@ impl Cores {
                 let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
                 // Who asked for it waits.
                 let _ = match runtime {
-                    Ok(runtime) => begun.send(Ok(())).map(|()| runtime.block_on(thread.run())),
+                    Ok(runtime) => begun.send(Ok(())).map(|()| {
+                        runtime.block_on(thread.run());
+                        // All but what only blocks: a name that no name service answers must not be waited for.
+                        runtime.shutdown_background();
+                    }),
                     Err(error) => begun.send(Err(error)),
                 };
                 // Nobody may wait for it any more.
@@ -266,7 +270,10 @@ impl Thread {
                 Message::Arrival(arrival) => self.serve(arrival, &current),
                 // Who asked may be gone.
                 Message::Pulse(tell) => drop(tell.send(())),
-                Message::End => return,
+                Message::End => {
+                    current.get().core.cut();
+                    return;
+                }
                 Message::Renewal { plan, entries } => {
                     let core = (plan.make_core)(Some(&current.get().core));
                     current.renew(Setup::new(core, plan.settings, &entries));

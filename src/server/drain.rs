@@ -40,16 +40,6 @@ impl Drain {
         Self { phase: Arc::new(phase), seen }
     }
 
-    /// Says that the process is to end; if that was said before, forces it.
-    pub fn advance(&self) {
-        self.phase.send_modify(|phase| {
-            *phase = match *phase {
-                Phase::Serving => Phase::Leaving,
-                Phase::Leaving | Phase::Draining | Phase::Forced => Phase::Forced,
-            };
-        });
-    }
-
     /// Says that the process is to end; said again, it changes nothing.
     pub fn leave(&self) {
         self.at_least(Phase::Leaving);
@@ -58,6 +48,11 @@ impl Drain {
     /// Begins the drain.
     pub fn close(&self) {
         self.at_least(Phase::Draining);
+    }
+
+    /// Ends everything now.
+    pub fn force(&self) {
+        self.at_least(Phase::Forced);
     }
 
     fn at_least(&self, wanted: Phase) {

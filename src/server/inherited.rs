@@ -1,8 +1,10 @@
 //! Sockets that systemd has opened for this process (`sd_listen_fds(3)`).
 
 use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use listenfd::ListenFd;
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::listen::{Address, BindError, ListeningSocket};
 
@@ -19,6 +21,7 @@ impl Inherited {
     #[must_use]
     pub fn from_environment(names: Option<&str>) -> Self {
         let sockets = ListenFd::from_env();
+        (FIRST..).take(sockets.len()).for_each(keep_from_commands);
         let mut names: Vec<_> = names.into_iter().flat_map(|all| all.split(':')).map(str::to_owned).collect();
         names.resize(sockets.len(), UNNAMED.to_owned());
         Self { sockets, names, taken: Vec::new() }
@@ -71,5 +74,17 @@ impl Inherited {
     }
 }
 
+/// Has no command that this process executes inherit this descriptor, whether anybody names it or not.
+#[expect(unsafe_code, reason = "what is handed over is known by its number only")]
+fn keep_from_commands(descriptor: RawFd) {
+    // SAFETY: it is borrowed for one call, which closes nothing and reads nothing. Whoever started this process says that it is
+    // open; if it is not, the call fails and changes nothing.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    // What is not open is inherited by nobody.
+    let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
+}
+
+/// The first that is handed over (`SD_LISTEN_FDS_START`).
+const FIRST: RawFd = 3;
 /// What systemd itself calls a socket without a name.
 const UNNAMED: &str = "unknown";

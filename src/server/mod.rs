@@ -204,9 +204,10 @@ impl Server {
         info!(address = %bound.address, "listening");
         let (cores, places) = (Rc::clone(&self.cores), Rc::clone(&self.places));
         let task = tokio::task::spawn_local(async move {
-            let each = async |accepted| cores.hand_over(accepted, id, places.take().await);
+            let places = (|| places.take(), async || places.freed().await);
+            let serve = |accepted, place| cores.hand_over(accepted, id, place);
             let address = bound.address.clone();
-            let Err(error) = bound.accept(each).await;
+            let Err(error) = bound.accept(places, serve).await;
             error!(%address, %error, "no connections are accepted here any more; restart this process");
         });
         Accepting { id, configured, held, terms: Arc::clone(terms), task: task.abort_handle() }

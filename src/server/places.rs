@@ -27,40 +27,38 @@ impl Places {
     /// Has another number of places. Those that are taken stay so.
     pub(super) fn resize(&self, count: usize) {
         self.0.count.store(count, Ordering::Relaxed);
-        self.0.freed.notify_one();
+        self.0.freed.notify_waiters();
     }
 
-    /// Takes a place. Who waits here accepts nothing more: others wait in the listener's queue, which the system bounds.
-    pub(super) async fn take(&self) -> Place {
-        if let Some(place) = self.try_take() {
-            return place;
-        }
-        warn!(
-            client_connections = self.0.count.load(Ordering::Relaxed),
-            "all client connections are in use; new ones wait (limits.client_connections)"
-        );
-        loop {
-            self.0.freed.notified().await;
-            if let Some(place) = self.try_take() {
-                // There may be more than one free by now, and one more who waits.
-                self.0.freed.notify_one();
-                return place;
-            }
-        }
-    }
-
-    fn try_take(&self) -> Option<Place> {
+    /// A place, unless all are taken.
+    pub(super) fn take(&self) -> Option<Place> {
         let count = self.0.count.load(Ordering::Relaxed);
         let another = |taken| (taken < count).then_some(taken + 1);
         let taken = self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
         taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+    }
+
+    /// Waits until there is one, which somebody else may take first. Who waits here accepts nothing: clients wait in the
+    /// listener's queue, which the system bounds.
+    pub(super) async fn freed(&self) {
+        // Before the look, or what is freed after it would not be heard of.
+        let freed = self.0.freed.notified();
+        let count = self.0.count.load(Ordering::Relaxed);
+        if self.0.taken.load(Ordering::Relaxed) < count {
+            return;
+        }
+        warn!(
+            client_connections = count,
+            "all client connections are in use; new ones wait (limits.client_connections)"
+        );
+        freed.await;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.freed.notify_one();
+        self.0.freed.notify_waiters();
     }
 }
 
@@ -78,25 +76,28 @@ mod tests {
     #[test]
     fn who_comes_when_all_places_are_taken_waits_for_one() {
         let places = Places::new(1);
-        let first = places.try_take().expect("a place");
-        let mut second = pin!(places.take());
-        assert!(poll_once(second.as_mut()).is_pending());
+        let first = places.take().expect("a place");
+        assert!(places.take().is_none());
+        let (mut one, mut other) = (pin!(places.freed()), pin!(places.freed()));
+        assert!(poll_once(one.as_mut()).is_pending() && poll_once(other.as_mut()).is_pending());
         drop(first);
-        assert!(poll_once(second.as_mut()).is_ready());
+        assert!(poll_once(one.as_mut()).is_ready() && poll_once(other.as_mut()).is_ready());
+        assert!(poll_once(pin!(places.freed())).is_ready() && places.take().is_some());
     }
 
     #[test]
     fn more_places_let_in_who_waits_and_fewer_throw_nobody_out() {
         let places = Places::new(1);
-        let first = places.try_take().expect("a place");
-        let mut second = pin!(places.take());
-        assert!(poll_once(second.as_mut()).is_pending());
+        let first = places.take().expect("a place");
+        let mut freed = pin!(places.freed());
+        assert!(poll_once(freed.as_mut()).is_pending());
         places.resize(2);
-        let Poll::Ready(second) = poll_once(second.as_mut()) else { panic!("it waits") };
+        assert!(poll_once(freed.as_mut()).is_ready());
+        let second = places.take().expect("a place");
         places.resize(1);
         drop(first);
-        assert!(places.try_take().is_none(), "one is still taken");
+        assert!(places.take().is_none(), "one is still taken");
         drop(second);
-        assert!(places.try_take().is_some());
+        assert!(places.take().is_some());
     }
 }

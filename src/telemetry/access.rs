@@ -60,7 +60,7 @@ pub struct Taken {
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Not at all, or in the middle: the client left.
+    /// Not at all, or in the middle: the client left, or we cut it, see [`Meter::cut`].
     Left,
     /// In the middle: the upstream broke off.
     Broken,
@@ -176,6 +176,7 @@ impl Drop for Access {
             outcome: match self.end {
                 End::Whole => Outcome::of(self.status),
                 End::Broken => Outcome::Broken,
+                End::Left if self.meter.is_cut() => Outcome::Cut,
                 End::Left => Outcome::None,
             },
             duration: since(now),
@@ -198,6 +199,7 @@ impl Drop for Access {
             r#in = self.bytes_in.bytes.get(),
             out = self.bytes_out,
             end = match self.end {
+                End::Left if self.meter.is_cut() => "cut",
                 End::Left => "client-left",
                 End::Broken => "upstream-broke",
                 End::Whole => "whole",

@@ -1,6 +1,7 @@
 //! What one core has seen, for `/metrics`. Only that core writes, so that counting takes neither a lock nor a locked instruction;
 //! anybody may read, and sees numbers that are a moment old.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -20,7 +21,10 @@ pub struct Sheet {
 
 /// A sheet in the hands of the core that writes it. Each request in flight holds it.
 #[derive(Debug)]
-pub struct Meter(Arc<Sheet>);
+pub struct Meter {
+    sheet: Arc<Sheet>,
+    is_cut: Cell<bool>,
+}
 
 /// How requests ended, as far as the labels of a metric tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub enum Outcome {
     Status(u8),
     /// In the middle of its answer: the upstream broke off.
     Broken,
+    /// Before the end of its answer: the drain of this process was over.
+    Cut,
     /// The client left before the end of its answer.
     None,
 }
@@ -106,8 +112,15 @@ pub struct OperationTotal {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Status(2), Self::Status(3), Self::Status(4), Self::Status(5), Self::Broken, Self::None];
+    pub const ALL: [Self; 7] = [
+        Self::Status(2),
+        Self::Status(3),
+        Self::Status(4),
+        Self::Status(5),
+        Self::Broken,
+        Self::Cut,
+        Self::None,
+    ];
 
     /// Of a request that was answered with this status, or was not.
     #[must_use]
@@ -130,6 +143,7 @@ impl Outcome {
             Self::Status(5) => "5xx",
             Self::Status(_) => "2xx",
             Self::Broken => "broken",
+            Self::Cut => "cut",
             Self::None => "none",
         }
     }
@@ -181,29 +195,41 @@ impl Meter {
     pub fn new() -> Self {
         let rows = (0..=Operation::ALL.len()).map(|_| Row::default()).collect();
         let [bytes_in, bytes_out, in_flight, signed_v4, signed_v1] = Default::default();
-        Self(Arc::new(Sheet { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 }))
+        let sheet = Sheet { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
+        Self { sheet: Arc::new(sheet), is_cut: Cell::default() }
+    }
+
+    /// What has not ended by now does not end by itself: this process ends it.
+    pub fn cut(&self) {
+        self.is_cut.set(true);
+    }
+
+    /// Whether it is so.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     /// For others to read.
     #[must_use]
     pub fn sheet(&self) -> Arc<Sheet> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.sheet)
     }
 
     /// A request has begun; it must be told when it has ended.
     pub fn begun(&self) {
-        self.0.in_flight.add(1);
+        self.sheet.in_flight.add(1);
     }
 
     /// How many requests have begun and not ended.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
-        self.0.in_flight.get()
+        self.sheet.in_flight.get()
     }
 
     /// A request has ended.
     pub fn ended(&self, request: &Ended) {
-        let sheet = &*self.0;
+        let sheet = &*self.sheet;
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         row.outcomes[request.outcome.index()].add(1);
         row.duration.observe(request.duration);
@@ -215,22 +241,22 @@ impl Meter {
 
     /// So many bytes of the body of a request have come.
     pub fn takes(&self, bytes: u64) {
-        self.0.bytes_in.add(bytes);
+        self.sheet.bytes_in.add(bytes);
     }
 
     /// So many bytes of the body of an answer go out.
     pub fn passes(&self, bytes: u64) {
-        self.0.bytes_out.add(bytes);
+        self.sheet.bytes_out.add(bytes);
     }
 
     /// A request was signed with V4.
     pub fn signed_v4(&self) {
-        self.0.signed_v4.add(1);
+        self.sheet.signed_v4.add(1);
     }
 
     /// A request was signed with V1.
     pub fn signed_v1(&self) {
-        self.0.signed_v1.add(1);
+        self.sheet.signed_v1.add(1);
     }
 }
 

@@ -155,6 +155,22 @@ fn traffic_is_counted_by_operation_and_outcome() {
 }
 
 #[test]
+fn who_connects_and_asks_nothing_keeps_nobody_out() {
+    let oss = oss();
+    let served = Served::start(oss.address, &[], &KEY);
+    // A source that does not answer holds this one up.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", silent.local_addr().expect("an address"));
+    served.rewrite(oss.address, &format!("[credentials.default]\ntype = \"uri\"\nurl = \"{url}\"\n"));
+    let mut asking = Client::connect(served.admin());
+    asking.send("POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    silent.accept().expect("the source is asked");
+    let _crowd: Vec<Client> = (0..70).map(|_| Client::connect(served.admin())).collect();
+    assert_eq!(ask(served.admin(), "GET", "/livez", b"").status, 200);
+    assert!(asking.answer("POST").is_some(), "who is being answered keeps its place");
+}
+
+#[test]
 fn ready_can_mean_all_sources() {
     let oss = oss();
     let sections = "[[route]]\nmatch = { bucket = \"files\" }\ncredentials = \"none\"\n[credentials.none]\ntype = \"env\"\n";

@@ -79,7 +79,7 @@ fn a_unix_socket_is_for_user_and_group_and_gone_in_the_end() {
     let proxy = proxy(oss.address).sections(&unix_listener(&path)).start();
     let mode = fs::metadata(&path).expect("a socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    proxy.drain.advance();
+    proxy.drain.leave();
     eventually("the socket is removed", || !path.exists());
     proxy.ended();
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -49,8 +50,10 @@ fn a_client_that_leaves_is_an_event_too() {
     let (upstream, served, client) = in_flight();
     drop(client);
     upstream.rest();
+    let begun = Instant::now();
     served.signal("TERM");
-    let (_, log) = served.end();
+    let (code, log) = served.end();
+    assert!(code == Some(0) && begun.elapsed() < Duration::from_secs(5), "nothing had to be cut: {log}");
     let event = log
         .lines()
         .find(|line| line.contains("\"msg\":\"request\""))

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -270,6 +271,53 @@ fn sockets_of_systemd_come_and_go_and_who_waits_at_one_is_served_when_it_comes_a
     let (status, told) = served.reload();
     assert!(status == 400 && told.contains("there are one, two"), "{told}");
     assert_eq!(ask(first, "PUT", "/photos/k", b"1").status, 200);
+}
+
+#[test]
+fn who_waits_for_a_place_when_the_process_ends_is_served_by_the_next() {
+    let oss = oss();
+    let file = File::new(oss.address);
+    file.write(&[("systemd:one", "[limits]\nclient_connections = 1")], ANY);
+    let socket = TcpListener::bind(ANY).expect("a port");
+    let start = || {
+        let one = socket.try_clone().expect("the same socket");
+        Served::activated(&file.path(), "one:two", (one.into(), port(ANY).0))
+    };
+    let before = start();
+    let host = before.address.to_string();
+    let mut first = Client::connect(before.address);
+    assert_eq!(first.ask("PUT", "/photos/k", &host, "", b"1").status, 200);
+    let mut second = Client::connect(before.address);
+    second.send(format!("HEAD /photos/none HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    before.signal("TERM");
+    let (code, log) = before.end();
+    assert_eq!(code, Some(0), "{log}");
+    let _after = start();
+    assert_eq!(second.head().expect("an answer").0, 404);
+}
+
+#[test]
+fn commands_inherit_no_socket_of_systemd_whether_it_is_named_or_not() {
+    let oss = oss();
+    let file = File::new(oss.address);
+    let (seen, list) = (file.directory.path().join("seen"), "ls -l /proc/self/fd");
+    let command = format!(
+        "[credentials.default]\ntype = \"process\"\ncommand = [\"/bin/sh\", \"-c\", \"{list} > {}\"]",
+        seen.display()
+    );
+    let ((one, _), (two, _)) = (port(ANY), port(ANY));
+    file.write(&[("systemd:one", &command)], ANY);
+    let _served = Served::activated(&file.path(), "one:two", (one, two));
+    let seen = std::fs::read_to_string(seen).expect("the command was run");
+    assert!(seen.contains("pipe:") && !seen.contains("socket:"), "{seen}");
+    // The command of `run` keeps what it is given otherwise.
+    let take = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    let mut run = Command::new("sh");
+    run.args(["-c", take, "sh", env!("CARGO_BIN_EXE_oss-signing-proxy"), "run", "--region", "cn-hangzhou"]);
+    run.args(["--", "sh", "-c", list]).env_clear().envs(KEY).env("PATH", "/usr/bin:/bin");
+    let output = run.stdin(Stdio::from(port(ANY).0)).output().expect("it runs");
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert!(seen.contains("pipe:") && !seen.contains("socket:"), "{seen}");
 }
 
 #[test]

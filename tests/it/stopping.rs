@@ -1,12 +1,17 @@
 //! The end of the process: readiness goes first, requests in flight end, and nobody can hold it for ever.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use oss_signing_proxy::server::{Drain, Server};
+
+use crate::support::cores::cores;
+use crate::support::h2::play;
 use crate::support::served::in_flight_with;
-use crate::support::{Client, KEY, Served, ask, eventually, in_flight, oss};
+use crate::support::{Client, KEY, Script, Served, ask, eventually, in_flight, oss};
 
 #[test]
 fn requests_are_taken_for_a_while_after_readiness_has_gone() {
@@ -16,9 +21,14 @@ fn requests_are_taken_for_a_while_after_readiness_has_gone() {
     served.signal("TERM");
     eventually("it is not ready", || ask(served.admin(), "GET", "/readyz", b"").status == 503);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 200, "it still serves");
+    let (status, told) = served.reload();
+    assert!(status == 503 && told.contains("the proxy is stopping"), "{told}");
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(begun.elapsed() >= Duration::from_secs(1));
+    let [delay, request, drain] = ["stopping; requests are still taken", "PutObject", "\"draining\""]
+        .map(|words| log.find(words).unwrap_or_else(|| panic!("{words}: {log}")));
+    assert!(delay < request && request < drain, "{log}");
 }
 
 #[test]
@@ -32,7 +42,25 @@ fn a_client_that_is_stuck_does_not_hold_the_end_beyond_its_bound() {
     assert_eq!(code, Some(1), "{log}");
     assert!(begun.elapsed() < Duration::from_secs(4) && log.contains("the drain ended before"), "{log}");
     assert!(half.is_closed());
-    assert!(log.contains("\"request\"") && log.contains("client-left"), "what was cut is told: {log}");
+    assert!(log.contains("\"request\"") && log.contains("\"end\":\"cut\""), "what was cut is told: {log}");
+}
+
+#[test]
+fn a_client_that_reads_nothing_of_its_answer_does_not_hold_the_end_beyond_its_bound() {
+    let upstream = Script::start(|peer| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
+        while peer.stream.write_all(&[0; 1 << 16]).is_ok() {}
+    });
+    let served = Served::start_with(upstream.address, "[timeouts]\ndrain = \"1s\"\n", &[], &KEY);
+    let mut client = Client::connect(served.address);
+    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
+    assert_eq!(client.head().expect("an answer").0, 200);
+    let begun = Instant::now();
+    served.signal("TERM");
+    let (code, log) = served.end();
+    assert!(code == Some(1) && begun.elapsed() < Duration::from_secs(4), "{log}");
+    assert!(log.contains("\"end\":\"cut\""), "{log}");
 }
 
 #[test]
@@ -58,6 +86,52 @@ fn a_second_signal_forces_the_end_at_once() {
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(1), "{log}");
+}
+
+#[test]
+fn a_signal_after_the_admin_listener_was_asked_is_no_second_one() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Script::start(move |peer| {
+        peer.head();
+        wait.lock().expect("one waits").recv().expect("it goes on");
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let served = Served::start_with(upstream.address, "[admin]\nquit = true\n", &[], &KEY);
+    let mut client = Client::connect(served.address);
+    client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
+    eventually("the request arrives", || !upstream.heads().is_empty());
+    // What a hook before the end does, and then whoever runs the hook.
+    assert_eq!(ask(served.admin(), "POST", "/-/quit", b"").status, 200);
+    served.signal("TERM");
+    eventually("nobody listens any more", || TcpStream::connect(served.address).is_err());
+    go_on.send(()).expect("it waits");
+    assert_eq!(client.answer("GET").expect("an answer").text(), "ok");
+    let (code, log) = served.end();
+    assert!(code == Some(0) && log.contains("\"asked to stop\""), "{log}");
+}
+
+#[test]
+fn a_name_that_a_core_still_looks_up_does_not_hold_the_end() {
+    let (found, answer) = mpsc::channel::<()>();
+    let (tell, looks) = mpsc::channel();
+    let answer = Arc::new(Mutex::new(answer));
+    play(async {
+        let plan = cores(1, move || {
+            let (answer, tell) = (Arc::clone(&answer), tell.clone());
+            // Names are looked up on such a thread.
+            tokio::task::spawn_blocking(move || {
+                tell.send(()).expect("somebody waits");
+                answer.lock().expect("one waits").recv_timeout(Duration::from_secs(10))
+            });
+        });
+        let server = Server::start(Vec::new(), &plan.await, Drain::new()).expect("threads");
+        looks.recv_timeout(Duration::from_secs(10)).expect("it looks");
+        let begun = Instant::now();
+        server.end().await;
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    });
+    drop(found);
 }
 
 #[test]

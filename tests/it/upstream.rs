@@ -187,7 +187,7 @@ fn half_a_head_does_not_hold_the_drain() {
         "the other core or the same, both are awake"
     );
     let begun = std::time::Instant::now();
-    proxy.drain.advance();
+    proxy.drain.leave();
     assert_eq!(proxy.ended(), Drained::Whole);
     assert!(begun.elapsed() < Duration::from_secs(10), "its limit is 25 s");
 }
@@ -207,7 +207,7 @@ fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     let before = oss.journal.count();
     busy.send(format!("GET /photos/k HTTP/1.1\r\nHost: {own}\r\n\r\n"));
     eventually("the request arrives", || oss.journal.count() > before);
-    proxy.drain.advance();
+    proxy.drain.leave();
     assert!(idle.is_closed());
     let answer = busy.answer("GET").expect("an answer");
     assert_eq!((answer.text().as_str(), answer.header("connection")), ("content", Some("close")));

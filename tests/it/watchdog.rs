@@ -2,18 +2,14 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, System};
-use oss_signing_proxy::config::{Config, Machine};
-use oss_signing_proxy::proxy::Core;
-use oss_signing_proxy::server::{self, Drain, MakeCore, Plan, Server};
-use oss_signing_proxy::transport::{self, Transport};
+use oss_signing_proxy::server::{Drain, Server};
 use tokio::time::timeout;
 
+use crate::support::cores::cores;
 use crate::support::h2::play;
 use crate::support::{Client, KEY, Script, Served, eventually};
 
@@ -21,40 +17,16 @@ const SOME: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_core_that_is_stuck_gives_none_until_it_goes_on() {
-    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
-                [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
-    let config = Config::load(Some((Path::new("test"), text)), &[], &Machine(&System)).expect("no mistake");
     let (go_on, wait) = mpsc::channel::<()>();
     let (wait, stuck) = (Mutex::new(wait), Arc::<AtomicBool>::default());
     let gets_stuck = Arc::clone(&stuck);
     play(async {
-        let state = App::assemble(config, Arc::new(System)).await.expect("a proxy").state();
-        let upstream = transport::Settings {
-            connect: SOME,
-            idle: SOME,
-            first_byte: SOME,
-            stall: SOME,
-            connections: 1,
-            dials: 1,
-            queue: SOME,
-        };
-        let make_core: MakeCore = Arc::new(move |_| {
+        let plan = cores(2, move || {
             if gets_stuck.swap(false, SeqCst) {
                 wait.lock().expect("one waits").recv().expect("it goes on");
             }
-            let transport = Transport::new(upstream, Vec::new(), Arc::default());
-            Core::new(Arc::clone(&state), Arc::new(System), transport)
         });
-        let settings = server::Settings {
-            cores: 2,
-            connections: 1,
-            header_bytes: 8 << 10,
-            header_read: SOME,
-            idle: SOME,
-            stall: SOME,
-            drain: SOME,
-        };
-        let plan = Plan { settings, make_core };
+        let plan = plan.await;
         let server = Server::start(Vec::new(), &plan, Drain::new()).expect("threads");
         let pulse = server.pulse();
         assert!(pulse.beat().await);

@@ -135,7 +135,7 @@ impl Scrape {
                 ended.push((vec![("operation", name(row)), ("status", outcome.name())], *count));
             }
         }
-        let help = "Requests that have ended, by operation and class of status; broken if the upstream broke off, none if the client left first";
+        let help = "Requests that have ended, by operation and class of status; broken if the upstream broke off, cut if the drain was over, none if the client left first";
         counter(out, "requests_ended", help, ended)?;
         gauge(
             out,

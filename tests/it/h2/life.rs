@@ -144,7 +144,7 @@ fn a_drain_lets_streams_in_flight_end_and_takes_no_more() {
         while upstream.heads().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        drain.advance();
+        drain.leave();
         assert_eq!(response.await.expect("an answer").status(), 200);
         (&mut connection.driver).await.expect("no panic").expect("a clean end");
     });

@@ -2,6 +2,7 @@
 //! told.
 
 pub(crate) mod certificates;
+pub(crate) mod cores;
 pub(crate) mod h2;
 pub(crate) mod http;
 pub(crate) mod proxy;

@@ -124,8 +124,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            self.drain.advance();
-            self.drain.advance();
+            self.drain.force();
             // A panic there has been shown by the test that caused it.
             let _ = thread.join();
         }

@@ -1,0 +1,119 @@
+//! One connection of the admin listener: how long it may last, and since when nothing is asked on it.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+
+use super::{Answer, Process, Reach, Settings, answer};
+
+/// Since when nothing is asked on a connection, for who has to make room for others.
+#[derive(Clone, Debug)]
+pub struct Silence(Rc<Cell<Option<Instant>>>);
+
+impl Silence {
+    /// That of a connection that has just come.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Rc::new(Cell::new(Some(Instant::now()))))
+    }
+
+    /// When it began; `None` while something is being answered.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        self.0.get()
+    }
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Answers what comes on one connection, until `leave` says that it is to end after the answer that is due.
+pub async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    (reach, silence): (Reach, Silence),
+    (settings, process): (Arc<ArcSwap<Settings>>, Arc<dyn Process>),
+    leave: impl Future<Output = ()>,
+) {
+    let each = async |request| {
+        silence.0.set(None);
+        let answer = answer(request, (reach, &settings.load_full()), &*process).await;
+        silence.0.set(Some(Instant::now()));
+        answer
+    };
+    attend(stream, each, leave).await;
+}
+
+async fn attend(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    each: impl AsyncFn(Request<Incoming>) -> Answer,
+    leave: impl Future<Output = ()>,
+) {
+    let each = &each;
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(each(request).await) });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    tokio::select! {
+        // How it ended is the client's affair.
+        _ = connection.as_mut() => return,
+        () = sleep(CONNECTION_WITHIN) => {}
+        () = leave => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(LAST_ANSWER_WITHIN, connection).await;
+}
+
+/// How long the head of a request may take, and a connection be silent before it. Who looks again and again does so every five
+/// seconds or less often.
+const HEAD_WITHIN: Duration = Duration::from_secs(4);
+/// How long a connection may last: who looks at a process asks and goes.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+/// How much longer for the answer that is due then.
+const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::sleep;
+
+    use super::{CONNECTION_WITHIN, LAST_ANSWER_WITHIN, attend};
+    use crate::admin::text;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_due_when_the_time_of_the_connection_is_over_is_still_given() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let slow = async |_| {
+            sleep(CONNECTION_WITHIN + LAST_ANSWER_WITHIN / 2).await;
+            text(StatusCode::OK, "late\n")
+        };
+        let asked = async {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.expect("an answer");
+            answer
+        };
+        let ((), answer) = tokio::join!(attend(server, slow, pending()), asked);
+        assert!(answer.contains("connection: close") && answer.ends_with("late\n"), "{answer}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Cores, for tests of the threads that serve rather than of what they serve.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::proxy::Core;
+use oss_signing_proxy::server::{self, MakeCore, Plan};
+use oss_signing_proxy::transport::{self, Transport};
+
+/// A plan for so many cores. Each calls `made` when it is made, and at each renewal.
+pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> Plan {
+    let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
+                [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
+    let config = Config::load(Some((Path::new("test"), text)), &[], &Machine(&System)).expect("no mistake");
+    let state = App::assemble(config, Arc::new(System)).await.expect("a proxy").state();
+    let upstream = transport::Settings {
+        connect: SOME,
+        idle: SOME,
+        first_byte: SOME,
+        stall: SOME,
+        connections: 1,
+        dials: 1,
+        queue: SOME,
+    };
+    let make_core: MakeCore = Arc::new(move |_| {
+        made();
+        let transport = Transport::new(upstream, Vec::new(), Arc::default());
+        Core::new(Arc::clone(&state), Arc::new(System), transport)
+    });
+    let settings = server::Settings {
+        cores: count,
+        connections: 1,
+        header_bytes: 8 << 10,
+        header_read: SOME,
+        idle: SOME,
+        stall: SOME,
+        drain: SOME,
+    };
+    Plan { settings, make_core }
+}
+
+const SOME: Duration = Duration::from_secs(10);
