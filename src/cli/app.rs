@@ -181,10 +181,13 @@ impl Running {
         loop {
             let (reason, wanted) = tokio::select! {
                 wanted = wishes.recv() => (Reason::Asked, wanted.flatten()),
-                _ = looks.tick(), if self.load.is_some() => match self.watch.look(Instant::now()) {
-                    Some(reason) => (reason, None),
-                    None => continue,
-                },
+                _ = looks.tick(), if self.load.is_some() => {
+                    let found = self.watch.find().await;
+                    match self.watch.look(found, Instant::now()) {
+                        Some(reason) => (reason, None),
+                        None => continue,
+                    }
+                }
             };
             notify::reloading();
             let outcome = self.reload(reason).await;

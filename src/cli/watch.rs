@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -83,7 +84,7 @@ impl Files {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-        let unread = tls.chain(roots).flatten().map(|path| (path.clone(), Digest::now(path)));
+        let unread = tls.chain(roots).flatten().filter_map(|path| Some((path.clone(), Digest::now(path)?)));
         let mut named = Held::new();
         for (path, digest) in config.files.iter().cloned().chain(unread) {
             // One that is named twice is one file, as it was at first.
@@ -119,9 +120,16 @@ impl Watch {
         Self { in_force, found: read.clone(), read, emptied: None, refused: None }
     }
 
-    /// Whether there is a reason to read the configuration again.
-    pub(super) fn look(&mut self, now: Instant) -> Option<Reason> {
-        let found: Held = self.read.iter().map(|(path, _)| (path.clone(), Digest::now(path))).collect();
+    /// What the files hold now. The disk may be far away and not answer: nothing else waits for it.
+    pub(super) async fn find(&self) -> Held {
+        let read = self.read.clone();
+        let found = spawn_blocking(|| now(read)).await;
+        // It fails only if the process ends.
+        found.unwrap_or_else(|_| self.found.clone())
+    }
+
+    /// Whether there is a reason to read the configuration again, when this was found.
+    pub(super) fn look(&mut self, found: Held, now: Instant) -> Option<Reason> {
         let is_steady = found == self.found;
         self.found = found;
         if !is_steady {
@@ -159,9 +167,7 @@ impl Watch {
     /// The configuration is about to be read. If it is not taken, the same mistake is told only once; what changes while it is
     /// read is seen later.
     pub(super) fn reading(&mut self) {
-        for (path, digest) in &mut self.read {
-            *digest = Digest::now(path);
-        }
+        self.read = now(std::mem::take(&mut self.read));
         self.found.clone_from(&self.read);
     }
 
@@ -176,8 +182,8 @@ impl Watch {
         let in_force = self.in_force.held().into_iter().map(|(path, _)| path);
         for path in in_force.chain(refused.files.iter().cloned()) {
             if of(&self.read, &path).is_none() {
-                let digest = of(&before, &path).unwrap_or_else(|| Digest::now(&path));
-                self.read.push((path, digest));
+                let digest = of(&before, &path).or_else(|| Digest::now(&path));
+                self.read.extend(digest.map(|digest| (path, digest)));
             }
         }
         self.found.clone_from(&self.read);
@@ -190,6 +196,15 @@ impl Watch {
         *self = Self::new(files);
         rewritten
     }
+}
+
+/// What these files hold now; what cannot be read twice is taken to be as it was.
+fn now(held: Held) -> Held {
+    let look = |(path, was): (PathBuf, Digest)| {
+        let digest = Digest::now(&path).unwrap_or(was);
+        (path, digest)
+    };
+    held.into_iter().map(look).collect()
 }
 
 fn of(held: &[(PathBuf, Digest)], path: &Path) -> Option<Digest> {
@@ -207,8 +222,13 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Files, NotTaken, Reason, Watch};
+    use super::{Files, NotTaken, Reason, Watch, now};
     use crate::config::Digest;
+
+    fn look_at(watch: &mut Watch, at: Instant) -> Option<Reason> {
+        let found = now(watch.read.clone());
+        watch.look(found, at)
+    }
 
     #[test]
     fn a_change_counts_when_two_looks_find_the_same_and_an_empty_file_never() {
@@ -216,11 +236,11 @@ mod tests {
         let path = directory.path().join("proxy.toml");
         let write = |text: &str| fs::write(&path, text).expect("written");
         write("whole");
-        let own = Some((path.clone(), Digest::now(&path)));
+        let own = Some((path.clone(), Digest::now(&path).expect("a file")));
         let mut watch = Watch::new(Files { own, ..Files::default() });
         let look = |watch: &mut Watch, text: &str| {
             write(text);
-            watch.look(Instant::now()) == Some(Reason::Changed)
+            look_at(watch, Instant::now()) == Some(Reason::Changed)
         };
         assert!(!look(&mut watch, "whole"));
         for text in ["ha", "half", "half of"] {
@@ -244,20 +264,20 @@ mod tests {
         let mut watch = Watch::new(Files::default());
         let refused = NotTaken::from("no".to_owned());
         let mut now = Instant::now();
-        assert_eq!(watch.look(now), None);
+        assert_eq!(look_at(&mut watch, now), None);
         assert!(watch.refused(Reason::Changed, &refused, now));
         for pause in [2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(watch.look(now + Duration::from_secs(pause - 1)), None);
+            assert_eq!(look_at(&mut watch, now + Duration::from_secs(pause - 1)), None);
             now += Duration::from_secs(pause);
-            assert_eq!(watch.look(now), Some(Reason::Refused), "{pause}");
+            assert_eq!(look_at(&mut watch, now), Some(Reason::Refused), "{pause}");
             assert!(!watch.refused(Reason::Refused, &refused, now), "known");
         }
         assert!(watch.refused(Reason::Refused, &NotTaken::from("another".to_owned()), now));
         assert!(watch.refused(Reason::Asked, &refused, now), "whoever asks is told");
         now += Duration::from_secs(2);
-        assert_eq!(watch.look(now), Some(Reason::Refused));
+        assert_eq!(look_at(&mut watch, now), Some(Reason::Refused));
         watch.taken(Files::default());
-        assert_eq!(watch.look(now + Duration::from_secs(3_600)), None);
+        assert_eq!(look_at(&mut watch, now + Duration::from_secs(3_600)), None);
     }
 
     #[test]
@@ -268,11 +288,26 @@ mod tests {
         let files = vec![path.clone()];
         let now = Instant::now();
         watch.refused(Reason::Changed, &NotTaken { why: "it is missing".to_owned(), files }, now);
-        assert_eq!(watch.look(now), None);
+        assert_eq!(look_at(&mut watch, now), None);
         fs::write(&path, "it appears").expect("written");
-        assert_eq!((watch.look(now), watch.look(now)), (None, Some(Reason::Changed)));
+        assert_eq!((look_at(&mut watch, now), look_at(&mut watch, now)), (None, Some(Reason::Changed)));
         watch.taken(Files::default());
         fs::write(&path, "it changes").expect("written");
-        assert_eq!((watch.look(now), watch.look(now)), (None, None));
+        assert_eq!((look_at(&mut watch, now), look_at(&mut watch, now)), (None, None));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_twice_is_not_looked_at() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        // As `--config <(command)` has it.
+        let own = Some((path, Digest::of(b"what came through it")));
+        let mut watch = Watch::new(Files { own, ..Files::default() });
+        for _ in 0..3 {
+            let found =
+                tokio::time::timeout(Duration::from_secs(5), watch.find()).await.expect("it does not wait");
+            assert_eq!(watch.look(found, Instant::now()), None);
+        }
     }
 }

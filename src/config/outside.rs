@@ -55,12 +55,17 @@ impl Digest {
         Self::either(Ok(content))
     }
 
-    /// Of what the file holds now.
+    /// Of what the file holds now, as far as it is looked at. `None` if it is none that can be read twice: a pipe gives what it has
+    /// once, and whoever reads it again may wait for ever.
     #[must_use]
-    pub fn now(path: &Path) -> Self {
+    pub fn now(path: &Path) -> Option<Self> {
+        if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
+            return None;
+        }
         // It may be a secret.
-        let content = fs::read(path).map(Zeroizing::new);
-        Self::either(content.as_ref().map(|content| content.as_slice()).map_err(io::Error::kind))
+        let mut content = Zeroizing::new(Vec::new());
+        let read = File::open(path).and_then(|file| file.take(LOOK_MAX).read_to_end(&mut content));
+        Some(Self::either(read.map(|_| content.as_slice()).map_err(|error| error.kind())))
     }
 
     /// Whether there is nothing in the file, or nothing to be seen.
@@ -143,6 +148,8 @@ impl Outside for Noted<'_> {
     }
 }
 
+/// The authorities of the world are less than 1 MiB.
+const LOOK_MAX: u64 = 16 << 20;
 /// Tokens are a few KiB at most.
 const LONGEST: usize = 64 * 1024;
 
