@@ -10,7 +10,9 @@ fn the_example_loads_as_it_is_and_says_what_the_defaults_are() {
     let example = loaded(EXAMPLE);
     let defaults = loaded("[upstream]\nregion = \"cn-hangzhou\"");
     // Where each was given is different, of course, and so is the file.
-    let bare = |config: Config| format!("{:?}", Config { facts: Vec::new(), files: Vec::new(), ..config });
+    let bare = |config: Config| {
+        format!("{:?}", Config { facts: Vec::new(), file: None, files: Vec::new(), ..config })
+    };
     assert!(example.warnings.is_empty());
     assert_eq!(bare(example), bare(defaults));
 }
