@@ -123,7 +123,7 @@ impl Process for Console {
 
     fn configuration(&self) -> Vec<Setting> {
         let setting = |fact: &Fact| {
-            let Fact { key, value, origin } = fact.clone();
+            let Fact { key, value, origin, .. } = fact.clone();
             Setting { key, value, origin }
         };
         self.view.load().facts.iter().map(setting).collect()

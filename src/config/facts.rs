@@ -1,7 +1,11 @@
 //! Every setting as it was given, and where: for a person who wonders what a process runs with, and to tell what another
 //! configuration changes. Secrets are not shown; of a reference to one, the reference is.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use super::layer::{Setting, topmost};
 use super::section::Document;
@@ -15,6 +19,19 @@ pub struct Fact {
     pub value: String,
     /// Where it was given, or that it was not.
     pub origin: String,
+    /// Tells whether it is another, also where that is not shown.
+    mark: Mark,
+}
+
+/// Stands for a value. Outside this process it says nothing of it: values may be secrets that somebody could guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark(u64);
+
+impl Mark {
+    fn of(value: &str) -> Self {
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(KEYS.hash_one(value))
+    }
 }
 
 /// All settings of a configuration: what flags and environment say, what the file says, and the defaults of the rest.
@@ -36,12 +53,13 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
         // These replace what the file says of its first listener.
         let key = setting.key().replace("listen.", "listen[0].");
         facts.retain(|fact| fact.key != key);
-        facts.push(Fact { key, value, origin: first.at.to_string() });
+        let mark = Mark::of(&value);
+        facts.push(Fact { key, value, origin: first.at.to_string(), mark });
     }
     for (key, value) in DEFAULTS {
         if !facts.iter().any(|fact| fact.key == *key) {
-            let (key, value) = ((*key).to_owned(), (*value).to_owned());
-            facts.push(Fact { key, value, origin: "default".to_owned() });
+            let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), Mark::of(value));
+            facts.push(Fact { key, value, origin: "default".to_owned(), mark });
         }
     }
     facts
@@ -50,14 +68,17 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
 /// What is different from one configuration to the next, in words; where it was given counts for nothing.
 #[must_use]
 pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<String> {
-    let find =
-        |facts: &[Fact], key: &str| facts.iter().find(|fact| fact.key == key).map(|fact| fact.value.clone());
+    let find = |facts: &[Fact], key: &str| facts.iter().find(|fact| fact.key == key).cloned();
     let mut changes = Vec::new();
     for fact in after {
         match find(before, &fact.key) {
             None => changes.push(format!("{} = {} is new", fact.key, fact.value)),
-            Some(value) if value != fact.value => {
-                changes.push(format!("{} = {} was {value}", fact.key, fact.value));
+            Some(was) if was.value != fact.value => {
+                changes.push(format!("{} = {} was {}", fact.key, fact.value, was.value));
+            }
+            // What is different is not shown.
+            Some(was) if was.mark != fact.mark => {
+                changes.push(format!("{} = {} is another than it was", fact.key, fact.value));
             }
             Some(_) => {}
         }
@@ -90,7 +111,8 @@ fn walk(table: &DeTable<'_>, path: &str, document: &Document<'_>, facts: &mut Ve
             | DeValue::Array(_)) => {
                 let (place, line) = (value.span().start, document.line(&value.span()));
                 let origin = document.origin(Some(line), String::new()).to_string();
-                facts.push((place, Fact { key, value: shown(name, other), origin }));
+                let (value, mark) = (shown(name, other), Mark::of(&whole(other)));
+                facts.push((place, Fact { key, value, origin, mark }));
             }
         }
     }
@@ -115,6 +137,22 @@ fn shown(name: &str, value: &DeValue<'_>) -> String {
         }
         DeValue::Table(_) => "{…}".to_owned(),
     }
+}
+
+/// All of a value, for its mark.
+fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
+    Zeroizing::new(match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| whole(item.get_ref()));
+            items.fold(String::new(), |all, item| all + &item + ",")
+        }
+        other @ (DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Table(_)) => shown("", other),
+    })
 }
 
 /// Whether a text may itself be a secret. One that only says where the secret is, is none.

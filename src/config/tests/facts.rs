@@ -60,6 +60,27 @@ fn the_difference_of_two_configurations_is_told() {
 }
 
 #[test]
+fn what_is_another_and_not_shown_is_told_to_be_another() {
+    let with = |secret: &str| {
+        let text = format!(
+            "{UPSTREAM}[admin]\ntoken = \"token-{secret}\"\n[credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAI5tExampleKeyId\"\n\
+             access_key_secret = \"env:KEY\"\n[credentials.p]\ntype = \"process\"\ncommand = [\"/bin/get\", \"{secret}\"]\n"
+        );
+        let mut world = World::default();
+        world.variables.insert("KEY", "a-secret");
+        load_in(&world, &text, &[]).expect("a configuration").facts
+    };
+    assert!(changes(&with("one"), &with("one")).is_empty());
+    assert_eq!(
+        changes(&with("one"), &with("other")),
+        [
+            "admin.token = \"[hidden]\" is another than it was",
+            "credentials.p.command = [\"/bin/get\", …] is another than it was"
+        ]
+    );
+}
+
+#[test]
 fn the_defaults_that_are_told_are_those_that_hold() {
     let mut text = String::new();
     for section in
