@@ -356,20 +356,6 @@ fn a_policy_is_sent_and_signed_in_either_style() {
 }
 
 #[test]
-fn the_name_of_a_pods_session_comes_from_its_environment() {
-    let oss = oss();
-    let sts = sts(&oss);
-    sts.token("token-1");
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(&file, "token-1").expect("written");
-    let endpoint = format!("http://{}", sts.address);
-    let environment = of_a_pod(&endpoint, file.path().to_str().expect("a path"), "of-the-pod");
-    let served = Served::start(oss.address, &[], &environment);
-    assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 200);
-    assert_eq!(sts.calls()[0].parameters["RoleSessionName"], "of-the-pod");
-}
-
-#[test]
 fn a_source_whose_key_sts_refuses_is_asked_for_another() {
     let oss = oss();
     let sts = sts(&oss);
