@@ -1,6 +1,6 @@
 //! The proxy beside nginx and haproxy, which do not sign, before the same origin and under the same load, in interleaved rounds:
-//! the machine is never quiet, so only what ran side by side is compared. CPU is what the kernel accounts to the processes. A further row is the floor: what
-//! hyper costs that forwards and does nothing else.
+//! the machine is never quiet, so only what ran side by side is compared. CPU is what the kernel accounts to the processes. A
+//! further row is the floor: what hyper costs that forwards and does nothing else.
 //!
 //! `cargo bench --bench compare -- --help` tells the options. Needs nginx and haproxy, Debian packages of these names.
 

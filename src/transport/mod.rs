@@ -141,7 +141,8 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport without connections. Must be used inside a `LocalSet`, from which it spawns the connections' drivers.
+    /// A transport without connections. Must be used where tasks stay on their thread: there it spawns the
+    /// connections' drivers.
     #[must_use]
     pub fn new(settings: Settings, trusts: Vec<(TrustId, Trust)>, reachability: Arc<Reachability>) -> Self {
         let tally = Arc::<Tally>::default();
@@ -188,8 +189,8 @@ impl Transport {
         self.pool.sweep(Instant::now());
     }
 
-    /// Sends a request and waits for the head of its answer, which comes with what is needed to send it again. The lease is to be finished with the answer's body; dropped before,
-    /// it closes the connection.
+    /// Sends a request and waits for the head of its answer, which comes with what is needed to send it again. The lease is to be
+    /// finished with the answer's body; dropped before, it closes the connection.
     ///
     /// A request that was lost with a kept connection, which the other side may have closed before it came, is sent once more
     /// on a fresh one if that cannot do harm: see [`Spare`].

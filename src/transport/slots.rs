@@ -23,7 +23,7 @@ impl Slots {
     }
 
     /// The same slots, but so many. Those that are taken stay so; if there are fewer now, the next that come free are gone. Must be
-    /// used inside a `LocalSet`.
+    /// used where tasks stay on their thread.
     pub(super) fn renewed(&self, count: usize) -> Self {
         let free = Arc::clone(&self.free);
         if count >= self.count {

@@ -121,8 +121,8 @@ impl Source {
         self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
     }
 
-    /// OSS has refused these credentials with this code: others, if the source has others, which is asked at once, but not more often than every
-    /// ten seconds, and not for long.
+    /// OSS has refused these credentials with this code: others, if the source has others, which is asked at once, but not more
+    /// often than every ten seconds, and not for long.
     pub async fn replace(
         &self,
         refused: &Arc<Credentials>,
