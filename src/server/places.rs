@@ -1,7 +1,7 @@
 //! Places for client connections: there are only so many, and who comes when all are taken waits to be served.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 use tracing::warn;
@@ -13,6 +13,8 @@ struct Shared {
     taken: AtomicUsize,
     count: AtomicUsize,
     freed: Notify,
+    /// Whether it was told that all are taken.
+    told: AtomicBool,
 }
 
 /// A place that is taken until this is dropped.
@@ -21,7 +23,7 @@ pub(super) struct Place(Arc<Shared>);
 impl Places {
     pub(super) fn new(count: usize) -> Self {
         let (taken, count) = (AtomicUsize::new(0), AtomicUsize::new(count));
-        Self(Arc::new(Shared { taken, count, freed: Notify::new() }))
+        Self(Arc::new(Shared { taken, count, freed: Notify::new(), told: AtomicBool::default() }))
     }
 
     /// Has another number of places. Those that are taken stay so.
@@ -47,17 +49,24 @@ impl Places {
         if self.0.taken.load(Ordering::Relaxed) < count {
             return;
         }
-        warn!(
-            client_connections = count,
-            "all client connections are in use; new ones wait (limits.client_connections)"
-        );
+        if !self.0.told.swap(true, Ordering::Relaxed) {
+            warn!(
+                client_connections = count,
+                "all client connections are in use; new ones wait (limits.client_connections)"
+            );
+        }
         freed.await;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        let left = self.0.taken.fetch_sub(1, Ordering::Relaxed) - 1;
+        let count = self.0.count.load(Ordering::Relaxed);
+        // One that goes for one that comes is no news; a tenth that is free is.
+        if left <= count - count.div_ceil(10) {
+            self.0.told.store(false, Ordering::Relaxed);
+        }
         self.0.freed.notify_waiters();
     }
 }
@@ -65,6 +74,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use std::pin::{Pin, pin};
+    use std::sync::atomic::Ordering;
     use std::task::{Context, Poll, Waker};
 
     use super::Places;
@@ -83,6 +93,24 @@ mod tests {
         drop(first);
         assert!(poll_once(one.as_mut()).is_ready() && poll_once(other.as_mut()).is_ready());
         assert!(poll_once(pin!(places.freed())).is_ready() && places.take().is_some());
+    }
+
+    #[test]
+    fn that_all_places_are_taken_is_told_once_until_a_tenth_is_free() {
+        let places = Places::new(20);
+        let mut all: Vec<_> = (0..20).map(|_| places.take().expect("a place")).collect();
+        let told = || places.0.told.load(Ordering::Relaxed);
+        let waits = || assert!(poll_once(pin!(places.freed())).is_pending());
+        assert!(!told());
+        waits();
+        assert!(told());
+        all.pop();
+        assert!(told(), "the next one is known to be the last");
+        all.pop();
+        assert!(!told());
+        all.extend([places.take(), places.take()].into_iter().flatten());
+        waits();
+        assert!(told());
     }
 
     #[test]
