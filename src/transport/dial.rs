@@ -172,8 +172,9 @@ where
 
 /// Under TLS, the socket is read in pieces of this size: fewer system calls.
 const TLS_READ_BYTES: usize = 256 * 1024;
-/// What a connection may hold of a transfer whose reader stands still.
-const BUFFER_MAX: usize = 256 * 1024;
+/// What is read of an answer at once, and what a connection may hold of a transfer whose reader stands still: about what hyper
+/// itself would take. A large download takes the fewer system calls the more this is.
+const BUFFER_MAX: usize = 400 * 1024;
 /// Header lines of an answer.
 const HEADERS_MAX: usize = 256;
 /// Destinations that are remembered as down; names come from requests, so there must be an end.
