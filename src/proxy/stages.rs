@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::error_answer::KeyRefused;
@@ -252,7 +253,6 @@ impl<'a> Signed<'a> {
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn Told>, &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
-        let begun = core.clock().now();
         let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
         let mut answer = Answer::new(response, lease, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
@@ -264,7 +264,7 @@ impl<'a> Signed<'a> {
         Box::pin(async {
             // Not the Host: a bucket is nobody's to count by.
             let endpoint = core.state().directory.get(located.object.upstream).endpoint.host.as_str();
-            if let Some(other) = signer.other(&mut answer, (endpoint, begun), core).await? {
+            if let Some(other) = signer.other(&mut answer, (endpoint, spare.sent()), core).await? {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
                 if let Some(mut request) = spare.whole(core.transport().stall()) {
                     signer.credentials = other;
@@ -292,7 +292,7 @@ impl Signer<'_> {
     async fn other(
         &self,
         answer: &mut Answer,
-        (endpoint, begun): (&str, Timestamp),
+        (endpoint, sent): (&str, Instant),
         core: &Core,
     ) -> Result<Option<Arc<Credentials>>, Refusal> {
         let status = answer.response.status();
@@ -309,7 +309,9 @@ impl Signer<'_> {
                 Ok(self.source.replace(&self.credentials, "SignatureDoesNotMatch", core.clock()).await)
             }
             Some(KeyRefused::Clock(server_time)) => {
-                let during = (begun, core.clock().now());
+                let ended = core.clock().now();
+                let took_s = i64::try_from(sent.elapsed().as_secs()).unwrap_or(i64::MAX);
+                let during = (Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s)), ended);
                 let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), during);
                 Ok(ahead_s.map(|ahead_s| {
                     note_clock(endpoint, ahead_s);

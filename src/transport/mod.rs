@@ -252,31 +252,36 @@ impl Transport {
         Ok(Turn { _slot: slot, tally: Arc::clone(&self.tally) })
     }
 
-    /// Sends a request on this connection, and waits for the head of the answer.
-    async fn exchange(
+    /// Sends a request on this connection, and waits for the head of the answer. The request is handed over here and now: a
+    /// future that held it would have it copied.
+    fn exchange(
         &self,
         mut connection: Connection,
         request: Request<Upload>,
         patience: Patience,
-    ) -> Result<(Response<Incoming>, Connection), Box<Lost>> {
+    ) -> impl Future<Output = Result<(Response<Incoming>, Connection), Box<Lost>>> + use<> {
         let limit = match patience {
             Patience::Usual => self.settings.first_byte,
             Patience::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
         };
         let body = request.body().slot();
         let before = connection.wire.bytes_read();
-        let answered = tokio::select! {
-            answered = connection.sender.try_send_request(request) => answered,
-            () = silent(&body, limit, connection.timer.as_mut()) => {
-                return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
-            }
-        };
-        match answered {
-            Ok(response) => Ok((response, connection)),
-            Err(mut failed) => {
-                let unsent = failed.take_message();
-                let answer_begun = connection.wire.bytes_read() != before;
-                Err(Box::new(Lost { why: Ok(failed.into_error()), unsent, answer_begun }))
+        let answered = connection.sender.try_send_request(request);
+        async move {
+            let answered = tokio::select! {
+                biased;
+                answered = answered => answered,
+                () = silent(&body, limit, connection.timer.as_mut()) => {
+                    return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
+                }
+            };
+            match answered {
+                Ok(response) => Ok((response, connection)),
+                Err(mut failed) => {
+                    let unsent = failed.take_message();
+                    let answer_begun = connection.wire.bytes_read() != before;
+                    Err(Box::new(Lost { why: Ok(failed.into_error()), unsent, answer_begun }))
+                }
             }
         }
     }
@@ -355,9 +360,14 @@ impl Drop for Waits<'_> {
 async fn silent(body: &Slot, limit: Duration, mut timer: Pin<&mut Sleep>) {
     let mut since = body.moved();
     loop {
-        timer.as_mut().reset(since + limit);
+        // Left over from the request before, it mostly goes off too early, which is found then; to set it for each costs more.
+        if timer.deadline() > since + limit {
+            timer.as_mut().reset(since + limit);
+        }
         timer.as_mut().await;
-        if body.is_awaited() {
+        if timer.deadline() < since + limit {
+            timer.as_mut().reset(since + limit);
+        } else if body.is_awaited() {
             since = tokio::time::Instant::now();
         } else if body.moved() > since {
             since = body.moved();

@@ -4,16 +4,20 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+
+use tokio::time::Instant;
 
 use super::body::{Slot, Upload};
 use super::is_timed_out;
 
-/// What is needed to send a request again: hyper keeps the first for itself.
+/// What is needed to send a request again: hyper keeps the first for itself. It is seldom needed and made for every request,
+/// so the head is a text, and made again from it.
 pub struct Spare {
     method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    /// The target and a line for each header.
+    head: Vec<u8>,
     body: Rc<Slot>,
 }
 
@@ -29,22 +33,45 @@ pub(super) struct Lost {
 
 impl Spare {
     pub(super) fn of(request: &Request<Upload>) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-            body: request.body().slot(),
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        head.extend_from_slice(request.uri().path_and_query().map_or("", PathAndQuery::as_str).as_bytes());
+        for (name, value) in request.headers() {
+            for part in [b"\n", name.as_str().as_bytes(), b":", value.as_bytes()] {
+                head.extend_from_slice(part);
+            }
         }
+        Self { method: request.method().clone(), head, body: request.body().slot() }
+    }
+
+    /// When its last byte was sent, or its head, if it has no more.
+    #[must_use]
+    pub fn sent(&self) -> Instant {
+        self.body.moved()
     }
 
     /// The request once more, if no byte of its body was taken.
     #[must_use]
-    pub fn whole(self, stall: Duration) -> Option<Request<Upload>> {
+    pub fn whole(&self, stall: Duration) -> Option<Request<Upload>> {
         let mut request = Request::new(self.body.again(stall)?);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        *request.method_mut() = self.method.clone();
+        let (target, lines) = self.head_again()?;
+        *request.uri_mut() = target;
+        *request.headers_mut() = lines;
         Some(request)
+    }
+
+    /// Target and headers. What was a head once can be read as one.
+    fn head_again(&self) -> Option<(Uri, HeaderMap)> {
+        let mut lines = self.head.split(|byte| *byte == b'\n');
+        let target = PathAndQuery::try_from(lines.next()?).ok()?;
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            let value = HeaderValue::from_bytes(&line[colon + 1..]).ok()?;
+            headers.append(name, value);
+        }
+        Some((Uri::from(target), headers))
     }
 
     /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
@@ -57,23 +84,51 @@ impl Spare {
         if !ended || lost.answer_begun || !self.is_idempotent() {
             return Err(lost);
         }
-        // There may be a third time, if the key is refused then.
-        let Self { method, uri, headers, body } = self;
-        let spare = Self {
-            method: method.clone(),
-            uri: uri.clone(),
-            headers: headers.clone(),
-            body: Rc::clone(body),
-        };
-        spare.whole(stall).ok_or(lost)
+        self.whole(stall).ok_or(lost)
     }
 
     /// Whether it does the same when it is done twice. A PUT that must not overwrite would find what it has written itself.
     fn is_idempotent(&self) -> bool {
         match self.method {
             Method::GET | Method::HEAD | Method::DELETE => true,
-            Method::PUT => !self.headers.contains_key("x-oss-forbid-overwrite"),
+            Method::PUT => {
+                let headers = self.head_again().map(|(_, headers)| headers);
+                headers.is_some_and(|headers| !headers.contains_key("x-oss-forbid-overwrite"))
+            }
             _ => false,
         }
+    }
+}
+
+/// Most heads fit into this.
+const HEAD_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderName, HeaderValue, Method, Request, Uri};
+
+    use super::{Spare, Upload};
+
+    #[test]
+    fn a_head_comes_back_as_it_was_byte_for_byte() {
+        let mut request = Request::new(Upload::none());
+        *request.method_mut() = Method::PUT;
+        *request.uri_mut() = Uri::from_static("/b/%E4%BD%A0//../a%2Fb?x-oss-process=a%2Cb&uploads");
+        for (name, value) in [
+            ("host", &b"oss.example.com:81"[..]),
+            ("x-oss-meta-a", b"a: b\xff\t\xe4 "),
+            ("x-oss-meta-empty", b""),
+            ("cache-control", b"one"),
+            ("cache-control", b"two"),
+        ] {
+            let value = HeaderValue::from_bytes(value).expect("a value");
+            request.headers_mut().append(HeaderName::from_static(name), value);
+        }
+        let again = Spare::of(&request).whole(Duration::from_secs(1)).expect("nothing of its body was taken");
+        assert_eq!(again.method(), request.method());
+        assert_eq!(again.uri(), request.uri());
+        assert_eq!(again.headers(), request.headers());
     }
 }
