@@ -6,7 +6,11 @@ use http::{HeaderMap, Uri, header};
 
 /// A host as requests are compared by it: lower case, without the dot at the end, without the port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host(Box<str>);
+pub struct Host {
+    text: Box<str>,
+    /// The text, if it is an address.
+    address: Option<IpAddr>,
+}
 
 /// What stands after the colon of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,8 @@ impl Host {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
-        let mut lines = headers.get_all(header::HOST).iter();
+        // To go through a few lines costs less than to hash the name.
+        let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next();
         if lines.next().is_some() {
             return Err("the request has more than one Host header");
@@ -72,31 +77,32 @@ impl Host {
         if name.is_empty() || name.ends_with('.') || !name.bytes().all(fits) {
             return Err(BAD_HOST);
         }
-        Ok((Self(name.into()), port))
+        let text = name.into_boxed_str();
+        Ok((Self { address: text.parse().ok(), text }, port))
     }
 
     /// The name or address, IPv6 without brackets.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether it is an address or `localhost`, and so no name that somebody else's DNS could have led here.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        &*self.0 == "localhost" || self.address().is_some()
+        self.address.is_some() || &*self.text == "localhost"
     }
 
     /// The address, if it is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        self.0.parse().ok()
+        self.address
     }
 
     /// As it stands in a URL or a Host header: IPv6 in brackets.
     #[must_use]
     pub fn bracketed(&self) -> String {
-        if self.0.contains(':') { format!("[{}]", self.0) } else { self.0.to_string() }
+        if self.text.contains(':') { format!("[{}]", self.text) } else { self.text.to_string() }
     }
 }
 

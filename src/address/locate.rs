@@ -187,8 +187,13 @@ fn object(
         return Ok((None, Key::default()));
     }
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    let bucket = decode(bucket.as_bytes()).map_err(InvalidKey::from)?;
-    Ok((Some(Bucket::parse(&String::from_utf8_lossy(&bucket))?), Key::from_path(key)?))
+    let bucket = if bucket.contains('%') {
+        let decoded = decode(bucket.as_bytes()).map_err(InvalidKey::from)?;
+        Bucket::parse(&String::from_utf8_lossy(&decoded))?
+    } else {
+        Bucket::parse(bucket)?
+    };
+    Ok((Some(bucket), Key::from_path(key)?))
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::ext::ReasonPhrase;
 use tracing::debug;
 
-use super::headers::settle_answer;
+use super::headers::{Extent, settle_answer};
 use super::refusal::Refusal;
 use crate::telemetry::{Access, Counters, End};
 use crate::transport::{Lease, Stall};
@@ -72,12 +72,12 @@ impl Answer {
         }
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let framed = is_framed(response.headers());
-        settle_answer(response.headers_mut());
+        let extent = Extent::of(response.headers());
+        settle_answer(response.headers_mut(), extent);
         match response.body().size_hint().exact() {
             _ if bodiless => {}
             // hyper has read the length from it.
-            Some(_) if has_one_length(response.headers()) => {}
+            Some(_) if extent == (Extent::ByLength { plainly: true }) => {}
             Some(length) => {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
@@ -85,6 +85,7 @@ impl Answer {
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
         }
+        let framed = !matches!(extent, Extent::Nowhere | Extent::ByEncoding { chunked: false });
         if !framed && !bodiless && !response.body().is_end_stream() {
             counters.unframed();
             debug!(
@@ -110,23 +111,6 @@ impl Answer {
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }
-}
-
-/// Whether the answer tells its own end: by chunks, which go before a length, or by a length.
-fn is_framed(headers: &HeaderMap) -> bool {
-    let Some(codings) = headers.get_all(TRANSFER_ENCODING).iter().next_back() else {
-        return headers.contains_key(CONTENT_LENGTH);
-    };
-    let last = codings.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-    last.trim_ascii().eq_ignore_ascii_case(b"chunked")
-}
-
-/// Whether the length stands there once, written as anybody writes it.
-fn has_one_length(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
-    let digits = line.as_bytes();
-    digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"))
 }
 
 pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -19,7 +19,7 @@ use crate::transport::SendError;
 impl Answer {
     /// Whether OSS has done what it was asked, and speaks of no error.
     pub(super) fn is_good(&self) -> bool {
-        self.response.status().is_success() && !self.response.headers().contains_key(ERROR)
+        self.response.status().is_success() && !self.response.headers().keys().any(|name| *name == ERROR)
     }
 
     /// Takes the token out of an error, wherever OSS repeats it; other answers stay as they are. An error that cannot be looked

@@ -1,38 +1,42 @@
 //! Which header lines pass, and what becomes of those that are signed (RFC 9110, 7.6.1).
+//!
+//! A request has a handful of lines. Going through them costs less than asking the map for one, which hashes its name.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 use crate::sign::v4;
 
 /// Removes what is meant for this hop alone: the fixed names, and those that `Connection` nominates. It is done before
 /// anything is signed, or a client could have a signed header removed behind the signature.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     let nominated = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
     let nominated = nominated.map(<[u8]>::trim_ascii).filter(|name| !is_option(name));
     let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name).ok());
-    // Mostly none, which needs no memory.
     let nominated: Vec<HeaderName> = nominated.filter(|name| !JUDGED.contains(&name.as_str())).collect();
     for name in nominated {
         headers.remove(name);
     }
-    // Looking through the names is cheaper than asking for each.
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
         headers.remove(name);
     }
 }
 
-/// Makes request headers ready to be signed: the framing and the host are ours to write, signed headers have one line each,
-/// and none is empty, for implementations differ about those.
+/// Makes request headers ready to be signed: of those that are signed there is one line each, trimmed, and none is empty, for
+/// implementations differ about those.
 pub fn settle(headers: &mut HeaderMap) {
-    headers.remove(HOST);
-    headers.remove(CONTENT_LENGTH);
-    let odd: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| v4::is_signed(name.as_str()))
-        .filter(|name| !is_settled(headers, name))
-        .cloned()
-        .collect();
+    let mut odd: Vec<HeaderName> = Vec::new();
+    let mut last = None;
+    // The lines of one name follow each other.
+    for (name, value) in headers.iter().filter(|(name, _)| v4::is_signed(name.as_str())) {
+        if (last == Some(name) || !is_settled(value)) && odd.last() != Some(name) {
+            odd.push(name.clone());
+        }
+        last = Some(name);
+    }
     for name in odd {
         let values: Vec<&[u8]> =
             headers.get_all(&name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
@@ -48,19 +52,50 @@ pub fn settle(headers: &mut HeaderMap) {
     }
 }
 
-/// One line, trimmed, not empty.
-fn is_settled(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let mut lines = headers.get_all(name).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else {
-        return false;
-    };
-    let value = line.as_bytes();
+/// Trimmed, and not empty.
+fn is_settled(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
     !value.is_empty() && value.trim_ascii().len() == value.len()
 }
 
+/// How an answer tells its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Not at all.
+    Nowhere,
+    /// By a length, and whether it stands there once, written as anybody writes it.
+    ByLength { plainly: bool },
+    /// By an encoding, which goes before a length, and whether it is one that has an end.
+    ByEncoding { chunked: bool },
+}
+
+impl Extent {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut extent = Self::Nowhere;
+        for (name, value) in headers {
+            if *name == TRANSFER_ENCODING {
+                // The last line counts, and in it the last word.
+                let last = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+                extent = Self::ByEncoding { chunked: last.trim_ascii().eq_ignore_ascii_case(b"chunked") };
+            } else if *name == CONTENT_LENGTH {
+                extent = match extent {
+                    Self::Nowhere => Self::ByLength { plainly: is_plain_number(value.as_bytes()) },
+                    Self::ByLength { .. } => Self::ByLength { plainly: false },
+                    Self::ByEncoding { .. } => extent,
+                };
+            }
+        }
+        extent
+    }
+}
+
+fn is_plain_number(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"))
+}
+
 /// Removes from an answer what was meant for this hop. A length beside an encoding goes too: it is not the one that counted.
-pub(super) fn settle_answer(headers: &mut HeaderMap) {
-    if headers.contains_key(TRANSFER_ENCODING) {
+pub(super) fn settle_answer(headers: &mut HeaderMap, extent: Extent) {
+    if matches!(extent, Extent::ByEncoding { .. }) {
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);
@@ -74,9 +109,9 @@ fn is_option(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive")
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
+fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
-        name,
+        name.as_str(),
         "connection"
             | "keep-alive"
             | "proxy-connection"
@@ -95,7 +130,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{settle, settle_answer, strip_hop_by_hop};
+    use super::{Extent, settle, settle_answer, strip_hop_by_hop};
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -132,20 +167,46 @@ mod tests {
             ("x-oss-meta-empty", " "),
             ("content-type", "\ttext/plain "),
             ("x-unsigned", " v "),
-            ("host", "h"),
-            ("content-length", "5"),
+            ("x-unsigned", " v "),
         ]);
         settle(&mut headers);
         assert_eq!(
             headers,
-            map(&[("x-oss-meta-a", "1,2"), ("content-type", "text/plain"), ("x-unsigned", " v ")])
+            map(&[
+                ("x-oss-meta-a", "1,2"),
+                ("content-type", "text/plain"),
+                ("x-unsigned", " v "),
+                ("x-unsigned", " v ")
+            ])
         );
     }
 
     #[test]
     fn a_length_beside_an_encoding_is_removed_from_an_answer() {
         let mut headers = map(&[("content-length", "5"), ("transfer-encoding", "chunked"), ("etag", "e")]);
-        settle_answer(&mut headers);
+        let extent = Extent::of(&headers);
+        settle_answer(&mut headers, extent);
         assert_eq!(headers, map(&[("etag", "e")]));
+    }
+
+    #[test]
+    fn an_answer_tells_its_end_by_an_encoding_before_a_length() {
+        let length = |plainly| Extent::ByLength { plainly };
+        let encoding = |chunked| Extent::ByEncoding { chunked };
+        for (lines, extent) in [
+            (&[("etag", "e")][..], Extent::Nowhere),
+            (&[("content-length", "5")], length(true)),
+            (&[("content-length", "0")], length(true)),
+            (&[("content-length", "005")], length(false)),
+            (&[("content-length", "5"), ("content-length", "5")], length(false)),
+            (&[("content-length", "5, 5")], length(false)),
+            (&[("transfer-encoding", "Chunked"), ("content-length", "5")], encoding(true)),
+            (&[("content-length", "5"), ("transfer-encoding", "gzip, chunked")], encoding(true)),
+            (&[("transfer-encoding", "chunked, gzip")], encoding(false)),
+            (&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")], encoding(true)),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")], encoding(false)),
+        ] {
+            assert_eq!(Extent::of(&map(lines)), extent, "{lines:?}");
+        }
     }
 }

@@ -24,7 +24,9 @@ pub(super) struct Inbound {
     uri: Uri,
     headers: HeaderMap,
     framing: Framing,
-    expects_continue: bool,
+    announced: Announced,
+    /// Whether the client may hold the body back until it is asked for it.
+    holds_back: bool,
     ends: Ends,
     body: Option<Incoming>,
     in_flight: Rc<()>,
@@ -39,23 +41,67 @@ enum Framing {
     Chunked,
 }
 
+/// Whether a header says the one word that is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// It is absent.
+    Nothing,
+    /// It does.
+    AsServed,
+    /// It says something else, or says it in several lines.
+    Otherwise,
+}
+
+impl Said {
+    fn hears(&mut self, line: &HeaderValue, served: &str) {
+        let as_served = line.as_bytes().trim_ascii().eq_ignore_ascii_case(served.as_bytes());
+        *self = if *self == Self::Nothing && as_served { Self::AsServed } else { Self::Otherwise };
+    }
+}
+
+/// What the headers say of the body.
+#[derive(Clone, Copy)]
+struct Announced {
+    length: bool,
+    coding: Said,
+    expectation: Said,
+}
+
+impl Announced {
+    fn by(headers: &HeaderMap) -> Self {
+        let mut announced = Self { length: false, coding: Said::Nothing, expectation: Said::Nothing };
+        for (name, line) in headers {
+            if *name == CONTENT_LENGTH {
+                announced.length = true;
+            } else if *name == TRANSFER_ENCODING {
+                announced.coding.hears(line, "chunked");
+            } else if *name == EXPECT {
+                announced.expectation.hears(line, "100-continue");
+            }
+        }
+        announced
+    }
+}
+
 impl Inbound {
     /// A request that has just come. `in_flight` is held for as long as anything of it is read.
     pub(super) fn new(request: Request<Incoming>, in_flight: Rc<()>) -> Self {
         let (head, body) = request.into_parts();
-        let announced = head.headers.contains_key(CONTENT_LENGTH);
+        let announced = Announced::by(&head.headers);
         let framing = match body.size_hint().exact() {
             None => Framing::Chunked,
-            Some(0) if !announced && !matches!(head.method, Method::PUT | Method::POST) => Framing::Absent,
+            Some(0) if !announced.length && !matches!(head.method, Method::PUT | Method::POST) => {
+                Framing::Absent
+            }
             Some(length) => Framing::Length(length),
         };
-        let expects_continue = head.version == Version::HTTP_11 && head.headers.contains_key(EXPECT);
         Self {
             method: head.method,
             uri: head.uri,
             headers: head.headers,
             framing,
-            expects_continue,
+            announced,
+            holds_back: head.version == Version::HTTP_11 && announced.expectation != Said::Nothing,
             ends: if head.version == Version::HTTP_2 { Ends::WithItsStream } else { Ends::Surely },
             body: Some(body),
             in_flight,
@@ -74,9 +120,10 @@ impl Inbound {
         Self {
             method: head.method,
             uri: head.uri,
+            announced: Announced::by(&head.headers),
             headers: head.headers,
             framing,
-            expects_continue: false,
+            holds_back: false,
             ends: Ends::Surely,
             body: None,
             in_flight,
@@ -91,13 +138,18 @@ impl Inbound {
         if self.ends == Ends::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
-        check_coding(&self.headers)?;
+        // Only plain chunks can be passed on; hyper lets other codings through to here.
+        if self.announced.coding == Said::Otherwise {
+            return Err(Refusal::Coding);
+        }
         if let Framing::Length(length) = self.framing
             && length > state.limits.body
         {
             return Err(Refusal::TooLarge(length, state.limits.body));
         }
-        check_expectation(&self.headers)?;
+        if self.announced.expectation == Said::Otherwise {
+            return Err(Refusal::Expectation);
+        }
         strip_hop_by_hop(&mut self.headers);
         let entrance = Entrance {
             domains: &gate.domains,
@@ -134,6 +186,7 @@ impl Inbound {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             Framing::Chunked => {
+                headers.remove(CONTENT_LENGTH);
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
@@ -148,9 +201,7 @@ impl Inbound {
             (None, Framing::Absent | Framing::Length(0)) => true,
             (None, Framing::Length(_) | Framing::Chunked) => false,
             (Some(body), _) if body.is_end_stream() => true,
-            (Some(body), Framing::Length(length))
-                if length <= DRAINED_BYTES_MAX && !self.expects_continue =>
-            {
+            (Some(body), Framing::Length(length)) if length <= DRAINED_BYTES_MAX && !self.holds_back => {
                 tokio::task::spawn_local(drain(body, self.in_flight));
                 true
             }
@@ -193,27 +244,6 @@ fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), Refusal>
         *uri = Uri::from(target.clone());
     }
     Ok(())
-}
-
-/// Only plain chunks can be passed on; hyper lets other codings through to here.
-fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        (Some(_), _) => Err(Refusal::Coding),
-    }
-}
-
-fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(EXPECT).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => Ok(()),
-        (Some(expected), None) if expected.as_bytes().trim_ascii().eq_ignore_ascii_case(b"100-continue") => {
-            Ok(())
-        }
-        (Some(_), _) => Err(Refusal::Expectation),
-    }
 }
 
 /// Reads a body to its end, for a while.

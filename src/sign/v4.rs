@@ -203,11 +203,9 @@ struct Hex([u8; 64]);
 
 impl Hex {
     fn of(bytes: &[u8; 32]) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
+        for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
+            *pair = PAIRS[usize::from(*byte)];
         }
         Self(text)
     }
@@ -229,6 +227,18 @@ fn joined(parts: &[&str]) -> String {
 
 /// OSS takes no URL that is good for longer.
 pub const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Each byte in two hexadecimal digits.
+static PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const REQUEST: &str = "aliyun_v4_request";
