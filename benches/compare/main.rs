@@ -14,7 +14,7 @@ mod scenario;
 mod subject;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use origin::Origin;
@@ -27,10 +27,13 @@ struct Options {
     rounds: usize,
     seconds: f64,
     only: Vec<String>,
+    /// The program that is compared.
+    proxy: PathBuf,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new() };
+    let proxy = PathBuf::from(env!("CARGO_BIN_EXE_oss-signing-proxy"));
+    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new(), proxy };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok());
@@ -38,11 +41,12 @@ fn options() -> Result<Options, String> {
             "--quick" => (options.rounds, options.seconds) = (3, 1.0),
             "--rounds" => options.rounds = number().ok_or("--rounds N")? as usize,
             "--seconds" => options.seconds = number().ok_or("--seconds S")?,
+            "--proxy" => options.proxy = arguments.next().ok_or("--proxy PATH")?.into(),
             "--only" => options.only.push(arguments.next().ok_or("--only WORD")?),
             _ => {
                 let names: Vec<_> = Scenario::all().iter().map(|one| one.name.clone()).collect();
                 return Err(format!(
-                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable)\nscenarios: {}",
+                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable), --proxy PATH (the program, if not the one just built)\nscenarios: {}",
                     names.join(", ")
                 ));
             }
@@ -81,7 +85,7 @@ fn run(options: &Options, folder: &Path) {
         .collect();
     let origin = Origin::start(folder);
     process::describe();
-    let subjects = Subject::all(folder, &origin);
+    let subjects = Subject::all(folder, &origin, &options.proxy);
     println!("\n{:8} {:>10} {:>12}", "", "ready ms", "RSS idle MiB");
     for subject in &subjects {
         println!(

@@ -82,17 +82,13 @@ access = {access}
 
 impl Subject {
     /// All of them, ready.
-    pub(crate) fn all(folder: &Path, origin: &Origin) -> Vec<Self> {
-        vec![
-            Self::start("nginx", folder, origin),
-            Self::start("haproxy", folder, origin),
-            Self::start("floor", folder, origin),
-            Self::start("proxy", folder, origin),
-            Self::start("logging", folder, origin),
-        ]
+    pub(crate) fn all(folder: &Path, origin: &Origin, proxy: &Path) -> Vec<Self> {
+        ["nginx", "haproxy", "floor", "proxy", "logging"]
+            .map(|name| Self::start(name, folder, origin, proxy))
+            .into()
     }
 
-    fn start(name: &'static str, folder: &Path, origin: &Origin) -> Self {
+    fn start(name: &'static str, folder: &Path, origin: &Origin, proxy: &Path) -> Self {
         let (plain, tls) = (free(), free());
         let template = match name {
             "nginx" => NGINX,
@@ -129,8 +125,8 @@ impl Subject {
             }
             "haproxy" => command("haproxy", &["-db".as_ref(), "-f".as_ref(), path.as_os_str()]),
             _ => {
-                let program = env!("CARGO_BIN_EXE_oss-signing-proxy");
-                let mut command = command(program, &["--config".as_ref(), path.as_os_str()]);
+                let mut command = Command::new(proxy);
+                command.args(["--config".as_ref(), path.as_os_str()]);
                 command
                     .env("OSS_ACCESS_KEY_ID", "LTAI5tBenchKeyId")
                     .env("OSS_ACCESS_KEY_SECRET", "bench-secret");

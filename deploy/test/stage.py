@@ -72,10 +72,11 @@ def started(command, **more):
 
 
 @contextmanager
-def embedded_oss(binary, issuer=None, role=None):
+def embedded_oss(binary, issuer=None, role=None, buckets=(BUCKET,)):
     """The embedded OSS, perhaps with an STS beside it that takes the token of a pod; gives its address."""
-    command = [binary, "emulate", "--listen", "127.0.0.1:0", "--bucket", BUCKET,
-               "--access-key-id", KEY_ID, "--access-key-secret", KEY_SECRET]
+    command = [binary, "emulate", "--listen", "127.0.0.1:0", "--access-key-id", KEY_ID, "--access-key-secret", KEY_SECRET]
+    for bucket in buckets:
+        command += ["--bucket", bucket]
     if issuer:
         command += ["--issuer", issuer, "--role", role, "--pod-token", POD_TOKEN]
     with started(command, stdout=subprocess.PIPE, text=True, env=QUIET) as process:
