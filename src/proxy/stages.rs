@@ -264,7 +264,7 @@ impl<'a> Signed<'a> {
         Box::pin(async {
             // Not the Host: a bucket is nobody's to count by.
             let endpoint = core.state().directory.get(located.object.upstream).endpoint.host.as_str();
-            if let Some(other) = signer.other(&mut answer, (endpoint, spare.sent()), core).await? {
+            if let Some(other) = signer.other(&mut answer, (endpoint, spare.begun()), core).await? {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
                 if let Some(mut request) = spare.whole(core.transport().stall()) {
                     signer.credentials = other;
@@ -292,7 +292,7 @@ impl Signer<'_> {
     async fn other(
         &self,
         answer: &mut Answer,
-        (endpoint, sent): (&str, Instant),
+        (endpoint, begun): (&str, Instant),
         core: &Core,
     ) -> Result<Option<Arc<Credentials>>, Refusal> {
         let status = answer.response.status();
@@ -310,7 +310,7 @@ impl Signer<'_> {
             }
             Some(KeyRefused::Clock(server_time)) => {
                 let ended = core.clock().now();
-                let took_s = i64::try_from(sent.elapsed().as_secs()).unwrap_or(i64::MAX);
+                let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
                 let during = (Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s)), ended);
                 let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), during);
                 Ok(ahead_s.map(|ahead_s| {

@@ -33,8 +33,10 @@ pub(super) struct Slot {
     /// Held until the body is: what counts the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
+    /// When the request was handed to a connection; `None` while it waits for one.
+    begun: Cell<Option<Instant>>,
     /// When its last byte came.
-    moved: Cell<Instant>,
+    moved: Cell<Option<Instant>>,
     /// Whether the next one is the client's to send.
     awaited: Cell<bool>,
     /// How many bytes it may have.
@@ -114,7 +116,8 @@ impl Upload {
             told,
             _in_flight: in_flight,
             yielded: Cell::default(),
-            moved: Cell::new(Instant::now()),
+            begun: Cell::default(),
+            moved: Cell::default(),
             awaited: Cell::default(),
             limit,
             fault: Cell::default(),
@@ -144,8 +147,20 @@ impl Slot {
         self.ends == Ends::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
+    /// It is handed to a connection now.
+    pub(super) fn begin(&self) {
+        self.begun.set(Some(Instant::now()));
+        self.moved.set(None);
+    }
+
+    /// When it was handed to a connection; now, if it was not yet.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun.get().unwrap_or_else(Instant::now)
+    }
+
+    /// When its last byte came; until one does, when it was handed over.
     pub(super) fn moved(&self) -> Instant {
-        self.moved.get()
+        self.moved.get().unwrap_or_else(|| self.begun())
     }
 
     /// Whether the client is to send more.
@@ -185,7 +200,7 @@ impl Body for Upload {
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             slot.taken.set(slot.taken.get() + bytes);
             slot.told.taken(bytes);
-            slot.moved.set(Instant::now());
+            slot.moved.set(Some(Instant::now()));
             if slot.taken.get() > slot.limit {
                 slot.fault.set(Some(Fault::TooLarge(slot.limit)));
                 return Poll::Ready(Some(Err(UploadError::TooLarge)));

@@ -24,7 +24,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(sender: SendRequest<Upload>, driver: AbortHandle, wire: Rc<WireState>) -> Self {
-        Self { sender, driver, wire, timer: Box::pin(sleep(Duration::ZERO)) }
+        Self { sender, driver, wire, timer: Box::pin(sleep(FAR)) }
     }
 }
 
@@ -71,3 +71,6 @@ impl Lease {
         });
     }
 }
+
+/// Longer than any wait for an answer, so that the first one sets the timer.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);

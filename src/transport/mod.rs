@@ -266,6 +266,7 @@ impl Transport {
         };
         let body = request.body().slot();
         let before = connection.wire.bytes_read();
+        body.begin();
         let answered = connection.sender.try_send_request(request);
         async move {
             let answered = tokio::select! {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-
 use tokio::time::Instant;
 
 use super::body::{Slot, Upload};
@@ -43,10 +42,10 @@ impl Spare {
         Self { method: request.method().clone(), head, body: request.body().slot() }
     }
 
-    /// When its last byte was sent, or its head, if it has no more.
+    /// When it was handed to the connection that it went out on.
     #[must_use]
-    pub fn sent(&self) -> Instant {
-        self.body.moved()
+    pub fn begun(&self) -> Instant {
+        self.body.begun()
     }
 
     /// The request once more, if no byte of its body was taken.
@@ -60,7 +59,8 @@ impl Spare {
         Some(request)
     }
 
-    /// Target and headers. What was a head once can be read as one.
+    /// Target and headers. What was a head once can be read as one. No header is marked as sensitive any more, which only matters
+    /// where one is shown.
     fn head_again(&self) -> Option<(Uri, HeaderMap)> {
         let mut lines = self.head.split(|byte| *byte == b'\n');
         let target = PathAndQuery::try_from(lines.next()?).ok()?;

@@ -195,6 +195,24 @@ fn who_waits_too_long_in_line_is_told_to_slow_down() {
 }
 
 #[test]
+fn the_answer_is_waited_for_from_when_the_request_is_sent_and_not_from_when_it_stood_in_line() {
+    let upstream = Script::start(|peer| {
+        while peer.head().is_some() {
+            std::thread::sleep(Duration::from_millis(700));
+            peer.send(OK);
+        }
+    });
+    let limits = "[limits]\nupstream_connections = 1\n[timeouts]\nqueue = \"5s\"\nfirst_byte = \"1s\"";
+    let proxy = proxy(upstream.address).sections(limits).start();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..2 * cores {
+            scope.spawn(|| assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 200));
+        }
+    });
+}
+
+#[test]
 fn a_client_waits_until_there_is_a_place_for_it() {
     let upstream = Script::answering(OK);
     let proxy = proxy(upstream.address).sections("[limits]\nclient_connections = 1").start();
