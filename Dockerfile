@@ -19,10 +19,11 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 
-# `--build-arg PROFILED=no` is a build without a profile of what runs often: half the time, and less to fetch.
+# The crate is built twice, and between the first is asked what applications ask, so that the second is laid out by what runs
+# often. `--build-arg PROFILED=no` builds once, and fetches less.
 ARG PROFILED=yes
 
-# What the other needs besides the compiler: it builds twice, and between asks the first what applications ask.
+# What the load and its evaluation need.
 RUN [ "$PROFILED" = no ] \
  || { apt-get update \
    && apt-get install -y --no-install-recommends openssl python3 \

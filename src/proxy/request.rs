@@ -181,6 +181,10 @@ impl Inbound {
     /// Tells in the head that will be sent how the body ends.
     pub(super) fn frame(&self, headers: &mut HeaderMap) {
         match self.framing {
+            // Of a request that came there is nothing to remove here.
+            Framing::Absent if self.announced.length => {
+                headers.remove(CONTENT_LENGTH);
+            }
             Framing::Absent => {}
             Framing::Length(length) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -259,3 +263,34 @@ const HEADERS_MAX: usize = 100;
 /// The longest body that is read only to be forgotten.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use http::{HeaderMap, HeaderName, Request};
+
+    use super::Inbound;
+
+    /// The headers of a request with these lines, framed for the upstream.
+    fn framed(method: &str, lines: &[(&str, &str)]) -> Vec<String> {
+        let mut request = Request::builder().method(method);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        let mut headers: HeaderMap = head.headers.clone();
+        Inbound::imagined(head, Rc::default()).frame(&mut headers);
+        headers.iter().map(|(name, value): (&HeaderName, _)| format!("{name}: {value:?}")).collect()
+    }
+
+    #[test]
+    fn one_header_tells_where_the_body_ends_whatever_came() {
+        let chunked = ["transfer-encoding: \"chunked\""];
+        assert_eq!(framed("PUT", &[("content-length", "5"), ("transfer-encoding", "chunked")]), chunked);
+        assert_eq!(framed("PUT", &[("content-length", "005")]), ["content-length: \"5\""]);
+        assert_eq!(framed("PUT", &[]), ["content-length: \"0\""]);
+        assert_eq!(framed("GET", &[("content-length", "five")]), Vec::<String>::new());
+        assert_eq!(framed("GET", &[]), Vec::<String>::new());
+    }
+}
