@@ -62,16 +62,19 @@ impl Spare {
     /// Target and headers. What was a head once can be read as one. No header is marked as sensitive any more, which only matters
     /// where one is shown.
     fn head_again(&self) -> Option<(Uri, HeaderMap)> {
-        let mut lines = self.head.split(|byte| *byte == b'\n');
-        let target = PathAndQuery::try_from(lines.next()?).ok()?;
+        let target = PathAndQuery::try_from(self.lines().next()?).ok()?;
         let mut headers = HeaderMap::new();
-        for line in lines {
+        for line in self.lines().skip(1) {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let name = HeaderName::from_bytes(&line[..colon]).ok()?;
             let value = HeaderValue::from_bytes(&line[colon + 1..]).ok()?;
             headers.append(name, value);
         }
         Some((Uri::from(target), headers))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.head.split(|byte| *byte == b'\n')
     }
 
     /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
@@ -91,10 +94,7 @@ impl Spare {
     fn is_idempotent(&self) -> bool {
         match self.method {
             Method::GET | Method::HEAD | Method::DELETE => true,
-            Method::PUT => {
-                let headers = self.head_again().map(|(_, headers)| headers);
-                headers.is_some_and(|headers| !headers.contains_key("x-oss-forbid-overwrite"))
-            }
+            Method::PUT => !self.lines().any(|line| line.starts_with(b"x-oss-forbid-overwrite:")),
             _ => false,
         }
     }

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use crate::address::{Directory, Located, UpstreamId, Way};
 use crate::credentials::Credentials;
 use crate::oss::{Bucket, Key, Operation, Query};
-use crate::proxy::{destination, settle};
+use crate::proxy::destination;
 use crate::sign::{Identity, Moment, Prepared, Scheme, Subject, Unsendable, Version};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Destination, Patience, SendError, Transport, TrustId, Upload};
@@ -135,7 +135,6 @@ impl<'a> Question<'a> {
         let Credentials { id, secret, token, .. } = &**with;
         let prepared = Prepared::new(Identity { id, secret, token: token.as_ref() }, scheme)?;
         let mut headers = HeaderMap::new();
-        settle(&mut headers);
         let subject = Subject {
             method,
             bucket: located.bucket.as_ref(),
