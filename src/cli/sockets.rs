@@ -58,6 +58,7 @@ impl Sockets {
             | BindError::Forbidden(_)
             | BindError::NoSocket(_)
             | BindError::NotInherited(..)
+            | BindError::NotListening(_)
             | BindError::Open(..)
             | BindError::System { .. }) => other,
         })

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -28,7 +28,7 @@ pub(super) struct Cores {
     /// Told at each end of a connection during the drain.
     ended: watch::Sender<()>,
     /// Told by each core when nothing is left of it.
-    gone: RefCell<Vec<oneshot::Receiver<()>>>,
+    gone: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
 /// A listener as its connections know it.
@@ -60,9 +60,12 @@ pub(super) struct Setup {
     pub(super) core: Rc<Core>,
     pub(super) settings: Settings,
     entries: Vec<(usize, Way)>,
+    /// Listeners that the last renewal has withdrawn: a connection of theirs may still be on its way here.
+    withdrawn: Vec<(usize, Way)>,
 }
 
 /// A listener, on a core.
+#[derive(Clone)]
 pub(super) struct Way {
     pub(super) gate: Rc<Gate>,
     pub(super) tls: Option<TlsAcceptor>,
@@ -81,7 +84,21 @@ impl Setup {
             let Entry { gate, tls, terms } = entry.clone();
             (*id, Way { gate: Rc::new(gate), tls, terms })
         };
-        Self { core: Rc::new(core), settings, entries: entries.iter().map(way).collect() }
+        let entries = entries.iter().map(way).collect();
+        Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
+    }
+
+    /// The setup after `before`.
+    fn after(mut self, before: &Self) -> Self {
+        let withdrawn = before.entries.iter().filter(|(id, _)| self.listener(*id).is_none());
+        self.withdrawn = withdrawn.cloned().collect();
+        self
+    }
+
+    /// The listener that a connection has come through.
+    fn listener_of_arrival(&self, id: usize) -> Option<&Way> {
+        let withdrawn = || self.withdrawn.iter().find(|(known, _)| *known == id).map(|(_, way)| way);
+        self.listener(id).or_else(withdrawn)
     }
 
     /// The listener of this number, unless it is gone.
@@ -177,7 +194,7 @@ impl Cores {
             all_gone.push(gone);
             cores.push(Handle { messages, load });
         }
-        Ok(Self { cores, ended, gone: RefCell::new(all_gone) })
+        Ok(Self { cores, ended, gone: Mutex::new(all_gone) })
     }
 
     /// Gives a connection to the core that has the fewest.
@@ -225,8 +242,9 @@ impl Cores {
             // One that has ended by itself needs no end.
             let _ = core.messages.send(Message::End);
         }
+        let all = std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner));
         let all_gone = async {
-            for gone in self.gone.take() {
+            for gone in all {
                 let _ = gone.await;
             }
         };
@@ -275,8 +293,9 @@ impl Thread {
                     return;
                 }
                 Message::Renewal { plan, entries } => {
-                    let core = (plan.make_core)(Some(&current.get().core));
-                    current.renew(Setup::new(core, plan.settings, &entries));
+                    let before = current.get();
+                    let core = (plan.make_core)(Some(&before.core));
+                    current.renew(Setup::new(core, plan.settings, &entries).after(&before));
                 }
             }
         }
@@ -288,7 +307,7 @@ impl Thread {
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
         let open = Open { load, ended, counters };
-        let Some(Way { gate, tls, terms }) = setup.listener(listener) else { return };
+        let Some(Way { gate, tls, terms }) = setup.listener_of_arrival(listener) else { return };
         let host = Host {
             current: Rc::clone(current),
             listener: (listener, Rc::clone(gate)),

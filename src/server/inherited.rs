@@ -41,7 +41,15 @@ impl Inherited {
             return Err(BindError::NotInherited(name.to_owned(), self.told()));
         }
         let failed = |source| BindError::System { address: Address::Inherited(name.to_owned()), source };
-        indexes.into_iter().filter_map(|index| self.socket(index).map_err(failed).transpose()).collect()
+        let mut sockets = Vec::new();
+        for index in indexes {
+            let socket = self.socket(index).map_err(failed)?;
+            if socket.as_ref().is_some_and(|socket| !socket.is_listening()) {
+                return Err(BindError::NotListening(name.to_owned()));
+            }
+            sockets.extend(socket);
+        }
+        Ok(sockets)
     }
 
     fn socket(&mut self, index: usize) -> io::Result<Option<ListeningSocket>> {

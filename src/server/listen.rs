@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::net::sockopt::socket_acceptconn;
 use tracing::warn;
 
 use super::inherited::Inherited;
@@ -146,6 +147,11 @@ pub enum BindError {
         "no socket {0:?} was handed over by systemd: {1}; the name is FileDescriptorName= of the .socket unit"
     )]
     NotInherited(String, String),
+    /// What systemd has handed over does not listen, so no connection can come through it.
+    #[error(
+        "the socket {0:?} of systemd does not listen; the .socket unit needs ListenStream= and Accept=no"
+    )]
+    NotListening(String),
     /// What systemd has handed over can be reached from other machines.
     #[error(
         "the socket {0:?} of systemd listens on {1}, which can be reached from other machines, and everybody who reaches it is signed for; change ListenStream= to 127.0.0.1, or set unsafe_open = true if the network keeps others out"
@@ -218,6 +224,15 @@ impl ListeningSocket {
         })
     }
 
+    /// Whether connections can be accepted from it.
+    pub(super) fn is_listening(&self) -> bool {
+        let listens = match self {
+            Self::Tcp(socket) => socket_acceptconn(socket),
+            Self::Unix(socket, _) => socket_acceptconn(socket),
+        };
+        listens.unwrap_or(false)
+    }
+
     fn port(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr().ok(),
@@ -230,7 +245,7 @@ impl BindError {
     /// Whether the configuration must change, or what systemd was told.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::NoSocket(_) | Self::NotInherited(..) | Self::Open(..))
+        matches!(self, Self::NoSocket(_) | Self::NotInherited(..) | Self::NotListening(_) | Self::Open(..))
     }
 
     fn of(address: Address, source: io::Error) -> Self {

@@ -1,9 +1,10 @@
 //! Sockets: listeners, the cores that serve their connections, and the drain at the end.
 //!
-//! Connections are accepted in one place and handed to the core that has the fewest; there they stay, with the upstream
-//! connections that serve them. A core is a thread with a runtime of its own.
+//! Connections are accepted by one thread that does nothing else, and handed to the core that has the fewest; there they stay,
+//! with the upstream connections that serve them. A core is a thread with a runtime of its own.
 
 mod accept;
+mod acceptor;
 mod client;
 mod connection;
 mod cores;
@@ -18,12 +19,10 @@ mod unix;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
-use tracing::{error, info};
+use tracing::info;
 
 pub use accept::Accepted;
 pub use drain::{Drain, Drained};
@@ -32,6 +31,7 @@ pub use listen::{Address, BindError, Bound, Held, Listen};
 pub use tls::{BadTls, Tls, TlsFiles};
 
 use crate::proxy::{Core, Gate};
+use acceptor::{Acceptor, AcceptorPulse};
 use cores::{Cores, Entries, Entry};
 use places::Places;
 use tls::Terms;
@@ -77,10 +77,11 @@ pub struct Listener {
     pub bound: Vec<Bound>,
 }
 
-/// Everything that listens and serves. It is used inside a `LocalSet`, whose thread accepts.
+/// Everything that listens and serves.
 pub struct Server {
-    cores: Rc<Cores>,
-    places: Rc<Places>,
+    cores: Arc<Cores>,
+    places: Places,
+    acceptor: Acceptor,
     accepting: RefCell<Vec<Accepting>>,
     settings: Cell<Settings>,
     ids: Cell<usize>,
@@ -95,16 +96,19 @@ struct Accepting {
     held: Held,
     /// What its clients must do.
     terms: Arc<Terms>,
-    task: AbortHandle,
 }
 
-/// Tells whether the server does its work.
-pub struct Pulse(Rc<Cores>);
+/// A check that the server does its work.
+#[derive(Clone)]
+pub struct Pulse {
+    acceptor: AcceptorPulse,
+    cores: Arc<Cores>,
+}
 
 impl Pulse {
-    /// Waits for a sign of life of each core: for ever, if one is stuck. `false` if one has ended.
+    /// Waits for a sign of life of the accepting thread and of each core: forever, if one is stuck. `false` if one has ended.
     pub async fn beat(&self) -> bool {
-        self.0.beat().await
+        self.acceptor.beat().await && self.cores.beat().await
     }
 }
 
@@ -114,9 +118,12 @@ impl Server {
     /// # Errors
     /// If the system gives no threads.
     pub fn start(listeners: Vec<Listener>, plan: &Plan, drain: Drain) -> io::Result<Self> {
+        let cores = Arc::new(Cores::start(plan, &drain)?);
+        let places = Places::new(plan.settings.connections);
         let server = Self {
-            cores: Rc::new(Cores::start(plan, &drain)?),
-            places: Rc::new(Places::new(plan.settings.connections)),
+            acceptor: Acceptor::start(Arc::clone(&cores), places.clone())?,
+            cores,
+            places,
             accepting: RefCell::default(),
             settings: Cell::new(plan.settings),
             ids: Cell::default(),
@@ -133,18 +140,23 @@ impl Server {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
         let mut accepting = self.accepting.borrow_mut();
+        let mut withdrawn = Vec::new();
         accepting.retain(|one| {
             let stays = listeners.iter().any(|listener| listener.listen.address == one.configured);
             if !stays {
                 info!(address = %one.held.address, "listens no more");
-                one.task.abort();
+                withdrawn.push(one.id);
             }
             stays
         });
-        let mut entries = Entries::new();
+        let (mut entries, mut fresh) = (Entries::new(), Vec::new());
         for Listener { listen, tls, bound } in listeners {
             let terms = Arc::new(Terms::of(tls.as_ref()));
-            accepting.extend(bound.into_iter().map(|bound| self.accept(bound, &listen, &terms)));
+            for bound in bound {
+                let one = self.accepting(&bound, &listen, &terms);
+                fresh.push((one.id, bound));
+                accepting.push(one);
+            }
             for one in accepting.iter_mut().filter(|one| one.configured == listen.address) {
                 if one.terms != terms {
                     one.terms = Arc::clone(&terms);
@@ -159,8 +171,12 @@ impl Server {
                 entries.push((one.id, Entry { gate, tls, terms: Arc::clone(&one.terms) }));
             }
         }
-        // It is there before the first connection of a new listener: accepting begins when this has returned.
+        self.acceptor.withdraw(withdrawn);
+        // The cores learn of a listener before its first connection comes.
         self.cores.renew(plan, &Arc::from(entries));
+        for (id, bound) in fresh {
+            self.acceptor.accept(id, bound);
+        }
     }
 
     /// Where clients connect; ports are real ones.
@@ -179,7 +195,7 @@ impl Server {
     /// For who wants to know whether the cores do their work.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
-        Pulse(Rc::clone(&self.cores))
+        Pulse { acceptor: self.acceptor.pulse(), cores: Arc::clone(&self.cores) }
     }
 
     /// How many connections of clients are open.
@@ -190,26 +206,17 @@ impl Server {
 
     /// Stops accepting, and waits until requests in flight have ended. Returns how that went.
     pub async fn end(&self) -> Drained {
-        for one in self.accepting.take() {
-            one.task.abort();
-        }
+        self.acceptor.close().await;
+        drop(self.accepting.take());
         let drained = self.cores.drained(self.settings.get().drain, &self.drain).await;
         self.cores.end().await;
         drained
     }
 
-    fn accept(&self, bound: Bound, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
+    /// A new listener, which is announced.
+    fn accepting(&self, bound: &Bound, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
         let id = self.ids.replace(self.ids.get() + 1);
-        let (configured, held) = (listen.address.clone(), bound.held());
         info!(address = %bound.address, "listening");
-        let (cores, places) = (Rc::clone(&self.cores), Rc::clone(&self.places));
-        let task = tokio::task::spawn_local(async move {
-            let places = (|| places.take(), async || places.freed().await);
-            let serve = |accepted, place| cores.hand_over(accepted, id, place);
-            let address = bound.address.clone();
-            let Err(error) = bound.accept(places, serve).await;
-            error!(%address, %error, "no connections are accepted here any more; restart this process");
-        });
-        Accepting { id, configured, held, terms: Arc::clone(terms), task: task.abort_handle() }
+        Accepting { id, configured: listen.address.clone(), held: bound.held(), terms: Arc::clone(terms) }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 /// The places of the process.
+#[derive(Clone)]
 pub(super) struct Places(Arc<Shared>);
 
 struct Shared {

@@ -1,0 +1,131 @@
+//! The thread that accepts connections. It does nothing else, and nothing that it calls can block.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_local};
+use tracing::error;
+
+use super::cores::Cores;
+use super::listen::Bound;
+use super::places::Places;
+
+/// The accepting thread, as others see it. It ends when this is dropped.
+pub(super) struct Acceptor(mpsc::UnboundedSender<Message>);
+
+/// A request to the accepting thread for a sign of life.
+#[derive(Clone)]
+pub(super) struct AcceptorPulse(mpsc::UnboundedSender<Message>);
+
+enum Message {
+    /// Accept from this socket, for the listener of this number.
+    Accept(usize, Bound),
+    /// Accept no more for these listeners.
+    Withdraw(Vec<usize>),
+    /// Show a sign of life.
+    Pulse(oneshot::Sender<()>),
+    /// Accept no more at all, and report when the sockets are closed.
+    Close(oneshot::Sender<()>),
+    /// End.
+    End,
+}
+
+impl Acceptor {
+    /// Starts the thread. It hands connections over to `cores`, each with one of `places`.
+    pub(super) fn start(cores: Arc<Cores>, places: Places) -> io::Result<Self> {
+        let (messages, inbox) = mpsc::unbounded_channel();
+        std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime.block_on(run(inbox, &cores, &places)),
+                Err(error) => error!(%error, "no connections can be accepted; restart this process"),
+            }
+        })?;
+        Ok(Self(messages))
+    }
+
+    /// Accepts from this socket from now on, for the listener of this number.
+    pub(super) fn accept(&self, id: usize, bound: Bound) {
+        self.send(Message::Accept(id, bound));
+    }
+
+    /// Accepts no more for these listeners.
+    pub(super) fn withdraw(&self, ids: Vec<usize>) {
+        self.send(Message::Withdraw(ids));
+    }
+
+    /// Accepts no more at all, and waits until the sockets are closed, in limited time.
+    pub(super) async fn close(&self) {
+        let (report, closed) = oneshot::channel();
+        self.send(Message::Close(report));
+        let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
+    }
+
+    pub(super) fn pulse(&self) -> AcceptorPulse {
+        AcceptorPulse(self.0.clone())
+    }
+
+    fn send(&self, message: Message) {
+        if self.0.send(message).is_err() {
+            error!("the thread that accepts connections has ended; restart this process");
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // A thread that has ended needs no end.
+        let _ = self.0.send(Message::End);
+    }
+}
+
+impl AcceptorPulse {
+    /// Waits for a sign of life: forever, if the thread is stuck. `false` if it has ended.
+    pub(super) async fn beat(&self) -> bool {
+        let (report, alive) = oneshot::channel();
+        self.0.send(Message::Pulse(report)).is_ok() && alive.await.is_ok()
+    }
+}
+
+async fn run(mut inbox: mpsc::UnboundedReceiver<Message>, cores: &Arc<Cores>, places: &Places) {
+    let mut tasks: Vec<(usize, JoinHandle<()>)> = Vec::new();
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::Accept(id, bound) => {
+                tasks.push((id, spawn_local(accept(id, bound, Arc::clone(cores), places.clone()))));
+            }
+            Message::Withdraw(ids) => tasks.retain(|(id, task)| {
+                let is_kept = !ids.contains(id);
+                if !is_kept {
+                    task.abort();
+                }
+                is_kept
+            }),
+            // The caller may have left.
+            Message::Pulse(report) => drop(report.send(())),
+            Message::Close(report) => {
+                for (_, task) in tasks.drain(..) {
+                    task.abort();
+                    // Its socket is closed with it.
+                    let _ = task.await;
+                }
+                // The server may have stopped waiting.
+                let _ = report.send(());
+            }
+            Message::End => return,
+        }
+    }
+}
+
+async fn accept(id: usize, bound: Bound, cores: Arc<Cores>, places: Places) {
+    let address = bound.address.clone();
+    let places = (|| places.take(), async || places.freed().await);
+    let serve = |accepted, place| cores.hand_over(accepted, id, place);
+    let Err(error) = bound.accept(places, serve).await;
+    error!(%address, %error, "no connections are accepted here any more; restart this process");
+}
+
+/// How long the end of the process waits for the sockets to be closed.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
