@@ -19,6 +19,8 @@
 //!     oss          time          secret                                words: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
 //!
+//! `offload` stands beside the picture: what may block, such as reading a file, runs through it, on threads of its own.
+//!
 //! Arrows point down, but for the sideways ones drawn; `tests/it/layers.rs` fails on any other. `config` knows the type of
 //! every section, no section knows `config`. `emulator` verifies signatures with its own code and never uses `sign`: the
 //! published vectors and the vendor's SDKs judge between the two.
@@ -32,6 +34,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod emulator;
+pub mod offload;
 pub mod oss;
 pub mod policy;
 pub mod proxy;

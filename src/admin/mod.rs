@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::Full;
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +28,9 @@ use crate::transport::Tallied;
 
 /// The process, as the admin listener sees it.
 pub trait Process: Send + Sync {
+    /// Whether the threads that accept and serve connections do their work. The error is a sentence that says which does not.
+    fn live(&self) -> Liveness;
+
     /// Whether requests should be sent here: not stopping, and the sources of credentials are usable.
     ///
     /// # Errors
@@ -73,6 +76,9 @@ pub trait Process: Send + Sync {
     /// Sets the level of the log; false if there is none of this name.
     fn set_log_level(&self, name: &str) -> bool;
 }
+
+/// What [`Process::live`] returns.
+pub type Liveness = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What [`Process::reload`] returns: what has changed, or why nothing has.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, NotReloaded>> + Send>>;
@@ -128,7 +134,7 @@ pub enum Reach {
 type Answer = Response<Full<Bytes>>;
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request<Bytes>,
     (reach, settings): (Reach, &Settings),
     process: &dyn Process,
 ) -> Answer {
@@ -225,7 +231,7 @@ impl Page {
         self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 
-    async fn show(self, request: Request<Incoming>, settings: &Settings, process: &dyn Process) -> Answer {
+    async fn show(self, request: Request<Bytes>, settings: &Settings, process: &dyn Process) -> Answer {
         let health = |is: Result<(), String>| match is {
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
@@ -235,7 +241,7 @@ impl Page {
                 let page = typed(StatusCode::OK, page::html(process), "text/html; charset=utf-8");
                 with(page, CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")
             }
-            Self::Live => text(StatusCode::OK, "ok\n"),
+            Self::Live => health(process.live().await),
             Self::Ready => health(process.ready()),
             Self::Started => health(process.started()),
             Self::Version => {
@@ -269,16 +275,14 @@ impl Page {
                 process.quit();
                 text(StatusCode::OK, "stopping\n")
             }
-            Self::LogLevel if *request.method() == Method::PUT => set_level(request, process).await,
+            Self::LogLevel if *request.method() == Method::PUT => set_level(request.body(), process),
             Self::LogLevel => text(StatusCode::OK, &format!("{}\n", process.log_level())),
         }
     }
 }
 
-async fn set_level(request: Request<Incoming>, process: &dyn Process) -> Answer {
-    let body = Limited::new(request.into_body(), LEVEL_BYTES_MAX).collect().await;
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    match std::str::from_utf8(&body) {
+fn set_level(body: &[u8], process: &dyn Process) -> Answer {
+    match std::str::from_utf8(body) {
         Ok(name) if process.set_log_level(name.trim()) => {
             text(StatusCode::OK, &format!("{}\n", process.log_level()))
         }
@@ -298,6 +302,8 @@ fn describe(source: &Status) -> Value {
         "renewal": source.renewal.map(Timestamp::rfc3339),
         "generation": source.generation,
         "failures": source.failures,
+        "has_answered": source.has_answered,
+        "asking_for_s": source.asking_for.map(|asking| asking.as_secs()),
         "rejected": source.rejected.values().sum::<u64>(),
         "last_error": source.last_error,
         "explanation": source.explanation,
@@ -328,6 +334,3 @@ const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-sec
 
 const INDEX: &str = "there are / /livez /readyz /startupz /version /metrics /config /credentials, \
                      POST /-/reload, POST /-/quit, and PUT /-/log-level\n";
-
-/// The names of levels are short.
-const LEVEL_BYTES_MAX: usize = 64;

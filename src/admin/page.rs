@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::Process;
+use crate::credentials::Status;
 use crate::telemetry::{OperationTotal, Outcome, Refused};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
@@ -59,11 +60,21 @@ fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {
             source.stage,
             Escaped(source.provider.as_deref().unwrap_or("–")),
             Escaped(&ends),
-            Escaped(source.last_error.as_deref().unwrap_or("–"))
+            Escaped(&trouble(&source))
         )?;
     }
     page.push_str("</table>");
     Ok(())
+}
+
+/// What is wrong with a source, if anything is.
+fn trouble(source: &Status) -> String {
+    match (&source.last_error, source.has_answered, source.asking_for) {
+        (Some(error), ..) => error.clone(),
+        (None, false, Some(asking)) => format!("has not answered for {} s", asking.as_secs()),
+        (None, false, None) => "was not asked yet".to_owned(),
+        (None, true, _) => "–".to_owned(),
+    }
 }
 
 fn routes(page: &mut String, process: &dyn Process) -> fmt::Result {

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::Request;
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, Process, Reach, Settings, answer};
+use super::{Answer, Process, Reach, Settings, answer, text, with};
 
 /// Since when nothing is asked on a connection, for who has to make room for others.
 #[derive(Clone, Debug)]
@@ -50,12 +52,28 @@ pub async fn serve(
     leave: impl Future<Output = ()>,
 ) {
     let each = async |request| {
+        // Until the request has come whole it keeps nobody else out.
+        let request = match whole(request).await {
+            Ok(request) => request,
+            Err(refusal) => return refusal,
+        };
         silence.0.set(None);
         let answer = answer(request, (reach, &settings.load_full()), &*process).await;
         silence.0.set(Some(Instant::now()));
         answer
     };
     attend(stream, each, leave).await;
+}
+
+/// The request with its body, which is short and comes soon.
+async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, Answer> {
+    let (head, body) = request.into_parts();
+    let (status, why) = match timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => return Ok(Request::from_parts(head, body.to_bytes())),
+        Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the body breaks off or is too long\n"),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
+    };
+    Err(with(text(status, why), CONNECTION, "close"))
 }
 
 async fn attend(
@@ -84,6 +102,9 @@ async fn attend(
 /// How long the head of a request may take, and a connection be silent before it. Who looks again and again does so every five
 /// seconds or less often.
 const HEAD_WITHIN: Duration = Duration::from_secs(4);
+/// How long the body of a request may take, and how many bytes it may have: most have none, and the name of a level is short.
+const BODY_WITHIN: Duration = Duration::from_secs(2);
+const BODY_BYTES_MAX: usize = 4 << 10;
 /// How long a connection may last: who looks at a process asks and goes.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 /// How much longer for the answer that is due then.

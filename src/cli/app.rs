@@ -1,21 +1,23 @@
 //! The proxy, put together from its configuration, and from another one while it runs.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::assembly::{Assembled, Before, StartError, Workshop};
 use super::console::{AdminThread, Console, View};
-use super::notify;
-use super::watch::{Files, NotTaken, Reason, Watch};
+use super::notify::Notifier;
+use super::watch::{Files, Found, NotTaken, Reason, Watch};
 use crate::admin::NotReloaded;
 use crate::config::{Config, changes};
-use crate::credentials::{Edge, Source, each};
+use crate::credentials::Edge;
+use crate::offload::BlockingLane;
 use crate::proxy::{Core, State};
 use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
 use crate::telemetry::Control;
@@ -32,8 +34,8 @@ pub struct App {
     log: Option<Arc<Control>>,
 }
 
-/// Reads the configuration again, as it was read at the start.
-pub type Load = Box<dyn Fn() -> Result<Config, NotTaken>>;
+/// Reads the configuration again, as it was read at the start. It is called on a thread for blocking work.
+pub type Load = Arc<dyn Fn() -> Result<Config, NotTaken> + Send + Sync>;
 
 /// Asks a running proxy to read its configuration again.
 #[derive(Clone, Debug)]
@@ -52,9 +54,11 @@ struct Running {
     server: Server,
     console: Arc<Console>,
     admin: Option<AdminThread>,
-    following: Vec<(Arc<Source>, AbortHandle)>,
+    notifier: Notifier,
     tallies: Tallies,
     load: Option<Load>,
+    /// For reading the configuration.
+    lane: BlockingLane,
     log: Option<Arc<Control>>,
     watch: Watch,
 }
@@ -82,8 +86,10 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
-        let mut workshop = Workshop::new(edge);
-        let watch = Watch::new(Files::of(&config));
+        let mut workshop = Workshop::new(edge)?;
+        let lane = BlockingLane::default();
+        let (files, config) = lane.run(LOAD_LIMIT, move || (Files::of(&config), config)).await?;
+        let watch = Watch::new(files);
         let assembled = workshop.assemble(config, None).await?;
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let reloads = (Reloads(wish), wishes);
@@ -143,24 +149,25 @@ impl App {
         let console = Arc::new(Console::new(
             View::of(&assembled),
             (Arc::clone(&workshop.edge), Arc::clone(&workshop.counters), Arc::clone(&tallies)),
-            (drain.clone(), reloads, log.clone()),
+            (drain.clone(), server.pulse(), reloads, log.clone()),
         ));
         let admin = start_admin(&mut assembled, &console)?;
+        let notifier = Notifier::start(&*workshop.edge);
         let mut running = Running {
             workshop,
             assembled,
             server,
             console,
             admin,
-            following: Vec::new(),
+            notifier,
             tallies,
             load,
+            lane: BlockingLane::default(),
             log,
             watch,
         };
-        running.follow();
-        notify::ready();
-        let watchdog = spawn_local(notify::watchdog(running.server.pulse()));
+        running.notifier.ready();
+        let watchdog = spawn_local(running.notifier.clone().feed_watchdog(running.server.pulse()));
         tokio::select! {
             () = drain.leaving() => {}
             () = running.attend(&mut wishes) => {}
@@ -178,23 +185,31 @@ impl Running {
         let mut looks = interval(LOOK_EVERY);
         // Two looks in a row are worth nothing if they follow on each other's heels.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A look at files on a disk that does not answer delays no other wish.
+        let mut look: Option<Look> = None;
         loop {
             let (reason, wanted) = tokio::select! {
                 wanted = wishes.recv() => (Reason::Asked, wanted.flatten()),
-                _ = looks.tick(), if self.load.is_some() => {
-                    let found = self.watch.find().await;
-                    match self.watch.look(found, Instant::now()) {
+                _ = looks.tick(), if self.load.is_some() && look.is_none() => {
+                    look = Some(Box::pin(self.watch.find()));
+                    continue;
+                }
+                found = async { look.as_mut()?.await }, if look.is_some() => {
+                    look = None;
+                    match found.and_then(|found| self.watch.look(found, Instant::now())) {
                         Some(reason) => (reason, None),
                         None => continue,
                     }
                 }
             };
-            notify::reloading();
+            // It looks at what was known before.
+            look = None;
+            self.notifier.reloading();
             let outcome = self.reload(reason).await;
-            notify::ready();
-            if let Some(tell) = wanted {
-                // Who has asked may be gone.
-                let _ = tell.send(outcome);
+            self.notifier.ready();
+            if let Some(report) = wanted {
+                // The caller may have left.
+                let _ = report.send(outcome);
             }
         }
     }
@@ -223,11 +238,19 @@ impl Running {
 
     /// Everything that can fail comes first; then all of it changes at once.
     async fn take_another(&mut self) -> Result<Vec<String>, NotTaken> {
-        self.watch.reading();
         let nowhere = || NotTaken::from("there is no configuration file to read again".to_owned());
-        let mut config = self.load.as_ref().ok_or_else(nowhere)?()?;
+        let load = Arc::clone(self.load.as_ref().ok_or_else(nowhere)?);
+        let known = self.watch.known();
+        let loaded = self.lane.run(LOAD_LIMIT, move || {
+            // Before the configuration is read: what changes meanwhile is seen later.
+            let found = known.now();
+            (found, load().map(|config| (Files::of(&config), config)))
+        });
+        let (found, loaded) =
+            loaded.await.map_err(|no_answer| NotTaken::from(format!("the configuration: {no_answer}")))?;
+        self.watch.reading(found);
+        let (files, mut config) = loaded?;
         let warnings = std::mem::take(&mut config.warnings);
-        let files = Files::of(&config);
         let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
         let admin = self.admin.as_ref().map(|thread| thread.held.clone());
         let before = Before {
@@ -265,33 +288,12 @@ impl Running {
         }
         self.console.show(View::of(&assembled));
         self.assembled = assembled;
-        self.follow();
         Ok(changes)
-    }
-
-    /// Has each source looked after, and those that are gone no more.
-    fn follow(&mut self) {
-        let wanted: Vec<_> = each(&self.assembled.sources).map(|(_, source)| Arc::clone(source)).collect();
-        self.following.retain(|(source, task)| {
-            let stays = wanted.iter().any(|wanted| Arc::ptr_eq(wanted, source));
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        for source in wanted {
-            if self.following.iter().any(|(known, _)| Arc::ptr_eq(known, &source)) {
-                continue;
-            }
-            let (followed, edge) = (Arc::clone(&source), Arc::clone(&self.workshop.edge));
-            let task = spawn_local(async move { followed.follow(&*edge).await });
-            self.following.push((source, task.abort_handle()));
-        }
     }
 
     /// Readiness is gone by now. Requests are taken for a while, so that whoever sends them can notice; then those in flight end.
     async fn end(self, drain: &Drain) -> io::Result<Drained> {
-        notify::stopping();
+        self.notifier.stopping();
         let delay = self.assembled.drain_delay;
         if !delay.is_zero() {
             info!(?delay, "stopping; requests are still taken for drain_delay");
@@ -347,6 +349,11 @@ fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &
     Plan { settings: assembled.server, make_core }
 }
 
+/// A look at the files of the configuration.
+type Look = Pin<Box<dyn Future<Output = Option<Found>>>>;
+
+/// How long it may take to read the configuration.
+const LOAD_LIMIT: Duration = Duration::from_secs(5);
 /// How often the files of the configuration are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wishes to read the configuration that may wait.

@@ -1,20 +1,25 @@
 //! What a configuration comes to: sources of credentials that have been asked, certificates that were read, sockets that are
 //! taken. All of it is made before any of it is used, so that a configuration with a mistake changes nothing.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tracing::warn;
 
+use super::keeper::SourceKeeper;
 use super::sockets::Sockets;
 use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin;
 use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
+use crate::offload::{BlockingLane, NoAnswer};
 use crate::proxy::{Core, Limits, State, Upstream};
-use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listen, Listener, TlsFiles};
+use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listener, TlsFiles};
 use crate::telemetry::{self, Counters};
 use crate::time::Clock;
 use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
@@ -34,6 +39,12 @@ pub enum StartError {
     /// Sources of credentials are set up wrongly.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Credentials(Vec<BadSource>),
+    /// The files that the configuration names cannot be read in time.
+    #[error("the files that the configuration names: {0}")]
+    Files(#[from] NoAnswer),
+    /// The system refuses a thread.
+    #[error("no thread for the credentials: {0}")]
+    Thread(#[from] io::Error),
     /// An upstream signs with a source that does not exist.
     #[error("an upstream names the credentials {0:?}, which are not configured")]
     NoSource(String),
@@ -51,6 +62,16 @@ pub struct BadSource {
 pub(super) struct Workshop {
     pub(super) edge: Arc<dyn Edge>,
     pub(super) counters: Arc<Counters>,
+    fixtures: Arc<Mutex<Fixtures>>,
+    /// For the files that a configuration names, and the paths at which it listens.
+    lane: BlockingLane,
+    keeper: SourceKeeper,
+    /// The sources of the configuration that was rejected last: it may be tried again, and they have been asked meanwhile.
+    rejected: Option<(Vec<(String, Spec)>, Sources)>,
+}
+
+/// What changes hands between configurations, used where it may block.
+struct Fixtures {
     inherited: Inherited,
     /// The number of the next trust that is like none before.
     next_trust: usize,
@@ -91,101 +112,204 @@ pub(super) struct Before<'a> {
 }
 
 impl Workshop {
-    pub(super) fn new(edge: Arc<dyn Edge>) -> Self {
+    pub(super) fn new(edge: Arc<dyn Edge>) -> io::Result<Self> {
         let inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
-        Self { edge, counters: Arc::default(), inherited, next_trust: 0 }
+        Ok(Self {
+            keeper: SourceKeeper::start(Arc::clone(&edge))?,
+            edge,
+            counters: Arc::default(),
+            fixtures: Arc::new(Mutex::new(Fixtures { inherited, next_trust: 0 })),
+            lane: BlockingLane::default(),
+            rejected: None,
+        })
     }
 
-    /// Makes everything that the configuration needs. What `before` has and is described as it was goes on.
+    /// Makes everything that the configuration needs. What `before` has and is described as it was goes on. Sources that are
+    /// new are kept if the configuration is rejected, and used when it is tried again.
     pub(super) async fn assemble(
         &mut self,
-        config: Config,
+        mut config: Config,
         before: Option<Before<'_>>,
     ) -> Result<Assembled, StartError> {
-        let sources = self.sources(&config, before.as_ref()).await?;
-        let known = before.as_ref().map_or(&[][..], |before| &before.assembled.trusts);
-        let mut trusts = Trusts::new(known, &mut self.next_trust);
-        let upstreams = signers(&config, &sources, &mut trusts)?;
-        let trusts = trusts.into_all();
-        let sockets = Sockets::of(before.as_ref(), &config);
-        let listeners = self.listeners(config.listen, &sockets)?;
-        let admin = config.admin.map(|admin| self.admin(admin, &sockets)).transpose()?;
-        let routes = routes(&config.directory, &config.upstreams, &sources);
+        let specs = std::mem::take(&mut config.credentials);
+        let sources = self.sources(&specs, before.as_ref());
+        match self.put_together(config, (&specs, &sources), before.as_ref()).await {
+            Ok(assembled) => {
+                self.keeper.retain([&sources]);
+                self.rejected = None;
+                Ok(Assembled { sources, specs, ..assembled })
+            }
+            Err(error) => {
+                let running = before.as_ref().map(|before| &before.assembled.sources);
+                self.keeper.retain(running.into_iter().chain([&sources]));
+                self.rejected = Some((specs, sources));
+                Err(error)
+            }
+        }
+    }
+
+    /// All but the sources and their descriptions.
+    async fn put_together(
+        &self,
+        config: Config,
+        (specs, sources): (&[(String, Spec)], &Sources),
+        before: Option<&Before<'_>>,
+    ) -> Result<Assembled, StartError> {
+        let (config, draft) = self.draft(config, sources, before).await?;
+        let Config { directory, upstreams, limits, timeouts, log, facts, .. } = config;
+        let routes = routes(&directory, &upstreams, sources);
+        let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = State {
-            directory: config.directory,
+            directory,
             upstreams,
-            limits: Limits { requests: config.limits.requests, body: config.limits.body },
-            access_log: config.log.access,
+            limits: Limits { requests: limits.requests, body: limits.body },
+            access_log: log.access,
             counters: Arc::clone(&self.counters),
         };
-        let timeouts = config.timeouts;
         Ok(Assembled {
             state: Arc::new(state),
-            sources,
+            sources: Sources::new(),
             server: server::Settings {
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
-                connections: config.limits.client_connections,
-                header_bytes: config.limits.header_bytes,
+                connections: limits.client_connections,
+                header_bytes: limits.header_bytes,
                 header_read: timeouts.header_read,
                 idle: timeouts.idle,
                 stall: timeouts.stall,
                 drain: timeouts.drain,
             },
-            transport: to_upstreams(&timeouts, &config.limits),
-            trusts,
-            listeners,
-            admin,
-            log: config.log,
+            transport: to_upstreams(&timeouts, &limits),
+            trusts: draft.trusts,
+            listeners: draft.listeners,
+            admin: draft.admin,
+            log,
             drain_delay: timeouts.drain_delay,
-            facts: config.facts,
+            facts,
             routes,
-            specs: config.credentials,
+            specs: Vec::new(),
         })
     }
 
-    /// The sources, each of which has been asked.
-    async fn sources(&self, config: &Config, before: Option<&Before<'_>>) -> Result<Sources, StartError> {
-        let Some(Before { assembled, .. }) = before else {
-            let sources = Spec::build_all(&config.credentials);
-            for BadSource { name, failure } in self.ask(&sources).await? {
-                error!(
-                    source = name,
-                    error = failure,
-                    "no credentials: requests are answered 503 until there are"
+    /// The sources, each of which is being asked from now on.
+    fn sources(&self, specs: &[(String, Spec)], before: Option<&Before<'_>>) -> Sources {
+        let running = before.map(|Before { assembled, .. }| (&assembled.specs[..], &assembled.sources));
+        let rejected = self.rejected.as_ref().map(|(specs, sources)| (&specs[..], sources));
+        let known: Vec<_> = running.into_iter().chain(rejected).collect();
+        let sources = Spec::build_anew(specs, &known);
+        self.keeper.keep(&sources);
+        sources
+    }
+
+    /// Waits for the first answers of the sources, then reads the files of the configuration and takes its sockets.
+    async fn draft(
+        &self,
+        config: Config,
+        sources: &Sources,
+        before: Option<&Before<'_>>,
+    ) -> Result<(Config, Draft), StartError> {
+        let FirstAnswers { bad, unavailable, late } = self.first_answers(sources, before).await;
+        if !bad.is_empty() {
+            return Err(StartError::Credentials(bad));
+        }
+        if before.is_none() {
+            for source in late {
+                warn!(
+                    source,
+                    "the source has not answered yet and is still being asked; requests are answered 503 until it gives credentials"
                 );
             }
-            return Ok(sources);
-        };
-        let sources = Spec::build_anew(&config.credentials, (&assembled.specs, &assembled.sources));
-        // One that was there before, and is in trouble, is no reason to refuse another configuration.
-        let is_new = |(name, source): &(&String, &Arc<Source>)| {
-            !assembled.sources.get(*name).is_some_and(|before| Arc::ptr_eq(before, source))
-        };
-        let fresh = sources.iter().filter(is_new).map(|(name, source)| (name.clone(), Arc::clone(source)));
-        let bad = self.ask(&fresh.collect()).await?;
-        if bad.is_empty() { Ok(sources) } else { Err(StartError::Credentials(bad)) }
+        } else if !unavailable.is_empty() || !late.is_empty() {
+            let failure = "it has not answered yet; it is still being asked".to_owned();
+            let late = late.into_iter().map(|name| BadSource { name, failure: failure.clone() });
+            return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
+        }
+        let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());
+        let (sockets, fixtures) = (Sockets::of(before, &config), Arc::clone(&self.fixtures));
+        let draft = self.lane.run(FILES_LIMIT, move || {
+            let mut fixtures = fixtures.lock().unwrap_or_else(PoisonError::into_inner);
+            Draft::make(config, &trusts, &sockets, &mut fixtures)
+        });
+        draft.await?
     }
 
-    /// Asks each source once; those that give nothing yet are returned, those that are configured wrongly are all told.
-    async fn ask(&self, sources: &Sources) -> Result<Vec<BadSource>, StartError> {
-        let (bad, unavailable) = ask(sources, &*self.edge, Some(START_WITHIN)).await;
-        if bad.is_empty() { Ok(unavailable) } else { Err(StartError::Credentials(bad)) }
+    /// What new sources have answered within a moment. One that was there before, and is in trouble, is no reason to reject
+    /// another configuration.
+    async fn first_answers(&self, sources: &Sources, before: Option<&Before<'_>>) -> FirstAnswers {
+        let known = |name: &str, source: &Arc<Source>| {
+            let before = before.and_then(|before| before.assembled.sources.get(name));
+            before.is_some_and(|before| Arc::ptr_eq(before, source))
+        };
+        let until = Instant::now() + if before.is_some() { RELOAD_WAIT } else { START_WAIT };
+        let mut answers = FirstAnswers::default();
+        for (name, source) in each(sources).filter(|(name, source)| !known(name, source)) {
+            if timeout_at(until, source.answered()).await.is_err() {
+                answers.late.push(name.to_owned());
+            } else if let Some(error) = source.last_error() {
+                answers.sort(name, error);
+            }
+        }
+        answers
     }
+}
 
-    /// The listeners, with the sockets that they do not have yet.
-    fn listeners(&mut self, listen: Vec<Listen>, sockets: &Sockets) -> Result<Vec<Listener>, StartError> {
+/// What was read and taken for a configuration.
+struct Draft {
+    trusts: Vec<(TrustId, Trust)>,
+    /// One for each upstream.
+    upstream_trusts: Vec<TrustId>,
+    listeners: Vec<Listener>,
+    admin: Option<Admin>,
+}
+
+impl Draft {
+    /// Reads files and takes sockets, and may block.
+    fn make(
+        mut config: Config,
+        known: &[(TrustId, Trust)],
+        sockets: &Sockets,
+        fixtures: &mut Fixtures,
+    ) -> Result<(Config, Self), StartError> {
+        let Fixtures { inherited, next_trust } = fixtures;
+        let mut trusts = Trusts::new(known, next_trust);
+        let upstream_trusts = upstream_trusts(&config, &mut trusts)?;
+        let trusts = trusts.into_all();
         let mut listeners = Vec::new();
-        for listen in listen {
+        for listen in std::mem::take(&mut config.listen) {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose()?;
-            let bound = sockets.listen(&listen, &mut self.inherited)?;
+            let bound = sockets.listen(&listen, inherited)?;
             listeners.push(Listener { listen, tls, bound });
         }
-        Ok(listeners)
+        let admin = config.admin.take().map(|config::Admin { address, settings }| {
+            let bound = sockets.administer(&address, inherited)?;
+            Ok::<_, StartError>(Admin { configured: address, settings, bound })
+        });
+        let admin = admin.transpose()?;
+        Ok((config, Self { trusts, upstream_trusts, listeners, admin }))
     }
+}
 
-    fn admin(&mut self, admin: config::Admin, sockets: &Sockets) -> Result<Admin, StartError> {
-        let bound = sockets.administer(&admin.address, &mut self.inherited)?;
-        Ok(Admin { configured: admin.address, settings: admin.settings, bound })
+/// What sources have answered to the first question.
+#[derive(Default)]
+struct FirstAnswers {
+    /// Those that are configured wrongly.
+    bad: Vec<BadSource>,
+    /// Those that give nothing yet, and may later.
+    unavailable: Vec<BadSource>,
+    /// Those that have not answered.
+    late: Vec<String>,
+}
+
+impl FirstAnswers {
+    /// A source that nobody configured is none of these: it leaves the proxy running and unready.
+    fn sort(&mut self, name: &str, error: ProvideError) {
+        let bad = |failure| BadSource { name: name.to_owned(), failure };
+        match error {
+            ProvideError::NotConfigured(_) => {}
+            ProvideError::Failed(failure) => self.bad.push(bad(failure.to_string())),
+            ProvideError::Unavailable(failure) | ProvideError::Refused(failure) => {
+                self.unavailable.push(bad(failure));
+            }
+        }
     }
 }
 
@@ -197,9 +321,15 @@ pub(super) fn rehearse(
 ) -> Result<Core, StartError> {
     let mut next = 0;
     let mut trusts = Trusts::new(&[], &mut next);
+    let upstreams = config.upstreams.iter().zip(upstream_trusts(config, &mut trusts)?);
+    let upstream = |(settings, trust): (&UpstreamSettings, TrustId)| Upstream {
+        signature: settings.signature,
+        source: sources.get(&settings.credentials).map(Arc::clone),
+        trust,
+    };
     let state = State {
         directory: config.directory.clone(),
-        upstreams: signers(config, sources, &mut trusts)?,
+        upstreams: upstreams.map(upstream).collect(),
         limits: Limits { requests: config.limits.requests, body: config.limits.body },
         access_log: telemetry::Logged::No,
         counters: Arc::default(),
@@ -218,47 +348,17 @@ pub(super) struct Asked {
     pub(super) unavailable: Vec<BadSource>,
 }
 
-/// Asks each source that is described once. One that does not answer within `limit`, which counts for all of them together, gives
-/// nothing yet.
-pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge, limit: Option<Duration>) -> Asked {
+/// Asks each source that is described once, all of them at the same time. One that does not answer gives nothing yet: the time
+/// for an attempt is limited.
+pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge) -> Asked {
     let sources = Spec::build_all(specs);
-    let (bad, unavailable) = ask(&sources, edge, limit).await;
-    Asked { sources, bad, unavailable }
-}
-
-/// Asks each of these once. Returns those that are configured wrongly, and those that give nothing yet. One that nobody configured
-/// is neither: it leaves the proxy running and unready.
-async fn ask(
-    sources: &Sources,
-    edge: &dyn Edge,
-    limit: Option<Duration>,
-) -> (Vec<BadSource>, Vec<BadSource>) {
-    let until = limit.map(|limit| Instant::now() + limit);
-    let (mut bad, mut unavailable) = (Vec::new(), Vec::new());
-    for (name, source) in each(sources) {
-        let known = source.get(edge.now()).is_ok();
-        let asked = match until {
-            Some(until) => timeout_at(until, source.obtain(edge)).await,
-            None => Ok(source.obtain(edge).await),
-        };
-        let late = || Err(ProvideError::Unavailable("it has not answered yet".to_owned()));
-        match asked.unwrap_or_else(|_| late()) {
-            Ok(_) if known => {}
-            Ok(credentials) => info!(source = name, provider = &*credentials.provider, "credentials"),
-            Err(ProvideError::NotConfigured(reason)) => warn!(
-                source = name,
-                reason,
-                "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
-            ),
-            Err(ProvideError::Failed(failure)) => {
-                bad.push(BadSource { name: name.to_owned(), failure: failure.to_string() });
-            }
-            Err(ProvideError::Unavailable(failure) | ProvideError::Refused(failure)) => {
-                unavailable.push(BadSource { name: name.to_owned(), failure });
-            }
-        }
+    let asked = each(&sources).map(|(name, source)| async move { (name, source.obtain(edge).await.err()) });
+    let mut answers = FirstAnswers::default();
+    for (name, error) in join_all(asked).await {
+        error.into_iter().for_each(|error| answers.sort(name, error));
     }
-    (bad, unavailable)
+    let FirstAnswers { bad, unavailable, .. } = answers;
+    Asked { sources, bad, unavailable }
 }
 
 /// The settings of connections to upstreams.
@@ -274,23 +374,42 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
     }
 }
 
-/// How requests for each upstream are signed, and whom TLS trusts there.
-fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts<'_>) -> Result<Vec<Upstream>, StartError> {
-    let signer = |(index, settings): (usize, &UpstreamSettings)| {
-        let name = &settings.credentials;
-        let is_nobody = |(known, spec): &(String, Spec)| known == name && matches!(spec, Spec::Anonymous);
-        let source: Option<Arc<Source>> = match sources.get(name) {
+/// Whom TLS trusts at each upstream. Reads files.
+fn upstream_trusts(config: &Config, trusts: &mut Trusts<'_>) -> Result<Vec<TrustId>, BadRoots> {
+    let trust = |(index, settings): (usize, &UpstreamSettings)| match config
+        .directory
+        .get(UpstreamId(index))
+        .endpoint
+        .scheme
+    {
+        Scheme::Https => trusts.get(settings.ca_file.as_ref()),
+        Scheme::Http => Ok(TrustId(usize::MAX)),
+    };
+    config.upstreams.iter().enumerate().map(trust).collect()
+}
+
+/// How requests for each upstream are signed.
+fn signers(
+    settings: &[UpstreamSettings],
+    trusts: Vec<TrustId>,
+    specs: &[(String, Spec)],
+    sources: &Sources,
+) -> Result<Vec<Upstream>, StartError> {
+    let anonymous: HashSet<&str> = specs
+        .iter()
+        .filter(|(_, spec)| matches!(spec, Spec::Anonymous))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let signer = |(settings, trust): (&UpstreamSettings, TrustId)| {
+        let name = settings.credentials.as_str();
+        let source = match sources.get(name) {
             Some(source) => Some(Arc::clone(source)),
-            None if config.credentials.iter().any(is_nobody) => None,
-            None => return Err(StartError::NoSource(name.clone())),
-        };
-        let trust = match config.directory.get(UpstreamId(index)).endpoint.scheme {
-            Scheme::Https => trusts.get(settings.ca_file.as_ref())?,
-            Scheme::Http => TrustId(usize::MAX),
+            None if anonymous.contains(name) => None,
+            None => return Err(StartError::NoSource(name.to_owned())),
         };
         Ok(Upstream { signature: settings.signature, source, trust })
     };
-    config.upstreams.iter().enumerate().map(signer).collect()
+    settings.iter().zip(trusts).map(signer).collect()
 }
 
 fn routes(
@@ -319,5 +438,9 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
-/// How long the start waits for sources; what takes longer goes on in the background.
-const START_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long the start waits for the first answers of sources; what takes longer goes on in the background.
+const START_WAIT: Duration = Duration::from_millis(1_500);
+/// The same for new sources of a reload, which is rejected, and tried again, if they take longer.
+const RELOAD_WAIT: Duration = Duration::from_secs(5);
+/// How long it may take to read the files that a configuration names, and to take its sockets.
+const FILES_LIMIT: Duration = Duration::from_secs(10);

@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
         for (name, _) in specs.iter().filter(|(_, spec)| spec.is_lasting_key()) {
             complain(format_args!("warning: credentials {name:?}: {LASTING}"));
         }
-        let Asked { sources, bad, unavailable } = ask_all(&specs, &System, None).await;
+        let Asked { sources, bad, unavailable } = ask_all(&specs, &System).await;
         if arguments.credentials {
             for (_, source) in each(&sources) {
                 explain::describe(source);

@@ -87,6 +87,11 @@ pub(super) fn ended(status: &io::Result<ExitStatus>) -> Exit {
     }
 }
 
+/// A signal that came before the command was started, as shells tell it.
+pub(super) fn interrupted(signal: Signal) -> Exit {
+    Exit::Command(u8::try_from(BY_SIGNAL + signal.as_raw()).unwrap_or(u8::MAX))
+}
+
 /// Why the command was not started, told; and the code that shells have for it.
 pub(super) fn not_started(program: &OsString, error: &io::Error) -> Exit {
     let program = program.display();

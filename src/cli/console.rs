@@ -1,6 +1,7 @@
 //! The admin listener on a thread of its own, so that nobody who looks at the process is in the way of a request, and the process
 //! as it is seen there.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -14,11 +15,11 @@ use tracing::{error, info};
 use super::app::{Reloads, Tallies};
 use super::assembly::Assembled;
 use super::visits::Visits;
-use crate::admin::{self, Process, ReadyWhen, Reloading, Route, Setting};
+use crate::admin::{self, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::proxy::State;
-use crate::server::{Bound, Drain, Held};
+use crate::server::{Bound, Drain, Held, Pulse};
 use crate::telemetry::{Control, Counters, Level};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
@@ -30,6 +31,7 @@ pub(super) struct Console {
     counters: Arc<Counters>,
     tallies: Tallies,
     drain: Drain,
+    pulse: Pulse,
     reloads: Reloads,
     log: Option<Arc<Control>>,
 }
@@ -68,9 +70,23 @@ impl Console {
     pub(super) fn new(
         view: View,
         (edge, counters, tallies): (Arc<dyn Edge>, Arc<Counters>, Tallies),
-        (drain, reloads, log): (Drain, Reloads, Option<Arc<Control>>),
+        (drain, pulse, reloads, log): (Drain, Pulse, Reloads, Option<Arc<Control>>),
     ) -> Self {
-        Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, reloads, log }
+        Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
+    }
+
+    /// The sources that requests need and that give nothing to sign with, each with its state.
+    fn down(&self, view: &View) -> Vec<String> {
+        let now = self.edge.now();
+        let mut seen = HashSet::new();
+        let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
+        let down = signers.filter(|source| source.get(now).is_err() && seen.insert(source.name()));
+        let state = |source: &Arc<Source>| match (source.has_answered(), source.get(now)) {
+            (false, _) => format!("{} (has not answered yet)", source.name()),
+            (true, Err(nothing)) => format!("{} ({nothing})", source.name()),
+            (true, Ok(_)) => source.name().to_owned(),
+        };
+        down.map(state).collect()
     }
 
     /// Another configuration is in force.
@@ -80,6 +96,19 @@ impl Console {
 }
 
 impl Process for Console {
+    fn live(&self) -> Liveness {
+        let pulse = self.pulse.clone();
+        Box::pin(async move {
+            match timeout(PULSE_LIMIT, pulse.beat()).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("a thread that accepts or serves connections has ended".to_owned()),
+                Err(_) => Err(format!(
+                    "a thread that accepts or serves connections has not answered within {PULSE_LIMIT:?}"
+                )),
+            }
+        })
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.drain.is_leaving() {
             return Err("stopping".to_owned());
@@ -89,25 +118,19 @@ impl Process for Console {
         let mut usable = signers.map(|source| source.is_none_or(|source| source.get(now).is_ok()));
         match view.settings.ready_when {
             ReadyWhen::Any if usable.any(|usable| usable) => Ok(()),
-            ReadyWhen::Any => Err("no source of credentials is usable".to_owned()),
+            ReadyWhen::Any => {
+                Err(format!("no source of credentials is usable: {}", self.down(&view).join(", ")))
+            }
             ReadyWhen::All if usable.all(|usable| usable) => Ok(()),
             ReadyWhen::All => {
-                let is_down = |source: &&Arc<Source>| source.get(now).is_err();
-                let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
-                let mut down: Vec<_> = signers.filter(is_down).map(|source| source.name()).collect();
-                down.dedup();
-                Err(format!("these sources of credentials are not usable: {}", down.join(", ")))
+                Err(format!("these sources of credentials are not usable: {}", self.down(&view).join(", ")))
             }
         }
     }
 
     fn started(&self) -> Result<(), String> {
-        let asked = |source: &Arc<Source>| {
-            let status = source.status(&*self.edge);
-            status.generation > 0 || !status.failed.is_empty()
-        };
         let view = self.view.load();
-        match view.sources.iter().find(|source| !asked(source)) {
+        match view.sources.iter().find(|source| !source.has_answered()) {
             Some(source) => Err(format!("the credentials {:?} have not answered yet", source.name())),
             None => Ok(()),
         }
@@ -222,5 +245,7 @@ async fn accept(
     error!(%error, "the admin listener has ended");
 }
 
+/// How long threads may take to answer; they answer in microseconds.
+const PULSE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the end of the process waits for the listener.
 const MOMENT: Duration = Duration::from_millis(300);

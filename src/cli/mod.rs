@@ -13,6 +13,7 @@ mod environment;
 mod exit;
 mod explain;
 mod flags;
+mod keeper;
 mod manual;
 mod notify;
 mod output;

@@ -11,17 +11,17 @@ use tokio::task::{JoinHandle, spawn_local};
 use tracing::warn;
 
 use super::app::{App, Load};
-use super::child::{Signals, ended, forward, not_started, send};
+use super::child::{Signals, ended, forward, interrupted, not_started, send};
 use super::environment::{Environment, Forward};
 use super::exit::Exit;
 use super::flags::Flags;
 use super::output::complain;
-use super::serve::{Log, block_on, not_assembled, open_log, tell_warnings};
+use super::serve::{block_on, not_assembled, off_thread, open_log, tell_warnings};
 use super::system::{System, hide, raise_file_limit, variable_names};
 use super::watch::NotTaken;
 use crate::config::Config;
 use crate::server::{Address, Drain, Drained};
-use crate::telemetry::{Level, Logged};
+use crate::telemetry::{Flusher, Level, Logged};
 
 #[derive(ClapArgs)]
 #[command(
@@ -48,20 +48,47 @@ pub(super) fn run(arguments: &Args) -> Exit {
         ));
         return Exit::Usage;
     }
-    let config = match configuration(&arguments.flags) {
-        Ok(config) => config,
-        Err(errors) => {
-            complain(errors);
-            return Exit::Config;
+    block_on(async {
+        let mut signals = match Signals::take() {
+            Ok(signals) => signals,
+            Err(error) => {
+                complain(format_args!("cannot start: signals cannot be received: {error}"));
+                return Exit::Failure;
+            }
+        };
+        let assembled = tokio::select! {
+            assembled = start(arguments) => assembled,
+            // There is no command yet that it could be for.
+            signal = signals.next() => return interrupted(signal),
+        };
+        match assembled {
+            Ok((app, environment, flusher)) => {
+                let exit = accompany(arguments, app, &environment, &mut signals).await;
+                drop(flusher);
+                exit
+            }
+            Err(exit) => exit,
         }
-    };
-    let (log, flusher) = match open_log(&config.log) {
-        Ok(log) => log,
-        Err(exit) => return exit,
-    };
-    let exit = block_on(accompany(arguments, config, log));
-    drop(flusher);
-    exit
+    })
+}
+
+/// Reads the configuration, and takes the port.
+async fn start(arguments: &Args) -> Result<(App, Environment, Flusher), Exit> {
+    let flags = arguments.flags.clone();
+    let loaded = off_thread(move || {
+        configuration(&flags).map_err(|errors| {
+            complain(errors);
+            Exit::Config
+        })
+    });
+    let config = loaded.await?;
+    let (log, flusher) = open_log(&config.log).await?;
+    tell_warnings(&config);
+    let environment = Environment::of(&config, variable_names());
+    let again = arguments.flags.clone();
+    let load: Load = Arc::new(move || configuration(&again));
+    let app = App::assemble(config, Arc::new(System)).await.map_err(|error| not_assembled(&error))?;
+    Ok((app.reloading(load).logging(log.control), environment, flusher))
 }
 
 /// What `serve` would have, but for listeners, and as quiet as the command may expect.
@@ -82,25 +109,10 @@ fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
     Ok(config)
 }
 
-async fn accompany(arguments: &Args, config: Config, log: Log) -> Exit {
-    tell_warnings(&config);
-    let environment = Environment::of(&config, variable_names());
-    let again = arguments.flags.clone();
-    let load: Load = Box::new(move || configuration(&again));
-    let app = match App::assemble(config, Arc::new(System)).await {
-        Ok(app) => app.reloading(load).logging(log.control),
-        Err(error) => return not_assembled(&error),
-    };
+async fn accompany(arguments: &Args, app: App, environment: &Environment, signals: &mut Signals) -> Exit {
     let Some(address) = app.addresses().iter().find_map(Address::socket) else {
         complain("cannot start: there is no port to listen on");
         return Exit::Failure;
-    };
-    let mut signals = match Signals::take() {
-        Ok(signals) => signals,
-        Err(error) => {
-            complain(format_args!("cannot start: signals cannot be received: {error}"));
-            return Exit::Failure;
-        }
     };
     let drain = Drain::new();
     // The socket takes connections by now, so the command may come at once.
@@ -114,12 +126,12 @@ async fn accompany(arguments: &Args, config: Config, log: Log) -> Exit {
         Ok(mut child) => {
             // Only now: programs of old are not prepared to inherit it.
             let _ = raise_file_limit();
-            attend(&mut child, &drain, &mut signals).await
+            attend(&mut child, &drain, signals).await
         }
         Err(error) => not_started(&program, &error),
     };
     drain.leave();
-    finish(serving, &drain, &mut signals).await;
+    finish(serving, &drain, signals).await;
     exit
 }
 

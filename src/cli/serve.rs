@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
@@ -17,24 +18,58 @@ use super::flags::Flags;
 use super::output::complain;
 use super::system::{self, System, raise_file_limit};
 use crate::config::Config;
+use crate::offload::BlockingLane;
 use crate::server::{Drain, Drained};
 use crate::telemetry::{self, Batches, Control, Flusher, LogFile};
 
 pub(super) fn run(flags: &Flags) -> Exit {
     system::close();
-    let config = match flags.load() {
+    block_on(start(flags))
+}
+
+/// Reads the configuration and serves. Signals act from the beginning, whatever is waited for.
+async fn start(flags: &Flags) -> Exit {
+    let drain = Drain::new();
+    // Before anything is waited for: a signal that nobody handles would end the process, or, as process 1, do nothing.
+    let asked = match signals(drain.clone()).and_then(|()| Asked::listen()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            complain(format_args!("cannot start: signals cannot be received: {error}"));
+            return Exit::Failure;
+        }
+    };
+    let again = flags.clone();
+    let loaded = tokio::select! {
+        loaded = off_thread(move || again.load()) => loaded,
+        () = drain.leaving() => return Exit::Ok,
+    };
+    let config = match loaded {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    // Before the first thread: each inherits it.
+    // Before the threads that serve: each inherits it.
     system::settle(&config.process);
-    let (log, flusher) = match open_log(&config.log) {
+    let opened = tokio::select! {
+        opened = open_log(&config.log) => opened,
+        () = drain.leaving() => return Exit::Ok,
+    };
+    let (log, flusher) = match opened {
         Ok(log) => log,
         Err(exit) => return exit,
     };
-    let exit = block_on(serve(flags, config, log));
+    let exit = serve(flags, config, log, (drain, asked)).await;
     drop(flusher);
     exit
+}
+
+/// Runs what reads files for the start on another thread.
+pub(super) async fn off_thread<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Exit> + Send + 'static,
+) -> Result<T, Exit> {
+    BlockingLane::default().run(START_LIMIT, read).await.unwrap_or_else(|no_answer| {
+        complain(format_args!("cannot start: the files of the configuration: {no_answer}"));
+        Err(Exit::Config)
+    })
 }
 
 /// The log of the process.
@@ -45,12 +80,16 @@ pub(super) struct Log {
 }
 
 /// The log of this process from now on; it is written until the flusher goes. Why there is none is told.
-pub(super) fn open_log(settings: &telemetry::Settings) -> Result<(Log, Flusher), Exit> {
+pub(super) async fn open_log(settings: &telemetry::Settings) -> Result<(Log, Flusher), Exit> {
     let anew = Arc::new(AtomicBool::new(false));
-    let (batches, flusher) = open(settings.file.as_deref(), &anew).map_err(|error| {
-        complain(format_args!("cannot start: the log cannot be written: {error}"));
-        Exit::Config
-    })?;
+    let (file, wanted) = (settings.file.clone(), Arc::clone(&anew));
+    let opened = off_thread(move || {
+        open(file.as_deref(), &wanted).map_err(|error| {
+            complain(format_args!("cannot start: the log cannot be written: {error}"));
+            Exit::Config
+        })
+    });
+    let (batches, flusher) = opened.await?;
     let (subscriber, control) = telemetry::subscribe(settings, Arc::new(System), batches);
     // Nobody else sets one in this process.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -84,7 +123,7 @@ pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
     }
 }
 
-async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
+async fn serve(flags: &Flags, config: Config, log: Log, (drain, asked): (Drain, Asked)) -> Exit {
     tell_warnings(&config);
     let files = raise_file_limit();
     if files.is_some_and(|files| files < config.limits.client_connections as u64) {
@@ -94,18 +133,13 @@ async fn serve(flags: &Flags, config: Config, log: Log) -> Exit {
             "this process may not open as many files as it may have clients; raise its limit (ulimit -n, LimitNOFILE=)"
         );
     }
-    // Before anything is waited for: a signal that nobody handles would end the process.
-    let drain = Drain::new();
-    let asked = match signals(drain.clone()).and_then(|()| Asked::listen()) {
-        Ok(asked) => asked,
-        Err(error) => {
-            complain(format_args!("cannot start: signals cannot be received: {error}"));
-            return Exit::Failure;
-        }
-    };
     let again = flags.clone();
-    let load: Load = Box::new(move || again.read());
-    let app = match App::assemble(config, Arc::new(System)).await {
+    let load: Load = Arc::new(move || again.read());
+    let assembled = tokio::select! {
+        assembled = App::assemble(config, Arc::new(System)) => assembled,
+        () = drain.leaving() => return Exit::Ok,
+    };
+    let app = match assembled {
         Ok(app) => app.reloading(load).logging(log.control),
         Err(error) => return not_assembled(&error),
     };
@@ -139,7 +173,9 @@ pub(super) fn not_assembled(error: &StartError) -> Exit {
         | StartError::Roots(_)
         | StartError::Tls(_)
         | StartError::Credentials(_)
+        | StartError::Files(_)
         | StartError::NoSource(_) => Exit::Config,
+        StartError::Thread(_) => Exit::Failure,
     }
 }
 
@@ -191,6 +227,9 @@ impl Asked {
         });
     }
 }
+
+/// How long the start waits for the files that it reads.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

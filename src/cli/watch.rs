@@ -6,14 +6,25 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::config::{Config, Digest, Errors};
+use crate::offload::{BlockingLane, FILE_LIMIT};
 
 /// What files held.
 type Held = Vec<(PathBuf, Digest)>;
+
+/// What the watched files held at a look.
+#[derive(Clone, Debug)]
+pub(super) struct Found(Held);
+
+impl Found {
+    /// What the same files hold now. Reads them, and may block.
+    pub(super) fn now(self) -> Self {
+        Self(now(self.0))
+    }
+}
 
 /// The files that a configuration was made from, each as it was before it was read, or when it was.
 #[derive(Debug, Default)]
@@ -29,8 +40,8 @@ pub(super) struct Files {
 #[error("{why}")]
 pub struct NotTaken {
     pub(super) why: String,
-    /// The files that it names: what is wrong may be wrong with one of them.
-    files: Vec<PathBuf>,
+    /// What the files that it names held: what is wrong may be wrong with one of them.
+    files: Held,
 }
 
 /// What has the configuration read again.
@@ -56,6 +67,7 @@ pub(super) struct Watch {
     emptied: Option<PathBuf>,
     /// If the configuration was not taken when it was read last.
     refused: Option<Refused>,
+    lane: BlockingLane,
 }
 
 #[derive(Debug)]
@@ -73,13 +85,19 @@ impl From<String> for NotTaken {
 }
 
 impl From<Errors> for NotTaken {
+    /// Reads the files that are named, and may block.
     fn from(errors: Errors) -> Self {
-        Self { why: errors.to_string(), files: errors.into_files() }
+        let why = errors.to_string();
+        let files = errors.into_files().into_iter();
+        Self {
+            why,
+            files: files.filter_map(|path| Digest::now(&path).map(|digest| (path, digest))).collect(),
+        }
     }
 }
 
 impl Files {
-    /// Those of this configuration: what was read for it already, and what is to be read after this.
+    /// Those of this configuration: what was read for it already, and what is to be read after this. Reads them, and may block.
     pub(super) fn of(config: &Config) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
@@ -97,7 +115,7 @@ impl Files {
 
     /// Their configuration is not taken, for this reason.
     pub(super) fn refused(&self, why: &dyn fmt::Display) -> NotTaken {
-        NotTaken { why: why.to_string(), files: self.held().into_iter().map(|(path, _)| path).collect() }
+        NotTaken { why: why.to_string(), files: self.held() }
     }
 
     /// All of them.
@@ -117,19 +135,23 @@ impl Files {
 impl Watch {
     pub(super) fn new(in_force: Files) -> Self {
         let read = in_force.held();
-        Self { in_force, found: read.clone(), read, emptied: None, refused: None }
+        let lane = BlockingLane::default();
+        Self { in_force, found: read.clone(), read, emptied: None, refused: None, lane }
     }
 
-    /// What the files hold now. The disk may be far away and not answer: nothing else waits for it.
-    pub(super) async fn find(&self) -> Held {
-        let read = self.read.clone();
-        let found = spawn_blocking(|| now(read)).await;
-        // It fails only if the process ends.
-        found.unwrap_or_else(|_| self.found.clone())
+    /// What the files held that are watched, when the configuration was read last.
+    pub(super) fn known(&self) -> Found {
+        Found(self.read.clone())
+    }
+
+    /// What the files hold now; `None` if their disk does not answer.
+    pub(super) fn find(&self) -> impl Future<Output = Option<Found>> + use<> {
+        let (lane, known) = (self.lane.clone(), self.known());
+        async move { lane.run(FILE_LIMIT, || known.now()).await.ok() }
     }
 
     /// Whether there is a reason to read the configuration again, when this was found.
-    pub(super) fn look(&mut self, found: Held, now: Instant) -> Option<Reason> {
+    pub(super) fn look(&mut self, Found(found): Found, now: Instant) -> Option<Reason> {
         let is_steady = found == self.found;
         self.found = found;
         if !is_steady {
@@ -164,11 +186,11 @@ impl Watch {
         self.found.iter().find(has_become_empty).map(|(path, _)| path.as_path())
     }
 
-    /// The configuration is about to be read. If it is not taken, the same mistake is told only once; what changes while it is
-    /// read is seen later.
-    pub(super) fn reading(&mut self) {
-        self.read = now(std::mem::take(&mut self.read));
-        self.found.clone_from(&self.read);
+    /// The configuration was read after this was found. If it is not taken, the same mistake is told only once; what changes
+    /// while it is read is seen later.
+    pub(super) fn reading(&mut self, Found(found): Found) {
+        self.found.clone_from(&found);
+        self.read = found;
     }
 
     /// It was not taken, after it was read for this reason. From now on the files are looked at on which that may hang as well,
@@ -179,11 +201,10 @@ impl Watch {
         let pause = known.map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
         self.refused = Some(Refused { why: refused.why.clone(), pause, until: now + pause });
         let before = std::mem::take(&mut self.read);
-        let in_force = self.in_force.held().into_iter().map(|(path, _)| path);
-        for path in in_force.chain(refused.files.iter().cloned()) {
+        for (path, digest) in self.in_force.held().into_iter().chain(refused.files.iter().cloned()) {
             if of(&self.read, &path).is_none() {
-                let digest = of(&before, &path).or_else(|| Digest::now(&path));
-                self.read.extend(digest.map(|digest| (path, digest)));
+                let digest = of(&before, &path).unwrap_or(digest);
+                self.read.push((path, digest));
             }
         }
         self.found.clone_from(&self.read);
@@ -222,11 +243,11 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Files, NotTaken, Reason, Watch, now};
+    use super::{Files, NotTaken, Reason, Watch};
     use crate::config::Digest;
 
     fn look_at(watch: &mut Watch, at: Instant) -> Option<Reason> {
-        let found = now(watch.read.clone());
+        let found = watch.known().now();
         watch.look(found, at)
     }
 
@@ -254,7 +275,7 @@ mod tests {
         assert!(!look(&mut watch, "whole") && !look(&mut watch, "whole"), "what it was made from");
         // As HUP has it.
         write("");
-        watch.reading();
+        watch.reading(watch.known().now());
         assert!(!look(&mut watch, "") && !look(&mut watch, ""), "it was read so");
         assert!(!look(&mut watch, "again") && look(&mut watch, "again"));
     }
@@ -285,7 +306,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ca.pem");
         let mut watch = Watch::new(Files::default());
-        let files = vec![path.clone()];
+        let files = vec![(path.clone(), Digest::now(&path).expect("a state"))];
         let now = Instant::now();
         watch.refused(Reason::Changed, &NotTaken { why: "it is missing".to_owned(), files }, now);
         assert_eq!(look_at(&mut watch, now), None);
@@ -307,7 +328,7 @@ mod tests {
         for _ in 0..3 {
             let found =
                 tokio::time::timeout(Duration::from_secs(5), watch.find()).await.expect("it does not wait");
-            assert_eq!(watch.look(found, Instant::now()), None);
+            assert_eq!(watch.look(found.expect("a disk"), Instant::now()), None);
         }
     }
 }

@@ -1,14 +1,15 @@
 //! `chain`: the first source that is configured. One that is configured and fails ends the chain: a silent move to the next
 //! would sign as somebody else. What was found once stays.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::sts::{Signature, Sts};
 use super::tool::{Tool, ToolFile};
 use super::{
-    Answer, Credentials, Edge, Fingerprint, Instance, Place, Pod, Provide, ProvideError, Wanted, ecs, env,
-    oidc, ossutil, profile, shared, uri,
+    Answer, Credentials, Edge, Instance, Place, Pod, Provide, ProvideError, Wanted, ecs, env, oidc, ossutil,
+    profile, shared, uri,
 };
 
 /// What is said about a chain.
@@ -57,8 +58,6 @@ struct Found {
     passed_over: Vec<String>,
     /// Why it gave nothing when it was asked last.
     failed: Option<String>,
-    /// What each link read, as it was seen last, by index. Of those that are not asked any more nobody looks again.
-    read: Vec<Option<Fingerprint>>,
     /// The access key id that belongs to the pinned identity.
     pinned: Option<String>,
 }
@@ -177,16 +176,10 @@ impl Provide for Chain {
         Box::pin(self.ask(edge))
     }
 
-    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
-        let mut found = self.found();
-        let only = found.link;
-        found.read.resize(self.links.len(), None);
-        for (index, (link, read)) in self.links.iter().zip(&mut found.read).enumerate() {
-            if only.is_none_or(|only| only == index) {
-                *read = link.source.fingerprint(edge);
-            }
-        }
-        found.read.iter().any(Option::is_some).then(|| Fingerprint::of(&found.read))
+    fn files(&self, edge: &dyn Edge) -> Vec<PathBuf> {
+        let only = self.found().link;
+        let links = self.links.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
+        links.flat_map(|(_, link)| link.source.files(edge)).collect()
     }
 
     fn renew_after(&self) -> Option<Duration> {

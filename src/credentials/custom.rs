@@ -1,5 +1,6 @@
 //! A source from outside this crate: whoever builds a proxy brings it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ impl std::fmt::Debug for Custom {
 impl Provide for Custom {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
         self.0.provide(edge)
+    }
+
+    fn files(&self, edge: &dyn Edge) -> Vec<PathBuf> {
+        self.0.files(edge)
     }
 
     fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {

@@ -194,7 +194,7 @@ impl Ecs {
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Reply, Missing> {
         let ask = Ask { method, url, headers, body: Zeroizing::default() };
-        endpoint::ask(&self.fetcher, ask, WITHIN).await.map_err(|error| {
+        endpoint::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
             let hint = match error {
                 FetchError::ConnectLate(..) | FetchError::Late(..) => {
                     "in a container, the hop limit of the instance's metadata may be too low"

@@ -2,12 +2,15 @@
 //! than it bears, and one that fails again and again is left alone for a while.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use super::durations::{Durations, Noted};
@@ -38,8 +41,8 @@ struct State {
 
 /// When the next call may be made.
 enum Turn {
-    /// Now; it is counted.
-    Now,
+    /// Now; it is counted. `true` if the call finds out whether the service has come back.
+    Now(bool),
     /// Not before it has been left alone for so long.
     Closed(Duration),
     /// Not before the budget allows it.
@@ -57,9 +60,11 @@ pub struct EndpointStatus {
     pub budget_wait: Noted,
 }
 
-/// The right to ask once. Dropped without a word, it counts as a failure.
+/// The right to ask once. Dropped without an outcome it says nothing about the service: the caller has left.
 struct Pass {
     endpoint: Arc<Endpoint>,
+    /// Whether the call finds out if the service has come back.
+    is_probe: bool,
     noted: bool,
     _flight: Option<OwnedSemaphorePermit>,
 }
@@ -75,20 +80,70 @@ enum Outcome {
     Throttled(Option<Duration>),
 }
 
-/// Asks once, as soon as the service may be asked.
+/// Asks as soon as the service may be asked. While it is silent it is asked again, with a request that `again` makes, and the first
+/// response counts: a response that was lost on the way must not hold up the next.
 ///
 /// # Errors
 /// Those of the fetch; an answer of any status is an answer.
-pub(super) async fn ask(fetcher: &Fetcher, ask: Ask, within: Within) -> Result<Reply, FetchError> {
-    let pass = Endpoint::of(&ask.url).enter().await;
-    let reply = fetcher.fetch(ask, within).await;
-    pass.note(match &reply {
+pub(super) async fn ask(
+    fetcher: &Fetcher,
+    first: Ask,
+    again: impl Fn() -> Option<Ask>,
+    within: Within,
+) -> Result<Reply, FetchError> {
+    let endpoint = Endpoint::of(&first.url);
+    let silent = Notify::new();
+    let mut calls = FuturesUnordered::new();
+    calls.push(call(&endpoint, fetcher, first, within, &silent));
+    let mut calls_left = CALLS_MAX - 1;
+    loop {
+        tokio::select! {
+            biased;
+            // The first call to end decides: it began first, or has an answer.
+            Some(reply) = calls.next() => return reply,
+            () = silent.notified(), if calls_left > 0 => {
+                calls_left -= 1;
+                calls.extend(again().map(|ask| call(&endpoint, fetcher, ask, within, &silent)));
+            }
+        }
+    }
+}
+
+/// Makes one call, and reports it to `silent` and to the endpoint if there is no response for a while.
+async fn call(
+    endpoint: &Arc<Endpoint>,
+    fetcher: &Fetcher,
+    ask: Ask,
+    within: Within,
+    silent: &Notify,
+) -> Result<Reply, FetchError> {
+    let pass = Arc::clone(endpoint).enter().await;
+    let mut fetched = pin!(fetcher.fetch(ask, within));
+    let reply = tokio::select! {
+        biased;
+        reply = fetched.as_mut() => reply,
+        () = sleep(SILENT_AFTER) => {
+            // Others need not wait behind it.
+            pass.note(Outcome::Failed);
+            silent.notify_one();
+            let reply = fetched.await;
+            if reply.is_ok() {
+                endpoint.state().note(outcome(&reply), Instant::now());
+            }
+            return reply;
+        }
+    };
+    pass.note(outcome(&reply));
+    reply
+}
+
+fn outcome(reply: &Result<Reply, FetchError>) -> Outcome {
+    match reply {
         Err(_) => Outcome::Failed,
         Ok(reply) if is_throttled(reply) => Outcome::Throttled(retry_after(&reply.headers)),
         Ok(reply) if reply.status >= 500 => Outcome::Failed,
         Ok(_) => Outcome::Answered,
-    });
-    reply
+    }
 }
 
 /// The services that were asked so far.
@@ -158,9 +213,9 @@ impl Endpoint {
         loop {
             let turn = self.state().turn(Instant::now());
             match turn {
-                Turn::Now => {
+                Turn::Now(is_probe) => {
                     self.budget_wait.note(waited);
-                    return Pass { endpoint: self, noted: false, _flight: flight };
+                    return Pass { endpoint: self, is_probe, noted: false, _flight: flight };
                 }
                 Turn::Closed(wait) => sleep(wait).await,
                 Turn::Budget(wait) => {
@@ -193,7 +248,7 @@ impl State {
         }
         self.budget -= 1.0;
         self.probed = self.closed_until.is_some();
-        Turn::Now
+        Turn::Now(self.probed)
     }
 
     fn note(&mut self, outcome: Outcome, now: Instant) {
@@ -207,9 +262,11 @@ impl State {
                 }
             }
             Outcome::Throttled(wanted) => {
-                let doubled = CLOSED.saturating_mul(1_u32.checked_shl(self.throttled).unwrap_or(u32::MAX));
+                let doubled =
+                    THROTTLED_MIN.saturating_mul(1_u32.checked_shl(self.throttled).unwrap_or(u32::MAX));
                 self.throttled = self.throttled.saturating_add(1);
-                self.closed_until = Some(now + wanted.unwrap_or(doubled).clamp(CLOSED, CLOSED_MAX));
+                let wanted = wanted.unwrap_or(doubled);
+                self.closed_until = Some(now + wanted.clamp(THROTTLED_MIN, THROTTLED_MAX));
             }
         }
     }
@@ -224,18 +281,25 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if !self.noted {
-            self.endpoint.state().note(Outcome::Failed, Instant::now());
+        if !self.noted && self.is_probe {
+            // The next caller finds out in its place.
+            self.endpoint.state().probed = false;
         }
     }
 }
 
 /// So many failures in a row, and it is left alone …
 const FAILURES_MAX: u32 = 5;
-/// … for so long; then one call finds out whether it has come back.
-const CLOSED: Duration = Duration::from_secs(3);
-/// One that says it is asked too much is left alone for longer each time, up to this.
-const CLOSED_MAX: Duration = Duration::from_secs(15);
+/// … for so long; then one call finds out whether it has come back. With [`SILENT_AFTER`] this bounds how long it takes to see
+/// that a service has come back after it was silent.
+const CLOSED: Duration = Duration::from_millis(1_500);
+/// A service without a response for this long counts as failing, and is asked once more beside the call that waits.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// Calls that one attempt makes, the first included.
+const CALLS_MAX: usize = 4;
+/// One that says it is asked too much is left alone for this long, and for twice as long each time, up to the second.
+const THROTTLED_MIN: Duration = Duration::from_secs(3);
+const THROTTLED_MAX: Duration = Duration::from_secs(15);
 /// How often those look that wait for the one who finds out.
 const PROBE_LOOK: Duration = Duration::from_millis(50);
 /// Calls that are made at once.
@@ -281,6 +345,21 @@ mod tests {
         );
         assert!((2.0..2.2).contains(&waited.as_secs_f64()), "who comes while it is asked waits: {waited:?}");
         assert!(call(&endpoint, Outcome::Answered).await < 0.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_leave_say_nothing_about_the_service() {
+        let endpoint = Arc::new(Endpoint::new());
+        for _ in 0..20 {
+            drop(Arc::clone(&endpoint).enter().await);
+        }
+        assert!(call(&endpoint, Outcome::Answered).await < 0.1, "it is not left alone");
+        for _ in 0..5 {
+            call(&endpoint, Outcome::Failed).await;
+        }
+        let probe = Arc::clone(&endpoint).enter().await;
+        drop(probe);
+        assert!(call(&endpoint, Outcome::Answered).await < 0.1, "the next one finds out at once");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,17 +2,25 @@
 //! Kubernetes Secret is mounted. Read again when it changes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::guarded::{FileState, Guarded, Unreadable, state};
-use super::{Answer, Credentials, Edge, Fingerprint, Provide, ProvideError, sanity};
+use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+/// Credentials from a file or a directory.
+pub(super) struct FileProvider {
+    file: Arc<File>,
+    lane: BlockingLane,
+}
+
 /// A file or a directory.
-pub(super) struct File {
+struct File {
     path: PathBuf,
     guarded: Guarded,
 }
@@ -46,8 +54,21 @@ struct Values {
     expiration: Option<Zeroizing<String>>,
 }
 
-impl File {
+impl FileProvider {
     pub(super) fn new(path: PathBuf, strict: bool) -> Self {
+        Self { file: Arc::new(File::new(path, strict)), lane: BlockingLane::default() }
+    }
+
+    async fn read(&self) -> Result<Credentials, ProvideError> {
+        let file = Arc::clone(&self.file);
+        let read = self.lane.run(FILE_LIMIT, move || file.read()).await;
+        let read = read.map_err(|no_answer| format!("{}: {no_answer}", self.file.name()));
+        read.and_then(|read| read.map_err(|why| why.to_string())).map_err(ProvideError::Unavailable)
+    }
+}
+
+impl File {
+    fn new(path: PathBuf, strict: bool) -> Self {
         Self { path, guarded: Guarded::new(strict) }
     }
 
@@ -140,18 +161,23 @@ impl File {
 
     /// What tells one state of it from another.
     fn state(&self) -> Vec<FileState> {
-        let paths = FILES.iter().map(|name| self.path.join(name));
-        std::iter::once(self.path.clone()).chain(paths).map(|path| state(&path)).collect()
+        self.paths().map(|path| state(&path)).collect()
+    }
+
+    /// The path itself, and those of the values if it is a directory.
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let values = FILES.iter().map(|name| self.path.join(name));
+        std::iter::once(self.path.clone()).chain(values)
     }
 }
 
-impl Provide for File {
+impl Provide for FileProvider {
     fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
-        Box::pin(async { self.read().map_err(|why| ProvideError::Unavailable(why.to_string())) })
+        Box::pin(self.read())
     }
 
-    fn fingerprint(&self, _edge: &dyn Edge) -> Option<Fingerprint> {
-        Some(Fingerprint::of(&self.state()))
+    fn files(&self, _edge: &dyn Edge) -> Vec<PathBuf> {
+        self.file.paths().collect()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Files with secrets in them: read in one piece into memory that is wiped, with an eye to who else can read them.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::OFlags;
 use tracing::warn;
 use zeroize::Zeroizing;
 
@@ -27,6 +28,8 @@ pub(super) enum Unreadable {
     TooLarge(String),
     #[error("{0} can be read by other users, and strict_file_modes is set; chmod 600 it")]
     Exposed(String),
+    #[error("{0} is not a regular file; give the path of one")]
+    NotRegular(String),
 }
 
 /// What tells one state of a file from another, through all symbolic links; `None` if it is not there.
@@ -41,8 +44,13 @@ impl Guarded {
     pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, Unreadable> {
         let name = || path.display().to_string();
         let failed = |error| Unreadable::Failed(name(), error);
-        let file = File::open(path).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode();
+        // Opened without waiting: a pipe that nobody writes to would never open.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        if !found.is_file() {
+            return Err(Unreadable::NotRegular(name()));
+        }
+        let mode = found.permissions().mode();
         if mode & READABLE_BY_OTHERS != 0 {
             if self.strict {
                 return Err(Unreadable::Exposed(name()));
@@ -78,6 +86,7 @@ pub(super) fn state(path: &Path) -> FileState {
     Some([device, inode, found.size().cast_signed(), found.mtime(), found.mtime_nsec()])
 }
 
+const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 /// Of a file with credentials, in bytes.
 const LONGEST: usize = 64 * 1024;
 /// Of group and others.

@@ -75,11 +75,18 @@ pub struct Credentials {
 /// A source of credentials. It is asked by one [`Source`], which keeps what it gives, asks again before that ends, one attempt at
 /// a time, and pauses after failures: an implementation only asks.
 pub trait Provide: Send + Sync {
-    /// Asks the source. An attempt may be dropped before it ends.
+    /// Asks the source. An attempt may be dropped before it ends, and leaves a state then from which the next one works. It
+    /// must not block: other sources are asked on the same thread.
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a>;
 
-    /// The state of what the credentials come from, if that can be seen to change: then the source is asked again. It is looked
-    /// at each second.
+    /// Returns the files that the credentials are read from. When one of them changes, the source is asked again. They are
+    /// looked at each second, on a thread for blocking work.
+    fn files(&self, _edge: &dyn Edge) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// The state of what the credentials come from beside files, if that can be seen to change: then the source is asked again.
+    /// It is looked at each second, and must not block.
     fn fingerprint(&self, _edge: &dyn Edge) -> Option<Fingerprint> {
         None
     }
@@ -89,7 +96,8 @@ pub trait Provide: Send + Sync {
         None
     }
 
-    /// Lines that tell a person where the credentials come from, and why no other source gives them.
+    /// Lines that tell a person where the credentials come from, and why no other source gives them. They come from memory:
+    /// neither files nor services are asked for them.
     fn explain(&self, _edge: &dyn Edge) -> Vec<String> {
         Vec::new()
     }
@@ -293,7 +301,7 @@ impl Spec {
                 Box::new(fixed::Static::new(id.clone(), Secret::from(secret.expose()), token))
             }
             Self::Env(place, wanted) => Box::new(env::Env::new(place.clone(), wanted.clone())),
-            Self::File { path, strict } => Box::new(file::File::new(path.clone(), *strict)),
+            Self::File { path, strict } => Box::new(file::FileProvider::new(path.clone(), *strict)),
             Self::AssumeRole { source, role, place, signature } => {
                 let source = Arc::clone(others.get(source)?);
                 Box::new(assume_role::AssumeRole::new(source, role.clone(), place.clone(), *signature))
@@ -347,20 +355,19 @@ impl Spec {
     /// are left out: a configuration with such a thing is refused before it comes here.
     #[must_use]
     pub fn build_all(specs: &[(String, Self)]) -> Sources {
-        Self::build_anew(specs, (&[], &Sources::new()))
+        Self::build_anew(specs, &[])
     }
 
     /// The same, after another configuration, whose descriptions and sources are given: what is described as it was before, under
     /// its name, is the source that it was, with all that it holds.
     #[must_use]
-    pub fn build_anew(
-        specs: &[(String, Self)],
-        (specs_before, before): (&[(String, Self)], &Sources),
-    ) -> Sources {
+    pub fn build_anew(specs: &[(String, Self)], before: &[(&[(String, Self)], &Sources)]) -> Sources {
         let kept = |name: &String, spec: &Self, built: &Sources| {
-            let (_, known) = specs_before.iter().find(|(known, _)| known == name)?;
-            let source = before.get(name).filter(|source| source.name() == name)?;
-            spec.is_same(known, (built, before)).then(|| Arc::clone(source))
+            before.iter().find_map(|(specs, before)| {
+                let (_, known) = specs.iter().find(|(known, _)| known == name)?;
+                let source = before.get(name).filter(|source| source.name() == name)?;
+                spec.is_same(known, (built, before)).then(|| Arc::clone(source))
+            })
         };
         let mut built = Sources::new();
         let mut waiting: Vec<&(String, Self)> = specs.iter().collect();

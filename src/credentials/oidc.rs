@@ -1,12 +1,14 @@
 //! `oidc`: temporary credentials for a role, for the token of a service account (RRSA on Kubernetes). The token is read anew for
 //! each exchange: whoever puts it down renews it.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::sts::{Place, Role, Signature, Sts, Triple};
 use super::{Answer, Edge, Failure, Provide, ProvideError};
+use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 
 /// Who is asked for; what is not given here is found in the environment.
@@ -48,22 +50,29 @@ impl Pod {
 /// The token of a service account, exchanged for credentials.
 pub(super) struct Oidc {
     pod: Pod,
+    lane: BlockingLane,
     sts: Sts,
 }
 
 impl Oidc {
     pub(super) fn new(pod: Pod, place: Place) -> Self {
-        Self { pod, sts: Sts::new(place, Signature::Acs3) }
+        Self { pod, lane: BlockingLane::default(), sts: Sts::new(place, Signature::Acs3) }
     }
 
     async fn exchange(&self, edge: &dyn Edge) -> Result<Triple, ProvideError> {
         let (arn, provider, file) = self.pod.trio(edge)?;
         let shown = file.display();
-        let text = fs::read_to_string(&file).map(Secret::new).map_err(|error| {
+        let unreadable = |error: &dyn fmt::Display| {
             ProvideError::Unavailable(format!(
                 "the OIDC token in {shown} cannot be read: {error}; see that it is mounted"
             ))
-        })?;
+        };
+        let text = self.lane.run(FILE_LIMIT, {
+            let file = file.clone();
+            move || fs::read_to_string(file).map(Secret::new)
+        });
+        let text = text.await.map_err(|no_answer| unreadable(&no_answer))?;
+        let text = text.map_err(|error| unreadable(&error))?;
         let token = Secret::from(text.expose().trim());
         if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {
             return Err(ProvideError::Unavailable(format!(

@@ -1,6 +1,7 @@
 //! `process`: credentials that a command prints as JSON. It is run without a shell, with next to no environment, for a limited
 //! time, and all that it started ends with it. What it prints is never repeated.
 
+use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -26,7 +28,11 @@ pub struct Program {
 }
 
 /// What a command prints.
-pub(super) struct Process(Program);
+pub(super) struct Process {
+    program: Program,
+    /// For starting it: a program on a disk that does not answer does not start.
+    lane: BlockingLane,
+}
 
 /// Both dialects: that of the vendor's command line, and that of its OSS libraries.
 #[derive(Deserialize)]
@@ -44,18 +50,25 @@ struct Printed {
 
 impl Process {
     pub(super) fn new(program: Program) -> Self {
-        Self(program)
+        Self { program, lane: BlockingLane::default() }
     }
 
     async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
-        let name = self.0.command.first().map_or("", String::as_str);
+        let name = self.program.command.first().map_or("", String::as_str);
         let failed = |why: String| ProvideError::Unavailable(format!("the command {name:?} {why}"));
-        let mut child = self.command(edge).spawn().map_err(|error| {
+        let mut command = self.command(edge);
+        // The group is ended too if the command starts after it was given up.
+        let started = self.lane.run(START_LIMIT, move || {
+            let child = command.spawn()?;
+            let group = Group::of(&child);
+            Ok::<_, io::Error>((group, child))
+        });
+        let started = started.await.map_err(|no_answer| failed(format!("cannot be started: {no_answer}")))?;
+        let (mut group, mut child) = started.map_err(|error| {
             ProvideError::Refused(format!(
                 "the command {name:?} cannot be run: {error}; give its path, and see that this user may run it"
             ))
         })?;
-        let mut group = Group::of(&child);
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(failed("has no output".to_owned()));
         };
@@ -80,10 +93,10 @@ impl Process {
     }
 
     fn command(&self, edge: &dyn Edge) -> Command {
-        let mut words = self.0.command.iter();
+        let mut words = self.program.command.iter();
         let mut command = Command::new(words.next().map_or("", String::as_str));
         command.args(words).env_clear();
-        let names = INHERITED.iter().copied().chain(self.0.environment.iter().map(String::as_str));
+        let names = INHERITED.iter().copied().chain(self.program.environment.iter().map(String::as_str));
         command.envs(names.filter_map(|name| Some((name, edge.variable(name)?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
@@ -156,12 +169,13 @@ impl Provide for Process {
     }
 
     fn renew_after(&self) -> Option<Duration> {
-        Some(self.0.cache)
+        Some(self.program.cache)
     }
 }
 
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 const WITHIN: Duration = Duration::from_secs(15);
+const START_LIMIT: Duration = Duration::from_secs(4);
 /// Of what is printed, in bytes.
 const LONGEST: usize = 64 * 1024;
 

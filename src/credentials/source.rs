@@ -1,7 +1,9 @@
 //! A source with what it gave last. Requests load one immutable snapshot, without a lock and without waiting; whoever keeps
 //! the source renews it in the background, one attempt at a time.
 
+mod attempt;
 mod upkeep;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -16,9 +18,12 @@ use tracing::warn;
 use super::durations::Durations;
 use super::schedule::{Urgency, Windows, pause, pause_refused, pause_unchanged};
 use super::status::{Stage, Status};
-use super::{Credentials, Edge, Fingerprint, Provide, ProvideError};
+use super::{Credentials, Edge, Provide, ProvideError};
+use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
+use attempt::Attempt;
+use watched::Watched;
 
 /// A source with what it gave last.
 pub struct Source {
@@ -29,6 +34,8 @@ pub struct Source {
     flight: tokio::sync::Mutex<()>,
     history: Mutex<History>,
     asking: watch::Sender<Asking>,
+    /// For looks at the files that the provider reads.
+    files: BlockingLane,
     /// The credentials that OSS took last, only to be compared.
     accepted: AtomicPtr<Credentials>,
     /// Somebody wants it to be asked now.
@@ -56,14 +63,13 @@ struct Snapshot {
 #[derive(Default)]
 struct History {
     /// The state of what the provider reads, before it was last asked.
-    asked: Option<Fingerprint>,
+    asked: Option<Watched>,
     generation: u64,
     /// Failures since the last success, and of all time by their kind.
     failures: u32,
     failed: BTreeMap<&'static str, u64>,
-    /// Before this there is no other attempt; `None` if one cannot come to anything else.
-    next: Option<Instant>,
-    last_error: Option<String>,
+    next: NextAttempt,
+    last_error: Option<ProvideError>,
     /// The failure that was logged last.
     told: Option<String>,
     /// How often OSS has refused what was there, by its code.
@@ -75,10 +81,33 @@ struct History {
     identity_changes: u64,
 }
 
-/// Whether the source is being asked, and how often it has been.
+/// The earliest time of the next attempt.
+#[derive(Clone, Copy, Debug, Default)]
+enum NextAttempt {
+    /// At once: no attempt was made, or one was abandoned before its outcome.
+    #[default]
+    Due,
+    /// Not before this.
+    At(Instant),
+    /// Never: the configuration is wrong, so another attempt cannot have another outcome.
+    Never,
+}
+
+impl NextAttempt {
+    /// The time, at `now`; `None` for never.
+    fn at(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Due => Some(now),
+            Self::At(at) => Some(at),
+            Self::Never => None,
+        }
+    }
+}
+
+/// The attempt in progress, if there is one, and the number of those that have ended.
 #[derive(Clone, Copy, Default)]
 struct Asking {
-    now: bool,
+    since: Option<Instant>,
     done: u64,
 }
 
@@ -125,6 +154,7 @@ impl Source {
             flight: tokio::sync::Mutex::default(),
             history: Mutex::default(),
             asking: watch::Sender::default(),
+            files: BlockingLane::default(),
             accepted: AtomicPtr::default(),
             wanted: Notify::new(),
             counts: Counts::default(),
@@ -174,7 +204,7 @@ impl Source {
             let begun = Instant::now();
             let mut asking = self.asking.subscribe();
             // However the wait ends, what counts is what is there then.
-            let _ = timeout(WAIT_MAX, asking.wait_for(|asking| !asking.now)).await;
+            let _ = timeout(WAIT_MAX, asking.wait_for(|asking| asking.since.is_none())).await;
             self.counts.waits.note(begun.elapsed());
         }
         self.serve(clock.now()).inspect_err(|nothing| {
@@ -198,7 +228,7 @@ impl Source {
     }
 
     /// Asks the source and keeps what it gives; who comes while it is asked gets the same answer. What was there before stays
-    /// on an error.
+    /// on an error. If the future is dropped in the middle, the source is as if it had not been asked.
     ///
     /// # Errors
     /// Those of the source.
@@ -210,18 +240,35 @@ impl Source {
         {
             return Ok(credentials);
         }
-        let asked = self.provider.fingerprint(edge);
-        self.asking.send_modify(|asking| asking.now = true);
-        let begun = Instant::now();
+        let attempt = Attempt::begin(self);
+        // Files that could not be looked at count as changed when they can be.
+        let asked = Watched::look(&*self.provider, edge, &self.files).await;
+        let asked = asked.unwrap_or_else(|_| Some(Watched::default()));
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
         });
         let given = given.and_then(|credentials| self.keep(credentials, edge.now()));
-        let took = if given.is_ok() { &self.counts.given } else { &self.counts.failed };
-        took.note(begun.elapsed());
-        self.note(&given, asked, edge.now());
-        self.asking.send_modify(|asking| *asking = Asking { now: false, done: asking.done + 1 });
+        attempt.end(&given, asked, edge.now());
         given.map(|given| given.credentials)
+    }
+
+    /// Waits until the source has answered once, well or badly.
+    pub async fn answered(&self) {
+        let mut asking = self.asking.subscribe();
+        // The sender lives in `self`, so there is no error to handle.
+        let _ = asking.wait_for(|asking| asking.done > 0).await;
+    }
+
+    /// Whether the source has answered once, well or badly.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.asking.borrow().done > 0
+    }
+
+    /// Returns the error of the last attempt; `None` if it succeeded or there was none.
+    #[must_use]
+    pub fn last_error(&self) -> Option<ProvideError> {
+        self.history().last_error.clone()
     }
 
     /// Keeps fresh credentials, unless they have ended before they came.
@@ -291,7 +338,7 @@ impl Source {
     }
 
     /// Notes what an attempt came to, and when there may be another.
-    fn note(&self, given: &Result<Given, ProvideError>, asked: Option<Fingerprint>, now: Timestamp) {
+    fn note(&self, given: &Result<Given, ProvideError>, asked: Option<Watched>, now: Timestamp) {
         let urgency = self.urgency(now).unwrap_or(Urgency::Advisory);
         let windows = self.windows();
         let longest = match (urgency, windows) {
@@ -309,22 +356,22 @@ impl Source {
                     (true, Some(windows)) => pause_unchanged(windows.left(now), fastrand::f64()),
                     (true | false, _) => Duration::ZERO,
                 };
-                history.next = Some(Instant::now() + pause);
+                history.next = NextAttempt::At(Instant::now() + pause);
             }
             Err(error) => {
                 history.failures = history.failures.saturating_add(1);
                 *history.failed.entry(error.kind()).or_default() += 1;
-                history.last_error = Some(error.to_string());
-                let pause = match error {
+                history.last_error = Some(error.clone());
+                let after = |pause| NextAttempt::At(Instant::now() + pause);
+                history.next = match error {
                     ProvideError::Unavailable(_) => {
-                        Some(pause(urgency, history.failures, fastrand::f64()).min(longest))
+                        after(pause(urgency, history.failures, fastrand::f64()).min(longest))
                     }
                     ProvideError::Refused(_) | ProvideError::NotConfigured(_) => {
-                        Some(pause_refused(history.failures))
+                        after(pause_refused(history.failures))
                     }
-                    ProvideError::Failed(_) => None,
+                    ProvideError::Failed(_) => NextAttempt::Never,
                 };
-                history.next = pause.map(|pause| Instant::now() + pause);
             }
         }
     }
@@ -337,6 +384,7 @@ impl Source {
         let snapshot = snapshot.as_deref();
         let stage = snapshot.map_or(Stage::Empty, |snapshot| snapshot.stage(now));
         let explanation = self.provider.explain(edge);
+        let asking = *self.asking.borrow();
         let history = self.history();
         Status {
             name: self.name.clone(),
@@ -350,11 +398,13 @@ impl Source {
             rejected: history.rejections.clone(),
             identity_changes: history.identity_changes,
             waiting: self.asking.receiver_count(),
+            asking_for: asking.since.map(|since| since.elapsed()),
+            has_answered: asking.done > 0,
             served: Stage::ALL
                 .map(|stage| (stage, self.counts.served[stage as usize].load(Ordering::Relaxed))),
             waits: self.counts.waits.noted(),
             refreshes: [("ok", self.counts.given.noted()), ("failed", self.counts.failed.noted())],
-            last_error: history.last_error.clone(),
+            last_error: history.last_error.as_ref().map(ToString::to_string),
             explanation,
         }
     }
@@ -383,6 +433,8 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How many requests wait.
 const WAITERS_MAX: usize = 1024;
 
+#[cfg(test)]
+mod dropped_tests;
 #[cfg(test)]
 mod life_tests;
 #[cfg(test)]

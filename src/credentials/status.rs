@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ProvideError;
 use super::durations::Noted;
@@ -33,6 +34,10 @@ pub struct Status {
     pub identity_changes: u64,
     /// Requests that wait for it.
     pub waiting: usize,
+    /// How long the attempt in progress has lasted; `None` if there is none.
+    pub asking_for: Option<Duration>,
+    /// Whether an attempt has ended, well or badly.
+    pub has_answered: bool,
     /// How many requests were signed with what it gave, by the stage that this was in.
     pub served: [(Stage, u64); 6],
     /// How long requests have waited for it.

@@ -1,16 +1,17 @@
 //! Files that other tools keep their access keys in: found, read again when they change, never written. What they describe is
 //! built once for each state of the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::guarded::{FileState, Guarded, state};
+use super::guarded::{Guarded, Unreadable, state};
 use super::recipe::{Mistake, Recipe};
 use super::sts::Place;
-use super::{Answer, Edge, Fingerprint, Provide, ProvideError};
+use super::{Answer, Edge, Provide, ProvideError};
+use crate::offload::{BlockingLane, FILE_LIMIT};
 
 /// What is said about the file of a tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,56 +68,75 @@ impl From<Mistake> for Unfit {
 pub(super) struct ToolFile {
     format: Box<dyn Format>,
     tool: Tool,
-    guarded: Guarded,
+    guarded: Arc<Guarded>,
+    lane: BlockingLane,
     built: Mutex<Option<Built>>,
+}
+
+/// The paths at which the file may be.
+enum Candidates {
+    /// Only this one, which was named.
+    Named(PathBuf),
+    /// The first of these below the home directory that exists.
+    Usual { home: PathBuf, below: &'static [&'static str] },
+}
+
+/// The file as it was read.
+struct ReadFile {
+    path: PathBuf,
+    named: bool,
+    text: Result<Zeroizing<String>, Unreadable>,
 }
 
 /// What a state of the file describes.
 #[derive(Clone)]
 struct Built {
+    path: PathBuf,
     text: Arc<Zeroizing<String>>,
     provider: Arc<dyn Provide>,
 }
 
 impl ToolFile {
     pub(super) fn new(format: impl Format + 'static, tool: Tool) -> Self {
-        let guarded = Guarded::new(tool.strict);
-        Self { format: Box::new(format), tool, guarded, built: Mutex::default() }
+        let guarded = Arc::new(Guarded::new(tool.strict));
+        Self {
+            format: Box::new(format),
+            tool,
+            guarded,
+            lane: BlockingLane::default(),
+            built: Mutex::default(),
+        }
     }
 
-    /// The file that is to be read, and whether somebody named it. The error says why there is none.
-    fn path(&self, edge: &dyn Edge) -> Result<(PathBuf, bool), String> {
+    /// Returns the paths at which the file may be. The error says why there are none. No file is looked at.
+    fn candidates(&self, edge: &dyn Edge) -> Result<Candidates, String> {
         if let Some(path) = &self.tool.path {
-            return Ok((path.clone(), true));
+            return Ok(Candidates::Named(path.clone()));
         }
-        let below = match self.format.places(edge) {
-            Places::Named(path) => return Ok((path, true)),
-            Places::Off(variable) => return Err(format!("{variable} is true")),
-            Places::Home(below) => below,
-        };
-        let home = edge.variable("HOME").map(PathBuf::from).ok_or("HOME is not set")?;
-        let mut there = below.iter().map(|below| home.join(below)).filter(|path| path.exists());
-        let Some(path) = there.next() else {
-            return Err(format!("there is no ~/{}", below.join(" and no ~/")));
-        };
-        if let Some(other) = there.next()
-            && state(&path) != state(&other)
-            && std::fs::read(&path).ok().map(Zeroizing::new) != std::fs::read(&other).ok().map(Zeroizing::new)
-        {
-            tracing::warn!(
-                used = %path.display(),
-                ignored = %other.display(),
-                "there are two files of the same kind, and they differ; keep one of them"
-            );
+        match self.format.places(edge) {
+            Places::Named(path) => Ok(Candidates::Named(path)),
+            Places::Off(variable) => Err(format!("{variable} is true")),
+            Places::Home(below) => {
+                let home = edge.variable("HOME").map(PathBuf::from).ok_or("HOME is not set")?;
+                Ok(Candidates::Usual { home, below })
+            }
         }
-        Ok((path, false))
+    }
+
+    /// Reads the file. The error says why there is none.
+    async fn read(&self, edge: &dyn Edge) -> Result<ReadFile, ProvideError> {
+        let candidates = self.candidates(edge).map_err(ProvideError::NotConfigured)?;
+        let (all, guarded) = (candidates.shown(), Arc::clone(&self.guarded));
+        let read = self.lane.run(FILE_LIMIT, move || candidates.read(&guarded)).await;
+        let read = read.map_err(|no_answer| ProvideError::Unavailable(format!("{all}: {no_answer}")))?;
+        read.map_err(ProvideError::NotConfigured)
     }
 
     /// What the file describes now.
-    fn provider(&self, edge: &dyn Edge) -> Result<Arc<dyn Provide>, ProvideError> {
-        let (path, named) = self.path(edge).map_err(ProvideError::NotConfigured)?;
+    async fn provider(&self, edge: &dyn Edge) -> Result<Arc<dyn Provide>, ProvideError> {
+        let ReadFile { path, named, text } = self.read(edge).await?;
         let shown = path.display();
-        let text = self.guarded.read(&path).map_err(|why| match (why.is_absent(), named) {
+        let text = text.map_err(|why| match (why.is_absent(), named) {
             (true, false) => ProvideError::NotConfigured(why.to_string()),
             (true | false, _) => ProvideError::Unavailable(why.to_string()),
         })?;
@@ -133,7 +153,7 @@ impl ToolFile {
             Unfit::Absent(why) | Unfit::Wrong(why) => ProvideError::Refused(format!("{shown}: {why}")),
         })?;
         let provider: Arc<dyn Provide> = recipe.build(self.format.name()).into();
-        *self.built() = Some(Built { text: Arc::new(text), provider: Arc::clone(&provider) });
+        *self.built() = Some(Built { path, text: Arc::new(text), provider: Arc::clone(&provider) });
         Ok(provider)
     }
 
@@ -142,10 +162,51 @@ impl ToolFile {
     }
 }
 
+impl Candidates {
+    /// All of them, for a person.
+    fn shown(&self) -> String {
+        match self {
+            Self::Named(path) => path.display().to_string(),
+            Self::Usual { below, .. } => format!("~/{}", below.join(" or ~/")),
+        }
+    }
+
+    /// Reads the first that exists. The error says that none does.
+    fn read(self, guarded: &Guarded) -> Result<ReadFile, String> {
+        let (path, named) = match self {
+            Self::Named(path) => (path, true),
+            Self::Usual { home, below } => {
+                let mut existing = below.iter().map(|below| home.join(below)).filter(|path| path.exists());
+                let Some(path) = existing.next() else {
+                    return Err(format!("there is no ~/{}", below.join(" and no ~/")));
+                };
+                if let Some(other) = existing.next() {
+                    warn_of_two(&path, &other);
+                }
+                (path, false)
+            }
+        };
+        let text = guarded.read(&path);
+        Ok(ReadFile { path, named, text })
+    }
+}
+
+/// Warns if the two files differ.
+fn warn_of_two(used: &Path, ignored: &Path) {
+    let content = |path| std::fs::read(path).ok().map(Zeroizing::new);
+    if state(used) != state(ignored) && content(used) != content(ignored) {
+        tracing::warn!(
+            used = %used.display(),
+            ignored = %ignored.display(),
+            "there are two files of the same kind, and they differ; keep one of them"
+        );
+    }
+}
+
 impl Provide for ToolFile {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
         Box::pin(async move {
-            let provider = self.provider(edge)?;
+            let provider = self.provider(edge).await?;
             let mut given = provider.provide(edge).await.map_err(|error| match error {
                 // The file names it: nobody else may sign in its place.
                 ProvideError::NotConfigured(why) => {
@@ -161,12 +222,12 @@ impl Provide for ToolFile {
         })
     }
 
-    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
-        let found: (Option<PathBuf>, FileState) = match self.path(edge) {
-            Ok((path, _)) => (Some(path.clone()), state(&path)),
-            Err(_) => (None, None),
-        };
-        Some(Fingerprint::of(&found))
+    fn files(&self, edge: &dyn Edge) -> Vec<PathBuf> {
+        match self.candidates(edge) {
+            Ok(Candidates::Named(path)) => vec![path],
+            Ok(Candidates::Usual { home, below }) => below.iter().map(|below| home.join(below)).collect(),
+            Err(_) => Vec::new(),
+        }
     }
 
     fn renew_after(&self) -> Option<Duration> {
@@ -175,9 +236,14 @@ impl Provide for ToolFile {
     }
 
     fn explain(&self, edge: &dyn Edge) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.path(edge).iter().map(|(path, _)| format!("file {}", path.display())).collect();
-        lines.extend(self.built().clone().map(|built| built.provider.explain(edge)).unwrap_or_default());
+        let built = self.built().clone();
+        let file = match (&built, self.candidates(edge)) {
+            (Some(built), _) => Some(built.path.display().to_string()),
+            (None, Ok(candidates)) => Some(candidates.shown()),
+            (None, Err(_)) => None,
+        };
+        let mut lines: Vec<String> = file.iter().map(|file| format!("file {file}")).collect();
+        lines.extend(built.map(|built| built.provider.explain(edge)).unwrap_or_default());
         lines
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
+use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{Ask, Fetcher, Reply, Url, Within};
@@ -21,6 +22,7 @@ pub(super) struct Uri {
     url: Option<Url>,
     /// What stands in the file is sent as Authorization; it is read anew each time.
     authorization_file: Option<PathBuf>,
+    lane: BlockingLane,
     fetcher: Fetcher,
 }
 
@@ -37,7 +39,7 @@ struct Given {
 
 impl Uri {
     pub(super) fn new(url: Option<Url>, authorization_file: Option<PathBuf>) -> Self {
-        Self { url, authorization_file, fetcher: Fetcher::default() }
+        Self { url, authorization_file, lane: BlockingLane::default(), fetcher: Fetcher::default() }
     }
 
     async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
@@ -54,7 +56,9 @@ impl Uri {
             let unusable = |why: String| {
                 ProvideError::Unavailable(format!("the file {shown}, which is sent as Authorization, {why}"))
             };
-            let text = fs::read_to_string(path).map(Secret::new);
+            let file = path.clone();
+            let text = self.lane.run(FILE_LIMIT, move || fs::read_to_string(file).map(Secret::new)).await;
+            let text = text.map_err(|no_answer| unusable(format!("cannot be read: {no_answer}")))?;
             let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
             let mut value = HeaderValue::from_str(text.expose().trim())
                 .map_err(|_| unusable("holds more than a line of text".to_owned()))?;
@@ -62,7 +66,7 @@ impl Uri {
             headers.push((AUTHORIZATION, value));
         }
         let ask = Ask { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = endpoint::ask(&self.fetcher, ask, WITHIN).await;
+        let reply = endpoint::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await;
         let reply = reply
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
         read(&reply, &url)

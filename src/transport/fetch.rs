@@ -46,6 +46,7 @@ pub enum BadUrl {
 }
 
 /// A request.
+#[derive(Clone)]
 pub struct Ask {
     /// The method.
     pub method: Method,

@@ -94,6 +94,11 @@ fn counts(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     gauge(out, "credential_generation", "How often the source has given something", generation)?;
     let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
     gauge(out, "credential_waiters", "Requests that wait for the source", waiting)?;
+    let asking = gauges(|source| source.asking_for.map_or(0, |asking| signed(asking.as_secs())));
+    let help = "How long the attempt in progress has lasted; 0 if there is none";
+    gauge(out, "credential_attempt_seconds", help, asking)?;
+    let answered = gauges(|source| i64::from(source.has_answered));
+    gauge(out, "credential_answered", "0 until the source has answered once, well or badly", answered)?;
     let rejected = sources.iter().flat_map(|source| {
         let name = ("source", source.name.as_str());
         source.rejected.iter().map(move |(code, count)| (vec![name, ("code", *code)], *count))

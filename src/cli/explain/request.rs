@@ -104,7 +104,7 @@ pub(super) fn exit(explained: &Explained) -> Exit {
 impl Ready {
     /// Asks the sources, as the start does.
     pub(super) async fn new(config: Config) -> Result<Self, Unanswered> {
-        let assembly::Asked { sources, bad, .. } = ask_all(&config.credentials, &System, None).await;
+        let assembly::Asked { sources, bad, .. } = ask_all(&config.credentials, &System).await;
         match bad.into_iter().next() {
             Some(bad) => Err(bad.into()),
             None => Ok(Self { config, sources }),

@@ -27,7 +27,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
         return Exit::Config;
     };
     block_on(async {
-        let Asked { sources, bad, .. } = ask_all(&config.credentials, &System, None).await;
+        let Asked { sources, bad, .. } = ask_all(&config.credentials, &System).await;
         let usable = routes(&config, &sources);
         for (_, source) in each(&sources) {
             describe(source);

@@ -8,10 +8,31 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::{Asking, Source, WAIT_MAX};
+use super::{Asking, NextAttempt, Source, WAIT_MAX, Watched};
 use crate::credentials::schedule::LOOK_EVERY;
 use crate::credentials::{Credentials, Edge, ProvideError};
 use crate::time::{Clock, Timestamp};
+
+/// What made the source give credentials.
+#[derive(Clone, Copy)]
+enum Renewal {
+    /// There were none before.
+    First,
+    /// What it reads has changed.
+    Changed,
+    /// The time has come.
+    Usual,
+}
+
+impl Renewal {
+    fn message(self) -> &'static str {
+        match self {
+            Self::First => "credentials",
+            Self::Changed => "credentials have changed",
+            Self::Usual => "credentials renewed",
+        }
+    }
+}
 
 impl Source {
     /// Renews the credentials before they end, and asks the source again whenever what it reads has changed. Never returns.
@@ -31,22 +52,32 @@ impl Source {
                 self.look_anew(moment);
             }
             anchor = moment;
-            let changed = self.has_changed(edge);
-            if !wanted && !changed && !self.is_due(edge.now()) {
+            let is_due = wanted || self.is_due(edge.now());
+            // What is due anyway does not wait for a look at files.
+            let changed = !is_due && self.has_changed(edge).await;
+            if !is_due && !changed {
                 continue;
             }
             if wanted {
                 warn!(source = self.name, "OSS refuses the access key; the source is asked for another");
             }
             let (before, failed) = (self.current.load_full(), self.history().told.is_some());
+            let (asked_before, is_first) = (self.history().asked.clone(), before.is_none());
             let outcome = self.refresh(edge).await;
+            let asked = self.history().asked.clone();
+            let changed = asked_before.zip(asked).is_some_and(|(before, now)| before.differs_from(&now));
             let is_same = outcome
                 .as_ref()
                 .is_ok_and(|given| before.is_some_and(|before| Arc::ptr_eq(&before.credentials, given)));
             if is_same && !failed {
                 debug!(source = self.name, "the source gives what it gave before");
             } else {
-                self.tell(&outcome, changed);
+                let kind = match (is_first, changed) {
+                    (_, true) => Renewal::Changed,
+                    (true, false) => Renewal::First,
+                    (false, false) => Renewal::Usual,
+                };
+                self.log_outcome(&outcome, kind, edge.now());
             }
         }
     }
@@ -57,39 +88,49 @@ impl Source {
             self.renew_later(&snapshot.credentials, now);
         }
         let mut history = self.history();
-        if history.next.is_some() && history.failures > 0 {
-            history.next = Some(instant);
+        if history.next.at(instant).is_some() && history.failures > 0 {
+            history.next = NextAttempt::At(instant);
         }
     }
 
-    /// Logs what an attempt came to; a failure that goes on is told once.
-    fn tell(&self, outcome: &Result<Arc<Credentials>, ProvideError>, changed: bool) {
-        match outcome {
+    /// Logs the outcome of an attempt. A failure that goes on is logged once.
+    fn log_outcome(&self, outcome: &Result<Arc<Credentials>, ProvideError>, kind: Renewal, now: Timestamp) {
+        let failure = match outcome {
             Ok(fresh) => {
                 let expires = fresh.expires.map(Timestamp::rfc3339);
-                let what = if changed { "credentials have changed" } else { "credentials renewed" };
-                info!(source = self.name, provider = &*fresh.provider, expires, "{what}");
+                info!(source = self.name, provider = &*fresh.provider, expires, "{}", kind.message());
+                return;
             }
-            Err(failure) => {
-                let text = failure.to_string();
-                let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
-                if known {
-                    debug!(source = self.name, error = text, "still no new credentials");
-                } else {
-                    error!(
-                        source = self.name,
-                        error = text,
-                        "no new credentials; what was there before is used for as long as it lasts"
-                    );
-                }
-            }
+            Err(failure) => failure,
+        };
+        let (text, has_credentials) = (failure.to_string(), self.get(now).is_ok());
+        let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
+        match failure {
+            _ if known => debug!(source = self.name, error = text, "still no new credentials"),
+            _ if has_credentials => error!(
+                source = self.name,
+                error = text,
+                "no new credentials; the current ones are used until they expire"
+            ),
+            ProvideError::NotConfigured(reason) => warn!(
+                source = self.name,
+                reason,
+                "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
+            ),
+            // It is a reason not to start, and reported as that.
+            ProvideError::Failed(_) => debug!(source = self.name, error = text, "configured wrongly"),
+            ProvideError::Unavailable(_) | ProvideError::Refused(_) => error!(
+                source = self.name,
+                error = text,
+                "no credentials: requests are answered 503 until there are"
+            ),
         }
     }
 
     /// How long there is nothing to look at.
     fn rest(&self, now: Timestamp) -> Duration {
         let look_every = self.windows().map_or(LOOK_EVERY, |windows| windows.look_every());
-        let next = self.history().next;
+        let next = self.history().next.at(Instant::now());
         match next {
             Some(next) if self.urgency(now).is_some() => {
                 next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), look_every)
@@ -99,12 +140,20 @@ impl Source {
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        self.urgency(now).is_some() && self.history().next.is_some_and(|next| next <= Instant::now())
+        self.urgency(now).is_some() && {
+            let now = Instant::now();
+            self.history().next.at(now).is_some_and(|next| next <= now)
+        }
     }
 
-    fn has_changed(&self, edge: &dyn Edge) -> bool {
-        let asked = self.history().asked;
-        asked.is_some() && self.provider.fingerprint(edge) != asked
+    /// Whether what the provider reads is not what it was before the last attempt.
+    async fn has_changed(&self, edge: &dyn Edge) -> bool {
+        if self.history().asked.is_none() {
+            return false;
+        }
+        let Ok(now) = Watched::look(&*self.provider, edge, &self.files).await else { return false };
+        let history = self.history();
+        history.asked.as_ref().zip(now).is_some_and(|(asked, now)| asked.differs_from(&now))
     }
 
     /// OSS has taken what these credentials signed.
@@ -137,7 +186,7 @@ impl Source {
         if let Some(other) = other() {
             return Some(other);
         }
-        let Asking { now: is_asked, done } = *asking.borrow_and_update();
+        let Asking { since, done } = *asking.borrow_and_update();
         {
             let mut history = self.history();
             *history.rejections.entry(code).or_default() += 1;
@@ -145,7 +194,7 @@ impl Source {
             if history.forced.is_none_or(|forced| now >= forced + FORCED_EVERY) {
                 (history.forced, history.forcing) = (Some(now), true);
                 self.wanted.notify_one();
-            } else if !is_asked && !history.forcing {
+            } else if since.is_none() && !history.forcing {
                 return None;
             }
         }

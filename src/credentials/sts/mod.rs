@@ -154,6 +154,15 @@ impl Sts {
         url: &Url,
         edge: &dyn Edge,
     ) -> Result<Reply, ProvideError> {
+        let first = self.request(call, who, url, edge)?;
+        // Each request has a time and a nonce of its own.
+        let again = || self.request(call, who, url, edge).ok();
+        endpoint::ask(&self.fetcher, first, again, WITHIN)
+            .await
+            .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", place::HINT)))
+    }
+
+    fn request(&self, call: &Call, who: &Who<'_>, url: &Url, edge: &dyn Edge) -> Result<Ask, ProvideError> {
         let now = Timestamp::from_unix_s(edge.now().unix_s() + self.ahead_s.load(Ordering::Relaxed));
         let nonce = format!("{:032x}", fastrand::u128(..));
         let stamp = Stamp { at: &now.rfc3339(), nonce: &nonce };
@@ -177,10 +186,7 @@ impl Sts {
                 "the access key that asks STS holds characters that cannot be sent".to_owned(),
             )
         })?;
-        let ask = Ask { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() };
-        endpoint::ask(&self.fetcher, ask, WITHIN)
-            .await
-            .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", place::HINT)))
+        Ok(Ask { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() })
     }
 }
 

@@ -19,8 +19,8 @@ use oss_signing_proxy::oss::{Bucket, Region};
 
 pub(crate) use http::{Answer, Client, ask};
 pub(crate) use proxy::{Proxy, proxy};
-pub(crate) use script::Script;
-pub(crate) use served::{KEY, Served, in_flight, program, run};
+pub(crate) use script::{Peer, Script};
+pub(crate) use served::{KEY, Served, activated, in_flight, program, run};
 
 pub(crate) const ID: &str = "LTAItestkeyid";
 pub(crate) const SECRET: &str = "planted-secret-value";

@@ -1,0 +1,43 @@
+//! One attempt to get credentials. However its future ends, the source is left in a state from which the next attempt works.
+
+use tokio::time::Instant;
+
+use super::{Asking, Given, NextAttempt, Source, Watched};
+use crate::credentials::ProvideError;
+use crate::time::Timestamp;
+
+/// An attempt in progress. Dropped before its outcome is known, it counts as not made.
+pub(super) struct Attempt<'a> {
+    source: &'a Source,
+    begun: Instant,
+    has_outcome: bool,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn begin(source: &'a Source) -> Self {
+        let begun = Instant::now();
+        source.asking.send_modify(|asking| asking.since = Some(begun));
+        Self { source, begun, has_outcome: false }
+    }
+
+    /// Records the outcome.
+    pub(super) fn end(mut self, given: &Result<Given, ProvideError>, asked: Option<Watched>, now: Timestamp) {
+        self.has_outcome = true;
+        let counts = &self.source.counts;
+        let took = if given.is_ok() { &counts.given } else { &counts.failed };
+        took.note(self.begun.elapsed());
+        self.source.note(given, asked, now);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.has_outcome {
+            let mut history = self.source.history();
+            (history.next, history.forcing) = (NextAttempt::Due, false);
+        }
+        // Requests that wait for the attempt look at what there is.
+        let ended = u64::from(self.has_outcome);
+        self.source.asking.send_modify(|asking| *asking = Asking { since: None, done: asking.done + ended });
+    }
+}

@@ -1,0 +1,41 @@
+//! The state of what a provider reads, to see when it changes. Files are looked at away from the threads that serve.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::credentials::guarded::{FileState, state};
+use crate::credentials::{Edge, Fingerprint, Provide};
+use crate::offload::{BlockingLane, FILE_LIMIT, NoAnswer};
+
+/// The state of what a provider reads, at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Watched {
+    fingerprint: Option<Fingerprint>,
+    files: BTreeMap<PathBuf, FileState>,
+}
+
+impl Watched {
+    /// Looks at it now. `None` if there is nothing to watch.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] if the file system does not answer.
+    pub(super) async fn look(
+        provider: &dyn Provide,
+        edge: &dyn Edge,
+        lane: &BlockingLane,
+    ) -> Result<Option<Self>, NoAnswer> {
+        let (fingerprint, paths) = (provider.fingerprint(edge), provider.files(edge));
+        if paths.is_empty() {
+            return Ok(fingerprint.map(|_| Self { fingerprint, files: BTreeMap::new() }));
+        }
+        let look = move || paths.into_iter().map(|path| (path.clone(), state(&path))).collect();
+        let files = lane.run(FILE_LIMIT, look).await?;
+        Ok(Some(Self { fingerprint, files }))
+    }
+
+    /// Whether `now` differs from this. A file that is not watched any more counts for nothing.
+    pub(super) fn differs_from(&self, now: &Self) -> bool {
+        self.fingerprint != now.fingerprint
+            || now.files.iter().any(|(path, state)| self.files.get(path) != Some(state))
+    }
+}
