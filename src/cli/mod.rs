@@ -1,5 +1,6 @@
 //! The commands. This module assembles the others, reads the world outside, and alone may print.
 
+mod admin_client;
 mod app;
 mod assembly;
 mod bypass;

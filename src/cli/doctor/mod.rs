@@ -4,6 +4,7 @@
 mod ask;
 mod network;
 mod report;
+mod running;
 mod upstream;
 mod verdict;
 
@@ -66,9 +67,14 @@ enum Goes {
 }
 
 async fn examine(config: &Config, bucket: Option<&str>, goes: Goes, report: &mut Report) {
-    let asked = ask_all(&config.credentials, &System, None).await;
+    let asked = ask_all(&config.credentials, &System).await;
     for (name, source) in each(&asked.sources) {
         report.add(of_source(name, source, &asked));
+    }
+    if let Some(admin) = &config.admin
+        && let Some(section) = running::examine(admin, &asked.sources, System.now()).await
+    {
+        report.add(section);
     }
     if goes == Goes::NoFurther {
         return;

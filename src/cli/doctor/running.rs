@@ -1,0 +1,105 @@
+//! The running process, asked through its admin listener: where its credentials differ from those found here.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::admin_client::{AdminRequest, NoResponse};
+use super::super::exit::Exit;
+use super::report::{Finding, Section};
+use crate::config::Admin;
+use crate::credentials::{Sources, each};
+use crate::time::Timestamp;
+
+/// A source as the running process shows it (`/credentials`).
+#[derive(Deserialize)]
+struct Shown {
+    source: String,
+    state: String,
+    #[serde(default)]
+    has_answered: bool,
+    asking_for_s: Option<u64>,
+    last_error: Option<String>,
+}
+
+impl Shown {
+    fn is_usable(&self) -> bool {
+        !matches!(self.state.as_str(), "empty" | "expired")
+    }
+
+    /// Why it gives nothing.
+    fn trouble(&self) -> String {
+        match (&self.last_error, self.asking_for_s) {
+            (Some(error), _) => error.clone(),
+            (None, Some(seconds)) if !self.has_answered => format!("it has not answered for {seconds} s"),
+            (None, _) if !self.has_answered => "it was not asked yet".to_owned(),
+            (None, _) => format!("its state is {}", self.state),
+        }
+    }
+}
+
+/// Compares the sources of the running process with these, which were asked here at `now`. `None` if no process runs.
+pub(super) async fn examine(admin: &Admin, sources: &Sources, now: Timestamp) -> Option<Section> {
+    let address = &admin.address;
+    if address.socket().is_some_and(|socket| socket.port() == 0) {
+        return None;
+    }
+    let token = admin.settings.token.as_deref();
+    let request = AdminRequest { path: "/credentials", token, limit: LIMIT, bytes_max: BYTES_MAX };
+    let findings = match request.send(address).await {
+        Err(NoResponse::Nobody(_)) => return None,
+        Err(error @ (NoResponse::Broken(_) | NoResponse::Late(_))) => vec![Finding::fail(
+            ("running", "no_answer"),
+            Exit::Unavailable,
+            format!("the process at {address} does not answer: {error}"),
+            "look at its log; if it is no proxy, give [admin] another address",
+        )],
+        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<Shown>>(&body) {
+            Ok(shown) => compare(shown, sources, now),
+            Err(_) => vec![not_read(&format!("what answers at {address} is no proxy of this version"))],
+        },
+        Ok((StatusCode::UNAUTHORIZED, _)) => {
+            vec![not_read(&format!(
+                "the process at {address} wants another token than this configuration has"
+            ))]
+        }
+        Ok((status, _)) => vec![not_read(&format!("the process at {address} says {status}"))],
+    };
+    Some(Section { name: "running process".to_owned(), about: address.to_string(), findings })
+}
+
+fn not_read(text: &str) -> Finding {
+    Finding::warn(("running", "not_read"), text, "run doctor with the configuration of the running process")
+}
+
+fn compare(shown: Vec<Shown>, sources: &Sources, now: Timestamp) -> Vec<Finding> {
+    let shown: HashMap<&str, &Shown> = shown.iter().map(|shown| (shown.source.as_str(), shown)).collect();
+    let compared = each(sources).map(|(name, source)| {
+        let is_usable_here = source.get(now).is_ok();
+        match shown.get(name) {
+            None => Finding::warn(
+                ("running", "other_configuration"),
+                format!("it has no credentials {name:?}"),
+                "have it read its configuration again (HUP), or run doctor with its configuration",
+            ),
+            Some(there) if is_usable_here && !there.is_usable() => Finding::fail(
+                ("running", "differs"),
+                Exit::Credentials,
+                format!("{name:?} gives credentials here, and none there: {}", there.trouble()),
+                "look at its log and at what only that process lacks (its user, variables, network); then send it HUP",
+            ),
+            Some(there) if !is_usable_here && there.is_usable() => Finding::warn(
+                ("running", "differs"),
+                format!("{name:?} gives no credentials here, and there it has some: they are {}", there.state),
+                "mend it before they expire, or run doctor as the user of that process, with its variables",
+            ),
+            Some(there) => Finding::ok("running", format!("{name:?} is {} there too", there.state)),
+        }
+    });
+    compared.collect()
+}
+
+const LIMIT: Duration = Duration::from_secs(3);
+const BYTES_MAX: usize = 4 << 20;
