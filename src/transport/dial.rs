@@ -89,7 +89,8 @@ pub(super) struct DialMeans<'a> {
 pub(super) async fn dial(to: &Destination, means: DialMeans<'_>) -> Result<Connection, DialError> {
     let time = TimeLimit::starting_now(means.settings.connect);
     let dialled = means.names.connect(
-        (&to.dial.0, to.dial.1),
+        &to.dial.0,
+        to.dial.1,
         time,
         |addresses| vet(to.guard, addresses),
         |stream, address| complete(to, means, stream, address),

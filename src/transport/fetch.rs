@@ -228,7 +228,7 @@ impl Fetcher {
             Ok(addresses)
         };
         NAMES
-            .connect((&url.host, url.port), time, vet, |stream, _| handshake(url, trust.as_ref(), stream))
+            .connect(&url.host, url.port, time, vet, |stream, _| handshake(url, trust.as_ref(), stream))
             .await
     }
 
@@ -337,9 +337,60 @@ const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::io::{Read as _, Write as _};
+    use std::net::{IpAddr, TcpListener};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
 
-    use super::{BadUrl, Url};
+    use http::Method;
+    use zeroize::Zeroizing;
+
+    use super::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
+
+    async fn fetch(fetcher: &Fetcher, url: &Url) -> Result<Reply, FetchError> {
+        let ask =
+            Ask { method: Method::GET, url: url.clone(), headers: Vec::new(), body: Zeroizing::default() };
+        let within = Within { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
+        fetcher.fetch(ask, within).await
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_is_dropped_at_any_point_harms_no_later_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                // A client that has left is not answered.
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        });
+        let mut ended = 0;
+        for polls in 0..16 {
+            // Two names of the same place, with a lookup and without; and TLS, which the other side does not speak.
+            for (scheme, host, is_good) in
+                [("http", "localhost", true), ("http", "127.0.0.1", true), ("https", "localhost", false)]
+            {
+                let url = Url::parse(&format!("{scheme}://{host}:{port}/")).expect("a URL");
+                let fetcher = Fetcher::default();
+                {
+                    let mut fetching = pin!(fetch(&fetcher, &url));
+                    for _ in 0..polls {
+                        if fetching.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                            ended += 1;
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                }
+                let got = fetch(&fetcher, &url).await;
+                let is_refused = matches!(got, Err(FetchError::Connect(..)));
+                assert_eq!((got.is_ok(), is_refused), (is_good, !is_good), "{url} after {polls} polls");
+            }
+        }
+        assert!(ended > 0, "some came to an end");
+    }
 
     #[test]
     fn urls_are_read_and_shown_without_what_may_be_secret() {

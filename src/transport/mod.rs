@@ -1,5 +1,5 @@
-//! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request takes a lock: cores share only
-//! what a dial that fails or heals notes down.
+//! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request on an idle connection takes a
+//! lock: cores share only what dials note down.
 
 mod body;
 mod dial;
@@ -413,3 +413,7 @@ fn is_timed_out(error: &hyper::Error) -> bool {
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 /// What an answer may take for which OSS works on the whole object.
 const WHOLE_OBJECT: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;

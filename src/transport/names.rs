@@ -72,7 +72,8 @@ impl NameBook {
     /// before any of them is tried.
     pub(super) async fn connect<T, F>(
         &self,
-        (host, port): (&str, u16),
+        host: &str,
+        port: u16,
         time: TimeLimit,
         vet: impl Fn(Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure>,
         finish: impl Fn(TcpStream, SocketAddr) -> F,

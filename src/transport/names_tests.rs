@@ -63,7 +63,7 @@ async fn connect_within(book: &NameBook, limit: Duration) -> Result<SocketAddr, 
         drop(stream);
         Ok(address)
     };
-    book.connect(("oss.example", 80), TimeLimit::starting_now(limit), Ok, finish).await
+    book.connect("oss.example", 80, TimeLimit::starting_now(limit), Ok, finish).await
 }
 
 async fn connect(book: &NameBook) -> Result<SocketAddr, ConnectFailure> {
@@ -119,7 +119,7 @@ async fn a_refused_ipv6_address_does_not_prevent_ipv4() {
     let finish = |_, address| async move { Ok(address) };
     let book = NameBook::default();
     let time = TimeLimit::starting_now(LONG);
-    assert_eq!(book.connect(("localhost", good.port()), time, Ok, finish).await.expect("a connection"), good);
+    assert_eq!(book.connect("localhost", good.port(), time, Ok, finish).await.expect("a connection"), good);
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn an_address_that_accepts_and_then_fails_or_hangs_is_not_remembered_as_go
             Ok(address)
         };
         let time = TimeLimit::starting_now(LONG);
-        assert_eq!(book.connect(("oss.example", 80), time, Ok, finish).await.expect("a connection"), good);
+        assert_eq!(book.connect("oss.example", 80, time, Ok, finish).await.expect("a connection"), good);
         assert_eq!(first(&book, &[bad, good]), good);
         let order =
             book.ordered(&("oss.example".to_owned(), 80), &[bad, SocketAddr::from(([9, 9, 9, 9], 1))]);
@@ -170,7 +170,7 @@ async fn no_address_is_tried_if_one_of_them_is_a_loop() {
         if addresses.contains(&here) { Err(DialFailure::Loop(here)) } else { Ok(addresses) }
     };
     let finish = |_, address| async move { Ok(address) };
-    let failure = book.connect(("oss.example", 80), TimeLimit::starting_now(LONG), vet, finish).await;
+    let failure = book.connect("oss.example", 80, TimeLimit::starting_now(LONG), vet, finish).await;
     assert!(matches!(failure.expect_err("a loop").why, DialFailure::Loop(found) if found == here));
     assert_eq!(witness.accept().map_err(|error| error.kind()).err(), Some(io::ErrorKind::WouldBlock));
 }
@@ -307,7 +307,7 @@ async fn a_dial_that_is_dropped_at_any_point_harms_no_later_one() {
                 finished.set(finished.get() + 1);
                 async move { Ok(address) }
             };
-            let dial = book.connect(("oss.example", 80), TimeLimit::starting_now(LONG), Ok, finish);
+            let dial = book.connect("oss.example", 80, TimeLimit::starting_now(LONG), Ok, finish);
             let mut dial = pin!(dial);
             for _ in 0..polls {
                 if dial.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {

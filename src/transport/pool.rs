@@ -371,3 +371,71 @@ const KEPT_MAX: usize = 256;
 const DESTINATIONS_MAX: usize = 64;
 /// The time between two lines of the log about the same destination.
 const BUSY_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::super::{DialError, Guard, Obstacle};
+    use super::{CheckoutGrant, DESTINATIONS_MAX, Destination, Pool, Settings};
+
+    fn destination(number: usize) -> Rc<Destination> {
+        let dial = (format!("{number}.example"), 80);
+        Rc::new(Destination { dial, tls: None, guard: Guard::Configured })
+    }
+
+    fn pool() -> Rc<Pool> {
+        let some = Duration::from_secs(5);
+        let settings = Settings {
+            connect: some,
+            idle: some,
+            first_byte: some,
+            stall: some,
+            connections: 2,
+            dials: 1,
+            queue: some,
+        };
+        Rc::new(Pool::new(&settings, Arc::default()))
+    }
+
+    #[test]
+    fn unused_destinations_are_bounded_and_forgotten() {
+        let pool = pool();
+        let first = pool.destination(&destination(0));
+        let used = pool.check_out(&first, false);
+        assert!(matches!(used, Some(CheckoutGrant::Dial(..))));
+        for number in 1..3 * DESTINATIONS_MAX {
+            let state = pool.destination(&destination(number));
+            drop(pool.check_out(&state, false));
+        }
+        assert_eq!(pool.destinations.borrow().len(), DESTINATIONS_MAX);
+        assert!(Rc::ptr_eq(&first, &pool.destination(&destination(0))), "one that is in use stays");
+        drop(used);
+        pool.sweep(Instant::now());
+        assert!(pool.destinations.borrow().is_empty());
+        assert_eq!((pool.in_use.admits(1), pool.dialling.admits(0)), (true, true));
+    }
+
+    #[test]
+    fn an_old_dial_that_fails_after_a_newer_has_succeeded_is_no_outage() {
+        let pool = pool();
+        pool.dialling.renew(2);
+        let state = pool.destination(&destination(0));
+        let dial = || match pool.check_out(&state, false) {
+            Some(CheckoutGrant::Dial(used, dial)) => (used, dial),
+            Some(_) | None => panic!("it dials"),
+        };
+        let (old, new) = (dial(), dial());
+        std::thread::sleep(Duration::from_millis(2));
+        new.1.ended(&Ok(()));
+        let error =
+            DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: Obstacle::Refused };
+        old.1.ended(&Err::<(), _>(error.clone()));
+        drop((old.0, new.0));
+        let (_used, third) = dial();
+        third.ended(&Err::<(), _>(error));
+        assert!(matches!(pool.check_out(&state, false), Some(CheckoutGrant::Reject(_))));
+    }
+}
