@@ -141,9 +141,9 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The body of a request, in bytes.
     pub body: u64,
-    /// Upstream connections in use, for each core.
+    /// Connections to one destination in use, for each core.
     pub upstream_connections: usize,
-    /// Upstream connections that are being made, for each core.
+    /// Connections to one destination that are being made, for each core.
     pub upstream_dials: usize,
 }
 

@@ -4,13 +4,13 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::answer::Body;
-use crate::address::Misdirected;
+use crate::address::{Directory, Misdirected, UpstreamId};
 use crate::credentials::Unavailable;
 use crate::oss::ErrorDocument;
 use crate::policy::Denial;
 use crate::sign::Unsendable;
 use crate::telemetry::Access;
-use crate::transport::SendError;
+use crate::transport::{DialError, SendError};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,9 @@ pub enum Refusal {
     /// There was no answer.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// There was no answer of the upstream with this public name.
+    #[error("{0}: {1}")]
+    SendTo(String, #[source] SendError),
     /// The upstream left HTTP.
     #[error("the upstream answered with a status that this proxy did not ask for")]
     SwitchedProtocols,
@@ -62,6 +65,11 @@ pub enum Refusal {
 struct Told(StatusCode, &'static str, &'static str);
 
 impl Refusal {
+    /// The refusal of a request that this upstream has not answered.
+    pub(super) fn unanswered(directory: &Directory, id: UpstreamId, why: SendError) -> Self {
+        Self::SendTo(public_name(directory, id), why)
+    }
+
     /// The answer. HEAD gets its head alone.
     pub(super) fn response(&self, method: &Method, mut access: Access) -> Response<Body> {
         let Told(status, code, oss_code) = self.told();
@@ -105,18 +113,8 @@ impl Refusal {
     /// What the client is told. How and where a dial failed is for the log alone.
     fn message(&self) -> String {
         match self {
-            Self::Send(SendError::Unreachable { .. }) => {
-                "the upstream cannot be reached; the log of the proxy tells why".to_owned()
-            }
-            Self::Send(SendError::Loop { .. }) => {
-                "the upstream's name leads back to this proxy; set `connect` of the upstream to its real address, or correct the name service".to_owned()
-            }
-            Self::Send(SendError::Reset(_)) => "the connection to the upstream ended before its answer".to_owned(),
-            Self::Send(SendError::Invalid(_)) => "the answer of the upstream cannot be read".to_owned(),
-            Self::Send(SendError::Client(_)) => "the body of the request ended early or is malformed".to_owned(),
-            Self::Send(
-                SendError::ClientStalled(_) | SendError::TooLarge(_) | SendError::Stalled(_) | SendError::Busy(_),
-            ) => self.to_string(),
+            Self::Send(why) => send_message("the upstream", why),
+            Self::SendTo(upstream, why) => send_message(upstream, why),
             Self::Misdirected(_)
             | Self::TooManyHeaders(_)
             | Self::TooLarge(..)
@@ -172,9 +170,11 @@ impl Refusal {
             Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
                 Told(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
             }
-            Self::Send(why) => match why {
-                SendError::Unreachable { .. } => Told(GATEWAY, "upstream-unreachable", "BadGateway"),
-                SendError::Loop { .. } => Told(GATEWAY, "upstream-loop", "BadGateway"),
+            Self::Send(why) | Self::SendTo(_, why) => match why {
+                SendError::Dial(DialError::Unreachable { .. }) => {
+                    Told(GATEWAY, "upstream-unreachable", "BadGateway")
+                }
+                SendError::Dial(DialError::Loop { .. }) => Told(GATEWAY, "upstream-loop", "BadGateway"),
                 SendError::Reset(_) => Told(GATEWAY, "upstream-reset", "BadGateway"),
                 SendError::Invalid(_) => Told(GATEWAY, "upstream-invalid", "BadGateway"),
                 SendError::Client(_) => Told(BAD, "bad-request", "IncompleteBody"),
@@ -183,10 +183,41 @@ impl Refusal {
                 SendError::Stalled(_) => {
                     Told(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
                 }
-                SendError::Busy(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
+                SendError::Busy { .. } => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
             },
             Self::SwitchedProtocols => Told(GATEWAY, "upstream-invalid", "BadGateway"),
         }
+    }
+}
+
+/// The upstream as clients may know it: by its route, and by a name of OSS's own. Other names and addresses are for the log.
+fn public_name(directory: &Directory, id: UpstreamId) -> String {
+    let place = directory.get(id).endpoint.place().map(|place| place.name());
+    match (place, directory.wanted(id)) {
+        (Some(name), Some(_)) => format!("the upstream {name} of {id}"),
+        (Some(name), None) => format!("the upstream {name}"),
+        (None, Some(_)) => format!("the upstream of {id}"),
+        (None, None) => "the default upstream".to_owned(),
+    }
+}
+
+/// The message of a request without an answer, for the client. The log has the details of a failed dial.
+fn send_message(upstream: &str, why: &SendError) -> String {
+    match why {
+        SendError::Dial(DialError::Unreachable { .. }) => {
+            format!("{upstream} cannot be reached; the log of the proxy tells why")
+        }
+        SendError::Dial(DialError::Loop { .. }) => format!(
+            "the name of {upstream} leads back to this proxy; set its `connect` to its real address, or correct the name service"
+        ),
+        SendError::Reset(_) => format!("the connection to {upstream} ended before its answer"),
+        SendError::Invalid(_) => format!("the answer of {upstream} cannot be read"),
+        SendError::Client(_) => "the body of the request ended early or is malformed".to_owned(),
+        SendError::Stalled(limit) => format!("{upstream} has done nothing for {limit:?}"),
+        SendError::Busy { waited, .. } => {
+            format!("all connections to {upstream} are in use, and none came free within {waited:?}")
+        }
+        SendError::ClientStalled(_) | SendError::TooLarge(_) => why.to_string(),
     }
 }
 

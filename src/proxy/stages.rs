@@ -253,7 +253,10 @@ impl<'a> Signed<'a> {
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn Told>, &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
-        let (response, lease, spare) = core.transport().send(&paved.destination, request, patience).await?;
+        let upstream = located.object.upstream;
+        let unanswered = |error| Refusal::unanswered(&core.state().directory, upstream, error);
+        let sent = core.transport().send(&paved.destination, request, patience).await;
+        let (response, lease, spare) = sent.map_err(unanswered)?;
         let mut answer = Answer::new(response, lease, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
         if answer.is_good() {
@@ -263,15 +266,15 @@ impl<'a> Signed<'a> {
         // What may have to be done about an error is much; the usual request need not have room for it.
         Box::pin(async {
             // Not the Host: a bucket is nobody's to count by.
-            let endpoint = core.state().directory.get(located.object.upstream).endpoint.host.as_str();
+            let endpoint = core.state().directory.get(upstream).endpoint.host.as_str();
             if let Some(other) = signer.other(&mut answer, (endpoint, spare.begun()), core).await? {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
                 if let Some(mut request) = spare.whole(core.transport().stall()) {
                     signer.credentials = other;
                     signer.sign_again(&mut request, (&located.object, &paved), core)?;
                     access.provider = Some(Arc::clone(&signer.credentials.provider));
-                    let (response, lease, _) =
-                        core.transport().send(&paved.destination, request, patience).await?;
+                    let sent = core.transport().send(&paved.destination, request, patience).await;
+                    let (response, lease, _) = sent.map_err(unanswered)?;
                     answer = Answer::new(response, lease, head_only, core.counters())?;
                 } else {
                     answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });

@@ -1,6 +1,5 @@
 //! Dialling: name resolution, the guard against loops, TCP, TLS, and hyper's handshake.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +11,18 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tracing::{info, warn};
 
 use super::lease::Connection;
+use super::names::NameBook;
 use super::obstacle::{Obstacle, Phase};
+use super::race::{DialFailure, TimeLimit};
 use super::stall::WriteLimit;
 use super::tls::Trust;
 use super::wire::{Wire, WireState};
-use super::{Destination, SendError, Settings, TrustId};
+use super::{Destination, DialError, Settings, TrustId};
 
 /// What a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,19 +49,18 @@ impl Reachability {
     }
 
     /// Logs the first failed dial of a destination, and the first good one after it.
-    pub(super) fn note(&self, to: &Destination, error: Option<&SendError>) {
+    pub(super) fn note(&self, to: &Destination, error: Option<&DialError>) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        let upstream = || format!("{}:{}", to.dial.0, to.dial.1);
         match error {
             Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {
                 down.insert(to.dial.clone());
                 warn!(
-                    upstream = upstream(),
+                    upstream = to.at(),
                     error = %error,
                     "upstream cannot be reached; see that `endpoint`, or `connect`, leads to OSS from here: doctor tells where the way ends"
                 );
             }
-            None if down.remove(&to.dial) => info!(upstream = upstream(), "upstream can be reached again"),
+            None if down.remove(&to.dial) => info!(upstream = to.at(), "upstream can be reached again"),
             Some(_) | None => {}
         }
     }
@@ -76,82 +76,72 @@ impl Reachability {
     }
 }
 
-pub(super) async fn dial(
-    to: &Destination,
-    trusts: &[(TrustId, Trust)],
-    settings: &Settings,
-    reachability: &Reachability,
-) -> Result<Connection, SendError> {
-    let limit = settings.connect;
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}"));
-    let phase = Cell::new(Phase::Name);
-    let dialled = tokio::time::timeout(limit, attempt(to, (trusts, settings), reachability, &phase));
-    match dialled.await.unwrap_or_else(|_| Err(Failed::Io(late()))) {
-        Ok(connection) => Ok(connection),
-        Err(Failed::Io(error)) => {
-            let at = format!("{}:{}", to.dial.0, to.dial.1);
-            let obstacle = Obstacle::of(phase.get(), &error);
-            Err(SendError::Unreachable { at, reason: error.to_string(), obstacle })
-        }
-        Err(Failed::Loop(address)) => Err(SendError::Loop { name: to.dial.0.clone(), address }),
-    }
+/// The things that a dial needs.
+#[derive(Clone, Copy)]
+pub(super) struct DialMeans<'a> {
+    pub(super) trusts: &'a [(TrustId, Trust)],
+    pub(super) settings: &'a Settings,
+    pub(super) reachability: &'a Reachability,
+    pub(super) names: &'a NameBook,
 }
 
-enum Failed {
-    Io(io::Error),
-    Loop(SocketAddr),
+/// Connects to the first address of the destination that accepts, with TLS if it has TLS.
+pub(super) async fn dial(to: &Destination, means: DialMeans<'_>) -> Result<Connection, DialError> {
+    let time = TimeLimit::starting_now(means.settings.connect);
+    let dialled = means.names.connect(
+        &to.dial.0,
+        to.dial.1,
+        time,
+        |addresses| vet(to.guard, addresses),
+        |stream, address| complete(to, means, stream, address),
+    );
+    dialled.await.map_err(|failure| match failure.why {
+        DialFailure::Io(phase, error) => DialError::Unreachable {
+            at: to.at(),
+            obstacle: Obstacle::of(phase, &error),
+            reason: format!("{error}{}", failure.tried),
+        },
+        DialFailure::Loop(address) => DialError::Loop { name: to.dial.0.clone(), address },
+    })
 }
 
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-async fn attempt(
-    to: &Destination,
-    (trusts, settings): (&[(TrustId, Trust)], &Settings),
-    reachability: &Reachability,
-    phase: &Cell<Phase>,
-) -> Result<Connection, Failed> {
-    let stream = connect(to, reachability, phase).await?;
-    stream.set_nodelay(true)?;
-    let Some((name, trust)) = &to.tls else {
-        return handshake(stream, settings.stall).await;
-    };
-    phase.set(Phase::Tls);
-    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-    let trust = trusts.iter().find(|(id, _)| id == trust);
-    let (_, trust) = trust.ok_or_else(|| io::Error::other("no trust store of that number"))?;
-    let stream = trust.connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, stream)).await?;
-    handshake(stream, settings.stall).await
-}
-
-/// The first address of the name that accepts.
-async fn connect(
-    to: &Destination,
-    reachability: &Reachability,
-    phase: &Cell<Phase>,
-) -> Result<TcpStream, Failed> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((to.dial.0.as_str(), to.dial.1)).await? {
-        phase.set(Phase::Connect);
+/// Rejects a name of OSS that leads to this machine by any of its addresses.
+fn vet(guard: Guard, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure> {
+    let is_here = |address: &&SocketAddr| {
         let ip = address.ip().to_canonical();
-        if to.guard == Guard::OssName && (ip.is_loopback() || ip.is_unspecified()) {
-            return Err(Failed::Loop(address));
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) if reachability.is_ours(stream.local_addr(), address) => {
-                return Err(Failed::Loop(address));
-            }
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
+        ip.is_loopback() || ip.is_unspecified()
+    };
+    match addresses.iter().find(is_here) {
+        Some(here) if guard == Guard::OssName => Err(DialFailure::Loop(*here)),
+        Some(_) | None => Ok(addresses),
     }
-    Err(last.into())
 }
 
-async fn handshake<T>(stream: T, stall: Duration) -> Result<Connection, Failed>
+/// Makes a connection of an accepted stream.
+async fn complete(
+    to: &Destination,
+    means: DialMeans<'_>,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Result<Connection, DialFailure> {
+    if means.reachability.is_ours(stream.local_addr(), address) {
+        return Err(DialFailure::Loop(address));
+    }
+    let failed = |error| DialFailure::Io(Phase::Tls, error);
+    let stall = means.settings.stall;
+    stream.set_nodelay(true).map_err(|error| DialFailure::Io(Phase::Connect, error))?;
+    let Some((name, trust)) = &to.tls else {
+        return handshake(stream, address, stall).await.map_err(failed);
+    };
+    let name = ServerName::try_from(name.clone()).map_err(|error| failed(io::Error::other(error)))?;
+    let trust = means.trusts.iter().find(|(id, _)| id == trust);
+    let (_, trust) = trust.ok_or_else(|| failed(io::Error::other("no trust store of that number")))?;
+    let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
+    let stream = trust.connector.connect(name, stream).await.map_err(failed)?;
+    handshake(stream, address, stall).await.map_err(failed)
+}
+
+async fn handshake<T>(stream: T, address: SocketAddr, stall: Duration) -> io::Result<Connection>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -167,7 +157,7 @@ where
         // Its errors reach the request that they concern.
         let _ = driver.await;
     });
-    Ok(Connection::new(sender, driver.abort_handle(), state))
+    Ok(Connection::new(sender, driver.abort_handle(), address, state))
 }
 
 /// Under TLS, the socket is read in pieces of this size: fewer system calls.
@@ -188,7 +178,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::task::LocalSet;
 
-    use super::{Destination, Guard, Reachability, SendError, Settings, dial};
+    use super::{Destination, DialError, DialMeans, Guard, NameBook, Reachability, Settings, dial};
 
     /// Dials a listener on this machine by `name`, and tells where a loop was seen.
     async fn looped(
@@ -210,10 +200,13 @@ mod tests {
             dials: 1,
             queue: some,
         };
-        let dialled = LocalSet::new().run_until(dial(&to, &[], &settings, &reachability)).await;
+        let names = NameBook::default();
+        let means =
+            DialMeans { trusts: &[], settings: &settings, reachability: &reachability, names: &names };
+        let dialled = LocalSet::new().run_until(dial(&to, means)).await;
         match dialled {
             Ok(_) => None,
-            Err(SendError::Loop { address, .. }) => Some(address),
+            Err(DialError::Loop { address, .. }) => Some(address),
             Err(error) => panic!("{error}"),
         }
     }

@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +15,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use super::flight::SharedTask;
+use super::names::{ConnectFailure, NameBook};
+use super::obstacle::Phase;
+use super::race::{DialFailure, TimeLimit};
 use super::tls::Trust;
 
 /// Where something is asked: `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` on this machine and at the metadata service.
@@ -83,9 +87,9 @@ pub enum FetchError {
     /// No connection.
     #[error("cannot connect to {0}: {1}")]
     Connect(String, io::Error),
-    /// No connection in time.
-    #[error("no connection to {0} within {1:?}")]
-    ConnectLate(String, Duration),
+    /// No connection in time; with the addresses that were tried.
+    #[error("no connection to {0} within {1:?}{2}")]
+    ConnectLate(String, Duration, String),
     /// No answer in time.
     #[error("no answer from {0} within {1:?}")]
     Late(String, Duration),
@@ -180,7 +184,7 @@ impl fmt::Debug for Url {
 /// Who asks. Trusts what the host trusts, which is looked up when it is first needed.
 #[derive(Default)]
 pub struct Fetcher {
-    trust: OnceLock<Trust>,
+    trust: Mutex<Option<SharedTask<Result<Trust, String>>>>,
 }
 
 impl Fetcher {
@@ -205,42 +209,84 @@ impl Fetcher {
             .header(CONTENT_LENGTH, body.len())
             .body(Full::new(Bytes::from_owner(body)))
             .map_err(|error| FetchError::Unsendable(at.clone(), error))?;
-        let connected = tokio::time::timeout(connect, self.connect(&url)).await;
-        match connected {
-            Err(_) => Err(FetchError::ConnectLate(at, connect)),
-            Ok(Err(error)) => Err(FetchError::Connect(at, error)),
-            Ok(Ok(Stream::Plain(stream))) => exchange(stream, request, at).await,
-            Ok(Ok(Stream::Tls(stream))) => exchange(*stream, request, at).await,
+        match self.connect(&url, connect).await {
+            Err(failure) => Err(failed(at, connect, failure)),
+            Ok(Stream::Plain(stream)) => exchange(stream, request, at).await,
+            Ok(Stream::Tls(stream)) => exchange(*stream, request, at).await,
         }
     }
 
-    async fn connect(&self, url: &Url) -> io::Result<Stream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in lookup_host((url.host.as_str(), url.port)).await? {
-            if url.is_of_this_machine() && !address.ip().is_loopback() {
-                last = io::Error::other("the name is not of this machine");
-                continue;
+    async fn connect(&self, url: &Url, limit: Duration) -> Result<Stream, ConnectFailure> {
+        let time = TimeLimit::starting_now(limit);
+        let trust = if url.tls { Some(self.trust(time).await?) } else { None };
+        let only_here = url.is_of_this_machine();
+        let vet = |mut addresses: Vec<SocketAddr>| {
+            addresses.retain(|address| !only_here || address.ip().is_loopback());
+            if only_here && addresses.is_empty() {
+                let error = io::Error::other("the name is not of this machine");
+                return Err(DialFailure::Io(Phase::Name, error));
             }
-            match TcpStream::connect(address).await {
-                Ok(stream) if url.tls => return self.handshake(url, stream).await,
-                Ok(stream) => return Ok(Stream::Plain(stream)),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+            Ok(addresses)
+        };
+        NAMES
+            .connect(&url.host, url.port, time, vet, |stream, _| handshake(url, trust.as_ref(), stream))
+            .await
     }
 
-    async fn handshake(&self, url: &Url, stream: TcpStream) -> io::Result<Stream> {
-        let trust = match self.trust.get() {
-            Some(trust) => trust,
-            None => {
-                let host = Trust::host().map_err(io::Error::other)?;
-                self.trust.get_or_init(|| host)
+    /// The authorities that the host trusts. They are read once, off this thread: the disk may be slow.
+    async fn trust(&self, time: TimeLimit) -> Result<Trust, ConnectFailure> {
+        let loading = {
+            let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that has failed is started again.
+            let is_useful = |loading: &&SharedTask<Result<Trust, String>>| {
+                !loading.is_over() || matches!(loading.result(), Some(Ok(_)))
+            };
+            match trust.as_ref().filter(is_useful) {
+                Some(loading) => loading.clone(),
+                None => trust.insert(SharedTask::spawn(load_trust())).clone(),
             }
         };
-        let name = ServerName::try_from(url.host.clone()).map_err(io::Error::other)?;
-        Ok(Stream::Tls(Box::new(trust.connector.connect(name, stream).await?)))
+        let loaded = tokio::time::timeout_at(time.deadline, loading.wait()).await;
+        let loaded = loaded.map_err(|_| {
+            let text = format!("the certificates of this host were not read within {:?}", time.limit);
+            DialFailure::Io(Phase::Tls, io::Error::other(text))
+        })?;
+        let loaded =
+            loaded.unwrap_or_else(|| Err("reading the certificates of this host was cancelled".to_owned()));
+        loaded.map_err(|text| DialFailure::Io(Phase::Tls, io::Error::other(text)).into())
     }
+}
+
+/// The error of a connection that was not made.
+fn failed(at: String, limit: Duration, failure: ConnectFailure) -> FetchError {
+    match failure.why {
+        DialFailure::Io(_, error) if error.kind() == io::ErrorKind::TimedOut => {
+            FetchError::ConnectLate(at, limit, failure.tried)
+        }
+        DialFailure::Io(_, error) if failure.tried.is_empty() => FetchError::Connect(at, error),
+        DialFailure::Io(_, error) => {
+            let text = format!("{error}{}", failure.tried);
+            FetchError::Connect(at, io::Error::new(error.kind(), text))
+        }
+        DialFailure::Loop(address) => {
+            FetchError::Connect(at, io::Error::other(format!("{address} is this machine")))
+        }
+    }
+}
+
+/// Reads the authorities that the host trusts.
+async fn load_trust() -> Result<Trust, String> {
+    let loaded = tokio::task::spawn_blocking(Trust::host).await.map_err(|error| error.to_string())?;
+    loaded.map_err(|error| error.to_string())
+}
+
+/// Completes a connection, with TLS if there is a trust.
+async fn handshake(url: &Url, trust: Option<&Trust>, stream: TcpStream) -> Result<Stream, DialFailure> {
+    let Some(trust) = trust else { return Ok(Stream::Plain(stream)) };
+    let failed = |error| DialFailure::Io(Phase::Tls, error);
+    let name = ServerName::try_from(url.host.clone()).map_err(|error| failed(io::Error::other(error)))?;
+    let stream = trust.connector.connect(name, stream).await.map_err(failed)?;
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 enum Stream {
@@ -283,6 +329,8 @@ where
     }
 }
 
+/// The names of all services beside OSS. A reload makes other fetchers, and they too begin with the address that worked.
+static NAMES: LazyLock<NameBook> = LazyLock::new(NameBook::default);
 /// The metadata service of Alibaba Cloud, which speaks no TLS and is of this machine's hypervisor.
 const METADATA: &str = "100.100.100.200";
 /// Answers with credentials are a few KiB.
@@ -290,9 +338,60 @@ const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::io::{Read as _, Write as _};
+    use std::net::{IpAddr, TcpListener};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
 
-    use super::{BadUrl, Url};
+    use http::Method;
+    use zeroize::Zeroizing;
+
+    use super::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
+
+    async fn fetch(fetcher: &Fetcher, url: &Url) -> Result<Reply, FetchError> {
+        let ask =
+            Ask { method: Method::GET, url: url.clone(), headers: Vec::new(), body: Zeroizing::default() };
+        let within = Within { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
+        fetcher.fetch(ask, within).await
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_is_dropped_at_any_point_harms_no_later_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                // A client that has left is not answered.
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        });
+        let mut ended = 0;
+        for polls in 0..16 {
+            // Two names of the same place, with a lookup and without; and TLS, which the other side does not speak.
+            for (scheme, host, is_good) in
+                [("http", "localhost", true), ("http", "127.0.0.1", true), ("https", "localhost", false)]
+            {
+                let url = Url::parse(&format!("{scheme}://{host}:{port}/")).expect("a URL");
+                let fetcher = Fetcher::default();
+                {
+                    let mut fetching = pin!(fetch(&fetcher, &url));
+                    for _ in 0..polls {
+                        if fetching.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                            ended += 1;
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                }
+                let got = fetch(&fetcher, &url).await;
+                let is_refused = matches!(got, Err(FetchError::Connect(..)));
+                assert_eq!((got.is_ok(), is_refused), (is_good, !is_good), "{url} after {polls} polls");
+            }
+        }
+        assert!(ended > 0, "some came to an end");
+    }
 
     #[test]
     fn urls_are_read_and_shown_without_what_may_be_secret() {

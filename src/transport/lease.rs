@@ -1,5 +1,6 @@
 //! A connection while a request uses it.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,22 +10,28 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Sleep, sleep};
 
 use super::body::Upload;
-use super::pool::Pool;
+use super::pool::UsePermit;
 use super::wire::WireState;
-use super::{Destination, Turn};
 
 /// An open connection with its driver, which ends when this is dropped.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Upload>,
     driver: AbortHandle,
+    /// The address that it leads to.
+    pub(super) address: SocketAddr,
     pub(super) wire: Rc<WireState>,
     /// For whoever waits for an answer: to set it anew costs less than another.
     pub(super) timer: Pin<Box<Sleep>>,
 }
 
 impl Connection {
-    pub(super) fn new(sender: SendRequest<Upload>, driver: AbortHandle, wire: Rc<WireState>) -> Self {
-        Self { sender, driver, wire, timer: Box::pin(sleep(FAR)) }
+    pub(super) fn new(
+        sender: SendRequest<Upload>,
+        driver: AbortHandle,
+        address: SocketAddr,
+        wire: Rc<WireState>,
+    ) -> Self {
+        Self { sender, driver, address, wire, timer: Box::pin(sleep(FAR)) }
     }
 }
 
@@ -38,36 +45,28 @@ impl Drop for Connection {
 /// The right to the connection until the answer was read to its end.
 pub struct Lease {
     connection: Connection,
-    turn: Turn,
-    destination: Rc<Destination>,
-    pool: Rc<Pool>,
+    permit: UsePermit,
 }
 
 impl Lease {
-    pub(super) fn new(
-        connection: Connection,
-        turn: Turn,
-        destination: Rc<Destination>,
-        pool: Rc<Pool>,
-    ) -> Self {
-        Self { connection, turn, destination, pool }
+    pub(super) fn new(connection: Connection, permit: UsePermit) -> Self {
+        Self { connection, permit }
     }
 
     /// The answer was read to its end: the connection is kept for the next request as soon as the upload has ended too.
     pub fn finish(self) {
-        let Self { mut connection, turn, destination, pool } = self;
+        let Self { mut connection, permit } = self;
         if connection.wire.is_dead() || connection.sender.is_closed() {
             return;
         }
         if connection.sender.is_ready() {
-            pool.put(destination, connection);
+            permit.put(connection);
             return;
         }
         spawn_local(async move {
             if connection.sender.ready().await.is_ok() {
-                pool.put(destination, connection);
+                permit.put(connection);
             }
-            drop(turn);
         });
     }
 }

@@ -1,14 +1,19 @@
-//! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request takes a lock: cores share only
-//! what a dial that fails or heals notes down.
+//! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request on an idle connection takes a
+//! lock: cores share only what dials note down.
 
 mod body;
 mod dial;
 mod fetch;
+mod flight;
 mod lease;
+mod names;
 mod obstacle;
+mod outage;
 mod pool;
+mod queue;
+mod race;
 mod replay;
-mod slots;
+mod share;
 mod stall;
 mod tally;
 mod tls;
@@ -22,6 +27,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
+use tracing::warn;
 
 pub use body::{Ends, Told, Upload, UploadError};
 pub use dial::{Guard, Reachability};
@@ -34,10 +40,11 @@ pub use tally::{Tallied, Tally};
 pub use tls::{BadRoots, Trust, roots};
 
 use body::{Fault, Slot};
+use dial::DialMeans;
 use lease::Connection;
-use pool::Pool;
+use names::NameBook;
+use pool::{CheckoutGrant, DestinationState, DialPermit, Pool, UsePermit};
 use replay::Lost;
-use slots::Slots;
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,11 +73,11 @@ pub struct Settings {
     pub first_byte: Duration,
     /// How long either side may stand still in the middle of a body.
     pub stall: Duration,
-    /// How many connections may be in use at once, by this core.
+    /// The connections that one destination may have in use at once, on this core. All together may have four times as many.
     pub connections: usize,
-    /// How many dials may be in progress at once, by this core.
+    /// The dials to one destination that may be in progress at once, on this core. All together may have four times as many.
     pub dials: usize,
-    /// How long a request waits for its turn if all are in use.
+    /// How long a request waits in the queue of its destination.
     pub queue: Duration,
 }
 
@@ -86,26 +93,9 @@ pub enum Patience {
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No connection could be made.
-    #[error("cannot connect to {at}: {reason}")]
-    Unreachable {
-        /// Host and port.
-        at: String,
-        /// What the system or TLS said.
-        reason: String,
-        /// The same, for who decides by it.
-        obstacle: Obstacle,
-    },
-    /// The name leads back to this machine.
-    #[error(
-        "{name} resolves to {address}, which is this machine: the request would come back here; set `connect` of the upstream to the real address, or correct the name service"
-    )]
-    Loop {
-        /// The dialled name.
-        name: String,
-        /// Its address.
-        address: std::net::SocketAddr,
-    },
+    /// No connection could be made, now or a moment ago.
+    #[error(transparent)]
+    Dial(#[from] DialError),
     /// The connection ended before an answer.
     #[error("the connection to the upstream ended before its answer: {0}")]
     Reset(#[source] hyper::Error),
@@ -124,9 +114,46 @@ pub enum SendError {
     /// The upstream did not answer in time, or stopped taking the body.
     #[error("the upstream has done nothing for {0:?}")]
     Stalled(Duration),
-    /// All connections were in use, and none came free in time.
-    #[error("all upstream connections are in use, and none came free within {0:?}")]
-    Busy(Duration),
+    /// The destination had as many connections in use as it may have, and none came free in time.
+    #[error("all connections to {at} are in use, and none came free within {waited:?}")]
+    Busy {
+        /// Host and port.
+        at: String,
+        /// The time in the queue.
+        waited: Duration,
+    },
+}
+
+/// The reason why no connection to a destination can be made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DialError {
+    /// No address of it can be connected to.
+    #[error("cannot connect to {at}: {reason}")]
+    Unreachable {
+        /// Host and port.
+        at: String,
+        /// What the system or TLS reported.
+        reason: String,
+        /// The same, for programs.
+        obstacle: Obstacle,
+    },
+    /// The name leads back to this machine.
+    #[error(
+        "{name} resolves to {address}, which is this machine: the request would come back here; set `connect` of the upstream to the real address, or correct the name service"
+    )]
+    Loop {
+        /// The dialled name.
+        name: String,
+        /// Its address.
+        address: std::net::SocketAddr,
+    },
+}
+
+impl Destination {
+    /// Host and port, for the log.
+    fn at(&self) -> String {
+        format!("{}:{}", self.dial.0, self.dial.1)
+    }
 }
 
 /// The upstream connections of one core.
@@ -134,9 +161,8 @@ pub struct Transport {
     settings: Settings,
     trusts: Vec<(TrustId, Trust)>,
     reachability: Arc<Reachability>,
+    names: NameBook,
     pool: Rc<Pool>,
-    in_use: Slots,
-    dialling: Slots,
     tally: Arc<Tally>,
 }
 
@@ -146,9 +172,8 @@ impl Transport {
     #[must_use]
     pub fn new(settings: Settings, trusts: Vec<(TrustId, Trust)>, reachability: Arc<Reachability>) -> Self {
         let tally = Arc::<Tally>::default();
-        let pool = Rc::new(Pool::new(settings.idle, Arc::clone(&tally)));
-        let (in_use, dialling) = (Slots::new(settings.connections), Slots::new(settings.dials));
-        Self { settings, trusts, reachability, pool, in_use, dialling, tally }
+        let pool = Rc::new(Pool::new(&settings, Arc::clone(&tally)));
+        Self { settings, trusts, reachability, names: NameBook::default(), pool, tally }
     }
 
     /// What is counted of its connections.
@@ -157,7 +182,8 @@ impl Transport {
         Arc::clone(&self.tally)
     }
 
-    /// One with other settings, for the requests to come. Connections that are kept go on being used.
+    /// One with other settings, for the requests to come. Connections that are kept go on being used, and what is known of
+    /// addresses and outages stays.
     #[must_use]
     pub fn renewed(
         &self,
@@ -166,13 +192,12 @@ impl Transport {
         reachability: Arc<Reachability>,
     ) -> Self {
         let pool = Rc::clone(&self.pool);
-        pool.keep_for(settings.idle);
+        pool.renew(&settings);
         Self {
-            in_use: self.in_use.renewed(settings.connections),
-            dialling: self.dialling.renewed(settings.dials),
             settings,
             trusts,
             reachability,
+            names: self.names.clone(),
             pool,
             tally: Arc::clone(&self.tally),
         }
@@ -203,53 +228,82 @@ impl Transport {
         mut request: Request<Upload>,
         patience: Patience,
     ) -> Result<(Response<Incoming>, Lease, Spare), SendError> {
-        let slot = self.turn().await?;
+        let state = self.pool.destination(to);
+        let (mut connection, mut permit, mut is_kept) = self.check_out(&state, false).await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
         let spare = Spare::of(&request);
-        let kept = self.kept(to).await;
-        let mut is_kept = kept.is_some();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.dial(to).await?,
-        };
         let answered = loop {
+            let address = connection.address;
             match self.exchange(connection, request, patience).await {
                 Err(lost) if is_kept => match spare.again(lost, self.settings.stall) {
                     Ok(again) => {
                         self.tally.repeated();
                         request = again;
-                        (connection, is_kept) = (self.dial(to).await?, false);
+                        // While it waits for a dial it holds nothing that others need.
+                        drop(permit);
+                        (connection, permit, is_kept) = self.check_out(&state, true).await?;
                     }
-                    Err(lost) => break Err(lost),
+                    Err(lost) => break Err((lost, address)),
                 },
-                answered => break answered,
+                answered => break answered.map_err(|lost| (lost, address)),
             }
         };
         match answered {
-            Ok((response, connection)) => {
-                let lease = Lease::new(connection, slot, Rc::clone(to), Rc::clone(&self.pool));
-                Ok((response, lease, spare))
-            }
-            Err(lost) => Err(match lost.why {
+            Ok((response, connection)) => Ok((response, Lease::new(connection, permit), spare)),
+            Err((lost, address)) => Err(match lost.why {
                 Ok(error) => self.broken(error, &body),
-                Err(limit) => SendError::Stalled(limit),
+                Err(limit) => {
+                    self.names.doubt(&to.dial, address);
+                    self.pool.close_idle(&state, |connection| connection.address == address);
+                    SendError::Stalled(limit)
+                }
             }),
         }
     }
 
-    /// The right to use a connection; waited for if there are too many who do.
-    async fn turn(&self) -> Result<Turn, SendError> {
-        let slot = match self.in_use.try_take() {
-            Some(slot) => slot,
-            None => {
-                self.tally.waits();
-                let _waits = Waits(&self.tally);
-                Box::pin(self.in_use.take(self.settings.queue)).await?
+    /// Gets a connection, with the permit to use it and whether it was used before. A `fresh` one never was.
+    ///
+    /// A connection that was idle for long may have been closed by the other side: its driver gets a chance to notice.
+    async fn check_out(
+        &self,
+        state: &Rc<DestinationState>,
+        fresh: bool,
+    ) -> Result<(Connection, UsePermit, bool), SendError> {
+        loop {
+            let grant = match self.pool.check_out(state, fresh) {
+                Some(grant) => grant,
+                None => Box::pin(self.wait(state, fresh)).await?,
+            };
+            match grant {
+                CheckoutGrant::Reuse(permit, idle, idle_for) => {
+                    if idle_for > NOTICE_AFTER {
+                        tokio::task::yield_now().await;
+                    }
+                    if idle.connection.sender.is_ready() {
+                        self.tally.reused();
+                        return Ok((idle.connection, permit, true));
+                    }
+                }
+                CheckoutGrant::Dial(permit, dial) => {
+                    return Ok((self.dial(state.to(), dial).await?, permit, false));
+                }
+                CheckoutGrant::Reject(error) => return Err(error.into()),
             }
-        };
-        self.tally.taken();
-        Ok(Turn { _slot: slot, tally: Arc::clone(&self.tally) })
+        }
+    }
+
+    /// Waits in the queue of the destination.
+    async fn wait(&self, state: &Rc<DestinationState>, fresh: bool) -> Result<CheckoutGrant, SendError> {
+        let waited = self.settings.queue;
+        let granted = tokio::time::timeout(waited, self.pool.enqueue(state, fresh)).await;
+        granted.map_err(|_| {
+            let busy = SendError::Busy { at: state.to().at(), waited };
+            if state.is_busy_news(Instant::now()) {
+                warn!(upstream = state.to().at(), error = %busy, "requests are rejected");
+            }
+            busy
+        })
     }
 
     /// Sends a request on this connection, and waits for the head of the answer. The request is handed over here and now: a
@@ -287,32 +341,24 @@ impl Transport {
         }
     }
 
-    /// A kept connection that is still open. One that was idle for long may have been closed by the other side: its driver
-    /// gets a turn to notice.
-    async fn kept(&self, to: &Rc<Destination>) -> Option<Connection> {
-        while let Some((connection, idle)) = self.pool.take(to, Instant::now()) {
-            if idle > NOTICE_AFTER {
-                tokio::task::yield_now().await;
-            }
-            if connection.sender.is_ready() {
-                self.tally.reused();
-                return Some(connection);
-            }
-        }
-        None
-    }
-
     /// A fresh connection. Its state is large; the usual request need not have room for it.
     fn dial<'a>(
         &'a self,
         to: &'a Destination,
-    ) -> Pin<Box<dyn Future<Output = Result<Connection, SendError>> + 'a>> {
+        permit: DialPermit,
+    ) -> Pin<Box<dyn Future<Output = Result<Connection, DialError>> + 'a>> {
         Box::pin(async move {
-            let _slot = self.dialling.take(self.settings.queue).await?;
             let counted = self.tally.dials();
-            let dialled = dial::dial(to, &self.trusts, &self.settings, &self.reachability).await;
+            let means = DialMeans {
+                trusts: &self.trusts,
+                settings: &self.settings,
+                reachability: &self.reachability,
+                names: &self.names,
+            };
+            let dialled = dial::dial(to, means).await;
             counted.ended(&dialled);
             self.reachability.note(to, dialled.as_ref().err());
+            permit.ended(&dialled);
             dialled
         })
     }
@@ -333,27 +379,6 @@ impl Transport {
         } else {
             SendError::Reset(error)
         }
-    }
-}
-
-/// The right to use a connection, until this is dropped.
-struct Turn {
-    _slot: slots::Slot,
-    tally: Arc<Tally>,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.tally.released();
-    }
-}
-
-/// A request that waits for its turn, or has left the line.
-struct Waits<'a>(&'a Tally);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waits_no_more();
     }
 }
 
@@ -388,3 +413,7 @@ fn is_timed_out(error: &hyper::Error) -> bool {
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 /// What an answer may take for which OSS works on the whole object.
 const WHOLE_OBJECT: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;

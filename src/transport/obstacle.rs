@@ -5,7 +5,7 @@ use std::io;
 use rustls::CertificateError;
 
 /// How far a dial has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// The name is being looked up.
     Name,

@@ -1,81 +1,362 @@
-//! Connections without a request: the one used last is used next, so that the others can end.
+//! The destinations of a core: their idle connections, their shares of the connections in use and of the dials, and the
+//! requests that wait. The idle connection that was used last is used next, so that the others can end.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Destination;
 use super::lease::Connection;
+use super::outage::Outage;
+use super::queue::{QueueWait, QueuedRequest};
+use super::share::SharedLimit;
 use super::tally::Tally;
+use super::{Destination, DialError, Settings};
 
-/// The idle connections of one core.
+/// The connections of one core, by destination.
 pub(super) struct Pool {
     idle: Cell<Duration>,
-    /// By destination. They are few, and comparing them costs less than hashing one.
-    kept: RefCell<Vec<Kept>>,
-    count: Cell<usize>,
+    /// They are few, and comparing them costs less than hashing one.
+    destinations: RefCell<Vec<Rc<DestinationState>>>,
+    kept: Cell<usize>,
+    in_use: SharedLimit,
+    dialling: SharedLimit,
+    /// Requests in all queues.
+    waiting: Cell<usize>,
+    next_ticket: Cell<u64>,
     tally: Arc<Tally>,
 }
 
-/// The connections to a destination, each with the time since when it is idle; the one that was used last is the last.
-struct Kept {
+/// The state of one destination.
+pub(super) struct DestinationState {
     to: Rc<Destination>,
-    connections: Vec<(Connection, Instant)>,
+    idle: RefCell<Vec<IdleConnection>>,
+    in_use: Cell<usize>,
+    dialling: Cell<usize>,
+    queue: RefCell<VecDeque<Rc<QueuedRequest>>>,
+    outage: RefCell<Option<Outage>>,
+    /// When a dial succeeded last.
+    connected_at: Cell<Option<Instant>>,
+    /// When the log said last that requests are rejected for want of connections.
+    busy_logged_at: Cell<Option<Instant>>,
+}
+
+/// A connection without a request.
+pub(super) struct IdleConnection {
+    pub(super) connection: Connection,
+    pub(super) since: Instant,
+}
+
+/// The way in which a request gets its connection.
+pub(super) enum CheckoutGrant {
+    /// On a connection that was idle for this time.
+    Reuse(UsePermit, IdleConnection, Duration),
+    /// By a dial.
+    Dial(UsePermit, DialPermit),
+    /// Not at all: the last dial has failed, and this is its error.
+    Reject(DialError),
+}
+
+/// What a request may do next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NextStep {
+    Reuse,
+    Dial,
+    /// A dial to a destination whose last one failed.
+    Trial,
+    Reject,
+}
+
+/// The right to use one connection, until this is dropped.
+pub(super) struct UsePermit {
+    pool: Rc<Pool>,
+    state: Rc<DestinationState>,
+}
+
+/// The right to make one connection, until this is dropped.
+pub(super) struct DialPermit {
+    pool: Rc<Pool>,
+    state: Rc<DestinationState>,
+    trial: Option<u64>,
+    began: Instant,
 }
 
 impl Pool {
-    pub(super) fn new(idle: Duration, tally: Arc<Tally>) -> Self {
-        Self { idle: Cell::new(idle), kept: RefCell::default(), count: Cell::default(), tally }
-    }
-
-    fn counts(&self, count: usize) {
-        self.count.set(count);
-        self.tally.kept(count);
-    }
-
-    /// Sets how long a connection may be idle.
-    pub(super) fn keep_for(&self, idle: Duration) {
-        self.idle.set(idle);
-    }
-
-    /// The connection to `to` that was used last, with the time it has been idle.
-    pub(super) fn take(&self, to: &Rc<Destination>, now: Instant) -> Option<(Connection, Duration)> {
-        let mut kept = self.kept.borrow_mut();
-        let same = kept.iter_mut().find(|same| is_same(&same.to, to))?;
-        let (connection, since) = same.connections.pop()?;
-        self.counts(self.count.get() - 1);
-        let idle = now.saturating_duration_since(since);
-        (idle < self.idle.get()).then_some((connection, idle))
-    }
-
-    pub(super) fn put(&self, to: Rc<Destination>, connection: Connection) {
-        let mut kept = self.kept.borrow_mut();
-        let place = kept.iter().position(|same| is_same(&same.to, &to)).unwrap_or_else(|| {
-            if kept.len() >= DESTINATIONS_MAX {
-                let since = |at: &usize| kept[*at].connections.last().map(|(_, since)| *since);
-                let oldest = (0..kept.len()).min_by_key(since);
-                let closed = oldest.map_or(0, |oldest| kept.swap_remove(oldest).connections.len());
-                self.counts(self.count.get() - closed);
-            }
-            kept.push(Kept { to, connections: Vec::new() });
-            kept.len() - 1
-        });
-        let same = &mut kept[place].connections;
-        if same.len() < KEPT_MAX {
-            same.push((connection, Instant::now()));
-            self.counts(self.count.get() + 1);
+    pub(super) fn new(settings: &Settings, tally: Arc<Tally>) -> Self {
+        Self {
+            idle: Cell::new(settings.idle),
+            destinations: RefCell::default(),
+            kept: Cell::default(),
+            in_use: SharedLimit::new(settings.connections),
+            dialling: SharedLimit::new(settings.dials),
+            waiting: Cell::default(),
+            next_ticket: Cell::default(),
+            tally,
         }
     }
 
+    /// Applies other limits. What is in use beyond them stays so.
+    pub(super) fn renew(self: &Rc<Self>, settings: &Settings) {
+        self.idle.set(settings.idle);
+        self.in_use.renew(settings.connections);
+        self.dialling.renew(settings.dials);
+        self.serve_queues();
+    }
+
+    /// The state of this destination, for one request.
+    pub(super) fn destination(&self, to: &Rc<Destination>) -> Rc<DestinationState> {
+        let mut states = self.destinations.borrow_mut();
+        if let Some(known) = states.iter().find(|state| is_same(&state.to, to)) {
+            return Rc::clone(known);
+        }
+        if states.len() >= DESTINATIONS_MAX {
+            let unused = (0..states.len()).filter(|at| !states[*at].is_busy());
+            if let Some(oldest) = unused.min_by_key(|at| states[*at].last_use()) {
+                let closed = states.swap_remove(oldest).idle.take().len();
+                self.count_kept(self.kept.get() - closed);
+            }
+        }
+        let state = Rc::new(DestinationState::new(Rc::clone(to)));
+        states.push(Rc::clone(&state));
+        state
+    }
+
+    /// Lets a request have a connection, if it need not wait. A `fresh` one takes no idle connection.
+    pub(super) fn check_out(
+        self: &Rc<Self>,
+        state: &Rc<DestinationState>,
+        fresh: bool,
+    ) -> Option<CheckoutGrant> {
+        if self.waiting.get() > 0 && !state.queue.borrow().is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let next = self.next_step(state, fresh, now)?;
+        Some(self.grant(state, next, now))
+    }
+
+    /// Puts a request at the end of the queue.
+    pub(super) fn enqueue(self: &Rc<Self>, state: &Rc<DestinationState>, fresh: bool) -> QueueWait {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket + 1);
+        let request = Rc::new(QueuedRequest::new(ticket, fresh));
+        state.queue.borrow_mut().push_back(Rc::clone(&request));
+        self.waiting.set(self.waiting.get() + 1);
+        self.tally.waits();
+        QueueWait::new(request, Rc::clone(self), Rc::clone(state))
+    }
+
+    /// Takes a request out of the queue, unless it has left already.
+    pub(super) fn dequeue(self: &Rc<Self>, state: &Rc<DestinationState>, request: &QueuedRequest) {
+        self.tally.waits_no_more();
+        let mut queue = state.queue.borrow_mut();
+        // Tickets ascend.
+        if let Ok(at) = queue.binary_search_by_key(&request.ticket, |queued| queued.ticket) {
+            queue.remove(at);
+            self.waiting.set(self.waiting.get() - 1);
+        }
+    }
+
+    /// Returns a connection to the idle ones. If there are too many of them, it is closed.
+    pub(super) fn put(self: &Rc<Self>, state: &DestinationState, idle: IdleConnection) {
+        {
+            let mut kept = state.idle.borrow_mut();
+            if kept.len() >= KEPT_MAX {
+                return;
+            }
+            kept.push(idle);
+        }
+        self.count_kept(self.kept.get() + 1);
+        self.serve_queues();
+    }
+
+    /// Closes idle connections that are too old, and forgets destinations that are not used.
     pub(super) fn sweep(&self, now: Instant) {
-        self.kept.borrow_mut().retain_mut(|same| {
-            same.connections.retain(|(connection, since)| {
-                !connection.sender.is_closed() && now.saturating_duration_since(*since) < self.idle.get()
-            });
-            !same.connections.is_empty()
+        let mut kept = 0;
+        self.destinations.borrow_mut().retain(|state| {
+            let mut idle = state.idle.borrow_mut();
+            idle.retain(|idle| !idle.connection.sender.is_closed() && self.is_young(idle, now));
+            kept += idle.len();
+            let is_out = state.outage.borrow().as_ref().is_some_and(|outage| !outage.is_stale(now));
+            !idle.is_empty() || state.is_busy() || is_out
         });
-        self.counts(self.kept.borrow().iter().map(|same| same.connections.len()).sum());
+        self.count_kept(kept);
+    }
+
+    /// Closes the idle connections to an address that has stopped answering.
+    pub(super) fn close_idle(&self, state: &DestinationState, is_closed: impl Fn(&Connection) -> bool) {
+        let before = state.idle.borrow().len();
+        state.idle.borrow_mut().retain(|idle| !is_closed(&idle.connection));
+        let closed = before - state.idle.borrow().len();
+        self.count_kept(self.kept.get() - closed);
+    }
+
+    /// The next step of the first request in the queue; `None` if it has to wait.
+    fn next_step(&self, state: &DestinationState, fresh: bool, now: Instant) -> Option<NextStep> {
+        if !self.in_use.admits(state.in_use.get()) {
+            return None;
+        }
+        if !fresh && state.idle.borrow().last().is_some_and(|idle| self.is_young(idle, now)) {
+            return Some(NextStep::Reuse);
+        }
+        let may_dial = self.dialling.admits(state.dialling.get());
+        match state.outage.borrow().as_ref() {
+            None => may_dial.then_some(NextStep::Dial),
+            Some(outage) if may_dial && outage.admits_trial(now) => Some(NextStep::Trial),
+            Some(_) => Some(NextStep::Reject),
+        }
+    }
+
+    fn grant(self: &Rc<Self>, state: &Rc<DestinationState>, next: NextStep, now: Instant) -> CheckoutGrant {
+        let idle = if next == NextStep::Reuse { state.idle.borrow_mut().pop() } else { None };
+        let mut outage = state.outage.borrow_mut();
+        if let (NextStep::Reject, Some(outage)) = (next, outage.as_ref()) {
+            return CheckoutGrant::Reject(outage.error());
+        }
+        let permit = UsePermit::new(self, state);
+        if let Some(idle) = idle {
+            self.count_kept(self.kept.get() - 1);
+            let idle_for = now.saturating_duration_since(idle.since);
+            return CheckoutGrant::Reuse(permit, idle, idle_for);
+        }
+        let trial = outage.as_mut().map(|outage| outage.begin_trial(now));
+        CheckoutGrant::Dial(permit, DialPermit::new(self, state, trial, now))
+    }
+
+    /// Serves the queues for as long as any request can go on: of the destinations that may have more, the one whose first
+    /// request has waited longest.
+    fn serve_queues(self: &Rc<Self>) {
+        while self.waiting.get() > 0 {
+            let now = Instant::now();
+            let Some((state, at, next)) = self.longest_waiting(now) else { return };
+            let Some(request) = state.queue.borrow_mut().remove(at) else { return };
+            self.waiting.set(self.waiting.get() - 1);
+            request.give(self.grant(&state, next, now));
+        }
+    }
+
+    fn longest_waiting(&self, now: Instant) -> Option<(Rc<DestinationState>, usize, NextStep)> {
+        let states = self.destinations.borrow();
+        let ready = states.iter().filter_map(|state| {
+            let queue = state.queue.borrow();
+            let first = queue.front()?;
+            if let Some(next) = self.next_step(state, first.fresh, now) {
+                return Some((first.ticket, state, 0, next));
+            }
+            // One that must dial does not hold up those that can use an idle connection.
+            let next = self.next_step(state, false, now)?;
+            let at = queue.iter().position(|request| !request.fresh)?;
+            Some((queue[at].ticket, state, at, next))
+        });
+        let (_, state, at, next) = ready.min_by_key(|(ticket, ..)| *ticket)?;
+        Some((Rc::clone(state), at, next))
+    }
+
+    fn is_young(&self, idle: &IdleConnection, now: Instant) -> bool {
+        now.saturating_duration_since(idle.since) < self.idle.get()
+    }
+
+    fn count_kept(&self, kept: usize) {
+        self.kept.set(kept);
+        self.tally.kept(kept);
+    }
+}
+
+impl DestinationState {
+    fn new(to: Rc<Destination>) -> Self {
+        Self {
+            to,
+            idle: RefCell::default(),
+            in_use: Cell::default(),
+            dialling: Cell::default(),
+            queue: RefCell::default(),
+            outage: RefCell::default(),
+            connected_at: Cell::default(),
+            busy_logged_at: Cell::default(),
+        }
+    }
+
+    /// The destination.
+    pub(super) fn to(&self) -> &Rc<Destination> {
+        &self.to
+    }
+
+    /// Whether the log is to say that requests are rejected for want of connections: not again within a while.
+    pub(super) fn is_busy_news(&self, now: Instant) -> bool {
+        let since = self.busy_logged_at.get().map(|at| now.saturating_duration_since(at));
+        let is_news = since.is_none_or(|since| since >= BUSY_LOG_INTERVAL);
+        if is_news {
+            self.busy_logged_at.set(Some(now));
+        }
+        is_news
+    }
+
+    /// Whether a request uses it, or waits for it.
+    fn is_busy(&self) -> bool {
+        self.in_use.get() > 0 || !self.queue.borrow().is_empty()
+    }
+
+    /// What is forgotten first: neither an outage nor an idle connection is known, or the last one was used long ago.
+    fn last_use(&self) -> (bool, Option<Instant>) {
+        (self.outage.borrow().is_some(), self.idle.borrow().last().map(|idle| idle.since))
+    }
+}
+
+impl UsePermit {
+    fn new(pool: &Rc<Pool>, state: &Rc<DestinationState>) -> Self {
+        pool.in_use.take();
+        state.in_use.set(state.in_use.get() + 1);
+        pool.tally.taken();
+        Self { pool: Rc::clone(pool), state: Rc::clone(state) }
+    }
+
+    /// Returns the connection to the idle ones, and the permit with it.
+    pub(super) fn put(self, connection: Connection) {
+        self.pool.put(&self.state, IdleConnection { connection, since: Instant::now() });
+    }
+}
+
+impl Drop for UsePermit {
+    fn drop(&mut self) {
+        self.pool.in_use.release();
+        self.state.in_use.set(self.state.in_use.get() - 1);
+        self.pool.tally.released();
+        self.pool.serve_queues();
+    }
+}
+
+impl DialPermit {
+    fn new(pool: &Rc<Pool>, state: &Rc<DestinationState>, trial: Option<u64>, began: Instant) -> Self {
+        pool.dialling.take();
+        state.dialling.set(state.dialling.get() + 1);
+        Self { pool: Rc::clone(pool), state: Rc::clone(state), trial, began }
+    }
+
+    /// Notes the end of the dial. An old dial that fails after a newer one has succeeded is no outage.
+    pub(super) fn ended<T>(self, dialled: &Result<T, DialError>) {
+        let now = Instant::now();
+        let Err(error) = dialled else {
+            self.state.connected_at.set(Some(now));
+            self.state.outage.replace(None);
+            return;
+        };
+        if self.state.connected_at.get().is_some_and(|connected| connected > self.began) {
+            return;
+        }
+        let mut outage = self.state.outage.borrow_mut();
+        match outage.as_mut() {
+            Some(outage) => outage.fail_again(self.trial, error.clone(), now),
+            None => *outage = Some(Outage::new(error.clone(), now)),
+        }
+    }
+}
+
+impl Drop for DialPermit {
+    fn drop(&mut self) {
+        self.pool.dialling.release();
+        self.state.dialling.set(self.state.dialling.get() - 1);
+        self.pool.serve_queues();
     }
 }
 
@@ -86,5 +367,75 @@ fn is_same(one: &Rc<Destination>, other: &Rc<Destination>) -> bool {
 
 /// Idle connections to one destination; more are closed.
 const KEPT_MAX: usize = 256;
-/// Destinations that connections are kept to. Requests name buckets, and with them hosts, so there must be an end.
+/// Destinations that are remembered without a request. Requests name buckets, and with them hosts, so there must be an end.
 const DESTINATIONS_MAX: usize = 64;
+/// The time between two lines of the log about the same destination.
+const BUSY_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::super::{DialError, Guard, Obstacle};
+    use super::{CheckoutGrant, DESTINATIONS_MAX, Destination, Pool, Settings};
+
+    fn destination(number: usize) -> Rc<Destination> {
+        let dial = (format!("{number}.example"), 80);
+        Rc::new(Destination { dial, tls: None, guard: Guard::Configured })
+    }
+
+    fn pool() -> Rc<Pool> {
+        let some = Duration::from_secs(5);
+        let settings = Settings {
+            connect: some,
+            idle: some,
+            first_byte: some,
+            stall: some,
+            connections: 2,
+            dials: 1,
+            queue: some,
+        };
+        Rc::new(Pool::new(&settings, Arc::default()))
+    }
+
+    #[test]
+    fn unused_destinations_are_bounded_and_forgotten() {
+        let pool = pool();
+        let first = pool.destination(&destination(0));
+        let used = pool.check_out(&first, false);
+        assert!(matches!(used, Some(CheckoutGrant::Dial(..))));
+        for number in 1..3 * DESTINATIONS_MAX {
+            let state = pool.destination(&destination(number));
+            drop(pool.check_out(&state, false));
+        }
+        assert_eq!(pool.destinations.borrow().len(), DESTINATIONS_MAX);
+        assert!(Rc::ptr_eq(&first, &pool.destination(&destination(0))), "one that is in use stays");
+        drop(used);
+        pool.sweep(Instant::now());
+        assert!(pool.destinations.borrow().is_empty());
+        assert_eq!((pool.in_use.admits(1), pool.dialling.admits(0)), (true, true));
+    }
+
+    #[test]
+    fn an_old_dial_that_fails_after_a_newer_has_succeeded_is_no_outage() {
+        let pool = pool();
+        pool.dialling.renew(2);
+        let state = pool.destination(&destination(0));
+        let dial = || match pool.check_out(&state, false) {
+            Some(CheckoutGrant::Dial(used, dial)) => (used, dial),
+            Some(_) | None => panic!("it dials"),
+        };
+        let (old, new) = (dial(), dial());
+        std::thread::sleep(Duration::from_millis(2));
+        new.1.ended(&Ok(()));
+        let error =
+            DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: Obstacle::Refused };
+        old.1.ended(&Err::<(), _>(error.clone()));
+        drop((old.0, new.0));
+        let (_used, third) = dial();
+        third.ended(&Err::<(), _>(error));
+        assert!(matches!(pool.check_out(&state, false), Some(CheckoutGrant::Reject(_))));
+    }
+}

@@ -10,7 +10,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::task::LocalSet;
 
 use crate::support::certificates::Authority;
-use crate::support::{Client, Proxy, ask, bucket, oss, proxy};
+use crate::support::{Client, Proxy, ask, bucket, eventually, oss, proxy};
 
 /// A TLS listener for these names before an embedded OSS, and the file with its authority.
 pub(crate) fn tls_before(
@@ -117,7 +117,7 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway_and_heals() {
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
         }
     });
-    assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 204);
+    eventually("the next trial finds it", || ask(proxy.address, "GET", "/photos/k", b"").status == 204);
 }
 
 /// A TLS upstream that answers one request of each connection so and ends it, with the word of TLS for that or without. It tells

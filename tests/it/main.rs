@@ -26,6 +26,7 @@ mod listeners;
 mod log_file;
 mod logs;
 mod matrix;
+mod outages;
 mod places;
 mod presign;
 mod process;

@@ -7,7 +7,7 @@ use tokio::net::lookup_host;
 use super::super::exit::Exit;
 use super::report::Finding;
 use crate::address::{Place, Upstream, Way};
-use crate::transport::{Flaw, Obstacle, Phase, SendError};
+use crate::transport::{DialError, Flaw, Obstacle, Phase, SendError};
 
 /// Looks the name up that will be dialled. What comes of it is judged when it is dialled.
 pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) -> Finding {
@@ -42,8 +42,8 @@ pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) ->
 /// What an attempt to connect and to get an answer came to.
 pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> Finding {
     let (fault, remedy) = match error {
-        SendError::Unreachable { obstacle, .. } => obstructed(*obstacle, way, upstream),
-        SendError::Loop { .. } => return looped(error.to_string()),
+        SendError::Dial(DialError::Unreachable { obstacle, .. }) => obstructed(*obstacle, way, upstream),
+        SendError::Dial(DialError::Loop { .. }) => return looped(error.to_string()),
         SendError::Invalid(_) if way.scheme == crate::address::Scheme::Http => (
             "no-http",
             "what answers there speaks no plain HTTP; write https:// in `endpoint`, or correct the port"
@@ -62,7 +62,7 @@ pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> F
         SendError::Client(_)
         | SendError::TooLarge(_)
         | SendError::ClientStalled(_)
-        | SendError::Busy(_) => ("no-answer", "run it again".to_owned()),
+        | SendError::Busy { .. } => ("no-answer", "run it again".to_owned()),
     };
     Finding::fail(("connect", fault), Exit::Unavailable, error.to_string(), remedy)
 }

@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod script;
 pub(crate) mod served;
+pub(crate) mod silent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) use http::{Answer, Client, ask};
 pub(crate) use proxy::{Proxy, proxy};
 pub(crate) use script::{Peer, Script};
 pub(crate) use served::{KEY, Served, activated, in_flight, program, run};
+pub(crate) use silent::SilentListener;
 
 pub(crate) const ID: &str = "LTAItestkeyid";
 pub(crate) const SECRET: &str = "planted-secret-value";

@@ -1,0 +1,247 @@
+//! The addresses of names: lookups that hang harm nothing else, and each name remembers the addresses that worked.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
+
+use super::flight::SharedTask;
+use super::obstacle::Phase;
+use super::race::{DialFailure, TimeLimit, ordered, race};
+
+/// The resolver, and the memory of which address of a name worked. Its clones share both.
+#[derive(Clone)]
+pub(super) struct NameBook {
+    memory: Arc<Mutex<HashMap<DialName, NameMemory>>>,
+    /// A resolver that hangs holds a thread for each lookup.
+    lookups: Arc<Semaphore>,
+    resolve: Resolver,
+}
+
+/// A failed connection.
+#[derive(Debug)]
+pub(super) struct ConnectFailure {
+    pub(super) why: DialFailure,
+    /// The addresses that were tried, for the log; may be empty.
+    pub(super) tried: String,
+}
+
+/// Host and port.
+type DialName = (String, u16);
+/// The result of a lookup; an error is its kind and its text.
+type Lookup = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
+type Resolver = Arc<dyn Fn(DialName) -> Pin<Box<dyn Future<Output = Lookup> + Send>> + Send + Sync>;
+
+/// The memory of one name.
+struct NameMemory {
+    /// The result of the last good lookup.
+    addresses: Vec<SocketAddr>,
+    /// The address that worked last.
+    good: Option<SocketAddr>,
+    /// The addresses that failed last.
+    doubtful: Vec<SocketAddr>,
+    lookup: Option<SharedTask<Lookup>>,
+    used: Instant,
+}
+
+impl Default for NameBook {
+    fn default() -> Self {
+        Self::new(Arc::new(|(host, port)| {
+            Box::pin(async move {
+                let found = lookup_host((host.as_str(), port)).await;
+                found.map(Iterator::collect).map_err(|error| (error.kind(), error.to_string()))
+            })
+        }))
+    }
+}
+
+impl NameBook {
+    fn new(resolve: Resolver) -> Self {
+        Self { memory: Arc::default(), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), resolve }
+    }
+
+    /// Connects to an address of the name and has `finish` complete the connection. `vet` checks and filters the addresses
+    /// before any of them is tried.
+    pub(super) async fn connect<T, F>(
+        &self,
+        host: &str,
+        port: u16,
+        time: TimeLimit,
+        vet: impl Fn(Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure>,
+        finish: impl Fn(TcpStream, SocketAddr) -> F,
+    ) -> Result<T, ConnectFailure>
+    where
+        F: Future<Output = Result<T, DialFailure>>,
+    {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            let addresses = vet(vec![SocketAddr::new(ip, port)])?;
+            let raced = race(addresses.into(), async { Ok(Vec::new()) }, time, finish).await;
+            let tried = shown(&raced.tried, &raced.result);
+            return raced.result.map(|(_, done)| done).map_err(|why| ConnectFailure { why, tried });
+        }
+        let name = (host.to_owned(), port);
+        let remembered = self.remembered(&name);
+        let mut lookup = Box::pin(self.look_up(&name));
+        let found = tokio::select! {
+            biased;
+            found = &mut lookup => Some(found),
+            () = sleep(SLOW_LOOKUP), if !remembered.is_empty() => None,
+            () = sleep_until(time.deadline) => return Err(time.exceeded(Phase::Name).into()),
+        };
+        let (addresses, pending) = match found {
+            Some(Ok(addresses)) => (addresses, None),
+            Some(Err(error)) if remembered.is_empty() => {
+                return Err(DialFailure::Io(Phase::Name, error).into());
+            }
+            Some(Err(error)) => {
+                debug!(host, %error, "the name lookup failed; its last addresses are used");
+                (remembered, None)
+            }
+            None => (remembered, Some(lookup)),
+        };
+        let late = async {
+            let Some(lookup) = pending else { return Ok(Vec::new()) };
+            vet(lookup.await.map_err(|error| DialFailure::Io(Phase::Name, error))?)
+        };
+        let raced = race(self.ordered(&name, &vet(addresses)?), late, time, finish).await;
+        self.note(&name, raced.result.as_ref().ok().map(|(address, _)| *address), &raced.doubtful);
+        let tried = shown(&raced.tried, &raced.result);
+        raced.result.map(|(_, done)| done).map_err(|why| ConnectFailure { why, tried })
+    }
+
+    /// Has this address tried last from now on.
+    pub(super) fn doubt(&self, name: &DialName, address: SocketAddr) {
+        self.note(name, None, &[address]);
+    }
+
+    /// The addresses of the last good lookup.
+    fn remembered(&self, name: &DialName) -> Vec<SocketAddr> {
+        self.lock().get(name).map(|memory| memory.addresses.clone()).unwrap_or_default()
+    }
+
+    fn ordered(&self, name: &DialName, addresses: &[SocketAddr]) -> std::collections::VecDeque<SocketAddr> {
+        match self.lock().get(name) {
+            Some(memory) => ordered(addresses, memory.good, &memory.doubtful),
+            None => ordered(addresses, None, &[]),
+        }
+    }
+
+    fn note(&self, name: &DialName, good: Option<SocketAddr>, doubtful: &[SocketAddr]) {
+        let mut book = self.lock();
+        let Some(memory) = book.get_mut(name) else { return };
+        memory.doubtful.retain(|address| good != Some(*address) && !doubtful.contains(address));
+        memory.doubtful.extend_from_slice(doubtful);
+        memory.good = good.or_else(|| memory.good.filter(|last| !doubtful.contains(last)));
+    }
+
+    /// Looks the name up. There is one lookup of a name at a time, and all who ask share its result.
+    async fn look_up(&self, name: &DialName) -> io::Result<Vec<SocketAddr>> {
+        let mut permit = None;
+        let lookup = loop {
+            match self.join(name, permit) {
+                Some(lookup) => break lookup,
+                None => permit = Arc::clone(&self.lookups).acquire_owned().await.ok(),
+            }
+        };
+        let cancelled = || (io::ErrorKind::Interrupted, "the name lookup was cancelled".to_owned());
+        let found = lookup.wait().await.unwrap_or_else(|| Err(cancelled()));
+        found.map_err(|(kind, text)| io::Error::new(kind, text))
+    }
+
+    /// The lookup in progress, or a new one. Returns `None` if there are too many others.
+    fn join(&self, name: &DialName, permit: Option<OwnedSemaphorePermit>) -> Option<SharedTask<Lookup>> {
+        let mut book = self.lock();
+        if !book.contains_key(name) {
+            make_room(&mut book);
+        }
+        let memory = book.entry(name.clone()).or_insert_with(NameMemory::new);
+        memory.used = Instant::now();
+        if let Some(lookup) = memory.lookup.as_ref().filter(|lookup| !lookup.is_over()) {
+            return Some(lookup.clone());
+        }
+        let permit = permit.or_else(|| Arc::clone(&self.lookups).try_acquire_owned().ok())?;
+        let work = (self.resolve)(name.clone());
+        let shared = self.clone();
+        let looked_up = name.clone();
+        let lookup = SharedTask::spawn(async move {
+            let found = work.await;
+            if let Ok(addresses) = &found {
+                shared.found(&looked_up, addresses);
+            }
+            drop(permit);
+            found
+        });
+        memory.lookup = Some(lookup.clone());
+        Some(lookup)
+    }
+
+    /// Keeps the result of a lookup; addresses that the name has no more are forgotten.
+    fn found(&self, name: &DialName, addresses: &[SocketAddr]) {
+        let mut book = self.lock();
+        let Some(memory) = book.get_mut(name) else { return };
+        memory.addresses = addresses.to_vec();
+        memory.good = memory.good.filter(|good| addresses.contains(good));
+        memory.doubtful.retain(|address| addresses.contains(address));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DialName, NameMemory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NameMemory {
+    fn new() -> Self {
+        Self { addresses: Vec::new(), good: None, doubtful: Vec::new(), lookup: None, used: Instant::now() }
+    }
+}
+
+impl From<DialFailure> for ConnectFailure {
+    fn from(why: DialFailure) -> Self {
+        Self { why, tried: String::new() }
+    }
+}
+
+/// Forgets the name that was dialled the longest time ago, if there are too many. One that is being looked up stays.
+fn make_room(book: &mut HashMap<DialName, NameMemory>) {
+    if book.len() < NAMES_MAX {
+        return;
+    }
+    let idle = book.iter().filter(|(_, memory)| memory.lookup.as_ref().is_none_or(SharedTask::is_over));
+    let oldest = idle.min_by_key(|(_, memory)| memory.used).map(|(name, _)| name.clone());
+    if let Some(oldest) = oldest {
+        book.remove(&oldest);
+    }
+}
+
+/// The list of what was tried, for the log. One address with its own error needs none.
+fn shown<T>(tried: &[(SocketAddr, String)], result: &Result<T, DialFailure>) -> String {
+    let is_late = matches!(result, Err(DialFailure::Io(_, error)) if error.kind() == io::ErrorKind::TimedOut);
+    let mut text = String::new();
+    if is_late || tried.len() > 1 {
+        for (address, error) in tried {
+            let before = if text.is_empty() { "; tried " } else { ", " };
+            // A String takes whatever is written to it.
+            let _ = write!(text, "{before}{address} ({error})");
+        }
+    }
+    text
+}
+
+/// The time after which the addresses of the lookup before are used.
+const SLOW_LOOKUP: Duration = Duration::from_millis(250);
+/// Lookups in progress.
+const LOOKUPS_MAX: usize = 16;
+/// Names that are remembered. They come from requests, so there must be an end.
+const NAMES_MAX: usize = 256;
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod tests;

@@ -1,0 +1,272 @@
+//! The race of the addresses of a name (RFC 8305): a silent address delays a connection, and does not prevent it.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::obstacle::Phase;
+
+/// The reason why there is no connection.
+#[derive(Debug)]
+pub(super) enum DialFailure {
+    /// The system or TLS reported it, in this phase.
+    Io(Phase, io::Error),
+    /// The address is this machine.
+    Loop(SocketAddr),
+}
+
+/// The end of a race.
+pub(super) struct RaceOutcome<T> {
+    /// The connection and its address.
+    pub(super) result: Result<(SocketAddr, T), DialFailure>,
+    /// Addresses to try last next time: they were silent, or failed after they had accepted.
+    pub(super) doubtful: Vec<SocketAddr>,
+    /// The addresses that gave no connection, each with its error.
+    pub(super) tried: Vec<(SocketAddr, String)>,
+}
+
+/// The time that a connection may take.
+#[derive(Clone, Copy)]
+pub(super) struct TimeLimit {
+    pub(super) limit: Duration,
+    pub(super) deadline: Instant,
+}
+
+impl TimeLimit {
+    pub(super) fn starting_now(limit: Duration) -> Self {
+        Self { limit, deadline: Instant::now() + limit }
+    }
+
+    /// The error of a connection that took longer.
+    pub(super) fn exceeded(&self, phase: Phase) -> DialFailure {
+        let text = format!("no connection within {:?}", self.limit);
+        DialFailure::Io(phase, io::Error::new(io::ErrorKind::TimedOut, text))
+    }
+}
+
+/// Connects to the first address that accepts and passes `finish`. The next address starts [`STAGGER`] after the last progress,
+/// or as soon as an attempt has failed. `late` brings more addresses.
+pub(super) async fn race<T, F>(
+    addresses: VecDeque<SocketAddr>,
+    late: impl Future<Output = Result<Vec<SocketAddr>, DialFailure>>,
+    time: TimeLimit,
+    finish: impl Fn(TcpStream, SocketAddr) -> F,
+) -> RaceOutcome<T>
+where
+    F: Future<Output = Result<T, DialFailure>>,
+{
+    let mut field = Field::new(addresses);
+    let mut late = pin!(late);
+    let mut late_is_over = false;
+    let mut stagger = pin!(sleep(STAGGER));
+    let mut deadline = pin!(sleep_until(time.deadline));
+    loop {
+        if field.running.is_empty() {
+            if field.start_next() {
+                stagger.as_mut().reset(Instant::now() + STAGGER);
+            } else if late_is_over {
+                return field.failed();
+            }
+        }
+        tokio::select! {
+            biased;
+            event = poll_fn(|cx| field.poll(cx)), if !field.running.is_empty() => {
+                match event {
+                    Event::Accepted(index, stream) => {
+                        let attempt = &mut field.running[index];
+                        attempt.step = Step::Finishing(Box::pin(finish(stream, attempt.address)));
+                    }
+                    Event::Connected(index, connection) => return field.won(index, connection),
+                    Event::Failed(_, failure @ DialFailure::Loop(_)) => return field.ended(failure),
+                    Event::Failed(index, DialFailure::Io(phase, error)) => {
+                        field.fail(index, phase, error);
+                        field.start_next();
+                    }
+                }
+                stagger.as_mut().reset(Instant::now() + STAGGER);
+            }
+            more = &mut late, if !late_is_over => {
+                late_is_over = true;
+                match more {
+                    Ok(more) => field.add(more),
+                    Err(failure @ DialFailure::Loop(_)) => return field.ended(failure),
+                    Err(DialFailure::Io(phase, error)) => field.note(phase, error),
+                }
+            }
+            () = &mut stagger, if !field.waiting.is_empty() && !field.running.is_empty() => {
+                field.start_next();
+                stagger.as_mut().reset(Instant::now() + STAGGER);
+            }
+            () = &mut deadline => return field.timed_out(&time),
+        }
+    }
+}
+
+/// The addresses in the order in which they are tried: the families alternate, as in RFC 8305 section 4. The address that
+/// worked last is the first, and the doubtful ones are the last.
+pub(super) fn ordered(
+    addresses: &[SocketAddr],
+    good: Option<SocketAddr>,
+    doubtful: &[SocketAddr],
+) -> VecDeque<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let mut first = addresses.iter().filter(|address| address.is_ipv6() == first_is_v6);
+    let mut second = addresses.iter().filter(|address| address.is_ipv6() != first_is_v6);
+    let mut order: Vec<SocketAddr> = Vec::with_capacity(addresses.len());
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            break;
+        }
+        for address in pair.into_iter().flatten() {
+            if !order.contains(address) {
+                order.push(*address);
+            }
+        }
+    }
+    order.sort_by_key(|address| {
+        if good == Some(*address) {
+            0
+        } else if doubtful.contains(address) {
+            2
+        } else {
+            1
+        }
+    });
+    order.into()
+}
+
+/// The state of a race.
+struct Field<F> {
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<Attempt<F>>,
+    doubtful: Vec<SocketAddr>,
+    tried: Vec<(SocketAddr, String)>,
+    /// The error of the attempt that came furthest.
+    error: Option<(Phase, io::Error)>,
+}
+
+/// An attempt at one address.
+struct Attempt<F> {
+    address: SocketAddr,
+    step: Step<F>,
+}
+
+enum Step<F> {
+    Connecting(TcpConnect),
+    Finishing(Pin<Box<F>>),
+}
+
+type TcpConnect = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// The progress of the attempt with this index.
+enum Event<T> {
+    Accepted(usize, TcpStream),
+    Connected(usize, T),
+    Failed(usize, DialFailure),
+}
+
+impl<F> Field<F> {
+    fn new(waiting: VecDeque<SocketAddr>) -> Self {
+        Self { waiting, running: Vec::new(), doubtful: Vec::new(), tried: Vec::new(), error: None }
+    }
+
+    /// Starts an attempt at the next address, if there is one.
+    fn start_next(&mut self) -> bool {
+        let Some(address) = self.waiting.pop_front() else { return false };
+        self.running.push(Attempt { address, step: Step::Connecting(Box::pin(TcpStream::connect(address))) });
+        true
+    }
+
+    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<Event<T>>
+    where
+        F: Future<Output = Result<T, DialFailure>>,
+    {
+        for (index, attempt) in self.running.iter_mut().enumerate() {
+            let event = match &mut attempt.step {
+                Step::Connecting(connect) => connect.as_mut().poll(cx).map(|connected| match connected {
+                    Ok(stream) => Event::Accepted(index, stream),
+                    Err(error) => Event::Failed(index, DialFailure::Io(Phase::Connect, error)),
+                }),
+                Step::Finishing(finish) => finish.as_mut().poll(cx).map(|finished| match finished {
+                    Ok(connection) => Event::Connected(index, connection),
+                    Err(failure) => Event::Failed(index, failure),
+                }),
+            };
+            if event.is_ready() {
+                return event;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Adds the addresses that are not in the race yet.
+    fn add(&mut self, more: Vec<SocketAddr>) {
+        for address in more {
+            let runs = self.running.iter().any(|attempt| attempt.address == address);
+            let is_known = runs
+                || self.waiting.contains(&address)
+                || self.tried.iter().any(|(tried, _)| *tried == address);
+            if !is_known {
+                self.waiting.push_back(address);
+            }
+        }
+    }
+
+    fn note(&mut self, phase: Phase, error: io::Error) {
+        if self.error.as_ref().is_none_or(|(furthest, _)| phase >= *furthest) {
+            self.error = Some((phase, error));
+        }
+    }
+
+    fn fail(&mut self, index: usize, phase: Phase, error: io::Error) {
+        let address = self.running.remove(index).address;
+        if phase == Phase::Tls || error.kind() == io::ErrorKind::TimedOut {
+            self.doubtful.push(address);
+        }
+        self.tried.push((address, error.to_string()));
+        self.note(phase, error);
+    }
+
+    /// An attempt that started earlier than the winner was overtaken: its address is slower, or silent.
+    fn won<T>(mut self, index: usize, connection: T) -> RaceOutcome<T> {
+        self.doubtful.extend(self.running[..index].iter().map(|attempt| attempt.address));
+        let address = self.running[index].address;
+        RaceOutcome { result: Ok((address, connection)), doubtful: self.doubtful, tried: self.tried }
+    }
+
+    fn ended<T>(self, failure: DialFailure) -> RaceOutcome<T> {
+        RaceOutcome { result: Err(failure), doubtful: self.doubtful, tried: self.tried }
+    }
+
+    /// No address is left.
+    fn failed<T>(mut self) -> RaceOutcome<T> {
+        let none = || (Phase::Name, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        let (phase, error) = self.error.take().unwrap_or_else(none);
+        self.ended(DialFailure::Io(phase, error))
+    }
+
+    fn timed_out<T>(mut self, time: &TimeLimit) -> RaceOutcome<T> {
+        let mut phase = Phase::Name;
+        for attempt in std::mem::take(&mut self.running) {
+            let (reached, text) = match attempt.step {
+                Step::Connecting(_) => (Phase::Connect, "no answer"),
+                Step::Finishing(_) => (Phase::Tls, "no answer to TLS"),
+            };
+            phase = phase.max(reached);
+            self.doubtful.push(attempt.address);
+            self.tried.push((attempt.address, text.to_owned()));
+        }
+        self.ended(time.exceeded(phase))
+    }
+}
+
+/// The time without progress after which the next address starts: the "Connection Attempt Delay" of RFC 8305.
+const STAGGER: Duration = Duration::from_millis(250);

@@ -1,0 +1,76 @@
+//! The limit on something that destinations share: none of them can take all of it.
+
+use std::cell::Cell;
+
+/// A limit for each destination, and one for all together.
+#[derive(Debug)]
+pub(super) struct SharedLimit {
+    each: Cell<usize>,
+    used: Cell<usize>,
+}
+
+impl SharedLimit {
+    pub(super) fn new(each: usize) -> Self {
+        Self { each: Cell::new(each), used: Cell::default() }
+    }
+
+    pub(super) fn renew(&self, each: usize) {
+        self.each.set(each);
+    }
+
+    /// Whether a destination that uses so many may have another. It must use fewer than are free: however many destinations
+    /// take all they get, they leave some for the next ("dynamic threshold" of Choudhury and Hahne, with a factor of one).
+    pub(super) fn admits(&self, own: usize) -> bool {
+        let each = self.each.get();
+        let free = each.saturating_mul(TOTAL_FACTOR).saturating_sub(self.used.get());
+        own < each && own < free
+    }
+
+    pub(super) fn take(&self) {
+        self.used.set(self.used.get() + 1);
+    }
+
+    pub(super) fn release(&self) {
+        self.used.set(self.used.get() - 1);
+    }
+}
+
+/// All destinations together may have so many times what one may have.
+const TOTAL_FACTOR: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::SharedLimit;
+
+    /// The numbers of slots of destinations that come one after another and take all that each can get.
+    fn greedy(each: usize, destinations: usize) -> Vec<usize> {
+        let limit = SharedLimit::new(each);
+        let fill = |_| {
+            let mut own = 0;
+            while limit.admits(own) {
+                limit.take();
+                own += 1;
+            }
+            own
+        };
+        (0..destinations).map(fill).collect()
+    }
+
+    #[test]
+    fn one_destination_gets_the_limit_and_others_leave_room_for_the_next() {
+        assert_eq!(greedy(256, 8), [256, 256, 256, 128, 64, 32, 16, 8]);
+        assert_eq!(greedy(1, 5), [1, 1, 1, 1, 0]);
+        assert_eq!(greedy(2, 4), [2, 2, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_in_use_beyond_a_lower_limit_is_returned_before_more_is_taken() {
+        let limit = SharedLimit::new(8);
+        (0..8).for_each(|_| limit.take());
+        limit.renew(1);
+        assert!(!limit.admits(0), "eight of four are in use");
+        (0..5).for_each(|_| limit.release());
+        assert!(limit.admits(0));
+        assert!(!limit.admits(1));
+    }
+}

@@ -1,0 +1,174 @@
+//! One upstream that is dead or silent, and the requests for the others.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use crate::support::{Client, Proxy, Script, SilentListener, ask, eventually, proxy};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// A proxy before a good upstream, with another one for the bucket `files`.
+fn with_route(good: SocketAddr, files: SocketAddr, sections: &str) -> Proxy {
+    let route = format!(
+        "[[route]]\nmatch = {{ bucket = \"files\" }}\nregion = \"cn-hangzhou\"\n\
+         endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{files}\"\n{sections}"
+    );
+    proxy(good).sections(&route).start()
+}
+
+/// Clients that have asked for an object of the bucket `files` and wait.
+fn waiting(proxy: &Proxy, count: usize) -> Vec<Client> {
+    let request = format!("GET /files/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address);
+    let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(proxy.address)).collect();
+    clients.iter_mut().for_each(|client| client.send(&request));
+    clients
+}
+
+/// The value of this metric.
+fn value(proxy: &Proxy, metric: &str) -> u64 {
+    let text = ask(proxy.admin, "GET", "/metrics", b"").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("oss_proxy_{metric} ")));
+    line.unwrap_or_else(|| panic!("no {metric}: {text}")).parse().expect("a number")
+}
+
+fn in_use(proxy: &Proxy) -> u64 {
+    value(proxy, "upstream_connections{state=\"in_use\"}")
+}
+
+/// Asks the good upstream many times, and fails if any request fails or waits.
+fn all_are_served_at_once(proxy: &Proxy) {
+    for round in 0..10 {
+        std::thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| {
+                    let begun = Instant::now();
+                    let got = ask(proxy.address, "GET", "/photos/k", b"");
+                    assert_eq!(got.status, 200, "round {round}: {}", got.text());
+                    assert!(begun.elapsed() < SOON, "round {round}: {:?}", begun.elapsed());
+                });
+            }
+        });
+    }
+}
+
+fn none_left(proxy: &Proxy) {
+    eventually("nothing is in use", || in_use(proxy) == 0 && value(proxy, "upstream_queue") == 0);
+}
+
+/// What a request may take on a busy machine that has nothing to wait for.
+const SOON: Duration = Duration::from_millis(1500);
+
+#[test]
+fn an_upstream_that_answers_no_connection_attempt_delays_no_other() {
+    let good = Script::answering(OK);
+    let silent = SilentListener::start();
+    let proxy = with_route(good.address, silent.address, "[timeouts]\nconnect = \"8s\"\nqueue = \"8s\"");
+    let clients = waiting(&proxy, 600);
+    eventually("dials are in progress", || in_use(&proxy) >= 32);
+    all_are_served_at_once(&proxy);
+    drop(clients);
+    none_left(&proxy);
+}
+
+#[test]
+fn an_upstream_that_never_answers_a_request_delays_no_other() {
+    let good = Script::answering(OK);
+    let mute = Script::start(|peer| {
+        peer.head();
+        peer.rest();
+    });
+    let limits = "[limits]\nupstream_connections = 16\n[timeouts]\nfirst_byte = \"60s\"\nqueue = \"8s\"";
+    let proxy = with_route(good.address, mute.address, limits);
+    let clients = waiting(&proxy, 300);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    eventually("its share is in use", || in_use(&proxy) == 16 * cores);
+    all_are_served_at_once(&proxy);
+    drop(clients);
+    none_left(&proxy);
+}
+
+#[test]
+fn after_a_failed_dial_requests_are_rejected_without_another() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let proxy = proxy(free).start();
+    let begun = Instant::now();
+    for _ in 0..200 {
+        let got = ask(proxy.address, "GET", "/photos/k", b"");
+        assert_eq!((got.status, got.refused()), (502, Some("upstream-unreachable")));
+    }
+    // On each core: the first, then after 0.1 s, 0.2 s, 0.4 s and so on.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let failed = value(&proxy, "upstream_connects_total{result=\"failed\"}");
+    let seconds = begun.elapsed().as_secs();
+    assert!(failed <= cores * (6 + seconds), "{failed} dials in {seconds} s");
+}
+
+#[test]
+fn requests_in_the_queue_are_rejected_when_a_dial_times_out() {
+    let silent = SilentListener::start();
+    let sections = "[limits]\nupstream_dials = 1\n[timeouts]\nconnect = \"1s\"\nqueue = \"60s\"";
+    let proxy = proxy(silent.address).sections(sections).start();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let got = ask(proxy.address, "GET", "/photos/k", b"");
+                assert_eq!((got.status, got.refused()), (502, Some("upstream-unreachable")));
+            });
+        }
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "one dial after another takes 20 s: {:?}",
+        begun.elapsed()
+    );
+    none_left(&proxy);
+}
+
+#[test]
+fn an_upstream_that_comes_back_is_found_soon() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let proxy = proxy(free).start();
+    let down = Instant::now();
+    while down.elapsed() < Duration::from_secs(3) {
+        assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 502);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let listener = TcpListener::bind(free).expect("the same port");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = std::io::Write::write_all(&mut stream, OK.as_bytes());
+        }
+    });
+    let back = Instant::now();
+    eventually("it is served again", || ask(proxy.address, "GET", "/photos/k", b"").status == 200);
+    assert!(back.elapsed() < Duration::from_secs(3), "{:?}", back.elapsed());
+}
+
+#[test]
+fn errors_name_the_upstream_by_its_route_and_never_by_its_address() {
+    let good = Script::answering(OK);
+    let mute = Script::start(|peer| {
+        peer.head();
+        peer.rest();
+    });
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let limits = "[limits]\nupstream_connections = 1\n[timeouts]\nqueue = \"100ms\"\nfirst_byte = \"2s\"";
+    let dead = with_route(good.address, free, limits);
+    for again in [false, true] {
+        let got = ask(dead.address, "GET", "/files/k", b"");
+        assert_eq!(got.refused(), Some("upstream-unreachable"));
+        assert!(got.text().contains("oss-cn-hangzhou.aliyuncs.com of route 1"), "{again}: {}", got.text());
+        assert!(!got.text().contains("127.0.0.1"), "{again}: {}", got.text());
+    }
+    let full = with_route(good.address, mute.address, limits);
+    let _clients = waiting(&full, 20);
+    eventually("a request is rejected", || {
+        let got = ask(full.address, "GET", "/files/k", b"");
+        let is_full = got.refused() == Some("over-capacity");
+        assert!(!is_full || got.text().contains("oss-cn-hangzhou.aliyuncs.com of route 1"), "{}", got.text());
+        assert!(!got.text().contains("127.0.0.1"), "{}", got.text());
+        is_full
+    });
+}
