@@ -72,6 +72,7 @@ impl<T: Client> Client for WriteLimit<T> {
 }
 
 /// A stream that tells when the client says something while no request of his is in flight: then it is the head of the next.
+/// It also notes whether the client is waited for to take something.
 pub(super) struct Heard<T> {
     inner: T,
     presence: Rc<Presence>,
@@ -104,7 +105,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.presence.set_writing(written.is_pending());
+        written
     }
 
     fn poll_write_vectored(
@@ -112,7 +115,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.presence.set_writing(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -10,14 +10,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
@@ -29,6 +27,7 @@ use super::cores::Current;
 use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
+use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{HTTP2, Terms};
 use crate::proxy::{self, Body, Gate};
 use crate::transport::WriteLimit;
@@ -128,7 +127,7 @@ impl Host {
     }
 
     async fn http1(&self, client: impl Client) {
-        let presence = Rc::new(Presence::new());
+        let presence = Rc::new(Presence::new(Protocol::Http1));
         let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
         // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
         let mut connection = http1::Builder::new()
@@ -156,15 +155,17 @@ impl Host {
     }
 
     async fn http2(&self, client: impl Client) {
-        let presence = Rc::new(Presence::new());
-        let connection = http2::Builder::new(OnThisCore)
+        let presence = Rc::new(Presence::new(Protocol::Http2));
+        let executor = StreamExecutor::new(Rc::clone(presence.unread()), self.settings.stall);
+        let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
+        let connection = http2::Builder::new(executor.clone())
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
             .max_concurrent_streams(STREAMS_MAX)
             .max_send_buf_size(STREAM_BUFFER_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .serve_connection(TokioIo::new(client), self.service(&presence));
+            .serve_connection(io, self.stream_service(&presence, &executor));
         let connection = std::pin::pin!(connection);
         let ended = self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await;
         if let Ended::Itself(Err(error)) = ended
@@ -182,7 +183,8 @@ impl Host {
     fn service(
         &self,
         presence: &Rc<Presence>,
-    ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: 'static> + use<> {
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: 'static> + use<>
+    {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
         let (id, last) = self.listener.clone();
         // If the listener goes, what it allowed last holds for what came through it.
@@ -199,6 +201,21 @@ impl Host {
         })
     }
 
+    /// The service of an HTTP/2 connection, whose responses are watched by a clock.
+    fn stream_service(
+        &self,
+        presence: &Rc<Presence>,
+        executor: &StreamExecutor,
+    ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = Infallible, Future: 'static>
+    + use<> {
+        let (service, executor) = (self.service(presence), executor.clone());
+        service_fn(move |request: Request<Incoming>| {
+            let clock = executor.start_clock();
+            let response = service.call(request);
+            async move { response.await.map(|response| response.map(|body| clock.watch(body))) }
+        })
+    }
+
     /// Runs a connection until it ends by itself, until its client has done nothing for too long, or until the drain. In the
     /// last two cases requests in flight still end.
     async fn until_end<C>(
@@ -211,9 +228,12 @@ impl Host {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut quiet = Quiet::new(Limits { head: self.settings.header_read, idle: self.settings.idle });
+        let mut unread = UnreadTimer::new(self.settings.stall);
         let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if quiet.is_over(presence, cx) => Poll::Ready(None),
+            Poll::Pending if quiet.is_over(presence, cx) || unread.is_over(presence.unread(), cx) => {
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         });
         let ended = tokio::select! {
@@ -230,18 +250,8 @@ impl Host {
         wind_down(connection.as_mut());
         tokio::select! {
             ended = connection => Ended::Itself(ended),
-            () = unused(presence) => Ended::Cut,
+            () = unused(presence, self.settings.stall) => Ended::Cut,
         }
-    }
-}
-
-/// Runs the streams of an HTTP/2 connection where the connection runs.
-#[derive(Clone)]
-struct OnThisCore;
-
-impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisCore {
-    fn execute(&self, stream: F) {
-        spawn_local(stream);
     }
 }
 
@@ -254,12 +264,12 @@ fn is_stalled(error: &hyper::Error) -> bool {
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
 /// half-sent head, or for a client that does not answer its farewell, it would wait. Or until one begins long after the
 /// farewell: who does not answer it in HTTP/2 could ask for ever.
-async fn unused(presence: &Presence) {
+async fn unused(presence: &Presence, stall: Duration) {
     let farewell = Instant::now();
     let (mut idle_before, mut begun) = (false, presence.begun());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let idle = !presence.is_busy();
+        let idle = presence.is_over(stall);
         let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.begun() > begun;
         if (idle && idle_before) || goes_on {
             return;

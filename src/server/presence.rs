@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::protocol::Protocol;
+use super::streams::UnreadStreams;
+
 /// What is known of a client's doings; shared by the service, the stream and who waits for the end.
 pub(super) struct Presence {
     /// Each request in flight holds a clone.
@@ -15,6 +18,11 @@ pub(super) struct Presence {
     begun: Cell<u64>,
     /// Whether the head of a request is on its way.
     heard: Cell<bool>,
+    /// Whether something for the client waits for the socket.
+    is_writing: Cell<bool>,
+    protocol: Protocol,
+    /// Responses of HTTP/2 that are not in flight any more, but not taken by the client either.
+    unread: Rc<UnreadStreams>,
 }
 
 /// What a connection waits for.
@@ -47,8 +55,15 @@ pub(super) struct Quiet {
 
 impl Presence {
     /// Of a new connection, whose first request is owed at once.
-    pub(super) fn new() -> Self {
-        Self { in_flight: Rc::default(), begun: Cell::default(), heard: Cell::new(true) }
+    pub(super) fn new(protocol: Protocol) -> Self {
+        Self {
+            in_flight: Rc::default(),
+            begun: Cell::default(),
+            heard: Cell::new(true),
+            is_writing: Cell::default(),
+            protocol,
+            unread: Rc::default(),
+        }
     }
 
     /// A request has begun; it lasts until what is returned is dropped.
@@ -63,16 +78,36 @@ impl Presence {
         self.begun.get()
     }
 
-    /// Something has come from the client.
+    /// Something has come from the client. Over HTTP/2 it need not belong to a request.
     pub(super) fn heard(&self) {
-        if !self.is_busy() {
+        if self.protocol == Protocol::Http1 && !self.is_busy() {
             self.heard.set(true);
         }
     }
 
-    /// Whether a request is in flight.
+    /// Notes whether something for the client waits for the socket.
+    pub(super) fn set_writing(&self, is_writing: bool) {
+        self.is_writing.set(is_writing);
+    }
+
+    /// Whether a request is in flight, or a response not taken yet.
     pub(super) fn is_busy(&self) -> bool {
+        self.is_in_flight() || self.is_writing.get() || !self.unread.is_empty()
+    }
+
+    /// Whether the connection may be closed: nothing is in flight, and the client takes nothing of what is left for it.
+    pub(super) fn is_over(&self, stall: Duration) -> bool {
+        let is_read = self.unread.is_empty() || self.unread.is_over(stall);
+        !self.is_in_flight() && !self.is_writing.get() && is_read
+    }
+
+    fn is_in_flight(&self) -> bool {
         Rc::strong_count(&self.in_flight) > 1
+    }
+
+    /// Returns the responses that the client has not taken.
+    pub(super) fn unread(&self) -> &Rc<UnreadStreams> {
+        &self.unread
     }
 
     fn phase(&self) -> Phase {

@@ -66,7 +66,7 @@ fn patient(under: Under, upstream: &Upstream) -> Proxy {
 }
 
 /// The value of this metric.
-fn value(proxy: &Proxy, metric: &str) -> u64 {
+pub(crate) fn value(proxy: &Proxy, metric: &str) -> u64 {
     let text = ask(proxy.admin, "GET", "/metrics", b"").text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("oss_proxy_{metric} ")));
     line.unwrap_or_else(|| panic!("no {metric}: {text}")).parse().expect("a number")
