@@ -16,6 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
@@ -27,6 +28,7 @@ use super::cores::Current;
 use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
+use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{HTTP2, Terms};
 use crate::proxy::{self, Body, Gate};
@@ -133,6 +135,8 @@ impl Host {
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
+            // A client that closes its sending side still gets its answer; one that is gone is noticed by `Heard`.
+            .half_close(true)
             .max_header_size(self.settings.header_bytes)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));
@@ -157,22 +161,26 @@ impl Host {
     async fn http2(&self, client: impl Client) {
         let presence = Rc::new(Presence::new(Protocol::Http2));
         let executor = StreamExecutor::new(Rc::clone(presence.unread()), self.settings.stall);
-        let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
-        let connection = http2::Builder::new(executor.clone())
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_send_buf_size(STREAM_BUFFER_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .serve_connection(io, self.stream_service(&presence, &executor));
-        let connection = std::pin::pin!(connection);
-        let ended = self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await;
+        let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
+        let ended = {
+            let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
+            let connection = http2::Builder::new(executor.clone())
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_send_buf_size(STREAM_BUFFER_MAX)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .serve_connection(io, self.stream_service(&presence, executor, &tasks));
+            let connection = std::pin::pin!(connection);
+            self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await
+        };
         if let Ended::Itself(Err(error)) = ended
             && !is_stalled(&error)
         {
             self.malformed(&error);
         }
+        tasks.finish().await;
     }
 
     fn malformed(&self, error: &hyper::Error) {
@@ -196,23 +204,34 @@ impl Host {
                 last.replace(Rc::clone(&way.gate));
             }
             let gate = Rc::clone(&last.borrow());
-            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
+            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin(request.method()));
             proxy::handle(core, gate, request, in_flight)
         })
     }
 
-    /// The service of an HTTP/2 connection, whose responses are watched by a clock.
+    /// The service of an HTTP/2 connection: responses are watched by a clock, and requests with effects run in tasks of
+    /// their own. hyper drops what the service returns when the stream is reset or the connection ends.
     fn stream_service(
         &self,
         presence: &Rc<Presence>,
-        executor: &StreamExecutor,
-    ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = Infallible, Future: 'static>
-    + use<> {
-        let (service, executor) = (self.service(presence), executor.clone());
+        executor: StreamExecutor,
+        tasks: &Rc<RequestTasks>,
+    ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
+    {
+        let (service, tasks) = (self.service(presence), Rc::clone(tasks));
         service_fn(move |request: Request<Incoming>| {
             let clock = executor.start_clock();
-            let response = service.call(request);
-            async move { response.await.map(|response| response.map(|body| clock.watch(body))) }
+            let is_task = !request.method().is_safe() && !tasks.is_full();
+            // Its state is large, and moved often from here on.
+            let response = Box::pin(service.call(request));
+            let task = if is_task { Ok(tasks.spawn(response)) } else { Err(response) };
+            async move {
+                let Ok(response) = match task {
+                    Ok(task) => task.await?,
+                    Err(response) => response.await,
+                };
+                Ok(response.map(|body| clock.watch(body)))
+            }
         })
     }
 
@@ -302,6 +321,8 @@ async fn linger(mut client: impl Client) {
 const BUFFER_MAX: usize = 256 * 1024;
 /// Requests at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 200;
+/// Requests with effects at once: one for each stream, and as many whose streams have ended.
+const TASKS_MAX: usize = 2 * STREAMS_MAX as usize;
 /// What a stream may hold of an answer whose reader stands still.
 const STREAM_BUFFER_MAX: usize = 128 * 1024;
 /// What a client may send ahead, on a stream and in all: one upload that stands still must not stop the others.

@@ -13,6 +13,7 @@ mod listen;
 mod places;
 mod presence;
 mod protocol;
+mod request_tasks;
 mod streams;
 mod tls;
 mod unix;

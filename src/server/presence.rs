@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::protocol::Protocol;
@@ -18,6 +19,8 @@ pub(super) struct Presence {
     begun: Cell<u64>,
     /// Whether the head of a request is on its way.
     heard: Cell<bool>,
+    /// Whether the request in flight is to be given up when its client is gone.
+    is_watched: Cell<bool>,
     /// Whether something for the client waits for the socket.
     is_writing: Cell<bool>,
     protocol: Protocol,
@@ -60,6 +63,7 @@ impl Presence {
             in_flight: Rc::default(),
             begun: Cell::default(),
             heard: Cell::new(true),
+            is_watched: Cell::default(),
             is_writing: Cell::default(),
             protocol,
             unread: Rc::default(),
@@ -67,8 +71,10 @@ impl Presence {
     }
 
     /// A request has begun; it lasts until what is returned is dropped.
-    pub(super) fn begin(&self) -> Rc<()> {
+    pub(super) fn begin(&self, method: &Method) -> Rc<()> {
         self.heard.set(false);
+        // A request with effects that has come whole is finished, whatever happens to its client.
+        self.is_watched.set(self.protocol == Protocol::Http1 && method.is_safe());
         self.begun.set(self.begun.get() + 1);
         Rc::clone(&self.in_flight)
     }
@@ -83,6 +89,16 @@ impl Presence {
         if self.protocol == Protocol::Http1 && !self.is_busy() {
             self.heard.set(true);
         }
+    }
+
+    /// Whether a request is in flight that is to be given up when its client is gone.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.get() && self.is_in_flight()
+    }
+
+    /// Stops watching for the end of the client, until the next request.
+    pub(super) fn unwatch(&self) {
+        self.is_watched.set(false);
     }
 
     /// Notes whether something for the client waits for the socket.

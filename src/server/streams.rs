@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -90,16 +90,19 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for StreamExecutor {
             return;
         };
         let (unread, limit) = (Rc::clone(&self.unread), self.limit);
-        let mut stream = Box::pin(stream);
-        let mut timer = None;
-        spawn_local(poll_fn(move |cx| {
-            if stream.as_mut().poll(cx).is_ready() {
-                unread.add(&clock);
-                return Poll::Ready(());
-            }
-            // The end of the task drops the stream, and that resets it with CANCEL.
-            if clock.is_over(limit, &mut timer, cx) { Poll::Ready(()) } else { Poll::Pending }
-        }));
+        spawn_local(async move {
+            let mut stream = pin!(stream);
+            let mut timer = None;
+            poll_fn(|cx| {
+                if stream.as_mut().poll(cx).is_ready() {
+                    unread.add(&clock);
+                    return Poll::Ready(());
+                }
+                // The end of the task drops the stream, and that resets it with CANCEL.
+                if clock.is_over(limit, &mut timer, cx) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
     }
 }
 

@@ -126,7 +126,7 @@ fn nothing_is_left_of_clients_that_break_their_connection() {
             clients.iter_mut().for_each(|client| assert_eq!(client.head().expect("a head").0, 200));
         }
         assert_eq!(value(&proxy, "client_connections"), clients.len() as u64, "{under:?}");
-        drop(clients);
+        clients.into_iter().for_each(Client::reset);
         none_left(under, &proxy);
     }
 }
@@ -204,7 +204,7 @@ fn a_dial_that_nobody_waits_for_any_more_has_neither_failed_nor_succeeded() {
         || results.map(|result| value(&proxy, &format!("upstream_connects_total{{result=\"{result}\"}}")));
     eventually("it dials", || value(&proxy, IN_USE) == 1);
     assert_eq!(dials(), [0, 0, 0]);
-    drop(client);
+    client.reset();
     eventually("it gives up", || value(&proxy, IN_USE) == 0);
     assert_eq!(dials(), [0, 0, 1]);
 }

@@ -52,3 +52,4 @@ mod upstream;
 mod uri;
 mod wait;
 mod watchdog;
+mod whole_requests;
