@@ -225,7 +225,7 @@ fn bytes_are_counted_as_they_pass() {
         let bytes = format!("body_bytes_total{{direction=\"{direction}\"}}");
         eventually("the beginning is counted", || value(&proxy, &bytes) == 5);
         assert_eq!(value(&proxy, "requests_in_flight"), 1, "{under:?}: in the middle");
-        drop(client);
+        client.reset();
         none_left(under, &proxy);
         assert_eq!(value(&proxy, &bytes), 5, "{under:?}: and not once more at the end");
     }
