@@ -1,6 +1,7 @@
 //! What a configuration comes to: sources of credentials that have been asked, certificates that were read, sockets that are
 //! taken. All of it is made before any of it is used, so that a configuration with a mistake changes nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -276,12 +277,13 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
 
 /// How requests for each upstream are signed, and whom TLS trusts there.
 fn signers(config: &Config, sources: &Sources, trusts: &mut Trusts<'_>) -> Result<Vec<Upstream>, StartError> {
+    let anonymous = config.credentials.iter().filter(|(_, spec)| matches!(spec, Spec::Anonymous));
+    let anonymous: HashSet<&str> = anonymous.map(|(name, _)| name.as_str()).collect();
     let signer = |(index, settings): (usize, &UpstreamSettings)| {
         let name = &settings.credentials;
-        let is_nobody = |(known, spec): &(String, Spec)| known == name && matches!(spec, Spec::Anonymous);
         let source: Option<Arc<Source>> = match sources.get(name) {
             Some(source) => Some(Arc::clone(source)),
-            None if config.credentials.iter().any(is_nobody) => None,
+            None if anonymous.contains(name.as_str()) => None,
             None => return Err(StartError::NoSource(name.clone())),
         };
         let trust = match config.directory.get(UpstreamId(index)).endpoint.scheme {
