@@ -52,6 +52,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("sent");
     }
 
+    /// Waits for a byte no longer than this.
+    pub(crate) fn limit(&self, limit: Duration) {
+        self.stream.set_read_timeout(Some(limit)).expect("a limit");
+    }
+
     /// Ends the connection with a reset. A mere close looks like a client that still reads.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option");
