@@ -52,7 +52,7 @@ pub async fn serve(
     leave: impl Future<Output = ()>,
 ) {
     let each = async |request| {
-        // Until the request has come whole it keeps nobody else out.
+        // Until the request has come whole, the connection may be closed to make room.
         let request = match whole(request).await {
             Ok(request) => request,
             Err(refusal) => return refusal,

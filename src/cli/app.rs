@@ -308,6 +308,8 @@ impl Running {
         if let Some(admin) = self.admin {
             admin.end().await;
         }
+        let notifier = self.notifier.clone();
+        let _ = self.lane.run(FLUSH_LIMIT, move || notifier.flush()).await;
         let counts = self.workshop.counters.snapshot();
         let [requests, refused, malformed, unframed] = counts.map(|(_, count)| count);
         info!(requests, refused, malformed, unframed, "drained");
@@ -354,6 +356,8 @@ type Look = Pin<Box<dyn Future<Output = Option<Found>>>>;
 
 /// How long it may take to read the configuration.
 const LOAD_LIMIT: Duration = Duration::from_secs(5);
+/// How long the end waits for the last notification.
+const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// How often the files of the configuration are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Wishes to read the configuration that may wait.

@@ -18,8 +18,9 @@ use super::visits::Visits;
 use crate::admin::{self, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
+use crate::offload::BlockingLane;
 use crate::proxy::State;
-use crate::server::{Bound, Drain, Held, Pulse};
+use crate::server::{AcceptSocket, Bound, Drain, Held, Pulse};
 use crate::telemetry::{Control, Counters, Level};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
@@ -202,15 +203,16 @@ impl AdminThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, wanted) = oneshot::channel();
         let (tell, ended) = oneshot::channel();
-        let (held, settings) = (bound.held(), Arc::new(ArcSwap::from_pointee(settings)));
+        let (socket, held) = bound.into_parts();
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let its_own = Arc::clone(&settings);
         let process: Arc<dyn Process> = Arc::<Console>::clone(console);
-        info!(address = %bound.address, "admin listening");
+        info!(address = %socket.address, "admin listening");
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
                 let mut visits = Visits::new();
                 tokio::select! {
-                    () = accept(bound, (its_own, process), &mut visits) => {}
+                    () = accept(socket, (its_own, process), &mut visits) => {}
                     _ = wanted => {}
                 }
                 visits.end().await;
@@ -231,17 +233,18 @@ impl AdminThread {
         let Self { held, end, ended, .. } = self;
         drop(end);
         let _ = timeout(MOMENT, ended).await;
-        held.vanish();
+        // A directory that does not answer keeps the file.
+        let _ = BlockingLane::default().run(MOMENT, move || held.vanish()).await;
     }
 }
 
 async fn accept(
-    bound: Bound,
+    socket: AcceptSocket,
     (settings, process): (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
     visits: &mut Visits,
 ) {
     let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
-    let Err(error) = bound.accept((|| Some(()), async || {}), serve).await;
+    let Err(error) = socket.accept((|| Some(()), async || {}), serve).await;
     error!(%error, "the admin listener has ended");
 }
 

@@ -1,7 +1,8 @@
 //! Notifications to the service manager (`sd_notify(3)`), if it wants them. They are sent from a thread of their own: a service
 //! manager that does not read them delays nothing else.
 
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +15,20 @@ use crate::server::Pulse;
 
 /// The way to the service manager.
 #[derive(Clone)]
-pub(super) struct Notifier(Option<SyncSender<Vec<NotifyState<'static>>>>);
+pub(super) struct Notifier(Option<Arc<NotifyQueue>>);
+
+/// Notifications that wait to be sent. If the service manager reads none, the oldest go: the last state counts.
+#[derive(Default)]
+struct NotifyQueue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Vec<NotifyState<'static>>>,
+    is_sending: bool,
+}
 
 impl Notifier {
     /// Starts the thread, if the environment names a socket to notify.
@@ -22,15 +36,11 @@ impl Notifier {
         if edge.variable("NOTIFY_SOCKET").is_none() {
             return Self(None);
         }
-        let (send, receive) = sync_channel::<Vec<NotifyState<'static>>>(WAITING_MAX);
-        let sending = move || {
-            for states in receive {
-                // There is nobody else to report a failure to; the service manager notices that nothing came.
-                let _ = sd_notify::notify(&states);
-            }
-        };
-        match thread::Builder::new().name("notify".to_owned()).spawn(sending) {
-            Ok(_) => Self(Some(send)),
+        let queue = Arc::<NotifyQueue>::default();
+        let sending = Arc::clone(&queue);
+        // It ends with the process.
+        match thread::Builder::new().name("notify".to_owned()).spawn(move || sending.send_all()) {
+            Ok(_) => Self(Some(queue)),
             Err(error) => {
                 warn!(%error, "the service manager cannot be notified");
                 Self(None)
@@ -70,14 +80,49 @@ impl Notifier {
         }
     }
 
-    /// Hands a notification to the thread. If many wait there already, the manager does not read and one more is no use.
+    /// Hands a notification to the thread.
     fn send(&self, states: Vec<NotifyState<'static>>) {
-        if let Some(send) = &self.0 {
-            let _ = send.try_send(states);
+        let Some(queue) = &self.0 else { return };
+        let waiting = &mut queue.lock().waiting;
+        if waiting.len() >= WAITING_MAX {
+            waiting.pop_front();
         }
+        waiting.push_back(states);
+        queue.changed.notify_all();
+    }
+
+    /// Waits until everything is sent, for a moment. Blocks.
+    pub(super) fn flush(&self) {
+        if let Some(queue) = &self.0 {
+            let is_busy = |state: &mut QueueState| state.is_sending || !state.waiting.is_empty();
+            drop(queue.changed.wait_timeout_while(queue.lock(), FLUSH_LIMIT, is_busy));
+        }
+    }
+}
+
+impl NotifyQueue {
+    /// Sends what comes. Never returns.
+    fn send_all(&self) {
+        loop {
+            let state = self.changed.wait_while(self.lock(), |state| state.waiting.is_empty());
+            let mut state = state.unwrap_or_else(PoisonError::into_inner);
+            let next = state.waiting.pop_front();
+            state.is_sending = true;
+            drop(state);
+            // There is nobody else to report a failure to; the service manager notices that nothing came.
+            let _ = next.map(|states| sd_notify::notify(&states));
+            self.lock().is_sending = false;
+            self.changed.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Notifications that wait to be sent.
 const WAITING_MAX: usize = 16;
 const PULSE_LIMIT_MIN: Duration = Duration::from_secs(1);
+/// How long the end of the process waits for its last notification.
+const FLUSH_LIMIT: Duration = Duration::from_millis(200);

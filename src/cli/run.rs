@@ -1,6 +1,7 @@
 //! `run`: the proxy for the life of one command, on a port of its own. The command learns where the proxy is, and no key.
 
 use std::ffi::OsString;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::serve::{block_on, not_assembled, off_thread, open_log, tell_warnings}
 use super::system::{System, hide, raise_file_limit, variable_names};
 use super::watch::NotTaken;
 use crate::config::Config;
+use crate::offload::BlockingLane;
 use crate::server::{Address, Drain, Drained};
 use crate::telemetry::{Flusher, Level, Logged};
 
@@ -122,7 +124,19 @@ async fn accompany(arguments: &Args, app: App, environment: &Environment, signal
     let mut command = Command::new(&program);
     command.args(words.unwrap_or_default());
     environment.give(&mut command, address, if arguments.forward { Forward::Yes } else { Forward::No });
-    let exit = match command.spawn() {
+    // A program on a disk that does not answer does not start, and must not keep signals from acting.
+    let lane = BlockingLane::default();
+    let started = tokio::select! {
+        started = lane.run(START_LIMIT, move || command.spawn()) => {
+            started.unwrap_or_else(|no_answer| Err(io::Error::other(no_answer)))
+        }
+        signal = signals.next() => {
+            drain.leave();
+            finish(serving, &drain, signals).await;
+            return interrupted(signal);
+        }
+    };
+    let exit = match started {
         Ok(mut child) => {
             // Only now: programs of old are not prepared to inherit it.
             let _ = raise_file_limit();
@@ -180,3 +194,6 @@ async fn finish(serving: JoinHandle<()>, drain: &Drain, signals: &mut Signals) {
         () = forced => {}
     }
 }
+
+/// How long the start of the command may take.
+const START_LIMIT: Duration = Duration::from_secs(30);

@@ -99,8 +99,12 @@ pub(super) async fn ask(
     loop {
         tokio::select! {
             biased;
-            // The first call to end decides: it began first, or has an answer.
-            Some(reply) = calls.next() => return reply,
+            Some(reply) = calls.next() => {
+                // A call that fails decides nothing while another may be answered.
+                if calls.is_empty() || matches!(outcome(&reply), Outcome::Answered) {
+                    return reply;
+                }
+            }
             () = silent.notified(), if calls_left > 0 => {
                 calls_left -= 1;
                 calls.extend(again().map(|ask| call(&endpoint, fetcher, ask, within, &silent)));
@@ -302,7 +306,7 @@ const THROTTLED_MIN: Duration = Duration::from_secs(3);
 const THROTTLED_MAX: Duration = Duration::from_secs(15);
 /// How often those look that wait for the one who finds out.
 const PROBE_LOOK: Duration = Duration::from_millis(50);
-/// Calls that are made at once.
+/// Calls that are made at once, but for those that have been silent for a while: they hold up no other.
 const FLIGHTS: usize = 8;
 /// STS bears a hundred calls a second for an account with all who use it; this is our part.
 const PER_SECOND: f64 = 20.0;

@@ -22,8 +22,8 @@ use super::{Credentials, Edge, Provide, ProvideError};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
-use attempt::Attempt;
-use watched::Watched;
+use attempt::RefreshAttempt;
+use watched::WatchedState;
 
 /// A source with what it gave last.
 pub struct Source {
@@ -63,7 +63,7 @@ struct Snapshot {
 #[derive(Default)]
 struct History {
     /// The state of what the provider reads, before it was last asked.
-    asked: Option<Watched>,
+    asked: Option<WatchedState>,
     generation: u64,
     /// Failures since the last success, and of all time by their kind.
     failures: u32,
@@ -240,10 +240,10 @@ impl Source {
         {
             return Ok(credentials);
         }
-        let attempt = Attempt::begin(self);
+        let attempt = RefreshAttempt::begin(self);
         // Files that could not be looked at count as changed when they can be.
-        let asked = Watched::look(&*self.provider, edge, &self.files).await;
-        let asked = asked.unwrap_or_else(|_| Some(Watched::default()));
+        let asked = WatchedState::look(&*self.provider, edge, &self.files).await;
+        let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
         });
@@ -338,7 +338,7 @@ impl Source {
     }
 
     /// Notes what an attempt came to, and when there may be another.
-    fn note(&self, given: &Result<Given, ProvideError>, asked: Option<Watched>, now: Timestamp) {
+    fn note(&self, given: &Result<Given, ProvideError>, asked: Option<WatchedState>, now: Timestamp) {
         let urgency = self.urgency(now).unwrap_or(Urgency::Advisory);
         let windows = self.windows();
         let longest = match (urgency, windows) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::listen::{Bound, ListeningSocket};
+use super::listen::{AcceptSocket, ListeningSocket};
 
 /// A connection, on no core yet.
 pub enum Accepted {
@@ -34,7 +34,7 @@ impl Listener {
     }
 }
 
-impl Bound {
+impl AcceptSocket {
     /// Accepts for ever, and gives every connection to `serve` with the place that `place` has for it. While there is none it waits
     /// for `freed`, and who comes waits in the queue of the socket, for whoever accepts from it next. A full file table passes; it is
     /// waited for.
@@ -48,7 +48,6 @@ impl Bound {
     ) -> io::Result<Infallible> {
         let listener = match self.socket {
             ListeningSocket::Tcp(socket) => Listener::Tcp(tokio::net::TcpListener::from_std(socket)?),
-            // Its file is removed by those who hold the listener: that may block.
             ListeningSocket::Unix(socket, _) => Listener::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
         let mut is_told = false;

@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tracing::error;
 
 use super::cores::Cores;
-use super::listen::Bound;
+use super::listen::AcceptSocket;
 use super::places::Places;
 
 /// The accepting thread, as others see it. It ends when this is dropped.
@@ -22,7 +22,7 @@ pub(super) struct AcceptorPulse(mpsc::UnboundedSender<Message>);
 
 enum Message {
     /// Accept from this socket, for the listener of this number.
-    Accept(usize, Bound),
+    Accept(usize, AcceptSocket),
     /// Accept no more for these listeners.
     Withdraw(Vec<usize>),
     /// Show a sign of life.
@@ -47,8 +47,8 @@ impl Acceptor {
     }
 
     /// Accepts from this socket from now on, for the listener of this number.
-    pub(super) fn accept(&self, id: usize, bound: Bound) {
-        self.send(Message::Accept(id, bound));
+    pub(super) fn accept(&self, id: usize, socket: AcceptSocket) {
+        self.send(Message::Accept(id, socket));
     }
 
     /// Accepts no more for these listeners.
@@ -93,8 +93,8 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Message>, cores: &Arc<Cores>, pl
     let mut tasks: Vec<(usize, JoinHandle<()>)> = Vec::new();
     while let Some(message) = inbox.recv().await {
         match message {
-            Message::Accept(id, bound) => {
-                tasks.push((id, spawn_local(accept(id, bound, Arc::clone(cores), places.clone()))));
+            Message::Accept(id, socket) => {
+                tasks.push((id, spawn_local(accept(id, socket, Arc::clone(cores), places.clone()))));
             }
             Message::Withdraw(ids) => tasks.retain(|(id, task)| {
                 let is_kept = !ids.contains(id);
@@ -119,11 +119,11 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Message>, cores: &Arc<Cores>, pl
     }
 }
 
-async fn accept(id: usize, bound: Bound, cores: Arc<Cores>, places: Places) {
-    let address = bound.address.clone();
+async fn accept(id: usize, socket: AcceptSocket, cores: Arc<Cores>, places: Places) {
+    let address = socket.address.clone();
     let places = (|| places.take(), async || places.freed().await);
     let serve = |accepted, place| cores.hand_over(accepted, id, place);
-    let Err(error) = bound.accept(places, serve).await;
+    let Err(error) = socket.accept(places, serve).await;
     error!(%address, %error, "no connections are accepted here any more; restart this process");
 }
 

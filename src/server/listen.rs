@@ -105,6 +105,14 @@ pub struct Bound {
     held: Held,
 }
 
+/// A socket to accept from.
+#[derive(Debug)]
+pub struct AcceptSocket {
+    /// The address it has; a port is a real one.
+    pub address: Address,
+    pub(super) socket: ListeningSocket,
+}
+
 /// A socket that somebody accepts from, for who may have to take it over.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -194,10 +202,16 @@ impl Bound {
         sockets.into_iter().map(bound).collect()
     }
 
-    /// For who may have to take the socket over.
+    /// Separates the socket to accept from and the handle that keeps it. Only the handle removes the file of a unix socket,
+    /// which may block.
     #[must_use]
-    pub fn held(&self) -> Held {
-        self.held.clone()
+    pub fn into_parts(self) -> (AcceptSocket, Held) {
+        let Self { address, socket, held } = self;
+        let socket = match socket {
+            ListeningSocket::Unix(socket, _) => ListeningSocket::Unix(socket, None),
+            tcp @ ListeningSocket::Tcp(_) => tcp,
+        };
+        (AcceptSocket { address, socket }, held)
     }
 }
 

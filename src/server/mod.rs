@@ -24,14 +24,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tracing::info;
 
 pub use accept::Accepted;
 pub use drain::{Drain, Drained};
 pub use inherited::Inherited;
-pub use listen::{Address, BindError, Bound, Held, Listen};
+pub use listen::{AcceptSocket, Address, BindError, Bound, Held, Listen};
 pub use tls::{BadTls, Tls, TlsFiles};
 
+use crate::offload::BlockingLane;
 use crate::proxy::{Core, Gate};
 use acceptor::{Acceptor, AcceptorPulse};
 use cores::{Cores, Entries, Entry};
@@ -137,26 +139,25 @@ impl Server {
 
     /// Serves with this from now on: connections live on, and their next requests come under the new plan. Listeners that are
     /// not among these are closed; what has come through them is served to its end, and so is what came on other terms than
-    /// those that its listener has now.
+    /// those that its listener has now. Must be called within a tokio runtime.
     pub fn renew(&self, listeners: Vec<Listener>, plan: &Plan) {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
         let mut accepting = self.accepting.borrow_mut();
-        let mut withdrawn = Vec::new();
-        accepting.retain(|one| {
-            let stays = listeners.iter().any(|listener| listener.listen.address == one.configured);
-            if !stays {
-                info!(address = %one.held.address, "listens no more");
-                withdrawn.push(one.id);
-            }
-            stays
-        });
+        let is_kept =
+            |one: &Accepting| listeners.iter().any(|listener| listener.listen.address == one.configured);
+        let (kept, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
+        *accepting = kept;
+        for one in &withdrawn {
+            info!(address = %one.held.address, "listens no more");
+        }
         let (mut entries, mut fresh) = (Entries::new(), Vec::new());
         for Listener { listen, tls, bound } in listeners {
             let terms = Arc::new(Terms::of(tls.as_ref()));
             for bound in bound {
-                let one = self.accepting(&bound, &listen, &terms);
-                fresh.push((one.id, bound));
+                let (socket, held) = bound.into_parts();
+                let one = self.accepting(held, &listen, &terms);
+                fresh.push((one.id, socket));
                 accepting.push(one);
             }
             for one in accepting.iter_mut().filter(|one| one.configured == listen.address) {
@@ -173,7 +174,11 @@ impl Server {
                 entries.push((one.id, Entry { gate, tls, terms: Arc::clone(&one.terms) }));
             }
         }
-        self.acceptor.withdraw(withdrawn);
+        self.acceptor.withdraw(withdrawn.iter().map(|one| one.id).collect());
+        if !withdrawn.is_empty() {
+            // Their files are removed with them.
+            drop(spawn_blocking(move || drop(withdrawn)));
+        }
         // The cores learn of a listener before its first connection comes.
         self.cores.renew(plan, &Arc::from(entries));
         for (id, bound) in fresh {
@@ -209,16 +214,21 @@ impl Server {
     /// Stops accepting, and waits until requests in flight have ended. Returns how that went.
     pub async fn end(&self) -> Drained {
         self.acceptor.close().await;
-        drop(self.accepting.take());
+        let all = self.accepting.take();
+        // A directory that does not answer keeps its files.
+        let _ = BlockingLane::default().run(FILES_LIMIT, move || drop(all)).await;
         let drained = self.cores.drained(self.settings.get().drain, &self.drain).await;
         self.cores.end().await;
         drained
     }
 
     /// A new listener, which is announced.
-    fn accepting(&self, bound: &Bound, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
+    fn accepting(&self, held: Held, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
         let id = self.ids.replace(self.ids.get() + 1);
-        info!(address = %bound.address, "listening");
-        Accepting { id, configured: listen.address.clone(), held: bound.held(), terms: Arc::clone(terms) }
+        info!(address = %held.address, "listening");
+        Accepting { id, configured: listen.address.clone(), held, terms: Arc::clone(terms) }
     }
 }
+
+/// How long the end of the process waits for the files of sockets to be removed.
+const FILES_LIMIT: Duration = Duration::from_secs(1);

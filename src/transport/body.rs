@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
+use super::silence::{ResponseWaits, WaitPeriod};
 use super::stall::Stall;
 
 /// A request body, as hyper owns it.
@@ -39,6 +40,10 @@ pub(super) struct Slot {
     moved: Cell<Option<Instant>>,
     /// Whether the next one is the client's to send.
     awaited: Cell<bool>,
+    /// The requests that wait for a response, to which this belongs once its body has come whole.
+    waits: RefCell<Option<Rc<ResponseWaits>>>,
+    /// The wait of this request, if it has begun.
+    wait: Cell<Option<WaitPeriod>>,
     /// How many bytes it may have.
     limit: u64,
     fault: Cell<Option<Fault>>,
@@ -119,6 +124,8 @@ impl Upload {
             begun: Cell::default(),
             moved: Cell::default(),
             awaited: Cell::default(),
+            waits: RefCell::default(),
+            wait: Cell::default(),
             limit,
             fault: Cell::default(),
         };
@@ -168,6 +175,28 @@ impl Slot {
         self.awaited.get()
     }
 
+    /// Waits for a response among `waits` from when the body has come whole.
+    pub(super) fn await_response(&self, waits: Rc<ResponseWaits>) {
+        self.waits.replace(Some(waits));
+        if self.inner.borrow().as_ref().is_none_or(Body::is_end_stream) {
+            self.begin_response_wait();
+        }
+    }
+
+    fn begin_response_wait(&self) {
+        if self.wait.get().is_none()
+            && let Some(waits) = &*self.waits.borrow()
+        {
+            self.wait.set(Some(waits.begin()));
+        }
+    }
+
+    /// Ends the wait. Returns `false` if it did not count any more.
+    pub(super) fn end_response_wait(&self) -> bool {
+        let waits = self.waits.take();
+        waits.zip(self.wait.take()).is_none_or(|(waits, wait)| waits.end(wait))
+    }
+
     /// Why the body was given up, if it was.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.fault.get()
@@ -194,6 +223,14 @@ impl Body for Upload {
         slot.awaited.set(frame.is_pending());
         if matches!(frame, Poll::Ready(None)) && !slot.is_ended() {
             return Poll::Ready(Some(Err(UploadError::Reset)));
+        }
+        let is_last = match &frame {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(_)) => slot.inner.borrow().as_ref().is_none_or(Body::is_end_stream),
+            Poll::Pending => false,
+        };
+        if is_last {
+            slot.begin_response_wait();
         }
         if let Poll::Ready(Some(Ok(frame))) = &frame {
             slot.yielded.set(true);

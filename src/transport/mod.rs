@@ -25,6 +25,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::OptionFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
@@ -46,7 +48,7 @@ use lease::Connection;
 use names::NameBook;
 use pool::{CheckoutGrant, DestinationState, DialPermit, Pool, UsePermit};
 use replay::Lost;
-use silence::Silence;
+use silence::{DestinationSilence, SilenceTrial};
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -249,9 +251,10 @@ impl Transport {
             let address = connection.address;
             // OSS may take minutes for a whole object, and is not silent then.
             if patience == Patience::Usual {
-                permit.await_response();
+                permit.await_response(Rc::clone(&body));
             }
-            match self.exchange(connection, request, patience).await {
+            let superseded = permit.trial().map(SilenceTrial::superseded);
+            match self.exchange(connection, request, patience, superseded).await {
                 Err(lost) if is_kept => match spare.again(lost, self.settings.stall) {
                     Ok(again) => {
                         self.tally.repeated();
@@ -308,7 +311,7 @@ impl Transport {
                     return Ok((self.dial(state.to(), dial).await?, permit, false));
                 }
                 CheckoutGrant::Reject(error) => return Err(error.into()),
-                CheckoutGrant::Silent(Silence { waiting, lasting }) => {
+                CheckoutGrant::Silent(DestinationSilence { waiting, lasting }) => {
                     let error = SendError::Silent { at: state.to().at(), waiting, lasting };
                     return Err(Self::logged(error, state));
                 }
@@ -338,7 +341,8 @@ impl Transport {
         mut connection: Connection,
         request: Request<Upload>,
         patience: Patience,
-    ) -> impl Future<Output = Result<(Response<Incoming>, Connection), Box<Lost>>> + use<> {
+        superseded: Option<impl Future<Output = ()>>,
+    ) -> impl Future<Output = Result<(Response<Incoming>, Connection), Box<Lost>>> {
         let limit = match patience {
             Patience::Usual => self.settings.first_byte,
             Patience::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
@@ -347,12 +351,17 @@ impl Transport {
         let before = connection.wire.bytes_read();
         body.begin();
         let answered = connection.sender.try_send_request(request);
+        let is_trial = superseded.is_some();
         async move {
             let answered = tokio::select! {
                 biased;
                 answered = answered => answered,
                 () = silent(&body, limit, connection.timer.as_mut()) => {
                     return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
+                }
+                () = OptionFuture::from(superseded).map(drop), if is_trial => {
+                    let waited = body.begun().elapsed();
+                    return Err(Box::new(Lost { why: Err(waited), unsent: None, answer_begun: false }));
                 }
             };
             match answered {

@@ -6,7 +6,7 @@ use super::DialError;
 
 /// The state of a destination whose last dial failed.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(super) struct DialOutage {
     error: DialError,
     /// The time between two trials.
     window: Duration,
@@ -16,7 +16,7 @@ pub(super) struct Outage {
     trial: u64,
 }
 
-impl Outage {
+impl DialOutage {
     pub(super) fn new(error: DialError, now: Instant) -> Self {
         Self { error, window: FIRST_WINDOW, until: now + FIRST_WINDOW, trial: 0 }
     }
@@ -65,7 +65,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::super::{DialError, Obstacle};
-    use super::Outage;
+    use super::DialOutage;
 
     fn error() -> DialError {
         DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: Obstacle::Refused }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn trials_begin_after_a_tenth_of_a_second_and_then_at_most_a_second_apart() {
         let start = Instant::now();
-        let mut outage = Outage::new(error(), start);
+        let mut outage = DialOutage::new(error(), start);
         let mut at = Duration::ZERO;
         let mut trials = Vec::new();
         while trials.len() < 7 {
@@ -92,7 +92,7 @@ mod tests {
     fn a_trial_that_hangs_does_not_delay_the_next() {
         let start = Instant::now();
         let second = |s| start + Duration::from_secs(s);
-        let mut outage = Outage::new(error(), start);
+        let mut outage = DialOutage::new(error(), start);
         let trials = [1, 2, 3, 4, 5].map(|s| {
             assert!(outage.admits_trial(second(s)), "after {s} s");
             outage.begin_trial(second(s))

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::body::Slot;
 use super::lease::Connection;
-use super::outage::Outage;
+use super::outage::DialOutage;
 use super::queue::{QueueWait, QueuedRequest};
 use super::share::SharedLimit;
-use super::silence::{ResponseWaits, Silence, SilenceStep, WaitPeriod};
+use super::silence::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTrial};
 use super::tally::Tally;
 use super::{Destination, DialError, Settings};
 
@@ -36,8 +37,8 @@ pub(super) struct DestinationState {
     in_use: Cell<usize>,
     dialling: Cell<usize>,
     queue: RefCell<VecDeque<Rc<QueuedRequest>>>,
-    outage: RefCell<Option<Outage>>,
-    responses: ResponseWaits,
+    outage: RefCell<Option<DialOutage>>,
+    responses: Rc<ResponseWaits>,
     /// When a dial succeeded last.
     connected_at: Cell<Option<Instant>>,
     /// When the log said last that requests are rejected for want of connections.
@@ -59,7 +60,7 @@ pub(super) enum CheckoutGrant {
     /// Not at all: the last dial has failed, and this is its error.
     Reject(DialError),
     /// Not at all: requests wait for responses, and none comes.
-    Silent(Silence),
+    Silent(DestinationSilence),
 }
 
 /// What a request may do next.
@@ -76,8 +77,10 @@ enum NextStep {
 pub(super) struct UsePermit {
     pool: Rc<Pool>,
     state: Rc<DestinationState>,
-    /// The wait for the head of a response, if it is on.
-    wait: Cell<Option<WaitPeriod>>,
+    /// The body of the request whose response is waited for.
+    body: RefCell<Option<Rc<Slot>>>,
+    /// If the request finds out whether the destination is still silent.
+    trial: Option<SilenceTrial>,
 }
 
 /// The right to make one connection, until this is dropped.
@@ -117,7 +120,7 @@ impl Pool {
             return Rc::clone(known);
         }
         if states.len() >= DESTINATIONS_MAX {
-            let unused = (0..states.len()).filter(|at| !states[*at].is_busy());
+            let unused = (0..states.len()).filter(|at| !is_busy(&states[*at]));
             if let Some(oldest) = unused.min_by_key(|at| states[*at].last_use()) {
                 let closed = states.swap_remove(oldest).idle.take().len();
                 self.count_kept(self.kept.get() - closed);
@@ -138,8 +141,10 @@ impl Pool {
         match state.responses.step(self.in_use.each(), now) {
             None => {}
             Some(SilenceStep::Trial) => {
-                let next = self.trial_step(state, now)?;
-                return Some(self.grant(state, next, now));
+                if let Some(next) = self.trial_step(state, now) {
+                    let trial = SilenceTrial::begin(&state.responses, self.in_use.each());
+                    return Some(self.grant_trial(state, (next, trial), now));
+                }
             }
             Some(SilenceStep::Reject(silence)) => return Some(CheckoutGrant::Silent(silence)),
         }
@@ -158,7 +163,10 @@ impl Pool {
         state.queue.borrow_mut().push_back(Rc::clone(&request));
         self.waiting.set(self.waiting.get() + 1);
         self.tally.waits();
-        QueueWait::new(request, Rc::clone(self), Rc::clone(state))
+        let wait = QueueWait::new(request, Rc::clone(self), Rc::clone(state));
+        // One that needs a fresh connection may have come first, and not hold it up.
+        self.serve_queues();
+        wait
     }
 
     /// Takes a request out of the queue, unless it has left already.
@@ -193,7 +201,7 @@ impl Pool {
             idle.retain(|idle| !idle.connection.sender.is_closed() && self.is_young(idle, now));
             kept += idle.len();
             let is_out = state.outage.borrow().as_ref().is_some_and(|outage| !outage.is_stale(now));
-            !idle.is_empty() || state.is_busy() || is_out
+            !idle.is_empty() || is_busy(state) || is_out
         });
         self.count_kept(kept);
     }
@@ -216,7 +224,8 @@ impl Pool {
 
     /// The next step of a request that finds out whether a silence is over: the limit of the destination does not hold for it.
     fn trial_step(&self, state: &DestinationState, now: Instant) -> Option<NextStep> {
-        if !self.in_use.has_room() {
+        // No more of them than there is room for others.
+        if self.in_use.free() <= state.responses.trials() {
             return None;
         }
         self.open_step(state, true, now).or_else(|| self.open_step(state, false, now))
@@ -233,6 +242,19 @@ impl Pool {
             Some(outage) if may_dial && outage.admits_trial(now) => Some(NextStep::Trial),
             Some(_) => Some(NextStep::Reject),
         }
+    }
+
+    fn grant_trial(
+        self: &Rc<Self>,
+        state: &Rc<DestinationState>,
+        (next, trial): (NextStep, SilenceTrial),
+        now: Instant,
+    ) -> CheckoutGrant {
+        let mut grant = self.grant(state, next, now);
+        if let CheckoutGrant::Reuse(permit, ..) | CheckoutGrant::Dial(permit, _) = &mut grant {
+            permit.trial = Some(trial);
+        }
+        grant
     }
 
     fn grant(self: &Rc<Self>, state: &Rc<DestinationState>, next: NextStep, now: Instant) -> CheckoutGrant {
@@ -299,7 +321,7 @@ impl DestinationState {
             dialling: Cell::default(),
             queue: RefCell::default(),
             outage: RefCell::default(),
-            responses: ResponseWaits::default(),
+            responses: Rc::default(),
             connected_at: Cell::default(),
             busy_logged_at: Cell::default(),
         }
@@ -320,11 +342,6 @@ impl DestinationState {
         is_news
     }
 
-    /// Whether a request uses it, or waits for it.
-    fn is_busy(&self) -> bool {
-        self.in_use.get() > 0 || !self.queue.borrow().is_empty()
-    }
-
     /// What is forgotten first: neither an outage nor an idle connection is known, or the last one was used long ago.
     fn last_use(&self) -> (bool, Option<Instant>) {
         (self.outage.borrow().is_some(), self.idle.borrow().last().map(|idle| idle.since))
@@ -336,19 +353,24 @@ impl UsePermit {
         pool.in_use.take();
         state.in_use.set(state.in_use.get() + 1);
         pool.tally.taken();
-        Self { pool: Rc::clone(pool), state: Rc::clone(state), wait: Cell::default() }
+        Self { pool: Rc::clone(pool), state: Rc::clone(state), body: RefCell::default(), trial: None }
     }
 
-    /// Begins to wait for the head of a response.
-    pub(super) fn await_response(&self) {
-        self.wait.set(Some(self.state.responses.begin()));
+    /// Begins to wait for the head of a response, as soon as the request has come whole.
+    pub(super) fn await_response(&self, body: Rc<Slot>) {
+        body.await_response(Rc::clone(&self.state.responses));
+        self.body.replace(Some(body));
+    }
+
+    /// The trial that this request is, if it is one.
+    pub(super) fn trial(&self) -> Option<&SilenceTrial> {
+        self.trial.as_ref()
     }
 
     /// The head of the response has come.
-    pub(super) fn note_response(&self) {
-        if let Some(wait) = self.wait.take()
-            && !self.state.responses.end(wait)
-        {
+    pub(super) fn note_response(&mut self) {
+        self.trial = None;
+        if self.body.take().is_some_and(|body| !body.end_response_wait()) {
             // It counts again.
             self.state.in_use.set(self.state.in_use.get() + 1);
         }
@@ -368,7 +390,7 @@ impl UsePermit {
 impl Drop for UsePermit {
     fn drop(&mut self) {
         self.pool.in_use.release();
-        if self.wait.take().is_none_or(|wait| self.state.responses.end(wait)) {
+        if self.body.take().is_none_or(|body| body.end_response_wait()) {
             self.state.in_use.set(self.state.in_use.get() - 1);
         }
         self.pool.tally.released();
@@ -397,7 +419,7 @@ impl DialPermit {
         let mut outage = self.state.outage.borrow_mut();
         match outage.as_mut() {
             Some(outage) => outage.fail_again(self.trial, error.clone(), now),
-            None => *outage = Some(Outage::new(error.clone(), now)),
+            None => *outage = Some(DialOutage::new(error.clone(), now)),
         }
     }
 }
@@ -408,6 +430,11 @@ impl Drop for DialPermit {
         self.state.dialling.set(self.state.dialling.get() - 1);
         self.pool.serve_queues();
     }
+}
+
+/// Whether a request uses it, or waits for it: each holds a clone.
+fn is_busy(state: &Rc<DestinationState>) -> bool {
+    Rc::strong_count(state) > 1
 }
 
 /// Requests for the same bucket mostly come with the very same destination.
@@ -462,7 +489,7 @@ mod tests {
         }
         assert_eq!(pool.destinations.borrow().len(), DESTINATIONS_MAX);
         assert!(Rc::ptr_eq(&first, &pool.destination(&destination(0))), "one that is in use stays");
-        drop(used);
+        drop((used, first));
         pool.sweep(Instant::now());
         assert!(pool.destinations.borrow().is_empty());
         assert_eq!((pool.in_use.admits(1), pool.dialling.admits(0)), (true, true));

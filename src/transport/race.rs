@@ -62,7 +62,7 @@ pub(super) async fn race<T, F>(
 where
     F: Future<Output = Result<T, DialFailure>>,
 {
-    let mut field = Field::new(addresses);
+    let mut field = AddressRace::new(addresses);
     let mut late = pin!(late);
     let mut late_is_over = false;
     let mut stagger = pin!(sleep(STAGGER));
@@ -79,13 +79,13 @@ where
             biased;
             event = poll_fn(|cx| field.poll(cx)), if !field.running.is_empty() => {
                 match event {
-                    Event::Accepted(index, stream) => {
+                    RaceEvent::Accepted(index, stream) => {
                         let attempt = &mut field.running[index];
-                        attempt.step = Step::Finishing(Box::pin(finish(stream, attempt.address)));
+                        attempt.step = AddressStep::Finishing(Box::pin(finish(stream, attempt.address)));
                     }
-                    Event::Connected(index, connection) => return field.won(index, connection),
-                    Event::Failed(_, failure @ DialFailure::Loop(_)) => return field.ended(failure),
-                    Event::Failed(index, DialFailure::Io(phase, error)) => {
+                    RaceEvent::Connected(index, connection) => return field.won(index, connection),
+                    RaceEvent::Failed(_, failure @ DialFailure::Loop(_)) => return field.ended(failure),
+                    RaceEvent::Failed(index, DialFailure::Io(phase, error)) => {
                         field.fail(index, phase, error);
                         field.start_next();
                     }
@@ -144,9 +144,9 @@ pub(super) fn ordered(
 }
 
 /// The state of a race.
-struct Field<F> {
+struct AddressRace<F> {
     waiting: VecDeque<SocketAddr>,
-    running: Vec<Attempt<F>>,
+    running: Vec<AddressAttempt<F>>,
     doubtful: Vec<SocketAddr>,
     tried: Vec<(SocketAddr, String)>,
     /// The error of the attempt that came furthest.
@@ -154,12 +154,12 @@ struct Field<F> {
 }
 
 /// An attempt at one address.
-struct Attempt<F> {
+struct AddressAttempt<F> {
     address: SocketAddr,
-    step: Step<F>,
+    step: AddressStep<F>,
 }
 
-enum Step<F> {
+enum AddressStep<F> {
     Connecting(TcpConnect),
     Finishing(Pin<Box<F>>),
 }
@@ -167,13 +167,13 @@ enum Step<F> {
 type TcpConnect = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// The progress of the attempt with this index.
-enum Event<T> {
+enum RaceEvent<T> {
     Accepted(usize, TcpStream),
     Connected(usize, T),
     Failed(usize, DialFailure),
 }
 
-impl<F> Field<F> {
+impl<F> AddressRace<F> {
     fn new(waiting: VecDeque<SocketAddr>) -> Self {
         Self { waiting, running: Vec::new(), doubtful: Vec::new(), tried: Vec::new(), error: None }
     }
@@ -181,23 +181,28 @@ impl<F> Field<F> {
     /// Starts an attempt at the next address, if there is one.
     fn start_next(&mut self) -> bool {
         let Some(address) = self.waiting.pop_front() else { return false };
-        self.running.push(Attempt { address, step: Step::Connecting(Box::pin(TcpStream::connect(address))) });
+        self.running.push(AddressAttempt {
+            address,
+            step: AddressStep::Connecting(Box::pin(TcpStream::connect(address))),
+        });
         true
     }
 
-    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<Event<T>>
+    fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<RaceEvent<T>>
     where
         F: Future<Output = Result<T, DialFailure>>,
     {
         for (index, attempt) in self.running.iter_mut().enumerate() {
             let event = match &mut attempt.step {
-                Step::Connecting(connect) => connect.as_mut().poll(cx).map(|connected| match connected {
-                    Ok(stream) => Event::Accepted(index, stream),
-                    Err(error) => Event::Failed(index, DialFailure::Io(Phase::Connect, error)),
-                }),
-                Step::Finishing(finish) => finish.as_mut().poll(cx).map(|finished| match finished {
-                    Ok(connection) => Event::Connected(index, connection),
-                    Err(failure) => Event::Failed(index, failure),
+                AddressStep::Connecting(connect) => {
+                    connect.as_mut().poll(cx).map(|connected| match connected {
+                        Ok(stream) => RaceEvent::Accepted(index, stream),
+                        Err(error) => RaceEvent::Failed(index, DialFailure::Io(Phase::Connect, error)),
+                    })
+                }
+                AddressStep::Finishing(finish) => finish.as_mut().poll(cx).map(|finished| match finished {
+                    Ok(connection) => RaceEvent::Connected(index, connection),
+                    Err(failure) => RaceEvent::Failed(index, failure),
                 }),
             };
             if event.is_ready() {
@@ -257,8 +262,8 @@ impl<F> Field<F> {
         let mut phase = Phase::Name;
         for attempt in std::mem::take(&mut self.running) {
             let (reached, text) = match attempt.step {
-                Step::Connecting(_) => (Phase::Connect, "no answer"),
-                Step::Finishing(_) => (Phase::Tls, "no answer to TLS"),
+                AddressStep::Connecting(_) => (Phase::Connect, "no answer"),
+                AddressStep::Finishing(_) => (Phase::Tls, "no answer to TLS"),
             };
             phase = phase.max(reached);
             self.doubtful.push(attempt.address);
@@ -268,5 +273,5 @@ impl<F> Field<F> {
     }
 }
 
-/// The time without progress after which the next address starts: the "Connection Attempt Delay" of RFC 8305.
+/// The time without progress after which the next address starts: the "Connection AddressAttempt Delay" of RFC 8305.
 const STAGGER: Duration = Duration::from_millis(250);

@@ -27,13 +27,12 @@ impl SharedLimit {
     /// take all they get, they leave some for the next ("dynamic threshold" of Choudhury and Hahne, with a factor of one).
     pub(super) fn admits(&self, own: usize) -> bool {
         let each = self.each.get();
-        let free = each.saturating_mul(TOTAL_FACTOR).saturating_sub(self.used.get());
-        own < each && own < free
+        own < each && own < self.free()
     }
 
-    /// Whether all destinations together leave room for another.
-    pub(super) fn has_room(&self) -> bool {
-        self.used.get() < self.each.get().saturating_mul(TOTAL_FACTOR)
+    /// The rest that all destinations together leave.
+    pub(super) fn free(&self) -> usize {
+        self.each.get().saturating_mul(TOTAL_FACTOR).saturating_sub(self.used.get())
     }
 
     pub(super) fn take(&self) {

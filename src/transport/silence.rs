@@ -1,9 +1,13 @@
-//! The silence of a destination: many requests wait for a response, and none has come for a while. Further requests are then
-//! rejected at once, but for a few trials. When a trial is answered, the requests that have waited through the silence do not count
-//! against the limit of the destination any more: nobody may ever answer them.
+//! The silence of a destination: many requests have come whole and wait for a response, and none has come for a while. Further
+//! requests are then rejected at once, but for a few trials. When a response comes, the requests that have waited through the
+//! silence do not count against the limit of the destination any more: they may never get one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 /// The requests of a destination that wait for the head of their response.
 #[derive(Debug, Default)]
@@ -17,15 +21,23 @@ pub(super) struct ResponseWaits {
     seen: Cell<Option<(u64, Instant)>>,
     is_silent: Cell<bool>,
     next_trial: Cell<Option<Instant>>,
+    /// The trials that have no response yet, the oldest first.
+    trials: RefCell<VecDeque<Rc<Notify>>>,
 }
 
 /// The number of the time between two silences in which a wait began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WaitPeriod(u64);
 
+/// A request that finds out whether a silence is over, until this is dropped.
+pub(super) struct SilenceTrial {
+    waits: Rc<ResponseWaits>,
+    superseded: Rc<Notify>,
+}
+
 /// The state of a silent destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Silence {
+pub(super) struct DestinationSilence {
     /// Requests that wait for a response.
     pub(super) waiting: usize,
     /// The time without one.
@@ -37,10 +49,15 @@ pub(super) struct Silence {
 pub(super) enum SilenceStep {
     /// It is sent, to find out whether the silence is over.
     Trial,
-    Reject(Silence),
+    Reject(DestinationSilence),
 }
 
 impl ResponseWaits {
+    /// The trials without a response.
+    pub(super) fn trials(&self) -> usize {
+        self.trials.borrow().len()
+    }
+
     /// Begins the wait of a request.
     pub(super) fn begin(&self) -> WaitPeriod {
         self.waiting.set(self.waiting.get() + 1);
@@ -89,10 +106,39 @@ impl ResponseWaits {
             self.next_trial.set(Some(now + TRIAL_INTERVAL));
             return Some(SilenceStep::Trial);
         }
-        Some(SilenceStep::Reject(Silence { waiting, lasting }))
+        Some(SilenceStep::Reject(DestinationSilence { waiting, lasting }))
     }
 }
 
+impl SilenceTrial {
+    /// Begins a trial. There are at most `limit` at a time, and few in any case: a further one ends the oldest.
+    pub(super) fn begin(waits: &Rc<ResponseWaits>, limit: usize) -> Self {
+        let mut trials = waits.trials.borrow_mut();
+        if trials.len() >= limit.clamp(1, TRIALS_MAX)
+            && let Some(oldest) = trials.pop_front()
+        {
+            oldest.notify_one();
+        }
+        let superseded = Rc::<Notify>::default();
+        trials.push_back(Rc::clone(&superseded));
+        Self { waits: Rc::clone(waits), superseded }
+    }
+
+    /// Waits until a newer trial has taken the place of this one.
+    pub(super) fn superseded(&self) -> impl Future<Output = ()> + use<> {
+        let superseded = Rc::clone(&self.superseded);
+        async move { superseded.notified().await }
+    }
+}
+
+impl Drop for SilenceTrial {
+    fn drop(&mut self) {
+        self.waits.trials.borrow_mut().retain(|trial| !Rc::ptr_eq(trial, &self.superseded));
+    }
+}
+
+/// Trials without a response: at two a second, the oldest has then waited for eight seconds.
+const TRIALS_MAX: usize = 16;
 /// Fewer requests without a response say nothing: each may be a slow one.
 const WAITING_MIN: usize = 8;
 /// The time after which a destination counts as silent.
@@ -102,9 +148,12 @@ const TRIAL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::{Context, Waker};
     use std::time::{Duration, Instant};
 
-    use super::{ResponseWaits, Silence, SilenceStep};
+    use super::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTrial};
 
     #[test]
     fn half_of_the_connections_without_a_response_for_a_while_is_a_silence_with_trials() {
@@ -115,8 +164,9 @@ mod tests {
         assert_eq!(step(32, 0), None, "it begins");
         assert_eq!(step(32, 2_999), None);
         assert_eq!(step(32, 3_000), Some(SilenceStep::Trial));
-        let reject =
-            |ms| Some(SilenceStep::Reject(Silence { waiting: 16, lasting: Duration::from_millis(ms) }));
+        let reject = |ms| {
+            Some(SilenceStep::Reject(DestinationSilence { waiting: 16, lasting: Duration::from_millis(ms) }))
+        };
         assert_eq!(step(32, 3_499), reject(3_499));
         assert_eq!(step(32, 3_500), Some(SilenceStep::Trial));
         assert_eq!(step(32, 3_501), reject(3_501));
@@ -126,6 +176,23 @@ mod tests {
         assert!(waiting.into_iter().all(|old| !waits.end(old)));
         assert_eq!((step(32, 3_600), waits.note_response()), (None, 0));
         assert!(waits.end(waits.begin()));
+    }
+
+    #[test]
+    fn a_trial_too_many_ends_the_oldest() {
+        let waits = Rc::<ResponseWaits>::default();
+        let is_over = |trial: &SilenceTrial| {
+            let over = pin!(trial.superseded());
+            over.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        let mut trials: Vec<_> = (0..3).map(|_| SilenceTrial::begin(&waits, 3)).collect();
+        assert!(!trials.iter().any(is_over));
+        trials.push(SilenceTrial::begin(&waits, 3));
+        assert!(is_over(&trials[0]) && !trials[1..].iter().any(is_over));
+        trials.truncate(2);
+        assert_eq!(waits.trials.borrow().len(), 1);
+        trials.push(SilenceTrial::begin(&waits, 3));
+        assert!(!is_over(&trials[1]) && !is_over(&trials[2]));
     }
 
     #[test]

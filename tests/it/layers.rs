@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["oss", "time", "secret", "address", "proxy", "telemetry", "credentials", "transport"]),
-    ("server", &["oss", "time", "policy", "proxy", "telemetry", "transport"]),
+    ("server", &["oss", "time", "policy", "proxy", "telemetry", "transport", "offload"]),
     ("emulator", WORDS),
     (
         "config",

@@ -136,16 +136,14 @@ fn an_upstream_that_swallowed_requests_serves_again_as_soon_as_it_answers() {
     assert_eq!((rejected.status, rejected.refused()), (503, Some("over-capacity")));
     silent.store(false, SeqCst);
     let back = Instant::now();
-    for _ in 0..2 * cores {
-        // On each core.
-        eventually("it is served", || ask(proxy.address, "GET", "/photos/k", b"").status == 200);
-    }
-    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 200));
-        }
+    eventually("all are served, on each core", || {
+        let status = || ask(proxy.address, "GET", "/photos/k", b"").status;
+        std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..8).map(|_| scope.spawn(status)).collect();
+            asking.into_iter().all(|asking| asking.join().expect("an answer") == 200)
+        })
     });
+    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
 }
 
 #[test]
@@ -232,4 +230,52 @@ fn errors_name_the_upstream_by_its_route_and_never_by_its_address() {
         assert!(!got.text().contains("127.0.0.1"), "{}", got.text());
         is_full
     });
+}
+
+#[test]
+fn requests_that_keep_coming_for_a_silent_upstream_leave_room_for_the_others() {
+    let good = Script::answering(OK);
+    let mute = Script::start(|peer| {
+        peer.head();
+        peer.rest();
+    });
+    let limits = "[limits]\nupstream_connections = 8\n[timeouts]\nfirst_byte = \"60s\"\nqueue = \"500ms\"";
+    let proxy = with_route(good.address, mute.address, limits);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let begun = Instant::now();
+    let mut clients = Vec::new();
+    while begun.elapsed() < Duration::from_secs(12) {
+        clients.extend(waiting(&proxy, 4));
+        let asked = Instant::now();
+        let got = ask(proxy.address, "GET", "/photos/k", b"");
+        assert_eq!(got.status, 200, "after {:?}: {}", begun.elapsed(), got.text());
+        assert!(asked.elapsed() < SOON, "after {:?}: {:?}", begun.elapsed(), asked.elapsed());
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    // Its share, and as many trials.
+    assert!(in_use(&proxy) <= 17 * cores, "{}", in_use(&proxy));
+}
+
+#[test]
+fn many_slow_uploads_are_no_silence_of_their_upstream() {
+    let upstream = Script::start(|peer| {
+        while let Some(head) = peer.head() {
+            peer.body(&head);
+            peer.send(OK);
+        }
+    });
+    let proxy = proxy(upstream.address).sections("[limits]\nupstream_connections = 40").start();
+    let slow = |number: usize| {
+        let mut client = Client::connect(proxy.address);
+        let host = proxy.address;
+        client.send(format!("PUT /photos/{number} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\nx"));
+        client
+    };
+    let mut uploads: Vec<Client> = (0..60).map(slow).collect();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"body").status, 200, "{:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(100));
+        uploads.iter_mut().for_each(|client| client.send("x"));
+    }
 }

@@ -1,6 +1,7 @@
 //! The running process, asked through its admin listener: where its credentials differ from those found here.
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -49,7 +50,10 @@ pub(super) async fn examine(admin: &Admin, sources: &Sources, now: Timestamp) ->
     let token = admin.settings.token.as_deref();
     let request = AdminRequest { path: "/credentials", token, limit: LIMIT, bytes_max: BYTES_MAX };
     let findings = match request.send(address).await {
-        Err(NoResponse::Nobody(_)) => return None,
+        Err(NoResponse::Nobody(error)) if is_absent(&error) => return None,
+        Err(NoResponse::Nobody(error)) => {
+            vec![not_read(&format!("the process at {address} cannot be asked: {error}"))]
+        }
         Err(error @ (NoResponse::Broken(_) | NoResponse::Late(_))) => vec![Finding::fail(
             ("running", "no_answer"),
             Exit::Unavailable,
@@ -58,16 +62,21 @@ pub(super) async fn examine(admin: &Admin, sources: &Sources, now: Timestamp) ->
         )],
         Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<Shown>>(&body) {
             Ok(shown) => compare(shown, sources, now),
-            Err(_) => vec![not_read(&format!("what answers at {address} is no proxy of this version"))],
+            Err(_) => vec![not_read(&format!(
+                "what answers at {address} does not answer as this version of the proxy does"
+            ))],
         },
         Ok((StatusCode::UNAUTHORIZED, _)) => {
-            vec![not_read(&format!(
-                "the process at {address} wants another token than this configuration has"
-            ))]
+            vec![not_read(&format!("the process at {address} rejects the token of this configuration"))]
         }
         Ok((status, _)) => vec![not_read(&format!("the process at {address} says {status}"))],
     };
     Some(Section { name: "running process".to_owned(), about: address.to_string(), findings })
+}
+
+/// Whether nothing listens there.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn not_read(text: &str) -> Finding {

@@ -2,18 +2,18 @@
 
 use tokio::time::Instant;
 
-use super::{Asking, Given, NextAttempt, Source, Watched};
+use super::{Asking, Given, NextAttempt, Source, WatchedState};
 use crate::credentials::ProvideError;
 use crate::time::Timestamp;
 
 /// An attempt in progress. Dropped before its outcome is known, it counts as not made.
-pub(super) struct Attempt<'a> {
+pub(super) struct RefreshAttempt<'a> {
     source: &'a Source,
     begun: Instant,
     has_outcome: bool,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> RefreshAttempt<'a> {
     pub(super) fn begin(source: &'a Source) -> Self {
         let begun = Instant::now();
         source.asking.send_modify(|asking| asking.since = Some(begun));
@@ -21,7 +21,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Records the outcome.
-    pub(super) fn end(mut self, given: &Result<Given, ProvideError>, asked: Option<Watched>, now: Timestamp) {
+    pub(super) fn end(
+        mut self,
+        given: &Result<Given, ProvideError>,
+        asked: Option<WatchedState>,
+        now: Timestamp,
+    ) {
         self.has_outcome = true;
         let counts = &self.source.counts;
         let took = if given.is_ok() { &counts.given } else { &counts.failed };
@@ -30,7 +35,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for RefreshAttempt<'_> {
     fn drop(&mut self) {
         if !self.has_outcome {
             let mut history = self.source.history();

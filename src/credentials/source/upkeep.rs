@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::{Asking, NextAttempt, Source, WAIT_MAX, Watched};
+use super::{Asking, NextAttempt, Source, WAIT_MAX, WatchedState};
 use crate::credentials::schedule::LOOK_EVERY;
 use crate::credentials::{Credentials, Edge, ProvideError};
 use crate::time::{Clock, Timestamp};
@@ -151,7 +151,7 @@ impl Source {
         if self.history().asked.is_none() {
             return false;
         }
-        let Ok(now) = Watched::look(&*self.provider, edge, &self.files).await else { return false };
+        let Ok(now) = WatchedState::look(&*self.provider, edge, &self.files).await else { return false };
         let history = self.history();
         history.asked.as_ref().zip(now).is_some_and(|(asked, now)| asked.differs_from(&now))
     }

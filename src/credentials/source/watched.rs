@@ -9,12 +9,12 @@ use crate::offload::{BlockingLane, FILE_LIMIT, NoAnswer};
 
 /// The state of what a provider reads, at one moment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Watched {
+pub(super) struct WatchedState {
     fingerprint: Option<Fingerprint>,
     files: BTreeMap<PathBuf, FileState>,
 }
 
-impl Watched {
+impl WatchedState {
     /// Looks at it now. `None` if there is nothing to watch.
     ///
     /// # Errors
