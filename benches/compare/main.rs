@@ -29,11 +29,13 @@ struct Options {
     only: Vec<String>,
     /// The program that is compared.
     proxy: PathBuf,
+    /// Another build of it, measured in the same rounds.
+    base: Option<PathBuf>,
 }
 
 fn options() -> Result<Options, String> {
     let proxy = PathBuf::from(env!("CARGO_BIN_EXE_oss-signing-proxy"));
-    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new(), proxy };
+    let mut options = Options { rounds: 5, seconds: 3.0, only: Vec::new(), proxy, base: None };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse::<f64>().ok());
@@ -42,11 +44,12 @@ fn options() -> Result<Options, String> {
             "--rounds" => options.rounds = number().ok_or("--rounds N")? as usize,
             "--seconds" => options.seconds = number().ok_or("--seconds S")?,
             "--proxy" => options.proxy = arguments.next().ok_or("--proxy PATH")?.into(),
+            "--base" => options.base = Some(arguments.next().ok_or("--base PATH")?.into()),
             "--only" => options.only.push(arguments.next().ok_or("--only WORD")?),
             _ => {
                 let names: Vec<_> = Scenario::all().iter().map(|one| one.name.clone()).collect();
                 return Err(format!(
-                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable), --proxy PATH (the program, if not the one just built)\nscenarios: {}",
+                    "options: --quick, --rounds N (5), --seconds S (3), --only WORD (repeatable), --proxy PATH (the program, if not the one just built), --base PATH (another build of it, for the ratio)\nscenarios: {}",
                     names.join(", ")
                 ));
             }
@@ -85,7 +88,7 @@ fn run(options: &Options, folder: &Path) {
         .collect();
     let origin = Origin::start(folder);
     process::describe();
-    let subjects = Subject::all(folder, &origin, &options.proxy);
+    let subjects = Subject::all(folder, &origin, &options.proxy, options.base.as_deref());
     println!("\n{:8} {:>10} {:>12}", "", "ready ms", "RSS idle MiB");
     for subject in &subjects {
         println!(

@@ -95,7 +95,7 @@ impl Scenario {
         if subject.name == "logging" && self.name != "get-1k-plain" {
             return None;
         }
-        let is_ours = matches!(subject.name, "proxy" | "logging");
+        let is_ours = subject.is_ours();
         let to = if self.tls && !is_ours { subject.tls } else { subject.plain };
         let bucket = if self.tls { "tls-bucket" } else { "bucket" };
         let before = subject.process.cpu_ns();

@@ -81,11 +81,16 @@ access = {access}
 "#;
 
 impl Subject {
-    /// All of them, ready.
-    pub(crate) fn all(folder: &Path, origin: &Origin, proxy: &Path) -> Vec<Self> {
-        ["nginx", "haproxy", "floor", "proxy", "logging"]
-            .map(|name| Self::start(name, folder, origin, proxy))
-            .into()
+    /// All of them, ready. `base` is another build of the proxy.
+    pub(crate) fn all(folder: &Path, origin: &Origin, proxy: &Path, base: Option<&Path>) -> Vec<Self> {
+        let names = ["nginx", "haproxy", "floor", "proxy", "logging"];
+        let subjects = names.into_iter().map(|name| Self::start(name, folder, origin, proxy));
+        subjects.chain(base.map(|base| Self::start("base", folder, origin, base))).collect()
+    }
+
+    /// Whether it is the proxy, in any build or setting.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.name, "proxy" | "logging" | "base")
     }
 
     fn start(name: &'static str, folder: &Path, origin: &Origin, proxy: &Path) -> Self {

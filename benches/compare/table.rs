@@ -20,19 +20,17 @@ impl Table {
     /// The lines of a scenario. A ratio is the median of those within a round, its spread their least and greatest.
     pub(crate) fn print(&self, scenario: &Scenario) {
         let Some(rows) = self.0.get(&scenario.name) else { return };
-        let beside = rows.iter().find(|(name, _)| *name == "nginx").map(|(_, rounds)| rounds);
+        let rounds_of =
+            |wanted: &str| rows.iter().find(|(name, _)| *name == wanted).map(|(_, rounds)| rounds);
+        let (beside, base) = (rounds_of("nginx"), rounds_of("base"));
         let bar = scenario.bar.map_or_else(String::new, |bar| format!(", bar {bar:.2}"));
         println!("\n{} ({}{bar})", scenario.name, scenario.unit);
         for (name, rounds) in rows {
             let costs: Vec<f64> = rounds.iter().map(|one| one.cost).collect();
-            let ratios: Vec<f64> = beside.map_or_else(Vec::new, |beside| {
-                rounds.iter().zip(beside).map(|(one, other)| one.cost / other.cost).collect()
-            });
             let mut line = format!("  {name:8} {:9.1}", median(&costs));
-            // Beside nothing there is nothing to compare with.
-            if median(&ratios).is_finite() {
-                let (least, most) = (min(&ratios), max(&ratios));
-                line.push_str(&format!("   x{:.2} ({least:.2}-{most:.2})", median(&ratios)));
+            line.push_str(&ratio(rounds, beside, ""));
+            if *name == "proxy" {
+                line.push_str(&ratio(rounds, base, " to base"));
             }
             for (index, (unit, _)) in rounds[0].rest.iter().enumerate() {
                 let values: Vec<f64> = rounds.iter().map(|one| one.rest[index].1).collect();
@@ -41,6 +39,16 @@ impl Table {
             println!("{line}");
         }
     }
+}
+
+/// The ratio of the costs, round by round; empty if there is nothing to compare with.
+fn ratio(rounds: &[Measured], others: Option<&Vec<Measured>>, to: &str) -> String {
+    let pairs = rounds.iter().zip(others.into_iter().flatten());
+    let ratios: Vec<f64> = pairs.map(|(one, other)| one.cost / other.cost).collect();
+    if !median(&ratios).is_finite() {
+        return String::new();
+    }
+    format!("   x{:.2} ({:.2}-{:.2}){to}", median(&ratios), min(&ratios), max(&ratios))
 }
 
 fn median(values: &[f64]) -> f64 {

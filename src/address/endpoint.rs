@@ -25,7 +25,7 @@ pub struct Endpoint {
 }
 
 /// A text that is no endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidEndpoint {
     /// It does not begin with a scheme that is known.
     #[error("{0:?} does not begin with https:// or http://")]

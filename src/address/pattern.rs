@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Pattern(Box<str>);
 
 /// A text that is no pattern.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidPattern {
     /// It is empty.
     #[error("the pattern is empty")]

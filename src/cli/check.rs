@@ -1,5 +1,8 @@
 //! `check`: reads the configuration as `serve` would, and says what is wrong with it, or what it comes to.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use clap::Args as ClapArgs;
 
 use super::assembly::{Asked, ask_all};
@@ -33,7 +36,8 @@ pub(super) fn run(arguments: &Args) -> Exit {
     }
     let specs = std::mem::take(&mut config.credentials);
     block_on(async {
-        for (name, _) in specs.iter().filter(|(_, spec)| spec.is_lasting_key()) {
+        let described = specs.iter().filter(|(_, spec)| spec.is_lasting_key()).map(|(name, _)| name.as_str());
+        for name in described.clone() {
             complain(format_args!("warning: credentials {name:?}: {LASTING}"));
         }
         let Asked { sources, bad, unavailable } = ask_all(&specs, &System).await;
@@ -60,9 +64,10 @@ pub(super) fn run(arguments: &Args) -> Exit {
                 let given = source.get(System.now());
                 given.is_ok_and(|given| given.token.is_none() && given.expires.is_none())
             };
-            let is_spec =
-                |name: &str| specs.iter().any(|(known, spec)| known == name && spec.is_lasting_key());
-            for (name, _) in each(&sources).filter(|(name, source)| lasting(source) && !is_spec(name)) {
+            let described: HashSet<&str> = described.collect();
+            let is_news =
+                |(name, source): &(&str, &Arc<Source>)| lasting(source) && !described.contains(name);
+            for (name, _) in each(&sources).filter(is_news) {
                 complain(format_args!("warning: credentials {name:?}: {LASTING}"));
             }
             if each(&sources).any(|(_, source)| source.get(System.now()).is_err()) {

@@ -1,6 +1,7 @@
 //! The environment of a command that is run behind the proxy: where the proxy is, and none of the variables that hold a key or
 //! lead to one. Files that hold keys are not its business: whoever may read them still may.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 
 use tokio::process::Command;
@@ -26,15 +27,11 @@ pub(super) enum Forward {
 impl Environment {
     /// For a proxy of this configuration, of the variables with these names.
     pub(super) fn of(config: &Config, names: Vec<OsString>) -> Self {
-        let read: Vec<&str> = config
-            .facts
-            .iter()
-            .filter_map(|fact| fact.value.strip_prefix("\"env:")?.strip_suffix('"'))
-            .collect();
+        let read =
+            config.facts.iter().filter_map(|fact| fact.value.strip_prefix("\"env:")?.strip_suffix('"'));
+        let read: HashSet<&OsStr> = read.map(OsStr::new).collect();
         let of_systemd = config.facts.iter().any(|fact| fact.value.starts_with("\"credential:"));
-        let is_read = |name: &OsStr| {
-            read.iter().any(|read| name == OsStr::new(read)) || of_systemd && name == CREDENTIALS
-        };
+        let is_read = |name: &OsStr| read.contains(name) || of_systemd && name == CREDENTIALS;
         let removed =
             names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));
         let first = config.directory.get(crate::address::UpstreamId(0));

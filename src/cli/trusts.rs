@@ -1,6 +1,7 @@
 //! Whom TLS trusts at upstreams, from one configuration to the next: who trusts the same authorities as before keeps his
 //! connections, and who does not shares none with those of before.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::transport::{BadRoots, Trust, TrustId};
@@ -12,34 +13,44 @@ pub(super) struct Trusts<'a> {
     next: &'a mut usize,
     now: Vec<(TrustId, Trust)>,
     /// Those that were read, each once.
-    read: Vec<(Option<PathBuf>, TrustId)>,
+    read: HashMap<PathBuf, TrustId>,
+    /// That of the host, once it was read.
+    host: Option<TrustId>,
 }
 
 impl<'a> Trusts<'a> {
     pub(super) fn new(before: &'a [(TrustId, Trust)], next: &'a mut usize) -> Self {
-        Self { before, next, now: Vec::new(), read: Vec::new() }
+        Self { before, next, now: Vec::new(), read: HashMap::new(), host: None }
     }
 
     /// Reads the file; the host's roots if there is none.
     pub(super) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
-        if let Some((_, id)) = self.read.iter().find(|(known, _)| known.as_ref() == file) {
+        let Some(path) = file else {
+            let id = match self.host {
+                Some(id) => id,
+                None => self.number_of(Trust::host()?),
+            };
+            self.host = Some(id);
+            return Ok(id);
+        };
+        if let Some(id) = self.read.get(path) {
             return Ok(*id);
         }
-        let trust = match file {
-            Some(path) => Trust::file(path)?,
-            None => Trust::host()?,
-        };
-        let is_same = |(_, known): &&(TrustId, Trust)| known.is_same(&trust);
-        let id = if let Some((id, _)) = self.now.iter().find(is_same) {
-            *id
-        } else {
-            let known = self.before.iter().find(is_same).cloned();
-            let (id, trust) = known.unwrap_or_else(|| (self.number(), trust));
-            self.now.push((id, trust));
-            id
-        };
-        self.read.push((file.cloned(), id));
+        let id = self.number_of(Trust::file(path)?);
+        self.read.insert(path.clone(), id);
         Ok(id)
+    }
+
+    /// The number of a trust: that of the same trust, if there is or was one.
+    fn number_of(&mut self, trust: Trust) -> TrustId {
+        let is_same = |(_, known): &&(TrustId, Trust)| known.is_same(&trust);
+        if let Some((id, _)) = self.now.iter().find(is_same) {
+            return *id;
+        }
+        let known = self.before.iter().find(is_same).cloned();
+        let (id, trust) = known.unwrap_or_else(|| (self.number(), trust));
+        self.now.push((id, trust));
+        id
     }
 
     pub(super) fn into_all(self) -> Vec<(TrustId, Trust)> {

@@ -2,6 +2,7 @@
 //! empty it first and fill it later: what the watch finds counts when it finds the same twice, and a file that has become empty
 //! is left to whoever asks for it to be read. What was refused is tried again, for the reason may go without a word.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,14 +103,12 @@ impl Files {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-        let unread = tls.chain(roots).flatten().filter_map(|path| Some((path.clone(), Digest::now(path)?)));
-        let mut named = Held::new();
-        for (path, digest) in config.files.iter().cloned().chain(unread) {
-            // One that is named twice is one file, as it was at first.
-            if of(&named, &path).is_none() {
-                named.push((path, digest));
-            }
-        }
+        // One that is named twice is one file, as it was at first. All routes have the ca_file of [upstream], which is read once.
+        let mut known: HashSet<&Path> = HashSet::new();
+        let read = config.files.iter().filter(|(path, _)| known.insert(path)).cloned();
+        let mut named: Held = read.collect();
+        let unread = tls.chain(roots).flatten().filter(|path| known.insert(path));
+        named.extend(unread.filter_map(|path| Some((path.clone(), Digest::now(path)?))));
         Self { own: config.file.clone(), named }
     }
 
@@ -125,8 +124,9 @@ impl Files {
 
     /// Those that both name, and that hold something else now: a line each. What has changed in its own file is told otherwise.
     fn rewritten(&self, before: &Self) -> Vec<String> {
+        let before = by_path(&before.named);
         let is_other =
-            |(path, digest): &&(PathBuf, Digest)| of(&before.named, path).is_some_and(|was| was != *digest);
+            |(path, digest): &&(PathBuf, Digest)| before.get(&**path).is_some_and(|was| was != digest);
         let line = |(path, _): &(PathBuf, Digest)| format!("{} holds something else", path.display());
         self.named.iter().filter(is_other).map(line).collect()
     }
@@ -180,10 +180,12 @@ impl Watch {
 
     /// The first file that has become empty since the configuration was read.
     fn emptied(&self) -> Option<&Path> {
-        let has_become_empty = |(path, digest): &&(PathBuf, Digest)| {
-            digest.is_blank() && of(&self.read, path).is_none_or(|was| !was.is_blank())
-        };
-        self.found.iter().find(has_become_empty).map(|(path, _)| path.as_path())
+        let mut blank = self.found.iter().filter(|(_, digest)| digest.is_blank()).peekable();
+        blank.peek()?;
+        let read = by_path(&self.read);
+        let has_become_empty =
+            |(path, _): &&(PathBuf, Digest)| read.get(&**path).is_none_or(|was| !was.is_blank());
+        blank.find(has_become_empty).map(|(path, _)| path.as_path())
     }
 
     /// The configuration was read after this was found. If it is not taken, the same mistake is told only once; what changes
@@ -201,11 +203,12 @@ impl Watch {
         let pause = known.map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
         self.refused = Some(Refused { why: refused.why.clone(), pause, until: now + pause });
         let before = std::mem::take(&mut self.read);
-        for (path, digest) in self.in_force.held().into_iter().chain(refused.files.iter().cloned()) {
-            if of(&self.read, &path).is_none() {
-                let digest = of(&before, &path).unwrap_or(digest);
-                self.read.push((path, digest));
-            }
+        let before = by_path(&before);
+        let in_force = self.in_force.held();
+        let mut known: HashSet<&Path> = HashSet::new();
+        for (path, digest) in in_force.iter().chain(&refused.files).filter(|(path, _)| known.insert(path)) {
+            let digest = before.get(&**path).copied().unwrap_or(*digest);
+            self.read.push((path.clone(), digest));
         }
         self.found.clone_from(&self.read);
         is_news
@@ -228,8 +231,9 @@ fn now(held: Held) -> Held {
     held.into_iter().map(look).collect()
 }
 
-fn of(held: &[(PathBuf, Digest)], path: &Path) -> Option<Digest> {
-    held.iter().find(|(known, _)| known == path).map(|(_, digest)| *digest)
+/// What files held, by their paths; of two with the same path, the first.
+fn by_path(held: &[(PathBuf, Digest)]) -> HashMap<&Path, Digest> {
+    held.iter().rev().map(|(path, digest)| (path.as_path(), *digest)).collect()
 }
 
 /// How long what was refused is left alone: at first, and at most.
@@ -238,13 +242,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::fs;
+    use std::path::Path;
     use std::time::Duration;
 
     use tokio::time::Instant;
 
     use super::{Files, NotTaken, Reason, Watch};
-    use crate::config::Digest;
+    use crate::config::{Config, Digest, Machine};
 
     fn look_at(watch: &mut Watch, at: Instant) -> Option<Reason> {
         let found = watch.known().now();
@@ -315,6 +321,34 @@ mod tests {
         watch.taken(Files::default());
         fs::write(&path, "it changes").expect("written");
         assert_eq!((look_at(&mut watch, now), look_at(&mut watch, now)), (None, None));
+    }
+
+    #[test]
+    fn a_file_that_thousands_of_routes_name_is_read_once_and_thousands_of_files_are_compared_in_a_moment() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authorities = directory.path().join("ca.pem");
+        // As large as the store of a host.
+        fs::write(&authorities, "x".repeat(256 << 10)).expect("written");
+        let mut text = format!(
+            "[upstream]\nregion = \"cn-hangzhou\"\nca_file = {authorities:?}\n[credentials.default]\ntype = \"env\"\n"
+        );
+        for route in 0..2_000 {
+            let _ = write!(text, "[[route]]\nmatch.bucket = \"bucket-{route}\"\nregion = \"cn-beijing\"\n");
+        }
+        let config = Config::load(Some((Path::new("proxy.toml"), &text)), &[], &Machine(&crate::cli::System));
+        let mut config = config.expect("a configuration");
+        let secrets = (0..5_000).map(|number| (directory.path().join(number.to_string()), Digest::of(b"x")));
+        config.files.extend(secrets);
+        let begun = std::time::Instant::now();
+        let files = Files::of(&config);
+        assert_eq!(files.named.len(), 5_001);
+        let refused = files.refused(&"no");
+        assert_eq!(refused.files.len(), 5_002);
+        let mut watch = Watch::new(files);
+        watch.refused(Reason::Changed, &refused, Instant::now());
+        assert!(watch.taken(Files::of(&config)).is_empty());
+        // It takes more than 30 s if the file is read for each route, or each file is searched for among all.
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

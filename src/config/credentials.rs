@@ -62,6 +62,19 @@ pub(super) fn read(
     specs
 }
 
+/// Names of credentials for an error; of many, the first. The same list can be repeated for thousands of routes.
+pub(super) fn listing<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let mut shown = names.clone().take(LISTED_MAX).collect::<Vec<_>>().join(", ");
+    match names.count().saturating_sub(LISTED_MAX) {
+        0 => {}
+        more => shown.push_str(&format!(" and {more} more")),
+    }
+    shown
+}
+
+/// More names help nobody who reads an error.
+const LISTED_MAX: usize = 20;
+
 impl<'a> Secrets<'a> {
     pub(super) fn new(outside: &'a dyn Outside, modes: Modes) -> Self {
         Self { outside, modes, files: RefCell::default() }

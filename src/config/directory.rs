@@ -1,9 +1,10 @@
 //! All upstreams together: the default one, then those of the routes.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::UpstreamSettings;
-use super::credentials::{DEFAULT, Secrets};
+use super::credentials::{DEFAULT, Secrets, listing};
 use super::problem::Problem;
 use super::report::Report;
 use super::route::{self, Route};
@@ -32,19 +33,20 @@ pub(super) fn read(
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
     let shared = Shared::read(&section, report);
-    let checks =
-        Checks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: surroundings.listeners };
+    let listeners = by_port(surroundings.listeners);
+    let checks = Checks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
+    let known = Known::new(surroundings.specs);
     let five = Five::read(&section, report);
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
         signature: shared.signature(),
-        credentials: surroundings.credentials(&section, report).unwrap_or_else(|| DEFAULT.to_owned()),
+        credentials: known.credentials(&section, report).unwrap_or_else(|| DEFAULT.to_owned()),
         ca_file: surroundings.ca_file(&section, report),
     }];
     let mut routes = Vec::new();
     for section in root.children("route", report) {
         let route = route::read(&section, default.as_ref(), &checks, report);
-        let credentials = surroundings.credentials(&section, report);
+        let credentials = known.credentials(&section, report);
         settings.push(UpstreamSettings {
             credentials: credentials.unwrap_or_else(|| settings[0].credentials.clone()),
             ..settings[0].clone()
@@ -61,22 +63,44 @@ pub(super) fn read(
     Some((Directory::new(default, routes), settings))
 }
 
-impl Surroundings<'_> {
+/// The listeners on sockets of the network, by their ports.
+fn by_port(listeners: &[Listen]) -> HashMap<u16, Vec<&Listen>> {
+    let mut all: HashMap<u16, Vec<&Listen>> = HashMap::new();
+    for listener in listeners {
+        if let Some(socket) = listener.address.socket() {
+            all.entry(socket.port()).or_default().push(listener);
+        }
+    }
+    all
+}
+
+/// The names that credentials can be called by.
+struct Known<'a> {
+    names: HashSet<&'a str>,
+    /// The same for an error.
+    listing: String,
+}
+
+impl<'a> Known<'a> {
+    fn new(specs: &'a [(String, Option<Spec>)]) -> Self {
+        let described = specs.iter().map(|(name, _)| name.as_str());
+        let mut names: HashSet<&str> = described.clone().collect();
+        let implied = names.insert(DEFAULT).then_some(DEFAULT);
+        Self { names, listing: listing(described.chain(implied)) }
+    }
+
     /// The name of credentials, if there are such.
     fn credentials(&self, section: &Section<'_>, report: &mut Report) -> Option<String> {
         let name = section.text("credentials", report)?;
-        let mut known: Vec<&str> = self.specs.iter().map(|(name, _)| name.as_str()).collect();
-        if !known.contains(&DEFAULT) {
-            known.push(DEFAULT);
-        }
-        if known.contains(&name.value.as_str()) {
+        if self.names.contains(name.value.as_str()) {
             return Some(name.value);
         }
-        let problem = Problem::UnknownCredentials(name.value, known.join(", "));
-        report.error(&name.at, problem);
+        report.error(&name.at, Problem::UnknownCredentials(name.value, self.listing.clone()));
         None
     }
+}
 
+impl Surroundings<'_> {
     /// The path of a file of certificates, which can be read.
     fn ca_file(&self, section: &Section<'_>, report: &mut Report) -> Option<PathBuf> {
         let given = section.text("ca_file", report)?;

@@ -1,6 +1,7 @@
 //! Every setting as it was given, and where: for a person who wonders what a process runs with, and to tell what another
 //! configuration changes. Secrets are not shown; of a reference to one, the reference is.
 
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
@@ -41,6 +42,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
     // In the order of the text.
     facts.sort_by_key(|(place, _)| *place);
     let mut facts: Vec<Fact> = facts.into_iter().map(|(_, fact)| fact).collect();
+    let mut over = Vec::new();
     for setting in Setting::ALL {
         let values = topmost(document.layers, setting);
         let Some(first) = values.first() else { continue };
@@ -52,26 +54,29 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
         };
         // These replace what the file says of its first listener.
         let key = setting.key().replace("listen.", "listen[0].");
-        facts.retain(|fact| fact.key != key);
         let mark = Mark::of(&value);
-        facts.push(Fact { key, value, origin: first.at.to_string(), mark });
+        over.push(Fact { key, value, origin: first.at.to_string(), mark });
     }
-    for (key, value) in DEFAULTS {
-        if !facts.iter().any(|fact| fact.key == *key) {
-            let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), Mark::of(value));
-            facts.push(Fact { key, value, origin: "default".to_owned(), mark });
-        }
-    }
+    facts.retain(|fact| !over.iter().any(|over| over.key == fact.key));
+    facts.extend(over);
+    let given: HashSet<&str> = facts.iter().map(|fact| fact.key.as_str()).collect();
+    let absent = DEFAULTS.iter().filter(|(key, _)| !given.contains(key));
+    let default = |(key, value): &(&str, &str)| {
+        let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), Mark::of(value));
+        Fact { key, value, origin: "default".to_owned(), mark }
+    };
+    let defaults: Vec<Fact> = absent.map(default).collect();
+    facts.extend(defaults);
     facts
 }
 
 /// What is different from one configuration to the next, in words; where it was given counts for nothing.
 #[must_use]
 pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<String> {
-    let find = |facts: &[Fact], key: &str| facts.iter().find(|fact| fact.key == key).cloned();
+    let (was, is) = (by_key(before), by_key(after));
     let mut changes = Vec::new();
     for fact in after {
-        match find(before, &fact.key) {
+        match was.get(fact.key.as_str()) {
             None => changes.push(format!("{} = {} is new", fact.key, fact.value)),
             Some(was) if was.value != fact.value => {
                 changes.push(format!("{} = {} was {}", fact.key, fact.value, was.value));
@@ -83,9 +88,14 @@ pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<String> {
             Some(_) => {}
         }
     }
-    let gone = before.iter().filter(|fact| find(after, &fact.key).is_none());
+    let gone = before.iter().filter(|fact| !is.contains_key(fact.key.as_str()));
     changes.extend(gone.map(|fact| format!("{} is gone, it was {}", fact.key, fact.value)));
     changes
+}
+
+/// The facts by their keys; of two with the same key, the first.
+fn by_key(facts: &[Fact]) -> HashMap<&str, &Fact> {
+    facts.iter().rev().map(|fact| (fact.key.as_str(), fact)).collect()
 }
 
 /// Collects the values of a table, each with its place in the text.
@@ -111,7 +121,10 @@ fn walk(table: &DeTable<'_>, path: &str, document: &Document<'_>, facts: &mut Ve
             | DeValue::Array(_)) => {
                 let (place, line) = (value.span().start, document.line(&value.span()));
                 let origin = document.origin(Some(line), String::new()).to_string();
-                let (value, mark) = (shown(name, other), Mark::of(&whole(other)));
+                let value = shown(name, other);
+                // Of a text, all or nothing is shown.
+                let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
+                let mark = if is_shown { Mark::of(&value) } else { Mark::of(&whole(other)) };
                 facts.push((place, Fact { key, value, origin, mark }));
             }
         }

@@ -115,9 +115,16 @@ impl Setting {
         }
     }
 
-    /// The setting that stands over this key of the file.
-    pub(super) fn over(key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|setting| setting.key() == key)
+    /// The setting that stands over this key of this section of the file.
+    pub(super) fn over(section: &str, key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|setting| setting.key().split_once('.') == Some((section, key)))
+    }
+
+    /// Whether a setting stands over any key of this section.
+    pub(super) fn is_over_any(section: &str) -> bool {
+        Self::ALL
+            .into_iter()
+            .any(|setting| setting.key().split_once('.').is_some_and(|(of, _)| of == section))
     }
 }
 

@@ -8,6 +8,7 @@ mod directory;
 mod duration;
 mod facts;
 mod layer;
+mod lines;
 mod listen;
 mod origin;
 mod outside;
@@ -21,6 +22,7 @@ mod size;
 mod tool_routes;
 mod upstream;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -233,21 +235,24 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     let specs = credentials::read(root, &secrets, report);
     let surroundings = Surroundings { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = directory::read(root, &surroundings, report)?;
-    let described: Vec<String> = specs.iter().map(|(name, _)| name.clone()).collect();
+    let is_described = specs.iter().any(|(name, _)| name == credentials::DEFAULT);
     let mut credentials: Vec<(String, Spec)> =
         specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
             || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))
     };
-    if !described.iter().any(|name| name == credentials::DEFAULT) && implied(credentials::DEFAULT) {
+    if !is_described && implied(credentials::DEFAULT) {
         credentials.push((
             credentials::DEFAULT.to_owned(),
             Spec::Chain(Links { strict: secrets.is_strict(), ..Links::default() }),
         ));
     }
+    // Of those that sign with the same credentials, the first.
+    let upstreams_of: HashMap<&str, usize> =
+        upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
     for (name, spec) in &mut credentials {
-        let used = upstreams.iter().position(|upstream| upstream.credentials == *name);
+        let used = upstreams_of.get(name.as_str()).copied();
         let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
         if let (Some(place), Some(region)) = (spec.place_mut(), &upstream.region) {
             let internal = matches!(upstream.endpoint.place(), Some(OssPlace::Internal(_)));

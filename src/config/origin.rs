@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Where a value was given, or would have been.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Origin {
     /// In the file.
     File {

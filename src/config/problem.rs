@@ -8,7 +8,7 @@ use crate::server::Address;
 use crate::transport::BadUrl;
 
 /// A mistake.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum Problem {
     // The form of the file.
     #[error("{0}; a line is KEY = VALUE or [SECTION], each key once, texts in quotes")]

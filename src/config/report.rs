@@ -1,5 +1,6 @@
 //! What was found wrong, collected until everything is read, so that one start shows all of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use super::problem::{Caution, Problem};
 use super::schema;
 
 /// A mistake in the configuration: where, what, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Error {
     origin: Origin,
     problem: Problem,
@@ -24,7 +25,8 @@ pub struct Errors {
 /// Mistakes and warnings as they are found.
 #[derive(Default)]
 pub(super) struct Report {
-    errors: Vec<Error>,
+    /// Each with the number of those that were found before it.
+    errors: HashMap<Error, usize>,
     warnings: Vec<String>,
 }
 
@@ -68,9 +70,8 @@ impl Report {
     pub(super) fn error(&mut self, at: &Origin, problem: Problem) {
         let error = Error { origin: at.clone(), problem };
         // Routes inherit, and what is inherited is only wrong once.
-        if !self.errors.contains(&error) {
-            self.errors.push(error);
-        }
+        let found = self.errors.len();
+        self.errors.entry(error).or_insert(found);
     }
 
     pub(super) fn warn(&mut self, at: &Origin, caution: &Caution) {
@@ -83,9 +84,11 @@ impl Report {
     }
 
     /// The warnings, and the mistakes if there are any.
-    pub(super) fn finish(mut self) -> (Vec<String>, Option<Errors>) {
-        self.errors.sort_by(|a, b| a.origin.cmp(&b.origin));
-        (self.warnings, (!self.errors.is_empty()).then_some(Errors { all: self.errors, files: Vec::new() }))
+    pub(super) fn finish(self) -> (Vec<String>, Option<Errors>) {
+        let mut errors: Vec<(Error, usize)> = self.errors.into_iter().collect();
+        errors.sort_by(|(a, found_a), (b, found_b)| (&a.origin, found_a).cmp(&(&b.origin, found_b)));
+        let all: Vec<Error> = errors.into_iter().map(|(error, _)| error).collect();
+        (self.warnings, (!all.is_empty()).then_some(Errors { all, files: Vec::new() }))
     }
 }
 

@@ -1,9 +1,10 @@
 //! `[credentials.NAME]` of the sources that ask STS: `assume_role` and `oidc`, and those that may, `env` and `chain`.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::credentials::DEFAULT;
+use super::credentials::{DEFAULT, listing};
 use super::duration;
 use super::problem::Problem;
 use super::report::Report;
@@ -154,36 +155,52 @@ fn required(
 /// What is wrong between sources: one that is needed and not described, or needed by itself in the end.
 pub(super) fn check_needs(specs: &[(String, Option<Spec>)], root: &Section<'_>, report: &mut Report) {
     let all = root.child("credentials", report);
-    let needed = |name: &str| {
-        let (_, spec) = specs.iter().find(|(known, _)| known == name)?;
-        spec.as_ref()?.needs()
-    };
-    for (name, _) in specs {
+    let names = specs.iter().map(|(name, _)| name.as_str());
+    let known: HashMap<&str, Option<&Spec>> =
+        names.clone().zip(specs.iter().map(|(_, s)| s.as_ref())).collect();
+    let needed = |name: &str| known.get(name).copied().flatten()?.needs();
+    let circular = in_circles(names.clone(), needed);
+    let all_names = listing(names.clone());
+    for name in names {
         let Some(first) = needed(name) else { continue };
         let at_source = all.child(name, report).at("source");
-        // What is there without being described needs nobody.
-        if first == DEFAULT && !specs.iter().any(|(known, _)| known == DEFAULT) {
-            continue;
-        }
-        if !specs.iter().any(|(known, _)| known == first) {
-            let known: Vec<&str> = specs.iter().map(|(name, _)| name.as_str()).collect();
-            report.error(&at_source, Problem::UnknownCredentials(first.to_owned(), known.join(", ")));
-            continue;
-        }
-        if specs.iter().any(|(known, spec)| known == first && matches!(spec, Some(Spec::Anonymous))) {
-            report.error(&at_source, Problem::NobodyAssumes);
-            continue;
-        }
-        let mut at = first;
-        for _ in specs {
-            if at == name {
-                report.error(&at_source, Problem::Circle(name.clone()));
-                break;
+        match known.get(first) {
+            // What is there without being described needs nobody.
+            None if first == DEFAULT => {}
+            None => {
+                let problem = Problem::UnknownCredentials(first.to_owned(), all_names.clone());
+                report.error(&at_source, problem);
             }
-            let Some(next) = needed(at) else { break };
-            at = next;
+            Some(Some(Spec::Anonymous)) => report.error(&at_source, Problem::NobodyAssumes),
+            Some(_) if circular.contains(name) => {
+                report.error(&at_source, Problem::Circle(name.to_owned()));
+            }
+            Some(_) => {}
         }
     }
+}
+
+/// The names that need themselves in the end. Each name needs at most one other, and is followed once.
+fn in_circles<'a>(
+    names: impl Iterator<Item = &'a str>,
+    needed: impl Fn(&str) -> Option<&'a str>,
+) -> HashSet<&'a str> {
+    // Each name with the walk that met it first.
+    let mut met: HashMap<&str, usize> = HashMap::new();
+    let mut circular = HashSet::new();
+    for (walk, start) in names.enumerate() {
+        let mut at = Some(start);
+        while let Some(name) = at.filter(|name| !met.contains_key(name)) {
+            met.insert(name, walk);
+            at = needed(name);
+        }
+        // A walk that comes back to itself goes round a circle from there.
+        let mut back = at.filter(|name| met.get(name) == Some(&walk));
+        while let Some(name) = back.filter(|name| circular.insert(*name)) {
+            back = needed(name);
+        }
+    }
+    circular
 }
 
 /// How long STS gives credentials for; the role itself may allow less.

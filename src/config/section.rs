@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::layer::{self, Layer, Setting};
+use super::lines::LineTable;
 use super::origin::{Given, Origin};
 use super::problem::Problem;
 use super::report::Report;
@@ -17,7 +18,8 @@ use super::schema::{self, Schema};
 pub(super) struct Document<'a> {
     /// Its name; `None` if there is no file.
     pub(super) file: Option<String>,
-    pub(super) text: &'a str,
+    text: &'a str,
+    lines: LineTable,
     pub(super) layers: &'a [Layer],
 }
 
@@ -25,6 +27,8 @@ pub(super) struct Document<'a> {
 pub(super) struct Section<'a> {
     document: &'a Document<'a>,
     path: String,
+    /// Whether flags or the environment can set any of its keys.
+    layered: bool,
     table: Option<&'a DeTable<'a>>,
     line: Option<usize>,
 }
@@ -32,9 +36,11 @@ pub(super) struct Section<'a> {
 impl<'a> Document<'a> {
     /// A file, named and in full, under `layers`.
     pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [Layer]) -> Self {
+        let text = file.map_or("", |(_, text)| text);
         Self {
             file: file.map(|(path, _)| path.display().to_string()),
-            text: file.map_or("", |(_, text)| text),
+            text,
+            lines: LineTable::new(text),
             layers,
         }
     }
@@ -60,7 +66,7 @@ impl<'a> Document<'a> {
 
     /// The whole file, for who reads only a part of it.
     pub(super) fn top(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
-        Section { document: self, path: String::new(), table: Some(table), line: None }
+        Section { document: self, path: String::new(), layered: false, table: Some(table), line: None }
     }
 
     /// A place in the file.
@@ -76,8 +82,7 @@ impl<'a> Document<'a> {
 
     /// The line on which `span` begins.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        let before = self.text.as_bytes().iter().take(span.start);
-        before.filter(|byte| **byte == b'\n').count() + 1
+        self.lines.number(span.start)
     }
 }
 
@@ -262,11 +267,10 @@ impl<'a> Section<'a> {
         if let Some(over) = self.over(key).pop() {
             return over.at;
         }
-        let path = self.key(key);
-        match (self.value(key), &self.document.file, Setting::over(&path)) {
+        match (self.value(key), &self.document.file, self.setting(key)) {
             (Some(value), _, _) => self.origin(&value.span(), key),
             (None, None, Some(setting)) => Origin::Flag(setting.flag()),
-            (None, _, _) => self.document.origin(self.line, path),
+            (None, _, _) => self.document.origin(self.line, self.key(key)),
         }
     }
 
@@ -284,14 +288,21 @@ impl<'a> Section<'a> {
     }
 
     fn over(&self, key: &str) -> Vec<Given<String>> {
-        let setting = Setting::over(&self.key(key));
+        let setting = self.setting(key);
         setting.map_or_else(Vec::new, |setting| layer::topmost(self.document.layers, setting))
     }
 
+    /// The setting that stands over the key. Routes and credentials have none, and no path is made for their keys.
+    fn setting(&self, key: &str) -> Option<Setting> {
+        if self.layered { Setting::over(&self.path, key) } else { None }
+    }
+
     fn inner(&self, key: &str, table: Option<(&'a DeTable<'a>, Range<usize>)>) -> Self {
+        let path = self.key(key);
         Self {
             document: self.document,
-            path: self.key(key),
+            layered: Setting::is_over_any(&path),
+            path,
             // What is not there is missed where its section begins.
             line: table.as_ref().map(|(_, span)| self.document.line(span)).or(self.line),
             table: table.map(|(table, _)| table),
@@ -300,8 +311,12 @@ impl<'a> Section<'a> {
 
     /// The key with its sections. It stays on one line, whatever stands between the quotes.
     fn key(&self, key: &str) -> String {
-        let key = key.escape_debug();
-        if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
+        let mut path = self.path.clone();
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.extend(key.escape_debug());
+        path
     }
 
     fn mistyped(&self, key: &str, wanted: &str, report: &mut Report) {

@@ -1,5 +1,7 @@
 //! `[upstream]`, and what a route makes of it: the settings that say where requests go, checked against each other.
 
+use std::collections::HashMap;
+
 use super::listen::reaches;
 use super::origin::Given;
 use super::problem::{Caution, Problem};
@@ -34,7 +36,8 @@ pub(super) struct Shared {
 pub(super) struct Checks<'a> {
     pub(super) shared: &'a Shared,
     pub(super) addressing: Option<&'a Given<Addressing>>,
-    pub(super) listeners: &'a [Listen],
+    /// By their ports.
+    pub(super) listeners: &'a HashMap<u16, Vec<&'a Listen>>,
 }
 
 /// The keys of [`Five`].
@@ -182,7 +185,7 @@ impl Checks<'_> {
             Some(given) => (&given.value.0, given.value.1, &given.at),
             None => (&endpoint.value.host, endpoint.value.port, &endpoint.at),
         };
-        for listener in self.listeners {
+        for listener in self.listeners.get(&port).into_iter().flatten() {
             if listener.address.socket().is_some_and(|address| reaches(address, host, port)) {
                 report.error(at, Problem::Loop(listener.address.to_string()));
             }

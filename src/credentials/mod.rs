@@ -13,10 +13,12 @@ mod fixed;
 mod guarded;
 mod ini;
 mod oidc;
+mod order;
 mod ossutil;
 mod process;
 mod profile;
 mod recipe;
+mod sameness;
 mod sanity;
 mod schedule;
 mod shared;
@@ -29,7 +31,7 @@ mod uri;
 #[cfg(test)]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::PathBuf;
@@ -52,6 +54,9 @@ pub use source::{Source, Unavailable};
 pub use status::{Stage, Status};
 pub use sts::{Place, Role, Signature};
 pub use tool::Tool;
+
+use order::BuildOrder;
+use sameness::SpecsByContent;
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -321,36 +326,6 @@ impl Spec {
         })
     }
 
-    /// Whether two descriptions come to the same, each given the sources that it may need.
-    fn is_same(&self, other: &Self, (built, theirs): (&Sources, &Sources)) -> bool {
-        match (self, other) {
-            (Self::Env(a, x), Self::Env(b, y)) => a == b && x == y,
-            (Self::File { path: a, strict: x }, Self::File { path: b, strict: y }) => a == b && x == y,
-            (
-                Self::AssumeRole { source: a, role: r, place: p, signature: s },
-                Self::AssumeRole { source: b, role: q, place: o, signature: t },
-            ) => {
-                let same = built.get(a).zip(theirs.get(b)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
-                same && r == q && p == o && s == t
-            }
-            (Self::Oidc(a, x), Self::Oidc(b, y)) => a == b && x == y,
-            (Self::Ecs(a), Self::Ecs(b)) => a == b,
-            (Self::Uri { url: a, authorization_file: x }, Self::Uri { url: b, authorization_file: y }) => {
-                a == b && x == y
-            }
-            (Self::Process(a), Self::Process(b)) => a == b,
-            (Self::Profile(a), Self::Profile(b))
-            | (Self::Ini(a), Self::Ini(b))
-            | (Self::Ossutil(a), Self::Ossutil(b)) => a == b,
-            (Self::Chain(a), Self::Chain(b)) => a == b,
-            (Self::Static { id: a, secret: s, token: x }, Self::Static { id: b, secret: t, token: y }) => {
-                let text = |token: &Option<Secret>| token.as_ref().map(|token| token.expose().to_owned());
-                a == b && s.expose() == t.expose() && text(x) == text(y)
-            }
-            (_, _) => false,
-        }
-    }
-
     /// All sources that are described, none asked yet. Those that need each other in a circle, or one that is not described,
     /// are left out: a configuration with such a thing is refused before it comes here.
     #[must_use]
@@ -362,39 +337,34 @@ impl Spec {
     /// its name, is the source that it was, with all that it holds.
     #[must_use]
     pub fn build_anew(specs: &[(String, Self)], before: &[(&[(String, Self)], &Sources)]) -> Sources {
-        let kept = |name: &String, spec: &Self, built: &Sources| {
-            before.iter().find_map(|(specs, before)| {
-                let (_, known) = specs.iter().find(|(known, _)| known == name)?;
+        let mut known = Vec::new();
+        for (specs, before) in before {
+            // Of two with the same name, the first.
+            let by_name = specs.iter().rev().map(|(name, spec)| (name.as_str(), spec));
+            known.push((by_name.collect::<HashMap<&str, &Self>>(), *before));
+        }
+        let kept = |name: &str, spec: &Self, built: &Sources| {
+            known.iter().find_map(|(known, before)| {
+                let known = known.get(name)?;
                 let source = before.get(name).filter(|source| source.name() == name)?;
                 spec.is_same(known, (built, before)).then(|| Arc::clone(source))
             })
         };
         let mut built = Sources::new();
-        let mut waiting: Vec<&(String, Self)> = specs.iter().collect();
-        let mut done: Vec<&(String, Self)> = Vec::new();
-        loop {
-            let before = waiting.len();
-            let mut later = Vec::new();
-            for entry in waiting {
-                let (name, spec) = entry;
-                if spec.needs().is_some_and(|needed| !built.contains_key(needed)) {
-                    later.push(entry);
-                    continue;
-                }
-                let same = done.iter().find(|(_, known)| spec.is_same(known, (&built, &built)));
-                let same = same.and_then(|(name, _)| built.get(name)).map(Arc::clone);
-                let source = match same.or_else(|| kept(name, spec, &built)) {
-                    Some(source) => Some(source),
-                    None => spec.build(&built).map(|provider| Arc::new(Source::new(name, provider))),
-                };
-                built.extend(source.map(|source| (name.clone(), source)));
-                done.push(entry);
+        let mut done = SpecsByContent::default();
+        let mut order = BuildOrder::new(specs.iter().map(|(_, spec)| spec.needs()));
+        while let Some((name, spec)) = order.next().and_then(|index| specs.get(index)) {
+            let same = done.find_or_add(name, spec, &built).and_then(|name| built.get(name)).map(Arc::clone);
+            let source = match same.or_else(|| kept(name, spec, &built)) {
+                Some(source) => Some(source),
+                None => spec.build(&built).map(|provider| Arc::new(Source::new(name, provider))),
+            };
+            if let Some(source) = source {
+                built.insert(name.clone(), source);
+                order.built(name);
             }
-            if later.is_empty() || later.len() == before {
-                return built;
-            }
-            waiting = later;
         }
+        built
     }
 }
 

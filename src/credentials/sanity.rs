@@ -1,7 +1,7 @@
 //! What an access key can never look like: the mistakes of copying one, caught before OSS answers 403 to everything.
 
 /// A mistake in an access key. It tells which value is wrong, never the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Insane {
     /// A value is empty.
     #[error("the {0} is empty")]

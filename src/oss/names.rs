@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Bucket(Box<str>);
 
 /// A text that is no bucket name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
     "{0:?} is not a bucket name: 3 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
 )]
@@ -18,7 +18,7 @@ pub struct InvalidBucket(pub String);
 pub struct Region(Box<str>);
 
 /// A text that is no region id.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
     "{0:?} is not a region id: write it as cn-hangzhou, in lower-case letters, digits and hyphens, without oss- and -internal"
 )]

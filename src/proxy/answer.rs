@@ -42,7 +42,7 @@ pub struct Body(Kind);
 
 enum Kind {
     Download(Box<Download>),
-    Own { document: Full<Bytes>, _access: Box<Access> },
+    Own { document: Full<Bytes>, access: Box<Access> },
 }
 
 struct Download {
@@ -123,7 +123,18 @@ impl Body {
         let document = document.into();
         access.passes(document.len() as u64);
         access.end = End::Whole;
-        Self(Kind::Own { document: Full::from(document), _access: Box::new(access) })
+        Self(Kind::Own { document: Full::from(document), access: Box::new(access) })
+    }
+
+    /// Notes that a part of it was dropped on its way to the client.
+    pub(crate) fn fall_short(&mut self) {
+        let access = match &mut self.0 {
+            Kind::Download(download) => &mut download.access,
+            Kind::Own { access, .. } => access,
+        };
+        if access.end == End::Whole {
+            access.end = End::Left;
+        }
     }
 }
 

@@ -183,7 +183,9 @@ impl Refusal {
                 SendError::Stalled(_) => {
                     Told(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
                 }
-                SendError::Busy { .. } => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
+                SendError::Busy { .. } | SendError::Silent { .. } => {
+                    Told(UNAVAILABLE, "over-capacity", "SlowDown")
+                }
             },
             Self::SwitchedProtocols => Told(GATEWAY, "upstream-invalid", "BadGateway"),
         }
@@ -216,6 +218,9 @@ fn send_message(upstream: &str, why: &SendError) -> String {
         SendError::Stalled(limit) => format!("{upstream} has done nothing for {limit:?}"),
         SendError::Busy { waited, .. } => {
             format!("all connections to {upstream} are in use, and none came free within {waited:?}")
+        }
+        SendError::Silent { waiting, lasting, .. } => {
+            format!("{upstream} has answered none of {waiting} requests for {lasting:.1?}; try again later")
         }
         SendError::ClientStalled(_) | SendError::TooLarge(_) => why.to_string(),
     }

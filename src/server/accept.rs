@@ -5,14 +5,12 @@ use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tracing::warn;
 
 use super::listen::{Bound, ListeningSocket};
-use super::unix::SocketFile;
 
 /// A connection, on no core yet.
 pub enum Accepted {
@@ -24,17 +22,14 @@ pub enum Accepted {
 
 enum Listener {
     Tcp(tokio::net::TcpListener),
-    Unix(
-        tokio::net::UnixListener,
-        #[expect(dead_code, reason = "dropped with the listener")] Option<Arc<SocketFile>>,
-    ),
+    Unix(tokio::net::UnixListener),
 }
 
 impl Listener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         Poll::Ready(match self {
             Self::Tcp(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Tcp),
-            Self::Unix(socket, _) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Unix),
+            Self::Unix(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Unix),
         })
     }
 }
@@ -53,9 +48,8 @@ impl Bound {
     ) -> io::Result<Infallible> {
         let listener = match self.socket {
             ListeningSocket::Tcp(socket) => Listener::Tcp(tokio::net::TcpListener::from_std(socket)?),
-            ListeningSocket::Unix(socket, file) => {
-                Listener::Unix(tokio::net::UnixListener::from_std(socket)?, file)
-            }
+            // Its file is removed by those who hold the listener: that may block.
+            ListeningSocket::Unix(socket, _) => Listener::Unix(tokio::net::UnixListener::from_std(socket)?),
         };
         let mut is_told = false;
         loop {

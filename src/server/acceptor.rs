@@ -129,3 +129,34 @@ async fn accept(id: usize, bound: Bound, cores: Arc<Cores>, places: Places) {
 
 /// How long the end of the process waits for the sockets to be closed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+    use tokio::time::timeout;
+
+    use super::{AcceptorPulse, Message};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_reads_no_messages_gives_no_sign_of_life_and_one_that_has_ended_is_known() {
+        let (messages, mut inbox) = mpsc::unbounded_channel();
+        let pulse = AcceptorPulse(messages);
+        assert!(timeout(Duration::from_secs(3), pulse.beat()).await.is_err());
+        let answering = async {
+            while let Some(message) = inbox.recv().await {
+                if let Message::Pulse(report) = message {
+                    // The one that was given up is gone.
+                    let _ = report.send(());
+                }
+            }
+        };
+        tokio::select! {
+            alive = pulse.beat() => assert!(alive),
+            () = answering => panic!("the pulse holds the other end"),
+        }
+        drop(inbox);
+        assert!(!pulse.beat().await);
+    }
+}

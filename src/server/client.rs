@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -26,9 +27,56 @@ pub(super) trait Socket: Client + AsFd {
 pub(super) trait Client: AsyncRead + AsyncWrite + Unpin {
     /// Has the connection end in a reset when it is dropped, where the system knows one.
     fn reset(&self);
+
+    /// Waits until the client sends something, closes its sending side, or is gone. Reads nothing.
+    fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign>;
+}
+
+/// Something that a client does while a request of it is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientSign {
+    /// It has sent something or closed its sending side. It may still read.
+    Readable,
+    /// The connection is reset, or closed in both directions.
+    Gone,
+}
+
+impl ClientSign {
+    /// Asks the kernel. `WouldBlock` means that there is no sign.
+    fn look(socket: impl AsFd) -> io::Result<Self> {
+        let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
+        poll(&mut asked, Some(&Timespec::default()))?;
+        let seen = asked[0].revents();
+        if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
+            Ok(Self::Gone)
+        } else if seen.is_empty() {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(Self::Readable)
+        }
+    }
+
+    /// Waits for one: `ready` until there may be one, `try_look` as [`Socket::try_io`] does.
+    fn poll(
+        mut ready: impl FnMut() -> Poll<io::Result<()>>,
+        try_look: impl Fn() -> io::Result<Self>,
+    ) -> Poll<Self> {
+        loop {
+            let looked = std::task::ready!(ready()).and_then(|()| try_look());
+            match looked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                looked => return Poll::Ready(looked.unwrap_or(Self::Gone)),
+            }
+        }
+    }
 }
 
 impl Client for TcpStream {
+    fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
+        let look = || Self::try_io(self, Interest::READABLE, || ClientSign::look(self));
+        ClientSign::poll(|| self.poll_read_ready(cx), look)
+    }
+
     fn reset(&self) {
         // If it fails the connection is gone already.
         let _ = self.set_zero_linger();
@@ -47,6 +95,11 @@ impl Socket for TcpStream {
 
 impl Client for UnixStream {
     fn reset(&self) {}
+
+    fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
+        let look = || Self::try_io(self, Interest::READABLE, || ClientSign::look(self));
+        ClientSign::poll(|| self.poll_read_ready(cx), look)
+    }
 }
 
 impl Socket for UnixStream {
@@ -63,15 +116,24 @@ impl<T: Client> Client for TlsStream<T> {
     fn reset(&self) {
         self.get_ref().0.reset();
     }
+
+    fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
+        self.get_ref().0.poll_sign(cx)
+    }
 }
 
 impl<T: Client> Client for WriteLimit<T> {
     fn reset(&self) {
         self.get_ref().reset();
     }
+
+    fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
+        self.get_ref().poll_sign(cx)
+    }
 }
 
 /// A stream that tells when the client says something while no request of his is in flight: then it is the head of the next.
+/// It also notes whether the client is waited for to take something, and notices a client that is gone.
 pub(super) struct Heard<T> {
     inner: T,
     presence: Rc<Presence>,
@@ -102,9 +164,32 @@ impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
+impl<T: Client> Heard<T> {
+    /// Fails if the client is gone and nothing would be lost by giving up its request.
+    ///
+    /// hyper reads nothing between a request and its response, because a client may close its sending side in between.
+    /// So it notices nothing either.
+    fn look_for_client(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.presence.is_watched() {
+            return Ok(());
+        }
+        match self.inner.poll_sign(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(ClientSign::Readable) => {
+                // From here on a reset shows only in the next write.
+                self.presence.unwatch();
+                Ok(())
+            }
+            Poll::Ready(ClientSign::Gone) => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+}
+
+impl<T: Client> AsyncWrite for Heard<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.presence.set_writing(written.is_pending());
+        written
     }
 
     fn poll_write_vectored(
@@ -112,7 +197,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.presence.set_writing(written.is_pending());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -120,6 +207,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heard<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look_for_client(cx)?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::spawn_local;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
@@ -29,6 +28,8 @@ use super::cores::Current;
 use super::drain::Drain;
 use super::presence::{Limits, Presence, Quiet};
 use super::protocol::{Protocol, spoken_on};
+use super::request_tasks::RequestTasks;
+use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{HTTP2, Terms};
 use crate::proxy::{self, Body, Gate};
 use crate::transport::WriteLimit;
@@ -128,12 +129,14 @@ impl Host {
     }
 
     async fn http1(&self, client: impl Client) {
-        let presence = Rc::new(Presence::new());
+        let presence = Rc::new(Presence::new(Protocol::Http1));
         let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
         // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
+            // A client that closes its sending side still gets its answer; one that is gone is noticed by `Heard`.
+            .half_close(true)
             .max_header_size(self.settings.header_bytes)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));
@@ -156,22 +159,28 @@ impl Host {
     }
 
     async fn http2(&self, client: impl Client) {
-        let presence = Rc::new(Presence::new());
-        let connection = http2::Builder::new(OnThisCore)
-            .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_send_buf_size(STREAM_BUFFER_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .serve_connection(TokioIo::new(client), self.service(&presence));
-        let connection = std::pin::pin!(connection);
-        let ended = self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await;
+        let presence = Rc::new(Presence::new(Protocol::Http2));
+        let executor = StreamExecutor::new(Rc::clone(presence.unread()), self.settings.stall);
+        let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
+        let ended = {
+            let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
+            let connection = http2::Builder::new(executor.clone())
+                .timer(TokioTimer::new())
+                .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_send_buf_size(STREAM_BUFFER_MAX)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .serve_connection(io, self.stream_service(&presence, executor, &tasks));
+            let connection = std::pin::pin!(connection);
+            self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await
+        };
         if let Ended::Itself(Err(error)) = ended
             && !is_stalled(&error)
         {
             self.malformed(&error);
         }
+        tasks.finish().await;
     }
 
     fn malformed(&self, error: &hyper::Error) {
@@ -182,7 +191,8 @@ impl Host {
     fn service(
         &self,
         presence: &Rc<Presence>,
-    ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: 'static> + use<> {
+    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: 'static> + use<>
+    {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
         let (id, last) = self.listener.clone();
         // If the listener goes, what it allowed last holds for what came through it.
@@ -194,8 +204,34 @@ impl Host {
                 last.replace(Rc::clone(&way.gate));
             }
             let gate = Rc::clone(&last.borrow());
-            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin());
+            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin(request.method()));
             proxy::handle(core, gate, request, in_flight)
+        })
+    }
+
+    /// The service of an HTTP/2 connection: responses are watched by a clock, and requests with effects run in tasks of
+    /// their own. hyper drops what the service returns when the stream is reset or the connection ends.
+    fn stream_service(
+        &self,
+        presence: &Rc<Presence>,
+        executor: StreamExecutor,
+        tasks: &Rc<RequestTasks>,
+    ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
+    {
+        let (service, tasks) = (self.service(presence), Rc::clone(tasks));
+        service_fn(move |request: Request<Incoming>| {
+            let clock = executor.start_clock();
+            let is_task = !request.method().is_safe() && !tasks.is_full();
+            // Its state is large, and moved often from here on.
+            let response = Box::pin(service.call(request));
+            let task = if is_task { Ok(tasks.spawn(response)) } else { Err(response) };
+            async move {
+                let Ok(response) = match task {
+                    Ok(task) => task.await?,
+                    Err(response) => response.await,
+                };
+                Ok(response.map(|body| clock.watch(body)))
+            }
         })
     }
 
@@ -211,9 +247,12 @@ impl Host {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut quiet = Quiet::new(Limits { head: self.settings.header_read, idle: self.settings.idle });
+        let mut unread = UnreadTimer::new(self.settings.stall);
         let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if quiet.is_over(presence, cx) => Poll::Ready(None),
+            Poll::Pending if quiet.is_over(presence, cx) || unread.is_over(presence.unread(), cx) => {
+                Poll::Ready(None)
+            }
             Poll::Pending => Poll::Pending,
         });
         let ended = tokio::select! {
@@ -230,18 +269,8 @@ impl Host {
         wind_down(connection.as_mut());
         tokio::select! {
             ended = connection => Ended::Itself(ended),
-            () = unused(presence) => Ended::Cut,
+            () = unused(presence, self.settings.stall) => Ended::Cut,
         }
-    }
-}
-
-/// Runs the streams of an HTTP/2 connection where the connection runs.
-#[derive(Clone)]
-struct OnThisCore;
-
-impl<F: Future<Output: 'static> + 'static> Executor<F> for OnThisCore {
-    fn execute(&self, stream: F) {
-        spawn_local(stream);
     }
 }
 
@@ -254,12 +283,12 @@ fn is_stalled(error: &hyper::Error) -> bool {
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
 /// half-sent head, or for a client that does not answer its farewell, it would wait. Or until one begins long after the
 /// farewell: who does not answer it in HTTP/2 could ask for ever.
-async fn unused(presence: &Presence) {
+async fn unused(presence: &Presence, stall: Duration) {
     let farewell = Instant::now();
     let (mut idle_before, mut begun) = (false, presence.begun());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let idle = !presence.is_busy();
+        let idle = presence.is_over(stall);
         let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.begun() > begun;
         if (idle && idle_before) || goes_on {
             return;
@@ -292,6 +321,8 @@ async fn linger(mut client: impl Client) {
 const BUFFER_MAX: usize = 256 * 1024;
 /// Requests at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 200;
+/// Requests with effects at once: one for each stream, and as many whose streams have ended.
+const TASKS_MAX: usize = 2 * STREAMS_MAX as usize;
 /// What a stream may hold of an answer whose reader stands still.
 const STREAM_BUFFER_MAX: usize = 128 * 1024;
 /// What a client may send ahead, on a stream and in all: one upload that stands still must not stop the others.

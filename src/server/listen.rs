@@ -16,7 +16,7 @@ use super::unix::{self, SocketFile};
 use crate::policy::Policy;
 
 /// Where a listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// On a port; 0 takes a free one.
     Tcp(SocketAddr),

@@ -14,6 +14,8 @@ mod listen;
 mod places;
 mod presence;
 mod protocol;
+mod request_tasks;
+mod streams;
 mod tls;
 mod unix;
 

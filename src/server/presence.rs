@@ -6,7 +6,11 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::protocol::Protocol;
+use super::streams::UnreadStreams;
 
 /// What is known of a client's doings; shared by the service, the stream and who waits for the end.
 pub(super) struct Presence {
@@ -15,6 +19,13 @@ pub(super) struct Presence {
     begun: Cell<u64>,
     /// Whether the head of a request is on its way.
     heard: Cell<bool>,
+    /// Whether the request in flight is to be given up when its client is gone.
+    is_watched: Cell<bool>,
+    /// Whether something for the client waits for the socket.
+    is_writing: Cell<bool>,
+    protocol: Protocol,
+    /// Responses of HTTP/2 that are not in flight any more, but not taken by the client either.
+    unread: Rc<UnreadStreams>,
 }
 
 /// What a connection waits for.
@@ -47,13 +58,23 @@ pub(super) struct Quiet {
 
 impl Presence {
     /// Of a new connection, whose first request is owed at once.
-    pub(super) fn new() -> Self {
-        Self { in_flight: Rc::default(), begun: Cell::default(), heard: Cell::new(true) }
+    pub(super) fn new(protocol: Protocol) -> Self {
+        Self {
+            in_flight: Rc::default(),
+            begun: Cell::default(),
+            heard: Cell::new(true),
+            is_watched: Cell::default(),
+            is_writing: Cell::default(),
+            protocol,
+            unread: Rc::default(),
+        }
     }
 
     /// A request has begun; it lasts until what is returned is dropped.
-    pub(super) fn begin(&self) -> Rc<()> {
+    pub(super) fn begin(&self, method: &Method) -> Rc<()> {
         self.heard.set(false);
+        // A request with effects that has come whole is finished, whatever happens to its client.
+        self.is_watched.set(self.protocol == Protocol::Http1 && method.is_safe());
         self.begun.set(self.begun.get() + 1);
         Rc::clone(&self.in_flight)
     }
@@ -63,16 +84,46 @@ impl Presence {
         self.begun.get()
     }
 
-    /// Something has come from the client.
+    /// Something has come from the client. Over HTTP/2 it need not belong to a request.
     pub(super) fn heard(&self) {
-        if !self.is_busy() {
+        if self.protocol == Protocol::Http1 && !self.is_busy() {
             self.heard.set(true);
         }
     }
 
-    /// Whether a request is in flight.
+    /// Whether a request is in flight that is to be given up when its client is gone.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.get() && self.is_in_flight()
+    }
+
+    /// Stops watching for the end of the client, until the next request.
+    pub(super) fn unwatch(&self) {
+        self.is_watched.set(false);
+    }
+
+    /// Notes whether something for the client waits for the socket.
+    pub(super) fn set_writing(&self, is_writing: bool) {
+        self.is_writing.set(is_writing);
+    }
+
+    /// Whether a request is in flight, or a response not taken yet.
     pub(super) fn is_busy(&self) -> bool {
+        self.is_in_flight() || self.is_writing.get() || !self.unread.is_empty()
+    }
+
+    /// Whether the connection may be closed: nothing is in flight, and the client takes nothing of what is left for it.
+    pub(super) fn is_over(&self, stall: Duration) -> bool {
+        let is_read = self.unread.is_empty() || self.unread.is_over(stall);
+        !self.is_in_flight() && !self.is_writing.get() && is_read
+    }
+
+    fn is_in_flight(&self) -> bool {
         Rc::strong_count(&self.in_flight) > 1
+    }
+
+    /// Returns the responses that the client has not taken.
+    pub(super) fn unread(&self) -> &Rc<UnreadStreams> {
+        &self.unread
     }
 
     fn phase(&self) -> Phase {

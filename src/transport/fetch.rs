@@ -34,7 +34,7 @@ pub struct Url {
 }
 
 /// A text that is no such URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BadUrl {
     /// Not of the form.
     #[error("is no URL; write https://HOST or https://HOST:PORT, with or without a path")]

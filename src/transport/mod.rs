@@ -14,6 +14,7 @@ mod queue;
 mod race;
 mod replay;
 mod share;
+mod silence;
 mod stall;
 mod tally;
 mod tls;
@@ -45,6 +46,7 @@ use lease::Connection;
 use names::NameBook;
 use pool::{CheckoutGrant, DestinationState, DialPermit, Pool, UsePermit};
 use replay::Lost;
+use silence::Silence;
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -121,6 +123,16 @@ pub enum SendError {
         at: String,
         /// The time in the queue.
         waited: Duration,
+    },
+    /// Many requests wait for the destination, and it has answered none of them for a while.
+    #[error("{at} has answered none of {waiting} requests for {lasting:?}")]
+    Silent {
+        /// Host and port.
+        at: String,
+        /// The requests.
+        waiting: usize,
+        /// The time.
+        lasting: Duration,
     },
 }
 
@@ -235,6 +247,10 @@ impl Transport {
         let spare = Spare::of(&request);
         let answered = loop {
             let address = connection.address;
+            // OSS may take minutes for a whole object, and is not silent then.
+            if patience == Patience::Usual {
+                permit.await_response();
+            }
             match self.exchange(connection, request, patience).await {
                 Err(lost) if is_kept => match spare.again(lost, self.settings.stall) {
                     Ok(again) => {
@@ -250,7 +266,10 @@ impl Transport {
             }
         };
         match answered {
-            Ok((response, connection)) => Ok((response, Lease::new(connection, permit), spare)),
+            Ok((response, connection)) => {
+                permit.note_response();
+                Ok((response, Lease::new(connection, permit), spare))
+            }
             Err((lost, address)) => Err(match lost.why {
                 Ok(error) => self.broken(error, &body),
                 Err(limit) => {
@@ -289,6 +308,10 @@ impl Transport {
                     return Ok((self.dial(state.to(), dial).await?, permit, false));
                 }
                 CheckoutGrant::Reject(error) => return Err(error.into()),
+                CheckoutGrant::Silent(Silence { waiting, lasting }) => {
+                    let error = SendError::Silent { at: state.to().at(), waiting, lasting };
+                    return Err(Self::logged(error, state));
+                }
             }
         }
     }
@@ -297,13 +320,15 @@ impl Transport {
     async fn wait(&self, state: &Rc<DestinationState>, fresh: bool) -> Result<CheckoutGrant, SendError> {
         let waited = self.settings.queue;
         let granted = tokio::time::timeout(waited, self.pool.enqueue(state, fresh)).await;
-        granted.map_err(|_| {
-            let busy = SendError::Busy { at: state.to().at(), waited };
-            if state.is_busy_news(Instant::now()) {
-                warn!(upstream = state.to().at(), error = %busy, "requests are rejected");
-            }
-            busy
-        })
+        granted.map_err(|_| Self::logged(SendError::Busy { at: state.to().at(), waited }, state))
+    }
+
+    /// Logs why requests are rejected, once in a while.
+    fn logged(error: SendError, state: &DestinationState) -> SendError {
+        if state.is_busy_news(Instant::now()) {
+            warn!(upstream = state.to().at(), %error, "requests are rejected");
+        }
+        error
     }
 
     /// Sends a request on this connection, and waits for the head of the answer. The request is handed over here and now: a

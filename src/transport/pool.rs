@@ -11,6 +11,7 @@ use super::lease::Connection;
 use super::outage::Outage;
 use super::queue::{QueueWait, QueuedRequest};
 use super::share::SharedLimit;
+use super::silence::{ResponseWaits, Silence, SilenceStep, WaitPeriod};
 use super::tally::Tally;
 use super::{Destination, DialError, Settings};
 
@@ -36,6 +37,7 @@ pub(super) struct DestinationState {
     dialling: Cell<usize>,
     queue: RefCell<VecDeque<Rc<QueuedRequest>>>,
     outage: RefCell<Option<Outage>>,
+    responses: ResponseWaits,
     /// When a dial succeeded last.
     connected_at: Cell<Option<Instant>>,
     /// When the log said last that requests are rejected for want of connections.
@@ -56,6 +58,8 @@ pub(super) enum CheckoutGrant {
     Dial(UsePermit, DialPermit),
     /// Not at all: the last dial has failed, and this is its error.
     Reject(DialError),
+    /// Not at all: requests wait for responses, and none comes.
+    Silent(Silence),
 }
 
 /// What a request may do next.
@@ -72,6 +76,8 @@ enum NextStep {
 pub(super) struct UsePermit {
     pool: Rc<Pool>,
     state: Rc<DestinationState>,
+    /// The wait for the head of a response, if it is on.
+    wait: Cell<Option<WaitPeriod>>,
 }
 
 /// The right to make one connection, until this is dropped.
@@ -128,10 +134,18 @@ impl Pool {
         state: &Rc<DestinationState>,
         fresh: bool,
     ) -> Option<CheckoutGrant> {
+        let now = Instant::now();
+        match state.responses.step(self.in_use.each(), now) {
+            None => {}
+            Some(SilenceStep::Trial) => {
+                let next = self.trial_step(state, now)?;
+                return Some(self.grant(state, next, now));
+            }
+            Some(SilenceStep::Reject(silence)) => return Some(CheckoutGrant::Silent(silence)),
+        }
         if self.waiting.get() > 0 && !state.queue.borrow().is_empty() {
             return None;
         }
-        let now = Instant::now();
         let next = self.next_step(state, fresh, now)?;
         Some(self.grant(state, next, now))
     }
@@ -197,6 +211,19 @@ impl Pool {
         if !self.in_use.admits(state.in_use.get()) {
             return None;
         }
+        self.open_step(state, fresh, now)
+    }
+
+    /// The next step of a request that finds out whether a silence is over: the limit of the destination does not hold for it.
+    fn trial_step(&self, state: &DestinationState, now: Instant) -> Option<NextStep> {
+        if !self.in_use.has_room() {
+            return None;
+        }
+        self.open_step(state, true, now).or_else(|| self.open_step(state, false, now))
+    }
+
+    /// The next step of a request that may have a connection in use.
+    fn open_step(&self, state: &DestinationState, fresh: bool, now: Instant) -> Option<NextStep> {
         if !fresh && state.idle.borrow().last().is_some_and(|idle| self.is_young(idle, now)) {
             return Some(NextStep::Reuse);
         }
@@ -272,6 +299,7 @@ impl DestinationState {
             dialling: Cell::default(),
             queue: RefCell::default(),
             outage: RefCell::default(),
+            responses: ResponseWaits::default(),
             connected_at: Cell::default(),
             busy_logged_at: Cell::default(),
         }
@@ -308,7 +336,27 @@ impl UsePermit {
         pool.in_use.take();
         state.in_use.set(state.in_use.get() + 1);
         pool.tally.taken();
-        Self { pool: Rc::clone(pool), state: Rc::clone(state) }
+        Self { pool: Rc::clone(pool), state: Rc::clone(state), wait: Cell::default() }
+    }
+
+    /// Begins to wait for the head of a response.
+    pub(super) fn await_response(&self) {
+        self.wait.set(Some(self.state.responses.begin()));
+    }
+
+    /// The head of the response has come.
+    pub(super) fn note_response(&self) {
+        if let Some(wait) = self.wait.take()
+            && !self.state.responses.end(wait)
+        {
+            // It counts again.
+            self.state.in_use.set(self.state.in_use.get() + 1);
+        }
+        let overtaken = self.state.responses.note_response();
+        if overtaken > 0 {
+            self.state.in_use.set(self.state.in_use.get() - overtaken);
+            self.pool.serve_queues();
+        }
     }
 
     /// Returns the connection to the idle ones, and the permit with it.
@@ -320,7 +368,9 @@ impl UsePermit {
 impl Drop for UsePermit {
     fn drop(&mut self) {
         self.pool.in_use.release();
-        self.state.in_use.set(self.state.in_use.get() - 1);
+        if self.wait.take().is_none_or(|wait| self.state.responses.end(wait)) {
+            self.state.in_use.set(self.state.in_use.get() - 1);
+        }
         self.pool.tally.released();
         self.pool.serve_queues();
     }

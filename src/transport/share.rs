@@ -14,6 +14,11 @@ impl SharedLimit {
         Self { each: Cell::new(each), used: Cell::default() }
     }
 
+    /// The limit for each destination.
+    pub(super) fn each(&self) -> usize {
+        self.each.get()
+    }
+
     pub(super) fn renew(&self, each: usize) {
         self.each.set(each);
     }
@@ -24,6 +29,11 @@ impl SharedLimit {
         let each = self.each.get();
         let free = each.saturating_mul(TOTAL_FACTOR).saturating_sub(self.used.get());
         own < each && own < free
+    }
+
+    /// Whether all destinations together leave room for another.
+    pub(super) fn has_room(&self) -> bool {
+        self.used.get() < self.each.get().saturating_mul(TOTAL_FACTOR)
     }
 
     pub(super) fn take(&self) {

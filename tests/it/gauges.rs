@@ -66,7 +66,7 @@ fn patient(under: Under, upstream: &Upstream) -> Proxy {
 }
 
 /// The value of this metric.
-fn value(proxy: &Proxy, metric: &str) -> u64 {
+pub(crate) fn value(proxy: &Proxy, metric: &str) -> u64 {
     let text = ask(proxy.admin, "GET", "/metrics", b"").text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("oss_proxy_{metric} ")));
     line.unwrap_or_else(|| panic!("no {metric}: {text}")).parse().expect("a number")
@@ -126,7 +126,7 @@ fn nothing_is_left_of_clients_that_break_their_connection() {
             clients.iter_mut().for_each(|client| assert_eq!(client.head().expect("a head").0, 200));
         }
         assert_eq!(value(&proxy, "client_connections"), clients.len() as u64, "{under:?}");
-        drop(clients);
+        clients.into_iter().for_each(Client::reset);
         none_left(under, &proxy);
     }
 }
@@ -204,7 +204,7 @@ fn a_dial_that_nobody_waits_for_any_more_has_neither_failed_nor_succeeded() {
         || results.map(|result| value(&proxy, &format!("upstream_connects_total{{result=\"{result}\"}}")));
     eventually("it dials", || value(&proxy, IN_USE) == 1);
     assert_eq!(dials(), [0, 0, 0]);
-    drop(client);
+    client.reset();
     eventually("it gives up", || value(&proxy, IN_USE) == 0);
     assert_eq!(dials(), [0, 0, 1]);
 }
@@ -225,7 +225,7 @@ fn bytes_are_counted_as_they_pass() {
         let bytes = format!("body_bytes_total{{direction=\"{direction}\"}}");
         eventually("the beginning is counted", || value(&proxy, &bytes) == 5);
         assert_eq!(value(&proxy, "requests_in_flight"), 1, "{under:?}: in the middle");
-        drop(client);
+        client.reset();
         none_left(under, &proxy);
         assert_eq!(value(&proxy, &bytes), 5, "{under:?}: and not once more at the end");
     }

@@ -76,6 +76,34 @@ fn a_client_that_reads_slowly_is_no_stall() {
 }
 
 #[test]
+fn the_end_of_an_answer_that_waits_for_a_slow_client_is_not_cut_by_the_idle_limit() {
+    let upstream = Script::start(|peer| {
+        let head = peer.head().expect("a request");
+        let target = head.split(' ').nth(1).expect("a target");
+        let length = target.rsplit('/').next().expect("a key").parse().expect("a length");
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
+        peer.send(vec![b'x'; length]);
+    });
+    let proxy = limited(&upstream, "stall = \"20s\"\nidle = \"100ms\"");
+    std::thread::scope(|scope| {
+        // The sockets take an unknown part of it, so that in one of these cases just the end is left.
+        for step in 1..24 {
+            scope.spawn({
+                let address = proxy.address;
+                move || {
+                    let length = step * 200_000;
+                    let mut client = Client::connect(address);
+                    client.send(format!("GET /photos/{length} HTTP/1.1\r\nHost: {address}\r\n\r\n"));
+                    std::thread::sleep(Duration::from_millis(2500));
+                    let got = client.answer("GET").expect("an answer");
+                    assert_eq!((got.status, got.whole), (200, true), "{} bytes of {length}", got.body.len());
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_client_that_stops_reading_is_cut_and_so_is_its_upstream() {
     const TOTAL: usize = 64 * 1024 * 1024;
     let upstream = Script::start(|peer| {

@@ -48,7 +48,7 @@ fn each_request_is_one_event_and_a_drain_exits_with_0() {
 #[test]
 fn a_client_that_leaves_is_an_event_too() {
     let (upstream, served, client) = in_flight();
-    drop(client);
+    client.reset();
     upstream.rest();
     let begun = Instant::now();
     served.signal("TERM");

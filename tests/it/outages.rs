@@ -1,6 +1,8 @@
 //! One upstream that is dead or silent, and the requests for the others.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crate::support::{Client, Proxy, Script, SilentListener, ask, eventually, proxy};
@@ -83,8 +85,67 @@ fn an_upstream_that_never_answers_a_request_delays_no_other() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     eventually("its share is in use", || in_use(&proxy) == 16 * cores);
     all_are_served_at_once(&proxy);
-    drop(clients);
+    clients.into_iter().for_each(Client::reset);
     none_left(&proxy);
+}
+
+#[test]
+fn an_upstream_that_swallowed_requests_serves_again_as_soon_as_it_answers() {
+    let silent = Arc::new(AtomicBool::new(true));
+    let is_silent = Arc::clone(&silent);
+    let upstream = Script::start(move |peer| {
+        while peer.head().is_some() {
+            if is_silent.load(SeqCst) {
+                // These are never answered, whatever happens later.
+                return peer.rest();
+            }
+            peer.send(OK);
+        }
+    });
+    let limits = "[limits]\nupstream_connections = 16\n[timeouts]\nfirst_byte = \"60s\"\nqueue = \"200ms\"";
+    let proxy = proxy(upstream.address).sections(limits).start();
+    let request = format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address);
+    let _held: Vec<Client> = std::iter::repeat_with(|| {
+        let mut client = Client::connect(proxy.address);
+        client.send(&request);
+        client
+    })
+    .take(80)
+    .collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    eventually("all that it may have is in use", || in_use(&proxy) == 16 * cores);
+    let asked = || {
+        let mut client = Client::connect(proxy.address);
+        client.send(&request);
+        client
+    };
+    let (mut rejected, mut trials) = (None, Vec::new());
+    eventually("it counts as silent", || {
+        let asking: Vec<Client> = (0..8).map(|_| asked()).collect();
+        for mut client in asking {
+            client.limit(Duration::from_millis(300));
+            match client.answer("GET") {
+                Some(got) if got.text().contains("has answered none of") => rejected = Some(got),
+                Some(_) => {}
+                None => trials.push(client),
+            }
+        }
+        rejected.is_some()
+    });
+    let rejected = rejected.expect("an answer");
+    assert_eq!((rejected.status, rejected.refused()), (503, Some("over-capacity")));
+    silent.store(false, SeqCst);
+    let back = Instant::now();
+    for _ in 0..2 * cores {
+        // On each core.
+        eventually("it is served", || ask(proxy.address, "GET", "/photos/k", b"").status == 200);
+    }
+    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 200));
+        }
+    });
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> F
         SendError::Client(_)
         | SendError::TooLarge(_)
         | SendError::ClientStalled(_)
-        | SendError::Busy { .. } => ("no-answer", "run it again".to_owned()),
+        | SendError::Silent { .. } | SendError::Busy { .. } => ("no-answer", "run it again".to_owned()),
     };
     Finding::fail(("connect", fault), Exit::Unavailable, error.to_string(), remedy)
 }

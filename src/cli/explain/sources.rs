@@ -1,6 +1,6 @@
 //! `explain` without a request: who signs for each route, where the key comes from, and why from nowhere else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use super::super::assembly::{Asked, ask_all};
@@ -47,13 +47,14 @@ pub(super) fn run(flags: &Flags) -> Exit {
 /// Prints each route with who signs, and returns whether all of them are signed.
 fn routes(config: &Config, sources: &Sources) -> bool {
     let mut usable = true;
+    let specs = by_name(config);
     for (index, settings) in config.upstreams.iter().enumerate() {
         let id = UpstreamId(index);
         let upstream = config.directory.get(id);
         let wanted = config.directory.wanted(id);
         let wanted = wanted.map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
-        let anonymous = is_anonymous(config, &settings.credentials);
+        let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(Spec::Anonymous));
         usable &= anonymous || source.is_some_and(|source| source.get(System.now()).is_ok());
         let signer = match source {
             Some(source) => format!("source {:?}", source.name()),
@@ -76,26 +77,30 @@ fn missing(config: &Config, sources: &Sources, errors: Option<&Errors>) {
     let described = config.credentials.iter().map(|(name, _)| name.as_str());
     let wrong = errors.into_iter().flat_map(Errors::iter).filter_map(Error::credentials);
     let all: BTreeSet<&str> = named.chain(described).chain(wrong).collect();
+    let specs = by_name(config);
+    let mut errors_of: HashMap<&str, Vec<&Error>> = HashMap::new();
+    for error in errors.into_iter().flat_map(Errors::iter) {
+        if let Some(name) = error.credentials() {
+            errors_of.entry(name).or_default().push(error);
+        }
+    }
     for name in all {
-        if sources.contains_key(name) || is_anonymous(config, name) {
+        let spec = specs.get(name);
+        if sources.contains_key(name) || matches!(spec, Some(Spec::Anonymous)) {
             continue;
         }
         line(format_args!("source {name:?}  misconfigured"));
-        for (_, spec) in config.credentials.iter().filter(|(known, _)| known == name) {
-            if let Some(needed) = spec.needs() {
-                line(format_args!("    needs the source {needed:?}, which is not usable"));
-            }
+        if let Some(needed) = spec.and_then(|spec| spec.needs()) {
+            line(format_args!("    needs the source {needed:?}, which is not usable"));
         }
-        let of_it = |error: &&Error| error.credentials() == Some(name);
-        for error in errors.into_iter().flat_map(Errors::iter).filter(of_it) {
+        for error in errors_of.get(name).into_iter().flatten() {
             line(format_args!("    {error}"));
         }
     }
 }
 
-fn is_anonymous(config: &Config, name: &str) -> bool {
-    let spec = config.credentials.iter().find(|(known, _)| known == name);
-    spec.is_some_and(|(_, spec)| matches!(spec, Spec::Anonymous))
+fn by_name(config: &Config) -> HashMap<&str, &Spec> {
+    config.credentials.iter().rev().map(|(name, spec)| (name.as_str(), spec)).collect()
 }
 
 /// Prints how a source is.

@@ -204,3 +204,20 @@ fn the_real_world_reads_files_and_their_modes() {
     let text = format!("{UPSTREAM}ca_file = \"{}\"", directory.path().display());
     assert!(mistakes(load(&text))[0].contains("cannot be read"), "a directory is no file");
 }
+
+#[test]
+fn credentials_that_need_themselves_are_reported_and_those_that_lead_to_them_are_not() {
+    let role = |name: &str, source: &str| {
+        format!(
+            "[credentials.{name}]\ntype = \"assume_role\"\nsource = \"{source}\"\nrole_arn = \"acs:ram::1:role/r\"\n"
+        )
+    };
+    let sections =
+        [("a", "b"), ("b", "c"), ("c", "d"), ("d", "b"), ("alone", "alone"), ("e", "a"), ("f", "key")]
+            .map(|(name, source)| role(name, source));
+    let text = format!("{UPSTREAM}{}[credentials.key]\ntype = \"env\"", sections.concat());
+    let shown = mistakes(load(&text));
+    let names: Vec<&str> = shown.iter().filter_map(|text| text.split('"').nth(1)).collect();
+    assert_eq!(names, ["b", "c", "d", "alone"], "{shown:#?}");
+    assert!(shown.iter().all(|text| text.contains("need themselves in the end")), "{shown:#?}");
+}

@@ -181,3 +181,29 @@ fn the_log_is_set_by_its_words() {
     let text = format!("{UPSTREAM}[log]\nlevel = \"warning\"");
     refused(&text, "proxy.toml:4: log.level", "\"warning\" is not one of error, warn, info");
 }
+
+#[test]
+fn a_mistake_is_on_the_line_where_its_value_begins() {
+    // Each text has one unknown key or wrong value.
+    for (text, line) in [
+        ("first = 1\n[upstream]\nregion = \"cn-hangzhou\"\n", 1),
+        ("\n\n[upstream]\nregion = \"cn-hangzhou\"\n[log]\nformat = \"no\"", 6),
+        ("[upstream]\nregion = \"cn-hangzhou\"\n[log]\nformat = \"no\"\n", 4),
+        ("[upstream]\r\nregion = \"cn-hangzhou\"\r\n[log]\r\n\r\nformat = \"no\"\r\n", 5),
+        ("# ünïcödé\n[upstream]\nregion = \"cn-hangzhou\"\n[log]\nformat = \"no\"", 5),
+        ("upstream = { region = \"cn-hangzhou\" }\nlog = { level = \"info\", format = \"no\" }", 2),
+        (
+            "[upstream]\nregion = \"cn-hangzhou\"\n[[listen]]\ndomains = [\n  \"ok.example\",\n  \"no.*\",\n]\n",
+            6,
+        ),
+        // A text of several lines, before the mistake and as the mistake.
+        ("[upstream]\nregion = '''cn-hangzhou'''\n[log]\nfile = \"\"\"\n\n\nx\"\"\"\nformat = \"no\"\n", 8),
+        ("[upstream]\nregion = \"cn-hangzhou\"\n[log]\nformat = \"\"\"\n\nno\n\"\"\"\n", 4),
+        // A section that lacks something is at its head.
+        ("[upstream]\nregion = \"cn-hangzhou\"\n\n[[route]]\nregion = \"cn-beijing\"\n", 4),
+    ] {
+        let mistakes = mistakes(load(text));
+        let is_there = mistakes.iter().all(|mistake| mistake.starts_with(&format!("proxy.toml:{line}: ")));
+        assert!(mistakes.len() == 1 && is_there, "{text}\nline {line}:\n{mistakes:#?}");
+    }
+}

@@ -6,6 +6,7 @@ mod facts;
 mod file;
 mod layers;
 mod listen;
+mod many;
 mod route;
 mod upstream;
 

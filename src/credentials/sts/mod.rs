@@ -27,7 +27,7 @@ use crate::time::Timestamp;
 use crate::transport::{Ask, Fetcher, Reply, Url, Within};
 
 /// How calls to STS are signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signature {
     /// `ACS3-HMAC-SHA256`, in headers.
     Acs3,

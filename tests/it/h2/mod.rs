@@ -2,6 +2,7 @@
 
 mod life;
 mod uploads;
+mod windows;
 
 use std::io::Read as _;
 use std::time::Duration;

@@ -52,6 +52,19 @@ pub(crate) fn over_h2<T>(to: SocketAddr, part: impl AsyncFnOnce(&mut Connection)
     })
 }
 
+/// [`over_h2`] with a client that gives each stream a window of so many bytes.
+pub(crate) fn over_h2_with_window<T>(
+    to: SocketAddr,
+    window: u32,
+    part: impl AsyncFnOnce(&mut Connection) -> T,
+) -> T {
+    play(async {
+        let stream = TcpStream::connect(to).await.expect("a connection");
+        let mut connection = Connection::open_with_window(stream, window).await;
+        part(&mut connection).await
+    })
+}
+
 /// Plays something on a runtime of its own, in limited time.
 pub(crate) fn play<T>(all: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -72,6 +85,17 @@ impl Connection {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     {
         let (requests, driver) = h2::client::handshake(stream).await.expect("HTTP/2");
+        Self { requests, driver: spawn_local(driver) }
+    }
+
+    /// Over any stream, with a window of so many bytes for each response.
+    pub(crate) async fn open_with_window<S>(stream: S, window: u32) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let (requests, driver) = builder.handshake(stream).await.expect("HTTP/2");
         Self { requests, driver: spawn_local(driver) }
     }
 

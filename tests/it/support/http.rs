@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 /// A connection.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
@@ -48,6 +50,16 @@ impl Client {
     /// Sends bytes as they are.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("sent");
+    }
+
+    /// Waits for a byte no longer than this.
+    pub(crate) fn limit(&self, limit: Duration) {
+        self.stream.set_read_timeout(Some(limit)).expect("a limit");
+    }
+
+    /// Ends the connection with a reset. A mere close looks like a client that still reads.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
     /// Reads the head of an answer; `None` if the connection ended before there was one.

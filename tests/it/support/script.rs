@@ -17,7 +17,7 @@ pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     reader: BufReader<TcpStream>,
     heads: Arc<Mutex<Vec<String>>>,
-    ended: mpsc::Sender<Vec<u8>>,
+    pub(crate) ended: mpsc::Sender<Vec<u8>>,
 }
 
 impl Script {

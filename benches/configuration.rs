@@ -1,0 +1,107 @@
+//! How long a configuration takes until it can serve, by the number of its routes: `cargo bench --bench configuration`.
+//!
+//! Prints milliseconds, the best of a few rounds; nothing is asserted. With other routes and sources:
+//! `cargo bench --bench configuration -- 50000 2000`.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::config::{Config, Layer, Machine, changes};
+use oss_signing_proxy::credentials::Spec;
+use tokio::task::LocalSet;
+
+fn main() -> io::Result<()> {
+    // Cargo adds a flag of its own.
+    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let sizes = match numbers[..] {
+        [] => vec![(1_000, 10), (3_000, 10), (10_000, 10), (10_000, 5_000)],
+        [routes] => vec![(routes, 10)],
+        [routes, sources, ..] => vec![(routes, sources)],
+    };
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} ms",
+        "routes", "sources", "load", "assemble", "changes", "sources'", "refuse"
+    )?;
+    for (routes, sources) in sizes {
+        let best = (0..ROUNDS).map(|_| measure(routes, sources)).reduce(least).unwrap_or_default();
+        write!(out, "{routes:>8} {sources:>8}")?;
+        for took in best {
+            write!(out, " {:>8.1}", took.as_secs_f64() * 1e3)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// The times of one round: reading the text, assembling the proxy, comparing two configurations, building the sources of the second
+/// after those of the first, and refusing a text in which each route has a mistake.
+fn measure(routes: usize, sources: usize) -> [Duration; 5] {
+    let text = text(routes, sources, "known");
+    let (config, loading) = timed(|| load(&text));
+    let again = load(&text.replace("\"cn-beijing\"", "\"cn-shanghai\""));
+    let (_, comparing) = timed(|| changes(&config.facts, &again.facts));
+    let before = Spec::build_all(&config.credentials);
+    let (_, building) = timed(|| Spec::build_anew(&again.credentials, &[(&config.credentials, &before)]));
+    let wrong = text.replace("credentials = \"known", "credentials = \"unknown");
+    let (_, refusing) = timed(|| read(&wrong).map_err(|errors| errors.to_string()));
+    let (_, assembling) = timed(|| assemble(config));
+    [loading, assembling, comparing, building, refusing]
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let done = black_box(work());
+    (done, begun.elapsed())
+}
+
+fn least(a: [Duration; 5], b: [Duration; 5]) -> [Duration; 5] {
+    std::array::from_fn(|index| a[index].min(b[index]))
+}
+
+fn read(text: &str) -> Result<Config, oss_signing_proxy::config::Errors> {
+    let layers = [Layer::from_environment(&System), Layer::flags()];
+    Config::load(Some((Path::new("proxy.toml"), text)), &layers, &Machine(&System))
+}
+
+fn load(text: &str) -> Config {
+    read(text).expect("the text is a configuration")
+}
+
+/// The proxy with its sockets, which are closed with it.
+fn assemble(config: Config) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let app = LocalSet::new().block_on(&runtime, App::assemble(config, Arc::new(System)));
+    drop(app.expect("the configuration can be used"));
+}
+
+/// A configuration with a bucket of its own for each route, and sources in turn.
+fn text(routes: usize, sources: usize, name: &str) -> String {
+    let mut text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n\
+                    [upstream]\nregion = \"cn-hangzhou\"\n"
+        .to_owned();
+    for source in 0..sources {
+        let _ = write!(
+            text,
+            "[credentials.{name}-{source}]\ntype = \"static\"\naccess_key_id = \"LTAI5tExample{source:08}\"\n\
+             access_key_secret = \"example-secret-{source:08}\"\n"
+        );
+    }
+    for route in 0..routes {
+        let source = route % sources.max(1);
+        let _ = write!(
+            text,
+            "[[route]]\nmatch = {{ bucket = \"bucket-{route:06}\" }}\nregion = \"cn-beijing\"\n\
+             internal = true\nbucket = \"bucket-{route:06}\"\ncredentials = \"{name}-{source}\"\n"
+        );
+    }
+    text
+}
+
+const ROUNDS: usize = 5;

@@ -1,0 +1,36 @@
+//! The lines of a text: on which of them a byte is.
+
+/// Where the lines of a text begin, so that a line number takes one binary search.
+pub(super) struct LineTable {
+    /// The offset of each line but the first, ascending.
+    starts: Vec<usize>,
+}
+
+impl LineTable {
+    pub(super) fn new(text: &str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { starts: breaks.map(|(offset, _)| offset + 1).collect() }
+    }
+
+    /// The line with the byte at `offset`, counted from 1. A line break belongs to the line that it ends.
+    pub(super) fn number(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LineTable;
+
+    #[test]
+    fn the_line_of_every_byte_is_one_more_than_the_line_breaks_before_it() {
+        for text in ["", "\n", "a", "a\n", "\n\na", "a\r\nb\r\n", "a = 1\n\n\nb = \"ü\"\nc", "\n\n\n"] {
+            let lines = LineTable::new(text);
+            // One past the end is where a parser reports that something is missing.
+            for offset in 0..=text.len() + 1 {
+                let breaks = text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+                assert_eq!(lines.number(offset), breaks + 1, "{text:?}, {offset}");
+            }
+        }
+    }
+}

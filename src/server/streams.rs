@@ -1,0 +1,273 @@
+//! The response streams of an HTTP/2 connection, and the limit on how long the client may leave one of them unread.
+//!
+//! While a stream has no flow-control window, hyper polls neither its body nor anything else of it, and the socket has
+//! nothing to write. So no timer in the body and none on the socket can run. Here the body notes what it hands over,
+//! the frames note what leaves for the socket, and the task of the stream ends it once neither happens for the limit.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::rt::Executor;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::proxy::Body;
+
+/// Spawns the streams of a connection on its own thread, each with its clock.
+#[derive(Clone)]
+pub(super) struct StreamExecutor {
+    /// The clock of the stream that is about to be spawned: hyper calls the service and spawns its future right after.
+    next: Rc<RefCell<Option<Rc<StreamClock>>>>,
+    unread: Rc<UnreadStreams>,
+    limit: Duration,
+}
+
+/// Notes what a stream waits for. Shared by its body, its frames and its task.
+pub(super) struct StreamClock {
+    /// Whether the body has handed over a frame and was not asked for more since.
+    is_waiting: Cell<bool>,
+    /// When the client last took something, or began to be waited for.
+    moved: Cell<Instant>,
+    /// Frames that the body has handed over and that have not gone to the socket.
+    held: Cell<usize>,
+    /// Whether a frame was dropped before it had gone to the socket.
+    is_short: Cell<bool>,
+}
+
+/// Streams whose response hyper has handed to h2 as a whole, but of which the client has not taken all.
+///
+/// Nothing can reset them any more: hyper has dropped its handles. They are bounded by ending the connection.
+#[derive(Default)]
+pub(super) struct UnreadStreams {
+    clocks: RefCell<VecDeque<Rc<StreamClock>>>,
+}
+
+/// Goes off when an unread stream stands for the limit. One timer for a connection, which is set only while there is one.
+pub(super) struct UnreadTimer {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A response body whose frames are watched.
+pub(super) struct StreamBody {
+    inner: Body,
+    clock: Rc<StreamClock>,
+}
+
+/// A data frame, watched until it has gone to the socket.
+pub(super) struct StreamData {
+    bytes: Bytes,
+    clock: Rc<StreamClock>,
+}
+
+impl StreamExecutor {
+    /// An executor for a connection; `unread` receives the streams that end unread.
+    pub(super) fn new(unread: Rc<UnreadStreams>, limit: Duration) -> Self {
+        Self { next: Rc::default(), unread, limit }
+    }
+
+    /// Makes the clock of the stream that hyper spawns next.
+    pub(super) fn start_clock(&self) -> Rc<StreamClock> {
+        let clock = Rc::new(StreamClock::new());
+        self.next.replace(Some(Rc::clone(&clock)));
+        clock
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        let Some(clock) = self.next.take() else {
+            // Not a stream of a request.
+            spawn_local(stream);
+            return;
+        };
+        let (unread, limit) = (Rc::clone(&self.unread), self.limit);
+        spawn_local(async move {
+            let mut stream = pin!(stream);
+            let mut timer = None;
+            poll_fn(|cx| {
+                if stream.as_mut().poll(cx).is_ready() {
+                    unread.add(&clock);
+                    return Poll::Ready(());
+                }
+                // The end of the task drops the stream, and that resets it with CANCEL.
+                if clock.is_over(limit, &mut timer, cx) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        });
+    }
+}
+
+impl StreamClock {
+    fn new() -> Self {
+        Self {
+            is_waiting: Cell::default(),
+            moved: Cell::new(Instant::now()),
+            held: Cell::default(),
+            is_short: Cell::default(),
+        }
+    }
+
+    /// Watches a response body with this clock.
+    pub(super) fn watch(self: Rc<Self>, inner: Body) -> StreamBody {
+        StreamBody { inner, clock: self }
+    }
+
+    /// The body has handed over data, and waits for the client from now on.
+    fn hand_over(self: &Rc<Self>, bytes: Bytes) -> StreamData {
+        if !self.is_waiting.replace(true) {
+            self.moved.set(Instant::now());
+        }
+        self.held.set(self.held.get() + 1);
+        StreamData { bytes, clock: Rc::clone(self) }
+    }
+
+    /// The body itself is waited for, which has limits of its own.
+    fn rest(&self) {
+        self.is_waiting.set(false);
+    }
+
+    fn is_unread(&self) -> bool {
+        self.held.get() > 0
+    }
+
+    fn deadline(&self, limit: Duration) -> Instant {
+        self.moved.get() + limit
+    }
+
+    /// Whether the client has been waited for as long as the limit. Wakes the task when it may be.
+    fn is_over(&self, limit: Duration, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
+        if !self.is_waiting.get() {
+            return false;
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(self.deadline(limit))));
+        // It may be set for something earlier, which is noticed only when it fires: setting it each time costs more.
+        while timer.as_mut().poll(cx).is_ready() {
+            if self.deadline(limit) <= Instant::now() {
+                return true;
+            }
+            timer.as_mut().reset(self.deadline(limit));
+        }
+        false
+    }
+}
+
+impl UnreadStreams {
+    fn add(&self, clock: &Rc<StreamClock>) {
+        if clock.is_unread() {
+            self.clocks.borrow_mut().push_back(Rc::clone(clock));
+        }
+    }
+
+    /// Whether there is none, after those that have been taken meanwhile are forgotten.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut clocks = self.clocks.borrow_mut();
+        while clocks.front().is_some_and(|clock| !clock.is_unread()) {
+            clocks.pop_front();
+        }
+        clocks.is_empty()
+    }
+
+    /// When the first of them has stood for the limit.
+    fn deadline(&self, limit: Duration) -> Option<Instant> {
+        let mut clocks = self.clocks.borrow_mut();
+        clocks.retain(|clock| clock.is_unread());
+        clocks.iter().map(|clock| clock.deadline(limit)).min()
+    }
+
+    /// Whether one of them has stood for the limit.
+    pub(super) fn is_over(&self, limit: Duration) -> bool {
+        self.deadline(limit).is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+impl UnreadTimer {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
+
+    /// Whether an unread stream has stood for the limit. Wakes the task when one may have.
+    pub(super) fn is_over(&mut self, unread: &UnreadStreams, cx: &mut Context<'_>) -> bool {
+        if unread.is_empty() {
+            return false;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
+        while timer.as_mut().poll(cx).is_ready() {
+            let Some(deadline) = unread.deadline(self.limit) else { return false };
+            if deadline <= Instant::now() {
+                return true;
+            }
+            timer.as_mut().reset(deadline);
+        }
+        false
+    }
+}
+
+impl HttpBody for StreamBody {
+    type Data = StreamData;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<StreamData>, Self::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if !matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            self.clock.rest();
+        }
+        polled.map_ok(|frame| frame.map_data(|bytes| self.clock.hand_over(bytes)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        // hyper drops the frame that it holds before the body.
+        if self.clock.is_short.get() {
+            self.inner.fall_short();
+        }
+    }
+}
+
+impl Buf for StreamData {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.clock.moved.set(Instant::now());
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for StreamData {
+    fn drop(&mut self) {
+        self.clock.held.set(self.clock.held.get() - 1);
+        if self.bytes.has_remaining() {
+            self.clock.is_short.set(true);
+        }
+    }
+}

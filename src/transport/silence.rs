@@ -1,0 +1,152 @@
+//! The silence of a destination: many requests wait for a response, and none has come for a while. Further requests are then
+//! rejected at once, but for a few trials. When a trial is answered, the requests that have waited through the silence do not count
+//! against the limit of the destination any more: nobody may ever answer them.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// The requests of a destination that wait for the head of their response.
+#[derive(Debug, Default)]
+pub(super) struct ResponseWaits {
+    waiting: Cell<usize>,
+    /// Responses so far.
+    responses: Cell<u64>,
+    /// Silences that have ended.
+    silences: Cell<u64>,
+    /// The number of responses at the last look, and the time of the first look at which it was that.
+    seen: Cell<Option<(u64, Instant)>>,
+    is_silent: Cell<bool>,
+    next_trial: Cell<Option<Instant>>,
+}
+
+/// The number of the time between two silences in which a wait began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WaitPeriod(u64);
+
+/// The state of a silent destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Silence {
+    /// Requests that wait for a response.
+    pub(super) waiting: usize,
+    /// The time without one.
+    pub(super) lasting: Duration,
+}
+
+/// What becomes of another request to a silent destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SilenceStep {
+    /// It is sent, to find out whether the silence is over.
+    Trial,
+    Reject(Silence),
+}
+
+impl ResponseWaits {
+    /// Begins the wait of a request.
+    pub(super) fn begin(&self) -> WaitPeriod {
+        self.waiting.set(self.waiting.get() + 1);
+        WaitPeriod(self.silences.get())
+    }
+
+    /// Ends a wait. Returns whether it still counted: those of before the last end of a silence do not.
+    pub(super) fn end(&self, period: WaitPeriod) -> bool {
+        let counts = period.0 == self.silences.get();
+        if counts {
+            self.waiting.set(self.waiting.get() - 1);
+        }
+        counts
+    }
+
+    /// Notes a response. Returns how many requests that still wait do not count any more: none, unless a silence ends.
+    pub(super) fn note_response(&self) -> usize {
+        self.responses.set(self.responses.get() + 1);
+        if !self.is_silent.replace(false) {
+            return 0;
+        }
+        self.silences.set(self.silences.get() + 1);
+        self.waiting.take()
+    }
+
+    /// Whether the destination is silent at `now`. `limit` is the number of connections that it may have in use.
+    pub(super) fn step(&self, limit: usize, now: Instant) -> Option<SilenceStep> {
+        let waiting = self.waiting.get();
+        if waiting < (limit - limit / 2).max(WAITING_MIN) {
+            self.seen.set(None);
+            self.is_silent.set(false);
+            return None;
+        }
+        let responses = self.responses.get();
+        let Some((_, since)) = self.seen.get().filter(|(seen, _)| *seen == responses) else {
+            self.seen.set(Some((responses, now)));
+            self.next_trial.set(None);
+            return None;
+        };
+        let lasting = now.saturating_duration_since(since);
+        if lasting < SILENT_AFTER {
+            return None;
+        }
+        self.is_silent.set(true);
+        if self.next_trial.get().is_none_or(|next| next <= now) {
+            self.next_trial.set(Some(now + TRIAL_INTERVAL));
+            return Some(SilenceStep::Trial);
+        }
+        Some(SilenceStep::Reject(Silence { waiting, lasting }))
+    }
+}
+
+/// Fewer requests without a response say nothing: each may be a slow one.
+const WAITING_MIN: usize = 8;
+/// The time after which a destination counts as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(3);
+/// The time between two trials.
+const TRIAL_INTERVAL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{ResponseWaits, Silence, SilenceStep};
+
+    #[test]
+    fn half_of_the_connections_without_a_response_for_a_while_is_a_silence_with_trials() {
+        let (waits, start) = (ResponseWaits::default(), Instant::now());
+        let step = |limit, ms| waits.step(limit, start + Duration::from_millis(ms));
+        let mut waiting: Vec<_> = (0..16).map(|_| waits.begin()).collect();
+        assert_eq!(step(33, 0), None, "fewer than half");
+        assert_eq!(step(32, 0), None, "it begins");
+        assert_eq!(step(32, 2_999), None);
+        assert_eq!(step(32, 3_000), Some(SilenceStep::Trial));
+        let reject =
+            |ms| Some(SilenceStep::Reject(Silence { waiting: 16, lasting: Duration::from_millis(ms) }));
+        assert_eq!(step(32, 3_499), reject(3_499));
+        assert_eq!(step(32, 3_500), Some(SilenceStep::Trial));
+        assert_eq!(step(32, 3_501), reject(3_501));
+        let trial = waiting.pop().expect("one");
+        assert!(waits.end(trial));
+        assert_eq!(waits.note_response(), 15, "those that have waited through it");
+        assert!(waiting.into_iter().all(|old| !waits.end(old)));
+        assert_eq!((step(32, 3_600), waits.note_response()), (None, 0));
+        assert!(waits.end(waits.begin()));
+    }
+
+    #[test]
+    fn responses_now_and_then_are_no_silence() {
+        let (waits, start) = (ResponseWaits::default(), Instant::now());
+        for second in 0..20 {
+            let waiting = waits.begin();
+            (0..40).for_each(|_| _ = waits.begin());
+            assert_eq!(waits.step(32, start + Duration::from_secs(second * 2)), None);
+            assert!(waits.end(waiting));
+            assert_eq!(waits.note_response(), 0);
+        }
+    }
+
+    #[test]
+    fn a_few_slow_requests_are_no_silence_whatever_the_limit() {
+        let (waits, start) = (ResponseWaits::default(), Instant::now());
+        (0..7).for_each(|_| _ = waits.begin());
+        for limit in [1, 2, 7, 14] {
+            assert_eq!(waits.step(limit, start), None);
+            assert_eq!(waits.step(limit, start + Duration::from_secs(60)), None, "{limit}");
+        }
+    }
+}
