@@ -1,0 +1,91 @@
+"""The clients of the storm: they ask on kept connections and on fresh ones, and some stop reading."""
+
+import asyncio
+import re
+import socket
+
+from storm_servers import object_at
+
+PATIENCE_S = 10
+IDLE_MAX = 32
+
+
+class Client:
+    """Asks on kept connections, as many as it takes."""
+
+    def __init__(self):
+        self.idle, self.resent = {}, 0
+
+    async def ask(self, port, method, bucket, path, is_fresh):
+        """One request: "200" if all of the answer is right, and otherwise what is wrong."""
+        body = object_at(bucket, path) if method == "PUT" else b""
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        request = f"{method} /{bucket}{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{length}\r\n".encode() + body
+        outcome, answer = await self.settled(port, request, is_fresh)
+        if outcome == "200" and method == "GET" and answer != object_at(bucket, path):
+            return "another object"
+        return outcome
+
+    async def post(self, port, path, token):
+        request = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        return (await self.settled(port, request, True, 30))[0]
+
+    async def settled(self, port, request, is_fresh, patience_s=PATIENCE_S):
+        try:
+            async with asyncio.timeout(patience_s):
+                return await self.exchange(port, request, is_fresh)
+        except TimeoutError:
+            return "no answer", b""
+        except (OSError, asyncio.IncompleteReadError) as error:
+            return type(error).__name__, b""
+
+    async def exchange(self, port, request, is_fresh):
+        kept = None if is_fresh else self.take(port)
+        if kept:
+            try:
+                return await self.once(port, kept, request)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                # It may be closed while it is not used, and then no client counts on it (RFC 9112, 9.3.1).
+                if getattr(error, "partial", b""):
+                    raise
+                self.resent += 1
+        return await self.once(port, await asyncio.open_connection("127.0.0.1", port), request)
+
+    def take(self, port):
+        idle = self.idle.setdefault(port, [])
+        while idle:
+            reader, writer = idle.pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return None
+
+    async def once(self, port, connection, request):
+        reader, writer = connection
+        is_kept = False
+        try:
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = re.search(rb"\r\ncontent-length: *(\d+)", head)
+            body = await reader.readexactly(int(length[1])) if length else b""
+            idle = self.idle.setdefault(port, [])
+            is_kept = b"\r\nconnection: close" not in head and len(idle) < IDLE_MAX
+            if is_kept:
+                idle.append(connection)
+            return head.split(b" ", 2)[1].decode(), body
+        finally:
+            if not is_kept:
+                writer.transport.abort()
+
+
+async def livez(port):
+    """Whether the process says that it lives."""
+    return (await Client().settled(port, f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode(), True))[0]
+
+
+def stalled_reader(port, path):
+    """A connection on which a large object was asked for, and nothing is read."""
+    one = socket.socket()
+    one.connect(("127.0.0.1", port))
+    one.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+    return one
