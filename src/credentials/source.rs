@@ -434,6 +434,8 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const WAITERS_MAX: usize = 1024;
 
 #[cfg(test)]
+mod dropped_network_tests;
+#[cfg(test)]
 mod dropped_tests;
 #[cfg(test)]
 mod life_tests;

@@ -32,6 +32,8 @@ enum Phase {
     Queue,
     /// The connection to the upstream is not made.
     Dial,
+    /// The upstream takes nothing of the body of a request.
+    UploadOut,
     /// The upstream does not begin its response.
     FirstByte,
     /// The upstream does not go on with its response.
@@ -100,6 +102,7 @@ const CLOCKS: &[(Phase, Bound, Ends, &[Over])] = &[
     (Credentials, Fixed(Duration::from_secs(5)), Ends::Request, EVERY),
     (Queue, Key("queue"), Ends::Request, EVERY),
     (Dial, Key("connect"), Ends::Request, EVERY),
+    (UploadOut, Key("stall"), Ends::Request, EVERY),
     (FirstByte, Key("first_byte"), Ends::Request, EVERY),
     (UpstreamBody, Key("stall"), Ends::Request, EVERY),
     (BodyOut, Key("stall"), Ends::Request, EVERY),
@@ -192,8 +195,8 @@ impl Case {
             Credentials => {
                 builder = builder.credentials(&format!("type = \"uri\"\nurl = \"http://{silent}/\""));
             }
-            Handshake | Silence | Head | BodyIn | FirstByte | UpstreamBody | BodyOut | RejectionOut
-            | RejectedBody | Linger | Idle | Drain => {}
+            Handshake | Silence | Head | BodyIn | UploadOut | FirstByte | UpstreamBody | BodyOut
+            | RejectionOut | RejectedBody | Linger | Idle | Drain => {}
         }
         if over.1 == Tls {
             builder = builder.listen(&Authority::listen(&authority.sign("listener", "localhost"), ""));
@@ -235,7 +238,7 @@ impl Case {
         let requests = match self.phase {
             Handshake | Silence | Head => 0,
             Queue => self.occupants() + 1,
-            BodyIn | Credentials | Dial | FirstByte | UpstreamBody | BodyOut | RejectionOut
+            BodyIn | Credentials | Dial | UploadOut | FirstByte | UpstreamBody | BodyOut | RejectionOut
             | RejectedBody | Linger | Idle | Drain => 1,
         };
         self.until(|value| value(OPENED) > 0 && self.proxy.count("requests") >= requests).await;
@@ -250,9 +253,24 @@ impl Case {
                 assert!(matches!(reset, Ok(Ok(_))), "{}: {reset:?}", self.name);
             }
             (Queue, _) => self.until(|value| value(IN_QUEUE) == 0).await,
+            (UploadOut, _) => {
+                self.until(|value| value(IN_FLIGHT) + value(IN_USE) == 0).await;
+                let status = tokio::time::timeout(SLACK, Self::status(kept)).await.expect("a response");
+                assert_eq!(status, "504", "{}: it is the upstream that stalls", self.name);
+            }
             (_, Ends::Connection | Ends::Process) => self.until(|value| value(OPEN) == 0).await,
             (_, Ends::Request) => self.until(|value| value(IN_FLIGHT) + value(IN_USE) == 0).await,
         }
+    }
+
+    /// Reads the status of the first response.
+    async fn status(kept: &mut Kept) -> String {
+        if let Some((response, _)) = kept.halves.first_mut() {
+            return response.await.expect("a response").status().as_str().to_owned();
+        }
+        let mut line = [0; "HTTP/1.1 504".len()];
+        kept.streams[0].read_exact(&mut line).await.expect("a response");
+        String::from_utf8_lossy(&line[line.len() - 3..]).into_owned()
     }
 
     /// Waits until the metrics are so.
@@ -337,6 +355,10 @@ impl Case {
             Head => (1, "GET /photos/good HTTP/1.1\r\nHo".to_owned()),
             BodyIn => (1, half("PUT", "Transfer-Encoding: chunked")),
             Credentials | Dial | Idle => (1, get("good")),
+            UploadOut => (
+                1,
+                format!("PUT /photos/stuck HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {LARGE}\r\n\r\n"),
+            ),
             FirstByte | Drain => (1, get("silent")),
             Queue => (self.occupants() + 1, get("silent")),
             UpstreamBody => (1, get("half")),
@@ -353,6 +375,15 @@ impl Case {
                 // Until nothing is taken any more, or the connection has been cut.
                 let all = async { while stream.write_all(said.as_bytes()).await.is_ok() {} };
                 let _ = tokio::time::timeout(Duration::from_secs(3), all).await;
+            }
+            if self.phase == UploadOut {
+                // Until nothing is taken for longer than the limit; after a rejection the rest may be.
+                for _ in 0..LARGE / PIECE.len() {
+                    let taken = tokio::time::timeout(2 * SHORT, stream.write_all(&PIECE)).await;
+                    if !matches!(taken, Ok(Ok(()))) {
+                        break;
+                    }
+                }
             }
             kept.streams.push(stream);
         }
@@ -371,6 +402,7 @@ impl Case {
             BodyIn => (WINDOW, "PUT", "k", Some(100)),
             RejectedBody => (WINDOW, "PATCH", "k", Some(1000)),
             RejectionOut => (0, "PATCH", "k", None),
+            UploadOut => (WINDOW, "PUT", "stuck", Some(LARGE)),
             FirstByte | Queue | Drain => (WINDOW, "GET", "silent", None),
             UpstreamBody => (WINDOW, "GET", "half", None),
             BodyOut => (WINDOW, "GET", "large", None),
@@ -387,6 +419,13 @@ impl Case {
             if length.is_some() {
                 send(&mut half.1, b"half", false).await;
             }
+            if self.phase == UploadOut {
+                for _ in 0..LARGE / PIECE.len() {
+                    if tokio::time::timeout(2 * SHORT, send(&mut half.1, &PIECE, false)).await.is_err() {
+                        break;
+                    }
+                }
+            }
             halves.push(half);
         }
         Kept { _connection: Some(connection), halves, ..Kept::default() }
@@ -400,12 +439,15 @@ async fn say(stream: &mut Box<dyn Stream>, said: &str) {
 
 /// An upstream that does by the key what a phase needs.
 fn upstream() -> Script {
-    static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
     Script::start(|peer| {
         while let Some(head) = peer.head() {
             if head.contains("/good") {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
                 continue;
+            }
+            if head.contains("/stuck") {
+                // Nothing more is read, and the connection stays.
+                return std::thread::sleep(LONG);
             }
             if head.contains("/half") {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
@@ -427,3 +469,6 @@ const IN_QUEUE: &str = "upstream_queue";
 const OPEN: &str = "client_connections";
 const OPENED: &str = "client_connections_opened_total";
 const WINDOW: u32 = 65_535;
+/// A body of an upload that no buffers hold.
+const LARGE: usize = 32 << 20;
+static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];

@@ -1,5 +1,6 @@
 //! The files that a configuration is made from: which are watched, from when on, and what their change comes to.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -263,4 +264,47 @@ fn a_configuration_that_changes_nothing_keeps_the_connections_to_the_upstream() 
     }
     assert_eq!(client.ask("GET", "/photos/k", &host, "", b"").status, 200);
     assert_eq!(connections.load(SeqCst), 1);
+}
+
+/// 10,000 routes, of which one has other credentials if these are named. OSS knows none of the buckets.
+fn many_routes(changed: &str) -> String {
+    let mut text = format!(
+        "{LISTENERS}[credentials.default]\ntype = \"env\"\n[credentials.wrong]\ntype = \"static\"\n\
+         access_key_id = \"{ID}\"\naccess_key_secret = \"not-the-secret\"\n"
+    );
+    for number in 0..10_000 {
+        let credentials = if number == 5_000 { changed } else { "default" };
+        let _ = write!(
+            text,
+            "[[route]]\nmatch = {{ bucket = \"bucket-{number}\" }}\ncredentials = \"{credentials}\"\n"
+        );
+    }
+    text
+}
+
+/// Guards the accepting thread, the threads that serve and the one of the admin listener. A new configuration may not occupy one
+/// of them for long, neither while it is read and compared nor when each core builds its state of it. The reload may take seconds.
+#[test]
+fn no_connection_waits_while_a_large_configuration_is_reloaded() {
+    let (oss, file) = (oss(), tempfile::NamedTempFile::new().expect("a file"));
+    fs::write(&file, Served::text(oss.address, &many_routes("default"))).expect("written");
+    let served = Served::of_file(file.path(), &KEY);
+    let status = |bucket: &str| ask(served.address, "GET", &format!("/{bucket}?list-type=2"), b"").status;
+    assert_eq!(status("bucket-5000"), 404, "the signature is right");
+    fs::write(&file, Served::text(oss.address, &many_routes("wrong"))).expect("written");
+    let begun = Instant::now();
+    served.signal("HUP");
+    let mut longest = Duration::ZERO;
+    // Each request has a connection of its own.
+    while status("bucket-5000") != 403 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not taken");
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(20));
+            let asked = Instant::now();
+            assert_eq!(status("photos"), 200);
+            assert_eq!(ask(served.admin(), "GET", "/livez", b"").status, 200);
+            longest = longest.max(asked.elapsed());
+        }
+    }
+    assert!(longest < Duration::from_secs(1), "{longest:?} in a reload of {:?}", begun.elapsed());
 }

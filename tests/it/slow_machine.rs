@@ -1,17 +1,20 @@
 //! Files, sockets and a service manager that do not answer: connections are accepted all the same, and signals act.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use oss_signing_proxy::emulator::Handle;
+use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::support::{ID, KEY, SECRET, Served, activated, ask, eventually, oss};
+use crate::support::{ID, KEY, SECRET, STS_ID, Script, Served, TOKEN, activated, ask, eventually, oss};
 
 /// Makes a pipe that nobody writes to: a file that does not answer.
 fn pipe(path: &Path) {
@@ -51,6 +54,102 @@ fn a_pipe_where_a_file_of_credentials_was_meant_is_an_error_of_that_source_alone
     assert_eq!(ask(served.address, "GET", "/piped?list-type=2", b"").status, 503);
     let page = ask(served.admin(), "GET", "/credentials", b"").text();
     assert!(page.contains("is not a regular file"), "{page}");
+    ends(served);
+}
+
+/// A service that is a credentials URI and an STS. It gives the triple that the embedded OSS knows for what the files should hold.
+fn service() -> Script {
+    let triple = format!(
+        "\"AccessKeyId\": \"{STS_ID}\", \"AccessKeySecret\": \"{SECRET}\", \"SecurityToken\": \"{TOKEN}\", \
+         \"Expiration\": \"2999-01-01T00:00:00Z\""
+    );
+    Script::start(move |peer| {
+        let Some(head) = peer.head() else { return };
+        let sent = String::from_utf8_lossy(&peer.body(&head)).into_owned();
+        let (status, body) = if head.to_ascii_lowercase().contains("authorization: planted\r\n") {
+            ("200 OK", format!("{{{triple}}}"))
+        } else if sent.contains("OIDCToken=planted") {
+            ("200 OK", format!("{{\"Credentials\": {{{triple}}}}}"))
+        } else {
+            ("403 Forbidden", String::new())
+        };
+        peer.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    })
+}
+
+/// A `uri` source and an `oidc` source that read these files, each with a bucket of its name, beside a key in the environment.
+fn reading(files: &[PathBuf; 2], service: &Script) -> String {
+    let [authorization, token] = files;
+    let at = service.address;
+    format!(
+        "[credentials.uri]\ntype = \"uri\"\nurl = \"http://{at}/\"\nauthorization_file = {authorization:?}\n\
+         [credentials.oidc]\ntype = \"oidc\"\nrole_arn = \"acs:ram::1:role/r\"\ntoken_file = {token:?}\n\
+         oidc_provider_arn = \"acs:ram::1:oidc-provider/p\"\nsts_endpoint = \"http://{at}\"\n\
+         [credentials.default]\ntype = \"env\"\n\
+         [[route]]\nmatch = {{ bucket = \"uri-bucket\" }}\ncredentials = \"uri\"\n\
+         [[route]]\nmatch = {{ bucket = \"oidc-bucket\" }}\ncredentials = \"oidc\"\n"
+    )
+}
+
+const READING: [&str; 2] = ["uri-bucket", "oidc-bucket"];
+
+/// Starts a process whose `uri` and `oidc` sources read pipes, and waits until both reads have been given up.
+fn with_pipes(oss: &Handle, files: &[PathBuf; 2], service: &Script) -> Served {
+    files.iter().for_each(|path| pipe(path));
+    let begun = Instant::now();
+    let served = Served::start_with(oss.address, &reading(files, service), &[], &KEY);
+    serves(&served);
+    assert!(begun.elapsed() < Duration::from_secs(8), "it starts: {:?}", begun.elapsed());
+    eventually("both reads are given up", || {
+        serves(&served);
+        let page = ask(served.admin(), "GET", "/credentials", b"").text();
+        let is_told = |path: &PathBuf| {
+            let named =
+                |line: &str| line.contains("no answer within 3s") && line.contains(&*path.to_string_lossy());
+            page.lines().any(|line| line.contains("\"last_error\"") && named(line))
+        };
+        files.iter().all(is_told)
+    });
+    for bucket in READING {
+        assert_eq!(ask(served.address, "GET", &format!("/{bucket}?list-type=2"), b"").status, 503);
+    }
+    served
+}
+
+#[test]
+fn files_that_block_their_readers_fail_their_sources_and_delay_nothing_else() {
+    let (oss, service, directory) = (oss(), service(), tempfile::tempdir().expect("a directory"));
+    let files = ["authorization", "token"].map(|name| directory.path().join(name));
+    let served = with_pipes(&oss, &files, &service);
+    // Both readers still block.
+    ends(served);
+    assert!(service.heads().is_empty(), "{:?}", service.heads());
+}
+
+#[test]
+fn sources_whose_files_blocked_work_soon_after_these_can_be_read() {
+    let (oss, service, directory) = (oss(), service(), tempfile::tempdir().expect("a directory"));
+    let files = ["authorization", "token"].map(|name| directory.path().join(name));
+    let served = with_pipes(&oss, &files, &service);
+    for path in &files {
+        // The pipe goes before its reader is released, so that no other begins to read it.
+        let (held, real) = (path.with_extension("held"), path.with_extension("real"));
+        fs::hard_link(path, &held).expect("a second name");
+        fs::write(&real, "planted\n").expect("written");
+        fs::rename(&real, path).expect("replaced");
+        // Without waiting: it fails if nobody reads.
+        let writer = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&held);
+        drop(writer.expect("a reader blocks"));
+    }
+    let begun = Instant::now();
+    for bucket in READING {
+        // The bucket is unknown to OSS, which has verified the signature before it looks.
+        eventually("it is signed for", || {
+            ask(served.address, "GET", &format!("/{bucket}?list-type=2"), b"").status == 404
+        });
+    }
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    serves(&served);
     ends(served);
 }
 
@@ -202,3 +301,5 @@ fn a_socket_of_systemd_that_does_not_listen_is_an_error() {
         assert!(errors.contains(&format!("the socket \"{name}\" of systemd does not listen")), "{errors}");
     }
 }
+
+const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();

@@ -18,7 +18,7 @@ use crate::credentials::{
 use crate::secret::Secret;
 
 /// Polls `future` until it has been pending `times`, then drops it. Returns whether it was dropped before its end.
-async fn dropped_after(times: usize, future: impl Future) -> bool {
+pub(super) async fn dropped_after(times: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut pending = 0;
     poll_fn(|cx| {
