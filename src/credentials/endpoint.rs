@@ -100,8 +100,9 @@ pub(super) async fn ask(
         tokio::select! {
             biased;
             Some(reply) = calls.next() => {
-                // A call that fails decides nothing while another may be answered.
-                if calls.is_empty() || matches!(outcome(&reply), Outcome::Answered) {
+                // A call that fails decides nothing while another may be answered; one that took all its time does.
+                let late = matches!(reply, Err(FetchError::Late(..) | FetchError::ConnectLate(..)));
+                if calls.is_empty() || late || matches!(outcome(&reply), Outcome::Answered) {
                     return reply;
                 }
             }
