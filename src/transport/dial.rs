@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -130,23 +129,25 @@ async fn complete(
     let failed = |error| DialFailure::Io(Phase::Tls, error);
     let stall = means.settings.stall;
     stream.set_nodelay(true).map_err(|error| DialFailure::Io(Phase::Connect, error))?;
+    // Below TLS, so that what waits in its buffer is limited as well.
+    let stream = WriteLimit::new(stream, stall);
     let Some((name, trust)) = &to.tls else {
-        return handshake(stream, address, stall).await.map_err(failed);
+        return handshake(stream, address).await.map_err(failed);
     };
     let name = ServerName::try_from(name.clone()).map_err(|error| failed(io::Error::other(error)))?;
     let trust = means.trusts.iter().find(|(id, _)| id == trust);
     let (_, trust) = trust.ok_or_else(|| failed(io::Error::other("no trust store of that number")))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
     let stream = trust.connector.connect(name, stream).await.map_err(failed)?;
-    handshake(stream, address, stall).await.map_err(failed)
+    handshake(stream, address).await.map_err(failed)
 }
 
-async fn handshake<T>(stream: T, address: SocketAddr, stall: Duration) -> io::Result<Connection>
+async fn handshake<T>(stream: T, address: SocketAddr) -> io::Result<Connection>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let state = Rc::new(WireState::default());
-    let io = TokioIo::new(Wire::new(WriteLimit::new(stream, stall), Rc::clone(&state)));
+    let io = TokioIo::new(Wire::new(stream, Rc::clone(&state)));
     let (sender, driver) = http1::Builder::new()
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_MAX)
