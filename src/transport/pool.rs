@@ -350,10 +350,23 @@ impl DestinationState {
 
 impl UsePermit {
     fn new(pool: &Rc<Pool>, state: &Rc<DestinationState>) -> Self {
-        pool.in_use.take();
-        state.in_use.set(state.in_use.get() + 1);
         pool.tally.taken();
-        Self { pool: Rc::clone(pool), state: Rc::clone(state), body: RefCell::default(), trial: None }
+        let permit =
+            Self { pool: Rc::clone(pool), state: Rc::clone(state), body: RefCell::default(), trial: None };
+        permit.count();
+        permit
+    }
+
+    /// Counts it against the limit of the destination and against that of all.
+    fn count(&self) {
+        self.pool.in_use.take();
+        self.state.in_use.set(self.state.in_use.get() + 1);
+    }
+
+    /// Counts so many of the destination no longer.
+    fn discount(&self, count: usize) {
+        self.pool.in_use.release(count);
+        self.state.in_use.set(self.state.in_use.get() - count);
     }
 
     /// Begins to wait for the head of a response, as soon as the request has come whole.
@@ -372,11 +385,11 @@ impl UsePermit {
         self.trial = None;
         if self.body.take().is_some_and(|body| !body.end_response_wait()) {
             // It counts again.
-            self.state.in_use.set(self.state.in_use.get() + 1);
+            self.count();
         }
         let overtaken = self.state.responses.note_response();
         if overtaken > 0 {
-            self.state.in_use.set(self.state.in_use.get() - overtaken);
+            self.discount(overtaken);
             self.pool.serve_queues();
         }
     }
@@ -389,9 +402,8 @@ impl UsePermit {
 
 impl Drop for UsePermit {
     fn drop(&mut self) {
-        self.pool.in_use.release();
         if self.body.take().is_none_or(|body| body.end_response_wait()) {
-            self.state.in_use.set(self.state.in_use.get() - 1);
+            self.discount(1);
         }
         self.pool.tally.released();
         self.pool.serve_queues();
@@ -426,7 +438,7 @@ impl DialPermit {
 
 impl Drop for DialPermit {
     fn drop(&mut self) {
-        self.pool.dialling.release();
+        self.pool.dialling.release(1);
         self.state.dialling.set(self.state.dialling.get() - 1);
         self.pool.serve_queues();
     }
@@ -455,8 +467,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::super::{DialError, Guard, Obstacle};
-    use super::{CheckoutGrant, DESTINATIONS_MAX, Destination, Pool, Settings};
+    use super::super::{DialError, Guard, Obstacle, Upload};
+    use super::{CheckoutGrant, DESTINATIONS_MAX, Destination, Pool, Settings, SilenceStep, UsePermit};
 
     fn destination(number: usize) -> Rc<Destination> {
         let dial = (format!("{number}.example"), 80);
@@ -493,6 +505,31 @@ mod tests {
         pool.sweep(Instant::now());
         assert!(pool.destinations.borrow().is_empty());
         assert_eq!((pool.in_use.admits(1), pool.dialling.admits(0)), (true, true));
+    }
+
+    #[test]
+    fn what_waits_through_one_silence_after_another_takes_nothing_from_other_destinations() {
+        let pool = pool();
+        pool.in_use.renew(16);
+        let state = pool.destination(&destination(0));
+        let mut now = Instant::now();
+        let mut kept = Vec::new();
+        for _ in 0..8 {
+            let mut used: Vec<_> = (0..16).map(|_| UsePermit::new(&pool, &state)).collect();
+            let uploads: Vec<_> = used.iter().map(|_| Upload::none()).collect();
+            used.iter().zip(&uploads).for_each(|(used, upload)| used.await_response(upload.slot()));
+            assert_eq!(state.responses.step(16, now), None);
+            now += Duration::from_secs(4);
+            assert_eq!(state.responses.step(16, now), Some(SilenceStep::Trial));
+            used[0].note_response();
+            drop(used.swap_remove(0));
+            kept.extend(used);
+        }
+        assert_eq!((state.in_use.get(), pool.in_use.free()), (0, 64));
+        kept[0].note_response();
+        assert_eq!((state.in_use.get(), pool.in_use.free()), (1, 63), "it counts once it has its response");
+        drop(kept);
+        assert_eq!((state.in_use.get(), pool.in_use.free()), (0, 64));
     }
 
     #[test]

@@ -39,8 +39,8 @@ impl SharedLimit {
         self.used.set(self.used.get() + 1);
     }
 
-    pub(super) fn release(&self) {
-        self.used.set(self.used.get() - 1);
+    pub(super) fn release(&self, count: usize) {
+        self.used.set(self.used.get() - count);
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         (0..8).for_each(|_| limit.take());
         limit.renew(1);
         assert!(!limit.admits(0), "eight of four are in use");
-        (0..5).for_each(|_| limit.release());
+        limit.release(5);
         assert!(limit.admits(0));
         assert!(!limit.admits(1));
     }

@@ -1,6 +1,6 @@
 //! The silence of a destination: many requests have come whole and wait for a response, and none has come for a while. Further
 //! requests are then rejected at once, but for a few trials. When a response comes, the requests that have waited through the
-//! silence do not count against the limit of the destination any more: they may never get one.
+//! silence do not count against the limits of connections any more: they may never get one. Their clients are limited.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
