@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::Args as ClapArgs;
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::app::{App, Load};
@@ -126,20 +128,28 @@ async fn accompany(arguments: &Args, app: App, environment: &Environment, signal
     environment.give(&mut command, address, if arguments.forward { Forward::Yes } else { Forward::No });
     // A program on a disk that does not answer does not start, and must not keep signals from acting.
     let lane = BlockingLane::default();
-    let started = tokio::select! {
-        started = lane.run(START_LIMIT, move || command.spawn()) => {
-            started.unwrap_or_else(|no_answer| Err(io::Error::other(no_answer)))
-        }
-        signal = signals.next() => {
-            drain.leave();
-            finish(serving, &drain, signals).await;
-            return interrupted(signal);
+    let mut starting = pin!(lane.run(START_LIMIT, move || command.spawn()));
+    let mut early = Vec::new();
+    let started = loop {
+        tokio::select! {
+            biased;
+            started = &mut starting => {
+                break started.unwrap_or_else(|no_answer| Err(io::Error::other(no_answer)));
+            }
+            signal = signals.next() => early.push(signal),
+            // The command may run already, and the signal be meant for it: it must not be left behind.
+            () = sleep(SIGNALLED_START_LIMIT), if !early.is_empty() => {
+                drain.leave();
+                finish(serving, &drain, signals).await;
+                return interrupted(early[0]);
+            }
         }
     };
     let exit = match started {
         Ok(mut child) => {
             // Only now: programs of old are not prepared to inherit it.
             let _ = raise_file_limit();
+            early.into_iter().for_each(|signal| forward(signal, &child));
             attend(&mut child, &drain, signals).await
         }
         Err(error) => not_started(&program, &error),
@@ -197,3 +207,5 @@ async fn finish(serving: JoinHandle<()>, drain: &Drain, signals: &mut Signals) {
 
 /// How long the start of the command may take.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may still take once a signal has come.
+const SIGNALLED_START_LIMIT: Duration = Duration::from_secs(2);
