@@ -169,6 +169,20 @@ fn signals_are_forwarded_to_the_command() {
     }
 }
 
+/// Many at once, so that some of the signals come before `run` knows of its command.
+#[test]
+fn a_signal_that_comes_while_the_command_starts_reaches_it() {
+    let oss = oss();
+    let file = file(oss.address, "");
+    let script =
+        "trap 'exit 5' USR1; kill -USR1 $PPID; i=0; while [ $i -lt 500 ]; do sleep 0.02; i=$((i+1)); done";
+    let started: Vec<_> =
+        (0..64).map(|_| with(&file, &[]).args(["sh", "-c", script]).spawn().expect("it starts")).collect();
+    for mut child in started {
+        assert_eq!(child.wait().expect("an end").code(), Some(5));
+    }
+}
+
 #[test]
 fn a_signal_that_run_was_started_to_ignore_is_ignored_by_the_command_too() {
     let oss = oss();
