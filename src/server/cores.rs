@@ -1,10 +1,13 @@
 //! The threads that serve, and the choice among them.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
@@ -242,12 +245,12 @@ impl Cores {
             // One that has ended by itself needs no end.
             let _ = core.messages.send(Message::End);
         }
-        let all = std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner));
-        let all_gone = async {
-            for gone in all {
-                let _ = gone.await;
-            }
-        };
+        // Whoever waits once more, because a wait was given up, waits for those that are left.
+        let all_gone = poll_fn(|cx| {
+            let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain_mut(|gone| Pin::new(gone).poll(cx).is_pending());
+            if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
         let _ = tokio::time::timeout(END_WITHIN, all_gone).await;
     }
 

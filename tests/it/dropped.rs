@@ -1,19 +1,21 @@
 //! Futures of the assembly and of the server that are dropped in the middle, at each of their await points: the next use works.
 
 use std::future::poll_fn;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, Reloads, System};
 use oss_signing_proxy::config::{Config, Machine};
-use oss_signing_proxy::server::{Drain, Drained};
+use oss_signing_proxy::server::{Address, Bound, Drain, Drained, Held, Inherited, Listen, Listener, Server};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
+use crate::support::cores::cores;
 use crate::support::h2::play;
 use crate::support::{ID, SECRET, ask, oss};
 
@@ -118,5 +120,134 @@ fn whoever_asks_for_a_reload_can_leave_at_any_time() {
         }
         drain.leave();
         serving.await.expect("no panic").expect("it served");
+    });
+}
+
+/// A server on this port with a listener and two cores.
+async fn server(listen: SocketAddr, drain: Drain) -> Server {
+    let listen = Listen::plain(Address::Tcp(listen));
+    let bound = Bound::bind(&listen, &mut Inherited::nothing(), &[]).expect("the port is free");
+    let listener = Listener { listen, tls: None, bound };
+    Server::start(vec![listener], &cores(2, || {}).await, drain).expect("threads")
+}
+
+#[test]
+fn whoever_waits_for_a_sign_of_life_can_leave_at_any_time() {
+    play(async {
+        let server = server(free(), Drain::new()).await;
+        let pulse = server.pulse();
+        for times in 0.. {
+            let was_dropped = dropped_after(times, pulse.beat()).await;
+            assert!(pulse.beat().await, "after {times} polls");
+            if !was_dropped {
+                assert!(times >= 2, "the accepting thread and the cores: {times}");
+                return;
+            }
+        }
+    });
+}
+
+#[test]
+fn the_end_of_a_server_can_be_given_up_anywhere_and_waited_for_again() {
+    let listen = free();
+    play(async {
+        for times in 0.. {
+            let server = server(listen, Drain::new()).await;
+            let was_dropped = dropped_after(times, server.end()).await;
+            let ended = timeout(Duration::from_secs(5), server.end()).await.expect("in time");
+            assert_eq!(ended, Drained::Whole, "after {times} polls");
+            assert!(!server.pulse().beat().await, "after {times} polls");
+            assert!(TcpStream::connect(listen).is_err(), "after {times} polls");
+            if !was_dropped {
+                assert!(times >= 2, "{times}");
+                return;
+            }
+        }
+    });
+}
+
+#[test]
+fn an_end_that_is_waited_for_again_is_one_of_all_cores() {
+    play(async {
+        let (is_held, left) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (holds, leaves) = (Arc::clone(&is_held), Arc::clone(&left));
+        let plan = cores(1, move || {
+            if holds.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(200));
+                leaves.store(true, SeqCst);
+            }
+        });
+        let plan = plan.await;
+        let server = Server::start(Vec::new(), &plan, Drain::new()).expect("threads");
+        assert!(server.pulse().beat().await);
+        is_held.store(true, SeqCst);
+        server.renew(Vec::new(), &plan);
+        assert!(timeout(Duration::from_millis(50), server.end()).await.is_err(), "the core is busy");
+        server.end().await;
+        assert!(left.load(SeqCst), "it is waited for");
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_phase_of_the_drain_can_leave() {
+    play(async {
+        let drain = Drain::new();
+        let all = async || tokio::join!(drain.leaving(), drain.begun(), drain.forced());
+        assert!(dropped_after(0, all()).await);
+        drain.leave();
+        drain.leaving().await;
+        assert!(dropped_after(0, all()).await, "it is not forced yet");
+        drain.force();
+        timeout(Duration::from_secs(5), all()).await.expect("in time");
+    });
+}
+
+/// Accepts with one place, until a client has it. The counter holds the places that are taken.
+async fn accept_one(held: &Held, listen: &Listen, taken: &Arc<AtomicUsize>) {
+    let bound = Bound::bind(listen, &mut Inherited::nothing(), std::slice::from_ref(held)).expect("a handle");
+    let (socket, _) = bound.into_iter().next().expect("one socket").into_parts();
+    let place = || {
+        let was_free = taken.compare_exchange(0, 1, SeqCst, SeqCst).is_ok();
+        was_free.then(|| Taken(Arc::clone(taken)))
+    };
+    let (accepted, is_accepted) = tokio::sync::oneshot::channel();
+    let mut accepted = Some(accepted);
+    let serve = |connection, place: Taken| {
+        let accepted = accepted.take().expect("only one has the place");
+        assert!(accepted.send((connection, place)).is_ok(), "it is waited for");
+    };
+    let freed = async || std::future::pending::<()>().await;
+    tokio::select! {
+        biased;
+        connection = is_accepted => drop(connection),
+        Err(error) = socket.accept((place, freed), serve) => panic!("{error}"),
+    }
+}
+
+/// A place, until it is dropped.
+struct Taken(Arc<AtomicUsize>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.store(0, SeqCst);
+    }
+}
+
+#[test]
+fn accepting_that_is_dropped_leaves_its_place_free_and_its_client_to_the_next() {
+    play(async {
+        for times in 0..2 {
+            let listen = Listen::plain(Address::Tcp(free()));
+            let bound = Bound::bind(&listen, &mut Inherited::nothing(), &[]).expect("the port is free");
+            let (_socket, held) = bound.into_iter().next().expect("one socket").into_parts();
+            let taken = Arc::default();
+            assert!(dropped_after(times, accept_one(&held, &listen, &taken)).await, "nobody comes");
+            assert_eq!(taken.load(SeqCst), 0, "after {times} polls");
+            let address = listen.address.socket().expect("a port");
+            let _client = TcpStream::connect(address).expect("it waits in the queue");
+            timeout(Duration::from_secs(5), accept_one(&held, &listen, &taken))
+                .await
+                .expect("it is accepted");
+        }
     });
 }
