@@ -174,7 +174,6 @@ const DOWN_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::time::Duration;
 
     use tokio::net::TcpListener;
     use tokio::task::LocalSet;
@@ -191,16 +190,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let to = Destination { dial: (name.to_owned(), address.port()), tls: None, guard };
         let reachability = Reachability::new(is_ours(address));
-        let some = Duration::from_secs(5);
-        let settings = Settings {
-            connect: some,
-            idle: some,
-            first_byte: some,
-            stall: some,
-            connections: 1,
-            dials: 1,
-            queue: some,
-        };
+        let settings = Settings::patient(1, 1);
         let names = NameBook::default();
         let means =
             DialMeans { trusts: &[], settings: &settings, reachability: &reachability, names: &names };

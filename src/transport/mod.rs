@@ -85,6 +85,15 @@ pub struct Settings {
     pub queue: Duration,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// These limits of connections and dials, and times that no test takes.
+    fn patient(connections: usize, dials: usize) -> Self {
+        let long = Duration::from_secs(20);
+        Self { connect: long, idle: long, first_byte: long, stall: long, connections, dials, queue: long }
+    }
+}
+
 /// How long an answer may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {

@@ -476,16 +476,7 @@ mod tests {
     }
 
     fn pool() -> Rc<Pool> {
-        let some = Duration::from_secs(5);
-        let settings = Settings {
-            connect: some,
-            idle: some,
-            first_byte: some,
-            stall: some,
-            connections: 2,
-            dials: 1,
-            queue: some,
-        };
+        let settings = Settings::patient(2, 1);
         Rc::new(Pool::new(&settings, Arc::default()))
     }
 

@@ -20,16 +20,11 @@ use super::{
 
 const KEPT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const CLOSED: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
-const LONG: Duration = Duration::from_secs(20);
 
 type Sent = Result<(Response<Incoming>, Lease, Spare), SendError>;
 
-fn settings(connections: usize, dials: usize) -> Settings {
-    Settings { connect: LONG, idle: LONG, first_byte: LONG, stall: LONG, connections, dials, queue: LONG }
-}
-
 fn transport(connections: usize, dials: usize) -> Transport {
-    Transport::new(settings(connections, dials), Vec::new(), Arc::default())
+    Transport::new(Settings::patient(connections, dials), Vec::new(), Arc::default())
 }
 
 fn destination(address: SocketAddr) -> Rc<Destination> {
@@ -173,9 +168,9 @@ async fn a_reload_with_a_higher_limit_serves_the_queue_and_one_with_a_lower_keep
         let (_, first, _) = send(&before, &to).await.expect("an answer");
         let mut queued = Box::pin(send(&before, &to));
         assert!(!advance(&mut queued, 1).await);
-        let after = before.renewed(settings(2, 2), Vec::new(), Arc::default());
+        let after = before.renewed(Settings::patient(2, 2), Vec::new(), Arc::default());
         let (_, second, _) = queued.await.expect("an answer");
-        let lower = after.renewed(settings(1, 1), Vec::new(), Arc::default());
+        let lower = after.renewed(Settings::patient(1, 1), Vec::new(), Arc::default());
         let mut queued = Box::pin(send(&lower, &to));
         first.finish();
         assert!(!advance(&mut queued, 20).await, "one is still in use");
@@ -213,7 +208,7 @@ async fn a_request_that_has_waited_too_long_is_rejected_with_the_name_of_its_des
     let test = async {
         let address = upstream(KEPT, Duration::ZERO).await;
         let to = destination(address);
-        let limits = Settings { queue: Duration::from_millis(50), ..settings(1, 1) };
+        let limits = Settings { queue: Duration::from_millis(50), ..Settings::patient(1, 1) };
         let transport = Transport::new(limits, Vec::new(), Arc::default());
         let (_, lease, _) = send(&transport, &to).await.expect("an answer");
         let error = send(&transport, &to).await.err().expect("the only connection is in use");
@@ -237,7 +232,7 @@ async fn an_address_that_stops_answering_loses_its_idle_connections() {
             spawn_local(answer(two, KEPT, Duration::from_secs(3600)));
             let _ = first.await;
         });
-        let limits = Settings { first_byte: Duration::from_millis(200), ..settings(8, 8) };
+        let limits = Settings { first_byte: Duration::from_millis(200), ..Settings::patient(8, 8) };
         let transport = Transport::new(limits, Vec::new(), Arc::default());
         let (_, lease, _) = send(&transport, &to).await.expect("an answer");
         let mut second = Box::pin(send(&transport, &to));
