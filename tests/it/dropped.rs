@@ -78,7 +78,7 @@ fn an_assembly_that_is_dropped_anywhere_frees_what_it_had() {
                 dropped_after(times, App::assemble(config(listen, oss.address), Arc::new(System))).await;
             serves(assembled(listen, oss.address).await, listen).await;
             if !was_dropped {
-                assert!(times >= 1, "{times}");
+                assert!(times > 0, "it never waits");
                 return;
             }
         }
@@ -135,15 +135,13 @@ async fn server(listen: SocketAddr, drain: Drain) -> Server {
 fn whoever_waits_for_a_sign_of_life_can_leave_at_any_time() {
     play(async {
         let server = server(free(), Drain::new()).await;
-        let pulse = server.pulse();
-        for times in 0.. {
-            let was_dropped = dropped_after(times, pulse.beat()).await;
+        let (pulse, mut dropped) = (server.pulse(), 0);
+        // How many polls it takes depends on how soon the threads answer, so that each number is tried more than once.
+        for times in (0..5).cycle().take(50) {
+            dropped += usize::from(dropped_after(times, pulse.beat()).await);
             assert!(pulse.beat().await, "after {times} polls");
-            if !was_dropped {
-                assert!(times >= 2, "the accepting thread and the cores: {times}");
-                return;
-            }
         }
+        assert!(dropped > 0, "no thread answers before it is asked");
     });
 }
 
@@ -151,18 +149,16 @@ fn whoever_waits_for_a_sign_of_life_can_leave_at_any_time() {
 fn the_end_of_a_server_can_be_given_up_anywhere_and_waited_for_again() {
     let listen = free();
     play(async {
-        for times in 0.. {
+        let mut dropped = 0;
+        for times in (0..5).cycle().take(20) {
             let server = server(listen, Drain::new()).await;
-            let was_dropped = dropped_after(times, server.end()).await;
+            dropped += usize::from(dropped_after(times, server.end()).await);
             let ended = timeout(Duration::from_secs(5), server.end()).await.expect("in time");
             assert_eq!(ended, Drained::Whole, "after {times} polls");
             assert!(!server.pulse().beat().await, "after {times} polls");
             assert!(TcpStream::connect(listen).is_err(), "after {times} polls");
-            if !was_dropped {
-                assert!(times >= 2, "{times}");
-                return;
-            }
         }
+        assert!(dropped > 0, "no thread ends before it is asked to");
     });
 }
 
