@@ -113,6 +113,7 @@ fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
     Ok(config)
 }
 
+/// Serves while the command runs, hands it the signals, and ends with its exit code.
 async fn accompany(arguments: &Args, app: App, environment: &Environment, signals: &mut Signals) -> Exit {
     let Some(address) = app.addresses().iter().find_map(Address::socket) else {
         complain("cannot start: there is no port to listen on");

@@ -126,20 +126,30 @@ async fn complete(
     if means.reachability.is_ours(stream.local_addr(), address) {
         return Err(DialFailure::Loop(address));
     }
-    let failed = |error| DialFailure::Io(Phase::Tls, error);
-    let stall = means.settings.stall;
     stream.set_nodelay(true).map_err(|error| DialFailure::Io(Phase::Connect, error))?;
+    secure(to, means, stream, address).await.map_err(|error| DialFailure::Io(Phase::Tls, error))
+}
+
+/// Shakes hands over a stream: TLS if the destination has it, and HTTP.
+async fn secure<T>(
+    to: &Destination,
+    means: DialMeans<'_>,
+    stream: T,
+    address: SocketAddr,
+) -> io::Result<Connection>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     // Below TLS, so that what waits in its buffer is limited as well.
-    let stream = WriteLimit::new(stream, stall);
+    let stream = WriteLimit::new(stream, means.settings.stall);
     let Some((name, trust)) = &to.tls else {
-        return handshake(stream, address).await.map_err(failed);
+        return handshake(stream, address).await;
     };
-    let name = ServerName::try_from(name.clone()).map_err(|error| failed(io::Error::other(error)))?;
+    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
     let trust = means.trusts.iter().find(|(id, _)| id == trust);
-    let (_, trust) = trust.ok_or_else(|| failed(io::Error::other("no trust store of that number")))?;
+    let (_, trust) = trust.ok_or_else(|| io::Error::other("no trust store of that number"))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
-    let stream = trust.connector.connect(name, stream).await.map_err(failed)?;
-    handshake(stream, address).await.map_err(failed)
+    handshake(trust.connector.connect(name, stream).await?, address).await
 }
 
 async fn handshake<T>(stream: T, address: SocketAddr) -> io::Result<Connection>
@@ -174,11 +184,83 @@ const DOWN_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::Arc;
 
+    use hyper::Request;
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::ServerConfig;
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt as _, duplex};
     use tokio::net::TcpListener;
-    use tokio::task::LocalSet;
+    use tokio::task::{LocalSet, spawn_local};
+    use tokio::time::timeout;
+    use tokio_rustls::TlsAcceptor;
 
-    use super::{Destination, DialError, DialMeans, Guard, NameBook, Reachability, Settings, dial};
+    use super::super::body::Upload;
+    use super::{
+        Destination, DialError, DialMeans, Guard, NameBook, Reachability, Settings, Trust, TrustId, dial,
+        secure,
+    };
+
+    /// The side of an upstream for `oss`, and what trusts it.
+    fn upstream() -> (TlsAcceptor, Trust) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["oss".to_owned()]).expect("a certificate");
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("ca.pem");
+        std::fs::write(&file, cert.pem()).expect("written");
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .expect("a pair");
+        (TlsAcceptor::from(Arc::new(config)), Trust::file(&file).expect("an authority"))
+    }
+
+    /// Whether a request is given up when the upstream takes no more than its first bytes. It fits into the buffer of TLS whole, which
+    /// the upstream's connection does not take.
+    async fn is_given_up(is_tls: bool) -> bool {
+        let (acceptor, trust) = upstream();
+        let tls = is_tls.then(|| ("oss".to_owned(), TrustId(0)));
+        let to = Destination { dial: ("oss".to_owned(), 443), tls, guard: Guard::Configured };
+        let (settings, reachability, names) =
+            (Settings::patient(1, 1), Reachability::default(), NameBook::default());
+        let trusts = [(TrustId(0), trust)];
+        let means =
+            DialMeans { trusts: &trusts, settings: &settings, reachability: &reachability, names: &names };
+        let (near, mut far) = duplex(4 * 1024);
+        spawn_local(async move {
+            if is_tls {
+                // Keeps the stream, and reads no further.
+                let mut stream = acceptor.accept(far).await.expect("TLS");
+                stream.read_u8().await.expect("a request");
+                std::future::pending::<()>().await;
+            } else {
+                far.read_u8().await.expect("a request");
+                std::future::pending::<()>().await;
+            }
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], 443));
+        let mut connection = secure(&to, means, near, address).await.expect("a connection");
+        let mut request = Request::new(Upload::none());
+        request.headers_mut().insert("x-long", "x".repeat(30 * 1024).parse().expect("a value"));
+        let answered = timeout(3 * settings.stall, connection.sender.try_send_request(request)).await;
+        answered.is_ok_and(|answer| answer.is_err())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_takes_nothing_is_given_up_though_the_buffer_of_tls_has_room() {
+        LocalSet::new()
+            .run_until(async {
+                for is_tls in [false, true] {
+                    assert!(is_given_up(is_tls).await, "with TLS: {is_tls}");
+                }
+            })
+            .await;
+    }
 
     /// Dials a listener on this machine by `name`, and tells where a loop was seen.
     async fn looped(
