@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::support::certificates::Authority;
 use crate::support::h2::{over_h2, request};
-use crate::support::{Client, KEY, Served, ask, eventually, oss};
+use crate::support::{Client, KEY, Served, ask, ask_if_open, eventually, oss};
 
 /// A TLS connection that may be asked on more than once.
 struct Sealed(StreamOwned<ClientConnection, TcpStream>);
@@ -178,10 +178,13 @@ fn ports_of_the_proxy_change_hands_without_being_closed() {
     let (data, admin) = (served.address, served.admin());
     file.write(&[(&admin.to_string(), "")], &data.to_string());
     served.signal("HUP");
+    // Until then the admin listener may take a connection, and end with it.
     eventually("requests are taken where the admin listener was", || {
-        ask(admin, "PUT", "/photos/k", b"1").status == 200
+        ask_if_open(admin, "PUT", "/photos/k", b"1").is_some_and(|answer| answer.status == 200)
     });
-    assert!(is_alive(data));
+    eventually("the admin listener is where requests were taken", || {
+        ask_if_open(data, "GET", "/livez", b"").is_some_and(|answer| answer.status == 200)
+    });
 }
 
 #[test]

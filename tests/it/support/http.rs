@@ -141,12 +141,7 @@ impl Client {
         headers: &str,
         body: &[u8],
     ) -> Answer {
-        let length = if body.is_empty() && !matches!(method, "PUT" | "POST") {
-            String::new()
-        } else {
-            format!("Content-Length: {}\r\n", body.len())
-        };
-        self.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}{length}\r\n"));
+        self.send(head(method, target, host, headers, body));
         self.send(body);
         self.answer(method).expect("an answer")
     }
@@ -160,6 +155,23 @@ impl Client {
 /// One request on a connection of its own, addressed to the proxy itself.
 pub(crate) fn ask(to: SocketAddr, method: &str, target: &str, body: &[u8]) -> Answer {
     Client::connect(to).ask(method, target, &to.to_string(), "", body)
+}
+
+/// As [`ask`], where the connection may be closed instead.
+pub(crate) fn ask_if_open(to: SocketAddr, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
+    let mut client = Client::connect(to);
+    let request = [&*head(method, target, &to.to_string(), "", body).into_bytes(), body].concat();
+    client.stream.write_all(&request).ok()?;
+    client.answer(method)
+}
+
+fn head(method: &str, target: &str, host: &str, headers: &str, body: &[u8]) -> String {
+    let length = if body.is_empty() && !matches!(method, "PUT" | "POST") {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
+    };
+    format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}{length}\r\n")
 }
 
 /// What was read, unless nothing came at all for the limit: who waits for an end must see one.

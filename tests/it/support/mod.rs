@@ -18,7 +18,7 @@ use oss_signing_proxy::cli::System;
 use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
 
-pub(crate) use http::{Answer, Client, ask};
+pub(crate) use http::{Answer, Client, ask, ask_if_open};
 pub(crate) use proxy::{Proxy, proxy};
 pub(crate) use script::{Peer, Script};
 pub(crate) use served::{KEY, Served, activated, in_flight, program, run};
