@@ -40,7 +40,7 @@ pub use obstacle::{Flaw, Obstacle, Phase};
 pub use replay::Spare;
 pub use stall::{Stall, WriteLimit};
 pub use tally::{Tallied, Tally};
-pub use tls::{BadRoots, Trust, roots};
+pub use tls::{BadRoots, Trust, revocation_lists, roots};
 
 use body::{Fault, Slot};
 use dial::DialMeans;
