@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, what the process runs with, and what it can be asked to do. Never on the data port, where
 //! every path is somebody's object.
 
+mod certificate;
 mod metrics;
 mod page;
 mod settings;
@@ -17,6 +18,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use certificate::ListenerCertificate;
 pub use settings::{ReadyWhen, Settings};
 pub use visit::{Silence, serve};
 
@@ -48,6 +50,9 @@ pub trait Process: Send + Sync {
 
     /// Where requests go; the first is what no route takes.
     fn routes(&self) -> Vec<Route>;
+
+    /// The certificates that listeners show.
+    fn certificates(&self) -> Vec<ListenerCertificate>;
 
     /// Everything that is configured.
     fn configuration(&self) -> Vec<Setting>;

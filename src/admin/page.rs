@@ -19,6 +19,7 @@ pub(super) fn html(process: &dyn Process) -> String {
 fn write(page: &mut String, process: &dyn Process) -> fmt::Result {
     let counters = process.counters();
     head(page, process)?;
+    certificates(page, process)?;
     sources(page, process)?;
     routes(page, process)?;
     traffic(page, process)?;
@@ -44,6 +45,29 @@ fn head(page: &mut String, process: &dyn Process) -> fmt::Result {
         counters.total().in_flight,
         opened - closed
     )
+}
+
+fn certificates(page: &mut String, process: &dyn Process) -> fmt::Result {
+    let now = process.now();
+    for certificate in process.certificates() {
+        let class = if certificate.warning(now).is_some() { "bad" } else { "good" };
+        write!(
+            page,
+            "<p class={class}>certificate of {}: {}</p>",
+            Escaped(&certificate.listener),
+            validity(certificate.expires, now)
+        )?;
+    }
+    Ok(())
+}
+
+/// The validity of a certificate, for a person.
+fn validity(expires: Timestamp, now: Timestamp) -> String {
+    let time = expires.rfc3339();
+    match expires.unix_s() - now.unix_s() {
+        ..=0 => format!("expired {time}"),
+        seconds => format!("expires {time}, in {} days", seconds / 86_400),
+    }
 }
 
 fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {

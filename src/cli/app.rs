@@ -91,6 +91,7 @@ impl App {
         let (files, config) = lane.run(LOAD_LIMIT, move || (Files::of(&config), config)).await?;
         let watch = Watch::new(files);
         let assembled = workshop.assemble(config, None).await?;
+        warn_of_certificates(&assembled, &*workshop.edge);
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
         let reloads = (Reloads(wish), wishes);
         Ok(Self { workshop, assembled, watch, reloads, load: None, log: None })
@@ -267,6 +268,7 @@ impl Running {
         for warning in warnings {
             warn!("{warning}");
         }
+        warn_of_certificates(&assembled, &*self.workshop.edge);
         let settings = changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time);
         let changes = settings.chain(self.watch.taken(files)).collect();
 
@@ -321,6 +323,14 @@ impl Running {
 fn with_its_time(change: String) -> String {
     let waits = ["log.file ", "process."].iter().any(|key| change.starts_with(key));
     if waits { format!("{change}; it holds from the next start on") } else { change }
+}
+
+/// Logs which certificates of listeners have to be replaced.
+fn warn_of_certificates(assembled: &Assembled, clock: &dyn Edge) {
+    let now = clock.now();
+    for warning in assembled.certificates.iter().filter_map(|certificate| certificate.warning(now)) {
+        warn!("{warning}");
+    }
 }
 
 /// Starts the admin listener of a configuration, if that has a socket of its own to take.

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,13 +15,13 @@ use super::keeper::SourceKeeper;
 use super::sockets::Sockets;
 use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
-use crate::admin;
+use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::offload::{BlockingLane, NoAnswer};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listener, TlsFiles};
-use crate::telemetry::{self, Counters};
+use crate::telemetry::{self, Counters, LogFile};
 use crate::time::Clock;
 use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
 
@@ -48,6 +49,57 @@ pub enum StartError {
     /// An upstream signs with a source that does not exist.
     #[error("an upstream names the credentials {0:?}, which are not configured")]
     NoSource(String),
+    /// The file of the log cannot be written.
+    #[error("the log cannot be written: {}: {error}", .path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Several of these.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Self>),
+}
+
+impl StartError {
+    /// Whether the configuration, or what it names, must change.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Bind(error) => error.is_configuration(),
+            Self::Several(all) => all.iter().any(Self::is_configuration),
+            Self::Thread(_) => false,
+            Self::Roots(_)
+            | Self::Tls(_)
+            | Self::Credentials(_)
+            | Self::Files(_)
+            | Self::NoSource(_)
+            | Self::Log { .. } => true,
+        }
+    }
+
+    /// Whether all that is wrong are addresses that other processes use.
+    pub(super) fn is_in_use(&self) -> bool {
+        if let Self::Several(all) = self {
+            return all.iter().all(Self::is_in_use);
+        }
+        matches!(self, Self::Bind(BindError::InUse(_)))
+    }
+
+    /// Joins errors into one. The same error is kept once.
+    fn join(all: Vec<Self>) -> Result<(), Self> {
+        let mut seen = HashSet::new();
+        let mut all: Vec<Self> = all.into_iter().filter(|error| seen.insert(error.to_string())).collect();
+        match all.pop() {
+            None => Ok(()),
+            Some(only) if all.is_empty() => Err(only),
+            Some(last) => {
+                all.push(last);
+                Err(Self::Several(all))
+            }
+        }
+    }
 }
 
 /// A source of credentials that is set up wrongly.
@@ -91,6 +143,7 @@ pub(super) struct Assembled {
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
+    pub(super) certificates: Vec<ListenerCertificate>,
     specs: Vec<(String, Spec)>,
 }
 
@@ -179,6 +232,7 @@ impl Workshop {
                 drain: timeouts.drain,
             },
             transport: to_upstreams(&timeouts, &limits),
+            certificates: certificates(&draft.listeners),
             trusts: draft.trusts,
             listeners: draft.listeners,
             admin: draft.admin,
@@ -262,7 +316,7 @@ struct Draft {
 }
 
 impl Draft {
-    /// Reads files and takes sockets, and may block.
+    /// Reads files and takes sockets, and may block. What cannot be used is reported together.
     fn make(
         mut config: Config,
         known: &[(TrustId, Trust)],
@@ -271,19 +325,29 @@ impl Draft {
     ) -> Result<(Config, Self), StartError> {
         let Fixtures { inherited, next_trust } = fixtures;
         let mut trusts = Trusts::new(known, next_trust);
-        let upstream_trusts = upstream_trusts(&config, &mut trusts)?;
+        let mut problems = Vec::new();
+        let upstream_trusts = upstream_trusts(&config, &mut trusts, &mut problems);
         let trusts = trusts.into_all();
         let mut listeners = Vec::new();
         for listen in std::mem::take(&mut config.listen) {
-            let tls = listen.tls.as_ref().map(TlsFiles::load).transpose()?;
-            let bound = sockets.listen(&listen, inherited)?;
-            listeners.push(Listener { listen, tls, bound });
+            let tls = listen.tls.as_ref().map(TlsFiles::load).transpose();
+            let bound = sockets.listen(&listen, inherited);
+            match (tls, bound) {
+                (Ok(tls), Ok(bound)) => listeners.push(Listener { listen, tls, bound }),
+                (tls, bound) => {
+                    problems.extend(tls.err().map(StartError::from));
+                    problems.extend(bound.err().map(StartError::from));
+                }
+            }
         }
-        let admin = config.admin.take().map(|config::Admin { address, settings }| {
-            let bound = sockets.administer(&address, inherited)?;
-            Ok::<_, StartError>(Admin { configured: address, settings, bound })
-        });
-        let admin = admin.transpose()?;
+        let mut admin = None;
+        if let Some(config::Admin { address, settings }) = config.admin.take() {
+            match sockets.administer(&address, inherited) {
+                Ok(bound) => admin = Some(Admin { configured: address, settings, bound }),
+                Err(error) => problems.push(error.into()),
+            }
+        }
+        StartError::join(problems)?;
         Ok((config, Self { trusts, upstream_trusts, listeners, admin }))
     }
 }
@@ -321,7 +385,10 @@ pub(super) fn rehearse(
 ) -> Result<Core, StartError> {
     let mut next = 0;
     let mut trusts = Trusts::new(&[], &mut next);
-    let upstreams = config.upstreams.iter().zip(upstream_trusts(config, &mut trusts)?);
+    let mut problems = Vec::new();
+    let upstream_trusts = upstream_trusts(config, &mut trusts, &mut problems);
+    StartError::join(problems)?;
+    let upstreams = config.upstreams.iter().zip(upstream_trusts);
     let upstream = |(settings, trust): (&UpstreamSettings, TrustId)| Upstream {
         signature: settings.signature,
         source: sources.get(&settings.credentials).map(Arc::clone),
@@ -374,18 +441,69 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
     }
 }
 
-/// Whom TLS trusts at each upstream. Reads files.
-fn upstream_trusts(config: &Config, trusts: &mut Trusts<'_>) -> Result<Vec<TrustId>, BadRoots> {
-    let trust = |(index, settings): (usize, &UpstreamSettings)| match config
+/// Whom TLS trusts at each upstream. Reads files; one that cannot be used is added to the problems.
+fn upstream_trusts(config: &Config, trusts: &mut Trusts<'_>, problems: &mut Vec<StartError>) -> Vec<TrustId> {
+    let mut trust = |(index, settings): (usize, &UpstreamSettings)| match config
         .directory
         .get(UpstreamId(index))
         .endpoint
         .scheme
     {
-        Scheme::Https => trusts.get(settings.ca_file.as_ref()),
-        Scheme::Http => Ok(TrustId(usize::MAX)),
+        Scheme::Https => trusts.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
+            problems.push(error.into());
+            NO_TRUST
+        }),
+        Scheme::Http => NO_TRUST,
     };
-    config.upstreams.iter().enumerate().map(trust).collect()
+    config.upstreams.iter().enumerate().map(&mut trust).collect()
+}
+
+/// The certificates that listeners show, as far as their end is known.
+fn certificates(listeners: &[Listener]) -> Vec<ListenerCertificate> {
+    let certificate = |listener: &Listener| {
+        let expires = listener.tls.as_ref()?.expires()?;
+        Some(ListenerCertificate { listener: listener.listen.address.to_string(), expires })
+    };
+    listeners.iter().filter_map(certificate).collect()
+}
+
+/// What a start with a configuration would come to.
+pub(super) struct Trial {
+    /// Whether the start would fail.
+    pub(super) result: Result<(), StartError>,
+    /// What would work now and may not later, or elsewhere.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Assembles a configuration as a start does, but for its sources, without taking a socket or making a file.
+pub(super) async fn try_out(config: Config, edge: &dyn Edge) -> Trial {
+    let inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
+    let log = config.log.file.clone();
+    let lane = BlockingLane::default();
+    let drafted = lane.run(FILES_LIMIT, move || {
+        let mut problems = Vec::new();
+        if let Some(path) = log
+            && let Err(error) = LogFile::probe(&path)
+        {
+            problems.push(StartError::Log { path, error });
+        }
+        let sockets = Sockets::trial();
+        let mut fixtures = Fixtures { inherited, next_trust: 0 };
+        let mut expiring = Vec::new();
+        match Draft::make(config, &[], &sockets, &mut fixtures) {
+            Ok((_, draft)) => expiring = certificates(&draft.listeners),
+            Err(error) => problems.push(error),
+        }
+        (StartError::join(problems), expiring, sockets.into_warnings())
+    });
+    match drafted.await {
+        Ok((result, expiring, warnings)) => {
+            let now = edge.now();
+            let expiring = expiring.iter().filter_map(|certificate| certificate.warning(now));
+            Trial { result, warnings: warnings.into_iter().chain(expiring).collect() }
+        }
+        Err(no_answer) => Trial { result: Err(no_answer.into()), warnings: Vec::new() },
+    }
 }
 
 /// How requests for each upstream are signed.
@@ -438,6 +556,8 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
+/// The trust of an upstream without TLS.
+const NO_TRUST: TrustId = TrustId(usize::MAX);
 /// How long the start waits for the first answers of sources; what takes longer goes on in the background.
 const START_WAIT: Duration = Duration::from_millis(1_500);
 /// The same for new sources of a reload, which is rejected, and tried again, if they take longer.

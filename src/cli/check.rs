@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 
-use super::assembly::{Asked, ask_all};
+use super::assembly::{Asked, StartError, ask_all, try_out};
 use super::exit::Exit;
 use super::explain;
 use super::flags::Flags;
@@ -35,76 +35,87 @@ pub(super) fn run(arguments: &Args) -> Exit {
         complain(format_args!("warning: {warning}"));
     }
     let specs = std::mem::take(&mut config.credentials);
+    let described: HashSet<&str> =
+        specs.iter().filter(|(_, spec)| spec.is_lasting_key()).map(|(name, _)| name.as_str()).collect();
+    for (name, _) in specs.iter().filter(|(name, _)| described.contains(name.as_str())) {
+        complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+    }
+    let description = describe(&config);
     block_on(async {
-        let described = specs.iter().filter(|(_, spec)| spec.is_lasting_key()).map(|(name, _)| name.as_str());
-        for name in described.clone() {
-            complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+        let (asked, trial) = tokio::join!(ask_all(&specs, &System), try_out(config, &System));
+        for warning in &trial.warnings {
+            complain(format_args!("warning: {warning}"));
         }
-        let Asked { sources, bad, unavailable } = ask_all(&specs, &System).await;
         if arguments.credentials {
-            for (_, source) in each(&sources) {
+            for (_, source) in each(&asked.sources) {
                 explain::describe(source);
             }
+            warn_of_lasting_keys(&asked, &described);
         }
-        if !bad.is_empty() {
-            for source in bad {
-                complain(source);
-            }
-            return Exit::Config;
+        let exit = judge(&asked, trial.result, arguments.credentials);
+        if exit == Exit::Ok {
+            description.iter().for_each(line);
         }
-        for files in config.listen.iter().filter_map(|listen| listen.tls.as_ref()) {
-            if let Err(error) = files.load() {
-                complain(error);
-                return Exit::Config;
-            }
-        }
-        if arguments.credentials {
-            // A chain or a file can hold a lasting key too; whether it does is known only now.
-            let lasting = |source: &Source| {
-                let given = source.get(System.now());
-                given.is_ok_and(|given| given.token.is_none() && given.expires.is_none())
-            };
-            let described: HashSet<&str> = described.collect();
-            let is_news =
-                |(name, source): &(&str, &Arc<Source>)| lasting(source) && !described.contains(name);
-            for (name, _) in each(&sources).filter(is_news) {
-                complain(format_args!("warning: credentials {name:?}: {LASTING}"));
-            }
-            if each(&sources).any(|(_, source)| source.get(System.now()).is_err()) {
-                for source in unavailable {
-                    complain(source);
-                }
-                return Exit::Credentials;
-            }
-        }
-        if !unavailable.is_empty() {
-            for source in unavailable {
-                complain(source);
-            }
-            return Exit::Credentials;
-        }
-        describe(&config);
-        Exit::Ok
+        exit
     })
+}
+
+/// Prints everything that is wrong. Returns the exit code of the worst of it.
+///
+/// A source that is not set up gives nothing, which is only wrong if credentials are asked for.
+fn judge(asked: &Asked, trial: Result<(), StartError>, wants_credentials: bool) -> Exit {
+    let Asked { sources, bad, unavailable } = asked;
+    bad.iter().for_each(complain);
+    if let Err(error) = &trial {
+        error.to_string().lines().for_each(complain);
+    }
+    unavailable.iter().for_each(complain);
+    let gives_nothing = |source: &Source| source.get(System.now()).is_err();
+    let is_short = wants_credentials && each(sources).any(|(_, source)| gives_nothing(source));
+    match trial {
+        _ if !bad.is_empty() => Exit::Config,
+        Err(error) if error.is_configuration() => Exit::Config,
+        Err(_) => Exit::Failure,
+        Ok(()) if is_short || !unavailable.is_empty() => Exit::Credentials,
+        Ok(()) => Exit::Ok,
+    }
+}
+
+/// Warns about lasting keys in chains and files. Whether these hold one is known only when they were asked.
+fn warn_of_lasting_keys(Asked { sources, .. }: &Asked, described: &HashSet<&str>) {
+    let is_lasting = |source: &Source| {
+        let given = source.get(System.now());
+        given.is_ok_and(|given| given.token.is_none() && given.expires.is_none())
+    };
+    let is_news = |(name, source): &(&str, &Arc<Source>)| is_lasting(source) && !described.contains(name);
+    for (name, _) in each(sources).filter(is_news) {
+        complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+    }
 }
 
 /// What the vendor advises too.
 const LASTING: &str = "this is a lasting access key; prefer a role (assume_role, oidc, ecs), whose keys end by themselves, or replace it regularly";
 
-fn describe(config: &Config) {
+/// What the configuration comes to, a line each.
+fn describe(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
     for listen in &config.listen {
-        line(format_args!("listen     {}{}", listen.address, if listen.tls.is_some() { " TLS" } else { "" }));
+        lines.push(format!(
+            "listen     {}{}",
+            listen.address,
+            if listen.tls.is_some() { " TLS" } else { "" }
+        ));
     }
-    match &config.admin {
-        Some(admin) => line(format_args!("admin      {}", admin.address)),
-        None => line("admin      off"),
-    }
+    lines.push(match &config.admin {
+        Some(admin) => format!("admin      {}", admin.address),
+        None => "admin      off".to_owned(),
+    });
     for (index, settings) in config.upstreams.iter().enumerate() {
         let id = UpstreamId(index);
         let upstream = config.directory.get(id);
         let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
         let region = upstream.region.as_ref().map_or("-", |region| region.as_str());
-        line(format_args!(
+        lines.push(format!(
             "{id:10} {wanted}{}://{}:{} region {region} signature {} credentials {}",
             upstream.endpoint.scheme.as_str(),
             upstream.endpoint.host.bracketed(),
@@ -113,5 +124,6 @@ fn describe(config: &Config) {
             settings.credentials
         ));
     }
-    line("the configuration is good");
+    lines.push("the configuration is good".to_owned());
+    lines
 }

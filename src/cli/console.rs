@@ -15,7 +15,7 @@ use tracing::{error, info};
 use super::app::{Reloads, Tallies};
 use super::assembly::Assembled;
 use super::visits::Visits;
-use crate::admin::{self, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
+use crate::admin::{self, ListenerCertificate, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::offload::BlockingLane;
@@ -43,6 +43,7 @@ pub(super) struct View {
     state: Arc<State>,
     sources: Vec<Arc<Source>>,
     routes: Vec<Route>,
+    certificates: Vec<ListenerCertificate>,
     facts: Vec<Fact>,
 }
 
@@ -62,6 +63,7 @@ impl View {
             state: Arc::clone(&assembled.state),
             sources: each(&assembled.sources).map(|(_, source)| Arc::clone(source)).collect(),
             routes: assembled.routes.clone(),
+            certificates: assembled.certificates.clone(),
             facts: assembled.facts.clone(),
         }
     }
@@ -143,6 +145,10 @@ impl Process for Console {
 
     fn routes(&self) -> Vec<Route> {
         self.view.load().routes.clone()
+    }
+
+    fn certificates(&self) -> Vec<ListenerCertificate> {
+        self.view.load().certificates.clone()
     }
 
     fn configuration(&self) -> Vec<Setting> {

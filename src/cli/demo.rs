@@ -15,7 +15,6 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use super::app::App;
-use super::assembly::StartError;
 use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
 use super::exit::Exit;
 use super::output::{coloured, complain, line};
@@ -24,7 +23,7 @@ use super::system::System;
 use crate::config::{Config, Machine};
 use crate::emulator::{Account, Emulator, Settings};
 use crate::oss::{Bucket, Region};
-use crate::server::{Address, BindError, Drain, Drained};
+use crate::server::{Address, Drain, Drained};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -92,7 +91,7 @@ async fn start_proxy(oss: SocketAddr) -> anyhow::Result<App> {
         anyhow::Ok(App::assemble(config, Arc::new(System)).await)
     };
     match assemble("127.0.0.1:8770", "127.0.0.1:8771").await? {
-        Err(StartError::Bind(BindError::InUse(_))) => Ok(assemble("127.0.0.1:0", "127.0.0.1:0").await??),
+        Err(error) if error.is_in_use() => Ok(assemble("127.0.0.1:0", "127.0.0.1:0").await??),
         other => Ok(other?),
     }
 }

@@ -166,17 +166,10 @@ pub(super) fn tell_warnings(config: &Config) {
 
 /// Why there is no proxy, told.
 pub(super) fn not_assembled(error: &StartError) -> Exit {
-    complain(format_args!("cannot start: {error}"));
-    match error {
-        StartError::Bind(error) if !error.is_configuration() => Exit::Failure,
-        StartError::Bind(_)
-        | StartError::Roots(_)
-        | StartError::Tls(_)
-        | StartError::Credentials(_)
-        | StartError::Files(_)
-        | StartError::NoSource(_) => Exit::Config,
-        StartError::Thread(_) => Exit::Failure,
+    for line in error.to_string().lines() {
+        complain(format_args!("cannot start: {line}"));
     }
+    if error.is_configuration() { Exit::Config } else { Exit::Failure }
 }
 
 /// TERM and INT drain, and force when a second one comes, whoever else has asked for the end before.

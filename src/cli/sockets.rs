@@ -1,6 +1,8 @@
 //! The sockets of the process while another configuration is assembled: which stay as they are, which change hands, which are
 //! new.
 
+use std::cell::RefCell;
+
 use super::assembly::Before;
 use crate::config::Config;
 use crate::server::{Address, BindError, Bound, Held, Inherited, Listen};
@@ -12,9 +14,21 @@ pub(super) struct Sockets {
     admin: Option<(Address, Held)>,
     /// Those on which their listener listens no more under the new configuration.
     going: Vec<Held>,
+    /// Nothing is taken if this is there; it notes what is to be looked at.
+    trial: Option<RefCell<Vec<String>>>,
 }
 
 impl Sockets {
+    /// Of a process that is not to take any.
+    pub(super) fn trial() -> Self {
+        Self { trial: Some(RefCell::default()), ..Self::default() }
+    }
+
+    /// The warnings of a trial.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.trial.map(RefCell::into_inner).unwrap_or_default()
+    }
+
     pub(super) fn of(before: Option<&Before<'_>>, config: &Config) -> Self {
         let Some(Before { listening, admin, .. }) = before else { return Self::default() };
         let stays = |address: &Address| config.listen.iter().any(|listen| listen.address == *address);
@@ -22,7 +36,7 @@ impl Sockets {
         let stays = |address: &Address| config.admin.as_ref().is_some_and(|admin| admin.address == *address);
         let going = going.chain(admin.iter().filter(|(configured, _)| !stays(configured)));
         let going = going.map(|(_, held)| held.clone()).collect();
-        Self { listening: listening.clone(), admin: admin.clone(), going }
+        Self { listening: listening.clone(), admin: admin.clone(), going, trial: None }
     }
 
     /// New ones for a listener; none if it has its own. Those must still be allowed to it.
@@ -46,6 +60,18 @@ impl Sockets {
     }
 
     fn bind(&self, listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Bound>, BindError> {
+        if let Some(warnings) = &self.trial {
+            return match Bound::probe(listen, inherited) {
+                // A configuration is checked beside the proxy that is to reload it.
+                Err(BindError::InUse(address)) if address.may_be_held_by_a_proxy() => {
+                    warnings.borrow_mut().push(format!(
+                        "{address} is in use; a proxy that listens there goes on with it, another one cannot start"
+                    ));
+                    Ok(Vec::new())
+                }
+                probed => probed.map(|()| Vec::new()),
+            };
+        }
         Bound::bind(listen, inherited, &self.going).map_err(|error| match error {
             BindError::InUse(address) => {
                 let mut all = self.listening.iter().chain(&self.admin).map(|(_, held)| &held.address);

@@ -73,6 +73,10 @@ impl Answer {
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let extent = Extent::of(response.headers());
+        // The body would pass in a coding that the client is not told, or end early as if it were whole.
+        if extent == (Extent::ByEncoding { chunked: false }) {
+            return Err(Refusal::ResponseCoding);
+        }
         settle_answer(response.headers_mut(), extent);
         match response.body().size_hint().exact() {
             _ if bodiless => {}
@@ -85,8 +89,7 @@ impl Answer {
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
         }
-        let framed = !matches!(extent, Extent::Nowhere | Extent::ByEncoding { chunked: false });
-        if !framed && !bodiless && !response.body().is_end_stream() {
+        if extent == Extent::Nowhere && !bodiless && !response.body().is_end_stream() {
             counters.unframed();
             debug!(
                 "the answer has neither length nor chunks; on plain TCP nobody can tell whether it is whole"

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::answer::{Answer, text};
 use super::echo::{element, header_without_token, without_token};
+use super::headers::NOTE;
 use super::refusal::Refusal;
 use crate::oss::ErrorDocument;
 use crate::secret::Secret;
@@ -170,7 +171,6 @@ fn clean(headers: &mut HeaderMap, token: &Secret) {
 /// The error document in base64, which OSS sends beside or in place of the body.
 const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-const NOTE: HeaderName = HeaderName::from_static("x-proxy-note");
 /// OSS's number for a security token that has ended.
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");

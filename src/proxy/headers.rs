@@ -65,7 +65,7 @@ pub(super) enum Extent {
     Nowhere,
     /// By a length, and whether it stands there once, written as anybody writes it.
     ByLength { plainly: bool },
-    /// By an encoding, which goes before a length, and whether it is one that has an end.
+    /// By an encoding, which goes before a length, and whether that is `chunked` and nothing else.
     ByEncoding { chunked: bool },
 }
 
@@ -74,9 +74,9 @@ impl Extent {
         let mut extent = Self::Nowhere;
         for (name, value) in headers {
             if *name == TRANSFER_ENCODING {
-                // The last line counts, and in it the last word.
-                let last = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-                extent = Self::ByEncoding { chunked: last.trim_ascii().eq_ignore_ascii_case(b"chunked") };
+                let is_first = !matches!(extent, Self::ByEncoding { .. });
+                let is_chunked = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+                extent = Self::ByEncoding { chunked: is_first && is_chunked };
             } else if *name == CONTENT_LENGTH {
                 extent = match extent {
                     Self::Nowhere => Self::ByLength { plainly: is_plain_number(value.as_bytes()) },
@@ -99,7 +99,24 @@ pub(super) fn settle_answer(headers: &mut HeaderMap, extent: Extent) {
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);
+    if headers.keys().any(is_own) {
+        OWN.iter().for_each(|name| drop(headers.remove(name)));
+    }
 }
+
+/// Whether only this proxy may send this header. An upstream must not be able to pass for it.
+fn is_own(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-proxy-") && OWN.contains(name)
+}
+
+/// Our stable code of a rejection, for programs.
+pub(super) const PROXY_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
+/// Why a rejected request may be sent again.
+pub(super) const NOTE: HeaderName = HeaderName::from_static("x-proxy-note");
+/// Our id of the request, under which it is logged; OSS has one of its own, `x-oss-request-id`.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-proxy-request-id");
+/// The headers that only this proxy sends.
+const OWN: [HeaderName; 3] = [PROXY_ERROR, NOTE, REQUEST_ID];
 
 /// What a request is judged by, which it must not take away itself.
 const JUDGED: [&str; 3] = ["host", "origin", "sec-fetch-site"];
@@ -190,6 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn headers_that_only_this_proxy_sends_are_removed_from_an_answer() {
+        let mut headers = map(&[
+            ("x-proxy-error", "denied"),
+            ("x-proxy-error", "twice"),
+            ("x-proxy-note", "n"),
+            ("x-proxy-request-id", "1"),
+            ("x-proxy-cache", "hit"),
+            ("x-oss-meta-x-proxy-error", "kept"),
+        ]);
+        settle_answer(&mut headers, Extent::Nowhere);
+        assert_eq!(headers, map(&[("x-proxy-cache", "hit"), ("x-oss-meta-x-proxy-error", "kept")]));
+    }
+
+    #[test]
     fn an_answer_tells_its_end_by_an_encoding_before_a_length() {
         let length = |plainly| Extent::ByLength { plainly };
         let encoding = |chunked| Extent::ByEncoding { chunked };
@@ -201,9 +232,11 @@ mod tests {
             (&[("content-length", "5"), ("content-length", "5")], length(false)),
             (&[("content-length", "5, 5")], length(false)),
             (&[("transfer-encoding", "Chunked"), ("content-length", "5")], encoding(true)),
-            (&[("content-length", "5"), ("transfer-encoding", "gzip, chunked")], encoding(true)),
+            (&[("content-length", "5"), ("transfer-encoding", "gzip, chunked")], encoding(false)),
             (&[("transfer-encoding", "chunked, gzip")], encoding(false)),
-            (&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")], encoding(true)),
+            (&[("transfer-encoding", "")], encoding(false)),
+            (&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")], encoding(false)),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], encoding(false)),
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")], encoding(false)),
         ] {
             assert_eq!(Extent::of(&map(lines)), extent, "{lines:?}");

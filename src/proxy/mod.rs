@@ -16,7 +16,7 @@ mod ways;
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 pub use answer::Body;
@@ -29,6 +29,7 @@ pub use ways::destination;
 
 use crate::oss::Operation;
 use crate::telemetry::{Access, Refused};
+use headers::REQUEST_ID;
 use request::Inbound;
 
 /// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
@@ -87,6 +88,3 @@ async fn walk(
     };
     signed.send(core, inbound, access).await
 }
-
-/// Our id of the request, under which it is logged; OSS has one of its own, `x-oss-request-id`.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-proxy-request-id");

@@ -4,6 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::answer::Body;
+use super::headers::PROXY_ERROR;
 use crate::address::{Directory, Misdirected, UpstreamId};
 use crate::credentials::Unavailable;
 use crate::oss::ErrorDocument;
@@ -18,8 +19,8 @@ pub enum Refusal {
     /// It is for nothing that is served here.
     #[error(transparent)]
     Misdirected(#[from] Misdirected),
-    /// It has more header lines than anybody needs.
-    #[error("the request has more than {0} header lines")]
+    /// Its head has more lines than the limit.
+    #[error("the request has more than {0} header lines; send fewer")]
     TooManyHeaders(usize),
     /// Its body is larger than it may be: so many bytes, of so many.
     #[error(
@@ -59,6 +60,9 @@ pub enum Refusal {
     /// The upstream left HTTP.
     #[error("the upstream answered with a status that this proxy did not ask for")]
     SwitchedProtocols,
+    /// The body of the upstream's response is coded in a way that cannot be passed on.
+    #[error("the response of the upstream has a transfer coding other than chunked")]
+    ResponseCoding,
 }
 
 /// How a refusal is told: status, our stable code, and the code of OSS that is nearest to it.
@@ -91,7 +95,7 @@ impl Refusal {
         headers.insert(PROXY_ERROR, HeaderValue::from_static(code));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         if let Ok(id) = HeaderValue::from_str(&id) {
-            headers.insert(REQUEST_ID, id);
+            headers.insert(OSS_REQUEST_ID, id);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -126,7 +130,8 @@ impl Refusal {
             | Self::Key(_)
             | Self::NoRegion
             | Self::Unsendable
-            | Self::SwitchedProtocols => self.to_string(),
+            | Self::SwitchedProtocols
+            | Self::ResponseCoding => self.to_string(),
         }
     }
 
@@ -155,9 +160,10 @@ impl Refusal {
                 Misdirected::Key(_) | Misdirected::NoKey(_) => Told(BAD, "invalid-key", "InvalidObjectName"),
                 Misdirected::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
             },
-            Self::TooManyHeaders(_) | Self::Coding | Self::Unsendable => {
-                Told(BAD, "bad-request", "InvalidArgument")
+            Self::TooManyHeaders(_) => {
+                Told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header-limit", "InvalidArgument")
             }
+            Self::Coding | Self::Unsendable => Told(BAD, "bad-request", "InvalidArgument"),
             Self::TooLarge(..) => Told(BAD, "too-large", "EntityTooLarge"),
             Self::Full(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
@@ -187,7 +193,7 @@ impl Refusal {
                     Told(UNAVAILABLE, "over-capacity", "SlowDown")
                 }
             },
-            Self::SwitchedProtocols => Told(GATEWAY, "upstream-invalid", "BadGateway"),
+            Self::SwitchedProtocols | Self::ResponseCoding => Told(GATEWAY, "upstream-invalid", "BadGateway"),
         }
     }
 }
@@ -226,6 +232,4 @@ fn send_message(upstream: &str, why: &SendError) -> String {
     }
 }
 
-/// Our stable code, for programs.
-const PROXY_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+const OSS_REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");

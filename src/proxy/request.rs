@@ -16,7 +16,7 @@ use super::stages::Located;
 use super::state::{Gate, Limits, State};
 use crate::address::{self, Entrance, Misdirected, Scheme};
 use crate::telemetry::{Access, Taken};
-use crate::transport::{Ends, Told, Upload};
+use crate::transport::{Ends, HEADER_LINES_MAX, Told, Upload};
 
 /// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
 pub(super) struct Inbound {
@@ -132,8 +132,8 @@ impl Inbound {
 
     /// Finds what the request is for, once its framing is known to be sound.
     pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Box<Located>, Refusal> {
-        if self.headers.len() > HEADERS_MAX {
-            return Err(Refusal::TooManyHeaders(HEADERS_MAX));
+        if self.headers.len() > HEADER_LINES_MAX {
+            return Err(Refusal::TooManyHeaders(HEADER_LINES_MAX));
         }
         if self.ends == Ends::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
@@ -257,9 +257,6 @@ async fn drain(mut body: Incoming, _in_flight: Rc<()>) {
     let _ = tokio::time::timeout(DRAIN_FOR, all).await;
 }
 
-/// Header lines of a request. Over HTTP/1 the library stops here by itself; told another number, it would set aside room for
-/// them on the heap for each request.
-const HEADERS_MAX: usize = 100;
 /// The longest body that is read only to be forgotten.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);

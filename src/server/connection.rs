@@ -32,7 +32,7 @@ use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{HTTP2, Terms};
 use crate::proxy::{self, Body, Gate};
-use crate::transport::WriteLimit;
+use crate::transport::{HEADER_LINES_MAX, WriteLimit};
 
 /// What a connection is served with.
 pub(super) struct Host {
@@ -138,6 +138,7 @@ impl Host {
             // A client that closes its sending side still gets its answer; one that is gone is noticed by `Heard`.
             .half_close(true)
             .max_header_size(self.settings.header_bytes)
+            .max_headers(PARSED_LINES_MAX)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));
         let pinned = Pin::new(&mut connection);
@@ -319,6 +320,9 @@ async fn linger(mut client: impl Client) {
 
 /// What a connection may hold of a transfer whose reader stands still.
 const BUFFER_MAX: usize = 256 * 1024;
+/// The header lines that hyper parses over HTTP/1. It rejects more with a bare 431, so this is above our own limit, whose rejection
+/// explains itself. Each parsed head takes 64 bytes a line for as long as it is parsed.
+const PARSED_LINES_MAX: usize = 2 * HEADER_LINES_MAX;
 /// Requests at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 200;
 /// Requests with effects at once: one for each stream, and as many whose streams have ended.

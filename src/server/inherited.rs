@@ -33,6 +33,11 @@ impl Inherited {
         Self { sockets: ListenFd::empty(), names: Vec::new(), taken: Vec::new() }
     }
 
+    /// Whether nothing was handed over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// All sockets of this name.
     pub(super) fn take(&mut self, name: &str) -> Result<Vec<ListeningSocket>, BindError> {
         let wanted = |(index, known): (usize, &String)| (known == name).then_some(index);

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::net::sockopt::socket_acceptconn;
@@ -36,14 +36,42 @@ impl Address {
         }
     }
 
+    /// Whether the process that listens here may be a running proxy. Of a port it cannot be known.
+    #[must_use]
+    pub fn may_be_held_by_a_proxy(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            Self::Unix(path) => unix::is_held_by_this_program(path),
+            Self::Inherited(_) => false,
+        }
+    }
+
     /// Whether the two cannot both be listened on. Port 0 takes a free one.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let (Some(one), Some(two)) = (self.socket(), other.socket()) else { return self == other };
-        let everywhere = one.ip().is_unspecified() || two.ip().is_unspecified();
-        one.port() == two.port()
-            && one.port() != 0
-            && (one.ip() == two.ip() || (everywhere && one.is_ipv4() == two.is_ipv4()))
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(two)) => {
+                let (one_ip, two_ip) = (one.ip().to_canonical(), two.ip().to_canonical());
+                one.port() == two.port()
+                    && one.port() != 0
+                    && (one_ip == two_ip || takes(one_ip, two_ip) || takes(two_ip, one_ip))
+            }
+            (Self::Unix(one), Self::Unix(two)) => is_same_path(one, two),
+            (_, _) => self == other,
+        }
+    }
+}
+
+/// Whether a listener on every address takes this one too. Every address of IPv6 includes those of IPv4.
+fn takes(all: IpAddr, one: IpAddr) -> bool {
+    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+}
+
+/// Whether two paths are the same, however they are written. Links are not followed.
+fn is_same_path(one: &Path, two: &Path) -> bool {
+    match (std::path::absolute(one), std::path::absolute(two)) {
+        (Ok(one), Ok(two)) => one == two,
+        (_, _) => one == two,
     }
 }
 
@@ -202,6 +230,21 @@ impl Bound {
         sockets.into_iter().map(bound).collect()
     }
 
+    /// Checks that [`Self::bind`] could take the sockets of a listener, and takes none. Those of systemd can only be checked in a
+    /// process that was handed some.
+    ///
+    /// # Errors
+    /// [`BindError`], as from [`Self::bind`].
+    pub fn probe(listen: &Listen, inherited: &mut Inherited) -> Result<(), BindError> {
+        let failed = |source| BindError::of(listen.address.clone(), source);
+        match &listen.address {
+            Address::Tcp(address) => name(*address).map(drop).map_err(failed),
+            Address::Unix(path) => unix::probe(path).map_err(failed),
+            Address::Inherited(_) if inherited.is_empty() => Ok(()),
+            Address::Inherited(_) => Self::bind(listen, inherited, &[]).map(drop),
+        }
+    }
+
     /// Separates the socket to accept from and the handle that keeps it. Only the handle removes the file of a unix socket,
     /// which may block.
     #[must_use]
@@ -259,7 +302,12 @@ impl BindError {
     /// Whether the configuration must change, or what systemd was told.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::NoSocket(_) | Self::NotInherited(..) | Self::NotListening(_) | Self::Open(..))
+        match self {
+            Self::NoSocket(_) | Self::NotInherited(..) | Self::NotListening(_) | Self::Open(..) => true,
+            // A path that is too long.
+            Self::System { source, .. } => source.kind() == io::ErrorKind::InvalidInput,
+            Self::InUse(_) | Self::Ours(..) | Self::Forbidden(_) => false,
+        }
     }
 
     fn of(address: Address, source: io::Error) -> Self {
@@ -277,6 +325,14 @@ impl BindError {
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = name(address)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A socket with this address, on which nobody can connect yet. Others may have the address too, until one of them listens.
+fn name(address: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -284,10 +340,43 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// How many connections may wait to be accepted.
 pub(super) const BACKLOG: i32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, PathBuf};
+
+    #[test]
+    fn addresses_overlap_that_cannot_both_be_listened_on() {
+        let tcp = |text: &str| Address::Tcp(text.parse().expect("an address"));
+        let unix = |text: &str| Address::Unix(PathBuf::from(text));
+        for (one, two, overlap) in [
+            (tcp("127.0.0.1:80"), tcp("127.0.0.1:80"), true),
+            (tcp("127.0.0.1:80"), tcp("127.0.0.1:81"), false),
+            (tcp("127.0.0.1:0"), tcp("127.0.0.1:0"), false),
+            (tcp("0.0.0.0:80"), tcp("127.0.0.1:80"), true),
+            (tcp("[::]:80"), tcp("0.0.0.0:80"), true),
+            (tcp("[::]:80"), tcp("127.0.0.1:80"), true),
+            (tcp("[::]:80"), tcp("[::1]:80"), true),
+            (tcp("[::1]:80"), tcp("127.0.0.1:80"), false),
+            (tcp("[::1]:80"), tcp("0.0.0.0:80"), false),
+            (tcp("[::ffff:127.0.0.1]:80"), tcp("127.0.0.1:80"), true),
+            (tcp("[::ffff:0.0.0.0]:80"), tcp("127.0.0.1:80"), true),
+            (tcp("[::ffff:0.0.0.0]:80"), tcp("[::1]:80"), false),
+            (unix("/run/a.sock"), unix("/run/a.sock"), true),
+            (unix("/run/a.sock"), unix("/run/./a.sock"), true),
+            (unix("/run/a.sock"), unix("/run//a.sock"), true),
+            (unix("a.sock"), unix("./a.sock"), true),
+            (unix("/run/a.sock"), unix("/run/b.sock"), false),
+            (unix("127.0.0.1:80"), tcp("127.0.0.1:80"), false),
+            (Address::Inherited("a".to_owned()), Address::Inherited("a".to_owned()), true),
+        ] {
+            assert_eq!(one.overlaps(&two), overlap, "{one} and {two}");
+            assert_eq!(two.overlaps(&one), overlap, "{two} and {one}");
+        }
+    }
+}

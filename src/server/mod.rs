@@ -5,6 +5,7 @@
 
 mod accept;
 mod acceptor;
+mod certificate;
 mod client;
 mod connection;
 mod cores;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor};
 use tokio_rustls::TlsAcceptor;
 
-use crate::transport::{BadRoots, roots};
+use super::certificate::not_after;
+use crate::time::Timestamp;
+use crate::transport::{BadRoots, revocation_lists, roots};
 
 /// The files of a listener that speaks TLS; all PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct TlsFiles {
     pub cert_file: PathBuf,
     /// The private key of the certificate.
     pub key_file: PathBuf,
-    /// The authorities of which every client must show a certificate; `None` asks for none.
+    /// The authorities of which every client must show a certificate, and their revocation lists; `None` asks for none.
     pub client_ca_file: Option<PathBuf>,
 }
 
@@ -26,8 +28,19 @@ pub struct TlsFiles {
 #[derive(Clone)]
 pub struct Tls {
     pub(super) acceptor: TlsAcceptor,
+    /// What is asked of a client's certificate.
+    clients: Option<ClientRule>,
+    expires: Option<Timestamp>,
+}
+
+/// Which certificates of clients are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClientRule {
     /// The authorities of which every client must show a certificate.
-    clients: Option<Vec<TrustAnchor<'static>>>,
+    authorities: Vec<TrustAnchor<'static>>,
+    /// The lists of certificates that are not accepted any more. If there is one, each authority between a client's certificate
+    /// and the trusted one needs its own.
+    revoked: Vec<CertificateRevocationListDer<'static>>,
 }
 
 /// What a client must do to be served through a listener.
@@ -37,8 +50,8 @@ pub(super) enum Terms {
     Plain,
     /// Speak TLS.
     Tls,
-    /// Show a certificate of one of these authorities as well.
-    Certificate(Vec<TrustAnchor<'static>>),
+    /// Show a certificate as well, of which this holds.
+    Certificate(ClientRule),
 }
 
 impl Terms {
@@ -46,8 +59,16 @@ impl Terms {
         match tls.map(|tls| tls.clients.clone()) {
             None => Self::Plain,
             Some(None) => Self::Tls,
-            Some(Some(authorities)) => Self::Certificate(authorities),
+            Some(Some(rule)) => Self::Certificate(rule),
         }
+    }
+}
+
+impl Tls {
+    /// The end of the validity of the listener's certificate, if it can be read.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.expires
     }
 }
 
@@ -72,7 +93,7 @@ pub enum BadTls {
     Roots(#[from] BadRoots),
     /// The verifier of clients cannot be made.
     #[error(
-        "{0} cannot be used to check clients: {1}; give the certificate of the authority that signs theirs"
+        "{0} cannot be used to check clients: {1}; give the certificate of the authority that signs theirs, and revocation lists as that authority issues them"
     )]
     Clients(String, rustls::server::VerifierBuilderError),
     /// Certificate and key do not belong together, or the TLS library has no use for them.
@@ -94,15 +115,19 @@ impl TlsFiles {
             None => (builder.with_no_client_auth(), None),
             Some(path) => {
                 let authorities = roots(path)?;
-                let clients = authorities.roots.clone();
+                let rule =
+                    ClientRule { authorities: authorities.roots.clone(), revoked: revocation_lists(path)? };
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
-                let verifier = verifier.build().map_err(|error| BadTls::Clients(shown(path), error))?;
-                (builder.with_client_cert_verifier(verifier), Some(clients))
+                let verifier = verifier.with_crls(rule.revoked.iter().cloned()).build();
+                let verifier = verifier.map_err(|error| BadTls::Clients(shown(path), error))?;
+                (builder.with_client_cert_verifier(verifier), Some(rule))
             }
         };
-        let mut config = builder.with_single_cert(self.certificates()?, self.key()?).map_err(pair)?;
+        let certificates = self.certificates()?;
+        let expires = certificates.first().and_then(|certificate| not_after(certificate));
+        let mut config = builder.with_single_cert(certificates, self.key()?).map_err(pair)?;
         config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
-        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), clients })
+        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), clients, expires })
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, BadTls> {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listen::BACKLOG;
@@ -33,27 +34,65 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     Ok((socket.into(), file))
 }
 
+/// Checks that [`bind`] could make a socket at `path`, and makes none.
+///
+/// # Errors
+/// As [`bind`].
+pub(super) fn probe(path: &Path) -> io::Result<()> {
+    SockAddr::unix(path)?;
+    look(path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok(access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// Whether the process that listens at `path` runs a program of this one's name. A proxy that is running is one.
+pub(super) fn is_held_by_this_program(path: &Path) -> bool {
+    let holder = || {
+        let stream = std::os::unix::net::UnixStream::from(connect(path).ok()?);
+        tokio::net::UnixStream::from_std(stream).ok()?.peer_cred().ok()?.pid()
+    };
+    let program = |process: &str| fs::read_to_string(format!("/proc/{process}/comm")).ok();
+    let of_holder = holder().and_then(|process| program(&process.to_string()));
+    of_holder.is_some() && of_holder == program("self")
+}
+
+/// What is at the path of a socket.
+enum AtPath {
+    Nothing,
+    /// A socket that a process left behind.
+    Dead,
+}
+
 fn remove_dead(path: &Path) -> io::Result<()> {
+    match look(path)? {
+        AtPath::Nothing => Ok(()),
+        AtPath::Dead => fs::remove_file(path),
+    }
+}
+
+/// Looks at the path. What cannot be replaced is an error.
+fn look(path: &Path) -> io::Result<AtPath> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AtPath::Nothing),
         Err(error) => return Err(error),
     };
     if !found.file_type().is_socket() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     match connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(AtPath::Dead),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         Ok(_) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
 
 /// Connects without waiting: if the queue of the listener is full, that is an error too.
-fn connect(path: &Path) -> io::Result<()> {
+fn connect(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    socket.connect(&SockAddr::unix(path)?)
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket)
 }
 
 fn identity(file: &Metadata) -> (u64, u64) {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use rustix::fs::{Access, Mode, OFlags, access};
+use rustix::io::Errno;
 use tracing::error;
 
 /// The file, as the one thread that writes it has it.
@@ -23,6 +25,22 @@ impl LogFile {
     /// What the system says.
     pub fn open(path: &Path, anew: Arc<AtomicBool>) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)?, wanted: anew })
+    }
+
+    /// Checks that [`Self::open`] would succeed, and makes no file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn probe(path: &Path) -> io::Result<()> {
+        // A pipe that nobody reads would block.
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                Ok(access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+            }
+            opened => Ok(opened.map(drop)?),
+        }
     }
 }
 
@@ -69,6 +87,20 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     use super::LogFile;
+
+    #[test]
+    fn a_probe_makes_no_file_and_fails_where_opening_would() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("log"), "a line\n").expect("written");
+        for (name, is_good) in
+            [("log", true), ("new", true), ("missing/log", false), ("log/log", false), ("", false)]
+        {
+            assert_eq!(LogFile::probe(&at(name)).is_ok(), is_good, "{name:?}");
+        }
+        assert!(!at("new").exists());
+        assert_eq!(fs::read_to_string(at("log")).expect("a file"), "a line\n");
+    }
 
     #[test]
     fn a_file_that_was_moved_away_is_made_anew_when_it_is_asked_for() {

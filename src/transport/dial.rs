@@ -21,7 +21,7 @@ use super::race::{DialFailure, TimeLimit};
 use super::stall::WriteLimit;
 use super::tls::Trust;
 use super::wire::{Wire, WireState};
-use super::{Destination, DialError, Settings, TrustId};
+use super::{Destination, DialError, HEADER_LINES_MAX, Settings, TrustId};
 
 /// What a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,7 +159,7 @@ where
     let state = Rc::new(WireState::default());
     let io = TokioIo::new(Wire::new(stream, Rc::clone(&state)));
     let (sender, driver) = http1::Builder::new()
-        .max_headers(HEADERS_MAX)
+        .max_headers(HEADER_LINES_MAX)
         .max_buf_size(BUFFER_MAX)
         .handshake(io)
         .await
@@ -176,8 +176,6 @@ const TLS_READ_BYTES: usize = 256 * 1024;
 /// What is read of an answer at once, and what a connection may hold of a transfer whose reader stands still: about what hyper
 /// itself would take. A large download takes the fewer system calls the more this is.
 const BUFFER_MAX: usize = 400 * 1024;
-/// Header lines of an answer.
-const HEADERS_MAX: usize = 256;
 /// Destinations that are remembered as down; names come from requests, so there must be an end.
 const DOWN_MAX: usize = 1024;
 

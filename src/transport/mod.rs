@@ -40,7 +40,7 @@ pub use obstacle::{Flaw, Obstacle, Phase};
 pub use replay::Spare;
 pub use stall::{Stall, WriteLimit};
 pub use tally::{Tallied, Tally};
-pub use tls::{BadRoots, Trust, roots};
+pub use tls::{BadRoots, Trust, revocation_lists, roots};
 
 use body::{Fault, Slot};
 use dial::DialMeans;
@@ -452,6 +452,9 @@ fn is_timed_out(error: &hyper::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
+/// The most header lines of a head, both of a request that comes in and of a response that comes back. OSS allows 8 KiB of user
+/// metadata, which is rarely more than a hundred lines.
+pub const HEADER_LINES_MAX: usize = 256;
 /// After this idle time a connection is looked at before it is used again.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 /// What an answer may take for which OSS works on the whole object.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tokio_rustls::TlsConnector;
 
 /// The authorities whose certificates an upstream may show. Cheap to clone; sessions are resumed among the clones.
@@ -29,6 +29,14 @@ pub enum BadRoots {
     /// The file holds no certificate.
     #[error("{path} holds no certificate; give a PEM file with the certificate of the authority")]
     Empty {
+        /// The file.
+        path: String,
+    },
+    /// The file holds revocation lists, where they are not supported.
+    #[error(
+        "{path} holds a certificate revocation list, which is not supported for upstreams; give the certificates alone"
+    )]
+    RevocationList {
         /// The file.
         path: String,
     },
@@ -57,7 +65,11 @@ impl Trust {
     /// # Errors
     /// [`BadRoots`] names the file and says what to do.
     pub fn file(path: &Path) -> Result<Self, BadRoots> {
-        Self::new(roots(path)?)
+        let roots = roots(path)?;
+        if !revocation_lists(path)?.is_empty() {
+            return Err(BadRoots::RevocationList { path: path.display().to_string() });
+        }
+        Self::new(roots)
     }
 
     /// Whether both trust the same authorities.
@@ -94,4 +106,13 @@ pub fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
         return Err(BadRoots::Empty { path: shown() });
     }
     Ok(roots)
+}
+
+/// The certificate revocation lists of a PEM file; most have none.
+///
+/// # Errors
+/// [`BadRoots::File`].
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, BadRoots> {
+    let lists = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
+    lists.map_err(|error| BadRoots::File { path: path.display().to_string(), reason: error.to_string() })
 }

@@ -18,7 +18,7 @@ use crate::support::certificates::Authority;
 use crate::support::h2::{Connection, request};
 use crate::support::script::line_of;
 use crate::support::served::activated;
-use crate::support::{KEY, Script, eventually, oss, program, proxy, run};
+use crate::support::{KEY, Script, Served, ask, eventually, oss, program, proxy, run};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -266,6 +266,88 @@ fn clients_show_a_certificate_of_the_authority_that_is_asked_for() {
 }
 
 #[test]
+fn a_client_whose_certificate_was_revoked_is_rejected() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let files = authority.sign("listener", "localhost");
+    let numbered = |stem: &str, serial: u64| {
+        authority.sign_with(stem, "client", |parameters| {
+            parameters.serial_number = Some(rcgen::SerialNumber::from(serial));
+        })
+    };
+    let (good, revoked) = (numbered("good", 8), numbered("revoked", 7));
+    let ca = fs::read_to_string(authority.file()).expect("an authority");
+    let both = authority.directory().join("both.pem");
+    for (lists, good_is_served) in [
+        (authority.revocation_list(&[7]), true),
+        (format!("{}{}", authority.revocation_list(&[7]), other.revocation_list(&[8])), true),
+        // A list that says nothing of the authority does not make its clients good.
+        (other.revocation_list(&[]), false),
+    ] {
+        for text in [format!("{ca}{lists}"), format!("{lists}{ca}")] {
+            fs::write(&both, text).expect("written");
+            let upstream = Script::answering(OK);
+            let asks = format!(", client_ca_file = {both:?}");
+            let proxy = proxy(upstream.address).listen(&Authority::listen(&files, &asks)).start();
+            for (own, is_served) in [(&good, good_is_served), (&revoked, false)] {
+                let client = tls(proxy.address, authority.client(&[], Some(own)));
+                let answer = exchange(client, &get("/photos/k", "localhost"));
+                assert_eq!(answer.is_some_and(|answer| answer.ends_with("ok")), is_served, "{own:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_listener_certificate_that_ends_soon_is_warned_about_counted_and_shown() {
+    let authority = Authority::new();
+    let in_days = |days: i64| {
+        let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        let date = jiff::tz::TimeZone::UTC.to_datetime(then).date();
+        let month = u8::try_from(date.month()).expect("a month");
+        (i32::from(date.year()), month, u8::try_from(date.day()).expect("a day"))
+    };
+    for (days, words) in
+        [(-400, Some("expired at ")), (10, Some("expires in less than 14 days")), (400, None)]
+    {
+        let (year, month, day) = in_days(days);
+        let files = authority.sign_with("ending", "localhost", |parameters| {
+            parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(year, month, day);
+        });
+        let end = format!("{year}-{month:02}-{day:02}T00:00:00Z");
+        let oss = oss();
+        let listen = format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n{}\n[admin]\naddress = \"127.0.0.1:0\"\n{}",
+            Authority::listen(&files, ""),
+            Served::text(oss.address, "")
+        );
+        let config = authority.directory().join("proxy.toml");
+        fs::write(&config, listen).expect("written");
+        let path = config.to_str().expect("a path");
+        let (code, _, errors) = run(&["check", "--config", path], &KEY);
+        assert_eq!(code, Some(0), "{errors}");
+        let served = Served::of_file(&config, &KEY);
+        let metrics = ask(served.admin(), "GET", "/metrics", b"").text();
+        let page = ask(served.admin(), "GET", "/", b"").text();
+        served.signal("TERM");
+        let (_, log) = served.end();
+        let sample = "oss_proxy_listener_certificate_expiry_timestamp_seconds{listener=\"127.0.0.1:0\"} ";
+        let sample = metrics.lines().find_map(|line| line.strip_prefix(sample)).expect("a sample");
+        let then: i64 = end.parse::<jiff::Timestamp>().expect("a time").as_second();
+        assert_eq!(sample, then.to_string());
+        let class = if words.is_some() { "bad" } else { "good" };
+        let shown = format!("<p class={class}>certificate of 127.0.0.1:0: expire");
+        assert!(page.contains(&shown) && page.contains(&end), "{page}");
+        for text in [&errors, &log] {
+            match words {
+                Some(words) => assert!(text.contains(words) && text.contains(&end), "{days}: {text}"),
+                None => assert!(!text.contains("the certificate of the listener"), "{days}: {text}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_broken_download_over_tls_does_not_end_as_if_whole() {
     let authority = Authority::new();
     let files = authority.sign("listener", "localhost");
@@ -307,12 +389,17 @@ fn files_that_make_no_tls_end_the_start_and_the_check() {
     let (one, other) = (authority.sign("one", "localhost"), authority.sign("other", "localhost"));
     let empty = authority.directory().join("empty.pem");
     fs::write(&empty, "nothing").expect("written");
+    let no_list = authority.directory().join("no-list.pem");
+    let ca = fs::read_to_string(authority.file()).expect("an authority");
+    fs::write(&no_list, format!("{ca}-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"))
+        .expect("written");
     let config = authority.directory().join("proxy.toml");
     for (certificate, key, client_ca, words) in [
         (&one.certificate, &other.key, None, "give the key of that certificate"),
         (&empty, &one.key, None, "holds no certificate"),
         (&one.certificate, &empty, None, "holds no private key"),
         (&one.certificate, &one.key, Some(&empty), "holds no certificate"),
+        (&one.certificate, &one.key, Some(&no_list), "cannot be used to check clients"),
     ] {
         let more = client_ca.map_or_else(String::new, |path| format!(", client_ca_file = {path:?}"));
         let files =

@@ -6,6 +6,7 @@ mod altered;
 mod bad_input;
 mod bad_sources;
 mod bodies;
+mod checks;
 mod clocks;
 mod commands;
 mod console;

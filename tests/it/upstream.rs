@@ -63,6 +63,65 @@ fn an_http_1_0_answer_without_length_is_framed_for_the_client_and_counted() {
 }
 
 #[test]
+fn an_answer_in_another_coding_than_chunked_is_a_bad_gateway() {
+    for coding in [
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, gzip",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip",
+        "Transfer-Encoding: gzip\r\nContent-Length: 12",
+    ] {
+        for status in ["200 OK", "206 Partial Content", "404 Not Found"] {
+            let upstream = Script::start(move |peer| {
+                peer.head();
+                peer.send(format!("HTTP/1.1 {status}\r\n{coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n"));
+            });
+            let proxy = proxy(upstream.address).start();
+            let got = ask(proxy.address, "GET", "/photos/k", b"");
+            assert_eq!((got.status, got.refused()), (502, Some("upstream-invalid")), "{status} {coding}");
+            assert_eq!(proxy.count("unframed"), 0, "{coding}");
+        }
+    }
+    let got = answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    assert_eq!((got.status, got.text().as_str()), (200, "ok"));
+}
+
+#[test]
+fn headers_that_only_this_proxy_sends_are_not_taken_from_the_upstream() {
+    for status in ["200 OK", "403 Forbidden", "502 Bad Gateway"] {
+        let upstream = Script::start(move |peer| {
+            peer.head();
+            peer.send(format!(
+                "HTTP/1.1 {status}\r\nContent-Length: 2\r\nX-Proxy-Error: denied\r\nx-proxy-error: browser\r\n\
+                 x-proxy-note: clock-corrected\r\nx-proxy-request-id: forged\r\nx-proxy-cache: hit\r\n\r\nok"
+            ));
+        });
+        let proxy = proxy(upstream.address).start();
+        let got = ask(proxy.address, "GET", "/photos/k", b"");
+        assert_eq!((got.refused(), got.header("x-proxy-note")), (None, None), "{status}");
+        assert!(got.header("x-proxy-request-id").is_some_and(|id| id != "forged"), "{status}");
+        assert_eq!(got.header("x-proxy-cache"), Some("hit"), "{status}");
+    }
+}
+
+#[test]
+fn an_answer_has_as_many_header_lines_as_a_request_and_no_more() {
+    for (count, status, code) in [(255, 200, None), (256, 502, Some("upstream-invalid"))] {
+        let lines: String = (0..count).map(|number| format!("x-oss-meta-{number}: v\r\n")).collect();
+        let upstream = Script::start(move |peer| {
+            peer.head();
+            peer.send(format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 2\r\n\r\nok"));
+        });
+        let proxy = proxy(upstream.address).start();
+        let got = ask(proxy.address, "GET", "/photos/k", b"");
+        assert_eq!((got.status, got.refused()), (status, code), "{count} and the length");
+    }
+}
+
+#[test]
 fn headers_for_one_hop_end_here_and_all_others_pass() {
     let got = answered(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, x-hop\r\nx-hop: 1\r\nKeep-Alive: timeout=5\r\n\

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Process, Route};
+use super::{ListenerCertificate, Process, Route};
 use crate::credentials::Status;
 use crate::oss::Operation;
 use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, Spread, Total};
@@ -33,6 +33,7 @@ pub(super) fn text(process: &dyn Process) -> String {
         upstream: process.upstream(),
         sources: process.sources(),
         routes: process.routes(),
+        certificates: process.certificates(),
         log_losses: process.log_losses(),
     };
     let mut registry = Registry::with_prefix("oss_proxy");
@@ -56,6 +57,7 @@ struct Scrape {
     upstream: Vec<Tallied>,
     sources: Vec<Status>,
     routes: Vec<Route>,
+    certificates: Vec<ListenerCertificate>,
     log_losses: Vec<(&'static str, u64)>,
 }
 
@@ -108,7 +110,12 @@ impl Scrape {
         let (opened, closed) = self.connections;
         counter(out, "client_connections_opened", "Connections of clients", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];
-        gauge(out, "client_connections", "Connections of clients that are open", open)
+        gauge(out, "client_connections", "Connections of clients that are open", open)?;
+        let expiry = |certificate: &'_ ListenerCertificate| certificate.expires.unix_s();
+        let certificates = self.certificates.iter();
+        let expiries = certificates.map(|one| (vec![("listener", one.listener.as_str())], expiry(one)));
+        let help = "When the certificate of a listener expires";
+        gauge(out, "listener_certificate_expiry_timestamp_seconds", help, expiries.collect())
     }
 
     fn requests(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

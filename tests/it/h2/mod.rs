@@ -152,7 +152,7 @@ fn refusals_are_told_and_the_connection_goes_on() {
         let mut expecting = request("PUT", &at);
         expecting.headers_mut().insert("expect", HeaderValue::from_static("miracles"));
         let mut crowded = request("GET", &at);
-        for number in 0..150 {
+        for number in 0..300 {
             let name = http::HeaderName::from_bytes(format!("x-{number}").as_bytes()).expect("a name");
             crowded.headers_mut().insert(name, HeaderValue::from_static("v"));
         }
@@ -160,7 +160,7 @@ fn refusals_are_told_and_the_connection_goes_on() {
         browser.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
         for (request, status, code) in [
             (expecting, 417, "expectation"),
-            (crowded, 400, "bad-request"),
+            (crowded, 431, "header-limit"),
             (browser, 403, "browser"),
             (request("PATCH", &at), 405, "method"),
             (request("GET", &uri(&proxy, "/photos/%zz")), 400, "bad-request"),
@@ -178,6 +178,24 @@ fn refusals_are_told_and_the_connection_goes_on() {
         assert_eq!(connection.ask(waiting, b"a body").await.status, 200);
         assert_eq!(connection.ask(request("GET", &at), b"").await.text(), "a body");
     });
+}
+
+#[test]
+fn a_head_with_too_many_lines_is_rejected_with_the_code_of_http_1() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    over_h2(proxy.address, async |connection| {
+        for (count, status, code) in [(256, 200, None), (257, 431, Some("header-limit"))] {
+            let mut long = request("GET", &uri(&proxy, "/photos/k"));
+            for number in 0..count {
+                let name = http::HeaderName::try_from(format!("x-{number}")).expect("a name");
+                long.headers_mut().insert(name, HeaderValue::from_static("v"));
+            }
+            let got = connection.ask(long, b"").await;
+            assert_eq!((got.status.as_u16(), got.refused()), (status, code), "{count}");
+        }
+    });
+    assert_eq!(upstream.heads().len(), 1);
 }
 
 #[test]

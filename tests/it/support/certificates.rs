@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
+    KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -16,6 +19,7 @@ pub(crate) struct Authority {
 }
 
 /// A certificate with its key, as paths.
+#[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
@@ -44,14 +48,44 @@ impl Authority {
 
     /// A certificate for `name`, in `STEM.pem` and `STEM-key.pem`.
     pub(crate) fn sign(&self, stem: &str, name: &str) -> Files {
+        self.sign_with(stem, name, |_| {})
+    }
+
+    /// The same of a certificate with other parameters.
+    pub(crate) fn sign_with(
+        &self,
+        stem: &str,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Files {
         let key = KeyPair::generate().expect("a key");
-        let parameters = CertificateParams::new(vec![name.to_owned()]).expect("names");
+        let mut parameters = CertificateParams::new(vec![name.to_owned()]).expect("names");
+        change(&mut parameters);
         let certificate = parameters.signed_by(&key, &self.issuer).expect("signed");
         let path = |suffix: &str| self.directory().join(format!("{stem}{suffix}.pem"));
         let files = Files { certificate: path(""), key: path("-key") };
         std::fs::write(&files.certificate, certificate.pem()).expect("written");
         std::fs::write(&files.key, key.serialize_pem()).expect("written");
         files
+    }
+
+    /// A revocation list of this authority with the certificates of these serial numbers, PEM.
+    pub(crate) fn revocation_list(&self, serials: &[u64]) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let parameters = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        parameters.signed_by(&self.issuer).expect("signed").pem().expect("PEM")
     }
 
     /// The line of `[[listen]]` that has a listener show this certificate.

@@ -1,0 +1,57 @@
+//! The certificates of listeners, and when they have to be replaced.
+
+use crate::time::Timestamp;
+
+/// The certificate of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerCertificate {
+    /// The address of the listener, as configured.
+    pub listener: String,
+    /// The end of its validity.
+    pub expires: Timestamp,
+}
+
+impl ListenerCertificate {
+    /// A warning if the certificate has expired or expires soon.
+    #[must_use]
+    pub fn warning(&self, now: Timestamp) -> Option<String> {
+        let Self { listener, expires } = self;
+        let left_s = expires.unix_s() - now.unix_s();
+        let state = match left_s {
+            ..=0 => "expired at",
+            ..WARN_WITHIN_S => "expires in less than 14 days, at",
+            _ => return None,
+        };
+        Some(format!(
+            "the certificate of the listener {listener} {state} {}; renew its cert_file",
+            expires.rfc3339()
+        ))
+    }
+}
+
+/// How long before its end a certificate is warned about.
+const WARN_WITHIN_S: i64 = 14 * 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenerCertificate, Timestamp, WARN_WITHIN_S};
+
+    #[test]
+    fn a_certificate_is_warned_about_from_14_days_before_its_end() {
+        let now = Timestamp::from_unix_s(1_700_000_000);
+        for (left_s, words) in [
+            (-1, Some("expired at 2023-11-14T22:13:19Z")),
+            (0, Some("expired at")),
+            (1, Some("expires in less than 14 days")),
+            (WARN_WITHIN_S - 1, Some("expires in less than 14 days")),
+            (WARN_WITHIN_S, None),
+        ] {
+            let expires = Timestamp::from_unix_s(now.unix_s() + left_s);
+            let warning = ListenerCertificate { listener: "127.0.0.1:1".to_owned(), expires }.warning(now);
+            match words {
+                Some(words) => assert!(warning.expect("a warning").contains(words), "{left_s}"),
+                None => assert_eq!(warning, None, "{left_s}"),
+            }
+        }
+    }
+}

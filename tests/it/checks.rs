@@ -1,0 +1,168 @@
+//! `check` rejects what `serve` rejects, all of it at once, and takes nothing for it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::certificates::Authority;
+use crate::support::{KEY, Served, oss, run};
+
+/// A directory for a configuration and what it names.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("a path").to_owned()
+    }
+
+    /// Writes a file, and returns its path.
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.0.path().join(name), text).expect("written");
+        self.path(name)
+    }
+
+    /// Runs a command with this configuration. It must end by itself.
+    fn run(&self, command: &str, config: &str) -> (Option<i32>, String, String) {
+        let path = self.file("proxy.toml", config);
+        run(&[command, "--config", &path], &KEY)
+    }
+}
+
+const UPSTREAM: &str = "[upstream]\nregion = \"cn-hangzhou\"\n";
+
+/// A configuration with one listener and no admin interface.
+fn listening(address: &str, rest: &str) -> String {
+    format!(
+        "[[listen]]\naddress = {address:?}\nunsafe_open = true\n[admin]\naddress = \"off\"\n{UPSTREAM}{rest}"
+    )
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
+}
+
+#[test]
+fn check_rejects_what_serve_rejects_with_its_code_and_words() {
+    let place = Place::new();
+    let authority = Authority::new();
+    let ca = fs::read_to_string(authority.file()).expect("an authority");
+    let junk = place.file("junk.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let text = place.file("text.pem", "no PEM at all");
+    let revoked = place.file("revoked.pem", &format!("{ca}{}", authority.revocation_list(&[1])));
+    let free = "127.0.0.1:0";
+    let ca_file = |path: &str| listening(free, &format!("ca_file = {path:?}\n"));
+    let log = |path: &str| listening(free, &format!("[log]\nfile = {path:?}\n"));
+    let unix = |path: &str| listening(&format!("unix:{path}"), "");
+    let _live = UnixListener::bind(place.path("live.sock")).expect("a listener");
+    let port = free_port();
+    let pair = |one: &str, two: &str| {
+        let two = format!("[[listen]]\naddress = {two:?}\nunsafe_open = true\n");
+        format!("{}{two}", listening(one, ""))
+    };
+    let everywhere = |all: &str, one: &str| pair(&format!("{all}:{port}"), &format!("{one}:{port}"));
+    let long = place.path(&"s".repeat(120));
+    for (config, code, words) in [
+        (ca_file(&junk), 78, "junk.pem cannot be read as certificates"),
+        (ca_file(&text), 78, "text.pem holds no certificate"),
+        (ca_file(&revoked), 78, "revoked.pem holds a certificate revocation list"),
+        (log(&place.path("missing/log")), 78, "the log cannot be written"),
+        (log(&place.path("")), 78, "the log cannot be written"),
+        (log(&format!("{junk}/log")), 78, "the log cannot be written"),
+        (unix(&long), 78, "cannot listen on unix:"),
+        (unix(&text), 78, "is a file and no socket"),
+        (unix(&place.path("live.sock")), 1, "live.sock is already in use"),
+        (unix(&place.path("missing/oss.sock")), 1, "No such file"),
+        (listening("192.0.2.1:0", ""), 1, "cannot listen on 192.0.2.1:0"),
+        (everywhere("[::]", "0.0.0.0"), 78, "is also the address of a listener"),
+        (everywhere("0.0.0.0", "[::]"), 78, "is also the address of a listener"),
+        (everywhere("[::]", "127.0.0.1"), 78, "is also the address of a listener"),
+        (everywhere("[::ffff:127.0.0.1]", "127.0.0.1"), 78, "is also the address of a listener"),
+        (
+            pair(&format!("unix:{}", place.path("a.sock")), &format!("unix:{}", place.path("./a.sock"))),
+            78,
+            "is also the address of a listener",
+        ),
+    ] {
+        for command in ["serve", "check"] {
+            let (got, out, errors) = place.run(command, &config);
+            assert!(got == Some(code) && errors.contains(words), "{command} {config}: {got:?} {out}{errors}");
+            assert!(!out.contains("the configuration is good"), "{command} {config}");
+        }
+    }
+}
+
+#[test]
+fn check_reports_everything_that_is_wrong_at_once() {
+    let place = Place::new();
+    let authority = Authority::new();
+    let (one, other) = (authority.sign("one", "localhost"), authority.sign("other", "localhost"));
+    let mismatched = crate::support::certificates::Files { certificate: one.certificate, key: other.key };
+    let (first, second) = (place.file("first.pem", "junk"), place.file("second.pem", "junk"));
+    let socket = place.file("a-file", "");
+    let config = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{tls}\n[[listen]]\naddress = \"unix:{socket}\"\n\
+         [[listen]]\naddress = \"unix:{long}\"\n[admin]\naddress = \"unix:{missing}\"\n\
+         {UPSTREAM}ca_file = {first:?}\n[log]\nfile = {missing:?}\n\
+         [[route]]\nmatch = {{ bucket = \"b*\" }}\nregion = \"cn-beijing\"\ncredentials = \"half\"\n\
+         [credentials.half]\ntype = \"file\"\npath = {second:?}\n",
+        tls = Authority::listen(&mismatched, ""),
+        long = place.path(&"s".repeat(120)),
+        missing = place.path("missing/it"),
+    );
+    let (code, out, errors) = place.run("check", &config);
+    assert_eq!(code, Some(78), "{out}{errors}");
+    for words in [
+        "give the key of that certificate",
+        "a-file is a file and no socket",
+        "sss",
+        "missing/it: No such file",
+        "the log cannot be written",
+        "first.pem holds no certificate",
+        "credentials \"half\": ",
+    ] {
+        assert_eq!(errors.matches(words).count().min(1), 1, "{words}: {errors}");
+    }
+}
+
+#[test]
+fn check_takes_no_socket_and_makes_no_file() {
+    let place = Place::new();
+    let (socket, log) = (place.path("oss.sock"), place.path("log"));
+    let dead = place.path("dead.sock");
+    drop(UnixListener::bind(&dead).expect("a listener"));
+    let config = format!(
+        "[[listen]]\naddress = \"unix:{socket}\"\n[[listen]]\naddress = \"unix:{dead}\"\n\
+         [[listen]]\naddress = \"systemd:oss\"\n[admin]\naddress = \"off\"\n{UPSTREAM}[log]\nfile = {log:?}\n"
+    );
+    let (code, out, errors) = place.run("check", &config);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{out}");
+    assert!(!Path::new(&socket).exists() && !Path::new(&log).exists());
+    assert!(Path::new(&dead).exists(), "it is replaced by a start only");
+}
+
+#[test]
+fn check_beside_the_running_proxy_warns_and_does_not_reject() {
+    let place = Place::new();
+    let oss = oss();
+    let port = free_port();
+    let config = format!(
+        "[[listen]]\naddress = \"127.0.0.1:{port}\"\n[[listen]]\naddress = \"unix:{}\"\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n{}",
+        place.path("oss.sock"),
+        Served::text(oss.address, "")
+    );
+    let path = place.file("proxy.toml", &config);
+    let _served = Served::of_file(Path::new(&path), &KEY);
+    let (code, out, errors) = place.run("check", &config);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    for address in [&format!("127.0.0.1:{port}"), "oss.sock"] {
+        assert!(errors.contains(&format!("{address} is in use")), "{address}: {errors}");
+    }
+}
