@@ -5,7 +5,7 @@ use super::report::Report;
 use super::schema::{MATCH, ROUTE};
 use super::section::Section;
 use super::upstream::{Checks, FIVE, Five};
-use crate::address::{Match, Pattern, Upstream};
+use crate::address::{Match, Pattern, ServiceName, Upstream};
 
 /// What the file says of a route.
 pub(super) struct Route {
@@ -66,6 +66,11 @@ fn host(text: &str) -> Result<Pattern, Problem> {
     let pattern = Pattern::parse(&lower)?;
     if !lower.contains(|c: char| c.is_ascii_alphanumeric()) {
         return Err(Problem::AnyHost(text.to_owned()));
+    }
+    // What follows the last `*` is the end of every host that matches.
+    let tail = lower.rsplit('*').next().unwrap_or_default().trim_start_matches('.');
+    if let Some(name) = ServiceName::parse(tail).filter(|name| !name.service.is_object_api()) {
+        return Err(Problem::OtherService(text.to_owned(), name.service));
     }
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     match lower.split_once(':') {

@@ -117,6 +117,10 @@ fn a_host_pattern_names_somebody() {
         "proxy.toml:6: route.match.host",
         "leave it out",
     );
+    for host in ["b-1.cn-hangzhou.oss-vectors.aliyuncs.com", "*.oss-tables.aliyuncs.com"] {
+        let text = routed(&format!("match.host = \"{host}\"\ncredentials = \"default\""));
+        refused(&text, "proxy.toml:6: route.match.host", "is a name of");
+    }
     refused(
         &routed("match.bucket = \"Logs\"\ncredentials = \"default\""),
         "proxy.toml:6: route.match.bucket",
@@ -136,7 +140,7 @@ fn a_route_that_no_request_can_take_is_refused() {
 #[test]
 fn routes_that_contradict_themselves_are_all_reported() {
     let text = format!(
-        "{UPSTREAM}[[route]]\nmatch.host = \"a.example\"\nregion = \"x-1\"\nendpoint = \"https://oss-y-1.aliyuncs.com\"\n\
+        "{UPSTREAM}[[route]]\nmatch.host = \"a.example\"\nendpoint = \"https://oss-y-1.aliyuncs.com\"\n\
          [[route]]\nmatch.host = \"b.example\"\nconnect = \"127.0.0.1:8770\"\nregion = \"x-1\"\n\
          [[route]]\nmatch.host = \"c.example\"\ncredentials = \"none\""
     );
@@ -145,7 +149,7 @@ fn routes_that_contradict_themselves_are_all_reported() {
         shown.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
     assert_eq!(
         places,
-        ["proxy.toml:6: route.endpoint", "proxy.toml:9: route.connect", "proxy.toml:13: route.credentials"]
+        ["proxy.toml:3: route.region", "proxy.toml:8: route.connect", "proxy.toml:12: route.credentials"]
     );
     assert!(shown[2].contains("known are default"), "{shown:?}");
 }
