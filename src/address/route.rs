@@ -39,7 +39,9 @@ impl Way {
             None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
         };
         let name = match (&located.bucket, addressing) {
-            (Some(bucket), Addressing::Virtual) => [bucket.as_str(), ".", endpoint.host.as_str()].concat(),
+            (Some(bucket), Addressing::Virtual) => {
+                [&*bucket.host_label(), ".", endpoint.host.as_str()].concat()
+            }
             (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
         };
         let dial = match &upstream.connect {

@@ -114,6 +114,16 @@ fn the_host_of_the_url_is_that_of_oss() {
 }
 
 #[test]
+fn a_url_for_a_bucket_of_the_early_years_is_taken() {
+    let oss = oss();
+    let made = url(&["PUT", "/old_photos"]);
+    assert_eq!(follow(oss.address, "PUT", &made, "", b"").status, 200);
+    let got = url(&["GET", "https://old_photos.oss-cn-hangzhou.aliyuncs.com/k"]);
+    assert!(got.starts_with("https://old_photos.oss-cn-hangzhou.aliyuncs.com/k?"), "{got}");
+    assert_eq!(follow(oss.address, "GET", &got, "", b"").status, 404);
+}
+
+#[test]
 fn headers_that_are_named_are_signed() {
     let oss = oss();
     for version in ["v4", "v1"] {
