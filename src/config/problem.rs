@@ -134,7 +134,7 @@ pub(super) enum Problem {
     #[error("a route must say what it is for; set match.host or match.bucket")]
     Matchless,
     #[error(
-        "a route must change something; set region, endpoint, internal, connect, bucket or credentials"
+        "a route must change something; set region, endpoint, internal, connect, bucket, addressing or credentials"
     )]
     Effectless,
     #[error(transparent)]

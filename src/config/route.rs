@@ -4,7 +4,7 @@ use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::schema::{MATCH, ROUTE};
 use super::section::Section;
-use super::upstream::{Checks, FIVE, Five};
+use super::upstream::{ADDRESSING, Checks, FIVE, Five};
 use crate::address::{Match, Pattern, ServiceName, Upstream};
 
 /// What the file says of a route.
@@ -22,9 +22,12 @@ pub(super) fn read(
 ) -> Option<Route> {
     section.check(&ROUTE, report);
     let wanted = wanted(&section.child("match", report), report);
-    let upstream = if FIVE.iter().any(|key| section.has(key)) {
+    let upstream = if FIVE.iter().any(|key| section.has(key)) || section.has("addressing") {
         let five = Five::read(section, report);
-        checks.of_route(&five).resolve(&five, section, report)
+        let before = report.count();
+        let own = section.word("addressing", &ADDRESSING, report);
+        let is_read = report.count() == before;
+        is_read.then(|| checks.of_route(&five, own.as_ref()).resolve(&five, section, report)).flatten()
     } else {
         if !section.has("credentials") {
             report.error(&section.here(), Problem::Effectless);

@@ -42,6 +42,10 @@ pub(super) struct Checks<'a> {
     pub(super) listeners: &'a HashMap<u16, Vec<&'a Listen>>,
 }
 
+/// The words of `addressing`.
+pub(super) const ADDRESSING: [(&str, Addressing); 3] =
+    [("virtual", Addressing::Virtual), ("path", Addressing::Path), ("cname", Addressing::Cname)];
+
 /// The keys of [`Five`].
 pub(super) const FIVE: [&str; 5] = ["region", "internal", "endpoint", "connect", "bucket"];
 
@@ -65,9 +69,7 @@ impl Five {
 impl Shared {
     pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Self {
         let before = report.count();
-        let addressing =
-            [("virtual", Addressing::Virtual), ("path", Addressing::Path), ("cname", Addressing::Cname)];
-        let addressing = section.word("addressing", &addressing, report);
+        let addressing = section.word("addressing", &ADDRESSING, report);
         let signature = [("v4", Version::V4), ("v1", Version::V1)];
         let signature = section.word("signature", &signature, report);
         Self {
@@ -83,11 +85,11 @@ impl Shared {
 }
 
 impl Checks<'_> {
-    /// For a route with an upstream of its own. One that is at an endpoint of OSS's own is addressed as OSS wants it; how the
-    /// default upstream is addressed says nothing about it.
-    pub(super) fn of_route(&self, five: &Five) -> Self {
+    /// Returns the checks for a route with an upstream of its own, and perhaps an `addressing` of its own. Without that, an
+    /// endpoint of OSS's own is addressed as OSS requires; the addressing of the default upstream does not apply to it.
+    pub(super) fn of_route<'b>(&'b self, five: &Five, own: Option<&'b Given<Addressing>>) -> Checks<'b> {
         let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
-        Self { addressing: self.addressing.filter(|_| !is_oss), ..*self }
+        Checks { addressing: own.or(self.addressing.filter(|_| !is_oss)), ..*self }
     }
 
     /// The upstream that `five` says, if it says one without contradicting itself. What is wrong is reported.

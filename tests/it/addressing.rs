@@ -159,3 +159,30 @@ fn a_long_bucket_space_is_asked_by_its_alias_and_an_alias_is_rejected_by_name() 
     assert_eq!((rejected.status, rejected.refused()), (400, Some("invalid-bucket")));
     assert!(rejected.text().contains("alias of a bucket space"), "{}", rejected.text());
 }
+
+#[test]
+fn a_custom_domain_is_served_beside_other_buckets() {
+    let oss = crate::support::oss();
+    for signature in ["v4", "v1"] {
+        let route = format!(
+            "[[route]]\nmatch = {{ bucket = \"photos\" }}\nregion = \"cn-hangzhou\"\nbucket = \"photos\"\n\
+             endpoint = \"http://img.example.com\"\naddressing = \"cname\"\nconnect = \"{}\"\n",
+            oss.address
+        );
+        let proxy =
+            proxy(oss.address).upstream(&format!("signature = \"{signature}\"")).sections(&route).start();
+        let own = proxy.address.to_string();
+        for (target, host, bucket) in [
+            ("/photos/k", own.as_str(), "photos"),
+            ("/k", "img.example.com", "photos"),
+            ("/k", "photos.oss-cn-hangzhou.aliyuncs.com", "photos"),
+            ("/files/k", own.as_str(), "files"),
+        ] {
+            let body = format!("{signature} {target} {host}");
+            let put = Client::connect(proxy.address).ask("PUT", target, host, "", body.as_bytes());
+            assert_eq!(put.status, 200, "{body}: {}", put.text());
+            let object = oss.service.object(&crate::support::bucket(bucket), b"k");
+            assert_eq!(object.as_deref(), Some(body.as_bytes()));
+        }
+    }
+}

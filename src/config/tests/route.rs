@@ -51,7 +51,7 @@ endpoint = "https://ep-y.oss.example"
     assert_eq!(config.upstreams[1].credentials, "own");
     let sources: Vec<_> = config.credentials.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(sources, ["own"]);
-    for key in ["addressing", "signature", "ca_file"] {
+    for key in ["signature", "ca_file"] {
         let text = routed(&format!("match.host = \"f.example\"\nregion = \"us-west-1\"\n{key} = \"x\""));
         refused(&text, &format!("proxy.toml:8: route.{key}"), "set it there");
     }
@@ -74,6 +74,37 @@ endpoint = "https://f.example"
         loaded(&format!("{text}bucket = \"files\"")).directory.get(UpstreamId(1)).addressing,
         Addressing::Cname
     );
+}
+
+#[test]
+fn a_route_has_a_custom_domain_beside_other_buckets() {
+    let route = "match.bucket = \"photos\"\nregion = \"cn-hangzhou\"\nendpoint = \"https://img.example.com\"\n\
+                 bucket = \"photos\"\n";
+    let text = format!("{UPSTREAM}[[route]]\n{route}addressing = \"cname\"");
+    let config = loaded(&text);
+    let [default, route_upstream] = [0, 1].map(|id| config.directory.get(UpstreamId(id)));
+    assert_eq!((default.addressing, route_upstream.addressing), (Addressing::Virtual, Addressing::Cname));
+    assert_eq!(route_upstream.endpoint.host.as_str(), "img.example.com");
+    let path = format!("{UPSTREAM}[[route]]\n{route}addressing = \"path\"");
+    assert_eq!(loaded(&path).directory.get(UpstreamId(1)).addressing, Addressing::Path);
+
+    let without = |line: &str| text.replace(line, "");
+    for (text, place, words) in [
+        (text.replace("\nbucket = \"photos\"", ""), "proxy.toml:3: route.bucket", "cname needs"),
+        (
+            without("endpoint = \"https://img.example.com\"\n"),
+            "proxy.toml:3: route.endpoint",
+            "leave out addressing",
+        ),
+        (text.replace("\"cname\"", "\"dns\""), "proxy.toml:8: route.addressing", "virtual, path, cname"),
+        (
+            format!("{UPSTREAM}[[route]]\nmatch.bucket = \"photos\"\naddressing = \"path\""),
+            "proxy.toml:3: route.region",
+            "no region",
+        ),
+    ] {
+        refused(&text, place, words);
+    }
 }
 
 #[test]
