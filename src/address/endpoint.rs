@@ -1,7 +1,8 @@
-//! Endpoints: the ones a configuration gives, and the names of OSS's own, which are matched whole ("OSS regions and
-//! endpoints").
+//! Endpoints, as a configuration gives them.
 
 use super::host::{Host, Port};
+use super::place::{OssName, Place};
+use super::service::ServiceName;
 use crate::oss::Region;
 
 /// How an upstream is spoken to.
@@ -41,30 +42,6 @@ pub enum InvalidEndpoint {
         /// What is wrong with its host.
         reason: &'static str,
     },
-}
-
-/// A host name of OSS's own, with or without a bucket before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OssName<'a> {
-    /// The label before the endpoint; may be empty or no bucket name at all.
-    pub bucket: Option<&'a str>,
-    /// Which endpoint it is.
-    pub place: Place,
-}
-
-/// One of OSS's own endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// `oss-<region>.aliyuncs.com`.
-    Public(Region),
-    /// `oss-<region>-internal.aliyuncs.com`.
-    Internal(Region),
-    /// `<region>.oss.aliyuncs.com`, over IPv4 and IPv6.
-    DualStack(Region),
-    /// `oss-accelerate.aliyuncs.com`; the name does not tell the region.
-    Accelerate,
-    /// `oss-accelerate-overseas.aliyuncs.com`.
-    AccelerateOverseas,
 }
 
 impl Scheme {
@@ -126,143 +103,67 @@ impl Endpoint {
     /// Which of OSS's own endpoints this is.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        OssName::parse(self.host.as_str()).filter(|name| name.bucket.is_none()).map(|name| name.place)
+        self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.place)
     }
-}
 
-impl<'a> OssName<'a> {
-    /// Reads a host in lower case. `None` if the name as a whole is not one of OSS's own.
+    /// The name as one of OSS's own, with or without a bucket.
     #[must_use]
-    pub fn parse(host: &'a str) -> Option<Self> {
-        let name = host.strip_suffix(".aliyuncs.com")?;
-        let (front, last) = match name.rsplit_once('.') {
-            Some((front, last)) => (Some(front), last),
-            None => (None, name),
-        };
-        let (bucket, place) = if last == "oss" {
-            let (bucket, region) = match front?.rsplit_once('.') {
-                Some((bucket, region)) => (Some(bucket), region),
-                None => (None, front?),
-            };
-            (bucket, Place::DualStack(Region::parse(region).ok()?))
-        } else {
-            (front, Place::of_label(last)?)
-        };
-        if bucket.is_some_and(|label| label.contains('.')) {
-            return None;
-        }
-        Some(Self { bucket, place })
+    pub fn oss_name(&self) -> Option<OssName<'_>> {
+        OssName::parse(self.host.as_str())
     }
-}
 
-impl Place {
-    /// The host name.
+    /// The name as one of a family beside OSS's own endpoints.
     #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Public(region) => format!("oss-{region}.aliyuncs.com"),
-            Self::Internal(region) => format!("oss-{region}-internal.aliyuncs.com"),
-            Self::DualStack(region) => format!("{region}.oss.aliyuncs.com"),
-            Self::Accelerate => "oss-accelerate.aliyuncs.com".to_owned(),
-            Self::AccelerateOverseas => "oss-accelerate-overseas.aliyuncs.com".to_owned(),
-        }
+    pub fn service_name(&self) -> Option<ServiceName> {
+        ServiceName::parse(self.host.as_str())
     }
 
-    /// The region that the name tells.
+    /// The region that the name contains.
     #[must_use]
-    pub fn region(&self) -> Option<&Region> {
-        match self {
-            Self::Public(region) | Self::Internal(region) | Self::DualStack(region) => Some(region),
-            Self::Accelerate | Self::AccelerateOverseas => None,
+    pub fn region(&self) -> Option<Region> {
+        match self.oss_name() {
+            Some(name) => name.place.region().cloned(),
+            None => self.service_name()?.region,
         }
     }
 
-    fn of_label(label: &str) -> Option<Self> {
-        let name = label.strip_prefix("oss-")?;
-        if NO_REGIONS.contains(&name.strip_suffix("-internal").unwrap_or(name)) {
-            return None;
-        }
-        if name == "accelerate" {
-            return Some(Self::Accelerate);
-        }
-        if name == "accelerate-overseas" {
-            return Some(Self::AccelerateOverseas);
-        }
-        match name.strip_suffix("-internal") {
-            Some(region) => Region::parse(region).ok().map(Self::Internal),
-            None => Region::parse(name).ok().map(Self::Public),
+    /// Whether the name is one for networks inside Alibaba Cloud.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        match self.oss_name() {
+            Some(name) => name.place.is_internal(),
+            None => self.service_name().is_some_and(|name| name.is_internal),
         }
     }
 }
-
-/// What stands after `oss-` in names that do not tell a region in the plain way: other services, and the endpoints of the
-/// finance regions. They are served as a configured `endpoint`, beside its `region`.
-const NO_REGIONS: [&str; 7] = [
-    "data-acc",
-    "cloudbox",
-    "cloudbox-control",
-    "cn-hzfinance",
-    "cn-szfinance",
-    "cn-shanghai-finance-1-pub",
-    "cn-beijing-finance-1-pub",
-];
 
 #[cfg(test)]
 mod tests {
-    use super::{Endpoint, OssName, Place, Scheme};
+    use super::super::place::EndpointKind;
+    use super::{Endpoint, Place, Scheme};
     use crate::oss::Region;
 
     #[test]
-    fn names_of_oss_are_matched_whole() {
-        let region = || Region::parse("cn-hangzhou").expect("a region");
-        let rows = [
-            ("oss-cn-hangzhou.aliyuncs.com", None, Place::Public(region())),
-            ("b.oss-cn-hangzhou.aliyuncs.com", Some("b"), Place::Public(region())),
-            (".oss-cn-hangzhou.aliyuncs.com", Some(""), Place::Public(region())),
-            ("b.oss-cn-hangzhou-internal.aliyuncs.com", Some("b"), Place::Internal(region())),
-            ("b.cn-hangzhou.oss.aliyuncs.com", Some("b"), Place::DualStack(region())),
-            ("cn-hangzhou.oss.aliyuncs.com", None, Place::DualStack(region())),
-            ("b.oss-accelerate.aliyuncs.com", Some("b"), Place::Accelerate),
-            ("oss-accelerate-overseas.aliyuncs.com", None, Place::AccelerateOverseas),
-        ];
-        for (host, bucket, place) in rows {
-            assert_eq!(OssName::parse(host), Some(OssName { bucket, place }), "{host}");
-        }
-    }
-
-    #[test]
-    fn names_that_only_look_alike_are_not_oss() {
-        for host in [
-            "oss-cn-hangzhou.aliyuncs.com.evil.example",
-            "oss-cn-hangzhou.aliyuncs.comx",
-            "xoss-cn-hangzhou.aliyuncs.com",
-            "oss-.aliyuncs.com",
-            "oss.aliyuncs.com",
-            "aliyuncs.com",
-            "ecs.cn-hangzhou.aliyuncs.com",
-            "a.b.oss-cn-hangzhou.aliyuncs.com",
-            "a.b.cn-hangzhou.oss.aliyuncs.com",
-            "oss-cn_hangzhou.aliyuncs.com",
-            "b.oss-data-acc.aliyuncs.com",
-            "b.oss-cloudbox.aliyuncs.com",
-            "oss-cn-hzfinance-internal.aliyuncs.com",
-        ] {
-            assert_eq!(OssName::parse(host), None, "{host}");
-        }
-    }
-
-    #[test]
     fn every_place_writes_the_name_it_is_read_from() {
-        let region = || Region::parse("us-west-1").expect("a region");
-        for place in [
-            Place::Public(region()),
-            Place::Internal(region()),
-            Place::DualStack(region()),
-            Place::Accelerate,
-            Place::AccelerateOverseas,
+        use EndpointKind::{DualStack, Internal, Public};
+        for (region, kind, name) in [
+            ("us-west-1", Public, "oss-us-west-1"),
+            ("us-west-1", Internal, "oss-us-west-1-internal"),
+            ("us-west-1", DualStack, "us-west-1.oss"),
+            ("cn-hangzhou-finance", Public, "oss-cn-hzfinance"),
+            ("cn-hangzhou-finance", Internal, "oss-cn-hzfinance-internal"),
+            ("cn-hangzhou-finance", DualStack, "cn-hangzhou-finance.oss"),
+            ("cn-shenzhen-finance-1", Internal, "oss-cn-shenzhen-finance-1-internal"),
+            ("cn-shenzhen-finance-1", DualStack, "cn-shenzhen-finance.oss"),
+            ("rg-china-mainland", Public, "oss-rg-china-mainland"),
         ] {
+            let region = Region::parse(region).expect("a region");
+            let place = Place::new(kind, region).expect("a place");
+            assert_eq!(place.name(), format!("{name}.aliyuncs.com"));
             assert_eq!(Endpoint::of(&place, Scheme::Https).place(), Some(place));
         }
+        let mainland = Region::parse("rg-china-mainland").expect("a region");
+        assert_eq!(Place::new(Internal, mainland), None);
     }
 
     #[test]

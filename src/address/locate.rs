@@ -3,9 +3,11 @@
 use http::{HeaderMap, Method, Uri};
 
 use super::directory::{Directory, UpstreamId, label_before};
-use super::endpoint::{OssName, Place, Scheme};
+use super::endpoint::Scheme;
 use super::host::Host;
 use super::pattern::Pattern;
+use super::place::{OssName, Place};
+use super::service::{ServiceFamily, ServiceName};
 use crate::oss::{BadEscape, Bucket, InvalidBucket, InvalidKey, Key, Operation, Query, decode};
 
 /// A request whose operation, bucket and key are known.
@@ -58,6 +60,11 @@ pub enum Misdirected {
         "the host {0:?} is not served here; use an address, localhost, an OSS endpoint name, or add the name to `domains` of the listener or `match.host` of a route"
     )]
     UnknownHost(String),
+    /// The host is one of another service of Alibaba Cloud.
+    #[error(
+        "the host {0:?} is not served here: it is a name of {1}, and only requests of the object API are signed; take it out of the proxy's way, such as with no_proxy"
+    )]
+    OtherService(String, ServiceFamily),
     /// The bucket name breaks the rule.
     #[error(transparent)]
     Bucket(#[from] InvalidBucket),
@@ -127,6 +134,9 @@ impl<'a> Served<'a> {
     /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
     fn of(host: &'a Host, entrance: Entrance<'_>, directory: &Directory) -> Result<Self, Misdirected> {
         let unnamed = Self { label: None, place: None, upstream: None };
+        if let Some(name) = ServiceName::parse(host.as_str()).filter(|name| !name.service.is_object_api()) {
+            return Err(Misdirected::OtherService(host.as_str().to_owned(), name.service));
+        }
         let by_route = directory.host_pattern(host);
         let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { entrance.domains };
         let domain = domains

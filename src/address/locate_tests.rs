@@ -78,6 +78,41 @@ fn every_form_of_address_finds_the_same_object() {
 }
 
 #[test]
+fn a_bucket_of_the_early_years_has_an_underscore_in_every_form() {
+    let directory = Directory::new(hangzhou(), Vec::new());
+    for (target, host) in [
+        ("/old_photos/k", "127.0.0.1:8770"),
+        ("/old%5Fphotos/k", "localhost"),
+        ("/k", "old_photos.oss.example.internal"),
+        ("/k", "old_photos.oss-cn-hangzhou.aliyuncs.com"),
+        ("/old_photos/k", "oss-cn-hangzhou.aliyuncs.com"),
+        ("http://old_photos.oss-cn-hangzhou.aliyuncs.com/k", "ignored.example"),
+        ("http://127.0.0.1/old_photos/k", "127.0.0.1"),
+    ] {
+        let out = sent(&directory, target, host);
+        assert_eq!(
+            (out.way.name.as_str(), out.target.as_str()),
+            ("old_photos.oss-cn-hangzhou.aliyuncs.com", "/k"),
+            "{host} {target}"
+        );
+    }
+}
+
+#[test]
+fn a_bucket_space_is_asked_by_its_alias_and_signed_by_its_full_name() {
+    let name = format!("{}-1234567890123456-cn-hangzhou-bs-apsr", "space-".repeat(6) + "a");
+    let directory = Directory::new(hangzhou(), Vec::new());
+    let located = find(&directory, "GET", &format!("/{name}/k"), &["127.0.0.1"]).expect("a located request");
+    assert_eq!(located.bucket.as_ref().map(Bucket::as_str), Some(&*name));
+    let way = Way::of(&located, &directory);
+    let alias = format!("{}-alias-bs-apsr", "space-".repeat(6) + "a");
+    assert_eq!(way.host, format!("{alias}.oss-cn-hangzhou.aliyuncs.com"));
+    let refused = find(&directory, "GET", "/k", &["my-space-alias-bs-apsr.oss-cn-hangzhou.aliyuncs.com"]);
+    let error = refused.expect_err("an alias").to_string();
+    assert!(error.contains("my-space-alias-bs-apsr") && error.contains("ACCOUNT"), "{error}");
+}
+
+#[test]
 fn the_root_without_a_bucket_is_the_service() {
     let directory = Directory::new(hangzhou(), Vec::new());
     let out = sent(&directory, "/", "127.0.0.1");
@@ -115,7 +150,7 @@ fn one_host_is_needed_and_only_one() {
 fn an_empty_or_wrong_bucket_label_is_refused() {
     let directory = Directory::new(hangzhou(), Vec::new());
     for host in
-        [".oss-cn-hangzhou.aliyuncs.com", "a_b.oss-cn-hangzhou.aliyuncs.com", "a.b.oss.example.internal"]
+        [".oss-cn-hangzhou.aliyuncs.com", "_ab.oss-cn-hangzhou.aliyuncs.com", "a.b.oss.example.internal"]
     {
         assert!(matches!(find(&directory, "GET", "/k", &[host]), Err(Misdirected::Bucket(_))), "{host}");
     }

@@ -6,11 +6,18 @@ mod endpoint;
 mod host;
 mod locate;
 mod pattern;
+mod place;
 mod route;
+mod service;
 
 pub use directory::{Addressing, Directory, Match, Upstream, UpstreamId};
-pub use endpoint::{Endpoint, InvalidEndpoint, OssName, Place, Scheme};
+pub use endpoint::{Endpoint, InvalidEndpoint, Scheme};
 pub use host::{Host, Port};
 pub use locate::{Entrance, Located, Misdirected};
 pub use pattern::{InvalidPattern, Pattern};
+pub use place::{EndpointKind, OssName, Place};
 pub use route::Way;
+pub use service::{ServiceFamily, ServiceName};
+
+#[cfg(test)]
+mod table_tests;

@@ -14,7 +14,7 @@ pub enum InvalidPattern {
     Empty,
     /// It holds a character that no bucket or host name has.
     #[error(
-        "the pattern {0:?} can match nothing: names are of lower-case letters, digits, hyphens and dots, and * stands for any run of them"
+        "the pattern {0:?} can match nothing: names are of lower-case letters, digits, hyphens, underscores and dots, and * stands for any run of them"
     )]
     Characters(String),
 }

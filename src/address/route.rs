@@ -1,8 +1,9 @@
 //! Where a located request goes: endpoint, Host, request line, and the region it is signed for.
 
 use super::directory::{Addressing, Directory, Upstream};
-use super::endpoint::{Endpoint, Place, Scheme};
+use super::endpoint::{Endpoint, Scheme};
 use super::locate::Located;
+use super::place::{DOMAIN, Place};
 use crate::oss::Region;
 
 /// How requests of one bucket reach OSS: what is the same for all of them.
@@ -38,7 +39,9 @@ impl Way {
             None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
         };
         let name = match (&located.bucket, addressing) {
-            (Some(bucket), Addressing::Virtual) => [bucket.as_str(), ".", endpoint.host.as_str()].concat(),
+            (Some(bucket), Addressing::Virtual) => {
+                [&*bucket.host_label(), ".", endpoint.host.as_str()].concat()
+            }
             (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
         };
         let dial = match &upstream.connect {
@@ -48,7 +51,7 @@ impl Way {
         Self {
             scheme: endpoint.scheme,
             host: host_header(&name, endpoint),
-            dials_oss_name: upstream.connect.is_none() && endpoint.place().is_some(),
+            dials_oss_name: upstream.connect.is_none() && is_oss_name(endpoint),
             dial,
             region: region.cloned(),
             name,
@@ -71,13 +74,16 @@ impl Way {
     }
 }
 
-/// Whether requests for `place` go to the configured endpoint: it tells the upstream's own region. The accelerate names tell
-/// no region, and are dialled as they are.
+/// Whether requests for `place` go to the configured endpoint: it is that endpoint, whatever region is configured beside it,
+/// or it contains the upstream's own region.
 fn is_configured(place: &Place, upstream: &Upstream) -> bool {
-    match place.region() {
-        Some(region) => upstream.region.as_ref() == Some(region),
-        None => upstream.endpoint.place().as_ref() == Some(place),
-    }
+    let is_region = place.region().is_some_and(|region| upstream.region.as_ref() == Some(region));
+    is_region || upstream.endpoint.place().as_ref() == Some(place)
+}
+
+/// Whether an endpoint is named under OSS's own domain, also with a region of an unusual form.
+fn is_oss_name(endpoint: &Endpoint) -> bool {
+    endpoint.host.as_str().ends_with(DOMAIN) && endpoint.service_name().is_none()
 }
 
 fn host_header(name: &str, endpoint: &Endpoint) -> String {

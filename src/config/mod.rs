@@ -42,7 +42,7 @@ use self::outside::Noted;
 use self::problem::Problem;
 use self::report::Report;
 use self::section::{Document, Section};
-use crate::address::{Directory, Place as OssPlace, UpstreamId};
+use crate::address::{Directory, UpstreamId};
 use crate::admin;
 use crate::credentials::{Custom, Links, Provide, Spec};
 use crate::server::{Address, Listen};
@@ -254,9 +254,10 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     for (name, spec) in &mut credentials {
         let used = upstreams_of.get(name.as_str()).copied();
         let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
-        if let (Some(place), Some(region)) = (spec.place_mut(), &upstream.region) {
-            let internal = matches!(upstream.endpoint.place(), Some(OssPlace::Internal(_)));
-            place.of_oss = Some((region.clone(), internal));
+        // A CloudBox and a zone are in a region that requests to them are not signed for.
+        let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
+        if let (Some(place), Some(region)) = (spec.place_mut(), around.or_else(|| upstream.region.clone())) {
+            place.of_oss = Some((region, upstream.endpoint.is_internal()));
         }
     }
     Some(Config {

@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration, each with what to do about it, and what is right but not wise. No text shows a
 //! secret: of what was given, only what cannot hold one is repeated.
 
-use crate::address::{InvalidEndpoint, InvalidPattern};
+use crate::address::{InvalidEndpoint, InvalidPattern, ServiceFamily};
 use crate::credentials::Insane;
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::Address;
@@ -89,8 +89,12 @@ pub(super) enum Problem {
     Endpoint(#[from] InvalidEndpoint),
     #[error("holds an @; a user name or password has no place here, write HOST and PORT alone")]
     UserInfo,
-    #[error("the endpoint is in region {0}, but {2} says {1}; make them the same, or leave one out")]
-    Regions(String, String, String),
+    #[error(
+        "{0} is a name of {1}, and only requests of the object API are signed; write the endpoint of a region, such as oss-cn-hangzhou.aliyuncs.com"
+    )]
+    OtherService(String, ServiceFamily),
+    #[error("{0} has no internal endpoint; leave out internal")]
+    NoInternal(String),
     #[error(
         "{0} says true, and this endpoint is not internal; the endpoint says by its name whether it is internal, leave out internal"
     )]
@@ -102,13 +106,17 @@ pub(super) enum Problem {
     #[error("cname needs to know the bucket that the endpoint is a name of; set bucket")]
     CnameBucket,
     #[error(
-        "cname is for a name of the bucket's own, and {0} is none; set endpoint to that name, or leave out upstream.addressing"
+        "cname is for a name of the bucket's own, and {0} is none; set endpoint to that name, or leave out addressing"
     )]
     CnameEndpoint(String),
     #[error(
-        "{0} is an address, which can have no bucket before it and be no bucket's name; leave out upstream.addressing, and path is used for it"
+        "{0} is an address, which can have no bucket before it and be no bucket's name; leave out addressing, and path is used for it"
     )]
     AddressedBucket(String),
+    #[error(
+        "{0} is a name of PrivateLink, which has no bucket before it; leave out addressing, and path is used for it"
+    )]
+    PrivateLinkBucket(String),
     #[error("a CloudBox takes only V4 signatures; leave out signature")]
     CloudBoxV1,
     #[error("a CloudBox has no endpoint that is implied; set https://{0}.REGION.oss-cloudbox.aliyuncs.com")]
@@ -125,7 +133,9 @@ pub(super) enum Problem {
     // Routes.
     #[error("a route must say what it is for; set match.host or match.bucket")]
     Matchless,
-    #[error("a route must change something; set region, endpoint, internal, connect, bucket or credentials")]
+    #[error(
+        "a route must change something; set region, endpoint, internal, connect, bucket, addressing or credentials"
+    )]
     Effectless,
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
@@ -196,6 +206,10 @@ pub(super) enum Problem {
 /// Something that works and that its author may not have meant.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Caution {
+    #[error(
+        "the name of the endpoint is one of region {0}, and requests are signed for {1}, which {2} says; leave out one of them if that is not meant"
+    )]
+    Regions(String, String, String),
     #[error("requests and objects travel unencrypted; use https:// unless the network is trusted")]
     Plain,
     #[error(

@@ -4,8 +4,8 @@ use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::schema::{MATCH, ROUTE};
 use super::section::Section;
-use super::upstream::{Checks, FIVE, Five};
-use crate::address::{Match, Pattern, Upstream};
+use super::upstream::{ADDRESSING, Checks, FIVE, Five};
+use crate::address::{Match, Pattern, ServiceName, Upstream};
 
 /// What the file says of a route.
 pub(super) struct Route {
@@ -22,9 +22,12 @@ pub(super) fn read(
 ) -> Option<Route> {
     section.check(&ROUTE, report);
     let wanted = wanted(&section.child("match", report), report);
-    let upstream = if FIVE.iter().any(|key| section.has(key)) {
+    let upstream = if FIVE.iter().any(|key| section.has(key)) || section.has("addressing") {
         let five = Five::read(section, report);
-        checks.of_route(&five).resolve(&five, section, report)
+        let before = report.count();
+        let own = section.word("addressing", &ADDRESSING, report);
+        let is_read = report.count() == before;
+        is_read.then(|| checks.of_route(&five, own.as_ref()).resolve(&five, section, report)).flatten()
     } else {
         if !section.has("credentials") {
             report.error(&section.here(), Problem::Effectless);
@@ -66,6 +69,11 @@ fn host(text: &str) -> Result<Pattern, Problem> {
     let pattern = Pattern::parse(&lower)?;
     if !lower.contains(|c: char| c.is_ascii_alphanumeric()) {
         return Err(Problem::AnyHost(text.to_owned()));
+    }
+    // What follows the last `*` is the end of every host that matches.
+    let tail = lower.rsplit('*').next().unwrap_or_default().trim_start_matches('.');
+    if let Some(name) = ServiceName::parse(tail).filter(|name| !name.service.is_object_api()) {
+        return Err(Problem::OtherService(text.to_owned(), name.service));
     }
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     match lower.split_once(':') {

@@ -66,9 +66,9 @@ pub(super) const UPSTREAM: Schema = Schema {
 
 pub(super) const ROUTE: Schema = Schema {
     name: "[[route]]",
-    keys: &["match", "region", "internal", "endpoint", "bucket", "connect", "credentials"],
+    keys: &["match", "region", "internal", "endpoint", "bucket", "addressing", "connect", "credentials"],
     later: &[],
-    inherited: &["addressing", "signature", "ca_file"],
+    inherited: &["signature", "ca_file"],
 };
 
 pub(super) const MATCH: Schema =

@@ -7,7 +7,8 @@ use super::origin::Given;
 use super::problem::Problem;
 use super::report::Report;
 use super::section::Section;
-use crate::address::{Addressing, Endpoint, Match, OssName, Pattern, Scheme, Upstream};
+use super::upstream::endpoint;
+use crate::address::{Addressing, Match, Pattern, Scheme, ServiceFamily, Upstream};
 use crate::credentials::{BucketEndpoint, Spec, bucket_endpoints};
 use crate::oss::Bucket;
 
@@ -69,11 +70,12 @@ fn implied_by(route: &BucketEndpoint, default: &Upstream) -> Result<(Match, Upst
     };
     let text = &route.endpoint;
     let text = if text.contains("://") { text.clone() } else { format!("{scheme}://{text}") };
-    let endpoint = Endpoint::parse(&text)?;
-    let told = OssName::parse(endpoint.host.as_str()).and_then(|name| name.place.region().cloned());
+    let endpoint = endpoint(&text)?;
+    let told = endpoint.region();
+    let service = endpoint.service_name().map(|name| name.service);
     let addressing = match () {
         () if route.is_cname => Addressing::Cname,
-        () if endpoint.host.is_own() => Addressing::Path,
+        () if endpoint.host.is_own() || service == Some(ServiceFamily::PrivateLink) => Addressing::Path,
         () => Addressing::Virtual,
     };
     let upstream = Upstream {

@@ -7,7 +7,9 @@ use super::origin::Given;
 use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::section::Section;
-use crate::address::{Addressing, Endpoint, Host, OssName, Place, Port, Scheme, Upstream};
+use crate::address::{
+    Addressing, Endpoint, EndpointKind, Host, Place, Port, Scheme, ServiceFamily, Upstream,
+};
 use crate::oss::{Bucket, Product, Region};
 use crate::server::Listen;
 use crate::sign::Version;
@@ -40,6 +42,10 @@ pub(super) struct Checks<'a> {
     pub(super) listeners: &'a HashMap<u16, Vec<&'a Listen>>,
 }
 
+/// The words of `addressing`.
+pub(super) const ADDRESSING: [(&str, Addressing); 3] =
+    [("virtual", Addressing::Virtual), ("path", Addressing::Path), ("cname", Addressing::Cname)];
+
 /// The keys of [`Five`].
 pub(super) const FIVE: [&str; 5] = ["region", "internal", "endpoint", "connect", "bucket"];
 
@@ -63,9 +69,7 @@ impl Five {
 impl Shared {
     pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Self {
         let before = report.count();
-        let addressing =
-            [("virtual", Addressing::Virtual), ("path", Addressing::Path), ("cname", Addressing::Cname)];
-        let addressing = section.word("addressing", &addressing, report);
+        let addressing = section.word("addressing", &ADDRESSING, report);
         let signature = [("v4", Version::V4), ("v1", Version::V1)];
         let signature = section.word("signature", &signature, report);
         Self {
@@ -81,11 +85,11 @@ impl Shared {
 }
 
 impl Checks<'_> {
-    /// For a route with an upstream of its own. One that is at an endpoint of OSS's own is addressed as OSS wants it; how the
-    /// default upstream is addressed says nothing about it.
-    pub(super) fn of_route(&self, five: &Five) -> Self {
+    /// Returns the checks for a route with an upstream of its own, and perhaps an `addressing` of its own. Without that, an
+    /// endpoint of OSS's own is addressed as OSS requires; the addressing of the default upstream does not apply to it.
+    pub(super) fn of_route<'b>(&'b self, five: &Five, own: Option<&'b Given<Addressing>>) -> Checks<'b> {
         let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
-        Self { addressing: self.addressing.filter(|_| !is_oss), ..*self }
+        Checks { addressing: own.or(self.addressing.filter(|_| !is_oss)), ..*self }
     }
 
     /// The upstream that `five` says, if it says one without contradicting itself. What is wrong is reported.
@@ -124,20 +128,14 @@ impl Checks<'_> {
     /// The region, given or told by the endpoint; `None` if a needed one is missing.
     fn region(&self, five: &Five, section: &Section<'_>, report: &mut Report) -> Option<Option<Region>> {
         let endpoint = five.endpoint.as_ref();
-        let told = endpoint.and_then(|given| {
-            let name = OssName::parse(given.value.host.as_str())?;
-            name.place.region().cloned()
-        });
-        let region = match (&five.region, told) {
-            (Some(given), Some(told)) if given.value != told => {
-                let at = endpoint.map_or(&given.at, |endpoint| &endpoint.at);
-                let (told, said) = (told.to_string(), given.value.to_string());
-                report.error(at, Problem::Regions(told, said, given.at.to_string()));
-                return None;
-            }
-            (Some(given), _) => Some(given.value.clone()),
-            (None, told) => told,
-        };
+        let named = endpoint.and_then(|given| given.value.region());
+        if let (Some(given), Some(named), Some(endpoint)) = (&five.region, &named, endpoint)
+            && given.value != *named
+        {
+            let (named, given) = (named.to_string(), (given.value.to_string(), given.at.to_string()));
+            report.warn(&endpoint.at, &Caution::Regions(named, given.0, given.1));
+        }
+        let region = five.region.as_ref().map(|given| given.value.clone()).or(named);
         match (&region, self.shared.signature.value) {
             (None, Version::V4) => {
                 report.error(&section.at("region"), Problem::NoRegion);
@@ -158,9 +156,15 @@ impl Checks<'_> {
     fn addressing(&self, endpoint: &Given<Endpoint>, report: &mut Report) -> Option<Addressing> {
         let host = &endpoint.value.host;
         let is_oss = endpoint.value.place().is_some();
-        let bucket = OssName::parse(host.as_str()).and_then(|name| name.bucket);
+        let bucket = endpoint.value.oss_name().and_then(|name| name.bucket);
+        let service = endpoint.value.service_name().map(|name| name.service);
         let problem = match self.addressing.map(|given| given.value) {
-            None | Some(Addressing::Path) if host.is_own() => return Some(Addressing::Path),
+            None | Some(Addressing::Path) if host.is_own() || service == Some(ServiceFamily::PrivateLink) => {
+                return Some(Addressing::Path);
+            }
+            Some(Addressing::Virtual) if service == Some(ServiceFamily::PrivateLink) => {
+                Problem::PrivateLinkBucket(host.as_str().to_owned())
+            }
             Some(_) if host.is_own() => Problem::AddressedBucket(host.as_str().to_owned()),
             Some(Addressing::Cname) if is_oss => Problem::CnameEndpoint(host.as_str().to_owned()),
             Some(Addressing::Cname) => return Some(Addressing::Cname),
@@ -214,9 +218,13 @@ fn endpoint_of(
         report.error(&section.at("region"), problem);
         return None;
     }
-    let place = match five.internal {
-        Some(Given { value: true, .. }) => Place::Internal(region.clone()),
-        _ => Place::Public(region.clone()),
+    let kind = match five.internal {
+        Some(Given { value: true, .. }) => EndpointKind::Internal,
+        _ => EndpointKind::Public,
+    };
+    let Some(place) = Place::new(kind, region.clone()) else {
+        report.error(&section.at("internal"), Problem::NoInternal(region.to_string()));
+        return None;
     };
     Some(Given { value: Endpoint::of(&place, Scheme::Https), at: section.at("endpoint") })
 }
@@ -224,17 +232,23 @@ fn endpoint_of(
 /// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing.
 fn check_internal(endpoint: &Given<Endpoint>, five: &Five, report: &mut Report) {
     let Some(internal) = five.internal.as_ref().filter(|internal| internal.value) else { return };
-    let place = OssName::parse(endpoint.value.host.as_str()).map(|name| name.place);
-    if !matches!(place, Some(Place::Internal(_))) {
+    if !endpoint.value.is_internal() {
         report.error(&endpoint.at, Problem::Internal(internal.at.to_string()));
     }
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, Problem> {
+/// Reads an endpoint of the object API.
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, Problem> {
     if text.contains('@') {
         return Err(Problem::UserInfo);
     }
-    Ok(Endpoint::parse(text)?)
+    let endpoint = Endpoint::parse(text)?;
+    match endpoint.service_name() {
+        Some(name) if !name.service.is_object_api() => {
+            Err(Problem::OtherService(endpoint.host.as_str().to_owned(), name.service))
+        }
+        Some(_) | None => Ok(endpoint),
+    }
 }
 
 /// Reads `HOST:PORT`.

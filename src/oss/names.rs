@@ -1,17 +1,27 @@
 //! Names with rules of their own: buckets, regions, the product a signature is for.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A bucket name: 3 to 63 of `a-z 0-9 -`, beginning and ending with a letter or digit ("Bucket naming conventions").
+/// Buckets of the early years have `_` too. Full names of bucket spaces may be longer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(Box<str>);
 
 /// A text that is no bucket name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error(
-    "{0:?} is not a bucket name: 3 to 63 lower-case letters, digits and hyphens, beginning and ending with a letter or digit"
-)]
-pub struct InvalidBucket(pub String);
+pub enum InvalidBucket {
+    /// It breaks the rule.
+    #[error(
+        "{0:?} is not a bucket name: 3 to 63 lower-case letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
+    )]
+    Form(String),
+    /// It is the alias of a bucket space, which does not contain the account that a signature needs.
+    #[error(
+        "{0:?} is the alias of a bucket space, and requests are signed for the full name; write it as SPACE-ACCOUNT-REGION-{1}"
+    )]
+    Alias(String, &'static str),
+}
 
 /// A region id such as `cn-hangzhou`, without `oss-` and `-internal`; of a CloudBox its id, `cb-…`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,10 +49,20 @@ impl Bucket {
     /// # Errors
     /// [`InvalidBucket`] with the text.
     pub fn parse(name: &str) -> Result<Self, InvalidBucket> {
-        if (3..=63).contains(&name.len()) && is_label(name) {
+        let kind = SPACE_KINDS
+            .iter()
+            .find(|kind| name.strip_suffix(**kind).is_some_and(|rest| rest.ends_with("-alias-")));
+        if let Some(kind) = kind {
+            return Err(InvalidBucket::Alias(name.to_owned(), kind));
+        }
+        let fits = match name.len() {
+            3..=LABEL_MAX => true,
+            _ => space_alias(name).is_some_and(|alias| alias.len() <= LABEL_MAX),
+        };
+        if fits && is_label(name, b"-_") {
             Ok(Self(name.into()))
         } else {
-            Err(InvalidBucket(name.to_owned()))
+            Err(InvalidBucket::Form(name.to_owned()))
         }
     }
 
@@ -50,6 +70,15 @@ impl Bucket {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The label before an endpoint: the name, or the alias of a bucket space whose name is longer than a label can be.
+    #[must_use]
+    pub fn host_label(&self) -> Cow<'_, str> {
+        if self.0.len() <= LABEL_MAX {
+            return Cow::Borrowed(&self.0);
+        }
+        space_alias(&self.0).map_or(Cow::Borrowed(&self.0), Cow::Owned)
     }
 }
 
@@ -60,7 +89,7 @@ impl Region {
     /// [`InvalidRegion`] with the text.
     pub fn parse(id: &str) -> Result<Self, InvalidRegion> {
         let plain = !id.starts_with("oss-") && !id.ends_with("-internal");
-        if plain && id.len() <= 63 && is_label(id) {
+        if plain && id.len() <= LABEL_MAX && is_label(id, b"-") {
             Ok(Self(id.into()))
         } else {
             Err(InvalidRegion(id.to_owned()))
@@ -103,14 +132,36 @@ impl fmt::Display for Region {
     }
 }
 
-/// Whether `text` is a DNS label in lower case.
-fn is_label(text: &str) -> bool {
+/// Whether `text` is of lower-case letters, digits and `inner`, beginning and ending with a letter or digit.
+fn is_label(text: &str, inner: &[u8]) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     edge(bytes.first())
         && edge(bytes.last())
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || inner.contains(b))
 }
+
+/// The alias of `SPACE-ACCOUNT-REGION-bs-apsr` in a host, `SPACE-alias-bs-apsr`; likewise of agentic buckets.
+fn space_alias(name: &str) -> Option<String> {
+    let (front, kind) =
+        SPACE_KINDS.iter().find_map(|kind| Some((name.strip_suffix(kind)?.strip_suffix('-')?, kind)))?;
+    let is_account = |part: &str| part.len() >= ACCOUNT_MIN && part.bytes().all(|b| b.is_ascii_digit());
+    let (at, _) = front.rmatch_indices('-').find(|(at, _)| {
+        front[at + 1..]
+            .split_once('-')
+            .is_some_and(|(account, region)| is_account(account) && !region.is_empty())
+    })?;
+    Some([&front[..at], "-alias-", kind].concat())
+}
+
+/// Longest label of a host.
+const LABEL_MAX: usize = 63;
+
+/// Ends of the full names of bucket spaces and of the agentic buckets around them.
+const SPACE_KINDS: [&str; 2] = ["bs-apsr", "ab-apsr"];
+
+/// Shortest account id that is told apart from the number of a region.
+const ACCOUNT_MIN: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -118,11 +169,41 @@ mod tests {
 
     #[test]
     fn bucket_names_follow_the_published_rule() {
-        for good in ["abc", "a-1", "0ab", &"a".repeat(63)] {
+        for good in ["abc", "a-1", "a_b", "0ab", &"a".repeat(63)] {
             assert!(Bucket::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "ab", "Abc", "a_bc", "-abc", "abc-", "a.bc", "ab c", &"a".repeat(64)] {
+        for bad in ["", "ab", "Abc", "_abc", "abc_", "-abc", "abc-", "a.bc", "ab c", &"a".repeat(64)] {
             assert!(Bucket::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_space_has_a_long_name_and_an_alias_in_the_host() {
+        for (space, rest, alias) in [
+            (26, "-1234567890123456-cn-hangzhou-bs-apsr", None),
+            (27, "-1234567890123456-cn-hangzhou-bs-apsr", Some("-alias-bs-apsr")),
+            (49, "-123456-us-west-1-ab-apsr", Some("-alias-ab-apsr")),
+            (27, "-7-1234567890123456-us-west-1-ab-apsr", Some("-7-alias-ab-apsr")),
+        ] {
+            let space = "a".repeat(space);
+            let name = format!("{space}{rest}");
+            let bucket = Bucket::parse(&name).expect("a bucket");
+            let label = alias.map_or(name.clone(), |alias| format!("{space}{alias}"));
+            assert_eq!((bucket.as_str(), &*bucket.host_label()), (&*name, &*label));
+        }
+        for rest in ["-1234567890123456-cn-hangzhou-xs-apsr", "-1234-cn-hangzhou-bs-apsr", "-bs-apsr"] {
+            assert!(Bucket::parse(&format!("{}{rest}", "a".repeat(60))).is_err(), "{rest}");
+        }
+        assert!(Bucket::parse(&format!("{}-123456-cn-hangzhou-bs-apsr", "a".repeat(50))).is_err());
+    }
+
+    #[test]
+    fn the_alias_of_a_bucket_space_is_rejected_by_name() {
+        for (alias, full) in
+            [("my-space-alias-bs-apsr", "-REGION-bs-apsr"), ("a-alias-ab-apsr", "-REGION-ab-apsr")]
+        {
+            let error = Bucket::parse(alias).expect_err("an alias").to_string();
+            assert!(error.contains("alias of a bucket space") && error.contains(full), "{error}");
         }
     }
 

@@ -148,7 +148,7 @@ impl Refusal {
                 Misdirected::Method(_) | Misdirected::Tunnel => {
                     Told(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
-                Misdirected::UnknownHost(_) => {
+                Misdirected::UnknownHost(_) | Misdirected::OtherService(..) => {
                     Told(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
                 Misdirected::Bucket(_) | Misdirected::NoBucket => {

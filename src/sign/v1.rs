@@ -173,7 +173,6 @@ const SUBRESOURCES: &[&str] = &[
     "redundancyTransition",
     "referer",
     "regionList",
-    "regions",
     "replication",
     "replicationLocation",
     "replicationProgress",

@@ -236,3 +236,14 @@ fn every_published_v1_url_signature_is_reproduced() {
         }
     }
 }
+
+#[test]
+fn regions_is_a_parameter_that_v1_does_not_sign() {
+    let mut vector = vectors("v1", "header").swap_remove(0);
+    for name in ["regions", "regionList"] {
+        vector.query = vec![(name.to_owned(), Some("oss-cn-hangzhou".to_owned()))];
+        let text = v1::string_to_sign(&Parts::of(&vector).subject(), &[]);
+        let is_signed = String::from_utf8_lossy(&text).contains(name);
+        assert_eq!(is_signed, name == "regionList", "{name}");
+    }
+}

@@ -116,3 +116,73 @@ fn path_style_on_an_endpoint_name_becomes_what_oss_takes() {
         Client::connect(proxy.address).ask("PUT", "/photos/k", "oss-cn-hangzhou.aliyuncs.com", "", b"v");
     assert_eq!(put.status, 200, "{}", put.text());
 }
+
+#[test]
+fn a_bucket_of_the_early_years_is_served_in_every_form() {
+    let oss = crate::support::oss();
+    for signature in ["v4", "v1"] {
+        let proxy = proxy(oss.address).upstream(&format!("signature = \"{signature}\"")).start();
+        let own = proxy.address.to_string();
+        let ask = |method: &str, target: &str, host: &str, body: &[u8]| {
+            Client::connect(proxy.address).ask(method, target, host, "", body)
+        };
+        let made = ask("PUT", "/old_photos", &own, b"");
+        assert_eq!(made.status, 200, "{}", made.text());
+        for (target, host) in [
+            ("/old_photos/k", own.as_str()),
+            ("/old%5Fphotos/k", "localhost"),
+            ("/k", "old_photos.oss.example.test"),
+            ("/k", "old_photos.oss-cn-hangzhou.aliyuncs.com"),
+            ("http://old_photos.oss-cn-hangzhou.aliyuncs.com/k", "old_photos.oss-cn-hangzhou.aliyuncs.com"),
+        ] {
+            let put = ask("PUT", target, host, host.as_bytes());
+            assert_eq!(put.status, 200, "{signature} {host} {target}: {}", put.text());
+            let object = oss.service.object(&crate::support::bucket("old_photos"), b"k");
+            assert_eq!(object.as_deref(), Some(host.as_bytes()), "{signature} {host} {target}");
+        }
+    }
+    let pinned = proxy(oss.address).upstream("bucket = \"old_photos\"").start();
+    assert_eq!(ask(pinned.address, "GET", "/k", b"").status, 200);
+}
+
+#[test]
+fn a_long_bucket_space_is_asked_by_its_alias_and_an_alias_is_rejected_by_name() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    let space = "a".repeat(49);
+    let name = format!("{space}-1234567890123456-cn-hangzhou-bs-apsr");
+    let head = seen(&upstream, &proxy, &format!("/{name}/k"), &proxy.address.to_string());
+    assert!(head.starts_with("GET /k HTTP/1.1\r\n"), "{head}");
+    let alias = format!("{space}-alias-bs-apsr.oss-cn-hangzhou.aliyuncs.com");
+    assert_eq!(line_of(&head, "host"), Some(&*alias));
+    let rejected = Client::connect(proxy.address).ask("GET", "/k", &alias, "", b"");
+    assert_eq!((rejected.status, rejected.refused()), (400, Some("invalid-bucket")));
+    assert!(rejected.text().contains("alias of a bucket space"), "{}", rejected.text());
+}
+
+#[test]
+fn a_custom_domain_is_served_beside_other_buckets() {
+    let oss = crate::support::oss();
+    for signature in ["v4", "v1"] {
+        let route = format!(
+            "[[route]]\nmatch = {{ bucket = \"photos\" }}\nregion = \"cn-hangzhou\"\nbucket = \"photos\"\n\
+             endpoint = \"http://img.example.com\"\naddressing = \"cname\"\nconnect = \"{}\"\n",
+            oss.address
+        );
+        let proxy =
+            proxy(oss.address).upstream(&format!("signature = \"{signature}\"")).sections(&route).start();
+        let own = proxy.address.to_string();
+        for (target, host, bucket) in [
+            ("/photos/k", own.as_str(), "photos"),
+            ("/k", "img.example.com", "photos"),
+            ("/k", "photos.oss-cn-hangzhou.aliyuncs.com", "photos"),
+            ("/files/k", own.as_str(), "files"),
+        ] {
+            let body = format!("{signature} {target} {host}");
+            let put = Client::connect(proxy.address).ask("PUT", target, host, "", body.as_bytes());
+            assert_eq!(put.status, 200, "{body}: {}", put.text());
+            let object = oss.service.object(&crate::support::bucket(bucket), b"k");
+            assert_eq!(object.as_deref(), Some(body.as_bytes()));
+        }
+    }
+}

@@ -75,6 +75,18 @@ fn tls_upstreams_are_served_and_their_connections_kept() {
 }
 
 #[test]
+fn a_wildcard_certificate_is_one_for_a_bucket_with_an_underscore_too() {
+    let oss = oss();
+    let (address, authority) = tls_before(&oss, &["*.oss-cn-hangzhou.aliyuncs.com"]);
+    let proxy = proxy(address).upstream(&tls_lines(address, &authority)).start();
+    for path in ["/old_photos", "/old_photos/k"] {
+        let put = ask(proxy.address, "PUT", path, b"");
+        assert_eq!(put.status, 200, "{path}: {}", put.text());
+    }
+    assert!(oss.service.object(&bucket("old_photos"), b"k").is_some());
+}
+
+#[test]
 fn a_certificate_for_another_name_or_of_another_authority_is_refused() {
     let oss = oss();
     let (address, authority) = tls_before(&oss, &["files.oss-cn-hangzhou.aliyuncs.com"]);

@@ -67,7 +67,7 @@ fn an_internal_upstream_has_sts_asked_inside_the_vpc() {
         (
             region.to_owned(),
             vec![("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou-finance")],
-            "STS at https://sts.cn-hangzhou.aliyuncs.com (ALIBABA_CLOUD_STS_REGION)",
+            "STS at https://sts.aliyuncs.com (ALIBABA_CLOUD_STS_REGION)",
         ),
         (
             region.to_owned(),

@@ -114,6 +114,42 @@ fn the_host_of_the_url_is_that_of_oss() {
 }
 
 #[test]
+fn a_url_for_a_route_with_a_custom_domain_has_that_domain() {
+    let oss = oss();
+    oss.service.put_object(&bucket("photos"), b"k", b"found".as_slice());
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "[upstream]\nregion = \"cn-hangzhou\"\n[[route]]\nmatch = { bucket = \"photos\" }\nregion = \"cn-hangzhou\"\n\
+                endpoint = \"https://img.example.com\"\nbucket = \"photos\"\naddressing = \"cname\"\n";
+    std::fs::write(&file, text).expect("written");
+    let config = file.path().to_str().expect("a path");
+    let made = |target: &str| {
+        let arguments = ["GET", target, "--expires", "10m", "--config", config];
+        let (code, url, log) = presign(&arguments, &KEY);
+        assert_eq!((code, log.as_str()), (Some(0), ""), "{target}");
+        url
+    };
+    for target in ["/photos/k", "https://img.example.com/k", "http://photos.oss-cn-hangzhou.aliyuncs.com/k"] {
+        let url = made(target);
+        assert!(url.starts_with("https://img.example.com/k?"), "{target}: {url}");
+        let got = follow(oss.address, "GET", &url, "", b"");
+        assert_eq!((got.status, got.text().as_str()), (200, "found"), "{target}");
+    }
+    assert!(made("/files/k").starts_with("https://files.oss-cn-hangzhou.aliyuncs.com/k?"));
+    let explained = run(&["explain", "GET", "/photos/k", "--config", config], &KEY).1;
+    assert!(explained.contains("img.example.com") && explained.contains("/photos/k"), "{explained}");
+}
+
+#[test]
+fn a_url_for_a_bucket_of_the_early_years_is_taken() {
+    let oss = oss();
+    let made = url(&["PUT", "/old_photos"]);
+    assert_eq!(follow(oss.address, "PUT", &made, "", b"").status, 200);
+    let got = url(&["GET", "https://old_photos.oss-cn-hangzhou.aliyuncs.com/k"]);
+    assert!(got.starts_with("https://old_photos.oss-cn-hangzhou.aliyuncs.com/k?"), "{got}");
+    assert_eq!(follow(oss.address, "GET", &got, "", b"").status, 404);
+}
+
+#[test]
 fn headers_that_are_named_are_signed() {
     let oss = oss();
     for version in ["v4", "v1"] {

@@ -6,7 +6,7 @@ use tokio::net::lookup_host;
 
 use super::super::exit::Exit;
 use super::report::Finding;
-use crate::address::{Place, Upstream, Way};
+use crate::address::{EndpointKind, Upstream, Way};
 use crate::transport::{DialError, Flaw, Obstacle, Phase, SendError};
 
 /// Looks the name up that will be dialled. What comes of it is judged when it is dialled.
@@ -28,8 +28,10 @@ pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) ->
     {
         return looped(text);
     }
-    let is_internal = matches!(upstream.endpoint.place(), Some(Place::Internal(_)));
-    if is_internal && upstream.connect.is_none() && ips.iter().any(|ip| reach(*ip) == "public") {
+    if upstream.endpoint.is_internal()
+        && upstream.connect.is_none()
+        && ips.iter().any(|ip| reach(*ip) == "public")
+    {
         return Finding::warn(
             ("dns", "internal-name-public-address"),
             text,
@@ -70,12 +72,13 @@ pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> F
 /// The fault in a word, and what to do.
 fn obstructed(obstacle: Obstacle, way: &Way, upstream: &Upstream) -> (&'static str, String) {
     let at = format!("{}:{}", way.dial.0, way.dial.1);
-    let internal = match upstream.endpoint.place() {
-        Some(Place::Internal(_)) => {
-            "; an internal endpoint is reached only inside Alibaba Cloud, in the same region: leave `internal` out elsewhere"
-        }
-        Some(Place::Public(_)) => "; inside a VPC without a way out, use --internal",
-        Some(_) | None => "",
+    let is_public = upstream.endpoint.place().is_some_and(|place| place.kind() == EndpointKind::Public);
+    let internal = if upstream.endpoint.is_internal() {
+        "; an internal endpoint is reached only inside Alibaba Cloud, in the same region: leave `internal` out elsewhere"
+    } else if is_public {
+        "; inside a VPC without a way out, use --internal"
+    } else {
+        ""
     };
     match obstacle {
         Obstacle::NoAddress | Obstacle::Silence(Phase::Name) => {
@@ -161,11 +164,13 @@ fn kind(upstream: &Upstream) -> &'static str {
     if upstream.connect.is_some() {
         return "`connect`, dialled in place of the endpoint";
     }
-    match upstream.endpoint.place() {
-        Some(Place::Public(_)) => "public endpoint",
-        Some(Place::Internal(_)) => "internal endpoint",
-        Some(Place::DualStack(_)) => "dual-stack endpoint",
-        Some(Place::Accelerate | Place::AccelerateOverseas) => "accelerated endpoint",
+    match upstream.endpoint.place().map(|place| place.kind()) {
+        Some(EndpointKind::Public | EndpointKind::Legacy) => "public endpoint",
+        Some(EndpointKind::Internal | EndpointKind::LegacyInternal | EndpointKind::FirstVpc) => {
+            "internal endpoint"
+        }
+        Some(EndpointKind::DualStack) => "dual-stack endpoint",
+        Some(EndpointKind::Accelerate | EndpointKind::AccelerateOverseas) => "accelerated endpoint",
         None => "an endpoint of its own",
     }
 }

@@ -5,6 +5,7 @@ use http::{HeaderName, StatusCode};
 use super::super::exit::Exit;
 use super::ask::{Answered, Reply};
 use super::report::Finding;
+use crate::address::OssName;
 use crate::credentials::Credentials;
 use crate::oss::Region;
 
@@ -191,8 +192,9 @@ fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
 fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
-        let region = endpoint.strip_suffix(".aliyuncs.com").and_then(|name| name.strip_prefix("oss-"));
-        let right = region.map_or(endpoint, |name| name.strip_suffix("-internal").unwrap_or(name));
+        let name = OssName::parse(endpoint);
+        let region = name.as_ref().and_then(|name| name.place.region());
+        let right = region.map_or(endpoint, Region::as_str);
         return Some((
             format!("the bucket belongs to {endpoint}, and {} was asked", asked.endpoint),
             format!("set `region` to {right:?} (--region {right}) in place of {signed:?}"),

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::mask::printable;
+use crate::address::OssName;
 use crate::time::Timestamp;
 
 /// What is wrong.
@@ -139,10 +140,10 @@ fn write_clock(behind_s: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let region = endpoint.strip_suffix(".aliyuncs.com").and_then(|name| name.strip_prefix("oss-"));
+    let name = OssName::parse(endpoint);
     write!(f, "the region: the bucket belongs to {endpoint}")?;
-    match region.map(|region| region.strip_suffix("-internal").unwrap_or(region)) {
-        Some(region) => write!(f, "; set `region` to {region:?} (--region {region})"),
+    match name.as_ref().and_then(|name| name.place.region()) {
+        Some(region) => write!(f, "; set `region` to \"{region}\" (--region {region})"),
         None => f.write_str("; set `endpoint` to it"),
     }
 }
@@ -179,7 +180,7 @@ mod tests {
     fn what_is_refused_before_the_signature_is_named() {
         const EARLY: &str = "2022-09-04T07:11:33.000Z";
         const LATE: &str = "2022-09-04T08:11:37.000Z";
-        let rows: [(&str, Elements<'_>, &str); 18] = [
+        let rows: [(&str, Elements<'_>, &str); 19] = [
             ("RequestTimeTooSkewed", &[("RequestTime", EARLY), ("ServerTime", LATE)], "60 m behind"),
             (
                 "RequestTimeTooSkewed",
@@ -189,6 +190,11 @@ mod tests {
             ("RequestTimeTooSkewed", &[("ServerTime", "soon")], "15 minutes off"),
             ("AccessDenied", &[("Endpoint", "oss-cn-beijing.aliyuncs.com")], "--region cn-beijing"),
             ("AccessDenied", &[("Endpoint", "oss-cn-beijing-internal.aliyuncs.com")], "--region cn-beijing"),
+            (
+                "AccessDenied",
+                &[("Endpoint", "oss-cn-hzfinance.aliyuncs.com")],
+                "--region cn-hangzhou-finance",
+            ),
             ("AccessDenied", &[("Endpoint", "img.example.com")], "set `endpoint`"),
             ("AccessDenied", &[("Expires", LATE)], "signed URL"),
             ("AccessDenied", &[("EC", "0002-00000503")], "neither x-oss-date"),

@@ -1,6 +1,7 @@
 //! The rules of the configuration, each by what a file, a variable or a flag leads to.
 
 mod credentials;
+mod endpoints;
 mod example;
 mod facts;
 mod file;

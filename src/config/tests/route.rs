@@ -51,7 +51,7 @@ endpoint = "https://ep-y.oss.example"
     assert_eq!(config.upstreams[1].credentials, "own");
     let sources: Vec<_> = config.credentials.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(sources, ["own"]);
-    for key in ["addressing", "signature", "ca_file"] {
+    for key in ["signature", "ca_file"] {
         let text = routed(&format!("match.host = \"f.example\"\nregion = \"us-west-1\"\n{key} = \"x\""));
         refused(&text, &format!("proxy.toml:8: route.{key}"), "set it there");
     }
@@ -74,6 +74,37 @@ endpoint = "https://f.example"
         loaded(&format!("{text}bucket = \"files\"")).directory.get(UpstreamId(1)).addressing,
         Addressing::Cname
     );
+}
+
+#[test]
+fn a_route_has_a_custom_domain_beside_other_buckets() {
+    let route = "match.bucket = \"photos\"\nregion = \"cn-hangzhou\"\nendpoint = \"https://img.example.com\"\n\
+                 bucket = \"photos\"\n";
+    let text = format!("{UPSTREAM}[[route]]\n{route}addressing = \"cname\"");
+    let config = loaded(&text);
+    let [default, route_upstream] = [0, 1].map(|id| config.directory.get(UpstreamId(id)));
+    assert_eq!((default.addressing, route_upstream.addressing), (Addressing::Virtual, Addressing::Cname));
+    assert_eq!(route_upstream.endpoint.host.as_str(), "img.example.com");
+    let path = format!("{UPSTREAM}[[route]]\n{route}addressing = \"path\"");
+    assert_eq!(loaded(&path).directory.get(UpstreamId(1)).addressing, Addressing::Path);
+
+    let without = |line: &str| text.replace(line, "");
+    for (text, place, words) in [
+        (text.replace("\nbucket = \"photos\"", ""), "proxy.toml:3: route.bucket", "cname needs"),
+        (
+            without("endpoint = \"https://img.example.com\"\n"),
+            "proxy.toml:3: route.endpoint",
+            "leave out addressing",
+        ),
+        (text.replace("\"cname\"", "\"dns\""), "proxy.toml:8: route.addressing", "virtual, path, cname"),
+        (
+            format!("{UPSTREAM}[[route]]\nmatch.bucket = \"photos\"\naddressing = \"path\""),
+            "proxy.toml:3: route.region",
+            "no region",
+        ),
+    ] {
+        refused(&text, place, words);
+    }
 }
 
 #[test]
@@ -117,6 +148,10 @@ fn a_host_pattern_names_somebody() {
         "proxy.toml:6: route.match.host",
         "leave it out",
     );
+    for host in ["b-1.cn-hangzhou.oss-vectors.aliyuncs.com", "*.oss-tables.aliyuncs.com"] {
+        let text = routed(&format!("match.host = \"{host}\"\ncredentials = \"default\""));
+        refused(&text, "proxy.toml:6: route.match.host", "is a name of");
+    }
     refused(
         &routed("match.bucket = \"Logs\"\ncredentials = \"default\""),
         "proxy.toml:6: route.match.bucket",
@@ -136,7 +171,7 @@ fn a_route_that_no_request_can_take_is_refused() {
 #[test]
 fn routes_that_contradict_themselves_are_all_reported() {
     let text = format!(
-        "{UPSTREAM}[[route]]\nmatch.host = \"a.example\"\nregion = \"x-1\"\nendpoint = \"https://oss-y-1.aliyuncs.com\"\n\
+        "{UPSTREAM}[[route]]\nmatch.host = \"a.example\"\nendpoint = \"https://oss-y-1.aliyuncs.com\"\n\
          [[route]]\nmatch.host = \"b.example\"\nconnect = \"127.0.0.1:8770\"\nregion = \"x-1\"\n\
          [[route]]\nmatch.host = \"c.example\"\ncredentials = \"none\""
     );
@@ -145,7 +180,7 @@ fn routes_that_contradict_themselves_are_all_reported() {
         shown.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
     assert_eq!(
         places,
-        ["proxy.toml:6: route.endpoint", "proxy.toml:9: route.connect", "proxy.toml:13: route.credentials"]
+        ["proxy.toml:3: route.region", "proxy.toml:8: route.connect", "proxy.toml:12: route.credentials"]
     );
     assert!(shown[2].contains("known are default"), "{shown:?}");
 }

@@ -1,7 +1,7 @@
 //! Which STS is asked: the one that is named, else that of the region, as near to OSS as can be.
 
 use crate::credentials::{Edge, Failure, ProvideError};
-use crate::oss::Region;
+use crate::oss::{Product, Region};
 use crate::transport::Url;
 
 /// What is known about where STS is.
@@ -19,7 +19,7 @@ pub struct Place {
 
 impl Place {
     /// Where to ask, and who says so. The configuration goes before the environment, and both before what the upstream suggests.
-    pub(super) fn url(&self, edge: &dyn Edge) -> Result<(Url, &'static str), ProvideError> {
+    pub(crate) fn url(&self, edge: &dyn Edge) -> Result<(Url, &'static str), ProvideError> {
         if let Some(endpoint) = &self.endpoint {
             return Ok((endpoint.clone(), "sts_endpoint"));
         }
@@ -47,7 +47,7 @@ impl Place {
             (None, None) if vpc => {
                 return Err(Failure::VpcWithoutRegion { variable: VPC }.into());
             }
-            (None, None) => ("sts.aliyuncs.com".to_owned(), "nothing says where else"),
+            (None, None) => (CENTRAL.to_owned(), "nothing says where else"),
         };
         Url::parse(&format!("https://{host}"))
             .map(|url| (url, why))
@@ -55,15 +55,27 @@ impl Place {
     }
 }
 
+/// The host of the STS of a region. The id of a `CloudBox` is not a region that has one.
 fn name(region: &Region, vpc: bool) -> String {
-    // The finance cloud of Hangzhou has no STS of its own.
-    let region = match region.as_str() {
-        "cn-hangzhou-finance" => "cn-hangzhou",
-        other => other,
-    };
-    let service = if vpc { "sts-vpc" } else { "sts" };
-    format!("{service}.{region}.aliyuncs.com")
+    let row = IRREGULAR.iter().find(|(id, ..)| *id == region.as_str());
+    match row {
+        Some((_, public, inside)) => (if vpc { *inside } else { *public }).to_owned(),
+        None if region.product() == Product::CloudBox => CENTRAL.to_owned(),
+        None => format!("{}.{region}.aliyuncs.com", if vpc { "sts-vpc" } else { "sts" }),
+    }
 }
+
+/// The STS of the whole mainland.
+const CENTRAL: &str = "sts.aliyuncs.com";
+
+/// Regions whose STS is not named by the pattern: the public host, and the host inside a VPC.
+const IRREGULAR: [(&str, &str, &str); 5] = [
+    ("cn-hangzhou-finance", CENTRAL, "sts-vpc.cn-hangzhou.aliyuncs.com"),
+    ("cn-shenzhen-finance-1", CENTRAL, "sts-vpc.cn-shenzhen-finance-1.aliyuncs.com"),
+    ("cn-north-2-gov-1", "sts-vpc.cn-north-2-gov-1.aliyuncs.com", "sts-vpc.cn-north-2-gov-1.aliyuncs.com"),
+    ("rg-china-mainland", CENTRAL, CENTRAL),
+    ("rus-west-1", CENTRAL, CENTRAL),
+];
 
 const ENDPOINT: &str = "ALIBABA_CLOUD_STS_ENDPOINT";
 const REGION: &str = "ALIBABA_CLOUD_STS_REGION";

@@ -102,7 +102,7 @@ fn the_nearest_sts_is_asked() {
         (
             &Place { region: Some(region("cn-hangzhou-finance")), ..Place::default() },
             vec![],
-            "https://sts.cn-hangzhou.aliyuncs.com",
+            "https://sts.aliyuncs.com",
         ),
     ] {
         let url = place.url(&World(variables.iter().copied().collect())).expect("a URL").0;
@@ -113,6 +113,27 @@ fn the_nearest_sts_is_asked() {
         matches!(&refused, Err(ProvideError::Failed(failure)) if failure.to_string().contains("sts_region")),
         "{refused:?}"
     );
+}
+
+#[test]
+fn every_sts_of_the_table_is_asked() {
+    let text = include_str!("../../../tests/vectors/endpoints.json");
+    let table: Value = serde_json::from_str(text).expect("the table");
+    let mut failed = Vec::new();
+    for row in table["sts"].as_array().expect("rows") {
+        let region = Region::parse(row["region"].as_str().expect("a region")).ok();
+        let vpc = row["vpc"].as_bool().expect("a truth");
+        let configured = Place { region: region.clone(), vpc, ..Place::default() };
+        let suggested = Place { of_oss: region.map(|region| (region, vpc)), ..Place::default() };
+        for place in [configured, suggested] {
+            let url = place.url(&World([].into())).expect("a URL").0.to_string();
+            let host = url.strip_prefix("https://").expect("a host");
+            if !row["expected"].as_array().expect("hosts").iter().any(|expected| expected == host) {
+                failed.push(format!("{row}: {host}"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[test]

@@ -214,6 +214,15 @@ fn what_is_not_signed_may_change() {
 }
 
 #[test]
+fn regions_may_change_in_a_v1_signature_and_a_subresource_may_not() {
+    for (name, is_accepted) in [("regions", true), ("regionList", false)] {
+        let mut vector = Vector::named("v1-header-001-put-object").signed();
+        vector.request.query.0.push(Pair { name: name.into(), value: "oss-cn-hangzhou".into() });
+        assert_eq!(vector.judge().is_ok(), is_accepted, "{name}");
+    }
+}
+
+#[test]
 fn the_clock_window_is_a_quarter_of_an_hour() {
     for id in ["v4-header-001-basic", "v1-header-001-put-object"] {
         for (seconds, is_in) in [(-901, false), (-900, true), (900, true), (901, false)] {

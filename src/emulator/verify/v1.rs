@@ -132,4 +132,4 @@ const SIGNED: &str = "
     publicAccessBlock redundancyTransition group link objectInfo requesterQosInfo qosRequester resourcePool
     resourcePoolInfo resourcePoolBuckets policyStatus processConfiguration seal vip vpcip cleanRestoredObject
     accessPointConfigForObjectProcess accessPointForObjectProcess accessPointPolicyForObjectProcess dataPipeline
-    legalHold objectWorm overwriteConfig retention userDefinedLogFieldsConfig regions";
+    legalHold objectWorm overwriteConfig retention userDefinedLogFieldsConfig";

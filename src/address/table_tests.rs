@@ -1,0 +1,125 @@
+//! Every row of `tests/vectors/endpoints.json`: what a Host is read as, and what a configured endpoint tells.
+
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use serde_json::{Value, json};
+
+use super::{
+    Addressing, Directory, Endpoint, EndpointKind, Entrance, Located, Misdirected, OssName, Scheme, Upstream,
+    Way,
+};
+use crate::oss::{Bucket, Region};
+
+fn table(part: &str) -> Vec<Value> {
+    let text = include_str!("../../tests/vectors/endpoints.json");
+    let table: Value = serde_json::from_str(text).expect("the table");
+    table[part].as_array().expect("rows").clone()
+}
+
+/// An upstream whose region no row names.
+fn directory() -> Directory {
+    let upstream = Upstream {
+        region: Region::parse(CONFIGURED).ok(),
+        endpoint: Endpoint::parse("https://oss-configured-1.aliyuncs.com").expect("an endpoint"),
+        addressing: Addressing::Virtual,
+        pin: None,
+        connect: None,
+    };
+    Directory::new(upstream, Vec::new())
+}
+
+/// The outcome of a request with this Host, as the table writes it.
+fn outcome(host: &str) -> Value {
+    let mut headers = HeaderMap::new();
+    let Ok(value) = HeaderValue::from_bytes(host.as_bytes()) else { return "bad-host".into() };
+    headers.insert(header::HOST, value);
+    let directory = directory();
+    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+    let found = Located::find(&Method::GET, &Uri::from_static("/"), &headers, (entrance, &directory));
+    match found {
+        Ok(located) => {
+            let way = Way::of(&located, &directory);
+            let region = way.region.as_ref().map(Region::as_str).filter(|region| *region != CONFIGURED);
+            let bucket = located.bucket.as_ref().map(Bucket::as_str);
+            json!([bucket, region, located.place.map(|place| word(place.kind()))])
+        }
+        Err(Misdirected::UnknownHost(_) | Misdirected::OtherService(..)) => "unknown-host".into(),
+        Err(Misdirected::Bucket(_)) => "invalid-bucket".into(),
+        Err(Misdirected::Malformed(_)) => "bad-host".into(),
+        Err(other) => format!("{other}").into(),
+    }
+}
+
+/// The kind of an endpoint, as the table calls it.
+fn word(kind: EndpointKind) -> &'static str {
+    match kind {
+        EndpointKind::Public => "public",
+        EndpointKind::Internal => "internal",
+        EndpointKind::DualStack => "dual-stack",
+        EndpointKind::Accelerate => "accelerate",
+        EndpointKind::AccelerateOverseas => "accelerate-overseas",
+        EndpointKind::Legacy => "legacy",
+        EndpointKind::LegacyInternal => "legacy-internal",
+        EndpointKind::FirstVpc => "vpc100",
+    }
+}
+
+#[test]
+fn every_host_of_the_table_is_read_as_it_says() {
+    let rows = table("hosts");
+    let wrong: Vec<_> = rows
+        .iter()
+        .filter_map(|row| {
+            let got = outcome(row["host"].as_str().expect("a host"));
+            let fits = row["expected"].as_array().expect("outcomes").contains(&got);
+            (!fits).then(|| format!("{row}: {got}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_endpoint_of_the_object_api_is_read_as_the_table_says() {
+    for row in table("endpoints") {
+        let [host, kind, region] = [0, 1, 2].map(|index| row[index].as_str());
+        let name = OssName::parse(host.expect("a host")).filter(|name| name.bucket.is_none());
+        let is_plain = PLAIN.contains(&kind.expect("a kind"));
+        assert_eq!(name.is_some(), is_plain, "{row}");
+        let Some(OssName { place, .. }) = name else { continue };
+        assert_eq!((Some(&*place.name()), Some(word(place.kind()))), (host, kind));
+        assert_eq!(place.region().map(Region::as_str), region, "{row}");
+    }
+}
+
+#[test]
+fn names_of_other_services_are_rejected_by_name() {
+    let directory = directory();
+    for (host, service) in [
+        ("photos-1234567890.cn-hangzhou.oss-vectors.aliyuncs.com", "vector buckets"),
+        ("photos-1234567890.cn-hangzhou-internal.oss-tables.aliyuncs.com:443", "table buckets"),
+        ("lake.cn-shanghai.oss-dls.aliyuncs.com", "OSS-HDFS"),
+        ("photos.s3.oss-cn-hangzhou.aliyuncs.com", "S3"),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).expect("a host"));
+        // Where any name counts as an address, these do not.
+        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: true };
+        let uri = Uri::from_static("/b/k");
+        let found = Located::find(&Method::GET, &uri, &headers, (entrance, &directory));
+        let error = found.expect_err("another service").to_string();
+        assert!(error.contains(service), "{host}: {error}");
+    }
+}
+
+/// Kinds of endpoints that a Host can name.
+const PLAIN: [&str; 8] = [
+    "public",
+    "internal",
+    "dual-stack",
+    "accelerate",
+    "accelerate-overseas",
+    "legacy",
+    "legacy-internal",
+    "vpc100",
+];
+
+const CONFIGURED: &str = "configured-1";
