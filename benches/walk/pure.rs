@@ -61,7 +61,7 @@ impl Walk {
 
     /// Finds what is asked for.
     pub(crate) fn locate(&self, headers: &HeaderMap) -> Located {
-        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
         Located::find(&Method::GET, &self.uri, headers, (entrance, &self.directory)).expect("it is served")
     }
 

@@ -1,7 +1,10 @@
 //! The first step of a request: what it asks for, read from method, target, Host and headers as they came.
 
+use std::net::SocketAddr;
+
 use http::{HeaderMap, Method, Uri};
 
+use super::asked_host::AskedHost;
 use super::directory::{Directory, UpstreamId, label_before};
 use super::endpoint::{OssName, Place, Scheme};
 use super::host::Host;
@@ -34,6 +37,8 @@ pub struct Entrance<'a> {
     pub scheme: Scheme,
     /// Whether no name service can lead anybody to it, as to a unix socket: then any name that is nobody's counts as an address.
     pub unnamed: bool,
+    /// The address that the client connected to, if it has one. An absolute target may name no other address.
+    pub address: Option<SocketAddr>,
 }
 
 /// Why a request is for nothing that is served here.
@@ -42,6 +47,22 @@ pub enum Misdirected {
     /// The target or the host cannot be read.
     #[error("{0}")]
     Malformed(&'static str),
+    /// The host cannot be read.
+    #[error("the host {0:?} cannot be read: {1}")]
+    Host(String, &'static str),
+    /// The host has a path behind it.
+    #[error(
+        "the host {0:?} has a path; a host is NAME or NAME:PORT, and the bucket belongs in the target: write the path as /BUCKET/KEY"
+    )]
+    HostWithPath(String),
+    /// The target names one place, and the Host header another.
+    #[error("the target names the host {0:?} and the Host header {1:?}; both must name the same")]
+    TwoHosts(String, String),
+    /// A client takes this for its HTTP proxy, and asks for what is not OSS's.
+    #[error(
+        "the target names the host {0:?}, which is no OSS endpoint, not this listener and not configured, and nothing else is forwarded; add the host to no_proxy of the client"
+    )]
+    NotForwarded(String),
     /// The percent-encoding of the query is broken.
     #[error("in the query, {0}; write a percent sign as %25")]
     Query(#[from] BadEscape),
@@ -76,12 +97,12 @@ pub enum Misdirected {
 }
 
 /// What a host says.
-struct Served<'a> {
+pub(super) struct Served<'a> {
     /// The bucket label before the name.
     label: Option<&'a str>,
     place: Option<Place>,
     /// The upstream whose endpoint the host is.
-    upstream: Option<UpstreamId>,
+    pub(super) upstream: Option<UpstreamId>,
 }
 
 impl Located {
@@ -99,11 +120,11 @@ impl Located {
             return Err(Misdirected::Tunnel);
         }
         check_target(method, uri, entrance.scheme)?;
-        let host = Host::of(uri, headers).map_err(Misdirected::Malformed)?;
-        let served = Served::of(&host, entrance, directory)?;
+        let asked = AskedHost::read(uri, headers)?;
+        let (host, served) = (&asked.host, asked.served(entrance, directory)?);
         let query = Query::parse(uri.query().unwrap_or_default())?;
-        let (bucket, key) = object(uri.path(), &host, &served, directory)?;
-        let upstream = directory.select(&host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
+        let (bucket, key) = object(uri.path(), host, &served, directory)?;
+        let upstream = directory.select(host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
         if let (Some(bucket), Some(pin)) = (&bucket, &directory.get(upstream).pin)
             && bucket != pin
         {
@@ -125,7 +146,11 @@ impl Located {
 impl<'a> Served<'a> {
     /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
     /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
-    fn of(host: &'a Host, entrance: Entrance<'_>, directory: &Directory) -> Result<Self, Misdirected> {
+    pub(super) fn of(
+        host: &'a Host,
+        entrance: Entrance<'_>,
+        directory: &Directory,
+    ) -> Result<Self, Misdirected> {
         let unnamed = Self { label: None, place: None, upstream: None };
         let by_route = directory.host_pattern(host);
         let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { entrance.domains };

@@ -137,13 +137,15 @@ impl Refusal {
         const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         match self {
             Self::Misdirected(why) => match why {
-                Misdirected::Malformed(_) | Misdirected::Query(_) => {
-                    Told(BAD, "bad-request", "InvalidArgument")
-                }
+                Misdirected::Malformed(_)
+                | Misdirected::Host(..)
+                | Misdirected::HostWithPath(_)
+                | Misdirected::TwoHosts(..)
+                | Misdirected::Query(_) => Told(BAD, "bad-request", "InvalidArgument"),
                 Misdirected::Method(_) | Misdirected::Tunnel => {
                     Told(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
-                Misdirected::UnknownHost(_) => {
+                Misdirected::UnknownHost(_) | Misdirected::NotForwarded(_) => {
                     Told(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
                 Misdirected::Bucket(_) | Misdirected::NoBucket => {
