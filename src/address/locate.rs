@@ -85,6 +85,11 @@ pub enum Misdirected {
     /// A request that only makes sense for a bucket names none.
     #[error("the request names no bucket; write the path as /BUCKET/KEY")]
     NoBucket,
+    /// A list of objects, or of something else in a bucket, that names no bucket.
+    #[error(
+        "the request names no bucket, and a list of buckets has no parameter {0:?}; write the path as /BUCKET, with the parameters behind it"
+    )]
+    NoBucketList(String),
     /// The key is too long or broken.
     #[error("in the path, {0}")]
     Key(#[from] InvalidKey),
@@ -132,11 +137,15 @@ impl Located {
         }
         let operation = Operation::of(method, bucket.is_none(), key.is_empty(), &query, headers)
             .ok_or_else(|| Misdirected::Method(method.clone()))?;
-        let of_service = [Operation::ListBuckets, Operation::DescribeRegions, Operation::Preflight];
-        if bucket.is_none() && !of_service.contains(&operation) {
-            return Err(Misdirected::NoBucket);
+        if bucket.is_none() {
+            if !operation.is_of_service() {
+                return Err(Misdirected::NoBucket);
+            }
+            if let Some(unfit) = operation.unfit_parameter(&query) {
+                return Err(Misdirected::NoBucketList(String::from_utf8_lossy(&unfit.name).into_owned()));
+            }
         }
-        if key.is_empty() && operation.needs_key(&query) {
+        if key.is_empty() && operation.needs_key() {
             return Err(Misdirected::NoKey(operation));
         }
         Ok(Self { operation, bucket, key, query, upstream, place: served.place })

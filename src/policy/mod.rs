@@ -135,7 +135,7 @@ mod tests {
         let policy = Policy { operations: Operations::ReadOnly, ..Policy::default() };
         assert_eq!(decide(&policy, Operation::ListObjects, None), Decision::Sign);
         for operation in
-            [Operation::PutObject, Operation::DeleteMultipleObjects, Operation::PostObjectSettings]
+            [Operation::PutObject, Operation::DeleteMultipleObjects, Operation::PutPublicAccessBlock]
         {
             let denied = Decision::Deny(Denial::ReadOnly(operation));
             assert_eq!(decide(&policy, operation, None), denied);

@@ -148,7 +148,7 @@ impl Refusal {
                 Misdirected::UnknownHost(_) | Misdirected::NotForwarded(_) => {
                     Told(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
-                Misdirected::Bucket(_) | Misdirected::NoBucket => {
+                Misdirected::Bucket(_) | Misdirected::NoBucket | Misdirected::NoBucketList(_) => {
                     Told(BAD, "invalid-bucket", "InvalidBucketName")
                 }
                 Misdirected::Key(crate::oss::InvalidKey::Escape(_)) => {
