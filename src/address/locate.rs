@@ -26,6 +26,9 @@ pub struct Located {
     pub upstream: UpstreamId,
     /// The endpoint of OSS that the host named, if it named one.
     pub place: Option<Place>,
+    /// Whether the host is a name that the operator has set up: a domain of the listener, a host of a route, or the name of
+    /// a configured endpoint that is not OSS's own.
+    pub is_set_up_name: bool,
 }
 
 /// What the listener that a request came through says of names.
@@ -108,6 +111,7 @@ pub(super) struct Served<'a> {
     place: Option<Place>,
     /// The upstream whose endpoint the host is.
     pub(super) upstream: Option<UpstreamId>,
+    is_set_up_name: bool,
 }
 
 impl Located {
@@ -148,7 +152,8 @@ impl Located {
         if key.is_empty() && operation.needs_key() {
             return Err(Misdirected::NoKey(operation));
         }
-        Ok(Self { operation, bucket, key, query, upstream, place: served.place })
+        let Served { place, is_set_up_name, .. } = served;
+        Ok(Self { operation, bucket, key, query, upstream, place, is_set_up_name })
     }
 }
 
@@ -160,23 +165,24 @@ impl<'a> Served<'a> {
         entrance: Entrance<'_>,
         directory: &Directory,
     ) -> Result<Self, Misdirected> {
-        let unnamed = Self { label: None, place: None, upstream: None };
         let by_route = directory.host_pattern(host);
+        let is_set_up_name = by_route.is_some() && !host.is_own();
+        let unnamed = Self { label: None, place: None, upstream: None, is_set_up_name };
         let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { entrance.domains };
         let domain = domains
             .iter()
             .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
             .max_by_key(|(length, _)| *length);
         if let Some((_, label)) = domain {
-            return Ok(Self { label, ..unnamed });
+            return Ok(Self { label, is_set_up_name: true, ..unnamed });
         }
         if let Some((upstream, label)) = directory.endpoint_named(host)
             && directory.get(upstream).endpoint.place().is_none()
         {
-            return Ok(Self { label, place: None, upstream: Some(upstream) });
+            return Ok(Self { label, upstream: Some(upstream), is_set_up_name: true, ..unnamed });
         }
         if let Some(name) = OssName::parse(host.as_str()) {
-            return Ok(Self { label: name.bucket, place: Some(name.place), upstream: None });
+            return Ok(Self { label: name.bucket, place: Some(name.place), ..unnamed });
         }
         if host.is_own() || by_route.is_some() || entrance.unnamed {
             return Ok(unnamed);

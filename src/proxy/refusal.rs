@@ -165,7 +165,9 @@ impl Refusal {
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
             Self::Denied(denial) => match denial {
                 Denial::ReadOnly(_) => Told(FORBIDDEN, "denied", "AccessDenied"),
-                Denial::Browser => Told(FORBIDDEN, "browser", "AccessDenied"),
+                Denial::Browser | Denial::OpaqueOrigin | Denial::CrossSite => {
+                    Told(FORBIDDEN, "browser", "AccessDenied")
+                }
                 Denial::PostForm => Told(FORBIDDEN, "post-form", "AccessDenied"),
                 Denial::Preflight => Told(FORBIDDEN, "preflight", "AccessDenied"),
             },
