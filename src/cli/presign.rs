@@ -98,7 +98,7 @@ async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
     let moment = Moment::new(System.now());
     check_end(arguments, &credentials, &moment)?;
 
-    let way = Way::of(&located, &config.directory);
+    let way = Way::as_given(&located, &config.directory);
     let scheme = match (settings.signature, &way.region) {
         (Version::V1, _) => crate::sign::Scheme::V1,
         (Version::V4, Some(region)) => crate::sign::Scheme::V4 { day: moment.at().day(), region },
