@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use oss_signing_proxy::address::{Addressing, Directory, Endpoint, Entrance, Located, Scheme, Upstream, Way};
 use oss_signing_proxy::caller;
 use oss_signing_proxy::oss::Region;
-use oss_signing_proxy::policy::Policy;
+use oss_signing_proxy::policy::{NamedHost, Policy};
 use oss_signing_proxy::proxy::settle;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::sign::{self, Identity, Moment, Prepared, Subject, Version};
@@ -61,7 +61,7 @@ impl Walk {
 
     /// Finds what is asked for.
     pub(crate) fn locate(&self, headers: &HeaderMap) -> Located {
-        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
         Located::find(&Method::GET, &self.uri, headers, (entrance, &self.directory)).expect("it is served")
     }
 
@@ -81,7 +81,7 @@ impl Walk {
     pub(crate) fn all(&self, mut headers: HeaderMap) -> (HeaderMap, String) {
         let mut located = self.locate(&headers);
         let caller = caller::identify(&mut headers, &mut located.query);
-        std::hint::black_box(self.policy.decide(caller, located.operation, &headers));
+        std::hint::black_box(self.policy.decide(caller, (located.operation, NamedHost::Other), &headers));
         let way = Way::of(&located, &self.directory);
         settle(&mut headers);
         self.sign(&located, &mut headers);

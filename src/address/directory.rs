@@ -81,6 +81,19 @@ impl Directory {
         self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref()).find(|p| p.matches(host.as_str()))
     }
 
+    /// Whether a route spells out this host.
+    pub(super) fn has_exact_host(&self, host: &Host) -> bool {
+        let hosts = self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref());
+        hosts.filter(|pattern| pattern.is_exact()).any(|pattern| pattern.matches(host.as_str()))
+    }
+
+    /// The configured endpoints, by [`UpstreamId`].
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        std::iter::once(&self.default)
+            .chain(self.routes.iter().map(|(_, upstream)| upstream))
+            .map(|upstream| &upstream.endpoint)
+    }
+
     /// The first route for the host and the bucket; routes for certain buckets are passed over while none is known.
     pub(super) fn select(&self, host: &Host, bucket: Option<&Bucket>) -> Option<UpstreamId> {
         let fits = |wanted: &Match| {

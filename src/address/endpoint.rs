@@ -100,6 +100,15 @@ impl Endpoint {
         Self { scheme, host, port: scheme.default_port() }
     }
 
+    /// Whether a URL with this port leads to it.
+    #[must_use]
+    pub fn has_port(&self, port: Port) -> bool {
+        match port {
+            Port::Implied => self.port == self.scheme.default_port(),
+            Port::Given(port) => self.port == port,
+        }
+    }
+
     /// Which of OSS's own endpoints this is.
     #[must_use]
     pub fn place(&self) -> Option<Place> {

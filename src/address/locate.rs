@@ -1,7 +1,10 @@
 //! The first step of a request: what it asks for, read from method, target, Host and headers as they came.
 
+use std::net::SocketAddr;
+
 use http::{HeaderMap, Method, Uri};
 
+use super::asked_host::AskedHost;
 use super::directory::{Directory, UpstreamId, label_before};
 use super::endpoint::Scheme;
 use super::host::Host;
@@ -25,6 +28,9 @@ pub struct Located {
     pub upstream: UpstreamId,
     /// The endpoint of OSS that the host named, if it named one.
     pub place: Option<Place>,
+    /// Whether the host is a name that the operator has set up: a domain of the listener, a host of a route, or the name of
+    /// a configured endpoint that is not OSS's own.
+    pub is_set_up_name: bool,
 }
 
 /// What the listener that a request came through says of names.
@@ -36,6 +42,8 @@ pub struct Entrance<'a> {
     pub scheme: Scheme,
     /// Whether no name service can lead anybody to it, as to a unix socket: then any name that is nobody's counts as an address.
     pub unnamed: bool,
+    /// The address that the client connected to, if it has one. An absolute target may name no other address.
+    pub address: Option<SocketAddr>,
 }
 
 /// Why a request is for nothing that is served here.
@@ -44,6 +52,22 @@ pub enum Misdirected {
     /// The target or the host cannot be read.
     #[error("{0}")]
     Malformed(&'static str),
+    /// The host cannot be read.
+    #[error("the host {0:?} cannot be read: {1}")]
+    Host(String, &'static str),
+    /// The host has a path behind it.
+    #[error(
+        "the host {0:?} has a path; a host is NAME or NAME:PORT, and the bucket belongs in the target: write the path as /BUCKET/KEY"
+    )]
+    HostWithPath(String),
+    /// The target names one place, and the Host header another.
+    #[error("the target names the host {0:?} and the Host header {1:?}; both must name the same")]
+    TwoHosts(String, String),
+    /// A client takes this for its HTTP proxy, and asks for what is not OSS's.
+    #[error(
+        "the target names the host {0:?}, which is no OSS endpoint, not this listener and not configured, and nothing else is forwarded; add the host to no_proxy of the client"
+    )]
+    NotForwarded(String),
     /// The percent-encoding of the query is broken.
     #[error("in the query, {0}; write a percent sign as %25")]
     Query(#[from] BadEscape),
@@ -71,6 +95,11 @@ pub enum Misdirected {
     /// A request that only makes sense for a bucket names none.
     #[error("the request names no bucket; write the path as /BUCKET/KEY")]
     NoBucket,
+    /// A list of objects, or of something else in a bucket, that names no bucket.
+    #[error(
+        "the request names no bucket, and a list of buckets has no parameter {0:?}; write the path as /BUCKET, with the parameters behind it"
+    )]
+    NoBucketList(String),
     /// The key is too long or broken.
     #[error("in the path, {0}")]
     Key(#[from] InvalidKey),
@@ -83,12 +112,13 @@ pub enum Misdirected {
 }
 
 /// What a host says.
-struct Served<'a> {
+pub(super) struct Served<'a> {
     /// The bucket label before the name.
     label: Option<&'a str>,
     place: Option<Place>,
     /// The upstream whose endpoint the host is.
-    upstream: Option<UpstreamId>,
+    pub(super) upstream: Option<UpstreamId>,
+    is_set_up_name: bool,
 }
 
 impl Located {
@@ -106,11 +136,11 @@ impl Located {
             return Err(Misdirected::Tunnel);
         }
         check_target(method, uri, entrance.scheme)?;
-        let host = Host::of(uri, headers).map_err(Misdirected::Malformed)?;
-        let served = Served::of(&host, entrance, directory)?;
+        let asked = AskedHost::read(uri, headers)?;
+        let (host, served) = (&asked.host, asked.served(entrance, directory)?);
         let query = Query::parse(uri.query().unwrap_or_default())?;
-        let (bucket, key) = object(uri.path(), &host, &served, directory)?;
-        let upstream = directory.select(&host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
+        let (bucket, key) = object(uri.path(), host, &served, directory)?;
+        let upstream = directory.select(host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
         if let (Some(bucket), Some(pin)) = (&bucket, &directory.get(upstream).pin)
             && bucket != pin
         {
@@ -118,41 +148,51 @@ impl Located {
         }
         let operation = Operation::of(method, bucket.is_none(), key.is_empty(), &query, headers)
             .ok_or_else(|| Misdirected::Method(method.clone()))?;
-        let of_service = [Operation::ListBuckets, Operation::DescribeRegions, Operation::Preflight];
-        if bucket.is_none() && !of_service.contains(&operation) {
-            return Err(Misdirected::NoBucket);
+        if bucket.is_none() {
+            if !operation.is_of_service() {
+                return Err(Misdirected::NoBucket);
+            }
+            if let Some(unfit) = operation.unfit_parameter(&query) {
+                return Err(Misdirected::NoBucketList(String::from_utf8_lossy(&unfit.name).into_owned()));
+            }
         }
-        if key.is_empty() && operation.needs_key(&query) {
+        if key.is_empty() && operation.needs_key() {
             return Err(Misdirected::NoKey(operation));
         }
-        Ok(Self { operation, bucket, key, query, upstream, place: served.place })
+        let Served { place, is_set_up_name, .. } = served;
+        Ok(Self { operation, bucket, key, query, upstream, place, is_set_up_name })
     }
 }
 
 impl<'a> Served<'a> {
     /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
     /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
-    fn of(host: &'a Host, entrance: Entrance<'_>, directory: &Directory) -> Result<Self, Misdirected> {
-        let unnamed = Self { label: None, place: None, upstream: None };
+    pub(super) fn of(
+        host: &'a Host,
+        entrance: Entrance<'_>,
+        directory: &Directory,
+    ) -> Result<Self, Misdirected> {
         if let Some(name) = ServiceName::parse(host.as_str()).filter(|name| !name.service.is_object_api()) {
             return Err(Misdirected::OtherService(host.as_str().to_owned(), name.service));
         }
         let by_route = directory.host_pattern(host);
+        let is_set_up_name = by_route.is_some() && !host.is_own();
+        let unnamed = Self { label: None, place: None, upstream: None, is_set_up_name };
         let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { entrance.domains };
         let domain = domains
             .iter()
             .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
             .max_by_key(|(length, _)| *length);
         if let Some((_, label)) = domain {
-            return Ok(Self { label, ..unnamed });
+            return Ok(Self { label, is_set_up_name: true, ..unnamed });
         }
         if let Some((upstream, label)) = directory.endpoint_named(host)
             && directory.get(upstream).endpoint.place().is_none()
         {
-            return Ok(Self { label, place: None, upstream: Some(upstream) });
+            return Ok(Self { label, upstream: Some(upstream), is_set_up_name: true, ..unnamed });
         }
         if let Some(name) = OssName::parse(host.as_str()) {
-            return Ok(Self { label: name.bucket, place: Some(name.place), upstream: None });
+            return Ok(Self { label: name.bucket, place: Some(name.place), ..unnamed });
         }
         if host.is_own() || by_route.is_some() || entrance.unnamed {
             return Ok(unnamed);

@@ -38,7 +38,7 @@ fn find(
     let method: Method = method.parse().expect("a method");
     let uri: Uri = target.parse().expect("a target");
     let domains = ["oss.example.internal".to_owned()];
-    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false };
+    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false, address: None };
     Located::find(&method, &uri, &headers, (entrance, directory))
 }
 

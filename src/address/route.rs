@@ -29,7 +29,20 @@ impl Way {
     #[must_use]
     pub fn of(located: &Located, directory: &Directory) -> Self {
         let upstream = directory.get(located.upstream);
-        let elsewhere = located.place.as_ref().filter(|place| !is_configured(place, upstream));
+        Self::by(located, upstream, located.place.as_ref().filter(|place| !is_configured(place, upstream)))
+    }
+
+    /// The way of a client that asks OSS itself: by the name that it gave, also where requests through here take another name
+    /// of the same region.
+    #[must_use]
+    pub fn as_given(located: &Located, directory: &Directory) -> Self {
+        let upstream = directory.get(located.upstream);
+        let is_other = |place: &&Place| upstream.endpoint.place().is_some_and(|own| own != **place);
+        let given = located.place.as_ref().filter(|place| is_other(place) || !is_configured(place, upstream));
+        Self::by(located, upstream, given)
+    }
+
+    fn by(located: &Located, upstream: &Upstream, elsewhere: Option<&Place>) -> Self {
         let named;
         let (endpoint, addressing, region) = match elsewhere {
             Some(place) => {

@@ -33,7 +33,7 @@ fn outcome(host: &str) -> Value {
     let Ok(value) = HeaderValue::from_bytes(host.as_bytes()) else { return "bad-host".into() };
     headers.insert(header::HOST, value);
     let directory = directory();
-    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
     let found = Located::find(&Method::GET, &Uri::from_static("/"), &headers, (entrance, &directory));
     match found {
         Ok(located) => {
@@ -102,7 +102,7 @@ fn names_of_other_services_are_rejected_by_name() {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).expect("a host"));
         // Where any name counts as an address, these do not.
-        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: true };
+        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: true, address: None };
         let uri = Uri::from_static("/b/k");
         let found = Located::find(&Method::GET, &uri, &headers, (entrance, &directory));
         let error = found.expect_err("another service").to_string();

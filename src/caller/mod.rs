@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::oss::Query;
+use crate::oss::{Query, is_of_signature};
 
 /// Who a request comes from, as far as it was proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Caller {
 /// beside our key.
 pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> Caller {
     remove_signature(headers);
-    query.remove(|name| SIGNATURE_PARAMETERS.iter().any(|known| known.as_bytes() == name));
+    query.remove(is_of_signature);
     Caller::Open
 }
 
@@ -41,22 +41,6 @@ pub fn remove_signature(headers: &mut HeaderMap) {
 
 const SIGNATURE_HEADERS: [&str; 6] =
     ["authorization", "date", "x-oss-date", "x-oss-content-sha256", "x-oss-security-token", "security-token"];
-
-/// The parameters of presigned URLs: V1, V2 and V4.
-const SIGNATURE_PARAMETERS: [&str; 12] = [
-    "OSSAccessKeyId",
-    "Signature",
-    "Expires",
-    "security-token",
-    "x-oss-access-key-id",
-    "x-oss-signature-version",
-    "x-oss-credential",
-    "x-oss-date",
-    "x-oss-expires",
-    "x-oss-additional-headers",
-    "x-oss-security-token",
-    "x-oss-signature",
-];
 
 #[cfg(test)]
 mod tests {

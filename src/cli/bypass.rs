@@ -1,5 +1,5 @@
 //! What a command that is run behind the proxy asks around proxies (`no_proxy`): the proxy itself, where another one is set for all
-//! HTTP; and not OSS, where all HTTP is to come here.
+//! HTTP; and not OSS, where all HTTP is to come here, but for the metadata service.
 
 use super::environment::Forward;
 use crate::credentials::Edge;
@@ -24,7 +24,9 @@ impl Bypass {
         let each =
             LISTS.into_iter().zip([lower.as_ref().or(upper.as_ref()), upper.as_ref().or(lower.as_ref())]);
         match forward {
-            Forward::Yes => each.filter_map(|(name, list)| Some((name, without_oss(list?)))).collect(),
+            Forward::Yes => each
+                .map(|(name, list)| (name, and(&without_oss(list.map_or("", String::as_str)), METADATA)))
+                .collect(),
             Forward::No if self.is_proxied => {
                 each.map(|(name, list)| (name, and(list.map_or("", String::as_str), proxy))).collect()
             }
@@ -38,8 +40,8 @@ fn without_oss(list: &str) -> String {
     kept.join(",")
 }
 
-fn and(list: &str, proxy: &str) -> String {
-    if list.is_empty() { proxy.to_owned() } else { format!("{list},{proxy}") }
+fn and(list: &str, host: &str) -> String {
+    if list.is_empty() { host.to_owned() } else { format!("{list},{host}") }
 }
 
 /// Whether an entry is for names of OSS, in any of the forms that programs know: `*`, `aliyuncs.com`, `.aliyuncs.com`,
@@ -53,6 +55,8 @@ fn covers_oss(entry: &str) -> bool {
     entry == "*" || !name.is_empty() && (name == OSS || is_below(name, OSS) || is_below(OSS, name))
 }
 
+/// The metadata service of an instance, which credential libraries ask over plain HTTP.
+const METADATA: &str = "100.100.100.200";
 const OSS: &str = "aliyuncs.com";
 const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 const LISTS: [&str; 2] = ["no_proxy", "NO_PROXY"];
@@ -97,8 +101,9 @@ mod tests {
         assert_eq!(of(false, None, Some("a"), Forward::No), []);
         assert_eq!(of(true, None, None, Forward::No), both("127.0.0.1"));
         assert_eq!(of(true, None, Some("a"), Forward::No), both("a,127.0.0.1"));
-        assert_eq!(of(true, None, None, Forward::Yes), []);
-        assert_eq!(of(false, Some("a,.aliyuncs.com,b"), None, Forward::Yes), both("a,b"));
-        assert_eq!(of(false, Some("*"), Some("b"), Forward::Yes)[1], ("NO_PROXY", "b".to_owned()));
+        assert_eq!(of(true, None, None, Forward::Yes), both("100.100.100.200"));
+        assert_eq!(of(false, Some("a,.aliyuncs.com,b"), None, Forward::Yes), both("a,b,100.100.100.200"));
+        let upper = ("NO_PROXY", "b,100.100.100.200".to_owned());
+        assert_eq!(of(false, Some("*"), Some("b"), Forward::Yes)[1], upper);
     }
 }

@@ -98,7 +98,7 @@ async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
     let moment = Moment::new(System.now());
     check_end(arguments, &credentials, &moment)?;
 
-    let way = Way::of(&located, &config.directory);
+    let way = Way::as_given(&located, &config.directory);
     let scheme = match (settings.signature, &way.region) {
         (Version::V1, _) => crate::sign::Scheme::V1,
         (Version::V4, Some(region)) => crate::sign::Scheme::V4 { day: moment.at().day(), region },
@@ -141,14 +141,16 @@ fn locate(arguments: &Args, config: &Config, headers: &HeaderMap) -> Result<Loca
             )));
         }
     };
+    // A client of this proxy would send the host of the URL as its Host header.
+    let host = uri.authority().map_or("localhost", http::uri::Authority::as_str);
+    let host = HeaderValue::from_str(host).map_err(|error| NoUrl::Usage(error.to_string()))?;
     let mut headers = headers.clone();
-    if uri.authority().is_none() {
-        headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-    }
+    headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
-    let entrance = Entrance { domains: &domains, scheme, unnamed: false };
+    let entrance = Entrance { domains: &domains, scheme, unnamed: false, address: None };
     Host::of(&uri, &headers).map_err(|error| NoUrl::Usage(error.to_owned()))?;
-    let located = Located::find(&arguments.method, &uri, &headers, (entrance, &config.directory));
+    let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
+    let located = Located::find(&arguments.method, &target, &headers, (entrance, &config.directory));
     located.map_err(|error| NoUrl::Refused(error.to_string()))
 }
 

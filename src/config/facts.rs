@@ -188,6 +188,7 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("listen[0].address", "\"127.0.0.1:8770\""),
     ("listen[0].domains", "[]"),
     ("listen[0].allowed_origins", "[]"),
+    ("listen[0].cross_site_reads", "false"),
     ("listen[0].read_only", "false"),
     ("listen[0].unsigned_forms", "false"),
     ("listen[0].unsafe_open", "false"),

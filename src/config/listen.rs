@@ -13,7 +13,7 @@ use super::schema::{ADMIN, LISTEN, TLS};
 use super::section::{Section, parsed};
 use crate::address::{Endpoint, Host, Port};
 use crate::admin::{self, ReadyWhen};
-use crate::policy::{Operations, Policy, Unsigned};
+use crate::policy::{CrossSiteReads, Operations, Policy, Unsigned};
 use crate::server::{Address, Listen, TlsFiles};
 
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
@@ -127,9 +127,15 @@ fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
         if is_set(section.truth("read_only", report)) { Operations::ReadOnly } else { Operations::All };
     let unsigned =
         if is_set(section.truth("unsigned_forms", report)) { Unsigned::Pass } else { Unsigned::Refuse };
+    let cross_site_reads = if is_set(section.truth("cross_site_reads", report)) {
+        CrossSiteReads::AllowByName
+    } else {
+        CrossSiteReads::Reject
+    };
     let origins = section.texts("allowed_origins", report);
     let origins = origins.iter().filter_map(|given| parsed(given, web_origin, report));
-    Policy { operations, allowed_origins: origins.map(|given| given.value).collect(), unsigned }
+    let allowed_origins = origins.map(|given| given.value).collect();
+    Policy { operations, allowed_origins, unsigned, cross_site_reads }
 }
 
 fn admin(

@@ -32,7 +32,16 @@ pub(super) const ROOT: Schema = Schema {
 
 pub(super) const LISTEN: Schema = Schema {
     name: "[[listen]]",
-    keys: &["address", "tls", "domains", "allowed_origins", "read_only", "unsigned_forms", "unsafe_open"],
+    keys: &[
+        "address",
+        "tls",
+        "domains",
+        "allowed_origins",
+        "cross_site_reads",
+        "read_only",
+        "unsigned_forms",
+        "unsafe_open",
+    ],
     later: &[],
     inherited: &[],
 };

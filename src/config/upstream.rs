@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::listen::reaches;
-use super::origin::Given;
+use super::origin::{Given, Origin};
 use super::problem::{Caution, Problem};
 use super::report::Report;
 use super::section::Section;
@@ -229,9 +229,18 @@ fn endpoint_of(
     Some(Given { value: Endpoint::of(&place, Scheme::Https), at: section.at("endpoint") })
 }
 
-/// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing.
+/// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing. An endpoint
+/// overrides what a lower layer says of it: a flag the environment, and both the file.
 fn check_internal(endpoint: &Given<Endpoint>, five: &Five, report: &mut Report) {
     let Some(internal) = five.internal.as_ref().filter(|internal| internal.value) else { return };
+    let layer = |at: &Origin| match at {
+        Origin::File { .. } => 0,
+        Origin::Variable(_) => 1,
+        Origin::Flag(_) => 2,
+    };
+    if layer(&endpoint.at) > layer(&internal.at) {
+        return;
+    }
     if !endpoint.value.is_internal() {
         report.error(&endpoint.at, Problem::Internal(internal.at.to_string()));
     }

@@ -59,6 +59,11 @@ impl Failure {
         )
     }
 
+    /// Whether it is that.
+    pub(super) fn is_not_implemented(&self) -> bool {
+        self.0.status == StatusCode::NOT_IMPLEMENTED
+    }
+
     /// 405.
     pub(super) fn method() -> Self {
         Self::new(

@@ -15,6 +15,12 @@ pub struct Param {
     pub value: Option<Vec<u8>>,
 }
 
+/// Whether the parameter of this name belongs to the signature of a presigned URL.
+#[must_use]
+pub fn is_of_signature(name: &[u8]) -> bool {
+    SIGNATURE_PARAMETERS.iter().any(|known| known.as_bytes() == name)
+}
+
 impl Query {
     /// Reads the text after the `?`. Parts are split at `&`, names from values at the first `=`; empty parts are dropped.
     ///
@@ -78,6 +84,22 @@ impl Query {
         }
     }
 }
+
+/// The parameters of presigned URLs: V1, V2 and V4.
+const SIGNATURE_PARAMETERS: [&str; 12] = [
+    "OSSAccessKeyId",
+    "Signature",
+    "Expires",
+    "security-token",
+    "x-oss-access-key-id",
+    "x-oss-signature-version",
+    "x-oss-credential",
+    "x-oss-date",
+    "x-oss-expires",
+    "x-oss-additional-headers",
+    "x-oss-security-token",
+    "x-oss-signature",
+];
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,27 @@ pub struct Policy {
     pub allowed_origins: Vec<String>,
     /// What is done with requests that must not be signed.
     pub unsigned: Unsigned,
+    /// Whether pages of any site may show objects, at names that the operator has set up.
+    pub cross_site_reads: CrossSiteReads,
+}
+
+/// Whether pages of other sites may use objects without an `Origin`: images, scripts and links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CrossSiteReads {
+    /// They may not.
+    #[default]
+    Reject,
+    /// They may, at names that the operator has set up.
+    AllowByName,
+}
+
+/// What kind of host a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedHost {
+    /// A name that the operator has set up, so that requests for it are meant for here.
+    SetUp,
+    /// An address, `localhost`, or a name of OSS.
+    Other,
 }
 
 /// Which operations are allowed.
@@ -60,6 +81,16 @@ pub enum Denial {
         "requests of web pages from other origins are refused; add the page's origin to `allowed_origins` of the listener"
     )]
     Browser,
+    /// A web page without an origin asks, such as a file or a sandboxed frame.
+    #[error(
+        "requests of web pages without an origin (Origin: null) are rejected; serve the page from a site, and add its origin to `allowed_origins` of the listener"
+    )]
+    OpaqueOrigin,
+    /// A page of another site asks without an origin.
+    #[error(
+        "requests that pages of other sites send without an Origin are rejected; for images, scripts and links set `cross_site_reads` of the listener and use a name of its `domains` or of `match.host` of a route, not an address; for the rest let the page send an Origin (CORS) that `allowed_origins` names"
+    )]
+    CrossSite,
     /// A form upload.
     #[error(
         "form uploads carry their credentials in the body and cannot be signed; use PUT, or set `unsigned_forms` to pass them as they are"
@@ -73,10 +104,15 @@ pub enum Denial {
 impl Policy {
     /// Decides about a request. Nobody is known by name in this build, so the caller does not matter yet.
     #[must_use]
-    pub fn decide(&self, caller: Caller, operation: Operation, headers: &HeaderMap) -> Decision {
+    pub fn decide(
+        &self,
+        caller: Caller,
+        (operation, host): (Operation, NamedHost),
+        headers: &HeaderMap,
+    ) -> Decision {
         let Caller::Open = caller;
-        if self.is_foreign_page(headers) {
-            return Decision::Deny(Denial::Browser);
+        if let Some(denial) = self.foreign_page(operation, host, headers) {
+            return Decision::Deny(denial);
         }
         match (operation, self.operations, self.unsigned) {
             (Operation::PostObject, Operations::All, Unsigned::Pass) => Decision::PassUnsigned,
@@ -90,22 +126,28 @@ impl Policy {
         }
     }
 
-    /// Whether a browser says that a page of another origin asks, and the origin is not allowed.
-    fn is_foreign_page(&self, headers: &HeaderMap) -> bool {
+    /// The denial, if a browser says that a page of another origin asks, and the page may not.
+    fn foreign_page(&self, operation: Operation, host: NamedHost, headers: &HeaderMap) -> Option<Denial> {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
-        let (mut named, mut foreign, mut cross_site) = (false, false, false);
+        let (mut named, mut foreign, mut cross_site) = (false, None, false);
         for (name, value) in headers {
             if *name == ORIGIN {
                 named = true;
-                foreign |= !allowed(value.as_bytes());
+                let origin = value.as_bytes();
+                if !allowed(origin) {
+                    let denial = if origin == b"null" { Denial::OpaqueOrigin } else { Denial::Browser };
+                    foreign = foreign.or(Some(denial));
+                }
             } else if name.as_str() == SEC_FETCH_SITE {
                 cross_site |= value.as_bytes() == b"cross-site";
             }
         }
+        let reads_object = matches!(operation, Operation::GetObject | Operation::HeadObject);
+        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && host == NamedHost::SetUp;
         // Who names his origin is judged by it alone.
-        if named { foreign } else { cross_site }
+        if named { foreign } else { (cross_site && !(shown && reads_object)).then_some(Denial::CrossSite) }
     }
 }
 
@@ -116,7 +158,7 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Decision, Denial, Operations, Policy, Unsigned};
+    use super::{CrossSiteReads, Decision, Denial, NamedHost, Operations, Policy, Unsigned};
     use crate::caller::Caller;
     use crate::oss::Operation;
 
@@ -127,7 +169,7 @@ mod tests {
     ) -> Decision {
         let line = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let headers: HeaderMap = header.into_iter().map(line).collect();
-        policy.decide(Caller::Open, operation, &headers)
+        policy.decide(Caller::Open, (operation, NamedHost::Other), &headers)
     }
 
     #[test]
@@ -135,7 +177,7 @@ mod tests {
         let policy = Policy { operations: Operations::ReadOnly, ..Policy::default() };
         assert_eq!(decide(&policy, Operation::ListObjects, None), Decision::Sign);
         for operation in
-            [Operation::PutObject, Operation::DeleteMultipleObjects, Operation::PostObjectSettings]
+            [Operation::PutObject, Operation::DeleteMultipleObjects, Operation::PutPublicAccessBlock]
         {
             let denied = Decision::Deny(Denial::ReadOnly(operation));
             assert_eq!(decide(&policy, operation, None), denied);
@@ -148,12 +190,37 @@ mod tests {
         let rows = [
             (("origin", "https://app.example"), Decision::Sign),
             (("origin", "https://evil.example"), Decision::Deny(Denial::Browser)),
-            (("origin", "null"), Decision::Deny(Denial::Browser)),
-            (("sec-fetch-site", "cross-site"), Decision::Deny(Denial::Browser)),
+            (("origin", "null"), Decision::Deny(Denial::OpaqueOrigin)),
+            (("sec-fetch-site", "cross-site"), Decision::Deny(Denial::CrossSite)),
             (("sec-fetch-site", "none"), Decision::Sign),
         ];
         for (header, expected) in rows {
             assert_eq!(decide(&policy, Operation::GetObject, Some(header)), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn other_sites_show_objects_only_by_the_switch_and_at_names_that_are_set_up() {
+        let headers: HeaderMap =
+            [(HeaderName::from_static("sec-fetch-site"), HeaderValue::from_static("cross-site"))]
+                .into_iter()
+                .collect();
+        for cross_site_reads in [CrossSiteReads::Reject, CrossSiteReads::AllowByName] {
+            let policy = Policy { cross_site_reads, ..Policy::default() };
+            for host in [NamedHost::SetUp, NamedHost::Other] {
+                let open = cross_site_reads == CrossSiteReads::AllowByName && host == NamedHost::SetUp;
+                for (operation, expected) in [
+                    (Operation::GetObject, open),
+                    (Operation::HeadObject, open),
+                    (Operation::ListObjects, false),
+                    (Operation::GetObjectAcl, false),
+                    (Operation::PutObject, false),
+                ] {
+                    let decision = policy.decide(Caller::Open, (operation, host), &headers);
+                    let expected = if expected { Decision::Sign } else { Decision::Deny(Denial::CrossSite) };
+                    assert_eq!(decision, expected, "{policy:?} {host:?} {operation:?}");
+                }
+            }
         }
     }
 

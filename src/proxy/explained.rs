@@ -1,6 +1,7 @@
 //! The walk without its end: what would become of a request, found by the very steps that serve one. Nothing is sent. What
 //! each step found is noted before the next consumes it, so that a refusal leaves what was known before.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ pub struct Reason {
 /// Takes the steps of the walk up to the signature, which is made at `now`; credentials count that are good by the clock of the
 /// core. Sources are not asked: who wants credentials has asked them before.
 #[must_use]
-pub fn explain(core: &Core, gate: &Gate, head: Parts, now: &Moment) -> Explained {
+pub fn explain(core: &Core, gate: (&Gate, Option<SocketAddr>), head: Parts, now: &Moment) -> Explained {
     let mut explained = Explained::default();
     match walk(core, gate, (head, now), &mut explained) {
         Ok(outbound) => explained.outbound = Some(outbound),
@@ -90,7 +91,7 @@ pub fn explain(core: &Core, gate: &Gate, head: Parts, now: &Moment) -> Explained
 
 fn walk(
     core: &Core,
-    gate: &Gate,
+    gate: (&Gate, Option<SocketAddr>),
     (head, now): (Parts, &Moment),
     explained: &mut Explained,
 ) -> Result<Outbound, Refusal> {
@@ -106,7 +107,7 @@ fn walk(
     explained.key = Some(object.key.clone());
     let identified = located.identify(&mut access);
     explained.caller = Some(identified.caller().name());
-    let admitted = identified.admit(&gate.policy)?;
+    let admitted = identified.admit(&gate.0.policy)?;
     explained.verdict = Some(admitted.decision());
     let routed = admitted.route(core)?;
     let signature = match &routed {

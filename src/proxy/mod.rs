@@ -14,6 +14,7 @@ mod state;
 mod ways;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::{HeaderValue, Request, Response};
@@ -33,10 +34,10 @@ use headers::REQUEST_ID;
 use request::Inbound;
 
 /// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
-/// the answer has ended and the request is read.
+/// the answer has ended and the request is read. The gate comes with the address that the client connected to.
 pub async fn handle(
     core: Rc<Core>,
-    gate: Rc<Gate>,
+    (gate, address): (Rc<Gate>, Option<SocketAddr>),
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Result<Response<Body>, Infallible> {
@@ -44,7 +45,7 @@ pub async fn handle(
     core.counters().request();
     let mut inbound = Inbound::new(request, in_flight);
     let id = access.id;
-    let mut response = match walk(&core, &gate, &mut inbound, &mut access).await {
+    let mut response = match walk(&core, (&gate, address), &mut inbound, &mut access).await {
         Ok(answer) => answer.respond(core.transport().stall(), access),
         Err(refusal) => {
             core.counters().refusal(Refused {
@@ -65,7 +66,7 @@ pub async fn handle(
 /// The steps, in the order in which they must happen.
 async fn walk(
     core: &Core,
-    gate: &Gate,
+    (gate, address): (&Gate, Option<SocketAddr>),
     inbound: &mut Inbound,
     access: &mut Access,
 ) -> Result<answer::Answer, Refusal> {
@@ -73,7 +74,7 @@ async fn walk(
         return Err(Refusal::Full(core.state().limits.requests));
     }
     let now = core.moment();
-    let located = inbound.locate(gate, core.state())?.note(access);
+    let located = inbound.locate((gate, address), core.state())?.note(access);
     let admitted = located.identify(access).admit(&gate.policy)?;
     let routed = admitted.route(core)?;
     let signed = match routed {

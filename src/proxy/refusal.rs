@@ -142,16 +142,20 @@ impl Refusal {
         const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         match self {
             Self::Misdirected(why) => match why {
-                Misdirected::Malformed(_) | Misdirected::Query(_) => {
-                    Told(BAD, "bad-request", "InvalidArgument")
-                }
+                Misdirected::Malformed(_)
+                | Misdirected::Host(..)
+                | Misdirected::HostWithPath(_)
+                | Misdirected::TwoHosts(..)
+                | Misdirected::Query(_) => Told(BAD, "bad-request", "InvalidArgument"),
                 Misdirected::Method(_) | Misdirected::Tunnel => {
                     Told(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
-                Misdirected::UnknownHost(_) | Misdirected::OtherService(..) => {
+                Misdirected::UnknownHost(_)
+                | Misdirected::NotForwarded(_)
+                | Misdirected::OtherService(..) => {
                     Told(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
-                Misdirected::Bucket(_) | Misdirected::NoBucket => {
+                Misdirected::Bucket(_) | Misdirected::NoBucket | Misdirected::NoBucketList(_) => {
                     Told(BAD, "invalid-bucket", "InvalidBucketName")
                 }
                 Misdirected::Key(crate::oss::InvalidKey::Escape(_)) => {
@@ -169,7 +173,9 @@ impl Refusal {
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
             Self::Denied(denial) => match denial {
                 Denial::ReadOnly(_) => Told(FORBIDDEN, "denied", "AccessDenied"),
-                Denial::Browser => Told(FORBIDDEN, "browser", "AccessDenied"),
+                Denial::Browser | Denial::OpaqueOrigin | Denial::CrossSite => {
+                    Told(FORBIDDEN, "browser", "AccessDenied")
+                }
                 Denial::PostForm => Told(FORBIDDEN, "post-form", "AccessDenied"),
                 Denial::Preflight => Told(FORBIDDEN, "preflight", "AccessDenied"),
             },

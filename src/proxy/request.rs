@@ -1,5 +1,6 @@
 //! A request as it came in: its head, how its body is framed, and the body until somebody takes it.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -131,7 +132,11 @@ impl Inbound {
     }
 
     /// Finds what the request is for, once its framing is known to be sound.
-    pub(super) fn locate(&mut self, gate: &Gate, state: &State) -> Result<Box<Located>, Refusal> {
+    pub(super) fn locate(
+        &mut self,
+        (gate, address): (&Gate, Option<SocketAddr>),
+        state: &State,
+    ) -> Result<Box<Located>, Refusal> {
         if self.headers.len() > HEADER_LINES_MAX {
             return Err(Refusal::TooManyHeaders(HEADER_LINES_MAX));
         }
@@ -155,6 +160,7 @@ impl Inbound {
             domains: &gate.domains,
             scheme: if gate.tls { Scheme::Https } else { Scheme::Http },
             unnamed: gate.unnamed,
+            address,
         };
         let names = (entrance, &state.directory);
         let object = address::Located::find(&self.method, &self.uri, &self.headers, names)?;

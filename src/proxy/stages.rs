@@ -18,7 +18,7 @@ use crate::address::{self, Way};
 use crate::caller::{self, Caller};
 use crate::credentials::{Credentials, Source, ahead, note_clock};
 use crate::oss::Bucket;
-use crate::policy::{Decision, Policy};
+use crate::policy::{Decision, NamedHost, Policy};
 use crate::sign::{self, Moment, Subject, Version};
 use crate::telemetry::Access;
 use crate::time::Timestamp;
@@ -121,7 +121,9 @@ impl Identified {
     /// The request, if policy allows it; the only way to make an [`Admitted`].
     pub(super) fn admit(self, policy: &Policy) -> Result<Admitted, Refusal> {
         let Self { located, caller } = self;
-        let decision = match policy.decide(caller, located.object.operation, &located.headers) {
+        let object = &located.object;
+        let host = if object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other };
+        let decision = match policy.decide(caller, (object.operation, host), &located.headers) {
             Decision::Sign => Pass::Sign,
             Decision::PassUnsigned => Pass::Unsigned,
             Decision::Deny(denial) => return Err(denial.into()),

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,6 +18,16 @@ pub enum Accepted {
     Tcp(TcpStream),
     /// Over a path.
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// The address that the client connected to: also of a listener that takes connections at all addresses.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 enum Listener {

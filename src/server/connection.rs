@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(super) struct Host {
     pub(super) current: Rc<Current>,
     /// The listener it came through, and the gate that it had then.
     pub(super) listener: (usize, Rc<Gate>),
+    /// The address that the client connected to, if it has one.
+    pub(super) address: Option<SocketAddr>,
     /// The terms that it came on.
     pub(super) terms: Arc<Terms>,
     pub(super) tls: Option<TlsAcceptor>,
@@ -195,7 +198,7 @@ impl Host {
     ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: 'static> + use<>
     {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
-        let (id, last) = self.listener.clone();
+        let ((id, last), address) = (self.listener.clone(), self.address);
         // If the listener goes, what it allowed last holds for what came through it.
         let last = RefCell::new(last);
         service_fn(move |request: Request<Incoming>| {
@@ -206,7 +209,7 @@ impl Host {
             }
             let gate = Rc::clone(&last.borrow());
             let (core, in_flight) = (Rc::clone(&setup.core), presence.begin(request.method()));
-            proxy::handle(core, gate, request, in_flight)
+            proxy::handle(core, (gate, address), request, in_flight)
         })
     }
 

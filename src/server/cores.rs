@@ -314,6 +314,7 @@ impl Thread {
         let host = Host {
             current: Rc::clone(current),
             listener: (listener, Rc::clone(gate)),
+            address: accepted.address(),
             terms: Arc::clone(terms),
             tls: tls.clone(),
             settings: setup.settings,

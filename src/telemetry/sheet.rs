@@ -2,8 +2,8 @@
 //! anybody may read, and sees numbers that are a moment old.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::oss::Operation;
@@ -11,7 +11,8 @@ use crate::oss::Operation;
 /// The counts of a core.
 #[derive(Debug)]
 pub struct Sheet {
-    rows: Vec<Row>,
+    /// One for each operation and one for requests without any. Few of them are ever asked for.
+    rows: Vec<OnceLock<Box<Row>>>,
     bytes_in: Count,
     bytes_out: Count,
     in_flight: Count,
@@ -193,7 +194,7 @@ impl Meter {
     /// With nothing counted.
     #[must_use]
     pub fn new() -> Self {
-        let rows = (0..=Operation::ALL.len()).map(|_| Row::default()).collect();
+        let rows = (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect();
         let [bytes_in, bytes_out, in_flight, signed_v4, signed_v1] = Default::default();
         let sheet = Sheet { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
         Self { sheet: Arc::new(sheet), is_cut: Cell::default() }
@@ -231,6 +232,7 @@ impl Meter {
     pub fn ended(&self, request: &Ended) {
         let sheet = &*self.sheet;
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
+        let row = row.get_or_init(Box::default);
         row.outcomes[request.outcome.index()].add(1);
         row.duration.observe(request.duration);
         if let Some(first_byte) = request.first_byte {
@@ -272,15 +274,14 @@ impl Total {
     pub fn of(sheets: &[Arc<Sheet>]) -> Self {
         let sum = |of: fn(&Sheet) -> &Count| sheets.iter().map(|sheet| of(sheet).get()).sum();
         let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
-        let row = |(index, operation)| {
+        let row = |(index, operation): (usize, Option<Operation>)| {
             let mut total = OperationTotal {
                 operation,
                 outcomes: Outcome::ALL.map(|outcome| (outcome, 0)),
                 duration: Spread::default(),
                 first_byte: Spread::default(),
             };
-            for sheet in sheets {
-                let row: &Row = &sheet.rows[index];
+            for row in sheets.iter().filter_map(|sheet| sheet.rows[index].get()) {
                 for ((_, sum), count) in total.outcomes.iter_mut().zip(&row.outcomes) {
                     *sum += count.get();
                 }
@@ -344,8 +345,8 @@ mod tests {
         one.begun();
         let total = Total::of(&[one.sheet(), other.sheet()]);
         let names: Vec<_> = total.operations.iter().map(|row| row.operation).collect();
-        assert_eq!(names, [Some(Operation::GetObject), Some(Operation::Preflight), None]);
-        let get = &total.operations[0];
+        assert_eq!(names, [Some(Operation::Preflight), Some(Operation::GetObject), None]);
+        let get = &total.operations[1];
         assert_eq!(get.outcomes[0], (Outcome::Status(2), 2));
         assert_eq!((get.duration.buckets[2], get.duration.buckets[16], get.duration.count()), (1, 1, 2));
         assert!((get.duration.sum_s - 200.004).abs() < 1e-6);

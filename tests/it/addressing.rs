@@ -97,6 +97,113 @@ fn a_host_that_names_another_bucket_than_the_pinned_one_is_refused() {
 }
 
 #[test]
+fn an_absolute_target_is_served_only_where_it_names_oss_or_this_listener() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    let (own, port) = (proxy.address.to_string(), proxy.address.port());
+    let ours = [
+        format!("http://{own}/photos/k"),
+        format!("http://localhost:{port}/photos/k"),
+        "http://photos.oss-cn-hangzhou.aliyuncs.com/k".to_owned(),
+        "http://photos.oss.example.test/k".to_owned(),
+    ];
+    for target in &ours {
+        let answer = Client::connect(proxy.address).ask("GET", target, &own, "", b"");
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    }
+    for target in [
+        "http://100.100.100.200/latest/api/token",
+        "http://192.168.7.7/",
+        "http://127.0.0.1/photos/k",
+        "http://127.0.0.1:1/photos/k",
+        "http://localhost/photos/k",
+        "http://localhost:9/photos/k",
+        &format!("http://127.0.0.2:{port}/photos/k"),
+        &format!("http://[::1]:{port}/photos/k"),
+        "http://example.com/photos/k",
+    ] {
+        for method in ["GET", "PUT"] {
+            let host = target.split('/').nth(2).expect("a host");
+            let answer = Client::connect(proxy.address).ask(method, target, host, "", b"");
+            assert_eq!((answer.status, answer.refused()), (421, Some("unknown-host")), "{method} {target}");
+            assert!(answer.text().contains("no_proxy"), "{target}: {}", answer.text());
+        }
+    }
+    assert_eq!(upstream.heads().len(), ours.len());
+}
+
+#[test]
+fn an_absolute_target_may_name_a_configured_endpoint_by_its_address() {
+    let upstream = Script::answering(OK);
+    let settings = format!("endpoint = \"http://{}\"", upstream.address);
+    let proxy = proxy(upstream.address).upstream(&settings).start();
+    let answer = Client::connect(proxy.address).ask(
+        "GET",
+        &format!("http://{}/photos/k", upstream.address),
+        &upstream.address.to_string(),
+        "",
+        b"",
+    );
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(upstream.heads()[0].starts_with("GET /photos/k HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_target_and_a_host_header_that_name_two_places_are_rejected() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    let own = proxy.address.to_string();
+    let endpoint = "http://oss-cn-hangzhou.aliyuncs.com/k";
+    for (target, host) in [
+        (endpoint, "photos.oss-cn-hangzhou.aliyuncs.com"),
+        (endpoint, "photos.oss.example.test"),
+        (endpoint, "oss-cn-beijing.aliyuncs.com"),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", "files.oss-cn-hangzhou.aliyuncs.com"),
+        (&format!("http://{own}/photos/k"), "files.oss-cn-hangzhou.aliyuncs.com"),
+    ] {
+        let answer = Client::connect(proxy.address).ask("PUT", target, host, "", b"v");
+        assert_eq!((answer.status, answer.refused()), (400, Some("bad-request")), "{target} {host}");
+        assert!(answer.text().contains(host), "{}", answer.text());
+    }
+    assert!(upstream.heads().is_empty());
+    for (target, host) in [
+        (&*format!("http://{own}/photos/k"), &*own),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", "Photos.oss-cn-hangzhou.aliyuncs.com.:80"),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", &own),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", "elsewhere.example"),
+    ] {
+        assert_eq!(
+            Client::connect(proxy.address).ask("GET", target, host, "", b"").status,
+            200,
+            "{target} {host}"
+        );
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_read_is_quoted_unless_it_may_hold_a_password() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    let own = proxy.address.to_string();
+    for target in ["/k", &format!("http://{own}/k")] {
+        for (host, words) in [
+            (format!("{own}/photos"), "write the path as /BUCKET/KEY"),
+            (format!("{own}x"), "not a number"),
+            ("a b".to_owned(), "not a name or an address"),
+        ] {
+            let answer = Client::connect(proxy.address).ask("PUT", target, &host, "", b"v");
+            assert_eq!((answer.status, answer.refused()), (400, Some("bad-request")), "{host}");
+            let text = answer.text();
+            assert!(text.contains(&host) && text.contains(words), "{text}");
+        }
+        let answer = Client::connect(proxy.address).ask("PUT", target, "me:pa55word@h", "", b"v");
+        assert_eq!(answer.status, 400);
+        assert!(!answer.text().contains("pa55word"), "{}", answer.text());
+    }
+    assert!(upstream.heads().is_empty());
+}
+
+#[test]
 fn the_root_lists_the_buckets() {
     let oss = crate::support::oss();
     let proxy = proxy(oss.address).start();

@@ -177,7 +177,7 @@ fn a_request_is_explained_step_by_step() {
         &out,
         &[
             "listener    127.0.0.1:8770 (plain HTTP)\n",
-            "operation   PutObjectSettings\n",
+            "operation   PutObjectAcl\n",
             "bucket      photos\n",
             "key         a b\n",
             "caller      open\n",

@@ -28,6 +28,56 @@ fn web_pages_are_refused_unless_their_origin_is_allowed() {
 }
 
 #[test]
+fn pages_of_other_sites_show_objects_at_names_that_are_set_up() {
+    let upstream = Script::answering(OK);
+    let route = "[[route]]\nmatch = { host = \"files.example.com\" }\nregion = \"cn-hangzhou\"\n\
+                 endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nbucket = \"files\"";
+    let sections = format!("{route}\nconnect = \"{}\"", upstream.address);
+    let closed = proxy(upstream.address).sections(&sections).start();
+    let open = proxy(upstream.address).listen("cross_site_reads = true").sections(&sections).start();
+    let own = open.address.to_string();
+    let cross_site = "Sec-Fetch-Site: cross-site\r\n";
+    for (method, target, host, header, status) in [
+        ("GET", "/k", "photos.oss.example.test", cross_site, 200),
+        ("HEAD", "/k", "photos.oss.example.test", cross_site, 200),
+        ("GET", "/photos/k", "oss.example.test", cross_site, 200),
+        ("GET", "/k", "files.example.com", cross_site, 200),
+        // The guard stays for addresses, and for names that nobody has set up here.
+        ("GET", "/photos/k", &own, cross_site, 403),
+        ("GET", "/photos/k", "localhost", cross_site, 403),
+        ("GET", "/k", "photos.oss-cn-hangzhou.aliyuncs.com", cross_site, 403),
+        // It stays for all but objects, and for pages that send an Origin.
+        ("GET", "/", "photos.oss.example.test", cross_site, 403),
+        ("GET", "/k?acl", "photos.oss.example.test", cross_site, 403),
+        ("PUT", "/k", "photos.oss.example.test", cross_site, 403),
+        ("DELETE", "/k", "photos.oss.example.test", cross_site, 403),
+        ("GET", "/k", "photos.oss.example.test", "Origin: https://evil.example\r\n", 403),
+    ] {
+        let answer = Client::connect(open.address).ask(method, target, host, header, b"");
+        assert_eq!(answer.status, status, "{method} {host}{target} {header}");
+        let answer = Client::connect(closed.address).ask(method, target, host, header, b"");
+        assert_eq!((answer.status, answer.refused()), (403, Some("browser")), "{method} {host}{target}");
+    }
+    assert_eq!(upstream.heads().len(), 4);
+}
+
+#[test]
+fn a_web_page_is_rejected_with_advice_that_helps_it() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    for (header, advice, void) in [
+        ("Sec-Fetch-Site: cross-site\r\n", "cross_site_reads", "add the page"),
+        ("Origin: https://app.example\r\n", "add the page's origin to `allowed_origins`", "cross_site_reads"),
+        ("Origin: null\r\n", "serve the page from a site", "cross_site_reads"),
+    ] {
+        let answer = Client::connect(proxy.address).ask("GET", "/k", "photos.oss.example.test", header, b"");
+        let told = answer.text().replace("&apos;", "'").replace("&#39;", "'");
+        assert_eq!(answer.refused(), Some("browser"), "{header}");
+        assert!(told.contains(advice) && !told.contains(void), "{header}: {told}");
+    }
+}
+
+#[test]
 fn a_read_only_listener_signs_no_write() {
     let upstream = Script::answering(OK);
     let proxy = proxy(upstream.address).listen("read_only = true").start();

@@ -28,6 +28,7 @@ mod listeners;
 mod log_file;
 mod logs;
 mod matrix;
+mod operations;
 mod outages;
 mod places;
 mod presign;

@@ -56,6 +56,33 @@ fn every_form_of_address_leads_to_the_same_url() {
 }
 
 #[test]
+fn a_url_keeps_the_name_of_oss_that_it_was_given() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, "[upstream]\nregion = \"cn-hangzhou\"\ninternal = true\n").expect("written");
+    let config = ["--config", file.path().to_str().expect("a path"), "--expires", "10m"];
+    let public = ["--endpoint", "https://oss-cn-hangzhou.aliyuncs.com"];
+    for (asked, more, host) in [
+        ("/photos/k", &[][..], "photos.oss-cn-hangzhou-internal"),
+        ("/photos/k", &public[..], "photos.oss-cn-hangzhou"),
+        ("https://photos.oss-cn-hangzhou.aliyuncs.com/k", &[], "photos.oss-cn-hangzhou"),
+        ("https://oss-cn-hangzhou.aliyuncs.com/photos/k", &[], "photos.oss-cn-hangzhou"),
+        ("https://photos.oss-cn-hangzhou-internal.aliyuncs.com/k", &[], "photos.oss-cn-hangzhou-internal"),
+        (
+            "https://photos.oss-cn-hangzhou-internal.aliyuncs.com/k",
+            &public,
+            "photos.oss-cn-hangzhou-internal",
+        ),
+        ("https://photos.cn-hangzhou.oss.aliyuncs.com/k", &[], "photos.cn-hangzhou.oss"),
+        ("https://photos.oss-accelerate.aliyuncs.com/k", &[], "photos.oss-accelerate"),
+        ("https://photos.oss-us-west-1.aliyuncs.com/k", &[], "photos.oss-us-west-1"),
+    ] {
+        let (code, url, log) = presign(&[&["GET", asked], &config[..], more].concat(), &KEY);
+        assert_eq!(code, Some(0), "{asked}: {log}");
+        assert!(url.starts_with(&format!("https://{host}.aliyuncs.com/k?")), "{asked}: {url}");
+    }
+}
+
+#[test]
 fn a_url_works_with_either_signature_and_any_key() {
     let oss = oss();
     let at = |path: &str| format!("http://{}{path}", oss.address);

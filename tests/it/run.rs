@@ -332,5 +332,22 @@ fn a_proxy_of_the_environment_does_not_come_between_the_command_and_its_own() {
     run.env("NO_PROXY", "example.test,.aliyuncs.com").env("http_proxy", nobody);
     let script = "curl -fsS 'http://photos.oss-cn-hangzhou.aliyuncs.com/?acl' -o /dev/null; echo $no_proxy";
     let (code, out, err) = shell(run, script);
-    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "example.test\n", ""));
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "example.test,100.100.100.200\n", ""));
+}
+
+#[test]
+fn forward_sends_only_what_is_for_oss_through_the_proxy() {
+    let oss = oss();
+    let file = file(oss.address, "");
+    let other = Script::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let script = format!(
+        "echo $no_proxy $NO_PROXY; curl -sS -o /dev/null -w '%{{http_code}}\n' http://192.168.7.7/; \
+         curl -sS http://{}/",
+        other.address
+    );
+    let (code, out, err) = shell(with(&file, &["--forward"]), &script);
+    let (lines, told) = out.split_at(out.find("<?xml").unwrap_or(out.len()));
+    assert_eq!((code, lines, err.as_str()), (Some(0), "100.100.100.200 100.100.100.200\n421\n", ""), "{out}");
+    assert!(told.contains("no_proxy") && !told.contains("<Name>"), "{told}");
+    assert!(other.heads().is_empty() && oss.journal.count() == 0, "nothing is signed");
 }

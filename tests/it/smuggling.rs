@@ -190,7 +190,7 @@ fn the_host_that_is_sent_is_the_one_that_was_judged() {
     let upstream = Script::answering(OK);
     let proxy = proxy(upstream.address).start();
     for (target, host) in [
-        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", "files.oss-cn-hangzhou.aliyuncs.com"),
+        ("http://photos.oss-cn-hangzhou.aliyuncs.com/k", "files.example"),
         ("/k", "PHOTOS.oss-cn-hangzhou.aliyuncs.com:80"),
         ("/photos/k", "127.0.0.1"),
     ] {

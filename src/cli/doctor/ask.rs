@@ -89,6 +89,7 @@ impl<'a> Question<'a> {
                 query,
                 upstream,
                 place: None,
+                is_set_up_name: false,
             }
         };
         let head = bucket.map(|_| located(&Method::HEAD, None));

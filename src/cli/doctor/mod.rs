@@ -173,7 +173,7 @@ fn served_by(name: &str, config: &Config) -> Result<(Bucket, UpstreamId), Findin
     let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), remedy))?;
     let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();
     let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
-    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false };
+    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
     let located = Located::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
     let remedy = "name the bucket that is configured, or add a route with match.bucket";
     match located {

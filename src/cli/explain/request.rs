@@ -1,9 +1,11 @@
 //! A request that a person asks about: as a listener would get it, through the steps that would serve it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::super::assembly::{self, ask_all, rehearse};
@@ -13,6 +15,7 @@ use super::super::output::{complain, line};
 use super::super::serve::block_on;
 use super::super::system::System;
 use super::{mask, show};
+use crate::address::Host;
 use crate::config::Config;
 use crate::credentials::Sources;
 use crate::proxy::{self, Explained, Gate};
@@ -121,6 +124,7 @@ impl Ready {
             tls: listen.tls.is_some(),
             unnamed: matches!(listen.address, Address::Unix(_)),
         };
+        let address = listen.address.socket().map(connected_to);
         let head = asked.head(uri, listen)?;
         let protocol = if gate.tls { "TLS" } else { "plain HTTP" };
         line(format_args!("{:12}{} {}", "request", asked.method, mask::target(asked.url)));
@@ -132,7 +136,7 @@ impl Ready {
             ));
         }
         let core = rehearse(&self.config, &self.sources, Arc::new(System))?;
-        Ok(proxy::explain(&core, &gate, head, &Moment::new(at)))
+        Ok(proxy::explain(&core, (&gate, address), head, &Moment::new(at)))
     }
 }
 
@@ -144,8 +148,8 @@ impl Asked<'_> {
         self.url.parse().map_err(|error| Unanswered::Url(mask::target(self.url), error))
     }
 
-    /// The head as it comes to the listener: a URL as a client sends it that takes the listener for its HTTP proxy, which means
-    /// the same as the host in a header.
+    /// The head as it comes to the listener. A URL that leads to the listener itself is a path there. Any other is sent as it is,
+    /// by a client that takes the listener for its HTTP proxy.
     fn head(&self, uri: Uri, listen: &Listen) -> Result<Parts, Unanswered> {
         let host = match uri.authority() {
             Some(authority) => authority.as_str().to_owned(),
@@ -153,7 +157,10 @@ impl Asked<'_> {
         };
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = self.method.clone();
-        head.uri = uri;
+        head.uri = match uri.path_and_query() {
+            Some(target) if leads_to(&uri, &listen.address) => Uri::from(target.clone()),
+            Some(_) | None => uri,
+        };
         for (name, value) in self.headers {
             head.headers.append(name.clone(), value.clone());
         }
@@ -171,7 +178,7 @@ impl Asked<'_> {
 
 /// The listener whose address the URL names, or one of whose domains; else the first that speaks its scheme, else the first.
 fn listener<'a>(uri: &Uri, all: &'a [Listen]) -> Option<&'a Listen> {
-    let named = uri.authority().map(http::uri::Authority::as_str);
+    let named = uri.authority().map(Authority::as_str);
     let is_named =
         |listen: &&Listen| listen.address.socket().is_some_and(|address| named == Some(&address.to_string()));
     let speaks = |listen: &&Listen| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
@@ -184,6 +191,23 @@ fn listener<'a>(uri: &Uri, all: &'a [Listen]) -> Option<&'a Listen> {
     let by_name = || all.iter().find(is_named).or_else(|| all.iter().find(has_domain));
     let by_url = named.and_then(|_| by_name().or_else(|| all.iter().find(speaks)));
     by_url.or_else(|| all.first())
+}
+
+/// Whether a client that asks for this URL connects to the listener: by its path, or by its port at any address.
+fn leads_to(uri: &Uri, address: &Address) -> bool {
+    let Some(socket) = address.socket() else { return uri.authority().is_some() };
+    let is_own = |authority: &Authority| Host::parse(authority.as_str()).is_ok_and(|(host, _)| host.is_own());
+    uri.authority().is_some_and(is_own) && uri.port_u16() == Some(socket.port())
+}
+
+/// The address that a client connects to that asks a listener of this machine.
+fn connected_to(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// What a client writes into Host that asks the listener itself.

@@ -213,3 +213,23 @@ fn where_health_is_asked_is_read_without_the_rest() {
     assert!(admin("[admin]\naddres = \"off\"\n", &[]).is_err_and(|errors| errors.contains("addres")));
     assert!(admin("[admin", &[]).is_err());
 }
+
+#[test]
+fn an_endpoint_overrides_what_a_lower_layer_says_of_internal() {
+    const PUBLIC: &str = "https://oss-cn-hangzhou.aliyuncs.com";
+    let file = "[upstream]\nregion = \"cn-hangzhou\"\ninternal = true\n";
+    let of_environment = || environment(&[("OSS_PROXY_ENDPOINT", PUBLIC)]);
+    let internal_variable = || environment(&[("OSS_PROXY_INTERNAL", "true")]);
+    let rows = [
+        vec![flag(Setting::Endpoint, PUBLIC)],
+        vec![of_environment()],
+        vec![internal_variable(), flag(Setting::Endpoint, PUBLIC)],
+    ];
+    for layers in rows {
+        let config = load_in(&World::default(), file, &layers).unwrap_or_else(|errors| panic!("{errors}"));
+        let endpoint = &config.directory.get(UpstreamId(0)).endpoint;
+        assert_eq!(endpoint.host.as_str(), "oss-cn-hangzhou.aliyuncs.com");
+    }
+    let both = [flag(Setting::Internal, "true"), of_environment()];
+    assert!(load_in(&World::default(), file, &both).is_err(), "the flag goes before the variable");
+}

@@ -1,7 +1,7 @@
 //! Listeners and the admin interface.
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
-use crate::policy::{Operations, Unsigned};
+use crate::policy::{CrossSiteReads, Operations, Unsigned};
 use crate::server::{Address, TlsFiles};
 
 fn listener(settings: &str) -> String {
@@ -14,6 +14,7 @@ fn a_listener_is_read_with_its_policy() {
         r#"address = "[::1]:80"
 domains = ["OSS.Example.Internal.", "proxy"]
 allowed_origins = ["https://App.example:443", "http://127.0.0.1:3000", "app://x"]
+cross_site_reads = true
 read_only = true
 unsigned_forms = true"#,
     ));
@@ -23,6 +24,7 @@ unsigned_forms = true"#,
     assert_eq!(listen.policy.allowed_origins, ["https://app.example", "http://127.0.0.1:3000", "app://x"]);
     assert_eq!(listen.policy.operations, Operations::ReadOnly);
     assert_eq!(listen.policy.unsigned, Unsigned::Pass);
+    assert_eq!(listen.policy.cross_site_reads, CrossSiteReads::AllowByName);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use super::request::{Request, Target};
 use super::settings::Place;
 use super::store::{Contents, Payload, Store};
 use super::text::Pairs;
-use crate::oss::Bucket;
+use crate::oss::{Bucket, Operation, Query};
 use crate::time::Timestamp;
 
 /// The operation that a request asks for.
@@ -74,10 +74,14 @@ enum Need {
 /// Finds the operation by method, target and sub-resource.
 pub(super) fn plan(request: &Request) -> Result<Plan, Failure> {
     let plan = match request.target {
-        Target::Service => service(request)?,
-        Target::Bucket(_) => on_bucket(request)?,
-        Target::Object(..) => on_object(request)?,
+        Target::Service => service(request),
+        Target::Bucket(_) => on_bucket(request),
+        Target::Object(..) => on_object(request),
     };
+    let plan = plan.map_err(|failure| match asked_for(request) {
+        Some(operation) if failure.is_not_implemented() => failure.with("Operation", operation.name()),
+        Some(_) | None => failure,
+    })?;
     let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let has_length = framed.iter().any(|name| request.headers.contains_key(name));
     if matches!(plan.need, Need::Body | Need::SummedBody) && !has_length {
@@ -181,11 +185,27 @@ impl<'a> Context<'a> {
 }
 
 fn service(request: &Request) -> Result<Plan, Failure> {
-    match request.method {
-        Method::GET if request.query.has("regions") => Ok(Plan::read(bucket::regions)),
-        Method::GET => Ok(Plan::read(bucket::list_all)),
-        _ => Err(Failure::method()),
+    match asked_for(request) {
+        Some(Operation::DescribeRegions) if request.method == Method::GET => Ok(Plan::read(bucket::regions)),
+        Some(Operation::ListBuckets) if request.method == Method::GET => Ok(Plan::read(bucket::list_all)),
+        Some(Operation::ListBuckets | Operation::DescribeRegions) | None => Err(Failure::method()),
+        Some(operation) if operation.is_of_service() => Err(Failure::not_implemented()),
+        Some(_) => Err(Failure::method()),
     }
+}
+
+/// The operation that the request is known by.
+fn asked_for(request: &Request) -> Option<Operation> {
+    let mut query = Query::default();
+    for pair in &request.query.0 {
+        query.push(&String::from_utf8_lossy(&pair.name), &*pair.value);
+    }
+    let (bucketless, keyless) = match &request.target {
+        Target::Service => (true, true),
+        Target::Bucket(_) => (false, true),
+        Target::Object(..) => (false, false),
+    };
+    Operation::of(&request.method, bucketless, keyless, &query, &request.headers)
 }
 
 fn on_bucket(request: &Request) -> Result<Plan, Failure> {

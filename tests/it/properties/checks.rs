@@ -28,7 +28,7 @@ fn find(uri: &Uri, host: &[u8]) -> Option<Located> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_bytes(host).ok()?);
     let domains = ["oss.example.test".to_owned()];
-    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false };
+    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false, address: None };
     Located::find(&Method::GET, uri, &headers, (entrance, &directory())).ok()
 }
 

@@ -1,0 +1,114 @@
+//! The host that a request asks for, and the form in which it does. A client that takes this proxy for its HTTP proxy sends an
+//! absolute target. Such a target is served only where it names something of OSS's or this listener.
+
+use http::{HeaderMap, Uri, header};
+
+use super::directory::{Directory, UpstreamId};
+use super::host::{Host, Port};
+use super::locate::{Entrance, Misdirected, Served};
+
+/// The host of a request with the form of its target.
+pub(super) struct AskedHost {
+    pub(super) host: Host,
+    form: TargetForm,
+}
+
+/// How the target was written.
+enum TargetForm {
+    /// A path; the host is that of the Host header.
+    Origin,
+    /// A URL with this port; the Host header beside it, if it has one.
+    Absolute(Port, Option<Host>),
+}
+
+impl AskedHost {
+    /// Reads the authority of an absolute target, or else the one Host header.
+    pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Misdirected> {
+        // To go through a few lines costs less than to hash the name.
+        let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
+        let line = lines.next().map(http::HeaderValue::as_bytes);
+        if lines.next().is_some() {
+            return Err(Misdirected::Malformed("the request has more than one Host header"));
+        }
+        match (uri.authority(), line) {
+            (Some(authority), line) => {
+                let (host, port) = parse(authority.as_str().as_bytes())?;
+                let beside = line.filter(|line| !line.is_empty()).map(parse).transpose()?;
+                Ok(Self { host, form: TargetForm::Absolute(port, beside.map(|(host, _)| host)) })
+            }
+            (None, Some(line)) => Ok(Self { host: parse(line)?.0, form: TargetForm::Origin }),
+            (None, None) => Err(Misdirected::Malformed("the request has no Host header")),
+        }
+    }
+
+    /// What the host says at this entrance, if it is served here.
+    pub(super) fn served(
+        &self,
+        entrance: Entrance<'_>,
+        directory: &Directory,
+    ) -> Result<Served<'_>, Misdirected> {
+        let host = &self.host;
+        let TargetForm::Absolute(port, beside) = &self.form else {
+            return Served::of(host, entrance, directory);
+        };
+        // A listener without a name accepts any name in place of its own, but only in a Host header.
+        let by_name = Entrance { unnamed: false, ..entrance };
+        if let Some(other) = beside
+            && other != host
+            && !other.is_own()
+            && Served::of(other, by_name, directory).is_ok()
+        {
+            return Err(Misdirected::TwoHosts(host.as_str().to_owned(), other.as_str().to_owned()));
+        }
+        let not_forwarded = || Misdirected::NotForwarded(host.as_str().to_owned());
+        let mut served = Served::of(host, by_name, directory).map_err(|error| match error {
+            other @ Misdirected::OtherService(..) => other,
+            _ => not_forwarded(),
+        })?;
+        if !host.is_own() || directory.has_exact_host(host) || is_listener(host, *port, entrance) {
+            return Ok(served);
+        }
+        served.upstream = Some(directory.endpoint_at(host, *port).ok_or_else(not_forwarded)?);
+        Ok(served)
+    }
+}
+
+impl Directory {
+    /// The upstream whose configured endpoint is this address.
+    fn endpoint_at(&self, host: &Host, port: Port) -> Option<UpstreamId> {
+        self.endpoints()
+            .position(|endpoint| endpoint.host == *host && endpoint.has_port(port))
+            .map(UpstreamId)
+    }
+}
+
+/// Whether an address or `localhost`, with this port, is where the client connected to.
+fn is_listener(host: &Host, port: Port, entrance: Entrance<'_>) -> bool {
+    let Some(listener) = entrance.address else { return false };
+    let port = match port {
+        Port::Implied => entrance.scheme.default_port(),
+        Port::Given(port) => port,
+    };
+    let ours = listener.ip().to_canonical();
+    let is_address = match host.address() {
+        Some(address) => address.to_canonical() == ours,
+        None => ours.is_loopback(),
+    };
+    is_address && port == listener.port()
+}
+
+/// Reads a host. One that cannot be read is quoted, but for what may be a password.
+fn parse(text: &[u8]) -> Result<(Host, Port), Misdirected> {
+    let unreadable = |reason| {
+        if text.is_empty() || text.contains(&b'@') {
+            return Misdirected::Malformed(reason);
+        }
+        let shown = String::from_utf8_lossy(text).chars().take(QUOTED_CHARACTERS_MAX).collect();
+        if text.contains(&b'/') { Misdirected::HostWithPath(shown) } else { Misdirected::Host(shown, reason) }
+    };
+    let name = std::str::from_utf8(text).map_err(|_| unreadable("it is not a name or an address"))?;
+    Host::parse(name).map_err(unreadable)
+}
+
+/// What is quoted of a host that cannot be read.
+const QUOTED_CHARACTERS_MAX: usize = 200;

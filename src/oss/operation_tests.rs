@@ -1,0 +1,235 @@
+//! The table of operations against its fixture, and what requests select from it.
+
+use std::fmt::Write as _;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
+
+use super::{Access, Operation};
+use crate::oss::Query;
+
+/// The operation of a request for `service`, a bucket, or `bucket/key`.
+fn of(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Operation> {
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let query = Query::parse(query).expect("a query");
+    let line = |(name, value): &(&str, &str)| {
+        (name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"))
+    };
+    let headers: HeaderMap = headers.iter().map(line).collect();
+    Operation::of(&method, path == "service", !path.contains('/'), &query, &headers)
+}
+
+fn fixture() -> Vec<Value> {
+    let all: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/operations.json")).expect("the fixture");
+    all["operations"].as_array().expect("a list").clone()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The word for an operation of the fixture.
+fn word(operation: &Value) -> &str {
+    let name = operation["name"].as_str().expect("a name");
+    // A browser's question is known by this word.
+    if name == "OptionObject" { "Preflight" } else { name }
+}
+
+/// The selectors of an operation as they are written in the table.
+fn selectors(select: &Value) -> String {
+    let mut all = Vec::new();
+    all.extend(texts(&select["bare"]).iter().map(|name| format!("Bare({name:?})")));
+    for (name, value) in select["valued"].as_object().into_iter().flatten() {
+        all.push(match value {
+            Value::Array(_) => format!("OneOf({name:?}, &{:?})", texts(value)),
+            _ => format!("Valued({name:?})"),
+        });
+    }
+    all.extend(texts(&select["optional_value"]).iter().map(|name| format!("Present({name:?})")));
+    all.extend(texts(&select["headers"]).iter().map(|name| format!("Header({name:?})")));
+    all.extend(texts(&select["absent"]).iter().map(|name| match name.strip_prefix("header ") {
+        Some(header) => format!("NoHeader({header:?})"),
+        None => format!("Absent({name:?})"),
+    }));
+    all.extend(select["content_type"].as_str().map(|_| "Form".to_owned()));
+    all.join(", ")
+}
+
+/// The table as the fixture makes it, below the head that the file has.
+fn generated(head: &str) -> String {
+    let mut table = format!("{head}operations! {{\n");
+    for operation in fixture().iter().filter(|operation| operation["service"] == "oss") {
+        let access = match (word(operation), operation["access"].as_str()) {
+            ("Preflight", _) | (_, Some("write")) => "Write",
+            _ => "Read",
+        };
+        let levels = texts(&operation["levels"]).join(" | ").to_uppercase();
+        writeln!(
+            table,
+            "    {}: {}, {levels}, {access}, [{}];",
+            word(operation),
+            texts(&operation["methods"]).join(" | "),
+            selectors(&operation["select"])
+        )
+        .expect("a line");
+    }
+    for (method, access) in [("Get", "Read"), ("Put", "Write"), ("Post", "Write"), ("Delete", "Write")] {
+        for level in ["Service", "Bucket", "Object"] {
+            // A GET without a bucket is a list of buckets, or rejected.
+            if (method, level) != ("Get", "Service") {
+                let bit = level.to_uppercase();
+                writeln!(table, "    {method}{level}Settings: NONE, {bit}, {access}, [];").expect("a line");
+            }
+        }
+    }
+    table + "}\n"
+}
+
+#[test]
+fn the_table_is_the_one_that_the_fixture_makes() {
+    let file = include_str!("operation_table.rs");
+    let head = file.split_once("operations! {\n").expect("a table").0;
+    let expected = generated(head);
+    if file != expected {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/operation_table.rs");
+        std::fs::write(path, expected).expect("written");
+        panic!("src/oss/operation_table.rs is out of date; {path} is what it must be");
+    }
+}
+
+#[test]
+fn each_operation_is_selected_by_its_own_request() {
+    for operation in fixture().iter().filter(|operation| operation["service"] == "oss") {
+        let select = &operation["select"];
+        let mut query: Vec<String> = texts(&select["bare"]).iter().map(|name| (*name).to_owned()).collect();
+        for (name, value) in select["valued"].as_object().into_iter().flatten() {
+            query.push(format!("{name}={}", texts(value).first().unwrap_or(&"v")));
+        }
+        query.extend(texts(&select["optional_value"]).iter().map(|name| format!("{name}=v")));
+        let mut headers: Vec<(&str, &str)> =
+            texts(&select["headers"]).iter().map(|name| (*name, "v")).collect();
+        headers.extend(select["content_type"].as_str().map(|kind| ("content-type", kind)));
+        for level in texts(&operation["levels"]) {
+            let path = match level {
+                "service" => "service",
+                "bucket" => "b",
+                _ => "b/k",
+            };
+            for method in texts(&operation["methods"]) {
+                let target = format!("{path}?{}", query.join("&"));
+                let found = of(method, &target, &headers);
+                assert_eq!(found.map(Operation::name), Some(word(operation)), "{method} {target}");
+                let access = found.map(Operation::access);
+                let writes = operation["access"] == "write" || method == "OPTIONS";
+                assert_eq!(access, Some(if writes { Access::Write } else { Access::Read }), "{target}");
+                if method == "GET" {
+                    assert_eq!(access, Some(Access::Read), "{target}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_are_named_as_the_api_reference_names_them() {
+    use Operation as O;
+    let rows = [
+        ("GET", "service", O::ListBuckets),
+        ("GET", "service?regions", O::DescribeRegions),
+        ("GET", "b", O::ListObjects),
+        ("HEAD", "b", O::HeadBucket),
+        ("GET", "b?prefix=&delimiter=%2F", O::ListObjects),
+        ("GET", "b?list-type=2&prefix", O::ListObjectsV2),
+        ("GET", "b?acl", O::GetBucketAcl),
+        ("HEAD", "b?acl", O::GetBucketAcl),
+        ("GET", "b?acl=", O::GetBucketAcl),
+        ("GET", "b?uploads&prefix=a", O::ListMultipartUploads),
+        ("GET", "b/k", O::GetObject),
+        ("GET", "b/k?response-content-type=text%2Fplain", O::GetObject),
+        ("GET", "b/k?acl&versionId=v", O::GetObjectAcl),
+        ("HEAD", "b/k", O::HeadObject),
+        ("HEAD", "b/k?objectMeta", O::GetObjectMeta),
+        ("GET", "b/k?uploadId=1", O::ListParts),
+        ("PUT", "b", O::PutBucket),
+        ("PUT", "b?lifecycle", O::PutBucketLifecycle),
+        ("PUT", "b/k", O::PutObject),
+        ("PUT", "b/k?acl", O::PutObjectAcl),
+        ("PUT", "b/k?partNumber=1&uploadId=x", O::UploadPart),
+        ("POST", "b?delete", O::DeleteMultipleObjects),
+        ("POST", "b?wormId=1", O::CompleteBucketWorm),
+        ("POST", "b?wormId=1&wormExtend", O::ExtendBucketWorm),
+        ("GET", "b?cname=a.example&comp=token", O::GetCnameToken),
+        ("POST", "b?cname&comp=token", O::CreateCnameToken),
+        ("PUT", "b?resourcePool=p&resourcePoolBucketGroup=g", O::PutBucketResourcePoolBucketGroup),
+        ("POST", "b/k?uploads", O::InitiateMultipartUpload),
+        ("POST", "b/k?uploadId=x", O::CompleteMultipartUpload),
+        ("POST", "b/k?append&position=0", O::AppendObject),
+        ("DELETE", "b/k", O::DeleteObject),
+        ("DELETE", "b/k?uploadId=x", O::AbortMultipartUpload),
+        ("DELETE", "b?tagging=k1%2Ck2", O::DeleteBucketTags),
+        ("DELETE", "b", O::DeleteBucket),
+        ("OPTIONS", "b/k", O::Preflight),
+        // The operations of another level, which are rejected for what they lack.
+        ("POST", "b?uploads", O::InitiateMultipartUpload),
+        ("GET", "b?objectMeta", O::GetObjectMeta),
+        ("PUT", "service?acl", O::PutBucketAcl),
+        // What no known operation has.
+        ("GET", "b?new", O::GetBucketSettings),
+        ("PUT", "b/k?new", O::PutObjectSettings),
+        ("PUT", "service?new", O::PutServiceSettings),
+        ("POST", "b/k", O::PostObjectSettings),
+        // What may select two operations.
+        ("PUT", "b/k?acl&tagging", O::PutObjectSettings),
+        ("POST", "b?metaQuery&comp=query&delete", O::PostBucketSettings),
+        ("POST", "b?metaQuery&comp=query&new=1", O::PostBucketSettings),
+    ];
+    for (method, target, expected) in rows {
+        assert_eq!(of(method, target, &[]), Some(expected), "{method} {target}");
+    }
+}
+
+#[test]
+fn headers_tell_copies_and_forms() {
+    let copy = [("x-oss-copy-source", "/b/k")];
+    assert_eq!(of("PUT", "b/k", &copy), Some(Operation::CopyObject));
+    assert_eq!(of("PUT", "b/k?partNumber=1&uploadId=x", &copy), Some(Operation::UploadPartCopy));
+    assert_eq!(of("PUT", "b", &copy), Some(Operation::CopyObject), "it has no key");
+    let form = [("content-type", "Multipart/Form-Data; boundary=x")];
+    assert_eq!(of("POST", "b", &form), Some(Operation::PostObject));
+}
+
+#[test]
+fn a_list_of_buckets_has_these_parameters_and_no_others() {
+    let unfit = |text: &str| {
+        let query = Query::parse(text).expect("a query");
+        Operation::ListBuckets.unfit_parameter(&query).map(|param| param.name.clone())
+    };
+    for text in
+        ["prefix=a&marker&max-keys=1", "tag-key=a&tag-value=b", "tagging=a", "x-oss-signature=s&max-keys=1"]
+    {
+        assert_eq!(unfit(text), None, "{text}");
+    }
+    for name in ["delimiter", "list-type", "encoding-type", "acl", "uploads", "continuation-token"] {
+        assert_eq!(unfit(&format!("prefix=a&{name}=2")), Some(name.into()), "{name}");
+    }
+}
+
+#[test]
+fn methods_that_oss_does_not_have_are_no_operation() {
+    for method in ["TRACE", "CONNECT", "PATCH", "get", "PROPFIND"] {
+        assert_eq!(of(method, "b/k", &[]), None, "{method}");
+    }
+}
+
+#[test]
+fn get_and_head_read_and_put_and_delete_write() {
+    for (method, access) in
+        [("GET", Access::Read), ("HEAD", Access::Read), ("PUT", Access::Write), ("DELETE", Access::Write)]
+    {
+        for target in ["service", "b", "b/k", "b?acl", "b/k?acl", "b/k?uploadId=1", "b?new", "b/k?acl&new"] {
+            assert_eq!(of(method, target, &[]).map(Operation::access), Some(access), "{method} {target}");
+        }
+    }
+}
