@@ -7,6 +7,7 @@ mod error_answer;
 mod explained;
 mod headers;
 mod keys;
+mod plain_error;
 mod refusal;
 mod request;
 mod stages;

@@ -59,6 +59,9 @@ pub enum Refusal {
     /// The upstream left HTTP.
     #[error("the upstream answered with a status that this proxy did not ask for")]
     SwitchedProtocols,
+    /// The upstream answered 203 with a document that is not understood.
+    #[error("the upstream answered 203, and the document is not an error document of OSS")]
+    UnknownSuccess,
 }
 
 /// How a refusal is told: status, our stable code, and the code of OSS that is nearest to it.
@@ -126,7 +129,8 @@ impl Refusal {
             | Self::Key(_)
             | Self::NoRegion
             | Self::Unsendable
-            | Self::SwitchedProtocols => self.to_string(),
+            | Self::SwitchedProtocols
+            | Self::UnknownSuccess => self.to_string(),
         }
     }
 
@@ -187,7 +191,7 @@ impl Refusal {
                     Told(UNAVAILABLE, "over-capacity", "SlowDown")
                 }
             },
-            Self::SwitchedProtocols => Told(GATEWAY, "upstream-invalid", "BadGateway"),
+            Self::SwitchedProtocols | Self::UnknownSuccess => Told(GATEWAY, "upstream-invalid", "BadGateway"),
         }
     }
 }
