@@ -1,10 +1,14 @@
 //! What may be asked: the decision that stands before every signature. Pure.
 
-use http::HeaderMap;
+mod pin;
+
 use http::header::ORIGIN;
+use http::{HeaderMap, Method};
+
+pub use pin::PinBreach;
 
 use crate::caller::Caller;
-use crate::oss::{Access, Operation};
+use crate::oss::{Access, Bucket, Operation, Query};
 
 /// What a listener allows.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -38,6 +42,23 @@ pub enum Unsigned {
     Pass,
 }
 
+/// The parts of a request that policy decides by.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestShape<'a> {
+    /// The caller.
+    pub caller: Caller,
+    /// The operation.
+    pub operation: Operation,
+    /// The method.
+    pub method: &'a Method,
+    /// The parameters.
+    pub query: &'a Query,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The only bucket that may be named, where the upstream is fixed to one.
+    pub pin: Option<&'a Bucket>,
+}
+
 /// What policy says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -68,15 +89,21 @@ pub enum Denial {
     /// A preflight.
     #[error("a preflight carries no credentials and is not signed; set `unsigned_forms` to pass it as it is")]
     Preflight,
+    /// Another bucket than the pinned one is named, or could be.
+    #[error(transparent)]
+    Pinned(#[from] PinBreach),
 }
 
 impl Policy {
     /// Decides about a request. Nobody is known by name in this build, so the caller does not matter yet.
     #[must_use]
-    pub fn decide(&self, caller: Caller, operation: Operation, headers: &HeaderMap) -> Decision {
-        let Caller::Open = caller;
-        if self.is_foreign_page(headers) {
+    pub fn decide(&self, request: &RequestShape<'_>) -> Decision {
+        let (Caller::Open, operation) = (request.caller, request.operation);
+        if self.is_foreign_page(request.headers) {
             return Decision::Deny(Denial::Browser);
+        }
+        if let Some(breach) = request.pin.and_then(|pin| pin::check(pin, request).err()) {
+            return Decision::Deny(breach.into());
         }
         match (operation, self.operations, self.unsigned) {
             (Operation::PostObject, Operations::All, Unsigned::Pass) => Decision::PassUnsigned,
@@ -114,11 +141,11 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    use super::{Decision, Denial, Operations, Policy, Unsigned};
+    use super::{Decision, Denial, Operations, Policy, RequestShape, Unsigned};
     use crate::caller::Caller;
-    use crate::oss::Operation;
+    use crate::oss::{Operation, Query};
 
     fn decide(
         policy: &Policy,
@@ -127,7 +154,10 @@ mod tests {
     ) -> Decision {
         let line = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let headers: HeaderMap = header.into_iter().map(line).collect();
-        policy.decide(Caller::Open, operation, &headers)
+        let (method, query) = (&Method::GET, &Query::default());
+        let shape =
+            RequestShape { caller: Caller::Open, operation, method, query, headers: &headers, pin: None };
+        policy.decide(&shape)
     }
 
     #[test]

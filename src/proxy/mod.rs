@@ -74,7 +74,7 @@ async fn walk(
     }
     let now = core.moment();
     let located = inbound.locate(gate, core.state())?.note(access);
-    let admitted = located.identify(access).admit(&gate.policy)?;
+    let admitted = located.identify(access).admit(&gate.policy, &core.state().directory)?;
     let routed = admitted.route(core)?;
     let signed = match routed {
         stages::Routed::ToSign(routed) => {

@@ -177,6 +177,7 @@ impl Refusal {
             Self::Send(why) | Self::SendTo(_, why) => match why {
                 SendError::Dial(DialError::Unreachable { .. }) => {
                     Told(GATEWAY, "upstream-unreachable", "BadGateway")
+                Denial::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
                 }
                 SendError::Dial(DialError::Loop { .. }) => Told(GATEWAY, "upstream-loop", "BadGateway"),
                 SendError::Reset(_) => Told(GATEWAY, "upstream-reset", "BadGateway"),

@@ -14,11 +14,11 @@ use super::refusal::Refusal;
 use super::request::Inbound;
 use super::state::Core;
 use super::ways::Paved;
-use crate::address::{self, Way};
+use crate::address::{self, Directory, Way};
 use crate::caller::{self, Caller};
 use crate::credentials::{Credentials, Source, ahead, note_clock};
 use crate::oss::Bucket;
-use crate::policy::{Decision, Policy};
+use crate::policy::{Decision, Policy, RequestShape};
 use crate::sign::{self, Moment, Subject, Version};
 use crate::telemetry::Access;
 use crate::time::Timestamp;
@@ -119,9 +119,17 @@ impl Identified {
     }
 
     /// The request, if policy allows it; the only way to make an [`Admitted`].
-    pub(super) fn admit(self, policy: &Policy) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(self, policy: &Policy, directory: &Directory) -> Result<Admitted, Refusal> {
         let Self { located, caller } = self;
-        let decision = match policy.decide(caller, located.object.operation, &located.headers) {
+        let shape = RequestShape {
+            caller,
+            operation: located.object.operation,
+            method: &located.method,
+            query: &located.object.query,
+            headers: &located.headers,
+            pin: directory.get(located.object.upstream).pin.as_ref(),
+        };
+        let decision = match policy.decide(&shape) {
             Decision::Sign => Pass::Sign,
             Decision::PassUnsigned => Pass::Unsigned,
             Decision::Deny(denial) => return Err(denial.into()),
