@@ -32,6 +32,11 @@ pub enum Refusal {
     /// Its body is coded in a way that cannot be passed on.
     #[error("the only transfer coding that is served is chunked, in one Transfer-Encoding line")]
     Coding,
+    /// Its body is in the framing of S3.
+    #[error(
+        "the body is in the aws-chunked framing of S3, which OSS would store inside the object; use a client of OSS, or have this one send plain bodies: for AWS SDKs AWS_REQUEST_CHECKSUM_CALCULATION=when_required and no chunked encoding, for minio-go DisableContentSha256"
+    )]
+    AwsChunked,
     /// It expects what we cannot do.
     #[error("the only expectation that is served is 100-continue, in one Expect line")]
     Expectation,
@@ -123,6 +128,7 @@ impl Refusal {
             | Self::TooLarge(..)
             | Self::Full(_)
             | Self::Coding
+            | Self::AwsChunked
             | Self::Expectation
             | Self::Denied(_)
             | Self::Credentials(_)
@@ -162,6 +168,7 @@ impl Refusal {
             Self::TooManyHeaders(_) | Self::Coding | Self::Unsendable => {
                 Told(BAD, "bad-request", "InvalidArgument")
             }
+            Self::AwsChunked => Told(BAD, "s3-body", "InvalidArgument"),
             Self::TooLarge(..) => Told(BAD, "too-large", "EntityTooLarge"),
             Self::Full(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
@@ -170,6 +177,7 @@ impl Refusal {
                 Denial::Browser => Told(FORBIDDEN, "browser", "AccessDenied"),
                 Denial::PostForm => Told(FORBIDDEN, "post-form", "AccessDenied"),
                 Denial::Preflight => Told(FORBIDDEN, "preflight", "AccessDenied"),
+                Denial::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
             },
             Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
                 Told(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
@@ -177,7 +185,6 @@ impl Refusal {
             Self::Send(why) | Self::SendTo(_, why) => match why {
                 SendError::Dial(DialError::Unreachable { .. }) => {
                     Told(GATEWAY, "upstream-unreachable", "BadGateway")
-                Denial::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
                 }
                 SendError::Dial(DialError::Loop { .. }) => Told(GATEWAY, "upstream-loop", "BadGateway"),
                 SendError::Reset(_) => Told(GATEWAY, "upstream-reset", "BadGateway"),
