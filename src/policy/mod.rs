@@ -1,10 +1,14 @@
 //! What may be asked: the decision that stands before every signature. Pure.
 
-use http::HeaderMap;
+mod pin;
+
 use http::header::ORIGIN;
+use http::{HeaderMap, Method};
+
+pub use pin::PinBreach;
 
 use crate::caller::Caller;
-use crate::oss::{Access, Operation};
+use crate::oss::{Access, Bucket, Operation, Query};
 
 /// What a listener allows.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -59,6 +63,25 @@ pub enum Unsigned {
     Pass,
 }
 
+/// The parts of a request that policy decides by.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestShape<'a> {
+    /// The caller.
+    pub caller: Caller,
+    /// The operation.
+    pub operation: Operation,
+    /// The host that it names.
+    pub host: NamedHost,
+    /// The method.
+    pub method: &'a Method,
+    /// The parameters.
+    pub query: &'a Query,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The only bucket that may be named, where the upstream is fixed to one.
+    pub pin: Option<&'a Bucket>,
+}
+
 /// What policy says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -99,20 +122,21 @@ pub enum Denial {
     /// A preflight.
     #[error("a preflight carries no credentials and is not signed; set `unsigned_forms` to pass it as it is")]
     Preflight,
+    /// Another bucket than the pinned one is named, or could be.
+    #[error(transparent)]
+    Pinned(#[from] PinBreach),
 }
 
 impl Policy {
     /// Decides about a request. Nobody is known by name in this build, so the caller does not matter yet.
     #[must_use]
-    pub fn decide(
-        &self,
-        caller: Caller,
-        (operation, host): (Operation, NamedHost),
-        headers: &HeaderMap,
-    ) -> Decision {
-        let Caller::Open = caller;
-        if let Some(denial) = self.foreign_page(operation, host, headers) {
+    pub fn decide(&self, request: &RequestShape<'_>) -> Decision {
+        let (Caller::Open, operation) = (request.caller, request.operation);
+        if let Some(denial) = self.foreign_page(request) {
             return Decision::Deny(denial);
+        }
+        if let Some(breach) = request.pin.and_then(|pin| pin::check(pin, request).err()) {
+            return Decision::Deny(breach.into());
         }
         match (operation, self.operations, self.unsigned) {
             (Operation::PostObject, Operations::All, Unsigned::Pass) => Decision::PassUnsigned,
@@ -127,12 +151,12 @@ impl Policy {
     }
 
     /// The denial, if a browser says that a page of another origin asks, and the page may not.
-    fn foreign_page(&self, operation: Operation, host: NamedHost, headers: &HeaderMap) -> Option<Denial> {
+    fn foreign_page(&self, request: &RequestShape<'_>) -> Option<Denial> {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
         let (mut named, mut foreign, mut cross_site) = (false, None, false);
-        for (name, value) in headers {
+        for (name, value) in request.headers {
             if *name == ORIGIN {
                 named = true;
                 let origin = value.as_bytes();
@@ -144,8 +168,8 @@ impl Policy {
                 cross_site |= value.as_bytes() == b"cross-site";
             }
         }
-        let reads_object = matches!(operation, Operation::GetObject | Operation::HeadObject);
-        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && host == NamedHost::SetUp;
+        let reads_object = matches!(request.operation, Operation::GetObject | Operation::HeadObject);
+        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && request.host == NamedHost::SetUp;
         // Who names his origin is judged by it alone.
         if named { foreign } else { (cross_site && !(shown && reads_object)).then_some(Denial::CrossSite) }
     }
@@ -156,11 +180,11 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    use super::{CrossSiteReads, Decision, Denial, NamedHost, Operations, Policy, Unsigned};
+    use super::{CrossSiteReads, Decision, Denial, NamedHost, Operations, Policy, RequestShape, Unsigned};
     use crate::caller::Caller;
-    use crate::oss::Operation;
+    use crate::oss::{Operation, Query};
 
     fn decide(
         policy: &Policy,
@@ -169,7 +193,20 @@ mod tests {
     ) -> Decision {
         let line = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let headers: HeaderMap = header.into_iter().map(line).collect();
-        policy.decide(Caller::Open, (operation, NamedHost::Other), &headers)
+        decide_at(policy, NamedHost::Other, operation, &headers)
+    }
+
+    fn decide_at(policy: &Policy, host: NamedHost, operation: Operation, headers: &HeaderMap) -> Decision {
+        let (method, query) = (&Method::GET, &Query::default());
+        policy.decide(&RequestShape {
+            caller: Caller::Open,
+            operation,
+            host,
+            method,
+            query,
+            headers,
+            pin: None,
+        })
     }
 
     #[test]
@@ -216,7 +253,7 @@ mod tests {
                     (Operation::GetObjectAcl, false),
                     (Operation::PutObject, false),
                 ] {
-                    let decision = policy.decide(Caller::Open, (operation, host), &headers);
+                    let decision = decide_at(&policy, host, operation, &headers);
                     let expected = if expected { Decision::Sign } else { Decision::Deny(Denial::CrossSite) };
                     assert_eq!(decision, expected, "{policy:?} {host:?} {operation:?}");
                 }

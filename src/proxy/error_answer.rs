@@ -4,14 +4,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use hyper::ext::ReasonPhrase;
 use std::time::Duration;
 
 use super::answer::{Answer, text};
-use super::echo::{element, header_without_token, without_token};
+use super::echo::{element, without_token};
 use super::headers::NOTE;
+use super::plain_error::{TokenPieces, understood};
 use super::refusal::Refusal;
 use crate::oss::ErrorDocument;
 use crate::secret::Secret;
@@ -20,18 +22,20 @@ use crate::transport::SendError;
 impl Answer {
     /// Whether OSS has done what it was asked, and speaks of no error.
     pub(super) fn is_good(&self) -> bool {
-        self.response.status().is_success() && !self.response.headers().keys().any(|name| *name == ERROR)
+        let status = self.response.status();
+        // 203 tells that a callback failed, or comes from a proxy that has altered the response.
+        status.is_success()
+            && status != StatusCode::NON_AUTHORITATIVE_INFORMATION
+            && !self.response.headers().keys().any(|name| *name == ERROR)
     }
 
-    /// Takes the token out of an error, wherever OSS repeats it; other answers stay as they are. An error that cannot be looked
-    /// into, because it is encoded or longer than [`LOOKED_INTO_MAX`], is told in our words.
+    /// Removes the token from an error, wherever OSS repeats it; a success stays as it is. A document that is not understood,
+    /// is encoded or longer than [`LOOKED_INTO_MAX`], is replaced by ours.
     pub(super) async fn without(mut self, token: &Secret, stall: Duration) -> Result<Self, Refusal> {
-        let status = self.response.status();
-        let headers = self.response.headers_mut();
-        if !(status.is_client_error() || status.is_server_error() || headers.contains_key(ERROR)) {
+        if self.is_good() {
             return Ok(self);
         }
-        clean(headers, token);
+        self.clean_head(token);
         if self.bodiless {
             return Ok(self);
         }
@@ -41,10 +45,12 @@ impl Answer {
             None if encoded => (Bytes::new(), false),
             None => self.read(stall).await?,
         };
-        let document = if whole {
-            without_token(&body, token.expose()).map_or(body, Bytes::from)
-        } else {
-            self.in_our_words(&body)
+        let clean = if whole { understood(&body, token.expose()) } else { None };
+        let document = match clean {
+            Some(clean) => Bytes::from(clean),
+            // Our document under a status of success could be taken for the object.
+            None if self.response.status().is_success() => return Err(Refusal::UnknownSuccess),
+            None => self.in_our_words(&body, Some(token)),
         };
         let headers = self.response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
@@ -55,6 +61,39 @@ impl Answer {
             lease.finish();
         }
         Ok(self)
+    }
+
+    /// Removes the token from the status line and the headers of an error.
+    fn clean_head(&mut self, token: &Secret) {
+        let pieces = TokenPieces::of(token.expose());
+        let has_token =
+            |value: &[u8]| without_token(value, token.expose()).is_some() || pieces.may_be_in(value);
+        let extensions = self.response.extensions_mut();
+        if extensions.get::<ReasonPhrase>().is_some_and(|reason| has_token(reason.as_bytes())) {
+            extensions.remove::<ReasonPhrase>();
+        }
+        for (name, value) in self.response.headers_mut() {
+            if *name == ERROR {
+                continue;
+            }
+            if let Some(clean) = without_token(value.as_bytes(), token.expose()) {
+                *value = HeaderValue::from_bytes(&clean).unwrap_or(REMOVED);
+            }
+            if pieces.may_be_in(value.as_bytes()) {
+                *value = REMOVED;
+            }
+        }
+        let Some(told) = self.response.headers().get(ERROR).cloned() else { return };
+        let document = STANDARD.decode(told.as_bytes()).ok();
+        let clean = document.as_deref().and_then(|document| understood(document, token.expose()));
+        if clean.is_none() || clean != document {
+            let clean = clean.map_or_else(
+                || self.our_words(document.as_deref().unwrap_or_default(), Some(token)),
+                Bytes::from,
+            );
+            let value = HeaderValue::try_from(STANDARD.encode(clean)).unwrap_or(REMOVED);
+            self.response.headers_mut().insert(ERROR, value);
+        }
     }
 
     /// The code with which OSS refuses the access key, if that is why it refuses. The body is read for it, and kept.
@@ -75,7 +114,7 @@ impl Answer {
             if let Some(lease) = lease.filter(|_| whole) {
                 lease.finish();
             }
-            let body = if whole { body } else { self.in_our_words(&body) };
+            let body = if whole { body } else { self.in_our_words(&body, None) };
             self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             self.replaced = Some(body.clone());
             body
@@ -119,27 +158,37 @@ impl Answer {
         }
     }
 
-    /// The same error, with what can be known of it.
-    fn in_our_words(&mut self, beginning: &[u8]) -> Bytes {
-        let status = self.response.status();
+    /// Replaces the error by a document of ours, and the headers that describe it.
+    fn in_our_words(&mut self, beginning: &[u8], token: Option<&Secret>) -> Bytes {
         let headers = self.response.headers_mut();
         for name in [CONTENT_ENCODING, ETAG, CONTENT_MD5] {
             headers.remove(name);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        let beginning = String::from_utf8_lossy(beginning);
-        let of = |name: &str| element(&beginning, name).map(str::to_owned);
-        let words = status.canonical_reason().unwrap_or("Error").replace(' ', "");
-        let request_id = text(headers, "x-oss-request-id").or_else(|| of("RequestId")).unwrap_or_default();
-        let number = text(headers, "x-oss-ec").or_else(|| of("EC"));
-        let document = ErrorDocument {
-            code: &of("Code").unwrap_or(words),
-            message: "the text of this error was encoded or too long to be looked through for secrets, and was left out",
-            request_id: &request_id,
-            host_id: "oss-signing-proxy",
-            extra: &number.as_deref().map(|number| ("EC", number)).into_iter().collect::<Vec<_>>(),
+        self.our_words(beginning, token)
+    }
+
+    /// A document with what can be known of an error, of which this is the beginning.
+    fn our_words(&self, beginning: &[u8], token: Option<&Secret>) -> Bytes {
+        let (status, headers) = (self.response.status(), self.response.headers());
+        let document = |beginning: &str| {
+            let of = |name: &str| element(beginning, name).map(str::to_owned);
+            let words = status.canonical_reason().unwrap_or("Error").replace(' ', "");
+            let request_id =
+                text(headers, "x-oss-request-id").or_else(|| of("RequestId")).unwrap_or_default();
+            let number = text(headers, "x-oss-ec").or_else(|| of("EC"));
+            let document = ErrorDocument {
+                code: &of("Code").unwrap_or(words),
+                message: "the text of this error is not in a form that can be searched for secrets, and was left out",
+                request_id: &request_id,
+                host_id: "oss-signing-proxy",
+                extra: &number.as_deref().map(|number| ("EC", number)).into_iter().collect::<Vec<_>>(),
+            };
+            document.to_xml()
         };
-        document.to_xml().into()
+        let told = document(&String::from_utf8_lossy(beginning));
+        let is_clean = |token: &Secret| understood(told.as_bytes(), token.expose()).is_some();
+        if token.is_none_or(is_clean) { told.into() } else { document("").into() }
     }
 }
 
@@ -152,20 +201,6 @@ pub(super) enum KeyRefused {
     Key(&'static str),
     /// The signature is wrong: if the key has never signed rightly, its secret may be.
     Signature,
-}
-
-/// Takes the token out of the headers.
-fn clean(headers: &mut HeaderMap, token: &Secret) {
-    for (name, value) in headers.iter_mut() {
-        let cleaned = if *name == ERROR {
-            header_without_token(value.as_bytes(), token.expose())
-        } else {
-            without_token(value.as_bytes(), token.expose())
-        };
-        if let Some(cleaned) = cleaned {
-            *value = HeaderValue::from_bytes(&cleaned).unwrap_or(REMOVED);
-        }
-    }
 }
 
 /// The error document in base64, which OSS sends beside or in place of the body.

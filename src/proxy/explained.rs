@@ -107,7 +107,7 @@ fn walk(
     explained.key = Some(object.key.clone());
     let identified = located.identify(&mut access);
     explained.caller = Some(identified.caller().name());
-    let admitted = identified.admit(&gate.0.policy)?;
+    let admitted = identified.admit(&gate.0.policy, &core.state().directory)?;
     explained.verdict = Some(admitted.decision());
     let routed = admitted.route(core)?;
     let signature = match &routed {

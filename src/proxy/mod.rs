@@ -7,6 +7,7 @@ mod error_answer;
 mod explained;
 mod headers;
 mod keys;
+mod plain_error;
 mod refusal;
 mod request;
 mod stages;
@@ -75,7 +76,7 @@ async fn walk(
     }
     let now = core.moment();
     let located = inbound.locate((gate, address), core.state())?.note(access);
-    let admitted = located.identify(access).admit(&gate.policy)?;
+    let admitted = located.identify(access).admit(&gate.policy, &core.state().directory)?;
     let routed = admitted.route(core)?;
     let signed = match routed {
         stages::Routed::ToSign(routed) => {

@@ -33,6 +33,11 @@ pub enum Refusal {
     /// Its body is coded in a way that cannot be passed on.
     #[error("the only transfer coding that is served is chunked, in one Transfer-Encoding line")]
     Coding,
+    /// Its body is in the framing of S3.
+    #[error(
+        "the body is in the aws-chunked framing of S3, which OSS would store inside the object; use a client of OSS, or have this one send plain bodies: for AWS SDKs AWS_REQUEST_CHECKSUM_CALCULATION=when_required and no chunked encoding, for minio-go DisableContentSha256"
+    )]
+    AwsChunked,
     /// It expects what we cannot do.
     #[error("the only expectation that is served is 100-continue, in one Expect line")]
     Expectation,
@@ -63,6 +68,9 @@ pub enum Refusal {
     /// The body of the upstream's response is coded in a way that cannot be passed on.
     #[error("the response of the upstream has a transfer coding other than chunked")]
     ResponseCoding,
+    /// The upstream answered 203 with a document that is not understood.
+    #[error("the upstream answered 203, and the document is not an error document of OSS")]
+    UnknownSuccess,
 }
 
 /// How a refusal is told: status, our stable code, and the code of OSS that is nearest to it.
@@ -124,6 +132,7 @@ impl Refusal {
             | Self::TooLarge(..)
             | Self::Full(_)
             | Self::Coding
+            | Self::AwsChunked
             | Self::Expectation
             | Self::Denied(_)
             | Self::Credentials(_)
@@ -131,7 +140,8 @@ impl Refusal {
             | Self::NoRegion
             | Self::Unsendable
             | Self::SwitchedProtocols
-            | Self::ResponseCoding => self.to_string(),
+            | Self::ResponseCoding
+            | Self::UnknownSuccess => self.to_string(),
         }
     }
 
@@ -168,6 +178,7 @@ impl Refusal {
                 Told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header-limit", "InvalidArgument")
             }
             Self::Coding | Self::Unsendable => Told(BAD, "bad-request", "InvalidArgument"),
+            Self::AwsChunked => Told(BAD, "s3-body", "InvalidArgument"),
             Self::TooLarge(..) => Told(BAD, "too-large", "EntityTooLarge"),
             Self::Full(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
             Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
@@ -178,6 +189,7 @@ impl Refusal {
                 }
                 Denial::PostForm => Told(FORBIDDEN, "post-form", "AccessDenied"),
                 Denial::Preflight => Told(FORBIDDEN, "preflight", "AccessDenied"),
+                Denial::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
             },
             Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
                 Told(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
@@ -199,7 +211,9 @@ impl Refusal {
                     Told(UNAVAILABLE, "over-capacity", "SlowDown")
                 }
             },
-            Self::SwitchedProtocols | Self::ResponseCoding => Told(GATEWAY, "upstream-invalid", "BadGateway"),
+            Self::SwitchedProtocols | Self::ResponseCoding | Self::UnknownSuccess => {
+                Told(GATEWAY, "upstream-invalid", "BadGateway")
+            }
         }
     }
 }

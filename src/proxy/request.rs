@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
@@ -66,11 +66,14 @@ struct Announced {
     length: bool,
     coding: Said,
     expectation: Said,
+    /// Whether it is in the framing of S3, which OSS would store inside the object.
+    aws_chunked: bool,
 }
 
 impl Announced {
     fn by(headers: &HeaderMap) -> Self {
-        let mut announced = Self { length: false, coding: Said::Nothing, expectation: Said::Nothing };
+        let mut announced =
+            Self { length: false, coding: Said::Nothing, expectation: Said::Nothing, aws_chunked: false };
         for (name, line) in headers {
             if *name == CONTENT_LENGTH {
                 announced.length = true;
@@ -78,9 +81,26 @@ impl Announced {
                 announced.coding.hears(line, "chunked");
             } else if *name == EXPECT {
                 announced.expectation.hears(line, "100-continue");
+            } else {
+                announced.aws_chunked |= says_aws_chunked(name, line);
             }
         }
         announced
+    }
+}
+
+/// Whether a header line says that the body is in the framing of S3, with or without signatures and trailers.
+fn says_aws_chunked(name: &HeaderName, line: &HeaderValue) -> bool {
+    let mut words = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if *name == CONTENT_ENCODING {
+        return words.any(|word| word.eq_ignore_ascii_case(b"aws-chunked"));
+    }
+    match name.as_str() {
+        "x-amz-content-sha256" => {
+            words.any(|word| word.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"STREAMING-")))
+        }
+        "x-amz-decoded-content-length" | "x-amz-trailer" => true,
+        _ => false,
     }
 }
 
@@ -146,6 +166,9 @@ impl Inbound {
         // Only plain chunks can be passed on; hyper lets other codings through to here.
         if self.announced.coding == Said::Otherwise {
             return Err(Refusal::Coding);
+        }
+        if self.announced.aws_chunked {
+            return Err(Refusal::AwsChunked);
         }
         if let Framing::Length(length) = self.framing
             && length > state.limits.body

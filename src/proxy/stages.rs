@@ -14,11 +14,11 @@ use super::refusal::Refusal;
 use super::request::Inbound;
 use super::state::Core;
 use super::ways::Paved;
-use crate::address::{self, Way};
+use crate::address::{self, Directory, Way};
 use crate::caller::{self, Caller};
 use crate::credentials::{Credentials, Source, ahead, note_clock};
 use crate::oss::Bucket;
-use crate::policy::{Decision, NamedHost, Policy};
+use crate::policy::{Decision, NamedHost, Policy, RequestShape};
 use crate::sign::{self, Moment, Subject, Version};
 use crate::telemetry::Access;
 use crate::time::Timestamp;
@@ -119,11 +119,19 @@ impl Identified {
     }
 
     /// The request, if policy allows it; the only way to make an [`Admitted`].
-    pub(super) fn admit(self, policy: &Policy) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(self, policy: &Policy, directory: &Directory) -> Result<Admitted, Refusal> {
         let Self { located, caller } = self;
-        let object = &located.object;
-        let host = if object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other };
-        let decision = match policy.decide(caller, (object.operation, host), &located.headers) {
+        let host = if located.object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other };
+        let shape = RequestShape {
+            caller,
+            operation: located.object.operation,
+            host,
+            method: &located.method,
+            query: &located.object.query,
+            headers: &located.headers,
+            pin: directory.get(located.object.upstream).pin.as_ref(),
+        };
+        let decision = match policy.decide(&shape) {
             Decision::Sign => Pass::Sign,
             Decision::PassUnsigned => Pass::Unsigned,
             Decision::Deny(denial) => return Err(denial.into()),

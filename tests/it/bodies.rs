@@ -215,3 +215,44 @@ fn faults_of_oss_in_the_middle_of_a_body_are_seen_by_the_client() {
     oss.faults.next(1, Fault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 503);
 }
+
+#[test]
+fn a_body_in_the_framing_of_s3_is_rejected_and_not_stored() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    let own = proxy.address.to_string();
+    for header in [
+        "x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD\r\n",
+        "X-Amz-Content-Sha256: streaming-unsigned-payload-trailer\r\n",
+        "x-amz-content-sha256: UNSIGNED-PAYLOAD\r\nx-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER\r\n",
+        "Content-Encoding: aws-chunked\r\n",
+        "Content-Encoding: AWS-Chunked\r\n",
+        "content-encoding: gzip , Aws-chunked\r\n",
+        "Content-Encoding: aws-chunked,gzip\r\n",
+        "Content-Encoding: gzip\r\nContent-Encoding: aws-chunked\r\n",
+        "Content-Encoding: aws-chunked\r\nConnection: content-encoding\r\n",
+        "x-amz-decoded-content-length: 4\r\n",
+        "x-amz-trailer: x-amz-checksum-crc32\r\n",
+    ] {
+        for (method, target) in
+            [("PUT", "/photos/k"), ("PUT", "/photos/k?partNumber=1&uploadId=x"), ("POST", "/photos?delete")]
+        {
+            let body = b"4;chunk-signature=0\r\nbody\r\n0;chunk-signature=0\r\n\r\n";
+            let answer = Client::connect(proxy.address).ask(method, target, &own, header, body);
+            assert_eq!((answer.status, answer.refused()), (400, Some("s3-body")), "{method} {header}");
+            for words in ["aws-chunked", "AWS_REQUEST_CHECKSUM_CALCULATION", "<Code>InvalidArgument</Code>"] {
+                assert!(answer.text().contains(words), "{}", answer.text());
+            }
+        }
+    }
+    assert!(upstream.heads().is_empty(), "nothing of them was sent");
+    for header in [
+        "x-amz-content-sha256: UNSIGNED-PAYLOAD\r\n",
+        "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\r\n",
+        "Content-Encoding: gzip\r\n",
+        "Content-Encoding: x-aws-chunked\r\n",
+    ] {
+        let answer = Client::connect(proxy.address).ask("PUT", "/photos/k", &own, header, b"body");
+        assert_eq!(answer.status, 200, "{header}");
+    }
+}

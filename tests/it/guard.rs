@@ -198,3 +198,50 @@ fn odd_headers_are_signed_as_they_are_sent() {
         assert_eq!(value("x-amz-meta-a").as_deref(), Some(&b"b"[..]));
     }
 }
+
+#[test]
+fn a_pinned_bucket_is_held_wherever_a_request_can_name_another() {
+    let upstream = Script::answering(OK);
+    let default = proxy(upstream.address).upstream("bucket = \"photos\"").start();
+    let route = format!(
+        "[[route]]\nmatch = {{ host = \"pinned.test\" }}\nregion = \"cn-hangzhou\"\nbucket = \"photos\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n",
+        upstream.address
+    );
+    let routed = proxy(upstream.address).sections(&route).start();
+    let copy = |source: &str| format!("x-oss-copy-source: {source}\r\n");
+    let rows = [
+        ("PUT", "/k", copy("/files/secret"), false),
+        ("PUT", "/k", copy("%2Ffiles%2Fsecret"), false),
+        ("PUT", "/k?partNumber=1&uploadId=x", copy("files/secret"), false),
+        ("PUT", "/k", copy("/photos/other%20key?versionId=CAE"), true),
+        ("PUT", "/k?partNumber=1&uploadId=x", copy("photos/k"), true),
+        // b_ZmlsZXM is files, b_cGhvdG9z is photos.
+        ("GET", "/k?x-oss-process=image/info%7Csys/saveas,o_aw,b_ZmlsZXM", String::new(), false),
+        ("GET", "/k?x-oss-process=image/info%7Csys/saveas,b_cGhvdG9z,o_aw", String::new(), true),
+        ("POST", "/k?x-oss-async-process", String::new(), false),
+        ("POST", "/k?x-oss-process", String::new(), false),
+        ("PUT", "/?logging", String::new(), false),
+        ("POST", "/?replication&comp=add", String::new(), false),
+        ("PUT", "/?inventory&inventoryId=1", String::new(), false),
+        ("PUT", "/?website", String::new(), false),
+        ("PUT", "/channel?live", String::new(), false),
+        ("GET", "/?logging", String::new(), true),
+        ("PUT", "/?acl", String::new(), true),
+        ("PUT", "/k", String::new(), true),
+    ];
+    for (proxy, host) in [(&default, "127.0.0.1"), (&routed, "pinned.test")] {
+        for (method, target, header, passes) in &rows {
+            let sent = upstream.heads().len();
+            let answer = Client::connect(proxy.address).ask(method, target, host, header, b"");
+            let expected = if *passes { (200, None) } else { (403, Some("pinned")) };
+            assert_eq!((answer.status, answer.refused()), expected, "{method} {target} {header}");
+            assert_eq!(upstream.heads().len() - sent, usize::from(*passes), "{method} {target} {header}");
+        }
+    }
+    // An upstream for all buckets copies and saves as before.
+    for (method, target, header, _) in &rows {
+        let target = format!("/photos{target}");
+        let answer = Client::connect(routed.address).ask(method, &target, "127.0.0.1", header, b"");
+        assert_eq!(answer.status, 200, "{method} {target} {header}");
+    }
+}

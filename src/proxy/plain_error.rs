@@ -1,0 +1,249 @@
+//! The one form of error document that is understood: plain XML, searched for the token in every form known here. Whatever is
+//! not understood is not passed on. Pure.
+
+use std::collections::HashSet;
+
+use super::echo::{base64_middle, reference, without_token};
+
+/// Returns `document` without the token. `None` if the document is not plain XML, or may hold the token in another form.
+pub(super) fn understood(document: &[u8], token: &str) -> Option<Vec<u8>> {
+    if document.trim_ascii().is_empty() {
+        return Some(document.to_vec());
+    }
+    plain_text(document)?;
+    let clean = without_token(document, token).unwrap_or_else(|| document.to_vec());
+    let text = plain_text(&clean)?;
+    (!TokenPieces::of(token).may_be_in(&text)).then_some(clean)
+}
+
+/// Returns the text of a plain error document, with its references resolved: one `Error` element with elements in it.
+/// `None` for all else, such as attributes, comments, CDATA sections, instructions and entities.
+fn plain_text(document: &[u8]) -> Option<Vec<u8>> {
+    let document = std::str::from_utf8(document).ok()?.trim_ascii_end();
+    let mut rest = without_declaration(document)?.trim_ascii_start();
+    let mut open: Vec<&str> = Vec::new();
+    let mut text = Vec::new();
+    loop {
+        let (tag, after) = rest.strip_prefix('<')?.split_once('>')?;
+        if let Some(name) = tag.strip_prefix('/') {
+            if open.pop()? != name {
+                return None;
+            }
+        } else {
+            let name = tag.strip_suffix('/').unwrap_or(tag);
+            let known = if open.is_empty() { ROOTS.contains(&name) } else { is_name(name) };
+            if !known || open.len() == DEPTH_MAX {
+                return None;
+            }
+            if name == tag {
+                open.push(name.split(' ').next()?);
+            }
+        }
+        if open.is_empty() {
+            return after.is_empty().then_some(text);
+        }
+        let content = after.split('<').next()?;
+        resolve(content, &mut text)?;
+        rest = &after[content.len()..];
+    }
+}
+
+/// Returns the document after its XML declaration, if that says UTF-8 or no encoding.
+fn without_declaration(document: &str) -> Option<&str> {
+    let Some(rest) = document.strip_prefix("<?xml ") else { return Some(document) };
+    let (declaration, rest) = rest.split_once("?>")?;
+    let plain = declaration.replace('\'', "\"").to_ascii_lowercase();
+    let parts: Vec<&str> = plain.split_ascii_whitespace().collect();
+    matches!(parts[..], ["version=\"1.0\""] | ["version=\"1.0\"", "encoding=\"utf-8\""]).then_some(rest)
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.len() <= NAME_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// Appends the content of an element with its references resolved; `None` if it holds what XML or we do not know.
+fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    if content.contains(is_control) || content.contains("]]>") {
+        return None;
+    }
+    let mut rest = content;
+    while let Some((before, after)) = rest.split_once('&') {
+        text.extend_from_slice(before.as_bytes());
+        let (name, following) = after.split_once(';')?;
+        let c = match reference(rest[before.len()..].as_bytes()) {
+            Some((byte, _)) if byte.is_ascii() => char::from(byte),
+            Some(_) | None => large_reference(name)?,
+        };
+        text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = following;
+    }
+    text.extend_from_slice(rest.as_bytes());
+    Some(())
+}
+
+/// The character of a numeric reference beyond ASCII.
+fn large_reference(name: &str) -> Option<char> {
+    let number = name.strip_prefix('#')?;
+    let number = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+        None => number.parse().ok()?,
+    };
+    char::from_u32(number).filter(|c| !c.is_ascii())
+}
+
+/// Pieces of a token, as they are left in a text that holds the token in a form which [`without_token`] does not find.
+pub(super) struct TokenPieces {
+    /// Letters and digits of the token and of its base64.
+    letters: HashSet<[u8; PIECE_BYTES]>,
+    /// The hex digits of the token.
+    digits: HashSet<[u8; 2 * PIECE_BYTES]>,
+    /// The bytes of the token.
+    bytes: HashSet<[u8; PIECE_BYTES]>,
+}
+
+impl TokenPieces {
+    pub(super) fn of(token: &str) -> Self {
+        let mut letters = HashSet::new();
+        let once: Vec<Vec<u8>> =
+            (0..3).filter_map(|before| base64_middle(token.as_bytes(), before)).collect();
+        let twice = once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before)));
+        let twice: Vec<Vec<u8>> = twice.collect();
+        for form in std::iter::once(token.as_bytes()).chain(once.iter().chain(&twice).map(Vec::as_slice)) {
+            letters.extend(pieces(&letters_of(form)));
+        }
+        let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+        Self { letters, digits: pieces(hex.as_bytes()).collect(), bytes: pieces(token.as_bytes()).collect() }
+    }
+
+    /// Whether the text may hold the token. References are resolved already; percent-encoding is undone here.
+    pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
+        let mut text = text.to_vec();
+        for _ in 0..ENCODINGS_MAX {
+            if self.is_plainly_in(&text) {
+                return true;
+            }
+            let decoded = percent_decoded(&text);
+            if decoded == text {
+                return false;
+            }
+            text = decoded;
+        }
+        true
+    }
+
+    fn is_plainly_in(&self, text: &[u8]) -> bool {
+        let letters = letters_of(text);
+        let lower = letters.to_ascii_lowercase();
+        has_character_escape(text)
+            || windows(&letters).any(|window| self.letters.contains(window))
+            || windows(&lower).any(|window| self.digits.contains(window))
+            || [8, 10, 16].iter().any(|radix| {
+                let numbers = numbers_of(text, *radix);
+                windows(&numbers).any(|window| self.bytes.contains(window))
+            })
+    }
+}
+
+/// `\u0041`, `\x41`, `\101`: a backslash that something else than a name of a file follows.
+fn has_character_escape(text: &[u8]) -> bool {
+    text.windows(2).any(|pair| pair[0] == b'\\' && (pair[1].is_ascii_digit() || b"uUxX".contains(&pair[1])))
+}
+
+fn letters_of(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(u8::is_ascii_alphanumeric).collect()
+}
+
+/// The bytes that the numbers of a text stand for, whatever is between them. A larger number counts as none.
+fn numbers_of(text: &[u8], radix: u32) -> Vec<u8> {
+    let texts = text.split(|byte| !char::from(*byte).is_digit(radix)).filter(|digits| !digits.is_empty());
+    // The 0 of 0x41 is no number.
+    let texts = texts.filter(|digits| *digits != b"0");
+    let number = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
+    texts.map(|digits| number(digits).unwrap_or(0)).collect()
+}
+
+/// The text with each `%XX` decoded; other percent signs stay.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    percent_encoding::percent_decode(text).collect()
+}
+
+/// Pieces of a form, one after the other: each longer run of it holds one as a whole.
+fn pieces<const N: usize>(form: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    form.chunks_exact(N).filter_map(|piece| piece.try_into().ok())
+}
+
+fn windows<const N: usize>(text: &[u8]) -> impl Iterator<Item = &[u8; N]> {
+    text.windows(N).filter_map(|window| window.try_into().ok())
+}
+
+/// The opening of the document, as OSS writes it and as its documentation shows it.
+const ROOTS: [&str; 2] = ["Error", "Error xmlns=\"http://doc.oss-cn-hangzhou.aliyuncs.com\""];
+/// Elements in elements; OSS has three levels.
+const DEPTH_MAX: usize = 5;
+const NAME_BYTES_MAX: usize = 64;
+/// Fewer letters could be there by chance.
+const PIECE_BYTES: usize = 8;
+/// How often a text may be percent-encoded.
+const ENCODINGS_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
+    use super::{plain_text, understood};
+
+    const TOKEN: &str = "CAISwQJ1q6Ft5B2yfSjIr5bU+/a1x7pRd0vY==";
+
+    #[test]
+    fn only_plain_documents_are_understood() {
+        for (document, text) in [
+            ("<Error/>", Some("")),
+            ("<Error></Error>\n", Some("")),
+            ("<Error><Code>a &lt;&#65;&#x4e2d; > b</Code><A><B>c</B></A></Error>", Some("a <A\u{4e2d} > bc")),
+            ("<?xml version=\"1.0\"?><Error>x</Error>", Some("x")),
+            ("<?xml version=\"1.0\" encoding=\"gbk\"?><Error>x</Error>", None),
+            ("<Html><Code>x</Code></Html>", None),
+            ("<Error><Code>x</Error></Code>", None),
+            ("<Error><Code>x</Code>", None),
+            ("<Error>x</Error>y", None),
+            ("<Error a=\"b\">x</Error>", None),
+            ("<Error><Code >x</Code></Error>", None),
+            ("<Error>&nbsp;</Error>", None),
+            ("<Error>a & b</Error>", None),
+            ("<Error>\u{1}</Error>", None),
+            ("<Error><![CDATA[x]]></Error>", None),
+            ("<Error><!-- x --></Error>", None),
+            ("<Error><?x y?></Error>", None),
+            ("<A><Error>x</Error></A>", None),
+            ("<Error><a><b><c><d><e>x</e></d></c></b></a></Error>", None),
+        ] {
+            let found =
+                plain_text(document.as_bytes()).map(|text| String::from_utf8_lossy(&text).into_owned());
+            assert_eq!(found.as_deref(), text, "{document}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_longer_part_of_a_token_passes(
+            from in 0_usize..20, gap in 0_usize..5, noise in "[ \\n.,;:+/=-]{0,3}", base64: bool
+        ) {
+            let form = if base64 { STANDARD.encode(TOKEN) } else { TOKEN.to_owned() };
+            let part = &form[from..from + 17];
+            let (begin, end) = part.split_at(6 + gap);
+            let document = format!("<Error><Code>X</Code><A>{begin}{noise}</A><B>{end}</B></Error>");
+            prop_assert_eq!(understood(document.as_bytes(), TOKEN), None);
+        }
+
+        #[test]
+        fn a_document_of_words_passes_as_it_is(text in "[a-zA-Z0-9 .,:/%?_-]{0,200}") {
+            let document = format!("<Error><Message>{text}</Message></Error>");
+            prop_assert_eq!(understood(document.as_bytes(), TOKEN), Some(document.into_bytes()));
+        }
+    }
+}
