@@ -89,7 +89,8 @@ impl Checks<'_> {
     /// endpoint of OSS's own is addressed as OSS requires; the addressing of the default upstream does not apply to it.
     pub(super) fn of_route<'b>(&'b self, five: &Five, own: Option<&'b Given<Addressing>>) -> Checks<'b> {
         let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
-        Checks { addressing: own.or(self.addressing.filter(|_| !is_oss)), ..*self }
+        let inherited = self.addressing.filter(|_| !is_oss);
+        Checks { addressing: own.or(inherited), ..*self }
     }
 
     /// The upstream that `five` says, if it says one without contradicting itself. What is wrong is reported.

@@ -118,7 +118,9 @@ fn named<'a>(host: &'a str, place: &Place) -> Result<Named<'a>, Failure> {
         if name == own {
             return Ok(Named::Endpoint);
         }
-        if let Some(label) = name.strip_suffix(own.as_str()).and_then(|front| front.strip_suffix('.')) {
+        let label = name.strip_suffix(own.as_str()).and_then(|front| front.strip_suffix('.'));
+        // `BUCKET.REGION.oss` is a dual-stack name of another region, not a bucket of `oss`.
+        if let Some(label) = label.filter(|label| own != "oss" || !label.contains('.')) {
             return Ok(Named::Bucket(label));
         }
     }

@@ -134,7 +134,10 @@ impl Place {
             format!("{region}.oss"),
             "oss-accelerate".to_owned(),
             "oss-accelerate-overseas".to_owned(),
+            format!("vpc100-oss-{region}"),
         ];
+        let irregular = IRREGULAR.iter().filter(|(of, _)| *of == region);
+        names.extend(irregular.flat_map(|(_, names)| *names).map(|name| (*name).to_owned()));
         if self.product() == "oss-cloudbox" {
             names.push(region.to_owned());
         }
@@ -155,3 +158,27 @@ impl Place {
         if self.region.as_str().starts_with("cb-") { "oss-cloudbox" } else { "oss" }
     }
 }
+
+/// Endpoints whose names are not by the pattern, by region.
+const IRREGULAR: [(&str, &[&str]); 5] = [
+    ("cn-hangzhou", &["oss", "oss-internal"]),
+    (
+        "cn-hangzhou-finance",
+        &[
+            "oss-cn-hzfinance",
+            "oss-cn-hzfinance-internal",
+            "oss-cn-hzjbp-a-internal",
+            "oss-cn-hzjbp-b-internal",
+        ],
+    ),
+    (
+        "cn-shanghai-finance-1",
+        &[
+            "oss-cn-shanghai-finance-1-pub",
+            "oss-cn-shanghai-finance-1-pub-internal",
+            "cn-shanghai-finance.oss",
+        ],
+    ),
+    ("cn-shenzhen-finance-1", &["oss-cn-szfinance", "oss-cn-szfinance-internal", "cn-shenzhen-finance.oss"]),
+    ("cn-beijing-finance-1", &["oss-cn-beijing-finance-1-pub", "oss-cn-beijing-finance-1-pub-internal"]),
+];

@@ -188,7 +188,7 @@ mod tests {
             let space = "a".repeat(space);
             let name = format!("{space}{rest}");
             let bucket = Bucket::parse(&name).expect("a bucket");
-            let label = alias.map_or(name.clone(), |alias| format!("{space}{alias}"));
+            let label = alias.map_or_else(|| name.clone(), |alias| format!("{space}{alias}"));
             assert_eq!((bucket.as_str(), &*bucket.host_label()), (&*name, &*label));
         }
         for rest in ["-1234567890123456-cn-hangzhou-xs-apsr", "-1234-cn-hangzhou-bs-apsr", "-bs-apsr"] {

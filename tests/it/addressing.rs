@@ -1,7 +1,7 @@
 //! Hosts, routes and regions, seen from the upstream: what it is asked, and for which region the request is signed.
 
 use crate::support::script::line_of;
-use crate::support::{Client, Script, ask, proxy};
+use crate::support::{Client, KEY, Script, ask, proxy, run};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -292,4 +292,34 @@ fn a_custom_domain_is_served_beside_other_buckets() {
             assert_eq!(object.as_deref(), Some(body.as_bytes()));
         }
     }
+}
+
+#[test]
+fn names_of_vector_and_table_buckets_are_rejected_by_name_wherever_a_name_is_given() {
+    let upstream = Script::answering(OK);
+    let proxy = proxy(upstream.address).start();
+    for (family, service) in [("oss-vectors", "vector buckets"), ("oss-tables", "table buckets")] {
+        for host in ["photos-1234567890123456.cn-hangzhou", "cn-hangzhou-internal"] {
+            let host = format!("{host}.{family}.aliyuncs.com");
+            for (target, named) in [("/k", host.clone()), (&*format!("http://{host}/k"), host.clone())] {
+                let got = Client::connect(proxy.address).ask("GET", target, &named, "", b"");
+                assert_eq!((got.status, got.refused()), (421, Some("unknown-host")), "{target}");
+                assert!(got.text().contains(service), "{}", got.text());
+            }
+            let (url, endpoint) = (format!("http://{host}/k"), format!("https://{host}"));
+            let region = ["--region", "cn-hangzhou"];
+            for command in [
+                [&["presign", "GET", &url, "--expires", "1m"][..], &region].concat(),
+                [&["explain", "GET", &url][..], &region].concat(),
+                vec!["check", "--endpoint", &endpoint],
+            ] {
+                let (code, out, errors) = run(&command, &KEY);
+                assert!(
+                    code != Some(0) && format!("{out}{errors}").contains(service),
+                    "{command:?}: {out}{errors}"
+                );
+            }
+        }
+    }
+    assert!(upstream.heads().is_empty());
 }

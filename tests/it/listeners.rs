@@ -160,8 +160,8 @@ fn sockets_of_systemd_are_served_whatever_their_kind() {
     let at_path = UnixListener::bind(&path).expect("a path");
     let mut child = activated("oss:oss", (port.into(), at_path.into()), &INHERIT).spawn().expect("it starts");
     let by_port =
-        exchange(TcpStream::connect(address).expect("connected"), &get("/bad_bucket/k", "localhost"));
-    let by_path = exchange(unix(&path), &get("/bad_bucket/k", "any.example"));
+        exchange(TcpStream::connect(address).expect("connected"), &get("/bad.bucket/k", "localhost"));
+    let by_path = exchange(unix(&path), &get("/bad.bucket/k", "any.example"));
     let stopped = Command::new("kill").arg(child.id().to_string()).status();
     assert!(stopped.expect("kill").success());
     assert_eq!(child.wait().expect("an end").code(), Some(0));

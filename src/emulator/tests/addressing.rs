@@ -1,6 +1,8 @@
 //! Which bucket a request is for, and in which region.
 
+use super::super::settings::Place;
 use super::{ask, get, photos, put, start};
+use crate::oss::Region;
 
 #[test]
 fn each_form_of_address_leads_to_the_same_object() {
@@ -13,6 +15,9 @@ fn each_form_of_address_leads_to_the_same_object() {
         ("photos.oss-cn-hangzhou-internal.aliyuncs.com", "/d/k"),
         ("photos.cn-hangzhou.oss.aliyuncs.com", "/d/k"),
         ("photos.oss-accelerate.aliyuncs.com", "/d/k"),
+        ("photos.oss.aliyuncs.com", "/d/k"),
+        ("photos.oss-internal.aliyuncs.com", "/d/k"),
+        ("photos.vpc100-oss-cn-hangzhou.aliyuncs.com", "/d/k"),
         ("img.example.com", "/d/k"),
         ("127.0.0.1:9000", "/photos/d/k"),
         ("[::1]:9000", "/photos/d/k"),
@@ -21,6 +26,20 @@ fn each_form_of_address_leads_to_the_same_object() {
     ] {
         let answer = get(target).host(host).send(&oss);
         assert_eq!((answer.status, answer.text().as_str()), (200, "x"), "{host} {target}");
+    }
+}
+
+#[test]
+fn every_endpoint_of_the_table_is_one_of_the_emulated_region() {
+    let text = include_str!("../../../tests/vectors/endpoints.json");
+    let table: serde_json::Value = serde_json::from_str(text).expect("the table");
+    let kinds = ["public", "internal", "dual-stack", "legacy", "legacy-internal", "vpc100"];
+    for row in table["endpoints"].as_array().expect("rows") {
+        let [host, kind, region] = [0, 1, 2].map(|index| row[index].as_str().unwrap_or_default());
+        let Ok(region) = Region::parse(region) else { continue };
+        let name = host.strip_suffix(".aliyuncs.com").unwrap_or(host);
+        let has_it = Place::new(region, Vec::new()).endpoints().iter().any(|own| own == name);
+        assert_eq!(has_it, kinds.contains(&kind), "{row}");
     }
 }
 
@@ -38,6 +57,7 @@ fn hosts_that_lead_nowhere_are_refused() {
     let oss = start();
     for (host, refusal) in [
         ("photos.oss-cn-beijing.aliyuncs.com", (403, "AccessDenied")),
+        ("photos.cn-beijing.oss.aliyuncs.com", (403, "AccessDenied")),
         (".oss-cn-hangzhou.aliyuncs.com", (400, "InvalidBucketName")),
         ("a.b.oss-cn-hangzhou.aliyuncs.com", (400, "InvalidBucketName")),
         ("other-bucket.oss-cn-hangzhou.aliyuncs.com", (404, "NoSuchBucket")),
