@@ -12,6 +12,7 @@ mod file;
 mod fixed;
 mod guarded;
 mod ini;
+mod login;
 mod oidc;
 mod order;
 mod ossutil;

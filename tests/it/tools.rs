@@ -262,6 +262,20 @@ fn each_mode_of_a_profile_signs() {
         ),
         ("RamRoleArn", role, "ram_role_arn/static_ak"),
         (
+            "RamRoleArn",
+            format!(
+                r#""access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}", "ram_role_arn": "acs:ram::1:role/a""#
+            ),
+            "ram_role_arn/static_sts",
+        ),
+        (
+            "CloudSSO",
+            format!(
+                r#""access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}", "sts_expiration": 4102444800"#
+            ),
+            "cloud_sso",
+        ),
+        (
             "ChainableRamRoleArn",
             r#""source_profile": "RamRoleArn", "ram_role_arn": "acs:ram::1:role/b""#.to_owned(),
             "ram_role_arn/ram_role_arn/static_ak",
@@ -293,6 +307,32 @@ fn each_mode_of_a_profile_signs() {
         let told = ask(proxy.admin, "GET", "/credentials", b"").text();
         assert!(told.contains(&format!("\"provider\": \"cli_profile/{provider}")), "{mode}: {told}");
     }
+}
+
+#[test]
+fn the_command_that_renews_an_expired_login_is_named_and_its_new_keys_sign() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config.json");
+    let login = |expires: u64| {
+        format!(
+            r#"{{"current": "me", "profiles": [{{"name": "me", "mode": "OAuth", "access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}", "sts_expiration": {expires}}}]}}"#
+        )
+    };
+    write(&file, &login(1_700_000_000));
+    let config = directory.path().join("proxy.toml");
+    let text = format!(
+        "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"profile\"\npath = {file:?}"
+    );
+    fs::write(&config, text).expect("written");
+    let (code, _, errors) = run(&["check", "--config", config.to_str().expect("a path")], &[]);
+    assert_eq!(code, Some(77), "{errors}");
+    assert!(errors.contains("run `aliyun configure --profile me --mode OAuth`"), "{errors}");
+
+    let proxy = proxy(oss.address).credentials(&format!("type = \"profile\"\npath = {file:?}")).start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 503);
+    write(&file, &login(4_102_444_800));
+    eventually("the new keys sign", || ask(proxy.address, "PUT", "/photos/k", b"v").status == 200);
 }
 
 #[test]
