@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::login::{LoginRenewal, LoginSession};
+use super::process::DEFAULT_CACHE;
 use super::recipe::{Recipe, place};
 use super::sts::Role;
 use super::tool::{Format, Places, Tool, Unfit};
@@ -21,8 +22,8 @@ pub(super) struct Cli;
 struct File {
     #[serde(default)]
     current: String,
-    #[serde(default)]
-    profiles: Vec<Profile>,
+    /// Without it the file is another tool's.
+    profiles: Option<Vec<Profile>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -84,16 +85,26 @@ impl Format for Cli {
             Unfit::Wrong(format!("is no configuration of the command line (line {line}, column {column}); correct it, or give another path"))
         })?;
         let File { current, profiles } = file;
+        let profiles = profiles.ok_or_else(|| {
+            Unfit::Wrong("is no configuration of the command line: it has no list of profiles".to_owned())
+        })?;
         let variable = || VARIABLES.iter().find_map(|name| edge.variable(name));
         let wanted = tool.profile.clone().or_else(variable);
-        let by_name = wanted.is_some();
-        let name = wanted.or_else(|| Some(current).filter(|name| !name.is_empty()));
-        let name = name.ok_or_else(|| Unfit::Absent("no profile is current".to_owned()))?;
+        if profiles.is_empty() && wanted.is_none() {
+            return Err(Unfit::Absent("it has no profiles".to_owned()));
+        }
+        let (name, which) = match wanted {
+            Some(name) => (name, ""),
+            None if current.is_empty() => {
+                return Err(Unfit::Wrong(format!("no profile is current; {CHOOSE}")));
+            }
+            None => (current, ", which is current"),
+        };
         let mut reading = Reading { profiles, tool, edge };
         match reading.take(&name) {
             Some(profile) => reading.recipe(profile),
-            None if by_name => Err(Unfit::Wrong(format!("there is no profile {name:?}"))),
-            None => Err(Unfit::Absent(format!("there is no profile {name:?}, which is current"))),
+            // To pass over those that it has would sign as somebody else.
+            None => Err(Unfit::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
         }
     }
 }
@@ -173,7 +184,7 @@ impl Reading<'_> {
             "External" => {
                 let command = shlex::split(&profile.process_command).filter(|words| !words.is_empty());
                 let command = command.ok_or_else(|| wrong("has no process_command that can be split into words".to_owned()))?;
-                Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: CACHE }))
+                Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
             }
             "" => Err(wrong("has no mode, and nothing that tells one".to_owned())),
             mode => Err(wrong(match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
@@ -286,6 +297,10 @@ fn text(value: &str) -> Option<String> {
 /// The variables that name a profile, in the order of the command line.
 const VARIABLES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
 
+/// How a person chooses a profile.
+const CHOOSE: &str =
+    "run `aliyun configure list`, and set profile, or ALIBABA_CLOUD_PROFILE, to one that it shows";
+
 const MODES: [&str; 11] = [
     "AK",
     "StsToken",
@@ -305,8 +320,6 @@ const UNSUPPORTED: [(&str, &str); 3] = [
     ("BearerToken", "OSS takes no bearer tokens; use an access key or a role"),
     ("Anonymous", "use credentials of type \"anonymous\""),
 ];
-/// How long the answer of a command without an end is used.
-const CACHE: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 #[path = "profile_tests.rs"]

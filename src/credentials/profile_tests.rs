@@ -136,7 +136,16 @@ fn other_modes_and_none_at_all() {
         }
     }
     let none = json!({"current": "", "profiles": []});
-    assert_eq!(read(&none, "", false).expect_err("none"), "absent: no profile is current");
+    assert_eq!(read(&none, "", false).expect_err("none"), "absent: it has no profiles");
+    let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
+    for (current, words) in [("", "no profile is current"), ("q", "no profile \"q\", which is current")] {
+        let why = read(&json!({"current": current, "profiles": [one]}), "", false).expect_err("none");
+        assert!(why.contains(words) && why.contains("aliyun configure list"), "{why}");
+    }
+    for foreign in [json!({}), json!({"auths": {}}), json!({"current": "p"})] {
+        let why = read(&foreign, "", false).expect_err("another tool's");
+        assert!(why.contains("has no list of profiles"), "{foreign}: {why}");
+    }
     let Err(Unfit::Wrong(why)) = Cli.read("{\"current\": \"planted-secret", &Tool::default(), &Empty) else {
         panic!("no JSON");
     };

@@ -150,13 +150,21 @@ fn the_endpoints_of_ossutils_file_become_routes_when_asked() {
          [Bucket-Endpoint]\nfiles = http://{}\n",
         other.address
     );
-    write(&file, &text);
-    for (asked, expected) in [(false, 0), (true, 1)] {
+    let profiles = format!(
+        "[default]\naccess-key-id = {ID}\naccess-key-secret = {SECRET}\nregion = cn-hangzhou\nbuckets = mine\n\
+         [buckets mine]\nfiles =\n  endpoint = http://{}\n",
+        other.address
+    );
+    for (text, asked, expected) in
+        [(&text, false, 0), (&text, true, 1), (&profiles, false, 0), (&profiles, true, 1)]
+    {
+        write(&file, text);
+        let before = other.journal.count();
         let lines = format!("type = \"ossutil\"\npath = {file:?}\nroutes = {asked}");
         let proxy = proxy(oss.address).credentials(&lines).start();
         assert_eq!(ask(proxy.address, "PUT", "/files/k", b"v").status, 200, "routes {asked}");
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "routes {asked}");
-        assert_eq!(other.journal.count(), expected, "routes {asked}");
+        assert_eq!(other.journal.count() - before, expected, "routes {asked}");
     }
 }
 
@@ -359,6 +367,19 @@ fn each_type_of_a_section_signs() {
         ("ossutil", format!("[Credentials]\nmode = AK\n{pair}")),
         ("ossutil", format!("[Credentials]\nmode = StsToken\n{triple}")),
         ("ossutil", format!("[Credentials]\nmode = RamRoleArn\n{role}")),
+        ("ossutil", format!("[default]\n{pair}")),
+        ("ossutil", format!("[default]\n{triple}")),
+        (
+            "ossutil",
+            format!(
+                "[default]\nmode = RamRoleArn\nsource-profile = key\nrole-arn = acs:ram::1:role/a\n[profile key]\n{pair}"
+            ),
+        ),
+        ("ossutil", format!("[default]\nmode = OIDCRoleArn\n{pod}")),
+        (
+            "ossutil",
+            format!("[default]\nmode = Uri\ncredential-uri = http://{}/credentials\n", issuer.address),
+        ),
         ("ossutil", format!("[Credentials]\n[AkService]\necsAk = http://{}/credentials\n", issuer.address)),
     ] {
         write(&path, &text);
