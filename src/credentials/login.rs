@@ -56,7 +56,7 @@ impl LoginSession {
 impl LoginRenewal {
     pub(super) fn new(profile: &str, mode: &str, login_expires: Timestamp) -> Self {
         // No command holds a zero byte, so such a name is shown as it is.
-        let name = shlex::try_quote(profile).unwrap_or(profile.into());
+        let name = shlex::try_quote(profile).unwrap_or_else(|_| profile.into());
         Self {
             login_expires,
             renew: format!("aliyun sts GetCallerIdentity --profile {name}"),

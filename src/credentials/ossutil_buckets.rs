@@ -135,7 +135,7 @@ mod tests {
             row("home", "oss-cn-shanghai.aliyuncs.com", BucketStyle::Path, "cn-shanghai"),
             row("ours", "http://127.0.0.1:1", BucketStyle::Virtual, "cn-shanghai"),
         ];
-        assert_eq!(bucket_endpoints(text, None), Ok(expected.clone()));
+        assert_eq!(bucket_endpoints(text, None), Ok(expected));
         assert_eq!(bucket_endpoints(text, Some("dev")), Ok(Vec::new()));
         let bare = bucket_endpoints(text, Some("bare")).expect("sections");
         let buckets: Vec<&str> = bare.iter().map(|endpoint| endpoint.bucket.as_str()).collect();

@@ -135,6 +135,10 @@ fn other_modes_and_none_at_all() {
             (got, _) => panic!("{profile}: {got:?}"),
         }
     }
+}
+
+#[test]
+fn a_file_without_the_wanted_profile_is_wrong_unless_it_has_none() {
     let none = json!({"current": "", "profiles": []});
     assert_eq!(read(&none, "", false).expect_err("none"), "absent: it has no profiles");
     let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
