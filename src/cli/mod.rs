@@ -19,6 +19,7 @@ mod manual;
 mod notify;
 mod output;
 mod presign;
+mod refusal;
 mod run;
 mod serve;
 mod sockets;

@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration, each with what to do about it, and what is right but not wise. No text shows a
 //! secret: of what was given, only what cannot hold one is repeated.
 
-use crate::address::{InvalidEndpoint, InvalidPattern, ServiceFamily};
+use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
 use crate::credentials::Insane;
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::Address;
@@ -85,7 +85,7 @@ pub(super) enum Problem {
     Region(#[from] InvalidRegion),
     #[error(transparent)]
     Bucket(#[from] InvalidBucket),
-    #[error("{0}; write it as https://oss-cn-hangzhou.aliyuncs.com")]
+    #[error("{0}; write it as {meant}", meant = suggested(.0))]
     Endpoint(#[from] InvalidEndpoint),
     #[error("holds an @; a user name or password has no place here, write HOST and PORT alone")]
     UserInfo,
@@ -201,6 +201,18 @@ pub(super) enum Problem {
         "CREDENTIALS_DIRECTORY is not set; systemd sets it for units with LoadCredential=, or use file:PATH"
     )]
     NoCredentialsDirectory,
+}
+
+/// Returns an endpoint as it may have been meant: the same name, if only its scheme is wrong.
+fn suggested(invalid: &InvalidEndpoint) -> String {
+    let meant = if let InvalidEndpoint::Scheme(text) = invalid {
+        let name = text.split_once("://").map_or(text.as_str(), |(_, name)| name);
+        Some(format!("https://{}", name.trim_start_matches('/')))
+    } else {
+        None
+    };
+    let meant = meant.filter(|meant| Endpoint::parse(meant).is_ok());
+    meant.unwrap_or_else(|| "https://oss-cn-hangzhou.aliyuncs.com".to_owned())
 }
 
 /// Something that works and that its author may not have meant.

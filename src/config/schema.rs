@@ -201,7 +201,7 @@ pub(super) const INI: Schema = Schema {
 
 pub(super) const OSSUTIL: Schema = Schema {
     name: "credentials of type ossutil",
-    keys: &["type", "path", "routes", "sts_endpoint", "sts_region"],
+    keys: &["type", "path", "profile", "allow_process", "routes", "sts_endpoint", "sts_region"],
     later: &[],
     inherited: &[],
 };

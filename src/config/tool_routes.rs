@@ -9,8 +9,8 @@ use super::report::Report;
 use super::section::Section;
 use super::upstream::endpoint;
 use crate::address::{Addressing, Match, Pattern, Scheme, ServiceFamily, Upstream};
-use crate::credentials::{BucketEndpoint, Spec, bucket_endpoints};
-use crate::oss::Bucket;
+use crate::credentials::{BucketEndpoint, BucketStyle, Spec, bucket_endpoints};
+use crate::oss::{Bucket, Region};
 
 /// A route that the file implies.
 pub(super) struct Implied {
@@ -33,8 +33,10 @@ pub(super) fn read(
         let Some(Spec::Ossutil(tool)) = spec else { continue };
         let section = all.child(name, report);
         let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
-        let home = || Some(PathBuf::from(secrets.outside.variable("HOME")?.expose()).join(".ossutilconfig"));
-        let Some(path) = tool.path.clone().or_else(home) else {
+        let variable = |name: &str| secrets.outside.variable(name).filter(|value| !value.expose().is_empty());
+        let named = || Some(PathBuf::from(variable("OSSUTIL_CONFIG_FILE")?.expose()));
+        let home = || Some(PathBuf::from(variable("HOME")?.expose()).join(".ossutilconfig"));
+        let Some(path) = tool.path.clone().or_else(named).or_else(home) else {
             report.error(&routes.at, Problem::Missing("set path: HOME, where the file would be, is not set"));
             continue;
         };
@@ -46,7 +48,9 @@ pub(super) fn read(
                 continue;
             }
         };
-        let found = bucket_endpoints(text.expose()).unwrap_or_else(|line| {
+        let chosen = variable("OSSUTIL_PROFILE");
+        let profile = tool.profile.as_deref().or_else(|| chosen.as_ref().map(|name| name.expose()));
+        let found = bucket_endpoints(text.expose(), profile).unwrap_or_else(|line| {
             report.error(&routes.at, Problem::ToolFile(given.value.clone(), line));
             Vec::new()
         });
@@ -73,13 +77,17 @@ fn implied_by(route: &BucketEndpoint, default: &Upstream) -> Result<(Match, Upst
     let endpoint = endpoint(&text)?;
     let told = endpoint.region();
     let service = endpoint.service_name().map(|name| name.service);
-    let addressing = match () {
-        () if route.is_cname => Addressing::Cname,
-        () if endpoint.host.is_own() || service == Some(ServiceFamily::PrivateLink) => Addressing::Path,
-        () => Addressing::Virtual,
+    let addressing = match route.style {
+        BucketStyle::Cname => Addressing::Cname,
+        BucketStyle::Path => Addressing::Path,
+        BucketStyle::Virtual if endpoint.host.is_own() || service == Some(ServiceFamily::PrivateLink) => {
+            Addressing::Path
+        }
+        BucketStyle::Virtual => Addressing::Virtual,
     };
+    let named = route.region.as_deref().map(Region::parse).transpose()?;
     let upstream = Upstream {
-        region: told.or_else(|| default.region.clone()),
+        region: named.or(told).or_else(|| default.region.clone()),
         endpoint,
         addressing,
         pin: Some(bucket),

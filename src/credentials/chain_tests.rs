@@ -152,11 +152,69 @@ async fn the_chain_finds_each_file_of_the_home_directory() {
 }
 
 #[tokio::test]
+async fn a_file_of_a_tool_that_is_not_understood_ends_the_chain_and_is_named() {
+    for (path, text) in [
+        (".aliyun/config.json", "{"),
+        (".aliyun/config.json", "{}"),
+        (".aliyun/config.json", r#"{"current": "b", "profiles": [{"name": "a", "mode": "AK"}]}"#),
+        (".aliyun/config.json", r#"{"current": "a", "profiles": [{"name": "a", "mode": "New"}]}"#),
+        (".alibabacloud/credentials", "{}"),
+        (".alibabacloud/credentials", "[dev]\ntype=access_key\naccess_key_id=LTAIx\naccess_key_secret=s"),
+        (".alibabacloud/credentials.ini", "[default]\ntype=new"),
+        (".oss/credentials", "[dev]\naccess_key_id=LTAIx\naccess_key_secret=s"),
+        (".oss/credentials", "[default]\nkey=LTAIx"),
+        (".ossutilconfig", "[profile dev]\naccess-key-id=LTAIx\naccess-key-secret=s"),
+        (".ossutilconfig", "[default]\nmode=New"),
+        (".ossutilconfig", "[other]\naccessKeyID=LTAIx\naccessKeySecret=s"),
+    ] {
+        let (_kept, home) = home(path, text);
+        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
+        let Err(ProvideError::Refused(why)) = &got else { panic!("{path} {text}: {got:?}") };
+        assert!(why.contains(path), "{path}: {why}");
+    }
+    for (path, text) in [
+        (".aliyun/config.json", r#"{"current": "", "profiles": []}"#),
+        (".alibabacloud/credentials", "# nothing\n"),
+        (".alibabacloud/credentials", "[default]\nenable=false"),
+        (".oss/credentials", "\n"),
+        (".ossutilconfig", "[Credentials]\nlanguage=EN"),
+        (".ossutilconfig", "[default]\nregion=cn-hangzhou"),
+    ] {
+        let (_kept, home) = home(path, text);
+        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
+        assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{path}: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_file_and_the_profile_of_ossutil_are_chosen_by_its_variables() {
+    let text = "[default]\naccess-key-id=LTAIdefault\naccess-key-secret=s\n\
+                [profile dev]\naccess-key-id=LTAIdev\naccess-key-secret=s\n";
+    let (kept, home) = home(".ossutilconfig", text);
+    let file: &'static str = kept.path().join("other").to_str().expect("a path").to_owned().leak();
+    std::fs::write(file, text.replace("LTAI", "LTAIother-")).expect("written");
+    for (variables, id) in [
+        (vec![("HOME", home)], "LTAIdefault"),
+        (vec![("HOME", home), ("OSSUTIL_PROFILE", "dev")], "LTAIdev"),
+        (vec![("OSSUTIL_CONFIG_FILE", file)], "LTAIother-default"),
+        (vec![("OSSUTIL_CONFIG_FILE", file), ("OSSUTIL_PROFILE", "dev")], "LTAIother-dev"),
+    ] {
+        let got = ask(Spec::Chain(Links::default()), &variables).await.map(|(id, ..)| id);
+        assert_eq!(got, Ok(id.to_owned()), "{variables:?}");
+    }
+    let got = ask(Spec::Chain(Links::default()), &[("HOME", home), ("OSSUTIL_PROFILE", "prod")]).await;
+    assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("[profile prod]")), "{got:?}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_named_and_missing_ends_the_chain() {
     let (_kept, home) = home(".ossutilconfig", "[Credentials]\naccessKeyID=LTAIx\naccessKeySecret=s");
-    for variable in
-        ["ALIBABA_CLOUD_CONFIG_FILE", "ALIBABA_CLOUD_CREDENTIALS_FILE", "OSS_CREDENTIAL_PROFILES_FILE"]
-    {
+    for variable in [
+        "ALIBABA_CLOUD_CONFIG_FILE",
+        "ALIBABA_CLOUD_CREDENTIALS_FILE",
+        "OSS_CREDENTIAL_PROFILES_FILE",
+        "OSSUTIL_CONFIG_FILE",
+    ] {
         let got = ask(Spec::Chain(Links::default()), &[("HOME", home), (variable, "/nowhere/at-all")]).await;
         assert!(
             matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("/nowhere/at-all")),

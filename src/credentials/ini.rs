@@ -36,9 +36,27 @@ impl Document {
         Ok(Self(sections))
     }
 
-    /// The section of this name, in any letters.
+    /// The section of this name, in any letters. White space within a name counts as one space.
     pub(super) fn section(&self, name: &str) -> Option<&Section> {
-        self.0.iter().find(|section| section.name.eq_ignore_ascii_case(name))
+        let words = |name: &str| name.split_whitespace().map(str::to_ascii_lowercase).collect::<Vec<_>>();
+        let wanted = words(name);
+        self.0.iter().skip(1).find(|section| words(&section.name) == wanted)
+    }
+
+    /// Whether it has neither a section nor a value.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() == 1 && self.0.iter().all(|section| section.values.is_empty())
+    }
+
+    /// The names of the sections, for an error.
+    pub(super) fn listing(&self) -> String {
+        let names: Vec<String> =
+            self.0.iter().skip(1).take(LISTED_MAX).map(|section| format!("[{}]", section.name)).collect();
+        match (names.is_empty(), self.0.len() - 1 > LISTED_MAX) {
+            (true, _) => "no section".to_owned(),
+            (false, true) => format!("{} and more", names.join(", ")),
+            (false, false) => names.join(", "),
+        }
     }
 }
 
@@ -57,6 +75,9 @@ impl Section {
         self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
+
+/// More names help nobody who reads an error.
+const LISTED_MAX: usize = 10;
 
 fn without_comment(line: &str) -> &str {
     let comment = line

@@ -1,8 +1,10 @@
-//! `ossutil`: the file of the vendor's OSS tool, `~/.ossutilconfig`, with the many names that it takes for each option.
+//! `ossutil`: the file of the vendor's OSS tool, `~/.ossutilconfig`, in the forms of its versions 1 and 2.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ini::{Document, Section};
+use super::ossutil_profile::ProfileSettings;
 use super::recipe::{Recipe, place};
 use super::sts::Role;
 use super::tool::{Format, Places, Tool, Unfit};
@@ -14,132 +16,156 @@ use crate::transport::Url;
 pub(super) struct Ossutil;
 
 /// Option names, but for `_`, `-` and letter case. `access_key` is the secret there.
-const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
-const SECRET: [&str; 4] = ["accesskeysecret", "accesskey", "accesssecret", "keysecret"];
-const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
+pub(super) const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
+pub(super) const SECRET: [&str; 4] = ["accesskeysecret", "accesskey", "accesssecret", "keysecret"];
+pub(super) const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
+
+/// The section of version 1.
+const LEGACY: &str = "Credentials";
+/// The profile of version 2 that is used where none is chosen.
+pub(super) const DEFAULT: &str = "default";
+/// The variable with the path of the file.
+const FILE_VARIABLE: &str = "OSSUTIL_CONFIG_FILE";
+/// The variable with the name of the profile.
+const PROFILE_VARIABLE: &str = "OSSUTIL_PROFILE";
+
+/// The part of the file that describes credentials.
+enum Selected<'a> {
+    /// The section of version 1, or another of that form, by its name.
+    Legacy(String, &'a Section),
+    /// A profile of version 2.
+    Profile(ProfileSettings<'a>),
+}
 
 impl Format for Ossutil {
     fn name(&self) -> &'static str {
         "ossutil"
     }
 
-    fn places(&self, _edge: &dyn Edge) -> Places {
-        Places::Home(&[".ossutilconfig"])
+    fn places(&self, edge: &dyn Edge) -> Places {
+        match edge.variable(FILE_VARIABLE) {
+            Some(path) => Places::Named(PathBuf::from(path)),
+            None => Places::Home(&[".ossutilconfig"]),
+        }
     }
 
     fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
         let document = Document::parse(text).map_err(|line| {
             Unfit::Wrong(format!("line {line} is neither a [section], nor option = value, nor a comment"))
         })?;
-        let wanted = tool.profile.clone().unwrap_or_else(|| "Credentials".to_owned());
-        let section = document.section(&wanted);
-        let section = section.ok_or_else(|| Unfit::Absent(format!("there is no section [{wanted}]")))?;
-        let need = |keys: &[&str], name: &str| {
-            section.get(keys).ok_or_else(|| Unfit::Wrong(format!("[{wanted}] has no {name}")))
-        };
-        let key = |token: Option<&str>| -> Result<Recipe, Unfit> {
-            Ok(Recipe::Key {
-                id: Secret::from(need(&ID, "accessKeyID")?),
-                secret: Secret::from(need(&SECRET, "accessKeySecret")?),
-                token: token.map(Secret::from),
-            })
-        };
-        let mode = section.get(&["mode"]);
-        let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
-        if is("AK") {
-            return key(None);
-        }
-        if is("StsToken") {
-            return key(Some(need(&TOKEN, "stsToken")?));
-        }
-        if is("RamRoleArn") {
-            let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
-            let seconds = seconds
-                .map_err(|_| Unfit::Wrong(format!("[{wanted}] has a tokenTimeout that is no number")))?;
-            let session = section.get(&["roleSessionName"]).map(str::to_owned);
-            let role = Role {
-                arn: need(&["ramRoleArn"], "ramRoleArn")?.to_owned(),
-                session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
-                duration: Duration::from_secs(seconds),
-                policy: None,
-                external_id: None,
-            };
-            let place = place(None, region_of(section), false, &tool.place)?;
-            return Ok(Recipe::Role { of: Box::new(key(section.get(&TOKEN))?), role, place });
-        }
-        if is("EcsRamRole") {
-            let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
-            return Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }));
-        }
-        if mode.is_some() {
-            return Err(Unfit::Wrong(format!(
-                "[{wanted}] has a mode that nobody knows; write AK, StsToken, RamRoleArn or EcsRamRole"
-            )));
-        }
-        // The tool itself then takes what is there, a key before a service.
-        let service = document.section("AkService").and_then(|section| section.get(&["ecsAk"]));
-        match (section.get(&ID), service) {
-            (None, Some(url)) => {
-                let url =
-                    Url::parse(url).map_err(|error| Unfit::Wrong(format!("[AkService] ecsAk {error}")))?;
-                Ok(Recipe::Uri(url))
-            }
-            (None, None) => Err(Unfit::Absent(format!("[{wanted}] has no access key"))),
-            (Some(_), _) => key(section.get(&TOKEN)),
+        let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
+        match select(&document, wanted.as_deref())? {
+            Selected::Profile(settings) => settings.recipe(tool, edge),
+            Selected::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
         }
     }
 }
 
+/// Selects the profile that is wanted by name, or else the only one that ossutil would take.
+fn select<'a>(document: &'a Document, wanted: Option<&str>) -> Result<Selected<'a>, Unfit> {
+    if let Some(name) = wanted {
+        return match (ProfileSettings::find(document, name)?, document.section(name)) {
+            (Some(settings), _) => Ok(Selected::Profile(settings)),
+            (None, Some(section)) => Ok(Selected::Legacy(name.to_owned(), section)),
+            (None, None) => {
+                let sections = document.listing();
+                Err(Unfit::Wrong(format!("there is no [profile {name}]; the file has {sections}")))
+            }
+        };
+    }
+    let current = ProfileSettings::find(document, DEFAULT)?;
+    match (document.section(LEGACY), current) {
+        (Some(section), Some(settings))
+            if section.get(&ID).is_some() && settings.has_credentials() && !settings.is_same_key(section) =>
+        {
+            Err(Unfit::Wrong(format!(
+                "[{LEGACY}] (ossutil 1) and [{DEFAULT}] (ossutil 2) hold different keys; set profile, or {PROFILE_VARIABLE}, to the one that is meant"
+            )))
+        }
+        (Some(section), Some(settings)) if !settings.has_credentials() => {
+            Ok(Selected::Legacy(LEGACY.to_owned(), section))
+        }
+        (_, Some(settings)) => Ok(Selected::Profile(settings)),
+        (Some(section), None) => Ok(Selected::Legacy(LEGACY.to_owned(), section)),
+        (None, None) if document.is_empty() => Err(Unfit::Absent("it is empty".to_owned())),
+        (None, None) => Err(Unfit::Wrong(format!(
+            "there is no [{DEFAULT}] and no [{LEGACY}]; the file has {}; set profile, or {PROFILE_VARIABLE}",
+            document.listing()
+        ))),
+    }
+}
+
+/// Returns the key of a section. The error names what it lacks.
+pub(super) fn key(section: &Section, token: Option<&str>) -> Result<Recipe, &'static str> {
+    Ok(Recipe::Key {
+        id: Secret::from(section.get(&ID).ok_or("accessKeyID")?),
+        secret: Secret::from(section.get(&SECRET).ok_or("accessKeySecret")?),
+        token: token.map(Secret::from),
+    })
+}
+
+/// Returns what a section of version 1 describes.
+fn legacy(
+    document: &Document,
+    (wanted, section): (&str, &Section),
+    tool: &Tool,
+    edge: &dyn Edge,
+) -> Result<Recipe, Unfit> {
+    let missing = |name: &str| Unfit::Wrong(format!("[{wanted}] has no {name}"));
+    let key = |token: Option<&str>| key(section, token).map_err(missing);
+    let mode = section.get(&["mode"]);
+    let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
+    if is("AK") {
+        return key(None);
+    }
+    if is("StsToken") {
+        return key(Some(section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?));
+    }
+    if is("RamRoleArn") {
+        let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
+        let seconds =
+            seconds.map_err(|_| Unfit::Wrong(format!("[{wanted}] has a tokenTimeout that is no number")))?;
+        let session = section.get(&["roleSessionName"]).map(str::to_owned);
+        let role = Role {
+            arn: section.get(&["ramRoleArn"]).ok_or_else(|| missing("ramRoleArn"))?.to_owned(),
+            session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+            duration: Duration::from_secs(seconds),
+            policy: None,
+            external_id: None,
+        };
+        let place = place(None, region_of(section), false, &tool.place)?;
+        return Ok(Recipe::Role { of: Box::new(key(section.get(&TOKEN))?), role, place });
+    }
+    if is("EcsRamRole") {
+        let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
+        return Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }));
+    }
+    if mode.is_some() {
+        return Err(Unfit::Wrong(format!(
+            "[{wanted}] has a mode that nobody knows; write AK, StsToken, RamRoleArn or EcsRamRole"
+        )));
+    }
+    // The tool itself then takes what is there, a key before a service.
+    let service = document.section("AkService").and_then(|section| section.get(&["ecsAk"]));
+    match (section.get(&ID), service) {
+        (None, Some(url)) => {
+            let url = Url::parse(url).map_err(|error| Unfit::Wrong(format!("[AkService] ecsAk {error}")))?;
+            Ok(Recipe::Uri(url))
+        }
+        (None, None) if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
+            Err(missing("accessKeyID, and no mode"))
+        }
+        (None, None) => Err(Unfit::Absent(format!("[{wanted}] has no access key"))),
+        (Some(_), _) => key(section.get(&TOKEN)),
+    }
+}
+
+/// Options that mean nothing without a key or a mode.
+const LEGACY_PARTS: [&[&str]; 4] = [&SECRET, &TOKEN, &["ramRoleArn"], &["ecsRoleName"]];
+
 /// ossutil's region of STS; some write the whole host.
-fn region_of(section: &Section) -> Option<&str> {
+pub(super) fn region_of(section: &Section) -> Option<&str> {
     let text = section.get(&["stsRegion"])?;
     let text = text.strip_prefix("sts.").unwrap_or(text);
     Some(text.strip_suffix(".aliyuncs.com").unwrap_or(text)).filter(|region| !region.is_empty())
-}
-
-/// The endpoints that the file has for buckets: `[Bucket-Cname]` goes before `[Bucket-Endpoint]`.
-///
-/// # Errors
-/// The number of the first line that cannot be read.
-pub fn bucket_endpoints(text: &str) -> Result<Vec<BucketEndpoint>, usize> {
-    let document = Document::parse(text)?;
-    let mut found: Vec<BucketEndpoint> = Vec::new();
-    for (section, is_cname) in [("Bucket-Cname", true), ("Bucket-Endpoint", false)] {
-        for (bucket, endpoint) in document.section(section).into_iter().flat_map(Section::raw) {
-            if !endpoint.is_empty() && !found.iter().any(|known| known.bucket == bucket) {
-                let (bucket, endpoint) = (bucket.to_owned(), endpoint.to_owned());
-                found.push(BucketEndpoint { bucket, endpoint, is_cname });
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// An endpoint for one bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BucketEndpoint {
-    /// The bucket.
-    pub bucket: String,
-    /// Its endpoint, as it is written.
-    pub endpoint: String,
-    /// Whether the endpoint is a name of the bucket's own.
-    pub is_cname: bool,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BucketEndpoint, bucket_endpoints};
-
-    #[test]
-    fn buckets_have_their_endpoints() {
-        let text = "[Credentials]\nendpoint = e\n[Bucket-Endpoint]\nmy-bucket1 = endpoint1\nb2 = endpoint2\n\
-                    [Bucket-Cname]\nmy-bucket1 = cname1\n";
-        let row = |bucket: &str, endpoint: &str, is_cname| BucketEndpoint {
-            bucket: bucket.to_owned(),
-            endpoint: endpoint.to_owned(),
-            is_cname,
-        };
-        let expected = vec![row("my-bucket1", "cname1", true), row("b2", "endpoint2", false)];
-        assert_eq!(bucket_endpoints(text), Ok(expected));
-    }
 }

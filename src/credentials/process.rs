@@ -173,6 +173,8 @@ impl Provide for Process {
     }
 }
 
+/// How long an answer without an end is used, unless a configuration says otherwise.
+pub(super) const DEFAULT_CACHE: Duration = Duration::from_secs(15 * 60);
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 const WITHIN: Duration = Duration::from_secs(15);
 const START_LIMIT: Duration = Duration::from_secs(4);

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::login::{LoginRenewal, LoginSession};
+use super::process::DEFAULT_CACHE;
 use super::recipe::{Recipe, place};
 use super::sts::Role;
 use super::tool::{Format, Places, Tool, Unfit};
 use super::{Edge, Instance, Pod, Program};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 use crate::transport::Url;
 
 /// The file of the vendor's command line.
@@ -19,8 +22,8 @@ pub(super) struct Cli;
 struct File {
     #[serde(default)]
     current: String,
-    #[serde(default)]
-    profiles: Vec<Profile>,
+    /// Without it the file is another tool's.
+    profiles: Option<Vec<Profile>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -47,6 +50,12 @@ struct Profile {
     credentials_uri: String,
     oidc_provider_arn: String,
     oidc_token_file: String,
+    cloud_sso_sign_in_url: String,
+    /// When the cached keys of a login expire, in seconds since 1970.
+    sts_expiration: i64,
+    cloud_sso_access_token_expire: i64,
+    oauth_access_token_expire: i64,
+    oauth_refresh_token_expire: i64,
 }
 
 impl Format for Cli {
@@ -76,15 +85,26 @@ impl Format for Cli {
             Unfit::Wrong(format!("is no configuration of the command line (line {line}, column {column}); correct it, or give another path"))
         })?;
         let File { current, profiles } = file;
-        let wanted = tool.profile.clone().or_else(|| edge.variable("ALIBABA_CLOUD_PROFILE"));
-        let by_name = wanted.is_some();
-        let name = wanted.or_else(|| Some(current).filter(|name| !name.is_empty()));
-        let name = name.ok_or_else(|| Unfit::Absent("no profile is current".to_owned()))?;
+        let profiles = profiles.ok_or_else(|| {
+            Unfit::Wrong("is no configuration of the command line: it has no list of profiles".to_owned())
+        })?;
+        let variable = || VARIABLES.iter().find_map(|name| edge.variable(name));
+        let wanted = tool.profile.clone().or_else(variable);
+        if profiles.is_empty() && wanted.is_none() {
+            return Err(Unfit::Absent("it has no profiles".to_owned()));
+        }
+        let (name, which) = match wanted {
+            Some(name) => (name, ""),
+            None if current.is_empty() => {
+                return Err(Unfit::Wrong(format!("no profile is current; {CHOOSE}")));
+            }
+            None => (current, ", which is current"),
+        };
         let mut reading = Reading { profiles, tool, edge };
         match reading.take(&name) {
             Some(profile) => reading.recipe(profile),
-            None if by_name => Err(Unfit::Wrong(format!("there is no profile {name:?}"))),
-            None => Err(Unfit::Absent(format!("there is no profile {name:?}, which is current"))),
+            // To pass over those that it has would sign as somebody else.
+            None => Err(Unfit::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
         }
     }
 }
@@ -109,12 +129,14 @@ impl Reading<'_> {
         let mode = if profile.mode.is_empty() { guessed(&profile) } else { profile.mode.as_str() };
         let mode = MODES.iter().find(|known| known.eq_ignore_ascii_case(mode)).copied();
         match mode.unwrap_or(&profile.mode) {
-            "AK" => key(profile, false).map_err(missing),
-            "StsToken" => key(profile, true).map_err(missing),
+            "AK" => key(profile, TokenUse::Ignored).map_err(missing),
+            "StsToken" => key(profile, TokenUse::Required).map_err(missing),
+            "CloudSSO" | "OAuth" => Ok(Recipe::Login(login(profile, self.edge.now()).map_err(wrong)?)),
             "RamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
-                Ok(Recipe::Role { of: Box::new(key(profile, false).map_err(missing)?), role, place })
+                let of = key(profile, TokenUse::IfPresent).map_err(missing)?;
+                Ok(Recipe::Role { of: Box::new(of), role, place })
             }
             "RamRoleArnWithRoleName" => {
                 let role = self.role(&profile).map_err(missing)?;
@@ -162,12 +184,12 @@ impl Reading<'_> {
             "External" => {
                 let command = shlex::split(&profile.process_command).filter(|words| !words.is_empty());
                 let command = command.ok_or_else(|| wrong("has no process_command that can be split into words".to_owned()))?;
-                Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: CACHE }))
+                Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
             }
             "" => Err(wrong("has no mode, and nothing that tells one".to_owned())),
             mode => Err(wrong(match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
                 Some((mode, instead)) => format!("has the mode {mode}, which this build does not support; {instead}"),
-                None => "has a mode that nobody knows; write one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI".to_owned(),
+                None => "has a mode that nobody knows; write one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI, CloudSSO, OAuth".to_owned(),
             })),
         }
     }
@@ -199,29 +221,71 @@ impl Reading<'_> {
     }
 }
 
-fn key(profile: Profile, with_token: bool) -> Result<Recipe, &'static str> {
-    let given = |value: Option<Secret>| value.filter(|value| !value.expose().is_empty());
+/// What a mode makes of a token that is beside the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenUse {
+    Ignored,
+    IfPresent,
+    Required,
+}
+
+fn key(profile: Profile, token_use: TokenUse) -> Result<Recipe, &'static str> {
     let token = given(profile.sts_token);
     Ok(Recipe::Key {
         id: given(profile.access_key_id).ok_or("access_key_id")?,
         secret: given(profile.access_key_secret).ok_or("access_key_secret")?,
-        token: if with_token { Some(token.ok_or("sts_token")?) } else { None },
+        token: match token_use {
+            TokenUse::Ignored => None,
+            TokenUse::IfPresent => token,
+            TokenUse::Required => Some(token.ok_or("sts_token")?),
+        },
     })
+}
+
+/// The keys that a login has left behind, and the commands that get others.
+fn login(profile: Profile, now: Timestamp) -> Result<LoginSession, String> {
+    let is_oauth = profile.mode.eq_ignore_ascii_case("OAuth");
+    let (mode, kind, login_expires) = if is_oauth {
+        ("OAuth", "oauth", profile.oauth_access_token_expire.max(profile.oauth_refresh_token_expire))
+    } else {
+        ("CloudSSO", "cloud_sso", profile.cloud_sso_access_token_expire)
+    };
+    let renewal = LoginRenewal::new(&profile.name, mode, Timestamp::from_unix_s(login_expires));
+    let (id, secret) = (given(profile.access_key_id), given(profile.access_key_secret));
+    match (id, secret, given(profile.sts_token)) {
+        (Some(id), Some(secret), Some(token)) if profile.sts_expiration > 0 => Ok(LoginSession {
+            kind,
+            profile: profile.name,
+            id,
+            secret,
+            token,
+            expires: Timestamp::from_unix_s(profile.sts_expiration),
+            renewal,
+        }),
+        _ => {
+            let commands = renewal.commands(now);
+            Err(format!("has the mode {mode}, and no keys of a login; run {commands}"))
+        }
+    }
+}
+
+fn given(value: Option<Secret>) -> Option<Secret> {
+    value.filter(|value| !value.expose().is_empty())
 }
 
 /// The mode of a profile that names none, as the command line guesses it.
 fn guessed(profile: &Profile) -> &'static str {
     let has = |value: &Option<Secret>| value.as_ref().is_some_and(|value| !value.expose().is_empty());
     let pair = has(&profile.access_key_id) && has(&profile.access_key_secret);
-    let has = |value: &Option<Secret>| value.as_ref().is_some_and(|value| !value.expose().is_empty());
     match () {
-        () if pair && !profile.ram_role_arn.is_empty() => "RamRoleArn",
         () if pair && has(&profile.sts_token) => "StsToken",
+        () if pair && !profile.ram_role_arn.is_empty() => "RamRoleArn",
         () if pair => "AK",
         () if !profile.ram_role_name.is_empty() => "EcsRamRole",
         () if !profile.process_command.is_empty() => "External",
         () if !profile.oidc_token_file.is_empty() => "OIDC",
         () if !profile.credentials_uri.is_empty() => "CredentialsURI",
+        () if !profile.cloud_sso_sign_in_url.is_empty() => "CloudSSO",
         () => "",
     }
 }
@@ -230,7 +294,14 @@ fn text(value: &str) -> Option<String> {
     Some(value.to_owned()).filter(|value| !value.is_empty())
 }
 
-const MODES: [&str; 9] = [
+/// The variables that name a profile, in the order of the command line.
+const VARIABLES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
+
+/// How a person chooses a profile.
+const CHOOSE: &str =
+    "run `aliyun configure list`, and set profile, or ALIBABA_CLOUD_PROFILE, to one that it shows";
+
+const MODES: [&str; 11] = [
     "AK",
     "StsToken",
     "RamRoleArn",
@@ -240,23 +311,15 @@ const MODES: [&str; 9] = [
     "CredentialsURI",
     "OIDC",
     "External",
+    "CloudSSO",
+    "OAuth",
 ];
 /// Modes that exist, and what does the same.
-const UNSUPPORTED: [(&str, &str); 5] = [
-    (
-        "CloudSSO",
-        "it needs somebody to log in; use an instance role, RRSA, or a command that prints what it gives (type \"process\")",
-    ),
-    (
-        "OAuth",
-        "renewing it would end the login of the command line; use an instance role, RRSA, or a command (type \"process\")",
-    ),
+const UNSUPPORTED: [(&str, &str); 3] = [
     ("RsaKeyPair", "it is withdrawn by the vendor; use an access key or a role"),
     ("BearerToken", "OSS takes no bearer tokens; use an access key or a role"),
     ("Anonymous", "use credentials of type \"anonymous\""),
 ];
-/// How long the answer of a command without an end is used.
-const CACHE: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 #[path = "profile_tests.rs"]

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Cli;
-use crate::credentials::Edge;
 use crate::credentials::tool::{Format as _, Tool, Unfit};
+use crate::credentials::world::World;
+use crate::credentials::{Edge, ProvideError};
 use crate::time::{Clock, Timestamp};
 
 /// An environment without variables.
@@ -48,7 +49,7 @@ fn each_profile_of_the_vendors_file_comes_to_what_it_should() {
         ("ChainableRamRoleArn1", Err("has no ram_role_arn")),
         ("ChainableRamRoleArn2", Err("has no ram_role_arn")),
         ("Unsupported", Err("a mode that nobody knows")),
-        ("CloudSSO", Err("the mode CloudSSO")),
+        ("CloudSSO", Err("run `aliyun configure --profile CloudSSO --mode CloudSSO`")),
         ("nobody", Err("no profile \"nobody\"")),
     ] {
         match (read(file, profile, false), expected) {
@@ -87,6 +88,19 @@ fn other_modes_and_none_at_all() {
         (json!({}), false, Ok("Key")),
         (json!({"sts_token": "t"}), false, Ok("token: Some")),
         (json!({"ram_role_arn": "r"}), false, Ok("Role { of: Key")),
+        // The command line looks for a token before it looks for a role.
+        (
+            json!({"ram_role_arn": "r", "sts_token": "t"}),
+            false,
+            Ok("Key { id: Secret(..), secret: Secret(..), token: Some"),
+        ),
+        (json!({"mode": "RamRoleArn", "ram_role_arn": "r"}), false, Ok("token: None }")),
+        (
+            json!({"mode": "RamRoleArn", "ram_role_arn": "r", "sts_token": "t"}),
+            false,
+            Ok("Role { of: Key { id: Secret(..), secret: Secret(..), token: Some"),
+        ),
+        (json!({"mode": "AK", "sts_token": "t"}), false, Ok("token: None }")),
         (json!({"mode": "ak"}), false, Ok("Key")),
         // Not as the command line, which forgets both.
         (
@@ -105,7 +119,12 @@ fn other_modes_and_none_at_all() {
         (json!({"mode": "External", "process_command": "'"}), true, Err("split into words")),
         (json!({"mode": "CredentialsURI", "credentials_uri": "http://127.0.0.1:1/x"}), false, Ok("Uri(")),
         (json!({"mode": "CredentialsURI", "credentials_uri": "http://h/x"}), false, Err("unencrypted")),
-        (json!({"mode": "OAuth"}), false, Err("mode OAuth")),
+        (json!({"mode": "OAuth"}), false, Err("run `aliyun configure --profile p --mode OAuth`")),
+        (
+            json!({"cloud_sso_sign_in_url": "u", "access_key_id": ""}),
+            false,
+            Err("run `aliyun configure --profile p --mode CloudSSO`"),
+        ),
         (json!({"mode": "BearerToken"}), false, Err("takes no bearer tokens")),
         (json!({"mode": "StsToken"}), false, Err("no sts_token")),
         (json!({"mode": "AK", "access_key_secret": ""}), false, Err("no access_key_secret")),
@@ -116,8 +135,21 @@ fn other_modes_and_none_at_all() {
             (got, _) => panic!("{profile}: {got:?}"),
         }
     }
+}
+
+#[test]
+fn a_file_without_the_wanted_profile_is_wrong_unless_it_has_none() {
     let none = json!({"current": "", "profiles": []});
-    assert_eq!(read(&none, "", false).expect_err("none"), "absent: no profile is current");
+    assert_eq!(read(&none, "", false).expect_err("none"), "absent: it has no profiles");
+    let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
+    for (current, words) in [("", "no profile is current"), ("q", "no profile \"q\", which is current")] {
+        let why = read(&json!({"current": current, "profiles": [one]}), "", false).expect_err("none");
+        assert!(why.contains(words) && why.contains("aliyun configure list"), "{why}");
+    }
+    for foreign in [json!({}), json!({"auths": {}}), json!({"current": "p"})] {
+        let why = read(&foreign, "", false).expect_err("another tool's");
+        assert!(why.contains("has no list of profiles"), "{foreign}: {why}");
+    }
     let Err(Unfit::Wrong(why)) = Cli.read("{\"current\": \"planted-secret", &Tool::default(), &Empty) else {
         panic!("no JSON");
     };
@@ -138,4 +170,75 @@ fn a_profile_keeps_its_duration_its_policy_and_its_session_name() {
             assert!(recipe.contains(words), "{mode} {words}: {recipe}");
         }
     }
+}
+
+/// The clock of these tests, in seconds since 1970.
+const NOW_S: i64 = 1_700_000_000;
+
+#[tokio::test]
+async fn the_keys_of_a_login_sign_until_they_expire_and_then_the_command_that_renews_them_is_named() {
+    let renew = "aliyun sts GetCallerIdentity --profile p`";
+    let again = "run `aliyun configure --profile p --mode";
+    for (mode, provider, login_key) in [
+        ("CloudSSO", "cloud_sso", "cloud_sso_access_token_expire"),
+        ("OAuth", "oauth", "oauth_refresh_token_expire"),
+        ("oauth", "oauth", "oauth_access_token_expire"),
+    ] {
+        for (sts_expiration, login_expires, expected) in [
+            (NOW_S + 60, NOW_S + 600, Ok(())),
+            (NOW_S + 60, NOW_S - 600, Ok(())),
+            (NOW_S, NOW_S + 600, Err([renew, "expired at 2023-11-14T22:13:20Z; run `aliyun sts"])),
+            (NOW_S - 60, NOW_S - 1, Err([again, renew])),
+            (0, NOW_S + 600, Err(["no keys of a login; run `aliyun sts", renew])),
+        ] {
+            let mut profile = json!({"name": "p", "mode": mode, "access_key_id": "STS.a",
+                "access_key_secret": "s", "sts_token": "t", "sts_expiration": sts_expiration});
+            profile[login_key] = login_expires.into();
+            let text = json!({"current": "p", "profiles": [profile]}).to_string();
+            let got = match Cli.read(&text, &Tool::default(), &Empty) {
+                Ok(recipe) => recipe.build("cli_profile").provide(&Empty).await.map_err(|error| {
+                    assert!(matches!(error, ProvideError::Refused(_)), "{error:?}");
+                    error.to_string()
+                }),
+                Err(Unfit::Absent(why) | Unfit::Wrong(why)) => Err(why),
+            };
+            let at = format!("{mode} {sts_expiration} {login_expires}: {got:?}");
+            match (got, expected) {
+                (Ok(given), Ok(())) => {
+                    let expires = given.expires.map(Timestamp::unix_s);
+                    assert_eq!((given.id.as_str(), expires), ("STS.a", Some(sts_expiration)), "{at}");
+                    assert_eq!((&*given.provider, given.token.is_some()), (provider, true), "{at}");
+                }
+                (Err(why), Err(words)) => {
+                    assert!(words.iter().all(|words| why.contains(words)), "{at}");
+                }
+                _ => panic!("{at}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_profile_is_chosen_by_the_variables_in_the_order_of_the_command_line() {
+    let profile = |name: &str| json!({"name": name, "mode": "EcsRamRole", "ram_role_name": name});
+    let profiles = ["current", "first", "second", "third", "named"].map(profile);
+    let text = json!({"current": "current", "profiles": profiles}).to_string();
+    let variables = [
+        ("ALIBABACLOUD_PROFILE", "first"),
+        ("ALIBABA_CLOUD_PROFILE", "second"),
+        ("ALICLOUD_PROFILE", "third"),
+    ];
+    let read = |tool: &Tool, world: &World| match Cli.read(&text, tool, world) {
+        Ok(recipe) => format!("{recipe:?}"),
+        Err(Unfit::Absent(why) | Unfit::Wrong(why)) => why,
+    };
+    for (from, expected) in [(0, "first"), (1, "second"), (2, "third"), (3, "current")] {
+        let recipe = read(&Tool::default(), &World::with(&variables[from..]));
+        assert!(recipe.contains(&format!("{expected:?}")), "{expected}: {recipe}");
+    }
+    let named = Tool { profile: Some("named".to_owned()), ..Tool::default() };
+    let recipe = read(&named, &World::with(&variables));
+    assert!(recipe.contains("\"named\""), "{recipe}");
+    let other = read(&Tool::default(), &World::with(&[("ALICLOUD_PROFILE", "other")]));
+    assert!(other.contains("there is no profile \"other\""), "{other}");
 }

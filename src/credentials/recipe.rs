@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ecs::{Ecs, Instance};
 use super::fixed::Static;
+use super::login::LoginSession;
 use super::oidc::{Oidc, Pod};
 use super::process::{Process, Program};
 use super::sts::{Place, Role, Signature};
@@ -27,6 +28,8 @@ pub(super) enum Recipe {
     Uri(Url),
     /// A command.
     Process(Program),
+    /// The keys that a login has left behind.
+    Login(LoginSession),
 }
 
 impl Recipe {
@@ -42,6 +45,7 @@ impl Recipe {
             Self::Oidc(pod, place) => Box::new(Oidc::new(pod, place)),
             Self::Uri(url) => Box::new(Uri::new(Some(url), None)),
             Self::Process(program) => Box::new(Process::new(program)),
+            Self::Login(session) => Box::new(session),
         }
     }
 }

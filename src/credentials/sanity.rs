@@ -18,6 +18,9 @@ pub enum Insane {
     /// White space, a line break, or another character that no key has.
     #[error("the {0} holds white space, a line break or a character that no access key has")]
     Characters(&'static str),
+    /// Quotation marks, which some tools take off and others do not.
+    #[error("the {0} is in quotation marks, or holds one, and no access key does; write it without them")]
+    Quoted(&'static str),
     /// Temporary credentials without their token.
     #[error("the access key id begins with STS., so it is temporary, but there is no security token")]
     TokenMissing,
@@ -42,6 +45,9 @@ pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result
         }
         if value.trim() != value || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
             return Err(Insane::Characters(name));
+        }
+        if value.contains(['"', '\'', '`']) {
+            return Err(Insane::Quoted(name));
         }
     }
     Ok(())
@@ -91,6 +97,12 @@ mod tests {
             (("LTAI****", "s", None), Err(Insane::Masked("access key id"))),
             (("LTAIx", "s3cret\n", None), Err(Insane::Characters("access key secret"))),
             (("LTAIx", "s 3", None), Err(Insane::Characters("access key secret"))),
+            (("\"LTAIx\"", "s3cret", None), Err(Insane::Quoted("access key id"))),
+            (("LTAIx", "'s3cret'", None), Err(Insane::Quoted("access key secret"))),
+            (("LTAIx", "s3\"cret", None), Err(Insane::Quoted("access key secret"))),
+            (("STS.x", "s3cret", Some("`t`")), Err(Insane::Quoted("security token"))),
+            (("LTAIx", "s3\u{7}cret", None), Err(Insane::Characters("access key secret"))),
+            (("LTAIx", "\u{201c}s3cret\u{201d}", None), Err(Insane::Characters("access key secret"))),
             (("STS.x", "s3cret", None), Err(Insane::TokenMissing)),
             (("LTAIx", "s3cret", Some("t")), Err(Insane::TokenUnwanted)),
             (("STS.x", "s3cret", Some("t\u{e9}")), Err(Insane::Characters("security token"))),

@@ -32,7 +32,7 @@ impl Format for Shared {
 
     fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
         let document = parse(text)?;
-        let (name, section) = section(&document, tool, edge.variable("ALIBABA_CLOUD_PROFILE"))?;
+        let (name, section) = section(&document, tool, ("ALIBABA_CLOUD_PROFILE", edge))?;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
             return Err(Unfit::Absent(format!("the section [{name}] says enable = false")));
         }
@@ -118,7 +118,7 @@ impl Format for OssFile {
 
     fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
         let document = parse(text)?;
-        let (name, section) = section(&document, tool, edge.variable("OSS_PROFILE"))?;
+        let (name, section) = section(&document, tool, ("OSS_PROFILE", edge))?;
         let need = |keys: &[&str]| {
             section.get(keys).ok_or_else(|| Unfit::Wrong(format!("the section [{name}] has no {}", keys[0])))
         };
@@ -138,19 +138,22 @@ fn parse(text: &str) -> Result<Document, Unfit> {
     })
 }
 
-/// The section that is to be read: the one that is asked for, or else `default`.
+/// The section that is to be read: the one that is asked for, in the configuration or by the variable, or else `default`.
 fn section<'a>(
     document: &'a Document,
     tool: &Tool,
-    variable: Option<String>,
+    (variable, edge): (&str, &dyn Edge),
 ) -> Result<(String, &'a Section), Unfit> {
-    let wanted = tool.profile.clone().or(variable);
-    let by_name = wanted.is_some();
+    let wanted = tool.profile.clone().or_else(|| edge.variable(variable));
     let name = wanted.unwrap_or_else(|| "default".to_owned());
     match document.section(&name) {
         Some(section) => Ok((name, section)),
-        None if by_name => Err(Unfit::Wrong(format!("there is no section [{name}]"))),
-        None => Err(Unfit::Absent("there is no section [default]".to_owned())),
+        None if document.is_empty() => Err(Unfit::Absent("it is empty".to_owned())),
+        // To pass over what it has would sign as somebody else.
+        None => Err(Unfit::Wrong(format!(
+            "there is no section [{name}]; the file has {}; set profile, or {variable}, to one of them",
+            document.listing()
+        ))),
     }
 }
 

@@ -24,8 +24,12 @@ impl Edge for Empty {
 }
 
 fn read(format: &dyn Format, text: &str, section: &str) -> Result<String, String> {
+    read_with(format, text, section, false)
+}
+
+fn read_with(format: &dyn Format, text: &str, section: &str, allow_process: bool) -> Result<String, String> {
     let profile = Some(section.to_owned()).filter(|name| !name.is_empty());
-    let tool = Tool { profile, ..Tool::default() };
+    let tool = Tool { profile, allow_process, ..Tool::default() };
     match format.read(text, &tool, &Empty) {
         Ok(recipe) => Ok(format!("{recipe:?}")),
         Err(Unfit::Absent(why)) => Err(format!("absent: {why}")),
@@ -86,7 +90,12 @@ fn other_sections_of_the_shared_file() {
         &Shared,
         text,
         &[
-            ("", Err("absent: there is no section [default]")),
+            (
+                "",
+                Err(
+                    "no section [default]; the file has [oidc], [off], [exported], [bad], [percent]; set profile",
+                ),
+            ),
             ("oidc", Ok("duration: Some(900s)")),
             ("off", Err("absent: the section [off] says enable = false")),
             // As another tool writes it and cannot read it.
@@ -95,6 +104,11 @@ fn other_sections_of_the_shared_file() {
             ("percent", Ok("%(x)s")),
         ],
     );
+    let nothing = "# nothing yet\n\n";
+    assert_eq!(read(&Shared, nothing, "").expect_err("nothing"), "absent: it is empty");
+    assert_eq!(read(&OssFile, nothing, "").expect_err("nothing"), "absent: it is empty");
+    let why = read(&OssFile, "access_key_id = a\n", "").expect_err("no section");
+    assert!(why.contains("the file has no section; set profile, or OSS_PROFILE"), "{why}");
     assert!(read(&Shared, "nonsense", "").expect_err("no file").contains("line 1"));
 }
 
@@ -141,5 +155,99 @@ fn a_section_as_a_tool_exports_it_is_read_whatever_it_calls_its_token() {
         let text =
             format!("[default]\ntype = sts\naccess_key_id = STS.a\naccess_key_secret = s\n{token} = t\n");
         check(&Shared, &text, &[("", Ok("token: Some"))]);
+    }
+}
+
+/// A file of ossutil 2 with each of its modes.
+const PROFILES: &str = "[default]\naccessKeyID = LTAIdefault\naccessKeySecret = s # of the user\nregion = cn-hangzhou\n\
+    [Profile  sts]\naccess-key-id=STS.a\naccess_key_secret=s\nstsToken=t\n\
+    [profile mode]\nmode = stsToken\naccesskeyid=STS.a\naccesskeysecret=s\nsts-token=t\n\
+    [profile notoken]\nmode = StsToken\naccess-key-id=STS.a\naccess-key-secret=s\n\
+    [profile ak]\nmode = AK\naccess-key-id=LTAIa\naccess-key-secret=s\nsts-token=t\n\
+    [profile role]\nmode = RamRoleArn\nroleArn = r\nroleSessionName = mine\nsource-profile = default\n\
+    [profile chained]\nregion = cn-beijing\nsource_profile = role\n\
+    [profile own]\naccess-key-id = LTAIown\naccess-key-secret = s\nsourceProfile = sts\n\
+    [profile half]\naccess-key-id = LTAIhalf\nsource-profile = sts\n\
+    [profile norole]\nmode = RamRoleArn\naccess-key-id=a\naccess-key-secret=s\n\
+    [profile ecs]\nmode = EcsRamRole\n[profile ecs2]\nmode = Ali-EcsRamRole\necsRoleName = n\n\
+    [profile pod]\nmode = oidcRoleArn\nOIDCProviderArn = p\nOIDCTokenFilePath = /t\nroleArn = r\n\
+    [profile uri]\nmode = Uri\ncredential-uri = http://127.0.0.1/keys\n\
+    [profile plain]\nmode = Uri\ncredential-uri = http://keys.example.com/\n\
+    [profile process]\nmode = Process\ncredentialProcess = tool --for 'a b'\n\
+    [profile nobody]\nmode = Anonymous\n[profile other]\nmode = Else\n\
+    [profile modeless]\nrole-arn = r\n[profile settings]\nregion = cn-beijing\n\
+    [profile a]\nsource-profile = b\n[profile b]\nsource-profile = A\n\
+    [profile lost]\nsource-profile = nowhere\n\
+    [buckets dev]\nphotos =\n  region=cn-beijing\n";
+
+#[test]
+fn each_profile_of_ossutil_2_comes_to_what_it_should() {
+    let key = "Key { id: Secret(..), secret: Secret(..), token: None }";
+    let triple = "Key { id: Secret(..), secret: Secret(..), token: Some(Secret(..)) }";
+    check(
+        &Ossutil,
+        PROFILES,
+        &[
+            ("", Ok(key)),
+            ("default", Ok(key)),
+            ("DEFAULT", Ok(key)),
+            ("sts", Ok(triple)),
+            ("mode", Ok(triple)),
+            ("notoken", Err("the profile \"notoken\" has no sts-token")),
+            ("ak", Ok(key)),
+            ("role", Ok("Role { of: Key { id: Secret(..), secret: Secret(..), token: None }")),
+            ("role", Ok("arn: \"r\", session_name: Some(\"mine\")")),
+            ("chained", Ok("Role { of: Key")),
+            // The token of another profile belongs to another key.
+            ("own", Ok(key)),
+            ("half", Err("has no accessKeySecret")),
+            ("norole", Err("has no role-arn")),
+            ("ecs", Ok("Ecs(Instance { role_name: None")),
+            ("ecs2", Ok("Ecs(Instance { role_name: Some(\"n\")")),
+            ("pod", Ok("provider_arn: Some(\"p\"), token_file: Some(\"/t\")")),
+            ("uri", Ok("Uri(http://127.0.0.1)")),
+            ("plain", Err("unencrypted")),
+            ("process", Err("allow_process = true")),
+            ("nobody", Err("type \"anonymous\"")),
+            ("other", Err("a mode that is unknown; write one of AK, StsToken")),
+            ("modeless", Err("has no mode, and no access-key-id")),
+            ("settings", Err("absent: the profile \"settings\" has no credentials")),
+            ("a", Err("the profile \"A\", which takes its own from this one")),
+            ("lost", Err("\"nowhere\", which is not there")),
+            ("nobody-knows", Err("no [profile nobody-knows]; the file has [default], [Profile  sts]")),
+        ],
+    );
+    let recipe = read_with(&Ossutil, PROFILES, "process", true).expect("allowed");
+    assert!(recipe.contains("command: [\"tool\", \"--for\", \"a b\"]"), "{recipe}");
+}
+
+#[test]
+fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
+    let one = "[Credentials]\naccessKeyID = LTAIa\naccessKeySecret = s\n";
+    let two = "[default]\naccess-key-id = LTAIa\naccess-key-secret = s\n";
+    for (text, expected) in [
+        (format!("{one}{two}"), Ok("Key")),
+        (
+            format!("{one}{}", two.replace("LTAIa", "LTAIb")),
+            Err("hold different keys; set profile, or OSSUTIL_PROFILE"),
+        ),
+        (format!("{one}[default]\nregion = cn-hangzhou\n"), Ok("Key")),
+        (format!("[Credentials]\nlanguage = EN\n{two}"), Ok("Key")),
+        (
+            two.replace("default", "profile dev"),
+            Err("no [default] and no [Credentials]; the file has [profile dev]; set profile"),
+        ),
+        (one.replace("Credentials", "Credential"), Err("the file has [Credential]")),
+        ("accessKeyID = LTAIa\n".to_owned(), Err("the file has no section")),
+        ("[Credentials]\naccessKeySecret = s\n".to_owned(), Err("has no accessKeyID, and no mode")),
+        ("[Credentials]\necsRoleName = r\n".to_owned(), Err("has no accessKeyID, and no mode")),
+        ("{\"current\": \"default\"}".to_owned(), Err("line 1")),
+        ("# nothing\n".to_owned(), Err("absent: it is empty")),
+        (
+            "[default]\nregion = cn-hangzhou\n".to_owned(),
+            Err("absent: the profile \"default\" has no credentials"),
+        ),
+    ] {
+        check(&Ossutil, &text, &[("", expected)]);
     }
 }

@@ -1,5 +1,8 @@
 //! Sources against an environment and a clock of the test's own.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use crate::credentials::world::{NOW, World, ask};
 use crate::credentials::{
     Answer, Credentials, Edge, Failure, Insane, Links, Place, Provide, ProvideError, Source, Spec, Stage,
-    Unavailable, Wanted,
+    Tool, Unavailable, Wanted,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -354,4 +357,66 @@ async fn a_clock_that_is_set_back_does_not_put_off_a_renewal() {
         () = days => {}
     }
     assert_eq!(asked.load(Ordering::Relaxed), 2, "not a day later");
+}
+
+/// A service that gives a temporary key without an expiry: its URL, and how often it was asked.
+fn service_without_expiry() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let head = BufReader::new(stream.try_clone().expect("the same"));
+            head.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            let body =
+                format!(r#"{{"AccessKeyId": "STS.{number}", "AccessKeySecret": "s", "SecurityToken": "t"}}"#);
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            stream.write_all(format!("{head}{body}").as_bytes()).expect("sent");
+        }
+    });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_comes_from() {
+    let (url, asked) = service_without_expiry();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: String| -> Tool {
+        let path: PathBuf = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        Tool { path: Some(path), ..Tool::default() }
+    };
+    let profile = format!(
+        r#"{{"current": "a", "profiles": [{{"name": "a", "mode": "CredentialsURI", "credentials_uri": "{url}"}}]}}"#
+    );
+    let specs = [
+        Spec::Uri { url: crate::transport::Url::parse(&url).expect("a URL"), authorization_file: None },
+        Spec::Profile(file("config.json", profile)),
+        Spec::Ini(file("ini", format!("[default]\ntype = credentials_uri\ncredentials_uri = {url}\n"))),
+        Spec::Ossutil(file("two", format!("[default]\nmode = Uri\ncredential-uri = {url}\n"))),
+        Spec::Ossutil(file("one", format!("[Credentials]\n[AkService]\necsAk = {url}\n"))),
+    ];
+    for spec in specs {
+        let name = format!("{spec:?}");
+        asked.store(0, Ordering::Relaxed);
+        let sources = Spec::build_all(&[("default".to_owned(), spec)]);
+        let source = &sources["default"];
+        let world = Jumping(NOW.unix_s().into());
+        assert_eq!(source.refresh(&world).await.expect("a key").id, "STS.0", "{name}");
+        world.0.fetch_add(16 * 60, Ordering::Relaxed);
+        let renewed = async {
+            while source.get(world.now()).expect("a key").id != "STS.1" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = source.follow(&world) => panic!("it never ends"),
+            () = renewed => {}
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is not asked again: {name}"),
+        }
+    }
 }

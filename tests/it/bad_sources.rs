@@ -175,3 +175,40 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
     fs::write(&file, key).expect("written");
     told(&format!("type = \"file\"\npath = {:?}", file.path()), &["expired"]);
 }
+
+#[test]
+fn values_that_no_key_can_hold_are_rejected_from_every_file_of_a_tool_and_never_repeated() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("keys");
+    let json = |id: &str, secret: &str| {
+        let profile =
+            serde_json::json!({"name": "a", "mode": "AK", "access_key_id": id, "access_key_secret": secret});
+        serde_json::json!({"current": "a", "profiles": [profile]}).to_string()
+    };
+    let ini = |head: &str, id: &str, secret: &str| {
+        format!("{head}\naccess_key_id = {id}\naccess_key_secret = {secret}\n")
+    };
+    for (id, secret, words) in [
+        (format!("\"{ID}\""), PLANTED.to_owned(), "the access key id is in quotation marks"),
+        (ID.to_owned(), format!("\"{PLANTED}\""), "the access key secret is in quotation marks"),
+        (ID.to_owned(), format!("'{PLANTED}'"), "the access key secret is in quotation marks"),
+        (ID.to_owned(), format!("`{PLANTED}`"), "the access key secret is in quotation marks"),
+        (
+            ID.to_owned(),
+            format!("{PLANTED} x"),
+            "white space, a line break or a character that no access key has",
+        ),
+        (ID.to_owned(), format!("{PLANTED}\u{7}x"), "a character that no access key has"),
+        (ID.to_owned(), format!("{PLANTED}\u{e9}"), "a character that no access key has"),
+    ] {
+        for (kind, text) in [
+            ("profile", json(&id, &secret)),
+            ("ini", ini("[default]\ntype = access_key", &id, &secret)),
+            ("ossutil", ini("[default]", &id, &secret)),
+            ("ossutil", ini("[Credentials]", &id, &secret)),
+        ] {
+            fs::write(&file, text).expect("written");
+            told(&format!("type = \"{kind}\"\npath = {file:?}"), &[words]);
+        }
+    }
+}

@@ -167,8 +167,16 @@ fn code(of: &Path, into: &mut String) {
 fn every_variable_of_the_environment_is_in_the_reference_and_no_other() {
     let mut source = String::new();
     code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
-    let of_ours =
-        ["OSS_", "ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "CREDENTIALS_DIRECTORY", "LISTEN_", "HOME"];
+    let of_ours = [
+        "OSS_",
+        "OSSUTIL_",
+        "ALIBABA_CLOUD_",
+        "ALIBABACLOUD_",
+        "ALICLOUD_",
+        "CREDENTIALS_DIRECTORY",
+        "LISTEN_",
+        "HOME",
+    ];
     let is_name = |text: &&str| {
         of_ours.iter().any(|prefix| text.starts_with(prefix))
             && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')

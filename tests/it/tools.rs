@@ -150,13 +150,21 @@ fn the_endpoints_of_ossutils_file_become_routes_when_asked() {
          [Bucket-Endpoint]\nfiles = http://{}\n",
         other.address
     );
-    write(&file, &text);
-    for (asked, expected) in [(false, 0), (true, 1)] {
+    let profiles = format!(
+        "[default]\naccess-key-id = {ID}\naccess-key-secret = {SECRET}\nregion = cn-hangzhou\nbuckets = mine\n\
+         [buckets mine]\nfiles =\n  endpoint = http://{}\n",
+        other.address
+    );
+    for (text, asked, expected) in
+        [(&text, false, 0), (&text, true, 1), (&profiles, false, 0), (&profiles, true, 1)]
+    {
+        write(&file, text);
+        let before = other.journal.count();
         let lines = format!("type = \"ossutil\"\npath = {file:?}\nroutes = {asked}");
         let proxy = proxy(oss.address).credentials(&lines).start();
         assert_eq!(ask(proxy.address, "PUT", "/files/k", b"v").status, 200, "routes {asked}");
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "routes {asked}");
-        assert_eq!(other.journal.count(), expected, "routes {asked}");
+        assert_eq!(other.journal.count() - before, expected, "routes {asked}");
     }
 }
 
@@ -262,6 +270,20 @@ fn each_mode_of_a_profile_signs() {
         ),
         ("RamRoleArn", role, "ram_role_arn/static_ak"),
         (
+            "RamRoleArn",
+            format!(
+                r#""access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}", "ram_role_arn": "acs:ram::1:role/a""#
+            ),
+            "ram_role_arn/static_sts",
+        ),
+        (
+            "CloudSSO",
+            format!(
+                r#""access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}", "sts_expiration": 4102444800"#
+            ),
+            "cloud_sso",
+        ),
+        (
             "ChainableRamRoleArn",
             r#""source_profile": "RamRoleArn", "ram_role_arn": "acs:ram::1:role/b""#.to_owned(),
             "ram_role_arn/ram_role_arn/static_ak",
@@ -296,6 +318,32 @@ fn each_mode_of_a_profile_signs() {
 }
 
 #[test]
+fn the_command_that_renews_an_expired_login_is_named_and_its_new_keys_sign() {
+    let oss = oss();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config.json");
+    let login = |expires: u64| {
+        format!(
+            r#"{{"current": "me", "profiles": [{{"name": "me", "mode": "OAuth", "access_key_id": "{STS_ID}", "access_key_secret": "{SECRET}", "sts_token": "{TOKEN}", "sts_expiration": {expires}}}]}}"#
+        )
+    };
+    write(&file, &login(1_700_000_000));
+    let config = directory.path().join("proxy.toml");
+    let text = format!(
+        "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"profile\"\npath = {file:?}"
+    );
+    fs::write(&config, text).expect("written");
+    let (code, _, errors) = run(&["check", "--config", config.to_str().expect("a path")], &[]);
+    assert_eq!(code, Some(77), "{errors}");
+    assert!(errors.contains("run `aliyun configure --profile me --mode OAuth`"), "{errors}");
+
+    let proxy = proxy(oss.address).credentials(&format!("type = \"profile\"\npath = {file:?}")).start();
+    assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 503);
+    write(&file, &login(4_102_444_800));
+    eventually("the new keys sign", || ask(proxy.address, "PUT", "/photos/k", b"v").status == 200);
+}
+
+#[test]
 fn each_type_of_a_section_signs() {
     let oss = oss();
     let issuer = issuer(&oss);
@@ -319,6 +367,19 @@ fn each_type_of_a_section_signs() {
         ("ossutil", format!("[Credentials]\nmode = AK\n{pair}")),
         ("ossutil", format!("[Credentials]\nmode = StsToken\n{triple}")),
         ("ossutil", format!("[Credentials]\nmode = RamRoleArn\n{role}")),
+        ("ossutil", format!("[default]\n{pair}")),
+        ("ossutil", format!("[default]\n{triple}")),
+        (
+            "ossutil",
+            format!(
+                "[default]\nmode = RamRoleArn\nsource-profile = key\nrole-arn = acs:ram::1:role/a\n[profile key]\n{pair}"
+            ),
+        ),
+        ("ossutil", format!("[default]\nmode = OIDCRoleArn\n{pod}")),
+        (
+            "ossutil",
+            format!("[default]\nmode = Uri\ncredential-uri = http://{}/credentials\n", issuer.address),
+        ),
         ("ossutil", format!("[Credentials]\n[AkService]\necsAk = http://{}/credentials\n", issuer.address)),
     ] {
         write(&path, &text);

@@ -186,6 +186,12 @@ impl Reply {
         word(self.headers.get(name)?.to_str().ok()?)
     }
 
+    /// The message of the document, whatever it holds: to be searched, and never shown.
+    pub(super) fn message(&self) -> &str {
+        let text = self.document.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</"));
+        text.map_or("", |(text, _)| text)
+    }
+
     /// The region in the scope of what OSS says should have been signed.
     pub(super) fn scope_region(&self) -> Option<&str> {
         let (_, rest) = self.document.split_once("<StringToSign>OSS4-HMAC-SHA256\n")?;

@@ -3,9 +3,9 @@
 use http::{HeaderName, StatusCode};
 
 use super::super::exit::Exit;
+use super::super::refusal::{KnownRefusal, region_of};
 use super::ask::{Answered, Reply};
 use super::report::Finding;
-use crate::address::OssName;
 use crate::credentials::Credentials;
 use crate::oss::Region;
 
@@ -88,6 +88,9 @@ pub(super) fn judge(answered: &Answered, asked: &Asked<'_>) -> Finding {
     if let Some((why, remedy)) = elsewhere(reply, asked) {
         return refused("wrong-region", Exit::Config, why, remedy);
     }
+    if let Some(known) = known(reply) {
+        return refused(known.fault(), known.exit(), known.cause().to_owned(), known.remedy().to_owned());
+    }
     let (fault, exit, why, remedy) = match reply.element("Code").unwrap_or_default() {
         "RequestTimeTooSkewed" => {
             ("clock-skewed", Exit::Credentials, "our clock is too far off".to_owned(), SET_CLOCK.to_owned())
@@ -111,12 +114,6 @@ pub(super) fn judge(answered: &Answered, asked: &Asked<'_>) -> Finding {
                 "nothing, if your applications do not need it; if they are denied too, look at the policies of the RAM identity and of the bucket",
             );
         }
-        _ if matches!(reply.number(), Some(V1_REFUSED | ONLY_V4)) => (
-            "v1-refused",
-            Exit::Config,
-            "OSS takes no V1 signature here".to_owned(),
-            "set signature = \"v4\" and `region`".to_owned(),
-        ),
         code => refused_key(code, reply, asked),
     };
     refused(fault, exit, why, remedy)
@@ -178,7 +175,7 @@ fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
         (_, _) if reply.status == StatusCode::FORBIDDEN => (
             "refused",
             "OSS refuses it for another reason".to_owned(),
-            "look the code up among OSS's error codes; the account may be disabled or in debt".to_owned(),
+            "look the code up among OSS's error codes".to_owned(),
         ),
         (_, _) => {
             let remedy = "look the code up among OSS's error codes".to_owned();
@@ -192,13 +189,11 @@ fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
 fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
-        let name = OssName::parse(endpoint);
-        let region = name.as_ref().and_then(|name| name.place.region());
-        let right = region.map_or(endpoint, Region::as_str);
-        return Some((
-            format!("the bucket belongs to {endpoint}, and {} was asked", asked.endpoint),
-            format!("set `region` to {right:?} (--region {right}) in place of {signed:?}"),
-        ));
+        let remedy = match region_of(endpoint).filter(|region| region.as_str() != signed) {
+            Some(right) => format!("set `region` to \"{right}\" (--region {right}) in place of {signed:?}"),
+            None => format!("set `endpoint` to {endpoint}, with the scheme that is used now"),
+        };
+        return Some((format!("the bucket belongs to {endpoint}, and {} was asked", asked.endpoint), remedy));
     }
     let scope = reply.scope_region().filter(|region| asked.region.is_some() && *region != signed);
     if reply.number() == Some(WRONG_REGION) || scope.is_some() {
@@ -215,11 +210,20 @@ fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
 fn taken(reply: &Reply, refused: Option<&Reply>, asked: &Asked<'_>) -> Finding {
     let text = format!("{} is taken ({})", asked.what, reply.told());
     let Some(refused) = refused else { return Finding::ok("signed", text) };
+    if let Some(known) = known(refused) {
+        let text =
+            format!("{text}, but a HEAD of the bucket is refused ({}): {}", refused.told(), known.cause());
+        return Finding::fail(("signed", known.fault()), known.exit(), text, known.remedy());
+    }
     Finding::warn(
         ("signed", "head-refused"),
         format!("{text}; a HEAD of the bucket was refused before ({})", refused.told()),
         "nothing, if your applications send none; if they do, look at the policies of the RAM identity and of the bucket, and at what stands between",
     )
+}
+
+fn known(reply: &Reply) -> Option<KnownRefusal> {
+    KnownRefusal::find(reply.element("Code").unwrap_or_default(), reply.number(), reply.message())
 }
 
 fn time(seconds: i64) -> String {
@@ -243,7 +247,4 @@ const OUR_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const TOKEN_MISSING: &str = "0002-00000002";
 const KEY_DISABLED: &str = "0002-00000904";
-const V1_REFUSED: &str = "0002-00000080";
-/// Of a CloudBox.
-const ONLY_V4: &str = "0002-00000034";
 const WRONG_REGION: &str = "0002-00000226";

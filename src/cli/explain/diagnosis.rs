@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use super::super::refusal::{KnownRefusal, region_of};
 use super::mask::printable;
-use crate::address::OssName;
 use crate::time::Timestamp;
 
 /// What is wrong.
@@ -28,7 +28,8 @@ pub(super) enum Diagnosis {
     NoDate,
     BadDate,
     UrlEnded,
-    V1Refused,
+    /// The endpoint, the account or the version of the signature is refused.
+    Known(KnownRefusal),
     /// The signature is right, or there is none.
     Denied,
     /// It is the answer of a proxy like this one, about the request.
@@ -47,8 +48,11 @@ impl Diagnosis {
             let is_upstream = matches!(code, "BadGateway" | "GatewayTimeout");
             return Some(if is_upstream { Self::OurUpstream(message) } else { Self::Ours(message) });
         }
+        if let Some(known) = KnownRefusal::find(code, Some(number.trim()), &of("Message").unwrap_or_default())
+        {
+            return Some(Self::Known(known));
+        }
         Some(match (code, number.trim()) {
-            (_, "0002-00000080" | "0002-00000034") => Self::V1Refused,
             (_, "0002-00000226") => Self::SigningRegion,
             (_, "0002-00000503") => Self::NoDate,
             (_, "0002-00000502") => Self::BadDate,
@@ -75,6 +79,7 @@ impl fmt::Display for Diagnosis {
         let text = match self {
             Self::Clock(Some(behind_s)) => return write_clock(*behind_s, f),
             Self::OtherEndpoint(endpoint) => return write_endpoint(endpoint, f),
+            Self::Known(known) => return write!(f, "{}; {}", known.cause(), known.remedy()),
             Self::Ours(message) => {
                 return write!(
                     f,
@@ -117,9 +122,6 @@ impl fmt::Display for Diagnosis {
                 "the date: its form is wrong; a hop on the way wrote it anew, or the client signed with it"
             }
             Self::UrlEnded => "the time of a signed URL: it has ended; make another",
-            Self::V1Refused => {
-                "the version of the signature: OSS takes no V1 for this account or bucket; set signature = \"v4\" and `region`"
-            }
             Self::Denied => {
                 "the rights: no signature was found wrong; the policy of the user, the role or the bucket refuses, or the request came without a signature"
             }
@@ -140,9 +142,8 @@ fn write_clock(behind_s: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let name = OssName::parse(endpoint);
     write!(f, "the region: the bucket belongs to {endpoint}")?;
-    match name.as_ref().and_then(|name| name.place.region()) {
+    match region_of(endpoint) {
         Some(region) => write!(f, "; set `region` to \"{region}\" (--region {region})"),
         None => f.write_str("; set `endpoint` to it"),
     }
@@ -180,7 +181,7 @@ mod tests {
     fn what_is_refused_before_the_signature_is_named() {
         const EARLY: &str = "2022-09-04T07:11:33.000Z";
         const LATE: &str = "2022-09-04T08:11:37.000Z";
-        let rows: [(&str, Elements<'_>, &str); 19] = [
+        let rows: [(&str, Elements<'_>, &str); 34] = [
             ("RequestTimeTooSkewed", &[("RequestTime", EARLY), ("ServerTime", LATE)], "60 m behind"),
             (
                 "RequestTimeTooSkewed",
@@ -195,7 +196,18 @@ mod tests {
                 &[("Endpoint", "oss-cn-hzfinance.aliyuncs.com")],
                 "--region cn-hangzhou-finance",
             ),
+            ("AccessDenied", &[("Endpoint", "cn-beijing.oss.aliyuncs.com")], "--region cn-beijing"),
             ("AccessDenied", &[("Endpoint", "img.example.com")], "set `endpoint`"),
+            ("SecondLevelDomainForbidden", &[], "set addressing = \"virtual\""),
+            ("PublicEndpointForbidden", &[], "internal = true"),
+            ("PublicEndpointForbidden", &[("EC", "0048-00000401")], "addressing = \"cname\""),
+            ("AccessDenied", &[("EC", "0048-00000401")], "wider permissions never help"),
+            ("UserDisable", &[], "pay what the account owes, or follow the security notice"),
+            ("UserDisable", &[("EC", "0003-00000801")], "is disabled"),
+            ("UserDisable", &[("EC", "0003-00000806")], "has overdue payments; pay what"),
+            ("AccessDenied", &[("EC", " 0003-00000806 ")], "has overdue payments"),
+            ("Account.Arrearage", &[], "has overdue payments"),
+            ("OverduePayment", &[], "has overdue payments"),
             ("AccessDenied", &[("Expires", LATE)], "signed URL"),
             ("AccessDenied", &[("EC", "0002-00000503")], "neither x-oss-date"),
             ("AccessDenied", &[("EC", "0003-00000001")], "the rights"),
@@ -212,6 +224,10 @@ mod tests {
                 "does not know it",
             ),
             ("Forbidden", &[("EC", "0002-00000080")], "takes no V1"),
+            ("InvalidArgument", &[("EC", "0002-00000034")], "only V4; set signature = \"v4\""),
+            ("AccessDenied", &[("Message", "OSS no longer supports V1 signatures.")], "takes no V1"),
+            ("InvalidArgument", &[("Message", "Only V4 is allowed as signature version.")], "takes no V1"),
+            ("AccessDenied", &[("Message", "You have no right to access this object v1.")], "the rights"),
             (
                 "MisdirectedRequest",
                 &[("HostId", "oss-signing-proxy"), ("Message", "the host is not served")],

@@ -213,3 +213,19 @@ fn a_file_of_certificates_must_be_readable() {
         "{shown:?}"
     );
 }
+
+#[test]
+fn the_advice_for_an_endpoint_without_a_scheme_repeats_its_name() {
+    for (given, words) in [
+        ("oss-cn-beijing.aliyuncs.com", "write it as https://oss-cn-beijing.aliyuncs.com"),
+        ("files.example.com:8443", "write it as https://files.example.com:8443"),
+        ("127.0.0.1:9000", "write it as https://127.0.0.1:9000"),
+        ("//img.example.com", "write it as https://img.example.com"),
+        ("htps://img.example.com", "write it as https://img.example.com"),
+        ("img.example.com/b", "write it as https://oss-cn-hangzhou.aliyuncs.com"),
+        ("https://img.example.com/b", "names more than a host and a port; write it as https://"),
+    ] {
+        let settings = format!("region = \"cn-beijing\"\nendpoint = \"{given}\"");
+        refused(&text(&settings), "proxy.toml:3: upstream.endpoint", words);
+    }
+}

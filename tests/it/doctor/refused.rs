@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use oss_signing_proxy::cli::System;
 use oss_signing_proxy::emulator::{Account, Emulator, Fault, Handle, Settings};
 use oss_signing_proxy::oss::Region;
 
 use super::{STS, at, doctor, refusing, with_fault};
-use crate::support::{KEY, SECRET, TOKEN, oss};
+use crate::support::{KEY, SECRET, Script, TOKEN, oss};
 
 #[test]
 fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
@@ -124,10 +126,99 @@ fn no_credentials_at_all_are_told_with_why_each_source_was_passed_over() {
 fn a_signature_or_a_key_that_oss_takes_no_more_is_told() {
     let v1 = refusing("403 Forbidden", "<Error><Code>AccessDenied</Code><EC>0002-00000080</EC></Error>");
     doctor(&at(v1.address), &["--signature", "v1"], &KEY).says(78, ("signed", "v1-refused"), &["\"v4\""]);
+    let worded = refusing(
+        "403 Forbidden",
+        "<Error><Code>AccessDenied</Code><Message>OSS no longer supports V1 signatures.</Message></Error>",
+    );
+    doctor(&at(worded.address), &["--signature", "v1"], &KEY).says(
+        78,
+        ("signed", "v1-refused"),
+        &["only V4"],
+    );
     let disabled =
         refusing("403 Forbidden", "<Error><Code>InvalidAccessKeyId</Code><EC>0002-00000904</EC></Error>");
     doctor(&at(disabled.address), &[], &KEY).says(77, ("signed", "key-disabled"), &["enable it in RAM"]);
     let dateless =
         refusing("403 Forbidden", "<Error><Code>AccessDenied</Code><EC>0002-00000503</EC></Error>");
     doctor(&at(dateless.address), &[], &KEY).says(77, ("signed", "refused"), &["0002-00000503"]);
+}
+
+#[test]
+fn an_error_about_the_endpoint_or_the_account_is_told_with_its_remedy() {
+    for (status, document, code, fault, words) in [
+        (
+            "403 Forbidden",
+            "<Error><Code>SecondLevelDomainForbidden</Code></Error>",
+            78,
+            "path-style",
+            "set addressing = \"virtual\"",
+        ),
+        (
+            "400 Bad Request",
+            "<Error><Code>PublicEndpointForbidden</Code><EC>0048-00000401</EC></Error>",
+            78,
+            "public-endpoint",
+            "addressing = \"cname\"; wider permissions never help",
+        ),
+        (
+            "400 Bad Request",
+            "<Error><Code>AccessDenied</Code><EC>0048-00000401</EC></Error>",
+            78,
+            "public-endpoint",
+            "internal = true",
+        ),
+        (
+            "403 Forbidden",
+            "<Error><Code>UserDisable</Code></Error>",
+            77,
+            "account-disabled",
+            "pay what the account owes",
+        ),
+        (
+            "403 Forbidden",
+            "<Error><Code>AccessDenied</Code><EC>0003-00000806</EC></Error>",
+            77,
+            "arrears",
+            "the account has overdue payments",
+        ),
+        (
+            "403 Forbidden",
+            "<Error><Code>AccessDenied</Code><Endpoint>cn-beijing.oss.aliyuncs.com</Endpoint></Error>",
+            78,
+            "wrong-region",
+            "--region cn-beijing",
+        ),
+        (
+            "403 Forbidden",
+            "<Error><Code>AccessDenied</Code><Endpoint>oss-cn-hangzhou-internal.aliyuncs.com</Endpoint></Error>",
+            78,
+            "wrong-region",
+            "set `endpoint` to oss-cn-hangzhou-internal.aliyuncs.com",
+        ),
+    ] {
+        let script = refusing(status, document);
+        doctor(&at(script.address), &["--bucket", "photos"], &KEY).says(code, ("signed", fault), &[words]);
+    }
+}
+
+#[test]
+fn a_public_name_that_is_refused_for_data_alone_is_told_though_the_bucket_is_shown() {
+    let document =
+        STANDARD.encode("<Error><Code>PublicEndpointForbidden</Code><EC>0048-00000401</EC></Error>");
+    let script = Script::start(move |peer| {
+        while let Some(head) = peer.head() {
+            let answer = if head.starts_with("HEAD ") {
+                format!("400 Bad Request\r\nx-oss-err: {document}\r\nx-oss-ec: 0048-00000401")
+            } else {
+                "200 OK".to_owned()
+            };
+            peer.send(format!("HTTP/1.1 {answer}\r\nx-oss-request-id: 5F00\r\nContent-Length: 0\r\n\r\n"));
+        }
+    });
+    let seen = doctor(&at(script.address), &["--bucket", "photos"], &KEY);
+    seen.says(
+        78,
+        ("signed", "public-endpoint"),
+        &["GetBucketInfo of photos", "HEAD of the bucket is refused (400"],
+    );
 }

@@ -1,0 +1,110 @@
+//! Errors of OSS that tell what is wrong, and that no other key and no policy mends ("Error responses" and the EC
+//! pages of the OSS documentation). Pure.
+
+use super::exit::Exit;
+use crate::address::OssName;
+use crate::oss::Region;
+
+/// An error of OSS about the endpoint, the account or the version of the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KnownRefusal {
+    /// The bucket is in the path, where it must be in the host.
+    PathStyle,
+    /// The account may not use default public names.
+    PublicEndpoint,
+    /// The account is disabled.
+    AccountDisabled,
+    /// The account has overdue payments.
+    Arrears,
+    /// V1 is not accepted.
+    OnlyV4,
+}
+
+impl KnownRefusal {
+    /// Returns the error with this code, this number (EC) and this message.
+    pub(super) fn find(code: &str, number: Option<&str>, message: &str) -> Option<Self> {
+        let lower = code.to_ascii_lowercase();
+        Some(match (code, number) {
+            ("SecondLevelDomainForbidden", _) => Self::PathStyle,
+            ("PublicEndpointForbidden", _) | (_, Some("0048-00000401")) => Self::PublicEndpoint,
+            (_, Some("0003-00000806")) => Self::Arrears,
+            _ if lower.contains("arrear") || lower.contains("overdue") => Self::Arrears,
+            ("UserDisable", _) => Self::AccountDisabled,
+            // The second is of a CloudBox.
+            (_, Some("0002-00000080" | "0002-00000034")) => Self::OnlyV4,
+            _ if rejects_v1(message) => Self::OnlyV4,
+            _ => return None,
+        })
+    }
+
+    /// Returns the name of the fault in the output for programs.
+    pub(super) fn fault(self) -> &'static str {
+        match self {
+            Self::PathStyle => "path-style",
+            Self::PublicEndpoint => "public-endpoint",
+            Self::AccountDisabled => "account-disabled",
+            Self::Arrears => "arrears",
+            Self::OnlyV4 => "v1-refused",
+        }
+    }
+
+    pub(super) fn exit(self) -> Exit {
+        match self {
+            Self::PathStyle | Self::PublicEndpoint | Self::OnlyV4 => Exit::Config,
+            Self::AccountDisabled | Self::Arrears => Exit::Credentials,
+        }
+    }
+
+    /// Returns what is wrong.
+    pub(super) fn cause(self) -> &'static str {
+        match self {
+            Self::PathStyle => {
+                "the bucket is in the path, and OSS accepts it only in the host of this endpoint"
+            }
+            Self::PublicEndpoint => {
+                "the endpoint: since 2025-03-20 OSS rejects data operations of new accounts at its default public names, for buckets in mainland regions"
+            }
+            Self::AccountDisabled => {
+                "the account that owns the bucket or the key is disabled, for overdue payments or for security"
+            }
+            Self::Arrears => "the account has overdue payments",
+            Self::OnlyV4 => {
+                "the version of the signature: OSS takes no V1 for this account or bucket, only V4"
+            }
+        }
+    }
+
+    /// Returns what to do about it.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Self::PathStyle => {
+                "set addressing = \"virtual\"; a client that asks OSS itself must use the host BUCKET.ENDPOINT"
+            }
+            Self::PublicEndpoint => {
+                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and set it as `endpoint` with addressing = \"cname\"; wider permissions never help"
+            }
+            Self::AccountDisabled => {
+                "pay what the account owes, or follow the security notice in its console; other keys and wider permissions do not help"
+            }
+            Self::Arrears => {
+                "pay what the account owes, then try again; other keys and wider permissions do not help"
+            }
+            Self::OnlyV4 => "set signature = \"v4\" and `region`",
+        }
+    }
+}
+
+/// Whether a message says that V1 is not accepted. The numbers of such errors are documented as unstable.
+fn rejects_v1(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let is_about_version = message.contains("signature") || message.contains("signing");
+    is_about_version
+        && (message.contains("only v4")
+            || message.contains("v1")
+                && ["support", "no longer", "forbidden"].iter().any(|word| message.contains(word)))
+}
+
+/// Returns the region that an endpoint of OSS names.
+pub(super) fn region_of(endpoint: &str) -> Option<Region> {
+    OssName::parse(endpoint).and_then(|name| name.place.region().cloned())
+}

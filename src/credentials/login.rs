@@ -1,0 +1,83 @@
+//! Keys that a login of the vendor's command line has left behind. They are used until they expire, and never renewed here: a
+//! renewal replaces the login of the command line.
+
+use super::{Answer, Credentials, Edge, Failure, Provide, ProvideError, sanity};
+use crate::secret::Secret;
+use crate::time::Timestamp;
+
+/// The keys of a login, and how a person renews them.
+#[derive(Debug)]
+pub(super) struct LoginSession {
+    /// The vendor's name for a provider of this kind.
+    pub(super) kind: &'static str,
+    /// The profile of the login.
+    pub(super) profile: String,
+    pub(super) id: Secret,
+    pub(super) secret: Secret,
+    pub(super) token: Secret,
+    /// When the keys expire.
+    pub(super) expires: Timestamp,
+    pub(super) renewal: LoginRenewal,
+}
+
+/// The commands with which a person gets new keys.
+#[derive(Debug)]
+pub(super) struct LoginRenewal {
+    /// When the login expires from which the command line gets keys.
+    login_expires: Timestamp,
+    /// Gets new keys from the login.
+    renew: String,
+    /// Logs in again.
+    log_in: String,
+}
+
+impl LoginSession {
+    fn current(&self, now: Timestamp) -> Result<Credentials, ProvideError> {
+        if now >= self.expires {
+            return Err(ProvideError::Refused(format!(
+                "the keys of the profile {:?} expired at {}; run {}",
+                self.profile,
+                self.expires.rfc3339(),
+                self.renewal.commands(now)
+            )));
+        }
+        sanity::check(self.id.expose(), self.secret.expose(), Some(self.token.expose()))
+            .map_err(Failure::from)?;
+        Ok(Credentials {
+            id: self.id.expose().to_owned(),
+            secret: Secret::from(self.secret.expose()),
+            token: Some(Secret::from(self.token.expose())),
+            expires: Some(self.expires),
+            provider: self.kind.into(),
+        })
+    }
+}
+
+impl LoginRenewal {
+    pub(super) fn new(profile: &str, mode: &str, login_expires: Timestamp) -> Self {
+        // No command holds a zero byte, so such a name is shown as it is.
+        let name = shlex::try_quote(profile).unwrap_or_else(|_| profile.into());
+        Self {
+            login_expires,
+            renew: format!("aliyun sts GetCallerIdentity --profile {name}"),
+            log_in: format!("aliyun configure --profile {name} --mode {mode}"),
+        }
+    }
+
+    /// Returns the commands to run at `now`, each in backquotes.
+    pub(super) fn commands(&self, now: Timestamp) -> String {
+        let Self { login_expires, renew, log_in } = self;
+        if now < *login_expires { format!("`{renew}`") } else { format!("`{log_in}`, then `{renew}`") }
+    }
+}
+
+impl Provide for LoginSession {
+    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async { self.current(edge.now()) })
+    }
+
+    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+        let (until, commands) = (self.expires.rfc3339(), self.renewal.commands(edge.now()));
+        vec![format!("keys of a login until {until}; {commands} renews them")]
+    }
+}

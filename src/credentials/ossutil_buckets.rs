@@ -1,0 +1,144 @@
+//! The endpoints that the file of ossutil has for single buckets.
+
+use super::ini::{Document, Section};
+use super::ossutil::DEFAULT;
+use super::ossutil_profile::ProfileSettings;
+
+/// An endpoint for one bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketEndpoint {
+    /// The bucket.
+    pub bucket: String,
+    /// Its endpoint, as it is written.
+    pub endpoint: String,
+    /// How the bucket is addressed there.
+    pub style: BucketStyle,
+    /// Its region, if the file names it.
+    pub region: Option<String>,
+}
+
+/// A way to address a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketStyle {
+    /// As a label before the endpoint.
+    Virtual,
+    /// In the path.
+    Path,
+    /// By a name that is the bucket's own.
+    Cname,
+}
+
+/// Returns the endpoints that the file has for buckets. Those of the profile (ossutil 2) go before `[Bucket-Cname]`, and that before
+/// `[Bucket-Endpoint]` (ossutil 1).
+///
+/// # Errors
+/// The number of the first line that cannot be read.
+pub fn bucket_endpoints(text: &str, profile: Option<&str>) -> Result<Vec<BucketEndpoint>, usize> {
+    let document = Document::parse(text)?;
+    let mut found: Vec<BucketEndpoint> = Vec::new();
+    let mut add = |endpoint: BucketEndpoint| {
+        if !found.iter().any(|known| known.bucket == endpoint.bucket) {
+            found.push(endpoint);
+        }
+    };
+    // A profile that is wrong is an error of the source.
+    if let Ok(Some(settings)) = ProfileSettings::find(&document, profile.unwrap_or(DEFAULT)) {
+        of_profile(&document, &settings).into_iter().for_each(&mut add);
+    }
+    for (section, style) in [("Bucket-Cname", BucketStyle::Cname), ("Bucket-Endpoint", BucketStyle::Virtual)]
+    {
+        for (bucket, endpoint) in document.section(section).into_iter().flat_map(Section::raw) {
+            if !endpoint.is_empty() {
+                let (bucket, endpoint) = (bucket.to_owned(), endpoint.to_owned());
+                add(BucketEndpoint { bucket, endpoint, style, region: None });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the endpoints of the section `[buckets NAME]` that the profile refers to.
+fn of_profile(document: &Document, settings: &ProfileSettings<'_>) -> Vec<BucketEndpoint> {
+    let Some(name) = settings.get(&["buckets"]) else { return Vec::new() };
+    let Some(section) = document.section(&format!("buckets {name}")) else { return Vec::new() };
+    let mut entries: Vec<BucketEntry<'_>> = Vec::new();
+    for (key, value) in section.raw() {
+        match (key.to_ascii_lowercase().replace(['-', '_'], "").as_str(), entries.last_mut()) {
+            (_, _) if value.is_empty() => entries.push(BucketEntry { bucket: key, ..BucketEntry::default() }),
+            ("region", Some(entry)) => entry.region = Some(value),
+            ("endpoint", Some(entry)) => entry.endpoint = Some(value),
+            ("addressingstyle", Some(entry)) => entry.style = Some(value),
+            (_, _) => {}
+        }
+    }
+    entries.into_iter().filter_map(|entry| entry.resolve(settings.get(&["region"]))).collect()
+}
+
+/// What the file says of a bucket: the lines after its name.
+#[derive(Default)]
+struct BucketEntry<'a> {
+    bucket: &'a str,
+    region: Option<&'a str>,
+    endpoint: Option<&'a str>,
+    style: Option<&'a str>,
+}
+
+impl BucketEntry<'_> {
+    /// Returns the endpoint; `None` if neither the entry nor the profile tells it.
+    fn resolve(&self, region_of_profile: Option<&str>) -> Option<BucketEndpoint> {
+        let region = self.region.or(region_of_profile).map(str::to_owned);
+        let style = match self.style.map(str::to_ascii_lowercase).as_deref() {
+            Some("path") => BucketStyle::Path,
+            Some("cname") => BucketStyle::Cname,
+            Some(_) | None => BucketStyle::Virtual,
+        };
+        let public = || Some(format!("oss-{}.aliyuncs.com", region.as_ref()?));
+        let endpoint = self.endpoint.map(str::to_owned).or_else(public)?;
+        Some(BucketEndpoint { bucket: self.bucket.to_owned(), endpoint, style, region })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BucketEndpoint, BucketStyle, bucket_endpoints};
+
+    fn row(bucket: &str, endpoint: &str, style: BucketStyle, region: &str) -> BucketEndpoint {
+        BucketEndpoint {
+            bucket: bucket.to_owned(),
+            endpoint: endpoint.to_owned(),
+            style,
+            region: Some(region.to_owned()).filter(|region| !region.is_empty()),
+        }
+    }
+
+    #[test]
+    fn buckets_have_their_endpoints() {
+        let text = "[Credentials]\nendpoint = e\n[Bucket-Endpoint]\nmy-bucket1 = endpoint1\nb2 = endpoint2\n\
+                    [Bucket-Cname]\nmy-bucket1 = cname1\n";
+        let expected = vec![
+            row("my-bucket1", "cname1", BucketStyle::Cname, ""),
+            row("b2", "endpoint2", BucketStyle::Virtual, ""),
+        ];
+        assert_eq!(bucket_endpoints(text, None), Ok(expected));
+    }
+
+    #[test]
+    fn buckets_of_a_profile_have_endpoint_region_and_style() {
+        let text = "[default]\nregion = cn-shanghai\nsource-profile = base\n[profile base]\nbuckets = all\n\
+                    [profile dev]\nbuckets = none\n[profile bare]\nbuckets = all\n\
+                    [buckets all]\nhz-01 =\n  region=cn-hangzhou\nhz-02 = \n  region=cn-hangzhou\n  \
+                    endpoint=img.example.com\n  addressing-style=cname\nhome =\n  addressingStyle=path\n\
+                    ours =\n  endpoint = http://127.0.0.1:1\n";
+        let expected = vec![
+            row("hz-01", "oss-cn-hangzhou.aliyuncs.com", BucketStyle::Virtual, "cn-hangzhou"),
+            row("hz-02", "img.example.com", BucketStyle::Cname, "cn-hangzhou"),
+            row("home", "oss-cn-shanghai.aliyuncs.com", BucketStyle::Path, "cn-shanghai"),
+            row("ours", "http://127.0.0.1:1", BucketStyle::Virtual, "cn-shanghai"),
+        ];
+        assert_eq!(bucket_endpoints(text, None), Ok(expected));
+        assert_eq!(bucket_endpoints(text, Some("dev")), Ok(Vec::new()));
+        let bare = bucket_endpoints(text, Some("bare")).expect("sections");
+        let buckets: Vec<&str> = bare.iter().map(|endpoint| endpoint.bucket.as_str()).collect();
+        assert_eq!(buckets, ["hz-01", "hz-02", "ours"], "no region, and so no endpoint");
+    }
+}

@@ -1,0 +1,189 @@
+//! The profiles of ossutil 2: `[default]`, `[profile NAME]`, and what `source-profile` adds to them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ini::{Document, Section};
+use super::ossutil::{ID, SECRET, TOKEN, key, region_of};
+use super::process::DEFAULT_CACHE;
+use super::recipe::{Recipe, place};
+use super::sts::{Place, Role};
+use super::tool::{Tool, Unfit};
+use super::{Edge, Instance, Pod, Program};
+use crate::transport::Url;
+
+/// A profile, followed by those that it takes settings from.
+pub(super) struct ProfileSettings<'a> {
+    name: String,
+    sections: Vec<&'a Section>,
+}
+
+const ROLE_ARN: [&str; 2] = ["role-arn", "ram-role-arn"];
+const PROCESS: [&str; 1] = ["credential-process"];
+const URI: [&str; 2] = ["credential-uri", "credentials-uri"];
+const OIDC_PROVIDER: [&str; 1] = ["oidc-provider-arn"];
+const OIDC_TOKEN: [&str; 2] = ["oidc-token-file-path", "oidc-token-file"];
+const ROLE_NAME: [&str; 1] = ["ecs-role-name"];
+
+impl<'a> ProfileSettings<'a> {
+    /// Returns the profile of this name; `None` if the file does not have it.
+    pub(super) fn find(document: &'a Document, name: &str) -> Result<Option<Self>, Unfit> {
+        let Some(first) = section_of(document, name) else { return Ok(None) };
+        let mut settings = Self { name: name.to_owned(), sections: vec![first] };
+        let (mut names, mut last) = (vec![name.to_ascii_lowercase()], first);
+        while let Some(source) = last.get(&["source-profile"]) {
+            let wrong =
+                |why| Err(settings.wrong(format!("takes settings from the profile {source:?}, {why}")));
+            if names.contains(&source.to_ascii_lowercase()) {
+                return wrong("which takes its own from this one");
+            }
+            let Some(section) = section_of(document, source) else { return wrong("which is not there") };
+            names.push(source.to_ascii_lowercase());
+            settings.sections.push(section);
+            last = section;
+        }
+        Ok(Some(settings))
+    }
+
+    /// Returns a setting of the profile, or of the nearest profile that it takes settings from.
+    pub(super) fn get(&self, keys: &[&str]) -> Option<&'a str> {
+        self.sections.iter().find_map(|section| section.get(keys))
+    }
+
+    /// Whether anything in it is about credentials.
+    pub(super) fn has_credentials(&self) -> bool {
+        let groups: [&[&str]; 9] =
+            [&["mode"], &ID, &SECRET, &TOKEN, &ROLE_ARN, &PROCESS, &URI, &OIDC_PROVIDER, &ROLE_NAME];
+        groups.iter().any(|keys| self.get(keys).is_some())
+    }
+
+    /// Whether it describes the same key as this section of ossutil 1.
+    pub(super) fn is_same_key(&self, legacy: &Section) -> bool {
+        let groups: [&[&str]; 4] = [&["mode"], &ID, &SECRET, &TOKEN];
+        groups.iter().all(|keys| self.get(keys) == legacy.get(keys))
+    }
+
+    /// Returns the source that the profile describes.
+    pub(super) fn recipe(&self, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+        if !self.has_credentials() {
+            return Err(Unfit::Absent(format!("the profile {:?} has no credentials", self.name)));
+        }
+        let token = self.key_section().get(&TOKEN);
+        let mode = self.get(&["mode"]);
+        let known = MODES.iter().find(|known| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(known)));
+        match (known.copied(), mode) {
+            (Some("AK"), _) => self.key(None),
+            (Some("StsToken"), _) => self.key(Some(token.ok_or_else(|| self.missing("sts-token"))?)),
+            (Some("RamRoleArn"), _) => {
+                let role = self.role(edge)?;
+                Ok(Recipe::Role { of: Box::new(self.key(token)?), role, place: self.place(tool)? })
+            }
+            (Some("EcsRamRole" | "Ali-EcsRamRole"), _) => {
+                let role_name = self.get(&ROLE_NAME).map(str::to_owned);
+                Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }))
+            }
+            (Some("OIDCRoleArn"), _) => self.pod(tool, edge),
+            (Some("Uri"), _) => {
+                let url = Url::parse(self.need(&URI)?);
+                let url = url.map_err(|error| self.wrong(format!("has a credential-uri that {error}")))?;
+                Ok(Recipe::Uri(url))
+            }
+            (Some("Process"), _) => self.process(tool),
+            (Some(_), _) => {
+                Err(self.wrong("has the mode Anonymous; use credentials of type \"anonymous\"".to_owned()))
+            }
+            (None, Some(_)) => {
+                let modes = MODES.join(", ");
+                Err(self.wrong(format!("has a mode that is unknown; write one of {modes}")))
+            }
+            (None, None) if self.get(&ID).is_some() || self.get(&SECRET).is_some() => self.key(token),
+            (None, None) => Err(self.missing("mode, and no access-key-id")),
+        }
+    }
+
+    /// The first profile that has a part of a key: parts of two keys are never mixed.
+    fn key_section(&self) -> &'a Section {
+        let has_part =
+            |section: &&&Section| [&ID[..], &SECRET, &TOKEN].iter().any(|keys| section.get(keys).is_some());
+        self.sections.iter().find(has_part).copied().unwrap_or(self.sections[0])
+    }
+
+    fn key(&self, token: Option<&str>) -> Result<Recipe, Unfit> {
+        key(self.key_section(), token).map_err(|name| self.missing(name))
+    }
+
+    fn role(&self, edge: &dyn Edge) -> Result<Role, Unfit> {
+        let session = self.get(&["role-session-name"]).map(str::to_owned);
+        Ok(Role {
+            arn: self.need(&ROLE_ARN)?.to_owned(),
+            session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+            duration: DURATION,
+            policy: None,
+            external_id: None,
+        })
+    }
+
+    fn pod(&self, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+        let Role { arn, session_name, .. } = self.role(edge)?;
+        let pod = Pod {
+            role_arn: Some(arn),
+            provider_arn: Some(self.need(&OIDC_PROVIDER)?.to_owned()),
+            token_file: Some(PathBuf::from(self.need(&OIDC_TOKEN)?)),
+            session_name,
+            duration: Some(DURATION),
+            policy: None,
+        };
+        Ok(Recipe::Oidc(pod, self.place(tool)?))
+    }
+
+    fn process(&self, tool: &Tool) -> Result<Recipe, Unfit> {
+        if !tool.allow_process {
+            return Err(self.wrong(
+                "runs a command (mode Process), which needs to be allowed: name this file in credentials of type \"ossutil\" with allow_process = true, or the command in credentials of type \"process\""
+                    .to_owned(),
+            ));
+        }
+        let command = shlex::split(self.need(&PROCESS)?).filter(|words| !words.is_empty());
+        let command = command.ok_or_else(|| {
+            self.wrong("has a credential-process that cannot be split into words".to_owned())
+        })?;
+        Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
+    }
+
+    fn place(&self, tool: &Tool) -> Result<Place, Unfit> {
+        let region = self.sections.iter().find_map(|section| region_of(section));
+        Ok(place(None, region, false, &tool.place)?)
+    }
+
+    fn need(&self, keys: &[&'static str]) -> Result<&'a str, Unfit> {
+        self.get(keys).ok_or_else(|| self.missing(keys[0]))
+    }
+
+    fn missing(&self, what: &str) -> Unfit {
+        self.wrong(format!("has no {what}"))
+    }
+
+    fn wrong(&self, why: String) -> Unfit {
+        Unfit::Wrong(format!("the profile {:?} {why}", self.name))
+    }
+}
+
+/// The section of a profile. `[default]` is short for `[profile default]`.
+fn section_of<'a>(document: &'a Document, name: &str) -> Option<&'a Section> {
+    let short = name.eq_ignore_ascii_case("default").then(|| document.section("default")).flatten();
+    short.or_else(|| document.section(&format!("profile {name}")))
+}
+
+const MODES: [&str; 9] = [
+    "AK",
+    "StsToken",
+    "RamRoleArn",
+    "EcsRamRole",
+    "Ali-EcsRamRole",
+    "OIDCRoleArn",
+    "Uri",
+    "Process",
+    "Anonymous",
+];
+/// How long what STS gives lives.
+const DURATION: Duration = Duration::from_secs(3_600);
