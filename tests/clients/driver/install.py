@@ -10,6 +10,7 @@ from pathlib import Path
 
 SUITE = Path(__file__).resolve().parent.parent
 LIMIT_S = 600
+DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
 
 
 class CannotInstall(Exception):
@@ -19,7 +20,8 @@ class CannotInstall(Exception):
 def install(cache):
     """Everything the suite needs -> (programs by client, seconds by step)."""
     cache.mkdir(parents=True, exist_ok=True)
-    steps = {"curl and wget": tools, "Python SDKs": python, "ali-oss": node, "Go SDK": go, "ossutil": ossutil}
+    steps = {"curl and wget": tools, "Python clients": python, "Node.js clients": node, "Go SDK": go, "ossutil": ossutil,
+             "Thanos": thanos, "Java SDKs": java}
     programs, seconds = {}, {}
     for name, step in steps.items():
         started = time.monotonic()
@@ -29,14 +31,19 @@ def install(cache):
 
 
 def tools(_cache):
-    missing = [name for name in ("curl", "wget") if not shutil.which(name)]
-    if missing and shutil.which("apt-get") and os.geteuid() == 0:
-        execute("curl and wget", ["apt-get", "install", "--yes", "--no-install-recommends", *missing])
-    for name in missing:
-        if not shutil.which(name):
-            raise CannotInstall(f"{name}: not found; install the package {name}")
+    packages({"curl": "curl", "wget": "wget"})
     script = str(SUITE / "python/plain_client.py")
     return {name: [sys.executable, script, name] for name in ("curl", "curl-h2", "wget")}
+
+
+def packages(wanted):
+    """Debian's packages of the commands that are missing; `wanted` maps the command to its package."""
+    missing = {command: package for command, package in wanted.items() if not shutil.which(command)}
+    if missing and shutil.which("apt-get") and os.geteuid() == 0:
+        execute(", ".join(missing), ["apt-get", "install", "--yes", "--no-install-recommends", *missing.values()])
+    for command, package in missing.items():
+        if not shutil.which(command):
+            raise CannotInstall(f"{command}: not found; install the package {package}")
 
 
 def python(cache):
@@ -45,12 +52,13 @@ def python(cache):
 
     def build():
         shutil.rmtree(cache / "venv", ignore_errors=True)
-        execute("Python SDKs", [sys.executable, "-m", "venv", cache / "venv"])
-        execute("Python SDKs", [interpreter, "-m", "pip", "install", "--quiet", "--requirement", requirements])
+        execute("Python clients", [sys.executable, "-m", "venv", cache / "venv"])
+        execute("Python clients", [interpreter, "-m", "pip", "install", "--quiet", "--requirement", requirements])
 
     once(cache, "venv", [requirements], build)
     return {client: [interpreter, str(SUITE / f"python/{script}")]
-            for client, script in (("oss2", "oss2_client.py"), ("alibabacloud-oss-v2", "oss_v2_client.py"))}
+            for client, script in (("oss2", "oss2_client.py"), ("alibabacloud-oss-v2", "oss_v2_client.py"), ("libcloud", "libcloud_client.py"),
+                                   ("libcloud-proxied", "libcloud_client.py"), ("ffmpeg", "ffmpeg_client.py"))}
 
 
 def node(cache):
@@ -61,10 +69,12 @@ def node(cache):
         folder.mkdir(exist_ok=True)
         for manifest in manifests:
             shutil.copy(manifest, folder)
-        execute("ali-oss", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder=folder)
+        execute("Node.js clients", ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder=folder)
 
     once(cache, "node", manifests, build)
-    return {"ali-oss": ["env", f"NODE_PATH={folder}/node_modules", "node", str(SUITE / "node/ali_oss.js")]}
+    launch = ["env", f"NODE_PATH={folder}/node_modules", "node"]
+    generated = [*bridge(cache, "oss_client.py"), *launch, str(SUITE / "node/generated.js")]
+    return {"ali-oss": [*launch, str(SUITE / "node/ali_oss.js")], "oss-client": generated, "oss-client-by-address": generated}
 
 
 def go(cache):
@@ -77,6 +87,36 @@ def ossutil(cache):
     program = cache / "ossutil"
     execute("ossutil", ["go", "build", "-o", program, "github.com/aliyun/ossutil"], folder=SUITE / "ossutil")
     return {"ossutil": [sys.executable, str(SUITE / "python/ossutil_client.py"), str(program)]}
+
+
+def thanos(cache):
+    program = cache / "thanos"
+    execute("Thanos", ["go", "build", "-o", program, "."], folder=SUITE / "thanos")
+    return {"thanos": [*bridge(cache, "thanos_client.py"), str(program)]}
+
+
+def java(cache):
+    folder, sources = cache / "java", sorted((SUITE / "java").glob("*.java"))
+    manifest = SUITE / "java/pom.xml"
+    packages({"mvn": "maven", "javac": "openjdk-17-jdk-headless"})
+
+    def libraries():
+        shutil.rmtree(folder, ignore_errors=True)
+        execute("Java SDKs", ["mvn", "--batch-mode", "--file", manifest, f"{DEPENDENCIES}:copy-dependencies", f"-DoutputDirectory={folder}/lib"])
+
+    def classes():
+        execute("Java SDKs", ["javac", "-nowarn", "-cp", f"{folder}/lib/*", "-d", folder / "classes", *sources])
+
+    once(cache, "java-lib", [manifest], libraries)
+    once(cache, "java-classes", [manifest, *sources], classes)
+    launch = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-cp", f"{folder}/classes:{folder}/lib/*", "Bridge"]
+    return {client: [*bridge(cache), *launch, which]
+            for client, which in (("java-v1", "v1"), ("java-v2", "v2"), ("java-v2-async", "v2-async"))}
+
+
+def bridge(cache, script="bridge.py"):
+    """The command before that of a client in another language, which then does the operations that Python drives."""
+    return [str(cache / "venv/bin/python"), str(SUITE / "python" / script)]
 
 
 def once(cache, name, inputs, build):

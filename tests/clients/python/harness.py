@@ -343,7 +343,7 @@ class Suite(Subresources):
 
 
 def main(client, suite=Suite):
-    """`PROGRAM PLAN`: the plan's operations with the client of this class."""
-    with open(sys.argv[1], encoding="utf-8") as file:
+    """`PROGRAM... PLAN`: the plan's operations with the client of this class."""
+    with open(sys.argv[-1], encoding="utf-8") as file:
         plan = json.load(file)
     suite(client(plan), plan).run()

@@ -1,0 +1,14 @@
+"""Thanos's object storage with its provider for OSS: a range comes to its user as bytes alone. V1."""
+
+from bridge import Bridge
+from harness import Suite, expect, main
+
+
+class ThanosSuite(Suite):
+    def ranged(self, byte_range, part, content_range):
+        key, body = self.stored("range")
+        expect(self.client.get(key, byte_range=byte_range).body, body[part])
+
+
+if __name__ == "__main__":
+    main(Bridge, ThanosSuite)
