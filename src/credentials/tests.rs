@@ -56,6 +56,17 @@ async fn nothing_is_signed_with_credentials_that_have_ended() {
 }
 
 #[tokio::test]
+async fn credentials_without_end_until_the_year_9999_are_kept_and_served() {
+    for text in ["9999-12-31T23:59:59Z", "9999-12-30T22:00:00Z"] {
+        let end = Timestamp::parse_rfc3339(text).expect("a time");
+        let source = Source::new("default", Box::new(Ending(end)));
+        source.refresh(&World::default()).await.expect("credentials");
+        assert_eq!(source.serve(NOW).expect("credentials").expires, Some(end), "{text}");
+        assert_eq!(source.status(&World::default()).stage, Stage::Fresh, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_has_ended_before_it_came_is_no_answer() {
     let source = Source::new("default", Box::new(Ending(NOW)));
     let got = source.refresh(&World::default()).await.map(|_| ());
