@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-use jiff::civil;
+use jiff::SignedDuration;
+use jiff::civil::{self, DateTime};
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 
 /// A source of the current time, so that everything that depends on it can be tested.
@@ -21,8 +23,8 @@ pub struct Timestamp(i64);
 pub struct Day([u8; 8]);
 
 impl Timestamp {
-    /// The latest time that the calendar used here can express: 9999-12-30T22:00:00Z.
-    const LAST_S: i64 = 253_402_207_200;
+    /// The latest time with a year of four digits: 9999-12-31T23:59:59Z.
+    const LAST_S: i64 = 253_402_300_799;
 
     /// The time `seconds` after 1970-01-01T00:00:00Z; before it that instant, after the year 9999 its end.
     #[must_use]
@@ -89,15 +91,26 @@ impl Timestamp {
         let small = |from, to| number(from, to).and_then(|n| i8::try_from(n).ok());
         let (month, day) = (small(4, 6)?, small(6, 8)?);
         let (hour, minute, second) = (small(9, 11)?, small(11, 13)?, small(13, 15)?);
-        let time = civil::DateTime::new(number(0, 4)?, month, day, hour, minute, second, 0).ok()?;
-        Some(Self::from_unix_s(TimeZone::UTC.to_timestamp(time).ok()?.as_second()))
+        let time = DateTime::new(number(0, 4)?, month, day, hour, minute, second, 0).ok()?;
+        Some(Self::from_unix_s(time.duration_since(EPOCH).as_secs()))
     }
 
     /// Reads a time as RFC 3339 writes it, such as `2023-12-16T16:20:57Z`; fractions are cut off. `None` for anything else.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let time: jiff::Timestamp = text.parse().ok()?;
-        Some(Self::from_unix_s(time.as_second()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Some(Self::from_unix_s(time.as_second())),
+            Err(_) => Self::parse_last_day(text),
+        }
+    }
+
+    /// Reads one of the last hours of the year 9999, which are beyond jiff's timestamps but not beyond its calendar.
+    fn parse_last_day(text: &str) -> Option<Self> {
+        let pieces = Pieces::parse(text).ok()?;
+        let offset = pieces.to_numeric_offset()?;
+        let local = DateTime::from_parts(pieces.date(), pieces.time()?).duration_since(EPOCH).as_secs();
+        let seconds = local - i64::from(offset.seconds());
+        (seconds > JIFF_LAST_S).then(|| Self::from_unix_s(seconds))
     }
 
     /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7); `None` for anything else.
@@ -129,11 +142,18 @@ impl Timestamp {
         digits
     }
 
-    fn civil(self) -> civil::DateTime {
-        // The constructor keeps the value inside the years that jiff can express.
-        TimeZone::UTC.to_datetime(jiff::Timestamp::from_second(self.0).unwrap_or_default())
+    fn civil(self) -> DateTime {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(time) => TimeZone::UTC.to_datetime(time),
+            // The constructor keeps the value inside the years of the calendar.
+            Err(_) => EPOCH.saturating_add(SignedDuration::from_secs(self.0)),
+        }
     }
 }
+
+const EPOCH: DateTime = civil::date(1970, 1, 1).at(0, 0, 0, 0);
+/// The latest timestamp of jiff, 9999-12-30T22:00:00Z: its time zones need the hours after it.
+const JIFF_LAST_S: i64 = 253_402_207_200;
 
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
@@ -192,8 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn the_last_seconds_of_the_year_9999_are_read_and_written() {
+        let last = Timestamp::from_unix_s(253_402_300_799);
+        for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z", "9999-12-31T18:59:59-05:00"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), Some(last), "{text}");
+        }
+        assert_eq!(Timestamp::parse_iso_basic("99991231T235959Z"), Some(last));
+        assert_eq!(Timestamp::parse_http_date("Fri, 31 Dec 9999 23:59:59 GMT"), Some(last));
+        assert_eq!(last.rfc3339(), "9999-12-31T23:59:59Z");
+        assert_eq!(last.iso_basic(), "99991231T235959Z");
+        assert_eq!(last.iso_extended(), "9999-12-31T23:59:59.000Z");
+        assert_eq!(last.http_date(), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(last.day().as_str(), "99991231");
+        let earlier = Timestamp::from_unix_s(253_402_207_201);
+        assert_eq!(Timestamp::parse_rfc3339("9999-12-30T22:00:01Z"), Some(earlier));
+        assert_eq!(earlier.rfc3339(), "9999-12-30T22:00:01Z");
+        assert_eq!(Timestamp::parse_rfc3339("9999-12-31T23:59:59-08:00"), Some(last), "later ones end here");
+        for text in ["9999-12-31T23:59:59", "9999-12-31", "9999-13-31T23:59:59Z", "9999-12-31T24:59:59Z"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn times_outside_the_written_years_stay_at_their_ends() {
-        assert_eq!(Timestamp::from_unix_s(i64::MAX).iso_basic(), "99991230T220000Z");
+        assert_eq!(Timestamp::from_unix_s(i64::MAX).iso_basic(), "99991231T235959Z");
         assert_eq!(Timestamp::from_unix_s(-1).iso_basic(), "19700101T000000Z");
     }
 }

@@ -174,9 +174,17 @@ async fn answer(
 /// Whether the request shows the token, if there is one. Digests are compared, so that the time it takes tells nothing of it.
 fn may_see(headers: &HeaderMap, settings: &Settings) -> bool {
     let Some(token) = &settings.token else { return true };
-    let shown = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    shown.is_some_and(|shown| Sha256::digest(shown.trim_ascii()) == Sha256::digest(token.expose()))
+    let shown = headers.get(AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
+    shown.is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token.expose()))
 }
+
+/// The token of an `Authorization` line; the name of the scheme has no case (RFC 9110, 11.1).
+fn bearer_token(line: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = line.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
+}
+
+const SCHEME: &[u8] = b"Bearer ";
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub enum Insane {
     TokenUnwanted,
 }
 
-/// Checks what a service has given: that is never copied by hand, so only what nothing can be done with is a mistake.
+/// Checks that values can be sent, where a service has returned them.
 ///
 /// # Errors
 /// The first mistake.
@@ -53,12 +53,27 @@ pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result
     Ok(())
 }
 
+/// Checks the credentials of any provider. A service does not copy by hand, so only what cannot sign at all is a mistake.
+///
+/// # Errors
+/// The first mistake.
+pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
+    check_given(id, secret, token)?;
+    if id == secret {
+        return Err(Insane::SecretIsId);
+    }
+    if id.starts_with("STS.") && token.is_none() {
+        return Err(Insane::TokenMissing);
+    }
+    Ok(())
+}
+
 /// Checks an access key for the mistakes above.
 ///
 /// # Errors
 /// The first mistake.
 pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
-    check_given(id, secret, token)?;
+    check_usable(id, secret, token)?;
     let values =
         [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];
     if let Some((name, _)) =
@@ -69,17 +84,13 @@ pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> 
     if let Some((name, _)) = values.iter().find(|(_, value)| value.is_some_and(|value| value.contains(' '))) {
         return Err(Insane::Characters(name));
     }
-    if id == secret {
-        return Err(Insane::SecretIsId);
-    }
     if secret.starts_with("LTAI") || secret.starts_with("STS.") {
         return Err(Insane::SecretLooksLikeId);
     }
-    match (id.starts_with("STS."), token) {
-        (true, None) => Err(Insane::TokenMissing),
-        (false, Some(_)) => Err(Insane::TokenUnwanted),
-        (true, Some(_)) | (false, None) => Ok(()),
+    if token.is_some() && !id.starts_with("STS.") {
+        return Err(Insane::TokenUnwanted);
     }
+    Ok(())
 }
 
 #[cfg(test)]

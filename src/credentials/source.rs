@@ -18,7 +18,7 @@ use tracing::warn;
 use super::durations::Durations;
 use super::schedule::{Urgency, Windows, pause, pause_refused, pause_unchanged};
 use super::status::{Stage, Status};
-use super::{Credentials, Edge, Provide, ProvideError};
+use super::{Credentials, Edge, Provide, ProvideError, sanity};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -247,7 +247,7 @@ impl Source {
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
         });
-        let given = given.and_then(|credentials| self.keep(credentials, edge.now()));
+        let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, edge.now()));
         attempt.end(&given, asked, edge.now());
         given.map(|given| given.credentials)
     }
@@ -423,6 +423,17 @@ impl Source {
 
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rejects credentials that cannot sign, whichever provider returned them.
+fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
+    let token = given.token.as_ref().map(Secret::expose);
+    match sanity::check_usable(&given.id, given.secret.expose(), token) {
+        Ok(()) => Ok(given),
+        Err(insane) => {
+            Err(ProvideError::Unavailable(format!("{} gave no usable credentials: {insane}", given.provider)))
+        }
     }
 }
 

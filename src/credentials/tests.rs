@@ -59,6 +59,60 @@ async fn nothing_is_signed_with_credentials_that_have_ended() {
 }
 
 #[tokio::test]
+async fn credentials_without_end_until_the_year_9999_are_kept_and_served() {
+    for text in ["9999-12-31T23:59:59Z", "9999-12-30T22:00:00Z"] {
+        let end = Timestamp::parse_rfc3339(text).expect("a time");
+        let source = Source::new("default", Box::new(Ending(end)));
+        source.refresh(&World::default()).await.expect("credentials");
+        assert_eq!(source.serve(NOW).expect("credentials").expires, Some(end), "{text}");
+        assert_eq!(source.status(&World::default()).stage, Stage::Fresh, "{text}");
+    }
+}
+
+/// A provider of one answer, as a crate outside this one might write it.
+struct Giving(&'static str, &'static str, Option<&'static str>);
+
+impl Provide for Giving {
+    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+        Box::pin(async move {
+            Ok(Credentials {
+                id: self.0.to_owned(),
+                secret: Secret::from(self.1),
+                token: self.2.map(Secret::from),
+                expires: None,
+                provider: "giving".into(),
+            })
+        })
+    }
+}
+
+#[tokio::test]
+async fn unusable_credentials_are_rejected_whatever_provider_returns_them() {
+    for (id, secret, token, expected) in [
+        ("LTAIx", "LTAIx", None, Some("the same as the access key id")),
+        ("STS.x", "STS.x", Some("t"), Some("the same as the access key id")),
+        ("STS.x", "s3cret", None, Some("there is no security token")),
+        ("", "s3cret", None, Some("the access key id is empty")),
+        ("LTAIx", "", None, Some("the access key secret is empty")),
+        ("STS.x", "s3cret", Some(""), Some("the security token is empty")),
+        ("LTAIx", "s3cret\n", None, Some("the access key secret holds")),
+        ("STS.x", "s3cret", Some("t"), None),
+        ("LTAIx", "s3cret", None, None),
+    ] {
+        let source = Source::new("default", Box::new(Giving(id, secret, token)));
+        let given = source.refresh(&World::default()).await;
+        match expected {
+            None => assert!(given.is_ok() && source.get(NOW).is_ok(), "{id} {secret} {token:?}"),
+            Some(words) => {
+                let why = given.map(|_| ()).expect_err("rejected").to_string();
+                assert!(why.contains("giving gave no usable credentials") && why.contains(words), "{why}");
+                assert_eq!(source.get(NOW).map(|_| ()), Err(Unavailable::Empty), "{id} {secret} {token:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_has_ended_before_it_came_is_no_answer() {
     let source = Source::new("default", Box::new(Ending(NOW)));
     let got = source.refresh(&World::default()).await.map(|_| ());

@@ -11,12 +11,11 @@ use hyper::ext::ReasonPhrase;
 use std::time::Duration;
 
 use super::answer::{Answer, text};
-use super::echo::{element, without_token};
+use super::echo::element;
 use super::headers::NOTE;
-use super::plain_error::{TokenPieces, understood};
+use super::plain_error::TokenSearch;
 use super::refusal::Refusal;
 use crate::oss::ErrorDocument;
-use crate::secret::Secret;
 use crate::transport::SendError;
 
 impl Answer {
@@ -31,7 +30,7 @@ impl Answer {
 
     /// Removes the token from an error, wherever OSS repeats it; a success stays as it is. A document that is not understood,
     /// is encoded or longer than [`LOOKED_INTO_MAX`], is replaced by ours.
-    pub(super) async fn without(mut self, token: &Secret, stall: Duration) -> Result<Self, Refusal> {
+    pub(super) async fn without(mut self, token: &TokenSearch, stall: Duration) -> Result<Self, Refusal> {
         if self.is_good() {
             return Ok(self);
         }
@@ -45,7 +44,7 @@ impl Answer {
             None if encoded => (Bytes::new(), false),
             None => self.read(stall).await?,
         };
-        let clean = if whole { understood(&body, token.expose()) } else { None };
+        let clean = if whole { token.clean_document(&body) } else { None };
         let document = match clean {
             Some(clean) => Bytes::from(clean),
             // Our document under a status of success could be taken for the object.
@@ -64,10 +63,8 @@ impl Answer {
     }
 
     /// Removes the token from the status line and the headers of an error.
-    fn clean_head(&mut self, token: &Secret) {
-        let pieces = TokenPieces::of(token.expose());
-        let has_token =
-            |value: &[u8]| without_token(value, token.expose()).is_some() || pieces.may_be_in(value);
+    fn clean_head(&mut self, token: &TokenSearch) {
+        let has_token = |text: &[u8]| token.clean_text(text).is_some() || token.may_be_in(text);
         let extensions = self.response.extensions_mut();
         if extensions.get::<ReasonPhrase>().is_some_and(|reason| has_token(reason.as_bytes())) {
             extensions.remove::<ReasonPhrase>();
@@ -76,16 +73,16 @@ impl Answer {
             if *name == ERROR {
                 continue;
             }
-            if let Some(clean) = without_token(value.as_bytes(), token.expose()) {
+            if let Some(clean) = token.clean_text(value.as_bytes()) {
                 *value = HeaderValue::from_bytes(&clean).unwrap_or(REMOVED);
             }
-            if pieces.may_be_in(value.as_bytes()) {
+            if token.may_be_in(value.as_bytes()) {
                 *value = REMOVED;
             }
         }
         let Some(told) = self.response.headers().get(ERROR).cloned() else { return };
         let document = STANDARD.decode(told.as_bytes()).ok();
-        let clean = document.as_deref().and_then(|document| understood(document, token.expose()));
+        let clean = document.as_deref().and_then(|document| token.clean_document(document));
         if clean.is_none() || clean != document {
             let clean = clean.map_or_else(
                 || self.our_words(document.as_deref().unwrap_or_default(), Some(token)),
@@ -159,7 +156,7 @@ impl Answer {
     }
 
     /// Replaces the error by a document of ours, and the headers that describe it.
-    fn in_our_words(&mut self, beginning: &[u8], token: Option<&Secret>) -> Bytes {
+    fn in_our_words(&mut self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
         let headers = self.response.headers_mut();
         for name in [CONTENT_ENCODING, ETAG, CONTENT_MD5] {
             headers.remove(name);
@@ -169,7 +166,7 @@ impl Answer {
     }
 
     /// A document with what can be known of an error, of which this is the beginning.
-    fn our_words(&self, beginning: &[u8], token: Option<&Secret>) -> Bytes {
+    fn our_words(&self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
         let (status, headers) = (self.response.status(), self.response.headers());
         let document = |beginning: &str| {
             let of = |name: &str| element(beginning, name).map(str::to_owned);
@@ -187,7 +184,7 @@ impl Answer {
             document.to_xml()
         };
         let told = document(&String::from_utf8_lossy(beginning));
-        let is_clean = |token: &Secret| understood(told.as_bytes(), token.expose()).is_some();
+        let is_clean = |token: &TokenSearch| token.clean_document(told.as_bytes()).is_some();
         if token.is_none_or(is_clean) { told.into() } else { document("").into() }
     }
 }

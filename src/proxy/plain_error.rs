@@ -1,19 +1,107 @@
 //! The one form of error document that is understood: plain XML, searched for the token in every form known here. Whatever is
 //! not understood is not passed on. Pure.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use super::echo::{base64_middle, reference, without_token};
+use crate::credentials::Credentials;
+use crate::secret::Secret;
 
-/// Returns `document` without the token. `None` if the document is not plain XML, or may hold the token in another form.
-pub(super) fn understood(document: &[u8], token: &str) -> Option<Vec<u8>> {
-    if document.trim_ascii().is_empty() {
-        return Some(document.to_vec());
+/// The search for a token in the errors of one upstream response.
+pub(super) struct TokenSearch {
+    token: Secret,
+    /// Pieces of the letters and digits of the token and of its base64, as they are left where [`without_token`] finds nothing.
+    letters: HashSet<[u8; PIECE_BYTES]>,
+    /// Pieces of the hex digits of the token.
+    digits: HashSet<[u8; 2 * PIECE_BYTES]>,
+    /// Pieces of the token itself.
+    bytes: HashSet<[u8; PIECE_BYTES]>,
+}
+
+impl TokenSearch {
+    pub(super) fn new(token: &Secret) -> Self {
+        let text = token.expose();
+        let mut letters = HashSet::new();
+        let once: Vec<Vec<u8>> = (0..3).filter_map(|before| base64_middle(text.as_bytes(), before)).collect();
+        let twice = once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before)));
+        let twice: Vec<Vec<u8>> = twice.collect();
+        for form in std::iter::once(text.as_bytes()).chain(once.iter().chain(&twice).map(Vec::as_slice)) {
+            letters.extend(pieces(&letters_of(form)));
+        }
+        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            token: Secret::from(text),
+            letters,
+            digits: pieces(hex.as_bytes()).collect(),
+            bytes: pieces(text.as_bytes()).collect(),
+        }
     }
-    plain_text(document)?;
-    let clean = without_token(document, token).unwrap_or_else(|| document.to_vec());
-    let text = plain_text(&clean)?;
-    (!TokenPieces::of(token).may_be_in(&text)).then_some(clean)
+
+    /// Returns `document` without the token. `None` if the document is not plain XML, or may hold the token in another form.
+    pub(super) fn clean_document(&self, document: &[u8]) -> Option<Vec<u8>> {
+        if document.trim_ascii().is_empty() {
+            return Some(document.to_vec());
+        }
+        plain_text(document)?;
+        let clean = self.clean_text(document).unwrap_or_else(|| document.to_vec());
+        let text = plain_text(&clean)?;
+        (!self.may_be_in(&text)).then_some(clean)
+    }
+
+    /// Returns `text` without the token in the forms that are known; `None` if it is not there.
+    pub(super) fn clean_text(&self, text: &[u8]) -> Option<Vec<u8>> {
+        without_token(text, self.token.expose())
+    }
+
+    /// Whether the text may hold the token. References are resolved already; percent-encoding is undone here.
+    pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
+        let mut text = text.to_vec();
+        for _ in 0..ENCODINGS_MAX {
+            if self.is_plainly_in(&text) {
+                return true;
+            }
+            let decoded = percent_decoded(&text);
+            if decoded == text {
+                return false;
+            }
+            text = decoded;
+        }
+        true
+    }
+
+    fn is_plainly_in(&self, text: &[u8]) -> bool {
+        let letters = letters_of(text);
+        let lower = letters.to_ascii_lowercase();
+        has_character_escape(text)
+            || windows(&letters).any(|window| self.letters.contains(window))
+            || windows(&lower).any(|window| self.digits.contains(window))
+            || [8, 10, 16].iter().any(|radix| {
+                let numbers = numbers_of(text, *radix);
+                windows(&numbers).any(|window| self.bytes.contains(window))
+            })
+    }
+}
+
+/// The searches for the tokens that signed last on this worker; each is made once.
+#[derive(Default)]
+pub(super) struct TokenSearches(RefCell<VecDeque<(Arc<Credentials>, Rc<TokenSearch>)>>);
+
+impl TokenSearches {
+    /// The search for the token of these credentials, if they have one.
+    pub(super) fn get(&self, credentials: &Arc<Credentials>) -> Option<Rc<TokenSearch>> {
+        let token = credentials.token.as_ref()?;
+        let mut searches = self.0.borrow_mut();
+        if let Some((_, search)) = searches.iter().find(|(known, _)| Arc::ptr_eq(known, credentials)) {
+            return Some(Rc::clone(search));
+        }
+        let search = Rc::new(TokenSearch::new(token));
+        searches.truncate(SEARCHES_MAX - 1);
+        searches.push_front((Arc::clone(credentials), Rc::clone(&search)));
+        Some(search)
+    }
 }
 
 /// Returns the text of a plain error document, with its references resolved: one `Error` element with elements in it.
@@ -94,59 +182,6 @@ fn large_reference(name: &str) -> Option<char> {
     char::from_u32(number).filter(|c| !c.is_ascii())
 }
 
-/// Pieces of a token, as they are left in a text that holds the token in a form which [`without_token`] does not find.
-pub(super) struct TokenPieces {
-    /// Letters and digits of the token and of its base64.
-    letters: HashSet<[u8; PIECE_BYTES]>,
-    /// The hex digits of the token.
-    digits: HashSet<[u8; 2 * PIECE_BYTES]>,
-    /// The bytes of the token.
-    bytes: HashSet<[u8; PIECE_BYTES]>,
-}
-
-impl TokenPieces {
-    pub(super) fn of(token: &str) -> Self {
-        let mut letters = HashSet::new();
-        let once: Vec<Vec<u8>> =
-            (0..3).filter_map(|before| base64_middle(token.as_bytes(), before)).collect();
-        let twice = once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before)));
-        let twice: Vec<Vec<u8>> = twice.collect();
-        for form in std::iter::once(token.as_bytes()).chain(once.iter().chain(&twice).map(Vec::as_slice)) {
-            letters.extend(pieces(&letters_of(form)));
-        }
-        let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
-        Self { letters, digits: pieces(hex.as_bytes()).collect(), bytes: pieces(token.as_bytes()).collect() }
-    }
-
-    /// Whether the text may hold the token. References are resolved already; percent-encoding is undone here.
-    pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
-        let mut text = text.to_vec();
-        for _ in 0..ENCODINGS_MAX {
-            if self.is_plainly_in(&text) {
-                return true;
-            }
-            let decoded = percent_decoded(&text);
-            if decoded == text {
-                return false;
-            }
-            text = decoded;
-        }
-        true
-    }
-
-    fn is_plainly_in(&self, text: &[u8]) -> bool {
-        let letters = letters_of(text);
-        let lower = letters.to_ascii_lowercase();
-        has_character_escape(text)
-            || windows(&letters).any(|window| self.letters.contains(window))
-            || windows(&lower).any(|window| self.digits.contains(window))
-            || [8, 10, 16].iter().any(|radix| {
-                let numbers = numbers_of(text, *radix);
-                windows(&numbers).any(|window| self.bytes.contains(window))
-            })
-    }
-}
-
 /// `\u0041`, `\x41`, `\101`: a backslash that something else than a name of a file follows.
 fn has_character_escape(text: &[u8]) -> bool {
     text.windows(2).any(|pair| pair[0] == b'\\' && (pair[1].is_ascii_digit() || b"uUxX".contains(&pair[1])))
@@ -188,6 +223,8 @@ const NAME_BYTES_MAX: usize = 64;
 const PIECE_BYTES: usize = 8;
 /// How often a text may be percent-encoded.
 const ENCODINGS_MAX: usize = 4;
+/// Searches that are kept: those of a few credentials at a time.
+const SEARCHES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +232,8 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
-    use super::{plain_text, understood};
+    use super::{TokenSearch, plain_text};
+    use crate::secret::Secret;
 
     const TOKEN: &str = "CAISwQJ1q6Ft5B2yfSjIr5bU+/a1x7pRd0vY==";
 
@@ -237,13 +275,13 @@ mod tests {
             let part = &form[from..from + 17];
             let (begin, end) = part.split_at(6 + gap);
             let document = format!("<Error><Code>X</Code><A>{begin}{noise}</A><B>{end}</B></Error>");
-            prop_assert_eq!(understood(document.as_bytes(), TOKEN), None);
+            prop_assert_eq!(TokenSearch::new(&Secret::from(TOKEN)).clean_document(document.as_bytes()), None);
         }
 
         #[test]
         fn a_document_of_words_passes_as_it_is(text in "[a-zA-Z0-9 .,:/%?_-]{0,200}") {
             let document = format!("<Error><Message>{text}</Message></Error>");
-            prop_assert_eq!(understood(document.as_bytes(), TOKEN), Some(document.into_bytes()));
+            prop_assert_eq!(TokenSearch::new(&Secret::from(TOKEN)).clean_document(document.as_bytes()), Some(document.into_bytes()));
         }
     }
 }

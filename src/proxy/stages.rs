@@ -290,8 +290,8 @@ impl<'a> Signed<'a> {
                     answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
                 }
             }
-            match &signer.credentials.token {
-                Some(token) => answer.without(token, core.transport().stall()).await,
+            match core.token_searches().get(&signer.credentials) {
+                Some(token) => answer.without(&token, core.transport().stall()).await,
                 None => Ok(answer),
             }
         })

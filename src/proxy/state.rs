@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::keys::Keys;
+use super::plain_error::TokenSearches;
 use super::ways::Ways;
 use crate::address::{Directory, UpstreamId};
 use crate::credentials::Source;
@@ -66,6 +67,7 @@ pub struct Core {
     clock: Arc<dyn Clock>,
     transport: Transport,
     keys: Keys,
+    token_searches: TokenSearches,
     ways: Ways,
     moment: RefCell<Rc<Moment>>,
     /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
@@ -102,6 +104,7 @@ impl Core {
             clock,
             transport,
             keys: Keys::default(),
+            token_searches: TokenSearches::default(),
             ways: Ways::default(),
             moment,
             ahead_s: Cell::default(),
@@ -167,6 +170,11 @@ impl Core {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.state.counters
+    }
+
+    /// The searches for tokens in errors.
+    pub(super) fn token_searches(&self) -> &TokenSearches {
+        &self.token_searches
     }
 
     pub(super) fn keys(&self) -> &Keys {

@@ -86,8 +86,15 @@ fn what_is_more_than_health_needs_the_token_if_there_is_one() {
             );
         }
     }
+    for scheme in ["Bearer ", "bearer ", "BEARER  ", "bEaReR "] {
+        let header = format!("Authorization: {scheme}planted-admin-token\r\n");
+        assert_eq!(client.ask("GET", "/config", &host, &header, b"").status, 200, "{scheme}");
+    }
+    for scheme in ["Bearer", "Bearer\u{a0}", "Bearers ", ""] {
+        let header = format!("Authorization: {scheme}planted-admin-token\r\n");
+        assert_eq!(client.ask("GET", "/config", &host, &header, b"").status, 401, "{scheme}");
+    }
     let header = "Authorization: Bearer planted-admin-token\r\n";
-    assert_eq!(client.ask("GET", "/config", &host, header, b"").status, 200);
     assert!(!client.ask("GET", "/config", &host, header, b"").text().contains("planted"));
 }
 
