@@ -19,7 +19,7 @@ impl ListenerCertificate {
         let left_s = expires.unix_s() - now.unix_s();
         let state = match left_s {
             ..=0 => "expired at",
-            ..WARN_WITHIN_S => "expires in less than 14 days, at",
+            1..WARN_WITHIN_S => "expires in less than 14 days, at",
             _ => return None,
         };
         Some(format!(

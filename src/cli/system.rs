@@ -27,6 +27,14 @@ impl Edge for System {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
+
+    fn variable_names(&self) -> Vec<String> {
+        variable_names().iter().map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    fn is_not_text(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some_and(|value| value.to_str().is_none())
+    }
 }
 
 /// The names of all variables of the environment.

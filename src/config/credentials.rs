@@ -126,6 +126,11 @@ impl<'a> Secrets<'a> {
             }
             Kind::Process => {
                 section.check(&PROCESS, report);
+                for given in section.texts("environment", report) {
+                    if self.outside.is_not_text(&given.value) {
+                        report.error(&given.at, Problem::VariableNotText(given.value));
+                    }
+                }
                 program(section, report).map(Spec::Process)
             }
             Kind::Profile => {
@@ -220,7 +225,7 @@ impl<'a> Secrets<'a> {
             }
             Reference::Variable(name) => {
                 let value = self.outside.variable(name);
-                value.ok_or_else(|| Problem::NoVariable(name.to_owned()))
+                value.ok_or_else(|| self.no_variable(name))
             }
             Reference::File(path) => self.file(Path::new(path), given, report),
             Reference::Systemd(name) => self.systemd(name).and_then(|path| self.file(&path, given, report)),
@@ -232,6 +237,13 @@ impl<'a> Secrets<'a> {
                 None
             }
         }
+    }
+
+    /// The problem of a variable without a value that can be read.
+    fn no_variable(&self, name: &str) -> Problem {
+        let problem =
+            if self.outside.is_not_text(name) { Problem::VariableNotText } else { Problem::NoVariable };
+        problem(name.to_owned())
     }
 
     /// What a file of one secret holds; `given` refers to it.

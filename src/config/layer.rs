@@ -1,6 +1,9 @@
 //! What flags and the environment set over the file: the same settings by the same names.
 
 use super::origin::{Given, Origin};
+use super::problem::Problem;
+use super::report::Report;
+use super::variables;
 use crate::credentials::Edge;
 
 /// A setting that has a flag and a variable.
@@ -40,6 +43,8 @@ pub struct Layer {
     kind: Kind,
     alone: bool,
     values: Vec<(Setting, String)>,
+    /// The variables that are wrong.
+    wrong: Vec<(String, Problem)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +137,7 @@ impl Layer {
     /// The layer of flags, with none yet. A flag without a value is set to `true`.
     #[must_use]
     pub fn flags() -> Self {
-        Self { kind: Kind::Flags, alone: false, values: Vec::new() }
+        Self { kind: Kind::Flags, alone: false, values: Vec::new(), wrong: Vec::new() }
     }
 
     /// The layer of the environment.
@@ -140,7 +145,14 @@ impl Layer {
     pub fn from_environment(edge: &dyn Edge) -> Self {
         let value = |setting: Setting| Some((setting, edge.variable(&setting.variable())?));
         let values = Setting::ALL.into_iter().filter_map(value).collect();
-        Self { kind: Kind::Environment, alone: false, values }
+        Self { kind: Kind::Environment, alone: false, values, wrong: variables::check(edge) }
+    }
+
+    /// Reports the variables that are wrong.
+    pub(super) fn report(&self, report: &mut Report) {
+        for (name, problem) in &self.wrong {
+            report.error(&Origin::Variable(name.clone()), problem.clone());
+        }
     }
 
     /// Sets a setting, if there is a value.

@@ -21,6 +21,7 @@ mod section;
 mod size;
 mod tool_routes;
 mod upstream;
+mod variables;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -34,6 +35,7 @@ pub use self::layer::{Layer, Setting};
 pub use self::origin::Origin;
 pub use self::outside::{Digest, Machine, Outside, SecretFile};
 pub use self::report::{Error, Errors};
+pub use self::variables::READ_VARIABLES;
 
 use self::credentials::{Modes, Secrets};
 use self::directory::Surroundings;
@@ -182,6 +184,7 @@ impl Config {
         } else {
             None
         };
+        layers.iter().for_each(|layer| layer.report(&mut report));
         let (warnings, errors) = report.finish();
         let facts = facts::all(table.get_ref(), &document);
         let own = file.map(|(path, text)| (path.to_owned(), Digest::of(text.as_bytes())));
@@ -206,6 +209,7 @@ impl Config {
         if report.count() == 0 {
             admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
         }
+        layers.iter().for_each(|layer| layer.report(&mut report));
         match report.finish() {
             (_, None) => Ok(admin),
             (_, Some(errors)) => Err(errors),

@@ -17,6 +17,11 @@ pub trait Outside {
     /// A variable of the environment; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<Secret>;
 
+    /// Whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot return.
+    fn is_not_text(&self, _name: &str) -> bool {
+        false
+    }
+
     /// What a file of one secret holds, without the line break at its end.
     ///
     /// # Errors
@@ -90,6 +95,10 @@ impl Outside for Machine<'_> {
         self.0.variable(name).map(Secret::new)
     }
 
+    fn is_not_text(&self, name: &str) -> bool {
+        self.0.is_not_text(name)
+    }
+
     fn secret(&self, path: &Path) -> io::Result<SecretFile> {
         let file = File::open(path)?;
         // Of the open file, so that it is the one that is read.
@@ -135,6 +144,10 @@ impl<'a> Noted<'a> {
 impl Outside for Noted<'_> {
     fn variable(&self, name: &str) -> Option<Secret> {
         self.outside.variable(name)
+    }
+
+    fn is_not_text(&self, name: &str) -> bool {
+        self.outside.is_not_text(name)
     }
 
     fn secret(&self, path: &Path) -> io::Result<SecretFile> {

@@ -42,6 +42,16 @@ pub(super) enum Problem {
     #[error("must be more than 0; leave it out for the default")]
     Zero,
 
+    // The environment.
+    #[error("is no variable of this program; did you mean {0}? use that name, or unset it")]
+    UnknownVariable(String),
+    #[error("has a value that is not UTF-8; set it to text, or unset it")]
+    NotText,
+    #[error(
+        "the variable {0:?} has a value that is not UTF-8; set it to text, or refer to a file with file:PATH"
+    )]
+    VariableNotText(String),
+
     // Listeners.
     #[error(
         "{0:?} is not an address; write HOST:PORT with an IP address, such as 127.0.0.1:8770, unix:PATH, or systemd:NAME"

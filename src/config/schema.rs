@@ -325,7 +325,7 @@ pub(super) fn nearest<'a>(
 }
 
 /// How many letters have to be put in, left out or changed.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

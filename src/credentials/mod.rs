@@ -132,6 +132,16 @@ pub trait Edge: Clock {
     /// A variable of the environment; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<String>;
 
+    /// The names of all variables of the environment.
+    fn variable_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot return.
+    fn is_not_text(&self, _name: &str) -> bool {
+        false
+    }
+
     /// Whether a variable is set to `true`, in any letters.
     fn is_true(&self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))

@@ -42,7 +42,7 @@ pub(super) fn probe(path: &Path) -> io::Result<()> {
     SockAddr::unix(path)?;
     look(path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Ok(access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+    Ok(access(directory.unwrap_or_else(|| Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// Whether the process that listens at `path` runs a program of this one's name. A proxy that is running is one.

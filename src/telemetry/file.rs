@@ -37,7 +37,7 @@ impl LogFile {
         match rustix::fs::open(path, flags, Mode::empty()) {
             Err(Errno::NOENT) => {
                 let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                Ok(access(directory.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+                Ok(access(directory.unwrap_or_else(|| Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
             }
             opened => Ok(opened.map(drop)?),
         }

@@ -1,7 +1,9 @@
 //! The program as its users start it: exit codes, what it prints, how it stops.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -62,6 +64,46 @@ fn a_wrong_access_key_in_the_environment_ends_the_start_with_78() {
         let (code, _, err) = run(&["check", "--region", "cn-hangzhou"], environment);
         assert_eq!(code, Some(78), "check says what serve says: {err}");
         assert!(err.contains(expected), "{err}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_text_or_not_known_ends_the_start_with_78() {
+    let not_text = OsStr::from_bytes(b"cn-\xff");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let text = "[credentials.default]\ntype = \"static\"\naccess_key_id = \"env:MY_ID\"\naccess_key_secret = \"env:MY_SECRET\"\n";
+    std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+    let path = file.path().to_str().expect("a path");
+    let process = tempfile::NamedTempFile::new().expect("a file");
+    let text =
+        "[credentials.default]\ntype = \"process\"\ncommand = [\"/bin/true\"]\nenvironment = [\"MY_TOOL\"]\n";
+    std::fs::write(process.path(), text).expect("written");
+    let usual = ["--region", "cn-hangzhou", "--listen", "127.0.0.1:0", "--admin-listen", "off"];
+    for (name, value, words) in [
+        ("OSS_PROXY_REGION", not_text, "OSS_PROXY_REGION: has a value that is not UTF-8"),
+        ("OSS_PROXY_CONFIG", not_text, "OSS_PROXY_CONFIG: has a value that is not UTF-8"),
+        ("OSS_ACCESS_KEY_SECRET", not_text, "OSS_ACCESS_KEY_SECRET: has a value that is not UTF-8"),
+        ("ALIBABA_CLOUD_ROLE_ARN", not_text, "ALIBABA_CLOUD_ROLE_ARN: has a value that is not UTF-8"),
+        ("MY_TOOL", not_text, "the variable \"MY_TOOL\" has a value that is not UTF-8"),
+        ("MY_SECRET", not_text, "the variable \"MY_SECRET\" has a value that is not UTF-8"),
+        (
+            "OSS_PROXY_REGOIN",
+            "cn-hangzhou".as_ref(),
+            "OSS_PROXY_REGOIN: is no variable of this program; did you mean OSS_PROXY_REGION?",
+        ),
+    ] {
+        for command in ["serve", "check", "explain"] {
+            let mut command = program(&[&[command], &usual[..]].concat());
+            match name {
+                "MY_SECRET" => command.args(["--config", path]).env("MY_ID", "LTAIx"),
+                "MY_TOOL" => command.arg("--config").arg(process.path()),
+                _ => &mut command,
+            };
+            let output = command.envs(KEY).env(name, value).output().expect("it runs");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{name}: {errors}");
+            assert!(errors.contains(words), "{name}: {errors}");
+        }
     }
 }
 

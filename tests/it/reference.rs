@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
+use oss_signing_proxy::config::READ_VARIABLES;
 use oss_signing_proxy::emulator::issuer::Issuer;
 use serde_json::Value;
 
@@ -186,6 +187,10 @@ fn every_variable_of_the_environment_is_in_the_reference_and_no_other() {
     let real: Words = source.split('"').filter(is_name).map(str::to_owned).collect();
     // Those of the flags are one to one with them.
     same("variables", &named("### Variables"), &real);
+    // These are set, and not read.
+    let read: Words =
+        real.into_iter().filter(|name| !["OSS_ENDPOINT", "OSS_REGION"].contains(&name.as_str())).collect();
+    assert_eq!(read, words(READ_VARIABLES), "those whose value is checked");
 }
 
 #[test]
