@@ -42,9 +42,10 @@ fn selectors(select: &Value) -> String {
     let mut all = Vec::new();
     all.extend(texts(&select["bare"]).iter().map(|name| format!("Bare({name:?})")));
     for (name, value) in select["valued"].as_object().into_iter().flatten() {
-        all.push(match value {
-            Value::Array(_) => format!("OneOf({name:?}, &{:?})", texts(value)),
-            _ => format!("Valued({name:?})"),
+        all.push(if value.is_array() {
+            format!("OneOf({name:?}, &{:?})", texts(value))
+        } else {
+            format!("Valued({name:?})")
         });
     }
     all.extend(texts(&select["optional_value"]).iter().map(|name| format!("Present({name:?})")));

@@ -258,9 +258,11 @@ fn a_route_is_told_with_what_it_matches() {
 
 #[test]
 fn what_is_not_served_is_told_with_its_status_and_code() {
-    let rows: [(&[&str], Environment<'_>, i32, &str); 8] = [
+    let rows: [(&[&str], Environment<'_>, i32, &str); 10] = [
         (&["DELETE", "/photos/k", "--read-only"], &KEY, 1, "refused     403 denied: "),
         (&["GET", "http://example.com/k"], &KEY, 1, "refused     421 unknown-host: "),
+        (&["PUT", "http://100.100.100.200/latest/api/token"], &KEY, 1, "refused     421 unknown-host: "),
+        (&["GET", "/?list-type=2"], &KEY, 1, "refused     400 invalid-bucket: "),
         (&["GET", "/photos/%4"], &KEY, 1, "refused     400 bad-request: "),
         (&["GET", "https://photos.oss-cn-hangzhou.aliyuncs.com/k"], &KEY, 1, "write http://"),
         (&["GET", "/photos/k", "-H", "Origin: https://evil.example"], &KEY, 1, "refused     403 browser: "),

@@ -202,11 +202,9 @@ fn leads_to(uri: &Uri, address: &Address) -> bool {
 
 /// The address that a client connects to that asks a listener of this machine.
 fn connected_to(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
+    let local: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+    let ip = if address.ip().is_unspecified() { local } else { address.ip() };
     SocketAddr::new(ip, address.port())
 }
 
