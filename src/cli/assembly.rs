@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -415,13 +415,19 @@ pub(super) struct Asked {
     pub(super) unavailable: Vec<BadSource>,
 }
 
-/// Asks each source that is described once, all of them at the same time. One that does not answer gives nothing yet: the time
-/// for an attempt is limited.
+/// Asks each source that is described once, side by side, as many at once as the limit allows. One that does not answer in time
+/// gives nothing yet.
 pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge) -> Asked {
     let sources = Spec::build_all(specs);
-    let asked = each(&sources).map(|(name, source)| async move { (name, source.obtain(edge).await.err()) });
+    let until = Instant::now() + ASK_LIMIT;
+    let asked = each(&sources).map(|(name, source)| async move {
+        let obtained = timeout_at(until, source.obtain(edge)).await;
+        let late = ProvideError::Unavailable(format!("it has not answered within {ASK_LIMIT:?}"));
+        (name, obtained.map_or(Some(late), Result::err))
+    });
+    let asked: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE_MAX).collect().await;
     let mut answers = FirstAnswers::default();
-    for (name, error) in join_all(asked).await {
+    for (name, error) in asked {
         error.into_iter().for_each(|error| answers.sort(name, error));
     }
     let FirstAnswers { bad, unavailable, .. } = answers;
@@ -556,6 +562,10 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
+/// How many sources a command asks at the same time: each may be a process, or a connection.
+const ASKED_AT_ONCE_MAX: usize = 32;
+/// How long a command asks all sources.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// The trust of an upstream without TLS.
 const NO_TRUST: TrustId = TrustId(usize::MAX);
 /// How long the start waits for the first answers of sources; what takes longer goes on in the background.

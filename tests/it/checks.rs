@@ -166,3 +166,29 @@ fn check_beside_the_running_proxy_warns_and_does_not_reject() {
         assert!(errors.contains(&format!("{address} is in use")), "{address}: {errors}");
     }
 }
+
+#[test]
+fn check_asks_sources_side_by_side_and_no_more_than_32_at_once() {
+    let place = Place::new();
+    let log = place.path("asked");
+    let answer =
+        r#"{\"Code\":\"Success\",\"AccessKeyId\":\"LTAItestkeyid\",\"AccessKeySecret\":\"a-secret-value\"}"#;
+    let script = place.file(
+        "key",
+        &format!("#!/bin/sh\necho + >> {log}\n/bin/sleep 0.3\necho - >> {log}\necho \"{answer}\"\n"),
+    );
+    let sources = (0..80).map(|number| {
+        format!(
+            "[credentials.s{number}]\ntype = \"process\"\ncommand = [\"/bin/sh\", {script:?}, \"{number}\"]\n"
+        )
+    });
+    let config = listening("127.0.0.1:0", &sources.collect::<String>());
+    let (code, out, errors) = place.run("check", &config);
+    assert_eq!(code, Some(0), "{out}{errors}");
+    let mut running = 0_i32;
+    let at_once = fs::read_to_string(&log).expect("a log").lines().fold(0, |most, line| {
+        running += if line == "+" { 1 } else { -1 };
+        most.max(running)
+    });
+    assert!((2..=32).contains(&at_once), "{at_once}");
+}

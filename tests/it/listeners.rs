@@ -330,6 +330,7 @@ fn a_listener_certificate_that_ends_soon_is_warned_about_counted_and_shown() {
         let served = Served::of_file(&config, &KEY);
         let metrics = ask(served.admin(), "GET", "/metrics", b"").text();
         let page = ask(served.admin(), "GET", "/", b"").text();
+        let (_, doctor, _) = run(&["doctor", "--bucket", "photos", "--config", path], &KEY);
         served.signal("TERM");
         let (_, log) = served.end();
         let sample = "oss_proxy_listener_certificate_expiry_timestamp_seconds{listener=\"127.0.0.1:0\"} ";
@@ -339,7 +340,9 @@ fn a_listener_certificate_that_ends_soon_is_warned_about_counted_and_shown() {
         let class = if words.is_some() { "bad" } else { "good" };
         let shown = format!("<p class={class}>certificate of 127.0.0.1:0: expire");
         assert!(page.contains(&shown) && page.contains(&end), "{page}");
-        for text in [&errors, &log] {
+        let date = format!("{year}-{month:02}-{day:02}");
+        assert!(doctor.contains("listener  127.0.0.1:0") && doctor.contains(&date), "{doctor}");
+        for text in [&errors, &log, &doctor] {
             match words {
                 Some(words) => assert!(text.contains(words) && text.contains(&end), "{days}: {text}"),
                 None => assert!(!text.contains("the certificate of the listener"), "{days}: {text}"),

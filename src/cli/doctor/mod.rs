@@ -18,9 +18,11 @@ use super::flags::Flags;
 use super::serve::block_on;
 use super::system::System;
 use crate::address::{Entrance, Located, Scheme, UpstreamId};
+use crate::admin::ListenerCertificate;
 use crate::config::{Config, Errors};
 use crate::credentials::{Source, each};
 use crate::oss::Bucket;
+use crate::server::TlsFiles;
 use crate::time::Clock as _;
 
 use report::{Finding, Reader, Report, Section};
@@ -67,6 +69,11 @@ enum Goes {
 }
 
 async fn examine(config: &Config, bucket: Option<&str>, goes: Goes, report: &mut Report) {
+    for listen in &config.listen {
+        if let Some(files) = &listen.tls {
+            report.add(of_listener(listen.address.to_string(), files));
+        }
+    }
     let asked = ask_all(&config.credentials, &System).await;
     for (name, source) in each(&asked.sources) {
         report.add(of_source(name, source, &asked));
@@ -114,6 +121,25 @@ fn read(config: Option<&Config>, errors: Option<&Errors>) -> Vec<Finding> {
         errors.into_iter().flat_map(Errors::iter).map(|error| wrong(error.to_string())).collect();
     let good = errors.is_empty().then(|| Finding::ok("read", "no mistake in it"));
     good.into_iter().chain(warnings).chain(errors).collect()
+}
+
+/// The certificate of a listener with TLS.
+fn of_listener(listener: String, files: &TlsFiles) -> Section {
+    let expiry = |expires| {
+        let certificate = ListenerCertificate { listener: listener.clone(), expires };
+        match certificate.warning(System.now()) {
+            Some(warning) => Finding::warn(("certificate", "certificate-expiry"), warning, "renew it"),
+            None => Finding::ok("certificate", format!("the certificate expires {}", expires.rfc3339())),
+        }
+    };
+    let finding = match files.load() {
+        Ok(tls) => tls.expires().map_or_else(|| Finding::ok("certificate", "it can be used"), expiry),
+        Err(error) => {
+            let remedy = "correct the files of `tls`; `check` reads the same";
+            Finding::fail(("certificate", "tls-files"), Exit::Config, error.to_string(), remedy)
+        }
+    };
+    Section { name: "listener".to_owned(), about: listener.clone(), findings: vec![finding] }
 }
 
 /// What `explain` says of a source, and whether it gives something to sign with.
