@@ -64,8 +64,8 @@ pub enum Refusal {
     /// The upstream left HTTP.
     #[error("the upstream answered with a status that this proxy did not ask for")]
     SwitchedProtocols,
-    /// The upstream answered 203 with a document that is not understood.
-    #[error("the upstream answered 203, and the document is not an error document of OSS")]
+    /// The upstream returned an error with a status of success, and the document is not understood.
+    #[error("the upstream returned an error with a status of success, and not as an error document of OSS")]
     UnknownSuccess,
 }
 
