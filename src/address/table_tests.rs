@@ -44,7 +44,9 @@ fn outcome(host: &str) -> Value {
         }
         Err(Misdirected::UnknownHost(_) | Misdirected::OtherService(..)) => "unknown-host".into(),
         Err(Misdirected::Bucket(_)) => "invalid-bucket".into(),
-        Err(Misdirected::Malformed(_)) => "bad-host".into(),
+        Err(Misdirected::Malformed(_) | Misdirected::Host(..) | Misdirected::HostWithPath(_)) => {
+            "bad-host".into()
+        }
         Err(other) => format!("{other}").into(),
     }
 }

@@ -6,13 +6,15 @@ use super::schema::distance;
 use crate::credentials::Edge;
 
 /// The variables that are read beside those of the settings.
-pub const READ_VARIABLES: [&str; 40] = [
+pub const READ_VARIABLES: [&str; 44] = [
     "OSS_ACCESS_KEY_ID",
     "OSS_ACCESS_KEY_SECRET",
     "OSS_SESSION_TOKEN",
     "OSS_STS_ROLE_ARN",
     "OSS_CREDENTIAL_PROFILES_FILE",
     "OSS_PROFILE",
+    "OSSUTIL_CONFIG_FILE",
+    "OSSUTIL_PROFILE",
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
     "ALIBABA_CLOUD_SECURITY_TOKEN",
@@ -40,6 +42,8 @@ pub const READ_VARIABLES: [&str; 40] = [
     "ALIBABA_CLOUD_IMDS_ENDPOINT",
     "ALIBABA_CLOUD_CONFIG_FILE",
     "ALIBABA_CLOUD_PROFILE",
+    "ALIBABACLOUD_PROFILE",
+    "ALICLOUD_PROFILE",
     "ALIBABA_CLOUD_CLI_PROFILE_DISABLED",
     "ALIBABA_CLOUD_IGNORE_PROFILE",
     "ALIBABACLOUD_IGNORE_PROFILE",

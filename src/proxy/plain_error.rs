@@ -161,7 +161,7 @@ fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
     while let Some((before, after)) = rest.split_once('&') {
         text.extend_from_slice(before.as_bytes());
         let (name, following) = after.split_once(';')?;
-        let c = match reference(rest[before.len()..].as_bytes()) {
+        let c = match reference(&rest.as_bytes()[before.len()..]) {
             Some((byte, _)) if byte.is_ascii() => char::from(byte),
             Some(_) | None => large_reference(name)?,
         };

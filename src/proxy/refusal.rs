@@ -68,8 +68,8 @@ pub enum Refusal {
     /// The body of the upstream's response is coded in a way that cannot be passed on.
     #[error("the response of the upstream has a transfer coding other than chunked")]
     ResponseCoding,
-    /// The upstream answered 203 with a document that is not understood.
-    #[error("the upstream answered 203, and the document is not an error document of OSS")]
+    /// The upstream returned an error with a status of success, and the document is not understood.
+    #[error("the upstream returned an error with a status of success, and not as an error document of OSS")]
     UnknownSuccess,
 }
 
