@@ -61,9 +61,8 @@ impl AskedHost {
             return Err(Misdirected::TwoHosts(host.as_str().to_owned(), other.as_str().to_owned()));
         }
         let not_forwarded = || Misdirected::NotForwarded(host.as_str().to_owned());
-        let mut served = Served::of(host, by_name, directory).map_err(|error| match error {
-            other @ Misdirected::OtherService(..) => other,
-            _ => not_forwarded(),
+        let mut served = Served::of(host, by_name, directory).map_err(|error| {
+            if matches!(error, Misdirected::OtherService(..)) { error } else { not_forwarded() }
         })?;
         if !host.is_own() || directory.has_exact_host(host) || is_listener(host, *port, entrance) {
             return Ok(served);
