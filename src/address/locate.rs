@@ -192,7 +192,13 @@ impl<'a> Served<'a> {
             return Ok(Self { label, upstream: Some(upstream), is_set_up_name: true, ..unnamed });
         }
         if let Some(name) = OssName::parse(host.as_str()) {
-            return Ok(Self { label: name.bucket, place: Some(name.place), ..unnamed });
+            // The operator has not set up a name of OSS: anybody's page may know it.
+            return Ok(Self {
+                label: name.bucket,
+                place: Some(name.place),
+                is_set_up_name: false,
+                ..unnamed
+            });
         }
         if host.is_own() || by_route.is_some() || entrance.unnamed {
             return Ok(unnamed);

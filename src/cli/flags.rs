@@ -47,7 +47,7 @@ pub(super) struct Flags {
     /// Trust the certificates of this PEM file in place of the host's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
-    /// Allow GET, HEAD and listing only
+    /// Allow reads only: GET, HEAD, and queries by POST
     #[arg(long)]
     read_only: bool,
     /// error, warn, info, debug or trace [default: info]

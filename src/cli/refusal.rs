@@ -78,10 +78,10 @@ impl KnownRefusal {
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Self::PathStyle => {
-                "set addressing = \"virtual\"; a client that asks OSS itself must use the host BUCKET.ENDPOINT"
+                "set addressing = \"virtual\", with an endpoint of OSS's own name; a client that asks OSS itself must use the host BUCKET.ENDPOINT"
             }
             Self::PublicEndpoint => {
-                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and set it as `endpoint` with addressing = \"cname\"; wider permissions never help"
+                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and give the bucket a [[route]] with `bucket`, `region`, the domain as `endpoint` and addressing = \"cname\"; wider permissions never help"
             }
             Self::AccountDisabled => {
                 "pay what the account owes, or follow the security notice in its console; other keys and wider permissions do not help"

@@ -71,12 +71,16 @@ pub(super) fn check(edge: &dyn Edge) -> Vec<(String, Problem)> {
     wrong
 }
 
-/// Whether Kubernetes sets this variable for a service of a name such as `oss-proxy` in every pod beside it.
+/// Whether Kubernetes sets this variable for a service of a name such as `oss-proxy` in every pod beside it, or Docker for a link.
 fn is_service_link(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;
     }
     if name.ends_with("_PORT") && value.contains("://") {
+        return true;
+    }
+    // Docker's links do the same, and repeat the other container's environment.
+    if name.ends_with("_NAME") && value.starts_with('/') || name.contains("_ENV_") {
         return true;
     }
     let parts: Vec<&str> = name.split('_').collect();
@@ -160,6 +164,8 @@ mod tests {
             ("OSS_REGION", "cn-hangzhou"),
             // Of the services oss-proxy and oss-proxy-admin.
             ("OSS_PROXY_SERVICE_HOST", "10.0.0.1"),
+            ("OSS_PROXY_NAME", "/client/oss-proxy"),
+            ("OSS_PROXY_ENV_RUST_LOG", "info"),
             ("OSS_PROXY_SERVICE_PORT", "8770"),
             ("OSS_PROXY_SERVICE_PORT_HTTP", "8770"),
             ("OSS_PROXY_PORT", "tcp://10.0.0.1:8770"),

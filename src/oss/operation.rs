@@ -1,5 +1,8 @@
 //! Which of OSS's operations a request asks for: the word that policy decides by and the access log shows.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use http::{HeaderMap, Method, header};
 
 use super::operation_table::{Operation, ROWS};
@@ -173,6 +176,12 @@ impl Operation {
         query.params().iter().filter(|_| self == Self::ListBuckets).find(|param| !fits(param))
     }
 
+    /// Whether the query has no parameter that selects an operation of any kind.
+    #[must_use]
+    pub fn selects_nothing(query: &Query) -> bool {
+        !query.params().iter().any(|param| SELECTORS.contains(&*param.name))
+    }
+
     fn row(self) -> &'static OperationRow {
         &ROWS[self as usize]
     }
@@ -201,7 +210,8 @@ impl SelectedBy<'_> {
 
     /// The row with most selectors, all of which the request has; a value that is named counts most.
     fn best(&self, level: u8) -> Option<&'static OperationRow> {
-        let rows = self.rows(level).filter(|row| row.selectors.iter().all(|selector| self.has(selector)));
+        let rows = self.rows(level).iter().copied();
+        let rows = rows.filter(|row| row.selectors.iter().all(|selector| self.has(selector)));
         let weighed = rows.map(|row| {
             let weight: u32 = row.selectors.iter().map(Selector::weight).sum();
             (weight, row.methods & self.method, row)
@@ -211,9 +221,8 @@ impl SelectedBy<'_> {
     }
 
     /// The rows that are for the method and the level. What can be asked by GET can be asked by HEAD.
-    fn rows(&self, level: u8) -> impl Iterator<Item = &'static OperationRow> + use<> {
-        let methods = if self.method == HEAD { GET | HEAD } else { self.method };
-        ROWS.iter().filter(move |row| row.methods & methods != 0 && row.levels & level != 0)
+    fn rows(&self, level: u8) -> &'static [&'static OperationRow] {
+        &SHELVES[self.method.trailing_zeros() as usize][level.trailing_zeros() as usize]
     }
 
     /// Whether nothing else in the request may select another operation. A POST that reads must be known to its last
@@ -221,12 +230,15 @@ impl SelectedBy<'_> {
     fn is_clear(&self, row: &OperationRow, level: u8) -> bool {
         let is_own = |param: &Param| row.selectors.iter().any(|selector| selector.is_about(&param.name));
         let closed = self.method == POST && row.access == Access::Read;
-        self.query.params().iter().filter(|param| !is_own(param) && !is_of_signature(&param.name)).all(
-            |param| {
-                let mut others = self.rows(level).flat_map(|other| other.selectors);
-                !closed && !others.any(|selector| selector.is_about(&param.name))
-            },
-        )
+        let others =
+            self.query.params().iter().filter(|param| !is_own(param) && !is_of_signature(&param.name));
+        let selects = |param: &Param| {
+            SELECTORS.contains(&*param.name) && {
+                let mut selectors = self.rows(level).iter().flat_map(|other| other.selectors);
+                selectors.any(|selector| selector.is_about(&param.name))
+            }
+        };
+        others.into_iter().all(|param| !closed && !selects(param))
     }
 
     fn has(&self, selector: &Selector) -> bool {
@@ -246,7 +258,29 @@ impl SelectedBy<'_> {
     }
 }
 
+/// The rows by the bit of their method and the bit of their level, so that few are looked at for a request.
+static SHELVES: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock::new(|| {
+    [GET, GET | HEAD, PUT, POST, DELETE].map(|methods| {
+        [SERVICE, BUCKET, OBJECT].map(|level| {
+            ROWS.iter().filter(|row| row.methods & methods != 0 && row.levels & level != 0).collect()
+        })
+    })
+});
+
+/// The names of all parameters that select an operation.
+static SELECTORS: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
+    ROWS.iter().flat_map(|row| row.selectors).filter_map(Selector::parameter).map(str::as_bytes).collect()
+});
+
 impl Selector {
+    /// The parameter that it asks for.
+    fn parameter(&self) -> Option<&'static str> {
+        match self {
+            Self::Bare(name) | Self::Valued(name) | Self::OneOf(name, _) | Self::Present(name) => Some(name),
+            Self::Absent(_) | Self::Header(_) | Self::NoHeader(_) | Self::Form => None,
+        }
+    }
+
     fn weight(&self) -> u32 {
         match self {
             Self::OneOf(..) => 3,
@@ -257,12 +291,7 @@ impl Selector {
 
     /// Whether it asks for a parameter of this name.
     fn is_about(&self, parameter: &[u8]) -> bool {
-        match self {
-            Self::Bare(name) | Self::Valued(name) | Self::OneOf(name, _) | Self::Present(name) => {
-                name.as_bytes() == parameter
-            }
-            Self::Absent(_) | Self::Header(_) | Self::NoHeader(_) | Self::Form => false,
-        }
+        self.parameter().is_some_and(|name| name.as_bytes() == parameter)
     }
 
     /// Whether it asks for work that OSS may also do for a bucket as a whole; OSS judges it there.
@@ -332,9 +361,9 @@ fn has_setting(query: &Query) -> bool {
     })
 }
 
-/// The parameters of a list of buckets; the last is that of one old SDK.
-const LIST_BUCKETS: [&str; 7] =
-    ["prefix", "marker", "max-keys", "tag-key", "tag-value", "tagging", "regionList"];
+/// The parameters of a list of buckets; the last two are those of older SDKs.
+const LIST_BUCKETS: [&str; 8] =
+    ["prefix", "marker", "max-keys", "tag-key", "tag-value", "tagging", "bid", "regionList"];
 
 #[cfg(test)]
 #[path = "operation_tests.rs"]

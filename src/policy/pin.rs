@@ -102,7 +102,8 @@ fn stays_in(pin: &Bucket, process: &[u8], nested: usize) -> bool {
     if uris.any(|named| !is_in(pin, named)) {
         return false;
     }
-    process.split(|byte| SEPARATORS.contains(byte)).all(|argument| {
+    let arguments = process.split(|byte| *byte == b'|').map(without_style);
+    arguments.flat_map(|action| action.split(|byte| SEPARATORS.contains(byte))).all(|argument| {
         let Some(at) = argument.iter().position(|byte| *byte == b'_') else { return true };
         let (name, value) = (argument[..at].trim_ascii(), argument[at + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"b") {
@@ -112,6 +113,13 @@ fn stays_in(pin: &Bucket, process: &[u8], nested: usize) -> bool {
         // A watermark may be processed itself.
         ANY_URL_SAFE.decode(value).map_or(true, |inner| !is_instruction(&inner) || inner_stays(&inner))
     })
+}
+
+/// An action without the name of its style, which may begin as a bucket's argument does.
+fn without_style(action: &[u8]) -> &[u8] {
+    let Some(named) = action.strip_prefix(b"style/") else { return action };
+    let end = named.iter().position(|byte| SEPARATORS.contains(byte)).unwrap_or(named.len());
+    &named[end..]
 }
 
 /// Whether a decoded argument is an instruction, or holds one.
@@ -148,11 +156,12 @@ const URI: &[u8] = b"oss://";
 const NESTED_MAX: usize = 3;
 
 /// What is written with a body that can name a bucket, a URL of one, or what belongs to one.
-const NAMING_BUCKETS: [&str; 11] = [
+const NAMING_BUCKETS: [&str; 12] = [
     "logging",
     "replication",
     "inventory",
     "website",
+    "img",
     "live",
     "style",
     "asyncFetch",
@@ -163,7 +172,7 @@ const NAMING_BUCKETS: [&str; 11] = [
 ];
 
 /// What is written with a body that names no bucket, or with none.
-const NAMING_NONE: [&str; 52] = [
+const NAMING_NONE: [&str; 62] = [
     "accessPoint",
     "accessPointPolicy",
     "accessPointPolicyForObjectProcess",
@@ -178,16 +187,22 @@ const NAMING_NONE: [&str; 52] = [
     "cors",
     "dataAccelerator",
     "delete",
+    "encoding-type",
     "encryption",
     "httpsConfig",
     "legalHold",
+    "marker",
+    "max-keys",
     "lifecycle",
     "metaQuery",
     "objectMeta",
     "objectWorm",
     "overwriteConfig",
+    "partNumber",
     "policy",
     "policyStatus",
+    "position",
+    "prefix",
     "processConfiguration",
     "publicAccessBlock",
     "qos",
@@ -205,11 +220,15 @@ const NAMING_NONE: [&str; 52] = [
     "seal",
     "sequential",
     "symlink",
+    "start-after",
     "tagging",
     "transferAcceleration",
+    "uploadId",
     "uploads",
     "userDefinedLogFieldsConfig",
+    "versionId",
     "versioning",
+    "vip",
     "vod",
     "worm",
     "wormExtend",
@@ -307,6 +326,10 @@ mod tests {
         let rows = [
             ("image/resize,w_100/format,webp".to_owned(), true),
             ("style/thumb_small".to_owned(), true),
+            ("style/b_small".to_owned(), true),
+            (format!("style/b_small,b_{theirs}"), false),
+            (format!("image/info|style/x|sys/saveas,b_{theirs}"), false),
+            (format!("sys/saveas,style/b_{theirs}"), false),
             (format!("image/resize,w_1|sys/saveas,o_azE,b_{ours}"), true),
             (format!("image/resize,w_1|sys/saveas,b_{},o_azE", URL_SAFE.encode(PIN)), true),
             ("image/resize,w_1|sys/saveas,o_azE".to_owned(), true),
@@ -368,6 +391,10 @@ mod tests {
             ("PUT", "k?partNumber=1&uploadId=x"),
             ("PUT", ""),
             ("PUT", "?acl"),
+            ("PUT", "k?acl&versionId="),
+            ("POST", "?delete&encoding-type="),
+            ("POST", "k?uploads&encoding-type="),
+            ("POST", "?vip"),
             ("PUT", "?lifecycle"),
             ("PUT", "?rtc"),
             ("PUT", "?tagging"),

@@ -182,9 +182,17 @@ fn large_reference(name: &str) -> Option<char> {
     char::from_u32(number).filter(|c| !c.is_ascii())
 }
 
-/// `\u0041`, `\x41`, `\101`: a backslash that something else than a name of a file follows.
+/// Whether a character is written by its number: `\u0041`, `\u{41}`, `\x41`, `\101`.
 fn has_character_escape(text: &[u8]) -> bool {
-    text.windows(2).any(|pair| pair[0] == b'\\' && (pair[1].is_ascii_digit() || b"uUxX".contains(&pair[1])))
+    text.split(|byte| *byte == b'\\').skip(1).any(|after| {
+        let (digits, count): (fn(&u8) -> bool, _) = match after {
+            [b'u' | b'U' | b'x', b'{', ..] => return true,
+            [b'u' | b'U', ..] => (u8::is_ascii_hexdigit, 4),
+            [b'x' | b'X', ..] => (u8::is_ascii_hexdigit, 2),
+            _ => return after.len() >= 3 && after[..3].iter().all(u8::is_ascii_digit),
+        };
+        after.len() > count && after[1..=count].iter().all(digits)
+    })
 }
 
 fn letters_of(text: &[u8]) -> Vec<u8> {

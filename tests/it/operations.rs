@@ -101,6 +101,7 @@ fn a_list_with_parameters_that_a_list_of_buckets_does_not_have_names_a_bucket() 
         "/?regions=oss-cn-hangzhou",
         "/?accessPoint&max-keys=10",
         "/?resourcePool",
+        "/?bid=26842&max-keys=1",
         "/?max-keys=1&OSSAccessKeyId=x&Expires=1&Signature=y",
     ] {
         assert_eq!(ask(proxy.address, "GET", target, b"").status, 200, "{target}");
