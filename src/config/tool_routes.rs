@@ -8,7 +8,9 @@ use super::problem::Problem;
 use super::report::Report;
 use super::section::Section;
 use super::upstream::endpoint;
-use crate::address::{Addressing, Match, Pattern, Scheme, ServiceFamily, Upstream};
+use crate::address::{
+    Addressing, Endpoint, EndpointKind, Match, Pattern, Place, Scheme, ServiceFamily, Upstream,
+};
 use crate::credentials::{BucketEndpoint, BucketStyle, Spec, bucket_endpoints};
 use crate::oss::{Bucket, Region};
 
@@ -68,14 +70,23 @@ pub(super) fn read(
 
 fn implied_by(route: &BucketEndpoint, default: &Upstream) -> Result<(Match, Upstream), Problem> {
     let bucket = Bucket::parse(&route.bucket)?;
-    let scheme = match default.endpoint.scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
+    let named = route.region.as_deref().map(Region::parse).transpose()?;
+    let of_profile = route.region_of_profile.as_deref().map(Region::parse).transpose()?;
+    let endpoint = match &route.endpoint {
+        Some(text) if text.contains("://") => endpoint(text)?,
+        Some(text) => match default.endpoint.scheme {
+            Scheme::Http => endpoint(&format!("http://{text}"))?,
+            Scheme::Https => endpoint(&format!("https://{text}"))?,
+        },
+        None => {
+            let region = named.clone().or_else(|| of_profile.clone());
+            let place = region.and_then(|region| Place::new(EndpointKind::Public, region));
+            let place =
+                place.ok_or(Problem::Missing("give each bucket of the file a region or an endpoint"))?;
+            Endpoint::of(&place, default.endpoint.scheme)
+        }
     };
-    let text = &route.endpoint;
-    let text = if text.contains("://") { text.clone() } else { format!("{scheme}://{text}") };
-    let endpoint = endpoint(&text)?;
-    let told = endpoint.region();
+    let of_endpoint = endpoint.region();
     let service = endpoint.service_name().map(|name| name.service);
     let addressing = match route.style {
         BucketStyle::Cname => Addressing::Cname,
@@ -85,9 +96,8 @@ fn implied_by(route: &BucketEndpoint, default: &Upstream) -> Result<(Match, Upst
         }
         BucketStyle::Virtual => Addressing::Virtual,
     };
-    let named = route.region.as_deref().map(Region::parse).transpose()?;
     let upstream = Upstream {
-        region: named.or(told).or_else(|| default.region.clone()),
+        region: named.or(of_endpoint).or(of_profile).or_else(|| default.region.clone()),
         endpoint,
         addressing,
         pin: Some(bucket),

@@ -48,6 +48,13 @@ impl Document {
         self.0.len() == 1 && self.0.iter().all(|section| section.values.is_empty())
     }
 
+    /// Whether it has sections with these names alone, and no value before them.
+    pub(super) fn has_only(&self, is_known: fn(&str) -> bool) -> bool {
+        let (before, sections) = (self.0.first(), &self.0[1..]);
+        before.is_some_and(|section| section.values.is_empty())
+            && sections.iter().all(|section| is_known(&section.name))
+    }
+
     /// The names of the sections, for an error.
     pub(super) fn listing(&self) -> String {
         let names: Vec<String> =

@@ -22,6 +22,8 @@ pub(super) const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
 
 /// The section of version 1.
 const LEGACY: &str = "Credentials";
+/// The section of version 1 that names a service.
+const SERVICE: &str = "AkService";
 /// The profile of version 2 that is used where none is chosen.
 pub(super) const DEFAULT: &str = "default";
 /// The variable with the path of the file.
@@ -33,6 +35,8 @@ const PROFILE_VARIABLE: &str = "OSSUTIL_PROFILE";
 enum Selected<'a> {
     /// The section of version 1, or another of that form, by its name.
     Legacy(String, &'a Section),
+    /// The service of version 1, without a section beside it.
+    Service(&'a Section),
     /// A profile of version 2.
     Profile(ProfileSettings<'a>),
 }
@@ -56,6 +60,9 @@ impl Format for Ossutil {
         let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
         match select(&document, wanted.as_deref())? {
             Selected::Profile(settings) => settings.recipe(tool, edge),
+            Selected::Service(section) => {
+                service(section)?.ok_or_else(|| Unfit::Absent(format!("[{SERVICE}] has no ecsAk")))
+            }
             Selected::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
         }
     }
@@ -74,6 +81,9 @@ fn select<'a>(document: &'a Document, wanted: Option<&str>) -> Result<Selected<'
         };
     }
     let current = ProfileSettings::find(document, DEFAULT)?;
+    if let (None, None, Some(section)) = (document.section(LEGACY), &current, document.section(SERVICE)) {
+        return Ok(Selected::Service(section));
+    }
     match (document.section(LEGACY), current) {
         (Some(section), Some(settings))
             if section.get(&ID).is_some() && settings.has_credentials() && !settings.is_same_key(section) =>
@@ -88,6 +98,9 @@ fn select<'a>(document: &'a Document, wanted: Option<&str>) -> Result<Selected<'
         (_, Some(settings)) => Ok(Selected::Profile(settings)),
         (Some(section), None) => Ok(Selected::Legacy(LEGACY.to_owned(), section)),
         (None, None) if document.is_empty() => Err(Unfit::Absent("it is empty".to_owned())),
+        (None, None) if document.has_only(is_of_buckets) => {
+            Err(Unfit::Absent("it has nothing but endpoints of buckets".to_owned()))
+        }
         (None, None) => Err(Unfit::Wrong(format!(
             "there is no [{DEFAULT}] and no [{LEGACY}]; the file has {}; set profile, or {PROFILE_VARIABLE}",
             document.listing()
@@ -146,18 +159,29 @@ fn legacy(
         )));
     }
     // The tool itself then takes what is there, a key before a service.
-    let service = document.section("AkService").and_then(|section| section.get(&["ecsAk"]));
-    match (section.get(&ID), service) {
-        (None, Some(url)) => {
-            let url = Url::parse(url).map_err(|error| Unfit::Wrong(format!("[AkService] ecsAk {error}")))?;
-            Ok(Recipe::Uri(url))
-        }
-        (None, None) if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
+    if section.get(&ID).is_some() {
+        return key(section.get(&TOKEN));
+    }
+    match document.section(SERVICE).map(service).transpose()?.flatten() {
+        Some(recipe) => Ok(recipe),
+        None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
             Err(missing("accessKeyID, and no mode"))
         }
-        (None, None) => Err(Unfit::Absent(format!("[{wanted}] has no access key"))),
-        (Some(_), _) => key(section.get(&TOKEN)),
+        None => Err(Unfit::Absent(format!("[{wanted}] has no access key"))),
     }
+}
+
+/// Returns the source that `[AkService]` names, if it names one.
+fn service(section: &Section) -> Result<Option<Recipe>, Unfit> {
+    let Some(url) = section.get(&["ecsAk"]) else { return Ok(None) };
+    let url = Url::parse(url).map_err(|error| Unfit::Wrong(format!("[{SERVICE}] ecsAk {error}")))?;
+    Ok(Some(Recipe::Uri(url)))
+}
+
+/// Whether a section of this name has endpoints of buckets.
+fn is_of_buckets(name: &str) -> bool {
+    let first = name.split_whitespace().next().unwrap_or_default();
+    ["Bucket-Endpoint", "Bucket-Cname", "buckets"].iter().any(|known| known.eq_ignore_ascii_case(first))
 }
 
 /// Options that mean nothing without a key or a mode.

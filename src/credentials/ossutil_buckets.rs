@@ -9,12 +9,14 @@ use super::ossutil_profile::ProfileSettings;
 pub struct BucketEndpoint {
     /// The bucket.
     pub bucket: String,
-    /// Its endpoint, as it is written.
-    pub endpoint: String,
+    /// Its endpoint, as it is written; `None` for the public one of its region.
+    pub endpoint: Option<String>,
     /// How the bucket is addressed there.
     pub style: BucketStyle,
-    /// Its region, if the file names it.
+    /// Its region, if its entry names it.
     pub region: Option<String>,
+    /// The region of the profile.
+    pub region_of_profile: Option<String>,
 }
 
 /// A way to address a bucket.
@@ -49,8 +51,8 @@ pub fn bucket_endpoints(text: &str, profile: Option<&str>) -> Result<Vec<BucketE
     {
         for (bucket, endpoint) in document.section(section).into_iter().flat_map(Section::raw) {
             if !endpoint.is_empty() {
-                let (bucket, endpoint) = (bucket.to_owned(), endpoint.to_owned());
-                add(BucketEndpoint { bucket, endpoint, style, region: None });
+                let (bucket, endpoint) = (bucket.to_owned(), Some(endpoint.to_owned()));
+                add(BucketEndpoint { bucket, endpoint, style, region: None, region_of_profile: None });
             }
         }
     }
@@ -63,12 +65,19 @@ fn of_profile(document: &Document, settings: &ProfileSettings<'_>) -> Vec<Bucket
     let Some(section) = document.section(&format!("buckets {name}")) else { return Vec::new() };
     let mut entries: Vec<BucketEntry<'_>> = Vec::new();
     for (key, value) in section.raw() {
-        match (key.to_ascii_lowercase().replace(['-', '_'], "").as_str(), entries.last_mut()) {
-            (_, _) if value.is_empty() => entries.push(BucketEntry { bucket: key, ..BucketEntry::default() }),
-            ("region", Some(entry)) => entry.region = Some(value),
-            ("endpoint", Some(entry)) => entry.endpoint = Some(value),
-            ("addressingstyle", Some(entry)) => entry.style = Some(value),
-            (_, _) => {}
+        let setting = match (key.to_ascii_lowercase().replace(['-', '_'], "").as_str(), entries.last_mut()) {
+            ("region", Some(entry)) => &mut entry.region,
+            ("endpoint", Some(entry)) => &mut entry.endpoint,
+            ("addressingstyle", Some(entry)) => &mut entry.style,
+            (_, _) => {
+                if value.is_empty() {
+                    entries.push(BucketEntry { bucket: key, ..BucketEntry::default() });
+                }
+                continue;
+            }
+        };
+        if !value.is_empty() {
+            *setting = Some(value);
         }
     }
     entries.into_iter().filter_map(|entry| entry.resolve(settings.get(&["region"]))).collect()
@@ -86,15 +95,19 @@ struct BucketEntry<'a> {
 impl BucketEntry<'_> {
     /// Returns the endpoint; `None` if neither the entry nor the profile tells it.
     fn resolve(&self, region_of_profile: Option<&str>) -> Option<BucketEndpoint> {
-        let region = self.region.or(region_of_profile).map(str::to_owned);
+        self.endpoint.or(self.region).or(region_of_profile)?;
         let style = match self.style.map(str::to_ascii_lowercase).as_deref() {
             Some("path") => BucketStyle::Path,
             Some("cname") => BucketStyle::Cname,
             Some(_) | None => BucketStyle::Virtual,
         };
-        let public = || Some(format!("oss-{}.aliyuncs.com", region.as_ref()?));
-        let endpoint = self.endpoint.map(str::to_owned).or_else(public)?;
-        Some(BucketEndpoint { bucket: self.bucket.to_owned(), endpoint, style, region })
+        Some(BucketEndpoint {
+            bucket: self.bucket.to_owned(),
+            endpoint: self.endpoint.map(str::to_owned),
+            style,
+            region: self.region.map(str::to_owned),
+            region_of_profile: region_of_profile.map(str::to_owned),
+        })
     }
 }
 
@@ -102,12 +115,17 @@ impl BucketEntry<'_> {
 mod tests {
     use super::{BucketEndpoint, BucketStyle, bucket_endpoints};
 
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    }
+
     fn row(bucket: &str, endpoint: &str, style: BucketStyle, region: &str) -> BucketEndpoint {
         BucketEndpoint {
             bucket: bucket.to_owned(),
-            endpoint: endpoint.to_owned(),
+            endpoint: some(endpoint),
             style,
-            region: Some(region.to_owned()).filter(|region| !region.is_empty()),
+            region: some(region),
+            region_of_profile: None,
         }
     }
 
@@ -123,18 +141,28 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_setting_inside_an_entry_begins_no_bucket() {
+        let text = "[default]\nbuckets=b\n[buckets b]\nmine=\nendpoint=\naddressing_style=\nregion=cn-hangzhou\nother=\nregion=cn-beijing\n";
+        let found = bucket_endpoints(text, None).expect("sections");
+        let rows: Vec<_> = found.iter().map(|row| (row.bucket.as_str(), row.region.as_deref())).collect();
+        assert_eq!(rows, [("mine", Some("cn-hangzhou")), ("other", Some("cn-beijing"))]);
+    }
+
+    #[test]
     fn buckets_of_a_profile_have_endpoint_region_and_style() {
         let text = "[default]\nregion = cn-shanghai\nsource-profile = base\n[profile base]\nbuckets = all\n\
                     [profile dev]\nbuckets = none\n[profile bare]\nbuckets = all\n\
                     [buckets all]\nhz-01 =\n  region=cn-hangzhou\nhz-02 = \n  region=cn-hangzhou\n  \
                     endpoint=img.example.com\n  addressing-style=cname\nhome =\n  addressingStyle=path\n\
                     ours =\n  endpoint = http://127.0.0.1:1\n";
-        let expected = vec![
-            row("hz-01", "oss-cn-hangzhou.aliyuncs.com", BucketStyle::Virtual, "cn-hangzhou"),
+        let expected = [
+            row("hz-01", "", BucketStyle::Virtual, "cn-hangzhou"),
             row("hz-02", "img.example.com", BucketStyle::Cname, "cn-hangzhou"),
-            row("home", "oss-cn-shanghai.aliyuncs.com", BucketStyle::Path, "cn-shanghai"),
-            row("ours", "http://127.0.0.1:1", BucketStyle::Virtual, "cn-shanghai"),
-        ];
+            row("home", "", BucketStyle::Path, ""),
+            row("ours", "http://127.0.0.1:1", BucketStyle::Virtual, ""),
+        ]
+        .map(|row| BucketEndpoint { region_of_profile: some("cn-shanghai"), ..row })
+        .to_vec();
         assert_eq!(bucket_endpoints(text, None), Ok(expected));
         assert_eq!(bucket_endpoints(text, Some("dev")), Ok(Vec::new()));
         let bare = bucket_endpoints(text, Some("bare")).expect("sections");

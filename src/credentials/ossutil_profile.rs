@@ -59,8 +59,10 @@ impl<'a> ProfileSettings<'a> {
 
     /// Whether it describes the same key as this section of ossutil 1.
     pub(super) fn is_same_key(&self, legacy: &Section) -> bool {
-        let groups: [&[&str]; 4] = [&["mode"], &ID, &SECRET, &TOKEN];
-        groups.iter().all(|keys| self.get(keys) == legacy.get(keys))
+        let groups: [&[&str]; 3] = [&ID, &SECRET, &TOKEN];
+        let implied = if legacy.get(&TOKEN).is_some() { "StsToken" } else { "AK" };
+        let [own, other] = [self.get(&["mode"]), legacy.get(&["mode"])].map(|mode| mode.unwrap_or(implied));
+        own.eq_ignore_ascii_case(other) && groups.iter().all(|keys| self.get(keys) == legacy.get(keys))
     }
 
     /// Returns the source that the profile describes.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::login::{LoginRenewal, LoginSession};
 use super::process::DEFAULT_CACHE;
@@ -20,8 +21,8 @@ pub(super) struct Cli;
 
 #[derive(Deserialize)]
 struct File {
-    #[serde(default)]
-    current: String,
+    /// The name of the current profile; `default` where the file does not have it.
+    current: Option<String>,
     /// Without it the file is another tool's.
     profiles: Option<Vec<Profile>>,
 }
@@ -52,10 +53,19 @@ struct Profile {
     oidc_token_file: String,
     cloud_sso_sign_in_url: String,
     /// When the cached keys of a login expire, in seconds since 1970.
+    #[serde(deserialize_with = "seconds")]
     sts_expiration: i64,
+    #[serde(deserialize_with = "seconds")]
     cloud_sso_access_token_expire: i64,
+    #[serde(deserialize_with = "seconds")]
     oauth_access_token_expire: i64,
+    #[serde(deserialize_with = "seconds")]
     oauth_refresh_token_expire: i64,
+}
+
+/// Reads a time; 0 for whatever is no whole number.
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    Ok(Value::deserialize(from)?.as_i64().unwrap_or_default())
 }
 
 impl Format for Cli {
@@ -93,6 +103,8 @@ impl Format for Cli {
         if profiles.is_empty() && wanted.is_none() {
             return Err(Unfit::Absent("it has no profiles".to_owned()));
         }
+        let current = current.unwrap_or_else(|| DEFAULT.to_owned());
+        let is_chosen = wanted.is_some();
         let (name, which) = match wanted {
             Some(name) => (name, ""),
             None if current.is_empty() => {
@@ -102,10 +114,33 @@ impl Format for Cli {
         };
         let mut reading = Reading { profiles, tool, edge };
         match reading.take(&name) {
+            Some(profile) if !is_chosen && !profile.has_credentials() => {
+                Err(Unfit::Absent(format!("the profile {name:?}{which}, has no credentials")))
+            }
             Some(profile) => reading.recipe(profile),
             // To pass over those that it has would sign as somebody else.
             None => Err(Unfit::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
         }
+    }
+}
+
+impl Profile {
+    /// Whether any field says where credentials come from. The mode AK, which is the default, says nothing by itself.
+    fn has_credentials(&self) -> bool {
+        let secrets = [&self.access_key_id, &self.access_key_secret, &self.sts_token];
+        let texts = [
+            &self.ram_role_name,
+            &self.ram_role_arn,
+            &self.source_profile,
+            &self.process_command,
+            &self.credentials_uri,
+            &self.oidc_provider_arn,
+            &self.oidc_token_file,
+            &self.cloud_sso_sign_in_url,
+        ];
+        !(self.mode.is_empty() || self.mode.eq_ignore_ascii_case("AK"))
+            || secrets.into_iter().flatten().any(|secret| !secret.expose().is_empty())
+            || texts.iter().any(|text| !text.is_empty())
     }
 }
 
@@ -293,6 +328,9 @@ fn guessed(profile: &Profile) -> &'static str {
 fn text(value: &str) -> Option<String> {
     Some(value.to_owned()).filter(|value| !value.is_empty())
 }
+
+/// The current profile of a file that names none.
+const DEFAULT: &str = "default";
 
 /// The variables that name a profile, in the order of the command line.
 const VARIABLES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];

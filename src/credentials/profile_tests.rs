@@ -146,6 +146,8 @@ fn a_file_without_the_wanted_profile_is_wrong_unless_it_has_none() {
         let why = read(&json!({"current": current, "profiles": [one]}), "", false).expect_err("none");
         assert!(why.contains(words) && why.contains("aliyun configure list"), "{why}");
     }
+    let why = read(&json!({"profiles": [one]}), "", false).expect_err("none");
+    assert!(why.contains("no profile \"default\", which is current"), "{why}");
     for foreign in [json!({}), json!({"auths": {}}), json!({"current": "p"})] {
         let why = read(&foreign, "", false).expect_err("another tool's");
         assert!(why.contains("has no list of profiles"), "{foreign}: {why}");
@@ -154,6 +156,69 @@ fn a_file_without_the_wanted_profile_is_wrong_unless_it_has_none() {
         panic!("no JSON");
     };
     assert!(why.contains("line 1") && !why.contains("planted"), "{why}");
+}
+
+#[test]
+fn the_profile_default_is_current_where_the_file_names_none() {
+    let profile =
+        json!({"name": "default", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
+    for file in [json!({"profiles": [profile]}), json!({"current": null, "profiles": [profile]})] {
+        let got = read(&file, "", false);
+        assert!(got.as_ref().is_ok_and(|recipe| recipe.contains("Key")), "{file}: {got:?}");
+    }
+}
+
+#[test]
+fn a_current_profile_without_any_credentials_is_absent_unless_it_was_chosen_by_name() {
+    let empty = json!({"name": "default", "mode": "AK", "access_key_id": "", "access_key_secret": "",
+        "sts_token": "", "ram_role_arn": "", "region_id": "cn-hangzhou", "expired_seconds": 0});
+    let with = |name: &str, value: &str| {
+        let mut profile = empty.clone();
+        profile[name] = value.into();
+        json!({"current": "default", "profiles": [profile]})
+    };
+    let absent = "absent: the profile \"default\", which is current, has no credentials";
+    for file in [with("mode", "AK"), with("mode", "ak"), with("mode", "")] {
+        assert_eq!(read(&file, "", false).expect_err("no key"), absent, "{file}");
+        let why = read(&file, "default", false).expect_err("no key");
+        assert!(why.starts_with("the profile \"default\" has no"), "{file}: {why}");
+        let variables = World::with(&[("ALIBABA_CLOUD_PROFILE", "default")]);
+        let got = Cli.read(&file.to_string(), &Tool::default(), &variables);
+        assert!(matches!(got, Err(Unfit::Wrong(_))), "{file}");
+    }
+    for (name, value) in [
+        ("access_key_id", "LTAIa"),
+        ("access_key_secret", "s"),
+        ("sts_token", "t"),
+        ("ram_role_arn", "r"),
+        ("source_profile", "p"),
+        ("mode", "StsToken"),
+        ("mode", "New"),
+    ] {
+        let why = read(&with(name, value), "", false).expect_err("half a key");
+        assert!(!why.starts_with("absent"), "{name}: {why}");
+    }
+}
+
+#[test]
+fn times_of_a_login_that_are_no_whole_numbers_leave_the_file_readable() {
+    for value in [json!(null), json!("soon"), json!("1700000060"), json!(1.5), json!(u64::MAX), json!([])] {
+        let mut other = json!({"name": "other", "mode": "CloudSSO", "access_key_id": "STS.a",
+            "access_key_secret": "s", "sts_token": "t"});
+        for name in [
+            "sts_expiration",
+            "cloud_sso_access_token_expire",
+            "oauth_access_token_expire",
+            "oauth_refresh_token_expire",
+        ] {
+            other[name] = value.clone();
+        }
+        let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
+        let file = json!({"current": "p", "profiles": [other, one]});
+        assert!(read(&file, "", false).is_ok_and(|recipe| recipe.contains("Key")), "{file}");
+        let why = read(&file, "other", false).expect_err("no time");
+        assert!(why.contains("no keys of a login"), "{file}: {why}");
+    }
 }
 
 #[test]

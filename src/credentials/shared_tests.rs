@@ -247,6 +247,22 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
             "[default]\nregion = cn-hangzhou\n".to_owned(),
             Err("absent: the profile \"default\" has no credentials"),
         ),
+        // Endpoints of buckets name no identity.
+        ("[Bucket-Endpoint]\nb = e\n[Bucket-Cname]\nb = c\n".to_owned(), Err("absent: it has nothing but")),
+        ("[buckets b]\nmine =\nregion = cn-hangzhou\n".to_owned(), Err("absent: it has nothing but")),
+        (
+            "[Bucket-Endpoint]\nb = e\n[profile dev]\nmode = AK\n".to_owned(),
+            Err("the file has [Bucket-Endpoint]"),
+        ),
+        ("[AkService]\necsAk = http://127.0.0.1:1/\n".to_owned(), Ok("Uri(")),
+        ("[AkService]\necsAk = http://h/\n".to_owned(), Err("[AkService] ecsAk")),
+        ("[AkService]\n[Bucket-Endpoint]\nb = e\n".to_owned(), Err("absent: [AkService] has no ecsAk")),
+        // A mode that the key implies makes no other key.
+        (format!("{one}{two}mode = AK\n"), Ok("Key")),
+        (format!("{one}mode = ak\n{two}mode = AK\n"), Ok("Key")),
+        (format!("{one}stsToken = t\n{two}mode = StsToken\nsts-token = t\n"), Ok("token: Some")),
+        (format!("{one}stsToken = t\n{two}mode = AK\nsts-token = t\n"), Err("hold different keys")),
+        (format!("{one}{two}mode = EcsRamRole\n"), Err("hold different keys")),
     ] {
         check(&Ossutil, &text, &[("", expected)]);
     }

@@ -9,6 +9,7 @@ mod layers;
 mod listen;
 mod many;
 mod route;
+mod tool_routes;
 mod upstream;
 
 use std::collections::BTreeMap;
