@@ -169,10 +169,9 @@ impl Policy {
             }
         }
         // Pages add `?20240131` to what they name, so that no old copy is shown. OSS has no such parameter.
-        let reads_object = match request.operation {
-            Operation::GetObject | Operation::HeadObject => true,
-            other => other == Operation::GetObjectSettings && Operation::selects_nothing(request.query),
-        };
+        let operation = request.operation;
+        let reads_object = matches!(operation, Operation::GetObject | Operation::HeadObject)
+            || (operation == Operation::GetObjectSettings && Operation::selects_nothing(request.query));
         let shown = self.cross_site_reads == CrossSiteReads::AllowByName && request.host == NamedHost::SetUp;
         // Who names his origin is judged by it alone.
         if named { foreign } else { (cross_site && !(shown && reads_object)).then_some(Denial::CrossSite) }

@@ -77,7 +77,8 @@ def matrix(cases, whole):
                 runs.append(Run(client["client"], mode, world, proxy, signature, DUMMY))
     sampled = {} if whole else {client["client"]: client for client in cases["clients"] if client.get("sampled")}
     runs = [run for run in runs if run.client not in sampled or in_sample(run, sampled[run.client])]
-    for index, run in enumerate(runs):
+    # libcloud reads one page of the list of buckets, the first 100 by name.
+    for index, run in enumerate(sorted(runs, key=lambda run: run.client != "libcloud")):
         run.bucket = f"run-{index:03d}"
     return runs
 
