@@ -195,17 +195,18 @@ impl SelectedBy<'_> {
             return if self.is_clear(row, level) { row.operation } else { unknown(self.method, level) };
         }
         // The operation of another level is named, so that the rejection is about what is missing.
-        let elsewhere = match level {
-            SERVICE if self.method & (GET | HEAD) == 0 => self.best(BUCKET).or_else(|| self.best(OBJECT)),
-            BUCKET => self.best(OBJECT).filter(|row| !row.selectors.iter().any(Selector::is_work)),
-            _ => None,
-        };
-        let is_list_of_buckets = level == SERVICE && self.method & (GET | HEAD) != 0;
-        match elsewhere {
-            Some(row) => row.operation,
-            None if has_setting(self.query) && !is_list_of_buckets => unknown(self.method, level),
-            None => plain(self.method, level),
+        let elsewhere = (level == BUCKET).then(|| self.best(OBJECT)).flatten();
+        if let Some(row) = elsewhere.filter(|row| !row.selectors.iter().any(Selector::is_work)) {
+            return row.operation;
         }
+        let may_select = match level {
+            // A list of buckets. What it cannot have is rejected by name.
+            SERVICE if self.method & (GET | HEAD) != 0 => false,
+            // OSS judges a write that is not bare: it adds operations.
+            SERVICE => self.query.params().iter().any(|param| !is_of_signature(&param.name)),
+            _ => has_setting(self.query),
+        };
+        if may_select { unknown(self.method, level) } else { plain(self.method, level) }
     }
 
     /// The row with most selectors, all of which the request has; a value that is named counts most.

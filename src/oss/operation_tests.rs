@@ -175,11 +175,14 @@ fn requests_are_named_as_the_api_reference_names_them() {
         // The operations of another level, which are rejected for what they lack.
         ("POST", "b?uploads", O::InitiateMultipartUpload),
         ("GET", "b?objectMeta", O::GetObjectMeta),
-        ("PUT", "service?acl", O::PutBucketAcl),
         // What no known operation has.
         ("GET", "b?new", O::GetBucketSettings),
         ("PUT", "b/k?new", O::PutObjectSettings),
         ("PUT", "service?new", O::PutServiceSettings),
+        ("DELETE", "service?new=1", O::DeleteServiceSettings),
+        ("PUT", "service?acl", O::PutServiceSettings),
+        ("POST", "service?uploads", O::PostServiceSettings),
+        ("DELETE", "service?x-oss-signature=s", O::DeleteBucket),
         ("POST", "b/k", O::PostObjectSettings),
         // What may select two operations.
         ("PUT", "b/k?acl&tagging", O::PutObjectSettings),

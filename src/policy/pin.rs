@@ -385,6 +385,33 @@ mod tests {
     }
 
     #[test]
+    fn every_known_write_is_judged_by_name() {
+        let text = include_str!("../../tests/vectors/operations.json");
+        let fixture: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        let has = |list: &serde_json::Value, words: &[&str]| {
+            list.as_array().into_iter().flatten().any(|one| words.iter().any(|word| one == word))
+        };
+        let names = |list: &serde_json::Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().filter_map(|one| one.as_str()).map(str::to_owned).collect()
+        };
+        let operations = fixture["operations"].as_array().expect("operations");
+        let mut seen = 0;
+        for operation in operations.iter().filter(|one| one["service"] == "oss") {
+            if !has(&operation["methods"], &["PUT", "POST"])
+                || !has(&operation["levels"], &["bucket", "object"])
+            {
+                continue;
+            }
+            for name in names(&operation["select"]["bare"]) {
+                let found = breach("PUT", &format!("k?{name}"), &[]);
+                assert_ne!(found, Some(PinBreach::UnknownSetting), "{name}: {}", operation["name"]);
+                seen += 1;
+            }
+        }
+        assert!(seen > 80, "{seen} writes");
+    }
+
+    #[test]
     fn what_names_no_bucket_passes() {
         for (method, target) in [
             ("PUT", "k"),

@@ -7,7 +7,7 @@ use crate::support::{Script, ask, oss, proxy};
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Requests that are for the service as a whole and may change it.
-const SERVICE_WRITES: [(&str, &str, &str); 11] = [
+const SERVICE_WRITES: [(&str, &str, &str); 16] = [
     ("PUT", "/?publicAccessBlock", "PutPublicAccessBlock"),
     ("DELETE", "/?publicAccessBlock", "DeletePublicAccessBlock"),
     ("POST", "/?dataPipeline&action=putDataPipelineConfiguration", "PutDataPipelineConfiguration"),
@@ -23,6 +23,12 @@ const SERVICE_WRITES: [(&str, &str, &str); 11] = [
     ("POST", "/?antiDDos", "InitUserAntiDDosInfo"),
     ("DELETE", "/?vpcip", "DeleteVpcip"),
     ("PUT", "/?settingOfTheFuture", "PutServiceSettings"),
+    ("DELETE", "/?settingOfTheFuture=1", "DeleteServiceSettings"),
+    // Of buckets and objects today: what OSS has for the service is its own to say.
+    ("PUT", "/?acl", "PutServiceSettings"),
+    ("POST", "/?delete", "PostServiceSettings"),
+    ("DELETE", "/?tagging=a", "DeleteServiceSettings"),
+    ("POST", "/?uploads", "PostServiceSettings"),
 ];
 
 #[test]
@@ -47,21 +53,14 @@ fn writes_that_name_no_bucket_are_signed_for_the_service() {
 }
 
 #[test]
-fn a_write_that_is_only_for_buckets_or_objects_names_one() {
+fn a_bare_write_names_a_bucket() {
     let upstream = Script::answering(OK);
     let proxy = proxy(upstream.address).start();
-    for (method, target) in [
-        ("PUT", "/"),
-        ("POST", "/"),
-        ("DELETE", "/"),
-        ("PUT", "/?acl"),
-        ("POST", "/?delete"),
-        ("POST", "/?wormId=1"),
-        ("DELETE", "/?tagging=a"),
-        ("POST", "/?uploads"),
-    ] {
-        let answer = ask(proxy.address, method, target, b"");
-        assert_eq!((answer.status, answer.refused()), (400, Some("invalid-bucket")), "{method} {target}");
+    for method in ["PUT", "POST", "DELETE"] {
+        for target in ["/", "/?", "/?OSSAccessKeyId=x&Expires=1&Signature=y"] {
+            let answer = ask(proxy.address, method, target, b"");
+            assert_eq!((answer.status, answer.refused()), (400, Some("invalid-bucket")), "{method} {target}");
+        }
     }
     assert!(upstream.heads().is_empty());
 }
