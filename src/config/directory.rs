@@ -54,8 +54,8 @@ pub(super) fn read(
         routes.extend(route.map(|Route { wanted, upstream }| (wanted, upstream)));
     }
     let default = default?;
-    let Surroundings { specs, secrets, .. } = surroundings;
-    for Implied { credentials, wanted, upstream } in tool_routes::read(root, specs, &default, secrets, report)
+    for Implied { credentials, wanted, upstream } in
+        tool_routes::read(root, surroundings, (&default, &checks), report)
     {
         settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
         routes.push((wanted, upstream));

@@ -2,7 +2,7 @@
 //! secret: of what was given, only what cannot hold one is repeated.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
-use crate::credentials::Insane;
+use crate::credentials::{BucketEndpointsError, Insane};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::Address;
 use crate::transport::BadUrl;
@@ -185,10 +185,8 @@ pub(super) enum Problem {
     Identity(String),
     #[error("credentials of type \"anonymous\" are nobody, who can assume no role; name others")]
     NobodyAssumes,
-    #[error(
-        "the file {0:?} cannot be read as that of ossutil: line {1} is neither a [section], nor option = value"
-    )]
-    ToolFile(String, usize),
+    #[error("the file {0:?} cannot be read as that of ossutil: {1}")]
+    ToolFile(String, BucketEndpointsError),
     #[error("is no external id; it has 2 to 1224 letters, digits and characters of _+=,.@:/-")]
     ExternalId,
     #[error("the credentials {0:?} need themselves in the end; let one in the circle be of another type")]

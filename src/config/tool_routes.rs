@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::credentials::Secrets;
-use super::origin::Given;
+use super::directory::Surroundings;
+use super::origin::{Given, Origin};
 use super::problem::Problem;
 use super::report::Report;
 use super::section::Section;
-use super::upstream::endpoint;
+use super::upstream::{Checks, Five, endpoint};
 use crate::address::{
     Addressing, Endpoint, EndpointKind, Match, Pattern, Place, Scheme, ServiceFamily, Upstream,
 };
@@ -21,17 +21,17 @@ pub(super) struct Implied {
     pub(super) upstream: Upstream,
 }
 
-/// The routes of all sources of this kind that ask for them. `default` is the upstream that they change.
+/// Returns the routes of all sources of this kind that ask for them. `default` is the upstream that they change.
 pub(super) fn read(
     root: &Section<'_>,
-    specs: &[(String, Option<Spec>)],
-    default: &Upstream,
-    secrets: &Secrets<'_>,
+    surroundings: &Surroundings<'_>,
+    (default, checks): (&Upstream, &Checks<'_>),
     report: &mut Report,
 ) -> Vec<Implied> {
+    let Surroundings { specs, secrets, .. } = surroundings;
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
-    for (name, spec) in specs {
+    for (name, spec) in *specs {
         let Some(Spec::Ossutil(tool)) = spec else { continue };
         let section = all.child(name, report);
         let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
@@ -52,14 +52,17 @@ pub(super) fn read(
         };
         let chosen = variable("OSSUTIL_PROFILE");
         let profile = tool.profile.as_deref().or_else(|| chosen.as_ref().map(|name| name.expose()));
-        let found = bucket_endpoints(text.expose(), profile).unwrap_or_else(|line| {
-            report.error(&routes.at, Problem::ToolFile(given.value.clone(), line));
+        let found = bucket_endpoints(text.expose(), profile).unwrap_or_else(|error| {
+            report.error(&routes.at, Problem::ToolFile(given.value.clone(), error));
             Vec::new()
         });
         for route in found {
-            match implied_by(&route, default) {
-                Ok((wanted, upstream)) => {
-                    implied.push(Implied { credentials: name.clone(), wanted, upstream });
+            match BucketRoute::of(&route, default, &routes.at) {
+                Ok(BucketRoute { wanted, addressing, five }) => {
+                    let checks = checks.of_route(&five, Some(&addressing));
+                    if let Some(upstream) = checks.resolve(&five, &section, report) {
+                        implied.push(Implied { credentials: name.clone(), wanted, upstream });
+                    }
                 }
                 Err(problem) => report.error(&routes.at, problem),
             }
@@ -68,40 +71,51 @@ pub(super) fn read(
     implied
 }
 
-fn implied_by(route: &BucketEndpoint, default: &Upstream) -> Result<(Match, Upstream), Problem> {
-    let bucket = Bucket::parse(&route.bucket)?;
-    let named = route.region.as_deref().map(Region::parse).transpose()?;
-    let of_profile = route.region_of_profile.as_deref().map(Region::parse).transpose()?;
-    let endpoint = match &route.endpoint {
-        Some(text) if text.contains("://") => endpoint(text)?,
-        Some(text) => match default.endpoint.scheme {
-            Scheme::Http => endpoint(&format!("http://{text}"))?,
-            Scheme::Https => endpoint(&format!("https://{text}"))?,
-        },
-        None => {
-            let region = named.clone().or_else(|| of_profile.clone());
-            let place = region.and_then(|region| Place::new(EndpointKind::Public, region));
-            let place =
-                place.ok_or(Problem::Missing("give each bucket of the file a region or an endpoint"))?;
-            Endpoint::of(&place, default.endpoint.scheme)
-        }
-    };
-    let of_endpoint = endpoint.region();
-    let service = endpoint.service_name().map(|name| name.service);
-    let addressing = match route.style {
-        BucketStyle::Cname => Addressing::Cname,
-        BucketStyle::Path => Addressing::Path,
-        BucketStyle::Virtual if endpoint.host.is_own() || service == Some(ServiceFamily::PrivateLink) => {
-            Addressing::Path
-        }
-        BucketStyle::Virtual => Addressing::Virtual,
-    };
-    let upstream = Upstream {
-        region: named.or(of_endpoint).or(of_profile).or_else(|| default.region.clone()),
-        endpoint,
-        addressing,
-        pin: Some(bucket),
-        connect: None,
-    };
-    Ok((Match { host: None, bucket: Some(Pattern::parse(&route.bucket)?) }, upstream))
+/// The settings of a route for a bucket of the file, as `[[route]]` would have them.
+struct BucketRoute {
+    wanted: Match,
+    addressing: Given<Addressing>,
+    five: Five,
+}
+
+impl BucketRoute {
+    fn of(route: &BucketEndpoint, default: &Upstream, at: &Origin) -> Result<Self, Problem> {
+        let bucket = Bucket::parse(&route.bucket)?;
+        let named = route.region.as_deref().map(Region::parse).transpose()?;
+        let of_profile = route.region_of_profile.as_deref().map(Region::parse).transpose()?;
+        let endpoint = match &route.endpoint {
+            Some(text) if text.contains("://") => endpoint(text)?,
+            Some(text) => match default.endpoint.scheme {
+                Scheme::Http => endpoint(&format!("http://{text}"))?,
+                Scheme::Https => endpoint(&format!("https://{text}"))?,
+            },
+            None => {
+                let region = named.clone().or_else(|| of_profile.clone());
+                let place = region.and_then(|region| Place::new(EndpointKind::Public, region));
+                let place =
+                    place.ok_or(Problem::Missing("give each bucket of the file a region or an endpoint"))?;
+                Endpoint::of(&place, default.endpoint.scheme)
+            }
+        };
+        let service = endpoint.service_name().map(|name| name.service);
+        let addressing = match route.style {
+            BucketStyle::Cname => Addressing::Cname,
+            BucketStyle::Path => Addressing::Path,
+            BucketStyle::Virtual if endpoint.host.is_own() || service == Some(ServiceFamily::PrivateLink) => {
+                Addressing::Path
+            }
+            BucketStyle::Virtual => Addressing::Virtual,
+        };
+        let region = named.or_else(|| endpoint.region()).or(of_profile).or_else(|| default.region.clone());
+        let wanted = Match { host: None, bucket: Some(Pattern::parse(&route.bucket)?) };
+        Ok(Self {
+            wanted,
+            addressing: Given { value: addressing, at: at.clone() },
+            five: Five::of_bucket(
+                Given { value: bucket, at: at.clone() },
+                region.map(|value| Given { value, at: at.clone() }),
+                Given { value: endpoint, at: at.clone() },
+            ),
+        })
+    }
 }

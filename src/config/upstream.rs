@@ -64,6 +64,22 @@ impl Five {
         };
         Self { broken: report.count() > before, ..five }
     }
+
+    /// Returns the settings of a route for one bucket.
+    pub(super) fn of_bucket(
+        bucket: Given<Bucket>,
+        region: Option<Given<Region>>,
+        endpoint: Given<Endpoint>,
+    ) -> Self {
+        Self {
+            region,
+            internal: None,
+            endpoint: Some(endpoint),
+            connect: None,
+            bucket: Some(bucket),
+            broken: false,
+        }
+    }
 }
 
 impl Shared {

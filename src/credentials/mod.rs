@@ -50,7 +50,7 @@ pub use ecs::Instance;
 pub use endpoint::{EndpointStatus, endpoints};
 pub use env::Wanted;
 pub use oidc::Pod;
-pub use ossutil_buckets::{BucketEndpoint, BucketStyle, bucket_endpoints};
+pub use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
 pub use process::Program;
 pub use sanity::{Insane, check as check_key};
 pub use source::{Source, Unavailable};

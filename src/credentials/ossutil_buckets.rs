@@ -30,13 +30,27 @@ pub enum BucketStyle {
     Cname,
 }
 
+/// Why the endpoints of a file cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum BucketEndpointsError {
+    /// A line cannot be read; its number.
+    #[error("line {0} is neither a [section], nor option = value")]
+    Line(usize),
+    /// The profile refers to a section that the file does not have.
+    #[error("its profile refers to the section [buckets {0}], which it does not have")]
+    NoSection(String),
+}
+
 /// Returns the endpoints that the file has for buckets. Those of the profile (ossutil 2) go before `[Bucket-Cname]`, and that before
 /// `[Bucket-Endpoint]` (ossutil 1).
 ///
 /// # Errors
-/// The number of the first line that cannot be read.
-pub fn bucket_endpoints(text: &str, profile: Option<&str>) -> Result<Vec<BucketEndpoint>, usize> {
-    let document = Document::parse(text)?;
+/// A line that cannot be read, or a section that is missing.
+pub fn bucket_endpoints(
+    text: &str,
+    profile: Option<&str>,
+) -> Result<Vec<BucketEndpoint>, BucketEndpointsError> {
+    let document = Document::parse(text).map_err(BucketEndpointsError::Line)?;
     let mut found: Vec<BucketEndpoint> = Vec::new();
     let mut add = |endpoint: BucketEndpoint| {
         if !found.iter().any(|known| known.bucket == endpoint.bucket) {
@@ -45,7 +59,7 @@ pub fn bucket_endpoints(text: &str, profile: Option<&str>) -> Result<Vec<BucketE
     };
     // A profile that is wrong is an error of the source.
     if let Ok(Some(settings)) = ProfileSettings::find(&document, profile.unwrap_or(DEFAULT)) {
-        of_profile(&document, &settings).into_iter().for_each(&mut add);
+        of_profile(&document, &settings)?.into_iter().for_each(&mut add);
     }
     for (section, style) in [("Bucket-Cname", BucketStyle::Cname), ("Bucket-Endpoint", BucketStyle::Virtual)]
     {
@@ -60,9 +74,13 @@ pub fn bucket_endpoints(text: &str, profile: Option<&str>) -> Result<Vec<BucketE
 }
 
 /// Returns the endpoints of the section `[buckets NAME]` that the profile refers to.
-fn of_profile(document: &Document, settings: &ProfileSettings<'_>) -> Vec<BucketEndpoint> {
-    let Some(name) = settings.get(&["buckets"]) else { return Vec::new() };
-    let Some(section) = document.section(&format!("buckets {name}")) else { return Vec::new() };
+fn of_profile(
+    document: &Document,
+    settings: &ProfileSettings<'_>,
+) -> Result<Vec<BucketEndpoint>, BucketEndpointsError> {
+    let Some(name) = settings.get(&["buckets"]) else { return Ok(Vec::new()) };
+    let section = document.section(&format!("buckets {name}"));
+    let section = section.ok_or_else(|| BucketEndpointsError::NoSection(name.to_owned()))?;
     let mut entries: Vec<BucketEntry<'_>> = Vec::new();
     for (key, value) in section.raw() {
         let setting = match (key.to_ascii_lowercase().replace(['-', '_'], "").as_str(), entries.last_mut()) {
@@ -80,7 +98,7 @@ fn of_profile(document: &Document, settings: &ProfileSettings<'_>) -> Vec<Bucket
             *setting = Some(value);
         }
     }
-    entries.into_iter().filter_map(|entry| entry.resolve(settings.get(&["region"]))).collect()
+    Ok(entries.into_iter().filter_map(|entry| entry.resolve(settings.get(&["region"]))).collect())
 }
 
 /// What the file says of a bucket: the lines after its name.
@@ -113,7 +131,7 @@ impl BucketEntry<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BucketEndpoint, BucketStyle, bucket_endpoints};
+    use super::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
 
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned()).filter(|text| !text.is_empty())
@@ -164,7 +182,10 @@ mod tests {
         .map(|row| BucketEndpoint { region_of_profile: some("cn-shanghai"), ..row })
         .to_vec();
         assert_eq!(bucket_endpoints(text, None), Ok(expected));
-        assert_eq!(bucket_endpoints(text, Some("dev")), Ok(Vec::new()));
+        assert_eq!(
+            bucket_endpoints(text, Some("dev")),
+            Err(BucketEndpointsError::NoSection("none".to_owned()))
+        );
         let bare = bucket_endpoints(text, Some("bare")).expect("sections");
         let buckets: Vec<&str> = bare.iter().map(|endpoint| endpoint.bucket.as_str()).collect();
         assert_eq!(buckets, ["hz-01", "hz-02", "ours"], "no region, and so no endpoint");

@@ -2,20 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use super::super::{Config, Errors};
 use super::{World, load_in};
 use crate::address::{Endpoint, UpstreamId};
 
-/// Returns endpoint and region of the only route of a file with this section `[buckets b]`.
-#[track_caller]
-fn route(region_of_profile: &str, entry: &str) -> (Endpoint, Option<String>) {
-    let file = format!(
-        "[default]\naccess-key-id=LTAIx\naccess-key-secret=s\n{region_of_profile}\nbuckets=b\n[buckets b]\nfiles=\n{entry}\n"
-    );
+fn file(named: &str, region_of_profile: &str, entry: &str) -> String {
+    format!(
+        "[default]\naccess-key-id=LTAIx\naccess-key-secret=s\n{region_of_profile}\nbuckets={named}\n[buckets b]\nfiles=\n{entry}\n"
+    )
+}
+
+/// Returns the configuration with this file of ossutil.
+fn load_with(file: String) -> Result<Config, Errors> {
     let world =
         World { files: BTreeMap::from([("/ossutilconfig", (&*file.leak(), false))]), ..World::default() };
     let text = "[upstream]\nregion = \"us-west-1\"\n\
                 [credentials.default]\ntype = \"ossutil\"\npath = \"/ossutilconfig\"\nroutes = true\n";
-    let config = load_in(&world, text, &[]).expect("a configuration");
+    load_in(&world, text, &[])
+}
+
+/// Returns endpoint and region of the only route of a file with this section `[buckets b]`.
+#[track_caller]
+fn route(region_of_profile: &str, entry: &str) -> (Endpoint, Option<String>) {
+    let config = load_with(file("b", region_of_profile, entry)).expect("a configuration");
     let upstream = config.directory.get(UpstreamId(1));
     (upstream.endpoint.clone(), upstream.region.as_ref().map(ToString::to_string))
 }
@@ -53,4 +62,18 @@ fn a_bucket_is_signed_for_the_region_of_its_entry_then_its_endpoint_then_its_pro
     ] {
         assert_eq!(route(profile, entry).1.as_deref(), Some(expected), "{profile} {entry}");
     }
+}
+
+#[test]
+fn a_route_of_the_file_is_checked_as_one_of_ours() {
+    for (entry, words) in [
+        ("endpoint=http://127.0.0.1:8770", "leads back"),
+        ("endpoint=files.oss-cn-beijing.aliyuncs.com", "files."),
+        ("endpoint=oss-cn-beijing.aliyuncs.com\naddressing-style=cname", "cname"),
+    ] {
+        let report = load_with(file("b", "", entry)).expect_err(entry).to_string();
+        assert!(report.contains("credentials.default.routes") && report.contains(words), "{entry}: {report}");
+    }
+    let report = load_with(file("c", "", "region=cn-beijing")).expect_err("no section").to_string();
+    assert!(report.contains("[buckets c]"), "{report}");
 }
