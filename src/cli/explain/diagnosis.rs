@@ -144,7 +144,10 @@ fn write_clock(behind_s: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "the region: the bucket belongs to {endpoint}")?;
     match region_of(endpoint) {
-        Some(region) => write!(f, "; set `region` to \"{region}\" (--region {region})"),
+        Some(region) => write!(
+            f,
+            "; set `region` to \"{region}\" (--region {region}) or, where that is its region already, `endpoint` to {endpoint}"
+        ),
         None => f.write_str("; set `endpoint` to it"),
     }
 }
@@ -190,7 +193,11 @@ mod tests {
             ),
             ("RequestTimeTooSkewed", &[("ServerTime", "soon")], "15 minutes off"),
             ("AccessDenied", &[("Endpoint", "oss-cn-beijing.aliyuncs.com")], "--region cn-beijing"),
-            ("AccessDenied", &[("Endpoint", "oss-cn-beijing-internal.aliyuncs.com")], "--region cn-beijing"),
+            (
+                "AccessDenied",
+                &[("Endpoint", "oss-cn-beijing-internal.aliyuncs.com")],
+                "`endpoint` to oss-cn-beijing-internal.aliyuncs.com",
+            ),
             (
                 "AccessDenied",
                 &[("Endpoint", "oss-cn-hzfinance.aliyuncs.com")],
