@@ -215,7 +215,7 @@ impl Workshop {
         let state = State {
             directory,
             upstreams,
-            limits: Limits { requests: limits.requests, body: limits.body },
+            limits: Limits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
             access_log: log.access,
             counters: Arc::clone(&self.counters),
         };
@@ -397,7 +397,11 @@ pub(super) fn rehearse(
     let state = State {
         directory: config.directory.clone(),
         upstreams: upstreams.map(upstream).collect(),
-        limits: Limits { requests: config.limits.requests, body: config.limits.body },
+        limits: Limits {
+            requests: config.limits.requests,
+            head: config.limits.header_bytes,
+            body: config.limits.body,
+        },
         access_log: telemetry::Logged::No,
         counters: Arc::default(),
     };

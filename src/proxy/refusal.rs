@@ -22,6 +22,11 @@ pub enum Refusal {
     /// Its head has more lines than the limit.
     #[error("the request has more than {0} header lines; send fewer")]
     TooManyHeaders(usize),
+    /// Its head has more bytes than it may have: so many, of so many.
+    #[error(
+        "the head has {0} bytes, and at most {1} are taken; send less in headers, or raise limits.header_bytes"
+    )]
+    HeadTooLarge(usize, usize),
     /// Its body is larger than it may be: so many bytes, of so many.
     #[error(
         "the body has {0} bytes, and at most {1} are taken; send the object in parts (multipart upload), or raise limits.body"
@@ -129,6 +134,7 @@ impl Refusal {
             Self::SendTo(upstream, why) => send_message(upstream, why),
             Self::Misdirected(_)
             | Self::TooManyHeaders(_)
+            | Self::HeadTooLarge(..)
             | Self::TooLarge(..)
             | Self::Full(_)
             | Self::Coding
@@ -174,7 +180,7 @@ impl Refusal {
                 Misdirected::Key(_) | Misdirected::NoKey(_) => Told(BAD, "invalid-key", "InvalidObjectName"),
                 Misdirected::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
             },
-            Self::TooManyHeaders(_) => {
+            Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => {
                 Told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header-limit", "InvalidArgument")
             }
             Self::Coding | Self::Unsendable => Told(BAD, "bad-request", "InvalidArgument"),

@@ -160,6 +160,10 @@ impl Inbound {
         if self.headers.len() > HEADER_LINES_MAX {
             return Err(Refusal::TooManyHeaders(HEADER_LINES_MAX));
         }
+        let bytes = head_bytes(&self.method, &self.uri, &self.headers);
+        if bytes > state.limits.head {
+            return Err(Refusal::HeadTooLarge(bytes, state.limits.head));
+        }
         if self.ends == Ends::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
@@ -251,6 +255,17 @@ impl Told for Taken {
     fn taken(&self, bytes: u64) {
         self.add(bytes);
     }
+}
+
+/// Returns how long a head is as HTTP/1.1 writes it: `METHOD TARGET HTTP/1.1`, the lines `NAME: VALUE`, and an empty one.
+fn head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
+    let origin = uri.authority().map_or(0, |authority| {
+        uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len()) + authority.as_str().len()
+    });
+    let target = origin + uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    method.as_str().len() + target + "  HTTP/1.1\r\n".len() + lines + "\r\n".len()
 }
 
 /// Gives an HTTP/2 head the form of an HTTP/1 one, which the rest of the walk reads: the host in its header, the target a path,

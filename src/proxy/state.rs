@@ -34,6 +34,8 @@ pub struct State {
 pub struct Limits {
     /// Requests in flight, for each core.
     pub requests: usize,
+    /// Bytes of the head of a request, as HTTP/1.1 writes it.
+    pub head: usize,
     /// Bytes of the body of a request.
     pub body: u64,
 }

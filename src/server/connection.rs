@@ -140,7 +140,7 @@ impl Host {
             .header_read_timeout(None)
             // A client that closes its sending side still gets its answer; one that is gone is noticed by `Heard`.
             .half_close(true)
-            .max_header_size(self.settings.header_bytes)
+            .max_header_size(PARSED_TIMES * self.settings.header_bytes)
             .max_headers(PARSED_LINES_MAX)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));
@@ -170,7 +170,9 @@ impl Host {
             let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
             let connection = http2::Builder::new(executor.clone())
                 .timer(TokioTimer::new())
-                .max_header_list_size(u32::try_from(self.settings.header_bytes).unwrap_or(u32::MAX))
+                .max_header_list_size(
+                    u32::try_from(PARSED_TIMES * self.settings.header_bytes).unwrap_or(u32::MAX),
+                )
                 .max_concurrent_streams(STREAMS_MAX)
                 .max_send_buf_size(STREAM_BUFFER_MAX)
                 .initial_stream_window_size(STREAM_WINDOW)
@@ -323,9 +325,10 @@ async fn linger(mut client: impl Client) {
 
 /// What a connection may hold of a transfer whose reader stands still.
 const BUFFER_MAX: usize = 256 * 1024;
-/// The header lines that hyper parses over HTTP/1. It rejects more with a bare 431, so this is above our own limit, whose rejection
-/// explains itself. Each parsed head takes 64 bytes a line for as long as it is parsed.
-const PARSED_LINES_MAX: usize = 2 * HEADER_LINES_MAX;
+/// How much of a head hyper parses, in limits of ours. It rejects more with a bare 431, or over HTTP/2 ends the connection; up to
+/// there the rejection is ours, which explains itself. Each parsed head takes 64 bytes a line for as long as it is parsed.
+const PARSED_TIMES: usize = 2;
+const PARSED_LINES_MAX: usize = PARSED_TIMES * HEADER_LINES_MAX;
 /// Requests at once on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 200;
 /// Requests with effects at once: one for each stream, and as many whose streams have ended.

@@ -156,11 +156,14 @@ fn refusals_are_told_and_the_connection_goes_on() {
             let name = http::HeaderName::from_bytes(format!("x-{number}").as_bytes()).expect("a name");
             crowded.headers_mut().insert(name, HeaderValue::from_static("v"));
         }
+        let mut heavy = request("GET", &at);
+        heavy.headers_mut().insert("x-heavy", HeaderValue::try_from("v".repeat(70_000)).expect("a value"));
         let mut browser = request("GET", &at);
         browser.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
         for (request, status, code) in [
             (expecting, 417, "expectation"),
             (crowded, 431, "header-limit"),
+            (heavy, 431, "header-limit"),
             (browser, 403, "browser"),
             (request("PATCH", &at), 405, "method"),
             (request("GET", &uri(&proxy, "/photos/%zz")), 400, "bad-request"),
