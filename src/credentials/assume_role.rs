@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::sts::{Place, Role, Signature, Sts};
+use super::sts::{Place, Role, Signature, Sts, StsCause, StsError};
 use super::{Answer, Credentials, Edge, Provide, ProvideError, Source};
 
 /// A role that the identity of another source assumes.
@@ -43,24 +43,15 @@ impl AssumeRole {
     }
 }
 
-/// Whether STS refuses the key that asks, by its code.
-fn is_about_key(why: &str) -> bool {
-    ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"]
-        .iter()
-        .any(|code| why.contains(code))
-}
-
 impl Provide for AssumeRole {
     fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
         Box::pin(async move {
             let signer = self.source.obtain(edge).await.map_err(|error| self.of_source(error))?;
             let triple = match self.sts.assume(&self.role, &signer, edge).await {
-                Err(ProvideError::Refused(why)) if is_about_key(&why) => {
-                    match self.other(&signer, edge).await {
-                        Some(other) => self.sts.assume(&self.role, &other, edge).await?,
-                        None => return Err(ProvideError::Refused(why)),
-                    }
-                }
+                Err(StsError { cause: StsCause::Key, error }) => match self.other(&signer, edge).await {
+                    Some(other) => self.sts.assume(&self.role, &other, edge).await?,
+                    None => return Err(error),
+                },
                 given => given?,
             };
             triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::sts::{Place, Role, Signature, Sts, Triple};
+use super::sts::{Place, Role, Signature, Sts, StsCause, StsError, Triple};
 use super::{Answer, Edge, Failure, Provide, ProvideError};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
@@ -59,7 +59,7 @@ impl Oidc {
         Self { pod, lane: BlockingLane::default(), sts: Sts::new(place, Signature::Acs3) }
     }
 
-    async fn exchange(&self, edge: &dyn Edge) -> Result<Triple, ProvideError> {
+    async fn exchange(&self, edge: &dyn Edge) -> Result<Triple, StsError> {
         let (arn, provider, file) = self.pod.trio(edge)?;
         let shown = file.display();
         let unreadable = |error: &dyn fmt::Display| {
@@ -75,9 +75,8 @@ impl Oidc {
         let text = text.map_err(|error| unreadable(&error))?;
         let token = Secret::from(text.expose().trim());
         if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {
-            return Err(ProvideError::Unavailable(format!(
-                "{shown} holds no OIDC token: it is empty or longer than {TOKEN_MAX} bytes"
-            )));
+            let text = format!("{shown} holds no OIDC token: it is empty or longer than {TOKEN_MAX} bytes");
+            return Err(ProvideError::Unavailable(text).into());
         }
         let role = Role {
             arn,
@@ -95,10 +94,9 @@ impl Provide for Oidc {
         Box::pin(async move {
             let given = match self.exchange(edge).await {
                 // It may have been renewed since it was read.
-                Err(ProvideError::Refused(text)) if text.contains(EXPIRED) => match self.exchange(edge).await
-                {
-                    Err(ProvideError::Refused(text)) if text.contains(EXPIRED) => {
-                        Err(ProvideError::Unavailable(text))
+                Err(StsError { cause: StsCause::OidcTokenExpired, .. }) => match self.exchange(edge).await {
+                    Err(StsError { cause: StsCause::OidcTokenExpired, error }) => {
+                        return Err(ProvideError::Unavailable(error.to_string()));
                     }
                     given => given,
                 },
@@ -122,8 +120,6 @@ const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
-/// The code of STS for a token that has ended.
-const EXPIRED: &str = "OIDCToken.Expired";
 /// What STS gives when it is not asked for another.
 pub(super) const DURATION: Duration = Duration::from_secs(3600);
 /// What STS takes.

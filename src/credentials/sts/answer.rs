@@ -24,6 +24,48 @@ struct Answer {
     credentials: Triple,
 }
 
+/// An error of a call to STS, with what the caller can do about it.
+#[derive(Debug)]
+pub(in crate::credentials) struct StsError {
+    pub(in crate::credentials) cause: StsCause,
+    pub(in crate::credentials) error: ProvideError,
+}
+
+/// The causes of an [`StsError`] that callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::credentials) enum StsCause {
+    /// STS rejects the access key or its security token.
+    Key,
+    /// The OIDC token has expired.
+    OidcTokenExpired,
+    /// Anything else.
+    Other,
+}
+
+impl StsCause {
+    fn of(code: &str) -> Self {
+        if KEY_CODES.iter().any(|known| code.contains(known)) {
+            Self::Key
+        } else if code.contains(OIDC_TOKEN_EXPIRED) {
+            Self::OidcTokenExpired
+        } else {
+            Self::Other
+        }
+    }
+}
+
+impl From<ProvideError> for StsError {
+    fn from(error: ProvideError) -> Self {
+        Self { cause: StsCause::Other, error }
+    }
+}
+
+impl From<StsError> for ProvideError {
+    fn from(StsError { error, .. }: StsError) -> Self {
+        error
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Mistake {
@@ -73,8 +115,12 @@ pub(super) fn server_time(reply: &Reply) -> Option<String> {
     (reply.status >= 400).then(|| from_slice::<Told>(&reply.body).ok())?.map(|told| told.server_time)
 }
 
+/// The codes by which STS rejects the key of a call.
+const KEY_CODES: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"];
+const OIDC_TOKEN_EXPIRED: &str = "OIDCToken.Expired";
+
 /// Reads an answer. `ahead_s` is how far STS's clock was found to be ahead of ours, if it refused ours.
-pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Triple, ProvideError> {
+pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Triple, StsError> {
     if reply.status == 200 {
         let read: Result<Answer, _> = from_slice(&reply.body);
         return read.map(|answer| answer.credentials).map_err(|error| {
@@ -82,6 +128,7 @@ pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Tri
             ProvideError::Unavailable(format!(
                 "STS at {url} answered 200 with what are no credentials (line {line}, column {column}); look whether something between it and here answers in its place"
             ))
+            .into()
         });
     }
     Err(refused(reply, url, ahead_s))
@@ -95,7 +142,7 @@ pub(super) fn read_identity(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> R
         arn: String,
     }
     if reply.status != 200 {
-        return Err(refused(reply, url, ahead_s));
+        return Err(refused(reply, url, ahead_s).error);
     }
     let identity: Identity = from_slice(&reply.body)
         .map_err(|_| ProvideError::Unavailable(format!("STS at {url} answered 200 and nobody's identity")))?;
@@ -108,14 +155,18 @@ pub(super) fn read_identity(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> R
     })
 }
 
-fn refused(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> ProvideError {
+fn refused(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> StsError {
     let Mistake { code, request_id } = mistake(reply);
     let code = if code.is_empty() { "no code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
     let clock = ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of ours)"));
     let text = format!("STS at {url} answered {} {code}{id}{clock}; {}", reply.status, hint(&code));
     let passing = reply.status >= 500 || reply.status == 429 || code.starts_with("Throttling");
-    if passing { ProvideError::Unavailable(text) } else { ProvideError::Refused(text) }
+    if passing {
+        ProvideError::Unavailable(text).into()
+    } else {
+        StsError { cause: StsCause::of(&code), error: ProvideError::Refused(text) }
+    }
 }
 
 /// The code and the id of an error, if it has them, and only what such a thing can look like.

@@ -17,7 +17,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
 use zeroize::Zeroizing;
 
-pub(super) use answer::Triple;
+pub(super) use answer::{StsCause, StsError, Triple};
 pub use place::Place;
 
 use super::{Credentials, Edge, ProvideError, clock, endpoint};
@@ -86,7 +86,7 @@ impl Sts {
         role: &Role,
         signer: &Credentials,
         edge: &dyn Edge,
-    ) -> Result<Triple, ProvideError> {
+    ) -> Result<Triple, StsError> {
         let call = Call::new("AssumeRole", role.fields(edge));
         self.call(&call, Who::Key(signer), edge).await
     }
@@ -97,7 +97,7 @@ impl Sts {
         role: &Role,
         (provider_arn, token): (&str, &Secret),
         edge: &dyn Edge,
-    ) -> Result<Triple, ProvideError> {
+    ) -> Result<Triple, StsError> {
         let mut fields = role.fields(edge);
         fields.push(("OIDCProviderArn", Zeroizing::new(provider_arn.to_owned())));
         fields.push(("OIDCToken", Zeroizing::new(token.expose().to_owned())));
@@ -119,7 +119,7 @@ impl Sts {
         }
     }
 
-    async fn call(&self, call: &Call, who: Who<'_>, edge: &dyn Edge) -> Result<Triple, ProvideError> {
+    async fn call(&self, call: &Call, who: Who<'_>, edge: &dyn Edge) -> Result<Triple, StsError> {
         let (reply, url, ahead_s) = self.reply(call, who, edge).await?;
         answer::read(&reply, &url, ahead_s)
     }

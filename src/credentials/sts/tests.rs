@@ -6,7 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Place, answer, session_name};
+use super::{Place, StsCause, answer, session_name};
 use crate::credentials::{Edge, ProvideError};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};
@@ -26,6 +26,13 @@ impl Edge for World {
     }
 }
 
+fn rejected(reply: &Reply, url: &Url) -> String {
+    match answer::read(reply, url, None).map_err(ProvideError::from) {
+        Err(ProvideError::Refused(text)) => text,
+        Ok(_) | Err(_) => panic!("no refusal"),
+    }
+}
+
 #[test]
 fn each_published_answer_comes_to_what_it_should() {
     let all: Value =
@@ -39,7 +46,9 @@ fn each_published_answer_comes_to_what_it_should() {
         let status = u16::try_from(sample["status"].as_u64().expect("a status")).expect("a status");
         let reply =
             Reply { status, headers: HeaderMap::new(), body: Zeroizing::new(body.clone().into_bytes()) };
-        let given = answer::read(&reply, &url, None).and_then(|triple| triple.into_credentials("x", "STS"));
+        let read = answer::read(&reply, &url, None);
+        let cause = read.as_ref().err().map(|error| error.cause);
+        let given = read.map_err(ProvideError::from).and_then(|triple| triple.into_credentials("x", "STS"));
         let outcome = match &given {
             Ok(credentials) if credentials.expires.is_some_and(|end| end.unix_s() < 1_000_000_000) => {
                 // Whether it has ended is for the source to see, which knows the time.
@@ -47,9 +56,7 @@ fn each_published_answer_comes_to_what_it_should() {
             }
             Ok(_) => "credentials",
             Err(ProvideError::Unavailable(_)) => "retryable_error",
-            Err(ProvideError::Refused(text)) if text.contains("OIDCToken.Expired") => {
-                "reread_token_then_retry"
-            }
+            Err(_) if cause == Some(StsCause::OidcTokenExpired) => "reread_token_then_retry",
             Err(ProvideError::Refused(_)) if answer::is_about_time(&reply) => "clock_error",
             Err(ProvideError::Refused(_)) => "permanent_error",
             Err(other) => panic!("{id}: {other}"),
@@ -70,12 +77,12 @@ fn an_error_tells_code_request_id_and_remedy_and_nothing_else() {
     let body = br#"{"RequestId":"R-1","Code":"NoPermission","Message":"the secret is hunter2"}"#;
     let reply = Reply { status: 403, headers: HeaderMap::new(), body: Zeroizing::new(body.to_vec()) };
     let url = Url::parse("https://sts.example.com").expect("a URL");
-    let Err(ProvideError::Refused(text)) = answer::read(&reply, &url, None) else { panic!("no refusal") };
+    let text = rejected(&reply, &url);
     assert!(text.contains("403 NoPermission, request id R-1") && text.contains("trust policy"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let forged = br#"{"RequestId":"a\nb","Code":"No\u001b[31mPermission"}"#;
     let reply = Reply { body: Zeroizing::new(forged.to_vec()), ..reply };
-    let Err(ProvideError::Refused(text)) = answer::read(&reply, &url, None) else { panic!("no refusal") };
+    let text = rejected(&reply, &url);
     assert!(text.contains("403 no code;"), "{text}");
 }
 
