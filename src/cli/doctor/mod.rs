@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use super::assembly::{Asked, BadSource, ask_all};
 use super::exit::Exit;
-use super::explain::described;
+use super::explain::SourceDescription;
 use super::flags::Flags;
 use super::serve::block_on;
 use super::system::System;
@@ -144,10 +144,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> Section {
 
 /// What `explain` says of a source, and whether it gives something to sign with.
 fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
-    let mut lines = described(source);
-    let head = if lines.is_empty() { String::new() } else { lines.remove(0) };
-    let head = head.split_once("  ").map_or("", |(_, head)| head);
-    let lines: Vec<String> = lines.into_iter().map(|line| line.trim_start().to_owned()).collect();
+    let SourceDescription { summary, details } = SourceDescription::of(source);
     let about = |all: &[BadSource]| {
         let known = all.iter().find(|bad| bad.name == name);
         known.map(|bad| bad.failure.clone())
@@ -156,7 +153,7 @@ fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
         let remedy = "correct this source; the one that it names first is the one that counts";
         Finding::fail(("credentials", "source-misconfigured"), Exit::Config, failure, remedy)
     } else if source.get(System.now()).is_ok() {
-        Finding::ok("credentials", head)
+        Finding::ok("credentials", summary)
     } else {
         let (fault, text) = match about(&asked.unavailable) {
             Some(failure) => ("source-unavailable", failure),
@@ -165,7 +162,7 @@ fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
         let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of sources says why each was passed over";
         Finding::fail(("credentials", fault), Exit::Credentials, text, remedy)
     };
-    Section { name: "source".to_owned(), about: format!("{name:?}"), findings: vec![finding.with(lines)] }
+    Section { name: "source".to_owned(), about: format!("{name:?}"), findings: vec![finding.with(details)] }
 }
 
 /// Who signs at an upstream.

@@ -18,7 +18,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::exit::Exit;
 use super::flags::Flags;
 
-pub(super) use sources::{describe, described, masked};
+pub(super) use sources::{SourceDescription, describe, masked};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {

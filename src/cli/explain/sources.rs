@@ -103,30 +103,43 @@ fn by_name(config: &Config) -> HashMap<&str, &Spec> {
     config.credentials.iter().rev().map(|(name, spec)| (name.as_str(), spec)).collect()
 }
 
-/// Prints how a source is.
-pub(in super::super) fn describe(source: &Source) {
-    described(source).into_iter().for_each(line);
+/// The state of a source, for a person. Only the ends of the access key id are shown.
+pub(in super::super) struct SourceDescription {
+    /// The stage, and if there is a key, its provider and id.
+    pub(in super::super) summary: String,
+    pub(in super::super) details: Vec<String>,
 }
 
-/// How a source is, in lines. Of the key only the ends of its id are shown.
-pub(in super::super) fn described(source: &Source) -> Vec<String> {
-    let (status, now) = (source.status(&System), System.now());
-    let mut head = format!("source {:?}  {}", status.name, status.stage);
-    if let Some(provider) = &status.provider {
-        let _ = write!(head, "  {provider}");
+impl SourceDescription {
+    pub(in super::super) fn of(source: &Source) -> Self {
+        let (status, now) = (source.status(&System), System.now());
+        let mut summary = status.stage.to_string();
+        if let Some(provider) = &status.provider {
+            let _ = write!(summary, "  {provider}");
+        }
+        if let Ok(given) = source.get(now) {
+            let token = if given.token.is_some() { " with a token" } else { "" };
+            let _ = write!(summary, "  key {}{token}", masked(&given.id));
+        }
+        let mut details = Vec::new();
+        if let Some(expires) = status.expires {
+            let renewal =
+                status.renewal.map_or(String::new(), |at| format!(", renewed in {}", until(at, now)));
+            details.push(format!("ends {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
+        }
+        details.extend(status.explanation);
+        details.extend(status.last_error.map(|error| format!("last error: {error}")));
+        Self { summary, details }
     }
-    if let Ok(given) = source.get(now) {
-        let token = if given.token.is_some() { " with a token" } else { "" };
-        let _ = write!(head, "  key {}{token}", masked(&given.id));
+}
+
+/// Prints the state of a source.
+pub(in super::super) fn describe(source: &Source) {
+    let SourceDescription { summary, details } = SourceDescription::of(source);
+    line(format_args!("source {:?}  {summary}", source.name()));
+    for detail in details {
+        line(format_args!("    {detail}"));
     }
-    let mut lines = vec![head];
-    if let Some(expires) = status.expires {
-        let renewal = status.renewal.map_or(String::new(), |at| format!(", renewed in {}", until(at, now)));
-        lines.push(format!("    ends {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
-    }
-    lines.extend(status.explanation.iter().map(|text| format!("    {text}")));
-    lines.extend(status.last_error.iter().map(|error| format!("    last error: {error}")));
-    lines
 }
 
 pub(in super::super) fn masked(id: &str) -> String {
