@@ -15,7 +15,7 @@ use super::console::{AdminThread, Console, View};
 use super::notify::Notifier;
 use super::watch::{Files, Found, NotTaken, Reason, Watch};
 use crate::admin::NotReloaded;
-use crate::config::{Config, changes};
+use crate::config::{Change, Config, changes};
 use crate::credentials::Edge;
 use crate::offload::BlockingLane;
 use crate::proxy::{Core, State};
@@ -269,8 +269,9 @@ impl Running {
             warn!("{warning}");
         }
         warn_of_certificates(&assembled, &*self.workshop.edge);
-        let settings = changes(&self.assembled.facts, &assembled.facts).into_iter().map(with_its_time);
-        let changes = settings.chain(self.watch.taken(files)).collect();
+        let settings =
+            changes(&self.assembled.facts, &assembled.facts).iter().map(with_its_time).collect::<Vec<_>>();
+        let changes = settings.into_iter().chain(self.watch.taken(files)).collect();
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
@@ -312,17 +313,25 @@ impl Running {
         }
         let notifier = self.notifier.clone();
         let _ = self.lane.run(FLUSH_LIMIT, move || notifier.flush()).await;
-        let counts = self.workshop.counters.snapshot();
-        let [requests, refused, malformed, unframed] = counts.map(|(_, count)| count);
-        info!(requests, refused, malformed, unframed, "drained");
+        let counts = self.workshop.counters.requests();
+        info!(
+            requests = counts.read,
+            refused = counts.rejected,
+            malformed = counts.malformed,
+            unframed = counts.unframed,
+            "drained"
+        );
         Ok(drained)
     }
 }
 
-/// A change, and whether it has to wait.
-fn with_its_time(change: String) -> String {
-    let waits = ["log.file ", "process."].iter().any(|key| change.starts_with(key));
-    if waits { format!("{change}; it holds from the next start on") } else { change }
+/// Describes a change, and whether it takes effect only at the next start.
+fn with_its_time(change: &Change) -> String {
+    if change.needs_restart() {
+        format!("{change}; it holds from the next start on")
+    } else {
+        change.to_string()
+    }
 }
 
 /// Logs which certificates of listeners have to be replaced.

@@ -153,7 +153,8 @@ impl Process for Console {
 
     fn configuration(&self) -> Vec<Setting> {
         let setting = |fact: &Fact| {
-            let Fact { key, value, origin, .. } = fact.clone();
+            let Fact { key, value, .. } = fact.clone();
+            let origin = fact.shown_origin();
             Setting { key, value, origin }
         };
         self.view.load().facts.iter().map(setting).collect()

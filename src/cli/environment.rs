@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::bypass::Bypass;
 use super::system::System;
-use crate::config::Config;
+use crate::config::{Config, Reference};
 
 /// What a command sees that this process does not, or other than it.
 pub(super) struct Environment {
@@ -27,10 +27,14 @@ pub(super) enum Forward {
 impl Environment {
     /// For a proxy of this configuration, of the variables with these names.
     pub(super) fn of(config: &Config, names: Vec<OsString>) -> Self {
-        let read =
-            config.facts.iter().filter_map(|fact| fact.value.strip_prefix("\"env:")?.strip_suffix('"'));
-        let read: HashSet<&OsStr> = read.map(OsStr::new).collect();
-        let of_systemd = config.facts.iter().any(|fact| fact.value.starts_with("\"credential:"));
+        let references = || config.facts.iter().filter_map(|fact| fact.reference.as_ref());
+        let read: HashSet<&OsStr> = references()
+            .filter_map(|reference| match reference {
+                Reference::Variable(name) => Some(OsStr::new(name)),
+                Reference::SystemdCredential => None,
+            })
+            .collect();
+        let of_systemd = references().any(|reference| *reference == Reference::SystemdCredential);
         let is_read = |name: &OsStr| read.contains(name) || of_systemd && name == CREDENTIALS;
         let removed =
             names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));

@@ -98,7 +98,7 @@ async fn start(arguments: &Args) -> Result<(App, Environment, Flusher), Exit> {
 /// What `serve` would have, but for listeners, and as quiet as the command may expect.
 fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
     let mut config = flags.read_alone()?;
-    let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin != "default");
+    let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
     let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));
     if !level {
         config.log.level = Level::Warn;

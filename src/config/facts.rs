@@ -2,6 +2,7 @@
 //! configuration changes. Secrets are not shown; of a reference to one, the reference is.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
@@ -9,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::layer::{Setting, topmost};
+use super::origin::Origin;
 use super::section::Document;
 
 /// A setting.
@@ -18,10 +20,78 @@ pub struct Fact {
     pub key: String,
     /// Its value, as a file would write it.
     pub value: String,
-    /// Where it was given, or that it was not.
-    pub origin: String,
+    /// Where it was given; `None` for a default.
+    pub origin: Option<Origin>,
+    /// Where its value is read from, if the value is a reference.
+    pub reference: Option<Reference>,
     /// Tells whether it is another, also where that is not shown.
     mark: Mark,
+}
+
+/// A place that a setting refers to instead of holding its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The variable of this name, `env:NAME`.
+    Variable(String),
+    /// A credential of systemd, `credential:NAME`.
+    SystemdCredential,
+}
+
+/// A difference between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key of the setting.
+    pub key: String,
+    kind: ChangeKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ChangeKind {
+    /// It has this value now and had none.
+    Added(String),
+    /// It had this value and has none now.
+    Removed(String),
+    /// It has the second value and had the first.
+    Replaced(String, String),
+    /// It has this value, in which the difference is not shown.
+    Hidden(String),
+}
+
+impl Reference {
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(name) = text.strip_prefix("env:") {
+            return Some(Self::Variable(name.to_owned()));
+        }
+        text.starts_with("credential:").then_some(Self::SystemdCredential)
+    }
+}
+
+impl Fact {
+    /// Returns the origin as it is displayed.
+    #[must_use]
+    pub fn shown_origin(&self) -> String {
+        self.origin.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string)
+    }
+}
+
+impl Change {
+    /// Returns whether the change takes effect only when the process starts again.
+    #[must_use]
+    pub fn needs_restart(&self) -> bool {
+        self.key == "log.file" || self.key.starts_with("process.")
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, kind } = self;
+        match kind {
+            ChangeKind::Added(value) => write!(f, "{key} = {value} is new"),
+            ChangeKind::Removed(value) => write!(f, "{key} is gone, it was {value}"),
+            ChangeKind::Replaced(was, is) => write!(f, "{key} = {is} was {was}"),
+            ChangeKind::Hidden(value) => write!(f, "{key} = {value} is another than it was"),
+        }
+    }
 }
 
 /// Stands for a value. Outside this process it says nothing of it: values may be secrets that somebody could guess.
@@ -55,7 +125,8 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
         // These replace what the file says of its first listener.
         let key = setting.key().replace("listen.", "listen[0].");
         let mark = Mark::of(&value);
-        over.push(Fact { key, value, origin: first.at.to_string(), mark });
+        let reference = Reference::parse(texts[0]);
+        over.push(Fact { key, value, origin: Some(first.at.clone()), reference, mark });
     }
     facts.retain(|fact| !over.iter().any(|over| over.key == fact.key));
     facts.extend(over);
@@ -63,33 +134,32 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
     let absent = DEFAULTS.iter().filter(|(key, _)| !given.contains(key));
     let default = |(key, value): &(&str, &str)| {
         let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), Mark::of(value));
-        Fact { key, value, origin: "default".to_owned(), mark }
+        Fact { key, value, origin: None, reference: None, mark }
     };
     let defaults: Vec<Fact> = absent.map(default).collect();
     facts.extend(defaults);
     facts
 }
 
-/// What is different from one configuration to the next, in words; where it was given counts for nothing.
+/// Returns the settings whose values differ. Their origins do not count.
 #[must_use]
-pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<String> {
+pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<Change> {
     let (was, is) = (by_key(before), by_key(after));
     let mut changes = Vec::new();
     for fact in after {
-        match was.get(fact.key.as_str()) {
-            None => changes.push(format!("{} = {} is new", fact.key, fact.value)),
-            Some(was) if was.value != fact.value => {
-                changes.push(format!("{} = {} was {}", fact.key, fact.value, was.value));
-            }
-            // What is different is not shown.
-            Some(was) if was.mark != fact.mark => {
-                changes.push(format!("{} = {} is another than it was", fact.key, fact.value));
-            }
-            Some(_) => {}
-        }
+        let value = fact.value.clone();
+        let kind = match was.get(fact.key.as_str()) {
+            None => ChangeKind::Added(value),
+            Some(was) if was.value != fact.value => ChangeKind::Replaced(was.value.clone(), value),
+            Some(was) if was.mark != fact.mark => ChangeKind::Hidden(value),
+            Some(_) => continue,
+        };
+        changes.push(Change { key: fact.key.clone(), kind });
     }
     let gone = before.iter().filter(|fact| !is.contains_key(fact.key.as_str()));
-    changes.extend(gone.map(|fact| format!("{} is gone, it was {}", fact.key, fact.value)));
+    changes.extend(
+        gone.map(|fact| Change { key: fact.key.clone(), kind: ChangeKind::Removed(fact.value.clone()) }),
+    );
     changes
 }
 
@@ -120,12 +190,13 @@ fn walk(table: &DeTable<'_>, path: &str, document: &Document<'_>, facts: &mut Ve
             | DeValue::Datetime(_)
             | DeValue::Array(_)) => {
                 let (place, line) = (value.span().start, document.line(&value.span()));
-                let origin = document.origin(Some(line), String::new()).to_string();
+                let origin = Some(document.origin(Some(line), String::new()));
+                let reference = other.as_str().and_then(Reference::parse);
                 let value = shown(name, other);
                 // Of a text, all or nothing is shown.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
                 let mark = if is_shown { Mark::of(&value) } else { Mark::of(&whole(other)) };
-                facts.push((place, Fact { key, value, origin, mark }));
+                facts.push((place, Fact { key, value, origin, reference, mark }));
             }
         }
     }

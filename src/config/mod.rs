@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::duration::{parse_lifetime, parse_wait};
-pub use self::facts::{Fact, changes};
+pub use self::facts::{Change, Fact, Reference, changes};
 pub use self::layer::{Layer, Setting};
 pub use self::origin::Origin;
 pub use self::outside::{Digest, Machine, Outside, SecretFile};

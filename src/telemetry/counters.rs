@@ -54,6 +54,19 @@ pub struct Reloads {
     pub at: Option<Timestamp>,
 }
 
+/// Counts of requests and of what did not become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Requests whose head was read.
+    pub read: u64,
+    /// Requests that were answered with an error of this proxy.
+    pub rejected: u64,
+    /// Connections that were closed because they did not carry HTTP.
+    pub malformed: u64,
+    /// Responses of an upstream with neither length nor chunks, on plain TCP.
+    pub unframed: u64,
+}
+
 impl Counters {
     /// A request was read.
     pub fn request(&self) {
@@ -109,15 +122,15 @@ impl Counters {
         meter
     }
 
-    /// All counts with their names.
+    /// Returns the counts of requests at this moment.
     #[must_use]
-    pub fn snapshot(&self) -> [(&'static str, u64); 4] {
-        [
-            ("requests", self.requests.load(Relaxed)),
-            ("refused", self.refused.load(Relaxed)),
-            ("malformed", self.malformed.load(Relaxed)),
-            ("unframed", self.unframed.load(Relaxed)),
-        ]
+    pub fn requests(&self) -> RequestCounts {
+        RequestCounts {
+            read: self.requests.load(Relaxed),
+            rejected: self.refused.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
+            unframed: self.unframed.load(Relaxed),
+        }
     }
 
     /// How many connections clients have opened, and how many of them have ended.

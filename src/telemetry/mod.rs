@@ -11,7 +11,7 @@ mod sheet;
 
 pub use access::{Access, End, Logged, RequestId, Taken};
 pub use batches::{Batches, Flusher, Losses};
-pub use counters::{Counters, Refused, Reloads};
+pub use counters::{Counters, Refused, Reloads, RequestCounts};
 pub use file::LogFile;
 pub use format::{Control, subscribe};
 pub use settings::{Format, Level, Settings};

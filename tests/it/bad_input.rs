@@ -122,7 +122,7 @@ fn what_the_http_library_refuses_gets_its_bare_answer_and_is_counted() {
         assert_eq!(answer.refused(), None);
         assert!(client.is_closed(), "{}", String::from_utf8_lossy(request));
         // The connection is closed before it is counted.
-        let counted = || proxy.count("malformed") == number as u64 + 1;
+        let counted = || proxy.counts().malformed == number as u64 + 1;
         assert!((0..200).any(|_| counted() || {
             std::thread::yield_now();
             std::thread::sleep(TICK);

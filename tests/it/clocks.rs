@@ -241,7 +241,7 @@ impl Case {
             BodyIn | Credentials | Dial | UploadOut | FirstByte | UpstreamBody | BodyOut | RejectionOut
             | RejectedBody | Linger | Idle | Drain => 1,
         };
-        self.until(|value| value(OPENED) > 0 && self.proxy.count("requests") >= requests).await;
+        self.until(|value| value(OPENED) > 0 && self.proxy.counts().read >= requests).await;
         // The metrics may be those of a moment before.
         tokio::time::sleep(SHORT / 8).await;
         match (self.phase, self.ends) {

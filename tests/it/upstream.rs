@@ -59,7 +59,7 @@ fn an_http_1_0_answer_without_length_is_framed_for_the_client_and_counted() {
     let got = ask(proxy.address, "GET", "/photos/k", b"");
     assert_eq!((got.text().as_str(), got.whole), ("to the end", true));
     assert_eq!(got.header("transfer-encoding"), Some("chunked"));
-    assert_eq!(proxy.count("unframed"), 1);
+    assert_eq!(proxy.counts().unframed, 1);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn an_answer_in_another_coding_than_chunked_is_a_bad_gateway() {
             let proxy = proxy(upstream.address).start();
             let got = ask(proxy.address, "GET", "/photos/k", b"");
             assert_eq!((got.status, got.refused()), (502, Some("upstream-invalid")), "{status} {coding}");
-            assert_eq!(proxy.count("unframed"), 0, "{coding}");
+            assert_eq!(proxy.counts().unframed, 0, "{coding}");
         }
     }
     let got = answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");

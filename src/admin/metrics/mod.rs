@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::{ListenerCertificate, Process, Route};
 use crate::credentials::Status;
 use crate::oss::Operation;
-use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, Spread, Total};
+use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, RequestCounts, Spread, Total};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
 
@@ -25,7 +25,7 @@ pub(super) fn text(process: &dyn Process) -> String {
     let scrape = Scrape {
         now: process.now(),
         ready: process.ready().is_ok(),
-        counts: counters.snapshot(),
+        counts: counters.requests(),
         refusals: counters.refusals().into_iter().collect(),
         reloads: counters.reloads(),
         connections: counters.connections(),
@@ -49,7 +49,7 @@ pub(super) fn text(process: &dyn Process) -> String {
 struct Scrape {
     now: Timestamp,
     ready: bool,
-    counts: [(&'static str, u64); 4],
+    counts: RequestCounts,
     refusals: Vec<(&'static str, u64)>,
     reloads: Reloads,
     connections: (u64, u64),
@@ -119,13 +119,13 @@ impl Scrape {
     }
 
     fn requests(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for (name, count) in self.counts {
-            let help = match name {
-                "requests" => "Requests whose head was read",
-                "refused" => "Requests that were answered with an error of our own",
-                "malformed" => "Connections that were closed for what is no HTTP request",
-                _ => "Answers of the upstream with neither length nor chunks, on plain TCP",
-            };
+        let RequestCounts { read, rejected, malformed, unframed } = self.counts;
+        for (name, help, count) in [
+            ("requests", "Requests whose head was read", read),
+            ("refused", "Requests that were answered with an error of our own", rejected),
+            ("malformed", "Connections that were closed for what is no HTTP request", malformed),
+            ("unframed", "Answers of the upstream with neither length nor chunks, on plain TCP", unframed),
+        ] {
             counter(out, name, help, vec![(Vec::new(), count)])?;
         }
         let refusals = self.refusals.iter().map(|(code, count)| (vec![("code", *code)], *count)).collect();

@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 
 use super::{UPSTREAM, World, load_in, loaded};
 use crate::config::facts::DEFAULTS;
-use crate::config::{Fact, Layer, Setting, changes};
+use crate::config::{Fact, Layer, Reference, Setting, changes};
+
+fn described(before: &[Fact], after: &[Fact]) -> Vec<String> {
+    changes(before, after).iter().map(ToString::to_string).collect()
+}
 
 fn find<'a>(facts: &'a [Fact], key: &str) -> &'a Fact {
     facts.iter().find(|fact| fact.key == key).unwrap_or_else(|| panic!("{key}: {facts:#?}"))
@@ -25,7 +29,7 @@ fn each_setting_is_told_with_where_it_was_given() {
         ("timeouts.stall", "\"60s\"", "default"),
     ] {
         let fact = find(&facts, key);
-        assert_eq!((fact.value.as_str(), fact.origin.as_str()), (value, origin), "{key}");
+        assert_eq!((fact.value.as_str(), &*fact.shown_origin()), (value, origin), "{key}");
     }
 }
 
@@ -39,6 +43,8 @@ fn of_a_secret_only_its_reference_is_told() {
     world.variables.insert("KEY", "planted-secret");
     let facts = load_in(&world, &text, &[]).expect("a configuration").facts;
     assert_eq!(find(&facts, "credentials.default.access_key_secret").value, "\"env:KEY\"");
+    let reference = find(&facts, "credentials.default.access_key_secret").reference.clone();
+    assert_eq!(reference, Some(Reference::Variable("KEY".to_owned())));
     assert_eq!(find(&facts, "credentials.p.command").value, "[\"/bin/get\", …]");
     let all = format!("{facts:?}").to_ascii_lowercase();
     assert!(!all.contains("planted"), "{all}");
@@ -49,7 +55,7 @@ fn the_difference_of_two_configurations_is_told() {
     let before = loaded(&format!("{UPSTREAM}bucket = \"photos\"\n[timeouts]\nstall = \"5s\"\n")).facts;
     let after = loaded(&format!("# moved\n{UPSTREAM}internal = true\n[timeouts]\nstall = \"6s\"\n")).facts;
     assert_eq!(
-        changes(&before, &after),
+        described(&before, &after),
         [
             "upstream.internal = true was false",
             "timeouts.stall = \"6s\" was \"5s\"",
@@ -72,7 +78,7 @@ fn what_is_another_and_not_shown_is_told_to_be_another() {
     };
     assert!(changes(&with("one"), &with("one")).is_empty());
     assert_eq!(
-        changes(&with("one"), &with("other")),
+        described(&with("one"), &with("other")),
         [
             "admin.token = \"[hidden]\" is another than it was",
             "credentials.p.command = [\"/bin/get\", …] is another than it was"
@@ -111,4 +117,16 @@ fn the_defaults_that_are_told_are_those_that_hold() {
         format!("{:?}{:?}", told.admin, told.upstreams),
         format!("{:?}{:?}", real.admin, real.upstreams)
     );
+}
+
+#[test]
+fn changes_of_what_is_read_at_the_start_alone_need_a_restart() {
+    let before = loaded(UPSTREAM).facts;
+    let after = loaded(&format!(
+        "{UPSTREAM}[log]\nfile = \"/tmp/a.log\"\nformat = \"json\"\n[process]\ncore_files = true\n"
+    ));
+    let changes = changes(&before, &after.facts);
+    let restarts: Vec<&str> =
+        changes.iter().filter(|change| change.needs_restart()).map(|change| change.key.as_str()).collect();
+    assert_eq!((changes.len(), restarts), (3, vec!["log.file", "process.core_files"]));
 }

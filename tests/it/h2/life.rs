@@ -160,6 +160,6 @@ fn a_connection_that_breaks_the_protocol_is_counted() {
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\x07x");
     let mut rest = Vec::new();
     client.stream.read_to_end(&mut rest).expect("an end");
-    eventually("it is counted", || proxy.count("malformed") == 1);
+    eventually("it is counted", || proxy.counts().malformed == 1);
     assert!(upstream.heads().is_empty());
 }

@@ -9,6 +9,7 @@ use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
 use oss_signing_proxy::proxy::State;
 use oss_signing_proxy::server::{Address, Drain, Drained};
+use oss_signing_proxy::telemetry::RequestCounts;
 use tokio::task::LocalSet;
 
 use super::{ID, SECRET};
@@ -114,10 +115,9 @@ impl Proxy {
         self.thread.take().expect("running").join().expect("no panic")
     }
 
-    /// The count of this name.
-    pub(crate) fn count(&self, name: &str) -> u64 {
-        let all = self.state.counters.snapshot();
-        all.iter().find(|(known, _)| *known == name).expect("a counter").1
+    /// Returns the counts of requests.
+    pub(crate) fn counts(&self) -> RequestCounts {
+        self.state.counters.requests()
     }
 }
 
