@@ -24,7 +24,7 @@ pub use visit::{Silence, serve};
 
 use crate::address::Host;
 use crate::credentials::Status;
-use crate::telemetry::Counters;
+use crate::telemetry::ProcessCounters;
 use crate::time::Timestamp;
 use crate::transport::Tallied;
 
@@ -58,7 +58,7 @@ pub trait Process: Send + Sync {
     fn configuration(&self) -> Vec<Setting>;
 
     /// What is counted.
-    fn counters(&self) -> Arc<Counters>;
+    fn counters(&self) -> Arc<ProcessCounters>;
 
     /// What is counted of the upstream connections of each core.
     fn upstream(&self) -> Vec<Tallied>;

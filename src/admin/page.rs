@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::Process;
 use crate::credentials::Status;
-use crate::telemetry::{OperationTotal, Outcome, Refused};
+use crate::telemetry::{OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
 
@@ -123,12 +123,12 @@ fn routes(page: &mut String, process: &dyn Process) -> fmt::Result {
 fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
     let total = process.counters().total();
     page.push_str("<h2>Traffic</h2><table><tr><th>operation");
-    for outcome in Outcome::ALL {
+    for outcome in RequestOutcome::ALL {
         let name = match outcome {
-            Outcome::Status(_) => outcome.name(),
-            Outcome::Broken => "broke off",
-            Outcome::Cut => "cut",
-            Outcome::None => "client left",
+            RequestOutcome::Status(_) => outcome.name(),
+            RequestOutcome::Broken => "broke off",
+            RequestOutcome::Cut => "cut",
+            RequestOutcome::None => "client left",
         };
         write!(page, "<th>{name}")?;
     }
@@ -151,7 +151,7 @@ fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
     )
 }
 
-fn refusals(page: &mut String, last: &[Refused]) -> fmt::Result {
+fn refusals(page: &mut String, last: &[RejectedRequest]) -> fmt::Result {
     page.push_str("<h2>Last refusals</h2>");
     if last.is_empty() {
         page.push_str("<p>none</p>");
@@ -170,10 +170,10 @@ fn refusals(page: &mut String, last: &[Refused]) -> fmt::Result {
     Ok(())
 }
 
-fn operation(page: &mut String, row: &OperationTotal) -> fmt::Result {
+fn operation(page: &mut String, row: &OperationSnapshot) -> fmt::Result {
     write!(page, "<tr><td>{}", row.operation.map_or("unknown", crate::oss::Operation::name))?;
     for (outcome, count) in row.outcomes {
-        let class = if matches!(outcome, Outcome::Status(5) | Outcome::Broken) && count > 0 {
+        let class = if matches!(outcome, RequestOutcome::Status(5) | RequestOutcome::Broken) && count > 0 {
             " class=bad"
         } else {
             ""

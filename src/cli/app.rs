@@ -20,7 +20,7 @@ use crate::credentials::Edge;
 use crate::offload::BlockingLane;
 use crate::proxy::{Core, State};
 use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
-use crate::telemetry::Control;
+use crate::telemetry::LogControl;
 use crate::time::Clock;
 use crate::transport::{Reachability, Tally, Transport};
 
@@ -31,7 +31,7 @@ pub struct App {
     watch: Watch,
     reloads: (Reloads, mpsc::Receiver<Wanted>),
     load: Option<Load>,
-    log: Option<Arc<Control>>,
+    log: Option<Arc<LogControl>>,
 }
 
 /// Reads the configuration again, as it was read at the start. It is called on a thread for blocking work.
@@ -59,7 +59,7 @@ struct Running {
     load: Option<Load>,
     /// For reading the configuration.
     lane: BlockingLane,
-    log: Option<Arc<Control>>,
+    log: Option<Arc<LogControl>>,
     watch: Watch,
 }
 
@@ -105,7 +105,7 @@ impl App {
 
     /// Changes the log through this.
     #[must_use]
-    pub fn logging(self, control: Arc<Control>) -> Self {
+    pub fn logging(self, control: Arc<LogControl>) -> Self {
         Self { log: Some(control), ..self }
     }
 

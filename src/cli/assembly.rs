@@ -21,7 +21,7 @@ use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::offload::{BlockingLane, NoAnswer};
 use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listener, TlsFiles};
-use crate::telemetry::{self, Counters, LogFile};
+use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
 use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
 
@@ -113,7 +113,7 @@ pub struct BadSource {
 /// What outlives a configuration.
 pub(super) struct Workshop {
     pub(super) edge: Arc<dyn Edge>,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<ProcessCounters>,
     fixtures: Arc<Mutex<Fixtures>>,
     /// For the files that a configuration names, and the paths at which it listens.
     lane: BlockingLane,
@@ -139,7 +139,7 @@ pub(super) struct Assembled {
     /// Taken when it begins to serve.
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
-    pub(super) log: telemetry::Settings,
+    pub(super) log: telemetry::LogSettings,
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
@@ -402,7 +402,7 @@ pub(super) fn rehearse(
             head: config.limits.header_bytes,
             body: config.limits.body,
         },
-        access_log: telemetry::Logged::No,
+        access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
     };
     let settings = to_upstreams(&config.timeouts, &config.limits);

@@ -21,7 +21,7 @@ use crate::credentials::{Edge, Source, Status, each};
 use crate::offload::BlockingLane;
 use crate::proxy::State;
 use crate::server::{AcceptSocket, Bound, Drain, Held, Pulse};
-use crate::telemetry::{Control, Counters, Level};
+use crate::telemetry::{LogControl, LogLevel, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
 
@@ -29,12 +29,12 @@ use crate::transport::Tallied;
 pub(super) struct Console {
     view: ArcSwap<View>,
     edge: Arc<dyn Edge>,
-    counters: Arc<Counters>,
+    counters: Arc<ProcessCounters>,
     tallies: Tallies,
     drain: Drain,
     pulse: Pulse,
     reloads: Reloads,
-    log: Option<Arc<Control>>,
+    log: Option<Arc<LogControl>>,
 }
 
 /// What is seen of a configuration.
@@ -72,8 +72,8 @@ impl View {
 impl Console {
     pub(super) fn new(
         view: View,
-        (edge, counters, tallies): (Arc<dyn Edge>, Arc<Counters>, Tallies),
-        (drain, pulse, reloads, log): (Drain, Pulse, Reloads, Option<Arc<Control>>),
+        (edge, counters, tallies): (Arc<dyn Edge>, Arc<ProcessCounters>, Tallies),
+        (drain, pulse, reloads, log): (Drain, Pulse, Reloads, Option<Arc<LogControl>>),
     ) -> Self {
         Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
     }
@@ -160,7 +160,7 @@ impl Process for Console {
         self.view.load().facts.iter().map(setting).collect()
     }
 
-    fn counters(&self) -> Arc<Counters> {
+    fn counters(&self) -> Arc<ProcessCounters> {
         Arc::clone(&self.counters)
     }
 
@@ -192,7 +192,7 @@ impl Process for Console {
     }
 
     fn set_log_level(&self, name: &str) -> bool {
-        let level = Level::ALL.into_iter().find(|level| level.as_str() == name);
+        let level = LogLevel::ALL.into_iter().find(|level| level.as_str() == name);
         match (level, &self.log) {
             (Some(level), Some(log)) => {
                 log.set_level(level);

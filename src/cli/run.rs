@@ -25,7 +25,7 @@ use super::watch::NotTaken;
 use crate::config::Config;
 use crate::offload::BlockingLane;
 use crate::server::{Address, Drain, Drained};
-use crate::telemetry::{Flusher, Level, Logged};
+use crate::telemetry::{AccessLogging, LogFlushGuard, LogLevel};
 
 #[derive(ClapArgs)]
 #[command(
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
 }
 
 /// Reads the configuration, and takes the port.
-async fn start(arguments: &Args) -> Result<(App, Environment, Flusher), Exit> {
+async fn start(arguments: &Args) -> Result<(App, Environment, LogFlushGuard), Exit> {
     let flags = arguments.flags.clone();
     let loaded = off_thread(move || {
         configuration(&flags).map_err(|errors| {
@@ -101,10 +101,10 @@ fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
     let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));
     if !level {
-        config.log.level = Level::Warn;
+        config.log.level = LogLevel::Warn;
     }
     if !access {
-        config.log.access = Logged::No;
+        config.log.access = AccessLogging::No;
     }
     // It is that of `serve`, which may be running.
     config.log.file = None;

@@ -20,7 +20,7 @@ use super::system::{self, System, raise_file_limit};
 use crate::config::Config;
 use crate::offload::BlockingLane;
 use crate::server::{Drain, Drained};
-use crate::telemetry::{self, Batches, Control, Flusher, LogFile};
+use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
 
 pub(super) fn run(flags: &Flags) -> Exit {
     system::close();
@@ -74,13 +74,13 @@ pub(super) async fn off_thread<T: Send + 'static>(
 
 /// The log of the process.
 pub(super) struct Log {
-    pub(super) control: Arc<Control>,
+    pub(super) control: Arc<LogControl>,
     /// Has the file opened anew.
     anew: Arc<AtomicBool>,
 }
 
 /// The log of this process from now on; it is written until the flusher goes. Why there is none is told.
-pub(super) async fn open_log(settings: &telemetry::Settings) -> Result<(Log, Flusher), Exit> {
+pub(super) async fn open_log(settings: &telemetry::LogSettings) -> Result<(Log, LogFlushGuard), Exit> {
     let anew = Arc::new(AtomicBool::new(false));
     let (file, wanted) = (settings.file.clone(), Arc::clone(&anew));
     let opened = off_thread(move || {
@@ -96,12 +96,12 @@ pub(super) async fn open_log(settings: &telemetry::Settings) -> Result<(Log, Flu
     Ok((Log { control: Arc::new(control), anew }, flusher))
 }
 
-fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(Batches, Flusher)> {
+fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(LogWriter, LogFlushGuard)> {
     match file {
-        None => Batches::to(io::stderr()),
+        None => LogWriter::to(io::stderr()),
         Some(path) => {
             let named = |error| io::Error::other(format!("{}: {error}", path.display()));
-            Batches::to(LogFile::open(path, Arc::clone(anew)).map_err(named)?)
+            LogWriter::to(LogFile::open(path, Arc::clone(anew)).map_err(named)?)
         }
     }
 }

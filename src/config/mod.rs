@@ -49,7 +49,7 @@ use crate::admin;
 use crate::credentials::{Custom, Links, Provide, Spec};
 use crate::server::{Address, Listen};
 use crate::sign::Version;
-use crate::telemetry::{Format, Level, Logged, Settings};
+use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
 /// Everything that is configured.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub struct Config {
     /// How long things may take.
     pub timeouts: Timeouts,
     /// What the log shows and how.
-    pub log: Settings,
+    pub log: LogSettings,
     /// What the process lets itself and others do.
     pub process: Process,
     /// What is not wrong, but to be looked at: a line each, with its place.
@@ -334,23 +334,23 @@ fn process(section: &Section<'_>, report: &mut Report) -> Process {
     }
 }
 
-fn log(section: &Section<'_>, report: &mut Report) -> Settings {
+fn log(section: &Section<'_>, report: &mut Report) -> LogSettings {
     section.check(&schema::LOG, report);
-    let formats = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
-    let levels = Level::ALL.map(|level| (level.as_str(), level));
+    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let levels = LogLevel::ALL.map(|level| (level.as_str(), level));
     let format = section.word("format", &formats, report);
     let level = section.word("level", &levels, report);
     let access = section.truth("access", report);
     let sample = section.count("sample", report).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
     let sample = sample.and_then(NonZeroU32::new);
     let file = section.text("file", report);
-    Settings {
+    LogSettings {
         format: format.map(|given| given.value).unwrap_or_default(),
         level: level.map(|given| given.value).unwrap_or_default(),
         access: match (access, sample) {
-            (Some(Given { value: false, .. }), _) => Logged::No,
-            (_, Some(one_of)) if one_of.get() > 1 => Logged::Sample(one_of),
-            (_, _) => Logged::Yes,
+            (Some(Given { value: false, .. }), _) => AccessLogging::No,
+            (_, Some(one_of)) if one_of.get() > 1 => AccessLogging::Sample(one_of),
+            (_, _) => AccessLogging::Yes,
         },
         file: file.map(|given| PathBuf::from(given.value)),
     }

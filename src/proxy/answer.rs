@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::headers::{Extent, settle_answer};
 use super::refusal::Refusal;
-use crate::telemetry::{Access, Counters, End};
+use crate::telemetry::{AccessLogEvent, ProcessCounters, ResponseEnd};
 use crate::transport::{Lease, Stall};
 
 /// The head of OSS's answer, with the body still to come.
@@ -42,14 +42,14 @@ pub struct Body(Kind);
 
 enum Kind {
     Download(Box<Download>),
-    Own { document: Full<Bytes>, access: Box<Access> },
+    Own { document: Full<Bytes>, access: Box<AccessLogEvent> },
 }
 
 struct Download {
     inner: Incoming,
     lease: Option<Lease>,
     stall: Stall,
-    access: Access,
+    access: AccessLogEvent,
 }
 
 impl Answer {
@@ -58,7 +58,7 @@ impl Answer {
         mut response: Response<Incoming>,
         lease: Lease,
         head_only: bool,
-        counters: &Counters,
+        counters: &ProcessCounters,
     ) -> Result<Self, Refusal> {
         if response.status().is_informational() {
             return Err(Refusal::SwitchedProtocols);
@@ -99,7 +99,7 @@ impl Answer {
     }
 
     /// The answer for the client.
-    pub(super) fn respond(self, stall: Duration, mut access: Access) -> Response<Body> {
+    pub(super) fn respond(self, stall: Duration, mut access: AccessLogEvent) -> Response<Body> {
         let Self { response, lease, replaced, .. } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
@@ -122,10 +122,10 @@ pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 impl Body {
     /// A document that is here as a whole.
-    pub(super) fn own(document: impl Into<Bytes>, mut access: Access) -> Self {
+    pub(super) fn own(document: impl Into<Bytes>, mut access: AccessLogEvent) -> Self {
         let document = document.into();
         access.passes(document.len() as u64);
-        access.end = End::Whole;
+        access.end = ResponseEnd::Whole;
         Self(Kind::Own { document: Full::from(document), access: Box::new(access) })
     }
 
@@ -135,8 +135,8 @@ impl Body {
             Kind::Download(download) => &mut download.access,
             Kind::Own { access, .. } => access,
         };
-        if access.end == End::Whole {
-            access.end = End::Left;
+        if access.end == ResponseEnd::Whole {
+            access.end = ResponseEnd::Left;
         }
     }
 }
@@ -150,7 +150,7 @@ impl Download {
     }
 
     fn end(&mut self) {
-        self.access.end = End::Whole;
+        self.access.end = ResponseEnd::Whole;
         if let Some(lease) = self.lease.take() {
             lease.finish();
         }
@@ -160,7 +160,7 @@ impl Download {
         loop {
             let polled = Pin::new(&mut self.inner).poll_frame(cx);
             if self.stall.is_over(&polled, cx) {
-                self.access.end = End::Broken;
+                self.access.end = ResponseEnd::Broken;
                 self.lease = None;
                 return Poll::Ready(Some(Err(BodyError::Stalled)));
             }
@@ -171,7 +171,7 @@ impl Download {
                     Poll::Ready(None)
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.access.end = End::Broken;
+                    self.access.end = ResponseEnd::Broken;
                     self.lease = None;
                     Poll::Ready(Some(Err(error.into())))
                 }

@@ -17,7 +17,7 @@ use crate::credentials::{Credentials, Source};
 use crate::oss::{Bucket, Key, Operation};
 use crate::policy::Decision;
 use crate::sign::{Moment, Signed, Version};
-use crate::telemetry::{Access, Logged};
+use crate::telemetry::{AccessLogEvent, AccessLogging};
 
 /// What the steps found; what is absent was not reached.
 #[derive(Default)]
@@ -96,7 +96,7 @@ fn walk(
     explained: &mut Explained,
 ) -> Result<Outbound, Refusal> {
     let in_flight = Rc::new(());
-    let mut access = Access::begin(Logged::No, core.admit(), Rc::clone(&in_flight));
+    let mut access = AccessLogEvent::begin(AccessLogging::No, core.admit(), Rc::clone(&in_flight));
     let mut inbound = Inbound::imagined(head, in_flight);
 
     let located = inbound.locate(gate, core.state())?.note(&mut access);

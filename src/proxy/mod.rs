@@ -30,7 +30,7 @@ pub use state::{Core, Gate, Limits, State, Upstream};
 pub use ways::destination;
 
 use crate::oss::Operation;
-use crate::telemetry::{Access, Refused};
+use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
 use request::Inbound;
 
@@ -42,14 +42,14 @@ pub async fn handle(
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Result<Response<Body>, Infallible> {
-    let mut access = Access::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
+    let mut access = AccessLogEvent::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
     core.counters().request();
     let mut inbound = Inbound::new(request, in_flight);
     let id = access.id;
     let mut response = match walk(&core, (&gate, address), &mut inbound, &mut access).await {
         Ok(answer) => answer.respond(core.transport().stall(), access),
         Err(refusal) => {
-            core.counters().refusal(Refused {
+            core.counters().refusal(RejectedRequest {
                 at: core.clock().now(),
                 id: access.id,
                 code: refusal.code(),
@@ -69,7 +69,7 @@ async fn walk(
     core: &Core,
     (gate, address): (&Gate, Option<SocketAddr>),
     inbound: &mut Inbound,
-    access: &mut Access,
+    access: &mut AccessLogEvent,
 ) -> Result<answer::Answer, Refusal> {
     if core.is_full() {
         return Err(Refusal::Full(core.state().limits.requests));

@@ -10,7 +10,7 @@ use crate::credentials::Unavailable;
 use crate::oss::ErrorDocument;
 use crate::policy::Denial;
 use crate::sign::Unsendable;
-use crate::telemetry::Access;
+use crate::telemetry::AccessLogEvent;
 use crate::transport::{DialError, SendError};
 
 /// Why a request is not served.
@@ -88,7 +88,7 @@ impl Refusal {
     }
 
     /// The answer. HEAD gets its head alone.
-    pub(super) fn response(&self, method: &Method, mut access: Access) -> Response<Body> {
+    pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<Body> {
         let Told(status, code, oss_code) = self.told();
         access.refused = Some(code);
         access.answered(status.as_u16());

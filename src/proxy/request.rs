@@ -16,7 +16,7 @@ use super::refusal::Refusal;
 use super::stages::Located;
 use super::state::{Gate, Limits, State};
 use crate::address::{self, Entrance, Misdirected, Scheme};
-use crate::telemetry::{Access, Taken};
+use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{Ends, HEADER_LINES_MAX, Told, Upload};
 
 /// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
@@ -232,7 +232,7 @@ impl Inbound {
     /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the
     /// connection can go on; for a larger one the connection ends, and so it does after `Expect`, where the client may or may
     /// not send the body.
-    pub(super) fn refuse(self, refusal: &Refusal, access: Access) -> Response<Body> {
+    pub(super) fn refuse(self, refusal: &Refusal, access: AccessLogEvent) -> Response<Body> {
         let mut response = refusal.response(&self.method, access);
         let done = match (self.body, self.framing) {
             (None, Framing::Absent | Framing::Length(0)) => true,
@@ -251,7 +251,7 @@ impl Inbound {
     }
 }
 
-impl Told for Taken {
+impl Told for BodyByteCounter {
     fn taken(&self, bytes: u64) {
         self.add(bytes);
     }

@@ -20,7 +20,7 @@ use crate::credentials::{Credentials, Source, ahead, note_clock};
 use crate::oss::Bucket;
 use crate::policy::{Decision, NamedHost, Policy, RequestShape};
 use crate::sign::{self, Moment, Subject, Version};
-use crate::telemetry::Access;
+use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
 use crate::transport::{Patience, Told, Upload};
 
@@ -92,7 +92,7 @@ impl Located {
     }
 
     /// Writes what is known into the access event.
-    pub(super) fn note(self: Box<Self>, access: &mut Access) -> Box<Self> {
+    pub(super) fn note(self: Box<Self>, access: &mut AccessLogEvent) -> Box<Self> {
         access.operation = Some(self.object.operation);
         if access.is_logged() {
             access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
@@ -105,7 +105,7 @@ impl Located {
         &self.object
     }
 
-    pub(super) fn identify(mut self: Box<Self>, access: &mut Access) -> Identified {
+    pub(super) fn identify(mut self: Box<Self>, access: &mut AccessLogEvent) -> Identified {
         let caller = caller::identify(&mut self.headers, &mut self.object.query);
         access.caller = caller.name();
         Identified { located: self, caller }
@@ -190,7 +190,7 @@ impl<'a> ToSign<'a> {
         credentials: &Arc<Credentials>,
         now: &Moment,
         keys: &Keys,
-        access: &mut Access,
+        access: &mut AccessLogEvent,
     ) -> Result<Signed<'a>, Refusal> {
         let Self { mut located, paved, signature, source } = self;
         let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
@@ -255,7 +255,7 @@ impl<'a> Signed<'a> {
         self,
         core: &Core,
         inbound: &mut Inbound,
-        access: &mut Access,
+        access: &mut AccessLogEvent,
     ) -> Result<Answer, Refusal> {
         let Self { mut located, target, paved, patience, signer } = self;
         let head_only = located.method == Method::HEAD;

@@ -11,7 +11,7 @@ use crate::address::{Directory, UpstreamId};
 use crate::credentials::Source;
 use crate::policy::Policy;
 use crate::sign::{Moment, Version};
-use crate::telemetry::{Counters, Logged, Meter};
+use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Transport, TrustId};
 
@@ -22,11 +22,11 @@ pub struct State {
     /// How they are signed there, by [`UpstreamId`].
     pub upstreams: Vec<Upstream>,
     /// Whether each request gets a line in the log.
-    pub access_log: Logged,
+    pub access_log: AccessLogging,
     /// How much is taken.
     pub limits: Limits,
     /// What is counted, whatever the configuration.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<ProcessCounters>,
 }
 
 /// How much is taken.
@@ -75,7 +75,7 @@ pub struct Core {
     /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
     ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
-    requests: Rc<Meter>,
+    requests: Rc<MetricsHandle>,
 }
 
 impl State {
@@ -99,7 +99,7 @@ impl Core {
         state: Arc<State>,
         clock: Arc<dyn Clock>,
         transport: Transport,
-        (moment, requests): (RefCell<Rc<Moment>>, Rc<Meter>),
+        (moment, requests): (RefCell<Rc<Moment>>, Rc<MetricsHandle>),
     ) -> Self {
         Self {
             state,
@@ -142,7 +142,7 @@ impl Core {
     }
 
     /// Counts a request for as long as what is returned lives.
-    pub(super) fn admit(&self) -> Rc<Meter> {
+    pub(super) fn admit(&self) -> Rc<MetricsHandle> {
         Rc::clone(&self.requests)
     }
 
@@ -170,7 +170,7 @@ impl Core {
 
     /// What is counted.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &ProcessCounters {
         &self.state.counters
     }
 
@@ -187,7 +187,7 @@ impl Core {
         &self.ways
     }
 
-    pub(super) fn logged(&self) -> Logged {
+    pub(super) fn logged(&self) -> AccessLogging {
         self.state.access_log
     }
 }

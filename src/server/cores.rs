@@ -23,7 +23,7 @@ use super::places::Place;
 use super::tls::Terms;
 use super::{MakeCore, Plan, Settings};
 use crate::proxy::{Core, Gate};
-use crate::telemetry::Counters;
+use crate::telemetry::ProcessCounters;
 
 /// All cores.
 pub(super) struct Cores {
@@ -150,7 +150,7 @@ struct Handle {
 struct Open {
     load: Arc<AtomicUsize>,
     ended: watch::Sender<()>,
-    counters: Arc<Counters>,
+    counters: Arc<ProcessCounters>,
 }
 
 impl Drop for Open {

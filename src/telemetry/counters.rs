@@ -4,33 +4,33 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::access::RequestId;
-use super::sheet::{Meter, Sheet, Total};
+use super::access_log::RequestId;
+use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
 use crate::time::Timestamp;
 
 /// The counters of a process.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct ProcessCounters {
     requests: AtomicU64,
     refused: AtomicU64,
     malformed: AtomicU64,
     unframed: AtomicU64,
     opened: AtomicU64,
     closed: AtomicU64,
-    refusals: Mutex<Refusals>,
-    reloads: Mutex<Reloads>,
-    sheets: Mutex<Vec<Arc<Sheet>>>,
+    refusals: Mutex<RejectionHistory>,
+    reloads: Mutex<ReloadStatus>,
+    sheets: Mutex<Vec<Arc<WorkerMetrics>>>,
 }
 
 #[derive(Debug, Default)]
-struct Refusals {
+struct RejectionHistory {
     by_code: BTreeMap<&'static str, u64>,
-    last: VecDeque<Refused>,
+    last: VecDeque<RejectedRequest>,
 }
 
 /// A request that was refused by us.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RejectedRequest {
     /// When.
     pub at: Timestamp,
     /// Our id of the request.
@@ -43,7 +43,7 @@ pub struct Refused {
 
 /// How the configuration was read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reloads {
+pub struct ReloadStatus {
     /// How often it was taken.
     pub taken: u64,
     /// How often it was not, and the old one stayed.
@@ -67,14 +67,14 @@ pub struct RequestCounts {
     pub unframed: u64,
 }
 
-impl Counters {
+impl ProcessCounters {
     /// A request was read.
     pub fn request(&self) {
         self.requests.fetch_add(1, Relaxed);
     }
 
     /// A request was answered with an error of our own.
-    pub fn refusal(&self, refused: Refused) {
+    pub fn refusal(&self, refused: RejectedRequest) {
         self.refused.fetch_add(1, Relaxed);
         let mut refusals = held(&self.refusals);
         *refusals.by_code.entry(refused.code).or_default() += 1;
@@ -116,8 +116,8 @@ impl Counters {
 
     /// The meter of another core.
     #[must_use]
-    pub fn meter(&self) -> Meter {
-        let meter = Meter::new();
+    pub fn meter(&self) -> MetricsHandle {
+        let meter = MetricsHandle::new();
         held(&self.sheets).push(meter.sheet());
         meter
     }
@@ -149,20 +149,20 @@ impl Counters {
 
     /// The last refusals, the latest first.
     #[must_use]
-    pub fn last_refusals(&self) -> Vec<Refused> {
+    pub fn last_refusals(&self) -> Vec<RejectedRequest> {
         held(&self.refusals).last.iter().cloned().collect()
     }
 
     /// How the configuration was read again.
     #[must_use]
-    pub fn reloads(&self) -> Reloads {
+    pub fn reloads(&self) -> ReloadStatus {
         *held(&self.reloads)
     }
 
     /// What all cores have seen.
     #[must_use]
-    pub fn total(&self) -> Total {
-        Total::of(&held(&self.sheets))
+    pub fn total(&self) -> MetricsSnapshot {
+        MetricsSnapshot::of(&held(&self.sheets))
     }
 }
 

@@ -15,17 +15,17 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 
-use super::batches::{Batches, Losses};
-use super::settings::{Format, Level, Settings};
+use super::log_writer::{DroppedLines, LogWriter};
+use super::settings::{LogFormat, LogLevel, LogSettings};
 use crate::time::Clock;
 
 /// The subscriber for these settings, and what changes them later. It writes to `batches`; `Auto` is text if standard error, and
 /// no file, is written to, and is a terminal.
 pub fn subscribe(
-    settings: &Settings,
+    settings: &LogSettings,
     clock: Arc<dyn Clock>,
-    batches: Batches,
-) -> (impl Subscriber + Send + Sync + use<>, Control) {
+    batches: LogWriter,
+) -> (impl Subscriber + Send + Sync + use<>, LogControl) {
     let losses = batches.losses();
     let to_file = settings.file.is_some();
     let json = Arc::new(AtomicBool::new(is_json(settings.format, to_file)));
@@ -33,36 +33,36 @@ pub fn subscribe(
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(batches)
-        .event_format(Lines { json: Arc::clone(&json), clock })
+        .event_format(LineFormatter { json: Arc::clone(&json), clock })
         .finish()
         .with(filter);
     let set: SetLevel = Box::new(move |level| {
         // The subscriber lives as long as the process.
         let _ = handle.reload(self::filter(level));
     });
-    (subscriber, Control { json, to_file, set, level: Mutex::new(settings.level), losses })
+    (subscriber, LogControl { json, to_file, set, level: Mutex::new(settings.level), losses })
 }
 
 /// Changes what is logged, while it is.
-pub struct Control {
+pub struct LogControl {
     json: Arc<AtomicBool>,
     to_file: bool,
     set: SetLevel,
-    level: Mutex<Level>,
-    losses: Arc<Losses>,
+    level: Mutex<LogLevel>,
+    losses: Arc<DroppedLines>,
 }
 
-type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
+type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
-impl Control {
+impl LogControl {
     /// Has these settings from now on; where the log is written stays.
-    pub fn renew(&self, settings: &Settings) {
+    pub fn renew(&self, settings: &LogSettings) {
         self.json.store(is_json(settings.format, self.to_file), Relaxed);
         self.set_level(settings.level);
     }
 
     /// Shows events of this level and of those above.
-    pub fn set_level(&self, level: Level) {
+    pub fn set_level(&self, level: LogLevel) {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
         (self.set)(level);
     }
@@ -75,41 +75,41 @@ impl Control {
 
     /// The level that is shown.
     #[must_use]
-    pub fn level(&self) -> Level {
+    pub fn level(&self) -> LogLevel {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_json(format: Format, to_file: bool) -> bool {
+fn is_json(format: LogFormat, to_file: bool) -> bool {
     match format {
-        Format::Auto => to_file || !std::io::stderr().is_terminal(),
-        Format::Text => false,
-        Format::Json => true,
+        LogFormat::Auto => to_file || !std::io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
     }
 }
 
-fn filter(level: Level) -> LevelFilter {
+fn filter(level: LogLevel) -> LevelFilter {
     match level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 
 #[derive(Clone, Copy)]
-enum Shape {
+enum LineFormat {
     Text,
     Json,
 }
 
-struct Lines {
+struct LineFormatter {
     json: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LineFormatter
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -120,13 +120,13 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let shape = if self.json.load(Relaxed) { Shape::Json } else { Shape::Text };
-        let mut fields = Fields { shape, message: String::new(), rest: String::with_capacity(512) };
+        let shape = if self.json.load(Relaxed) { LineFormat::Json } else { LineFormat::Text };
+        let mut fields = EventFields { shape, message: String::new(), rest: String::with_capacity(512) };
         event.record(&mut fields);
-        let Fields { message, rest, .. } = fields;
+        let EventFields { message, rest, .. } = fields;
         let (ts, level) = (self.clock.now().rfc3339(), level(event.metadata()));
         match shape {
-            Shape::Json => {
+            LineFormat::Json => {
                 let mut msg = String::with_capacity(message.len() + 2);
                 quote(&message, &mut msg);
                 for part in ["{\"ts\":\"", &ts, "\",\"level\":\"", level, "\",\"msg\":", &msg, &rest, "}\n"] {
@@ -134,7 +134,7 @@ where
                 }
                 Ok(())
             }
-            Shape::Text => writeln!(writer, "{ts} {level:5} {}{rest}", message.escape_debug()),
+            LineFormat::Text => writeln!(writer, "{ts} {level:5} {}{rest}", message.escape_debug()),
         }
     }
 }
@@ -168,18 +168,18 @@ fn quote(text: &str, out: &mut String) {
 }
 
 /// The fields of an event, written in their order as they come.
-struct Fields {
-    shape: Shape,
+struct EventFields {
+    shape: LineFormat,
     message: String,
     rest: String,
 }
 
 // A line is written for each request: what is pushed costs a third of what is formatted.
-impl Fields {
+impl EventFields {
     fn name(&mut self, field: &Field) {
         let (before, after) = match self.shape {
-            Shape::Json => (",\"", "\":"),
-            Shape::Text => (" ", "="),
+            LineFormat::Json => (",\"", "\":"),
+            LineFormat::Text => (" ", "="),
         };
         self.rest.push_str(before);
         self.rest.push_str(field.name());
@@ -193,8 +193,8 @@ impl Fields {
 
     fn put_text(&mut self, field: &Field, text: &str) {
         match self.shape {
-            Shape::Text if is_plain(text) => self.put(field, text),
-            Shape::Text | Shape::Json => {
+            LineFormat::Text if is_plain(text) => self.put(field, text),
+            LineFormat::Text | LineFormat::Json => {
                 self.name(field);
                 quote(text, &mut self.rest);
             }
@@ -202,7 +202,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let thousandths = (value * 1000.0).round();
         if (0.0..1e15).contains(&thousandths) {
@@ -256,7 +256,7 @@ mod tests {
 
     use tracing::info;
 
-    use super::Lines;
+    use super::LineFormatter;
     use crate::time::{Clock, Timestamp};
 
     struct Then;
@@ -287,7 +287,7 @@ mod tests {
         let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
-            .event_format(Lines { json, clock: Arc::new(Then) });
+            .event_format(LineFormatter { json, clock: Arc::new(Then) });
         tracing::subscriber::with_default(subscriber.finish(), tell);
         String::from_utf8(text.0.lock().expect("no panic").clone()).expect("text")
     }

@@ -1,18 +1,21 @@
 //! What is seen: the log, its one access event for each request, and counters.
 
-mod access;
-mod batches;
+mod access_log;
 mod counters;
-mod file;
 mod format;
-mod paper;
+mod line_writer;
+mod log_file;
+mod log_writer;
+mod metrics;
 mod settings;
-mod sheet;
 
-pub use access::{Access, End, Logged, RequestId, Taken};
-pub use batches::{Batches, Flusher, Losses};
-pub use counters::{Counters, Refused, Reloads, RequestCounts};
-pub use file::LogFile;
-pub use format::{Control, subscribe};
-pub use settings::{Format, Level, Settings};
-pub use sheet::{BOUNDS_MS, Ended, Meter, OperationTotal, Outcome, Sheet, Spread, Total};
+pub use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, RequestId, ResponseEnd};
+pub use counters::{ProcessCounters, RejectedRequest, ReloadStatus, RequestCounts};
+pub use format::{LogControl, subscribe};
+pub use log_file::LogFile;
+pub use log_writer::{DroppedLines, LogFlushGuard, LogWriter};
+pub use metrics::{
+    BOUNDS_MS, EndedRequest, HistogramSnapshot, MetricsHandle, MetricsSnapshot, OperationSnapshot,
+    RequestOutcome, WorkerMetrics,
+};
+pub use settings::{LogFormat, LogLevel, LogSettings};

@@ -2,24 +2,24 @@
 
 use std::path::PathBuf;
 
-use super::access::Logged;
+use super::access_log::AccessLogging;
 
 /// Settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct LogSettings {
     /// The form of a line.
-    pub format: Format,
+    pub format: LogFormat,
     /// The least severe events that are shown.
-    pub level: Level,
+    pub level: LogLevel,
     /// Which requests get a line.
-    pub access: Logged,
+    pub access: AccessLogging,
     /// Where it is written; `None` is standard error.
     pub file: Option<PathBuf>,
 }
 
 /// The form of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Format {
+pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
@@ -29,7 +29,7 @@ pub enum Format {
     Json,
 }
 
-impl Level {
+impl LogLevel {
     /// All, the most severe first.
     pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
 
@@ -48,7 +48,7 @@ impl Level {
 
 /// How severe an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Level {
+pub enum LogLevel {
     /// The process cannot do what it is for.
     Error,
     /// Something needs attention.

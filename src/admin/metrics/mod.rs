@@ -15,7 +15,9 @@ use prometheus_client::registry::{Registry, Unit};
 use super::{ListenerCertificate, Process, Route};
 use crate::credentials::Status;
 use crate::oss::Operation;
-use crate::telemetry::{BOUNDS_MS, OperationTotal, Reloads, RequestCounts, Spread, Total};
+use crate::telemetry::{
+    BOUNDS_MS, HistogramSnapshot, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
+};
 use crate::time::Timestamp;
 use crate::transport::Tallied;
 
@@ -51,9 +53,9 @@ struct Scrape {
     ready: bool,
     counts: RequestCounts,
     refusals: Vec<(&'static str, u64)>,
-    reloads: Reloads,
+    reloads: ReloadStatus,
     connections: (u64, u64),
-    total: Total,
+    total: MetricsSnapshot,
     upstream: Vec<Tallied>,
     sources: Vec<Status>,
     routes: Vec<Route>,
@@ -86,7 +88,7 @@ impl Scrape {
             "1 while requests should be sent here",
             vec![(Vec::new(), i64::from(self.ready))],
         )?;
-        let Reloads { taken, failed, last, at } = self.reloads;
+        let ReloadStatus { taken, failed, last, at } = self.reloads;
         let results = vec![(vec![("result", "taken")], taken), (vec![("result", "refused")], failed)];
         counter(
             out,
@@ -135,7 +137,8 @@ impl Scrape {
             "Requests that were answered with an error of our own, by its code",
             refusals,
         )?;
-        let Total { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } = &self.total;
+        let MetricsSnapshot { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } =
+            &self.total;
         let mut ended = Values::new();
         for row in operations {
             for (outcome, count) in row.outcomes.iter().filter(|(_, count)| *count > 0) {
@@ -150,7 +153,7 @@ impl Scrape {
             "Requests that have not ended",
             vec![(Vec::new(), signed(*in_flight))],
         )?;
-        let each = |of: fn(&OperationTotal) -> &Spread| {
+        let each = |of: fn(&OperationSnapshot) -> &HistogramSnapshot| {
             operations.iter().map(|row| (vec![("operation", name(row))], of(row))).collect::<Vec<_>>()
         };
         let durations = each(|row| &row.duration);
@@ -212,7 +215,7 @@ impl Scrape {
     }
 }
 
-fn name(row: &OperationTotal) -> &'static str {
+fn name(row: &OperationSnapshot) -> &'static str {
     row.operation.map_or("unknown", Operation::name)
 }
 
@@ -234,7 +237,7 @@ fn histogram(
     out: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: &[(Labels<'_>, &Spread)],
+    values: &[(Labels<'_>, &HistogramSnapshot)],
 ) -> fmt::Result {
     let mut encoder = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (labels, spread) in values {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{UPSTREAM, load, loaded, mistakes, refused};
-use crate::telemetry::{Format, Level, Logged};
+use crate::telemetry::{AccessLogging, LogFormat, LogLevel};
 
 #[test]
 fn all_mistakes_are_shown_at_once_each_with_its_line() {
@@ -174,10 +174,10 @@ fn limits_are_whole_numbers_and_at_least_one() {
 #[test]
 fn the_log_is_set_by_its_words() {
     let log = loaded(UPSTREAM).log;
-    assert_eq!((log.format, log.level, log.access), (Format::Auto, Level::Info, Logged::Yes));
+    assert_eq!((log.format, log.level, log.access), (LogFormat::Auto, LogLevel::Info, AccessLogging::Yes));
     let text = format!("{UPSTREAM}[log]\nformat = \"json\"\nlevel = \"debug\"\naccess = false");
     let log = loaded(&text).log;
-    assert_eq!((log.format, log.level, log.access), (Format::Json, Level::Debug, Logged::No));
+    assert_eq!((log.format, log.level, log.access), (LogFormat::Json, LogLevel::Debug, AccessLogging::No));
     let text = format!("{UPSTREAM}[log]\nlevel = \"warning\"");
     refused(&text, "proxy.toml:4: log.level", "\"warning\" is not one of error, warn, info");
 }

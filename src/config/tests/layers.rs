@@ -6,7 +6,7 @@ use crate::config::{Config, Errors, Layer, Setting};
 use crate::credentials::{Edge, Spec};
 use crate::policy::Operations;
 use crate::sign::Version;
-use crate::telemetry::{Format, Level};
+use crate::telemetry::{LogFormat, LogLevel};
 use crate::time::{Clock, Timestamp};
 
 /// An environment.
@@ -102,7 +102,7 @@ fn every_setting_has_a_variable() {
     assert_eq!(upstream.pin.as_ref().map(|pin| pin.as_str()), Some("photos"));
     assert_eq!(config.upstreams[0].signature, Version::V1);
     assert_eq!(config.upstreams[0].ca_file.as_deref(), Some("ca.pem".as_ref()));
-    assert_eq!((config.log.level, config.log.format), (Level::Trace, Format::Text));
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Trace, LogFormat::Text));
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 /// The other side of the log.
-pub(super) struct Paper<W> {
+pub(super) struct LineWriter<W> {
     out: W,
     /// Whether the last line was taken in part.
     is_torn: bool,
 }
 
-impl<W: Write> Paper<W> {
+impl<W: Write> LineWriter<W> {
     pub(super) fn new(out: W) -> Self {
         Self { out, is_torn: false }
     }
@@ -44,7 +44,7 @@ impl<W: Write> Paper<W> {
 mod tests {
     use std::io::{self, Write};
 
-    use super::Paper;
+    use super::LineWriter;
 
     /// Has room for so many bytes.
     struct Room(usize, Vec<u8>);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_line_that_was_taken_in_part_does_not_spoil_the_next() {
-        let mut paper = Paper::new(Room(6, Vec::new()));
+        let mut paper = LineWriter::new(Room(6, Vec::new()));
         let (taken, _) = paper.write(b"one\ntwo\n").expect_err("no room");
         assert_eq!(taken, 6);
         assert_eq!(paper.write(b"three\n").expect_err("no room").0, 0);

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::sheet::{Ended, Meter, Outcome};
+use super::metrics::{EndedRequest, MetricsHandle, RequestOutcome};
 use crate::oss::Operation;
 
 /// The id of a request, in the form of OSS's own.
@@ -18,7 +18,7 @@ pub struct RequestId(u64, u32);
 
 /// What is known of a request; it is logged when this is dropped, so that no way out is forgotten.
 #[derive(Debug)]
-pub struct Access {
+pub struct AccessLogEvent {
     /// Our id of the request.
     pub id: RequestId,
     /// Who asked.
@@ -34,9 +34,9 @@ pub struct Access {
     /// Which source signed.
     pub provider: Option<Arc<str>>,
     /// Bytes of the request's body.
-    pub bytes_in: Rc<Taken>,
+    pub bytes_in: Rc<BodyByteCounter>,
     /// How the answer ended.
-    pub end: End,
+    pub end: ResponseEnd,
     /// OSS's id of the request.
     pub oss_request_id: Option<String>,
     /// OSS's error code number.
@@ -44,23 +44,23 @@ pub struct Access {
     bytes_out: u64,
     started: Instant,
     answered: Option<Instant>,
-    logged: Logged,
+    logged: AccessLogging,
     /// Where it is counted. Held until the event is written, as is what counts the requests of the connection.
-    meter: Rc<Meter>,
+    meter: Rc<MetricsHandle>,
     _in_flight: Rc<()>,
 }
 
 /// The bytes of a request's body, counted as they are read by who reads them.
 #[derive(Debug)]
-pub struct Taken {
+pub struct BodyByteCounter {
     bytes: Cell<u64>,
-    meter: Rc<Meter>,
+    meter: Rc<MetricsHandle>,
 }
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Not at all, or in the middle: the client left, or we cut it, see [`Meter::cut`].
+pub enum ResponseEnd {
+    /// Not at all, or in the middle: the client left, or we cut it, see [`MetricsHandle::cut`].
     Left,
     /// In the middle: the upstream broke off.
     Broken,
@@ -70,7 +70,7 @@ pub enum End {
 
 /// Whether the event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Logged {
+pub enum AccessLogging {
     /// It is.
     Yes,
     /// One of so many of those that went well is, and all others.
@@ -102,7 +102,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-impl Taken {
+impl BodyByteCounter {
     /// So many more were read.
     pub fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
@@ -110,10 +110,10 @@ impl Taken {
     }
 }
 
-impl Access {
+impl AccessLogEvent {
     /// The event of a request whose head was just read. What counts it as `in_flight` is held until it ends.
     #[must_use]
-    pub fn begin(logged: Logged, meter: Rc<Meter>, in_flight: Rc<()>) -> Self {
+    pub fn begin(logged: AccessLogging, meter: Rc<MetricsHandle>, in_flight: Rc<()>) -> Self {
         meter.begun();
         Self {
             id: RequestId::random(),
@@ -123,8 +123,8 @@ impl Access {
             status: None,
             refused: None,
             provider: None,
-            bytes_in: Rc::new(Taken { bytes: Cell::default(), meter: Rc::clone(&meter) }),
-            end: End::Left,
+            bytes_in: Rc::new(BodyByteCounter { bytes: Cell::default(), meter: Rc::clone(&meter) }),
+            end: ResponseEnd::Left,
             oss_request_id: None,
             oss_ec: None,
             bytes_out: 0,
@@ -139,19 +139,19 @@ impl Access {
     /// Whether it will be written: what is only for it need not be noted otherwise.
     #[must_use]
     pub fn is_logged(&self) -> bool {
-        self.logged != Logged::No
+        self.logged != AccessLogging::No
     }
 
     /// Whether this one is: of those that went well, a sample may do.
     fn is_written(&self) -> bool {
-        let Logged::Sample(one_of) = self.logged else { return self.logged == Logged::Yes };
-        let went_well = self.end == End::Whole && self.status.is_some_and(|status| status < 400);
+        let AccessLogging::Sample(one_of) = self.logged else { return self.logged == AccessLogging::Yes };
+        let went_well = self.end == ResponseEnd::Whole && self.status.is_some_and(|status| status < 400);
         !went_well || fastrand::u32(..one_of.get()) == 0
     }
 
     /// Where the request is counted.
     #[must_use]
-    pub fn meter(&self) -> &Meter {
+    pub fn meter(&self) -> &MetricsHandle {
         &self.meter
     }
 
@@ -168,16 +168,16 @@ impl Access {
     }
 }
 
-impl Drop for Access {
+impl Drop for AccessLogEvent {
     fn drop(&mut self) {
         let (now, since) = (Instant::now(), |at: Instant| at.duration_since(self.started));
-        self.meter.ended(&Ended {
+        self.meter.ended(&EndedRequest {
             operation: self.operation,
             outcome: match self.end {
-                End::Whole => Outcome::of(self.status),
-                End::Broken => Outcome::Broken,
-                End::Left if self.meter.is_cut() => Outcome::Cut,
-                End::Left => Outcome::None,
+                ResponseEnd::Whole => RequestOutcome::of(self.status),
+                ResponseEnd::Broken => RequestOutcome::Broken,
+                ResponseEnd::Left if self.meter.is_cut() => RequestOutcome::Cut,
+                ResponseEnd::Left => RequestOutcome::None,
             },
             duration: since(now),
             first_byte: self.answered.map(since),
@@ -199,10 +199,10 @@ impl Drop for Access {
             r#in = self.bytes_in.bytes.get(),
             out = self.bytes_out,
             end = match self.end {
-                End::Left if self.meter.is_cut() => "cut",
-                End::Left => "client-left",
-                End::Broken => "upstream-broke",
-                End::Whole => "whole",
+                ResponseEnd::Left if self.meter.is_cut() => "cut",
+                ResponseEnd::Left => "client-left",
+                ResponseEnd::Broken => "upstream-broke",
+                ResponseEnd::Whole => "whole",
             },
             oss_request_id = self.oss_request_id,
             oss_ec = self.oss_ec,

@@ -10,26 +10,26 @@ use crate::oss::Operation;
 
 /// The counts of a core.
 #[derive(Debug)]
-pub struct Sheet {
+pub struct WorkerMetrics {
     /// One for each operation and one for requests without any. Few of them are ever asked for.
-    rows: Vec<OnceLock<Box<Row>>>,
-    bytes_in: Count,
-    bytes_out: Count,
-    in_flight: Count,
-    signed_v4: Count,
-    signed_v1: Count,
+    rows: Vec<OnceLock<Box<OperationMetrics>>>,
+    bytes_in: WorkerCounter,
+    bytes_out: WorkerCounter,
+    in_flight: WorkerCounter,
+    signed_v4: WorkerCounter,
+    signed_v1: WorkerCounter,
 }
 
 /// A sheet in the hands of the core that writes it. Each request in flight holds it.
 #[derive(Debug)]
-pub struct Meter {
-    sheet: Arc<Sheet>,
+pub struct MetricsHandle {
+    sheet: Arc<WorkerMetrics>,
     is_cut: Cell<bool>,
 }
 
 /// How requests ended, as far as the labels of a metric tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// With an answer whose status begins with this digit, 2 to 5.
     Status(u8),
     /// In the middle of its answer: the upstream broke off.
@@ -42,11 +42,11 @@ pub enum Outcome {
 
 /// A request that has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
+pub struct EndedRequest {
     /// What it asked for; `None` if that was never known.
     pub operation: Option<Operation>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RequestOutcome,
     /// From the end of its head to the end of its answer.
     pub duration: Duration,
     /// From the end of its head to the head of the answer.
@@ -55,26 +55,26 @@ pub struct Ended {
 
 /// A number that one thread counts up.
 #[derive(Debug, Default)]
-struct Count(AtomicU64);
+struct WorkerCounter(AtomicU64);
 
 /// What is counted for each operation.
 #[derive(Debug, Default)]
-struct Row {
-    outcomes: [Count; Outcome::ALL.len()],
-    duration: Histogram,
-    first_byte: Histogram,
+struct OperationMetrics {
+    outcomes: [WorkerCounter; RequestOutcome::ALL.len()],
+    duration: DurationHistogram,
+    first_byte: DurationHistogram,
 }
 
 /// How many took how long.
 #[derive(Debug, Default)]
-struct Histogram {
-    buckets: [Count; BOUNDS_MS.len() + 1],
-    sum_us: Count,
+struct DurationHistogram {
+    buckets: [WorkerCounter; BOUNDS_MS.len() + 1],
+    sum_us: WorkerCounter,
 }
 
 /// How many took how long, over all cores.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Spread {
+pub struct HistogramSnapshot {
     /// For each of the bounds, and for what is above all of them: how many.
     pub buckets: [u64; BOUNDS_MS.len() + 1],
     /// All of them together, in seconds.
@@ -83,9 +83,9 @@ pub struct Spread {
 
 /// What all cores have seen.
 #[derive(Clone, Debug, Default)]
-pub struct Total {
+pub struct MetricsSnapshot {
     /// For each operation that was asked for at all; that of requests which never had one has no name.
-    pub operations: Vec<OperationTotal>,
+    pub operations: Vec<OperationSnapshot>,
     /// Bytes of the bodies of requests.
     pub bytes_in: u64,
     /// Bytes of the bodies of answers.
@@ -100,18 +100,18 @@ pub struct Total {
 
 /// What all cores have seen of an operation.
 #[derive(Clone, Debug)]
-pub struct OperationTotal {
+pub struct OperationSnapshot {
     /// Its name; `None` for requests that never had one.
     pub operation: Option<Operation>,
     /// How many ended so.
-    pub outcomes: [(Outcome, u64); Outcome::ALL.len()],
+    pub outcomes: [(RequestOutcome, u64); RequestOutcome::ALL.len()],
     /// How long they took.
-    pub duration: Spread,
+    pub duration: HistogramSnapshot,
     /// How long the head of the answer took.
-    pub first_byte: Spread,
+    pub first_byte: HistogramSnapshot,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Status(2),
@@ -154,7 +154,7 @@ impl Outcome {
     }
 }
 
-impl Count {
+impl WorkerCounter {
     fn add(&self, more: u64) {
         // Nobody else writes it.
         self.0.store(self.get().wrapping_add(more), Relaxed);
@@ -165,7 +165,7 @@ impl Count {
     }
 }
 
-impl Histogram {
+impl DurationHistogram {
     fn observe(&self, took: Duration) {
         let ms = took.as_secs_f64() * 1000.0;
         let bucket = BOUNDS_MS.iter().position(|bound| ms <= *bound).unwrap_or(BOUNDS_MS.len());
@@ -174,7 +174,7 @@ impl Histogram {
     }
 }
 
-impl Spread {
+impl HistogramSnapshot {
     /// How many there were.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -182,7 +182,7 @@ impl Spread {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a metric of more than 285 years may be off")]
-    fn add(&mut self, histogram: &Histogram) {
+    fn add(&mut self, histogram: &DurationHistogram) {
         for (sum, count) in self.buckets.iter_mut().zip(&histogram.buckets) {
             *sum += count.get();
         }
@@ -190,13 +190,13 @@ impl Spread {
     }
 }
 
-impl Meter {
+impl MetricsHandle {
     /// With nothing counted.
     #[must_use]
     pub fn new() -> Self {
         let rows = (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect();
         let [bytes_in, bytes_out, in_flight, signed_v4, signed_v1] = Default::default();
-        let sheet = Sheet { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
+        let sheet = WorkerMetrics { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
         Self { sheet: Arc::new(sheet), is_cut: Cell::default() }
     }
 
@@ -213,7 +213,7 @@ impl Meter {
 
     /// For others to read.
     #[must_use]
-    pub fn sheet(&self) -> Arc<Sheet> {
+    pub fn sheet(&self) -> Arc<WorkerMetrics> {
         Arc::clone(&self.sheet)
     }
 
@@ -229,7 +229,7 @@ impl Meter {
     }
 
     /// A request has ended.
-    pub fn ended(&self, request: &Ended) {
+    pub fn ended(&self, request: &EndedRequest) {
         let sheet = &*self.sheet;
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         let row = row.get_or_init(Box::default);
@@ -262,24 +262,24 @@ impl Meter {
     }
 }
 
-impl Default for Meter {
+impl Default for MetricsHandle {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Total {
+impl MetricsSnapshot {
     /// The sums of these sheets.
     #[must_use]
-    pub fn of(sheets: &[Arc<Sheet>]) -> Self {
-        let sum = |of: fn(&Sheet) -> &Count| sheets.iter().map(|sheet| of(sheet).get()).sum();
+    pub fn of(sheets: &[Arc<WorkerMetrics>]) -> Self {
+        let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| sheets.iter().map(|sheet| of(sheet).get()).sum();
         let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
         let row = |(index, operation): (usize, Option<Operation>)| {
-            let mut total = OperationTotal {
+            let mut total = OperationSnapshot {
                 operation,
-                outcomes: Outcome::ALL.map(|outcome| (outcome, 0)),
-                duration: Spread::default(),
-                first_byte: Spread::default(),
+                outcomes: RequestOutcome::ALL.map(|outcome| (outcome, 0)),
+                duration: HistogramSnapshot::default(),
+                first_byte: HistogramSnapshot::default(),
             };
             for row in sheets.iter().filter_map(|sheet| sheet.rows[index].get()) {
                 for ((_, sum), count) in total.outcomes.iter_mut().zip(&row.outcomes) {
@@ -302,7 +302,7 @@ impl Total {
 
     /// How many requests have ended so.
     #[must_use]
-    pub fn ended(&self, wanted: impl Fn(Outcome) -> bool) -> u64 {
+    pub fn ended(&self, wanted: impl Fn(RequestOutcome) -> bool) -> u64 {
         let all = self.operations.iter().flat_map(|total| total.outcomes);
         all.filter(|(outcome, _)| wanted(*outcome)).map(|(_, count)| count).sum()
     }
@@ -318,18 +318,18 @@ pub const BOUNDS_MS: [f64; 18] = [
 mod tests {
     use std::time::Duration;
 
-    use super::{Ended, Meter, Outcome, Total};
+    use super::{EndedRequest, MetricsHandle, MetricsSnapshot, RequestOutcome};
     use crate::oss::Operation;
 
-    fn ended(operation: Option<Operation>, status: Option<u16>, seconds: f64) -> Ended {
+    fn ended(operation: Option<Operation>, status: Option<u16>, seconds: f64) -> EndedRequest {
         let duration = Duration::from_secs_f64(seconds);
-        let outcome = Outcome::of(status);
-        Ended { operation, outcome, duration, first_byte: Some(duration / 2) }
+        let outcome = RequestOutcome::of(status);
+        EndedRequest { operation, outcome, duration, first_byte: Some(duration / 2) }
     }
 
     #[test]
     fn what_cores_have_seen_is_added_up() {
-        let (one, other) = (Meter::new(), Meter::new());
+        let (one, other) = (MetricsHandle::new(), MetricsHandle::new());
         let all = [
             (&one, ended(Some(Operation::GetObject), Some(200), 0.004)),
             (&other, ended(Some(Operation::GetObject), Some(206), 200.0)),
@@ -343,14 +343,17 @@ mod tests {
             meter.ended(request);
         }
         one.begun();
-        let total = Total::of(&[one.sheet(), other.sheet()]);
+        let total = MetricsSnapshot::of(&[one.sheet(), other.sheet()]);
         let names: Vec<_> = total.operations.iter().map(|row| row.operation).collect();
         assert_eq!(names, [Some(Operation::Preflight), Some(Operation::GetObject), None]);
         let get = &total.operations[1];
-        assert_eq!(get.outcomes[0], (Outcome::Status(2), 2));
+        assert_eq!(get.outcomes[0], (RequestOutcome::Status(2), 2));
         assert_eq!((get.duration.buckets[2], get.duration.buckets[16], get.duration.count()), (1, 1, 2));
         assert!((get.duration.sum_s - 200.004).abs() < 1e-6);
         assert_eq!((total.bytes_in, total.bytes_out, total.in_flight), (12, 20, 1));
-        assert_eq!((total.ended(|outcome| outcome == Outcome::Status(4)), total.ended(|_| true)), (1, 4));
+        assert_eq!(
+            (total.ended(|outcome| outcome == RequestOutcome::Status(4)), total.ended(|_| true)),
+            (1, 4)
+        );
     }
 }

@@ -10,30 +10,30 @@ use std::time::Duration;
 use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::paper::Paper;
+use super::line_writer::LineWriter;
 
 /// Where lines are put.
 #[derive(Clone)]
-pub struct Batches(Arc<Shared>);
+pub struct LogWriter(Arc<LogQueue>);
 
 /// Who waits for the thread that writes: when this is dropped all is written that was put before, if it is taken in time.
-pub struct Flusher(Arc<Shared>);
+pub struct LogFlushGuard(Arc<LogQueue>);
 
 /// A line, put when this is dropped.
-pub struct Line {
-    shared: Arc<Shared>,
-    kind: Kind,
+pub struct LogLine {
+    shared: Arc<LogQueue>,
+    kind: LinePriority,
 }
 
 /// How many lines were lost.
 #[derive(Debug, Default)]
-pub struct Losses {
+pub struct DroppedLines {
     queue: AtomicU64,
     write: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum LinePriority {
     /// It may wait for others.
     Usual,
     /// It may not.
@@ -43,15 +43,15 @@ enum Kind {
 }
 
 #[derive(Default)]
-struct Shared {
-    pending: Mutex<Pending>,
+struct LogQueue {
+    pending: Mutex<PendingLines>,
     changed: Condvar,
     ended: Condvar,
-    losses: Arc<Losses>,
+    losses: Arc<DroppedLines>,
 }
 
 #[derive(Default)]
-struct Pending {
+struct PendingLines {
     bytes: Vec<u8>,
     notices: Vec<u8>,
     urgent: bool,
@@ -59,26 +59,26 @@ struct Pending {
     ended: bool,
 }
 
-impl Batches {
+impl LogWriter {
     /// Begins to write to `out`.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, Flusher)> {
-        let shared = Arc::<Shared>::default();
+    pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LogFlushGuard)> {
+        let shared = Arc::<LogQueue>::default();
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_all(out))?;
-        Ok((Self(Arc::clone(&shared)), Flusher(shared)))
+        Ok((Self(Arc::clone(&shared)), LogFlushGuard(shared)))
     }
 
     /// What is lost of the lines.
     #[must_use]
-    pub fn losses(&self) -> Arc<Losses> {
+    pub fn losses(&self) -> Arc<DroppedLines> {
         Arc::clone(&self.0.losses)
     }
 }
 
-impl Losses {
+impl DroppedLines {
     /// How many, by why: there was no room for them in the queue, or they could not be written.
     #[must_use]
     pub fn read(&self) -> [(&'static str, u64); 2] {
@@ -90,14 +90,14 @@ impl Losses {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Pending> {
+impl LogQueue {
+    fn lock(&self) -> MutexGuard<'_, PendingLines> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, line: &[u8], kind: Kind) {
+    fn put(&self, line: &[u8], kind: LinePriority) {
         let mut pending = self.lock();
-        if kind == Kind::Notice {
+        if kind == LinePriority::Notice {
             pending.notices.extend_from_slice(line);
             self.changed.notify_one();
             return;
@@ -108,7 +108,7 @@ impl Shared {
         }
         let was_empty = pending.bytes.is_empty();
         pending.bytes.extend_from_slice(line);
-        pending.urgent |= kind == Kind::Urgent;
+        pending.urgent |= kind == LinePriority::Urgent;
         if was_empty || pending.is_due() {
             self.changed.notify_one();
         }
@@ -116,7 +116,7 @@ impl Shared {
 
     /// Writes what is put until the end. What tells of lost lines is tried again with each batch.
     fn write_all(&self, out: impl Write) {
-        let mut paper = Paper::new(out);
+        let mut paper = LineWriter::new(out);
         let (mut batch, mut notices) = (Vec::new(), Vec::new());
         let mut known = 0;
         // How many were lost before those that are being lost now.
@@ -163,7 +163,12 @@ impl Shared {
         pending.closing
     }
 
-    fn write(&self, paper: &mut Paper<impl Write>, batch: &[u8], notices: &mut Vec<u8>) -> io::Result<()> {
+    fn write(
+        &self,
+        paper: &mut LineWriter<impl Write>,
+        batch: &[u8],
+        notices: &mut Vec<u8>,
+    ) -> io::Result<()> {
         let told = paper.write(notices).map(|()| notices.clear());
         let written = match told {
             Ok(()) => paper.write(batch),
@@ -177,7 +182,7 @@ impl Shared {
     }
 }
 
-impl Pending {
+impl PendingLines {
     fn is_idle(&self) -> bool {
         self.bytes.is_empty() && self.notices.is_empty() && !self.closing
     }
@@ -187,24 +192,24 @@ impl Pending {
     }
 }
 
-impl<'a> MakeWriter<'a> for Batches {
-    type Writer = Line;
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = LogLine;
 
-    fn make_writer(&'a self) -> Line {
-        Line { shared: Arc::clone(&self.0), kind: Kind::Urgent }
+    fn make_writer(&'a self) -> LogLine {
+        LogLine { shared: Arc::clone(&self.0), kind: LinePriority::Urgent }
     }
 
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LogLine {
         let kind = match *metadata.level() {
-            _ if metadata.target() == NOTICE => Kind::Notice,
-            Level::ERROR | Level::WARN => Kind::Urgent,
-            _ => Kind::Usual,
+            _ if metadata.target() == NOTICE => LinePriority::Notice,
+            Level::ERROR | Level::WARN => LinePriority::Urgent,
+            _ => LinePriority::Usual,
         };
-        Line { shared: Arc::clone(&self.0), kind }
+        LogLine { shared: Arc::clone(&self.0), kind }
     }
 }
 
-impl Write for Line {
+impl Write for LogLine {
     /// Takes a line as a whole, as the subscriber writes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.shared.put(line, self.kind);
@@ -216,7 +221,7 @@ impl Write for Line {
     }
 }
 
-impl Drop for Flusher {
+impl Drop for LogFlushGuard {
     fn drop(&mut self) {
         let mut pending = self.0.lock();
         pending.closing = true;
@@ -244,7 +249,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::{Duration, Instant};
 
-    use super::{Batches, Flusher, Kind, Line, PENDING_MAX};
+    use super::{LinePriority, LogFlushGuard, LogLine, LogWriter, PENDING_MAX};
 
     /// Tells each batch, and waits for leave to go on after it.
     struct Reader(mpsc::Sender<Vec<u8>>, mpsc::Receiver<()>);
@@ -261,8 +266,8 @@ mod tests {
         }
     }
 
-    fn line(batches: &Batches, kind: Kind, text: &[u8]) {
-        let mut line = Line { shared: Arc::clone(&batches.0), kind };
+    fn line(batches: &LogWriter, kind: LinePriority, text: &[u8]) {
+        let mut line = LogLine { shared: Arc::clone(&batches.0), kind };
         line.write_all(text).expect("put");
     }
 
@@ -270,16 +275,16 @@ mod tests {
     fn lines_are_gathered_and_all_are_written_in_the_end() {
         let (written, batch) = mpsc::channel();
         let (go_on, leave) = mpsc::channel();
-        let (batches, flusher) = Batches::to(Reader(written, leave)).expect("a thread");
-        line(&batches, Kind::Urgent, b"first\n");
+        let (batches, flusher) = LogWriter::to(Reader(written, leave)).expect("a thread");
+        line(&batches, LinePriority::Urgent, b"first\n");
         let limit = Duration::from_secs(10);
         assert_eq!(batch.recv_timeout(limit).expect("at once"), b"first\n");
         // While that is being written.
-        line(&batches, Kind::Usual, b"second\n");
-        line(&batches, Kind::Usual, b"third\n");
+        line(&batches, LinePriority::Usual, b"second\n");
+        line(&batches, LinePriority::Usual, b"third\n");
         go_on.send(()).expect("it waits");
         assert_eq!(batch.recv_timeout(limit).expect("soon"), b"second\nthird\n");
-        line(&batches, Kind::Usual, b"last\n");
+        line(&batches, LinePriority::Usual, b"last\n");
         go_on.send(()).expect("it waits");
         go_on.send(()).expect("it waits");
         drop(flusher);
@@ -290,11 +295,11 @@ mod tests {
     fn a_log_that_nobody_reads_stops_nobody_and_is_bounded() {
         let (written, batch) = mpsc::channel();
         let (go_on, leave) = mpsc::channel();
-        let (batches, flusher) = Batches::to(Reader(written, leave)).expect("a thread");
-        line(&batches, Kind::Urgent, b"first\n");
+        let (batches, flusher) = LogWriter::to(Reader(written, leave)).expect("a thread");
+        line(&batches, LinePriority::Urgent, b"first\n");
         batch.recv_timeout(Duration::from_secs(10)).expect("at once");
         for _ in 0..PENDING_MAX / 1000 + 10 {
-            line(&batches, Kind::Usual, &[b'x'; 1000]);
+            line(&batches, LinePriority::Usual, &[b'x'; 1000]);
         }
         let [(_, queue), (_, write)] = batches.losses().read();
         assert!(batches.0.lock().bytes.len() <= PENDING_MAX && queue >= 10 && write == 0);
@@ -306,7 +311,7 @@ mod tests {
     fn a_slow_reader_is_told_of_once_when_lines_begin_to_be_lost_and_once_when_none_are() {
         let (written, batch) = mpsc::channel();
         let (go_on, leave) = mpsc::channel();
-        let batches = Batches(Arc::default());
+        let batches = LogWriter(Arc::default());
         let (writing, shared) = (batches.clone(), Arc::clone(&batches.0));
         // What is told there comes back here.
         let thread = std::thread::spawn(move || {
@@ -315,13 +320,13 @@ mod tests {
             tracing::subscriber::with_default(subscriber.finish(), write);
         });
         let limit = Duration::from_secs(10);
-        line(&batches, Kind::Urgent, b"first\n");
+        line(&batches, LinePriority::Urgent, b"first\n");
         batch.recv_timeout(limit).expect("at once");
         while batches.losses().total() < 3 {
-            line(&batches, Kind::Usual, &[b'x'; 1 << 20]);
+            line(&batches, LinePriority::Usual, &[b'x'; 1 << 20]);
         }
         (0..4).for_each(|_| go_on.send(()).expect("it waits"));
-        drop(Flusher(Arc::clone(&batches.0)));
+        drop(LogFlushGuard(Arc::clone(&batches.0)));
         drop(go_on);
         thread.join().expect("no panic");
         let told = batch.try_iter().filter_map(|batch| String::from_utf8(batch).ok());
@@ -351,7 +356,7 @@ mod tests {
     fn lines_that_cannot_be_written_are_counted_and_a_notice_is_kept() {
         let full = Arc::new(AtomicBool::new(true));
         let (written, batch) = mpsc::channel();
-        let (batches, flusher) = Batches::to(Disk(Arc::clone(&full), written)).expect("a thread");
+        let (batches, flusher) = LogWriter::to(Disk(Arc::clone(&full), written)).expect("a thread");
         let losses = batches.losses();
         let lost = |count: u64| {
             let deadline = Instant::now() + Duration::from_secs(10);
@@ -360,14 +365,14 @@ mod tests {
                 std::thread::yield_now();
             }
         };
-        line(&batches, Kind::Usual, b"one\n");
-        line(&batches, Kind::Urgent, b"two\n");
+        line(&batches, LinePriority::Usual, b"one\n");
+        line(&batches, LinePriority::Urgent, b"two\n");
         lost(2);
-        line(&batches, Kind::Notice, b"it is full\n");
-        line(&batches, Kind::Urgent, b"three\n");
+        line(&batches, LinePriority::Notice, b"it is full\n");
+        line(&batches, LinePriority::Urgent, b"three\n");
         lost(3);
         full.store(false, Relaxed);
-        line(&batches, Kind::Urgent, b"four\n");
+        line(&batches, LinePriority::Urgent, b"four\n");
         drop(flusher);
         assert_eq!(batch.try_iter().collect::<Vec<_>>().concat(), b"it is full\nfour\n");
         lost(3);
