@@ -26,7 +26,7 @@ use crate::address::Host;
 use crate::credentials::Status;
 use crate::telemetry::ProcessCounters;
 use crate::time::Timestamp;
-use crate::transport::Tallied;
+use crate::transport::PoolStatsSnapshot;
 
 /// The process, as the admin listener sees it.
 pub trait Process: Send + Sync {
@@ -61,7 +61,7 @@ pub trait Process: Send + Sync {
     fn counters(&self) -> Arc<ProcessCounters>;
 
     /// What is counted of the upstream connections of each core.
-    fn upstream(&self) -> Vec<Tallied>;
+    fn upstream(&self) -> Vec<PoolStatsSnapshot>;
 
     /// The time.
     fn now(&self) -> Timestamp;

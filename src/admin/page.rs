@@ -6,7 +6,7 @@ use super::Process;
 use crate::credentials::Status;
 use crate::telemetry::{OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;
-use crate::transport::Tallied;
+use crate::transport::PoolStatsSnapshot;
 
 /// The page.
 pub(super) fn html(process: &dyn Process) -> String {
@@ -137,7 +137,7 @@ fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
         operation(page, row)?;
     }
     let figures = process.upstream();
-    let sum = |of: fn(&Tallied) -> u64| figures.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&PoolStatsSnapshot) -> u64| figures.iter().map(of).sum::<u64>();
     write!(
         page,
         "</table><p>{} in · {} out · upstream connections: {} in use, {} kept, {} made, {} dials failed, {} requests waiting</p>",

@@ -22,7 +22,7 @@ use crate::proxy::{Core, State};
 use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
-use crate::transport::{Reachability, Tally, Transport};
+use crate::transport::{PoolStats, UpstreamReachability, UpstreamTransport};
 
 /// A proxy with its sockets, not yet serving.
 pub struct App {
@@ -42,7 +42,7 @@ pub type Load = Arc<dyn Fn() -> Result<Config, NotTaken> + Send + Sync>;
 pub struct Reloads(mpsc::Sender<Wanted>);
 
 /// What is counted of the upstream connections of each core.
-pub(super) type Tallies = Arc<Mutex<Vec<Arc<Tally>>>>;
+pub(super) type Tallies = Arc<Mutex<Vec<Arc<PoolStats>>>>;
 
 /// Somebody wants the configuration to be read again, and may want to know what came of it.
 type Wanted = Option<oneshot::Sender<Result<Vec<String>, String>>>;
@@ -351,7 +351,7 @@ fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<
 
 /// How everything is served under a configuration.
 fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &Tallies) -> Plan {
-    let reachability = Arc::new(Reachability::new(own.iter().filter_map(Address::socket).collect()));
+    let reachability = Arc::new(UpstreamReachability::new(own.iter().filter_map(Address::socket).collect()));
     let (state, edge, tallies) = (Arc::clone(&assembled.state), Arc::clone(edge), Arc::clone(tallies));
     let (settings, trusts) = (assembled.transport, assembled.trusts.clone());
     let make_core: MakeCore = Arc::new(move |before| {
@@ -361,7 +361,7 @@ fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &
                 core.renewed(state, |transport| transport.renewed(settings, trusts.clone(), reachability))
             }
             None => {
-                let transport = Transport::new(settings, trusts.clone(), reachability);
+                let transport = UpstreamTransport::new(settings, trusts.clone(), reachability);
                 tallies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport.tally());
                 Core::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
             }

@@ -23,7 +23,7 @@ use crate::proxy::{Core, Limits, State, Upstream};
 use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listener, TlsFiles};
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
-use crate::transport::{self, BadRoots, Transport, Trust, TrustId};
+use crate::transport::{self, InvalidRoots, TrustStore, TrustStoreId, UpstreamTransport};
 
 /// Why a configuration cannot be used. Nothing here can heal while it stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum StartError {
     Bind(#[from] BindError),
     /// A certificate file cannot be used.
     #[error(transparent)]
-    Roots(#[from] BadRoots),
+    Roots(#[from] InvalidRoots),
     /// What a listener needs for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] BadTls),
@@ -134,8 +134,8 @@ pub(super) struct Assembled {
     pub(super) state: Arc<State>,
     pub(super) sources: Sources,
     pub(super) server: server::Settings,
-    pub(super) transport: transport::Settings,
-    pub(super) trusts: Vec<(TrustId, Trust)>,
+    pub(super) transport: transport::TransportSettings,
+    pub(super) trusts: Vec<(TrustStoreId, TrustStore)>,
     /// Taken when it begins to serve.
     pub(super) listeners: Vec<Listener>,
     pub(super) admin: Option<Admin>,
@@ -308,9 +308,9 @@ impl Workshop {
 
 /// What was read and taken for a configuration.
 struct Draft {
-    trusts: Vec<(TrustId, Trust)>,
+    trusts: Vec<(TrustStoreId, TrustStore)>,
     /// One for each upstream.
-    upstream_trusts: Vec<TrustId>,
+    upstream_trusts: Vec<TrustStoreId>,
     listeners: Vec<Listener>,
     admin: Option<Admin>,
 }
@@ -319,7 +319,7 @@ impl Draft {
     /// Reads files and takes sockets, and may block. What cannot be used is reported together.
     fn make(
         mut config: Config,
-        known: &[(TrustId, Trust)],
+        known: &[(TrustStoreId, TrustStore)],
         sockets: &Sockets,
         fixtures: &mut Fixtures,
     ) -> Result<(Config, Self), StartError> {
@@ -389,7 +389,7 @@ pub(super) fn rehearse(
     let upstream_trusts = upstream_trusts(config, &mut trusts, &mut problems);
     StartError::join(problems)?;
     let upstreams = config.upstreams.iter().zip(upstream_trusts);
-    let upstream = |(settings, trust): (&UpstreamSettings, TrustId)| Upstream {
+    let upstream = |(settings, trust): (&UpstreamSettings, TrustStoreId)| Upstream {
         signature: settings.signature,
         source: sources.get(&settings.credentials).map(Arc::clone),
         trust,
@@ -406,7 +406,7 @@ pub(super) fn rehearse(
         counters: Arc::default(),
     };
     let settings = to_upstreams(&config.timeouts, &config.limits);
-    Ok(Core::new(Arc::new(state), clock, Transport::new(settings, trusts.into_all(), Arc::default())))
+    Ok(Core::new(Arc::new(state), clock, UpstreamTransport::new(settings, trusts.into_all(), Arc::default())))
 }
 
 /// What came of asking each source once.
@@ -439,8 +439,8 @@ pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge) -> Asked 
 }
 
 /// The settings of connections to upstreams.
-pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> transport::Settings {
-    transport::Settings {
+pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> transport::TransportSettings {
+    transport::TransportSettings {
         connect: timeouts.connect,
         idle: timeouts.idle,
         first_byte: timeouts.first_byte,
@@ -452,7 +452,11 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
 }
 
 /// Whom TLS trusts at each upstream. Reads files; one that cannot be used is added to the problems.
-fn upstream_trusts(config: &Config, trusts: &mut Trusts<'_>, problems: &mut Vec<StartError>) -> Vec<TrustId> {
+fn upstream_trusts(
+    config: &Config,
+    trusts: &mut Trusts<'_>,
+    problems: &mut Vec<StartError>,
+) -> Vec<TrustStoreId> {
     let mut trust = |(index, settings): (usize, &UpstreamSettings)| match config
         .directory
         .get(UpstreamId(index))
@@ -519,7 +523,7 @@ pub(super) async fn try_out(config: Config, edge: &dyn Edge) -> Trial {
 /// How requests for each upstream are signed.
 fn signers(
     settings: &[UpstreamSettings],
-    trusts: Vec<TrustId>,
+    trusts: Vec<TrustStoreId>,
     specs: &[(String, Spec)],
     sources: &Sources,
 ) -> Result<Vec<Upstream>, StartError> {
@@ -528,7 +532,7 @@ fn signers(
         .filter(|(_, spec)| matches!(spec, Spec::Anonymous))
         .map(|(name, _)| name.as_str())
         .collect();
-    let signer = |(settings, trust): (&UpstreamSettings, TrustId)| {
+    let signer = |(settings, trust): (&UpstreamSettings, TrustStoreId)| {
         let name = settings.credentials.as_str();
         let source = match sources.get(name) {
             Some(source) => Some(Arc::clone(source)),
@@ -571,7 +575,7 @@ const ASKED_AT_ONCE_MAX: usize = 32;
 /// How long a command asks all sources.
 const ASK_LIMIT: Duration = Duration::from_secs(60);
 /// The trust of an upstream without TLS.
-const NO_TRUST: TrustId = TrustId(usize::MAX);
+const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
 /// How long the start waits for the first answers of sources; what takes longer goes on in the background.
 const START_WAIT: Duration = Duration::from_millis(1_500);
 /// The same for new sources of a reload, which is rejected, and tried again, if they take longer.

@@ -23,7 +23,7 @@ use crate::proxy::State;
 use crate::server::{AcceptSocket, Bound, Drain, Held, Pulse};
 use crate::telemetry::{LogControl, LogLevel, ProcessCounters};
 use crate::time::Timestamp;
-use crate::transport::Tallied;
+use crate::transport::PoolStatsSnapshot;
 
 /// The process, for the admin listener.
 pub(super) struct Console {
@@ -164,7 +164,7 @@ impl Process for Console {
         Arc::clone(&self.counters)
     }
 
-    fn upstream(&self) -> Vec<Tallied> {
+    fn upstream(&self) -> Vec<PoolStatsSnapshot> {
         let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         tallies.iter().map(|tally| tally.read()).collect()
     }

@@ -4,31 +4,31 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::transport::{BadRoots, Trust, TrustId};
+use crate::transport::{InvalidRoots, TrustStore, TrustStoreId};
 
 /// The trusts of a configuration while it is put together.
 pub(super) struct Trusts<'a> {
-    before: &'a [(TrustId, Trust)],
+    before: &'a [(TrustStoreId, TrustStore)],
     /// The first number that no trust has had yet.
     next: &'a mut usize,
-    now: Vec<(TrustId, Trust)>,
+    now: Vec<(TrustStoreId, TrustStore)>,
     /// Those that were read, each once.
-    read: HashMap<PathBuf, TrustId>,
+    read: HashMap<PathBuf, TrustStoreId>,
     /// That of the host, once it was read.
-    host: Option<TrustId>,
+    host: Option<TrustStoreId>,
 }
 
 impl<'a> Trusts<'a> {
-    pub(super) fn new(before: &'a [(TrustId, Trust)], next: &'a mut usize) -> Self {
+    pub(super) fn new(before: &'a [(TrustStoreId, TrustStore)], next: &'a mut usize) -> Self {
         Self { before, next, now: Vec::new(), read: HashMap::new(), host: None }
     }
 
     /// Reads the file; the host's roots if there is none.
-    pub(super) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustId, BadRoots> {
+    pub(super) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustStoreId, InvalidRoots> {
         let Some(path) = file else {
             let id = match self.host {
                 Some(id) => id,
-                None => self.number_of(Trust::host()?),
+                None => self.number_of(TrustStore::host()?),
             };
             self.host = Some(id);
             return Ok(id);
@@ -36,14 +36,14 @@ impl<'a> Trusts<'a> {
         if let Some(id) = self.read.get(path) {
             return Ok(*id);
         }
-        let id = self.number_of(Trust::file(path)?);
+        let id = self.number_of(TrustStore::file(path)?);
         self.read.insert(path.clone(), id);
         Ok(id)
     }
 
     /// The number of a trust: that of the same trust, if there is or was one.
-    fn number_of(&mut self, trust: Trust) -> TrustId {
-        let is_same = |(_, known): &&(TrustId, Trust)| known.is_same(&trust);
+    fn number_of(&mut self, trust: TrustStore) -> TrustStoreId {
+        let is_same = |(_, known): &&(TrustStoreId, TrustStore)| known.is_same(&trust);
         if let Some((id, _)) = self.now.iter().find(is_same) {
             return *id;
         }
@@ -53,14 +53,14 @@ impl<'a> Trusts<'a> {
         id
     }
 
-    pub(super) fn into_all(self) -> Vec<(TrustId, Trust)> {
+    pub(super) fn into_all(self) -> Vec<(TrustStoreId, TrustStore)> {
         self.now
     }
 
-    fn number(&mut self) -> TrustId {
+    fn number(&mut self) -> TrustStoreId {
         let number = *self.next;
         *self.next += 1;
-        TrustId(number)
+        TrustStoreId(number)
     }
 }
 

@@ -18,7 +18,7 @@ use super::schema::{
 use super::section::Section;
 use crate::credentials::{Instance, Program, Spec, Tool, check_key};
 use crate::secret::Secret;
-use crate::transport::{BadUrl, Url};
+use crate::transport::{InvalidUrl, Url};
 
 /// The name of the source that is used where none is named; a chain unless the file says otherwise.
 pub(super) const DEFAULT: &str = "default";
@@ -335,8 +335,8 @@ fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
     }
     let url = |text: &str| {
         Url::parse_among(text, &allowed).map_err(|error| match error {
-            BadUrl::Plain => Problem::UnlistedUrl(error),
-            BadUrl::Form | BadUrl::UserInfo => Problem::Url(error),
+            InvalidUrl::Plain => Problem::UnlistedUrl(error),
+            InvalidUrl::Form | InvalidUrl::UserInfo => Problem::Url(error),
         })
     };
     let url = section.parsed("url", url, report);

@@ -5,7 +5,7 @@ use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
 use crate::credentials::{BucketEndpointsError, Insane};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::Address;
-use crate::transport::BadUrl;
+use crate::transport::InvalidUrl;
 
 /// A mistake.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -168,9 +168,9 @@ pub(super) enum Problem {
     #[error("there are no credentials of type {0:?}; this build has {1}")]
     UnknownType(String, String),
     #[error(transparent)]
-    Url(BadUrl),
+    Url(InvalidUrl),
     #[error("{0}; an address on a trusted network may be named in allowed_addresses")]
-    UnlistedUrl(BadUrl),
+    UnlistedUrl(InvalidUrl),
     #[error("{0:?} is no address; write IP addresses without ports, such as [\"10.0.0.5\"]")]
     ListedAddress(String),
     #[error("{0:?} is no role; write acs:ram::ACCOUNT:role/NAME, as the console shows it")]

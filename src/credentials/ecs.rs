@@ -13,7 +13,7 @@ use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{Ask, FetchError, Fetcher, Reply, Url, Within};
+use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// What is said about the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ impl Default for Instance {
 /// The metadata service of the instance.
 pub(super) struct Ecs {
     instance: Instance,
-    fetcher: Fetcher,
+    fetcher: HttpClient,
     known: Mutex<Known>,
 }
 
@@ -60,7 +60,7 @@ struct Given {
 
 impl Ecs {
     pub(super) fn new(instance: Instance) -> Self {
-        Self { instance, fetcher: Fetcher::default(), known: Mutex::default() }
+        Self { instance, fetcher: HttpClient::default(), known: Mutex::default() }
     }
 
     /// Asks, and takes a machine that is no instance for no source if nobody asked for this one.
@@ -142,7 +142,7 @@ impl Ecs {
     }
 
     /// Asks for something, with a token if there are such; once more with a new one if it is refused.
-    async fn get(&self, url: &Url, edge: &dyn Edge) -> Result<Reply, Missing> {
+    async fn get(&self, url: &Url, edge: &dyn Edge) -> Result<HttpResponse, Missing> {
         let mut again = true;
         loop {
             let token = self.token(url, edge).await?;
@@ -192,17 +192,17 @@ impl Ecs {
         method: Method,
         url: Url,
         headers: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Reply, Missing> {
-        let ask = Ask { method, url, headers, body: Zeroizing::default() };
+    ) -> Result<HttpResponse, Missing> {
+        let ask = HttpRequest { method, url, headers, body: Zeroizing::default() };
         endpoint::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
             let hint = match error {
-                FetchError::ConnectLate(..) | FetchError::Late(..) => {
+                HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
                     "in a container, the hop limit of the instance's metadata may be too low"
                 }
-                FetchError::Connect(..)
-                | FetchError::Broken(..)
-                | FetchError::TooLarge(_)
-                | FetchError::Unsendable(..) => "this may be no ECS instance",
+                HttpClientError::Connect(..)
+                | HttpClientError::Broken(..)
+                | HttpClientError::TooLarge(_)
+                | HttpClientError::Unsendable(..) => "this may be no ECS instance",
             };
             Missing::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
         })
@@ -250,7 +250,7 @@ fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
     ))
 }
 
-fn read(reply: &Reply, url: &Url) -> Result<Credentials, ProvideError> {
+fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let unusable = |what: &str| {
         ProvideError::Unavailable(format!("the metadata service at {url} answered 200 and {what}"))
     };
@@ -284,7 +284,7 @@ const TTL: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token-ttl
 const TOKEN: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token");
 const TTL_S: u64 = 21_600;
 const ROLE_FOR: Duration = Duration::from_secs(600);
-const WITHIN: Within = Within { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
+const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
 const PLACE: &str = "ALIBABA_CLOUD_IMDS_ENDPOINT";
 const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

@@ -13,7 +13,7 @@ use super::{Ecs, Instance, read};
 use crate::credentials::world::World;
 use crate::credentials::{Edge, Provide as _, ProvideError};
 use crate::time::{Clock, Timestamp};
-use crate::transport::{Reply, Url};
+use crate::transport::{HttpResponse, Url};
 
 /// An environment without variables.
 struct Empty;
@@ -94,7 +94,8 @@ fn each_published_answer_with_credentials_comes_to_what_it_should() {
     let url = Url::parse("http://100.100.100.200").expect("a URL");
     for sample in samples {
         let body = sample["body"].as_str().expect("a body").replace("{now-60s}", "2021-10-20T04:27:09Z");
-        let reply = Reply { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
+        let reply =
+            HttpResponse { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
         let outcome = match read(&reply, &url) {
             // One that has ended is refused where it would be kept.
             Ok(_) if sample["expect"] == "expired_on_arrival" => "expired_on_arrival",
@@ -201,7 +202,7 @@ fn an_answer_that_lacks_something_is_an_error_and_no_panic() {
         let mut some = whole.to_vec();
         some.remove(left_out);
         let body = Zeroizing::new(format!("{{{}}}", some.join(",")).into_bytes());
-        let given = read(&Reply { status: 200, headers: HeaderMap::new(), body }, &url);
+        let given = read(&HttpResponse { status: 200, headers: HeaderMap::new(), body }, &url);
         match given {
             Ok(_) => assert_eq!(left_out, 0, "only the Code may be left out"),
             Err(ProvideError::Unavailable(why)) => {

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use super::durations::{Durations, Noted};
-use crate::transport::{Ask, FetchError, Fetcher, Reply, Url, Within};
+use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// A service.
 struct Endpoint {
@@ -86,11 +86,11 @@ enum Outcome {
 /// # Errors
 /// Those of the fetch; an answer of any status is an answer.
 pub(super) async fn ask(
-    fetcher: &Fetcher,
-    first: Ask,
-    again: impl Fn() -> Option<Ask>,
-    within: Within,
-) -> Result<Reply, FetchError> {
+    fetcher: &HttpClient,
+    first: HttpRequest,
+    again: impl Fn() -> Option<HttpRequest>,
+    within: HttpTimeouts,
+) -> Result<HttpResponse, HttpClientError> {
     let endpoint = Endpoint::of(&first.url);
     let silent = Notify::new();
     let mut calls = FuturesUnordered::new();
@@ -101,7 +101,7 @@ pub(super) async fn ask(
             biased;
             Some(reply) = calls.next() => {
                 // A call that fails decides nothing while another may be answered; one that took all its time does.
-                let late = matches!(reply, Err(FetchError::Late(..) | FetchError::ConnectLate(..)));
+                let late = matches!(reply, Err(HttpClientError::Late(..) | HttpClientError::ConnectLate(..)));
                 if calls.is_empty() || late || matches!(outcome(&reply), Outcome::Answered) {
                     return reply;
                 }
@@ -117,11 +117,11 @@ pub(super) async fn ask(
 /// Makes one call, and reports it to `silent` and to the endpoint if there is no response for a while.
 async fn call(
     endpoint: &Arc<Endpoint>,
-    fetcher: &Fetcher,
-    ask: Ask,
-    within: Within,
+    fetcher: &HttpClient,
+    ask: HttpRequest,
+    within: HttpTimeouts,
     silent: &Notify,
-) -> Result<Reply, FetchError> {
+) -> Result<HttpResponse, HttpClientError> {
     let pass = Arc::clone(endpoint).enter().await;
     let mut fetched = pin!(fetcher.fetch(ask, within));
     let reply = tokio::select! {
@@ -142,7 +142,7 @@ async fn call(
     reply
 }
 
-fn outcome(reply: &Result<Reply, FetchError>) -> Outcome {
+fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> Outcome {
     match reply {
         Err(_) => Outcome::Failed,
         Ok(reply) if is_throttled(reply) => Outcome::Throttled(retry_after(&reply.headers)),
@@ -176,7 +176,7 @@ fn all() -> &'static Mutex<HashMap<String, Arc<Endpoint>>> {
     &ALL
 }
 
-fn is_throttled(reply: &Reply) -> bool {
+fn is_throttled(reply: &HttpResponse) -> bool {
     let words = || reply.body.windows(THROTTLING.len()).any(|words| words == THROTTLING);
     reply.status == 429 || (matches!(reply.status, 400 | 403 | 503) && words())
 }

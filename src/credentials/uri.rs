@@ -14,7 +14,7 @@ use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{Ask, Fetcher, Reply, Url, Within};
+use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// A service that hands out credentials.
 pub(super) struct Uri {
@@ -23,7 +23,7 @@ pub(super) struct Uri {
     /// What stands in the file is sent as Authorization; it is read anew each time.
     authorization_file: Option<PathBuf>,
     lane: BlockingLane,
-    fetcher: Fetcher,
+    fetcher: HttpClient,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ struct Given {
 
 impl Uri {
     pub(super) fn new(url: Option<Url>, authorization_file: Option<PathBuf>) -> Self {
-        Self { url, authorization_file, lane: BlockingLane::default(), fetcher: Fetcher::default() }
+        Self { url, authorization_file, lane: BlockingLane::default(), fetcher: HttpClient::default() }
     }
 
     async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
@@ -65,7 +65,7 @@ impl Uri {
             value.set_sensitive(true);
             headers.push((AUTHORIZATION, value));
         }
-        let ask = Ask { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
+        let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
         let reply = endpoint::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await;
         let reply = reply
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
@@ -74,7 +74,7 @@ impl Uri {
 }
 
 /// Reads an answer.
-fn read(reply: &Reply, url: &Url) -> Result<Credentials, ProvideError> {
+fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let status = reply.status;
     match status {
         200 => {}
@@ -137,7 +137,7 @@ const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 const HINT: &str = "see that it runs, and that its address is right";
 /// When credentials without an end are asked for again.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
-const WITHIN: Within = Within { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
+const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +147,7 @@ mod tests {
 
     use super::read;
     use crate::credentials::ProvideError;
-    use crate::transport::{Reply, Url};
+    use crate::transport::{HttpResponse, Url};
 
     #[test]
     fn each_published_answer_comes_to_what_it_should() {
@@ -161,7 +161,8 @@ mod tests {
             let body =
                 sample["body"].as_str().expect("a body").replace("{now+3600s}", "2999-01-01T00:00:00Z");
             let status = u16::try_from(sample["status"].as_u64().expect("a status")).expect("a status");
-            let reply = Reply { status, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
+            let reply =
+                HttpResponse { status, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
             let given = read(&reply, &url);
             let outcome = match &given {
                 Ok(_) => "credentials",

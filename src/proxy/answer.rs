@@ -15,12 +15,12 @@ use tracing::debug;
 use super::headers::{Extent, settle_answer};
 use super::refusal::Refusal;
 use crate::telemetry::{AccessLogEvent, ProcessCounters, ResponseEnd};
-use crate::transport::{Lease, Stall};
+use crate::transport::{IdleTimeout, PooledConnection};
 
 /// The head of OSS's answer, with the body still to come.
 pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
-    pub(super) lease: Option<Lease>,
+    pub(super) lease: Option<PooledConnection>,
     pub(super) bodiless: bool,
     /// What is answered in place of the body.
     pub(super) replaced: Option<Bytes>,
@@ -47,8 +47,8 @@ enum Kind {
 
 struct Download {
     inner: Incoming,
-    lease: Option<Lease>,
-    stall: Stall,
+    lease: Option<PooledConnection>,
+    stall: IdleTimeout,
     access: AccessLogEvent,
 }
 
@@ -56,7 +56,7 @@ impl Answer {
     /// Takes over an answer of the upstream and makes its head ours.
     pub(super) fn new(
         mut response: Response<Incoming>,
-        lease: Lease,
+        lease: PooledConnection,
         head_only: bool,
         counters: &ProcessCounters,
     ) -> Result<Self, Refusal> {
@@ -110,7 +110,7 @@ impl Answer {
         if let Some(document) = replaced {
             return Response::from_parts(head, Body::own(document, access));
         }
-        let mut download = Box::new(Download { inner, lease, stall: Stall::new(stall), access });
+        let mut download = Box::new(Download { inner, lease, stall: IdleTimeout::new(stall), access });
         download.look_for_end();
         Response::from_parts(head, Body(Kind::Download(download)))
     }

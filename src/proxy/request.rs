@@ -17,7 +17,7 @@ use super::stages::Located;
 use super::state::{Gate, Limits, State};
 use crate::address::{self, Entrance, Misdirected, Scheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
-use crate::transport::{Ends, HEADER_LINES_MAX, Told, Upload};
+use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
 /// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
 pub(super) struct Inbound {
@@ -28,7 +28,7 @@ pub(super) struct Inbound {
     announced: Announced,
     /// Whether the client may hold the body back until it is asked for it.
     holds_back: bool,
-    ends: Ends,
+    ends: EofSemantics,
     body: Option<Incoming>,
     in_flight: Rc<()>,
 }
@@ -123,7 +123,11 @@ impl Inbound {
             framing,
             announced,
             holds_back: head.version == Version::HTTP_11 && announced.expectation != Said::Nothing,
-            ends: if head.version == Version::HTTP_2 { Ends::WithItsStream } else { Ends::Surely },
+            ends: if head.version == Version::HTTP_2 {
+                EofSemantics::WithItsStream
+            } else {
+                EofSemantics::Surely
+            },
             body: Some(body),
             in_flight,
         }
@@ -145,7 +149,7 @@ impl Inbound {
             headers: head.headers,
             framing,
             holds_back: false,
-            ends: Ends::Surely,
+            ends: EofSemantics::Surely,
             body: None,
             in_flight,
         }
@@ -164,7 +168,7 @@ impl Inbound {
         if bytes > state.limits.head {
             return Err(Refusal::HeadTooLarge(bytes, state.limits.head));
         }
-        if self.ends == Ends::WithItsStream {
+        if self.ends == EofSemantics::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
         // Only plain chunks can be passed on; hyper lets other codings through to here.
@@ -198,12 +202,12 @@ impl Inbound {
     pub(super) fn attach(
         &mut self,
         (method, target, mut headers): (Method, Uri, HeaderMap),
-        told: Rc<dyn Told>,
+        told: Rc<dyn ByteObserver>,
         limits: &Limits,
-    ) -> Option<Request<Upload>> {
+    ) -> Option<Request<RequestBody>> {
         self.frame(&mut headers);
         let in_flight = Rc::clone(&self.in_flight);
-        let body = Upload::new(self.body.take()?, self.ends, told, limits.body, in_flight);
+        let body = RequestBody::new(self.body.take()?, self.ends, told, limits.body, in_flight);
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target;
@@ -251,7 +255,7 @@ impl Inbound {
     }
 }
 
-impl Told for BodyByteCounter {
+impl ByteObserver for BodyByteCounter {
     fn taken(&self, bytes: u64) {
         self.add(bytes);
     }

@@ -22,7 +22,7 @@ use crate::policy::{Decision, NamedHost, Policy, RequestShape};
 use crate::sign::{self, Moment, Subject, Version};
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
-use crate::transport::{Patience, Told, Upload};
+use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
 
 /// What a request asks for is known. It is large, so the stages hand it on in its box.
 pub(super) struct Located {
@@ -75,7 +75,7 @@ pub(super) struct Signed<'a> {
     located: Box<Located>,
     target: Uri,
     paved: Rc<Paved>,
-    patience: Patience,
+    patience: ResponseTimeout,
     signer: Option<Signer<'a>>,
 }
 
@@ -223,7 +223,7 @@ impl Unsigned {
 impl<'a> Signed<'a> {
     fn new(mut located: Box<Located>, paved: Rc<Paved>) -> Result<Self, Refusal> {
         let works_on_the_whole = located.object.operation.works_on_whole_objects();
-        let patience = if works_on_the_whole { Patience::WholeObject } else { Patience::Usual };
+        let patience = if works_on_the_whole { ResponseTimeout::WholeObject } else { ResponseTimeout::Usual };
         located.headers.insert(header::HOST, paved.host.clone());
         let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| Refusal::Unsendable)?;
         Ok(Self { located, target, paved, patience, signer: None })
@@ -261,7 +261,7 @@ impl<'a> Signed<'a> {
         let head_only = located.method == Method::HEAD;
         let head = (located.method.clone(), target, std::mem::take(&mut located.headers));
         let request = inbound
-            .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn Told>, &core.state().limits)
+            .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn ByteObserver>, &core.state().limits)
             .ok_or(Refusal::Unsendable)?;
         let upstream = located.object.upstream;
         let unanswered = |error| Refusal::unanswered(&core.state().directory, upstream, error);
@@ -339,7 +339,7 @@ impl Signer<'_> {
     /// Signs a request anew, which was signed with other credentials.
     fn sign_again(
         &self,
-        request: &mut Request<Upload>,
+        request: &mut Request<RequestBody>,
         (object, paved): (&address::Located, &Paved),
         core: &Core,
     ) -> Result<(), Refusal> {

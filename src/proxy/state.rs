@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::sign::{Moment, Version};
 use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
 use crate::time::{Clock, Timestamp};
-use crate::transport::{Transport, TrustId};
+use crate::transport::{TrustStoreId, UpstreamTransport};
 
 /// What all cores share; another configuration has another.
 pub struct State {
@@ -47,7 +47,7 @@ pub struct Upstream {
     /// Who signs; `None` if nobody does.
     pub source: Option<Arc<Source>>,
     /// Who vouches for the upstream.
-    pub trust: TrustId,
+    pub trust: TrustStoreId,
 }
 
 /// What a listener lets in.
@@ -67,7 +67,7 @@ pub struct Gate {
 pub struct Core {
     state: Arc<State>,
     clock: Arc<dyn Clock>,
-    transport: Transport,
+    transport: UpstreamTransport,
     keys: Keys,
     token_searches: TokenSearches,
     ways: Ways,
@@ -89,7 +89,7 @@ impl State {
 impl Core {
     /// A core that has served nothing yet.
     #[must_use]
-    pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: Transport) -> Self {
+    pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
         let requests = Rc::new(state.counters.meter());
         Self::with(state, clock, transport, (moment, requests))
@@ -98,7 +98,7 @@ impl Core {
     fn with(
         state: Arc<State>,
         clock: Arc<dyn Clock>,
-        transport: Transport,
+        transport: UpstreamTransport,
         (moment, requests): (RefCell<Rc<Moment>>, Rc<MetricsHandle>),
     ) -> Self {
         Self {
@@ -116,7 +116,11 @@ impl Core {
 
     /// The core under another state, for the requests to come. `renew` makes its transport from the one before.
     #[must_use]
-    pub fn renewed(&self, state: Arc<State>, renew: impl FnOnce(&Transport) -> Transport) -> Self {
+    pub fn renewed(
+        &self,
+        state: Arc<State>,
+        renew: impl FnOnce(&UpstreamTransport) -> UpstreamTransport,
+    ) -> Self {
         let (clock, transport) = (Arc::clone(&self.clock), renew(&self.transport));
         let shared = (self.moment.clone(), Rc::clone(&self.requests));
         Self { ahead_s: self.ahead_s.clone(), ..Self::with(state, clock, transport, shared) }
@@ -164,7 +168,7 @@ impl Core {
 
     /// The upstream connections of this core.
     #[must_use]
-    pub fn transport(&self) -> &Transport {
+    pub fn transport(&self) -> &UpstreamTransport {
         &self.transport
     }
 

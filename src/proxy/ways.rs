@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::refusal::Refusal;
 use crate::address::{Directory, Located, Place, Scheme, UpstreamId, Way};
 use crate::oss::Bucket;
-use crate::transport::{Destination, Guard, TrustId};
+use crate::transport::{LoopbackPolicy, TrustStoreId, UpstreamDestination};
 
 /// The ways that were used last.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct Ways(RefCell<VecDeque<Entry>>);
 pub(super) struct Paved {
     pub(super) way: Way,
     pub(super) host: HeaderValue,
-    pub(super) destination: Rc<Destination>,
+    pub(super) destination: Rc<UpstreamDestination>,
 }
 
 struct Entry {
@@ -35,7 +35,7 @@ impl Ways {
         &self,
         located: &Located,
         directory: &Directory,
-        trust: TrustId,
+        trust: TrustStoreId,
     ) -> Result<Rc<Paved>, Refusal> {
         let mut entries = self.0.borrow_mut();
         if let Some(entry) = entries.iter().find(|entry| entry.leads(located)) {
@@ -60,7 +60,7 @@ impl Entry {
 }
 
 impl Paved {
-    fn new(way: Way, trust: TrustId) -> Result<Self, Refusal> {
+    fn new(way: Way, trust: TrustStoreId) -> Result<Self, Refusal> {
         let destination = destination(&way, trust);
         let host = HeaderValue::from_str(&way.host).map_err(|_| Refusal::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
@@ -69,14 +69,14 @@ impl Paved {
 
 /// What the transport needs of a way to an upstream that is trusted so.
 #[must_use]
-pub fn destination(way: &Way, trust: TrustId) -> Destination {
-    Destination {
+pub fn destination(way: &Way, trust: TrustStoreId) -> UpstreamDestination {
+    UpstreamDestination {
         dial: way.dial.clone(),
         tls: match way.scheme {
             Scheme::Https => Some((way.name.clone(), trust)),
             Scheme::Http => None,
         },
-        guard: if way.dials_oss_name { Guard::OssName } else { Guard::Configured },
+        guard: if way.dials_oss_name { LoopbackPolicy::OssName } else { LoopbackPolicy::Configured },
     }
 }
 

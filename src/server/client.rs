@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use super::presence::Presence;
-use crate::transport::WriteLimit;
+use crate::transport::WriteTimeout;
 
 /// A socket of either kind.
 pub(super) trait Socket: Client + AsFd {
@@ -122,7 +122,7 @@ impl<T: Client> Client for TlsStream<T> {
     }
 }
 
-impl<T: Client> Client for WriteLimit<T> {
+impl<T: Client> Client for WriteTimeout<T> {
     fn reset(&self) {
         self.get_ref().reset();
     }

@@ -33,7 +33,7 @@ use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{HTTP2, Terms};
 use crate::proxy::{self, Body, Gate};
-use crate::transport::{HEADER_LINES_MAX, WriteLimit};
+use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
 
 /// What a connection is served with.
 pub(super) struct Host {
@@ -86,7 +86,7 @@ impl Host {
     }
 
     async fn encrypted(&self, socket: impl Socket, tls: &TlsAcceptor) {
-        let client = WriteLimit::new(socket, self.settings.stall);
+        let client = WriteTimeout::new(socket, self.settings.stall);
         match self.in_time(tls.accept(client)).await {
             Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
             Ok(client) => self.http1(client).await,
@@ -96,7 +96,7 @@ impl Host {
 
     async fn plain(&self, socket: impl Socket) {
         let spoken = self.in_time(spoken_on(&socket)).await;
-        let client = WriteLimit::new(socket, self.settings.stall);
+        let client = WriteTimeout::new(socket, self.settings.stall);
         match spoken {
             Ok(Protocol::Http1) => self.http1(client).await,
             // Its state is large; the usual connection need not have room for it.

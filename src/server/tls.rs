@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate::not_after;
 use crate::time::Timestamp;
-use crate::transport::{BadRoots, revocation_lists, roots};
+use crate::transport::{InvalidRoots, revocation_lists, roots};
 
 /// The files of a listener that speaks TLS; all PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub enum BadTls {
     NoKey(String, pem::Error),
     /// The certificates for clients cannot be used.
     #[error(transparent)]
-    Roots(#[from] BadRoots),
+    Roots(#[from] InvalidRoots),
     /// The verifier of clients cannot be made.
     #[error(
         "{0} cannot be used to check clients: {1}; give the certificate of the authority that signs theirs, and revocation lists as that authority issues them"

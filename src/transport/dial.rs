@@ -14,18 +14,18 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tracing::{info, warn};
 
-use super::lease::Connection;
-use super::names::NameBook;
-use super::obstacle::{Obstacle, Phase};
+use super::connect_error::{ConnectFailure, DialPhase};
+use super::io_timeout::WriteTimeout;
+use super::names::AddressBook;
+use super::pooled::UpstreamConnection;
 use super::race::{DialFailure, TimeLimit};
-use super::stall::WriteLimit;
-use super::tls::Trust;
-use super::wire::{Wire, WireState};
-use super::{Destination, DialError, HEADER_LINES_MAX, Settings, TrustId};
+use super::tls::TrustStore;
+use super::upstream_io::{UpstreamStream, UpstreamStreamState};
+use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreId, UpstreamDestination};
 
 /// What a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Guard {
+pub enum LoopbackPolicy {
     /// The configuration names this address itself: any but our own listeners.
     Configured,
     /// A name of OSS's own: nothing on this machine.
@@ -35,12 +35,12 @@ pub enum Guard {
 /// What is known of upstreams beyond one core: our own listeners, and which destinations cannot be reached, so that the log
 /// says each once.
 #[derive(Debug, Default)]
-pub struct Reachability {
+pub struct UpstreamReachability {
     listeners: Vec<SocketAddr>,
     down: Mutex<BTreeSet<(String, u16)>>,
 }
 
-impl Reachability {
+impl UpstreamReachability {
     /// With the addresses that this process listens on.
     #[must_use]
     pub fn new(listeners: Vec<SocketAddr>) -> Self {
@@ -48,7 +48,7 @@ impl Reachability {
     }
 
     /// Logs the first failed dial of a destination, and the first good one after it.
-    pub(super) fn note(&self, to: &Destination, error: Option<&DialError>) {
+    pub(super) fn note(&self, to: &UpstreamDestination, error: Option<&DialError>) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
             Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {
@@ -77,15 +77,18 @@ impl Reachability {
 
 /// The things that a dial needs.
 #[derive(Clone, Copy)]
-pub(super) struct DialMeans<'a> {
-    pub(super) trusts: &'a [(TrustId, Trust)],
-    pub(super) settings: &'a Settings,
-    pub(super) reachability: &'a Reachability,
-    pub(super) names: &'a NameBook,
+pub(super) struct DialContext<'a> {
+    pub(super) trusts: &'a [(TrustStoreId, TrustStore)],
+    pub(super) settings: &'a TransportSettings,
+    pub(super) reachability: &'a UpstreamReachability,
+    pub(super) names: &'a AddressBook,
 }
 
 /// Connects to the first address of the destination that accepts, with TLS if it has TLS.
-pub(super) async fn dial(to: &Destination, means: DialMeans<'_>) -> Result<Connection, DialError> {
+pub(super) async fn dial(
+    to: &UpstreamDestination,
+    means: DialContext<'_>,
+) -> Result<UpstreamConnection, DialError> {
     let time = TimeLimit::starting_now(means.settings.connect);
     let dialled = means.names.connect(
         &to.dial.0,
@@ -97,7 +100,7 @@ pub(super) async fn dial(to: &Destination, means: DialMeans<'_>) -> Result<Conne
     dialled.await.map_err(|failure| match failure.why {
         DialFailure::Io(phase, error) => DialError::Unreachable {
             at: to.at(),
-            obstacle: Obstacle::of(phase, &error),
+            obstacle: ConnectFailure::of(phase, &error),
             reason: format!("{error}{}", failure.tried),
         },
         DialFailure::Loop(address) => DialError::Loop { name: to.dial.0.clone(), address },
@@ -105,43 +108,43 @@ pub(super) async fn dial(to: &Destination, means: DialMeans<'_>) -> Result<Conne
 }
 
 /// Rejects a name of OSS that leads to this machine by any of its addresses.
-fn vet(guard: Guard, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure> {
+fn vet(guard: LoopbackPolicy, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure> {
     let is_here = |address: &&SocketAddr| {
         let ip = address.ip().to_canonical();
         ip.is_loopback() || ip.is_unspecified()
     };
     match addresses.iter().find(is_here) {
-        Some(here) if guard == Guard::OssName => Err(DialFailure::Loop(*here)),
+        Some(here) if guard == LoopbackPolicy::OssName => Err(DialFailure::Loop(*here)),
         Some(_) | None => Ok(addresses),
     }
 }
 
 /// Makes a connection of an accepted stream.
 async fn complete(
-    to: &Destination,
-    means: DialMeans<'_>,
+    to: &UpstreamDestination,
+    means: DialContext<'_>,
     stream: TcpStream,
     address: SocketAddr,
-) -> Result<Connection, DialFailure> {
+) -> Result<UpstreamConnection, DialFailure> {
     if means.reachability.is_ours(stream.local_addr(), address) {
         return Err(DialFailure::Loop(address));
     }
-    stream.set_nodelay(true).map_err(|error| DialFailure::Io(Phase::Connect, error))?;
-    secure(to, means, stream, address).await.map_err(|error| DialFailure::Io(Phase::Tls, error))
+    stream.set_nodelay(true).map_err(|error| DialFailure::Io(DialPhase::Connect, error))?;
+    secure(to, means, stream, address).await.map_err(|error| DialFailure::Io(DialPhase::Tls, error))
 }
 
 /// Shakes hands over a stream: TLS if the destination has it, and HTTP.
 async fn secure<T>(
-    to: &Destination,
-    means: DialMeans<'_>,
+    to: &UpstreamDestination,
+    means: DialContext<'_>,
     stream: T,
     address: SocketAddr,
-) -> io::Result<Connection>
+) -> io::Result<UpstreamConnection>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     // Below TLS, so that what waits in its buffer is limited as well.
-    let stream = WriteLimit::new(stream, means.settings.stall);
+    let stream = WriteTimeout::new(stream, means.settings.stall);
     let Some((name, trust)) = &to.tls else {
         return handshake(stream, address).await;
     };
@@ -152,12 +155,12 @@ where
     handshake(trust.connector.connect(name, stream).await?, address).await
 }
 
-async fn handshake<T>(stream: T, address: SocketAddr) -> io::Result<Connection>
+async fn handshake<T>(stream: T, address: SocketAddr) -> io::Result<UpstreamConnection>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let state = Rc::new(WireState::default());
-    let io = TokioIo::new(Wire::new(stream, Rc::clone(&state)));
+    let state = Rc::new(UpstreamStreamState::default());
+    let io = TokioIo::new(UpstreamStream::new(stream, Rc::clone(&state)));
     let (sender, driver) = http1::Builder::new()
         .max_headers(HEADER_LINES_MAX)
         .max_buf_size(BUFFER_MAX)
@@ -168,7 +171,7 @@ where
         // Its errors reach the request that they concern.
         let _ = driver.await;
     });
-    Ok(Connection::new(sender, driver.abort_handle(), address, state))
+    Ok(UpstreamConnection::new(sender, driver.abort_handle(), address, state))
 }
 
 /// Under TLS, the socket is read in pieces of this size: fewer system calls.
@@ -194,14 +197,14 @@ mod tests {
     use tokio::time::timeout;
     use tokio_rustls::TlsAcceptor;
 
-    use super::super::body::Upload;
+    use super::super::request_body::RequestBody;
     use super::{
-        Destination, DialError, DialMeans, Guard, NameBook, Reachability, Settings, Trust, TrustId, dial,
-        secure,
+        AddressBook, DialContext, DialError, LoopbackPolicy, TransportSettings, TrustStore, TrustStoreId,
+        UpstreamDestination, UpstreamReachability, dial, secure,
     };
 
     /// The side of an upstream for `oss`, and what trusts it.
-    fn upstream() -> (TlsAcceptor, Trust) {
+    fn upstream() -> (TlsAcceptor, TrustStore) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["oss".to_owned()]).expect("a certificate");
         let directory = tempfile::tempdir().expect("a directory");
@@ -215,20 +218,21 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)
             .expect("a pair");
-        (TlsAcceptor::from(Arc::new(config)), Trust::file(&file).expect("an authority"))
+        (TlsAcceptor::from(Arc::new(config)), TrustStore::file(&file).expect("an authority"))
     }
 
     /// Whether a request is given up when the upstream takes no more than its first bytes. It fits into the buffer of TLS whole, which
     /// the upstream's connection does not take.
     async fn is_given_up(is_tls: bool) -> bool {
         let (acceptor, trust) = upstream();
-        let tls = is_tls.then(|| ("oss".to_owned(), TrustId(0)));
-        let to = Destination { dial: ("oss".to_owned(), 443), tls, guard: Guard::Configured };
+        let tls = is_tls.then(|| ("oss".to_owned(), TrustStoreId(0)));
+        let to =
+            UpstreamDestination { dial: ("oss".to_owned(), 443), tls, guard: LoopbackPolicy::Configured };
         let (settings, reachability, names) =
-            (Settings::patient(1, 1), Reachability::default(), NameBook::default());
-        let trusts = [(TrustId(0), trust)];
+            (TransportSettings::patient(1, 1), UpstreamReachability::default(), AddressBook::default());
+        let trusts = [(TrustStoreId(0), trust)];
         let means =
-            DialMeans { trusts: &trusts, settings: &settings, reachability: &reachability, names: &names };
+            DialContext { trusts: &trusts, settings: &settings, reachability: &reachability, names: &names };
         let (near, mut far) = duplex(4 * 1024);
         spawn_local(async move {
             if is_tls {
@@ -243,7 +247,7 @@ mod tests {
         });
         let address = SocketAddr::from(([127, 0, 0, 1], 443));
         let mut connection = secure(&to, means, near, address).await.expect("a connection");
-        let mut request = Request::new(Upload::none());
+        let mut request = Request::new(RequestBody::none());
         request.headers_mut().insert("x-long", "x".repeat(30 * 1024).parse().expect("a value"));
         let answered = timeout(3 * settings.stall, connection.sender.try_send_request(request)).await;
         answered.is_ok_and(|answer| answer.is_err())
@@ -263,17 +267,17 @@ mod tests {
     /// Dials a listener on this machine by `name`, and tells where a loop was seen.
     async fn looped(
         name: &str,
-        guard: Guard,
+        guard: LoopbackPolicy,
         is_ours: impl Fn(SocketAddr) -> Vec<SocketAddr>,
     ) -> Option<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let to = Destination { dial: (name.to_owned(), address.port()), tls: None, guard };
-        let reachability = Reachability::new(is_ours(address));
-        let settings = Settings::patient(1, 1);
-        let names = NameBook::default();
+        let to = UpstreamDestination { dial: (name.to_owned(), address.port()), tls: None, guard };
+        let reachability = UpstreamReachability::new(is_ours(address));
+        let settings = TransportSettings::patient(1, 1);
+        let names = AddressBook::default();
         let means =
-            DialMeans { trusts: &[], settings: &settings, reachability: &reachability, names: &names };
+            DialContext { trusts: &[], settings: &settings, reachability: &reachability, names: &names };
         let dialled = LocalSet::new().run_until(dial(&to, means)).await;
         match dialled {
             Ok(_) => None,
@@ -284,17 +288,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_dial_that_ends_at_our_own_listener_is_a_loop() {
-        assert!(looped("127.0.0.1", Guard::Configured, |own| vec![own]).await.is_some());
+        assert!(looped("127.0.0.1", LoopbackPolicy::Configured, |own| vec![own]).await.is_some());
         let any = |own: SocketAddr| vec![SocketAddr::from(([0, 0, 0, 0], own.port()))];
-        assert!(looped("127.0.0.1", Guard::Configured, any).await.is_some());
+        assert!(looped("127.0.0.1", LoopbackPolicy::Configured, any).await.is_some());
         let other = |own: SocketAddr| vec![SocketAddr::from(([127, 0, 0, 1], own.port() ^ 1))];
-        assert_eq!(looped("127.0.0.1", Guard::Configured, other).await, None);
+        assert_eq!(looped("127.0.0.1", LoopbackPolicy::Configured, other).await, None);
     }
 
     #[tokio::test]
     async fn a_name_of_oss_that_leads_to_this_machine_is_a_loop() {
         for name in ["127.0.0.1", "::ffff:127.0.0.1"] {
-            assert!(looped(name, Guard::OssName, |_| Vec::new()).await.is_some(), "{name}");
+            assert!(looped(name, LoopbackPolicy::OssName, |_| Vec::new()).await.is_some(), "{name}");
         }
     }
 }

@@ -1,24 +1,24 @@
 //! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request on an idle connection takes a
 //! lock: cores share only what dials note down.
 
-mod body;
+mod connect_error;
 mod dial;
-mod fetch;
 mod flight;
-mod lease;
+mod http_client;
+mod io_timeout;
 mod names;
-mod obstacle;
 mod outage;
 mod pool;
+mod pooled;
 mod queue;
 mod race;
-mod replay;
+mod request_body;
+mod retry;
 mod share;
 mod silence;
-mod stall;
-mod tally;
+mod stats;
 mod tls;
-mod wire;
+mod upstream_io;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -32,43 +32,45 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tracing::warn;
 
-pub use body::{Ends, Told, Upload, UploadError};
-pub use dial::{Guard, Reachability};
-pub use fetch::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
-pub use lease::Lease;
-pub use obstacle::{Flaw, Obstacle, Phase};
-pub use replay::Spare;
-pub use stall::{Stall, WriteLimit};
-pub use tally::{Tallied, Tally};
-pub use tls::{BadRoots, Trust, revocation_lists, roots};
+pub use connect_error::{CertificateFault, ConnectFailure, DialPhase};
+pub use dial::{LoopbackPolicy, UpstreamReachability};
+pub use http_client::{
+    HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
+};
+pub use io_timeout::{IdleTimeout, WriteTimeout};
+pub use pooled::PooledConnection;
+pub use request_body::{ByteObserver, EofSemantics, RequestBody, RequestBodyError};
+pub use retry::RetryableRequest;
+pub use stats::{PoolStats, PoolStatsSnapshot};
+pub use tls::{InvalidRoots, TrustStore, revocation_lists, roots};
 
-use body::{Fault, Slot};
-use dial::DialMeans;
-use lease::Connection;
-use names::NameBook;
-use pool::{CheckoutGrant, DestinationState, DialPermit, Pool, UsePermit};
-use replay::Lost;
+use dial::DialContext;
+use names::AddressBook;
+use pool::{CheckoutGrant, ConnectionPool, DestinationState, DialPermit, UsePermit};
+use pooled::UpstreamConnection;
+use request_body::{BodyFault, BodyState};
+use retry::FailedAttempt;
 use silence::{DestinationSilence, SilenceTrial};
 
 /// Where a request is sent. Two requests share connections if theirs are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub struct UpstreamDestination {
     /// What is dialled: host and port.
     pub dial: (String, u16),
     /// TLS, with the name that the certificate must have and the roots that must vouch for it.
-    pub tls: Option<(String, TrustId)>,
+    pub tls: Option<(String, TrustStoreId)>,
     /// Whether the dialled name must not lead back to this machine.
-    pub guard: Guard,
+    pub guard: LoopbackPolicy,
 }
 
-/// The number of one of the trusts that a [`Transport`] was given. Connections are known by it: a later transport for the same
+/// The number of one of the trusts that a [`UpstreamTransport`] was given. Connections are known by it: a later transport for the same
 /// ones has the same trust under it, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TrustId(pub usize);
+pub struct TrustStoreId(pub usize);
 
 /// Settings of all upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct TransportSettings {
     /// How long a dial may take, its TLS handshake included.
     pub connect: Duration,
     /// How long an unused connection is kept.
@@ -86,7 +88,7 @@ pub struct Settings {
 }
 
 #[cfg(test)]
-impl Settings {
+impl TransportSettings {
     /// These limits of connections and dials, and times that no test takes.
     fn patient(connections: usize, dials: usize) -> Self {
         let long = Duration::from_secs(20);
@@ -96,7 +98,7 @@ impl Settings {
 
 /// How long an answer may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum ResponseTimeout {
     /// As the settings say.
     Usual,
     /// At least five minutes: OSS works on the whole object before it answers.
@@ -158,7 +160,7 @@ pub enum DialError {
         /// What the system or TLS reported.
         reason: String,
         /// The same, for programs.
-        obstacle: Obstacle,
+        obstacle: ConnectFailure,
     },
     /// The name leads back to this machine.
     #[error(
@@ -172,7 +174,7 @@ pub enum DialError {
     },
 }
 
-impl Destination {
+impl UpstreamDestination {
     /// Host and port, for the log.
     fn at(&self) -> String {
         format!("{}:{}", self.dial.0, self.dial.1)
@@ -180,28 +182,32 @@ impl Destination {
 }
 
 /// The upstream connections of one core.
-pub struct Transport {
-    settings: Settings,
-    trusts: Vec<(TrustId, Trust)>,
-    reachability: Arc<Reachability>,
-    names: NameBook,
-    pool: Rc<Pool>,
-    tally: Arc<Tally>,
+pub struct UpstreamTransport {
+    settings: TransportSettings,
+    trusts: Vec<(TrustStoreId, TrustStore)>,
+    reachability: Arc<UpstreamReachability>,
+    names: AddressBook,
+    pool: Rc<ConnectionPool>,
+    tally: Arc<PoolStats>,
 }
 
-impl Transport {
+impl UpstreamTransport {
     /// A transport without connections. Must be used where tasks stay on their thread: there it spawns the
     /// connections' drivers.
     #[must_use]
-    pub fn new(settings: Settings, trusts: Vec<(TrustId, Trust)>, reachability: Arc<Reachability>) -> Self {
-        let tally = Arc::<Tally>::default();
-        let pool = Rc::new(Pool::new(&settings, Arc::clone(&tally)));
-        Self { settings, trusts, reachability, names: NameBook::default(), pool, tally }
+    pub fn new(
+        settings: TransportSettings,
+        trusts: Vec<(TrustStoreId, TrustStore)>,
+        reachability: Arc<UpstreamReachability>,
+    ) -> Self {
+        let tally = Arc::<PoolStats>::default();
+        let pool = Rc::new(ConnectionPool::new(&settings, Arc::clone(&tally)));
+        Self { settings, trusts, reachability, names: AddressBook::default(), pool, tally }
     }
 
     /// What is counted of its connections.
     #[must_use]
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn tally(&self) -> Arc<PoolStats> {
         Arc::clone(&self.tally)
     }
 
@@ -210,9 +216,9 @@ impl Transport {
     #[must_use]
     pub fn renewed(
         &self,
-        settings: Settings,
-        trusts: Vec<(TrustId, Trust)>,
-        reachability: Arc<Reachability>,
+        settings: TransportSettings,
+        trusts: Vec<(TrustStoreId, TrustStore)>,
+        reachability: Arc<UpstreamReachability>,
     ) -> Self {
         let pool = Rc::clone(&self.pool);
         pool.renew(&settings);
@@ -241,25 +247,25 @@ impl Transport {
     /// finished with the answer's body; dropped before, it closes the connection.
     ///
     /// A request that was lost with a kept connection, which the other side may have closed before it came, is sent once more
-    /// on a fresh one if that cannot do harm: see [`Spare`].
+    /// on a fresh one if that cannot do harm: see [`RetryableRequest`].
     ///
     /// # Errors
     /// [`SendError`] says why there is no answer.
     pub async fn send(
         &self,
-        to: &Rc<Destination>,
-        mut request: Request<Upload>,
-        patience: Patience,
-    ) -> Result<(Response<Incoming>, Lease, Spare), SendError> {
+        to: &Rc<UpstreamDestination>,
+        mut request: Request<RequestBody>,
+        patience: ResponseTimeout,
+    ) -> Result<(Response<Incoming>, PooledConnection, RetryableRequest), SendError> {
         let state = self.pool.destination(to);
         let (mut connection, mut permit, mut is_kept) = self.check_out(&state, false).await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
-        let spare = Spare::of(&request);
+        let spare = RetryableRequest::of(&request);
         let answered = loop {
             let address = connection.address;
             // OSS may take minutes for a whole object, and is not silent then.
-            if patience == Patience::Usual {
+            if patience == ResponseTimeout::Usual {
                 permit.await_response(Rc::clone(&body));
             }
             let superseded = permit.trial().map(SilenceTrial::superseded);
@@ -280,7 +286,7 @@ impl Transport {
         match answered {
             Ok((response, connection)) => {
                 permit.note_response();
-                Ok((response, Lease::new(connection, permit), spare))
+                Ok((response, PooledConnection::new(connection, permit), spare))
             }
             Err((lost, address)) => Err(match lost.why {
                 Ok(error) => self.broken(error, &body),
@@ -300,7 +306,7 @@ impl Transport {
         &self,
         state: &Rc<DestinationState>,
         fresh: bool,
-    ) -> Result<(Connection, UsePermit, bool), SendError> {
+    ) -> Result<(UpstreamConnection, UsePermit, bool), SendError> {
         loop {
             let grant = match self.pool.check_out(state, fresh) {
                 Some(grant) => grant,
@@ -347,14 +353,14 @@ impl Transport {
     /// future that held it would have it copied.
     fn exchange(
         &self,
-        mut connection: Connection,
-        request: Request<Upload>,
-        patience: Patience,
+        mut connection: UpstreamConnection,
+        request: Request<RequestBody>,
+        patience: ResponseTimeout,
         superseded: Option<impl Future<Output = ()>>,
-    ) -> impl Future<Output = Result<(Response<Incoming>, Connection), Box<Lost>>> {
+    ) -> impl Future<Output = Result<(Response<Incoming>, UpstreamConnection), Box<FailedAttempt>>> {
         let limit = match patience {
-            Patience::Usual => self.settings.first_byte,
-            Patience::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
+            ResponseTimeout::Usual => self.settings.first_byte,
+            ResponseTimeout::WholeObject => self.settings.first_byte.max(WHOLE_OBJECT),
         };
         let body = request.body().slot();
         let before = connection.wire.bytes_read();
@@ -366,11 +372,11 @@ impl Transport {
                 biased;
                 answered = answered => answered,
                 () = silent(&body, limit, connection.timer.as_mut()) => {
-                    return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
+                    return Err(Box::new(FailedAttempt { why: Err(limit), unsent: None, answer_begun: false }));
                 }
                 () = OptionFuture::from(superseded).map(drop), if is_trial => {
                     let waited = body.begun().elapsed();
-                    return Err(Box::new(Lost { why: Err(waited), unsent: None, answer_begun: false }));
+                    return Err(Box::new(FailedAttempt { why: Err(waited), unsent: None, answer_begun: false }));
                 }
             };
             match answered {
@@ -378,7 +384,7 @@ impl Transport {
                 Err(mut failed) => {
                     let unsent = failed.take_message();
                     let answer_begun = connection.wire.bytes_read() != before;
-                    Err(Box::new(Lost { why: Ok(failed.into_error()), unsent, answer_begun }))
+                    Err(Box::new(FailedAttempt { why: Ok(failed.into_error()), unsent, answer_begun }))
                 }
             }
         }
@@ -387,12 +393,12 @@ impl Transport {
     /// A fresh connection. Its state is large; the usual request need not have room for it.
     fn dial<'a>(
         &'a self,
-        to: &'a Destination,
+        to: &'a UpstreamDestination,
         permit: DialPermit,
-    ) -> Pin<Box<dyn Future<Output = Result<Connection, DialError>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<UpstreamConnection, DialError>> + 'a>> {
         Box::pin(async move {
             let counted = self.tally.dials();
-            let means = DialMeans {
+            let means = DialContext {
                 trusts: &self.trusts,
                 settings: &self.settings,
                 reachability: &self.reachability,
@@ -407,11 +413,11 @@ impl Transport {
     }
 
     /// Whose fault it is that there was no answer.
-    fn broken(&self, error: hyper::Error, body: &Slot) -> SendError {
+    fn broken(&self, error: hyper::Error, body: &BodyState) -> SendError {
         if let Some(fault) = body.fault() {
             match fault {
-                Fault::Stalled => SendError::ClientStalled(self.settings.stall),
-                Fault::TooLarge(limit) => SendError::TooLarge(limit),
+                BodyFault::Stalled => SendError::ClientStalled(self.settings.stall),
+                BodyFault::TooLarge(limit) => SendError::TooLarge(limit),
             }
         } else if error.is_user() {
             SendError::Client(error)
@@ -426,7 +432,7 @@ impl Transport {
 }
 
 /// Ends when the upstream has been silent for `limit`, though the client owes it nothing.
-async fn silent(body: &Slot, limit: Duration, mut timer: Pin<&mut Sleep>) {
+async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
     let mut since = body.moved();
     loop {
         // Left over from the request before, it mostly goes off too early, which is found then; to set it for each costs more.

@@ -13,22 +13,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
+use super::connect_error::DialPhase;
 use super::flight::SharedTask;
-use super::obstacle::Phase;
 use super::race::{DialFailure, TimeLimit, ordered, race};
 
 /// The resolver, and the memory of which address of a name worked. Its clones share both.
 #[derive(Clone)]
-pub(super) struct NameBook {
+pub(super) struct AddressBook {
     memory: Arc<Mutex<HashMap<DialName, NameMemory>>>,
     /// A resolver that hangs holds a thread for each lookup.
     lookups: Arc<Semaphore>,
-    resolve: Resolver,
+    resolve: NameResolver,
 }
 
 /// A failed connection.
 #[derive(Debug)]
-pub(super) struct ConnectFailure {
+pub(super) struct AddressFailure {
     pub(super) why: DialFailure,
     /// The addresses that were tried, for the log; may be empty.
     pub(super) tried: String,
@@ -37,8 +37,8 @@ pub(super) struct ConnectFailure {
 /// Host and port.
 type DialName = (String, u16);
 /// The result of a lookup; an error is its kind and its text.
-type Lookup = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
-type Resolver = Arc<dyn Fn(DialName) -> Pin<Box<dyn Future<Output = Lookup> + Send>> + Send + Sync>;
+type LookupResult = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
+type NameResolver = Arc<dyn Fn(DialName) -> Pin<Box<dyn Future<Output = LookupResult> + Send>> + Send + Sync>;
 
 /// The memory of one name.
 struct NameMemory {
@@ -48,11 +48,11 @@ struct NameMemory {
     good: Option<SocketAddr>,
     /// The addresses that failed last.
     doubtful: Vec<SocketAddr>,
-    lookup: Option<SharedTask<Lookup>>,
+    lookup: Option<SharedTask<LookupResult>>,
     used: Instant,
 }
 
-impl Default for NameBook {
+impl Default for AddressBook {
     fn default() -> Self {
         Self::new(Arc::new(|(host, port)| {
             Box::pin(async move {
@@ -63,8 +63,8 @@ impl Default for NameBook {
     }
 }
 
-impl NameBook {
-    fn new(resolve: Resolver) -> Self {
+impl AddressBook {
+    fn new(resolve: NameResolver) -> Self {
         Self { memory: Arc::default(), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), resolve }
     }
 
@@ -77,7 +77,7 @@ impl NameBook {
         time: TimeLimit,
         vet: impl Fn(Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure>,
         finish: impl Fn(TcpStream, SocketAddr) -> F,
-    ) -> Result<T, ConnectFailure>
+    ) -> Result<T, AddressFailure>
     where
         F: Future<Output = Result<T, DialFailure>>,
     {
@@ -85,7 +85,7 @@ impl NameBook {
             let addresses = vet(vec![SocketAddr::new(ip, port)])?;
             let raced = race(addresses.into(), async { Ok(Vec::new()) }, time, finish).await;
             let tried = shown(&raced.tried, &raced.result);
-            return raced.result.map(|(_, done)| done).map_err(|why| ConnectFailure { why, tried });
+            return raced.result.map(|(_, done)| done).map_err(|why| AddressFailure { why, tried });
         }
         let name = (host.to_owned(), port);
         let remembered = self.remembered(&name);
@@ -94,12 +94,12 @@ impl NameBook {
             biased;
             found = &mut lookup => Some(found),
             () = sleep(SLOW_LOOKUP), if !remembered.is_empty() => None,
-            () = sleep_until(time.deadline) => return Err(time.exceeded(Phase::Name).into()),
+            () = sleep_until(time.deadline) => return Err(time.exceeded(DialPhase::Name).into()),
         };
         let (addresses, pending) = match found {
             Some(Ok(addresses)) => (addresses, None),
             Some(Err(error)) if remembered.is_empty() => {
-                return Err(DialFailure::Io(Phase::Name, error).into());
+                return Err(DialFailure::Io(DialPhase::Name, error).into());
             }
             Some(Err(error)) => {
                 debug!(host, %error, "the name lookup failed; its last addresses are used");
@@ -109,12 +109,12 @@ impl NameBook {
         };
         let late = async {
             let Some(lookup) = pending else { return Ok(Vec::new()) };
-            vet(lookup.await.map_err(|error| DialFailure::Io(Phase::Name, error))?)
+            vet(lookup.await.map_err(|error| DialFailure::Io(DialPhase::Name, error))?)
         };
         let raced = race(self.ordered(&name, &vet(addresses)?), late, time, finish).await;
         self.note(&name, raced.result.as_ref().ok().map(|(address, _)| *address), &raced.doubtful);
         let tried = shown(&raced.tried, &raced.result);
-        raced.result.map(|(_, done)| done).map_err(|why| ConnectFailure { why, tried })
+        raced.result.map(|(_, done)| done).map_err(|why| AddressFailure { why, tried })
     }
 
     /// Has this address tried last from now on.
@@ -157,7 +157,11 @@ impl NameBook {
     }
 
     /// The lookup in progress, or a new one. Returns `None` if there are too many others.
-    fn join(&self, name: &DialName, permit: Option<OwnedSemaphorePermit>) -> Option<SharedTask<Lookup>> {
+    fn join(
+        &self,
+        name: &DialName,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Option<SharedTask<LookupResult>> {
         let mut book = self.lock();
         if !book.contains_key(name) {
             make_room(&mut book);
@@ -203,7 +207,7 @@ impl NameMemory {
     }
 }
 
-impl From<DialFailure> for ConnectFailure {
+impl From<DialFailure> for AddressFailure {
     fn from(why: DialFailure) -> Self {
         Self { why, tried: String::new() }
     }

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::obstacle::Phase;
+use super::super::connect_error::DialPhase;
 use super::super::race::{DialFailure, TimeLimit};
-use super::{ConnectFailure, LOOKUPS_MAX, Lookup, NAMES_MAX, NameBook};
+use super::{AddressBook, AddressFailure, LOOKUPS_MAX, LookupResult, NAMES_MAX};
 
 /// A listener whose queue is full: it answers no connection attempt.
 struct SilentListener {
@@ -50,15 +50,15 @@ fn refusing(address: &str) -> SocketAddr {
     listener(address).1
 }
 
-fn fixed(addresses: &[SocketAddr]) -> NameBook {
+fn fixed(addresses: &[SocketAddr]) -> AddressBook {
     let addresses = addresses.to_vec();
-    NameBook::new(Arc::new(move |_| {
-        let found: Lookup = Ok(addresses.clone());
+    AddressBook::new(Arc::new(move |_| {
+        let found: LookupResult = Ok(addresses.clone());
         Box::pin(async move { found })
     }))
 }
 
-async fn connect_within(book: &NameBook, limit: Duration) -> Result<SocketAddr, ConnectFailure> {
+async fn connect_within(book: &AddressBook, limit: Duration) -> Result<SocketAddr, AddressFailure> {
     let finish = |stream: TcpStream, address| async move {
         drop(stream);
         Ok(address)
@@ -66,11 +66,11 @@ async fn connect_within(book: &NameBook, limit: Duration) -> Result<SocketAddr, 
     book.connect("oss.example", 80, TimeLimit::starting_now(limit), Ok, finish).await
 }
 
-async fn connect(book: &NameBook) -> Result<SocketAddr, ConnectFailure> {
+async fn connect(book: &AddressBook) -> Result<SocketAddr, AddressFailure> {
     connect_within(book, LONG).await
 }
 
-fn first(book: &NameBook, addresses: &[SocketAddr]) -> SocketAddr {
+fn first(book: &AddressBook, addresses: &[SocketAddr]) -> SocketAddr {
     book.ordered(&("oss.example".to_owned(), 80), addresses)[0]
 }
 
@@ -104,7 +104,7 @@ async fn silent_addresses_only_are_a_timeout_that_names_them() {
     let addresses = [silent[0].address, silent[1].address];
     let failure =
         connect_within(&fixed(&addresses), Duration::from_millis(600)).await.expect_err("a timeout");
-    let DialFailure::Io(Phase::Connect, error) = &failure.why else { panic!("{failure:?}") };
+    let DialFailure::Io(DialPhase::Connect, error) = &failure.why else { panic!("{failure:?}") };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     for address in addresses {
         assert!(failure.tried.contains(&format!("{address} (no answer)")), "{}", failure.tried);
@@ -117,7 +117,7 @@ async fn a_refused_ipv6_address_does_not_prevent_ipv4() {
     let v6 = SocketAddr::new("::1".parse().expect("an address"), good.port());
     assert_eq!(connect(&fixed(&[v6, good])).await.expect("a connection"), good);
     let finish = |_, address| async move { Ok(address) };
-    let book = NameBook::default();
+    let book = AddressBook::default();
     let time = TimeLimit::starting_now(LONG);
     assert_eq!(book.connect("localhost", good.port(), time, Ok, finish).await.expect("a connection"), good);
 }
@@ -147,7 +147,7 @@ async fn an_address_that_accepts_and_then_fails_or_hangs_is_not_remembered_as_go
                 std::future::pending::<()>().await;
             }
             if address == bad {
-                return Err(DialFailure::Io(Phase::Tls, io::Error::other("no TLS")));
+                return Err(DialFailure::Io(DialPhase::Tls, io::Error::other("no TLS")));
             }
             Ok(address)
         };
@@ -180,13 +180,13 @@ async fn no_address_is_tried_if_one_of_them_is_a_loop() {
 struct ManualResolver {
     begun: Arc<AtomicUsize>,
     go: Arc<Notify>,
-    found: Arc<Mutex<Option<Lookup>>>,
+    found: Arc<Mutex<Option<LookupResult>>>,
 }
 
 impl ManualResolver {
-    fn book(&self) -> NameBook {
+    fn book(&self) -> AddressBook {
         let this = self.clone();
-        NameBook::new(Arc::new(move |_| {
+        AddressBook::new(Arc::new(move |_| {
             let this = this.clone();
             this.begun.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move {
@@ -201,7 +201,7 @@ impl ManualResolver {
         }))
     }
 
-    fn set(&self, found: Option<Lookup>) {
+    fn set(&self, found: Option<LookupResult>) {
         *self.found.lock().expect("no panic") = found;
         self.go.notify_waiters();
     }

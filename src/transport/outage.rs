@@ -64,11 +64,11 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::{DialError, Obstacle};
+    use super::super::{ConnectFailure, DialError};
     use super::DialOutage;
 
     fn error() -> DialError {
-        DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: Obstacle::Refused }
+        DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: ConnectFailure::Refused }
     }
 
     #[test]

@@ -7,17 +7,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::body::Slot;
-use super::lease::Connection;
 use super::outage::DialOutage;
+use super::pooled::UpstreamConnection;
 use super::queue::{QueueWait, QueuedRequest};
+use super::request_body::BodyState;
 use super::share::SharedLimit;
 use super::silence::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTrial};
-use super::tally::Tally;
-use super::{Destination, DialError, Settings};
+use super::stats::PoolStats;
+use super::{DialError, TransportSettings, UpstreamDestination};
 
 /// The connections of one core, by destination.
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     idle: Cell<Duration>,
     /// They are few, and comparing them costs less than hashing one.
     destinations: RefCell<Vec<Rc<DestinationState>>>,
@@ -27,12 +27,12 @@ pub(super) struct Pool {
     /// Requests in all queues.
     waiting: Cell<usize>,
     next_ticket: Cell<u64>,
-    tally: Arc<Tally>,
+    tally: Arc<PoolStats>,
 }
 
 /// The state of one destination.
 pub(super) struct DestinationState {
-    to: Rc<Destination>,
+    to: Rc<UpstreamDestination>,
     idle: RefCell<Vec<IdleConnection>>,
     in_use: Cell<usize>,
     dialling: Cell<usize>,
@@ -47,7 +47,7 @@ pub(super) struct DestinationState {
 
 /// A connection without a request.
 pub(super) struct IdleConnection {
-    pub(super) connection: Connection,
+    pub(super) connection: UpstreamConnection,
     pub(super) since: Instant,
 }
 
@@ -75,24 +75,24 @@ enum NextStep {
 
 /// The right to use one connection, until this is dropped.
 pub(super) struct UsePermit {
-    pool: Rc<Pool>,
+    pool: Rc<ConnectionPool>,
     state: Rc<DestinationState>,
     /// The body of the request whose response is waited for.
-    body: RefCell<Option<Rc<Slot>>>,
+    body: RefCell<Option<Rc<BodyState>>>,
     /// If the request finds out whether the destination is still silent.
     trial: Option<SilenceTrial>,
 }
 
 /// The right to make one connection, until this is dropped.
 pub(super) struct DialPermit {
-    pool: Rc<Pool>,
+    pool: Rc<ConnectionPool>,
     state: Rc<DestinationState>,
     trial: Option<u64>,
     began: Instant,
 }
 
-impl Pool {
-    pub(super) fn new(settings: &Settings, tally: Arc<Tally>) -> Self {
+impl ConnectionPool {
+    pub(super) fn new(settings: &TransportSettings, tally: Arc<PoolStats>) -> Self {
         Self {
             idle: Cell::new(settings.idle),
             destinations: RefCell::default(),
@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// Applies other limits. What is in use beyond them stays so.
-    pub(super) fn renew(self: &Rc<Self>, settings: &Settings) {
+    pub(super) fn renew(self: &Rc<Self>, settings: &TransportSettings) {
         self.idle.set(settings.idle);
         self.in_use.renew(settings.connections);
         self.dialling.renew(settings.dials);
@@ -114,7 +114,7 @@ impl Pool {
     }
 
     /// The state of this destination, for one request.
-    pub(super) fn destination(&self, to: &Rc<Destination>) -> Rc<DestinationState> {
+    pub(super) fn destination(&self, to: &Rc<UpstreamDestination>) -> Rc<DestinationState> {
         let mut states = self.destinations.borrow_mut();
         if let Some(known) = states.iter().find(|state| is_same(&state.to, to)) {
             return Rc::clone(known);
@@ -207,7 +207,11 @@ impl Pool {
     }
 
     /// Closes the idle connections to an address that has stopped answering.
-    pub(super) fn close_idle(&self, state: &DestinationState, is_closed: impl Fn(&Connection) -> bool) {
+    pub(super) fn close_idle(
+        &self,
+        state: &DestinationState,
+        is_closed: impl Fn(&UpstreamConnection) -> bool,
+    ) {
         let before = state.idle.borrow().len();
         state.idle.borrow_mut().retain(|idle| !is_closed(&idle.connection));
         let closed = before - state.idle.borrow().len();
@@ -313,7 +317,7 @@ impl Pool {
 }
 
 impl DestinationState {
-    fn new(to: Rc<Destination>) -> Self {
+    fn new(to: Rc<UpstreamDestination>) -> Self {
         Self {
             to,
             idle: RefCell::default(),
@@ -328,7 +332,7 @@ impl DestinationState {
     }
 
     /// The destination.
-    pub(super) fn to(&self) -> &Rc<Destination> {
+    pub(super) fn to(&self) -> &Rc<UpstreamDestination> {
         &self.to
     }
 
@@ -349,7 +353,7 @@ impl DestinationState {
 }
 
 impl UsePermit {
-    fn new(pool: &Rc<Pool>, state: &Rc<DestinationState>) -> Self {
+    fn new(pool: &Rc<ConnectionPool>, state: &Rc<DestinationState>) -> Self {
         pool.tally.taken();
         let permit =
             Self { pool: Rc::clone(pool), state: Rc::clone(state), body: RefCell::default(), trial: None };
@@ -370,7 +374,7 @@ impl UsePermit {
     }
 
     /// Begins to wait for the head of a response, as soon as the request has come whole.
-    pub(super) fn await_response(&self, body: Rc<Slot>) {
+    pub(super) fn await_response(&self, body: Rc<BodyState>) {
         body.await_response(Rc::clone(&self.state.responses));
         self.body.replace(Some(body));
     }
@@ -395,7 +399,7 @@ impl UsePermit {
     }
 
     /// Returns the connection to the idle ones, and the permit with it.
-    pub(super) fn put(self, connection: Connection) {
+    pub(super) fn put(self, connection: UpstreamConnection) {
         self.pool.put(&self.state, IdleConnection { connection, since: Instant::now() });
     }
 }
@@ -411,7 +415,12 @@ impl Drop for UsePermit {
 }
 
 impl DialPermit {
-    fn new(pool: &Rc<Pool>, state: &Rc<DestinationState>, trial: Option<u64>, began: Instant) -> Self {
+    fn new(
+        pool: &Rc<ConnectionPool>,
+        state: &Rc<DestinationState>,
+        trial: Option<u64>,
+        began: Instant,
+    ) -> Self {
         pool.dialling.take();
         state.dialling.set(state.dialling.get() + 1);
         Self { pool: Rc::clone(pool), state: Rc::clone(state), trial, began }
@@ -450,7 +459,7 @@ fn is_busy(state: &Rc<DestinationState>) -> bool {
 }
 
 /// Requests for the same bucket mostly come with the very same destination.
-fn is_same(one: &Rc<Destination>, other: &Rc<Destination>) -> bool {
+fn is_same(one: &Rc<UpstreamDestination>, other: &Rc<UpstreamDestination>) -> bool {
     Rc::ptr_eq(one, other) || one == other
 }
 
@@ -467,17 +476,20 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::super::{DialError, Guard, Obstacle, Upload};
-    use super::{CheckoutGrant, DESTINATIONS_MAX, Destination, Pool, Settings, SilenceStep, UsePermit};
+    use super::super::{ConnectFailure, DialError, LoopbackPolicy, RequestBody};
+    use super::{
+        CheckoutGrant, ConnectionPool, DESTINATIONS_MAX, SilenceStep, TransportSettings, UpstreamDestination,
+        UsePermit,
+    };
 
-    fn destination(number: usize) -> Rc<Destination> {
+    fn destination(number: usize) -> Rc<UpstreamDestination> {
         let dial = (format!("{number}.example"), 80);
-        Rc::new(Destination { dial, tls: None, guard: Guard::Configured })
+        Rc::new(UpstreamDestination { dial, tls: None, guard: LoopbackPolicy::Configured })
     }
 
-    fn pool() -> Rc<Pool> {
-        let settings = Settings::patient(2, 1);
-        Rc::new(Pool::new(&settings, Arc::default()))
+    fn pool() -> Rc<ConnectionPool> {
+        let settings = TransportSettings::patient(2, 1);
+        Rc::new(ConnectionPool::new(&settings, Arc::default()))
     }
 
     #[test]
@@ -507,7 +519,7 @@ mod tests {
         let mut kept = Vec::new();
         for _ in 0..8 {
             let mut used: Vec<_> = (0..16).map(|_| UsePermit::new(&pool, &state)).collect();
-            let uploads: Vec<_> = used.iter().map(|_| Upload::none()).collect();
+            let uploads: Vec<_> = used.iter().map(|_| RequestBody::none()).collect();
             used.iter().zip(&uploads).for_each(|(used, upload)| used.await_response(upload.slot()));
             assert_eq!(state.responses.step(16, now), None);
             now += Duration::from_secs(4);
@@ -535,8 +547,11 @@ mod tests {
         let (old, new) = (dial(), dial());
         std::thread::sleep(Duration::from_millis(2));
         new.1.ended(&Ok(()));
-        let error =
-            DialError::Unreachable { at: String::new(), reason: String::new(), obstacle: Obstacle::Refused };
+        let error = DialError::Unreachable {
+            at: String::new(),
+            reason: String::new(),
+            obstacle: ConnectFailure::Refused,
+        };
         old.1.ended(&Err::<(), _>(error.clone()));
         drop((old.0, new.0));
         let (_used, third) = dial();

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::pool::{CheckoutGrant, DestinationState, Pool};
+use super::pool::{CheckoutGrant, ConnectionPool, DestinationState};
 
 /// A request that waits for a connection.
 pub(super) struct QueuedRequest {
@@ -20,7 +20,7 @@ pub(super) struct QueuedRequest {
 /// Waits for a connection. Dropped before, it leaves the queue.
 pub(super) struct QueueWait {
     request: Rc<QueuedRequest>,
-    pool: Rc<Pool>,
+    pool: Rc<ConnectionPool>,
     state: Rc<DestinationState>,
 }
 
@@ -39,7 +39,11 @@ impl QueuedRequest {
 }
 
 impl QueueWait {
-    pub(super) fn new(request: Rc<QueuedRequest>, pool: Rc<Pool>, state: Rc<DestinationState>) -> Self {
+    pub(super) fn new(
+        request: Rc<QueuedRequest>,
+        pool: Rc<ConnectionPool>,
+        state: Rc<DestinationState>,
+    ) -> Self {
         Self { request, pool, state }
     }
 }

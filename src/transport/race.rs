@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::obstacle::Phase;
+use super::connect_error::DialPhase;
 
 /// The reason why there is no connection.
 #[derive(Debug)]
 pub(super) enum DialFailure {
     /// The system or TLS reported it, in this phase.
-    Io(Phase, io::Error),
+    Io(DialPhase, io::Error),
     /// The address is this machine.
     Loop(SocketAddr),
 }
@@ -45,7 +45,7 @@ impl TimeLimit {
     }
 
     /// The error of a connection that took longer.
-    pub(super) fn exceeded(&self, phase: Phase) -> DialFailure {
+    pub(super) fn exceeded(&self, phase: DialPhase) -> DialFailure {
         let text = format!("no connection within {:?}", self.limit);
         DialFailure::Io(phase, io::Error::new(io::ErrorKind::TimedOut, text))
     }
@@ -150,7 +150,7 @@ struct AddressRace<F> {
     doubtful: Vec<SocketAddr>,
     tried: Vec<(SocketAddr, String)>,
     /// The error of the attempt that came furthest.
-    error: Option<(Phase, io::Error)>,
+    error: Option<(DialPhase, io::Error)>,
 }
 
 /// An attempt at one address.
@@ -197,7 +197,7 @@ impl<F> AddressRace<F> {
                 AddressStep::Connecting(connect) => {
                     connect.as_mut().poll(cx).map(|connected| match connected {
                         Ok(stream) => RaceEvent::Accepted(index, stream),
-                        Err(error) => RaceEvent::Failed(index, DialFailure::Io(Phase::Connect, error)),
+                        Err(error) => RaceEvent::Failed(index, DialFailure::Io(DialPhase::Connect, error)),
                     })
                 }
                 AddressStep::Finishing(finish) => finish.as_mut().poll(cx).map(|finished| match finished {
@@ -225,15 +225,15 @@ impl<F> AddressRace<F> {
         }
     }
 
-    fn note(&mut self, phase: Phase, error: io::Error) {
+    fn note(&mut self, phase: DialPhase, error: io::Error) {
         if self.error.as_ref().is_none_or(|(furthest, _)| phase >= *furthest) {
             self.error = Some((phase, error));
         }
     }
 
-    fn fail(&mut self, index: usize, phase: Phase, error: io::Error) {
+    fn fail(&mut self, index: usize, phase: DialPhase, error: io::Error) {
         let address = self.running.remove(index).address;
-        if phase == Phase::Tls || error.kind() == io::ErrorKind::TimedOut {
+        if phase == DialPhase::Tls || error.kind() == io::ErrorKind::TimedOut {
             self.doubtful.push(address);
         }
         self.tried.push((address, error.to_string()));
@@ -253,17 +253,17 @@ impl<F> AddressRace<F> {
 
     /// No address is left.
     fn failed<T>(mut self) -> RaceOutcome<T> {
-        let none = || (Phase::Name, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        let none = || (DialPhase::Name, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         let (phase, error) = self.error.take().unwrap_or_else(none);
         self.ended(DialFailure::Io(phase, error))
     }
 
     fn timed_out<T>(mut self, time: &TimeLimit) -> RaceOutcome<T> {
-        let mut phase = Phase::Name;
+        let mut phase = DialPhase::Name;
         for attempt in std::mem::take(&mut self.running) {
             let (reached, text) = match attempt.step {
-                AddressStep::Connecting(_) => (Phase::Connect, "no answer"),
-                AddressStep::Finishing(_) => (Phase::Tls, "no answer to TLS"),
+                AddressStep::Connecting(_) => (DialPhase::Connect, "no answer"),
+                AddressStep::Finishing(_) => (DialPhase::Tls, "no answer to TLS"),
             };
             phase = phase.max(reached);
             self.doubtful.push(attempt.address);

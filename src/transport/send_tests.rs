@@ -15,21 +15,22 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use super::{
-    Destination, DialError, Guard, Lease, Patience, SendError, Settings, Spare, Tallied, Transport, Upload,
+    DialError, LoopbackPolicy, PoolStatsSnapshot, PooledConnection, RequestBody, ResponseTimeout,
+    RetryableRequest, SendError, TransportSettings, UpstreamDestination, UpstreamTransport,
 };
 
 const KEPT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const CLOSED: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
 
-type Sent = Result<(Response<Incoming>, Lease, Spare), SendError>;
+type Sent = Result<(Response<Incoming>, PooledConnection, RetryableRequest), SendError>;
 
-fn transport(connections: usize, dials: usize) -> Transport {
-    Transport::new(Settings::patient(connections, dials), Vec::new(), Arc::default())
+fn transport(connections: usize, dials: usize) -> UpstreamTransport {
+    UpstreamTransport::new(TransportSettings::patient(connections, dials), Vec::new(), Arc::default())
 }
 
-fn destination(address: SocketAddr) -> Rc<Destination> {
+fn destination(address: SocketAddr) -> Rc<UpstreamDestination> {
     let dial = (address.ip().to_string(), address.port());
-    Rc::new(Destination { dial, tls: None, guard: Guard::Configured })
+    Rc::new(UpstreamDestination { dial, tls: None, guard: LoopbackPolicy::Configured })
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -60,15 +61,15 @@ async fn upstream(text: &'static str, after: Duration) -> SocketAddr {
     address
 }
 
-async fn send(transport: &Transport, to: &Rc<Destination>) -> Sent {
-    let mut request = Request::new(Upload::none());
+async fn send(transport: &UpstreamTransport, to: &Rc<UpstreamDestination>) -> Sent {
+    let mut request = Request::new(RequestBody::none());
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("oss.example"));
-    transport.send(to, request, Patience::Usual).await
+    transport.send(to, request, ResponseTimeout::Usual).await
 }
 
 /// The gauges of what is going on now.
-fn gauges(transport: &Transport) -> (u64, u64) {
-    let Tallied { in_use, waiting, .. } = transport.tally().read();
+fn gauges(transport: &UpstreamTransport) -> (u64, u64) {
+    let PoolStatsSnapshot { in_use, waiting, .. } = transport.tally().read();
     (in_use, waiting)
 }
 
@@ -168,9 +169,9 @@ async fn a_reload_with_a_higher_limit_serves_the_queue_and_one_with_a_lower_keep
         let (_, first, _) = send(&before, &to).await.expect("an answer");
         let mut queued = Box::pin(send(&before, &to));
         assert!(!advance(&mut queued, 1).await);
-        let after = before.renewed(Settings::patient(2, 2), Vec::new(), Arc::default());
+        let after = before.renewed(TransportSettings::patient(2, 2), Vec::new(), Arc::default());
         let (_, second, _) = queued.await.expect("an answer");
-        let lower = after.renewed(Settings::patient(1, 1), Vec::new(), Arc::default());
+        let lower = after.renewed(TransportSettings::patient(1, 1), Vec::new(), Arc::default());
         let mut queued = Box::pin(send(&lower, &to));
         first.finish();
         assert!(!advance(&mut queued, 20).await, "one is still in use");
@@ -208,8 +209,9 @@ async fn a_request_that_has_waited_too_long_is_rejected_with_the_name_of_its_des
     let test = async {
         let address = upstream(KEPT, Duration::ZERO).await;
         let to = destination(address);
-        let limits = Settings { queue: Duration::from_millis(50), ..Settings::patient(1, 1) };
-        let transport = Transport::new(limits, Vec::new(), Arc::default());
+        let limits =
+            TransportSettings { queue: Duration::from_millis(50), ..TransportSettings::patient(1, 1) };
+        let transport = UpstreamTransport::new(limits, Vec::new(), Arc::default());
         let (_, lease, _) = send(&transport, &to).await.expect("an answer");
         let error = send(&transport, &to).await.err().expect("the only connection is in use");
         assert!(matches!(error, SendError::Busy { .. }), "{error}");
@@ -232,8 +234,9 @@ async fn an_address_that_stops_answering_loses_its_idle_connections() {
             spawn_local(answer(two, KEPT, Duration::from_secs(3600)));
             let _ = first.await;
         });
-        let limits = Settings { first_byte: Duration::from_millis(200), ..Settings::patient(8, 8) };
-        let transport = Transport::new(limits, Vec::new(), Arc::default());
+        let limits =
+            TransportSettings { first_byte: Duration::from_millis(200), ..TransportSettings::patient(8, 8) };
+        let transport = UpstreamTransport::new(limits, Vec::new(), Arc::default());
         let (_, lease, _) = send(&transport, &to).await.expect("an answer");
         let mut second = Box::pin(send(&transport, &to));
         assert!(!advance(&mut second, 3).await);

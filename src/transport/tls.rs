@@ -10,14 +10,14 @@ use tokio_rustls::TlsConnector;
 
 /// The authorities whose certificates an upstream may show. Cheap to clone; sessions are resumed among the clones.
 #[derive(Clone)]
-pub struct Trust {
+pub struct TrustStore {
     pub(super) connector: TlsConnector,
     roots: Arc<RootCertStore>,
 }
 
 /// Authorities that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum BadRoots {
+pub enum InvalidRoots {
     /// The file cannot be read, or holds something else than certificates.
     #[error("{path} cannot be read as certificates: {reason}; give a PEM file that this user may read")]
     File {
@@ -45,12 +45,12 @@ pub enum BadRoots {
     Library(#[from] rustls::Error),
 }
 
-impl Trust {
+impl TrustStore {
     /// Trusts what this host trusts; if the host has no store, the store that is built in.
     ///
     /// # Errors
-    /// [`BadRoots::Library`].
-    pub fn host() -> Result<Self, BadRoots> {
+    /// [`InvalidRoots::Library`].
+    pub fn host() -> Result<Self, InvalidRoots> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(native.certs);
@@ -63,11 +63,11 @@ impl Trust {
     /// Trusts the certificates of a PEM file, and no others.
     ///
     /// # Errors
-    /// [`BadRoots`] names the file and says what to do.
-    pub fn file(path: &Path) -> Result<Self, BadRoots> {
+    /// [`InvalidRoots`] names the file and says what to do.
+    pub fn file(path: &Path) -> Result<Self, InvalidRoots> {
         let roots = roots(path)?;
         if !revocation_lists(path)?.is_empty() {
-            return Err(BadRoots::RevocationList { path: path.display().to_string() });
+            return Err(InvalidRoots::RevocationList { path: path.display().to_string() });
         }
         Self::new(roots)
     }
@@ -78,7 +78,7 @@ impl Trust {
         self.roots.roots == other.roots.roots
     }
 
-    fn new(roots: RootCertStore) -> Result<Self, BadRoots> {
+    fn new(roots: RootCertStore) -> Result<Self, InvalidRoots> {
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -93,17 +93,17 @@ impl Trust {
 /// The authorities of a PEM file.
 ///
 /// # Errors
-/// [`BadRoots`] names the file and says what to do.
-pub fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
+/// [`InvalidRoots`] names the file and says what to do.
+pub fn roots(path: &Path) -> Result<RootCertStore, InvalidRoots> {
     let shown = || path.display().to_string();
-    let bad = |reason: String| BadRoots::File { path: shown(), reason };
+    let bad = |reason: String| InvalidRoots::File { path: shown(), reason };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))? {
         let certificate = certificate.map_err(|e| bad(e.to_string()))?;
         roots.add(certificate).map_err(|e| bad(e.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(BadRoots::Empty { path: shown() });
+        return Err(InvalidRoots::Empty { path: shown() });
     }
     Ok(roots)
 }
@@ -111,8 +111,8 @@ pub fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
 /// The certificate revocation lists of a PEM file; most have none.
 ///
 /// # Errors
-/// [`BadRoots::File`].
-pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, BadRoots> {
+/// [`InvalidRoots::File`].
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, InvalidRoots> {
     let lists = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
-    lists.map_err(|error| BadRoots::File { path: path.display().to_string(), reason: error.to_string() })
+    lists.map_err(|error| InvalidRoots::File { path: path.display().to_string(), reason: error.to_string() })
 }

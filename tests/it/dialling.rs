@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 
-use oss_signing_proxy::transport::Trust;
+use oss_signing_proxy::transport::TrustStore;
 use rustls::HandshakeKind;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::task::LocalSet;
@@ -103,11 +103,11 @@ fn a_certificate_for_another_name_or_of_another_authority_is_refused() {
 
 #[test]
 fn a_certificate_file_that_cannot_be_used_is_named_with_the_remedy() {
-    let missing = Trust::file("/nowhere/ca.pem".as_ref()).err().expect("an error").to_string();
+    let missing = TrustStore::file("/nowhere/ca.pem".as_ref()).err().expect("an error").to_string();
     assert!(missing.contains("/nowhere/ca.pem") && missing.contains("PEM"), "{missing}");
     let mut garbage = tempfile::NamedTempFile::new().expect("a file");
     garbage.write_all(b"no certificate").expect("written");
-    let empty = Trust::file(garbage.path()).err().expect("an error").to_string();
+    let empty = TrustStore::file(garbage.path()).err().expect("an error").to_string();
     assert!(empty.contains("holds no certificate"), "{empty}");
 }
 

@@ -19,7 +19,7 @@ use crate::telemetry::{
     BOUNDS_MS, HistogramSnapshot, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
 };
 use crate::time::Timestamp;
-use crate::transport::Tallied;
+use crate::transport::PoolStatsSnapshot;
 
 /// The text that is scraped.
 pub(super) fn text(process: &dyn Process) -> String {
@@ -56,7 +56,7 @@ struct Scrape {
     reloads: ReloadStatus,
     connections: (u64, u64),
     total: MetricsSnapshot,
-    upstream: Vec<Tallied>,
+    upstream: Vec<PoolStatsSnapshot>,
     sources: Vec<Status>,
     routes: Vec<Route>,
     certificates: Vec<ListenerCertificate>,
@@ -170,7 +170,7 @@ impl Scrape {
     }
 
     fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let sum = |of: fn(&Tallied) -> u64| self.upstream.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&PoolStatsSnapshot) -> u64| self.upstream.iter().map(of).sum::<u64>();
         let dials = vec![
             (vec![("result", "ok")], sum(|tally| tally.dialled)),
             (vec![("result", "failed")], sum(|tally| tally.failed)),

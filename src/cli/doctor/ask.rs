@@ -19,7 +19,9 @@ use crate::oss::{Bucket, Key, Operation, Query};
 use crate::proxy::destination;
 use crate::sign::{Identity, Moment, Prepared, Scheme, Subject, Unsendable, Version};
 use crate::time::{Clock, Timestamp};
-use crate::transport::{Destination, Patience, SendError, Transport, TrustId, Upload};
+use crate::transport::{
+    RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamTransport,
+};
 
 /// Somebody to ask, and for what.
 pub(super) struct Question<'a> {
@@ -29,8 +31,8 @@ pub(super) struct Question<'a> {
     located: Located,
     pub(super) way: Way,
     signature: Version,
-    destination: Rc<Destination>,
-    transport: &'a Transport,
+    destination: Rc<UpstreamDestination>,
+    transport: &'a UpstreamTransport,
     clock: &'a dyn Clock,
 }
 
@@ -74,7 +76,7 @@ impl<'a> Question<'a> {
         bucket: Option<&Bucket>,
         (upstream, directory): (UpstreamId, &Directory),
         signature: Version,
-        (transport, clock): (&'a Transport, &'a dyn Clock),
+        (transport, clock): (&'a UpstreamTransport, &'a dyn Clock),
     ) -> Self {
         let located = |method: &Method, parameter: Option<(&str, &str)>| {
             let mut query = Query::default();
@@ -96,7 +98,7 @@ impl<'a> Question<'a> {
         let parameter = if bucket.is_some() { ("bucketInfo", "") } else { ("max-keys", "1") };
         let located = located(&Method::GET, Some(parameter));
         let way = Way::of(&located, directory);
-        let destination = Rc::new(destination(&way, TrustId(0)));
+        let destination = Rc::new(destination(&way, TrustStoreId(0)));
         Self { head, located, way, signature, destination, transport, clock }
     }
 
@@ -152,7 +154,7 @@ impl<'a> Question<'a> {
         (method, located): (&Method, &Located),
         headers: HeaderMap,
     ) -> Result<Reply, SendError> {
-        let mut request = Request::new(Upload::none());
+        let mut request = Request::new(RequestBody::none());
         method.clone_into(request.method_mut());
         // A way writes targets that can be sent, and hosts.
         *request.uri_mut() = self.way.target(located).parse().unwrap_or_default();
@@ -161,7 +163,7 @@ impl<'a> Question<'a> {
         request.headers_mut().insert(HOST, host);
         let begun = self.clock.now();
         let (mut response, lease, _) =
-            self.transport.send(&self.destination, request, Patience::Usual).await?;
+            self.transport.send(&self.destination, request, ResponseTimeout::Usual).await?;
         let ended = self.clock.now();
         let (document, whole) = read(&mut response, self.transport.stall()).await?;
         if whole {

@@ -7,7 +7,7 @@ use tokio::net::lookup_host;
 use super::super::exit::Exit;
 use super::report::Finding;
 use crate::address::{EndpointKind, Upstream, Way};
-use crate::transport::{DialError, Flaw, Obstacle, Phase, SendError};
+use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, SendError};
 
 /// Looks the name up that will be dialled. What comes of it is judged when it is dialled.
 pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) -> Finding {
@@ -70,7 +70,7 @@ pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> F
 }
 
 /// The fault in a word, and what to do.
-fn obstructed(obstacle: Obstacle, way: &Way, upstream: &Upstream) -> (&'static str, String) {
+fn obstructed(obstacle: ConnectFailure, way: &Way, upstream: &Upstream) -> (&'static str, String) {
     let at = format!("{}:{}", way.dial.0, way.dial.1);
     let is_public = upstream.endpoint.place().is_some_and(|place| place.kind() == EndpointKind::Public);
     let internal = if upstream.endpoint.is_internal() {
@@ -81,58 +81,58 @@ fn obstructed(obstacle: Obstacle, way: &Way, upstream: &Upstream) -> (&'static s
         ""
     };
     match obstacle {
-        Obstacle::NoAddress | Obstacle::Silence(Phase::Name) => {
+        ConnectFailure::NoAddress | ConnectFailure::Silence(DialPhase::Name) => {
             ("unresolved", no_name(&way.dial.0, upstream))
         }
-        Obstacle::Refused => (
+        ConnectFailure::Refused => (
             "refused",
             format!(
                 "nobody listens at {at}: correct `endpoint` or `connect`, or start what should be there{internal}"
             ),
         ),
-        Obstacle::Silence(Phase::Connect) => (
+        ConnectFailure::Silence(DialPhase::Connect) => (
             "unreachable",
             format!("packets to {at} get lost: look at security groups, firewalls and routes{internal}"),
         ),
-        Obstacle::Network => {
+        ConnectFailure::Network => {
             ("unreachable", format!("this machine has no way to {at}: look at its routes{internal}"))
         }
-        Obstacle::Silence(Phase::Tls) => (
+        ConnectFailure::Silence(DialPhase::Tls) => (
             "tls-silent",
             format!(
                 "{at} accepts, and does not go on: it speaks no TLS (then write http://), or something between drops it"
             ),
         ),
-        Obstacle::Tls => (
+        ConnectFailure::Tls => (
             "tls",
             format!(
                 "{at} does not speak TLS as this proxy does: a plain port wants http:// in `endpoint`; TLS 1.2 or later is needed"
             ),
         ),
-        Obstacle::Certificate(flaw) => distrusted(flaw, way),
+        ConnectFailure::Certificate(flaw) => distrusted(flaw, way),
     }
 }
 
-fn distrusted(flaw: Flaw, way: &Way) -> (&'static str, String) {
+fn distrusted(flaw: CertificateFault, way: &Way) -> (&'static str, String) {
     let name = &way.name;
     match flaw {
-        Flaw::UnknownIssuer => (
+        CertificateFault::UnknownIssuer => (
             "unknown-issuer",
             "nobody who is trusted has signed this certificate: give the authority's own in `ca_file` (--ca-file); if it should be OSS's, something between reads along".to_owned(),
         ),
-        Flaw::WrongName => (
+        CertificateFault::WrongName => (
             "wrong-name",
             format!("the certificate is for other names than {name}: correct the name in `endpoint`, and put the address into `connect`"),
         ),
-        Flaw::Expired => (
+        CertificateFault::Expired => (
             "certificate-expired",
             "have the certificate renewed; if it is OSS's, the clock of this machine is wrong".to_owned(),
         ),
-        Flaw::NotYetValid => (
+        CertificateFault::NotYetValid => (
             "certificate-not-yet-valid",
             "the clock of this machine is behind, or the certificate was made for later".to_owned(),
         ),
-        Flaw::Unusable => (
+        CertificateFault::Unusable => (
             "certificate-unusable",
             "the certificate itself is not as it should be; have another made".to_owned(),
         ),

@@ -16,7 +16,9 @@ use crate::address::{Scheme, Upstream};
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;
-use crate::transport::{self, BadRoots, Reachability, Transport, Trust, TrustId};
+use crate::transport::{
+    self, InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport,
+};
 
 /// What is looked at, and what was found so far.
 struct Examination<'a> {
@@ -52,8 +54,8 @@ pub(super) async fn examine(
     };
     let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
     let limits = to_upstreams(&config.timeouts, &config.limits);
-    let limits = transport::Settings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
-    let transport = Transport::new(limits, trust, Arc::new(Reachability::new(own.clone())));
+    let limits = transport::TransportSettings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
+    let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
     let question = Question::new(bucket, (id, &config.directory), settings.signature, (&transport, &System));
     let mut examination = Examination { upstream, settings, question, findings: Vec::new() };
@@ -62,11 +64,14 @@ pub(super) async fn examine(
 }
 
 /// Whom the certificate is held against; nobody without TLS.
-fn trust(upstream: &Upstream, settings: &UpstreamSettings) -> Result<Vec<(TrustId, Trust)>, BadRoots> {
+fn trust(
+    upstream: &Upstream,
+    settings: &UpstreamSettings,
+) -> Result<Vec<(TrustStoreId, TrustStore)>, InvalidRoots> {
     Ok(match (upstream.endpoint.scheme, &settings.ca_file) {
         (Scheme::Http, _) => Vec::new(),
-        (Scheme::Https, Some(path)) => vec![(TrustId(0), Trust::file(path)?)],
-        (Scheme::Https, None) => vec![(TrustId(0), Trust::host()?)],
+        (Scheme::Https, Some(path)) => vec![(TrustStoreId(0), TrustStore::file(path)?)],
+        (Scheme::Https, None) => vec![(TrustStoreId(0), TrustStore::host()?)],
     })
 }
 

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::dropped_tests::dropped_after;
 use crate::credentials::world::World;
 use crate::credentials::{Instance, Links, Place, Pod, Role, Signature, Spec, endpoint};
-use crate::transport::{Ask, Fetcher, Url, Within};
+use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
 
 /// A request that a service received.
 struct ServiceRequest {
@@ -244,21 +244,21 @@ impl LossyService {
         respond(&mut stream, (status, "answer")).await;
     }
 
-    fn ask(&self, path: &str) -> Ask {
+    fn ask(&self, path: &str) -> HttpRequest {
         let url = Url::parse(&format!("http://{}{path}", self.address)).expect("a URL");
-        Ask { method: Method::GET, url, headers: Vec::new(), body: Zeroizing::default() }
+        HttpRequest { method: Method::GET, url, headers: Vec::new(), body: Zeroizing::default() }
     }
 
     /// Makes one call alone. Returns its status.
     async fn call(&self, path: &str) -> u16 {
-        let reply = endpoint::ask(&Fetcher::default(), self.ask(path), || None, WITHIN).await;
+        let reply = endpoint::ask(&HttpClient::default(), self.ask(path), || None, WITHIN).await;
         reply.expect("an answer").status
     }
 
     /// Makes a call that is lost and repeated, and drops it after so many polls. Returns whether it was dropped, and how many
     /// connections there were then.
     async fn lose_one(&self, times: usize) -> (bool, usize) {
-        let (fetcher, before) = (Fetcher::default(), self.connections.load(Ordering::Relaxed));
+        let (fetcher, before) = (HttpClient::default(), self.connections.load(Ordering::Relaxed));
         let again = || Some(self.ask("/again"));
         let asked = async {
             let reply = endpoint::ask(&fetcher, self.ask("/lost"), again, WITHIN).await;
@@ -315,4 +315,4 @@ const ROLE: &str = "acs:ram::1:role/r";
 const FLIGHTS: usize = 8;
 /// More polls than a call needs.
 const POLLS_MAX: usize = 16;
-const WITHIN: Within = Within { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
+const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };

@@ -6,7 +6,7 @@ use serde_json::from_slice;
 use crate::credentials::{Credentials, ProvideError, sanity};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{Reply, Url};
+use crate::transport::{HttpResponse, Url};
 
 /// Temporary credentials, as they are answered.
 #[derive(Deserialize)]
@@ -98,7 +98,7 @@ impl Triple {
 }
 
 /// Whether STS refuses the time of the call.
-pub(super) fn is_about_time(reply: &Reply) -> bool {
+pub(super) fn is_about_time(reply: &HttpResponse) -> bool {
     reply.status >= 400 && {
         let code = mistake(reply).code;
         code.starts_with("InvalidTimeStamp") || code == "RequestTimeTooSkewed"
@@ -106,7 +106,7 @@ pub(super) fn is_about_time(reply: &Reply) -> bool {
 }
 
 /// The time of the server, if an error tells it.
-pub(super) fn server_time(reply: &Reply) -> Option<String> {
+pub(super) fn server_time(reply: &HttpResponse) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Told {
@@ -120,7 +120,7 @@ const KEY_CODES: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "Sec
 const OIDC_TOKEN_EXPIRED: &str = "OIDCToken.Expired";
 
 /// Reads an answer. `ahead_s` is how far STS's clock was found to be ahead of ours, if it refused ours.
-pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Triple, StsError> {
+pub(super) fn read(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> Result<Triple, StsError> {
     if reply.status == 200 {
         let read: Result<Answer, _> = from_slice(&reply.body);
         return read.map(|answer| answer.credentials).map_err(|error| {
@@ -135,7 +135,11 @@ pub(super) fn read(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<Tri
 }
 
 /// Who `GetCallerIdentity` says it is: `acs:ram::1:user/NAME`, `acs:ram::1:role/NAME` or `acs:ram::1:root`.
-pub(super) fn read_identity(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> Result<String, ProvideError> {
+pub(super) fn read_identity(
+    reply: &HttpResponse,
+    url: &Url,
+    ahead_s: Option<i64>,
+) -> Result<String, ProvideError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Identity {
@@ -155,7 +159,7 @@ pub(super) fn read_identity(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> R
     })
 }
 
-fn refused(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> StsError {
+fn refused(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> StsError {
     let Mistake { code, request_id } = mistake(reply);
     let code = if code.is_empty() { "no code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
@@ -170,7 +174,7 @@ fn refused(reply: &Reply, url: &Url, ahead_s: Option<i64>) -> StsError {
 }
 
 /// The code and the id of an error, if it has them, and only what such a thing can look like.
-fn mistake(reply: &Reply) -> Mistake {
+fn mistake(reply: &HttpResponse) -> Mistake {
     let read: Mistake = from_slice(&reply.body).unwrap_or_default();
     let word = |text: String| {
         let fits =

@@ -24,7 +24,7 @@ use super::{Credentials, Edge, ProvideError, clock, endpoint};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{Ask, Fetcher, Reply, Url, Within};
+use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// How calls to STS are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ pub struct Role {
 pub(super) struct Sts {
     place: Place,
     signature: Signature,
-    fetcher: Arc<Fetcher>,
+    fetcher: Arc<HttpClient>,
     /// How far the clock of STS is ahead of ours, in seconds, once it has refused ours.
     ahead_s: AtomicI64,
 }
@@ -130,7 +130,7 @@ impl Sts {
         call: &Call,
         who: Who<'_>,
         edge: &dyn Edge,
-    ) -> Result<(Reply, Url, Option<i64>), ProvideError> {
+    ) -> Result<(HttpResponse, Url, Option<i64>), ProvideError> {
         let (url, _) = self.place.url(edge)?;
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
@@ -153,7 +153,7 @@ impl Sts {
         who: &Who<'_>,
         url: &Url,
         edge: &dyn Edge,
-    ) -> Result<Reply, ProvideError> {
+    ) -> Result<HttpResponse, ProvideError> {
         let first = self.request(call, who, url, edge)?;
         // Each request has a time and a nonce of its own.
         let again = || self.request(call, who, url, edge).ok();
@@ -162,7 +162,13 @@ impl Sts {
             .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", place::HINT)))
     }
 
-    fn request(&self, call: &Call, who: &Who<'_>, url: &Url, edge: &dyn Edge) -> Result<Ask, ProvideError> {
+    fn request(
+        &self,
+        call: &Call,
+        who: &Who<'_>,
+        url: &Url,
+        edge: &dyn Edge,
+    ) -> Result<HttpRequest, ProvideError> {
         let now = Timestamp::from_unix_s(edge.now().unix_s() + self.ahead_s.load(Ordering::Relaxed));
         let nonce = format!("{:032x}", fastrand::u128(..));
         let stamp = Stamp { at: &now.rfc3339(), nonce: &nonce };
@@ -186,7 +192,7 @@ impl Sts {
                 "the access key that asks STS holds characters that cannot be sent".to_owned(),
             )
         })?;
-        Ok(Ask { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() })
+        Ok(HttpRequest { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() })
     }
 }
 
@@ -246,4 +252,4 @@ fn session_name(wanted: &str) -> String {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const VERSION: &str = "2015-04-01";
-const WITHIN: Within = Within { connect: Duration::from_secs(3), total: Duration::from_secs(8) };
+const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(3), total: Duration::from_secs(8) };

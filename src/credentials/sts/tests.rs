@@ -10,7 +10,7 @@ use super::{Place, StsCause, answer, session_name};
 use crate::credentials::{Edge, ProvideError};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};
-use crate::transport::{Reply, Url};
+use crate::transport::{HttpResponse, Url};
 
 struct World(HashMap<&'static str, &'static str>);
 
@@ -26,7 +26,7 @@ impl Edge for World {
     }
 }
 
-fn rejected(reply: &Reply, url: &Url) -> String {
+fn rejected(reply: &HttpResponse, url: &Url) -> String {
     match answer::read(reply, url, None).map_err(ProvideError::from) {
         Err(ProvideError::Refused(text)) => text,
         Ok(_) | Err(_) => panic!("no refusal"),
@@ -44,8 +44,11 @@ fn each_published_answer_comes_to_what_it_should() {
         let id = sample["id"].as_str().expect("an id");
         let body = sample["body"].as_str().expect("a body").replace("{now+900s}", "2999-01-01T00:00:00Z");
         let status = u16::try_from(sample["status"].as_u64().expect("a status")).expect("a status");
-        let reply =
-            Reply { status, headers: HeaderMap::new(), body: Zeroizing::new(body.clone().into_bytes()) };
+        let reply = HttpResponse {
+            status,
+            headers: HeaderMap::new(),
+            body: Zeroizing::new(body.clone().into_bytes()),
+        };
         let read = answer::read(&reply, &url, None);
         let cause = read.as_ref().err().map(|error| error.cause);
         let given = read.map_err(ProvideError::from).and_then(|triple| triple.into_credentials("x", "STS"));
@@ -75,13 +78,13 @@ fn each_published_answer_comes_to_what_it_should() {
 #[test]
 fn an_error_tells_code_request_id_and_remedy_and_nothing_else() {
     let body = br#"{"RequestId":"R-1","Code":"NoPermission","Message":"the secret is hunter2"}"#;
-    let reply = Reply { status: 403, headers: HeaderMap::new(), body: Zeroizing::new(body.to_vec()) };
+    let reply = HttpResponse { status: 403, headers: HeaderMap::new(), body: Zeroizing::new(body.to_vec()) };
     let url = Url::parse("https://sts.example.com").expect("a URL");
     let text = rejected(&reply, &url);
     assert!(text.contains("403 NoPermission, request id R-1") && text.contains("trust policy"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let forged = br#"{"RequestId":"a\nb","Code":"No\u001b[31mPermission"}"#;
-    let reply = Reply { body: Zeroizing::new(forged.to_vec()), ..reply };
+    let reply = HttpResponse { body: Zeroizing::new(forged.to_vec()), ..reply };
     let text = rejected(&reply, &url);
     assert!(text.contains("403 no code;"), "{text}");
 }

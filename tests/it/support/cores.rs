@@ -8,7 +8,7 @@ use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
 use oss_signing_proxy::proxy::Core;
 use oss_signing_proxy::server::{self, MakeCore, Plan};
-use oss_signing_proxy::transport::{self, Transport};
+use oss_signing_proxy::transport::{self, UpstreamTransport};
 
 /// A plan for so many cores. Each calls `made` when it is made, and at each renewal.
 pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> Plan {
@@ -16,7 +16,7 @@ pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static)
                 [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
     let config = Config::load(Some((Path::new("test"), text)), &[], &Machine(&System)).expect("no mistake");
     let state = App::assemble(config, Arc::new(System)).await.expect("a proxy").state();
-    let upstream = transport::Settings {
+    let upstream = transport::TransportSettings {
         connect: SOME,
         idle: SOME,
         first_byte: SOME,
@@ -27,7 +27,7 @@ pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static)
     };
     let make_core: MakeCore = Arc::new(move |_| {
         made();
-        let transport = Transport::new(upstream, Vec::new(), Arc::default());
+        let transport = UpstreamTransport::new(upstream, Vec::new(), Arc::default());
         Core::new(Arc::clone(&state), Arc::new(System), transport)
     });
     let settings = server::Settings {

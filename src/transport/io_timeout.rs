@@ -11,13 +11,13 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// A limit on one waiting after another.
 #[derive(Debug)]
-pub struct Stall {
+pub struct IdleTimeout {
     limit: Duration,
     waiting: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Stall {
+impl IdleTimeout {
     /// With nothing waited for yet.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
@@ -42,15 +42,15 @@ impl Stall {
 
 /// A stream whose writes fail when the other side has taken nothing for the limit. What is read is limited by who reads, who
 /// alone knows whether he waits for something.
-pub struct WriteLimit<T> {
+pub struct WriteTimeout<T> {
     inner: T,
-    stall: Stall,
+    stall: IdleTimeout,
 }
 
-impl<T> WriteLimit<T> {
+impl<T> WriteTimeout<T> {
     /// A stream with this limit.
     pub fn new(inner: T, limit: Duration) -> Self {
-        Self { inner, stall: Stall::new(limit) }
+        Self { inner, stall: IdleTimeout::new(limit) }
     }
 
     /// The stream itself.
@@ -68,7 +68,7 @@ impl<T> WriteLimit<T> {
 
 const STALLED: &str = "the other side takes nothing";
 
-impl<T: AsyncRead + Unpin> AsyncRead for WriteLimit<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -78,7 +78,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WriteLimit<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for WriteLimit<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.limited(written, cx)

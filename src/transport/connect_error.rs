@@ -6,7 +6,7 @@ use rustls::CertificateError;
 
 /// How far a dial has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum DialPhase {
     /// The name is being looked up.
     Name,
     /// An address is being connected to.
@@ -17,24 +17,24 @@ pub enum Phase {
 
 /// What stood in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum ConnectFailure {
     /// The name leads to no address.
     NoAddress,
     /// Nobody listens at the address.
     Refused,
     /// Nothing came in time.
-    Silence(Phase),
+    Silence(DialPhase),
     /// The network has no way there, or broke off.
     Network,
     /// The certificate is not to be believed.
-    Certificate(Flaw),
+    Certificate(CertificateFault),
     /// The other side does not speak TLS as we do.
     Tls,
 }
 
 /// What is wrong with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum CertificateFault {
     /// None of the trusted authorities has signed it.
     UnknownIssuer,
     /// It is for other names.
@@ -47,25 +47,27 @@ pub enum Flaw {
     Unusable,
 }
 
-impl Obstacle {
+impl ConnectFailure {
     /// What an error in this phase comes to.
-    pub(super) fn of(phase: Phase, error: &io::Error) -> Self {
+    pub(super) fn of(phase: DialPhase, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut {
             return Self::Silence(phase);
         }
         match phase {
-            Phase::Name => Self::NoAddress,
-            Phase::Connect if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
-            Phase::Connect => Self::Network,
-            Phase::Tls => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(rustls::Error::InvalidCertificate(fault)) => Self::Certificate(Flaw::of(fault)),
+            DialPhase::Name => Self::NoAddress,
+            DialPhase::Connect if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
+            DialPhase::Connect => Self::Network,
+            DialPhase::Tls => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::InvalidCertificate(fault)) => {
+                    Self::Certificate(CertificateFault::of(fault))
+                }
                 Some(_) | None => Self::Tls,
             },
         }
     }
 }
 
-impl Flaw {
+impl CertificateFault {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the library adds variants; few have a remedy of their own"

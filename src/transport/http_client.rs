@@ -18,11 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use super::connect_error::DialPhase;
 use super::flight::SharedTask;
-use super::names::{ConnectFailure, NameBook};
-use super::obstacle::Phase;
+use super::names::{AddressBook, AddressFailure};
 use super::race::{DialFailure, TimeLimit};
-use super::tls::Trust;
+use super::tls::TrustStore;
 
 /// Where something is asked: `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` on this machine and at the metadata service.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ pub struct Url {
 
 /// A text that is no such URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum BadUrl {
+pub enum InvalidUrl {
     /// Not of the form.
     #[error("is no URL; write https://HOST or https://HOST:PORT, with or without a path")]
     Form,
@@ -51,7 +51,7 @@ pub enum BadUrl {
 
 /// A request.
 #[derive(Clone)]
-pub struct Ask {
+pub struct HttpRequest {
     /// The method.
     pub method: Method,
     /// Where it goes.
@@ -63,7 +63,7 @@ pub struct Ask {
 }
 
 /// An answer.
-pub struct Reply {
+pub struct HttpResponse {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -74,7 +74,7 @@ pub struct Reply {
 
 /// How long a request may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Within {
+pub struct HttpTimeouts {
     /// Until the connection stands, TLS included.
     pub connect: Duration,
     /// In all.
@@ -83,7 +83,7 @@ pub struct Within {
 
 /// Why there is no answer. No text holds anything that was sent or received.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub enum HttpClientError {
     /// No connection.
     #[error("cannot connect to {0}: {1}")]
     Connect(String, io::Error),
@@ -108,41 +108,41 @@ impl Url {
     /// Reads it.
     ///
     /// # Errors
-    /// [`BadUrl`].
-    pub fn parse(text: &str) -> Result<Self, BadUrl> {
+    /// [`InvalidUrl`].
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         Self::parse_among(text, &[])
     }
 
     /// Reads it, and takes `http://` to exactly these addresses too. A name that leads to one of them is none of them.
     ///
     /// # Errors
-    /// [`BadUrl`].
-    pub fn parse_among(text: &str, allowed: &[IpAddr]) -> Result<Self, BadUrl> {
-        let uri: Uri = text.parse().map_err(|_| BadUrl::Form)?;
+    /// [`InvalidUrl`].
+    pub fn parse_among(text: &str, allowed: &[IpAddr]) -> Result<Self, InvalidUrl> {
+        let uri: Uri = text.parse().map_err(|_| InvalidUrl::Form)?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            Some(_) | None => return Err(BadUrl::Form),
+            Some(_) | None => return Err(InvalidUrl::Form),
         };
-        let authority = uri.authority().ok_or(BadUrl::Form)?;
+        let authority = uri.authority().ok_or(InvalidUrl::Form)?;
         if authority.as_str().contains('@') {
-            return Err(BadUrl::UserInfo);
+            return Err(InvalidUrl::UserInfo);
         }
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = match authority.as_str().rsplit_once(':') {
-            Some((_, digits)) if !digits.contains(']') => digits.parse().map_err(|_| BadUrl::Form)?,
+            Some((_, digits)) if !digits.contains(']') => digits.parse().map_err(|_| InvalidUrl::Form)?,
             Some(_) | None if tls => 443,
             Some(_) | None => 80,
         };
         if host.is_empty() || port == 0 || text.contains('#') {
-            return Err(BadUrl::Form);
+            return Err(InvalidUrl::Form);
         }
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let url = Self { tls, host: host.to_ascii_lowercase(), port, target };
         let is_allowed = || url.host.parse().is_ok_and(|ip: IpAddr| allowed.contains(&ip));
         let is_kept = url.tls || url.is_of_this_machine() || url.host == METADATA || is_allowed();
-        if is_kept { Ok(url) } else { Err(BadUrl::Plain) }
+        if is_kept { Ok(url) } else { Err(InvalidUrl::Plain) }
     }
 
     /// Whether it can only be of this machine.
@@ -183,23 +183,32 @@ impl fmt::Debug for Url {
 
 /// Who asks. Trusts what the host trusts, which is looked up when it is first needed.
 #[derive(Default)]
-pub struct Fetcher {
-    trust: Mutex<Option<SharedTask<Result<Trust, String>>>>,
+pub struct HttpClient {
+    trust: Mutex<Option<SharedTask<Result<TrustStore, String>>>>,
 }
 
-impl Fetcher {
+impl HttpClient {
     /// Asks once.
     ///
     /// # Errors
-    /// [`FetchError`] if there is no whole answer; one with any status is an answer.
-    pub async fn fetch(&self, ask: Ask, within: Within) -> Result<Reply, FetchError> {
+    /// [`HttpClientError`] if there is no whole answer; one with any status is an answer.
+    pub async fn fetch(
+        &self,
+        ask: HttpRequest,
+        within: HttpTimeouts,
+    ) -> Result<HttpResponse, HttpClientError> {
         let at = ask.url.to_string();
-        let late = FetchError::Late(at.clone(), within.total);
+        let late = HttpClientError::Late(at.clone(), within.total);
         tokio::time::timeout(within.total, self.attempt(ask, at, within.connect)).await.unwrap_or(Err(late))
     }
 
-    async fn attempt(&self, ask: Ask, at: String, connect: Duration) -> Result<Reply, FetchError> {
-        let Ask { method, url, headers, body } = ask;
+    async fn attempt(
+        &self,
+        ask: HttpRequest,
+        at: String,
+        connect: Duration,
+    ) -> Result<HttpResponse, HttpClientError> {
+        let HttpRequest { method, url, headers, body } = ask;
         let mut request = Request::builder().method(method).uri(&url.target);
         if let Some(lines) = request.headers_mut() {
             lines.extend(headers);
@@ -208,15 +217,15 @@ impl Fetcher {
             .header(HOST, url.host())
             .header(CONTENT_LENGTH, body.len())
             .body(Full::new(Bytes::from_owner(body)))
-            .map_err(|error| FetchError::Unsendable(at.clone(), error))?;
+            .map_err(|error| HttpClientError::Unsendable(at.clone(), error))?;
         match self.connect(&url, connect).await {
             Err(failure) => Err(failed(at, connect, failure)),
-            Ok(Stream::Plain(stream)) => exchange(stream, request, at).await,
-            Ok(Stream::Tls(stream)) => exchange(*stream, request, at).await,
+            Ok(HttpStream::Plain(stream)) => exchange(stream, request, at).await,
+            Ok(HttpStream::Tls(stream)) => exchange(*stream, request, at).await,
         }
     }
 
-    async fn connect(&self, url: &Url, limit: Duration) -> Result<Stream, ConnectFailure> {
+    async fn connect(&self, url: &Url, limit: Duration) -> Result<HttpStream, AddressFailure> {
         let time = TimeLimit::starting_now(limit);
         let trust = if url.tls { Some(self.trust(time).await?) } else { None };
         let only_here = url.is_of_this_machine();
@@ -224,7 +233,7 @@ impl Fetcher {
             addresses.retain(|address| !only_here || address.ip().is_loopback());
             if only_here && addresses.is_empty() {
                 let error = io::Error::other("the name is not of this machine");
-                return Err(DialFailure::Io(Phase::Name, error));
+                return Err(DialFailure::Io(DialPhase::Name, error));
             }
             Ok(addresses)
         };
@@ -234,11 +243,11 @@ impl Fetcher {
     }
 
     /// The authorities that the host trusts. They are read once, off this thread: the disk may be slow.
-    async fn trust(&self, time: TimeLimit) -> Result<Trust, ConnectFailure> {
+    async fn trust(&self, time: TimeLimit) -> Result<TrustStore, AddressFailure> {
         let loading = {
             let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
             // One that has failed is started again.
-            let is_useful = |loading: &&SharedTask<Result<Trust, String>>| {
+            let is_useful = |loading: &&SharedTask<Result<TrustStore, String>>| {
                 !loading.is_over() || matches!(loading.result(), Some(Ok(_)))
             };
             match trust.as_ref().filter(is_useful) {
@@ -249,56 +258,64 @@ impl Fetcher {
         let loaded = tokio::time::timeout_at(time.deadline, loading.wait()).await;
         let loaded = loaded.map_err(|_| {
             let text = format!("the certificates of this host were not read within {:?}", time.limit);
-            DialFailure::Io(Phase::Tls, io::Error::other(text))
+            DialFailure::Io(DialPhase::Tls, io::Error::other(text))
         })?;
         let loaded =
             loaded.unwrap_or_else(|| Err("reading the certificates of this host was cancelled".to_owned()));
-        loaded.map_err(|text| DialFailure::Io(Phase::Tls, io::Error::other(text)).into())
+        loaded.map_err(|text| DialFailure::Io(DialPhase::Tls, io::Error::other(text)).into())
     }
 }
 
 /// The error of a connection that was not made.
-fn failed(at: String, limit: Duration, failure: ConnectFailure) -> FetchError {
+fn failed(at: String, limit: Duration, failure: AddressFailure) -> HttpClientError {
     match failure.why {
         DialFailure::Io(_, error) if error.kind() == io::ErrorKind::TimedOut => {
-            FetchError::ConnectLate(at, limit, failure.tried)
+            HttpClientError::ConnectLate(at, limit, failure.tried)
         }
-        DialFailure::Io(_, error) if failure.tried.is_empty() => FetchError::Connect(at, error),
+        DialFailure::Io(_, error) if failure.tried.is_empty() => HttpClientError::Connect(at, error),
         DialFailure::Io(_, error) => {
             let text = format!("{error}{}", failure.tried);
-            FetchError::Connect(at, io::Error::new(error.kind(), text))
+            HttpClientError::Connect(at, io::Error::new(error.kind(), text))
         }
         DialFailure::Loop(address) => {
-            FetchError::Connect(at, io::Error::other(format!("{address} is this machine")))
+            HttpClientError::Connect(at, io::Error::other(format!("{address} is this machine")))
         }
     }
 }
 
 /// Reads the authorities that the host trusts.
-async fn load_trust() -> Result<Trust, String> {
-    let loaded = tokio::task::spawn_blocking(Trust::host).await.map_err(|error| error.to_string())?;
+async fn load_trust() -> Result<TrustStore, String> {
+    let loaded = tokio::task::spawn_blocking(TrustStore::host).await.map_err(|error| error.to_string())?;
     loaded.map_err(|error| error.to_string())
 }
 
 /// Completes a connection, with TLS if there is a trust.
-async fn handshake(url: &Url, trust: Option<&Trust>, stream: TcpStream) -> Result<Stream, DialFailure> {
-    let Some(trust) = trust else { return Ok(Stream::Plain(stream)) };
-    let failed = |error| DialFailure::Io(Phase::Tls, error);
+async fn handshake(
+    url: &Url,
+    trust: Option<&TrustStore>,
+    stream: TcpStream,
+) -> Result<HttpStream, DialFailure> {
+    let Some(trust) = trust else { return Ok(HttpStream::Plain(stream)) };
+    let failed = |error| DialFailure::Io(DialPhase::Tls, error);
     let name = ServerName::try_from(url.host.clone()).map_err(|error| failed(io::Error::other(error)))?;
     let stream = trust.connector.connect(name, stream).await.map_err(failed)?;
-    Ok(Stream::Tls(Box::new(stream)))
+    Ok(HttpStream::Tls(Box::new(stream)))
 }
 
-enum Stream {
+enum HttpStream {
     Plain(TcpStream),
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, at: String) -> Result<Reply, FetchError>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    at: String,
+) -> Result<HttpResponse, HttpClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let broken = |error| FetchError::Broken(at.clone(), error);
+    let broken = |error| HttpClientError::Broken(at.clone(), error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answered = async {
         let response = sender.send_request(request).await;
@@ -310,12 +327,12 @@ where
         while let Some(frame) = incoming.frame().await {
             if let Ok(data) = frame.map_err(broken)?.into_data() {
                 if body.len() + data.len() > LONGEST {
-                    return Err(FetchError::TooLarge(at.clone()));
+                    return Err(HttpClientError::TooLarge(at.clone()));
                 }
                 body.extend_from_slice(&data);
             }
         }
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+        Ok(HttpResponse { status: head.status.as_u16(), headers: head.headers, body })
     };
     tokio::pin!(answered, connection);
     let mut ended = false;
@@ -330,7 +347,7 @@ where
 }
 
 /// The names of all services beside OSS. A reload makes other fetchers, and they too begin with the address that worked.
-static NAMES: LazyLock<NameBook> = LazyLock::new(NameBook::default);
+static NAMES: LazyLock<AddressBook> = LazyLock::new(AddressBook::default);
 /// The metadata service of Alibaba Cloud, which speaks no TLS and is of this machine's hypervisor.
 const METADATA: &str = "100.100.100.200";
 /// Answers with credentials are a few KiB.
@@ -347,12 +364,16 @@ mod tests {
     use http::Method;
     use zeroize::Zeroizing;
 
-    use super::{Ask, BadUrl, FetchError, Fetcher, Reply, Url, Within};
+    use super::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url};
 
-    async fn fetch(fetcher: &Fetcher, url: &Url) -> Result<Reply, FetchError> {
-        let ask =
-            Ask { method: Method::GET, url: url.clone(), headers: Vec::new(), body: Zeroizing::default() };
-        let within = Within { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
+    async fn fetch(fetcher: &HttpClient, url: &Url) -> Result<HttpResponse, HttpClientError> {
+        let ask = HttpRequest {
+            method: Method::GET,
+            url: url.clone(),
+            headers: Vec::new(),
+            body: Zeroizing::default(),
+        };
+        let within = HttpTimeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
         fetcher.fetch(ask, within).await
     }
 
@@ -374,7 +395,7 @@ mod tests {
                 [("http", "localhost", true), ("http", "127.0.0.1", true), ("https", "localhost", false)]
             {
                 let url = Url::parse(&format!("{scheme}://{host}:{port}/")).expect("a URL");
-                let fetcher = Fetcher::default();
+                let fetcher = HttpClient::default();
                 {
                     let mut fetching = pin!(fetch(&fetcher, &url));
                     for _ in 0..polls {
@@ -386,7 +407,7 @@ mod tests {
                     }
                 }
                 let got = fetch(&fetcher, &url).await;
-                let is_refused = matches!(got, Err(FetchError::Connect(..)));
+                let is_refused = matches!(got, Err(HttpClientError::Connect(..)));
                 assert_eq!((got.is_ok(), is_refused), (is_good, !is_good), "{url} after {polls} polls");
             }
         }
@@ -417,7 +438,7 @@ mod tests {
             ["http://10.0.0.5/keys", "http://10.0.0.5:8080", "http://[fd00::5]/", "http://[FD00:0::5]/"]
         {
             assert!(Url::parse_among(text, &allowed).is_ok(), "{text}");
-            assert_eq!(Url::parse(text), Err(BadUrl::Plain), "{text}");
+            assert_eq!(Url::parse(text), Err(InvalidUrl::Plain), "{text}");
         }
         for text in [
             "http://10.0.0.6/",
@@ -428,24 +449,24 @@ mod tests {
             "http://167772165/",
             "http://[::ffff:10.0.0.5]/",
         ] {
-            assert_eq!(Url::parse_among(text, &allowed), Err(BadUrl::Plain), "{text}");
+            assert_eq!(Url::parse_among(text, &allowed), Err(InvalidUrl::Plain), "{text}");
         }
-        assert_eq!(Url::parse_among("http://u:p@10.0.0.5/", &allowed), Err(BadUrl::UserInfo));
+        assert_eq!(Url::parse_among("http://u:p@10.0.0.5/", &allowed), Err(InvalidUrl::UserInfo));
     }
 
     #[test]
     fn what_would_give_credentials_away_is_refused() {
         for (text, error) in [
-            ("sts.aliyuncs.com", BadUrl::Form),
-            ("ftp://sts.aliyuncs.com", BadUrl::Form),
-            ("https://", BadUrl::Form),
-            ("https://sts.aliyuncs.com:", BadUrl::Form),
-            ("https://sts.aliyuncs.com:99999", BadUrl::Form),
-            ("https://sts.aliyuncs.com/#a", BadUrl::Form),
-            ("https://u:p@sts.aliyuncs.com", BadUrl::UserInfo),
-            ("http://sts.aliyuncs.com", BadUrl::Plain),
-            ("http://10.0.0.1", BadUrl::Plain),
-            ("http://127.0.0.1.example.com", BadUrl::Plain),
+            ("sts.aliyuncs.com", InvalidUrl::Form),
+            ("ftp://sts.aliyuncs.com", InvalidUrl::Form),
+            ("https://", InvalidUrl::Form),
+            ("https://sts.aliyuncs.com:", InvalidUrl::Form),
+            ("https://sts.aliyuncs.com:99999", InvalidUrl::Form),
+            ("https://sts.aliyuncs.com/#a", InvalidUrl::Form),
+            ("https://u:p@sts.aliyuncs.com", InvalidUrl::UserInfo),
+            ("http://sts.aliyuncs.com", InvalidUrl::Plain),
+            ("http://10.0.0.1", InvalidUrl::Plain),
+            ("http://127.0.0.1.example.com", InvalidUrl::Plain),
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");
         }

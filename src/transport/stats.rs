@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The counts of one core. Only that core writes.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct PoolStats {
     dialled: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
@@ -17,7 +17,7 @@ pub struct Tally {
 
 /// The counts at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tallied {
+pub struct PoolStatsSnapshot {
     /// Connections that were made.
     pub dialled: u64,
     /// Dials that failed.
@@ -37,29 +37,29 @@ pub struct Tallied {
 }
 
 /// A dial, which is counted when this is dropped.
-pub(super) struct Dial<'a> {
-    tally: &'a Tally,
+pub(super) struct DialAttempt<'a> {
+    tally: &'a PoolStats,
     counted: &'a AtomicU64,
 }
 
-impl Dial<'_> {
+impl DialAttempt<'_> {
     pub(super) fn ended<T, E>(mut self, with: &Result<T, E>) {
         self.counted = if with.is_ok() { &self.tally.dialled } else { &self.tally.failed };
     }
 }
 
-impl Drop for Dial<'_> {
+impl Drop for DialAttempt<'_> {
     fn drop(&mut self) {
         add(self.counted, 1);
     }
 }
 
-impl Tally {
+impl PoolStats {
     /// The counts now.
     #[must_use]
-    pub fn read(&self) -> Tallied {
+    pub fn read(&self) -> PoolStatsSnapshot {
         let get = |count: &AtomicU64| count.load(Relaxed);
-        Tallied {
+        PoolStatsSnapshot {
             dialled: get(&self.dialled),
             failed: get(&self.failed),
             abandoned: get(&self.abandoned),
@@ -72,8 +72,8 @@ impl Tally {
     }
 
     /// A dial is under way. It counts as abandoned unless what is returned learns how it ended.
-    pub(super) fn dials(&self) -> Dial<'_> {
-        Dial { tally: self, counted: &self.abandoned }
+    pub(super) fn dials(&self) -> DialAttempt<'_> {
+        DialAttempt { tally: self, counted: &self.abandoned }
     }
 
     pub(super) fn reused(&self) {

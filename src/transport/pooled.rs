@@ -9,33 +9,33 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Sleep, sleep};
 
-use super::body::Upload;
 use super::pool::UsePermit;
-use super::wire::WireState;
+use super::request_body::RequestBody;
+use super::upstream_io::UpstreamStreamState;
 
 /// An open connection with its driver, which ends when this is dropped.
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<Upload>,
+pub(super) struct UpstreamConnection {
+    pub(super) sender: SendRequest<RequestBody>,
     driver: AbortHandle,
     /// The address that it leads to.
     pub(super) address: SocketAddr,
-    pub(super) wire: Rc<WireState>,
+    pub(super) wire: Rc<UpstreamStreamState>,
     /// For whoever waits for an answer: to set it anew costs less than another.
     pub(super) timer: Pin<Box<Sleep>>,
 }
 
-impl Connection {
+impl UpstreamConnection {
     pub(super) fn new(
-        sender: SendRequest<Upload>,
+        sender: SendRequest<RequestBody>,
         driver: AbortHandle,
         address: SocketAddr,
-        wire: Rc<WireState>,
+        wire: Rc<UpstreamStreamState>,
     ) -> Self {
         Self { sender, driver, address, wire, timer: Box::pin(sleep(FAR)) }
     }
 }
 
-impl Drop for Connection {
+impl Drop for UpstreamConnection {
     fn drop(&mut self) {
         // Also drops what the driver holds of an unfinished request body.
         self.driver.abort();
@@ -43,13 +43,13 @@ impl Drop for Connection {
 }
 
 /// The right to the connection until the answer was read to its end.
-pub struct Lease {
-    connection: Connection,
+pub struct PooledConnection {
+    connection: UpstreamConnection,
     permit: UsePermit,
 }
 
-impl Lease {
-    pub(super) fn new(connection: Connection, permit: UsePermit) -> Self {
+impl PooledConnection {
+    pub(super) fn new(connection: UpstreamConnection, permit: UsePermit) -> Self {
         Self { connection, permit }
     }
 

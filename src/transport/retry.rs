@@ -8,30 +8,30 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::time::Instant;
 
-use super::body::{Slot, Upload};
 use super::is_timed_out;
+use super::request_body::{BodyState, RequestBody};
 
 /// What is needed to send a request again: hyper keeps the first for itself. It is seldom needed and made for every request,
 /// so the head is a text, and made again from it.
-pub struct Spare {
+pub struct RetryableRequest {
     method: Method,
     /// The target and a line for each header.
     head: Vec<u8>,
-    body: Rc<Slot>,
+    body: Rc<BodyState>,
 }
 
 /// A request that got no answer on a connection.
-pub(super) struct Lost {
+pub(super) struct FailedAttempt {
     /// What hyper said, or the time after which we gave up.
     pub(super) why: Result<hyper::Error, Duration>,
     /// The request, if hyper gave it back: then nothing of it was sent.
-    pub(super) unsent: Option<Request<Upload>>,
+    pub(super) unsent: Option<Request<RequestBody>>,
     /// Whether anything of an answer was read.
     pub(super) answer_begun: bool,
 }
 
-impl Spare {
-    pub(super) fn of(request: &Request<Upload>) -> Self {
+impl RetryableRequest {
+    pub(super) fn of(request: &Request<RequestBody>) -> Self {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         head.extend_from_slice(request.uri().path_and_query().map_or("", PathAndQuery::as_str).as_bytes());
         for (name, value) in request.headers() {
@@ -50,7 +50,7 @@ impl Spare {
 
     /// The request once more, if no byte of its body was taken.
     #[must_use]
-    pub fn whole(&self, stall: Duration) -> Option<Request<Upload>> {
+    pub fn whole(&self, stall: Duration) -> Option<Request<RequestBody>> {
         let mut request = Request::new(self.body.again(stall)?);
         *request.method_mut() = self.method.clone();
         let (target, lines) = self.head_again()?;
@@ -79,7 +79,11 @@ impl Spare {
 
     /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
     /// when a byte of the answer was read or a byte of the body was taken.
-    pub(super) fn again(&self, lost: Box<Lost>, stall: Duration) -> Result<Request<Upload>, Box<Lost>> {
+    pub(super) fn again(
+        &self,
+        lost: Box<FailedAttempt>,
+        stall: Duration,
+    ) -> Result<Request<RequestBody>, Box<FailedAttempt>> {
         if let Some(unsent) = lost.unsent {
             return Ok(unsent);
         }
@@ -109,11 +113,11 @@ mod tests {
 
     use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
-    use super::{Spare, Upload};
+    use super::{RequestBody, RetryableRequest};
 
     #[test]
     fn a_head_comes_back_as_it_was_byte_for_byte() {
-        let mut request = Request::new(Upload::none());
+        let mut request = Request::new(RequestBody::none());
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = Uri::from_static("/b/%E4%BD%A0//../a%2Fb?x-oss-process=a%2Cb&uploads");
         for (name, value) in [
@@ -126,7 +130,9 @@ mod tests {
             let value = HeaderValue::from_bytes(value).expect("a value");
             request.headers_mut().append(HeaderName::from_static(name), value);
         }
-        let again = Spare::of(&request).whole(Duration::from_secs(1)).expect("nothing of its body was taken");
+        let again = RetryableRequest::of(&request)
+            .whole(Duration::from_secs(1))
+            .expect("nothing of its body was taken");
         assert_eq!(again.method(), request.method());
         assert_eq!(again.uri(), request.uri());
         assert_eq!(again.headers(), request.headers());

@@ -12,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What the owner of a connection may ask about its wire.
 #[derive(Debug, Default)]
-pub(super) struct WireState {
+pub(super) struct UpstreamStreamState {
     dead: Cell<bool>,
     read: Cell<u64>,
 }
 
-impl WireState {
+impl UpstreamStreamState {
     /// Whether a write has failed: the connection cannot be used again.
     pub(super) fn is_dead(&self) -> bool {
         self.dead.get()
@@ -30,13 +30,13 @@ impl WireState {
 }
 
 /// A stream whose failed writes are left to the reading side.
-pub(super) struct Wire<T> {
+pub(super) struct UpstreamStream<T> {
     inner: T,
-    state: Rc<WireState>,
+    state: Rc<UpstreamStreamState>,
 }
 
-impl<T> Wire<T> {
-    pub(super) fn new(inner: T, state: Rc<WireState>) -> Self {
+impl<T> UpstreamStream<T> {
+    pub(super) fn new(inner: T, state: Rc<UpstreamStreamState>) -> Self {
         Self { inner, state }
     }
 
@@ -55,7 +55,7 @@ fn is_gone<T>(outcome: &Poll<io::Result<T>>) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for UpstreamStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,7 +68,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for UpstreamStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.state.is_dead() {
             return Poll::Pending;

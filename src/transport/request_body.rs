@@ -11,26 +11,26 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
+use super::io_timeout::IdleTimeout;
 use super::silence::{ResponseWaits, WaitPeriod};
-use super::stall::Stall;
 
 /// A request body, as hyper owns it.
 #[derive(Debug)]
-pub struct Upload {
-    slot: Rc<Slot>,
-    stall: Option<Stall>,
+pub struct RequestBody {
+    slot: Rc<BodyState>,
+    stall: Option<IdleTimeout>,
 }
 
 /// The client's body, which outlives the connection it was meant for: as long as none of it was taken, it can still go out on
 /// another.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct BodyState {
     /// None for a request of our own, which has no body.
     inner: RefCell<Option<Incoming>>,
-    ends: Ends,
+    ends: EofSemantics,
     taken: Cell<u64>,
     /// Who is told of them.
-    told: Rc<dyn Told>,
+    told: Rc<dyn ByteObserver>,
     /// Held until the body is: what counts the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
@@ -46,22 +46,22 @@ pub(super) struct Slot {
     wait: Cell<Option<WaitPeriod>>,
     /// How many bytes it may have.
     limit: u64,
-    fault: Cell<Option<Fault>>,
+    fault: Cell<Option<BodyFault>>,
 }
 
 /// Who is told how much of a body was taken.
-pub trait Told: fmt::Debug {
+pub trait ByteObserver: fmt::Debug {
     /// So many bytes more.
     fn taken(&self, bytes: u64);
 }
 
-impl Told for () {
+impl ByteObserver for () {
     fn taken(&self, _: u64) {}
 }
 
 /// Why we gave a body up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum BodyFault {
     /// The client stood still.
     Stalled,
     /// It has more bytes than this.
@@ -70,7 +70,7 @@ pub(super) enum Fault {
 
 /// Why a body does not go on. Whatever was sent of it is not completed.
 #[derive(Debug, thiserror::Error)]
-pub enum UploadError {
+pub enum RequestBodyError {
     /// The client ended it early, or sent what is no body.
     #[error(transparent)]
     Client(#[from] hyper::Error),
@@ -87,34 +87,40 @@ pub enum UploadError {
 
 /// What the end of a client's body is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum EofSemantics {
     /// It is one: HTTP/1 knows no other.
     Surely,
     /// It is one if the stream has ended too: a reset without an error also comes as an end (HTTP/2).
     WithItsStream,
 }
 
-impl Upload {
+impl RequestBody {
     /// Wraps a client's body; `told` hears of its bytes as they are read, while hyper owns the body.
     /// `in_flight` is held as long as the body is. More than `limit` bytes are not sent.
     #[must_use]
-    pub fn new(inner: Incoming, ends: Ends, told: Rc<dyn Told>, limit: u64, in_flight: Rc<()>) -> Self {
+    pub fn new(
+        inner: Incoming,
+        ends: EofSemantics,
+        told: Rc<dyn ByteObserver>,
+        limit: u64,
+        in_flight: Rc<()>,
+    ) -> Self {
         Self::of(Some(inner), ends, (told, limit), in_flight)
     }
 
     /// No body: for requests that no client has sent.
     #[must_use]
     pub fn none() -> Self {
-        Self::of(None, Ends::Surely, (Rc::new(()), 0), Rc::default())
+        Self::of(None, EofSemantics::Surely, (Rc::new(()), 0), Rc::default())
     }
 
     fn of(
         inner: Option<Incoming>,
-        ends: Ends,
-        (told, limit): (Rc<dyn Told>, u64),
+        ends: EofSemantics,
+        (told, limit): (Rc<dyn ByteObserver>, u64),
         in_flight: Rc<()>,
     ) -> Self {
-        let slot = Slot {
+        let slot = BodyState {
             inner: RefCell::new(inner),
             ends,
             taken: Cell::default(),
@@ -134,24 +140,24 @@ impl Upload {
 
     /// Limits how long the client is waited for.
     pub(super) fn limit(&mut self, limit: Duration) {
-        self.stall = Some(Stall::new(limit));
+        self.stall = Some(IdleTimeout::new(limit));
     }
 
-    pub(super) fn slot(&self) -> Rc<Slot> {
+    pub(super) fn slot(&self) -> Rc<BodyState> {
         Rc::clone(&self.slot)
     }
 }
 
-impl Slot {
+impl BodyState {
     /// The body once more, for another connection. `None` if any of it was taken: it would be sent without its beginning.
-    pub(super) fn again(self: &Rc<Self>, limit: Duration) -> Option<Upload> {
+    pub(super) fn again(self: &Rc<Self>, limit: Duration) -> Option<RequestBody> {
         let untouched = !self.yielded.get();
-        untouched.then(|| Upload { slot: Rc::clone(self), stall: Some(Stall::new(limit)) })
+        untouched.then(|| RequestBody { slot: Rc::clone(self), stall: Some(IdleTimeout::new(limit)) })
     }
 
     /// Whether an end of the frames is the end of the body.
     fn is_ended(&self) -> bool {
-        self.ends == Ends::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
+        self.ends == EofSemantics::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// It is handed to a connection now.
@@ -198,31 +204,31 @@ impl Slot {
     }
 
     /// Why the body was given up, if it was.
-    pub(super) fn fault(&self) -> Option<Fault> {
+    pub(super) fn fault(&self) -> Option<BodyFault> {
         self.fault.get()
     }
 }
 
-impl Body for Upload {
+impl Body for RequestBody {
     type Data = Bytes;
-    type Error = UploadError;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let Self { slot, stall } = &mut *self;
         let frame = match &mut *slot.inner.borrow_mut() {
             Some(inner) => Pin::new(inner).poll_frame(cx),
             None => return Poll::Ready(None),
         };
         if stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
-            slot.fault.set(Some(Fault::Stalled));
-            return Poll::Ready(Some(Err(UploadError::Stalled)));
+            slot.fault.set(Some(BodyFault::Stalled));
+            return Poll::Ready(Some(Err(RequestBodyError::Stalled)));
         }
         slot.awaited.set(frame.is_pending());
         if matches!(frame, Poll::Ready(None)) && !slot.is_ended() {
-            return Poll::Ready(Some(Err(UploadError::Reset)));
+            return Poll::Ready(Some(Err(RequestBodyError::Reset)));
         }
         let is_last = match &frame {
             Poll::Ready(None) => true,
@@ -239,11 +245,11 @@ impl Body for Upload {
             slot.told.taken(bytes);
             slot.moved.set(Some(Instant::now()));
             if slot.taken.get() > slot.limit {
-                slot.fault.set(Some(Fault::TooLarge(slot.limit)));
-                return Poll::Ready(Some(Err(UploadError::TooLarge)));
+                slot.fault.set(Some(BodyFault::TooLarge(slot.limit)));
+                return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
             }
         }
-        frame.map_err(UploadError::Client)
+        frame.map_err(RequestBodyError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
