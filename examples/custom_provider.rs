@@ -17,7 +17,7 @@ use oss_signing_proxy::credentials::{Answer, Credentials, Edge, Provide, Provide
 use oss_signing_proxy::emulator::{Account, Emulator, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::server::{Address, Drain};
+use oss_signing_proxy::server::{DrainSignal, ListenAddress};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 /// What issues keys. It only asks: when, how often and what for if it fails is the affair of the proxy.
@@ -66,8 +66,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::load(Some((Path::new("example"), &text)), &[], &Machine(&System))?;
     config.sign_with("default", Arc::new(Vault { role: "app".to_owned() }));
     let app = App::assemble(config, Arc::new(System)).await?;
-    let address = app.addresses().iter().find_map(Address::socket).ok_or("no port")?;
-    let drain = Drain::new();
+    let address = app.addresses().iter().find_map(ListenAddress::socket).ok_or("no port")?;
+    let drain = DrainSignal::new();
     let serving = spawn_local(app.run(drain.clone()));
     let status = spawn_blocking(move || put(address)).await??;
     drain.leave();

@@ -19,7 +19,7 @@ use oss_signing_proxy::config::{Config, Machine};
 use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
 use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
-use oss_signing_proxy::server::{Address, Drain};
+use oss_signing_proxy::server::{DrainSignal, ListenAddress};
 use oss_signing_proxy::time::Clock as _;
 use tokio::task::LocalSet;
 
@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Starts a proxy; a role signs for one bucket, an instance for the other.
-fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, Drain), Box<dyn Error>> {
+fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, DrainSignal), Box<dyn Error>> {
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n\
@@ -119,7 +119,7 @@ fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, D
         oss.address, sts.address, metadata.address
     );
     let config = Config::load(Some((Path::new("renewal"), &text)), &[], &Machine(&System))?;
-    let drain = Drain::new();
+    let drain = DrainSignal::new();
     let seen = drain.clone();
     let (ready, started) = mpsc::channel();
     thread::spawn(move || -> Result<(), String> {
@@ -128,7 +128,7 @@ fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, D
         LocalSet::new().block_on(&runtime, async {
             let app = App::assemble(config, Arc::new(System)).await.map_err(|error| error.to_string())?;
             // If nobody waits any more, there is nobody to tell.
-            let _ = ready.send(app.addresses().iter().find_map(Address::socket));
+            let _ = ready.send(app.addresses().iter().find_map(ListenAddress::socket));
             app.run(seen).await.map(|_| ()).map_err(|error| error.to_string())
         })
     });

@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::secret::Secret;
-use crate::server::Address;
+use crate::server::ListenAddress;
 
 /// A request for a page of the admin listener.
 pub(super) struct AdminRequest<'a> {
@@ -46,16 +46,18 @@ impl AdminRequest<'_> {
     ///
     /// # Errors
     /// [`NoResponse`].
-    pub(super) async fn send(&self, to: &Address) -> Result<(StatusCode, Bytes), NoResponse> {
+    pub(super) async fn send(&self, to: &ListenAddress) -> Result<(StatusCode, Bytes), NoResponse> {
         let response = async {
             match to {
-                Address::Tcp(socket) => {
+                ListenAddress::Tcp(socket) => {
                     let socket = reachable(*socket);
                     self.exchange(TcpStream::connect(socket).await?, &socket.to_string()).await
                 }
-                Address::Unix(path) => self.exchange(UnixStream::connect(path).await?, "localhost").await,
+                ListenAddress::Unix(path) => {
+                    self.exchange(UnixStream::connect(path).await?, "localhost").await
+                }
                 // The configuration has none of these here.
-                Address::Inherited(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+                ListenAddress::Inherited(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
             }
         };
         timeout(self.limit, response).await.unwrap_or(Err(NoResponse::Late(self.limit)))

@@ -19,7 +19,7 @@ use crate::config::{Change, Config, changes};
 use crate::credentials::Edge;
 use crate::offload::BlockingLane;
 use crate::proxy::{Core, State};
-use crate::server::{Address, Drain, Drained, MakeCore, Plan, Server};
+use crate::server::{DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 use crate::transport::{PoolStats, UpstreamReachability, UpstreamTransport};
@@ -117,14 +117,14 @@ impl App {
 
     /// Where clients connect, in the order of the configuration; ports are real ones.
     #[must_use]
-    pub fn addresses(&self) -> Vec<Address> {
+    pub fn addresses(&self) -> Vec<ListenAddress> {
         let bound = self.assembled.listeners.iter().flat_map(|listener| &listener.bound);
         bound.map(|bound| bound.address.clone()).collect()
     }
 
     /// Where health is asked.
     #[must_use]
-    pub fn admin_address(&self) -> Option<Address> {
+    pub fn admin_address(&self) -> Option<ListenAddress> {
         Some(self.assembled.admin.as_ref()?.bound.as_ref()?.address.clone())
     }
 
@@ -138,13 +138,13 @@ impl App {
     ///
     /// # Errors
     /// If the system refuses threads or sockets.
-    pub async fn run(self, drain: Drain) -> io::Result<Drained> {
+    pub async fn run(self, drain: DrainSignal) -> io::Result<DrainOutcome> {
         let Self { workshop, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
         let tallies = Tallies::default();
         let mut listeners = std::mem::take(&mut assembled.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
         let own = own.chain(assembled.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
-        let own: Vec<Address> = own.collect();
+        let own: Vec<ListenAddress> = own.collect();
         let plan = plan(&assembled, &workshop.edge, &own, &tallies);
         let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
         let console = Arc::new(Console::new(
@@ -276,7 +276,8 @@ impl Running {
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
         let admins = admin.iter().chain(&self.admin).map(|thread| thread.held.address.clone());
-        let own: Vec<Address> = self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
+        let own: Vec<ListenAddress> =
+            self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
         let plan = plan(&assembled, &self.workshop.edge, &own, &self.tallies);
         self.server.renew(listeners, &plan);
         match (&self.admin, &assembled.admin) {
@@ -295,7 +296,7 @@ impl Running {
     }
 
     /// Readiness is gone by now. Requests are taken for a while, so that whoever sends them can notice; then those in flight end.
-    async fn end(self, drain: &Drain) -> io::Result<Drained> {
+    async fn end(self, drain: &DrainSignal) -> io::Result<DrainOutcome> {
         self.notifier.stopping();
         let delay = self.assembled.drain_delay;
         if !delay.is_zero() {
@@ -350,8 +351,9 @@ fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<
 }
 
 /// How everything is served under a configuration.
-fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &Tallies) -> Plan {
-    let reachability = Arc::new(UpstreamReachability::new(own.iter().filter_map(Address::socket).collect()));
+fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[ListenAddress], tallies: &Tallies) -> ServerPlan {
+    let reachability =
+        Arc::new(UpstreamReachability::new(own.iter().filter_map(ListenAddress::socket).collect()));
     let (state, edge, tallies) = (Arc::clone(&assembled.state), Arc::clone(edge), Arc::clone(tallies));
     let (settings, trusts) = (assembled.transport, assembled.trusts.clone());
     let make_core: MakeCore = Arc::new(move |before| {
@@ -367,7 +369,7 @@ fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[Address], tallies: &
             }
         }
     });
-    Plan { settings: assembled.server, make_core }
+    ServerPlan { settings: assembled.server, make_core }
 }
 
 /// A look at the files of the configuration.

@@ -20,7 +20,10 @@ use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::offload::{BlockingLane, NoAnswer};
 use crate::proxy::{Core, Limits, State, Upstream};
-use crate::server::{self, Address, BadTls, BindError, Bound, Held, Inherited, Listener, TlsFiles};
+use crate::server::{
+    self, ActivatedSockets, BindError, BoundListener, InvalidTls, ListenAddress, ListenerPlan,
+    SharedListener, TlsFiles,
+};
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
 use crate::transport::{self, InvalidRoots, TrustStore, TrustStoreId, UpstreamTransport};
@@ -36,7 +39,7 @@ pub enum StartError {
     Roots(#[from] InvalidRoots),
     /// What a listener needs for TLS cannot be used.
     #[error(transparent)]
-    Tls(#[from] BadTls),
+    Tls(#[from] InvalidTls),
     /// Sources of credentials are set up wrongly.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Credentials(Vec<BadSource>),
@@ -124,7 +127,7 @@ pub(super) struct Workshop {
 
 /// What changes hands between configurations, used where it may block.
 struct Fixtures {
-    inherited: Inherited,
+    inherited: ActivatedSockets,
     /// The number of the next trust that is like none before.
     next_trust: usize,
 }
@@ -133,11 +136,11 @@ struct Fixtures {
 pub(super) struct Assembled {
     pub(super) state: Arc<State>,
     pub(super) sources: Sources,
-    pub(super) server: server::Settings,
+    pub(super) server: server::ServerSettings,
     pub(super) transport: transport::TransportSettings,
     pub(super) trusts: Vec<(TrustStoreId, TrustStore)>,
     /// Taken when it begins to serve.
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<ListenerPlan>,
     pub(super) admin: Option<Admin>,
     pub(super) log: telemetry::LogSettings,
     pub(super) drain_delay: Duration,
@@ -149,24 +152,24 @@ pub(super) struct Assembled {
 
 /// The admin listener of a configuration.
 pub(super) struct Admin {
-    pub(super) configured: Address,
+    pub(super) configured: ListenAddress,
     pub(super) settings: admin::Settings,
     /// Its socket; none if the one that is there is to go on.
-    pub(super) bound: Option<Bound>,
+    pub(super) bound: Option<BoundListener>,
 }
 
 /// What is in force when another configuration is assembled.
 pub(super) struct Before<'a> {
     pub(super) assembled: &'a Assembled,
     /// The sockets that are listened on, each with the address of its listener as configured.
-    pub(super) listening: Vec<(Address, Held)>,
+    pub(super) listening: Vec<(ListenAddress, SharedListener)>,
     /// That of the admin listener, in the same way.
-    pub(super) admin: Option<(Address, Held)>,
+    pub(super) admin: Option<(ListenAddress, SharedListener)>,
 }
 
 impl Workshop {
     pub(super) fn new(edge: Arc<dyn Edge>) -> io::Result<Self> {
-        let inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
+        let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
         Ok(Self {
             keeper: SourceKeeper::start(Arc::clone(&edge))?,
             edge,
@@ -222,7 +225,7 @@ impl Workshop {
         Ok(Assembled {
             state: Arc::new(state),
             sources: Sources::new(),
-            server: server::Settings {
+            server: server::ServerSettings {
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
                 connections: limits.client_connections,
                 header_bytes: limits.header_bytes,
@@ -311,7 +314,7 @@ struct Draft {
     trusts: Vec<(TrustStoreId, TrustStore)>,
     /// One for each upstream.
     upstream_trusts: Vec<TrustStoreId>,
-    listeners: Vec<Listener>,
+    listeners: Vec<ListenerPlan>,
     admin: Option<Admin>,
 }
 
@@ -333,7 +336,7 @@ impl Draft {
             let tls = listen.tls.as_ref().map(TlsFiles::load).transpose();
             let bound = sockets.listen(&listen, inherited);
             match (tls, bound) {
-                (Ok(tls), Ok(bound)) => listeners.push(Listener { listen, tls, bound }),
+                (Ok(tls), Ok(bound)) => listeners.push(ListenerPlan { listen, tls, bound }),
                 (tls, bound) => {
                     problems.extend(tls.err().map(StartError::from));
                     problems.extend(bound.err().map(StartError::from));
@@ -473,8 +476,8 @@ fn upstream_trusts(
 }
 
 /// The certificates that listeners show, as far as their end is known.
-fn certificates(listeners: &[Listener]) -> Vec<ListenerCertificate> {
-    let certificate = |listener: &Listener| {
+fn certificates(listeners: &[ListenerPlan]) -> Vec<ListenerCertificate> {
+    let certificate = |listener: &ListenerPlan| {
         let expires = listener.tls.as_ref()?.expires()?;
         Some(ListenerCertificate { listener: listener.listen.address.to_string(), expires })
     };
@@ -491,7 +494,7 @@ pub(super) struct Trial {
 
 /// Assembles a configuration as a start does, but for its sources, without taking a socket or making a file.
 pub(super) async fn try_out(config: Config, edge: &dyn Edge) -> Trial {
-    let inherited = Inherited::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
+    let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
     let lane = BlockingLane::default();
     let drafted = lane.run(FILES_LIMIT, move || {

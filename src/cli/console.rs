@@ -20,7 +20,7 @@ use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::offload::BlockingLane;
 use crate::proxy::State;
-use crate::server::{AcceptSocket, Bound, Drain, Held, Pulse};
+use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
 use crate::telemetry::{LogControl, LogLevel, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -31,8 +31,8 @@ pub(super) struct Console {
     edge: Arc<dyn Edge>,
     counters: Arc<ProcessCounters>,
     tallies: Tallies,
-    drain: Drain,
-    pulse: Pulse,
+    drain: DrainSignal,
+    pulse: ServerWatchdog,
     reloads: Reloads,
     log: Option<Arc<LogControl>>,
 }
@@ -49,7 +49,7 @@ pub(super) struct View {
 
 /// A listener with its thread; both end with this.
 pub(super) struct AdminThread {
-    pub(super) held: Held,
+    pub(super) held: SharedListener,
     /// What it serves, and to whom: this listener's own, whatever another one is to serve.
     settings: Arc<ArcSwap<admin::Settings>>,
     end: oneshot::Sender<()>,
@@ -73,7 +73,7 @@ impl Console {
     pub(super) fn new(
         view: View,
         (edge, counters, tallies): (Arc<dyn Edge>, Arc<ProcessCounters>, Tallies),
-        (drain, pulse, reloads, log): (Drain, Pulse, Reloads, Option<Arc<LogControl>>),
+        (drain, pulse, reloads, log): (DrainSignal, ServerWatchdog, Reloads, Option<Arc<LogControl>>),
     ) -> Self {
         Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
     }
@@ -206,7 +206,11 @@ impl Process for Console {
 
 impl AdminThread {
     /// Answers what comes through this socket.
-    pub(super) fn start(bound: Bound, settings: admin::Settings, console: &Arc<Console>) -> io::Result<Self> {
+    pub(super) fn start(
+        bound: BoundListener,
+        settings: admin::Settings,
+        console: &Arc<Console>,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, wanted) = oneshot::channel();
         let (tell, ended) = oneshot::channel();

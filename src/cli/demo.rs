@@ -23,7 +23,7 @@ use super::system::System;
 use crate::config::{Config, Machine};
 use crate::emulator::{Account, Emulator, Settings};
 use crate::oss::{Bucket, Region};
-use crate::server::{Address, Drain, Drained};
+use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -47,9 +47,9 @@ pub(super) fn run(arguments: &Args) -> Exit {
 async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
     let oss = start_oss().await?;
     let app = start_proxy(oss.local_addr()).await?;
-    let listener = app.addresses().first().and_then(Address::socket);
+    let listener = app.addresses().first().and_then(ListenAddress::socket);
     let (proxy, oss_address) = (listener.context("no listener")?, oss.local_addr());
-    let drain = Drain::new();
+    let drain = DrainSignal::new();
     signals(drain.clone())?;
     let serving = spawn_local(app.run(drain.clone()));
 
@@ -64,7 +64,7 @@ async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
     }
     let drained = serving.await??;
     oss.shutdown().await;
-    Ok(if whole && drained == Drained::Whole { Exit::Ok } else { Exit::Failure })
+    Ok(if whole && drained == DrainOutcome::Whole { Exit::Ok } else { Exit::Failure })
 }
 
 /// The usual port, or a free one.

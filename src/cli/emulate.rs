@@ -15,7 +15,7 @@ use crate::config::parse_lifetime;
 use crate::emulator::issuer::Issuer;
 use crate::emulator::{Account, Emulator, Order, Service, Settings};
 use crate::oss::{Bucket, Region};
-use crate::server::Drain;
+use crate::server::DrainSignal;
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -110,7 +110,7 @@ async fn emulate(arguments: &Args) -> Exit {
     if let Some(issuer) = &issuer {
         line(format_args!("issuer on http://{0}, credentials URI http://{0}/credentials", issuer.address));
     }
-    let drain = Drain::new();
+    let drain = DrainSignal::new();
     if let Err(error) = signals(drain.clone()) {
         complain(format_args!("signals cannot be received: {error}"));
         return Exit::Failure;

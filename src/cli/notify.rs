@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
 use crate::credentials::Edge;
-use crate::server::Pulse;
+use crate::server::ServerWatchdog;
 
 /// The way to the service manager.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Notifier {
     }
 
     /// Gives the watchdog of the service manager its sign of life, if there is one, for as long as `pulse` beats.
-    pub(super) async fn feed_watchdog(self, pulse: Pulse) {
+    pub(super) async fn feed_watchdog(self, pulse: ServerWatchdog) {
         let Some(limit) = sd_notify::watchdog_enabled() else { return };
         // Twice in the time that the service manager waits, as it advises, and once for good measure.
         let mut signs = interval(limit / 3);

@@ -24,7 +24,7 @@ use super::system::{System, hide, raise_file_limit, variable_names};
 use super::watch::NotTaken;
 use crate::config::Config;
 use crate::offload::BlockingLane;
-use crate::server::{Address, Drain, Drained};
+use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 use crate::telemetry::{AccessLogging, LogFlushGuard, LogLevel};
 
 #[derive(ClapArgs)]
@@ -115,11 +115,11 @@ fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
 
 /// Serves while the command runs, hands it the signals, and ends with its exit code.
 async fn accompany(arguments: &Args, app: App, environment: &Environment, signals: &mut Signals) -> Exit {
-    let Some(address) = app.addresses().iter().find_map(Address::socket) else {
+    let Some(address) = app.addresses().iter().find_map(ListenAddress::socket) else {
         complain("cannot start: there is no port to listen on");
         return Exit::Failure;
     };
-    let drain = Drain::new();
+    let drain = DrainSignal::new();
     // The socket takes connections by now, so the command may come at once.
     let serving = spawn_local(serve(app, drain.clone()));
     let (program, words) = arguments.command.split_first().unzip();
@@ -161,10 +161,10 @@ async fn accompany(arguments: &Args, app: App, environment: &Environment, signal
 }
 
 /// Serves until the drain is over. If that cannot be, everything is to end.
-async fn serve(app: App, drain: Drain) {
+async fn serve(app: App, drain: DrainSignal) {
     match app.run(drain.clone()).await {
-        Ok(Drained::Whole) => {}
-        Ok(Drained::Cut { connections }) => {
+        Ok(DrainOutcome::Whole) => {}
+        Ok(DrainOutcome::Cut { connections }) => {
             warn!(connections, "the drain ended before these connections did");
         }
         Err(error) => {
@@ -175,7 +175,7 @@ async fn serve(app: App, drain: Drain) {
 }
 
 /// Waits for the end of the command, and forwards signals to it.
-async fn attend(child: &mut Child, drain: &Drain, signals: &mut Signals) -> Exit {
+async fn attend(child: &mut Child, drain: &DrainSignal, signals: &mut Signals) -> Exit {
     let mut serves = true;
     loop {
         tokio::select! {
@@ -190,7 +190,7 @@ async fn attend(child: &mut Child, drain: &Drain, signals: &mut Signals) -> Exit
 }
 
 /// Waits for the end of the proxy: what the command has left running may have requests in flight. Signals are for the proxy now.
-async fn finish(serving: JoinHandle<()>, drain: &Drain, signals: &mut Signals) {
+async fn finish(serving: JoinHandle<()>, drain: &DrainSignal, signals: &mut Signals) {
     let forced = async {
         loop {
             let signal = signals.next().await;

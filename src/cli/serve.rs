@@ -19,7 +19,7 @@ use super::output::complain;
 use super::system::{self, System, raise_file_limit};
 use crate::config::Config;
 use crate::offload::BlockingLane;
-use crate::server::{Drain, Drained};
+use crate::server::{DrainOutcome, DrainSignal};
 use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
 
 pub(super) fn run(flags: &Flags) -> Exit {
@@ -29,7 +29,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
 
 /// Reads the configuration and serves. Signals act from the beginning, whatever is waited for.
 async fn start(flags: &Flags) -> Exit {
-    let drain = Drain::new();
+    let drain = DrainSignal::new();
     // Before anything is waited for: a signal that nobody handles would end the process, or, as process 1, do nothing.
     let asked = match signals(drain.clone()).and_then(|()| Asked::listen()) {
         Ok(asked) => asked,
@@ -123,7 +123,7 @@ pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
     }
 }
 
-async fn serve(flags: &Flags, config: Config, log: Log, (drain, asked): (Drain, Asked)) -> Exit {
+async fn serve(flags: &Flags, config: Config, log: Log, (drain, asked): (DrainSignal, Asked)) -> Exit {
     tell_warnings(&config);
     let files = raise_file_limit();
     if files.is_some_and(|files| files < config.limits.client_connections as u64) {
@@ -145,8 +145,8 @@ async fn serve(flags: &Flags, config: Config, log: Log, (drain, asked): (Drain, 
     };
     asked.heed(app.reloads(), log.anew);
     match app.run(drain).await {
-        Ok(Drained::Whole) => Exit::Ok,
-        Ok(Drained::Cut { connections }) => {
+        Ok(DrainOutcome::Whole) => Exit::Ok,
+        Ok(DrainOutcome::Cut { connections }) => {
             warn!(connections, "the drain ended before these connections did");
             Exit::Failure
         }
@@ -173,7 +173,7 @@ pub(super) fn not_assembled(error: &StartError) -> Exit {
 }
 
 /// TERM and INT drain, and force when a second one comes, whoever else has asked for the end before.
-pub(super) fn signals(drain: Drain) -> io::Result<()> {
+pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     spawn_local(async move {
         let mut next = async || {

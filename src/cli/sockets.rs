@@ -5,15 +5,17 @@ use std::cell::RefCell;
 
 use super::assembly::Before;
 use crate::config::Config;
-use crate::server::{Address, BindError, Bound, Held, Inherited, Listen};
+use crate::server::{
+    ActivatedSockets, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener,
+};
 
 /// What is listened on, each with the address of its listener as configured.
 #[derive(Default)]
 pub(super) struct Sockets {
-    listening: Vec<(Address, Held)>,
-    admin: Option<(Address, Held)>,
+    listening: Vec<(ListenAddress, SharedListener)>,
+    admin: Option<(ListenAddress, SharedListener)>,
     /// Those on which their listener listens no more under the new configuration.
-    going: Vec<Held>,
+    going: Vec<SharedListener>,
     /// Nothing is taken if this is there; it notes what is to be looked at.
     trial: Option<RefCell<Vec<String>>>,
 }
@@ -31,18 +33,23 @@ impl Sockets {
 
     pub(super) fn of(before: Option<&Before<'_>>, config: &Config) -> Self {
         let Some(Before { listening, admin, .. }) = before else { return Self::default() };
-        let stays = |address: &Address| config.listen.iter().any(|listen| listen.address == *address);
+        let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
         let going = listening.iter().filter(|(configured, _)| !stays(configured));
-        let stays = |address: &Address| config.admin.as_ref().is_some_and(|admin| admin.address == *address);
+        let stays =
+            |address: &ListenAddress| config.admin.as_ref().is_some_and(|admin| admin.address == *address);
         let going = going.chain(admin.iter().filter(|(configured, _)| !stays(configured)));
         let going = going.map(|(_, held)| held.clone()).collect();
         Self { listening: listening.clone(), admin: admin.clone(), going, trial: None }
     }
 
     /// New ones for a listener; none if it has its own. Those must still be allowed to it.
-    pub(super) fn listen(&self, listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Bound>, BindError> {
+    pub(super) fn listen(
+        &self,
+        listen: &ListenSettings,
+        inherited: &mut ActivatedSockets,
+    ) -> Result<Vec<BoundListener>, BindError> {
         let own = self.listening.iter().filter(|(configured, _)| *configured == listen.address);
-        let own: Vec<Held> = own.map(|(_, held)| held.clone()).collect();
+        let own: Vec<SharedListener> = own.map(|(_, held)| held.clone()).collect();
         listen.check_open(&own)?;
         if own.is_empty() { self.bind(listen, inherited) } else { Ok(Vec::new()) }
     }
@@ -50,18 +57,22 @@ impl Sockets {
     /// A new one for the admin listener, unless it has its own.
     pub(super) fn administer(
         &self,
-        address: &Address,
-        inherited: &mut Inherited,
-    ) -> Result<Option<Bound>, BindError> {
+        address: &ListenAddress,
+        inherited: &mut ActivatedSockets,
+    ) -> Result<Option<BoundListener>, BindError> {
         if self.admin.as_ref().is_some_and(|(configured, _)| configured == address) {
             return Ok(None);
         }
-        Ok(self.bind(&Listen::plain(address.clone()), inherited)?.pop())
+        Ok(self.bind(&ListenSettings::plain(address.clone()), inherited)?.pop())
     }
 
-    fn bind(&self, listen: &Listen, inherited: &mut Inherited) -> Result<Vec<Bound>, BindError> {
+    fn bind(
+        &self,
+        listen: &ListenSettings,
+        inherited: &mut ActivatedSockets,
+    ) -> Result<Vec<BoundListener>, BindError> {
         if let Some(warnings) = &self.trial {
-            return match Bound::probe(listen, inherited) {
+            return match BoundListener::probe(listen, inherited) {
                 // A configuration is checked beside the proxy that is to reload it.
                 Err(BindError::InUse(address)) if address.may_be_held_by_a_proxy() => {
                     warnings.borrow_mut().push(format!(
@@ -72,7 +83,7 @@ impl Sockets {
                 probed => probed.map(|()| Vec::new()),
             };
         }
-        Bound::bind(listen, inherited, &self.going).map_err(|error| match error {
+        BoundListener::bind(listen, inherited, &self.going).map_err(|error| match error {
             BindError::InUse(address) => {
                 let mut all = self.listening.iter().chain(&self.admin).map(|(_, held)| &held.address);
                 match all.find(|ours| ours.overlaps(&address)) {

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::admin::{self, Process, Reach, Silence};
-use crate::server::Accepted;
+use crate::server::AcceptedSocket;
 
 /// The connections of one listener.
 pub(super) struct Visits {
@@ -29,7 +29,7 @@ impl Visits {
     /// Answers on this connection too. Must run inside a `LocalSet`.
     pub(super) fn admit(
         &mut self,
-        accepted: Accepted,
+        accepted: AcceptedSocket,
         served: (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
     ) {
         while self.tasks.try_join_next().is_some() {}
@@ -42,10 +42,10 @@ impl Visits {
         let leave = async move { while stay.changed().await.is_ok() {} };
         let known = silence.clone();
         let task = match accepted {
-            Accepted::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
+            AcceptedSocket::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
                 self.tasks.spawn_local(admin::serve(stream, (Reach::ByName, known), served, leave))
             }),
-            Accepted::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
+            AcceptedSocket::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
                 self.tasks.spawn_local(admin::serve(stream, (Reach::Unnamed, known), served, leave))
             }),
         };

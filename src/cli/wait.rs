@@ -12,7 +12,7 @@ use super::flags::Flags;
 use super::output::complain;
 use super::serve::block_on;
 use crate::config::parse_wait;
-use crate::server::Address;
+use crate::server::ListenAddress;
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
     block_on(wait(&admin.address, arguments.timeout))
 }
 
-async fn wait(address: &Address, patience: Duration) -> Exit {
+async fn wait(address: &ListenAddress, patience: Duration) -> Exit {
     let until = Instant::now() + patience;
     loop {
         let Err(reason) = look(address).await else { return Exit::Ok };
@@ -68,7 +68,7 @@ async fn wait(address: &Address, patience: Duration) -> Exit {
     }
 }
 
-async fn look(address: &Address) -> Result<(), NotReady> {
+async fn look(address: &ListenAddress) -> Result<(), NotReady> {
     let request =
         AdminRequest { path: "/readyz", token: None, limit: LOOK_WITHIN, bytes_max: REASON_BYTES_MAX };
     let (status, body) = request.send(address).await?;

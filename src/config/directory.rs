@@ -14,11 +14,11 @@ use super::tool_routes::{self, Implied};
 use super::upstream::{Checks, Five, Shared};
 use crate::address::Directory;
 use crate::credentials::Spec;
-use crate::server::Listen;
+use crate::server::ListenSettings;
 
 /// What upstreams are checked against.
 pub(super) struct Surroundings<'a> {
-    pub(super) listeners: &'a [Listen],
+    pub(super) listeners: &'a [ListenSettings],
     /// The credentials that the file describes.
     pub(super) specs: &'a [(String, Option<Spec>)],
     pub(super) secrets: &'a Secrets<'a>,
@@ -64,8 +64,8 @@ pub(super) fn read(
 }
 
 /// The listeners on sockets of the network, by their ports.
-fn by_port(listeners: &[Listen]) -> HashMap<u16, Vec<&Listen>> {
-    let mut all: HashMap<u16, Vec<&Listen>> = HashMap::new();
+fn by_port(listeners: &[ListenSettings]) -> HashMap<u16, Vec<&ListenSettings>> {
+    let mut all: HashMap<u16, Vec<&ListenSettings>> = HashMap::new();
     for listener in listeners {
         if let Some(socket) = listener.address.socket() {
             all.entry(socket.port()).or_default().push(listener);

@@ -14,7 +14,7 @@ use super::section::{Section, parsed};
 use crate::address::{Endpoint, Host, Port};
 use crate::admin::{self, ReadyWhen};
 use crate::policy::{CrossSiteReads, Operations, Policy, Unsigned};
-use crate::server::{Address, Listen, TlsFiles};
+use crate::server::{ListenAddress, ListenSettings, TlsFiles};
 
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8771);
@@ -24,7 +24,7 @@ pub(super) fn read(
     root: &Section<'_>,
     secrets: &Secrets<'_>,
     report: &mut Report,
-) -> (Vec<Listen>, Option<Admin>) {
+) -> (Vec<ListenSettings>, Option<Admin>) {
     let mut sections = match root.alone("listen") {
         Some(section) => vec![section],
         None => root.children("listen", report),
@@ -40,7 +40,7 @@ pub(super) fn read(
             section.check(&LISTEN, report);
         }
     }
-    let mut taken: Vec<(Address, String)> = Vec::new();
+    let mut taken: Vec<(ListenAddress, String)> = Vec::new();
     let mut listeners = Vec::new();
     for section in &sections {
         section.check(&LISTEN, report);
@@ -53,7 +53,7 @@ pub(super) fn read(
         let tls = tls(section, secrets, report);
         let Some(address) = address else { continue };
         claim(&address, "a listener", &mut taken, report);
-        listeners.push(Listen { address: address.value, unsafe_open, domains, policy, tls });
+        listeners.push(ListenSettings { address: address.value, unsafe_open, domains, policy, tls });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);
@@ -69,11 +69,11 @@ pub(super) fn read_admin(root: &Section<'_>, secrets: &Secrets<'_>, report: &mut
     Some(Admin { address: address.value, settings })
 }
 
-fn address(section: &Section<'_>, unsafe_open: bool, report: &mut Report) -> Option<Given<Address>> {
+fn address(section: &Section<'_>, unsafe_open: bool, report: &mut Report) -> Option<Given<ListenAddress>> {
     let given = if section.has("address") {
         section.parsed("address", address_of, report)?
     } else {
-        Given { value: Address::Tcp(DEFAULT), at: section.at("address") }
+        Given { value: ListenAddress::Tcp(DEFAULT), at: section.at("address") }
     };
     // What systemd hands over is only known when it is there.
     if let Some(address) = given.value.socket()
@@ -142,7 +142,7 @@ fn admin(
     section: &Section<'_>,
     secrets: &Secrets<'_>,
     report: &mut Report,
-) -> Option<(Given<Address>, admin::Settings)> {
+) -> Option<(Given<ListenAddress>, admin::Settings)> {
     section.check(&ADMIN, report);
     let words = [("any", ReadyWhen::Any), ("all", ReadyWhen::All)];
     let settings = admin::Settings {
@@ -151,7 +151,10 @@ fn admin(
         quit: section.truth("quit", report).is_some_and(|given| given.value),
     };
     if !section.has("address") {
-        return Some((Given { value: Address::Tcp(DEFAULT_ADMIN), at: section.at("address") }, settings));
+        return Some((
+            Given { value: ListenAddress::Tcp(DEFAULT_ADMIN), at: section.at("address") },
+            settings,
+        ));
     }
     let text = section.text("address", report)?;
     if text.value == "off" {
@@ -159,17 +162,22 @@ fn admin(
     }
     let address = parsed(&text, address_of, report)?;
     match address.value {
-        Address::Tcp(socket) if !is_loopback(socket) && !section.has("token") => {
+        ListenAddress::Tcp(socket) if !is_loopback(socket) && !section.has("token") => {
             report.error(&address.at, Problem::OpenAdmin(socket));
         }
-        Address::Inherited(_) => report.error(&address.at, Problem::InheritedAdmin),
-        Address::Tcp(_) | Address::Unix(_) => {}
+        ListenAddress::Inherited(_) => report.error(&address.at, Problem::InheritedAdmin),
+        ListenAddress::Tcp(_) | ListenAddress::Unix(_) => {}
     }
     Some((address, settings))
 }
 
 /// Notes who listens where, and reports an address that somebody else has.
-fn claim(address: &Given<Address>, who: &str, taken: &mut Vec<(Address, String)>, report: &mut Report) {
+fn claim(
+    address: &Given<ListenAddress>,
+    who: &str,
+    taken: &mut Vec<(ListenAddress, String)>,
+    report: &mut Report,
+) {
     if let Some((_, other)) = taken.iter().find(|(other, _)| other.overlaps(&address.value)) {
         report.error(&address.at, Problem::Taken(address.value.clone(), other.clone()));
     }
@@ -193,22 +201,22 @@ fn is_loopback(address: SocketAddr) -> bool {
 }
 
 /// Reads `ADDRESS:PORT`, `unix:PATH` or `systemd:NAME`.
-fn address_of(text: &str) -> Result<Address, Problem> {
+fn address_of(text: &str) -> Result<ListenAddress, Problem> {
     let bad = || Problem::Address(text.to_owned());
     if let Some(path) = text.strip_prefix("unix:") {
-        return if path.is_empty() { Err(bad()) } else { Ok(Address::Unix(PathBuf::from(path))) };
+        return if path.is_empty() { Err(bad()) } else { Ok(ListenAddress::Unix(PathBuf::from(path))) };
     }
     if let Some(name) = text.strip_prefix("systemd:") {
         // The names stand in one variable, with colons between them.
         let fits = !name.is_empty() && !name.contains(':');
-        return if fits { Ok(Address::Inherited(name.to_owned())) } else { Err(bad()) };
+        return if fits { Ok(ListenAddress::Inherited(name.to_owned())) } else { Err(bad()) };
     }
     // The one name that needs no resolver.
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => &format!("{}:{port}", Ipv4Addr::LOCALHOST),
         None => text,
     };
-    numeric.parse().map(Address::Tcp).map_err(|_| bad())
+    numeric.parse().map(ListenAddress::Tcp).map_err(|_| bad())
 }
 
 fn domain(text: &str) -> Result<String, Problem> {

@@ -47,7 +47,7 @@ use self::section::{Document, Section};
 use crate::address::{Directory, UpstreamId};
 use crate::admin;
 use crate::credentials::{Custom, Links, Provide, Spec};
-use crate::server::{Address, Listen};
+use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::Version;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
@@ -55,7 +55,7 @@ use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 #[derive(Debug)]
 pub struct Config {
     /// The listeners; at least one.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenSettings>,
     /// The admin interface, if there is one.
     pub admin: Option<Admin>,
     /// The upstreams.
@@ -86,7 +86,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// Where it listens.
-    pub address: Address,
+    pub address: ListenAddress,
     /// What it serves, and to whom.
     pub settings: admin::Settings,
 }

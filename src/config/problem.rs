@@ -4,7 +4,7 @@
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
 use crate::credentials::{BucketEndpointsError, Insane};
 use crate::oss::{InvalidBucket, InvalidRegion};
-use crate::server::Address;
+use crate::server::ListenAddress;
 use crate::transport::InvalidUrl;
 
 /// A mistake.
@@ -70,7 +70,7 @@ pub(super) enum Problem {
     )]
     OpenAdmin(std::net::SocketAddr),
     #[error("{0} is also the address of {1}; give one of them another")]
-    Taken(Address, String),
+    Taken(ListenAddress, String),
     #[error("the file has {0} listeners, and this can only replace the address of one; change the file")]
     WhichListener(usize),
     #[error("{0:?} is not a domain; write a host name without port and *, such as oss.example.internal")]

@@ -11,7 +11,7 @@ use crate::address::{
     Addressing, Endpoint, EndpointKind, Host, Place, Port, Scheme, ServiceFamily, Upstream,
 };
 use crate::oss::{Bucket, Product, Region};
-use crate::server::Listen;
+use crate::server::ListenSettings;
 use crate::sign::Version;
 
 /// The five settings that belong together: a route that sets one takes none of them from `[upstream]`.
@@ -39,7 +39,7 @@ pub(super) struct Checks<'a> {
     pub(super) shared: &'a Shared,
     pub(super) addressing: Option<&'a Given<Addressing>>,
     /// By their ports.
-    pub(super) listeners: &'a HashMap<u16, Vec<&'a Listen>>,
+    pub(super) listeners: &'a HashMap<u16, Vec<&'a ListenSettings>>,
 }
 
 /// The words of `addressing`.

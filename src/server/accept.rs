@@ -13,14 +13,14 @@ use tracing::warn;
 use super::listen::{AcceptSocket, ListeningSocket};
 
 /// A connection, on no core yet.
-pub enum Accepted {
+pub enum AcceptedSocket {
     /// Over a port.
     Tcp(TcpStream),
     /// Over a path.
     Unix(UnixStream),
 }
 
-impl Accepted {
+impl AcceptedSocket {
     /// The address that the client connected to: also of a listener that takes connections at all addresses.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
@@ -30,16 +30,16 @@ impl Accepted {
     }
 }
 
-enum Listener {
+enum AsyncListener {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
 
-impl Listener {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+impl AsyncListener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedSocket>> {
         Poll::Ready(match self {
-            Self::Tcp(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Tcp),
-            Self::Unix(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(Accepted::Unix),
+            Self::Tcp(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(AcceptedSocket::Tcp),
+            Self::Unix(socket) => ready!(socket.poll_accept(cx))?.0.into_std().map(AcceptedSocket::Unix),
         })
     }
 }
@@ -54,11 +54,13 @@ impl AcceptSocket {
     pub async fn accept<Place>(
         self,
         (place, freed): (impl Fn() -> Option<Place>, impl AsyncFn()),
-        mut serve: impl FnMut(Accepted, Place),
+        mut serve: impl FnMut(AcceptedSocket, Place),
     ) -> io::Result<Infallible> {
         let listener = match self.socket {
-            ListeningSocket::Tcp(socket) => Listener::Tcp(tokio::net::TcpListener::from_std(socket)?),
-            ListeningSocket::Unix(socket, _) => Listener::Unix(tokio::net::UnixListener::from_std(socket)?),
+            ListeningSocket::Tcp(socket) => AsyncListener::Tcp(tokio::net::TcpListener::from_std(socket)?),
+            ListeningSocket::Unix(socket, _) => {
+                AsyncListener::Unix(tokio::net::UnixListener::from_std(socket)?)
+            }
         };
         let mut is_told = false;
         loop {

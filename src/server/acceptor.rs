@@ -9,18 +9,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 use tracing::error;
 
-use super::cores::Cores;
+use super::connection_limit::ConnectionLimit;
 use super::listen::AcceptSocket;
-use super::places::Places;
+use super::workers::WorkerPool;
 
 /// The accepting thread, as others see it. It ends when this is dropped.
-pub(super) struct Acceptor(mpsc::UnboundedSender<Message>);
+pub(super) struct AcceptThread(mpsc::UnboundedSender<AcceptMessage>);
 
 /// A request to the accepting thread for a sign of life.
 #[derive(Clone)]
-pub(super) struct AcceptorPulse(mpsc::UnboundedSender<Message>);
+pub(super) struct AcceptWatchdog(mpsc::UnboundedSender<AcceptMessage>);
 
-enum Message {
+enum AcceptMessage {
     /// Accept from this socket, for the listener of this number.
     Accept(usize, AcceptSocket),
     /// Accept no more for these listeners.
@@ -33,9 +33,9 @@ enum Message {
     End,
 }
 
-impl Acceptor {
+impl AcceptThread {
     /// Starts the thread. It hands connections over to `cores`, each with one of `places`.
-    pub(super) fn start(cores: Arc<Cores>, places: Places) -> io::Result<Self> {
+    pub(super) fn start(cores: Arc<WorkerPool>, places: ConnectionLimit) -> io::Result<Self> {
         let (messages, inbox) = mpsc::unbounded_channel();
         std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -48,55 +48,59 @@ impl Acceptor {
 
     /// Accepts from this socket from now on, for the listener of this number.
     pub(super) fn accept(&self, id: usize, socket: AcceptSocket) {
-        self.send(Message::Accept(id, socket));
+        self.send(AcceptMessage::Accept(id, socket));
     }
 
     /// Accepts no more for these listeners.
     pub(super) fn withdraw(&self, ids: Vec<usize>) {
-        self.send(Message::Withdraw(ids));
+        self.send(AcceptMessage::Withdraw(ids));
     }
 
     /// Accepts no more at all, and waits until the sockets are closed, in limited time.
     pub(super) async fn close(&self) {
         let (report, closed) = oneshot::channel();
-        self.send(Message::Close(report));
+        self.send(AcceptMessage::Close(report));
         let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
     }
 
-    pub(super) fn pulse(&self) -> AcceptorPulse {
-        AcceptorPulse(self.0.clone())
+    pub(super) fn pulse(&self) -> AcceptWatchdog {
+        AcceptWatchdog(self.0.clone())
     }
 
-    fn send(&self, message: Message) {
+    fn send(&self, message: AcceptMessage) {
         if self.0.send(message).is_err() {
             error!("the thread that accepts connections has ended; restart this process");
         }
     }
 }
 
-impl Drop for Acceptor {
+impl Drop for AcceptThread {
     fn drop(&mut self) {
         // A thread that has ended needs no end.
-        let _ = self.0.send(Message::End);
+        let _ = self.0.send(AcceptMessage::End);
     }
 }
 
-impl AcceptorPulse {
+impl AcceptWatchdog {
     /// Waits for a sign of life: forever, if the thread is stuck. `false` if it has ended.
     pub(super) async fn beat(&self) -> bool {
         let (report, alive) = oneshot::channel();
-        self.0.send(Message::Pulse(report)).is_ok() && alive.await.is_ok()
+        self.0.send(AcceptMessage::Pulse(report)).is_ok() && alive.await.is_ok()
     }
 }
 
-async fn run(mut inbox: mpsc::UnboundedReceiver<Message>, cores: &Arc<Cores>, places: &Places) {
+async fn run(
+    mut inbox: mpsc::UnboundedReceiver<AcceptMessage>,
+    cores: &Arc<WorkerPool>,
+    places: &ConnectionLimit,
+) {
     let mut tasks: Vec<(usize, JoinHandle<()>)> = Vec::new();
     while let Some(message) = inbox.recv().await {
         match message {
-            Message::Accept(id, socket) => {
+            AcceptMessage::Accept(id, socket) => {
                 tasks.push((id, spawn_local(accept(id, socket, Arc::clone(cores), places.clone()))));
             }
-            Message::Withdraw(ids) => tasks.retain(|(id, task)| {
+            AcceptMessage::Withdraw(ids) => tasks.retain(|(id, task)| {
                 let is_kept = !ids.contains(id);
                 if !is_kept {
                     task.abort();
@@ -104,8 +108,8 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Message>, cores: &Arc<Cores>, pl
                 is_kept
             }),
             // The caller may have left.
-            Message::Pulse(report) => drop(report.send(())),
-            Message::Close(report) => {
+            AcceptMessage::Pulse(report) => drop(report.send(())),
+            AcceptMessage::Close(report) => {
                 for (_, task) in tasks.drain(..) {
                     task.abort();
                     // Its socket is closed with it.
@@ -114,12 +118,12 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Message>, cores: &Arc<Cores>, pl
                 // The server may have stopped waiting.
                 let _ = report.send(());
             }
-            Message::End => return,
+            AcceptMessage::End => return,
         }
     }
 }
 
-async fn accept(id: usize, socket: AcceptSocket, cores: Arc<Cores>, places: Places) {
+async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, places: ConnectionLimit) {
     let address = socket.address.clone();
     let places = (|| places.take(), async || places.freed().await);
     let serve = |accepted, place| cores.hand_over(accepted, id, place);
@@ -137,16 +141,16 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::time::timeout;
 
-    use super::{AcceptorPulse, Message};
+    use super::{AcceptMessage, AcceptWatchdog};
 
     #[tokio::test(start_paused = true)]
     async fn a_thread_that_reads_no_messages_gives_no_sign_of_life_and_one_that_has_ended_is_known() {
         let (messages, mut inbox) = mpsc::unbounded_channel();
-        let pulse = AcceptorPulse(messages);
+        let pulse = AcceptWatchdog(messages);
         assert!(timeout(Duration::from_secs(3), pulse.beat()).await.is_err());
         let answering = async {
             while let Some(message) = inbox.recv().await {
-                if let Message::Pulse(report) = message {
+                if let AcceptMessage::Pulse(report) = message {
                     // The one that was given up is gone.
                     let _ = report.send(());
                 }

@@ -4,30 +4,30 @@ use crate::time::Timestamp;
 
 /// Returns the end of the validity of a certificate (RFC 5280, 4.1.2.5), or `None` if it cannot be read.
 pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
-    let certificate = Element::read(certificate)?;
-    let mut fields = Element::read(certificate.content)?.content;
-    let version = Element::read(fields)?;
+    let certificate = DerElement::read(certificate)?;
+    let mut fields = DerElement::read(certificate.content)?.content;
+    let version = DerElement::read(fields)?;
     if version.tag == VERSION {
         fields = version.rest;
     }
     // Serial number, signature algorithm, issuer.
     for _ in 0..3 {
-        fields = Element::read(fields)?.rest;
+        fields = DerElement::read(fields)?.rest;
     }
-    let validity = Element::read(fields)?;
-    let begin = Element::read(validity.content)?;
-    let end = Element::read(begin.rest)?;
+    let validity = DerElement::read(fields)?;
+    let begin = DerElement::read(validity.content)?;
+    let end = DerElement::read(begin.rest)?;
     parse_time(end.tag, end.content)
 }
 
 /// An element of DER, and what follows it.
-struct Element<'a> {
+struct DerElement<'a> {
     tag: u8,
     content: &'a [u8],
     rest: &'a [u8],
 }
 
-impl<'a> Element<'a> {
+impl<'a> DerElement<'a> {
     fn read(der: &'a [u8]) -> Option<Self> {
         let [tag, first, rest @ ..] = der else { return None };
         let (length, rest) = match first {

@@ -22,54 +22,54 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::Settings;
-use super::accept::Accepted;
-use super::client::{Client, Heard, Socket};
-use super::cores::Current;
-use super::drain::Drain;
-use super::presence::{Limits, Presence, Quiet};
-use super::protocol::{Protocol, spoken_on};
+use super::ServerSettings;
+use super::accept::AcceptedSocket;
+use super::client_io::{ActivityStream, ClientSocket, ClientStream};
+use super::drain::DrainSignal;
+use super::idle::{ClientActivity, IdleLimits, IdleTimer};
+use super::protocol::{HttpVersion, spoken_on};
 use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
-use super::tls::{HTTP2, Terms};
+use super::tls::{ClientTlsPolicy, HTTP2};
+use super::workers::WorkerState;
 use crate::proxy::{self, Body, Gate};
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
 
 /// What a connection is served with.
-pub(super) struct Host {
+pub(super) struct ConnectionContext {
     /// What requests are served with.
-    pub(super) current: Rc<Current>,
+    pub(super) current: Rc<WorkerState>,
     /// The listener it came through, and the gate that it had then.
     pub(super) listener: (usize, Rc<Gate>),
     /// The address that the client connected to, if it has one.
     pub(super) address: Option<SocketAddr>,
     /// The terms that it came on.
-    pub(super) terms: Arc<Terms>,
+    pub(super) terms: Arc<ClientTlsPolicy>,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) settings: Settings,
-    pub(super) drain: Drain,
+    pub(super) settings: ServerSettings,
+    pub(super) drain: DrainSignal,
 }
 
 /// How the serving of a connection ended.
-enum Ended {
+enum ConnectionEnd {
     /// Either side closed it, or it broke.
     Itself(hyper::Result<()>),
     /// By us, in the middle of what was no request yet.
     Cut,
 }
 
-impl Host {
+impl ConnectionContext {
     /// Serves HTTP until either side ends it or the drain does.
-    pub(super) async fn serve(&self, accepted: Accepted) {
+    pub(super) async fn serve(&self, accepted: AcceptedSocket) {
         match accepted {
-            Accepted::Tcp(stream) => {
+            AcceptedSocket::Tcp(stream) => {
                 // Without this a small answer can wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
                     self.speak(stream).await;
                 }
             }
-            Accepted::Unix(stream) => {
+            AcceptedSocket::Unix(stream) => {
                 if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
                     Box::pin(self.speak(stream)).await;
                 }
@@ -77,7 +77,7 @@ impl Host {
         }
     }
 
-    async fn speak(&self, socket: impl Socket) {
+    async fn speak(&self, socket: impl ClientSocket) {
         match &self.tls {
             // The state of these is large; the usual connection need not have room for it.
             Some(tls) => Box::pin(self.encrypted(socket, tls)).await,
@@ -85,7 +85,7 @@ impl Host {
         }
     }
 
-    async fn encrypted(&self, socket: impl Socket, tls: &TlsAcceptor) {
+    async fn encrypted(&self, socket: impl ClientSocket, tls: &TlsAcceptor) {
         let client = WriteTimeout::new(socket, self.settings.stall);
         match self.in_time(tls.accept(client)).await {
             Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
@@ -94,13 +94,13 @@ impl Host {
         }
     }
 
-    async fn plain(&self, socket: impl Socket) {
+    async fn plain(&self, socket: impl ClientSocket) {
         let spoken = self.in_time(spoken_on(&socket)).await;
         let client = WriteTimeout::new(socket, self.settings.stall);
         match spoken {
-            Ok(Protocol::Http1) => self.http1(client).await,
+            Ok(HttpVersion::Http1) => self.http1(client).await,
             // Its state is large; the usual connection need not have room for it.
-            Ok(Protocol::Http2) => Box::pin(self.http2(client)).await,
+            Ok(HttpVersion::Http2) => Box::pin(self.http2(client)).await,
             Err(error) => debug!(%error, "a client connected and asked for nothing"),
         }
     }
@@ -131,9 +131,9 @@ impl Host {
         self.current.without(self.listener.0, &self.terms).await;
     }
 
-    async fn http1(&self, client: impl Client) {
-        let presence = Rc::new(Presence::new(Protocol::Http1));
-        let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
+    async fn http1(&self, client: impl ClientStream) {
+        let presence = Rc::new(ClientActivity::new(HttpVersion::Http1));
+        let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&presence)));
         // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -148,26 +148,26 @@ impl Host {
         let ended = self.until_end(pinned, http1::Connection::graceful_shutdown, &presence).await;
         let client = connection.into_parts().io.into_inner().into_inner();
         match ended {
-            Ended::Cut => return,
-            Ended::Itself(Err(error)) if error.is_user() || is_stalled(&error) => {
+            ConnectionEnd::Cut => return,
+            ConnectionEnd::Itself(Err(error)) if error.is_user() || is_stalled(&error) => {
                 // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
                 client.reset();
                 return;
             }
-            Ended::Itself(Err(error)) if error.is_parse() => self.malformed(&error),
-            Ended::Itself(Err(_) | Ok(())) => {}
+            ConnectionEnd::Itself(Err(error)) if error.is_parse() => self.malformed(&error),
+            ConnectionEnd::Itself(Err(_) | Ok(())) => {}
         }
         if !self.drain.is_begun() {
             linger(client).await;
         }
     }
 
-    async fn http2(&self, client: impl Client) {
-        let presence = Rc::new(Presence::new(Protocol::Http2));
+    async fn http2(&self, client: impl ClientStream) {
+        let presence = Rc::new(ClientActivity::new(HttpVersion::Http2));
         let executor = StreamExecutor::new(Rc::clone(presence.unread()), self.settings.stall);
         let tasks = Rc::new(RequestTasks::new(TASKS_MAX));
         let ended = {
-            let io = TokioIo::new(Heard::new(client, Rc::clone(&presence)));
+            let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&presence)));
             let connection = http2::Builder::new(executor.clone())
                 .timer(TokioTimer::new())
                 .max_header_list_size(
@@ -181,7 +181,7 @@ impl Host {
             let connection = std::pin::pin!(connection);
             self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await
         };
-        if let Ended::Itself(Err(error)) = ended
+        if let ConnectionEnd::Itself(Err(error)) = ended
             && !is_stalled(&error)
         {
             self.malformed(&error);
@@ -196,7 +196,7 @@ impl Host {
 
     fn service(
         &self,
-        presence: &Rc<Presence>,
+        presence: &Rc<ClientActivity>,
     ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: 'static> + use<>
     {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
@@ -219,7 +219,7 @@ impl Host {
     /// their own. hyper drops what the service returns when the stream is reset or the connection ends.
     fn stream_service(
         &self,
-        presence: &Rc<Presence>,
+        presence: &Rc<ClientActivity>,
         executor: StreamExecutor,
         tasks: &Rc<RequestTasks>,
     ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
@@ -247,12 +247,13 @@ impl Host {
         &self,
         mut connection: Pin<&mut C>,
         wind_down: impl Fn(Pin<&mut C>),
-        presence: &Presence,
-    ) -> Ended
+        presence: &ClientActivity,
+    ) -> ConnectionEnd
     where
         C: Future<Output = hyper::Result<()>>,
     {
-        let mut quiet = Quiet::new(Limits { head: self.settings.header_read, idle: self.settings.idle });
+        let mut quiet =
+            IdleTimer::new(IdleLimits { head: self.settings.header_read, idle: self.settings.idle });
         let mut unread = UnreadTimer::new(self.settings.stall);
         let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -270,12 +271,12 @@ impl Host {
             () = self.withdrawn() => None,
         };
         if let Some(ended) = ended {
-            return Ended::Itself(ended);
+            return ConnectionEnd::Itself(ended);
         }
         wind_down(connection.as_mut());
         tokio::select! {
-            ended = connection => Ended::Itself(ended),
-            () = unused(presence, self.settings.stall) => Ended::Cut,
+            ended = connection => ConnectionEnd::Itself(ended),
+            () = unused(presence, self.settings.stall) => ConnectionEnd::Cut,
         }
     }
 }
@@ -289,7 +290,7 @@ fn is_stalled(error: &hyper::Error) -> bool {
 /// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
 /// half-sent head, or for a client that does not answer its farewell, it would wait. Or until one begins long after the
 /// farewell: who does not answer it in HTTP/2 could ask for ever.
-async fn unused(presence: &Presence, stall: Duration) {
+async fn unused(presence: &ClientActivity, stall: Duration) {
     let farewell = Instant::now();
     let (mut idle_before, mut begun) = (false, presence.begun());
     loop {
@@ -305,7 +306,7 @@ async fn unused(presence: &Presence, stall: Duration) {
 
 /// Reads what still comes, for a while: a socket that is closed with bytes unread sends a reset, and that can destroy the
 /// last answer before the client has read it.
-async fn linger(mut client: impl Client) {
+async fn linger(mut client: impl ClientStream) {
     let mut bytes = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES_MAX;
     let until_end = async {

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use rustix::net::sockopt::socket_acceptconn;
 use tracing::warn;
 
-use super::inherited::Inherited;
+use super::socket_activation::ActivatedSockets;
 use super::tls::TlsFiles;
 use super::unix::{self, SocketFile};
 use crate::policy::Policy;
 
 /// Where a listener is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
+pub enum ListenAddress {
     /// On a port; 0 takes a free one.
     Tcp(SocketAddr),
     /// At a path of this machine.
@@ -26,7 +26,7 @@ pub enum Address {
     Inherited(String),
 }
 
-impl Address {
+impl ListenAddress {
     /// The address and the port, if it has one.
     #[must_use]
     pub fn socket(&self) -> Option<SocketAddr> {
@@ -75,7 +75,7 @@ fn is_same_path(one: &Path, two: &Path) -> bool {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -87,9 +87,9 @@ impl fmt::Display for Address {
 
 /// A listener as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenSettings {
     /// Where it listens.
-    pub address: Address,
+    pub address: ListenAddress,
     /// Whether it may be reached from other machines.
     pub unsafe_open: bool,
     /// Names under which buckets are addressed as `BUCKET.<domain>`, in lower case.
@@ -100,19 +100,19 @@ pub struct Listen {
     pub tls: Option<TlsFiles>,
 }
 
-impl Listen {
+impl ListenSettings {
     /// A listener without names or rules of its own.
     #[must_use]
-    pub fn plain(address: Address) -> Self {
+    pub fn plain(address: ListenAddress) -> Self {
         Self { address, unsafe_open: false, domains: Vec::new(), policy: Policy::default(), tls: None }
     }
 
     /// Checks what only the sockets that it has can tell: those that systemd hands over are known when they are there.
     ///
     /// # Errors
-    /// [`BindError::Open`].
-    pub fn check_open(&self, sockets: &[Held]) -> Result<(), BindError> {
-        let Address::Inherited(name) = &self.address else { return Ok(()) };
+    /// [`BindError::OpenConnection`].
+    pub fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
+        let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
             if !self.unsafe_open {
@@ -126,26 +126,26 @@ impl Listen {
 
 /// A listener with its socket, not yet accepting.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundListener {
     /// The address it has; a port is a real one.
-    pub address: Address,
+    pub address: ListenAddress,
     pub(super) socket: ListeningSocket,
-    held: Held,
+    held: SharedListener,
 }
 
 /// A socket to accept from.
 #[derive(Debug)]
 pub struct AcceptSocket {
     /// The address it has; a port is a real one.
-    pub address: Address,
+    pub address: ListenAddress,
     pub(super) socket: ListeningSocket,
 }
 
 /// A socket that somebody accepts from, for who may have to take it over.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct SharedListener {
     /// The address it has; a port is a real one.
-    pub address: Address,
+    pub address: ListenAddress,
     socket: Arc<ListeningSocket>,
 }
 
@@ -164,20 +164,20 @@ pub enum BindError {
     #[error(
         "{0} is already in use by another process; stop it, or choose another address with --listen or `address`"
     )]
-    InUse(Address),
+    InUse(ListenAddress),
     /// This process has it, or a part of it.
     #[error(
         "{0} overlaps with {1}, where this proxy listens itself; take another port, or first a configuration without {1} and then this one, or start the proxy anew"
     )]
-    Ours(Address, Address),
+    Ours(ListenAddress, ListenAddress),
     /// The port is reserved, or the directory is somebody else's.
     #[error(
         "this user may not listen on {0}; choose a port from 1024 upwards, or a directory that this user may write"
     )]
-    Forbidden(Address),
+    Forbidden(ListenAddress),
     /// The path is taken by something that no listener left behind.
     #[error("{0} is a file and no socket; remove it, or choose another path")]
-    NoSocket(Address),
+    NoSocket(ListenAddress),
     /// systemd has handed over no socket of that name.
     #[error(
         "no socket {0:?} was handed over by systemd: {1}; the name is FileDescriptorName= of the .socket unit"
@@ -197,33 +197,42 @@ pub enum BindError {
     #[error("cannot listen on {address}: {source}")]
     System {
         /// The address.
-        address: Address,
+        address: ListenAddress,
         /// What the system said.
         source: io::Error,
     },
 }
 
-impl Bound {
+impl BoundListener {
     /// Takes the sockets of a listener: one, or as many as systemd has under its name. One of those that are `going` is taken
     /// over as it is, with whoever waits to be accepted.
     ///
     /// # Errors
     /// [`BindError`] says what to do.
-    pub fn bind(listen: &Listen, inherited: &mut Inherited, going: &[Held]) -> Result<Vec<Self>, BindError> {
+    pub fn bind(
+        listen: &ListenSettings,
+        inherited: &mut ActivatedSockets,
+        going: &[SharedListener],
+    ) -> Result<Vec<Self>, BindError> {
         let failed = |source| BindError::of(listen.address.clone(), source);
         let going = going.iter().find(|held| held.address == listen.address);
         let sockets = match (&listen.address, going) {
             (_, Some(held)) => vec![held.socket.again().map_err(failed)?],
-            (Address::Tcp(address), None) => vec![ListeningSocket::Tcp(bind(*address).map_err(failed)?)],
-            (Address::Unix(path), None) => {
+            (ListenAddress::Tcp(address), None) => {
+                vec![ListeningSocket::Tcp(bind(*address).map_err(failed)?)]
+            }
+            (ListenAddress::Unix(path), None) => {
                 let (socket, file) = unix::bind(path).map_err(failed)?;
                 vec![ListeningSocket::Unix(socket, Some(Arc::new(file)))]
             }
-            (Address::Inherited(name), None) => inherited.take(name)?,
+            (ListenAddress::Inherited(name), None) => inherited.take(name)?,
         };
         let bound = |socket: ListeningSocket| {
-            let address = socket.port().map_or_else(|| listen.address.clone(), Address::Tcp);
-            let held = Held { address: address.clone(), socket: Arc::new(socket.again().map_err(failed)?) };
+            let address = socket.port().map_or_else(|| listen.address.clone(), ListenAddress::Tcp);
+            let held = SharedListener {
+                address: address.clone(),
+                socket: Arc::new(socket.again().map_err(failed)?),
+            };
             listen.check_open(std::slice::from_ref(&held))?;
             Ok(Self { address, socket, held })
         };
@@ -235,20 +244,20 @@ impl Bound {
     ///
     /// # Errors
     /// [`BindError`], as from [`Self::bind`].
-    pub fn probe(listen: &Listen, inherited: &mut Inherited) -> Result<(), BindError> {
+    pub fn probe(listen: &ListenSettings, inherited: &mut ActivatedSockets) -> Result<(), BindError> {
         let failed = |source| BindError::of(listen.address.clone(), source);
         match &listen.address {
-            Address::Tcp(address) => name(*address).map(drop).map_err(failed),
-            Address::Unix(path) => unix::probe(path).map_err(failed),
-            Address::Inherited(_) if inherited.is_empty() => Ok(()),
-            Address::Inherited(_) => Self::bind(listen, inherited, &[]).map(drop),
+            ListenAddress::Tcp(address) => name(*address).map(drop).map_err(failed),
+            ListenAddress::Unix(path) => unix::probe(path).map_err(failed),
+            ListenAddress::Inherited(_) if inherited.is_empty() => Ok(()),
+            ListenAddress::Inherited(_) => Self::bind(listen, inherited, &[]).map(drop),
         }
     }
 
     /// Separates the socket to accept from and the handle that keeps it. Only the handle removes the file of a unix socket,
     /// which may block.
     #[must_use]
-    pub fn into_parts(self) -> (AcceptSocket, Held) {
+    pub fn into_parts(self) -> (AcceptSocket, SharedListener) {
         let Self { address, socket, held } = self;
         let socket = match socket {
             ListeningSocket::Unix(socket, _) => ListeningSocket::Unix(socket, None),
@@ -258,7 +267,7 @@ impl Bound {
     }
 }
 
-impl Held {
+impl SharedListener {
     /// Removes the file of the socket, if it is ours, before who accepts from it is gone: the process may end before that.
     pub fn vanish(&self) {
         if let ListeningSocket::Unix(_, Some(file)) = &*self.socket {
@@ -310,7 +319,7 @@ impl BindError {
         }
     }
 
-    fn of(address: Address, source: io::Error) -> Self {
+    fn of(address: ListenAddress, source: io::Error) -> Self {
         let is = |kind| source.kind() == kind;
         if is(io::ErrorKind::AddrInUse) {
             Self::InUse(address)
@@ -348,12 +357,12 @@ pub(super) const BACKLOG: i32 = 1024;
 
 #[cfg(test)]
 mod tests {
-    use super::{Address, PathBuf};
+    use super::{ListenAddress, PathBuf};
 
     #[test]
     fn addresses_overlap_that_cannot_both_be_listened_on() {
-        let tcp = |text: &str| Address::Tcp(text.parse().expect("an address"));
-        let unix = |text: &str| Address::Unix(PathBuf::from(text));
+        let tcp = |text: &str| ListenAddress::Tcp(text.parse().expect("an address"));
+        let unix = |text: &str| ListenAddress::Unix(PathBuf::from(text));
         for (one, two, overlap) in [
             (tcp("127.0.0.1:80"), tcp("127.0.0.1:80"), true),
             (tcp("127.0.0.1:80"), tcp("127.0.0.1:81"), false),
@@ -373,7 +382,7 @@ mod tests {
             (unix("a.sock"), unix("./a.sock"), true),
             (unix("/run/a.sock"), unix("/run/b.sock"), false),
             (unix("127.0.0.1:80"), tcp("127.0.0.1:80"), false),
-            (Address::Inherited("a".to_owned()), Address::Inherited("a".to_owned()), true),
+            (ListenAddress::Inherited("a".to_owned()), ListenAddress::Inherited("a".to_owned()), true),
         ] {
             assert_eq!(one.overlaps(&two), overlap, "{one} and {two}");
             assert_eq!(two.overlaps(&one), overlap, "{two} and {one}");

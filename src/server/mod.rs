@@ -6,19 +6,19 @@
 mod accept;
 mod acceptor;
 mod certificate;
-mod client;
+mod client_io;
 mod connection;
-mod cores;
+mod connection_limit;
 mod drain;
-mod inherited;
+mod idle;
 mod listen;
-mod places;
-mod presence;
 mod protocol;
 mod request_tasks;
+mod socket_activation;
 mod streams;
 mod tls;
 mod unix;
+mod workers;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -28,22 +28,22 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-pub use accept::Accepted;
-pub use drain::{Drain, Drained};
-pub use inherited::Inherited;
-pub use listen::{AcceptSocket, Address, BindError, Bound, Held, Listen};
-pub use tls::{BadTls, Tls, TlsFiles};
+pub use accept::AcceptedSocket;
+pub use drain::{DrainOutcome, DrainSignal};
+pub use listen::{AcceptSocket, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener};
+pub use socket_activation::ActivatedSockets;
+pub use tls::{InvalidTls, ListenerTls, TlsFiles};
 
 use crate::offload::BlockingLane;
 use crate::proxy::{Core, Gate};
-use acceptor::{Acceptor, AcceptorPulse};
-use cores::{Cores, Entries, Entry};
-use places::Places;
-use tls::Terms;
+use acceptor::{AcceptThread, AcceptWatchdog};
+use connection_limit::ConnectionLimit;
+use tls::ClientTlsPolicy;
+use workers::{ListenerConfig, ListenerConfigs, WorkerPool};
 
 /// Settings of all client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServerSettings {
     /// How many cores serve; at least one.
     pub cores: usize,
     /// How many client connections may be open at once, on all of them.
@@ -65,52 +65,52 @@ pub type MakeCore = Arc<dyn Fn(Option<&Core>) -> Core + Send + Sync>;
 
 /// What everything is served with: all of it changes at once.
 #[derive(Clone)]
-pub struct Plan {
+pub struct ServerPlan {
     /// The settings of client connections. The number of cores stays what it was at the start.
-    pub settings: Settings,
+    pub settings: ServerSettings,
     /// The state of each core.
     pub make_core: MakeCore,
 }
 
 /// A listener to serve, with what its configuration came to.
-pub struct Listener {
+pub struct ListenerPlan {
     /// Its configuration.
-    pub listen: Listen,
+    pub listen: ListenSettings,
     /// With what it speaks TLS.
-    pub tls: Option<Tls>,
+    pub tls: Option<ListenerTls>,
     /// Its sockets; none if those of the listener with the same address are to go on.
-    pub bound: Vec<Bound>,
+    pub bound: Vec<BoundListener>,
 }
 
 /// Everything that listens and serves.
 pub struct Server {
-    cores: Arc<Cores>,
-    places: Places,
-    acceptor: Acceptor,
-    accepting: RefCell<Vec<Accepting>>,
-    settings: Cell<Settings>,
+    cores: Arc<WorkerPool>,
+    places: ConnectionLimit,
+    acceptor: AcceptThread,
+    accepting: RefCell<Vec<ActiveListener>>,
+    settings: Cell<ServerSettings>,
     ids: Cell<usize>,
-    drain: Drain,
+    drain: DrainSignal,
 }
 
 /// A socket that is accepted from.
-struct Accepting {
+struct ActiveListener {
     id: usize,
     /// The address of its listener, as configured.
-    configured: Address,
-    held: Held,
+    configured: ListenAddress,
+    held: SharedListener,
     /// What its clients must do.
-    terms: Arc<Terms>,
+    terms: Arc<ClientTlsPolicy>,
 }
 
 /// A check that the server does its work.
 #[derive(Clone)]
-pub struct Pulse {
-    acceptor: AcceptorPulse,
-    cores: Arc<Cores>,
+pub struct ServerWatchdog {
+    acceptor: AcceptWatchdog,
+    cores: Arc<WorkerPool>,
 }
 
-impl Pulse {
+impl ServerWatchdog {
     /// Waits for a sign of life of the accepting thread and of each core: forever, if one is stuck. `false` if one has ended.
     pub async fn beat(&self) -> bool {
         self.acceptor.beat().await && self.cores.beat().await
@@ -122,11 +122,11 @@ impl Server {
     ///
     /// # Errors
     /// If the system gives no threads.
-    pub fn start(listeners: Vec<Listener>, plan: &Plan, drain: Drain) -> io::Result<Self> {
-        let cores = Arc::new(Cores::start(plan, &drain)?);
-        let places = Places::new(plan.settings.connections);
+    pub fn start(listeners: Vec<ListenerPlan>, plan: &ServerPlan, drain: DrainSignal) -> io::Result<Self> {
+        let cores = Arc::new(WorkerPool::start(plan, &drain)?);
+        let places = ConnectionLimit::new(plan.settings.connections);
         let server = Self {
-            acceptor: Acceptor::start(Arc::clone(&cores), places.clone())?,
+            acceptor: AcceptThread::start(Arc::clone(&cores), places.clone())?,
             cores,
             places,
             accepting: RefCell::default(),
@@ -141,20 +141,20 @@ impl Server {
     /// Serves with this from now on: connections live on, and their next requests come under the new plan. Listeners that are
     /// not among these are closed; what has come through them is served to its end, and so is what came on other terms than
     /// those that its listener has now. Must be called within a tokio runtime.
-    pub fn renew(&self, listeners: Vec<Listener>, plan: &Plan) {
+    pub fn renew(&self, listeners: Vec<ListenerPlan>, plan: &ServerPlan) {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
         let mut accepting = self.accepting.borrow_mut();
         let is_kept =
-            |one: &Accepting| listeners.iter().any(|listener| listener.listen.address == one.configured);
+            |one: &ActiveListener| listeners.iter().any(|listener| listener.listen.address == one.configured);
         let (kept, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
         *accepting = kept;
         for one in &withdrawn {
             info!(address = %one.held.address, "listens no more");
         }
-        let (mut entries, mut fresh) = (Entries::new(), Vec::new());
-        for Listener { listen, tls, bound } in listeners {
-            let terms = Arc::new(Terms::of(tls.as_ref()));
+        let (mut entries, mut fresh) = (ListenerConfigs::new(), Vec::new());
+        for ListenerPlan { listen, tls, bound } in listeners {
+            let terms = Arc::new(ClientTlsPolicy::of(tls.as_ref()));
             for bound in bound {
                 let (socket, held) = bound.into_parts();
                 let one = self.accepting(held, &listen, &terms);
@@ -172,7 +172,7 @@ impl Server {
                     unnamed: one.held.is_unix(),
                 };
                 let tls = tls.as_ref().map(|tls| tls.acceptor.clone());
-                entries.push((one.id, Entry { gate, tls, terms: Arc::clone(&one.terms) }));
+                entries.push((one.id, ListenerConfig { gate, tls, terms: Arc::clone(&one.terms) }));
             }
         }
         self.acceptor.withdraw(withdrawn.iter().map(|one| one.id).collect());
@@ -189,21 +189,21 @@ impl Server {
 
     /// Where clients connect; ports are real ones.
     #[must_use]
-    pub fn addresses(&self) -> Vec<Address> {
+    pub fn addresses(&self) -> Vec<ListenAddress> {
         self.accepting.borrow().iter().map(|one| one.held.address.clone()).collect()
     }
 
     /// The sockets, each with the address of its listener as configured.
     #[must_use]
-    pub fn sockets(&self) -> Vec<(Address, Held)> {
+    pub fn sockets(&self) -> Vec<(ListenAddress, SharedListener)> {
         let accepting = self.accepting.borrow();
         accepting.iter().map(|one| (one.configured.clone(), one.held.clone())).collect()
     }
 
     /// For who wants to know whether the cores do their work.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        Pulse { acceptor: self.acceptor.pulse(), cores: Arc::clone(&self.cores) }
+    pub fn pulse(&self) -> ServerWatchdog {
+        ServerWatchdog { acceptor: self.acceptor.pulse(), cores: Arc::clone(&self.cores) }
     }
 
     /// How many connections of clients are open.
@@ -213,7 +213,7 @@ impl Server {
     }
 
     /// Stops accepting, and waits until requests in flight have ended. Returns how that went.
-    pub async fn end(&self) -> Drained {
+    pub async fn end(&self) -> DrainOutcome {
         self.acceptor.close().await;
         let all = self.accepting.take();
         // A directory that does not answer keeps its files.
@@ -224,10 +224,15 @@ impl Server {
     }
 
     /// A new listener, which is announced.
-    fn accepting(&self, held: Held, listen: &Listen, terms: &Arc<Terms>) -> Accepting {
+    fn accepting(
+        &self,
+        held: SharedListener,
+        listen: &ListenSettings,
+        terms: &Arc<ClientTlsPolicy>,
+    ) -> ActiveListener {
         let id = self.ids.replace(self.ids.get() + 1);
         info!(address = %held.address, "listening");
-        Accepting { id, configured: listen.address.clone(), held, terms: Arc::clone(terms) }
+        ActiveListener { id, configured: listen.address.clone(), held, terms: Arc::clone(terms) }
     }
 }
 

@@ -7,11 +7,11 @@ use std::io;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 
-use super::client::Socket;
+use super::client_io::ClientSocket;
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum HttpVersion {
     Http1,
     Http2,
 }
@@ -20,7 +20,7 @@ pub(super) enum Protocol {
 ///
 /// # Errors
 /// If the connection breaks, or ends before its first byte.
-pub(super) async fn spoken_on(socket: &impl Socket) -> io::Result<Protocol> {
+pub(super) async fn spoken_on(socket: &impl ClientSocket) -> io::Result<HttpVersion> {
     loop {
         socket.readable().await?;
         let looked = socket.try_io(Interest::READABLE, || {
@@ -28,10 +28,10 @@ pub(super) async fn spoken_on(socket: &impl Socket) -> io::Result<Protocol> {
             let (_, count) = recv(socket, &mut bytes, RecvFlags::PEEK)?;
             match &bytes[..count.min(PREFACE.len())] {
                 [] => Err(io::ErrorKind::UnexpectedEof.into()),
-                seen if seen == PREFACE => Ok(Protocol::Http2),
+                seen if seen == PREFACE => Ok(HttpVersion::Http2),
                 // They stay readable, so the socket must be taken for empty, or this would not wait for more of them.
                 seen if PREFACE.starts_with(seen) => Err(io::ErrorKind::WouldBlock.into()),
-                _ => Ok(Protocol::Http1),
+                _ => Ok(HttpVersion::Http1),
             }
         });
         match looked {

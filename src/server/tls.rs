@@ -26,16 +26,16 @@ pub struct TlsFiles {
 
 /// What a listener speaks TLS with.
 #[derive(Clone)]
-pub struct Tls {
+pub struct ListenerTls {
     pub(super) acceptor: TlsAcceptor,
     /// What is asked of a client's certificate.
-    clients: Option<ClientRule>,
+    clients: Option<ClientCertificateRule>,
     expires: Option<Timestamp>,
 }
 
 /// Which certificates of clients are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientRule {
+pub(super) struct ClientCertificateRule {
     /// The authorities of which every client must show a certificate.
     authorities: Vec<TrustAnchor<'static>>,
     /// The lists of certificates that are not accepted any more. If there is one, each authority between a client's certificate
@@ -45,17 +45,17 @@ pub(super) struct ClientRule {
 
 /// What a client must do to be served through a listener.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Terms {
+pub(super) enum ClientTlsPolicy {
     /// Connect.
     Plain,
     /// Speak TLS.
     Tls,
     /// Show a certificate as well, of which this holds.
-    Certificate(ClientRule),
+    Certificate(ClientCertificateRule),
 }
 
-impl Terms {
-    pub(super) fn of(tls: Option<&Tls>) -> Self {
+impl ClientTlsPolicy {
+    pub(super) fn of(tls: Option<&ListenerTls>) -> Self {
         match tls.map(|tls| tls.clients.clone()) {
             None => Self::Plain,
             Some(None) => Self::Tls,
@@ -64,7 +64,7 @@ impl Terms {
     }
 }
 
-impl Tls {
+impl ListenerTls {
     /// The end of the validity of the listener's certificate, if it can be read.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
@@ -74,7 +74,7 @@ impl Tls {
 
 /// Files that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum BadTls {
+pub enum InvalidTls {
     /// The file cannot be read.
     #[error("{0}: {1}; give a PEM file that this user may read")]
     Unreadable(String, pem::Error),
@@ -105,21 +105,23 @@ impl TlsFiles {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`BadTls`] names the file and says what to do.
-    pub fn load(&self) -> Result<Tls, BadTls> {
+    /// [`InvalidTls`] names the file and says what to do.
+    pub fn load(&self) -> Result<ListenerTls, InvalidTls> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let pair = |error| BadTls::Pair(shown(&self.cert_file), shown(&self.key_file), error);
+        let pair = |error| InvalidTls::Pair(shown(&self.cert_file), shown(&self.key_file), error);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(pair)?;
         let (builder, clients) = match &self.client_ca_file {
             None => (builder.with_no_client_auth(), None),
             Some(path) => {
                 let authorities = roots(path)?;
-                let rule =
-                    ClientRule { authorities: authorities.roots.clone(), revoked: revocation_lists(path)? };
+                let rule = ClientCertificateRule {
+                    authorities: authorities.roots.clone(),
+                    revoked: revocation_lists(path)?,
+                };
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
                 let verifier = verifier.with_crls(rule.revoked.iter().cloned()).build();
-                let verifier = verifier.map_err(|error| BadTls::Clients(shown(path), error))?;
+                let verifier = verifier.map_err(|error| InvalidTls::Clients(shown(path), error))?;
                 (builder.with_client_cert_verifier(verifier), Some(rule))
             }
         };
@@ -127,22 +129,22 @@ impl TlsFiles {
         let expires = certificates.first().and_then(|certificate| not_after(certificate));
         let mut config = builder.with_single_cert(certificates, self.key()?).map_err(pair)?;
         config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
-        Ok(Tls { acceptor: TlsAcceptor::from(Arc::new(config)), clients, expires })
+        Ok(ListenerTls { acceptor: TlsAcceptor::from(Arc::new(config)), clients, expires })
     }
 
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, BadTls> {
-        let unreadable = |error| BadTls::Unreadable(shown(&self.cert_file), error);
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, InvalidTls> {
+        let unreadable = |error| InvalidTls::Unreadable(shown(&self.cert_file), error);
         let all = CertificateDer::pem_file_iter(&self.cert_file).map_err(unreadable)?;
         let all = all.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
         if all.is_empty() {
-            return Err(BadTls::NoCertificate(shown(&self.cert_file)));
+            return Err(InvalidTls::NoCertificate(shown(&self.cert_file)));
         }
         Ok(all)
     }
 
-    fn key(&self) -> Result<PrivateKeyDer<'static>, BadTls> {
+    fn key(&self) -> Result<PrivateKeyDer<'static>, InvalidTls> {
         PrivateKeyDer::from_pem_file(&self.key_file)
-            .map_err(|error| BadTls::NoKey(shown(&self.key_file), error))
+            .map_err(|error| InvalidTls::NoKey(shown(&self.key_file), error))
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn is_held_by_this_program(path: &Path) -> bool {
 }
 
 /// What is at the path of a socket.
-enum AtPath {
+enum PathOccupant {
     Nothing,
     /// A socket that a process left behind.
     Dead,
@@ -65,23 +65,23 @@ enum AtPath {
 
 fn remove_dead(path: &Path) -> io::Result<()> {
     match look(path)? {
-        AtPath::Nothing => Ok(()),
-        AtPath::Dead => fs::remove_file(path),
+        PathOccupant::Nothing => Ok(()),
+        PathOccupant::Dead => fs::remove_file(path),
     }
 }
 
 /// Looks at the path. What cannot be replaced is an error.
-fn look(path: &Path) -> io::Result<AtPath> {
+fn look(path: &Path) -> io::Result<PathOccupant> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(AtPath::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathOccupant::Nothing),
         Err(error) => return Err(error),
     };
     if !found.file_type().is_socket() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     match connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(AtPath::Dead),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(PathOccupant::Dead),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         Ok(_) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
     }

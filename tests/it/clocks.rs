@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::server::Drained;
+use oss_signing_proxy::server::DrainOutcome;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
@@ -213,7 +213,7 @@ impl Case {
                 let Self { name, limit, proxy, .. } = self;
                 proxy.drain.leave();
                 let drained = proxy.ended();
-                assert!(matches!(drained, Drained::Cut { .. }), "{name}: {drained:?}");
+                assert!(matches!(drained, DrainOutcome::Cut { .. }), "{name}: {drained:?}");
                 assert!(begun.elapsed() < limit + SLACK, "{name}: {:?}", begun.elapsed());
                 drop(kept);
                 return;

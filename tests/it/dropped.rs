@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, Reloads, System};
 use oss_signing_proxy::config::{Config, Machine};
-use oss_signing_proxy::server::{Address, Bound, Drain, Drained, Held, Inherited, Listen, Listener, Server};
+use oss_signing_proxy::server::{
+    ActivatedSockets, BoundListener, DrainOutcome, DrainSignal, ListenAddress, ListenSettings, ListenerPlan,
+    Server, SharedListener,
+};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
@@ -60,13 +63,13 @@ async fn assembled(listen: SocketAddr, upstream: SocketAddr) -> App {
 
 /// Asserts that a proxy on this port serves, and ends it.
 async fn serves(app: App, listen: SocketAddr) {
-    let drain = Drain::new();
+    let drain = DrainSignal::new();
     let serving = spawn_local(app.run(drain.clone()));
     let asked = tokio::task::spawn_blocking(move || ask(listen, "GET", "/photos?list-type=2", b"").status);
     assert_eq!(timeout(Duration::from_secs(10), asked).await.expect("in time").expect("no panic"), 200);
     drain.leave();
     let ended = timeout(Duration::from_secs(10), serving).await.expect("in time").expect("no panic");
-    assert_eq!(ended.expect("it served"), Drained::Whole);
+    assert_eq!(ended.expect("it served"), DrainOutcome::Whole);
 }
 
 #[test]
@@ -91,11 +94,11 @@ fn a_proxy_that_is_dropped_while_it_serves_frees_what_it_had() {
     play(async {
         for times in 0..6 {
             let app = assembled(listen, oss.address).await;
-            assert!(dropped_after(times, app.run(Drain::new())).await);
+            assert!(dropped_after(times, app.run(DrainSignal::new())).await);
         }
         // While it ends, too.
         for times in 0..10 {
-            let (app, drain) = (assembled(listen, oss.address).await, Drain::new());
+            let (app, drain) = (assembled(listen, oss.address).await, DrainSignal::new());
             drain.leave();
             if !dropped_after(times, app.run(drain)).await {
                 break;
@@ -111,7 +114,7 @@ fn whoever_asks_for_a_reload_can_leave_at_any_time() {
     play(async {
         let again = move || Ok(config(listen, oss.address));
         let app = assembled(listen, oss.address).await.reloading(Arc::new(again));
-        let (reloads, drain): (Reloads, _) = (app.reloads(), Drain::new());
+        let (reloads, drain): (Reloads, _) = (app.reloads(), DrainSignal::new());
         let serving = spawn_local(app.run(drain.clone()));
         for times in 0..5 {
             dropped_after(times, reloads.reload()).await;
@@ -124,17 +127,18 @@ fn whoever_asks_for_a_reload_can_leave_at_any_time() {
 }
 
 /// A server on this port with a listener and two cores.
-async fn server(listen: SocketAddr, drain: Drain) -> Server {
-    let listen = Listen::plain(Address::Tcp(listen));
-    let bound = Bound::bind(&listen, &mut Inherited::nothing(), &[]).expect("the port is free");
-    let listener = Listener { listen, tls: None, bound };
+async fn server(listen: SocketAddr, drain: DrainSignal) -> Server {
+    let listen = ListenSettings::plain(ListenAddress::Tcp(listen));
+    let bound =
+        BoundListener::bind(&listen, &mut ActivatedSockets::nothing(), &[]).expect("the port is free");
+    let listener = ListenerPlan { listen, tls: None, bound };
     Server::start(vec![listener], &cores(2, || {}).await, drain).expect("threads")
 }
 
 #[test]
 fn whoever_waits_for_a_sign_of_life_can_leave_at_any_time() {
     play(async {
-        let server = server(free(), Drain::new()).await;
+        let server = server(free(), DrainSignal::new()).await;
         let (pulse, mut dropped) = (server.pulse(), 0);
         // How many polls it takes depends on how soon the threads answer, so that each number is tried more than once.
         for times in (0..5).cycle().take(50) {
@@ -151,10 +155,10 @@ fn the_end_of_a_server_can_be_given_up_anywhere_and_waited_for_again() {
     play(async {
         let mut dropped = 0;
         for times in (0..5).cycle().take(20) {
-            let server = server(listen, Drain::new()).await;
+            let server = server(listen, DrainSignal::new()).await;
             dropped += usize::from(dropped_after(times, server.end()).await);
             let ended = timeout(Duration::from_secs(5), server.end()).await.expect("in time");
-            assert_eq!(ended, Drained::Whole, "after {times} polls");
+            assert_eq!(ended, DrainOutcome::Whole, "after {times} polls");
             assert!(!server.pulse().beat().await, "after {times} polls");
             assert!(TcpStream::connect(listen).is_err(), "after {times} polls");
         }
@@ -174,7 +178,7 @@ fn an_end_that_is_waited_for_again_is_one_of_all_cores() {
             }
         });
         let plan = plan.await;
-        let server = Server::start(Vec::new(), &plan, Drain::new()).expect("threads");
+        let server = Server::start(Vec::new(), &plan, DrainSignal::new()).expect("threads");
         assert!(server.pulse().beat().await);
         is_held.store(true, SeqCst);
         server.renew(Vec::new(), &plan);
@@ -187,7 +191,7 @@ fn an_end_that_is_waited_for_again_is_one_of_all_cores() {
 #[test]
 fn whoever_waits_for_a_phase_of_the_drain_can_leave() {
     play(async {
-        let drain = Drain::new();
+        let drain = DrainSignal::new();
         let all = async || tokio::join!(drain.leaving(), drain.begun(), drain.forced());
         assert!(dropped_after(0, all()).await);
         drain.leave();
@@ -199,8 +203,9 @@ fn whoever_waits_for_a_phase_of_the_drain_can_leave() {
 }
 
 /// Accepts with one place, until a client has it. The counter holds the places that are taken.
-async fn accept_one(held: &Held, listen: &Listen, taken: &Arc<AtomicUsize>) {
-    let bound = Bound::bind(listen, &mut Inherited::nothing(), std::slice::from_ref(held)).expect("a handle");
+async fn accept_one(held: &SharedListener, listen: &ListenSettings, taken: &Arc<AtomicUsize>) {
+    let bound = BoundListener::bind(listen, &mut ActivatedSockets::nothing(), std::slice::from_ref(held))
+        .expect("a handle");
     let (socket, _) = bound.into_iter().next().expect("one socket").into_parts();
     let place = || {
         let was_free = taken.compare_exchange(0, 1, SeqCst, SeqCst).is_ok();
@@ -233,8 +238,9 @@ impl Drop for Taken {
 fn accepting_that_is_dropped_leaves_its_place_free_and_its_client_to_the_next() {
     play(async {
         for times in 0..2 {
-            let listen = Listen::plain(Address::Tcp(free()));
-            let bound = Bound::bind(&listen, &mut Inherited::nothing(), &[]).expect("the port is free");
+            let listen = ListenSettings::plain(ListenAddress::Tcp(free()));
+            let bound = BoundListener::bind(&listen, &mut ActivatedSockets::nothing(), &[])
+                .expect("the port is free");
             let (_socket, held) = bound.into_iter().next().expect("one socket").into_parts();
             let taken = Arc::default();
             assert!(dropped_after(times, accept_one(&held, &listen, &taken)).await, "nobody comes");

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::server::{Drain, Server};
+use oss_signing_proxy::server::{DrainSignal, Server};
 
 use crate::support::cores::cores;
 use crate::support::h2::play;
@@ -125,7 +125,7 @@ fn a_name_that_a_core_still_looks_up_does_not_hold_the_end() {
                 answer.lock().expect("one waits").recv_timeout(Duration::from_secs(10))
             });
         });
-        let server = Server::start(Vec::new(), &plan.await, Drain::new()).expect("threads");
+        let server = Server::start(Vec::new(), &plan.await, DrainSignal::new()).expect("threads");
         looks.recv_timeout(Duration::from_secs(10)).expect("it looks");
         let begun = Instant::now();
         server.end().await;

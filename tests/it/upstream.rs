@@ -235,7 +235,7 @@ fn an_http_1_0_client_is_served() {
 
 #[test]
 fn half_a_head_does_not_hold_the_drain() {
-    use oss_signing_proxy::server::Drained;
+    use oss_signing_proxy::server::DrainOutcome;
     let oss = oss();
     let proxy = proxy(oss.address).start();
     let mut client = Client::connect(proxy.address);
@@ -247,14 +247,14 @@ fn half_a_head_does_not_hold_the_drain() {
     );
     let begun = std::time::Instant::now();
     proxy.drain.leave();
-    assert_eq!(proxy.ended(), Drained::Whole);
+    assert_eq!(proxy.ended(), DrainOutcome::Whole);
     assert!(begun.elapsed() < Duration::from_secs(10), "its limit is 25 s");
 }
 
 #[test]
 fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     use oss_signing_proxy::emulator::Fault;
-    use oss_signing_proxy::server::Drained;
+    use oss_signing_proxy::server::DrainOutcome;
     let oss = oss();
     let proxy = proxy(oss.address).start();
     let own = proxy.address.to_string();
@@ -270,5 +270,5 @@ fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     assert!(idle.is_closed());
     let answer = busy.answer("GET").expect("an answer");
     assert_eq!((answer.text().as_str(), answer.header("connection")), ("content", Some("close")));
-    assert_eq!(proxy.ended(), Drained::Whole);
+    assert_eq!(proxy.ended(), DrainOutcome::Whole);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use oss_signing_proxy::server::{Drain, Server};
+use oss_signing_proxy::server::{DrainSignal, Server};
 use tokio::time::timeout;
 
 use crate::support::cores::cores;
@@ -27,7 +27,7 @@ fn a_core_that_is_stuck_gives_none_until_it_goes_on() {
             }
         });
         let plan = plan.await;
-        let server = Server::start(Vec::new(), &plan, Drain::new()).expect("threads");
+        let server = Server::start(Vec::new(), &plan, DrainSignal::new()).expect("threads");
         let pulse = server.pulse();
         assert!(pulse.beat().await);
         stuck.store(true, SeqCst);

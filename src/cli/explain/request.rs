@@ -19,7 +19,7 @@ use crate::address::Host;
 use crate::config::Config;
 use crate::credentials::Sources;
 use crate::proxy::{self, Explained, Gate};
-use crate::server::{Address, Listen};
+use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::Moment;
 use crate::time::{Clock as _, Timestamp};
 
@@ -122,7 +122,7 @@ impl Ready {
             domains: listen.domains.clone(),
             policy: listen.policy.clone(),
             tls: listen.tls.is_some(),
-            unnamed: matches!(listen.address, Address::Unix(_)),
+            unnamed: matches!(listen.address, ListenAddress::Unix(_)),
         };
         let address = listen.address.socket().map(connected_to);
         let head = asked.head(uri, listen)?;
@@ -150,7 +150,7 @@ impl Asked<'_> {
 
     /// The head as it comes to the listener. A URL that leads to the listener itself is a path there. Any other is sent as it is,
     /// by a client that takes the listener for its HTTP proxy.
-    fn head(&self, uri: Uri, listen: &Listen) -> Result<Parts, Unanswered> {
+    fn head(&self, uri: Uri, listen: &ListenSettings) -> Result<Parts, Unanswered> {
         let host = match uri.authority() {
             Some(authority) => authority.as_str().to_owned(),
             None => own_host(&listen.address),
@@ -177,24 +177,25 @@ impl Asked<'_> {
 }
 
 /// The listener whose address the URL names, or one of whose domains; else the first that speaks its scheme, else the first.
-fn listener<'a>(uri: &Uri, all: &'a [Listen]) -> Option<&'a Listen> {
+fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettings> {
     let named = uri.authority().map(Authority::as_str);
-    let is_named =
-        |listen: &&Listen| listen.address.socket().is_some_and(|address| named == Some(&address.to_string()));
-    let speaks = |listen: &&Listen| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
+    let is_named = |listen: &&ListenSettings| {
+        listen.address.socket().is_some_and(|address| named == Some(&address.to_string()))
+    };
+    let speaks = |listen: &&ListenSettings| listen.tls.is_some() == (uri.scheme_str() == Some("https"));
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
     let is_below = |domain: &String| {
         let front = host.strip_suffix(domain.as_str());
         front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
     };
-    let has_domain = |listen: &&Listen| listen.domains.iter().any(is_below) && speaks(listen);
+    let has_domain = |listen: &&ListenSettings| listen.domains.iter().any(is_below) && speaks(listen);
     let by_name = || all.iter().find(is_named).or_else(|| all.iter().find(has_domain));
     let by_url = named.and_then(|_| by_name().or_else(|| all.iter().find(speaks)));
     by_url.or_else(|| all.first())
 }
 
 /// Whether a client that asks for this URL connects to the listener: by its path, or by its port at any address.
-fn leads_to(uri: &Uri, address: &Address) -> bool {
+fn leads_to(uri: &Uri, address: &ListenAddress) -> bool {
     let Some(socket) = address.socket() else { return uri.authority().is_some() };
     let is_own = |authority: &Authority| Host::parse(authority.as_str()).is_ok_and(|(host, _)| host.is_own());
     uri.authority().is_some_and(is_own) && uri.port_u16() == Some(socket.port())
@@ -209,7 +210,7 @@ fn connected_to(address: SocketAddr) -> SocketAddr {
 }
 
 /// What a client writes into Host that asks the listener itself.
-fn own_host(address: &Address) -> String {
+fn own_host(address: &ListenAddress) -> String {
     match address.socket() {
         Some(address) if !address.ip().is_unspecified() => address.to_string(),
         Some(_) | None => "localhost".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
 use crate::policy::{CrossSiteReads, Operations, Unsigned};
-use crate::server::{Address, TlsFiles};
+use crate::server::{ListenAddress, TlsFiles};
 
 fn listener(settings: &str) -> String {
     format!("{UPSTREAM}[[listen]]\n{settings}")
@@ -74,8 +74,8 @@ fn two_cannot_listen_on_one_address() {
 #[test]
 fn a_path_or_a_name_of_systemd_is_an_address_too() {
     let rows = [
-        ("unix:/run/oss.sock", Address::Unix("/run/oss.sock".into())),
-        ("systemd:oss", Address::Inherited("oss".to_owned())),
+        ("unix:/run/oss.sock", ListenAddress::Unix("/run/oss.sock".into())),
+        ("systemd:oss", ListenAddress::Inherited("oss".to_owned())),
     ];
     for (text, address) in rows {
         let config = loaded(&listener(&format!("address = \"{text}\"")));
@@ -168,7 +168,7 @@ fn the_admin_interface_is_on_loopback_or_off() {
     world.variables.insert("TOKEN", "t");
     assert!(load_in(&world, &open, &[]).is_ok());
     let admin = loaded(&with("unix:/run/x")).admin.map(|admin| admin.address);
-    assert_eq!(admin, Some(Address::Unix("/run/x".into())));
+    assert_eq!(admin, Some(ListenAddress::Unix("/run/x".into())));
     refused(&with("systemd:x"), "proxy.toml:4: admin.address", "cannot be on a socket of systemd");
     // What is wrong with the address does not hide what is wrong elsewhere.
     assert_eq!(mistakes(load("[admin]\naddress = \"x\"")).len(), 2);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
 use oss_signing_proxy::proxy::Core;
-use oss_signing_proxy::server::{self, MakeCore, Plan};
+use oss_signing_proxy::server::{self, MakeCore, ServerPlan};
 use oss_signing_proxy::transport::{self, UpstreamTransport};
 
 /// A plan for so many cores. Each calls `made` when it is made, and at each renewal.
-pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> Plan {
+pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> ServerPlan {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
                 [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
     let config = Config::load(Some((Path::new("test"), text)), &[], &Machine(&System)).expect("no mistake");
@@ -30,7 +30,7 @@ pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static)
         let transport = UpstreamTransport::new(upstream, Vec::new(), Arc::default());
         Core::new(Arc::clone(&state), Arc::new(System), transport)
     });
-    let settings = server::Settings {
+    let settings = server::ServerSettings {
         cores: count,
         connections: 1,
         header_bytes: 8 << 10,
@@ -39,7 +39,7 @@ pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static)
         stall: SOME,
         drain: SOME,
     };
-    Plan { settings, make_core }
+    ServerPlan { settings, make_core }
 }
 
 const SOME: Duration = Duration::from_secs(10);

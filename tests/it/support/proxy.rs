@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
 use oss_signing_proxy::proxy::State;
-use oss_signing_proxy::server::{Address, Drain, Drained};
+use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::telemetry::RequestCounts;
 use tokio::task::LocalSet;
 
@@ -28,8 +28,8 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) state: Arc<State>,
-    pub(crate) drain: Drain,
-    thread: Option<JoinHandle<Drained>>,
+    pub(crate) drain: DrainSignal,
+    thread: Option<JoinHandle<DrainOutcome>>,
 }
 
 /// A proxy in front of `upstream`, which it takes for the OSS of cn-hangzhou.
@@ -90,7 +90,7 @@ impl Builder {
             Err(errors) => panic!("{errors}\n{text}"),
         };
         let (ready, started) = mpsc::channel();
-        let drain = Drain::new();
+        let drain = DrainSignal::new();
         let seen = drain.clone();
         let thread = std::thread::spawn(move || {
             let runtime =
@@ -98,7 +98,7 @@ impl Builder {
             LocalSet::new().block_on(&runtime, async {
                 let app = App::assemble(config, Arc::new(System)).await.expect("a proxy");
                 let admin = app.admin_address().and_then(|address| address.socket());
-                let data = app.addresses().iter().find_map(Address::socket);
+                let data = app.addresses().iter().find_map(ListenAddress::socket);
                 let ports = (data.expect("a port"), admin.expect("a port"));
                 ready.send((ports, app.state())).expect("somebody waits");
                 app.run(seen).await.expect("it serves")
@@ -111,7 +111,7 @@ impl Builder {
 
 impl Proxy {
     /// Waits for the end that the drain came to.
-    pub(crate) fn ended(mut self) -> Drained {
+    pub(crate) fn ended(mut self) -> DrainOutcome {
         self.thread.take().expect("running").join().expect("no panic")
     }
 

@@ -16,18 +16,18 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 use tracing::error;
 
-use super::accept::Accepted;
-use super::connection::Host;
-use super::drain::{Drain, Drained};
-use super::places::Place;
-use super::tls::Terms;
-use super::{MakeCore, Plan, Settings};
+use super::accept::AcceptedSocket;
+use super::connection::ConnectionContext;
+use super::connection_limit::ConnectionPermit;
+use super::drain::{DrainOutcome, DrainSignal};
+use super::tls::ClientTlsPolicy;
+use super::{MakeCore, ServerPlan, ServerSettings};
 use crate::proxy::{Core, Gate};
 use crate::telemetry::ProcessCounters;
 
 /// All cores.
-pub(super) struct Cores {
-    cores: Vec<Handle>,
+pub(super) struct WorkerPool {
+    cores: Vec<WorkerHandle>,
     /// Told at each end of a connection during the drain.
     ended: watch::Sender<()>,
     /// Told by each core when nothing is left of it.
@@ -36,56 +36,56 @@ pub(super) struct Cores {
 
 /// A listener as its connections know it.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct ListenerConfig {
     pub(super) gate: Gate,
     pub(super) tls: Option<TlsAcceptor>,
     /// The same as before if they are equal.
-    pub(super) terms: Arc<Terms>,
+    pub(super) terms: Arc<ClientTlsPolicy>,
 }
 
 /// All listeners, each with the number that its connections come with.
-pub(super) type Entries = Vec<(usize, Entry)>;
+pub(super) type ListenerConfigs = Vec<(usize, ListenerConfig)>;
 
 /// What a core is told.
-enum Message {
+enum WorkerMessage {
     /// A connection is its to serve.
-    Arrival(Arrival),
+    Arrival(NewConnection),
     /// Somebody wants to know whether it still does its work.
     Pulse(oneshot::Sender<()>),
     /// It is over, for whoever is still served too.
     End,
     /// Everything is served with this from now on.
-    Renewal { plan: Plan, entries: Arc<[(usize, Entry)]> },
+    Renewal { plan: ServerPlan, entries: Arc<[(usize, ListenerConfig)]> },
 }
 
 /// What a core serves with.
-pub(super) struct Setup {
+pub(super) struct WorkerConfig {
     pub(super) core: Rc<Core>,
-    pub(super) settings: Settings,
-    entries: Vec<(usize, Way)>,
+    pub(super) settings: ServerSettings,
+    entries: Vec<(usize, ListenerContext)>,
     /// Listeners that the last renewal has withdrawn: a connection of theirs may still be on its way here.
-    withdrawn: Vec<(usize, Way)>,
+    withdrawn: Vec<(usize, ListenerContext)>,
 }
 
 /// A listener, on a core.
 #[derive(Clone)]
-pub(super) struct Way {
+pub(super) struct ListenerContext {
     pub(super) gate: Rc<Gate>,
     pub(super) tls: Option<TlsAcceptor>,
-    pub(super) terms: Arc<Terms>,
+    pub(super) terms: Arc<ClientTlsPolicy>,
 }
 
 /// The setup of a core, which its connections see change.
-pub(super) struct Current {
-    setup: RefCell<Rc<Setup>>,
+pub(super) struct WorkerState {
+    setup: RefCell<Rc<WorkerConfig>>,
     renewed: Notify,
 }
 
-impl Setup {
-    fn new(core: Core, settings: Settings, entries: &[(usize, Entry)]) -> Self {
-        let way = |(id, entry): &(usize, Entry)| {
-            let Entry { gate, tls, terms } = entry.clone();
-            (*id, Way { gate: Rc::new(gate), tls, terms })
+impl WorkerConfig {
+    fn new(core: Core, settings: ServerSettings, entries: &[(usize, ListenerConfig)]) -> Self {
+        let way = |(id, entry): &(usize, ListenerConfig)| {
+            let ListenerConfig { gate, tls, terms } = entry.clone();
+            (*id, ListenerContext { gate: Rc::new(gate), tls, terms })
         };
         let entries = entries.iter().map(way).collect();
         Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
@@ -99,30 +99,30 @@ impl Setup {
     }
 
     /// The listener that a connection has come through.
-    fn listener_of_arrival(&self, id: usize) -> Option<&Way> {
+    fn listener_of_arrival(&self, id: usize) -> Option<&ListenerContext> {
         let withdrawn = || self.withdrawn.iter().find(|(known, _)| *known == id).map(|(_, way)| way);
         self.listener(id).or_else(withdrawn)
     }
 
     /// The listener of this number, unless it is gone.
-    pub(super) fn listener(&self, id: usize) -> Option<&Way> {
+    pub(super) fn listener(&self, id: usize) -> Option<&ListenerContext> {
         self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
     }
 }
 
-impl Current {
+impl WorkerState {
     /// As it is now.
-    pub(super) fn get(&self) -> Rc<Setup> {
+    pub(super) fn get(&self) -> Rc<WorkerConfig> {
         Rc::clone(&self.setup.borrow())
     }
 
-    fn renew(&self, setup: Setup) {
+    fn renew(&self, setup: WorkerConfig) {
         self.setup.replace(Rc::new(setup));
         self.renewed.notify_waiters();
     }
 
     /// Waits until the listener of this number is gone, or serves on other terms than these.
-    pub(super) async fn without(&self, id: usize, terms: &Arc<Terms>) {
+    pub(super) async fn without(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
         loop {
             let renewed = self.renewed.notified();
             if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {
@@ -134,26 +134,26 @@ impl Current {
 }
 
 /// A connection on its way to a core.
-struct Arrival {
-    accepted: Accepted,
+struct NewConnection {
+    accepted: AcceptedSocket,
     listener: usize,
-    place: Place,
+    place: ConnectionPermit,
 }
 
 /// One core as others see it.
-struct Handle {
-    messages: mpsc::UnboundedSender<Message>,
+struct WorkerHandle {
+    messages: mpsc::UnboundedSender<WorkerMessage>,
     load: Arc<AtomicUsize>,
 }
 
 /// What counts a connection as open; dropped with it.
-struct Open {
+struct OpenConnection {
     load: Arc<AtomicUsize>,
     ended: watch::Sender<()>,
     counters: Arc<ProcessCounters>,
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.counters.closed();
@@ -161,14 +161,14 @@ impl Drop for Open {
     }
 }
 
-impl Cores {
-    pub(super) fn start(plan: &Plan, drain: &Drain) -> io::Result<Self> {
+impl WorkerPool {
+    pub(super) fn start(plan: &ServerPlan, drain: &DrainSignal) -> io::Result<Self> {
         let (ended, _) = watch::channel(());
         let (mut cores, mut all_gone) = (Vec::new(), Vec::new());
         for index in 0..plan.settings.cores.max(1) {
             let (messages, inbox) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
-            let thread = Thread {
+            let thread = WorkerThread {
                 inbox,
                 make_core: Arc::clone(&plan.make_core),
                 drain: drain.clone(),
@@ -195,26 +195,26 @@ impl Cores {
             })?;
             begins.recv().map_err(io::Error::other)??;
             all_gone.push(gone);
-            cores.push(Handle { messages, load });
+            cores.push(WorkerHandle { messages, load });
         }
         Ok(Self { cores, ended, gone: Mutex::new(all_gone) })
     }
 
     /// Gives a connection to the core that has the fewest.
-    pub(super) fn hand_over(&self, accepted: Accepted, listener: usize, place: Place) {
+    pub(super) fn hand_over(&self, accepted: AcceptedSocket, listener: usize, place: ConnectionPermit) {
         let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
         core.load.fetch_add(1, Ordering::Relaxed);
-        let arrival = Message::Arrival(Arrival { accepted, listener, place });
+        let arrival = WorkerMessage::Arrival(NewConnection { accepted, listener, place });
         if core.messages.send(arrival).is_err() {
             error!("a core has ended; the connection is dropped");
         }
     }
 
     /// Has all cores serve with this from now on.
-    pub(super) fn renew(&self, plan: &Plan, entries: &Arc<[(usize, Entry)]>) {
+    pub(super) fn renew(&self, plan: &ServerPlan, entries: &Arc<[(usize, ListenerConfig)]>) {
         for core in &self.cores {
-            let renewal = Message::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
+            let renewal = WorkerMessage::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
             if core.messages.send(renewal).is_err() {
                 error!("a core has ended; it does not serve any more");
             }
@@ -226,7 +226,7 @@ impl Cores {
         let mut all = Vec::new();
         for core in &self.cores {
             let (tell, told) = oneshot::channel();
-            if core.messages.send(Message::Pulse(tell)).is_err() {
+            if core.messages.send(WorkerMessage::Pulse(tell)).is_err() {
                 return false;
             }
             all.push(told);
@@ -243,7 +243,7 @@ impl Cores {
     pub(super) async fn end(&self) {
         for core in &self.cores {
             // One that has ended by itself needs no end.
-            let _ = core.messages.send(Message::End);
+            let _ = core.messages.send(WorkerMessage::End);
         }
         // Whoever waits once more, because a wait was given up, waits for those that are left.
         let all_gone = poll_fn(|cx| {
@@ -260,58 +260,58 @@ impl Cores {
     }
 
     /// Waits until no connection is open, until `limit`, or until it is forced.
-    pub(super) async fn drained(&self, limit: Duration, drain: &Drain) -> Drained {
+    pub(super) async fn drained(&self, limit: Duration, drain: &DrainSignal) -> DrainOutcome {
         let mut ended = self.ended.subscribe();
         let all_ended = async { while self.open() > 0 && ended.changed().await.is_ok() {} };
         tokio::select! {
-            () = all_ended => Drained::Whole,
-            () = tokio::time::sleep(limit) => Drained::Cut { connections: self.open() },
-            () = drain.forced() => Drained::Cut { connections: self.open() },
+            () = all_ended => DrainOutcome::Whole,
+            () = tokio::time::sleep(limit) => DrainOutcome::Cut { connections: self.open() },
+            () = drain.forced() => DrainOutcome::Cut { connections: self.open() },
         }
     }
 }
 
 /// One core, before it runs.
-struct Thread {
-    inbox: mpsc::UnboundedReceiver<Message>,
+struct WorkerThread {
+    inbox: mpsc::UnboundedReceiver<WorkerMessage>,
     make_core: MakeCore,
-    drain: Drain,
-    settings: Settings,
+    drain: DrainSignal,
+    settings: ServerSettings,
     open: (Arc<AtomicUsize>, watch::Sender<()>),
 }
 
-impl Thread {
+impl WorkerThread {
     async fn run(mut self) {
         // Which listeners there are is told before the first connection comes.
-        let setup = Setup::new((self.make_core)(None), self.settings, &[]);
-        let current = Rc::new(Current { setup: RefCell::new(Rc::new(setup)), renewed: Notify::new() });
+        let setup = WorkerConfig::new((self.make_core)(None), self.settings, &[]);
+        let current = Rc::new(WorkerState { setup: RefCell::new(Rc::new(setup)), renewed: Notify::new() });
         spawn_local(sweep(Rc::clone(&current)));
         while let Some(message) = self.inbox.recv().await {
             match message {
-                Message::Arrival(arrival) => self.serve(arrival, &current),
+                WorkerMessage::Arrival(arrival) => self.serve(arrival, &current),
                 // Who asked may be gone.
-                Message::Pulse(tell) => drop(tell.send(())),
-                Message::End => {
+                WorkerMessage::Pulse(tell) => drop(tell.send(())),
+                WorkerMessage::End => {
                     current.get().core.cut();
                     return;
                 }
-                Message::Renewal { plan, entries } => {
+                WorkerMessage::Renewal { plan, entries } => {
                     let before = current.get();
                     let core = (plan.make_core)(Some(&before.core));
-                    current.renew(Setup::new(core, plan.settings, &entries).after(&before));
+                    current.renew(WorkerConfig::new(core, plan.settings, &entries).after(&before));
                 }
             }
         }
     }
 
-    fn serve(&self, Arrival { accepted, listener, place }: Arrival, current: &Rc<Current>) {
+    fn serve(&self, NewConnection { accepted, listener, place }: NewConnection, current: &Rc<WorkerState>) {
         let setup = current.get();
         let (load, ended) = (Arc::clone(&self.open.0), self.open.1.clone());
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
-        let open = Open { load, ended, counters };
-        let Some(Way { gate, tls, terms }) = setup.listener_of_arrival(listener) else { return };
-        let host = Host {
+        let open = OpenConnection { load, ended, counters };
+        let Some(ListenerContext { gate, tls, terms }) = setup.listener_of_arrival(listener) else { return };
+        let host = ConnectionContext {
             current: Rc::clone(current),
             listener: (listener, Rc::clone(gate)),
             address: accepted.address(),
@@ -328,7 +328,7 @@ impl Thread {
 }
 
 /// Closes upstream connections that nobody uses any more.
-async fn sweep(current: Rc<Current>) {
+async fn sweep(current: Rc<WorkerState>) {
     loop {
         let idle = current.get().settings.idle;
         tokio::time::sleep((idle / 2).max(Duration::from_secs(1))).await;

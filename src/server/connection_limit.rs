@@ -8,9 +8,9 @@ use tracing::warn;
 
 /// The places of the process.
 #[derive(Clone)]
-pub(super) struct Places(Arc<Shared>);
+pub(super) struct ConnectionLimit(Arc<LimitState>);
 
-struct Shared {
+struct LimitState {
     taken: AtomicUsize,
     count: AtomicUsize,
     freed: Notify,
@@ -19,12 +19,12 @@ struct Shared {
 }
 
 /// A place that is taken until this is dropped.
-pub(super) struct Place(Arc<Shared>);
+pub(super) struct ConnectionPermit(Arc<LimitState>);
 
-impl Places {
+impl ConnectionLimit {
     pub(super) fn new(count: usize) -> Self {
         let (taken, count) = (AtomicUsize::new(0), AtomicUsize::new(count));
-        Self(Arc::new(Shared { taken, count, freed: Notify::new(), told: AtomicBool::default() }))
+        Self(Arc::new(LimitState { taken, count, freed: Notify::new(), told: AtomicBool::default() }))
     }
 
     /// Has another number of places. Those that are taken stay so.
@@ -34,11 +34,11 @@ impl Places {
     }
 
     /// A place, unless all are taken.
-    pub(super) fn take(&self) -> Option<Place> {
+    pub(super) fn take(&self) -> Option<ConnectionPermit> {
         let count = self.0.count.load(Ordering::Relaxed);
         let another = |taken| (taken < count).then_some(taken + 1);
         let taken = self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another);
-        taken.is_ok().then(|| Place(Arc::clone(&self.0)))
+        taken.is_ok().then(|| ConnectionPermit(Arc::clone(&self.0)))
     }
 
     /// Waits until there is one, which somebody else may take first. Who waits here accepts nothing: clients wait in the
@@ -60,7 +60,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let left = self.0.taken.fetch_sub(1, Ordering::Relaxed) - 1;
         let count = self.0.count.load(Ordering::Relaxed);
@@ -78,7 +78,7 @@ mod tests {
     use std::sync::atomic::Ordering;
     use std::task::{Context, Poll, Waker};
 
-    use super::Places;
+    use super::ConnectionLimit;
 
     fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn who_comes_when_all_places_are_taken_waits_for_one() {
-        let places = Places::new(1);
+        let places = ConnectionLimit::new(1);
         let first = places.take().expect("a place");
         assert!(places.take().is_none());
         let (mut one, mut other) = (pin!(places.freed()), pin!(places.freed()));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn that_all_places_are_taken_is_told_once_until_a_tenth_is_free() {
-        let places = Places::new(20);
+        let places = ConnectionLimit::new(20);
         let mut all: Vec<_> = (0..20).map(|_| places.take().expect("a place")).collect();
         let told = || places.0.told.load(Ordering::Relaxed);
         let waits = || assert!(poll_once(pin!(places.freed())).is_pending());
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn more_places_let_in_who_waits_and_fewer_throw_nobody_out() {
-        let places = Places::new(1);
+        let places = ConnectionLimit::new(1);
         let first = places.take().expect("a place");
         let mut freed = pin!(places.freed());
         assert!(poll_once(freed.as_mut()).is_pending());

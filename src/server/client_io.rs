@@ -11,20 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-use super::presence::Presence;
+use super::idle::ClientActivity;
 use crate::transport::WriteTimeout;
 
 /// A socket of either kind.
-pub(super) trait Socket: Client + AsFd {
+pub(super) trait ClientSocket: ClientStream + AsFd {
     /// Waits until there may be something to read.
     async fn readable(&self) -> io::Result<()>;
 
-    /// Tries something with the socket; `WouldBlock` makes the next [`Socket::readable`] wait for more.
+    /// Tries something with the socket; `WouldBlock` makes the next [`ClientSocket::readable`] wait for more.
     fn try_io<R>(&self, interest: Interest, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
 }
 
 /// A stream to a client.
-pub(super) trait Client: AsyncRead + AsyncWrite + Unpin {
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// Has the connection end in a reset when it is dropped, where the system knows one.
     fn reset(&self);
 
@@ -56,7 +56,7 @@ impl ClientSign {
         }
     }
 
-    /// Waits for one: `ready` until there may be one, `try_look` as [`Socket::try_io`] does.
+    /// Waits for one: `ready` until there may be one, `try_look` as [`ClientSocket::try_io`] does.
     fn poll(
         mut ready: impl FnMut() -> Poll<io::Result<()>>,
         try_look: impl Fn() -> io::Result<Self>,
@@ -71,7 +71,7 @@ impl ClientSign {
     }
 }
 
-impl Client for TcpStream {
+impl ClientStream for TcpStream {
     fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
         let look = || Self::try_io(self, Interest::READABLE, || ClientSign::look(self));
         ClientSign::poll(|| self.poll_read_ready(cx), look)
@@ -83,7 +83,7 @@ impl Client for TcpStream {
     }
 }
 
-impl Socket for TcpStream {
+impl ClientSocket for TcpStream {
     async fn readable(&self) -> io::Result<()> {
         Self::readable(self).await
     }
@@ -93,7 +93,7 @@ impl Socket for TcpStream {
     }
 }
 
-impl Client for UnixStream {
+impl ClientStream for UnixStream {
     fn reset(&self) {}
 
     fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
@@ -102,7 +102,7 @@ impl Client for UnixStream {
     }
 }
 
-impl Socket for UnixStream {
+impl ClientSocket for UnixStream {
     async fn readable(&self) -> io::Result<()> {
         Self::readable(self).await
     }
@@ -112,7 +112,7 @@ impl Socket for UnixStream {
     }
 }
 
-impl<T: Client> Client for TlsStream<T> {
+impl<T: ClientStream> ClientStream for TlsStream<T> {
     fn reset(&self) {
         self.get_ref().0.reset();
     }
@@ -122,7 +122,7 @@ impl<T: Client> Client for TlsStream<T> {
     }
 }
 
-impl<T: Client> Client for WriteTimeout<T> {
+impl<T: ClientStream> ClientStream for WriteTimeout<T> {
     fn reset(&self) {
         self.get_ref().reset();
     }
@@ -134,13 +134,13 @@ impl<T: Client> Client for WriteTimeout<T> {
 
 /// A stream that tells when the client says something while no request of his is in flight: then it is the head of the next.
 /// It also notes whether the client is waited for to take something, and notices a client that is gone.
-pub(super) struct Heard<T> {
+pub(super) struct ActivityStream<T> {
     inner: T,
-    presence: Rc<Presence>,
+    presence: Rc<ClientActivity>,
 }
 
-impl<T> Heard<T> {
-    pub(super) fn new(inner: T, presence: Rc<Presence>) -> Self {
+impl<T> ActivityStream<T> {
+    pub(super) fn new(inner: T, presence: Rc<ClientActivity>) -> Self {
         Self { inner, presence }
     }
 
@@ -149,7 +149,7 @@ impl<T> Heard<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for ActivityStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -164,7 +164,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Heard<T> {
     }
 }
 
-impl<T: Client> Heard<T> {
+impl<T: ClientStream> ActivityStream<T> {
     /// Fails if the client is gone and nothing would be lost by giving up its request.
     ///
     /// hyper reads nothing between a request and its response, because a client may close its sending side in between.
@@ -185,7 +185,7 @@ impl<T: Client> Heard<T> {
     }
 }
 
-impl<T: Client> AsyncWrite for Heard<T> {
+impl<T: ClientStream> AsyncWrite for ActivityStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.presence.set_writing(written.is_pending());

@@ -9,11 +9,11 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::protocol::Protocol;
+use super::protocol::HttpVersion;
 use super::streams::UnreadStreams;
 
 /// What is known of a client's doings; shared by the service, the stream and who waits for the end.
-pub(super) struct Presence {
+pub(super) struct ClientActivity {
     /// Each request in flight holds a clone.
     in_flight: Rc<()>,
     begun: Cell<u64>,
@@ -23,14 +23,14 @@ pub(super) struct Presence {
     is_watched: Cell<bool>,
     /// Whether something for the client waits for the socket.
     is_writing: Cell<bool>,
-    protocol: Protocol,
+    protocol: HttpVersion,
     /// Responses of HTTP/2 that are not in flight any more, but not taken by the client either.
     unread: Rc<UnreadStreams>,
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ActivityPhase {
     /// Requests are in flight; they have limits of their own.
     Busy,
     /// For the rest of a head; after so many requests.
@@ -41,7 +41,7 @@ enum Phase {
 
 /// The limits on doing nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct IdleLimits {
     /// From the first byte of a head to its last; on a new connection, from its beginning.
     pub(super) head: Duration,
     /// From the end of a request to the beginning of the next.
@@ -49,16 +49,16 @@ pub(super) struct Limits {
 }
 
 /// The clock that runs while a client does nothing. One timer for a connection: where something happens it is only noted when.
-pub(super) struct Quiet {
-    limits: Limits,
-    phase: Phase,
+pub(super) struct IdleTimer {
+    limits: IdleLimits,
+    phase: ActivityPhase,
     until: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Presence {
+impl ClientActivity {
     /// Of a new connection, whose first request is owed at once.
-    pub(super) fn new(protocol: Protocol) -> Self {
+    pub(super) fn new(protocol: HttpVersion) -> Self {
         Self {
             in_flight: Rc::default(),
             begun: Cell::default(),
@@ -74,7 +74,7 @@ impl Presence {
     pub(super) fn begin(&self, method: &Method) -> Rc<()> {
         self.heard.set(false);
         // A request with effects that has come whole is finished, whatever happens to its client.
-        self.is_watched.set(self.protocol == Protocol::Http1 && method.is_safe());
+        self.is_watched.set(self.protocol == HttpVersion::Http1 && method.is_safe());
         self.begun.set(self.begun.get() + 1);
         Rc::clone(&self.in_flight)
     }
@@ -86,7 +86,7 @@ impl Presence {
 
     /// Something has come from the client. Over HTTP/2 it need not belong to a request.
     pub(super) fn heard(&self) {
-        if self.protocol == Protocol::Http1 && !self.is_busy() {
+        if self.protocol == HttpVersion::Http1 && !self.is_busy() {
             self.heard.set(true);
         }
     }
@@ -126,37 +126,37 @@ impl Presence {
         &self.unread
     }
 
-    fn phase(&self) -> Phase {
+    fn phase(&self) -> ActivityPhase {
         match (self.is_busy(), self.heard.get()) {
-            (true, _) => Phase::Busy,
-            (false, true) => Phase::Head(self.begun.get()),
-            (false, false) => Phase::Idle(self.begun.get()),
+            (true, _) => ActivityPhase::Busy,
+            (false, true) => ActivityPhase::Head(self.begun.get()),
+            (false, false) => ActivityPhase::Idle(self.begun.get()),
         }
     }
 }
 
-impl Quiet {
-    pub(super) fn new(limits: Limits) -> Self {
+impl IdleTimer {
+    pub(super) fn new(limits: IdleLimits) -> Self {
         let timer = Box::pin(sleep(limits.head));
-        Self { limits, phase: Phase::Busy, until: timer.deadline(), timer }
+        Self { limits, phase: ActivityPhase::Busy, until: timer.deadline(), timer }
     }
 
     /// Whether the client has done nothing for as long as it may. To be asked whenever the connection has nothing to do.
-    pub(super) fn is_over(&mut self, presence: &Presence, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_over(&mut self, presence: &ClientActivity, cx: &mut Context<'_>) -> bool {
         let phase = presence.phase();
         if phase != self.phase {
             self.phase = phase;
             let limit = match phase {
-                Phase::Busy => return false,
-                Phase::Head(_) => self.limits.head,
-                Phase::Idle(_) => self.limits.idle,
+                ActivityPhase::Busy => return false,
+                ActivityPhase::Head(_) => self.limits.head,
+                ActivityPhase::Idle(_) => self.limits.idle,
             };
             self.until = Instant::now() + limit;
             if self.until < self.timer.deadline() {
                 self.timer.as_mut().reset(self.until);
             }
         }
-        while phase != Phase::Busy && self.timer.as_mut().poll(cx).is_ready() {
+        while phase != ActivityPhase::Busy && self.timer.as_mut().poll(cx).is_ready() {
             if self.timer.deadline() >= self.until {
                 return true;
             }

@@ -6,17 +6,17 @@ use std::os::fd::{BorrowedFd, RawFd};
 use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::listen::{Address, BindError, ListeningSocket};
+use super::listen::{BindError, ListenAddress, ListeningSocket};
 
 /// What was handed over and has not been taken.
-pub struct Inherited {
+pub struct ActivatedSockets {
     sockets: ListenFd,
     names: Vec<String>,
     /// Those that were taken, by index: another configuration may want them once more.
     taken: Vec<(usize, ListeningSocket)>,
 }
 
-impl Inherited {
+impl ActivatedSockets {
     /// Takes what the environment tells of (`LISTEN_FDS`, `LISTEN_PID`); `names` is what `LISTEN_FDNAMES` says.
     #[must_use]
     pub fn from_environment(names: Option<&str>) -> Self {
@@ -45,7 +45,8 @@ impl Inherited {
         if indexes.is_empty() {
             return Err(BindError::NotInherited(name.to_owned(), self.told()));
         }
-        let failed = |source| BindError::System { address: Address::Inherited(name.to_owned()), source };
+        let failed =
+            |source| BindError::System { address: ListenAddress::Inherited(name.to_owned()), source };
         let mut sockets = Vec::new();
         for index in indexes {
             let socket = self.socket(index).map_err(failed)?;
