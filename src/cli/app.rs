@@ -18,7 +18,7 @@ use crate::admin::NotReloaded;
 use crate::config::{Change, Config, changes};
 use crate::credentials::Edge;
 use crate::offload::BlockingLane;
-use crate::proxy::{Core, State};
+use crate::proxy::{ProxyState, WorkerCore};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
@@ -130,7 +130,7 @@ impl App {
 
     /// What all cores share, for who wants to look at the counters.
     #[must_use]
-    pub fn state(&self) -> Arc<State> {
+    pub fn state(&self) -> Arc<ProxyState> {
         Arc::clone(&self.assembled.state)
     }
 
@@ -365,7 +365,7 @@ fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[ListenAddress], tall
             None => {
                 let transport = UpstreamTransport::new(settings, trusts.clone(), reachability);
                 tallies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport.tally());
-                Core::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
+                WorkerCore::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
             }
         }
     });

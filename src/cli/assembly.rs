@@ -19,7 +19,7 @@ use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
 use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
 use crate::offload::{BlockingLane, NoAnswer};
-use crate::proxy::{Core, Limits, State, Upstream};
+use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 use crate::server::{
     self, ActivatedSockets, BindError, BoundListener, InvalidTls, ListenAddress, ListenerPlan,
     SharedListener, TlsFiles,
@@ -134,7 +134,7 @@ struct Fixtures {
 
 /// What a configuration came to.
 pub(super) struct Assembled {
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<ProxyState>,
     pub(super) sources: Sources,
     pub(super) server: server::ServerSettings,
     pub(super) transport: transport::TransportSettings,
@@ -215,10 +215,10 @@ impl Workshop {
         let Config { directory, upstreams, limits, timeouts, log, facts, .. } = config;
         let routes = routes(&directory, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
-        let state = State {
+        let state = ProxyState {
             directory,
             upstreams,
-            limits: Limits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
+            limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
             access_log: log.access,
             counters: Arc::clone(&self.counters),
         };
@@ -385,22 +385,22 @@ pub(super) fn rehearse(
     config: &Config,
     sources: &Sources,
     clock: Arc<dyn Clock>,
-) -> Result<Core, StartError> {
+) -> Result<WorkerCore, StartError> {
     let mut next = 0;
     let mut trusts = Trusts::new(&[], &mut next);
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trusts, &mut problems);
     StartError::join(problems)?;
     let upstreams = config.upstreams.iter().zip(upstream_trusts);
-    let upstream = |(settings, trust): (&UpstreamSettings, TrustStoreId)| Upstream {
+    let upstream = |(settings, trust): (&UpstreamSettings, TrustStoreId)| UpstreamSigning {
         signature: settings.signature,
         source: sources.get(&settings.credentials).map(Arc::clone),
         trust,
     };
-    let state = State {
+    let state = ProxyState {
         directory: config.directory.clone(),
         upstreams: upstreams.map(upstream).collect(),
-        limits: Limits {
+        limits: RequestLimits {
             requests: config.limits.requests,
             head: config.limits.header_bytes,
             body: config.limits.body,
@@ -409,7 +409,11 @@ pub(super) fn rehearse(
         counters: Arc::default(),
     };
     let settings = to_upstreams(&config.timeouts, &config.limits);
-    Ok(Core::new(Arc::new(state), clock, UpstreamTransport::new(settings, trusts.into_all(), Arc::default())))
+    Ok(WorkerCore::new(
+        Arc::new(state),
+        clock,
+        UpstreamTransport::new(settings, trusts.into_all(), Arc::default()),
+    ))
 }
 
 /// What came of asking each source once.
@@ -529,7 +533,7 @@ fn signers(
     trusts: Vec<TrustStoreId>,
     specs: &[(String, Spec)],
     sources: &Sources,
-) -> Result<Vec<Upstream>, StartError> {
+) -> Result<Vec<UpstreamSigning>, StartError> {
     let anonymous: HashSet<&str> = specs
         .iter()
         .filter(|(_, spec)| matches!(spec, Spec::Anonymous))
@@ -542,7 +546,7 @@ fn signers(
             None if anonymous.contains(name) => None,
             None => return Err(StartError::NoSource(name.to_owned())),
         };
-        Ok(Upstream { signature: settings.signature, source, trust })
+        Ok(UpstreamSigning { signature: settings.signature, source, trust })
     };
     settings.iter().zip(trusts).map(signer).collect()
 }

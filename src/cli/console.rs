@@ -19,7 +19,7 @@ use crate::admin::{self, ListenerCertificate, Liveness, Process, ReadyWhen, Relo
 use crate::config::Fact;
 use crate::credentials::{Edge, Source, Status, each};
 use crate::offload::BlockingLane;
-use crate::proxy::State;
+use crate::proxy::ProxyState;
 use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
 use crate::telemetry::{LogControl, LogLevel, ProcessCounters};
 use crate::time::Timestamp;
@@ -40,7 +40,7 @@ pub(super) struct Console {
 /// What is seen of a configuration.
 pub(super) struct View {
     settings: admin::Settings,
-    state: Arc<State>,
+    state: Arc<ProxyState>,
     sources: Vec<Arc<Source>>,
     routes: Vec<Route>,
     certificates: Vec<ListenerCertificate>,

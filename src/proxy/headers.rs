@@ -60,7 +60,7 @@ fn is_settled(value: &HeaderValue) -> bool {
 
 /// How an answer tells its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum BodyFraming {
     /// Not at all.
     Nowhere,
     /// By a length, and whether it stands there once, written as anybody writes it.
@@ -69,7 +69,7 @@ pub(super) enum Extent {
     ByEncoding { chunked: bool },
 }
 
-impl Extent {
+impl BodyFraming {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut extent = Self::Nowhere;
         for (name, value) in headers {
@@ -94,8 +94,8 @@ fn is_plain_number(digits: &[u8]) -> bool {
 }
 
 /// Removes from an answer what was meant for this hop. A length beside an encoding goes too: it is not the one that counted.
-pub(super) fn settle_answer(headers: &mut HeaderMap, extent: Extent) {
-    if matches!(extent, Extent::ByEncoding { .. }) {
+pub(super) fn settle_answer(headers: &mut HeaderMap, extent: BodyFraming) {
+    if matches!(extent, BodyFraming::ByEncoding { .. }) {
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);
@@ -147,7 +147,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Extent, settle, settle_answer, strip_hop_by_hop};
+    use super::{BodyFraming, settle, settle_answer, strip_hop_by_hop};
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_length_beside_an_encoding_is_removed_from_an_answer() {
         let mut headers = map(&[("content-length", "5"), ("transfer-encoding", "chunked"), ("etag", "e")]);
-        let extent = Extent::of(&headers);
+        let extent = BodyFraming::of(&headers);
         settle_answer(&mut headers, extent);
         assert_eq!(headers, map(&[("etag", "e")]));
     }
@@ -216,16 +216,16 @@ mod tests {
             ("x-proxy-cache", "hit"),
             ("x-oss-meta-x-proxy-error", "kept"),
         ]);
-        settle_answer(&mut headers, Extent::Nowhere);
+        settle_answer(&mut headers, BodyFraming::Nowhere);
         assert_eq!(headers, map(&[("x-proxy-cache", "hit"), ("x-oss-meta-x-proxy-error", "kept")]));
     }
 
     #[test]
     fn an_answer_tells_its_end_by_an_encoding_before_a_length() {
-        let length = |plainly| Extent::ByLength { plainly };
-        let encoding = |chunked| Extent::ByEncoding { chunked };
+        let length = |plainly| BodyFraming::ByLength { plainly };
+        let encoding = |chunked| BodyFraming::ByEncoding { chunked };
         for (lines, extent) in [
-            (&[("etag", "e")][..], Extent::Nowhere),
+            (&[("etag", "e")][..], BodyFraming::Nowhere),
             (&[("content-length", "5")], length(true)),
             (&[("content-length", "0")], length(true)),
             (&[("content-length", "005")], length(false)),
@@ -239,7 +239,7 @@ mod tests {
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], encoding(false)),
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")], encoding(false)),
         ] {
-            assert_eq!(Extent::of(&map(lines)), extent, "{lines:?}");
+            assert_eq!(BodyFraming::of(&map(lines)), extent, "{lines:?}");
         }
     }
 }

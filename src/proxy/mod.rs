@@ -1,18 +1,18 @@
 //! The walk: one request, from its head to its answer. A request is a value that changes its type at each step, and each
 //! step consumes the last, so that traffic which policy has not admitted cannot even be handed to the signer.
 
-mod answer;
-mod echo;
-mod error_answer;
-mod explained;
+mod dry_run;
+mod endpoint_cache;
+mod error;
+mod error_response;
 mod headers;
-mod keys;
 mod plain_error;
-mod refusal;
+mod redact;
 mod request;
+mod response;
+mod signing_key_cache;
 mod stages;
 mod state;
-mod ways;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,30 +21,30 @@ use std::rc::Rc;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-pub use answer::Body;
-pub use echo::without_token;
-pub use explained::{Explained, Outbound, Reason, Route, explain};
+pub use dry_run::{DryRunReport, DryRunRoute, OutboundHead, RejectionReason, explain};
+pub use endpoint_cache::destination;
+pub use error::ProxyError;
 pub use headers::settle;
-pub use refusal::Refusal;
-pub use state::{Core, Gate, Limits, State, Upstream};
-pub use ways::destination;
+pub use redact::without_token;
+pub use response::ResponseBody;
+pub use state::{ListenerRules, ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
-use request::Inbound;
+use request::InboundRequest;
 
 /// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
 /// the answer has ended and the request is read. The gate comes with the address that the client connected to.
 pub async fn handle(
-    core: Rc<Core>,
-    (gate, address): (Rc<Gate>, Option<SocketAddr>),
+    core: Rc<WorkerCore>,
+    (gate, address): (Rc<ListenerRules>, Option<SocketAddr>),
     request: Request<Incoming>,
     in_flight: Rc<()>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let mut access = AccessLogEvent::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
     core.counters().request();
-    let mut inbound = Inbound::new(request, in_flight);
+    let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
     let mut response = match walk(&core, (&gate, address), &mut inbound, &mut access).await {
         Ok(answer) => answer.respond(core.transport().stall(), access),
@@ -66,27 +66,27 @@ pub async fn handle(
 
 /// The steps, in the order in which they must happen.
 async fn walk(
-    core: &Core,
-    (gate, address): (&Gate, Option<SocketAddr>),
-    inbound: &mut Inbound,
+    core: &WorkerCore,
+    (gate, address): (&ListenerRules, Option<SocketAddr>),
+    inbound: &mut InboundRequest,
     access: &mut AccessLogEvent,
-) -> Result<answer::Answer, Refusal> {
+) -> Result<response::UpstreamResponse, ProxyError> {
     if core.is_full() {
-        return Err(Refusal::Full(core.state().limits.requests));
+        return Err(ProxyError::Full(core.state().limits.requests));
     }
     let now = core.moment();
     let located = inbound.locate((gate, address), core.state())?.note(access);
     let admitted = located.identify(access).admit(&gate.policy, &core.state().directory)?;
     let routed = admitted.route(core)?;
     let signed = match routed {
-        stages::Routed::ToSign(routed) => {
+        stages::RoutedRequest::ToSign(routed) => {
             let credentials = match routed.source().serve(now.at()) {
                 Ok(credentials) => credentials,
                 Err(_) => Box::pin(routed.source().wait(core.clock())).await?,
             };
             routed.sign(&credentials, &now, core.keys(), access)?
         }
-        stages::Routed::Unsigned(routed) => routed.pass()?,
+        stages::RoutedRequest::Unsigned(routed) => routed.pass()?,
     };
     signed.send(core, inbound, access).await
 }

@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::echo::{base64_middle, reference, without_token};
+use super::redact::{base64_middle, reference, without_token};
 use crate::credentials::Credentials;
 use crate::secret::Secret;
 

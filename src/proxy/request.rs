@@ -10,22 +10,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
-use super::answer::Body;
+use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
-use super::refusal::Refusal;
-use super::stages::Located;
-use super::state::{Gate, Limits, State};
+use super::response::ResponseBody;
+use super::stages::LocatedRequest;
+use super::state::{ListenerRules, ProxyState, RequestLimits};
 use crate::address::{self, Entrance, Misdirected, Scheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
 /// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
-pub(super) struct Inbound {
+pub(super) struct InboundRequest {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    framing: Framing,
-    announced: Announced,
+    framing: RequestFraming,
+    announced: BodyHeaders,
     /// Whether the client may hold the body back until it is asked for it.
     holds_back: bool,
     ends: EofSemantics,
@@ -35,7 +35,7 @@ pub(super) struct Inbound {
 
 /// How the end of the body is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Framing {
+enum RequestFraming {
     /// There is none, and nothing said so.
     Absent,
     Length(u64),
@@ -44,7 +44,7 @@ enum Framing {
 
 /// Whether a header says the one word that is served.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum HeaderCheck {
     /// It is absent.
     Nothing,
     /// It does.
@@ -53,7 +53,7 @@ enum Said {
     Otherwise,
 }
 
-impl Said {
+impl HeaderCheck {
     fn hears(&mut self, line: &HeaderValue, served: &str) {
         let as_served = line.as_bytes().trim_ascii().eq_ignore_ascii_case(served.as_bytes());
         *self = if *self == Self::Nothing && as_served { Self::AsServed } else { Self::Otherwise };
@@ -62,18 +62,22 @@ impl Said {
 
 /// What the headers say of the body.
 #[derive(Clone, Copy)]
-struct Announced {
+struct BodyHeaders {
     length: bool,
-    coding: Said,
-    expectation: Said,
+    coding: HeaderCheck,
+    expectation: HeaderCheck,
     /// Whether it is in the framing of S3, which OSS would store inside the object.
     aws_chunked: bool,
 }
 
-impl Announced {
+impl BodyHeaders {
     fn by(headers: &HeaderMap) -> Self {
-        let mut announced =
-            Self { length: false, coding: Said::Nothing, expectation: Said::Nothing, aws_chunked: false };
+        let mut announced = Self {
+            length: false,
+            coding: HeaderCheck::Nothing,
+            expectation: HeaderCheck::Nothing,
+            aws_chunked: false,
+        };
         for (name, line) in headers {
             if *name == CONTENT_LENGTH {
                 announced.length = true;
@@ -104,17 +108,17 @@ fn says_aws_chunked(name: &HeaderName, line: &HeaderValue) -> bool {
     }
 }
 
-impl Inbound {
+impl InboundRequest {
     /// A request that has just come. `in_flight` is held for as long as anything of it is read.
     pub(super) fn new(request: Request<Incoming>, in_flight: Rc<()>) -> Self {
         let (head, body) = request.into_parts();
-        let announced = Announced::by(&head.headers);
+        let announced = BodyHeaders::by(&head.headers);
         let framing = match body.size_hint().exact() {
-            None => Framing::Chunked,
+            None => RequestFraming::Chunked,
             Some(0) if !announced.length && !matches!(head.method, Method::PUT | Method::POST) => {
-                Framing::Absent
+                RequestFraming::Absent
             }
-            Some(length) => Framing::Length(length),
+            Some(length) => RequestFraming::Length(length),
         };
         Self {
             method: head.method,
@@ -122,7 +126,7 @@ impl Inbound {
             headers: head.headers,
             framing,
             announced,
-            holds_back: head.version == Version::HTTP_11 && announced.expectation != Said::Nothing,
+            holds_back: head.version == Version::HTTP_11 && announced.expectation != HeaderCheck::Nothing,
             ends: if head.version == Version::HTTP_2 {
                 EofSemantics::WithItsStream
             } else {
@@ -137,15 +141,15 @@ impl Inbound {
     pub(super) fn imagined(head: Parts, in_flight: Rc<()>) -> Self {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let framing = match length {
-            _ if head.headers.contains_key(TRANSFER_ENCODING) => Framing::Chunked,
-            Some(length) => Framing::Length(length),
-            None if matches!(head.method, Method::PUT | Method::POST) => Framing::Length(0),
-            None => Framing::Absent,
+            _ if head.headers.contains_key(TRANSFER_ENCODING) => RequestFraming::Chunked,
+            Some(length) => RequestFraming::Length(length),
+            None if matches!(head.method, Method::PUT | Method::POST) => RequestFraming::Length(0),
+            None => RequestFraming::Absent,
         };
         Self {
             method: head.method,
             uri: head.uri,
-            announced: Announced::by(&head.headers),
+            announced: BodyHeaders::by(&head.headers),
             headers: head.headers,
             framing,
             holds_back: false,
@@ -158,33 +162,33 @@ impl Inbound {
     /// Finds what the request is for, once its framing is known to be sound.
     pub(super) fn locate(
         &mut self,
-        (gate, address): (&Gate, Option<SocketAddr>),
-        state: &State,
-    ) -> Result<Box<Located>, Refusal> {
+        (gate, address): (&ListenerRules, Option<SocketAddr>),
+        state: &ProxyState,
+    ) -> Result<Box<LocatedRequest>, ProxyError> {
         if self.headers.len() > HEADER_LINES_MAX {
-            return Err(Refusal::TooManyHeaders(HEADER_LINES_MAX));
+            return Err(ProxyError::TooManyHeaders(HEADER_LINES_MAX));
         }
         let bytes = head_bytes(&self.method, &self.uri, &self.headers);
         if bytes > state.limits.head {
-            return Err(Refusal::HeadTooLarge(bytes, state.limits.head));
+            return Err(ProxyError::HeadTooLarge(bytes, state.limits.head));
         }
         if self.ends == EofSemantics::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
         // Only plain chunks can be passed on; hyper lets other codings through to here.
-        if self.announced.coding == Said::Otherwise {
-            return Err(Refusal::Coding);
+        if self.announced.coding == HeaderCheck::Otherwise {
+            return Err(ProxyError::Coding);
         }
         if self.announced.aws_chunked {
-            return Err(Refusal::AwsChunked);
+            return Err(ProxyError::AwsChunked);
         }
-        if let Framing::Length(length) = self.framing
+        if let RequestFraming::Length(length) = self.framing
             && length > state.limits.body
         {
-            return Err(Refusal::TooLarge(length, state.limits.body));
+            return Err(ProxyError::TooLarge(length, state.limits.body));
         }
-        if self.announced.expectation == Said::Otherwise {
-            return Err(Refusal::Expectation);
+        if self.announced.expectation == HeaderCheck::Otherwise {
+            return Err(ProxyError::Expectation);
         }
         strip_hop_by_hop(&mut self.headers);
         let entrance = Entrance {
@@ -195,7 +199,7 @@ impl Inbound {
         };
         let names = (entrance, &state.directory);
         let object = address::Located::find(&self.method, &self.uri, &self.headers, names)?;
-        Ok(Located::new(self.method.clone(), std::mem::take(&mut self.headers), object))
+        Ok(LocatedRequest::new(self.method.clone(), std::mem::take(&mut self.headers), object))
     }
 
     /// Puts the body under the head that will be sent, framed as it came. `told` hears of its bytes.
@@ -203,7 +207,7 @@ impl Inbound {
         &mut self,
         (method, target, mut headers): (Method, Uri, HeaderMap),
         told: Rc<dyn ByteObserver>,
-        limits: &Limits,
+        limits: &RequestLimits,
     ) -> Option<Request<RequestBody>> {
         self.frame(&mut headers);
         let in_flight = Rc::clone(&self.in_flight);
@@ -219,14 +223,14 @@ impl Inbound {
     pub(super) fn frame(&self, headers: &mut HeaderMap) {
         match self.framing {
             // Of a request that came there is nothing to remove here.
-            Framing::Absent if self.announced.length => {
+            RequestFraming::Absent if self.announced.length => {
                 headers.remove(CONTENT_LENGTH);
             }
-            Framing::Absent => {}
-            Framing::Length(length) => {
+            RequestFraming::Absent => {}
+            RequestFraming::Length(length) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            Framing::Chunked => {
+            RequestFraming::Chunked => {
                 headers.remove(CONTENT_LENGTH);
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
@@ -236,13 +240,15 @@ impl Inbound {
     /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the
     /// connection can go on; for a larger one the connection ends, and so it does after `Expect`, where the client may or may
     /// not send the body.
-    pub(super) fn refuse(self, refusal: &Refusal, access: AccessLogEvent) -> Response<Body> {
+    pub(super) fn refuse(self, refusal: &ProxyError, access: AccessLogEvent) -> Response<ResponseBody> {
         let mut response = refusal.response(&self.method, access);
         let done = match (self.body, self.framing) {
-            (None, Framing::Absent | Framing::Length(0)) => true,
-            (None, Framing::Length(_) | Framing::Chunked) => false,
+            (None, RequestFraming::Absent | RequestFraming::Length(0)) => true,
+            (None, RequestFraming::Length(_) | RequestFraming::Chunked) => false,
             (Some(body), _) if body.is_end_stream() => true,
-            (Some(body), Framing::Length(length)) if length <= DRAINED_BYTES_MAX && !self.holds_back => {
+            (Some(body), RequestFraming::Length(length))
+                if length <= DRAINED_BYTES_MAX && !self.holds_back =>
+            {
                 tokio::task::spawn_local(drain(body, self.in_flight));
                 true
             }
@@ -274,7 +280,7 @@ fn head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
 
 /// Gives an HTTP/2 head the form of an HTTP/1 one, which the rest of the walk reads: the host in its header, the target a path,
 /// values without the blanks around them. The scheme says how the client came here, which we know.
-fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), Refusal> {
+fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyError> {
     for value in headers.values_mut() {
         let trimmed = value.as_bytes().trim_ascii();
         if trimmed.len() != value.len()
@@ -289,7 +295,7 @@ fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), Refusal>
         if hosts.any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
             return Err(Misdirected::Malformed(":authority and host name different hosts").into());
         }
-        let host = HeaderValue::from_str(authority).map_err(|_| Refusal::Unsendable)?;
+        let host = HeaderValue::from_str(authority).map_err(|_| ProxyError::Unsendable)?;
         headers.insert(HOST, host);
     }
     if let Some(target) = uri.path_and_query() {
@@ -315,7 +321,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderName, Request};
 
-    use super::Inbound;
+    use super::InboundRequest;
 
     /// The headers of a request with these lines, framed for the upstream.
     fn framed(method: &str, lines: &[(&str, &str)]) -> Vec<String> {
@@ -325,7 +331,7 @@ mod tests {
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
         let mut headers: HeaderMap = head.headers.clone();
-        Inbound::imagined(head, Rc::default()).frame(&mut headers);
+        InboundRequest::imagined(head, Rc::default()).frame(&mut headers);
         headers.iter().map(|(name, value): (&HeaderName, _)| format!("{name}: {value:?}")).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The types of the walk. Their fields are private to this file: an [`Admitted`] is made by policy alone, only an `Admitted`
+//! The types of the walk. Their fields are private to this file: an [`AdmittedRequest`] is made by policy alone, only an `Admitted`
 //! can be routed, and only what was routed to be signed has a `sign`.
 
 use std::rc::Rc;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use tokio::time::Instant;
 
-use super::answer::Answer;
-use super::error_answer::KeyRefused;
-use super::keys::Keys;
-use super::refusal::Refusal;
-use super::request::Inbound;
-use super::state::Core;
-use super::ways::Paved;
+use super::endpoint_cache::CachedEndpoint;
+use super::error::ProxyError;
+use super::error_response::KeyRejection;
+use super::request::InboundRequest;
+use super::response::UpstreamResponse;
+use super::signing_key_cache::SigningKeyCache;
+use super::state::WorkerCore;
 use crate::address::{self, Directory, Way};
 use crate::caller::{self, Caller};
 use crate::credentials::{Credentials, Source, ahead, note_clock};
@@ -25,68 +25,68 @@ use crate::time::Timestamp;
 use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
 
 /// What a request asks for is known. It is large, so the stages hand it on in its box.
-pub(super) struct Located {
+pub(super) struct LocatedRequest {
     method: Method,
     headers: HeaderMap,
     object: address::Located,
 }
 
 /// Who asks is known, and the client's own signature is gone.
-pub(super) struct Identified {
-    located: Box<Located>,
+pub(super) struct IdentifiedRequest {
+    located: Box<LocatedRequest>,
     caller: Caller,
 }
 
 /// Policy lets it pass: the only thing that can be routed.
-pub(super) struct Admitted {
-    located: Box<Located>,
-    decision: Pass,
+pub(super) struct AdmittedRequest {
+    located: Box<LocatedRequest>,
+    decision: AdmittedDecision,
 }
 
-enum Pass {
+enum AdmittedDecision {
     Sign,
     Unsigned,
 }
 
 /// Where it goes is known.
-pub(super) enum Routed<'a> {
+pub(super) enum RoutedRequest<'a> {
     /// It is to be signed.
-    ToSign(ToSign<'a>),
+    ToSign(SignableRoute<'a>),
     /// It must not be signed.
-    Unsigned(Unsigned),
+    Unsigned(UnsignedRequest),
 }
 
 /// A request that may be signed.
-pub(super) struct ToSign<'a> {
-    located: Box<Located>,
-    paved: Rc<Paved>,
+pub(super) struct SignableRoute<'a> {
+    located: Box<LocatedRequest>,
+    paved: Rc<CachedEndpoint>,
     signature: Version,
     source: &'a Source,
 }
 
 /// A request that goes on without a signature.
-pub(super) struct Unsigned {
-    located: Box<Located>,
-    paved: Rc<Paved>,
+pub(super) struct UnsignedRequest {
+    located: Box<LocatedRequest>,
+    paved: Rc<CachedEndpoint>,
 }
 
 /// A request as it will be sent, but for its body.
-pub(super) struct Signed<'a> {
-    located: Box<Located>,
+pub(super) struct SignedRequest<'a> {
+    located: Box<LocatedRequest>,
     target: Uri,
-    paved: Rc<Paved>,
+    paved: Rc<CachedEndpoint>,
     patience: ResponseTimeout,
-    signer: Option<Signer<'a>>,
+    signer: Option<RequestSigner<'a>>,
 }
 
 /// Who has signed, and how.
-struct Signer<'a> {
+struct RequestSigner<'a> {
     source: &'a Source,
     credentials: Arc<Credentials>,
     signature: Version,
 }
 
-impl Located {
+impl LocatedRequest {
     pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Box<Self> {
         Box::new(Self { method, headers, object })
     }
@@ -105,21 +105,21 @@ impl Located {
         &self.object
     }
 
-    pub(super) fn identify(mut self: Box<Self>, access: &mut AccessLogEvent) -> Identified {
+    pub(super) fn identify(mut self: Box<Self>, access: &mut AccessLogEvent) -> IdentifiedRequest {
         let caller = caller::identify(&mut self.headers, &mut self.object.query);
         access.caller = caller.name();
-        Identified { located: self, caller }
+        IdentifiedRequest { located: self, caller }
     }
 }
 
-impl Identified {
+impl IdentifiedRequest {
     /// Who asks.
     pub(super) fn caller(&self) -> Caller {
         self.caller
     }
 
-    /// The request, if policy allows it; the only way to make an [`Admitted`].
-    pub(super) fn admit(self, policy: &Policy, directory: &Directory) -> Result<Admitted, Refusal> {
+    /// The request, if policy allows it; the only way to make an [`AdmittedRequest`].
+    pub(super) fn admit(self, policy: &Policy, directory: &Directory) -> Result<AdmittedRequest, ProxyError> {
         let Self { located, caller } = self;
         let host = if located.object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other };
         let shape = RequestShape {
@@ -132,49 +132,53 @@ impl Identified {
             pin: directory.get(located.object.upstream).pin.as_ref(),
         };
         let decision = match policy.decide(&shape) {
-            Decision::Sign => Pass::Sign,
-            Decision::PassUnsigned => Pass::Unsigned,
+            Decision::Sign => AdmittedDecision::Sign,
+            Decision::PassUnsigned => AdmittedDecision::Unsigned,
             Decision::Deny(denial) => return Err(denial.into()),
         };
-        Ok(Admitted { located, decision })
+        Ok(AdmittedRequest { located, decision })
     }
 }
 
-impl Admitted {
+impl AdmittedRequest {
     /// Whether it may be signed, or must not.
     pub(super) fn decision(&self) -> Decision {
         match self.decision {
-            Pass::Sign => Decision::Sign,
-            Pass::Unsigned => Decision::PassUnsigned,
+            AdmittedDecision::Sign => Decision::Sign,
+            AdmittedDecision::Unsigned => Decision::PassUnsigned,
         }
     }
 
     /// Finds the upstream; the headers become those that will be sent.
-    pub(super) fn route(self, core: &Core) -> Result<Routed<'_>, Refusal> {
+    pub(super) fn route(self, core: &WorkerCore) -> Result<RoutedRequest<'_>, ProxyError> {
         let Self { mut located, decision } = self;
         let state = core.state();
-        let upstream = state.upstream(located.object.upstream).ok_or(Refusal::NoRegion)?;
+        let upstream = state.upstream(located.object.upstream).ok_or(ProxyError::NoRegion)?;
         let paved = core.ways().get(&located.object, &state.directory, upstream.trust)?;
         super::headers::settle(&mut located.headers);
         Ok(match (decision, &upstream.source) {
-            (Pass::Sign, Some(source)) => {
-                Routed::ToSign(ToSign { located, paved, signature: upstream.signature, source })
+            (AdmittedDecision::Sign, Some(source)) => {
+                RoutedRequest::ToSign(SignableRoute { located, paved, signature: upstream.signature, source })
             }
-            (Pass::Sign, None) | (Pass::Unsigned, _) => Routed::Unsigned(Unsigned { located, paved }),
+            (AdmittedDecision::Sign, None) | (AdmittedDecision::Unsigned, _) => {
+                RoutedRequest::Unsigned(UnsignedRequest { located, paved })
+            }
         })
     }
 }
 
-impl Routed<'_> {
+impl RoutedRequest<'_> {
     /// Where it goes.
     pub(super) fn way(&self) -> &Way {
         match self {
-            Self::ToSign(ToSign { paved, .. }) | Self::Unsigned(Unsigned { paved, .. }) => &paved.way,
+            Self::ToSign(SignableRoute { paved, .. }) | Self::Unsigned(UnsignedRequest { paved, .. }) => {
+                &paved.way
+            }
         }
     }
 }
 
-impl<'a> ToSign<'a> {
+impl<'a> SignableRoute<'a> {
     /// The signature that is to be made.
     pub(super) fn signature(&self) -> Version {
         self.signature
@@ -189,9 +193,9 @@ impl<'a> ToSign<'a> {
         self,
         credentials: &Arc<Credentials>,
         now: &Moment,
-        keys: &Keys,
+        keys: &SigningKeyCache,
         access: &mut AccessLogEvent,
-    ) -> Result<Signed<'a>, Refusal> {
+    ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, paved, signature, source } = self;
         let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
         let subject = Subject {
@@ -207,25 +211,25 @@ impl<'a> ToSign<'a> {
             Version::V4 => access.meter().signed_v4(),
             Version::V1 => access.meter().signed_v1(),
         }
-        let signed = Signed::new(located, paved)?;
-        let signer = Signer { source, credentials: Arc::clone(credentials), signature };
-        Ok(Signed { signer: Some(signer), ..signed })
+        let signed = SignedRequest::new(located, paved)?;
+        let signer = RequestSigner { source, credentials: Arc::clone(credentials), signature };
+        Ok(SignedRequest { signer: Some(signer), ..signed })
     }
 }
 
-impl Unsigned {
-    pub(super) fn pass<'a>(self) -> Result<Signed<'a>, Refusal> {
+impl UnsignedRequest {
+    pub(super) fn pass<'a>(self) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { located, paved } = self;
-        Signed::new(located, paved)
+        SignedRequest::new(located, paved)
     }
 }
 
-impl<'a> Signed<'a> {
-    fn new(mut located: Box<Located>, paved: Rc<Paved>) -> Result<Self, Refusal> {
+impl<'a> SignedRequest<'a> {
+    fn new(mut located: Box<LocatedRequest>, paved: Rc<CachedEndpoint>) -> Result<Self, ProxyError> {
         let works_on_the_whole = located.object.operation.works_on_whole_objects();
         let patience = if works_on_the_whole { ResponseTimeout::WholeObject } else { ResponseTimeout::Usual };
         located.headers.insert(header::HOST, paved.host.clone());
-        let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| Refusal::Unsendable)?;
+        let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { located, target, paved, patience, signer: None })
     }
 
@@ -235,8 +239,12 @@ impl<'a> Signed<'a> {
     }
 
     /// The texts that were signed at `now`, if anything was: read from the head that would be sent, as OSS reads them.
-    pub(super) fn texts(&self, now: &Moment, keys: &Keys) -> Result<Option<sign::Signed>, Refusal> {
-        let Some(Signer { credentials, signature, .. }) = &self.signer else { return Ok(None) };
+    pub(super) fn texts(
+        &self,
+        now: &Moment,
+        keys: &SigningKeyCache,
+    ) -> Result<Option<sign::Signed>, ProxyError> {
+        let Some(RequestSigner { credentials, signature, .. }) = &self.signer else { return Ok(None) };
         let prepared = keys.get(credentials, (*signature, self.paved.way.region.as_ref()), now)?;
         let object = &self.located.object;
         let subject = Subject {
@@ -253,21 +261,21 @@ impl<'a> Signed<'a> {
     /// another, it is sent once more, if none of its body is gone.
     pub(super) async fn send(
         self,
-        core: &Core,
-        inbound: &mut Inbound,
+        core: &WorkerCore,
+        inbound: &mut InboundRequest,
         access: &mut AccessLogEvent,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<UpstreamResponse, ProxyError> {
         let Self { mut located, target, paved, patience, signer } = self;
         let head_only = located.method == Method::HEAD;
         let head = (located.method.clone(), target, std::mem::take(&mut located.headers));
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn ByteObserver>, &core.state().limits)
-            .ok_or(Refusal::Unsendable)?;
+            .ok_or(ProxyError::Unsendable)?;
         let upstream = located.object.upstream;
-        let unanswered = |error| Refusal::unanswered(&core.state().directory, upstream, error);
+        let unanswered = |error| ProxyError::unanswered(&core.state().directory, upstream, error);
         let sent = core.transport().send(&paved.destination, request, patience).await;
         let (response, lease, spare) = sent.map_err(unanswered)?;
-        let mut answer = Answer::new(response, lease, head_only, core.counters())?;
+        let mut answer = UpstreamResponse::new(response, lease, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
         if answer.is_good() {
             signer.source.accept(&signer.credentials);
@@ -285,7 +293,7 @@ impl<'a> Signed<'a> {
                     access.provider = Some(Arc::clone(&signer.credentials.provider));
                     let sent = core.transport().send(&paved.destination, request, patience).await;
                     let (response, lease, _) = sent.map_err(unanswered)?;
-                    answer = Answer::new(response, lease, head_only, core.counters())?;
+                    answer = UpstreamResponse::new(response, lease, head_only, core.counters())?;
                 } else {
                     answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
                 }
@@ -299,29 +307,29 @@ impl<'a> Signed<'a> {
     }
 }
 
-impl Signer<'_> {
+impl RequestSigner<'_> {
     /// Looks whether OSS has taken the key; if it refuses it, other credentials, if there are any soon. If it refuses our
     /// clock, the same ones, which then are to sign at its time.
     async fn other(
         &self,
-        answer: &mut Answer,
+        answer: &mut UpstreamResponse,
         (endpoint, begun): (&str, Instant),
-        core: &Core,
-    ) -> Result<Option<Arc<Credentials>>, Refusal> {
+        core: &WorkerCore,
+    ) -> Result<Option<Arc<Credentials>>, ProxyError> {
         let status = answer.response.status();
         if status.is_success() || status == StatusCode::NOT_FOUND {
             self.source.accept(&self.credentials);
             return Ok(None);
         }
         match answer.key_refused(core.transport().stall()).await? {
-            Some(KeyRefused::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
-            Some(KeyRefused::Key(code)) => {
+            Some(KeyRejection::Signature) if self.source.has_accepted(&self.credentials) => Ok(None),
+            Some(KeyRejection::Key(code)) => {
                 Ok(self.source.replace(&self.credentials, code, core.clock()).await)
             }
-            Some(KeyRefused::Signature) => {
+            Some(KeyRejection::Signature) => {
                 Ok(self.source.replace(&self.credentials, "SignatureDoesNotMatch", core.clock()).await)
             }
-            Some(KeyRefused::Clock(server_time)) => {
+            Some(KeyRejection::Clock(server_time)) => {
                 let ended = core.clock().now();
                 let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
                 let during = (Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s)), ended);
@@ -340,9 +348,9 @@ impl Signer<'_> {
     fn sign_again(
         &self,
         request: &mut Request<RequestBody>,
-        (object, paved): (&address::Located, &Paved),
-        core: &Core,
-    ) -> Result<(), Refusal> {
+        (object, paved): (&address::Located, &CachedEndpoint),
+        core: &WorkerCore,
+    ) -> Result<(), ProxyError> {
         let now = core.moment();
         let prepared =
             core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;

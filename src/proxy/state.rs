@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::keys::Keys;
+use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
-use super::ways::Ways;
+use super::signing_key_cache::SigningKeyCache;
 use crate::address::{Directory, UpstreamId};
 use crate::credentials::Source;
 use crate::policy::Policy;
@@ -16,22 +16,22 @@ use crate::time::{Clock, Timestamp};
 use crate::transport::{TrustStoreId, UpstreamTransport};
 
 /// What all cores share; another configuration has another.
-pub struct State {
+pub struct ProxyState {
     /// Where requests go.
     pub directory: Directory,
     /// How they are signed there, by [`UpstreamId`].
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<UpstreamSigning>,
     /// Whether each request gets a line in the log.
     pub access_log: AccessLogging,
     /// How much is taken.
-    pub limits: Limits,
+    pub limits: RequestLimits,
     /// What is counted, whatever the configuration.
     pub counters: Arc<ProcessCounters>,
 }
 
 /// How much is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// Requests in flight, for each core.
     pub requests: usize,
     /// Bytes of the head of a request, as HTTP/1.1 writes it.
@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 /// How requests for an upstream are signed and whom TLS trusts there.
-pub struct Upstream {
+pub struct UpstreamSigning {
     /// The signature.
     pub signature: Version,
     /// Who signs; `None` if nobody does.
@@ -52,7 +52,7 @@ pub struct Upstream {
 
 /// What a listener lets in.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct ListenerRules {
     /// Names under which buckets are addressed as `BUCKET.<domain>`.
     pub domains: Vec<String>,
     /// What it allows.
@@ -64,13 +64,13 @@ pub struct Gate {
 }
 
 /// What one core keeps for itself.
-pub struct Core {
-    state: Arc<State>,
+pub struct WorkerCore {
+    state: Arc<ProxyState>,
     clock: Arc<dyn Clock>,
     transport: UpstreamTransport,
-    keys: Keys,
+    keys: SigningKeyCache,
     token_searches: TokenSearches,
-    ways: Ways,
+    ways: EndpointCache,
     moment: RefCell<Rc<Moment>>,
     /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
     ahead_s: Cell<i64>,
@@ -78,25 +78,25 @@ pub struct Core {
     requests: Rc<MetricsHandle>,
 }
 
-impl State {
+impl ProxyState {
     /// How requests for this upstream are signed. `None` only for ids of another state.
     #[must_use]
-    pub fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+    pub fn upstream(&self, id: UpstreamId) -> Option<&UpstreamSigning> {
         self.upstreams.get(id.0)
     }
 }
 
-impl Core {
+impl WorkerCore {
     /// A core that has served nothing yet.
     #[must_use]
-    pub fn new(state: Arc<State>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
+    pub fn new(state: Arc<ProxyState>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
         let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
         let requests = Rc::new(state.counters.meter());
         Self::with(state, clock, transport, (moment, requests))
     }
 
     fn with(
-        state: Arc<State>,
+        state: Arc<ProxyState>,
         clock: Arc<dyn Clock>,
         transport: UpstreamTransport,
         (moment, requests): (RefCell<Rc<Moment>>, Rc<MetricsHandle>),
@@ -105,9 +105,9 @@ impl Core {
             state,
             clock,
             transport,
-            keys: Keys::default(),
+            keys: SigningKeyCache::default(),
             token_searches: TokenSearches::default(),
-            ways: Ways::default(),
+            ways: EndpointCache::default(),
             moment,
             ahead_s: Cell::default(),
             requests,
@@ -118,7 +118,7 @@ impl Core {
     #[must_use]
     pub fn renewed(
         &self,
-        state: Arc<State>,
+        state: Arc<ProxyState>,
         renew: impl FnOnce(&UpstreamTransport) -> UpstreamTransport,
     ) -> Self {
         let (clock, transport) = (Arc::clone(&self.clock), renew(&self.transport));
@@ -162,7 +162,7 @@ impl Core {
 
     /// The state that all cores share.
     #[must_use]
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &ProxyState {
         &self.state
     }
 
@@ -183,11 +183,11 @@ impl Core {
         &self.token_searches
     }
 
-    pub(super) fn keys(&self) -> &Keys {
+    pub(super) fn keys(&self) -> &SigningKeyCache {
         &self.keys
     }
 
-    pub(super) fn ways(&self) -> &Ways {
+    pub(super) fn ways(&self) -> &EndpointCache {
         &self.ways
     }
 

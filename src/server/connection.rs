@@ -32,7 +32,7 @@ use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
 use super::workers::WorkerState;
-use crate::proxy::{self, Body, Gate};
+use crate::proxy::{self, ListenerRules, ResponseBody};
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
 
 /// What a connection is served with.
@@ -40,7 +40,7 @@ pub(super) struct ConnectionContext {
     /// What requests are served with.
     pub(super) current: Rc<WorkerState>,
     /// The listener it came through, and the gate that it had then.
-    pub(super) listener: (usize, Rc<Gate>),
+    pub(super) listener: (usize, Rc<ListenerRules>),
     /// The address that the client connected to, if it has one.
     pub(super) address: Option<SocketAddr>,
     /// The terms that it came on.
@@ -197,8 +197,12 @@ impl ConnectionContext {
     fn service(
         &self,
         presence: &Rc<ClientActivity>,
-    ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: 'static> + use<>
-    {
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<ResponseBody>,
+        Error = Infallible,
+        Future: 'static,
+    > + use<> {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
         let ((id, last), address) = (self.listener.clone(), self.address);
         // If the listener goes, what it allowed last holds for what came through it.

@@ -35,7 +35,7 @@ pub use socket_activation::ActivatedSockets;
 pub use tls::{InvalidTls, ListenerTls, TlsFiles};
 
 use crate::offload::BlockingLane;
-use crate::proxy::{Core, Gate};
+use crate::proxy::{ListenerRules, WorkerCore};
 use acceptor::{AcceptThread, AcceptWatchdog};
 use connection_limit::ConnectionLimit;
 use tls::ClientTlsPolicy;
@@ -61,7 +61,7 @@ pub struct ServerSettings {
 }
 
 /// Makes the state of a core, in the thread of the core, from the one before if there is one.
-pub type MakeCore = Arc<dyn Fn(Option<&Core>) -> Core + Send + Sync>;
+pub type MakeCore = Arc<dyn Fn(Option<&WorkerCore>) -> WorkerCore + Send + Sync>;
 
 /// What everything is served with: all of it changes at once.
 #[derive(Clone)]
@@ -165,7 +165,7 @@ impl Server {
                 if one.terms != terms {
                     one.terms = Arc::clone(&terms);
                 }
-                let gate = Gate {
+                let gate = ListenerRules {
                     domains: listen.domains.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),

@@ -19,7 +19,7 @@ use hyper::rt::Executor;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::proxy::Body;
+use crate::proxy::ResponseBody;
 
 /// Spawns the streams of a connection on its own thread, each with its clock.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ pub(super) struct UnreadTimer {
 
 /// A response body whose frames are watched.
 pub(super) struct StreamBody {
-    inner: Body,
+    inner: ResponseBody,
     clock: Rc<StreamClock>,
 }
 
@@ -117,7 +117,7 @@ impl StreamClock {
     }
 
     /// Watches a response body with this clock.
-    pub(super) fn watch(self: Rc<Self>, inner: Body) -> StreamBody {
+    pub(super) fn watch(self: Rc<Self>, inner: ResponseBody) -> StreamBody {
         StreamBody { inner, clock: self }
     }
 
@@ -213,7 +213,7 @@ impl UnreadTimer {
 
 impl HttpBody for StreamBody {
     type Data = StreamData;
-    type Error = <Body as HttpBody>::Error;
+    type Error = <ResponseBody as HttpBody>::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

@@ -22,7 +22,7 @@ use super::connection_limit::ConnectionPermit;
 use super::drain::{DrainOutcome, DrainSignal};
 use super::tls::ClientTlsPolicy;
 use super::{MakeCore, ServerPlan, ServerSettings};
-use crate::proxy::{Core, Gate};
+use crate::proxy::{ListenerRules, WorkerCore};
 use crate::telemetry::ProcessCounters;
 
 /// All cores.
@@ -37,7 +37,7 @@ pub(super) struct WorkerPool {
 /// A listener as its connections know it.
 #[derive(Clone)]
 pub(super) struct ListenerConfig {
-    pub(super) gate: Gate,
+    pub(super) gate: ListenerRules,
     pub(super) tls: Option<TlsAcceptor>,
     /// The same as before if they are equal.
     pub(super) terms: Arc<ClientTlsPolicy>,
@@ -60,7 +60,7 @@ enum WorkerMessage {
 
 /// What a core serves with.
 pub(super) struct WorkerConfig {
-    pub(super) core: Rc<Core>,
+    pub(super) core: Rc<WorkerCore>,
     pub(super) settings: ServerSettings,
     entries: Vec<(usize, ListenerContext)>,
     /// Listeners that the last renewal has withdrawn: a connection of theirs may still be on its way here.
@@ -70,7 +70,7 @@ pub(super) struct WorkerConfig {
 /// A listener, on a core.
 #[derive(Clone)]
 pub(super) struct ListenerContext {
-    pub(super) gate: Rc<Gate>,
+    pub(super) gate: Rc<ListenerRules>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) terms: Arc<ClientTlsPolicy>,
 }
@@ -82,7 +82,7 @@ pub(super) struct WorkerState {
 }
 
 impl WorkerConfig {
-    fn new(core: Core, settings: ServerSettings, entries: &[(usize, ListenerConfig)]) -> Self {
+    fn new(core: WorkerCore, settings: ServerSettings, entries: &[(usize, ListenerConfig)]) -> Self {
         let way = |(id, entry): &(usize, ListenerConfig)| {
             let ListenerConfig { gate, tls, terms } = entry.clone();
             (*id, ListenerContext { gate: Rc::new(gate), tls, terms })

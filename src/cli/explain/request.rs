@@ -18,7 +18,7 @@ use super::{mask, show};
 use crate::address::Host;
 use crate::config::Config;
 use crate::credentials::Sources;
-use crate::proxy::{self, Explained, Gate};
+use crate::proxy::{self, DryRunReport, ListenerRules};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::Moment;
 use crate::time::{Clock as _, Timestamp};
@@ -96,7 +96,7 @@ pub(super) fn run(asked: &Asked<'_>, flags: &Flags) -> Exit {
 }
 
 /// How the command ends that has shown this.
-pub(super) fn exit(explained: &Explained) -> Exit {
+pub(super) fn exit(explained: &DryRunReport) -> Exit {
     match &explained.refused {
         None => Exit::Ok,
         Some(reason) if reason.code == NO_CREDENTIALS && explained.credentials.is_none() => Exit::Credentials,
@@ -115,10 +115,10 @@ impl Ready {
     }
 
     /// Takes the request through the walk, signed at this time.
-    pub(super) fn explain(&self, asked: &Asked<'_>, at: Timestamp) -> Result<Explained, Unanswered> {
+    pub(super) fn explain(&self, asked: &Asked<'_>, at: Timestamp) -> Result<DryRunReport, Unanswered> {
         let uri = asked.uri()?;
         let listen = listener(&uri, &self.config.listen).ok_or(Unanswered::NoListener)?;
-        let gate = Gate {
+        let gate = ListenerRules {
             domains: listen.domains.clone(),
             policy: listen.policy.clone(),
             tls: listen.tls.is_some(),

@@ -15,7 +15,7 @@ use super::mask::{hide, printable};
 use super::request::{Asked, Ready, Unanswered, exit};
 use super::show;
 use super::sources::masked;
-use crate::proxy::Explained;
+use crate::proxy::DryRunReport;
 use crate::sign::{Signed, Version};
 use crate::time::{Clock as _, Timestamp};
 
@@ -57,7 +57,7 @@ pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
 }
 
 /// What is ours, at the time of the server's text.
-fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<Explained, Unanswered> {
+fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<DryRunReport, Unanswered> {
     let at = error.signed_at();
     let shown = at.map_or_else(|| "a time that cannot be read".to_owned(), Timestamp::rfc3339);
     line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
@@ -67,7 +67,7 @@ fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<Explain
     Ok(explained)
 }
 
-fn compare(error: &ServerError, explained: &Explained, configured: &[Version]) -> Exit {
+fn compare(error: &ServerError, explained: &DryRunReport, configured: &[Version]) -> Exit {
     let signed = explained.outbound.as_ref().and_then(|outbound| outbound.signed.as_ref());
     let (Some(signed), Some(credentials)) = (signed, explained.credentials.as_deref()) else {
         complain("nothing to compare: this request is not signed here");

@@ -5,12 +5,12 @@ use super::mask;
 use super::sources::{describe, masked};
 use crate::config::Config;
 use crate::policy::Decision;
-use crate::proxy::{Explained, Outbound, Route};
+use crate::proxy::{DryRunReport, DryRunRoute, OutboundHead};
 use crate::sign::{Signed, Version};
 
 /// What was found out, or why it goes no further.
-pub(super) fn head(explained: &Explained, config: &Config) {
-    let Explained { operation, bucket, key, caller, verdict, route, source, .. } = explained;
+pub(super) fn head(explained: &DryRunReport, config: &Config) {
+    let DryRunReport { operation, bucket, key, caller, verdict, route, source, .. } = explained;
     if let Some(operation) = operation {
         entry("operation", operation.name());
         entry("bucket", bucket.as_ref().map_or("- (the service)", |bucket| bucket.as_str()));
@@ -39,8 +39,8 @@ pub(super) fn head(explained: &Explained, config: &Config) {
     }
 }
 
-fn route(route: &Route, config: &Config) {
-    let Route { upstream, way, signature } = route;
+fn route(route: &DryRunRoute, config: &Config) {
+    let DryRunRoute { upstream, way, signature } = route;
     let endpoint = &config.directory.get(*upstream).endpoint;
     let (host, scheme) = (endpoint.host.bracketed(), endpoint.scheme.as_str());
     let wanted = config.directory.wanted(*upstream).map_or(String::new(), |wanted| format!(" ({wanted})"));
@@ -59,8 +59,8 @@ fn route(route: &Route, config: &Config) {
 }
 
 /// What would be sent, and what is signed in it.
-pub(super) fn outbound(explained: &Explained) {
-    let Some(Outbound { request_line, headers, signed }) = &explained.outbound else { return };
+pub(super) fn outbound(explained: &DryRunReport) {
+    let Some(OutboundHead { request_line, headers, signed }) = &explained.outbound else { return };
     let credentials = explained.credentials.as_deref();
     let token = credentials.and_then(|credentials| Some(credentials.token.as_ref()?.expose()));
     if let (Some(signed), Some(credentials)) = (signed, credentials) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
-use oss_signing_proxy::proxy::Core;
+use oss_signing_proxy::proxy::WorkerCore;
 use oss_signing_proxy::server::{self, MakeCore, ServerPlan};
 use oss_signing_proxy::transport::{self, UpstreamTransport};
 
@@ -28,7 +28,7 @@ pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static)
     let make_core: MakeCore = Arc::new(move |_| {
         made();
         let transport = UpstreamTransport::new(upstream, Vec::new(), Arc::default());
-        Core::new(Arc::clone(&state), Arc::new(System), transport)
+        WorkerCore::new(Arc::clone(&state), Arc::new(System), transport)
     });
     let settings = server::ServerSettings {
         cores: count,

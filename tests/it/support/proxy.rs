@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
-use oss_signing_proxy::proxy::State;
+use oss_signing_proxy::proxy::ProxyState;
 use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::telemetry::RequestCounts;
 use tokio::task::LocalSet;
@@ -27,7 +27,7 @@ pub(crate) struct Builder {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
-    pub(crate) state: Arc<State>,
+    pub(crate) state: Arc<ProxyState>,
     pub(crate) drain: DrainSignal,
     thread: Option<JoinHandle<DrainOutcome>>,
 }

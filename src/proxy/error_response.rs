@@ -10,15 +10,15 @@ use hyper::body::Body as _;
 use hyper::ext::ReasonPhrase;
 use std::time::Duration;
 
-use super::answer::{Answer, text};
-use super::echo::element;
+use super::error::ProxyError;
 use super::headers::NOTE;
 use super::plain_error::TokenSearch;
-use super::refusal::Refusal;
+use super::redact::element;
+use super::response::{UpstreamResponse, text};
 use crate::oss::ErrorDocument;
 use crate::transport::SendError;
 
-impl Answer {
+impl UpstreamResponse {
     /// Whether OSS has done what it was asked, and speaks of no error.
     pub(super) fn is_good(&self) -> bool {
         let status = self.response.status();
@@ -30,7 +30,7 @@ impl Answer {
 
     /// Removes the token from an error, wherever OSS repeats it; a success stays as it is. A document that is not understood,
     /// is encoded or longer than [`LOOKED_INTO_MAX`], is replaced by ours.
-    pub(super) async fn without(mut self, token: &TokenSearch, stall: Duration) -> Result<Self, Refusal> {
+    pub(super) async fn without(mut self, token: &TokenSearch, stall: Duration) -> Result<Self, ProxyError> {
         if self.is_good() {
             return Ok(self);
         }
@@ -48,7 +48,7 @@ impl Answer {
         let document = match clean {
             Some(clean) => Bytes::from(clean),
             // Our document under a status of success could be taken for the object.
-            None if self.response.status().is_success() => return Err(Refusal::UnknownSuccess),
+            None if self.response.status().is_success() => return Err(ProxyError::UnknownSuccess),
             None => self.in_our_words(&body, Some(token)),
         };
         let headers = self.response.headers_mut();
@@ -94,7 +94,7 @@ impl Answer {
     }
 
     /// The code with which OSS refuses the access key, if that is why it refuses. The body is read for it, and kept.
-    pub(super) async fn key_refused(&mut self, stall: Duration) -> Result<Option<KeyRefused>, Refusal> {
+    pub(super) async fn key_refused(&mut self, stall: Duration) -> Result<Option<KeyRejection>, ProxyError> {
         let headers = self.response.headers();
         if self.response.status() != StatusCode::FORBIDDEN || headers.contains_key(CONTENT_ENCODING) {
             return Ok(None);
@@ -120,14 +120,14 @@ impl Answer {
         let number = text(self.response.headers(), "x-oss-ec");
         let number = number.as_deref().or_else(|| element(&document, "EC"));
         Ok(match element(&document, "Code") {
-            Some("InvalidAccessKeyId") => Some(KeyRefused::Key("InvalidAccessKeyId")),
-            Some("InvalidSecurityToken") => Some(KeyRefused::Key("InvalidSecurityToken")),
-            Some("SecurityTokenExpired") => Some(KeyRefused::Key("SecurityTokenExpired")),
-            _ if number == Some(TOKEN_EXPIRED) => Some(KeyRefused::Key("SecurityTokenExpired")),
-            Some("SignatureDoesNotMatch") => Some(KeyRefused::Signature),
+            Some("InvalidAccessKeyId") => Some(KeyRejection::Key("InvalidAccessKeyId")),
+            Some("InvalidSecurityToken") => Some(KeyRejection::Key("InvalidSecurityToken")),
+            Some("SecurityTokenExpired") => Some(KeyRejection::Key("SecurityTokenExpired")),
+            _ if number == Some(TOKEN_EXPIRED) => Some(KeyRejection::Key("SecurityTokenExpired")),
+            Some("SignatureDoesNotMatch") => Some(KeyRejection::Signature),
             Some("RequestTimeTooSkewed") => {
                 let time = document.split_once("<ServerTime>").and_then(|(_, rest)| rest.split_once('<'));
-                Some(KeyRefused::Clock(time.map(|(time, _)| time.to_owned())))
+                Some(KeyRejection::Clock(time.map(|(time, _)| time.to_owned())))
             }
             _ => None,
         })
@@ -139,7 +139,7 @@ impl Answer {
     }
 
     /// Reads the body, or its beginning if it is too long. One that breaks off is no answer.
-    async fn read(&mut self, stall: Duration) -> Result<(Bytes, bool), Refusal> {
+    async fn read(&mut self, stall: Duration) -> Result<(Bytes, bool), ProxyError> {
         let mut read = BytesMut::new();
         loop {
             let frame = tokio::time::timeout(stall, self.response.body_mut().frame()).await;
@@ -191,7 +191,7 @@ impl Answer {
 
 /// Why OSS refuses what a key has signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum KeyRefused {
+pub(super) enum KeyRejection {
     /// Our clock is not its own, which it may tell.
     Clock(Option<String>),
     /// It does not know it, or it has ended: with this code.

@@ -6,44 +6,44 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
-use super::refusal::Refusal;
+use super::error::ProxyError;
 use crate::address::{Directory, Located, Place, Scheme, UpstreamId, Way};
 use crate::oss::Bucket;
 use crate::transport::{LoopbackPolicy, TrustStoreId, UpstreamDestination};
 
 /// The ways that were used last.
 #[derive(Default)]
-pub(super) struct Ways(RefCell<VecDeque<Entry>>);
+pub(super) struct EndpointCache(RefCell<VecDeque<EndpointCacheEntry>>);
 
 /// A way, with what the transport and the head of a request need of it.
-pub(super) struct Paved {
+pub(super) struct CachedEndpoint {
     pub(super) way: Way,
     pub(super) host: HeaderValue,
     pub(super) destination: Rc<UpstreamDestination>,
 }
 
-struct Entry {
+struct EndpointCacheEntry {
     upstream: UpstreamId,
     bucket: Option<Bucket>,
     place: Option<Place>,
-    paved: Rc<Paved>,
+    paved: Rc<CachedEndpoint>,
 }
 
-impl Ways {
+impl EndpointCache {
     /// The way of `located`, whose upstream is trusted so.
     pub(super) fn get(
         &self,
         located: &Located,
         directory: &Directory,
         trust: TrustStoreId,
-    ) -> Result<Rc<Paved>, Refusal> {
+    ) -> Result<Rc<CachedEndpoint>, ProxyError> {
         let mut entries = self.0.borrow_mut();
         if let Some(entry) = entries.iter().find(|entry| entry.leads(located)) {
             return Ok(Rc::clone(&entry.paved));
         }
-        let paved = Rc::new(Paved::new(Way::of(located, directory), trust)?);
+        let paved = Rc::new(CachedEndpoint::new(Way::of(located, directory), trust)?);
         entries.truncate(ENTRIES_MAX - 1);
-        entries.push_front(Entry {
+        entries.push_front(EndpointCacheEntry {
             upstream: located.upstream,
             bucket: located.bucket.clone(),
             place: located.place.clone(),
@@ -53,16 +53,16 @@ impl Ways {
     }
 }
 
-impl Entry {
+impl EndpointCacheEntry {
     fn leads(&self, located: &Located) -> bool {
         self.upstream == located.upstream && self.bucket == located.bucket && self.place == located.place
     }
 }
 
-impl Paved {
-    fn new(way: Way, trust: TrustStoreId) -> Result<Self, Refusal> {
+impl CachedEndpoint {
+    fn new(way: Way, trust: TrustStoreId) -> Result<Self, ProxyError> {
         let destination = destination(&way, trust);
-        let host = HeaderValue::from_str(&way.host).map_err(|_| Refusal::Unsendable)?;
+        let host = HeaderValue::from_str(&way.host).map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::refusal::Refusal;
-use super::request::Inbound;
-use super::stages::Routed;
-use super::state::{Core, Gate};
+use super::error::ProxyError;
+use super::request::InboundRequest;
+use super::stages::RoutedRequest;
+use super::state::{ListenerRules, WorkerCore};
 use crate::address::{UpstreamId, Way};
 use crate::credentials::{Credentials, Source};
 use crate::oss::{Bucket, Key, Operation};
@@ -21,7 +21,7 @@ use crate::telemetry::{AccessLogEvent, AccessLogging};
 
 /// What the steps found; what is absent was not reached.
 #[derive(Default)]
-pub struct Explained {
+pub struct DryRunReport {
     /// What it asks for.
     pub operation: Option<Operation>,
     /// The bucket.
@@ -33,19 +33,19 @@ pub struct Explained {
     /// What policy says.
     pub verdict: Option<Decision>,
     /// Where it goes.
-    pub route: Option<Route>,
+    pub route: Option<DryRunRoute>,
     /// Who signs.
     pub source: Option<Arc<Source>>,
     /// With what.
     pub credentials: Option<Arc<Credentials>>,
     /// What would be sent.
-    pub outbound: Option<Outbound>,
+    pub outbound: Option<OutboundHead>,
     /// Why it is refused.
-    pub refused: Option<Reason>,
+    pub refused: Option<RejectionReason>,
 }
 
 /// Where a request goes.
-pub struct Route {
+pub struct DryRunRoute {
     /// The upstream.
     pub upstream: UpstreamId,
     /// How it gets there.
@@ -55,7 +55,7 @@ pub struct Route {
 }
 
 /// A head as it would be sent. The headers that hold secrets are marked as sensitive.
-pub struct Outbound {
+pub struct OutboundHead {
     /// Without the line break.
     pub request_line: String,
     /// In the order in which they are sent.
@@ -65,7 +65,7 @@ pub struct Outbound {
 }
 
 /// Why a request is refused, as its client would be told.
-pub struct Reason {
+pub struct RejectionReason {
     /// The status of the answer.
     pub status: StatusCode,
     /// Our stable code.
@@ -77,27 +77,32 @@ pub struct Reason {
 /// Takes the steps of the walk up to the signature, which is made at `now`; credentials count that are good by the clock of the
 /// core. Sources are not asked: who wants credentials has asked them before.
 #[must_use]
-pub fn explain(core: &Core, gate: (&Gate, Option<SocketAddr>), head: Parts, now: &Moment) -> Explained {
-    let mut explained = Explained::default();
+pub fn explain(
+    core: &WorkerCore,
+    gate: (&ListenerRules, Option<SocketAddr>),
+    head: Parts,
+    now: &Moment,
+) -> DryRunReport {
+    let mut explained = DryRunReport::default();
     match walk(core, gate, (head, now), &mut explained) {
         Ok(outbound) => explained.outbound = Some(outbound),
         Err(refusal) => {
             let (status, code, message) = refusal.told_plainly();
-            explained.refused = Some(Reason { status, code, message });
+            explained.refused = Some(RejectionReason { status, code, message });
         }
     }
     explained
 }
 
 fn walk(
-    core: &Core,
-    gate: (&Gate, Option<SocketAddr>),
+    core: &WorkerCore,
+    gate: (&ListenerRules, Option<SocketAddr>),
     (head, now): (Parts, &Moment),
-    explained: &mut Explained,
-) -> Result<Outbound, Refusal> {
+    explained: &mut DryRunReport,
+) -> Result<OutboundHead, ProxyError> {
     let in_flight = Rc::new(());
     let mut access = AccessLogEvent::begin(AccessLogging::No, core.admit(), Rc::clone(&in_flight));
-    let mut inbound = Inbound::imagined(head, in_flight);
+    let mut inbound = InboundRequest::imagined(head, in_flight);
 
     let located = inbound.locate(gate, core.state())?.note(&mut access);
     let object = located.object();
@@ -111,25 +116,25 @@ fn walk(
     explained.verdict = Some(admitted.decision());
     let routed = admitted.route(core)?;
     let signature = match &routed {
-        Routed::ToSign(routed) => Some(routed.signature()),
-        Routed::Unsigned(_) => None,
+        RoutedRequest::ToSign(routed) => Some(routed.signature()),
+        RoutedRequest::Unsigned(_) => None,
     };
-    explained.route = Some(Route { upstream, way: routed.way().clone(), signature });
+    explained.route = Some(DryRunRoute { upstream, way: routed.way().clone(), signature });
     let signed = match routed {
-        Routed::ToSign(routed) => {
+        RoutedRequest::ToSign(routed) => {
             let source = core.state().upstream(upstream).and_then(|upstream| upstream.source.as_ref());
             explained.source = source.map(Arc::clone);
             let credentials = routed.source().get(core.clock().now())?;
             explained.credentials = Some(Arc::clone(&credentials));
             routed.sign(&credentials, now, core.keys(), &mut access)?
         }
-        Routed::Unsigned(routed) => routed.pass()?,
+        RoutedRequest::Unsigned(routed) => routed.pass()?,
     };
 
     let (method, target, headers) = signed.head();
     let mut headers = headers.clone();
     inbound.frame(&mut headers);
-    Ok(Outbound {
+    Ok(OutboundHead {
         request_line: format!("{method} {target} HTTP/1.1"),
         headers: headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         signed: signed.texts(now, core.keys())?,

@@ -3,8 +3,8 @@
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::answer::Body;
 use super::headers::PROXY_ERROR;
+use super::response::ResponseBody;
 use crate::address::{Directory, Misdirected, UpstreamId};
 use crate::credentials::Unavailable;
 use crate::oss::ErrorDocument;
@@ -15,7 +15,7 @@ use crate::transport::{DialError, SendError};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum ProxyError {
     /// It is for nothing that is served here.
     #[error(transparent)]
     Misdirected(#[from] Misdirected),
@@ -79,17 +79,17 @@ pub enum Refusal {
 }
 
 /// How a refusal is told: status, our stable code, and the code of OSS that is nearest to it.
-struct Told(StatusCode, &'static str, &'static str);
+struct ErrorResponseParts(StatusCode, &'static str, &'static str);
 
-impl Refusal {
+impl ProxyError {
     /// The refusal of a request that this upstream has not answered.
     pub(super) fn unanswered(directory: &Directory, id: UpstreamId, why: SendError) -> Self {
         Self::SendTo(public_name(directory, id), why)
     }
 
     /// The answer. HEAD gets its head alone.
-    pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<Body> {
-        let Told(status, code, oss_code) = self.told();
+    pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<ResponseBody> {
+        let ErrorResponseParts(status, code, oss_code) = self.told();
         access.refused = Some(code);
         access.answered(status.as_u16());
         let id = access.id.to_string();
@@ -102,7 +102,7 @@ impl Refusal {
             extra: &[],
         };
         let document = if *method == Method::HEAD { String::new() } else { document.to_xml() };
-        let mut response = Response::new(Body::own(document, access));
+        let mut response = Response::new(ResponseBody::own(document, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(PROXY_ERROR, HeaderValue::from_static(code));
@@ -123,7 +123,7 @@ impl Refusal {
 
     /// The same for who did not ask over HTTP: status, code and sentence.
     pub(super) fn told_plainly(&self) -> (StatusCode, &'static str, String) {
-        let Told(status, code, _) = self.told();
+        let ErrorResponseParts(status, code, _) = self.told();
         (status, code, self.message())
     }
 
@@ -151,7 +151,7 @@ impl Refusal {
         }
     }
 
-    fn told(&self) -> Told {
+    fn told(&self) -> ErrorResponseParts {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         const GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
@@ -162,63 +162,71 @@ impl Refusal {
                 | Misdirected::Host(..)
                 | Misdirected::HostWithPath(_)
                 | Misdirected::TwoHosts(..)
-                | Misdirected::Query(_) => Told(BAD, "bad-request", "InvalidArgument"),
+                | Misdirected::Query(_) => ErrorResponseParts(BAD, "bad-request", "InvalidArgument"),
                 Misdirected::Method(_) | Misdirected::Tunnel => {
-                    Told(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
+                    ErrorResponseParts(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
                 Misdirected::UnknownHost(_)
                 | Misdirected::NotForwarded(_)
                 | Misdirected::OtherService(..) => {
-                    Told(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
+                    ErrorResponseParts(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
                 Misdirected::Bucket(_) | Misdirected::NoBucket | Misdirected::NoBucketList(_) => {
-                    Told(BAD, "invalid-bucket", "InvalidBucketName")
+                    ErrorResponseParts(BAD, "invalid-bucket", "InvalidBucketName")
                 }
                 Misdirected::Key(crate::oss::InvalidKey::Escape(_)) => {
-                    Told(BAD, "bad-request", "InvalidArgument")
+                    ErrorResponseParts(BAD, "bad-request", "InvalidArgument")
                 }
-                Misdirected::Key(_) | Misdirected::NoKey(_) => Told(BAD, "invalid-key", "InvalidObjectName"),
-                Misdirected::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
+                Misdirected::Key(_) | Misdirected::NoKey(_) => {
+                    ErrorResponseParts(BAD, "invalid-key", "InvalidObjectName")
+                }
+                Misdirected::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
             },
-            Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => {
-                Told(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header-limit", "InvalidArgument")
+            Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => ErrorResponseParts(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "header-limit",
+                "InvalidArgument",
+            ),
+            Self::Coding | Self::Unsendable => ErrorResponseParts(BAD, "bad-request", "InvalidArgument"),
+            Self::AwsChunked => ErrorResponseParts(BAD, "s3-body", "InvalidArgument"),
+            Self::TooLarge(..) => ErrorResponseParts(BAD, "too-large", "EntityTooLarge"),
+            Self::Full(_) => ErrorResponseParts(UNAVAILABLE, "over-capacity", "SlowDown"),
+            Self::Expectation => {
+                ErrorResponseParts(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed")
             }
-            Self::Coding | Self::Unsendable => Told(BAD, "bad-request", "InvalidArgument"),
-            Self::AwsChunked => Told(BAD, "s3-body", "InvalidArgument"),
-            Self::TooLarge(..) => Told(BAD, "too-large", "EntityTooLarge"),
-            Self::Full(_) => Told(UNAVAILABLE, "over-capacity", "SlowDown"),
-            Self::Expectation => Told(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
             Self::Denied(denial) => match denial {
-                Denial::ReadOnly(_) => Told(FORBIDDEN, "denied", "AccessDenied"),
+                Denial::ReadOnly(_) => ErrorResponseParts(FORBIDDEN, "denied", "AccessDenied"),
                 Denial::Browser | Denial::OpaqueOrigin | Denial::CrossSite => {
-                    Told(FORBIDDEN, "browser", "AccessDenied")
+                    ErrorResponseParts(FORBIDDEN, "browser", "AccessDenied")
                 }
-                Denial::PostForm => Told(FORBIDDEN, "post-form", "AccessDenied"),
-                Denial::Preflight => Told(FORBIDDEN, "preflight", "AccessDenied"),
-                Denial::Pinned(_) => Told(FORBIDDEN, "pinned", "AccessDenied"),
+                Denial::PostForm => ErrorResponseParts(FORBIDDEN, "post-form", "AccessDenied"),
+                Denial::Preflight => ErrorResponseParts(FORBIDDEN, "preflight", "AccessDenied"),
+                Denial::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
             },
             Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
-                Told(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
+                ErrorResponseParts(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
             }
             Self::Send(why) | Self::SendTo(_, why) => match why {
                 SendError::Dial(DialError::Unreachable { .. }) => {
-                    Told(GATEWAY, "upstream-unreachable", "BadGateway")
+                    ErrorResponseParts(GATEWAY, "upstream-unreachable", "BadGateway")
                 }
-                SendError::Dial(DialError::Loop { .. }) => Told(GATEWAY, "upstream-loop", "BadGateway"),
-                SendError::Reset(_) => Told(GATEWAY, "upstream-reset", "BadGateway"),
-                SendError::Invalid(_) => Told(GATEWAY, "upstream-invalid", "BadGateway"),
-                SendError::Client(_) => Told(BAD, "bad-request", "IncompleteBody"),
-                SendError::ClientStalled(_) => Told(BAD, "bad-request", "RequestTimeout"),
-                SendError::TooLarge(_) => Told(BAD, "too-large", "EntityTooLarge"),
+                SendError::Dial(DialError::Loop { .. }) => {
+                    ErrorResponseParts(GATEWAY, "upstream-loop", "BadGateway")
+                }
+                SendError::Reset(_) => ErrorResponseParts(GATEWAY, "upstream-reset", "BadGateway"),
+                SendError::Invalid(_) => ErrorResponseParts(GATEWAY, "upstream-invalid", "BadGateway"),
+                SendError::Client(_) => ErrorResponseParts(BAD, "bad-request", "IncompleteBody"),
+                SendError::ClientStalled(_) => ErrorResponseParts(BAD, "bad-request", "RequestTimeout"),
+                SendError::TooLarge(_) => ErrorResponseParts(BAD, "too-large", "EntityTooLarge"),
                 SendError::Stalled(_) => {
-                    Told(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
+                    ErrorResponseParts(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
                 }
                 SendError::Busy { .. } | SendError::Silent { .. } => {
-                    Told(UNAVAILABLE, "over-capacity", "SlowDown")
+                    ErrorResponseParts(UNAVAILABLE, "over-capacity", "SlowDown")
                 }
             },
             Self::SwitchedProtocols | Self::ResponseCoding | Self::UnknownSuccess => {
-                Told(GATEWAY, "upstream-invalid", "BadGateway")
+                ErrorResponseParts(GATEWAY, "upstream-invalid", "BadGateway")
             }
         }
     }

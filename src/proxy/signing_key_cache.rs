@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::refusal::Refusal;
+use super::error::ProxyError;
 use crate::credentials::Credentials;
 use crate::oss::Region;
 use crate::sign::{Identity, Moment, Prepared, Scheme, Version};
@@ -13,32 +13,32 @@ use crate::time::Day;
 
 /// The keys that were used last.
 #[derive(Default)]
-pub(super) struct Keys(RefCell<VecDeque<Entry>>);
+pub(super) struct SigningKeyCache(RefCell<VecDeque<CachedSigningKey>>);
 
-struct Entry {
+struct CachedSigningKey {
     credentials: Arc<Credentials>,
-    scope: Scope,
+    scope: KeyScope,
     prepared: Rc<Prepared>,
 }
 
 #[derive(PartialEq, Eq)]
-enum Scope {
+enum KeyScope {
     V4(Day, Region),
     V1,
 }
 
-impl Keys {
+impl SigningKeyCache {
     /// The key of these credentials for a request to `region` at `now`.
     pub(super) fn get(
         &self,
         credentials: &Arc<Credentials>,
         (version, region): (Version, Option<&Region>),
         now: &Moment,
-    ) -> Result<Rc<Prepared>, Refusal> {
+    ) -> Result<Rc<Prepared>, ProxyError> {
         let day = now.day();
         let wanted = match (version, region) {
             (Version::V4, Some(region)) => Scheme::V4 { day, region },
-            (Version::V4, None) => return Err(Refusal::NoRegion),
+            (Version::V4, None) => return Err(ProxyError::NoRegion),
             (Version::V1, _) => Scheme::V1,
         };
         let mut entries = self.0.borrow_mut();
@@ -48,24 +48,24 @@ impl Keys {
         let Credentials { id, secret, token, .. } = &**credentials;
         let prepared = Rc::new(Prepared::new(Identity { id, secret, token: token.as_ref() }, wanted)?);
         let scope = match wanted {
-            Scheme::V4 { day, region } => Scope::V4(day, region.clone()),
-            Scheme::V1 => Scope::V1,
+            Scheme::V4 { day, region } => KeyScope::V4(day, region.clone()),
+            Scheme::V1 => KeyScope::V1,
         };
         entries.truncate(ENTRIES_MAX - 1);
         let credentials = Arc::clone(credentials);
-        entries.push_front(Entry { credentials, scope, prepared: Rc::clone(&prepared) });
+        entries.push_front(CachedSigningKey { credentials, scope, prepared: Rc::clone(&prepared) });
         Ok(prepared)
     }
 }
 
-impl Entry {
+impl CachedSigningKey {
     fn serves(&self, credentials: &Arc<Credentials>, wanted: &Scheme<'_>) -> bool {
         let same_scope = match (&self.scope, wanted) {
-            (Scope::V4(day, region), Scheme::V4 { day: wanted_day, region: wanted_region }) => {
+            (KeyScope::V4(day, region), Scheme::V4 { day: wanted_day, region: wanted_region }) => {
                 day == wanted_day && region == *wanted_region
             }
-            (Scope::V1, Scheme::V1) => true,
-            (Scope::V4(..), Scheme::V1) | (Scope::V1, Scheme::V4 { .. }) => false,
+            (KeyScope::V1, Scheme::V1) => true,
+            (KeyScope::V4(..), Scheme::V1) | (KeyScope::V1, Scheme::V4 { .. }) => false,
         };
         same_scope && Arc::ptr_eq(&self.credentials, credentials)
     }

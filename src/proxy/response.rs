@@ -12,13 +12,13 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::ext::ReasonPhrase;
 use tracing::debug;
 
-use super::headers::{Extent, settle_answer};
-use super::refusal::Refusal;
+use super::error::ProxyError;
+use super::headers::{BodyFraming, settle_answer};
 use crate::telemetry::{AccessLogEvent, ProcessCounters, ResponseEnd};
 use crate::transport::{IdleTimeout, PooledConnection};
 
 /// The head of OSS's answer, with the body still to come.
-pub(super) struct Answer {
+pub(super) struct UpstreamResponse {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Option<PooledConnection>,
     pub(super) bodiless: bool,
@@ -28,7 +28,7 @@ pub(super) struct Answer {
 
 /// Why the body of an answer broke off. The client's connection ends with it, so that nothing looks whole.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub enum ResponseBodyError {
     /// The upstream broke off.
     #[error(transparent)]
     Upstream(#[from] hyper::Error),
@@ -38,30 +38,30 @@ pub enum BodyError {
 }
 
 /// The body of an answer. The access event is written when it is dropped.
-pub struct Body(Kind);
+pub struct ResponseBody(ResponseBodyKind);
 
-enum Kind {
-    Download(Box<Download>),
+enum ResponseBodyKind {
+    Download(Box<DownloadBody>),
     Own { document: Full<Bytes>, access: Box<AccessLogEvent> },
 }
 
-struct Download {
+struct DownloadBody {
     inner: Incoming,
     lease: Option<PooledConnection>,
     stall: IdleTimeout,
     access: AccessLogEvent,
 }
 
-impl Answer {
+impl UpstreamResponse {
     /// Takes over an answer of the upstream and makes its head ours.
     pub(super) fn new(
         mut response: Response<Incoming>,
         lease: PooledConnection,
         head_only: bool,
         counters: &ProcessCounters,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ProxyError> {
         if response.status().is_informational() {
-            return Err(Refusal::SwitchedProtocols);
+            return Err(ProxyError::SwitchedProtocols);
         }
         *response.version_mut() = Version::HTTP_11;
         // Nothing of an upgrade may pass; the words after the status may.
@@ -72,16 +72,16 @@ impl Answer {
         }
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let extent = Extent::of(response.headers());
+        let extent = BodyFraming::of(response.headers());
         // The body would pass in a coding that the client is not told, or end early as if it were whole.
-        if extent == (Extent::ByEncoding { chunked: false }) {
-            return Err(Refusal::ResponseCoding);
+        if extent == (BodyFraming::ByEncoding { chunked: false }) {
+            return Err(ProxyError::ResponseCoding);
         }
         settle_answer(response.headers_mut(), extent);
         match response.body().size_hint().exact() {
             _ if bodiless => {}
             // hyper has read the length from it.
-            Some(_) if extent == (Extent::ByLength { plainly: true }) => {}
+            Some(_) if extent == (BodyFraming::ByLength { plainly: true }) => {}
             Some(length) => {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
@@ -89,7 +89,7 @@ impl Answer {
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
         }
-        if extent == Extent::Nowhere && !bodiless && !response.body().is_end_stream() {
+        if extent == BodyFraming::Nowhere && !bodiless && !response.body().is_end_stream() {
             counters.unframed();
             debug!(
                 "the answer has neither length nor chunks; on plain TCP nobody can tell whether it is whole"
@@ -99,7 +99,7 @@ impl Answer {
     }
 
     /// The answer for the client.
-    pub(super) fn respond(self, stall: Duration, mut access: AccessLogEvent) -> Response<Body> {
+    pub(super) fn respond(self, stall: Duration, mut access: AccessLogEvent) -> Response<ResponseBody> {
         let Self { response, lease, replaced, .. } = self;
         let (head, inner) = response.into_parts();
         access.answered(head.status.as_u16());
@@ -108,11 +108,11 @@ impl Answer {
             access.oss_ec = text(&head.headers, "x-oss-ec");
         }
         if let Some(document) = replaced {
-            return Response::from_parts(head, Body::own(document, access));
+            return Response::from_parts(head, ResponseBody::own(document, access));
         }
-        let mut download = Box::new(Download { inner, lease, stall: IdleTimeout::new(stall), access });
+        let mut download = Box::new(DownloadBody { inner, lease, stall: IdleTimeout::new(stall), access });
         download.look_for_end();
-        Response::from_parts(head, Body(Kind::Download(download)))
+        Response::from_parts(head, ResponseBody(ResponseBodyKind::Download(download)))
     }
 }
 
@@ -120,20 +120,20 @@ pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-impl Body {
+impl ResponseBody {
     /// A document that is here as a whole.
     pub(super) fn own(document: impl Into<Bytes>, mut access: AccessLogEvent) -> Self {
         let document = document.into();
         access.passes(document.len() as u64);
         access.end = ResponseEnd::Whole;
-        Self(Kind::Own { document: Full::from(document), access: Box::new(access) })
+        Self(ResponseBodyKind::Own { document: Full::from(document), access: Box::new(access) })
     }
 
     /// Notes that a part of it was dropped on its way to the client.
     pub(crate) fn fall_short(&mut self) {
         let access = match &mut self.0 {
-            Kind::Download(download) => &mut download.access,
-            Kind::Own { access, .. } => access,
+            ResponseBodyKind::Download(download) => &mut download.access,
+            ResponseBodyKind::Own { access, .. } => access,
         };
         if access.end == ResponseEnd::Whole {
             access.end = ResponseEnd::Left;
@@ -141,7 +141,7 @@ impl Body {
     }
 }
 
-impl Download {
+impl DownloadBody {
     /// At the end of the body the connection is free again. hyper does not ask for more once the announced length has come.
     fn look_for_end(&mut self) {
         if self.inner.is_end_stream() {
@@ -156,13 +156,13 @@ impl Download {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         loop {
             let polled = Pin::new(&mut self.inner).poll_frame(cx);
             if self.stall.is_over(&polled, cx) {
                 self.access.end = ResponseEnd::Broken;
                 self.lease = None;
-                return Poll::Ready(Some(Err(BodyError::Stalled)));
+                return Poll::Ready(Some(Err(ResponseBodyError::Stalled)));
             }
             return match polled {
                 Poll::Pending => Poll::Pending,
@@ -189,17 +189,17 @@ impl Download {
     }
 }
 
-impl HttpBody for Body {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = ResponseBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         match &mut self.0 {
-            Kind::Download(download) => download.poll(cx),
-            Kind::Own { document, .. } => Pin::new(document)
+            ResponseBodyKind::Download(download) => download.poll(cx),
+            ResponseBodyKind::Own { document, .. } => Pin::new(document)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
         }
@@ -207,15 +207,15 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Download(download) => download.inner.is_end_stream(),
-            Kind::Own { document, .. } => document.is_end_stream(),
+            ResponseBodyKind::Download(download) => download.inner.is_end_stream(),
+            ResponseBodyKind::Own { document, .. } => document.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Download(download) => download.inner.size_hint(),
-            Kind::Own { document, .. } => document.size_hint(),
+            ResponseBodyKind::Download(download) => download.inner.size_hint(),
+            ResponseBodyKind::Own { document, .. } => document.size_hint(),
         }
     }
 }

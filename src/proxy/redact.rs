@@ -50,10 +50,10 @@ fn written(text: &[u8], token: &[u8]) -> Option<usize> {
 }
 
 /// A byte at the beginning of a text, and how long it is written there.
-type Form = fn(&[u8]) -> Option<(u8, usize)>;
+type ByteDecoder = fn(&[u8]) -> Option<(u8, usize)>;
 
 /// The longer ones first: a token that holds `&` or `%` itself is then still found where those are written out.
-const FORMS: [Form; 4] = [
+const FORMS: [ByteDecoder; 4] = [
     reference,
     |text| escaped(text, b"%25"),
     |text| escaped(text, b"%"),
