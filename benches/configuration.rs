@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Layer, Machine, changes};
-use oss_signing_proxy::credentials::Spec;
+use oss_signing_proxy::credentials::ProviderSpec;
 use tokio::task::LocalSet;
 
 fn main() -> io::Result<()> {
@@ -47,8 +47,9 @@ fn measure(routes: usize, sources: usize) -> [Duration; 5] {
     let (config, loading) = timed(|| load(&text));
     let again = load(&text.replace("\"cn-beijing\"", "\"cn-shanghai\""));
     let (_, comparing) = timed(|| changes(&config.facts, &again.facts));
-    let before = Spec::build_all(&config.credentials);
-    let (_, building) = timed(|| Spec::build_anew(&again.credentials, &[(&config.credentials, &before)]));
+    let before = ProviderSpec::build_all(&config.credentials);
+    let (_, building) =
+        timed(|| ProviderSpec::build_anew(&again.credentials, &[(&config.credentials, &before)]));
     let wrong = text.replace("credentials = \"known", "credentials = \"unknown");
     let (_, refusing) = timed(|| read(&wrong).map_err(|errors| errors.to_string()));
     let (_, assembling) = timed(|| assemble(config));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, System};
 use oss_signing_proxy::config::{Config, Machine};
-use oss_signing_proxy::credentials::{Answer, Credentials, Edge, Provide, ProvideError};
+use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use oss_signing_proxy::emulator::{Account, Emulator, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::secret::Secret;
@@ -26,7 +26,7 @@ struct Vault {
 }
 
 impl Provide for Vault {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             if edge.variable("VAULT_SEALED").is_some() {
                 // It is asked again after a pause; requests get what is still good, or 503.
@@ -42,7 +42,7 @@ impl Provide for Vault {
         })
     }
 
-    fn explain(&self, _edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, _edge: &dyn SourceEnv) -> Vec<String> {
         vec![format!("role {} of the vault", self.role)]
     }
 }

@@ -23,7 +23,7 @@ pub use settings::{ReadyWhen, Settings};
 pub use visit::{Silence, serve};
 
 use crate::address::Host;
-use crate::credentials::Status;
+use crate::credentials::SourceStatus;
 use crate::telemetry::ProcessCounters;
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -46,7 +46,7 @@ pub trait Process: Send + Sync {
     fn started(&self) -> Result<(), String>;
 
     /// How the sources of credentials are.
-    fn sources(&self) -> Vec<Status>;
+    fn sources(&self) -> Vec<SourceStatus>;
 
     /// Where requests go; the first is what no route takes.
     fn routes(&self) -> Vec<Route>;
@@ -306,7 +306,7 @@ fn set_level(body: &[u8], process: &dyn Process) -> Answer {
 }
 
 /// How a source is, without a value of any credentials.
-fn describe(source: &Status) -> Value {
+fn describe(source: &SourceStatus) -> Value {
     json!({
         "source": source.name,
         "state": source.stage.name(),

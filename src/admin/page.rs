@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::Process;
-use crate::credentials::Status;
+use crate::credentials::SourceStatus;
 use crate::telemetry::{OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -92,7 +92,7 @@ fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {
 }
 
 /// What is wrong with a source, if anything is.
-fn trouble(source: &Status) -> String {
+fn trouble(source: &SourceStatus) -> String {
     match (&source.last_error, source.has_answered, source.asking_for) {
         (Some(error), ..) => error.clone(),
         (None, false, Some(asking)) => format!("has not answered for {} s", asking.as_secs()),

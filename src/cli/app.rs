@@ -16,7 +16,7 @@ use super::notify::Notifier;
 use super::watch::{Files, Found, NotTaken, Reason, Watch};
 use crate::admin::NotReloaded;
 use crate::config::{Change, Config, changes};
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
 use crate::proxy::{ProxyState, WorkerCore};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan};
@@ -85,7 +85,7 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn assemble(config: Config, edge: Arc<dyn Edge>) -> Result<Self, StartError> {
+    pub async fn assemble(config: Config, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
         let mut workshop = Workshop::new(edge)?;
         let lane = BlockingLane::default();
         let (files, config) = lane.run(LOAD_LIMIT, move || (Files::of(&config), config)).await?;
@@ -336,7 +336,7 @@ fn with_its_time(change: &Change) -> String {
 }
 
 /// Logs which certificates of listeners have to be replaced.
-fn warn_of_certificates(assembled: &Assembled, clock: &dyn Edge) {
+fn warn_of_certificates(assembled: &Assembled, clock: &dyn SourceEnv) {
     let now = clock.now();
     for warning in assembled.certificates.iter().filter_map(|certificate| certificate.warning(now)) {
         warn!("{warning}");
@@ -351,7 +351,12 @@ fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<
 }
 
 /// How everything is served under a configuration.
-fn plan(assembled: &Assembled, edge: &Arc<dyn Edge>, own: &[ListenAddress], tallies: &Tallies) -> ServerPlan {
+fn plan(
+    assembled: &Assembled,
+    edge: &Arc<dyn SourceEnv>,
+    own: &[ListenAddress],
+    tallies: &Tallies,
+) -> ServerPlan {
     let reachability =
         Arc::new(UpstreamReachability::new(own.iter().filter_map(ListenAddress::socket).collect()));
     let (state, edge, tallies) = (Arc::clone(&assembled.state), Arc::clone(edge), Arc::clone(tallies));

@@ -17,7 +17,7 @@ use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
-use crate::credentials::{Edge, ProvideError, Source, Sources, Spec, each};
+use crate::credentials::{CredentialSource, ProvideError, ProviderSpec, SourceEnv, SourceMap, each};
 use crate::offload::{BlockingLane, NoAnswer};
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 use crate::server::{
@@ -115,14 +115,14 @@ pub struct BadSource {
 
 /// What outlives a configuration.
 pub(super) struct Workshop {
-    pub(super) edge: Arc<dyn Edge>,
+    pub(super) edge: Arc<dyn SourceEnv>,
     pub(super) counters: Arc<ProcessCounters>,
     fixtures: Arc<Mutex<Fixtures>>,
     /// For the files that a configuration names, and the paths at which it listens.
     lane: BlockingLane,
     keeper: SourceKeeper,
     /// The sources of the configuration that was rejected last: it may be tried again, and they have been asked meanwhile.
-    rejected: Option<(Vec<(String, Spec)>, Sources)>,
+    rejected: Option<(Vec<(String, ProviderSpec)>, SourceMap)>,
 }
 
 /// What changes hands between configurations, used where it may block.
@@ -135,7 +135,7 @@ struct Fixtures {
 /// What a configuration came to.
 pub(super) struct Assembled {
     pub(super) state: Arc<ProxyState>,
-    pub(super) sources: Sources,
+    pub(super) sources: SourceMap,
     pub(super) server: server::ServerSettings,
     pub(super) transport: transport::TransportSettings,
     pub(super) trusts: Vec<(TrustStoreId, TrustStore)>,
@@ -147,7 +147,7 @@ pub(super) struct Assembled {
     pub(super) facts: Vec<Fact>,
     pub(super) routes: Vec<admin::Route>,
     pub(super) certificates: Vec<ListenerCertificate>,
-    specs: Vec<(String, Spec)>,
+    specs: Vec<(String, ProviderSpec)>,
 }
 
 /// The admin listener of a configuration.
@@ -168,7 +168,7 @@ pub(super) struct Before<'a> {
 }
 
 impl Workshop {
-    pub(super) fn new(edge: Arc<dyn Edge>) -> io::Result<Self> {
+    pub(super) fn new(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
         let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
         Ok(Self {
             keeper: SourceKeeper::start(Arc::clone(&edge))?,
@@ -208,7 +208,7 @@ impl Workshop {
     async fn put_together(
         &self,
         config: Config,
-        (specs, sources): (&[(String, Spec)], &Sources),
+        (specs, sources): (&[(String, ProviderSpec)], &SourceMap),
         before: Option<&Before<'_>>,
     ) -> Result<Assembled, StartError> {
         let (config, draft) = self.draft(config, sources, before).await?;
@@ -224,7 +224,7 @@ impl Workshop {
         };
         Ok(Assembled {
             state: Arc::new(state),
-            sources: Sources::new(),
+            sources: SourceMap::new(),
             server: server::ServerSettings {
                 cores: std::thread::available_parallelism().map_or(1, usize::from),
                 connections: limits.client_connections,
@@ -248,11 +248,11 @@ impl Workshop {
     }
 
     /// The sources, each of which is being asked from now on.
-    fn sources(&self, specs: &[(String, Spec)], before: Option<&Before<'_>>) -> Sources {
+    fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&Before<'_>>) -> SourceMap {
         let running = before.map(|Before { assembled, .. }| (&assembled.specs[..], &assembled.sources));
         let rejected = self.rejected.as_ref().map(|(specs, sources)| (&specs[..], sources));
         let known: Vec<_> = running.into_iter().chain(rejected).collect();
-        let sources = Spec::build_anew(specs, &known);
+        let sources = ProviderSpec::build_anew(specs, &known);
         self.keeper.keep(&sources);
         sources
     }
@@ -261,7 +261,7 @@ impl Workshop {
     async fn draft(
         &self,
         config: Config,
-        sources: &Sources,
+        sources: &SourceMap,
         before: Option<&Before<'_>>,
     ) -> Result<(Config, Draft), StartError> {
         let FirstAnswers { bad, unavailable, late } = self.first_answers(sources, before).await;
@@ -291,8 +291,8 @@ impl Workshop {
 
     /// What new sources have answered within a moment. One that was there before, and is in trouble, is no reason to reject
     /// another configuration.
-    async fn first_answers(&self, sources: &Sources, before: Option<&Before<'_>>) -> FirstAnswers {
-        let known = |name: &str, source: &Arc<Source>| {
+    async fn first_answers(&self, sources: &SourceMap, before: Option<&Before<'_>>) -> FirstAnswers {
+        let known = |name: &str, source: &Arc<CredentialSource>| {
             let before = before.and_then(|before| before.assembled.sources.get(name));
             before.is_some_and(|before| Arc::ptr_eq(before, source))
         };
@@ -383,7 +383,7 @@ impl FirstAnswers {
 /// A core as the configuration has it, without a socket: for who wants to know what would become of a request.
 pub(super) fn rehearse(
     config: &Config,
-    sources: &Sources,
+    sources: &SourceMap,
     clock: Arc<dyn Clock>,
 ) -> Result<WorkerCore, StartError> {
     let mut next = 0;
@@ -419,7 +419,7 @@ pub(super) fn rehearse(
 /// What came of asking each source once.
 pub(super) struct Asked {
     /// All of them.
-    pub(super) sources: Sources,
+    pub(super) sources: SourceMap,
     /// Those that are configured wrongly.
     pub(super) bad: Vec<BadSource>,
     /// Those that give nothing yet, and may later.
@@ -428,8 +428,8 @@ pub(super) struct Asked {
 
 /// Asks each source that is described once, side by side, as many at once as the limit allows. One that does not answer in time
 /// gives nothing yet.
-pub(super) async fn ask_all(specs: &[(String, Spec)], edge: &dyn Edge) -> Asked {
-    let sources = Spec::build_all(specs);
+pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> Asked {
+    let sources = ProviderSpec::build_all(specs);
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
         let obtained = timeout_at(until, source.obtain(edge)).await;
@@ -497,7 +497,7 @@ pub(super) struct Trial {
 }
 
 /// Assembles a configuration as a start does, but for its sources, without taking a socket or making a file.
-pub(super) async fn try_out(config: Config, edge: &dyn Edge) -> Trial {
+pub(super) async fn try_out(config: Config, edge: &dyn SourceEnv) -> Trial {
     let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
     let lane = BlockingLane::default();
@@ -531,12 +531,12 @@ pub(super) async fn try_out(config: Config, edge: &dyn Edge) -> Trial {
 fn signers(
     settings: &[UpstreamSettings],
     trusts: Vec<TrustStoreId>,
-    specs: &[(String, Spec)],
-    sources: &Sources,
+    specs: &[(String, ProviderSpec)],
+    sources: &SourceMap,
 ) -> Result<Vec<UpstreamSigning>, StartError> {
     let anonymous: HashSet<&str> = specs
         .iter()
-        .filter(|(_, spec)| matches!(spec, Spec::Anonymous))
+        .filter(|(_, spec)| matches!(spec, ProviderSpec::Anonymous))
         .map(|(name, _)| name.as_str())
         .collect();
     let signer = |(settings, trust): (&UpstreamSettings, TrustStoreId)| {
@@ -554,7 +554,7 @@ fn signers(
 fn routes(
     directory: &crate::address::Directory,
     upstreams: &[UpstreamSettings],
-    sources: &Sources,
+    sources: &SourceMap,
 ) -> Vec<admin::Route> {
     let route = |(index, settings): (usize, &UpstreamSettings)| {
         let id = UpstreamId(index);

@@ -2,7 +2,7 @@
 //! HTTP; and not OSS, where all HTTP is to come here, but for the metadata service.
 
 use super::environment::Forward;
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 
 /// What the environment says of proxies.
 pub(super) struct Bypass {
@@ -13,7 +13,7 @@ pub(super) struct Bypass {
 }
 
 impl Bypass {
-    pub(super) fn of(edge: &dyn Edge) -> Self {
+    pub(super) fn of(edge: &dyn SourceEnv) -> Self {
         let is_proxied = PROXIES.iter().any(|name| edge.variable(name).is_some());
         Self { is_proxied, lists: LISTS.map(|name| edge.variable(name)) }
     }

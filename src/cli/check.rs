@@ -14,7 +14,7 @@ use super::serve::block_on;
 use super::system::System;
 use crate::address::UpstreamId;
 use crate::config::Config;
-use crate::credentials::{Source, each};
+use crate::credentials::{CredentialSource, each};
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
@@ -70,7 +70,7 @@ fn judge(asked: &Asked, trial: Result<(), StartError>, wants_credentials: bool) 
         error.to_string().lines().for_each(complain);
     }
     unavailable.iter().for_each(complain);
-    let gives_nothing = |source: &Source| source.get(System.now()).is_err();
+    let gives_nothing = |source: &CredentialSource| source.get(System.now()).is_err();
     let is_short = wants_credentials && each(sources).any(|(_, source)| gives_nothing(source));
     match trial {
         _ if !bad.is_empty() => Exit::Config,
@@ -83,11 +83,12 @@ fn judge(asked: &Asked, trial: Result<(), StartError>, wants_credentials: bool) 
 
 /// Warns about lasting keys in chains and files. Whether these hold one is known only when they were asked.
 fn warn_of_lasting_keys(Asked { sources, .. }: &Asked, described: &HashSet<&str>) {
-    let is_lasting = |source: &Source| {
+    let is_lasting = |source: &CredentialSource| {
         let given = source.get(System.now());
         given.is_ok_and(|given| given.token.is_none() && given.expires.is_none())
     };
-    let is_news = |(name, source): &(&str, &Arc<Source>)| is_lasting(source) && !described.contains(name);
+    let is_news =
+        |(name, source): &(&str, &Arc<CredentialSource>)| is_lasting(source) && !described.contains(name);
     for (name, _) in each(sources).filter(is_news) {
         complain(format_args!("warning: credentials {name:?}: {LASTING}"));
     }

@@ -17,7 +17,7 @@ use super::assembly::Assembled;
 use super::visits::Visits;
 use crate::admin::{self, ListenerCertificate, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
 use crate::config::Fact;
-use crate::credentials::{Edge, Source, Status, each};
+use crate::credentials::{CredentialSource, SourceEnv, SourceStatus, each};
 use crate::offload::BlockingLane;
 use crate::proxy::ProxyState;
 use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
@@ -28,7 +28,7 @@ use crate::transport::PoolStatsSnapshot;
 /// The process, for the admin listener.
 pub(super) struct Console {
     view: ArcSwap<View>,
-    edge: Arc<dyn Edge>,
+    edge: Arc<dyn SourceEnv>,
     counters: Arc<ProcessCounters>,
     tallies: Tallies,
     drain: DrainSignal,
@@ -41,7 +41,7 @@ pub(super) struct Console {
 pub(super) struct View {
     settings: admin::Settings,
     state: Arc<ProxyState>,
-    sources: Vec<Arc<Source>>,
+    sources: Vec<Arc<CredentialSource>>,
     routes: Vec<Route>,
     certificates: Vec<ListenerCertificate>,
     facts: Vec<Fact>,
@@ -72,7 +72,7 @@ impl View {
 impl Console {
     pub(super) fn new(
         view: View,
-        (edge, counters, tallies): (Arc<dyn Edge>, Arc<ProcessCounters>, Tallies),
+        (edge, counters, tallies): (Arc<dyn SourceEnv>, Arc<ProcessCounters>, Tallies),
         (drain, pulse, reloads, log): (DrainSignal, ServerWatchdog, Reloads, Option<Arc<LogControl>>),
     ) -> Self {
         Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
@@ -84,7 +84,7 @@ impl Console {
         let mut seen = HashSet::new();
         let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
         let down = signers.filter(|source| source.get(now).is_err() && seen.insert(source.name()));
-        let state = |source: &Arc<Source>| match (source.has_answered(), source.get(now)) {
+        let state = |source: &Arc<CredentialSource>| match (source.has_answered(), source.get(now)) {
             (false, _) => format!("{} (has not answered yet)", source.name()),
             (true, Err(nothing)) => format!("{} ({nothing})", source.name()),
             (true, Ok(_)) => source.name().to_owned(),
@@ -139,7 +139,7 @@ impl Process for Console {
         }
     }
 
-    fn sources(&self) -> Vec<Status> {
+    fn sources(&self) -> Vec<SourceStatus> {
         self.view.load().sources.iter().map(|source| source.status(&*self.edge)).collect()
     }
 

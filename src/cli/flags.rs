@@ -9,7 +9,7 @@ use super::output::complain;
 use super::system::System;
 use super::watch::NotTaken;
 use crate::config::{Admin, Config, Errors, Layer, Machine, Setting};
-use crate::credentials::Edge as _;
+use crate::credentials::SourceEnv as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
 #[derive(Args, Clone, Debug, Default)]

@@ -9,19 +9,19 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::credentials::{Edge, Source, Sources, each};
+use crate::credentials::{CredentialSource, SourceEnv, SourceMap, each};
 
 /// The sources that are kept fresh, on a thread of their own. All of it ends when this is dropped.
 pub(super) struct SourceKeeper {
-    edge: Arc<dyn Edge>,
+    edge: Arc<dyn SourceEnv>,
     runtime: Handle,
-    tasks: RefCell<HashMap<*const Source, SourceTask>>,
+    tasks: RefCell<HashMap<*const CredentialSource, SourceTask>>,
     _end: oneshot::Sender<()>,
 }
 
 struct SourceTask {
     /// Held so that no other source gets its address.
-    _source: Arc<Source>,
+    _source: Arc<CredentialSource>,
     task: AbortHandle,
 }
 
@@ -30,7 +30,7 @@ impl SourceKeeper {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(super) fn start(edge: Arc<dyn Edge>) -> io::Result<Self> {
+    pub(super) fn start(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
         // Each file that does not answer holds a thread, and the look-up of a name needs one too.
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
@@ -45,7 +45,7 @@ impl SourceKeeper {
     }
 
     /// Asks each of these that is not kept yet, and keeps it fresh from then on.
-    pub(super) fn keep(&self, sources: &Sources) {
+    pub(super) fn keep(&self, sources: &SourceMap) {
         let mut tasks = self.tasks.borrow_mut();
         for (_, source) in each(sources) {
             tasks.entry(Arc::as_ptr(source)).or_insert_with(|| {
@@ -57,9 +57,9 @@ impl SourceKeeper {
     }
 
     /// Keeps only these.
-    pub(super) fn retain<'a>(&self, all: impl IntoIterator<Item = &'a Sources>) {
-        let all: HashSet<*const Source> =
-            all.into_iter().flat_map(Sources::values).map(Arc::as_ptr).collect();
+    pub(super) fn retain<'a>(&self, all: impl IntoIterator<Item = &'a SourceMap>) {
+        let all: HashSet<*const CredentialSource> =
+            all.into_iter().flat_map(SourceMap::values).map(Arc::as_ptr).collect();
         self.tasks.borrow_mut().retain(|source, kept| {
             let is_kept = all.contains(source);
             if !is_kept {

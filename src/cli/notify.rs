@@ -10,7 +10,7 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 use crate::server::ServerWatchdog;
 
 /// The way to the service manager.
@@ -32,7 +32,7 @@ struct QueueState {
 
 impl Notifier {
     /// Starts the thread, if the environment names a socket to notify.
-    pub(super) fn start(edge: &dyn Edge) -> Self {
+    pub(super) fn start(edge: &dyn SourceEnv) -> Self {
         if edge.variable("NOTIFY_SOCKET").is_none() {
             return Self(None);
         }

@@ -14,7 +14,7 @@ use super::system::System;
 use crate::address::{Entrance, Host, Located, Scheme, Way};
 use crate::caller;
 use crate::config::{Config, parse_lifetime};
-use crate::credentials::{Credentials, Spec};
+use crate::credentials::{Credentials, ProviderSpec};
 use crate::proxy::settle;
 use crate::sign::{Identity, Moment, Prepared, Subject, Version};
 use crate::time::Clock as _;
@@ -90,7 +90,7 @@ async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
     settle(&mut headers);
     let settings = config.upstreams.get(located.upstream.0);
     let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
-    let sources = Spec::build_all(&config.credentials);
+    let sources = ProviderSpec::build_all(&config.credentials);
     let source = sources.get(&settings.credentials).ok_or_else(|| {
         refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
     })?;

@@ -7,7 +7,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use rustix::thread::set_no_new_privs;
 
 use crate::config::Process;
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 use crate::time::{Clock, Timestamp};
 
 /// This machine.
@@ -22,7 +22,7 @@ impl Clock for System {
     }
 }
 
-impl Edge for System {
+impl SourceEnv for System {
     #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the environment")]
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())

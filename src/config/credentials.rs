@@ -16,7 +16,7 @@ use super::schema::{
     TYPES, URI,
 };
 use super::section::Section;
-use crate::credentials::{Instance, Program, Spec, Tool, check_key};
+use crate::credentials::{EcsConfig, ExternalFileConfig, ProcessConfig, ProviderSpec, check_key};
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
 
@@ -46,7 +46,7 @@ pub(super) fn read(
     root: &Section<'_>,
     secrets: &Secrets<'_>,
     report: &mut Report,
-) -> Vec<(String, Option<Spec>)> {
+) -> Vec<(String, Option<ProviderSpec>)> {
     let all = root.child("credentials", report);
     let mut specs = Vec::new();
     for name in all.names() {
@@ -85,7 +85,7 @@ impl<'a> Secrets<'a> {
         self.files.into_inner()
     }
 
-    fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+    fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
         if !section.has("type") {
             let problem = Problem::Missing("write type = \"chain\", or another that the README lists");
             report.error(&section.at("type"), problem);
@@ -102,7 +102,7 @@ impl<'a> Secrets<'a> {
             }
             Kind::Chain => {
                 section.check(&CHAIN, report);
-                Some(Spec::Chain(roles::chain(section, self.is_strict(), report)))
+                Some(ProviderSpec::Chain(roles::chain(section, self.is_strict(), report)))
             }
             Kind::AssumeRole => {
                 section.check(&ASSUME_ROLE, report);
@@ -114,7 +114,7 @@ impl<'a> Secrets<'a> {
             }
             Kind::Ecs => {
                 section.check(&ECS, report);
-                Some(Spec::Ecs(instance(section, report)))
+                Some(ProviderSpec::Ecs(instance(section, report)))
             }
             Kind::Uri => {
                 section.check(&URI, report);
@@ -122,7 +122,7 @@ impl<'a> Secrets<'a> {
             }
             Kind::Env => {
                 section.check(&ENV, report);
-                Some(Spec::Env(roles::place(section, report), roles::wanted(section, report)))
+                Some(ProviderSpec::Env(roles::place(section, report), roles::wanted(section, report)))
             }
             Kind::Process => {
                 section.check(&PROCESS, report);
@@ -131,23 +131,23 @@ impl<'a> Secrets<'a> {
                         report.error(&given.at, Problem::VariableNotText(given.value));
                     }
                 }
-                program(section, report).map(Spec::Process)
+                program(section, report).map(ProviderSpec::Process)
             }
             Kind::Profile => {
                 section.check(&PROFILE, report);
-                Some(Spec::Profile(self.tool(section, report)))
+                Some(ProviderSpec::Profile(self.tool(section, report)))
             }
             Kind::Ini => {
                 section.check(&INI, report);
-                Some(Spec::Ini(self.tool(section, report)))
+                Some(ProviderSpec::Ini(self.tool(section, report)))
             }
             Kind::Ossutil => {
                 section.check(&OSSUTIL, report);
-                Some(Spec::Ossutil(self.tool(section, report)))
+                Some(ProviderSpec::Ossutil(self.tool(section, report)))
             }
             Kind::Anonymous => {
                 section.check(&PLAIN, report);
-                Some(Spec::Anonymous)
+                Some(ProviderSpec::Anonymous)
             }
         }
     }
@@ -158,11 +158,11 @@ impl<'a> Secrets<'a> {
     }
 
     /// The file of another tool.
-    fn tool(&self, section: &Section<'_>, report: &mut Report) -> Tool {
+    fn tool(&self, section: &Section<'_>, report: &mut Report) -> ExternalFileConfig {
         let text = |key: &str, report: &mut Report| {
             section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
         };
-        Tool {
+        ExternalFileConfig {
             path: text("path", report).map(PathBuf::from),
             profile: text("profile", report),
             allow_process: section.truth("allow_process", report).is_some_and(|given| given.value),
@@ -172,7 +172,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// A file that somebody else writes. It need not be there yet.
-    fn put_down(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+    fn put_down(&self, section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
         let path = section.text("path", report).filter(|path| !path.value.is_empty());
         let Some(path) = path else {
             let problem = Problem::Missing(
@@ -181,10 +181,10 @@ impl<'a> Secrets<'a> {
             report.error(&section.at("path"), problem);
             return None;
         };
-        Some(Spec::File { path: PathBuf::from(path.value), strict: self.is_strict() })
+        Some(ProviderSpec::File { path: PathBuf::from(path.value), strict: self.is_strict() })
     }
 
-    fn fixed(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+    fn fixed(&self, section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
         for key in ["access_key_id", "access_key_secret"] {
             if !section.has(key) {
                 let problem = Problem::Missing("write file:PATH, env:NAME or credential:NAME");
@@ -200,7 +200,7 @@ impl<'a> Secrets<'a> {
             report.error(&section.here(), insane.into());
             return None;
         }
-        Some(Spec::Static { id, secret, token })
+        Some(ProviderSpec::Static { id, secret, token })
     }
 
     /// A value that should not stand in the file.
@@ -282,10 +282,10 @@ impl<'a> Secrets<'a> {
 }
 
 /// What is said about the metadata service.
-fn instance(section: &Section<'_>, report: &mut Report) -> Instance {
+fn instance(section: &Section<'_>, report: &mut Report) -> EcsConfig {
     let endpoint = section.parsed("endpoint", |text| Url::parse(text).map_err(Problem::Url), report);
     let role = section.text("role_name", report).map(|given| given.value);
-    Instance {
+    EcsConfig {
         role_name: role.filter(|name| !name.is_empty()),
         endpoint: endpoint.map(|given| given.value),
         imds_v1: section.truth("imds_v1", report).is_none_or(|given| given.value),
@@ -294,7 +294,7 @@ fn instance(section: &Section<'_>, report: &mut Report) -> Instance {
 }
 
 /// A command that prints credentials.
-fn program(section: &Section<'_>, report: &mut Report) -> Option<Program> {
+fn program(section: &Section<'_>, report: &mut Report) -> Option<ProcessConfig> {
     let words = |key: &str, report: &mut Report| -> Vec<String> {
         section.texts(key, report).into_iter().map(|given| given.value).collect()
     };
@@ -310,7 +310,7 @@ fn program(section: &Section<'_>, report: &mut Report) -> Option<Program> {
         return None;
     }
     let cache = section.parsed("cache", duration::positive, report);
-    Some(Program {
+    Some(ProcessConfig {
         command,
         environment: words("environment", report),
         cache: cache.map_or(CACHE, |given| given.value),
@@ -321,7 +321,7 @@ fn program(section: &Section<'_>, report: &mut Report) -> Option<Program> {
 const CACHE: Duration = Duration::from_secs(15 * 60);
 
 /// A service that hands out credentials.
-fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+fn uri(section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
     if !section.has("url") {
         let problem = Problem::Missing("write https://HOST/PATH, or http:// to a loopback address");
         report.error(&section.at("url"), problem);
@@ -341,7 +341,7 @@ fn uri(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
     };
     let url = section.parsed("url", url, report);
     let file = section.text("authorization_file", report).map(|given| PathBuf::from(given.value));
-    Some(Spec::Uri { url: url?.value, authorization_file: file })
+    Some(ProviderSpec::Uri { url: url?.value, authorization_file: file })
 }
 
 /// The types of this build.

@@ -13,14 +13,14 @@ use super::section::Section;
 use super::tool_routes::{self, Implied};
 use super::upstream::{Checks, Five, Shared};
 use crate::address::Directory;
-use crate::credentials::Spec;
+use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
 /// What upstreams are checked against.
 pub(super) struct Surroundings<'a> {
     pub(super) listeners: &'a [ListenSettings],
     /// The credentials that the file describes.
-    pub(super) specs: &'a [(String, Option<Spec>)],
+    pub(super) specs: &'a [(String, Option<ProviderSpec>)],
     pub(super) secrets: &'a Secrets<'a>,
 }
 
@@ -82,7 +82,7 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn new(specs: &'a [(String, Option<Spec>)]) -> Self {
+    fn new(specs: &'a [(String, Option<ProviderSpec>)]) -> Self {
         let described = specs.iter().map(|(name, _)| name.as_str());
         let mut names: HashSet<&str> = described.clone().collect();
         let implied = names.insert(DEFAULT).then_some(DEFAULT);

@@ -4,7 +4,7 @@ use super::origin::{Given, Origin};
 use super::problem::Problem;
 use super::report::Report;
 use super::variables;
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 
 /// A setting that has a flag and a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,7 @@ impl Layer {
 
     /// The layer of the environment.
     #[must_use]
-    pub fn from_environment(edge: &dyn Edge) -> Self {
+    pub fn from_environment(edge: &dyn SourceEnv) -> Self {
         let value = |setting: Setting| Some((setting, edge.variable(&setting.variable())?));
         let values = Setting::ALL.into_iter().filter_map(value).collect();
         Self { kind: Kind::Environment, alone: false, values, wrong: variables::check(edge) }

@@ -46,7 +46,7 @@ use self::report::Report;
 use self::section::{Document, Section};
 use crate::address::{Directory, UpstreamId};
 use crate::admin;
-use crate::credentials::{Custom, Links, Provide, Spec};
+use crate::credentials::{ChainConfig, CustomProvider, Provide, ProviderSpec};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::Version;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
@@ -63,7 +63,7 @@ pub struct Config {
     /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
     pub upstreams: Vec<UpstreamSettings>,
     /// The sources of credentials by name: those of the file, and `default` if an upstream uses it.
-    pub credentials: Vec<(String, Spec)>,
+    pub credentials: Vec<(String, ProviderSpec)>,
     /// How much may go on at once.
     pub limits: Limits,
     /// How long things may take.
@@ -219,7 +219,7 @@ impl Config {
     /// Has `provider` in the place of the credentials of this name, for whoever builds a proxy with a source of his own.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
         self.credentials.retain(|(known, _)| known != name);
-        self.credentials.push((name.to_owned(), Spec::Custom(Custom(provider))));
+        self.credentials.push((name.to_owned(), ProviderSpec::Custom(CustomProvider(provider))));
     }
 }
 
@@ -240,7 +240,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     let surroundings = Surroundings { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = directory::read(root, &surroundings, report)?;
     let is_described = specs.iter().any(|(name, _)| name == credentials::DEFAULT);
-    let mut credentials: Vec<(String, Spec)> =
+    let mut credentials: Vec<(String, ProviderSpec)> =
         specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
@@ -249,7 +249,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     if !is_described && implied(credentials::DEFAULT) {
         credentials.push((
             credentials::DEFAULT.to_owned(),
-            Spec::Chain(Links { strict: secrets.is_strict(), ..Links::default() }),
+            ProviderSpec::Chain(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }
     // Of those that sign with the same credentials, the first.

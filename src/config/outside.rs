@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 use crate::secret::Secret;
 
 /// The world outside as a configuration sees it.
@@ -88,7 +88,7 @@ impl Digest {
 }
 
 /// The real world: the environment as the edge shows it, and files, relative to the working directory.
-pub struct Machine<'a>(pub &'a dyn Edge);
+pub struct Machine<'a>(pub &'a dyn SourceEnv);
 
 impl Outside for Machine<'_> {
     fn variable(&self, name: &str) -> Option<Secret> {

@@ -2,7 +2,7 @@
 //! secret: of what was given, only what cannot hold one is repeated.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
-use crate::credentials::{BucketEndpointsError, Insane};
+use crate::credentials::{BucketEndpointsError, InvalidAccessKey};
 use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::ListenAddress;
 use crate::transport::InvalidUrl;
@@ -28,7 +28,7 @@ pub(super) enum Problem {
     #[error("{0:?} is not one of {1}")]
     Word(String, String),
     #[error(transparent)]
-    Key(#[from] Insane),
+    Key(#[from] InvalidAccessKey),
     #[error("is missing; {0}")]
     Missing(&'static str),
     #[error("{0:?} is not a duration; write a whole number and ms, s, m or h, such as \"5s\", at most 24h")]

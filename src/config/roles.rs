@@ -9,12 +9,15 @@ use super::duration;
 use super::problem::Problem;
 use super::report::Report;
 use super::section::Section;
-use crate::credentials::{Links, Order, Place, Pod, Role, Signature, Spec, Wanted};
+use crate::credentials::{
+    AssumedRole, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec, StsEndpointConfig,
+    StsSignature,
+};
 use crate::oss::Region;
 use crate::transport::Url;
 
 /// A role that the identity of another source assumes.
-pub(super) fn assume_role(section: &Section<'_>, report: &mut Report) -> Option<Spec> {
+pub(super) fn assume_role(section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
     let place = place(section, report);
     let signature = section.word("sts_signature", &SIGNATURES, report);
     let source = required(section, "source", "name the credentials that are to assume the role", report);
@@ -23,20 +26,20 @@ pub(super) fn assume_role(section: &Section<'_>, report: &mut Report) -> Option<
         let problem = Problem::Missing("write acs:ram::ACCOUNT:role/NAME");
         report.error(&section.at("role_arn"), problem);
     }
-    let role = Role {
+    let role = AssumedRole {
         arn: arn?,
         session_name: text(section, "session_name", report),
         duration: duration(section, report).unwrap_or(Duration::from_secs(3600)),
         policy: policy(section, report),
         external_id: external_id(section, report),
     };
-    let signature = signature.map_or(Signature::Acs3, |given| given.value);
-    Some(Spec::AssumeRole { source: source?, role, place, signature })
+    let signature = signature.map_or(StsSignature::Acs3, |given| given.value);
+    Some(ProviderSpec::AssumeRole { source: source?, role, place, signature })
 }
 
 /// The token of a service account. What is not given is found in the environment when it is needed.
-pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> Spec {
-    let pod = Pod {
+pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> ProviderSpec {
+    let pod = OidcConfig {
         role_arn: role_arn(section, report),
         provider_arn: text(section, "oidc_provider_arn", report),
         token_file: text(section, "token_file", report).map(PathBuf::from),
@@ -44,12 +47,12 @@ pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> Spec {
         duration: duration(section, report),
         policy: policy(section, report),
     };
-    Spec::Oidc(pod, place(section, report))
+    ProviderSpec::Oidc(pod, place(section, report))
 }
 
 /// The role that a key of the environment assumes.
-pub(super) fn wanted(section: &Section<'_>, report: &mut Report) -> Wanted {
-    Wanted {
+pub(super) fn wanted(section: &Section<'_>, report: &mut Report) -> EnvConfig {
+    EnvConfig {
         role_arn: role_arn(section, report),
         session_name: text(section, "session_name", report),
         duration: duration(section, report),
@@ -60,8 +63,9 @@ pub(super) fn wanted(section: &Section<'_>, report: &mut Report) -> Wanted {
 }
 
 /// A chain of sources.
-pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) -> Links {
-    let order = section.word("order", &[("default", Order::Usual), ("alibaba", Order::Alibaba)], report);
+pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) -> ChainConfig {
+    let order =
+        section.word("order", &[("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)], report);
     let identity = |text: &str| {
         let fits = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(':'));
         let fits = fits.is_some_and(|(account, who)| {
@@ -71,7 +75,7 @@ pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) ->
         if fits { Ok(text.to_owned()) } else { Err(Problem::Identity(text.to_owned())) }
     };
     let pin = section.parsed("pin_identity", identity, report);
-    Links {
+    ChainConfig {
         order: order.map(|given| given.value).unwrap_or_default(),
         place: place(section, report),
         wanted: wanted(section, report),
@@ -80,14 +84,14 @@ pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) ->
     }
 }
 
-pub(super) fn place(section: &Section<'_>, report: &mut Report) -> Place {
+pub(super) fn place(section: &Section<'_>, report: &mut Report) -> StsEndpointConfig {
     let url = |text: &str| {
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         Url::parse(&text).map_err(Problem::Url)
     };
     let endpoint = section.parsed("sts_endpoint", url, report);
     let region = section.parsed("sts_region", |text| Region::parse(text).map_err(Problem::Region), report);
-    Place {
+    StsEndpointConfig {
         endpoint: endpoint.map(|given| given.value),
         region: region.map(|given| given.value),
         vpc: false,
@@ -153,10 +157,10 @@ fn required(
 }
 
 /// What is wrong between sources: one that is needed and not described, or needed by itself in the end.
-pub(super) fn check_needs(specs: &[(String, Option<Spec>)], root: &Section<'_>, report: &mut Report) {
+pub(super) fn check_needs(specs: &[(String, Option<ProviderSpec>)], root: &Section<'_>, report: &mut Report) {
     let all = root.child("credentials", report);
     let names = specs.iter().map(|(name, _)| name.as_str());
-    let known: HashMap<&str, Option<&Spec>> =
+    let known: HashMap<&str, Option<&ProviderSpec>> =
         names.clone().zip(specs.iter().map(|(_, s)| s.as_ref())).collect();
     let needed = |name: &str| known.get(name).copied().flatten()?.needs();
     let circular = in_circles(names.clone(), needed);
@@ -171,7 +175,7 @@ pub(super) fn check_needs(specs: &[(String, Option<Spec>)], root: &Section<'_>, 
                 let problem = Problem::UnknownCredentials(first.to_owned(), all_names.clone());
                 report.error(&at_source, problem);
             }
-            Some(Some(Spec::Anonymous)) => report.error(&at_source, Problem::NobodyAssumes),
+            Some(Some(ProviderSpec::Anonymous)) => report.error(&at_source, Problem::NobodyAssumes),
             Some(_) if circular.contains(name) => {
                 report.error(&at_source, Problem::Circle(name.to_owned()));
             }
@@ -207,4 +211,4 @@ fn in_circles<'a>(
 const LIFE: std::ops::RangeInclusive<Duration> = Duration::from_secs(900)..=Duration::from_secs(43_200);
 /// Characters that STS takes.
 const POLICY_MAX: usize = 2048;
-const SIGNATURES: [(&str, Signature); 2] = [("acs3", Signature::Acs3), ("rpc", Signature::Rpc)];
+const SIGNATURES: [(&str, StsSignature); 2] = [("acs3", StsSignature::Acs3), ("rpc", StsSignature::Rpc)];

@@ -11,7 +11,7 @@ use super::upstream::{Checks, Five, endpoint};
 use crate::address::{
     Addressing, Endpoint, EndpointKind, Match, Pattern, Place, Scheme, ServiceFamily, Upstream,
 };
-use crate::credentials::{BucketEndpoint, BucketStyle, Spec, bucket_endpoints};
+use crate::credentials::{BucketEndpoint, BucketStyle, ProviderSpec, bucket_endpoints};
 use crate::oss::{Bucket, Region};
 
 /// A route that the file implies.
@@ -32,7 +32,7 @@ pub(super) fn read(
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
     for (name, spec) in *specs {
-        let Some(Spec::Ossutil(tool)) = spec else { continue };
+        let Some(ProviderSpec::Ossutil(tool)) = spec else { continue };
         let section = all.child(name, report);
         let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
         let variable = |name: &str| secrets.outside.variable(name).filter(|value| !value.expose().is_empty());

@@ -3,7 +3,7 @@
 use super::layer::Setting;
 use super::problem::Problem;
 use super::schema::distance;
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 
 /// The variables that are read beside those of the settings.
 pub const READ_VARIABLES: [&str; 44] = [
@@ -54,7 +54,7 @@ pub const READ_VARIABLES: [&str; 44] = [
 ];
 
 /// Checks the environment, and returns the variables that are wrong.
-pub(super) fn check(edge: &dyn Edge) -> Vec<(String, Problem)> {
+pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, Problem)> {
     let own: Vec<String> =
         Setting::ALL.into_iter().map(Setting::variable).chain([CONFIG.to_owned()]).collect();
     let mut wrong = Vec::new();
@@ -102,7 +102,7 @@ const CONFIG: &str = "OSS_PROXY_CONFIG";
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Edge, check};
+    use super::{SourceEnv, check};
     use crate::time::{Clock, Timestamp};
 
     /// An environment; a variable without a value has one that is not text.
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    impl Edge for Variables {
+    impl SourceEnv for Variables {
         fn variable(&self, name: &str) -> Option<String> {
             let value = self.0.get(name).copied().flatten();
             value.filter(|value| !value.is_empty()).map(str::to_owned)

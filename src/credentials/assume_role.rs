@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
-use super::sts::{Place, Role, Signature, Sts, StsCause, StsError};
-use super::{Answer, Credentials, Edge, Provide, ProvideError, Source};
+use super::sts::{AssumedRole, StsCause, StsClient, StsEndpointConfig, StsError, StsSignature};
+use super::{CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 
 /// A role that the identity of another source assumes.
 pub(super) struct AssumeRole {
-    source: Arc<Source>,
-    role: Role,
-    sts: Sts,
+    source: Arc<CredentialSource>,
+    role: AssumedRole,
+    sts: StsClient,
 }
 
 impl AssumeRole {
-    pub(super) fn new(source: Arc<Source>, role: Role, place: Place, signature: Signature) -> Self {
-        Self { source, role, sts: Sts::new(place, signature) }
+    pub(super) fn new(
+        source: Arc<CredentialSource>,
+        role: AssumedRole,
+        place: StsEndpointConfig,
+        signature: StsSignature,
+    ) -> Self {
+        Self { source, role, sts: StsClient::new(place, signature) }
     }
 }
 
 impl AssumeRole {
     /// STS has refused this key: another one, if the source has another.
-    async fn other(&self, refused: &Arc<Credentials>, edge: &dyn Edge) -> Option<Arc<Credentials>> {
+    async fn other(&self, refused: &Arc<Credentials>, edge: &dyn SourceEnv) -> Option<Arc<Credentials>> {
         let is_other = |given: &Arc<Credentials>| !Arc::ptr_eq(given, refused);
         if let Some(newer) = self.source.get(edge.now()).ok().filter(is_other) {
             return Some(newer);
@@ -44,7 +49,7 @@ impl AssumeRole {
 }
 
 impl Provide for AssumeRole {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             let signer = self.source.obtain(edge).await.map_err(|error| self.of_source(error))?;
             let triple = match self.sts.assume(&self.role, &signer, edge).await {
@@ -58,7 +63,7 @@ impl Provide for AssumeRole {
         })
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         vec![
             format!("role {}, assumed by the source {:?}", self.role.arn, self.source.name()),
             self.sts.explain(edge),

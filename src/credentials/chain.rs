@@ -5,22 +5,22 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::sts::{Signature, Sts};
-use super::tool::{Tool, ToolFile};
+use super::external_file::{ExternalFileConfig, ToolFile};
+use super::sts::{StsClient, StsSignature};
 use super::{
-    Answer, Credentials, Edge, Instance, Place, Pod, Provide, ProvideError, Wanted, ecs, env, oidc, ossutil,
-    profile, shared, uri,
+    Credentials, EcsConfig, EnvConfig, OidcConfig, Provide, ProvideError, ProvideFuture, SourceEnv,
+    StsEndpointConfig, ecs, env, ini_file, oidc, ossutil, profile, uri,
 };
 
 /// What is said about a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Links {
+pub struct ChainConfig {
     /// The order in which sources are asked.
-    pub order: Order,
+    pub order: ChainOrder,
     /// Where STS is asked.
-    pub place: Place,
+    pub place: StsEndpointConfig,
     /// The role that a key of the environment, or the pod, assumes.
-    pub wanted: Wanted,
+    pub wanted: EnvConfig,
     /// The ARN that must sign; anybody else is refused.
     pub pin_identity: Option<String>,
     /// Whether files that other users can read are refused.
@@ -29,7 +29,7 @@ pub struct Links {
 
 /// An order of sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Order {
+pub enum ChainOrder {
     /// What somebody set up for this process, then what lies in the home directory, then the host.
     #[default]
     Usual,
@@ -38,20 +38,20 @@ pub enum Order {
 }
 
 /// Sources in order.
-pub(super) struct Chain {
-    links: Vec<Link>,
+pub(super) struct ProviderChain {
+    links: Vec<ChainLink>,
     pin: Option<String>,
-    sts: Sts,
-    found: Mutex<Found>,
+    sts: StsClient,
+    found: Mutex<ChainSelection>,
 }
 
-struct Link {
+struct ChainLink {
     name: &'static str,
     source: Box<dyn Provide>,
 }
 
 #[derive(Default)]
-struct Found {
+struct ChainSelection {
     /// The one that is configured, by index.
     link: Option<usize>,
     /// Why those before it are not.
@@ -62,34 +62,39 @@ struct Found {
     pinned: Option<String>,
 }
 
-impl Chain {
-    pub(super) fn new(links: Links) -> Self {
-        let Links { order, place, wanted, pin_identity, strict } = links;
-        let pod = Pod {
+impl ProviderChain {
+    pub(super) fn new(links: ChainConfig) -> Self {
+        let ChainConfig { order, place, wanted, pin_identity, strict } = links;
+        let pod = OidcConfig {
             role_arn: wanted.role_arn.clone(),
             session_name: wanted.session_name.clone(),
             duration: wanted.duration,
             policy: wanted.policy.clone(),
-            ..Pod::default()
+            ..OidcConfig::default()
         };
-        let tool = Tool { strict, place: place.clone(), ..Tool::default() };
-        let instance = Instance { by_name: false, ..Instance::default() };
-        let cli = Link::new("cli_profile", ToolFile::new(profile::Cli, tool.clone()));
-        let shared = Link::new("profile", ToolFile::new(shared::Shared, tool.clone()));
-        let oss = Link::new("oss_profile", ToolFile::new(shared::OssFile, tool.clone()));
-        let ossutil = Link::new("ossutil", ToolFile::new(ossutil::Ossutil, tool));
-        let ecs = Link::new("ecs_ram_role", ecs::Ecs::new(instance));
-        let uri = Link::new("credential_uri", uri::Uri::new(None, None));
-        let oidc = Link::new(OIDC, oidc::Oidc::new(pod, place.clone()));
-        let env = Link::new("env", env::Env::new(place.clone(), wanted));
+        let tool = ExternalFileConfig { strict, place: place.clone(), ..ExternalFileConfig::default() };
+        let instance = EcsConfig { by_name: false, ..EcsConfig::default() };
+        let cli = ChainLink::new("cli_profile", ToolFile::new(profile::CliFile, tool.clone()));
+        let shared = ChainLink::new("profile", ToolFile::new(ini_file::SharedFile, tool.clone()));
+        let oss = ChainLink::new("oss_profile", ToolFile::new(ini_file::OssFile, tool.clone()));
+        let ossutil = ChainLink::new("ossutil", ToolFile::new(ossutil::OssutilFile, tool));
+        let ecs = ChainLink::new("ecs_ram_role", ecs::EcsProvider::new(instance));
+        let uri = ChainLink::new("credential_uri", uri::UriProvider::new(None, None));
+        let oidc = ChainLink::new(OIDC, oidc::OidcProvider::new(pod, place.clone()));
+        let env = ChainLink::new("env", env::EnvProvider::new(place.clone(), wanted));
         let links = match order {
-            Order::Usual => vec![env, oidc, uri, cli, shared, oss, ossutil, ecs],
-            Order::Alibaba => vec![env, oidc, cli, shared, ecs, uri],
+            ChainOrder::Usual => vec![env, oidc, uri, cli, shared, oss, ossutil, ecs],
+            ChainOrder::Alibaba => vec![env, oidc, cli, shared, ecs, uri],
         };
-        Self { links, pin: pin_identity, sts: Sts::new(place, Signature::Acs3), found: Mutex::default() }
+        Self {
+            links,
+            pin: pin_identity,
+            sts: StsClient::new(place, StsSignature::Acs3),
+            found: Mutex::default(),
+        }
     }
 
-    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let mut given = self.find(edge).await?;
         if let Some(pin) = &self.pin {
             self.check(&given, pin, edge).await?;
@@ -98,14 +103,14 @@ impl Chain {
         Ok(given)
     }
 
-    async fn find(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn find(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let given = self.walk(edge).await;
         let mut found = self.found();
         found.failed = given.as_ref().err().filter(|_| found.link.is_some()).map(ToString::to_string);
         given
     }
 
-    async fn walk(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn walk(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let known = self.found().link;
         if let Some(link) = known.and_then(|index| self.links.get(index)) {
             return link.source.provide(edge).await.map_err(|error| match error {
@@ -135,7 +140,7 @@ impl Chain {
     }
 
     /// Refuses anybody but the pinned identity.
-    async fn check(&self, given: &Credentials, pin: &str, edge: &dyn Edge) -> Result<(), ProvideError> {
+    async fn check(&self, given: &Credentials, pin: &str, edge: &dyn SourceEnv) -> Result<(), ProvideError> {
         if self.found().pinned.as_deref() == Some(given.id.as_str()) {
             return Ok(());
         }
@@ -150,14 +155,14 @@ impl Chain {
         Ok(())
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
+    fn found(&self) -> MutexGuard<'_, ChainSelection> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is set up in part, and was not asked.
-fn half_set(name: &str, edge: &dyn Edge) -> Option<ProvideError> {
-    match (name, Pod::default().trio(edge)) {
+fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
+    match (name, OidcConfig::default().trio(edge)) {
         (OIDC, Err(why @ ProvideError::Failed(_))) => Some(why),
         (_, _) => None,
     }
@@ -165,18 +170,18 @@ fn half_set(name: &str, edge: &dyn Edge) -> Option<ProvideError> {
 
 const OIDC: &str = "oidc_role_arn";
 
-impl Link {
+impl ChainLink {
     fn new(name: &'static str, source: impl Provide + 'static) -> Self {
         Self { name, source: Box::new(source) }
     }
 }
 
-impl Provide for Chain {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for ProviderChain {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(self.ask(edge))
     }
 
-    fn files(&self, edge: &dyn Edge) -> Vec<PathBuf> {
+    fn files(&self, edge: &dyn SourceEnv) -> Vec<PathBuf> {
         let only = self.found().link;
         let links = self.links.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
         links.flat_map(|(_, link)| link.source.files(edge)).collect()
@@ -187,10 +192,10 @@ impl Provide for Chain {
         self.links.get(found?)?.source.renew_after()
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let found = self.found();
         let mut lines = Vec::new();
-        for (index, Link { name, source }) in self.links.iter().enumerate() {
+        for (index, ChainLink { name, source }) in self.links.iter().enumerate() {
             match (found.passed_over.get(index), found.link) {
                 (Some(why), _) => lines.push(format!("{name:15} not configured   {why}")),
                 (None, Some(link)) if link == index => {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::credentials::world::{NOW, World, ask};
-use crate::credentials::{Failure, Links, Order, Place, ProvideError, Spec, Wanted};
+use crate::credentials::test_env::{NOW, TestEnv, ask};
+use crate::credentials::{
+    ChainConfig, ChainOrder, EnvConfig, ProvideError, ProviderSpec, SetupError, StsEndpointConfig,
+};
 
 #[tokio::test]
 async fn the_oss_family_comes_before_the_general_one() {
@@ -15,23 +17,23 @@ async fn the_oss_family_comes_before_the_general_one() {
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIali"),
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2"),
     ];
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &all).await;
+    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &all).await;
     assert_eq!(got, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
-    let got = ask(Spec::Chain(Links::default()), &all[2..]).await;
+    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &all[2..]).await;
     assert_eq!(got, Ok(("LTAIali".to_owned(), false, "default/env/ALIBABA_CLOUD".to_owned())));
 }
 
 #[tokio::test]
 async fn families_are_never_mixed() {
     let got = ask(
-        Spec::Env(Place::default(), Wanted::default()),
+        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
         &[("OSS_ACCESS_KEY_ID", "LTAIoss"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2")],
     )
     .await;
-    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
+    let half = SetupError::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
     assert_eq!(got, Err(ProvideError::Failed(half)));
     let with_foreign_token = ask(
-        Spec::Env(Place::default(), Wanted::default()),
+        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
         &[
             ("OSS_ACCESS_KEY_ID", "LTAIoss"),
             ("OSS_ACCESS_KEY_SECRET", "s1"),
@@ -44,14 +46,15 @@ async fn families_are_never_mixed() {
 
 #[tokio::test]
 async fn a_half_set_pair_ends_the_chain() {
-    let got = ask(Spec::Chain(Links::default()), &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
-    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{got:?}");
+    let got =
+        ask(ProviderSpec::Chain(ChainConfig::default()), &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
+    assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSet { .. }))), "{got:?}");
 }
 
 #[tokio::test]
 async fn an_empty_variable_counts_as_not_set() {
     let got = ask(
-        Spec::Env(Place::default(), Wanted::default()),
+        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
         &[("OSS_ACCESS_KEY_ID", ""), ("OSS_ACCESS_KEY_SECRET", "")],
     )
     .await;
@@ -62,15 +65,18 @@ async fn an_empty_variable_counts_as_not_set() {
 async fn a_role_in_the_environment_needs_a_key_beside_it() {
     let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
     let failed = |failure| Err(ProvideError::Failed(failure));
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &[role]).await;
-    assert_eq!(got, failed(Failure::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
+    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &[role]).await;
+    assert_eq!(got, failed(SetupError::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
     // A key of another family is not meant.
     let other = [role, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")];
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &other).await;
-    assert_eq!(got, failed(Failure::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
-    let got =
-        ask(Spec::Env(Place::default(), Wanted::default()), &[role, ("OSS_ACCESS_KEY_ID", "LTAIx")]).await;
-    let half = Failure::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
+    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &other).await;
+    assert_eq!(got, failed(SetupError::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
+    let got = ask(
+        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
+        &[role, ("OSS_ACCESS_KEY_ID", "LTAIx")],
+    )
+    .await;
+    let half = SetupError::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
     assert_eq!(got, failed(half));
 }
 
@@ -78,10 +84,10 @@ async fn a_role_in_the_environment_needs_a_key_beside_it() {
 async fn two_of_the_three_of_a_pod_end_the_chain() {
     let file = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/nowhere/token");
     let role = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r");
-    let got = ask(Spec::Chain(Links::default()), &[file, role]).await;
-    assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSetTrio { .. }))), "{got:?}");
+    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[file, role]).await;
+    assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSetTrio { .. }))), "{got:?}");
     // The role alone can be meant for something else.
-    let got = ask(Spec::Chain(Links::default()), &[role]).await;
+    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[role]).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
 
@@ -95,13 +101,13 @@ async fn older_families_are_read_whole_and_after_the_others() {
         ([("ALICLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALICLOUD_ACCESS_KEY_SECRET", "s")], "env/ALICLOUD"),
         ([("ALICLOUD_ACCESS_KEY", "LTAIx"), ("ALICLOUD_SECRET_KEY", "s")], "env/ALICLOUD_ACCESS_KEY"),
     ] {
-        let spec = || Spec::Env(Place::default(), Wanted::default());
+        let spec = || ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default());
         assert_eq!(ask(spec(), &variables).await, Ok(("LTAIx".to_owned(), false, provider.to_owned())));
         let got = ask(spec(), &variables[..1]).await;
-        assert!(matches!(got, Err(ProvideError::Failed(Failure::HalfSet { .. }))), "{provider}: {got:?}");
+        assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSet { .. }))), "{provider}: {got:?}");
     }
     let bare = [("ACCESS_KEY_ID", "LTAIx"), ("ACCESS_KEY_SECRET", "s")];
-    let got = ask(Spec::Env(Place::default(), Wanted::default()), &bare).await;
+    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &bare).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
 
@@ -143,10 +149,10 @@ async fn the_chain_finds_each_file_of_the_home_directory() {
         ),
     ] {
         let (_kept, home) = home(path, text);
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
+        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home)]).await;
         assert_eq!(got, Ok(("LTAIcli".to_owned(), false, provider.to_owned())), "{path}");
         let with_key = [("HOME", home), ("OSS_ACCESS_KEY_ID", "LTAIenv"), ("OSS_ACCESS_KEY_SECRET", "s")];
-        let got = ask(Spec::Chain(Links::default()), &with_key).await;
+        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &with_key).await;
         assert_eq!(got.map(|(id, ..)| id), Ok("LTAIenv".to_owned()), "{path}");
     }
 }
@@ -168,7 +174,7 @@ async fn a_file_of_a_tool_that_is_not_understood_ends_the_chain_and_is_named() {
         (".ossutilconfig", "[other]\naccessKeyID=LTAIx\naccessKeySecret=s"),
     ] {
         let (_kept, home) = home(path, text);
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
+        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home)]).await;
         let Err(ProvideError::Refused(why)) = &got else { panic!("{path} {text}: {got:?}") };
         assert!(why.contains(path), "{path}: {why}");
     }
@@ -181,7 +187,7 @@ async fn a_file_of_a_tool_that_is_not_understood_ends_the_chain_and_is_named() {
         (".ossutilconfig", "[default]\nregion=cn-hangzhou"),
     ] {
         let (_kept, home) = home(path, text);
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", home)]).await;
+        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home)]).await;
         assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{path}: {got:?}");
     }
 }
@@ -199,10 +205,12 @@ async fn the_file_and_the_profile_of_ossutil_are_chosen_by_its_variables() {
         (vec![("OSSUTIL_CONFIG_FILE", file)], "LTAIother-default"),
         (vec![("OSSUTIL_CONFIG_FILE", file), ("OSSUTIL_PROFILE", "dev")], "LTAIother-dev"),
     ] {
-        let got = ask(Spec::Chain(Links::default()), &variables).await.map(|(id, ..)| id);
+        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &variables).await.map(|(id, ..)| id);
         assert_eq!(got, Ok(id.to_owned()), "{variables:?}");
     }
-    let got = ask(Spec::Chain(Links::default()), &[("HOME", home), ("OSSUTIL_PROFILE", "prod")]).await;
+    let got =
+        ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home), ("OSSUTIL_PROFILE", "prod")])
+            .await;
     assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("[profile prod]")), "{got:?}");
 }
 
@@ -215,7 +223,11 @@ async fn a_file_that_is_named_and_missing_ends_the_chain() {
         "OSS_CREDENTIAL_PROFILES_FILE",
         "OSSUTIL_CONFIG_FILE",
     ] {
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", home), (variable, "/nowhere/at-all")]).await;
+        let got = ask(
+            ProviderSpec::Chain(ChainConfig::default()),
+            &[("HOME", home), (variable, "/nowhere/at-all")],
+        )
+        .await;
         assert!(
             matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("/nowhere/at-all")),
             "{got:?}"
@@ -227,14 +239,14 @@ async fn a_file_that_is_named_and_missing_ends_the_chain() {
 async fn a_profile_that_is_switched_off_or_not_supported() {
     let (_kept, path) = home(".aliyun/config.json", CONFIG);
     for off in ["ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "ALIBABA_CLOUD_IGNORE_PROFILE"] {
-        let got = ask(Spec::Chain(Links::default()), &[("HOME", path), (off, "TRUE")]).await;
+        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", path), (off, "TRUE")]).await;
         assert!(matches!(&got, Err(ProvideError::NotConfigured(why)) if why.contains(off)), "{got:?}");
     }
     let (_kept, path) = home(
         ".aliyun/config.json",
         r#"{"current": "a", "profiles": [{"name": "a", "mode": "External", "process_command": "touch /tmp/never"}]}"#,
     );
-    let got = ask(Spec::Chain(Links::default()), &[("HOME", path)]).await;
+    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", path)]).await;
     assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("allow_process")), "{got:?}");
 }
 
@@ -243,8 +255,9 @@ async fn what_the_chain_has_found_stays() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
     std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
         .expect("written");
-    let sources = Spec::build_all(&[("default".to_owned(), Spec::Chain(Links::default()))]);
-    let (source, world) = (&sources["default"], World::with(&[("HOME", path)]));
+    let sources =
+        ProviderSpec::build_all(&[("default".to_owned(), ProviderSpec::Chain(ChainConfig::default()))]);
+    let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
     std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
     let got = source.refresh(&world).await.map(|given| given.id.clone());
@@ -259,8 +272,9 @@ async fn what_the_chain_has_found_stays() {
 #[tokio::test(start_paused = true)]
 async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
-    let sources = Spec::build_all(&[("default".to_owned(), Spec::Chain(Links::default()))]);
-    let (source, world) = (&sources["default"], World::with(&[("HOME", path)]));
+    let sources =
+        ProviderSpec::build_all(&[("default".to_owned(), ProviderSpec::Chain(ChainConfig::default()))]);
+    let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     source.refresh(&world).await.expect("a key");
     let asked = async || {
         let some = Duration::from_secs(5);
@@ -283,11 +297,14 @@ async fn the_vendors_order_has_files_before_the_uri() {
     let (_kept, home) = home(".aliyun/config.json", CONFIG);
     // Nobody listens there.
     let variables = [("HOME", home), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/")];
-    let got = ask(Spec::Chain(Links::default()), &variables).await;
+    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &variables).await;
     assert!(
         matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("credentials URI")),
         "{got:?}"
     );
-    let alibaba = Links { order: Order::Alibaba, ..Links::default() };
-    assert_eq!(ask(Spec::Chain(alibaba), &variables).await.map(|(id, ..)| id), Ok("LTAIcli".to_owned()));
+    let alibaba = ChainConfig { order: ChainOrder::Alibaba, ..ChainConfig::default() };
+    assert_eq!(
+        ask(ProviderSpec::Chain(alibaba), &variables).await.map(|(id, ..)| id),
+        Ok("LTAIcli".to_owned())
+    );
 }

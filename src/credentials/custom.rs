@@ -4,28 +4,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Answer, Edge, Fingerprint, Provide};
+use super::{Provide, ProvideFuture, SourceEnv, StateFingerprint};
 
 /// A source from outside this crate, which [`crate::config::Config::sign_with`] puts in the place of one of the file.
 #[derive(Clone)]
-pub struct Custom(pub Arc<dyn Provide>);
+pub struct CustomProvider(pub Arc<dyn Provide>);
 
-impl std::fmt::Debug for Custom {
+impl std::fmt::Debug for CustomProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Custom(..)")
     }
 }
 
-impl Provide for Custom {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for CustomProvider {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         self.0.provide(edge)
     }
 
-    fn files(&self, edge: &dyn Edge) -> Vec<PathBuf> {
+    fn files(&self, edge: &dyn SourceEnv) -> Vec<PathBuf> {
         self.0.files(edge)
     }
 
-    fn fingerprint(&self, edge: &dyn Edge) -> Option<Fingerprint> {
+    fn fingerprint(&self, edge: &dyn SourceEnv) -> Option<StateFingerprint> {
         self.0.fingerprint(edge)
     }
 
@@ -33,7 +33,7 @@ impl Provide for Custom {
         self.0.renew_after()
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         self.0.explain(edge)
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 /// Durations that were noted, as a histogram.
 #[derive(Debug, Default)]
-pub(super) struct Durations {
+pub(super) struct AttemptHistogram {
     buckets: [AtomicU64; BOUNDS_MS.len() + 1],
     sum_us: AtomicU64,
 }
 
 /// What was noted so far.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Noted {
+pub struct AttemptSnapshot {
     /// The sum in seconds.
     pub sum_s: f64,
     /// How many there were.
@@ -21,7 +21,7 @@ pub struct Noted {
     pub buckets: Vec<(f64, u64)>,
 }
 
-impl Durations {
+impl AttemptHistogram {
     pub(super) fn note(&self, took: Duration) {
         let ms = took.as_millis();
         let index = BOUNDS_MS.iter().position(|bound| ms <= u128::from(*bound)).unwrap_or(BOUNDS_MS.len());
@@ -29,10 +29,10 @@ impl Durations {
         self.sum_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(super) fn noted(&self) -> Noted {
+    pub(super) fn noted(&self) -> AttemptSnapshot {
         let counts: Vec<u64> = self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect();
         let bounds = BOUNDS_MS.iter().map(|ms| Duration::from_millis(*ms).as_secs_f64());
-        Noted {
+        AttemptSnapshot {
             sum_s: Duration::from_micros(self.sum_us.load(Relaxed)).as_secs_f64(),
             count: counts.iter().sum(),
             buckets: bounds.chain([f64::MAX]).zip(counts).collect(),
@@ -47,11 +47,11 @@ const BOUNDS_MS: [u64; 10] = [1, 5, 25, 100, 250, 500, 1_000, 2_500, 5_000, 20_0
 mod tests {
     use std::time::Duration;
 
-    use super::Durations;
+    use super::AttemptHistogram;
 
     #[test]
     fn each_duration_falls_into_one_bucket_and_the_sum() {
-        let durations = Durations::default();
+        let durations = AttemptHistogram::default();
         for ms in [0, 1, 2, 700, 60_000] {
             durations.note(Duration::from_millis(ms));
         }

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
+use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -17,7 +17,7 @@ use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, H
 
 /// What is said about the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Instance {
+pub struct EcsConfig {
     /// The role; `None` for the one that the instance has.
     pub role_name: Option<String>,
     /// Where the service is; `None` for where it always is.
@@ -28,29 +28,29 @@ pub struct Instance {
     pub by_name: bool,
 }
 
-impl Default for Instance {
+impl Default for EcsConfig {
     fn default() -> Self {
         Self { role_name: None, endpoint: None, imds_v1: true, by_name: true }
     }
 }
 
 /// The metadata service of the instance.
-pub(super) struct Ecs {
-    instance: Instance,
+pub(super) struct EcsProvider {
+    instance: EcsConfig,
     fetcher: HttpClient,
-    known: Mutex<Known>,
+    known: Mutex<EcsCache>,
 }
 
 /// What need not be asked again for a while.
 #[derive(Default)]
-struct Known {
+struct EcsCache {
     token: Option<(HeaderValue, Timestamp)>,
     role: Option<(String, Timestamp)>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Given {
+struct EcsDocument {
     code: Option<String>,
     access_key_id: Option<Secret>,
     access_key_secret: Option<Secret>,
@@ -58,22 +58,22 @@ struct Given {
     expiration: Option<String>,
 }
 
-impl Ecs {
-    pub(super) fn new(instance: Instance) -> Self {
+impl EcsProvider {
+    pub(super) fn new(instance: EcsConfig) -> Self {
         Self { instance, fetcher: HttpClient::default(), known: Mutex::default() }
     }
 
     /// Asks, and takes a machine that is no instance for no source if nobody asked for this one.
-    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let by_name = self.instance.by_name || edge.variable(ROLE).is_some();
         self.ask_by_name(edge).await.map_err(|missing| match missing {
-            Missing::Nothing(why) if by_name => why,
-            Missing::Nothing(why) => ProvideError::NotConfigured(why.to_string()),
-            Missing::Credentials(why) => why,
+            EcsError::Nothing(why) if by_name => why,
+            EcsError::Nothing(why) => ProvideError::NotConfigured(why.to_string()),
+            EcsError::Credentials(why) => why,
         })
     }
 
-    async fn ask_by_name(&self, edge: &dyn Edge) -> Result<Credentials, Missing> {
+    async fn ask_by_name(&self, edge: &dyn SourceEnv) -> Result<Credentials, EcsError> {
         if edge.is_true(DISABLED) {
             return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")).into());
         }
@@ -87,7 +87,7 @@ impl Ecs {
             404 => {
                 self.known().role = None;
                 let text = format!("the metadata service at {base} knows no role {role:?}");
-                Err(Missing::Credentials(if known {
+                Err(EcsError::Credentials(if known {
                     ProvideError::Refused(format!("{text}; correct role_name, or leave it out"))
                 } else {
                     // The instance had it a moment ago, and may have another now.
@@ -98,7 +98,7 @@ impl Ecs {
         }
     }
 
-    fn base(&self, edge: &dyn Edge) -> Result<Url, ProvideError> {
+    fn base(&self, edge: &dyn SourceEnv) -> Result<Url, ProvideError> {
         if let Some(url) = &self.instance.endpoint {
             return Ok(url.clone());
         }
@@ -111,7 +111,7 @@ impl Ecs {
     }
 
     /// The name of the role, and whether it was given to us.
-    async fn role(&self, base: &Url, edge: &dyn Edge) -> Result<(String, bool), Missing> {
+    async fn role(&self, base: &Url, edge: &dyn SourceEnv) -> Result<(String, bool), EcsError> {
         if let Some(role) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
             return Ok((role, true));
         }
@@ -131,10 +131,10 @@ impl Ecs {
                 self.known().role = Some((text.to_owned(), now + ROLE_FOR));
                 Ok((text.to_owned(), false))
             }
-            404 => Err(Missing::Nothing(ProvideError::Refused(format!(
+            404 => Err(EcsError::Nothing(ProvideError::Refused(format!(
                 "the metadata service at {base} says that this instance has no RAM role; attach one to it"
             )))),
-            200 => Err(Missing::Credentials(ProvideError::Unavailable(format!(
+            200 => Err(EcsError::Credentials(ProvideError::Unavailable(format!(
                 "the metadata service at {base} answered 200 and no name of a role"
             )))),
             status => Err(unexpected(base, "its role", status).into()),
@@ -142,7 +142,7 @@ impl Ecs {
     }
 
     /// Asks for something, with a token if there are such; once more with a new one if it is refused.
-    async fn get(&self, url: &Url, edge: &dyn Edge) -> Result<HttpResponse, Missing> {
+    async fn get(&self, url: &Url, edge: &dyn SourceEnv) -> Result<HttpResponse, EcsError> {
         let mut again = true;
         loop {
             let token = self.token(url, edge).await?;
@@ -158,7 +158,7 @@ impl Ecs {
     }
 
     /// The token to ask with; `None` if version 1 is to be spoken.
-    async fn token(&self, url: &Url, edge: &dyn Edge) -> Result<Option<HeaderValue>, Missing> {
+    async fn token(&self, url: &Url, edge: &dyn SourceEnv) -> Result<Option<HeaderValue>, EcsError> {
         let now = edge.now();
         if let Some((token, until)) = &self.known().token
             && now < *until
@@ -180,7 +180,7 @@ impl Ecs {
                 Ok(Some(token))
             }
             403..=405 if self.instance.imds_v1 && !edge.is_true(NO_V1) => Ok(None),
-            status @ 403..=405 => Err(Missing::Credentials(ProvideError::Refused(format!(
+            status @ 403..=405 => Err(EcsError::Credentials(ProvideError::Refused(format!(
                 "the metadata service at {url} gives no tokens ({status}), and version 1 is switched off (imds_v1, {NO_V1})"
             )))),
             status => Err(unexpected(url, "a token", status).into()),
@@ -192,33 +192,35 @@ impl Ecs {
         method: Method,
         url: Url,
         headers: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<HttpResponse, Missing> {
+    ) -> Result<HttpResponse, EcsError> {
         let ask = HttpRequest { method, url, headers, body: Zeroizing::default() };
-        endpoint::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
-            let hint = match error {
-                HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
-                    "in a container, the hop limit of the instance's metadata may be too low"
-                }
-                HttpClientError::Connect(..)
-                | HttpClientError::Broken(..)
-                | HttpClientError::TooLarge(_)
-                | HttpClientError::Unsendable(..) => "this may be no ECS instance",
-            };
-            Missing::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
-        })
+        circuit_breaker::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(
+            |error| {
+                let hint = match error {
+                    HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
+                        "in a container, the hop limit of the instance's metadata may be too low"
+                    }
+                    HttpClientError::Connect(..)
+                    | HttpClientError::Broken(..)
+                    | HttpClientError::TooLarge(_)
+                    | HttpClientError::Unsendable(..) => "this may be no ECS instance",
+                };
+                EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
+            },
+        )
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, EcsCache> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Provide for Ecs {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for EcsProvider {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(self.ask(edge))
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let named = self.instance.role_name.clone().or_else(|| edge.variable(ROLE));
         let role = named.or_else(|| self.known().role.as_ref().map(|(role, _)| role.clone()));
         let at = self.base(edge).map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
@@ -227,14 +229,14 @@ impl Provide for Ecs {
 }
 
 /// Why there are no credentials.
-enum Missing {
+enum EcsError {
     /// There is no metadata service, or no role.
     Nothing(ProvideError),
     /// There are both.
     Credentials(ProvideError),
 }
 
-impl From<ProvideError> for Missing {
+impl From<ProvideError> for EcsError {
     fn from(why: ProvideError) -> Self {
         Self::Credentials(why)
     }
@@ -254,7 +256,8 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let unusable = |what: &str| {
         ProvideError::Unavailable(format!("the metadata service at {url} answered 200 and {what}"))
     };
-    let given: Given = serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
+    let given: EcsDocument =
+        serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
     if given.code.as_deref().is_some_and(|code| code != "Success") {
         return Err(ProvideError::Refused(format!(
             "the metadata service at {url} answered 200 and a Code that is not Success; look at the role of the instance"
@@ -265,7 +268,7 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     else {
         return Err(unusable("no AccessKeyId, AccessKeySecret and SecurityToken"));
     };
-    sanity::check_given(id.expose(), secret.expose(), Some(token.expose()))
+    validate::check_given(id.expose(), secret.expose(), Some(token.expose()))
         .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
     let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
     let expires = expires.ok_or_else(|| unusable("no Expiration that is a time"))?;

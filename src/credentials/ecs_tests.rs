@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use super::{Ecs, Instance, read};
-use crate::credentials::world::World;
-use crate::credentials::{Edge, Provide as _, ProvideError};
+use super::{EcsConfig, EcsProvider, read};
+use crate::credentials::test_env::TestEnv;
+use crate::credentials::{Provide as _, ProvideError, SourceEnv};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{HttpResponse, Url};
 
@@ -24,7 +24,7 @@ impl Clock for Empty {
     }
 }
 
-impl Edge for Empty {
+impl SourceEnv for Empty {
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }
@@ -76,8 +76,8 @@ async fn asked(samples: [&str; 3], imds_v1: bool) -> (Result<String, ProvideErro
         answers[which].clone()
     })
     .await;
-    let instance = Instance { endpoint: Some(url), imds_v1, by_name: false, ..Instance::default() };
-    let given = Ecs::new(instance).provide(&Empty).await.map(|given| given.id);
+    let instance = EcsConfig { endpoint: Some(url), imds_v1, by_name: false, ..EcsConfig::default() };
+    let given = EcsProvider::new(instance).provide(&Empty).await.map(|given| given.id);
     let heads = heads.lock().expect("no panic").clone();
     (given, heads)
 }
@@ -155,8 +155,8 @@ async fn an_answer_without_code_or_without_an_end_is_no_panic() {
         _ => sample("role-name"),
     };
     let (url, _) = service(without_end).await;
-    let instance = Instance { endpoint: Some(url), ..Instance::default() };
-    let given = Ecs::new(instance).provide(&Empty).await.map(|given| given.id);
+    let instance = EcsConfig { endpoint: Some(url), ..EcsConfig::default() };
+    let given = EcsProvider::new(instance).provide(&Empty).await.map(|given| given.id);
     assert!(
         matches!(&given, Err(ProvideError::Unavailable(why)) if why.contains("no Expiration")),
         "{given:?}"
@@ -177,7 +177,7 @@ async fn a_role_that_was_exchanged_is_found_again_with_the_token_that_is_there()
         }
     })
     .await;
-    let ecs = Ecs::new(Instance { endpoint: Some(url), ..Instance::default() });
+    let ecs = EcsProvider::new(EcsConfig { endpoint: Some(url), ..EcsConfig::default() });
     assert!(ecs.provide(&Empty).await.is_ok());
     exchanged.store(true, Ordering::Relaxed);
     let given = ecs.provide(&Empty).await.map(|given| given.id);
@@ -214,7 +214,7 @@ fn an_answer_that_lacks_something_is_an_error_and_no_panic() {
 }
 
 /// Asks a service that answers everything so.
-async fn ask(instance: Instance, status: u16, body: &'static str) -> ProvideError {
+async fn ask(instance: EcsConfig, status: u16, body: &'static str) -> ProvideError {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let at = listener.local_addr().expect("an address");
     let endpoint = Some(Url::parse(&format!("http://{at}")).expect("a URL"));
@@ -231,8 +231,8 @@ async fn ask(instance: Instance, status: u16, body: &'static str) -> ProvideErro
             stream.write_all(answer.as_bytes()).await.expect("written");
         }
     };
-    let source = Ecs::new(Instance { endpoint, ..instance });
-    let world = World::with(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")]);
+    let source = EcsProvider::new(EcsConfig { endpoint, ..instance });
+    let world = TestEnv::with(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")]);
     tokio::select! {
         () = serving => panic!("it never ends"),
         given = source.provide(&world) => given.expect_err("no credentials"),
@@ -247,9 +247,9 @@ async fn an_instance_without_a_role_is_passed_over_unless_it_was_asked_for() {
     let sample = samples.iter().find(|sample| sample["id"] == "no-role-404").expect("the sample");
     assert_eq!((&sample["status"], &sample["expect"]), (&404.into(), &"not_configured".into()));
     let body: &'static str = sample["body"].as_str().expect("a body").to_owned().leak();
-    let nobody = Instance { by_name: false, ..Instance::default() };
+    let nobody = EcsConfig { by_name: false, ..EcsConfig::default() };
     let error = ask(nobody, 404, body).await;
     assert!(matches!(&error, ProvideError::NotConfigured(why) if why.contains("no RAM role")), "{error:?}");
-    let error = ask(Instance::default(), 404, body).await;
+    let error = ask(EcsConfig::default(), 404, body).await;
     assert!(matches!(&error, ProvideError::Refused(why) if why.contains("attach one")), "{error:?}");
 }

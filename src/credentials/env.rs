@@ -7,13 +7,13 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::oidc::DURATION;
-use super::sts::{Place, Role, Signature, Sts};
-use super::{Answer, Credentials, Edge, Failure, Provide, ProvideError, sanity};
+use super::sts::{AssumedRole, StsClient, StsEndpointConfig, StsSignature};
+use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 
 /// The role that a key of the environment assumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Wanted {
+pub struct EnvConfig {
     /// The ARN that the configuration names.
     pub role_arn: Option<String>,
     /// What shows in the audit trail.
@@ -29,20 +29,20 @@ pub struct Wanted {
 }
 
 /// The environment of the process.
-pub(super) struct Env {
-    wanted: Wanted,
+pub(super) struct EnvProvider {
+    wanted: EnvConfig,
     /// Who is asked if there is a role to assume.
-    sts: Sts,
+    sts: StsClient,
     warned: AtomicBool,
 }
 
-impl Env {
-    pub(super) fn new(place: Place, wanted: Wanted) -> Self {
-        Self { wanted, sts: Sts::new(place, Signature::Acs3), warned: AtomicBool::new(false) }
+impl EnvProvider {
+    pub(super) fn new(place: StsEndpointConfig, wanted: EnvConfig) -> Self {
+        Self { wanted, sts: StsClient::new(place, StsSignature::Acs3), warned: AtomicBool::new(false) }
     }
 
     /// The role that is to be assumed, and the families whose key may assume it.
-    fn role(&self, edge: &dyn Edge) -> Option<(String, &'static [Family])> {
+    fn role(&self, edge: &dyn SourceEnv) -> Option<(String, &'static [VariableFamily])> {
         if let Some(arn) = &self.wanted.role_arn {
             return Some((arn.clone(), &FAMILIES));
         }
@@ -52,7 +52,7 @@ impl Env {
         edge.variable(ROLE).filter(|_| self.wanted.from_env).map(|arn| (arn, &FAMILIES[..]))
     }
 
-    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let Some((arn, families)) = self.role(edge) else {
             let given = read(edge, &FAMILIES)?;
             let unused = edge.variable(ROLE).is_some() && edge.variable(OIDC).is_none();
@@ -65,11 +65,11 @@ impl Env {
         };
         let signer = match read(edge, families) {
             Err(ProvideError::NotConfigured(_)) if families.len() == 1 => {
-                return Err(Failure::RoleWithoutKey { variable: OSS_ROLE }.into());
+                return Err(SetupError::RoleWithoutKey { variable: OSS_ROLE }.into());
             }
             read => read?,
         };
-        let role = Role {
+        let role = AssumedRole {
             arn,
             session_name: self.wanted.session_name.clone().or_else(|| edge.variable(SESSION)),
             duration: self.wanted.duration.unwrap_or(DURATION),
@@ -83,40 +83,40 @@ impl Env {
 }
 
 /// Variables that belong together.
-struct Family {
+struct VariableFamily {
     name: &'static str,
     id: &'static str,
     secret: &'static str,
     tokens: &'static [&'static str],
 }
 
-const FAMILIES: [Family; 5] = [
-    Family {
+const FAMILIES: [VariableFamily; 5] = [
+    VariableFamily {
         name: "env/OSS",
         id: "OSS_ACCESS_KEY_ID",
         secret: "OSS_ACCESS_KEY_SECRET",
         tokens: &["OSS_SESSION_TOKEN"],
     },
-    Family {
+    VariableFamily {
         name: "env/ALIBABA_CLOUD",
         id: "ALIBABA_CLOUD_ACCESS_KEY_ID",
         secret: "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         tokens: &["ALIBABA_CLOUD_SECURITY_TOKEN"],
     },
-    Family {
+    VariableFamily {
         name: "env/ALIBABACLOUD",
         id: "ALIBABACLOUD_ACCESS_KEY_ID",
         secret: "ALIBABACLOUD_ACCESS_KEY_SECRET",
         tokens: &["ALIBABACLOUD_SECURITY_TOKEN"],
     },
-    Family {
+    VariableFamily {
         name: "env/ALICLOUD",
         id: "ALICLOUD_ACCESS_KEY_ID",
         secret: "ALICLOUD_ACCESS_KEY_SECRET",
         tokens: &["ALICLOUD_SECURITY_TOKEN"],
     },
     // As Terraform has it.
-    Family {
+    VariableFamily {
         name: "env/ALICLOUD_ACCESS_KEY",
         id: "ALICLOUD_ACCESS_KEY",
         secret: "ALICLOUD_SECRET_KEY",
@@ -133,12 +133,12 @@ const OIDC: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 const EXTERNAL_ID: &str = "ALIBABA_CLOUD_EXTERNAL_ID";
 
-impl Provide for Env {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for EnvProvider {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(self.ask(edge))
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let role = self.role(edge);
         let mut lines =
             role.map_or_else(Vec::new, |(arn, _)| vec![format!("role {arn}"), self.sts.explain(edge)]);
@@ -148,7 +148,7 @@ impl Provide for Env {
 }
 
 /// Each family of which half a pair is set, whether it is asked or not.
-fn half_set(edge: &dyn Edge) -> impl Iterator<Item = ProvideError> {
+fn half_set(edge: &dyn SourceEnv) -> impl Iterator<Item = ProvideError> {
     FAMILIES.iter().filter_map(|family| match (edge.variable(family.id), edge.variable(family.secret)) {
         (Some(_), None) => Some(half(family.id, family.secret)),
         (None, Some(_)) => Some(half(family.secret, family.id)),
@@ -156,7 +156,7 @@ fn half_set(edge: &dyn Edge) -> impl Iterator<Item = ProvideError> {
     })
 }
 
-fn read(edge: &dyn Edge, families: &[Family]) -> Result<Credentials, ProvideError> {
+fn read(edge: &dyn SourceEnv, families: &[VariableFamily]) -> Result<Credentials, ProvideError> {
     for family in families {
         let id = edge.variable(family.id);
         let secret = edge.variable(family.secret);
@@ -167,7 +167,8 @@ fn read(edge: &dyn Edge, families: &[Family]) -> Result<Credentials, ProvideErro
             (None, None) => continue,
         };
         let token = family.tokens.iter().find_map(|name| edge.variable(name)).map(Secret::new);
-        sanity::check(&id, secret.expose(), token.as_ref().map(Secret::expose)).map_err(Failure::from)?;
+        validate::check(&id, secret.expose(), token.as_ref().map(Secret::expose))
+            .map_err(SetupError::from)?;
         return Ok(Credentials { id, secret, token, expires: None, provider: family.name.into() });
     }
     let names: Vec<&str> = families.iter().map(|family| family.id).collect();
@@ -175,5 +176,5 @@ fn read(edge: &dyn Edge, families: &[Family]) -> Result<Credentials, ProvideErro
 }
 
 fn half(present: &'static str, missing: &'static str) -> ProvideError {
-    Failure::HalfSet { present, missing }.into()
+    SetupError::HalfSet { present, missing }.into()
 }

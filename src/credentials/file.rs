@@ -7,29 +7,29 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::guarded::{FileState, Guarded, Unreadable, state};
-use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use super::secret_file::{FileFingerprint, SecretFileError, SecretFileReader, state};
+use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// Credentials from a file or a directory.
 pub(super) struct FileProvider {
-    file: Arc<File>,
+    file: Arc<CredentialFile>,
     lane: BlockingLane,
 }
 
 /// A file or a directory.
-struct File {
+struct CredentialFile {
     path: PathBuf,
-    guarded: Guarded,
+    guarded: SecretFileReader,
 }
 
 /// Why there are no credentials in it. All of it can heal: the file is somebody else's.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+enum CredentialFileError {
     #[error(transparent)]
-    Unreadable(#[from] Unreadable),
+    Unreadable(#[from] SecretFileError),
     #[error("{0} is no JSON (line {1}, column {2}); it wants an object with AccessKeyId and AccessKeySecret")]
     NoJson(String, usize, usize),
     #[error("{0} holds no JSON object")]
@@ -43,11 +43,11 @@ enum Unusable {
     #[error("{0} changes faster than it can be read")]
     Restless(String),
     #[error("in {0}, {1}")]
-    Insane(String, sanity::Insane),
+    Insane(String, validate::InvalidAccessKey),
 }
 
 /// The values as they stand there.
-struct Values {
+struct FileValues {
     id: Zeroizing<String>,
     secret: Zeroizing<String>,
     token: Option<Zeroizing<String>>,
@@ -56,7 +56,7 @@ struct Values {
 
 impl FileProvider {
     pub(super) fn new(path: PathBuf, strict: bool) -> Self {
-        Self { file: Arc::new(File::new(path, strict)), lane: BlockingLane::default() }
+        Self { file: Arc::new(CredentialFile::new(path, strict)), lane: BlockingLane::default() }
     }
 
     async fn read(&self) -> Result<Credentials, ProvideError> {
@@ -67,9 +67,9 @@ impl FileProvider {
     }
 }
 
-impl File {
+impl CredentialFile {
     fn new(path: PathBuf, strict: bool) -> Self {
-        Self { path, guarded: Guarded::new(strict) }
+        Self { path, guarded: SecretFileReader::new(strict) }
     }
 
     fn name(&self) -> String {
@@ -77,7 +77,7 @@ impl File {
     }
 
     /// Reads all values, of one and the same state of the file or directory.
-    fn read(&self) -> Result<Credentials, Unusable> {
+    fn read(&self) -> Result<Credentials, CredentialFileError> {
         for _ in 0..TRIES {
             let before = self.state();
             let read = self.read_once();
@@ -85,17 +85,17 @@ impl File {
                 return read;
             }
         }
-        Err(Unusable::Restless(self.name()))
+        Err(CredentialFileError::Restless(self.name()))
     }
 
-    fn read_once(&self) -> Result<Credentials, Unusable> {
+    fn read_once(&self) -> Result<Credentials, CredentialFileError> {
         let values = if self.path.is_dir() { self.directory() } else { self.json() }?;
-        let expires = values
-            .expiration
-            .map(|text| Timestamp::parse_rfc3339(&text).ok_or_else(|| Unusable::Expiration(self.name())));
+        let expires = values.expiration.map(|text| {
+            Timestamp::parse_rfc3339(&text).ok_or_else(|| CredentialFileError::Expiration(self.name()))
+        });
         let token = values.token.as_deref().map(String::as_str).filter(|token| !token.is_empty());
-        let insane = |insane| Unusable::Insane(self.name(), insane);
-        sanity::check(&values.id, &values.secret, token).map_err(insane)?;
+        let insane = |insane| CredentialFileError::Insane(self.name(), insane);
+        validate::check(&values.id, &values.secret, token).map_err(insane)?;
         Ok(Credentials {
             id: values.id.to_string(),
             secret: Secret::from(values.secret.as_str()),
@@ -105,14 +105,15 @@ impl File {
         })
     }
 
-    fn json(&self) -> Result<Values, Unusable> {
+    fn json(&self) -> Result<FileValues, CredentialFileError> {
         let text = self.text(&self.path)?;
-        let bad = |error: serde_json::Error| Unusable::NoJson(self.name(), error.line(), error.column());
+        let bad =
+            |error: serde_json::Error| CredentialFileError::NoJson(self.name(), error.line(), error.column());
         let document: Value = serde_json::from_str(&text).map_err(bad)?;
-        let object = document.as_object().ok_or_else(|| Unusable::NoObject(self.name()))?;
+        let object = document.as_object().ok_or_else(|| CredentialFileError::NoObject(self.name()))?;
         let [id, secret, token, expiration] = NAMES.map(|names| self.value(object, names));
-        let missing = |name| Unusable::Missing(self.name(), name);
-        Ok(Values {
+        let missing = |name| CredentialFileError::Missing(self.name(), name);
+        Ok(FileValues {
             id: id?.ok_or_else(|| missing(NAMES[0].1))?,
             secret: secret?.ok_or_else(|| missing(NAMES[1].1))?,
             token: token?,
@@ -125,24 +126,24 @@ impl File {
         &self,
         object: &Map<String, Value>,
         (camel, snake): (&'static str, &'static str),
-    ) -> Result<Option<Zeroizing<String>>, Unusable> {
+    ) -> Result<Option<Zeroizing<String>>, CredentialFileError> {
         let one = |name: &'static str| match object.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(Zeroizing::new(text.clone()))),
-            Some(_) => Err(Unusable::Missing(self.name(), name)),
+            Some(_) => Err(CredentialFileError::Missing(self.name(), name)),
         };
         match (one(camel)?, one(snake)?) {
-            (Some(a), Some(b)) if a != b => Err(Unusable::Ambiguous(self.name(), camel, snake)),
+            (Some(a), Some(b)) if a != b => Err(CredentialFileError::Ambiguous(self.name(), camel, snake)),
             (a, b) => Ok(a.or(b)),
         }
     }
 
-    fn directory(&self) -> Result<Values, Unusable> {
+    fn directory(&self) -> Result<FileValues, CredentialFileError> {
         let optional = |name: &str| match self.text(&self.path.join(name)) {
-            Err(Unusable::Unreadable(why)) if why.is_absent() => Ok(None),
+            Err(CredentialFileError::Unreadable(why)) if why.is_absent() => Ok(None),
             read => read.map(Some),
         };
-        Ok(Values {
+        Ok(FileValues {
             id: self.text(&self.path.join(FILES[0]))?,
             secret: self.text(&self.path.join(FILES[1]))?,
             token: optional(FILES[2])?,
@@ -151,7 +152,7 @@ impl File {
     }
 
     /// What a file holds, without the line break at its end.
-    fn text(&self, path: &Path) -> Result<Zeroizing<String>, Unusable> {
+    fn text(&self, path: &Path) -> Result<Zeroizing<String>, CredentialFileError> {
         let mut text = self.guarded.read(path)?;
         let end =
             text.strip_suffix('\n').map_or(text.len(), |text| text.strip_suffix('\r').unwrap_or(text).len());
@@ -160,7 +161,7 @@ impl File {
     }
 
     /// What tells one state of it from another.
-    fn state(&self) -> Vec<FileState> {
+    fn state(&self) -> Vec<FileFingerprint> {
         self.paths().map(|path| state(&path)).collect()
     }
 
@@ -172,11 +173,11 @@ impl File {
 }
 
 impl Provide for FileProvider {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(self.read())
     }
 
-    fn files(&self, _edge: &dyn Edge) -> Vec<PathBuf> {
+    fn files(&self, _edge: &dyn SourceEnv) -> Vec<PathBuf> {
         self.file.paths().collect()
     }
 }

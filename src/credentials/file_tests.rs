@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::File;
+use super::CredentialFile;
 use crate::credentials::Credentials;
 
 /// Writes a file that only its owner can read.
@@ -24,7 +24,7 @@ fn json(text: &str) -> Result<Credentials, String> {
 }
 
 fn read(path: &Path) -> Result<Credentials, String> {
-    File::new(path.to_owned(), true).read().map_err(|error| error.to_string())
+    CredentialFile::new(path.to_owned(), true).read().map_err(|error| error.to_string())
 }
 
 fn shown(credentials: &Credentials) -> (&str, &str, Option<&str>, Option<String>) {
@@ -120,7 +120,7 @@ impl Mounted {
 #[test]
 fn a_directory_has_a_file_for_each_value_and_its_swap_is_seen() {
     let mounted = Mounted::new(&[("access_key_id", "LTAIa\n"), ("access_key_secret", "s\r\n")]);
-    let file = File::new(mounted.0.path().to_owned(), true);
+    let file = CredentialFile::new(mounted.0.path().to_owned(), true);
     assert_eq!(shown(&file.read().expect("credentials")), ("LTAIa", "s", None, None));
     let before = file.state();
     assert_eq!(file.state(), before);
@@ -153,5 +153,5 @@ fn what_others_can_read_is_refused_if_that_is_asked_for() {
     write(&path, r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": "s"}"#);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("a mode");
     assert!(read(&path).expect_err("exposed").contains("strict_file_modes"));
-    assert!(File::new(path, false).read().is_ok());
+    assert!(CredentialFile::new(path, false).read().is_ok());
 }

@@ -4,20 +4,20 @@
 use zeroize::Zeroizing;
 
 /// The sections of a file, in its order.
-pub(super) struct Document(Vec<Section>);
+pub(super) struct IniDocument(Vec<IniSection>);
 
 /// A section.
 #[derive(Default)]
-pub(super) struct Section {
+pub(super) struct IniSection {
     name: String,
     /// Keys as they stand there.
     values: Vec<(String, Zeroizing<String>)>,
 }
 
-impl Document {
+impl IniDocument {
     /// Reads a file; the error is the number of the first line that is neither a section, nor a value, nor a comment.
     pub(super) fn parse(text: &str) -> Result<Self, usize> {
-        let mut sections = vec![Section::default()];
+        let mut sections = vec![IniSection::default()];
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with(['#', ';']) {
@@ -25,7 +25,7 @@ impl Document {
             }
             let line = without_comment(line);
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                sections.push(Section { name: name.trim().to_owned(), ..Section::default() });
+                sections.push(IniSection { name: name.trim().to_owned(), ..IniSection::default() });
                 continue;
             }
             let (Some((key, value)), Some(section)) = (line.split_once('='), sections.last_mut()) else {
@@ -37,7 +37,7 @@ impl Document {
     }
 
     /// The section of this name, in any letters. White space within a name counts as one space.
-    pub(super) fn section(&self, name: &str) -> Option<&Section> {
+    pub(super) fn section(&self, name: &str) -> Option<&IniSection> {
         let words = |name: &str| name.split_whitespace().map(str::to_ascii_lowercase).collect::<Vec<_>>();
         let wanted = words(name);
         self.0.iter().skip(1).find(|section| words(&section.name) == wanted)
@@ -67,7 +67,7 @@ impl Document {
     }
 }
 
-impl Section {
+impl IniSection {
     /// The value of the first of these keys that has one that is not empty. Letter case, `_` and `-` do not count in keys: that
     /// is all in which the tools differ.
     pub(super) fn get(&self, keys: &[&str]) -> Option<&str> {
@@ -100,13 +100,13 @@ fn plain(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Document;
+    use super::IniDocument;
 
     #[test]
     fn values_stay_as_they_are_and_comments_go() {
         let text = "\u{feff}# a comment\n[default]\nenable=true          # enable\naccess_key_secret = a#b;c%d%(e)s=f\n\
                     policy = {\"a\": \"b\"} ; narrows\n; another\nempty =\n[Other]\nAccess-Key-ID=x\n";
-        let document = Document::parse(text).expect("sections");
+        let document = IniDocument::parse(text).expect("sections");
         let section = document.section("DEFAULT").expect("a section");
         assert_eq!(section.get(&["enable"]), Some("true"));
         assert_eq!(section.get(&["accesskeysecret"]), Some("a#b;c%d%(e)s=f"));
@@ -116,6 +116,6 @@ mod tests {
             document.section("other").and_then(|other| other.get(&["nothing", "access_key_id"])),
             Some("x")
         );
-        assert_eq!(Document::parse("[default]\nnonsense").err(), Some(2));
+        assert_eq!(IniDocument::parse("[default]\nnonsense").err(), Some(2));
     }
 }

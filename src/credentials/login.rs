@@ -1,7 +1,7 @@
 //! Keys that a login of the vendor's command line has left behind. They are used until they expire, and never renewed here: a
 //! renewal replaces the login of the command line.
 
-use super::{Answer, Credentials, Edge, Failure, Provide, ProvideError, sanity};
+use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -41,8 +41,8 @@ impl LoginSession {
                 self.renewal.commands(now)
             )));
         }
-        sanity::check(self.id.expose(), self.secret.expose(), Some(self.token.expose()))
-            .map_err(Failure::from)?;
+        validate::check(self.id.expose(), self.secret.expose(), Some(self.token.expose()))
+            .map_err(SetupError::from)?;
         Ok(Credentials {
             id: self.id.expose().to_owned(),
             secret: Secret::from(self.secret.expose()),
@@ -72,11 +72,11 @@ impl LoginRenewal {
 }
 
 impl Provide for LoginSession {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async { self.current(edge.now()) })
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let (until, commands) = (self.expires.rfc3339(), self.renewal.commands(edge.now()));
         vec![format!("keys of a login until {until}; {commands} renews them")]
     }

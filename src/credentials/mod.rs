@@ -1,38 +1,38 @@
 //! Who signs: credentials, the sources they come from, and the cache that requests read without waiting.
 
 mod assume_role;
+mod build_order;
 mod chain;
-mod clock;
+mod circuit_breaker;
+mod clock_skew;
 mod custom;
 mod durations;
 mod ecs;
-mod endpoint;
 mod env;
+mod external_file;
 mod file;
-mod fixed;
-mod guarded;
 mod ini;
+mod ini_file;
 mod login;
 mod oidc;
-mod order;
 mod ossutil;
 mod ossutil_buckets;
 mod ossutil_profile;
 mod process;
 mod profile;
-mod recipe;
-mod sameness;
-mod sanity;
-mod schedule;
-mod shared;
+mod provider_spec;
+mod refresh_policy;
+mod secret_file;
 mod source;
+mod spec_index;
+mod static_keys;
 mod status;
 mod sts;
-mod tool;
 mod uri;
+mod validate;
 
 #[cfg(test)]
-mod world;
+mod test_env;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -42,24 +42,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use chain::{Links, Order};
-pub use clock::{ahead, clocks, note_clock};
-pub use custom::Custom;
-pub use durations::Noted;
-pub use ecs::Instance;
-pub use endpoint::{EndpointStatus, endpoints};
-pub use env::Wanted;
-pub use oidc::Pod;
+pub use chain::{ChainConfig, ChainOrder};
+pub use circuit_breaker::{EndpointStatus, endpoints};
+pub use clock_skew::{ahead, clocks, note_clock};
+pub use custom::CustomProvider;
+pub use durations::AttemptSnapshot;
+pub use ecs::EcsConfig;
+pub use env::EnvConfig;
+pub use external_file::ExternalFileConfig;
+pub use oidc::OidcConfig;
 pub use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
-pub use process::Program;
-pub use sanity::{Insane, check as check_key};
-pub use source::{Source, Unavailable};
-pub use status::{Stage, Status};
-pub use sts::{Place, Role, Signature};
-pub use tool::Tool;
+pub use process::ProcessConfig;
+pub use source::{CredentialSource, NoCredentials};
+pub use status::{CredentialState, SourceStatus};
+pub use sts::{AssumedRole, StsEndpointConfig, StsSignature};
+pub use validate::{InvalidAccessKey, check as check_key};
 
-use order::BuildOrder;
-use sameness::SpecsByContent;
+use build_order::BuildOrder;
+use spec_index::SpecsByContent;
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -85,17 +85,17 @@ pub struct Credentials {
 pub trait Provide: Send + Sync {
     /// Asks the source. An attempt may be dropped before it ends, and leaves a state then from which the next one works. It
     /// must not block: other sources are asked on the same thread.
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a>;
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a>;
 
     /// Returns the files that the credentials are read from. When one of them changes, the source is asked again. They are
     /// looked at each second, on a thread for blocking work.
-    fn files(&self, _edge: &dyn Edge) -> Vec<PathBuf> {
+    fn files(&self, _edge: &dyn SourceEnv) -> Vec<PathBuf> {
         Vec::new()
     }
 
     /// The state of what the credentials come from beside files, if that can be seen to change: then the source is asked again.
     /// It is looked at each second, and must not block.
-    fn fingerprint(&self, _edge: &dyn Edge) -> Option<Fingerprint> {
+    fn fingerprint(&self, _edge: &dyn SourceEnv) -> Option<StateFingerprint> {
         None
     }
 
@@ -106,16 +106,16 @@ pub trait Provide: Send + Sync {
 
     /// Lines that tell a person where the credentials come from, and why no other source gives them. They come from memory:
     /// neither files nor services are asked for them.
-    fn explain(&self, _edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, _edge: &dyn SourceEnv) -> Vec<String> {
         Vec::new()
     }
 }
 
 /// What tells one state of something from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint(u64);
+pub struct StateFingerprint(u64);
 
-impl Fingerprint {
+impl StateFingerprint {
     /// Of a state.
     pub fn of(state: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -125,10 +125,10 @@ impl Fingerprint {
 }
 
 /// What [`Provide::provide`] returns.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Credentials, ProvideError>> + Send + 'a>>;
+pub type ProvideFuture<'a> = Pin<Box<dyn Future<Output = Result<Credentials, ProvideError>> + Send + 'a>>;
 
 /// The world outside as sources see it, so that they can be tested without it.
-pub trait Edge: Clock {
+pub trait SourceEnv: Clock {
     /// A variable of the environment; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<String>;
 
@@ -156,7 +156,7 @@ pub enum ProvideError {
     NotConfigured(String),
     /// The source is set up, and wrongly: a chain stops here, for the next one would sign as somebody else.
     #[error("{0}")]
-    Failed(#[from] Failure),
+    Failed(#[from] SetupError),
     /// The source is set up, and gives nothing as things are; they may change.
     #[error("{0}")]
     Unavailable(String),
@@ -167,7 +167,7 @@ pub enum ProvideError {
 
 /// What is wrong with a source that is set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum SetupError {
     /// One of two variables is missing.
     #[error("{present} is set and {missing} is not; set both or neither")]
     HalfSet {
@@ -202,12 +202,12 @@ pub enum Failure {
     },
     /// The values cannot be an access key.
     #[error(transparent)]
-    Insane(#[from] Insane),
+    Insane(#[from] InvalidAccessKey),
 }
 
 /// What a configuration says of a source.
 #[derive(Debug)]
-pub enum Spec {
+pub enum ProviderSpec {
     /// An access key that the configuration itself holds.
     Static {
         /// The access key id.
@@ -218,7 +218,7 @@ pub enum Spec {
         token: Option<Secret>,
     },
     /// The environment of the process. A role that it names is assumed at this place.
-    Env(Place, Wanted),
+    Env(StsEndpointConfig, EnvConfig),
     /// A file that somebody else writes, or a directory of files.
     File {
         /// Where it is.
@@ -231,16 +231,16 @@ pub enum Spec {
         /// The name of that source.
         source: String,
         /// The role.
-        role: Role,
+        role: AssumedRole,
         /// Where STS is asked.
-        place: Place,
+        place: StsEndpointConfig,
         /// How it is asked.
-        signature: Signature,
+        signature: StsSignature,
     },
     /// The token of a service account, exchanged at STS.
-    Oidc(Pod, Place),
+    Oidc(OidcConfig, StsEndpointConfig),
     /// The role of the instance, from its metadata service.
-    Ecs(Instance),
+    Ecs(EcsConfig),
     /// A service that hands out credentials over HTTP.
     Uri {
         /// Where it is.
@@ -249,25 +249,25 @@ pub enum Spec {
         authorization_file: Option<PathBuf>,
     },
     /// A command that prints credentials.
-    Process(Program),
+    Process(ProcessConfig),
     /// A profile of the vendor's command line.
-    Profile(Tool),
+    Profile(ExternalFileConfig),
     /// A section of the file that the vendor's libraries share.
-    Ini(Tool),
+    Ini(ExternalFileConfig),
     /// The file of the vendor's OSS tool.
-    Ossutil(Tool),
+    Ossutil(ExternalFileConfig),
     /// Nobody: requests go on without a signature.
     Anonymous,
     /// A source from outside this crate.
-    Custom(Custom),
+    Custom(CustomProvider),
     /// Each source in turn, until one is configured.
-    Chain(Links),
+    Chain(ChainConfig),
 }
 
 /// Sources by their names in the configuration. Those that are the same are one. One that signs nothing is none.
-pub type Sources = BTreeMap<String, Arc<Source>>;
+pub type SourceMap = BTreeMap<String, Arc<CredentialSource>>;
 
-impl Spec {
+impl ProviderSpec {
     /// The name of the source that this one needs.
     #[must_use]
     pub fn needs(&self) -> Option<&str> {
@@ -290,7 +290,7 @@ impl Spec {
     }
 
     /// What is known of where STS is, for a source that may ask it.
-    pub fn place_mut(&mut self) -> Option<&mut Place> {
+    pub fn place_mut(&mut self) -> Option<&mut StsEndpointConfig> {
         match self {
             Self::Env(place, _) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) => Some(place),
             Self::Profile(tool) | Self::Ini(tool) | Self::Ossutil(tool) => Some(&mut tool.place),
@@ -312,28 +312,28 @@ impl Spec {
     }
 
     /// The source that this describes; `None` if the one that it needs is not among `others`, or if it signs nothing.
-    fn build(&self, others: &Sources) -> Option<Box<dyn Provide>> {
+    fn build(&self, others: &SourceMap) -> Option<Box<dyn Provide>> {
         Some(match self {
             Self::Static { id, secret, token } => {
                 let token = token.as_ref().map(|token| Secret::from(token.expose()));
-                Box::new(fixed::Static::new(id.clone(), Secret::from(secret.expose()), token))
+                Box::new(static_keys::StaticKeys::new(id.clone(), Secret::from(secret.expose()), token))
             }
-            Self::Env(place, wanted) => Box::new(env::Env::new(place.clone(), wanted.clone())),
+            Self::Env(place, wanted) => Box::new(env::EnvProvider::new(place.clone(), wanted.clone())),
             Self::File { path, strict } => Box::new(file::FileProvider::new(path.clone(), *strict)),
             Self::AssumeRole { source, role, place, signature } => {
                 let source = Arc::clone(others.get(source)?);
                 Box::new(assume_role::AssumeRole::new(source, role.clone(), place.clone(), *signature))
             }
-            Self::Oidc(pod, place) => Box::new(oidc::Oidc::new(pod.clone(), place.clone())),
-            Self::Ecs(instance) => Box::new(ecs::Ecs::new(instance.clone())),
+            Self::Oidc(pod, place) => Box::new(oidc::OidcProvider::new(pod.clone(), place.clone())),
+            Self::Ecs(instance) => Box::new(ecs::EcsProvider::new(instance.clone())),
             Self::Uri { url, authorization_file } => {
-                Box::new(uri::Uri::new(Some(url.clone()), authorization_file.clone()))
+                Box::new(uri::UriProvider::new(Some(url.clone()), authorization_file.clone()))
             }
-            Self::Process(program) => Box::new(process::Process::new(program.clone())),
-            Self::Profile(tool) => Box::new(tool::ToolFile::new(profile::Cli, tool.clone())),
-            Self::Ini(tool) => Box::new(tool::ToolFile::new(shared::Shared, tool.clone())),
-            Self::Ossutil(tool) => Box::new(tool::ToolFile::new(ossutil::Ossutil, tool.clone())),
-            Self::Chain(links) => Box::new(chain::Chain::new(links.clone())),
+            Self::Process(program) => Box::new(process::ProcessProvider::new(program.clone())),
+            Self::Profile(tool) => Box::new(external_file::ToolFile::new(profile::CliFile, tool.clone())),
+            Self::Ini(tool) => Box::new(external_file::ToolFile::new(ini_file::SharedFile, tool.clone())),
+            Self::Ossutil(tool) => Box::new(external_file::ToolFile::new(ossutil::OssutilFile, tool.clone())),
+            Self::Chain(links) => Box::new(chain::ProviderChain::new(links.clone())),
             Self::Custom(custom) => Box::new(custom.clone()),
             Self::Anonymous => return None,
         })
@@ -342,35 +342,35 @@ impl Spec {
     /// All sources that are described, none asked yet. Those that need each other in a circle, or one that is not described,
     /// are left out: a configuration with such a thing is refused before it comes here.
     #[must_use]
-    pub fn build_all(specs: &[(String, Self)]) -> Sources {
+    pub fn build_all(specs: &[(String, Self)]) -> SourceMap {
         Self::build_anew(specs, &[])
     }
 
     /// The same, after another configuration, whose descriptions and sources are given: what is described as it was before, under
     /// its name, is the source that it was, with all that it holds.
     #[must_use]
-    pub fn build_anew(specs: &[(String, Self)], before: &[(&[(String, Self)], &Sources)]) -> Sources {
+    pub fn build_anew(specs: &[(String, Self)], before: &[(&[(String, Self)], &SourceMap)]) -> SourceMap {
         let mut known = Vec::new();
         for (specs, before) in before {
             // Of two with the same name, the first.
             let by_name = specs.iter().rev().map(|(name, spec)| (name.as_str(), spec));
             known.push((by_name.collect::<HashMap<&str, &Self>>(), *before));
         }
-        let kept = |name: &str, spec: &Self, built: &Sources| {
+        let kept = |name: &str, spec: &Self, built: &SourceMap| {
             known.iter().find_map(|(known, before)| {
                 let known = known.get(name)?;
                 let source = before.get(name).filter(|source| source.name() == name)?;
                 spec.is_same(known, (built, before)).then(|| Arc::clone(source))
             })
         };
-        let mut built = Sources::new();
+        let mut built = SourceMap::new();
         let mut done = SpecsByContent::default();
         let mut order = BuildOrder::new(specs.iter().map(|(_, spec)| spec.needs()));
         while let Some((name, spec)) = order.next().and_then(|index| specs.get(index)) {
             let same = done.find_or_add(name, spec, &built).and_then(|name| built.get(name)).map(Arc::clone);
             let source = match same.or_else(|| kept(name, spec, &built)) {
                 Some(source) => Some(source),
-                None => spec.build(&built).map(|provider| Arc::new(Source::new(name, provider))),
+                None => spec.build(&built).map(|provider| Arc::new(CredentialSource::new(name, provider))),
             };
             if let Some(source) = source {
                 built.insert(name.clone(), source);
@@ -382,6 +382,6 @@ impl Spec {
 }
 
 /// Each source once, under the first of its names.
-pub fn each(sources: &Sources) -> impl Iterator<Item = (&str, &Arc<Source>)> {
+pub fn each(sources: &SourceMap) -> impl Iterator<Item = (&str, &Arc<CredentialSource>)> {
     sources.iter().filter(|(name, source)| source.name() == **name).map(|(name, source)| (&**name, source))
 }

@@ -6,14 +6,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::sts::{Place, Role, Signature, Sts, StsCause, StsError, Triple};
-use super::{Answer, Edge, Failure, Provide, ProvideError};
+use super::sts::{
+    AssumedRole, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError, StsSignature,
+};
+use super::{Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 
 /// Who is asked for; what is not given here is found in the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Pod {
+pub struct OidcConfig {
     /// The ARN of the role.
     pub role_arn: Option<String>,
     /// The ARN of the OIDC provider.
@@ -28,9 +30,9 @@ pub struct Pod {
     pub policy: Option<String>,
 }
 
-impl Pod {
+impl OidcConfig {
     /// The three that only make sense together: role, provider, file.
-    pub(super) fn trio(&self, edge: &dyn Edge) -> Result<(String, String, PathBuf), ProvideError> {
+    pub(super) fn trio(&self, edge: &dyn SourceEnv) -> Result<(String, String, PathBuf), ProvideError> {
         let role = self.role_arn.clone().or_else(|| edge.variable(ROLE));
         let provider = self.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
         let file = self.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
@@ -48,18 +50,18 @@ impl Pod {
 }
 
 /// The token of a service account, exchanged for credentials.
-pub(super) struct Oidc {
-    pod: Pod,
+pub(super) struct OidcProvider {
+    pod: OidcConfig,
     lane: BlockingLane,
-    sts: Sts,
+    sts: StsClient,
 }
 
-impl Oidc {
-    pub(super) fn new(pod: Pod, place: Place) -> Self {
-        Self { pod, lane: BlockingLane::default(), sts: Sts::new(place, Signature::Acs3) }
+impl OidcProvider {
+    pub(super) fn new(pod: OidcConfig, place: StsEndpointConfig) -> Self {
+        Self { pod, lane: BlockingLane::default(), sts: StsClient::new(place, StsSignature::Acs3) }
     }
 
-    async fn exchange(&self, edge: &dyn Edge) -> Result<Triple, StsError> {
+    async fn exchange(&self, edge: &dyn SourceEnv) -> Result<StsCredentials, StsError> {
         let (arn, provider, file) = self.pod.trio(edge)?;
         let shown = file.display();
         let unreadable = |error: &dyn fmt::Display| {
@@ -78,7 +80,7 @@ impl Oidc {
             let text = format!("{shown} holds no OIDC token: it is empty or longer than {TOKEN_MAX} bytes");
             return Err(ProvideError::Unavailable(text).into());
         }
-        let role = Role {
+        let role = AssumedRole {
             arn,
             session_name: self.pod.session_name.clone().or_else(|| edge.variable(SESSION)),
             duration: self.pod.duration.unwrap_or(DURATION),
@@ -89,8 +91,8 @@ impl Oidc {
     }
 }
 
-impl Provide for Oidc {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for OidcProvider {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             let given = match self.exchange(edge).await {
                 // It may have been renewed since it was read.
@@ -106,14 +108,14 @@ impl Provide for Oidc {
         })
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let Ok((role, _, file)) = self.pod.trio(edge) else { return Vec::new() };
         vec![format!("role {role}, token in {}", file.display()), self.sts.explain(edge)]
     }
 }
 
 fn missing(key: &'static str, variable: &'static str) -> ProvideError {
-    Failure::HalfSetTrio { key, variable }.into()
+    SetupError::HalfSetTrio { key, variable }.into()
 }
 
 const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ini::{Document, Section};
+use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
+use super::ini::{IniDocument, IniSection};
 use super::ossutil_profile::ProfileSettings;
-use super::recipe::{Recipe, place};
-use super::sts::Role;
-use super::tool::{Format, Places, Tool, Unfit};
-use super::{Edge, Instance};
+use super::provider_spec::{FileProviderSpec, place};
+use super::sts::AssumedRole;
+use super::{EcsConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::transport::Url;
 
 /// The file of ossutil.
-pub(super) struct Ossutil;
+pub(super) struct OssutilFile;
 
 /// Option names, but for `_`, `-` and letter case. `access_key` is the secret there.
 pub(super) const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
@@ -32,76 +32,87 @@ const FILE_VARIABLE: &str = "OSSUTIL_CONFIG_FILE";
 const PROFILE_VARIABLE: &str = "OSSUTIL_PROFILE";
 
 /// The part of the file that describes credentials.
-enum Selected<'a> {
+enum SelectedSection<'a> {
     /// The section of version 1, or another of that form, by its name.
-    Legacy(String, &'a Section),
+    Legacy(String, &'a IniSection),
     /// The service of version 1, without a section beside it.
-    Service(&'a Section),
+    Service(&'a IniSection),
     /// A profile of version 2.
     Profile(ProfileSettings<'a>),
 }
 
-impl Format for Ossutil {
+impl ExternalFormat for OssutilFile {
     fn name(&self) -> &'static str {
         "ossutil"
     }
 
-    fn places(&self, edge: &dyn Edge) -> Places {
+    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
         match edge.variable(FILE_VARIABLE) {
-            Some(path) => Places::Named(PathBuf::from(path)),
-            None => Places::Home(&[".ossutilconfig"]),
+            Some(path) => FileLocations::Named(PathBuf::from(path)),
+            None => FileLocations::Home(&[".ossutilconfig"]),
         }
     }
 
-    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
-        let document = Document::parse(text).map_err(|line| {
-            Unfit::Wrong(format!("line {line} is neither a [section], nor option = value, nor a comment"))
+    fn read(
+        &self,
+        text: &str,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+        let document = IniDocument::parse(text).map_err(|line| {
+            UnsupportedProfile::Wrong(format!(
+                "line {line} is neither a [section], nor option = value, nor a comment"
+            ))
         })?;
         let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
         match select(&document, wanted.as_deref())? {
-            Selected::Profile(settings) => settings.recipe(tool, edge),
-            Selected::Service(section) => {
-                service(section)?.ok_or_else(|| Unfit::Absent(format!("[{SERVICE}] has no ecsAk")))
-            }
-            Selected::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
+            SelectedSection::Profile(settings) => settings.recipe(tool, edge),
+            SelectedSection::Service(section) => service(section)?
+                .ok_or_else(|| UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
+            SelectedSection::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
         }
     }
 }
 
 /// Selects the profile that is wanted by name, or else the only one that ossutil would take.
-fn select<'a>(document: &'a Document, wanted: Option<&str>) -> Result<Selected<'a>, Unfit> {
+fn select<'a>(
+    document: &'a IniDocument,
+    wanted: Option<&str>,
+) -> Result<SelectedSection<'a>, UnsupportedProfile> {
     if let Some(name) = wanted {
         return match (ProfileSettings::find(document, name)?, document.section(name)) {
-            (Some(settings), _) => Ok(Selected::Profile(settings)),
-            (None, Some(section)) => Ok(Selected::Legacy(name.to_owned(), section)),
+            (Some(settings), _) => Ok(SelectedSection::Profile(settings)),
+            (None, Some(section)) => Ok(SelectedSection::Legacy(name.to_owned(), section)),
             (None, None) => {
                 let sections = document.listing();
-                Err(Unfit::Wrong(format!("there is no [profile {name}]; the file has {sections}")))
+                Err(UnsupportedProfile::Wrong(format!(
+                    "there is no [profile {name}]; the file has {sections}"
+                )))
             }
         };
     }
     let current = ProfileSettings::find(document, DEFAULT)?;
     if let (None, None, Some(section)) = (document.section(LEGACY), &current, document.section(SERVICE)) {
-        return Ok(Selected::Service(section));
+        return Ok(SelectedSection::Service(section));
     }
     match (document.section(LEGACY), current) {
         (Some(section), Some(settings))
             if section.get(&ID).is_some() && settings.has_credentials() && !settings.is_same_key(section) =>
         {
-            Err(Unfit::Wrong(format!(
+            Err(UnsupportedProfile::Wrong(format!(
                 "[{LEGACY}] (ossutil 1) and [{DEFAULT}] (ossutil 2) hold different keys; set profile, or {PROFILE_VARIABLE}, to the one that is meant"
             )))
         }
         (Some(section), Some(settings)) if !settings.has_credentials() => {
-            Ok(Selected::Legacy(LEGACY.to_owned(), section))
+            Ok(SelectedSection::Legacy(LEGACY.to_owned(), section))
         }
-        (_, Some(settings)) => Ok(Selected::Profile(settings)),
-        (Some(section), None) => Ok(Selected::Legacy(LEGACY.to_owned(), section)),
-        (None, None) if document.is_empty() => Err(Unfit::Absent("it is empty".to_owned())),
+        (_, Some(settings)) => Ok(SelectedSection::Profile(settings)),
+        (Some(section), None) => Ok(SelectedSection::Legacy(LEGACY.to_owned(), section)),
+        (None, None) if document.is_empty() => Err(UnsupportedProfile::Absent("it is empty".to_owned())),
         (None, None) if document.has_only(is_of_buckets) => {
-            Err(Unfit::Absent("it has nothing but endpoints of buckets".to_owned()))
+            Err(UnsupportedProfile::Absent("it has nothing but endpoints of buckets".to_owned()))
         }
-        (None, None) => Err(Unfit::Wrong(format!(
+        (None, None) => Err(UnsupportedProfile::Wrong(format!(
             "there is no [{DEFAULT}] and no [{LEGACY}]; the file has {}; set profile, or {PROFILE_VARIABLE}",
             document.listing()
         ))),
@@ -109,8 +120,8 @@ fn select<'a>(document: &'a Document, wanted: Option<&str>) -> Result<Selected<'
 }
 
 /// Returns the key of a section. The error names what it lacks.
-pub(super) fn key(section: &Section, token: Option<&str>) -> Result<Recipe, &'static str> {
-    Ok(Recipe::Key {
+pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<FileProviderSpec, &'static str> {
+    Ok(FileProviderSpec::Key {
         id: Secret::from(section.get(&ID).ok_or("accessKeyID")?),
         secret: Secret::from(section.get(&SECRET).ok_or("accessKeySecret")?),
         token: token.map(Secret::from),
@@ -119,12 +130,12 @@ pub(super) fn key(section: &Section, token: Option<&str>) -> Result<Recipe, &'st
 
 /// Returns what a section of version 1 describes.
 fn legacy(
-    document: &Document,
-    (wanted, section): (&str, &Section),
-    tool: &Tool,
-    edge: &dyn Edge,
-) -> Result<Recipe, Unfit> {
-    let missing = |name: &str| Unfit::Wrong(format!("[{wanted}] has no {name}"));
+    document: &IniDocument,
+    (wanted, section): (&str, &IniSection),
+    tool: &ExternalFileConfig,
+    edge: &dyn SourceEnv,
+) -> Result<FileProviderSpec, UnsupportedProfile> {
+    let missing = |name: &str| UnsupportedProfile::Wrong(format!("[{wanted}] has no {name}"));
     let key = |token: Option<&str>| key(section, token).map_err(missing);
     let mode = section.get(&["mode"]);
     let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
@@ -136,10 +147,11 @@ fn legacy(
     }
     if is("RamRoleArn") {
         let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
-        let seconds =
-            seconds.map_err(|_| Unfit::Wrong(format!("[{wanted}] has a tokenTimeout that is no number")))?;
+        let seconds = seconds.map_err(|_| {
+            UnsupportedProfile::Wrong(format!("[{wanted}] has a tokenTimeout that is no number"))
+        })?;
         let session = section.get(&["roleSessionName"]).map(str::to_owned);
-        let role = Role {
+        let role = AssumedRole {
             arn: section.get(&["ramRoleArn"]).ok_or_else(|| missing("ramRoleArn"))?.to_owned(),
             session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
             duration: Duration::from_secs(seconds),
@@ -147,14 +159,14 @@ fn legacy(
             external_id: None,
         };
         let place = place(None, region_of(section), false, &tool.place)?;
-        return Ok(Recipe::Role { of: Box::new(key(section.get(&TOKEN))?), role, place });
+        return Ok(FileProviderSpec::Role { of: Box::new(key(section.get(&TOKEN))?), role, place });
     }
     if is("EcsRamRole") {
         let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
-        return Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }));
+        return Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }));
     }
     if mode.is_some() {
-        return Err(Unfit::Wrong(format!(
+        return Err(UnsupportedProfile::Wrong(format!(
             "[{wanted}] has a mode that nobody knows; write AK, StsToken, RamRoleArn or EcsRamRole"
         )));
     }
@@ -167,15 +179,16 @@ fn legacy(
         None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
             Err(missing("accessKeyID, and no mode"))
         }
-        None => Err(Unfit::Absent(format!("[{wanted}] has no access key"))),
+        None => Err(UnsupportedProfile::Absent(format!("[{wanted}] has no access key"))),
     }
 }
 
 /// Returns the source that `[AkService]` names, if it names one.
-fn service(section: &Section) -> Result<Option<Recipe>, Unfit> {
+fn service(section: &IniSection) -> Result<Option<FileProviderSpec>, UnsupportedProfile> {
     let Some(url) = section.get(&["ecsAk"]) else { return Ok(None) };
-    let url = Url::parse(url).map_err(|error| Unfit::Wrong(format!("[{SERVICE}] ecsAk {error}")))?;
-    Ok(Some(Recipe::Uri(url)))
+    let url =
+        Url::parse(url).map_err(|error| UnsupportedProfile::Wrong(format!("[{SERVICE}] ecsAk {error}")))?;
+    Ok(Some(FileProviderSpec::Uri(url)))
 }
 
 /// Whether a section of this name has endpoints of buckets.
@@ -188,7 +201,7 @@ fn is_of_buckets(name: &str) -> bool {
 const LEGACY_PARTS: [&[&str]; 4] = [&SECRET, &TOKEN, &["ramRoleArn"], &["ecsRoleName"]];
 
 /// ossutil's region of STS; some write the whole host.
-pub(super) fn region_of(section: &Section) -> Option<&str> {
+pub(super) fn region_of(section: &IniSection) -> Option<&str> {
     let text = section.get(&["stsRegion"])?;
     let text = text.strip_prefix("sts.").unwrap_or(text);
     Some(text.strip_suffix(".aliyuncs.com").unwrap_or(text)).filter(|region| !region.is_empty())

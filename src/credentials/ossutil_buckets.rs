@@ -1,6 +1,6 @@
 //! The endpoints that the file of ossutil has for single buckets.
 
-use super::ini::{Document, Section};
+use super::ini::{IniDocument, IniSection};
 use super::ossutil::DEFAULT;
 use super::ossutil_profile::ProfileSettings;
 
@@ -50,7 +50,7 @@ pub fn bucket_endpoints(
     text: &str,
     profile: Option<&str>,
 ) -> Result<Vec<BucketEndpoint>, BucketEndpointsError> {
-    let document = Document::parse(text).map_err(BucketEndpointsError::Line)?;
+    let document = IniDocument::parse(text).map_err(BucketEndpointsError::Line)?;
     let mut found: Vec<BucketEndpoint> = Vec::new();
     let mut add = |endpoint: BucketEndpoint| {
         if !found.iter().any(|known| known.bucket == endpoint.bucket) {
@@ -63,7 +63,7 @@ pub fn bucket_endpoints(
     }
     for (section, style) in [("Bucket-Cname", BucketStyle::Cname), ("Bucket-Endpoint", BucketStyle::Virtual)]
     {
-        for (bucket, endpoint) in document.section(section).into_iter().flat_map(Section::raw) {
+        for (bucket, endpoint) in document.section(section).into_iter().flat_map(IniSection::raw) {
             if !endpoint.is_empty() {
                 let (bucket, endpoint) = (bucket.to_owned(), Some(endpoint.to_owned()));
                 add(BucketEndpoint { bucket, endpoint, style, region: None, region_of_profile: None });
@@ -75,7 +75,7 @@ pub fn bucket_endpoints(
 
 /// Returns the endpoints of the section `[buckets NAME]` that the profile refers to.
 fn of_profile(
-    document: &Document,
+    document: &IniDocument,
     settings: &ProfileSettings<'_>,
 ) -> Result<Vec<BucketEndpoint>, BucketEndpointsError> {
     let Some(name) = settings.get(&["buckets"]) else { return Ok(Vec::new()) };

@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ini::{Document, Section};
+use super::external_file::{ExternalFileConfig, UnsupportedProfile};
+use super::ini::{IniDocument, IniSection};
 use super::ossutil::{ID, SECRET, TOKEN, key, region_of};
 use super::process::DEFAULT_CACHE;
-use super::recipe::{Recipe, place};
-use super::sts::{Place, Role};
-use super::tool::{Tool, Unfit};
-use super::{Edge, Instance, Pod, Program};
+use super::provider_spec::{FileProviderSpec, place};
+use super::sts::{AssumedRole, StsEndpointConfig};
+use super::{EcsConfig, OidcConfig, ProcessConfig, SourceEnv};
 use crate::transport::Url;
 
 /// A profile, followed by those that it takes settings from.
 pub(super) struct ProfileSettings<'a> {
     name: String,
-    sections: Vec<&'a Section>,
+    sections: Vec<&'a IniSection>,
 }
 
 const ROLE_ARN: [&str; 2] = ["role-arn", "ram-role-arn"];
@@ -27,7 +27,7 @@ const ROLE_NAME: [&str; 1] = ["ecs-role-name"];
 
 impl<'a> ProfileSettings<'a> {
     /// Returns the profile of this name; `None` if the file does not have it.
-    pub(super) fn find(document: &'a Document, name: &str) -> Result<Option<Self>, Unfit> {
+    pub(super) fn find(document: &'a IniDocument, name: &str) -> Result<Option<Self>, UnsupportedProfile> {
         let Some(first) = section_of(document, name) else { return Ok(None) };
         let mut settings = Self { name: name.to_owned(), sections: vec![first] };
         let (mut names, mut last) = (vec![name.to_ascii_lowercase()], first);
@@ -58,7 +58,7 @@ impl<'a> ProfileSettings<'a> {
     }
 
     /// Whether it describes the same key as this section of ossutil 1.
-    pub(super) fn is_same_key(&self, legacy: &Section) -> bool {
+    pub(super) fn is_same_key(&self, legacy: &IniSection) -> bool {
         let groups: [&[&str]; 3] = [&ID, &SECRET, &TOKEN];
         let implied = if legacy.get(&TOKEN).is_some() { "StsToken" } else { "AK" };
         let [own, other] = [self.get(&["mode"]), legacy.get(&["mode"])].map(|mode| mode.unwrap_or(implied));
@@ -66,9 +66,16 @@ impl<'a> ProfileSettings<'a> {
     }
 
     /// Returns the source that the profile describes.
-    pub(super) fn recipe(&self, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+    pub(super) fn recipe(
+        &self,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile> {
         if !self.has_credentials() {
-            return Err(Unfit::Absent(format!("the profile {:?} has no credentials", self.name)));
+            return Err(UnsupportedProfile::Absent(format!(
+                "the profile {:?} has no credentials",
+                self.name
+            )));
         }
         let token = self.key_section().get(&TOKEN);
         let mode = self.get(&["mode"]);
@@ -78,17 +85,17 @@ impl<'a> ProfileSettings<'a> {
             (Some("StsToken"), _) => self.key(Some(token.ok_or_else(|| self.missing("sts-token"))?)),
             (Some("RamRoleArn"), _) => {
                 let role = self.role(edge)?;
-                Ok(Recipe::Role { of: Box::new(self.key(token)?), role, place: self.place(tool)? })
+                Ok(FileProviderSpec::Role { of: Box::new(self.key(token)?), role, place: self.place(tool)? })
             }
             (Some("EcsRamRole" | "Ali-EcsRamRole"), _) => {
                 let role_name = self.get(&ROLE_NAME).map(str::to_owned);
-                Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }))
+                Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }))
             }
             (Some("OIDCRoleArn"), _) => self.pod(tool, edge),
             (Some("Uri"), _) => {
                 let url = Url::parse(self.need(&URI)?);
                 let url = url.map_err(|error| self.wrong(format!("has a credential-uri that {error}")))?;
-                Ok(Recipe::Uri(url))
+                Ok(FileProviderSpec::Uri(url))
             }
             (Some("Process"), _) => self.process(tool),
             (Some(_), _) => {
@@ -104,19 +111,20 @@ impl<'a> ProfileSettings<'a> {
     }
 
     /// The first profile that has a part of a key: parts of two keys are never mixed.
-    fn key_section(&self) -> &'a Section {
-        let has_part =
-            |section: &&&Section| [&ID[..], &SECRET, &TOKEN].iter().any(|keys| section.get(keys).is_some());
+    fn key_section(&self) -> &'a IniSection {
+        let has_part = |section: &&&IniSection| {
+            [&ID[..], &SECRET, &TOKEN].iter().any(|keys| section.get(keys).is_some())
+        };
         self.sections.iter().find(has_part).copied().unwrap_or(self.sections[0])
     }
 
-    fn key(&self, token: Option<&str>) -> Result<Recipe, Unfit> {
+    fn key(&self, token: Option<&str>) -> Result<FileProviderSpec, UnsupportedProfile> {
         key(self.key_section(), token).map_err(|name| self.missing(name))
     }
 
-    fn role(&self, edge: &dyn Edge) -> Result<Role, Unfit> {
+    fn role(&self, edge: &dyn SourceEnv) -> Result<AssumedRole, UnsupportedProfile> {
         let session = self.get(&["role-session-name"]).map(str::to_owned);
-        Ok(Role {
+        Ok(AssumedRole {
             arn: self.need(&ROLE_ARN)?.to_owned(),
             session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
             duration: DURATION,
@@ -125,9 +133,13 @@ impl<'a> ProfileSettings<'a> {
         })
     }
 
-    fn pod(&self, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
-        let Role { arn, session_name, .. } = self.role(edge)?;
-        let pod = Pod {
+    fn pod(
+        &self,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+        let AssumedRole { arn, session_name, .. } = self.role(edge)?;
+        let pod = OidcConfig {
             role_arn: Some(arn),
             provider_arn: Some(self.need(&OIDC_PROVIDER)?.to_owned()),
             token_file: Some(PathBuf::from(self.need(&OIDC_TOKEN)?)),
@@ -135,10 +147,10 @@ impl<'a> ProfileSettings<'a> {
             duration: Some(DURATION),
             policy: None,
         };
-        Ok(Recipe::Oidc(pod, self.place(tool)?))
+        Ok(FileProviderSpec::Oidc(pod, self.place(tool)?))
     }
 
-    fn process(&self, tool: &Tool) -> Result<Recipe, Unfit> {
+    fn process(&self, tool: &ExternalFileConfig) -> Result<FileProviderSpec, UnsupportedProfile> {
         if !tool.allow_process {
             return Err(self.wrong(
                 "runs a command (mode Process), which needs to be allowed: name this file in credentials of type \"ossutil\" with allow_process = true, or the command in credentials of type \"process\""
@@ -149,29 +161,33 @@ impl<'a> ProfileSettings<'a> {
         let command = command.ok_or_else(|| {
             self.wrong("has a credential-process that cannot be split into words".to_owned())
         })?;
-        Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
+        Ok(FileProviderSpec::Process(ProcessConfig {
+            command,
+            environment: Vec::new(),
+            cache: DEFAULT_CACHE,
+        }))
     }
 
-    fn place(&self, tool: &Tool) -> Result<Place, Unfit> {
+    fn place(&self, tool: &ExternalFileConfig) -> Result<StsEndpointConfig, UnsupportedProfile> {
         let region = self.sections.iter().find_map(|section| region_of(section));
         Ok(place(None, region, false, &tool.place)?)
     }
 
-    fn need(&self, keys: &[&'static str]) -> Result<&'a str, Unfit> {
+    fn need(&self, keys: &[&'static str]) -> Result<&'a str, UnsupportedProfile> {
         self.get(keys).ok_or_else(|| self.missing(keys[0]))
     }
 
-    fn missing(&self, what: &str) -> Unfit {
+    fn missing(&self, what: &str) -> UnsupportedProfile {
         self.wrong(format!("has no {what}"))
     }
 
-    fn wrong(&self, why: String) -> Unfit {
-        Unfit::Wrong(format!("the profile {:?} {why}", self.name))
+    fn wrong(&self, why: String) -> UnsupportedProfile {
+        UnsupportedProfile::Wrong(format!("the profile {:?} {why}", self.name))
     }
 }
 
 /// The section of a profile. `[default]` is short for `[profile default]`.
-fn section_of<'a>(document: &'a Document, name: &str) -> Option<&'a Section> {
+fn section_of<'a>(document: &'a IniDocument, name: &str) -> Option<&'a IniSection> {
     let short = name.eq_ignore_ascii_case("default").then(|| document.section("default")).flatten();
     short.or_else(|| document.section(&format!("profile {name}")))
 }

@@ -11,14 +11,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-use super::{Answer, Credentials, Edge, Provide, ProvideError, sanity};
+use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// A command, and how it is run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Program {
+pub struct ProcessConfig {
     /// The program and its arguments.
     pub command: Vec<String>,
     /// The variables that it gets beside PATH, HOME and LANG, by name.
@@ -28,15 +28,15 @@ pub struct Program {
 }
 
 /// What a command prints.
-pub(super) struct Process {
-    program: Program,
+pub(super) struct ProcessProvider {
+    program: ProcessConfig,
     /// For starting it: a program on a disk that does not answer does not start.
     lane: BlockingLane,
 }
 
 /// Both dialects: that of the vendor's command line, and that of its OSS libraries.
 #[derive(Deserialize)]
-struct Printed {
+struct ProcessOutput {
     mode: Option<String>,
     #[serde(alias = "AccessKeyId")]
     access_key_id: Option<Secret>,
@@ -48,19 +48,19 @@ struct Printed {
     expiration: Option<String>,
 }
 
-impl Process {
-    pub(super) fn new(program: Program) -> Self {
+impl ProcessProvider {
+    pub(super) fn new(program: ProcessConfig) -> Self {
         Self { program, lane: BlockingLane::default() }
     }
 
-    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let name = self.program.command.first().map_or("", String::as_str);
         let failed = |why: String| ProvideError::Unavailable(format!("the command {name:?} {why}"));
         let mut command = self.command(edge);
         // The group is ended too if the command starts after it was given up.
         let started = self.lane.run(START_LIMIT, move || {
             let child = command.spawn()?;
-            let group = Group::of(&child);
+            let group = ProcessGroup::of(&child);
             Ok::<_, io::Error>((group, child))
         });
         let started = started.await.map_err(|no_answer| failed(format!("cannot be started: {no_answer}")))?;
@@ -74,13 +74,13 @@ impl Process {
         };
         let all = async {
             let (printed, complained) = tokio::try_join!(read(out), count(err))?;
-            Ok::<_, TooMuch>((child.wait().await, printed, complained))
+            Ok::<_, OutputTooLarge>((child.wait().await, printed, complained))
         };
         let all = tokio::time::timeout(WITHIN, all).await.map_err(|_| {
             failed(format!("did not end within {WITHIN:?}, and was ended; run it by hand as this user"))
         })?;
         let (ended, printed, complained) =
-            all.map_err(|TooMuch| failed("printed more than 64 KiB".to_owned()))?;
+            all.map_err(|OutputTooLarge| failed("printed more than 64 KiB".to_owned()))?;
         // What it has left running on purpose goes on.
         group.0 = None;
         let status = ended.map_err(|error| failed(format!("is lost: {error}")))?;
@@ -92,7 +92,7 @@ impl Process {
         parse(&printed).map_err(|what| failed(format!("printed {what}")))
     }
 
-    fn command(&self, edge: &dyn Edge) -> Command {
+    fn command(&self, edge: &dyn SourceEnv) -> Command {
         let mut words = self.program.command.iter();
         let mut command = Command::new(words.next().map_or("", String::as_str));
         command.args(words).env_clear();
@@ -105,15 +105,15 @@ impl Process {
 }
 
 /// The command and all that it started; they end with this, unless it has ended by itself.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn of(child: &Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             // If nothing of it is left, there is nothing to end.
@@ -123,18 +123,18 @@ impl Drop for Group {
 }
 
 /// More is printed than any credentials are.
-struct TooMuch;
+struct OutputTooLarge;
 
 /// All that is printed.
-async fn read(from: impl AsyncRead + Unpin) -> Result<Zeroizing<Vec<u8>>, TooMuch> {
+async fn read(from: impl AsyncRead + Unpin) -> Result<Zeroizing<Vec<u8>>, OutputTooLarge> {
     let mut all = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     // What breaks off is no JSON, and is told as that.
     let _ = from.take(LONGEST as u64 + 1).read_to_end(&mut all).await;
-    if all.len() <= LONGEST { Ok(all) } else { Err(TooMuch) }
+    if all.len() <= LONGEST { Ok(all) } else { Err(OutputTooLarge) }
 }
 
 /// How many bytes are printed. They are read so that the command does not wait for ever.
-async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, TooMuch> {
+async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, OutputTooLarge> {
     let (mut count, mut part) = (0, Zeroizing::new([0; 1024]));
     while let Ok(more @ 1..) = from.read(&mut *part).await {
         count += more;
@@ -144,7 +144,8 @@ async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, TooMuch> {
 
 /// Reads what was printed; the error says what it is instead.
 fn parse(printed: &[u8]) -> Result<Credentials, String> {
-    let given: Printed = serde_json::from_slice(printed).map_err(|_| "no credentials in JSON".to_owned())?;
+    let given: ProcessOutput =
+        serde_json::from_slice(printed).map_err(|_| "no credentials in JSON".to_owned())?;
     let token = given.sts_token.filter(|token| !token.expose().is_empty());
     match given.mode.as_deref() {
         None | Some("AK" | "StsToken") => {}
@@ -156,15 +157,15 @@ fn parse(printed: &[u8]) -> Result<Credentials, String> {
     let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
         return Err("no access key id and secret".to_owned());
     };
-    sanity::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
+    validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
         .map_err(|insane| format!("no usable credentials: {insane}"))?;
     // The vendor's own readers take an end that is no time for none; it is then asked for again as if it had not been given.
     let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
     Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "external".into() })
 }
 
-impl Provide for Process {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for ProcessProvider {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(self.ask(edge))
     }
 
@@ -187,8 +188,8 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::{Process, Program, parse};
-    use crate::credentials::world::World;
+    use super::{ProcessConfig, ProcessProvider, parse};
+    use crate::credentials::test_env::TestEnv;
     use crate::credentials::{Provide as _, ProvideError};
 
     /// What becomes of this published sample, run as a command.
@@ -207,8 +208,9 @@ mod tests {
         let words = ["stdout", "stderr", "sleep_s", "exit_code"].map(word);
         let mut command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()];
         command.extend(words);
-        let process = Process::new(Program { command, environment: Vec::new(), cache: Duration::MAX });
-        process.provide(&World::with(&[("PATH", "/usr/bin:/bin")])).await.expect_err("no credentials")
+        let process =
+            ProcessProvider::new(ProcessConfig { command, environment: Vec::new(), cache: Duration::MAX });
+        process.provide(&TestEnv::with(&[("PATH", "/usr/bin:/bin")])).await.expect_err("no credentials")
     }
 
     #[tokio::test]

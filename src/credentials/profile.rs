@@ -6,30 +6,30 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
 use super::login::{LoginRenewal, LoginSession};
 use super::process::DEFAULT_CACHE;
-use super::recipe::{Recipe, place};
-use super::sts::Role;
-use super::tool::{Format, Places, Tool, Unfit};
-use super::{Edge, Instance, Pod, Program};
+use super::provider_spec::{FileProviderSpec, place};
+use super::sts::AssumedRole;
+use super::{EcsConfig, OidcConfig, ProcessConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::Url;
 
 /// The file of the vendor's command line.
-pub(super) struct Cli;
+pub(super) struct CliFile;
 
 #[derive(Deserialize)]
-struct File {
+struct ProfileFile {
     /// The name of the current profile; `default` where the file does not have it.
     current: Option<String>,
     /// Without it the file is another tool's.
-    profiles: Option<Vec<Profile>>,
+    profiles: Option<Vec<CliProfile>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Profile {
+struct CliProfile {
     name: String,
     mode: String,
     access_key_id: Option<Secret>,
@@ -68,63 +68,70 @@ fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     Ok(Value::deserialize(from)?.as_i64().unwrap_or_default())
 }
 
-impl Format for Cli {
+impl ExternalFormat for CliFile {
     fn name(&self) -> &'static str {
         "cli_profile"
     }
 
-    fn places(&self, edge: &dyn Edge) -> Places {
+    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
         for off in [
             "ALIBABA_CLOUD_CLI_PROFILE_DISABLED",
             "ALIBABA_CLOUD_IGNORE_PROFILE",
             "ALIBABACLOUD_IGNORE_PROFILE",
         ] {
             if edge.is_true(off) {
-                return Places::Off(off);
+                return FileLocations::Off(off);
             }
         }
         match edge.variable("ALIBABA_CLOUD_CONFIG_FILE") {
-            Some(path) => Places::Named(PathBuf::from(path)),
-            None => Places::Home(&[".aliyun/config.json"]),
+            Some(path) => FileLocations::Named(PathBuf::from(path)),
+            None => FileLocations::Home(&[".aliyun/config.json"]),
         }
     }
 
-    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
-        let file: File = serde_json::from_str(text).map_err(|error| {
+    fn read(
+        &self,
+        text: &str,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+        let file: ProfileFile = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Unfit::Wrong(format!("is no configuration of the command line (line {line}, column {column}); correct it, or give another path"))
+            UnsupportedProfile::Wrong(format!("is no configuration of the command line (line {line}, column {column}); correct it, or give another path"))
         })?;
-        let File { current, profiles } = file;
+        let ProfileFile { current, profiles } = file;
         let profiles = profiles.ok_or_else(|| {
-            Unfit::Wrong("is no configuration of the command line: it has no list of profiles".to_owned())
+            UnsupportedProfile::Wrong(
+                "is no configuration of the command line: it has no list of profiles".to_owned(),
+            )
         })?;
         let variable = || VARIABLES.iter().find_map(|name| edge.variable(name));
         let wanted = tool.profile.clone().or_else(variable);
         if profiles.is_empty() && wanted.is_none() {
-            return Err(Unfit::Absent("it has no profiles".to_owned()));
+            return Err(UnsupportedProfile::Absent("it has no profiles".to_owned()));
         }
         let current = current.unwrap_or_else(|| DEFAULT.to_owned());
         let is_chosen = wanted.is_some();
         let (name, which) = match wanted {
             Some(name) => (name, ""),
             None if current.is_empty() => {
-                return Err(Unfit::Wrong(format!("no profile is current; {CHOOSE}")));
+                return Err(UnsupportedProfile::Wrong(format!("no profile is current; {CHOOSE}")));
             }
             None => (current, ", which is current"),
         };
-        let mut reading = Reading { profiles, tool, edge };
+        let mut reading = ProfileReader { profiles, tool, edge };
         match reading.take(&name) {
             Some(profile) if !is_chosen && !profile.has_credentials() => {
-                Err(Unfit::Absent(format!("the profile {name:?}{which}, has no credentials")))
+                Err(UnsupportedProfile::Absent(format!("the profile {name:?}{which}, has no credentials")))
             }
             Some(profile) => reading.recipe(profile),
             // To pass over those that it has would sign as somebody else.
-            None => Err(Unfit::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
+            None => Err(UnsupportedProfile::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
         }
     }
 }
 
-impl Profile {
+impl CliProfile {
     /// Whether any field says where credentials come from. The mode AK, which is the default, says nothing by itself.
     fn has_credentials(&self) -> bool {
         let secrets = [&self.access_key_id, &self.access_key_secret, &self.sts_token];
@@ -145,38 +152,38 @@ impl Profile {
 }
 
 /// The profiles that have not been needed yet: one that is needed twice needs itself.
-struct Reading<'a> {
-    profiles: Vec<Profile>,
-    tool: &'a Tool,
-    edge: &'a dyn Edge,
+struct ProfileReader<'a> {
+    profiles: Vec<CliProfile>,
+    tool: &'a ExternalFileConfig,
+    edge: &'a dyn SourceEnv,
 }
 
-impl Reading<'_> {
-    fn take(&mut self, name: &str) -> Option<Profile> {
+impl ProfileReader<'_> {
+    fn take(&mut self, name: &str) -> Option<CliProfile> {
         let at = self.profiles.iter().position(|profile| profile.name == name)?;
         Some(self.profiles.swap_remove(at))
     }
 
-    fn recipe(&mut self, profile: Profile) -> Result<Recipe, Unfit> {
+    fn recipe(&mut self, profile: CliProfile) -> Result<FileProviderSpec, UnsupportedProfile> {
         let name = profile.name.clone();
-        let wrong = |why: String| Unfit::Wrong(format!("the profile {name:?} {why}"));
+        let wrong = |why: String| UnsupportedProfile::Wrong(format!("the profile {name:?} {why}"));
         let missing = |key: &str| wrong(format!("has no {key}"));
         let mode = if profile.mode.is_empty() { guessed(&profile) } else { profile.mode.as_str() };
         let mode = MODES.iter().find(|known| known.eq_ignore_ascii_case(mode)).copied();
         match mode.unwrap_or(&profile.mode) {
             "AK" => key(profile, TokenUse::Ignored).map_err(missing),
             "StsToken" => key(profile, TokenUse::Required).map_err(missing),
-            "CloudSSO" | "OAuth" => Ok(Recipe::Login(login(profile, self.edge.now()).map_err(wrong)?)),
+            "CloudSSO" | "OAuth" => Ok(FileProviderSpec::Login(login(profile, self.edge.now()).map_err(wrong)?)),
             "RamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
                 let of = key(profile, TokenUse::IfPresent).map_err(missing)?;
-                Ok(Recipe::Role { of: Box::new(of), role, place })
+                Ok(FileProviderSpec::Role { of: Box::new(of), role, place })
             }
             "RamRoleArnWithRoleName" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
-                Ok(Recipe::Role { of: Box::new(self.instance(&profile)), role, place })
+                Ok(FileProviderSpec::Role { of: Box::new(self.instance(&profile)), role, place })
             }
             "ChainableRamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
@@ -190,13 +197,13 @@ impl Reading<'_> {
                         profile.source_profile
                     ))
                 })?;
-                Ok(Recipe::Role { of: Box::new(self.recipe(of)?), role, place })
+                Ok(FileProviderSpec::Role { of: Box::new(self.recipe(of)?), role, place })
             }
             "EcsRamRole" => Ok(self.instance(&profile)),
             "OIDC" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
-                let pod = Pod {
+                let pod = OidcConfig {
                     role_arn: Some(role.arn),
                     provider_arn: Some(text(&profile.oidc_provider_arn).ok_or_else(|| missing("oidc_provider_arn"))?),
                     token_file: Some(PathBuf::from(
@@ -206,11 +213,11 @@ impl Reading<'_> {
                     duration: Some(role.duration),
                     policy: role.policy,
                 };
-                Ok(Recipe::Oidc(pod, place))
+                Ok(FileProviderSpec::Oidc(pod, place))
             }
             "CredentialsURI" => {
                 let url = text(&profile.credentials_uri).ok_or_else(|| missing("credentials_uri"))?;
-                Ok(Recipe::Uri(Url::parse(&url).map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
+                Ok(FileProviderSpec::Uri(Url::parse(&url).map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
             }
             "External" if !self.tool.allow_process => Err(wrong(
                 "runs a command (mode External), which needs to be allowed: name this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\""
@@ -219,7 +226,7 @@ impl Reading<'_> {
             "External" => {
                 let command = shlex::split(&profile.process_command).filter(|words| !words.is_empty());
                 let command = command.ok_or_else(|| wrong("has no process_command that can be split into words".to_owned()))?;
-                Ok(Recipe::Process(Program { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
+                Ok(FileProviderSpec::Process(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
             }
             "" => Err(wrong("has no mode, and nothing that tells one".to_owned())),
             mode => Err(wrong(match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
@@ -229,13 +236,13 @@ impl Reading<'_> {
         }
     }
 
-    fn instance(&self, profile: &Profile) -> Recipe {
-        Recipe::Ecs(Instance { role_name: text(&profile.ram_role_name), ..Instance::default() })
+    fn instance(&self, profile: &CliProfile) -> FileProviderSpec {
+        FileProviderSpec::Ecs(EcsConfig { role_name: text(&profile.ram_role_name), ..EcsConfig::default() })
     }
 
-    fn role(&self, profile: &Profile) -> Result<Role, &'static str> {
+    fn role(&self, profile: &CliProfile) -> Result<AssumedRole, &'static str> {
         let session = text(&profile.ram_session_name).or_else(|| text(&profile.role_session_name));
-        Ok(Role {
+        Ok(AssumedRole {
             arn: text(&profile.ram_role_arn).ok_or("ram_role_arn")?,
             session_name: session.or_else(|| self.edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
             duration: Duration::from_secs(if profile.expired_seconds == 0 {
@@ -248,8 +255,8 @@ impl Reading<'_> {
         })
     }
 
-    fn place(&self, profile: &Profile) -> Result<super::Place, String> {
-        let Profile { sts_endpoint, sts_region, enable_vpc, .. } = profile;
+    fn place(&self, profile: &CliProfile) -> Result<super::StsEndpointConfig, String> {
+        let CliProfile { sts_endpoint, sts_region, enable_vpc, .. } = profile;
         let (endpoint, region) = (text(sts_endpoint), text(sts_region));
         place(endpoint.as_deref(), region.as_deref(), *enable_vpc, &self.tool.place)
             .map_err(|mistake| mistake.0)
@@ -264,9 +271,9 @@ enum TokenUse {
     Required,
 }
 
-fn key(profile: Profile, token_use: TokenUse) -> Result<Recipe, &'static str> {
+fn key(profile: CliProfile, token_use: TokenUse) -> Result<FileProviderSpec, &'static str> {
     let token = given(profile.sts_token);
-    Ok(Recipe::Key {
+    Ok(FileProviderSpec::Key {
         id: given(profile.access_key_id).ok_or("access_key_id")?,
         secret: given(profile.access_key_secret).ok_or("access_key_secret")?,
         token: match token_use {
@@ -278,7 +285,7 @@ fn key(profile: Profile, token_use: TokenUse) -> Result<Recipe, &'static str> {
 }
 
 /// The keys that a login has left behind, and the commands that get others.
-fn login(profile: Profile, now: Timestamp) -> Result<LoginSession, String> {
+fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
     let is_oauth = profile.mode.eq_ignore_ascii_case("OAuth");
     let (mode, kind, login_expires) = if is_oauth {
         ("OAuth", "oauth", profile.oauth_access_token_expire.max(profile.oauth_refresh_token_expire))
@@ -309,7 +316,7 @@ fn given(value: Option<Secret>) -> Option<Secret> {
 }
 
 /// The mode of a profile that names none, as the command line guesses it.
-fn guessed(profile: &Profile) -> &'static str {
+fn guessed(profile: &CliProfile) -> &'static str {
     let has = |value: &Option<Secret>| value.as_ref().is_some_and(|value| !value.expose().is_empty());
     let pair = has(&profile.access_key_id) && has(&profile.access_key_secret);
     match () {

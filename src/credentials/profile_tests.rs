@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Cli;
-use crate::credentials::tool::{Format as _, Tool, Unfit};
-use crate::credentials::world::World;
-use crate::credentials::{Edge, ProvideError};
+use super::CliFile;
+use crate::credentials::external_file::{ExternalFileConfig, ExternalFormat as _, UnsupportedProfile};
+use crate::credentials::test_env::TestEnv;
+use crate::credentials::{ProvideError, SourceEnv};
 use crate::time::{Clock, Timestamp};
 
 /// An environment without variables.
@@ -17,7 +17,7 @@ impl Clock for Empty {
     }
 }
 
-impl Edge for Empty {
+impl SourceEnv for Empty {
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }
@@ -25,11 +25,11 @@ impl Edge for Empty {
 
 fn read(document: &Value, profile: &str, allow_process: bool) -> Result<String, String> {
     let profile = Some(profile.to_owned()).filter(|name| !name.is_empty());
-    let tool = Tool { profile, allow_process, ..Tool::default() };
-    match Cli.read(&document.to_string(), &tool, &Empty) {
+    let tool = ExternalFileConfig { profile, allow_process, ..ExternalFileConfig::default() };
+    match CliFile.read(&document.to_string(), &tool, &Empty) {
         Ok(recipe) => Ok(format!("{recipe:?}")),
-        Err(Unfit::Absent(why)) => Err(format!("absent: {why}")),
-        Err(Unfit::Wrong(why)) => Err(why),
+        Err(UnsupportedProfile::Absent(why)) => Err(format!("absent: {why}")),
+        Err(UnsupportedProfile::Wrong(why)) => Err(why),
     }
 }
 
@@ -152,7 +152,9 @@ fn a_file_without_the_wanted_profile_is_wrong_unless_it_has_none() {
         let why = read(&foreign, "", false).expect_err("another tool's");
         assert!(why.contains("has no list of profiles"), "{foreign}: {why}");
     }
-    let Err(Unfit::Wrong(why)) = Cli.read("{\"current\": \"planted-secret", &Tool::default(), &Empty) else {
+    let Err(UnsupportedProfile::Wrong(why)) =
+        CliFile.read("{\"current\": \"planted-secret", &ExternalFileConfig::default(), &Empty)
+    else {
         panic!("no JSON");
     };
     assert!(why.contains("line 1") && !why.contains("planted"), "{why}");
@@ -182,9 +184,9 @@ fn a_current_profile_without_any_credentials_is_absent_unless_it_was_chosen_by_n
         assert_eq!(read(&file, "", false).expect_err("no key"), absent, "{file}");
         let why = read(&file, "default", false).expect_err("no key");
         assert!(why.starts_with("the profile \"default\" has no"), "{file}: {why}");
-        let variables = World::with(&[("ALIBABA_CLOUD_PROFILE", "default")]);
-        let got = Cli.read(&file.to_string(), &Tool::default(), &variables);
-        assert!(matches!(got, Err(Unfit::Wrong(_))), "{file}");
+        let variables = TestEnv::with(&[("ALIBABA_CLOUD_PROFILE", "default")]);
+        let got = CliFile.read(&file.to_string(), &ExternalFileConfig::default(), &variables);
+        assert!(matches!(got, Err(UnsupportedProfile::Wrong(_))), "{file}");
     }
     for (name, value) in [
         ("access_key_id", "LTAIa"),
@@ -260,12 +262,12 @@ async fn the_keys_of_a_login_sign_until_they_expire_and_then_the_command_that_re
                 "access_key_secret": "s", "sts_token": "t", "sts_expiration": sts_expiration});
             profile[login_key] = login_expires.into();
             let text = json!({"current": "p", "profiles": [profile]}).to_string();
-            let got = match Cli.read(&text, &Tool::default(), &Empty) {
+            let got = match CliFile.read(&text, &ExternalFileConfig::default(), &Empty) {
                 Ok(recipe) => recipe.build("cli_profile").provide(&Empty).await.map_err(|error| {
                     assert!(matches!(error, ProvideError::Refused(_)), "{error:?}");
                     error.to_string()
                 }),
-                Err(Unfit::Absent(why) | Unfit::Wrong(why)) => Err(why),
+                Err(UnsupportedProfile::Absent(why) | UnsupportedProfile::Wrong(why)) => Err(why),
             };
             let at = format!("{mode} {sts_expiration} {login_expires}: {got:?}");
             match (got, expected) {
@@ -293,17 +295,17 @@ fn a_profile_is_chosen_by_the_variables_in_the_order_of_the_command_line() {
         ("ALIBABA_CLOUD_PROFILE", "second"),
         ("ALICLOUD_PROFILE", "third"),
     ];
-    let read = |tool: &Tool, world: &World| match Cli.read(&text, tool, world) {
+    let read = |tool: &ExternalFileConfig, world: &TestEnv| match CliFile.read(&text, tool, world) {
         Ok(recipe) => format!("{recipe:?}"),
-        Err(Unfit::Absent(why) | Unfit::Wrong(why)) => why,
+        Err(UnsupportedProfile::Absent(why) | UnsupportedProfile::Wrong(why)) => why,
     };
     for (from, expected) in [(0, "first"), (1, "second"), (2, "third"), (3, "current")] {
-        let recipe = read(&Tool::default(), &World::with(&variables[from..]));
+        let recipe = read(&ExternalFileConfig::default(), &TestEnv::with(&variables[from..]));
         assert!(recipe.contains(&format!("{expected:?}")), "{expected}: {recipe}");
     }
-    let named = Tool { profile: Some("named".to_owned()), ..Tool::default() };
-    let recipe = read(&named, &World::with(&variables));
+    let named = ExternalFileConfig { profile: Some("named".to_owned()), ..ExternalFileConfig::default() };
+    let recipe = read(&named, &TestEnv::with(&variables));
     assert!(recipe.contains("\"named\""), "{recipe}");
-    let other = read(&Tool::default(), &World::with(&[("ALICLOUD_PROFILE", "other")]));
+    let other = read(&ExternalFileConfig::default(), &TestEnv::with(&[("ALICLOUD_PROFILE", "other")]));
     assert!(other.contains("there is no profile \"other\""), "{other}");
 }

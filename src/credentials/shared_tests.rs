@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{OssFile, Shared};
-use crate::credentials::Edge;
-use crate::credentials::ossutil::Ossutil;
-use crate::credentials::tool::{Format, Tool, Unfit};
+use super::{OssFile, SharedFile};
+use crate::credentials::SourceEnv;
+use crate::credentials::external_file::{ExternalFileConfig, ExternalFormat, UnsupportedProfile};
+use crate::credentials::ossutil::OssutilFile;
 use crate::time::{Clock, Timestamp};
 
 /// An environment without variables.
@@ -17,27 +17,32 @@ impl Clock for Empty {
     }
 }
 
-impl Edge for Empty {
+impl SourceEnv for Empty {
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }
 }
 
-fn read(format: &dyn Format, text: &str, section: &str) -> Result<String, String> {
+fn read(format: &dyn ExternalFormat, text: &str, section: &str) -> Result<String, String> {
     read_with(format, text, section, false)
 }
 
-fn read_with(format: &dyn Format, text: &str, section: &str, allow_process: bool) -> Result<String, String> {
+fn read_with(
+    format: &dyn ExternalFormat,
+    text: &str,
+    section: &str,
+    allow_process: bool,
+) -> Result<String, String> {
     let profile = Some(section.to_owned()).filter(|name| !name.is_empty());
-    let tool = Tool { profile, allow_process, ..Tool::default() };
+    let tool = ExternalFileConfig { profile, allow_process, ..ExternalFileConfig::default() };
     match format.read(text, &tool, &Empty) {
         Ok(recipe) => Ok(format!("{recipe:?}")),
-        Err(Unfit::Absent(why)) => Err(format!("absent: {why}")),
-        Err(Unfit::Wrong(why)) => Err(why),
+        Err(UnsupportedProfile::Absent(why)) => Err(format!("absent: {why}")),
+        Err(UnsupportedProfile::Wrong(why)) => Err(why),
     }
 }
 
-fn check(format: &dyn Format, text: &str, rows: &[(&str, Result<&str, &str>)]) {
+fn check(format: &dyn ExternalFormat, text: &str, rows: &[(&str, Result<&str, &str>)]) {
     for (section, expected) in rows {
         match (read(format, text, section), expected) {
             (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{section}: {recipe}"),
@@ -56,7 +61,7 @@ fn file(name: &str) -> String {
 #[test]
 fn each_section_of_the_vendors_files_comes_to_what_it_should() {
     check(
-        &Shared,
+        &SharedFile,
         &file("shared_ini"),
         &[
             ("", Ok("Key")),
@@ -71,9 +76,9 @@ fn each_section_of_the_vendors_files_comes_to_what_it_should() {
             ("nobody", Err("no section [nobody]")),
         ],
     );
-    check(&Shared, &file("shared_ini_inline_comment"), &[("", Ok("Key"))]);
+    check(&SharedFile, &file("shared_ini_inline_comment"), &[("", Ok("Key"))]);
     check(
-        &Shared,
+        &SharedFile,
         &file("ack_ini"),
         &[("", Ok("token: Some")), ("uri", Ok("Uri(http://127.0.0.1)")), ("ext", Err("type \"process\""))],
     );
@@ -87,7 +92,7 @@ fn other_sections_of_the_shared_file() {
                 [bad]\ntype = ram_role_arn\naccess_key_id = a\naccess_key_secret = s\nrole_arn = r\nrole_session_expiration = x\n\
                 [percent]\ntype = ram_role_arn\naccess_key_id = a\naccess_key_secret = s#1\nrole_arn = r\npolicy = {\"a\":\"%(x)s\"}\n";
     check(
-        &Shared,
+        &SharedFile,
         text,
         &[
             (
@@ -105,11 +110,11 @@ fn other_sections_of_the_shared_file() {
         ],
     );
     let nothing = "# nothing yet\n\n";
-    assert_eq!(read(&Shared, nothing, "").expect_err("nothing"), "absent: it is empty");
+    assert_eq!(read(&SharedFile, nothing, "").expect_err("nothing"), "absent: it is empty");
     assert_eq!(read(&OssFile, nothing, "").expect_err("nothing"), "absent: it is empty");
     let why = read(&OssFile, "access_key_id = a\n", "").expect_err("no section");
     assert!(why.contains("the file has no section; set profile, or OSS_PROFILE"), "{why}");
-    assert!(read(&Shared, "nonsense", "").expect_err("no file").contains("line 1"));
+    assert!(read(&SharedFile, "nonsense", "").expect_err("no file").contains("line 1"));
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn both_dialects_of_the_file_of_osss_own_libraries() {
 
 #[test]
 fn ossutils_file_with_its_many_names() {
-    check(&Ossutil, &file("ossutilconfig"), &[("", Ok("token: Some"))]);
+    check(&OssutilFile, &file("ossutilconfig"), &[("", Ok("token: Some"))]);
     let of = |lines: &str| format!("[Credentials]\n{lines}\n");
     let key = "access-id=a\naccess_key=s";
     for (lines, expected) in [
@@ -145,7 +150,7 @@ fn ossutils_file_with_its_many_names() {
             Ok("Uri(http://100.100.100.200)"),
         ),
     ] {
-        check(&Ossutil, &of(&lines), &[("", expected)]);
+        check(&OssutilFile, &of(&lines), &[("", expected)]);
     }
 }
 
@@ -154,7 +159,7 @@ fn a_section_as_a_tool_exports_it_is_read_whatever_it_calls_its_token() {
     for token in ["sts_token", "security_token"] {
         let text =
             format!("[default]\ntype = sts\naccess_key_id = STS.a\naccess_key_secret = s\n{token} = t\n");
-        check(&Shared, &text, &[("", Ok("token: Some"))]);
+        check(&SharedFile, &text, &[("", Ok("token: Some"))]);
     }
 }
 
@@ -185,7 +190,7 @@ fn each_profile_of_ossutil_2_comes_to_what_it_should() {
     let key = "Key { id: Secret(..), secret: Secret(..), token: None }";
     let triple = "Key { id: Secret(..), secret: Secret(..), token: Some(Secret(..)) }";
     check(
-        &Ossutil,
+        &OssutilFile,
         PROFILES,
         &[
             ("", Ok(key)),
@@ -217,7 +222,7 @@ fn each_profile_of_ossutil_2_comes_to_what_it_should() {
             ("nobody-knows", Err("no [profile nobody-knows]; the file has [default], [Profile  sts]")),
         ],
     );
-    let recipe = read_with(&Ossutil, PROFILES, "process", true).expect("allowed");
+    let recipe = read_with(&OssutilFile, PROFILES, "process", true).expect("allowed");
     assert!(recipe.contains("command: [\"tool\", \"--for\", \"a b\"]"), "{recipe}");
 }
 
@@ -264,6 +269,6 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
         (format!("{one}stsToken = t\n{two}mode = AK\nsts-token = t\n"), Err("hold different keys")),
         (format!("{one}{two}mode = EcsRamRole\n"), Err("hold different keys")),
     ] {
-        check(&Ossutil, &text, &[("", expected)]);
+        check(&OssutilFile, &text, &[("", expected)]);
     }
 }

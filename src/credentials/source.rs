@@ -2,7 +2,7 @@
 //! the source renews it in the background, one attempt at a time.
 
 mod attempt;
-mod upkeep;
+mod refresh;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -15,10 +15,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::durations::Durations;
-use super::schedule::{Urgency, Windows, pause, pause_refused, pause_unchanged};
-use super::status::{Stage, Status};
-use super::{Credentials, Edge, Provide, ProvideError, sanity};
+use super::durations::AttemptHistogram;
+use super::refresh_policy::{RefreshUrgency, RefreshWindows, pause, pause_refused, pause_unchanged};
+use super::status::{CredentialState, SourceStatus};
+use super::{Credentials, Provide, ProvideError, SourceEnv, validate};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -26,42 +26,42 @@ use attempt::RefreshAttempt;
 use watched::WatchedState;
 
 /// A source with what it gave last.
-pub struct Source {
+pub struct CredentialSource {
     name: String,
     provider: Box<dyn Provide>,
-    current: ArcSwapOption<Snapshot>,
+    current: ArcSwapOption<CredentialSnapshot>,
     /// Held while the source is asked: there is one attempt at a time.
     flight: tokio::sync::Mutex<()>,
-    history: Mutex<History>,
-    asking: watch::Sender<Asking>,
+    history: Mutex<AttemptHistory>,
+    asking: watch::Sender<AttemptState>,
     /// For looks at the files that the provider reads.
     files: BlockingLane,
     /// The credentials that OSS took last, only to be compared.
     accepted: AtomicPtr<Credentials>,
     /// Somebody wants it to be asked now.
     wanted: Notify,
-    counts: Counts,
+    counts: SourceCounts,
 }
 
 /// What a monitor is told.
 #[derive(Default)]
-struct Counts {
+struct SourceCounts {
     /// Requests, by the stage of what they were signed with; those that got nothing too.
-    served: [AtomicU64; Stage::ALL.len()],
-    waits: Durations,
-    given: Durations,
-    failed: Durations,
+    served: [AtomicU64; CredentialState::ALL.len()],
+    waits: AttemptHistogram,
+    given: AttemptHistogram,
+    failed: AttemptHistogram,
 }
 
 /// Credentials with the stages of their life, if that has an end.
-struct Snapshot {
+struct CredentialSnapshot {
     credentials: Arc<Credentials>,
-    windows: Option<Windows>,
+    windows: Option<RefreshWindows>,
 }
 
 /// What the attempts so far have come to.
 #[derive(Default)]
-struct History {
+struct AttemptHistory {
     /// The state of what the provider reads, before it was last asked.
     asked: Option<WatchedState>,
     generation: u64,
@@ -106,13 +106,13 @@ impl NextAttempt {
 
 /// The attempt in progress, if there is one, and the number of those that have ended.
 #[derive(Clone, Copy, Default)]
-struct Asking {
+struct AttemptState {
     since: Option<Instant>,
     done: u64,
 }
 
 /// What an attempt gave.
-struct Given {
+struct AttemptResult {
     credentials: Arc<Credentials>,
     /// Whether it is what was there before.
     unchanged: bool,
@@ -120,7 +120,7 @@ struct Given {
 
 /// There is nothing to sign with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
+pub enum NoCredentials {
     /// The source has given nothing yet.
     #[error("no credentials are available")]
     Empty,
@@ -129,21 +129,21 @@ pub enum Unavailable {
     Expired,
 }
 
-impl Snapshot {
-    fn stage(&self, now: Timestamp) -> Stage {
+impl CredentialSnapshot {
+    fn stage(&self, now: Timestamp) -> CredentialState {
         match self.windows {
             Some(windows) if self.credentials.expires.is_some() => match windows.urgency(now) {
-                None => Stage::Fresh,
-                Some(Urgency::Advisory) => Stage::Advisory,
-                Some(Urgency::Mandatory) => Stage::Mandatory,
-                Some(Urgency::Empty) => Stage::Expired,
+                None => CredentialState::Fresh,
+                Some(RefreshUrgency::Advisory) => CredentialState::Advisory,
+                Some(RefreshUrgency::Mandatory) => CredentialState::Mandatory,
+                Some(RefreshUrgency::Empty) => CredentialState::Expired,
             },
-            Some(_) | None => Stage::NonExpiring,
+            Some(_) | None => CredentialState::NonExpiring,
         }
     }
 }
 
-impl Source {
+impl CredentialSource {
     /// A source that has not been asked; `name` is the configuration's.
     #[must_use]
     pub fn new(name: &str, provider: Box<dyn Provide>) -> Self {
@@ -157,7 +157,7 @@ impl Source {
             files: BlockingLane::default(),
             accepted: AtomicPtr::default(),
             wanted: Notify::new(),
-            counts: Counts::default(),
+            counts: SourceCounts::default(),
         }
     }
 
@@ -171,11 +171,11 @@ impl Source {
     ///
     /// # Errors
     /// [`Unavailable`]: nothing is ever signed with what has ended, or ends while a request is on its way.
-    pub fn get(&self, now: Timestamp) -> Result<Arc<Credentials>, Unavailable> {
+    pub fn get(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
         let current = self.current.load();
-        let snapshot = current.as_deref().ok_or(Unavailable::Empty)?;
+        let snapshot = current.as_deref().ok_or(NoCredentials::Empty)?;
         match snapshot.windows {
-            Some(windows) if windows.hard <= now => Err(Unavailable::Expired),
+            Some(windows) if windows.hard <= now => Err(NoCredentials::Expired),
             Some(_) | None => Ok(Arc::clone(&snapshot.credentials)),
         }
     }
@@ -184,12 +184,12 @@ impl Source {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn serve(&self, now: Timestamp) -> Result<Arc<Credentials>, Unavailable> {
+    pub fn serve(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
         let current = self.current.load();
-        let snapshot = current.as_deref().ok_or(Unavailable::Empty)?;
+        let snapshot = current.as_deref().ok_or(NoCredentials::Empty)?;
         let stage = snapshot.stage(now);
         if !stage.signs() {
-            return Err(Unavailable::Expired);
+            return Err(NoCredentials::Expired);
         }
         self.counts.served[stage as usize].fetch_add(1, Ordering::Relaxed);
         Ok(Arc::clone(&snapshot.credentials))
@@ -199,7 +199,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Unavailable`] if it gives nothing either.
-    pub async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, Unavailable> {
+    pub async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, NoCredentials> {
         if self.asking.receiver_count() < WAITERS_MAX {
             let begun = Instant::now();
             let mut asking = self.asking.subscribe();
@@ -209,8 +209,8 @@ impl Source {
         }
         self.serve(clock.now()).inspect_err(|nothing| {
             let stage = match nothing {
-                Unavailable::Empty => Stage::Empty,
-                Unavailable::Expired => Stage::Expired,
+                NoCredentials::Empty => CredentialState::Empty,
+                NoCredentials::Expired => CredentialState::Expired,
             };
             self.counts.served[stage as usize].fetch_add(1, Ordering::Relaxed);
         })
@@ -220,7 +220,7 @@ impl Source {
     ///
     /// # Errors
     /// Those of the source.
-    pub async fn obtain(&self, edge: &dyn Edge) -> Result<Arc<Credentials>, ProvideError> {
+    pub async fn obtain(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         match self.get(edge.now()) {
             Ok(credentials) => Ok(credentials),
             Err(_) => self.refresh(edge).await,
@@ -232,7 +232,7 @@ impl Source {
     ///
     /// # Errors
     /// Those of the source.
-    pub async fn refresh(&self, edge: &dyn Edge) -> Result<Arc<Credentials>, ProvideError> {
+    pub async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         let before = self.history().generation;
         let _flight = self.flight.lock().await;
         if self.history().generation != before
@@ -272,7 +272,7 @@ impl Source {
     }
 
     /// Keeps fresh credentials, unless they have ended before they came.
-    fn keep(&self, fresh: Credentials, now: Timestamp) -> Result<Given, ProvideError> {
+    fn keep(&self, fresh: Credentials, now: Timestamp) -> Result<AttemptResult, ProvideError> {
         let before = self.current.load_full();
         if let Some(before) = before.as_deref() {
             let Credentials { id, expires, token, .. } = &*before.credentials;
@@ -282,7 +282,10 @@ impl Source {
                 let alive = before.windows.is_none_or(|windows| now < windows.hard);
                 if same && alive {
                     self.renew_later(&before.credentials, now);
-                    return Ok(Given { credentials: Arc::clone(&before.credentials), unchanged: true });
+                    return Ok(AttemptResult {
+                        credentials: Arc::clone(&before.credentials),
+                        unchanged: true,
+                    });
                 }
             }
         }
@@ -291,14 +294,15 @@ impl Source {
         let credentials = Arc::new(fresh);
         if ended.is_none() || self.get(now).is_err() {
             // What has ended signs nothing, but it tells requests more than that there is nothing.
-            self.current.store(Some(Arc::new(Snapshot { credentials: Arc::clone(&credentials), windows })));
+            self.current
+                .store(Some(Arc::new(CredentialSnapshot { credentials: Arc::clone(&credentials), windows })));
         }
         match ended.map(Timestamp::rfc3339) {
             None => {
                 // Another may lie where one lay that OSS has taken.
                 self.accepted.store(std::ptr::null_mut(), Ordering::Relaxed);
                 self.compare(before.as_deref(), &credentials);
-                Ok(Given { credentials, unchanged: false })
+                Ok(AttemptResult { credentials, unchanged: false })
             }
             Some(when) => Err(ProvideError::Unavailable(format!(
                 "{} gave credentials that have expired, at {when}; if they should be good, look at the clock of this machine",
@@ -307,10 +311,10 @@ impl Source {
         }
     }
 
-    fn windows_of(&self, expires: Option<Timestamp>, now: Timestamp) -> Option<Windows> {
+    fn windows_of(&self, expires: Option<Timestamp>, now: Timestamp) -> Option<RefreshWindows> {
         match (expires, self.provider.renew_after()) {
-            (Some(expires), _) => Some(Windows::of(now, expires, fastrand::f64())),
-            (None, Some(after)) => Some(Windows::endless(now + after)),
+            (Some(expires), _) => Some(RefreshWindows::of(now, expires, fastrand::f64())),
+            (None, Some(after)) => Some(RefreshWindows::endless(now + after)),
             (None, None) => None,
         }
     }
@@ -319,12 +323,13 @@ impl Source {
     fn renew_later(&self, credentials: &Arc<Credentials>, now: Timestamp) {
         if credentials.expires.is_none() {
             let windows = self.windows_of(None, now);
-            self.current.store(Some(Arc::new(Snapshot { credentials: Arc::clone(credentials), windows })));
+            self.current
+                .store(Some(Arc::new(CredentialSnapshot { credentials: Arc::clone(credentials), windows })));
         }
     }
 
     /// Tells if somebody else signs from now on.
-    fn compare(&self, before: Option<&Snapshot>, fresh: &Credentials) {
+    fn compare(&self, before: Option<&CredentialSnapshot>, fresh: &Credentials) {
         let Some(before) = before else { return };
         if before.credentials.provider != fresh.provider {
             self.history().identity_changes += 1;
@@ -338,12 +343,14 @@ impl Source {
     }
 
     /// Notes what an attempt came to, and when there may be another.
-    fn note(&self, given: &Result<Given, ProvideError>, asked: Option<WatchedState>, now: Timestamp) {
-        let urgency = self.urgency(now).unwrap_or(Urgency::Advisory);
+    fn note(&self, given: &Result<AttemptResult, ProvideError>, asked: Option<WatchedState>, now: Timestamp) {
+        let urgency = self.urgency(now).unwrap_or(RefreshUrgency::Advisory);
         let windows = self.windows();
         let longest = match (urgency, windows) {
-            (Urgency::Advisory, Some(windows)) => windows.pause_max(now),
-            (Urgency::Advisory | Urgency::Mandatory | Urgency::Empty, _) => Duration::MAX,
+            (RefreshUrgency::Advisory, Some(windows)) => windows.pause_max(now),
+            (RefreshUrgency::Advisory | RefreshUrgency::Mandatory | RefreshUrgency::Empty, _) => {
+                Duration::MAX
+            }
         };
         let mut history = self.history();
         (history.asked, history.forcing) = (asked, false);
@@ -378,15 +385,15 @@ impl Source {
 
     /// What a person and a monitor are told.
     #[must_use]
-    pub fn status(&self, edge: &dyn Edge) -> Status {
+    pub fn status(&self, edge: &dyn SourceEnv) -> SourceStatus {
         let now = edge.now();
         let snapshot = self.current.load_full();
         let snapshot = snapshot.as_deref();
-        let stage = snapshot.map_or(Stage::Empty, |snapshot| snapshot.stage(now));
+        let stage = snapshot.map_or(CredentialState::Empty, |snapshot| snapshot.stage(now));
         let explanation = self.provider.explain(edge);
         let asking = *self.asking.borrow();
         let history = self.history();
-        Status {
+        SourceStatus {
             name: self.name.clone(),
             stage,
             provider: snapshot.map(|snapshot| Arc::clone(&snapshot.credentials.provider)),
@@ -400,7 +407,7 @@ impl Source {
             waiting: self.asking.receiver_count(),
             asking_for: asking.since.map(|since| since.elapsed()),
             has_answered: asking.done > 0,
-            served: Stage::ALL
+            served: CredentialState::ALL
                 .map(|stage| (stage, self.counts.served[stage as usize].load(Ordering::Relaxed))),
             waits: self.counts.waits.noted(),
             refreshes: [("ok", self.counts.given.noted()), ("failed", self.counts.failed.noted())],
@@ -409,19 +416,19 @@ impl Source {
         }
     }
 
-    fn windows(&self) -> Option<Windows> {
+    fn windows(&self) -> Option<RefreshWindows> {
         self.current.load().as_deref().and_then(|snapshot| snapshot.windows)
     }
 
     /// How urgent it is to ask the source; `None` if there is no need.
-    fn urgency(&self, now: Timestamp) -> Option<Urgency> {
+    fn urgency(&self, now: Timestamp) -> Option<RefreshUrgency> {
         match self.current.load().as_deref() {
-            None => Some(Urgency::Empty),
+            None => Some(RefreshUrgency::Empty),
             Some(snapshot) => snapshot.windows.and_then(|windows| windows.urgency(now)),
         }
     }
 
-    fn history(&self) -> MutexGuard<'_, History> {
+    fn history(&self) -> MutexGuard<'_, AttemptHistory> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -429,7 +436,7 @@ impl Source {
 /// Rejects credentials that cannot sign, whichever provider returned them.
 fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
     let token = given.token.as_ref().map(Secret::expose);
-    match sanity::check_usable(&given.id, given.secret.expose(), token) {
+    match validate::check_usable(&given.id, given.secret.expose(), token) {
         Ok(()) => Ok(given),
         Err(insane) => {
             Err(ProvideError::Unavailable(format!("{} gave no usable credentials: {insane}", given.provider)))

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ProvideError;
-use super::durations::Noted;
+use super::durations::AttemptSnapshot;
 use crate::time::Timestamp;
 
 /// How a source is.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub struct SourceStatus {
     /// The configuration's name.
     pub name: String,
     /// The stage of what it gave last.
-    pub stage: Stage,
+    pub stage: CredentialState,
     /// Which source gave it.
     pub provider: Option<Arc<str>>,
     /// When that ends.
@@ -39,11 +39,11 @@ pub struct Status {
     /// Whether an attempt has ended, well or badly.
     pub has_answered: bool,
     /// How many requests were signed with what it gave, by the stage that this was in.
-    pub served: [(Stage, u64); 6],
+    pub served: [(CredentialState, u64); 6],
     /// How long requests have waited for it.
-    pub waits: Noted,
+    pub waits: AttemptSnapshot,
     /// How long it took to give something, and how long to fail.
-    pub refreshes: [(&'static str, Noted); 2],
+    pub refreshes: [(&'static str, AttemptSnapshot); 2],
     /// What went wrong last, if nothing went right since.
     pub last_error: Option<String>,
     /// Where the credentials come from, and why no other source gives them.
@@ -52,7 +52,7 @@ pub struct Status {
 
 /// A stage of what a source gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
+pub enum CredentialState {
     /// It has given nothing.
     Empty,
     /// It is good for long.
@@ -67,7 +67,7 @@ pub enum Stage {
     NonExpiring,
 }
 
-impl Stage {
+impl CredentialState {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Empty, Self::Fresh, Self::Advisory, Self::Mandatory, Self::Expired, Self::NonExpiring];
@@ -111,7 +111,7 @@ impl ProvideError {
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for CredentialState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

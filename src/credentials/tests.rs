@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::credentials::world::{NOW, World, ask};
+use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
-    Answer, Credentials, Edge, Failure, Insane, Links, Place, Provide, ProvideError, Source, Spec, Stage,
-    Tool, Unavailable, Wanted,
+    ChainConfig, CredentialSource, CredentialState, Credentials, EnvConfig, ExternalFileConfig,
+    InvalidAccessKey, NoCredentials, Provide, ProvideError, ProvideFuture, ProviderSpec, SetupError,
+    SourceEnv, StsEndpointConfig,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
 #[tokio::test]
 async fn a_static_triple_is_given_as_it_is_and_checked() {
-    let spec = |id: &str, token: Option<&str>| Spec::Static {
+    let spec = |id: &str, token: Option<&str>| ProviderSpec::Static {
         id: id.to_owned(),
         secret: Secret::from("s3cret"),
         token: token.map(Secret::from),
@@ -27,14 +28,14 @@ async fn a_static_triple_is_given_as_it_is_and_checked() {
         Ok(("STS.x".to_owned(), true, "static_sts".to_owned()))
     );
     let got = ask(spec("STS.x", None), &[]).await;
-    assert_eq!(got, Err(ProvideError::Failed(Failure::Insane(Insane::TokenMissing))));
+    assert_eq!(got, Err(ProvideError::Failed(SetupError::Insane(InvalidAccessKey::TokenMissing))));
 }
 
 /// A source whose credentials end at a given time.
 struct Ending(Timestamp);
 
 impl Provide for Ending {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         let expires = Some(self.0);
         Box::pin(async move {
             Ok(Credentials {
@@ -51,21 +52,25 @@ impl Provide for Ending {
 #[tokio::test]
 async fn nothing_is_signed_with_credentials_that_have_ended() {
     let at = |seconds: i64| Timestamp::from_unix_s(NOW.unix_s() + seconds);
-    let source = Source::new("default", Box::new(Ending(at(1_000))));
-    assert_eq!(source.get(NOW).map(|_| ()), Err(Unavailable::Empty));
-    source.refresh(&World::default()).await.expect("credentials");
+    let source = CredentialSource::new("default", Box::new(Ending(at(1_000))));
+    assert_eq!(source.get(NOW).map(|_| ()), Err(NoCredentials::Empty));
+    source.refresh(&TestEnv::default()).await.expect("credentials");
     assert!(source.get(at(989)).is_ok());
-    assert_eq!(source.get(at(990)).map(|_| ()), Err(Unavailable::Expired), "a request needs time to arrive");
+    assert_eq!(
+        source.get(at(990)).map(|_| ()),
+        Err(NoCredentials::Expired),
+        "a request needs time to arrive"
+    );
 }
 
 #[tokio::test]
 async fn credentials_without_end_until_the_year_9999_are_kept_and_served() {
     for text in ["9999-12-31T23:59:59Z", "9999-12-30T22:00:00Z"] {
         let end = Timestamp::parse_rfc3339(text).expect("a time");
-        let source = Source::new("default", Box::new(Ending(end)));
-        source.refresh(&World::default()).await.expect("credentials");
+        let source = CredentialSource::new("default", Box::new(Ending(end)));
+        source.refresh(&TestEnv::default()).await.expect("credentials");
         assert_eq!(source.serve(NOW).expect("credentials").expires, Some(end), "{text}");
-        assert_eq!(source.status(&World::default()).stage, Stage::Fresh, "{text}");
+        assert_eq!(source.status(&TestEnv::default()).stage, CredentialState::Fresh, "{text}");
     }
 }
 
@@ -73,7 +78,7 @@ async fn credentials_without_end_until_the_year_9999_are_kept_and_served() {
 struct Giving(&'static str, &'static str, Option<&'static str>);
 
 impl Provide for Giving {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             Ok(Credentials {
                 id: self.0.to_owned(),
@@ -99,14 +104,14 @@ async fn unusable_credentials_are_rejected_whatever_provider_returns_them() {
         ("STS.x", "s3cret", Some("t"), None),
         ("LTAIx", "s3cret", None, None),
     ] {
-        let source = Source::new("default", Box::new(Giving(id, secret, token)));
-        let given = source.refresh(&World::default()).await;
+        let source = CredentialSource::new("default", Box::new(Giving(id, secret, token)));
+        let given = source.refresh(&TestEnv::default()).await;
         match expected {
             None => assert!(given.is_ok() && source.get(NOW).is_ok(), "{id} {secret} {token:?}"),
             Some(words) => {
                 let why = given.map(|_| ()).expect_err("rejected").to_string();
                 assert!(why.contains("giving gave no usable credentials") && why.contains(words), "{why}");
-                assert_eq!(source.get(NOW).map(|_| ()), Err(Unavailable::Empty), "{id} {secret} {token:?}");
+                assert_eq!(source.get(NOW).map(|_| ()), Err(NoCredentials::Empty), "{id} {secret} {token:?}");
             }
         }
     }
@@ -114,17 +119,17 @@ async fn unusable_credentials_are_rejected_whatever_provider_returns_them() {
 
 #[tokio::test]
 async fn what_has_ended_before_it_came_is_no_answer() {
-    let source = Source::new("default", Box::new(Ending(NOW)));
-    let got = source.refresh(&World::default()).await.map(|_| ());
+    let source = CredentialSource::new("default", Box::new(Ending(NOW)));
+    let got = source.refresh(&TestEnv::default()).await.map(|_| ());
     assert!(matches!(&got, Err(ProvideError::Unavailable(text)) if text.contains("clock")), "{got:?}");
-    assert_eq!(source.get(NOW).map(|_| ()), Err(Unavailable::Expired));
+    assert_eq!(source.get(NOW).map(|_| ()), Err(NoCredentials::Expired));
 }
 
 /// A source that takes its time, and counts how often it is asked.
 struct Slow(Arc<AtomicUsize>);
 
 impl Provide for Slow {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -136,8 +141,8 @@ impl Provide for Slow {
 #[tokio::test(start_paused = true)]
 async fn a_source_is_asked_once_however_many_wait_for_it() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = Source::new("default", Box::new(Slow(Arc::clone(&asked))));
-    let world = World::default();
+    let source = CredentialSource::new("default", Box::new(Slow(Arc::clone(&asked))));
+    let world = TestEnv::default();
     let (a, b) = tokio::join!(source.refresh(&world), source.refresh(&world));
     assert!(a.is_ok() && b.is_ok());
     assert_eq!(asked.load(Ordering::Relaxed), 1);
@@ -148,9 +153,9 @@ async fn a_source_is_asked_once_however_many_wait_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_a_source_that_is_being_asked_and_for_no_other() {
-    let source = Source::new("default", Box::new(Slow(Arc::default())));
-    let world = World::default();
-    assert_eq!(source.wait(&world).await.map(|_| ()), Err(Unavailable::Empty));
+    let source = CredentialSource::new("default", Box::new(Slow(Arc::default())));
+    let world = TestEnv::default();
+    assert_eq!(source.wait(&world).await.map(|_| ()), Err(NoCredentials::Empty));
     let (_, waited) = tokio::join!(source.refresh(&world), source.wait(&world));
     assert!(waited.is_ok());
 }
@@ -159,52 +164,52 @@ async fn a_request_waits_for_a_source_that_is_being_asked_and_for_no_other() {
 struct Silent;
 
 impl Provide for Silent {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(std::future::pending())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn neither_an_attempt_nor_a_request_waits_for_ever() {
-    let source = Source::new("default", Box::new(Silent));
-    let world = World::default();
+    let source = CredentialSource::new("default", Box::new(Silent));
+    let world = TestEnv::default();
     let begun = tokio::time::Instant::now();
     let waiting = async {
         let waited = source.wait(&world).await.map(|_| ());
         (waited, begun.elapsed())
     };
     let (asked, (waited, after)) = tokio::join!(source.refresh(&world), waiting);
-    assert_eq!((waited, after.as_secs()), (Err(Unavailable::Empty), 5));
+    assert_eq!((waited, after.as_secs()), (Err(NoCredentials::Empty), 5));
     assert!(matches!(asked, Err(ProvideError::Unavailable(_))));
     assert_eq!(begun.elapsed().as_secs(), 20);
 }
 
 #[tokio::test]
 async fn sources_that_are_the_same_are_one() {
-    let role = |source: &str| Spec::AssumeRole {
+    let role = |source: &str| ProviderSpec::AssumeRole {
         source: source.to_owned(),
-        role: super::super::Role {
+        role: super::super::AssumedRole {
             arn: "acs:ram::1:role/r".to_owned(),
             session_name: None,
             duration: Duration::from_secs(900),
             policy: None,
             external_id: None,
         },
-        place: Place::default(),
-        signature: super::super::Signature::Acs3,
+        place: StsEndpointConfig::default(),
+        signature: super::super::StsSignature::Acs3,
     };
-    let env = || Spec::Env(Place::default(), Wanted::default());
-    let named = |name: &str, spec: Spec| (name.to_owned(), spec);
+    let env = || ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default());
+    let named = |name: &str, spec: ProviderSpec| (name.to_owned(), spec);
     let specs = [
         named("z", role("a")),
         named("a", env()),
         named("b", env()),
         named("y", role("b")),
         named("x", role("c")),
-        named("c", Spec::Chain(Links::default())),
-        named("nobody", Spec::Anonymous),
+        named("c", ProviderSpec::Chain(ChainConfig::default())),
+        named("nobody", ProviderSpec::Anonymous),
     ];
-    let sources = Spec::build_all(&specs);
+    let sources = ProviderSpec::build_all(&specs);
     let same = |a: &str, b: &str| Arc::ptr_eq(&sources[a], &sources[b]);
     assert!(same("a", "b") && same("z", "y") && !same("x", "y") && !same("a", "c"));
     assert!(!sources.contains_key("nobody"));
@@ -216,7 +221,7 @@ async fn sources_that_are_the_same_are_one() {
 struct Numbered(Arc<AtomicUsize>);
 
 impl Provide for Numbered {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         let number = self.0.load(Ordering::Relaxed);
         Box::pin(async move {
             let (secret, provider) = (Secret::from("s"), "numbered".into());
@@ -228,8 +233,8 @@ impl Provide for Numbered {
 #[tokio::test(start_paused = true)]
 async fn a_refused_key_is_replaced_at_once_and_not_more_often_than_every_ten_seconds() {
     let number = Arc::new(AtomicUsize::new(1));
-    let source = Source::new("default", Box::new(Numbered(Arc::clone(&number))));
-    let world = World::default();
+    let source = CredentialSource::new("default", Box::new(Numbered(Arc::clone(&number))));
+    let world = TestEnv::default();
     let first = source.refresh(&world).await.expect("a key");
     let following = source.follow(&world);
     tokio::pin!(following);
@@ -260,7 +265,7 @@ impl Clock for Jumping {
     }
 }
 
-impl Edge for Jumping {
+impl SourceEnv for Jumping {
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }
@@ -270,7 +275,7 @@ impl Edge for Jumping {
 struct Living(Arc<AtomicUsize>);
 
 impl Provide for Living {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let ending = Ending(edge.now() + Duration::from_secs(1_000));
         Box::pin(async move { ending.provide(edge).await })
@@ -280,11 +285,11 @@ impl Provide for Living {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_is_noticed_within_a_second() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = Source::new("default", Box::new(Living(Arc::clone(&asked))));
+    let source = CredentialSource::new("default", Box::new(Living(Arc::clone(&asked))));
     let world = Jumping(NOW.unix_s().into());
     source.refresh(&world).await.expect("credentials");
     world.0.fetch_add(86_400, Ordering::Relaxed);
-    assert_eq!(source.get(world.now()).map(|_| ()), Err(Unavailable::Expired), "at once, whoever looks");
+    assert_eq!(source.get(world.now()).map(|_| ()), Err(NoCredentials::Expired), "at once, whoever looks");
     let following = tokio::time::timeout(Duration::from_millis(2_100), source.follow(&world));
     assert!(following.await.is_err());
     assert!(source.get(world.now()).is_ok());
@@ -296,9 +301,10 @@ async fn a_clock_that_jumps_is_noticed_within_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_are_counted_by_the_state_of_what_signs_them() {
-    let source = Source::new("default", Box::new(Ending(Timestamp::from_unix_s(NOW.unix_s() + 1_000))));
-    let world = World::default();
-    assert_eq!(source.wait(&world).await.map(|_| ()), Err(Unavailable::Empty));
+    let source =
+        CredentialSource::new("default", Box::new(Ending(Timestamp::from_unix_s(NOW.unix_s() + 1_000))));
+    let world = TestEnv::default();
+    assert_eq!(source.wait(&world).await.map(|_| ()), Err(NoCredentials::Empty));
     source.refresh(&world).await.expect("credentials");
     for (after_s, times) in [(0, 3), (800, 2), (950, 1), (1_000, 5)] {
         for _ in 0..times {
@@ -306,28 +312,28 @@ async fn requests_are_counted_by_the_state_of_what_signs_them() {
         }
     }
     let expected = [
-        (Stage::Empty, 1),
-        (Stage::Fresh, 3),
-        (Stage::Advisory, 2),
-        (Stage::Mandatory, 1),
+        (CredentialState::Empty, 1),
+        (CredentialState::Fresh, 3),
+        (CredentialState::Advisory, 2),
+        (CredentialState::Mandatory, 1),
         // Who gets nothing may wait, and is counted by what that comes to.
-        (Stage::Expired, 0),
-        (Stage::NonExpiring, 0),
+        (CredentialState::Expired, 0),
+        (CredentialState::NonExpiring, 0),
     ];
     assert_eq!(source.status(&world).served, expected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_counted_how_long_a_source_takes_and_requests_wait() {
-    let source = Source::new("default", Box::new(Slow(Arc::default())));
-    let world = World::default();
+    let source = CredentialSource::new("default", Box::new(Slow(Arc::default())));
+    let world = TestEnv::default();
     let (given, waited) = tokio::join!(source.refresh(&world), source.wait(&world));
     assert!(given.is_ok() && waited.is_ok());
     let status = source.status(&world);
     let [(_, given), (_, failed)] = status.refreshes;
     assert_eq!((given.count, failed.count, status.waits.count), (1, 0, 1));
     assert!((given.sum_s - 0.1).abs() < 0.01 && (status.waits.sum_s - 0.1).abs() < 0.01, "{given:?}");
-    let silent = Source::new("default", Box::new(Silent));
+    let silent = CredentialSource::new("default", Box::new(Silent));
     assert!(silent.refresh(&world).await.is_err());
     let [(_, given), (_, failed)] = silent.status(&world).refreshes;
     assert_eq!((given.count, failed.count, failed.sum_s.round()), (0, 1, 20.0));
@@ -340,7 +346,7 @@ struct Strict {
 }
 
 impl Provide for Strict {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             if edge.now().unix_s().abs_diff(self.right) > 900 {
@@ -355,7 +361,7 @@ impl Provide for Strict {
 async fn what_was_refused_is_asked_again_at_once_when_the_clock_jumps() {
     let asked = Arc::new(AtomicUsize::new(0));
     let right = NOW.unix_s();
-    let source = Source::new("default", Box::new(Strict { asked: Arc::clone(&asked), right }));
+    let source = CredentialSource::new("default", Box::new(Strict { asked: Arc::clone(&asked), right }));
     let world = Jumping((right + 3_600).into());
     assert!(source.refresh(&world).await.is_err());
     let begun = tokio::time::Instant::now();
@@ -378,7 +384,7 @@ async fn what_was_refused_is_asked_again_at_once_when_the_clock_jumps() {
 struct Lasting(Arc<AtomicUsize>);
 
 impl Provide for Lasting {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         let number = self.0.fetch_add(1, Ordering::Relaxed);
         let numbered = Numbered(Arc::new(AtomicUsize::new(number)));
         Box::pin(async move { numbered.provide(edge).await })
@@ -392,7 +398,7 @@ impl Provide for Lasting {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_does_not_put_off_a_renewal() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = Source::new("default", Box::new(Lasting(Arc::clone(&asked))));
+    let source = CredentialSource::new("default", Box::new(Lasting(Arc::clone(&asked))));
     let world = Jumping(NOW.unix_s().into());
     source.refresh(&world).await.expect("a key");
     let pass = async |seconds: i64| {
@@ -439,25 +445,31 @@ fn service_without_expiry() -> (String, Arc<AtomicUsize>) {
 async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_comes_from() {
     let (url, asked) = service_without_expiry();
     let directory = tempfile::tempdir().expect("a directory");
-    let file = |name: &str, text: String| -> Tool {
+    let file = |name: &str, text: String| -> ExternalFileConfig {
         let path: PathBuf = directory.path().join(name);
         std::fs::write(&path, text).expect("written");
-        Tool { path: Some(path), ..Tool::default() }
+        ExternalFileConfig { path: Some(path), ..ExternalFileConfig::default() }
     };
     let profile = format!(
         r#"{{"current": "a", "profiles": [{{"name": "a", "mode": "CredentialsURI", "credentials_uri": "{url}"}}]}}"#
     );
     let specs = [
-        Spec::Uri { url: crate::transport::Url::parse(&url).expect("a URL"), authorization_file: None },
-        Spec::Profile(file("config.json", profile)),
-        Spec::Ini(file("ini", format!("[default]\ntype = credentials_uri\ncredentials_uri = {url}\n"))),
-        Spec::Ossutil(file("two", format!("[default]\nmode = Uri\ncredential-uri = {url}\n"))),
-        Spec::Ossutil(file("one", format!("[Credentials]\n[AkService]\necsAk = {url}\n"))),
+        ProviderSpec::Uri {
+            url: crate::transport::Url::parse(&url).expect("a URL"),
+            authorization_file: None,
+        },
+        ProviderSpec::Profile(file("config.json", profile)),
+        ProviderSpec::Ini(file(
+            "ini",
+            format!("[default]\ntype = credentials_uri\ncredentials_uri = {url}\n"),
+        )),
+        ProviderSpec::Ossutil(file("two", format!("[default]\nmode = Uri\ncredential-uri = {url}\n"))),
+        ProviderSpec::Ossutil(file("one", format!("[Credentials]\n[AkService]\necsAk = {url}\n"))),
     ];
     for spec in specs {
         let name = format!("{spec:?}");
         asked.store(0, Ordering::Relaxed);
-        let sources = Spec::build_all(&[("default".to_owned(), spec)]);
+        let sources = ProviderSpec::build_all(&[("default".to_owned(), spec)]);
         let source = &sources["default"];
         let world = Jumping(NOW.unix_s().into());
         assert_eq!(source.refresh(&world).await.expect("a key").id, "STS.0", "{name}");

@@ -10,14 +10,14 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Answer, Credentials, Edge, Provide, ProvideError, endpoint, sanity};
+use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// A service that hands out credentials.
-pub(super) struct Uri {
+pub(super) struct UriProvider {
     /// `None` for what the environment says.
     url: Option<Url>,
     /// What stands in the file is sent as Authorization; it is read anew each time.
@@ -28,7 +28,7 @@ pub(super) struct Uri {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Given {
+struct UriDocument {
     code: Option<String>,
     access_key_id: Option<Secret>,
     access_key_secret: Option<Secret>,
@@ -37,12 +37,12 @@ struct Given {
     expiration: Option<String>,
 }
 
-impl Uri {
+impl UriProvider {
     pub(super) fn new(url: Option<Url>, authorization_file: Option<PathBuf>) -> Self {
         Self { url, authorization_file, lane: BlockingLane::default(), fetcher: HttpClient::default() }
     }
 
-    async fn ask(&self, edge: &dyn Edge) -> Result<Credentials, ProvideError> {
+    async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let url = match (&self.url, edge.variable(VARIABLE)) {
             (Some(url), _) => url.clone(),
             (None, Some(text)) => {
@@ -66,7 +66,7 @@ impl Uri {
             headers.push((AUTHORIZATION, value));
         }
         let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = endpoint::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await;
+        let reply = circuit_breaker::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await;
         let reply = reply
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
         read(&reply, &url)
@@ -95,7 +95,8 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let unusable = |what: &str| {
         ProvideError::Unavailable(format!("the credentials URI at {url} answered 200 and {what}"))
     };
-    let given: Given = serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
+    let given: UriDocument =
+        serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
     if given.code.as_deref().is_some_and(|code| code != "Success") {
         return Err(ProvideError::Refused(format!(
             "the credentials URI at {url} answered 200 and a Code that is not Success; look into its own log"
@@ -105,7 +106,7 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
         return Err(unusable("no AccessKeyId and AccessKeySecret"));
     };
     let token = given.security_token.filter(|token| !token.expose().is_empty());
-    sanity::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
+    validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
         .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
     let expires = match given.expiration.filter(|text| !text.is_empty()) {
         None => None,
@@ -116,8 +117,8 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "credential_uri".into() })
 }
 
-impl Provide for Uri {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for UriProvider {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(self.ask(edge))
     }
 
@@ -125,7 +126,7 @@ impl Provide for Uri {
         Some(RENEW_AFTER)
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let asked = self.url.as_ref().map(ToString::to_string);
         let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| format!("what {VARIABLE} says")));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])

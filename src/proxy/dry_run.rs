@@ -13,7 +13,7 @@ use super::request::InboundRequest;
 use super::stages::RoutedRequest;
 use super::state::{ListenerRules, WorkerCore};
 use crate::address::{UpstreamId, Way};
-use crate::credentials::{Credentials, Source};
+use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Bucket, Key, Operation};
 use crate::policy::Decision;
 use crate::sign::{Moment, Signed, Version};
@@ -35,7 +35,7 @@ pub struct DryRunReport {
     /// Where it goes.
     pub route: Option<DryRunRoute>,
     /// Who signs.
-    pub source: Option<Arc<Source>>,
+    pub source: Option<Arc<CredentialSource>>,
     /// With what.
     pub credentials: Option<Arc<Credentials>>,
     /// What would be sent.

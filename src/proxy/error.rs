@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use super::headers::PROXY_ERROR;
 use super::response::ResponseBody;
 use crate::address::{Directory, Misdirected, UpstreamId};
-use crate::credentials::Unavailable;
+use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::Denial;
 use crate::sign::Unsendable;
@@ -51,7 +51,7 @@ pub enum ProxyError {
     Denied(#[from] Denial),
     /// There is nothing to sign with.
     #[error("{0}; the log of the proxy tells why")]
-    Credentials(#[from] Unavailable),
+    Credentials(#[from] NoCredentials),
     /// The key that would sign cannot be written into a header.
     #[error(transparent)]
     Key(#[from] Unsendable),

@@ -16,7 +16,7 @@ use super::signing_key_cache::SigningKeyCache;
 use super::state::WorkerCore;
 use crate::address::{self, Directory, Way};
 use crate::caller::{self, Caller};
-use crate::credentials::{Credentials, Source, ahead, note_clock};
+use crate::credentials::{CredentialSource, Credentials, ahead, note_clock};
 use crate::oss::Bucket;
 use crate::policy::{Decision, NamedHost, Policy, RequestShape};
 use crate::sign::{self, Moment, Subject, Version};
@@ -61,7 +61,7 @@ pub(super) struct SignableRoute<'a> {
     located: Box<LocatedRequest>,
     paved: Rc<CachedEndpoint>,
     signature: Version,
-    source: &'a Source,
+    source: &'a CredentialSource,
 }
 
 /// A request that goes on without a signature.
@@ -81,7 +81,7 @@ pub(super) struct SignedRequest<'a> {
 
 /// Who has signed, and how.
 struct RequestSigner<'a> {
-    source: &'a Source,
+    source: &'a CredentialSource,
     credentials: Arc<Credentials>,
     signature: Version,
 }
@@ -185,7 +185,7 @@ impl<'a> SignableRoute<'a> {
     }
 
     /// Who signs.
-    pub(super) fn source(&self) -> &'a Source {
+    pub(super) fn source(&self) -> &'a CredentialSource {
         self.source
     }
 

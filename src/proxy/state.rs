@@ -8,7 +8,7 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{Directory, UpstreamId};
-use crate::credentials::Source;
+use crate::credentials::CredentialSource;
 use crate::policy::Policy;
 use crate::sign::{Moment, Version};
 use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
@@ -45,7 +45,7 @@ pub struct UpstreamSigning {
     /// The signature.
     pub signature: Version,
     /// Who signs; `None` if nobody does.
-    pub source: Option<Arc<Source>>,
+    pub source: Option<Arc<CredentialSource>>,
     /// Who vouches for the upstream.
     pub trust: TrustStoreId,
 }

@@ -7,11 +7,17 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::{Labels, Values, counter, gauge, signed};
-use crate::credentials::{EndpointStatus, Noted, ProvideError, Stage, Status, clocks, endpoints};
+use crate::credentials::{
+    AttemptSnapshot, CredentialState, EndpointStatus, ProvideError, SourceStatus, clocks, endpoints,
+};
 use crate::time::Timestamp;
 
 /// All of them, at `now`.
-pub(super) fn encode(sources: &[Status], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+pub(super) fn encode(
+    sources: &[SourceStatus],
+    now: Timestamp,
+    out: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
     services(&endpoints(), out)?;
     states(sources, now, out)?;
     served(sources, out)?;
@@ -39,11 +45,11 @@ fn borrowed<'a>(labels: &'a [(&'static str, String)]) -> Labels<'a> {
     labels.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
-fn states(sources: &[Status], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let (mut state, mut expiry) = (Values::new(), Values::new());
     for source in sources {
         let name = ("source", source.name.as_str());
-        for stage in Stage::ALL {
+        for stage in CredentialState::ALL {
             state.push((vec![name, ("state", stage.name())], i64::from(stage == source.stage)));
         }
         if let Some(expires) = source.expires {
@@ -56,7 +62,7 @@ fn states(sources: &[Status], now: Timestamp, out: &mut DescriptorEncoder<'_>) -
 }
 
 /// What requests got, and how long it took.
-fn served(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let (mut requests, mut refreshed) = (Values::new(), Values::new());
     let (mut waits, mut refreshes) = (Vec::new(), Vec::new());
     for source in sources {
@@ -83,11 +89,11 @@ fn served(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     durations(out, ("credential_refresh", help), refreshes)
 }
 
-fn counts(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let counts = |of: fn(&Status) -> u64| {
+fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let counts = |of: fn(&SourceStatus) -> u64| {
         sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
     };
-    let gauges = |of: fn(&Status) -> i64| {
+    let gauges = |of: fn(&SourceStatus) -> i64| {
         sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
     };
     let generation = gauges(|source| signed(source.generation));
@@ -112,10 +118,10 @@ fn counts(sources: &[Status], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
 fn durations(
     out: &mut DescriptorEncoder<'_>,
     (name, help): (&str, &str),
-    rows: Vec<(Labels<'_>, &Noted)>,
+    rows: Vec<(Labels<'_>, &AttemptSnapshot)>,
 ) -> fmt::Result {
     let mut family = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for (labels, Noted { sum_s, count, buckets }) in rows {
+    for (labels, AttemptSnapshot { sum_s, count, buckets }) in rows {
         family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum_s, *count, buckets, None)?;
     }
     Ok(())

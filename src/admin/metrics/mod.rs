@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{ListenerCertificate, Process, Route};
-use crate::credentials::Status;
+use crate::credentials::SourceStatus;
 use crate::oss::Operation;
 use crate::telemetry::{
     BOUNDS_MS, HistogramSnapshot, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
@@ -57,7 +57,7 @@ struct Scrape {
     connections: (u64, u64),
     total: MetricsSnapshot,
     upstream: Vec<PoolStatsSnapshot>,
-    sources: Vec<Status>,
+    sources: Vec<SourceStatus>,
     routes: Vec<Route>,
     certificates: Vec<ListenerCertificate>,
     log_losses: Vec<(&'static str, u64)>,

@@ -20,7 +20,7 @@ use super::system::System;
 use crate::address::{Entrance, Located, Scheme, UpstreamId};
 use crate::admin::ListenerCertificate;
 use crate::config::{Config, Errors};
-use crate::credentials::{Source, each};
+use crate::credentials::{CredentialSource, each};
 use crate::oss::Bucket;
 use crate::server::TlsFiles;
 use crate::time::Clock as _;
@@ -143,7 +143,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> Section {
 }
 
 /// What `explain` says of a source, and whether it gives something to sign with.
-fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
+fn of_source(name: &str, source: &CredentialSource, asked: &Asked) -> Section {
     let SourceDescription { summary, details } = SourceDescription::of(source);
     let about = |all: &[BadSource]| {
         let known = all.iter().find(|bad| bad.name == name);
@@ -168,7 +168,7 @@ fn of_source(name: &str, source: &Source, asked: &Asked) -> Section {
 /// Who signs at an upstream.
 enum Signer<'a> {
     /// This source, if it has something.
-    Source(&'a Source),
+    Source(&'a CredentialSource),
     /// Nobody.
     Nobody,
     /// A source that could not be made.
@@ -177,8 +177,8 @@ enum Signer<'a> {
 
 fn sources_of<'a>(config: &Config, index: usize, asked: &'a Asked) -> Signer<'a> {
     let Some(settings) = config.upstreams.get(index) else { return Signer::Broken };
-    let is_nobody = |(name, spec): &(String, crate::credentials::Spec)| {
-        *name == settings.credentials && matches!(spec, crate::credentials::Spec::Anonymous)
+    let is_nobody = |(name, spec): &(String, crate::credentials::ProviderSpec)| {
+        *name == settings.credentials && matches!(spec, crate::credentials::ProviderSpec::Anonymous)
     };
     match asked.sources.get(&settings.credentials) {
         Some(source) => Signer::Source(source),

@@ -11,7 +11,7 @@ use super::super::admin_client::{AdminRequest, NoResponse};
 use super::super::exit::Exit;
 use super::report::{Finding, Section};
 use crate::config::Admin;
-use crate::credentials::{Sources, each};
+use crate::credentials::{SourceMap, each};
 use crate::time::Timestamp;
 
 /// A source as the running process shows it (`/credentials`).
@@ -42,7 +42,7 @@ impl Shown {
 }
 
 /// Compares the sources of the running process with these, which were asked here at `now`. `None` if no process runs.
-pub(super) async fn examine(admin: &Admin, sources: &Sources, now: Timestamp) -> Option<Section> {
+pub(super) async fn examine(admin: &Admin, sources: &SourceMap, now: Timestamp) -> Option<Section> {
     let address = &admin.address;
     if address.socket().is_some_and(|socket| socket.port() == 0) {
         return None;
@@ -83,7 +83,7 @@ fn not_read(text: &str) -> Finding {
     Finding::warn(("running", "not_read"), text, "run doctor with the configuration of the running process")
 }
 
-fn compare(shown: Vec<Shown>, sources: &Sources, now: Timestamp) -> Vec<Finding> {
+fn compare(shown: Vec<Shown>, sources: &SourceMap, now: Timestamp) -> Vec<Finding> {
     let shown: HashMap<&str, &Shown> = shown.iter().map(|shown| (shown.source.as_str(), shown)).collect();
     let compared = each(sources).map(|(name, source)| {
         let is_usable_here = source.get(now).is_ok();

@@ -17,7 +17,7 @@ use super::super::system::System;
 use super::{mask, show};
 use crate::address::Host;
 use crate::config::Config;
-use crate::credentials::Sources;
+use crate::credentials::SourceMap;
 use crate::proxy::{self, DryRunReport, ListenerRules};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::Moment;
@@ -68,7 +68,7 @@ impl Unanswered {
 /// A configuration whose sources have been asked.
 pub(super) struct Ready {
     pub(super) config: Config,
-    sources: Sources,
+    sources: SourceMap,
 }
 
 pub(super) fn run(asked: &Asked<'_>, flags: &Flags) -> Exit {

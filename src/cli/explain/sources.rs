@@ -11,7 +11,7 @@ use super::super::serve::block_on;
 use super::super::system::System;
 use crate::address::UpstreamId;
 use crate::config::{Config, Error, Errors};
-use crate::credentials::{Source, Sources, Spec, each};
+use crate::credentials::{CredentialSource, ProviderSpec, SourceMap, each};
 use crate::time::{Clock as _, Timestamp};
 
 pub(super) fn run(flags: &Flags) -> Exit {
@@ -45,7 +45,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
 }
 
 /// Prints each route with who signs, and returns whether all of them are signed.
-fn routes(config: &Config, sources: &Sources) -> bool {
+fn routes(config: &Config, sources: &SourceMap) -> bool {
     let mut usable = true;
     let specs = by_name(config);
     for (index, settings) in config.upstreams.iter().enumerate() {
@@ -54,7 +54,7 @@ fn routes(config: &Config, sources: &Sources) -> bool {
         let wanted = config.directory.wanted(id);
         let wanted = wanted.map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
-        let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(Spec::Anonymous));
+        let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(ProviderSpec::Anonymous));
         usable &= anonymous || source.is_some_and(|source| source.get(System.now()).is_ok());
         let signer = match source {
             Some(source) => format!("source {:?}", source.name()),
@@ -72,7 +72,7 @@ fn routes(config: &Config, sources: &Sources) -> bool {
 }
 
 /// Prints the sources that could not even be built, with what is wrong.
-fn missing(config: &Config, sources: &Sources, errors: Option<&Errors>) {
+fn missing(config: &Config, sources: &SourceMap, errors: Option<&Errors>) {
     let named = config.upstreams.iter().map(|settings| settings.credentials.as_str());
     let described = config.credentials.iter().map(|(name, _)| name.as_str());
     let wrong = errors.into_iter().flat_map(Errors::iter).filter_map(Error::credentials);
@@ -86,7 +86,7 @@ fn missing(config: &Config, sources: &Sources, errors: Option<&Errors>) {
     }
     for name in all {
         let spec = specs.get(name);
-        if sources.contains_key(name) || matches!(spec, Some(Spec::Anonymous)) {
+        if sources.contains_key(name) || matches!(spec, Some(ProviderSpec::Anonymous)) {
             continue;
         }
         line(format_args!("source {name:?}  misconfigured"));
@@ -99,7 +99,7 @@ fn missing(config: &Config, sources: &Sources, errors: Option<&Errors>) {
     }
 }
 
-fn by_name(config: &Config) -> HashMap<&str, &Spec> {
+fn by_name(config: &Config) -> HashMap<&str, &ProviderSpec> {
     config.credentials.iter().rev().map(|(name, spec)| (name.as_str(), spec)).collect()
 }
 
@@ -111,7 +111,7 @@ pub(in super::super) struct SourceDescription {
 }
 
 impl SourceDescription {
-    pub(in super::super) fn of(source: &Source) -> Self {
+    pub(in super::super) fn of(source: &CredentialSource) -> Self {
         let (status, now) = (source.status(&System), System.now());
         let mut summary = status.stage.to_string();
         if let Some(provider) = &status.provider {
@@ -134,7 +134,7 @@ impl SourceDescription {
 }
 
 /// Prints the state of a source.
-pub(in super::super) fn describe(source: &Source) {
+pub(in super::super) fn describe(source: &CredentialSource) {
     let SourceDescription { summary, details } = SourceDescription::of(source);
     line(format_args!("source {:?}  {summary}", source.name()));
     for detail in details {

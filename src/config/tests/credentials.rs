@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused};
 use crate::config::{Config, Machine};
-use crate::credentials::{Edge, Spec};
+use crate::credentials::{ProviderSpec, SourceEnv};
 use crate::time::{Clock, Timestamp};
 
 fn fixed(secret: &str) -> String {
@@ -18,7 +18,7 @@ fn fixed(secret: &str) -> String {
 #[track_caller]
 fn secret_of(config: &Config) -> &str {
     match &config.credentials[..] {
-        [(_, Spec::Static { secret, .. })] => secret.expose(),
+        [(_, ProviderSpec::Static { secret, .. })] => secret.expose(),
         other => panic!("{other:?}"),
     }
 }
@@ -26,15 +26,15 @@ fn secret_of(config: &Config) -> &str {
 #[test]
 fn a_chain_signs_unless_something_else_is_said() {
     let config = loaded(UPSTREAM);
-    assert!(matches!(&config.credentials[..], [(name, Spec::Chain(_))] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, ProviderSpec::Chain(_))] if name == "default"));
     let role =
         "[credentials.role]\ntype = \"assume_role\"\nsource = \"default\"\nrole_arn = \"acs:ram::1:role/r\"";
     let config = loaded(&format!("{UPSTREAM}credentials = \"role\"\n{role}"));
     assert!(
-        matches!(&config.credentials[..], [(_, Spec::AssumeRole { .. }), (name, Spec::Chain(_))] if name == "default")
+        matches!(&config.credentials[..], [(_, ProviderSpec::AssumeRole { .. }), (name, ProviderSpec::Chain(_))] if name == "default")
     );
     let config = loaded(&format!("{UPSTREAM}[credentials.default]\ntype = \"env\""));
-    assert!(matches!(&config.credentials[..], [(name, Spec::Env(..))] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, ProviderSpec::Env(..))] if name == "default"));
 }
 
 #[test]
@@ -176,7 +176,7 @@ impl Clock for Variable {
     }
 }
 
-impl Edge for Variable {
+impl SourceEnv for Variable {
     fn variable(&self, name: &str) -> Option<String> {
         (name == "SECRET").then(|| "from-variable".to_owned())
     }
@@ -187,7 +187,7 @@ fn the_real_world_reads_files_and_their_modes() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("secret");
     fs::write(&path, "hunter2\r\n").expect("a file");
-    let edge: Arc<dyn Edge> = Arc::new(Variable);
+    let edge: Arc<dyn SourceEnv> = Arc::new(Variable);
     let load = |text: &str| Config::load(Some(("proxy.toml".as_ref(), text)), &[], &Machine(&*edge));
     let text = fixed(&format!("file:{}", path.display()));
     for (mode, warnings) in [(0o600, 0), (0o640, 1), (0o604, 1)] {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{load, loaded, mistakes, warned};
 use crate::address::{Addressing, UpstreamId};
-use crate::credentials::Edge;
+use crate::credentials::SourceEnv;
 use crate::time::{Clock, Timestamp};
 
 /// An environment without variables.
@@ -16,7 +16,7 @@ impl Clock for NoVariables {
     }
 }
 
-impl Edge for NoVariables {
+impl SourceEnv for NoVariables {
     fn variable(&self, _: &str) -> Option<String> {
         None
     }

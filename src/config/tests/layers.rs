@@ -3,7 +3,7 @@
 use super::{UPSTREAM, World, load_in, mistakes};
 use crate::address::UpstreamId;
 use crate::config::{Config, Errors, Layer, Setting};
-use crate::credentials::{Edge, Spec};
+use crate::credentials::{ProviderSpec, SourceEnv};
 use crate::policy::Operations;
 use crate::sign::Version;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -18,7 +18,7 @@ impl Clock for Variables {
     }
 }
 
-impl Edge for Variables {
+impl SourceEnv for Variables {
     fn variable(&self, name: &str) -> Option<String> {
         let found = self.0.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
@@ -52,7 +52,7 @@ fn a_region_alone_runs_on_defaults() {
         Some("127.0.0.1:8771")
     );
     assert_eq!(region(&config), Some("cn-hangzhou"));
-    assert!(matches!(&config.credentials[..], [(name, Spec::Chain(_))] if name == "default"));
+    assert!(matches!(&config.credentials[..], [(name, ProviderSpec::Chain(_))] if name == "default"));
     assert!(config.warnings.is_empty());
 }
 

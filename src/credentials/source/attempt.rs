@@ -2,19 +2,19 @@
 
 use tokio::time::Instant;
 
-use super::{Asking, Given, NextAttempt, Source, WatchedState};
+use super::{AttemptResult, AttemptState, CredentialSource, NextAttempt, WatchedState};
 use crate::credentials::ProvideError;
 use crate::time::Timestamp;
 
 /// An attempt in progress. Dropped before its outcome is known, it counts as not made.
 pub(super) struct RefreshAttempt<'a> {
-    source: &'a Source,
+    source: &'a CredentialSource,
     begun: Instant,
     has_outcome: bool,
 }
 
 impl<'a> RefreshAttempt<'a> {
-    pub(super) fn begin(source: &'a Source) -> Self {
+    pub(super) fn begin(source: &'a CredentialSource) -> Self {
         let begun = Instant::now();
         source.asking.send_modify(|asking| asking.since = Some(begun));
         Self { source, begun, has_outcome: false }
@@ -23,7 +23,7 @@ impl<'a> RefreshAttempt<'a> {
     /// Records the outcome.
     pub(super) fn end(
         mut self,
-        given: &Result<Given, ProvideError>,
+        given: &Result<AttemptResult, ProvideError>,
         asked: Option<WatchedState>,
         now: Timestamp,
     ) {
@@ -43,6 +43,8 @@ impl Drop for RefreshAttempt<'_> {
         }
         // Requests that wait for the attempt look at what there is.
         let ended = u64::from(self.has_outcome);
-        self.source.asking.send_modify(|asking| *asking = Asking { since: None, done: asking.done + ended });
+        self.source
+            .asking
+            .send_modify(|asking| *asking = AttemptState { since: None, done: asking.done + ended });
     }
 }

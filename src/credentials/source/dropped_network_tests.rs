@@ -17,8 +17,11 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::dropped_tests::dropped_after;
-use crate::credentials::world::World;
-use crate::credentials::{Instance, Links, Place, Pod, Role, Signature, Spec, endpoint};
+use crate::credentials::test_env::TestEnv;
+use crate::credentials::{
+    AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec, StsEndpointConfig, StsSignature,
+    circuit_breaker,
+};
 use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
 
 /// A request that a service received.
@@ -109,53 +112,55 @@ impl NetworkKind {
     const ALL: [Self; 5] = [Self::Uri, Self::Ecs, Self::Oidc, Self::AssumeRole, Self::Chain];
 
     /// The source `default` of this kind, with what it needs.
-    fn specs(self, services: SocketAddr, directory: &Path) -> Vec<(String, Spec)> {
+    fn specs(self, services: SocketAddr, directory: &Path) -> Vec<(String, ProviderSpec)> {
         let url = |path: &str| Url::parse(&format!("http://{services}{path}")).expect("a URL");
         let file = |name: &str, text: &str| {
             let path = directory.join(name);
             fs::write(&path, text).expect("written");
             Some(path)
         };
-        let place = || Place { endpoint: Some(url("/")), ..Place::default() };
-        let uri =
-            || Spec::Uri { url: url("/keys"), authorization_file: file("authorization", "bearer planted\n") };
+        let place = || StsEndpointConfig { endpoint: Some(url("/")), ..StsEndpointConfig::default() };
+        let uri = || ProviderSpec::Uri {
+            url: url("/keys"),
+            authorization_file: file("authorization", "bearer planted\n"),
+        };
         let spec = match self {
             Self::Uri => uri(),
-            Self::Ecs => Spec::Ecs(Instance { endpoint: Some(url("/")), ..Instance::default() }),
+            Self::Ecs => ProviderSpec::Ecs(EcsConfig { endpoint: Some(url("/")), ..EcsConfig::default() }),
             Self::Oidc => {
-                let pod = Pod {
+                let pod = OidcConfig {
                     role_arn: Some(ROLE.to_owned()),
                     provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
                     token_file: file("token", "planted"),
-                    ..Pod::default()
+                    ..OidcConfig::default()
                 };
-                Spec::Oidc(pod, place())
+                ProviderSpec::Oidc(pod, place())
             }
             Self::AssumeRole => {
-                let role = Role {
+                let role = AssumedRole {
                     arn: ROLE.to_owned(),
                     session_name: None,
                     duration: Duration::from_secs(900),
                     policy: None,
                     external_id: None,
                 };
-                let (source, signature) = ("base".to_owned(), Signature::Acs3);
-                Spec::AssumeRole { source, role, place: place(), signature }
+                let (source, signature) = ("base".to_owned(), StsSignature::Acs3);
+                ProviderSpec::AssumeRole { source, role, place: place(), signature }
             }
-            Self::Chain => Spec::Chain(Links::default()),
+            Self::Chain => ProviderSpec::Chain(ChainConfig::default()),
         };
         let base = matches!(self, Self::AssumeRole).then(|| ("base".to_owned(), uri()));
         base.into_iter().chain([("default".to_owned(), spec)]).collect()
     }
 
     /// The environment that it needs.
-    fn world(self, services: SocketAddr) -> World {
+    fn world(self, services: SocketAddr) -> TestEnv {
         match self {
-            Self::Uri | Self::Oidc | Self::AssumeRole => World::default(),
-            Self::Ecs => World::with(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")]),
+            Self::Uri | Self::Oidc | Self::AssumeRole => TestEnv::default(),
+            Self::Ecs => TestEnv::with(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")]),
             Self::Chain => {
                 let url: &str = format!("http://{services}/open").leak();
-                World::with(&[("ALIBABA_CLOUD_CREDENTIALS_URI", url)])
+                TestEnv::with(&[("ALIBABA_CLOUD_CREDENTIALS_URI", url)])
             }
         }
     }
@@ -173,7 +178,8 @@ impl NetworkKind {
     /// Drops an attempt after so many polls, and asserts that the next one works. Returns whether it was dropped.
     async fn survives(self, times: usize, directory: &Path) -> bool {
         let services = services().await;
-        let (sources, world) = (Spec::build_all(&self.specs(services, directory)), self.world(services));
+        let (sources, world) =
+            (ProviderSpec::build_all(&self.specs(services, directory)), self.world(services));
         let source = &sources["default"];
         let was_dropped = dropped_after(times, source.refresh(&world)).await;
         for (name, source) in &sources {
@@ -251,7 +257,7 @@ impl LossyService {
 
     /// Makes one call alone. Returns its status.
     async fn call(&self, path: &str) -> u16 {
-        let reply = endpoint::ask(&HttpClient::default(), self.ask(path), || None, WITHIN).await;
+        let reply = circuit_breaker::ask(&HttpClient::default(), self.ask(path), || None, WITHIN).await;
         reply.expect("an answer").status
     }
 
@@ -261,7 +267,7 @@ impl LossyService {
         let (fetcher, before) = (HttpClient::default(), self.connections.load(Ordering::Relaxed));
         let again = || Some(self.ask("/again"));
         let asked = async {
-            let reply = endpoint::ask(&fetcher, self.ask("/lost"), again, WITHIN).await;
+            let reply = circuit_breaker::ask(&fetcher, self.ask("/lost"), again, WITHIN).await;
             assert_eq!(reply.map(|reply| reply.status).ok(), Some(200), "after {times} polls");
         };
         let was_dropped = dropped_after(times, asked).await;
@@ -278,7 +284,8 @@ async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<
     }
     let lost = service.lose_one(times).await;
     let name = format!("http://{}", service.address);
-    let known = endpoint::endpoints().into_iter().find(|known| known.name == name).expect("it was asked");
+    let known =
+        circuit_breaker::endpoints().into_iter().find(|known| known.name == name).expect("it was asked");
     assert!(is_left_alone || !known.is_left_alone, "after {times} polls");
     // One service after the other, so that these calls are quick.
     let _alone = alone.lock().await;

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::credentials::world::{NOW, World};
+use crate::credentials::test_env::{NOW, TestEnv};
 use crate::credentials::{
-    Answer, Credentials, Edge, Place, Program, Provide, ProvideError, Role, Signature, Source, Spec,
+    AssumedRole, CredentialSource, Credentials, ProcessConfig, Provide, ProvideError, ProvideFuture,
+    ProviderSpec, SourceEnv, StsEndpointConfig, StsSignature,
 };
 use crate::secret::Secret;
 
@@ -35,7 +36,7 @@ pub(super) async fn dropped_after(times: usize, future: impl Future) -> bool {
 struct Steps(Arc<AtomicUsize>);
 
 impl Provide for Steps {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             for _ in 0..3 {
                 sleep(Duration::from_millis(10)).await;
@@ -52,17 +53,17 @@ impl Provide for Steps {
     }
 }
 
-fn steps() -> Source {
-    Source::new("default", Box::new(Steps(Arc::default())))
+fn steps() -> CredentialSource {
+    CredentialSource::new("default", Box::new(Steps(Arc::default())))
 }
 
 /// Drops `attempt` at each of its await points on a fresh source, and asserts that the source works each time.
 async fn survives<T>(
     make: impl Fn() -> T,
-    source: impl Fn(&T) -> &Source,
+    source: impl Fn(&T) -> &CredentialSource,
     attempt: impl AsyncFn(&T),
 ) -> usize {
-    let world = World::default();
+    let world = TestEnv::default();
     for times in 0.. {
         let made = make();
         let was_dropped = dropped_after(times, attempt(&made)).await;
@@ -90,12 +91,12 @@ async fn survives<T>(
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_is_dropped_anywhere_leaves_a_source_that_works() {
-    let world = World::default();
+    let world = TestEnv::default();
     let points = survives(steps, |source| source, async |source| drop(source.refresh(&world).await)).await;
     assert!(points >= 3, "{points}");
     survives(steps, |source| source, async |source| drop(source.obtain(&world).await)).await;
     survives(steps, |source| source, async |source| drop(source.wait(&world).await)).await;
-    let answered = async |source: &Source| {
+    let answered = async |source: &CredentialSource| {
         tokio::select! {
             () = source.follow(&world) => {}
             () = source.answered() => {}
@@ -106,7 +107,7 @@ async fn an_attempt_that_is_dropped_anywhere_leaves_a_source_that_works() {
 
 #[tokio::test(start_paused = true)]
 async fn the_keeper_of_a_source_can_be_dropped_anywhere() {
-    let world = World::default();
+    let world = TestEnv::default();
     // It never ends by itself, so it is dropped after so many polls.
     for times in 0..20 {
         let source = steps();
@@ -118,7 +119,7 @@ async fn the_keeper_of_a_source_can_be_dropped_anywhere() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_for_other_credentials_can_be_dropped_anywhere() {
-    let world = World::default();
+    let world = TestEnv::default();
     for times in 0..20 {
         let source = steps();
         let refused = source.refresh(&world).await.expect("credentials");
@@ -147,15 +148,15 @@ async fn a_request_for_other_credentials_can_be_dropped_anywhere() {
 
 #[tokio::test(start_paused = true)]
 async fn waiters_of_an_attempt_that_is_dropped_make_their_own() {
-    let (source, world) = (steps(), World::default());
+    let (source, world) = (steps(), TestEnv::default());
     let first = dropped_after(1, source.refresh(&world));
     let (was_dropped, second) = tokio::join!(first, source.refresh(&world));
     assert!(was_dropped && second.is_ok());
 }
 
 /// The base of a role, and the role, whose STS nobody answers.
-fn role() -> [Arc<Source>; 2] {
-    let role = Role {
+fn role() -> [Arc<CredentialSource>; 2] {
+    let role = AssumedRole {
         arn: "acs:ram::1:role/r".to_owned(),
         session_name: None,
         duration: Duration::from_secs(900),
@@ -163,15 +164,16 @@ fn role() -> [Arc<Source>; 2] {
         external_id: None,
     };
     let sts = crate::transport::Url::parse("http://127.0.0.1:9/").expect("a URL");
-    let place = Place { endpoint: Some(sts), ..Place::default() };
+    let place = StsEndpointConfig { endpoint: Some(sts), ..StsEndpointConfig::default() };
     let base = Arc::new(steps());
-    let assume = super::super::assume_role::AssumeRole::new(Arc::clone(&base), role, place, Signature::Acs3);
-    [base, Arc::new(Source::new("role", Box::new(assume)))]
+    let assume =
+        super::super::assume_role::AssumeRole::new(Arc::clone(&base), role, place, StsSignature::Acs3);
+    [base, Arc::new(CredentialSource::new("role", Box::new(assume)))]
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_role_that_is_given_up_leaves_the_source_that_assumes_it_working() {
-    let world = World::default();
+    let world = TestEnv::default();
     for times in 0..8 {
         let [base, role] = role();
         dropped_after(times, role.refresh(&world)).await;
@@ -182,7 +184,7 @@ async fn a_role_that_is_given_up_leaves_the_source_that_assumes_it_working() {
 }
 
 /// Sources that read files or run programs, each of which gives credentials when it is asked anew.
-fn of_files(directory: &std::path::Path) -> Vec<(&'static str, Spec)> {
+fn of_files(directory: &std::path::Path) -> Vec<(&'static str, ProviderSpec)> {
     let json = directory.join("key.json");
     fs::write(&json, r#"{"AccessKeyId": "LTAIx", "AccessKeySecret": "s"}"#).expect("written");
     let ini = directory.join("credentials");
@@ -191,11 +193,21 @@ fn of_files(directory: &std::path::Path) -> Vec<(&'static str, Spec)> {
     let printed = format!("cat {}", json.display());
     let command = ["/bin/sh", "-c", &printed].map(str::to_owned).into();
     vec![
-        ("file", Spec::File { path: json, strict: false }),
-        ("ini", Spec::Ini(crate::credentials::Tool { path: Some(ini), ..Default::default() })),
+        ("file", ProviderSpec::File { path: json, strict: false }),
+        (
+            "ini",
+            ProviderSpec::Ini(crate::credentials::ExternalFileConfig {
+                path: Some(ini),
+                ..Default::default()
+            }),
+        ),
         (
             "process",
-            Spec::Process(Program { command, environment: Vec::new(), cache: Duration::from_secs(60) }),
+            ProviderSpec::Process(ProcessConfig {
+                command,
+                environment: Vec::new(),
+                cache: Duration::from_secs(60),
+            }),
         ),
     ]
 }
@@ -203,11 +215,11 @@ fn of_files(directory: &std::path::Path) -> Vec<(&'static str, Spec)> {
 #[tokio::test]
 async fn a_look_at_files_and_a_program_can_be_given_up_anywhere() {
     let (directory, world) =
-        (tempfile::tempdir().expect("a directory"), World::with(&[("PATH", "/usr/bin:/bin")]));
+        (tempfile::tempdir().expect("a directory"), TestEnv::with(&[("PATH", "/usr/bin:/bin")]));
     for (kind, spec) in of_files(directory.path()) {
         let specs = [("default".to_owned(), spec)];
         for times in 0..50 {
-            let sources = Spec::build_all(&specs);
+            let sources = ProviderSpec::build_all(&specs);
             let source = &sources["default"];
             let was_dropped = dropped_after(times, source.refresh(&world)).await;
             let again = timeout(Duration::from_secs(10), source.refresh(&world)).await.expect("in time");
@@ -226,7 +238,7 @@ struct Told {
 }
 
 impl Provide for Told {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             if self.hangs.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -240,7 +252,7 @@ impl Provide for Told {
 async fn an_attempt_that_is_given_up_counts_neither_as_failed_nor_as_answered() {
     let hangs = Arc::new(AtomicBool::new(true));
     let (source, world) =
-        (Source::new("default", Box::new(Told { hangs: Arc::clone(&hangs) })), World::default());
+        (CredentialSource::new("default", Box::new(Told { hangs: Arc::clone(&hangs) })), TestEnv::default());
     assert!(dropped_after(0, source.refresh(&world)).await);
     let status = source.status(&world);
     assert_eq!((status.failures, status.has_answered, status.failed.len()), (0, false, 0));

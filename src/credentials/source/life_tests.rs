@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::credentials::{Answer, Credentials, Edge, Provide, ProvideError, Source};
+use crate::credentials::{CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
@@ -18,7 +18,7 @@ impl Clock for Ticking {
     }
 }
 
-impl Edge for Ticking {
+impl SourceEnv for Ticking {
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }
@@ -35,7 +35,7 @@ struct Service {
 struct Asking(Arc<Service>);
 
 impl Provide for Asking {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         let number = self.0.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             if self.0.fails.load(Ordering::Relaxed) {
@@ -53,14 +53,14 @@ impl Provide for Asking {
 }
 
 /// A source of a service, and its clock.
-fn of(life_s: u64) -> (Arc<Service>, Source, Ticking) {
+fn of(life_s: u64) -> (Arc<Service>, CredentialSource, Ticking) {
     let service = Arc::new(Service { life_s, ..Service::default() });
-    let source = Source::new("default", Box::new(Asking(Arc::clone(&service))));
+    let source = CredentialSource::new("default", Box::new(Asking(Arc::clone(&service))));
     (service, source, Ticking(AtomicI64::new(1_700_000_000)))
 }
 
 /// Lets so many seconds pass, with a look at each.
-async fn pass(source: &Source, clock: &Ticking, seconds: usize, mut look: impl FnMut()) {
+async fn pass(source: &CredentialSource, clock: &Ticking, seconds: usize, mut look: impl FnMut()) {
     let passing = async {
         for _ in 0..seconds {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -116,7 +116,7 @@ async fn a_service_that_goes_on_failing_is_asked_with_pauses_and_what_it_gave_be
 struct Silent(Arc<AtomicUsize>);
 
 impl Provide for Silent {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::pending())
     }
@@ -125,7 +125,7 @@ impl Provide for Silent {
 #[tokio::test(start_paused = true)]
 async fn requests_that_have_waited_in_vain_do_not_ask_the_service_themselves() {
     let asked = Arc::new(AtomicUsize::new(0));
-    let source = Source::new("default", Box::new(Silent(Arc::clone(&asked))));
+    let source = CredentialSource::new("default", Box::new(Silent(Arc::clone(&asked))));
     let clock = Ticking(AtomicI64::new(1_700_000_000));
     let all = async {
         // The first attempt has begun.

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::credentials::guarded::{FileState, state};
-use crate::credentials::{Edge, Fingerprint, Provide};
+use crate::credentials::secret_file::{FileFingerprint, state};
+use crate::credentials::{Provide, SourceEnv, StateFingerprint};
 use crate::offload::{BlockingLane, FILE_LIMIT, NoAnswer};
 
 /// The state of what a provider reads, at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WatchedState {
-    fingerprint: Option<Fingerprint>,
-    files: BTreeMap<PathBuf, FileState>,
+    fingerprint: Option<StateFingerprint>,
+    files: BTreeMap<PathBuf, FileFingerprint>,
 }
 
 impl WatchedState {
@@ -21,7 +21,7 @@ impl WatchedState {
     /// [`NoAnswer`] if the file system does not answer.
     pub(super) async fn look(
         provider: &dyn Provide,
-        edge: &dyn Edge,
+        edge: &dyn SourceEnv,
         lane: &BlockingLane,
     ) -> Result<Option<Self>, NoAnswer> {
         let (fingerprint, paths) = (provider.fingerprint(edge), provider.files(edge));

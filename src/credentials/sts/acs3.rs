@@ -4,16 +4,16 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Call, FORM, Stamp, VERSION};
+use super::{CallStamp, FORM, StsCall, VERSION};
 use crate::credentials::Credentials;
 use crate::transport::Url;
 
 /// The headers of a signed call to `/` without a query.
 pub(super) fn headers(
-    call: &Call,
+    call: &StsCall,
     key: &Credentials,
     url: &Url,
-    stamp: Stamp<'_>,
+    stamp: CallStamp<'_>,
 ) -> Vec<(&'static str, Zeroizing<String>)> {
     let own = |text: &str| Zeroizing::new(text.to_owned());
     let mut signed = vec![
@@ -31,7 +31,7 @@ pub(super) fn headers(
     }
     signed.sort_by_key(|(name, _)| *name);
     let lines: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let canonical = Canonical { method: "POST", path: "/", query: "", headers: &lines };
+    let canonical = CanonicalRequest { method: "POST", path: "/", query: "", headers: &lines };
     let authorization =
         canonical.authorization(&hex(&Sha256::digest(&call.form)), (&key.id, key.secret.expose()));
     // Host is written by who sends.
@@ -41,14 +41,14 @@ pub(super) fn headers(
 }
 
 /// What is signed; the headers in order of their lower-case names.
-struct Canonical<'a> {
+struct CanonicalRequest<'a> {
     method: &'a str,
     path: &'a str,
     query: &'a str,
     headers: &'a [(&'a str, &'a str)],
 }
 
-impl Canonical<'_> {
+impl CanonicalRequest<'_> {
     fn authorization(&self, hashed_body: &str, (id, secret): (&str, &str)) -> String {
         let names = self.headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let mut request = Zeroizing::new(format!("{}\n{}\n{}\n", self.method, self.path, self.query));
@@ -79,12 +79,12 @@ mod tests {
     use serde_json::Value;
     use sha2::{Digest as _, Sha256};
 
-    use super::{Canonical, hex};
+    use super::{CanonicalRequest, hex};
 
     #[test]
     fn the_documented_example_is_signed_as_documented() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        let canonical = Canonical {
+        let canonical = CanonicalRequest {
             method: "POST",
             path: "/",
             query: "ImageId=win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd&RegionId=cn-shanghai",
@@ -120,7 +120,7 @@ mod tests {
             query.sort();
             let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let headers: Vec<(&str, &str)> = headers.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-            let canonical = Canonical {
+            let canonical = CanonicalRequest {
                 method: text("method"),
                 path: text("canonical_uri"),
                 query: &query.join("&"),

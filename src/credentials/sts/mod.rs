@@ -2,8 +2,8 @@
 //! without keeping any of it in an error.
 
 mod acs3;
-mod answer;
-mod place;
+mod endpoint;
+mod response;
 mod rpc;
 
 #[cfg(test)]
@@ -17,10 +17,10 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
 use zeroize::Zeroizing;
 
-pub(super) use answer::{StsCause, StsError, Triple};
-pub use place::Place;
+pub use endpoint::StsEndpointConfig;
+pub(super) use response::{StsCause, StsCredentials, StsError};
 
-use super::{Credentials, Edge, ProvideError, clock, endpoint};
+use super::{Credentials, ProvideError, SourceEnv, circuit_breaker, clock_skew};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -28,7 +28,7 @@ use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url}
 
 /// How calls to STS are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Signature {
+pub enum StsSignature {
     /// `ACS3-HMAC-SHA256`, in headers.
     Acs3,
     /// RPC V1, with HMAC-SHA1: for private clouds that know no other.
@@ -37,7 +37,7 @@ pub enum Signature {
 
 /// A role, and how it is assumed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Role {
+pub struct AssumedRole {
     /// Its ARN, `acs:ram::ACCOUNT:role/NAME`.
     pub arn: String,
     /// What shows in the audit trail; cut and cleaned when it is used. `None` for one with the name of this host.
@@ -51,16 +51,16 @@ pub struct Role {
 }
 
 /// A place where STS is asked.
-pub(super) struct Sts {
-    place: Place,
-    signature: Signature,
+pub(super) struct StsClient {
+    place: StsEndpointConfig,
+    signature: StsSignature,
     fetcher: Arc<HttpClient>,
     /// How far the clock of STS is ahead of ours, in seconds, once it has refused ours.
     ahead_s: AtomicI64,
 }
 
 /// Who asks.
-enum Who<'a> {
+enum CallAuthentication<'a> {
     /// Whoever this key belongs to.
     Key(&'a Credentials),
     /// Nobody: what proves the caller stands in the form.
@@ -68,78 +68,87 @@ enum Who<'a> {
 }
 
 /// A call, but for who makes it.
-struct Call {
+struct StsCall {
     action: &'static str,
     form: Zeroizing<Vec<u8>>,
     /// The same, as the pairs that RPC signs.
     fields: Vec<(&'static str, Zeroizing<String>)>,
 }
 
-impl Sts {
-    pub(super) fn new(place: Place, signature: Signature) -> Self {
+impl StsClient {
+    pub(super) fn new(place: StsEndpointConfig, signature: StsSignature) -> Self {
         Self { place, signature, fetcher: Arc::default(), ahead_s: AtomicI64::new(0) }
     }
 
     /// `AssumeRole`, signed by `signer`.
     pub(super) async fn assume(
         &self,
-        role: &Role,
+        role: &AssumedRole,
         signer: &Credentials,
-        edge: &dyn Edge,
-    ) -> Result<Triple, StsError> {
-        let call = Call::new("AssumeRole", role.fields(edge));
-        self.call(&call, Who::Key(signer), edge).await
+        edge: &dyn SourceEnv,
+    ) -> Result<StsCredentials, StsError> {
+        let call = StsCall::new("AssumeRole", role.fields(edge));
+        self.call(&call, CallAuthentication::Key(signer), edge).await
     }
 
     /// `AssumeRoleWithOIDC`, for whoever the token names.
     pub(super) async fn assume_with_token(
         &self,
-        role: &Role,
+        role: &AssumedRole,
         (provider_arn, token): (&str, &Secret),
-        edge: &dyn Edge,
-    ) -> Result<Triple, StsError> {
+        edge: &dyn SourceEnv,
+    ) -> Result<StsCredentials, StsError> {
         let mut fields = role.fields(edge);
         fields.push(("OIDCProviderArn", Zeroizing::new(provider_arn.to_owned())));
         fields.push(("OIDCToken", Zeroizing::new(token.expose().to_owned())));
-        self.call(&Call::new("AssumeRoleWithOIDC", fields), Who::Nobody, edge).await
+        self.call(&StsCall::new("AssumeRoleWithOIDC", fields), CallAuthentication::Nobody, edge).await
     }
 
     /// `GetCallerIdentity`: the ARN that `signer` signs as; for an assumed role, the role's own.
-    pub(super) async fn caller(&self, signer: &Credentials, edge: &dyn Edge) -> Result<String, ProvideError> {
-        let call = Call::new("GetCallerIdentity", Vec::new());
-        let (reply, url, ahead_s) = self.reply(&call, Who::Key(signer), edge).await?;
-        answer::read_identity(&reply, &url, ahead_s)
+    pub(super) async fn caller(
+        &self,
+        signer: &Credentials,
+        edge: &dyn SourceEnv,
+    ) -> Result<String, ProvideError> {
+        let call = StsCall::new("GetCallerIdentity", Vec::new());
+        let (reply, url, ahead_s) = self.reply(&call, CallAuthentication::Key(signer), edge).await?;
+        response::read_identity(&reply, &url, ahead_s)
     }
 
     /// Where it is, for a person.
-    pub(super) fn explain(&self, edge: &dyn Edge) -> String {
+    pub(super) fn explain(&self, edge: &dyn SourceEnv) -> String {
         match self.place.url(edge) {
             Ok((url, why)) => format!("STS at {url} ({why})"),
             Err(why) => why.to_string(),
         }
     }
 
-    async fn call(&self, call: &Call, who: Who<'_>, edge: &dyn Edge) -> Result<Triple, StsError> {
+    async fn call(
+        &self,
+        call: &StsCall,
+        who: CallAuthentication<'_>,
+        edge: &dyn SourceEnv,
+    ) -> Result<StsCredentials, StsError> {
         let (reply, url, ahead_s) = self.reply(call, who, edge).await?;
-        answer::read(&reply, &url, ahead_s)
+        response::read(&reply, &url, ahead_s)
     }
 
     /// Asks; once more with the clock of STS if it refuses ours, which then is told too.
     async fn reply(
         &self,
-        call: &Call,
-        who: Who<'_>,
-        edge: &dyn Edge,
+        call: &StsCall,
+        who: CallAuthentication<'_>,
+        edge: &dyn SourceEnv,
     ) -> Result<(HttpResponse, Url, Option<i64>), ProvideError> {
         let (url, _) = self.place.url(edge)?;
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
-        let server_time = answer::server_time(&reply);
-        let ahead_s = clock::ahead(server_time.as_deref(), &reply.headers, (begun, edge.now()));
+        let server_time = response::server_time(&reply);
+        let ahead_s = clock_skew::ahead(server_time.as_deref(), &reply.headers, (begun, edge.now()));
         if let Some(ahead_s) = ahead_s {
-            clock::note_clock(&url.to_string(), ahead_s);
+            clock_skew::note_clock(&url.to_string(), ahead_s);
         }
-        let Some(ahead_s) = ahead_s.filter(|_| answer::is_about_time(&reply)) else {
+        let Some(ahead_s) = ahead_s.filter(|_| response::is_about_time(&reply)) else {
             return Ok((reply, url, None));
         };
         self.ahead_s.store(ahead_s, Ordering::Relaxed);
@@ -149,33 +158,37 @@ impl Sts {
 
     async fn attempt(
         &self,
-        call: &Call,
-        who: &Who<'_>,
+        call: &StsCall,
+        who: &CallAuthentication<'_>,
         url: &Url,
-        edge: &dyn Edge,
+        edge: &dyn SourceEnv,
     ) -> Result<HttpResponse, ProvideError> {
         let first = self.request(call, who, url, edge)?;
         // Each request has a time and a nonce of its own.
         let again = || self.request(call, who, url, edge).ok();
-        endpoint::ask(&self.fetcher, first, again, WITHIN)
+        circuit_breaker::ask(&self.fetcher, first, again, WITHIN)
             .await
-            .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", place::HINT)))
+            .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", endpoint::HINT)))
     }
 
     fn request(
         &self,
-        call: &Call,
-        who: &Who<'_>,
+        call: &StsCall,
+        who: &CallAuthentication<'_>,
         url: &Url,
-        edge: &dyn Edge,
+        edge: &dyn SourceEnv,
     ) -> Result<HttpRequest, ProvideError> {
         let now = Timestamp::from_unix_s(edge.now().unix_s() + self.ahead_s.load(Ordering::Relaxed));
         let nonce = format!("{:032x}", fastrand::u128(..));
-        let stamp = Stamp { at: &now.rfc3339(), nonce: &nonce };
+        let stamp = CallStamp { at: &now.rfc3339(), nonce: &nonce };
         let (target, mut headers) = match (self.signature, who) {
-            (Signature::Acs3, Who::Key(key)) => ("/".to_owned(), acs3::headers(call, key, url, stamp)),
-            (Signature::Rpc, Who::Key(key)) => (rpc::target(call, Some(key), stamp), Vec::new()),
-            (_, Who::Nobody) => (rpc::target(call, None, stamp), Vec::new()),
+            (StsSignature::Acs3, CallAuthentication::Key(key)) => {
+                ("/".to_owned(), acs3::headers(call, key, url, stamp))
+            }
+            (StsSignature::Rpc, CallAuthentication::Key(key)) => {
+                (rpc::target(call, Some(key), stamp), Vec::new())
+            }
+            (_, CallAuthentication::Nobody) => (rpc::target(call, None, stamp), Vec::new()),
         };
         if !headers.iter().any(|(name, _)| *name == CONTENT_TYPE.as_str()) {
             headers.push((CONTENT_TYPE.as_str(), Zeroizing::new(FORM.to_owned())));
@@ -198,13 +211,13 @@ impl Sts {
 
 /// What makes one call differ from the next.
 #[derive(Clone, Copy)]
-struct Stamp<'a> {
+struct CallStamp<'a> {
     /// The time, as `2026-01-31T12:00:00Z`.
     at: &'a str,
     nonce: &'a str,
 }
 
-impl Call {
+impl StsCall {
     fn new(action: &'static str, fields: Vec<(&'static str, Zeroizing<String>)>) -> Self {
         // Percent-encoding makes three bytes of one at most; it never grows, so that nothing is left behind where it was.
         let room = fields.iter().map(|(name, value)| name.len() + 2 + 3 * value.len()).sum();
@@ -222,8 +235,8 @@ impl Call {
     }
 }
 
-impl Role {
-    fn fields(&self, edge: &dyn Edge) -> Vec<(&'static str, Zeroizing<String>)> {
+impl AssumedRole {
+    fn fields(&self, edge: &dyn SourceEnv) -> Vec<(&'static str, Zeroizing<String>)> {
         let host = || {
             edge.variable("HOSTNAME")
                 .map_or_else(|| "oss-signing-proxy".to_owned(), |host| format!("ossp-{host}"))

@@ -6,12 +6,12 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
-use super::{Call, Stamp, VERSION};
+use super::{CallStamp, StsCall, VERSION};
 use crate::credentials::Credentials;
 use crate::oss::encode_strict;
 
 /// Path and query of a call; signed if there is a key.
-pub(super) fn target(call: &Call, key: Option<&Credentials>, stamp: Stamp<'_>) -> String {
+pub(super) fn target(call: &StsCall, key: Option<&Credentials>, stamp: CallStamp<'_>) -> String {
     let mut query =
         vec![("Action", call.action), ("Format", "JSON"), ("Timestamp", stamp.at), ("Version", VERSION)];
     if let Some(key) = key {

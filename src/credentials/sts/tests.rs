@@ -6,8 +6,8 @@ use http::HeaderMap;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Place, StsCause, answer, session_name};
-use crate::credentials::{Edge, ProvideError};
+use super::{StsCause, StsEndpointConfig, response, session_name};
+use crate::credentials::{ProvideError, SourceEnv};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};
 use crate::transport::{HttpResponse, Url};
@@ -20,14 +20,14 @@ impl Clock for World {
     }
 }
 
-impl Edge for World {
+impl SourceEnv for World {
     fn variable(&self, name: &str) -> Option<String> {
         self.0.get(name).map(|value| (*value).to_owned())
     }
 }
 
 fn rejected(reply: &HttpResponse, url: &Url) -> String {
-    match answer::read(reply, url, None).map_err(ProvideError::from) {
+    match response::read(reply, url, None).map_err(ProvideError::from) {
         Err(ProvideError::Refused(text)) => text,
         Ok(_) | Err(_) => panic!("no refusal"),
     }
@@ -49,7 +49,7 @@ fn each_published_answer_comes_to_what_it_should() {
             headers: HeaderMap::new(),
             body: Zeroizing::new(body.clone().into_bytes()),
         };
-        let read = answer::read(&reply, &url, None);
+        let read = response::read(&reply, &url, None);
         let cause = read.as_ref().err().map(|error| error.cause);
         let given = read.map_err(ProvideError::from).and_then(|triple| triple.into_credentials("x", "STS"));
         let outcome = match &given {
@@ -60,7 +60,7 @@ fn each_published_answer_comes_to_what_it_should() {
             Ok(_) => "credentials",
             Err(ProvideError::Unavailable(_)) => "retryable_error",
             Err(_) if cause == Some(StsCause::OidcTokenExpired) => "reread_token_then_retry",
-            Err(ProvideError::Refused(_)) if answer::is_about_time(&reply) => "clock_error",
+            Err(ProvideError::Refused(_)) if response::is_about_time(&reply) => "clock_error",
             Err(ProvideError::Refused(_)) => "permanent_error",
             Err(other) => panic!("{id}: {other}"),
         };
@@ -92,9 +92,15 @@ fn an_error_tells_code_request_id_and_remedy_and_nothing_else() {
 #[test]
 fn the_nearest_sts_is_asked() {
     let region = |text: &str| Region::parse(text).expect("a region");
-    let shenzhen = |internal| Place { of_oss: Some((region("cn-shenzhen"), internal)), ..Place::default() };
-    let named = Place { region: Some(region("cn-beijing")), ..shenzhen(true) };
-    let exact = Place { endpoint: Some(Url::parse("http://127.0.0.1:9").expect("a URL")), ..named.clone() };
+    let shenzhen = |internal| StsEndpointConfig {
+        of_oss: Some((region("cn-shenzhen"), internal)),
+        ..StsEndpointConfig::default()
+    };
+    let named = StsEndpointConfig { region: Some(region("cn-beijing")), ..shenzhen(true) };
+    let exact = StsEndpointConfig {
+        endpoint: Some(Url::parse("http://127.0.0.1:9").expect("a URL")),
+        ..named.clone()
+    };
     let vpc = ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true");
     for (place, variables, expected) in [
         (&exact, vec![("ALIBABA_CLOUD_STS_ENDPOINT", "other.example.com")], "http://127.0.0.1:9"),
@@ -108,9 +114,12 @@ fn the_nearest_sts_is_asked() {
         ),
         (&shenzhen(false), vec![], "https://sts.cn-shenzhen.aliyuncs.com"),
         (&shenzhen(true), vec![], "https://sts-vpc.cn-shenzhen.aliyuncs.com"),
-        (&Place::default(), vec![], "https://sts.aliyuncs.com"),
+        (&StsEndpointConfig::default(), vec![], "https://sts.aliyuncs.com"),
         (
-            &Place { region: Some(region("cn-hangzhou-finance")), ..Place::default() },
+            &StsEndpointConfig {
+                region: Some(region("cn-hangzhou-finance")),
+                ..StsEndpointConfig::default()
+            },
             vec![],
             "https://sts.aliyuncs.com",
         ),
@@ -118,7 +127,7 @@ fn the_nearest_sts_is_asked() {
         let url = place.url(&World(variables.iter().copied().collect())).expect("a URL").0;
         assert_eq!(url.to_string(), expected, "{place:?} {variables:?}");
     }
-    let refused = Place::default().url(&World([vpc].into()));
+    let refused = StsEndpointConfig::default().url(&World([vpc].into()));
     assert!(
         matches!(&refused, Err(ProvideError::Failed(failure)) if failure.to_string().contains("sts_region")),
         "{refused:?}"
@@ -133,8 +142,9 @@ fn every_sts_of_the_table_is_asked() {
     for row in table["sts"].as_array().expect("rows") {
         let region = Region::parse(row["region"].as_str().expect("a region")).ok();
         let vpc = row["vpc"].as_bool().expect("a truth");
-        let configured = Place { region: region.clone(), vpc, ..Place::default() };
-        let suggested = Place { of_oss: region.map(|region| (region, vpc)), ..Place::default() };
+        let configured = StsEndpointConfig { region: region.clone(), vpc, ..StsEndpointConfig::default() };
+        let suggested =
+            StsEndpointConfig { of_oss: region.map(|region| (region, vpc)), ..StsEndpointConfig::default() };
         for place in [configured, suggested] {
             let url = place.url(&World([].into())).expect("a URL").0.to_string();
             let host = url.strip_prefix("https://").expect("a host");

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::from_slice;
 
-use crate::credentials::{Credentials, ProvideError, sanity};
+use crate::credentials::{Credentials, ProvideError, validate};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpResponse, Url};
@@ -11,7 +11,7 @@ use crate::transport::{HttpResponse, Url};
 /// Temporary credentials, as they are answered.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(in crate::credentials) struct Triple {
+pub(in crate::credentials) struct StsCredentials {
     access_key_id: Secret,
     access_key_secret: Secret,
     security_token: Secret,
@@ -20,8 +20,8 @@ pub(in crate::credentials) struct Triple {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
-    credentials: Triple,
+struct StsResponse {
+    credentials: StsCredentials,
 }
 
 /// An error of a call to STS, with what the caller can do about it.
@@ -68,12 +68,12 @@ impl From<StsError> for ProvideError {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Mistake {
+struct StsErrorDocument {
     code: String,
     request_id: String,
 }
 
-impl Triple {
+impl StsCredentials {
     /// As credentials of this provider.
     pub(in crate::credentials) fn into_credentials(
         self,
@@ -85,7 +85,7 @@ impl Triple {
         let expires =
             Timestamp::parse_rfc3339(&expiration).ok_or_else(|| unusable("an expiration that is no time"))?;
         let id = access_key_id.expose().to_owned();
-        sanity::check_given(&id, access_key_secret.expose(), Some(security_token.expose()))
+        validate::check_given(&id, access_key_secret.expose(), Some(security_token.expose()))
             .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
         Ok(Credentials {
             id,
@@ -120,9 +120,13 @@ const KEY_CODES: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "Sec
 const OIDC_TOKEN_EXPIRED: &str = "OIDCToken.Expired";
 
 /// Reads an answer. `ahead_s` is how far STS's clock was found to be ahead of ours, if it refused ours.
-pub(super) fn read(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> Result<Triple, StsError> {
+pub(super) fn read(
+    reply: &HttpResponse,
+    url: &Url,
+    ahead_s: Option<i64>,
+) -> Result<StsCredentials, StsError> {
     if reply.status == 200 {
-        let read: Result<Answer, _> = from_slice(&reply.body);
+        let read: Result<StsResponse, _> = from_slice(&reply.body);
         return read.map(|answer| answer.credentials).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             ProvideError::Unavailable(format!(
@@ -160,7 +164,7 @@ pub(super) fn read_identity(
 }
 
 fn refused(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> StsError {
-    let Mistake { code, request_id } = mistake(reply);
+    let StsErrorDocument { code, request_id } = mistake(reply);
     let code = if code.is_empty() { "no code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
     let clock = ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of ours)"));
@@ -174,14 +178,14 @@ fn refused(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> StsError {
 }
 
 /// The code and the id of an error, if it has them, and only what such a thing can look like.
-fn mistake(reply: &HttpResponse) -> Mistake {
-    let read: Mistake = from_slice(&reply.body).unwrap_or_default();
+fn mistake(reply: &HttpResponse) -> StsErrorDocument {
+    let read: StsErrorDocument = from_slice(&reply.body).unwrap_or_default();
     let word = |text: String| {
         let fits =
             text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if fits { text } else { String::new() }
     };
-    Mistake { code: word(read.code), request_id: word(read.request_id) }
+    StsErrorDocument { code: word(read.code), request_id: word(read.request_id) }
 }
 
 /// What to do about a code.

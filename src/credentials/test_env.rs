@@ -2,27 +2,27 @@
 
 use std::collections::HashMap;
 
-use super::{Edge, ProvideError, Spec};
+use super::{ProvideError, ProviderSpec, SourceEnv};
 use crate::time::{Clock, Timestamp};
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
 
 #[derive(Default)]
-pub(super) struct World(HashMap<&'static str, &'static str>);
+pub(super) struct TestEnv(HashMap<&'static str, &'static str>);
 
-impl World {
+impl TestEnv {
     pub(super) fn with(variables: &[(&'static str, &'static str)]) -> Self {
         Self(variables.iter().copied().collect())
     }
 }
 
-impl Clock for World {
+impl Clock for TestEnv {
     fn now(&self) -> Timestamp {
         NOW
     }
 }
 
-impl Edge for World {
+impl SourceEnv for TestEnv {
     fn variable(&self, name: &str) -> Option<String> {
         // No test asks the machine it runs on.
         let own = self.0.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned());
@@ -32,11 +32,11 @@ impl Edge for World {
 
 /// Asks this source once.
 pub(super) async fn ask(
-    spec: Spec,
+    spec: ProviderSpec,
     variables: &[(&'static str, &'static str)],
 ) -> Result<(String, bool, String), ProvideError> {
-    let sources = Spec::build_all(&[("default".to_owned(), spec)]);
+    let sources = ProviderSpec::build_all(&[("default".to_owned(), spec)]);
     let source = &sources["default"];
-    let got = source.refresh(&World::with(variables)).await?;
+    let got = source.refresh(&TestEnv::with(variables)).await?;
     Ok((got.id.clone(), got.token.is_some(), got.provider.to_string()))
 }

@@ -4,48 +4,53 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ini::{Document, Section};
-use super::recipe::{Recipe, place};
-use super::sts::Role;
-use super::tool::{Format, Places, Tool, Unfit};
-use super::{Edge, Instance, Pod};
+use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
+use super::ini::{IniDocument, IniSection};
+use super::provider_spec::{FileProviderSpec, place};
+use super::sts::AssumedRole;
+use super::{EcsConfig, OidcConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::transport::Url;
 
 /// The file that the libraries share.
-pub(super) struct Shared;
+pub(super) struct SharedFile;
 
 /// The file of OSS's own libraries.
 pub(super) struct OssFile;
 
-impl Format for Shared {
+impl ExternalFormat for SharedFile {
     fn name(&self) -> &'static str {
         "profile"
     }
 
-    fn places(&self, edge: &dyn Edge) -> Places {
+    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
         match edge.variable("ALIBABA_CLOUD_CREDENTIALS_FILE") {
-            Some(path) => Places::Named(PathBuf::from(path)),
-            None => Places::Home(&[".alibabacloud/credentials", ".alibabacloud/credentials.ini"]),
+            Some(path) => FileLocations::Named(PathBuf::from(path)),
+            None => FileLocations::Home(&[".alibabacloud/credentials", ".alibabacloud/credentials.ini"]),
         }
     }
 
-    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+    fn read(
+        &self,
+        text: &str,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile> {
         let document = parse(text)?;
         let (name, section) = section(&document, tool, ("ALIBABA_CLOUD_PROFILE", edge))?;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
-            return Err(Unfit::Absent(format!("the section [{name}] says enable = false")));
+            return Err(UnsupportedProfile::Absent(format!("the section [{name}] says enable = false")));
         }
-        let wrong = |why: String| Unfit::Wrong(format!("the section [{name}] {why}"));
+        let wrong = |why: String| UnsupportedProfile::Wrong(format!("the section [{name}] {why}"));
         let need = |keys: &[&str]| section.get(keys).ok_or_else(|| wrong(format!("has no {}", keys[0])));
         let place = || {
             let vpc = section.get(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
             place(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc, &tool.place)
                 .map_err(|mistake| wrong(format!("has a mistake: {}", mistake.0)))
         };
-        let role = || -> Result<Role, Unfit> {
+        let role = || -> Result<AssumedRole, UnsupportedProfile> {
             let session = section.get(&["role_session_name", "session_name"]).map(str::to_owned);
-            Ok(Role {
+            Ok(AssumedRole {
                 arn: need(&["role_arn"])?.to_owned(),
                 session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
                 duration: seconds(section).map_err(wrong)?,
@@ -53,8 +58,8 @@ impl Format for Shared {
                 external_id: section.get(&["external_id"]).map(str::to_owned),
             })
         };
-        let key = |token: Option<&str>| -> Result<Recipe, Unfit> {
-            Ok(Recipe::Key {
+        let key = |token: Option<&str>| -> Result<FileProviderSpec, UnsupportedProfile> {
+            Ok(FileProviderSpec::Key {
                 id: Secret::from(need(&["access_key_id"])?),
                 secret: Secret::from(need(&["access_key_secret"])?),
                 token: token.map(Secret::from),
@@ -65,15 +70,15 @@ impl Format for Shared {
             Some("sts") => key(Some(need(&["sts_token", "security_token"])?)),
             Some("ram_role_arn") => {
                 let of = key(section.get(&["sts_token", "security_token"]))?;
-                Ok(Recipe::Role { of: Box::new(of), role: role()?, place: place()? })
+                Ok(FileProviderSpec::Role { of: Box::new(of), role: role()?, place: place()? })
             }
             Some("ecs_ram_role") => {
                 let role_name = section.get(&["role_name"]).map(str::to_owned);
-                Ok(Recipe::Ecs(Instance { role_name, ..Instance::default() }))
+                Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }))
             }
             Some("oidc_role_arn") => {
-                let Role { arn, session_name, duration, policy, external_id: _ } = role()?;
-                let pod = Pod {
+                let AssumedRole { arn, session_name, duration, policy, external_id: _ } = role()?;
+                let pod = OidcConfig {
                     role_arn: Some(arn),
                     provider_arn: Some(need(&["oidc_provider_arn"])?.to_owned()),
                     token_file: Some(PathBuf::from(need(&["oidc_token_file_path", "oidc_token_file"])?)),
@@ -81,11 +86,11 @@ impl Format for Shared {
                     duration: Some(duration),
                     policy,
                 };
-                Ok(Recipe::Oidc(pod, place()?))
+                Ok(FileProviderSpec::Oidc(pod, place()?))
             }
             Some("credentials_uri") => {
                 let url = Url::parse(need(&["credentials_uri", "url"])?);
-                Ok(Recipe::Uri(url.map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
+                Ok(FileProviderSpec::Uri(url.map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
             }
             Some("external") => Err(wrong(
                 "runs a command (type external), which this file may not; name the command in credentials of type \"process\"".to_owned(),
@@ -104,25 +109,32 @@ impl Format for Shared {
     }
 }
 
-impl Format for OssFile {
+impl ExternalFormat for OssFile {
     fn name(&self) -> &'static str {
         "oss_profile"
     }
 
-    fn places(&self, edge: &dyn Edge) -> Places {
+    fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
         match edge.variable("OSS_CREDENTIAL_PROFILES_FILE") {
-            Some(path) => Places::Named(PathBuf::from(path)),
-            None => Places::Home(&[".oss/credentials"]),
+            Some(path) => FileLocations::Named(PathBuf::from(path)),
+            None => FileLocations::Home(&[".oss/credentials"]),
         }
     }
 
-    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit> {
+    fn read(
+        &self,
+        text: &str,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile> {
         let document = parse(text)?;
         let (name, section) = section(&document, tool, ("OSS_PROFILE", edge))?;
         let need = |keys: &[&str]| {
-            section.get(keys).ok_or_else(|| Unfit::Wrong(format!("the section [{name}] has no {}", keys[0])))
+            section
+                .get(keys)
+                .ok_or_else(|| UnsupportedProfile::Wrong(format!("the section [{name}] has no {}", keys[0])))
         };
-        Ok(Recipe::Key {
+        Ok(FileProviderSpec::Key {
             id: Secret::from(need(&["access_key_id", "oss_access_key_id"])?),
             secret: Secret::from(need(&["access_key_secret", "oss_secret_access_key"])?),
             token: section
@@ -132,32 +144,34 @@ impl Format for OssFile {
     }
 }
 
-fn parse(text: &str) -> Result<Document, Unfit> {
-    Document::parse(text).map_err(|line| {
-        Unfit::Wrong(format!("line {line} is neither a [section], nor key = value, nor a comment"))
+fn parse(text: &str) -> Result<IniDocument, UnsupportedProfile> {
+    IniDocument::parse(text).map_err(|line| {
+        UnsupportedProfile::Wrong(format!(
+            "line {line} is neither a [section], nor key = value, nor a comment"
+        ))
     })
 }
 
 /// The section that is to be read: the one that is asked for, in the configuration or by the variable, or else `default`.
 fn section<'a>(
-    document: &'a Document,
-    tool: &Tool,
-    (variable, edge): (&str, &dyn Edge),
-) -> Result<(String, &'a Section), Unfit> {
+    document: &'a IniDocument,
+    tool: &ExternalFileConfig,
+    (variable, edge): (&str, &dyn SourceEnv),
+) -> Result<(String, &'a IniSection), UnsupportedProfile> {
     let wanted = tool.profile.clone().or_else(|| edge.variable(variable));
     let name = wanted.unwrap_or_else(|| "default".to_owned());
     match document.section(&name) {
         Some(section) => Ok((name, section)),
-        None if document.is_empty() => Err(Unfit::Absent("it is empty".to_owned())),
+        None if document.is_empty() => Err(UnsupportedProfile::Absent("it is empty".to_owned())),
         // To pass over what it has would sign as somebody else.
-        None => Err(Unfit::Wrong(format!(
+        None => Err(UnsupportedProfile::Wrong(format!(
             "there is no section [{name}]; the file has {}; set profile, or {variable}, to one of them",
             document.listing()
         ))),
     }
 }
 
-fn seconds(section: &Section) -> Result<Duration, String> {
+fn seconds(section: &IniSection) -> Result<Duration, String> {
     let keys = ["role_session_expiration", "duration_seconds"];
     let text = section.get(&keys).unwrap_or("3600");
     let seconds = text.parse().map_err(|_| format!("has a {} that is no number of seconds", keys[0]))?;

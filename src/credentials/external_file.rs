@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::guarded::{Guarded, Unreadable, state};
-use super::recipe::{Mistake, Recipe};
-use super::sts::Place;
-use super::{Answer, Edge, Provide, ProvideError};
+use super::provider_spec::{FileProviderSpec, InvalidField};
+use super::secret_file::{SecretFileError, SecretFileReader, state};
+use super::sts::StsEndpointConfig;
+use super::{Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 
 /// What is said about the file of a tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Tool {
+pub struct ExternalFileConfig {
     /// The file; `None` for where the tool itself keeps it.
     pub path: Option<PathBuf>,
     /// The profile or section; `None` for the one that the tool would take.
@@ -25,23 +25,28 @@ pub struct Tool {
     /// Whether a file that other users can read is refused.
     pub strict: bool,
     /// Where STS is asked, if the file does not say.
-    pub place: Place,
+    pub place: StsEndpointConfig,
 }
 
 /// A kind of file.
-pub(super) trait Format: Send + Sync {
+pub(super) trait ExternalFormat: Send + Sync {
     /// What the vendor's libraries call it.
     fn name(&self) -> &'static str;
 
     /// Where the file is, if nobody says: a path that the environment names, or paths in the home directory.
-    fn places(&self, edge: &dyn Edge) -> Places;
+    fn places(&self, edge: &dyn SourceEnv) -> FileLocations;
 
     /// What the file describes.
-    fn read(&self, text: &str, tool: &Tool, edge: &dyn Edge) -> Result<Recipe, Unfit>;
+    fn read(
+        &self,
+        text: &str,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<FileProviderSpec, UnsupportedProfile>;
 }
 
 /// Where a file may be.
-pub(super) enum Places {
+pub(super) enum FileLocations {
     /// Only there.
     Named(PathBuf),
     /// In the first of these that is there, below the home directory.
@@ -51,30 +56,30 @@ pub(super) enum Places {
 }
 
 /// Why a file describes no source of ours.
-pub(super) enum Unfit {
+pub(super) enum UnsupportedProfile {
     /// What was asked for is not in it, and nobody asked by name.
     Absent(String),
     /// It is wrong.
     Wrong(String),
 }
 
-impl From<Mistake> for Unfit {
-    fn from(Mistake(text): Mistake) -> Self {
+impl From<InvalidField> for UnsupportedProfile {
+    fn from(InvalidField(text): InvalidField) -> Self {
         Self::Wrong(text)
     }
 }
 
 /// The file of a tool, as a source.
 pub(super) struct ToolFile {
-    format: Box<dyn Format>,
-    tool: Tool,
-    guarded: Arc<Guarded>,
+    format: Box<dyn ExternalFormat>,
+    tool: ExternalFileConfig,
+    guarded: Arc<SecretFileReader>,
     lane: BlockingLane,
-    built: Mutex<Option<Built>>,
+    built: Mutex<Option<BuiltProvider>>,
 }
 
 /// The paths at which the file may be.
-enum Candidates {
+enum CandidatePaths {
     /// Only this one, which was named.
     Named(PathBuf),
     /// The first of these below the home directory that exists.
@@ -85,20 +90,20 @@ enum Candidates {
 struct ReadFile {
     path: PathBuf,
     named: bool,
-    text: Result<Zeroizing<String>, Unreadable>,
+    text: Result<Zeroizing<String>, SecretFileError>,
 }
 
 /// What a state of the file describes.
 #[derive(Clone)]
-struct Built {
+struct BuiltProvider {
     path: PathBuf,
     text: Arc<Zeroizing<String>>,
     provider: Arc<dyn Provide>,
 }
 
 impl ToolFile {
-    pub(super) fn new(format: impl Format + 'static, tool: Tool) -> Self {
-        let guarded = Arc::new(Guarded::new(tool.strict));
+    pub(super) fn new(format: impl ExternalFormat + 'static, tool: ExternalFileConfig) -> Self {
+        let guarded = Arc::new(SecretFileReader::new(tool.strict));
         Self {
             format: Box::new(format),
             tool,
@@ -109,22 +114,22 @@ impl ToolFile {
     }
 
     /// Returns the paths at which the file may be. The error says why there are none. No file is looked at.
-    fn candidates(&self, edge: &dyn Edge) -> Result<Candidates, String> {
+    fn candidates(&self, edge: &dyn SourceEnv) -> Result<CandidatePaths, String> {
         if let Some(path) = &self.tool.path {
-            return Ok(Candidates::Named(path.clone()));
+            return Ok(CandidatePaths::Named(path.clone()));
         }
         match self.format.places(edge) {
-            Places::Named(path) => Ok(Candidates::Named(path)),
-            Places::Off(variable) => Err(format!("{variable} is true")),
-            Places::Home(below) => {
+            FileLocations::Named(path) => Ok(CandidatePaths::Named(path)),
+            FileLocations::Off(variable) => Err(format!("{variable} is true")),
+            FileLocations::Home(below) => {
                 let home = edge.variable("HOME").map(PathBuf::from).ok_or("HOME is not set")?;
-                Ok(Candidates::Usual { home, below })
+                Ok(CandidatePaths::Usual { home, below })
             }
         }
     }
 
     /// Reads the file. The error says why there is none.
-    async fn read(&self, edge: &dyn Edge) -> Result<ReadFile, ProvideError> {
+    async fn read(&self, edge: &dyn SourceEnv) -> Result<ReadFile, ProvideError> {
         let candidates = self.candidates(edge).map_err(ProvideError::NotConfigured)?;
         let (all, guarded) = (candidates.shown(), Arc::clone(&self.guarded));
         let read = self.lane.run(FILE_LIMIT, move || candidates.read(&guarded)).await;
@@ -133,7 +138,7 @@ impl ToolFile {
     }
 
     /// What the file describes now.
-    async fn provider(&self, edge: &dyn Edge) -> Result<Arc<dyn Provide>, ProvideError> {
+    async fn provider(&self, edge: &dyn SourceEnv) -> Result<Arc<dyn Provide>, ProvideError> {
         let ReadFile { path, named, text } = self.read(edge).await?;
         let shown = path.display();
         let text = text.map_err(|why| match (why.is_absent(), named) {
@@ -146,23 +151,25 @@ impl ToolFile {
             return Ok(Arc::clone(&built.provider));
         }
         let recipe = self.format.read(&text, &self.tool, edge).map_err(|unfit| match unfit {
-            Unfit::Absent(why) if !named && self.tool.profile.is_none() => {
+            UnsupportedProfile::Absent(why) if !named && self.tool.profile.is_none() => {
                 ProvideError::NotConfigured(format!("{shown}: {why}"))
             }
             // The file is somebody else's, and may be put right.
-            Unfit::Absent(why) | Unfit::Wrong(why) => ProvideError::Refused(format!("{shown}: {why}")),
+            UnsupportedProfile::Absent(why) | UnsupportedProfile::Wrong(why) => {
+                ProvideError::Refused(format!("{shown}: {why}"))
+            }
         })?;
         let provider: Arc<dyn Provide> = recipe.build(self.format.name()).into();
-        *self.built() = Some(Built { path, text: Arc::new(text), provider: Arc::clone(&provider) });
+        *self.built() = Some(BuiltProvider { path, text: Arc::new(text), provider: Arc::clone(&provider) });
         Ok(provider)
     }
 
-    fn built(&self) -> MutexGuard<'_, Option<Built>> {
+    fn built(&self) -> MutexGuard<'_, Option<BuiltProvider>> {
         self.built.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Candidates {
+impl CandidatePaths {
     /// All of them, for a person.
     fn shown(&self) -> String {
         match self {
@@ -172,7 +179,7 @@ impl Candidates {
     }
 
     /// Reads the first that exists. The error says that none does.
-    fn read(self, guarded: &Guarded) -> Result<ReadFile, String> {
+    fn read(self, guarded: &SecretFileReader) -> Result<ReadFile, String> {
         let (path, named) = match self {
             Self::Named(path) => (path, true),
             Self::Usual { home, below } => {
@@ -204,7 +211,7 @@ fn warn_of_two(used: &Path, ignored: &Path) {
 }
 
 impl Provide for ToolFile {
-    fn provide<'a>(&'a self, edge: &'a dyn Edge) -> Answer<'a> {
+    fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             let provider = self.provider(edge).await?;
             let mut given = provider.provide(edge).await.map_err(|error| match error {
@@ -222,10 +229,10 @@ impl Provide for ToolFile {
         })
     }
 
-    fn files(&self, edge: &dyn Edge) -> Vec<PathBuf> {
+    fn files(&self, edge: &dyn SourceEnv) -> Vec<PathBuf> {
         match self.candidates(edge) {
-            Ok(Candidates::Named(path)) => vec![path],
-            Ok(Candidates::Usual { home, below }) => below.iter().map(|below| home.join(below)).collect(),
+            Ok(CandidatePaths::Named(path)) => vec![path],
+            Ok(CandidatePaths::Usual { home, below }) => below.iter().map(|below| home.join(below)).collect(),
             Err(_) => Vec::new(),
         }
     }
@@ -235,7 +242,7 @@ impl Provide for ToolFile {
         built.and_then(|built| built.provider.renew_after())
     }
 
-    fn explain(&self, edge: &dyn Edge) -> Vec<String> {
+    fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let built = self.built().clone();
         let file = match (&built, self.candidates(edge)) {
             (Some(built), _) => Some(built.path.display().to_string()),

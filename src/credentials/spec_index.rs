@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash as _, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::{Sources, Spec};
+use super::{ProviderSpec, SourceMap};
 use crate::secret::Secret;
 
 /// Descriptions with their names, found by what they say. Their hashes are keyed at random and stay in this process: what is hashed
@@ -13,13 +13,18 @@ use crate::secret::Secret;
 pub(super) struct SpecsByContent<'a> {
     keys: RandomState,
     /// By the hash of what they say. There is one of each that come to the same.
-    all: HashMap<u64, Vec<(&'a str, &'a Spec)>>,
+    all: HashMap<u64, Vec<(&'a str, &'a ProviderSpec)>>,
 }
 
 impl<'a> SpecsByContent<'a> {
     /// The name of the first description that comes to the same as this one, which is added if there is none. Both are given the
     /// sources that they may need.
-    pub(super) fn find_or_add(&mut self, name: &'a str, spec: &'a Spec, built: &Sources) -> Option<&'a str> {
+    pub(super) fn find_or_add(
+        &mut self,
+        name: &'a str,
+        spec: &'a ProviderSpec,
+        built: &SourceMap,
+    ) -> Option<&'a str> {
         let mut hasher = self.keys.build_hasher();
         spec.hash_content(built, &mut hasher);
         let alike = self.all.entry(hasher.finish()).or_default();
@@ -33,9 +38,9 @@ impl<'a> SpecsByContent<'a> {
     }
 }
 
-impl Spec {
+impl ProviderSpec {
     /// Whether two descriptions come to the same, each given the sources that it may need.
-    pub(super) fn is_same(&self, other: &Self, (built, theirs): (&Sources, &Sources)) -> bool {
+    pub(super) fn is_same(&self, other: &Self, (built, theirs): (&SourceMap, &SourceMap)) -> bool {
         match (self, other) {
             (Self::Env(a, x), Self::Env(b, y)) => a == b && x == y,
             (Self::File { path: a, strict: x }, Self::File { path: b, strict: y }) => a == b && x == y,
@@ -65,7 +70,7 @@ impl Spec {
     }
 
     /// Feeds what [`Self::is_same`] compares, so that what is the same hashes to the same.
-    fn hash_content(&self, built: &Sources, state: &mut impl Hasher) {
+    fn hash_content(&self, built: &SourceMap, state: &mut impl Hasher) {
         std::mem::discriminant(self).hash(state);
         match self {
             Self::Static { id, secret, token } => {
@@ -94,86 +99,99 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{Instance, Links, Place, Pod, Program, Signature, Source, Tool, Wanted};
-    use super::{Secret, Sources, Spec, SpecsByContent};
-    use crate::credentials::Role;
+    use super::super::{
+        ChainConfig, CredentialSource, EcsConfig, EnvConfig, ExternalFileConfig, OidcConfig, ProcessConfig,
+        StsEndpointConfig, StsSignature,
+    };
+    use super::{ProviderSpec, Secret, SourceMap, SpecsByContent};
+    use crate::credentials::AssumedRole;
     use crate::transport::Url;
 
-    fn role(source: &str, arn: &str, signature: Signature) -> Spec {
-        let role = Role {
+    fn role(source: &str, arn: &str, signature: StsSignature) -> ProviderSpec {
+        let role = AssumedRole {
             arn: arn.to_owned(),
             session_name: None,
             duration: Duration::from_secs(900),
             policy: None,
             external_id: None,
         };
-        Spec::AssumeRole { source: source.to_owned(), role, place: Place::default(), signature }
+        ProviderSpec::AssumeRole {
+            source: source.to_owned(),
+            role,
+            place: StsEndpointConfig::default(),
+            signature,
+        }
     }
 
     /// Descriptions of which no two come to the same.
-    fn different() -> Vec<Spec> {
-        let key = |id: &str, secret: &str, token: Option<&str>| Spec::Static {
+    fn different() -> Vec<ProviderSpec> {
+        let key = |id: &str, secret: &str, token: Option<&str>| ProviderSpec::Static {
             id: id.to_owned(),
             secret: Secret::from(secret),
             token: token.map(Secret::from),
         };
         let url = |text: &str| Url::parse(text).expect("a URL");
-        let uri = |text: &str, file: Option<&str>| Spec::Uri {
+        let uri = |text: &str, file: Option<&str>| ProviderSpec::Uri {
             url: url(text),
             authorization_file: file.map(PathBuf::from),
         };
-        let program = |word: &str| Program {
+        let program = |word: &str| ProcessConfig {
             command: vec!["/bin/get".to_owned(), word.to_owned()],
             environment: Vec::new(),
             cache: Duration::from_secs(1),
         };
-        let (wanted, vpc) = (Wanted::default(), Place { vpc: true, ..Place::default() });
-        let tool = Tool { strict: true, ..Tool::default() };
+        let (wanted, vpc) =
+            (EnvConfig::default(), StsEndpointConfig { vpc: true, ..StsEndpointConfig::default() });
+        let tool = ExternalFileConfig { strict: true, ..ExternalFileConfig::default() };
         vec![
             key("a", "s", None),
             key("b", "s", None),
             key("a", "t", None),
             key("a", "s", Some("x")),
             key("a", "s", Some("y")),
-            Spec::Env(Place::default(), wanted.clone()),
-            Spec::Env(vpc.clone(), wanted.clone()),
-            Spec::Env(Place::default(), Wanted { from_env: true, ..wanted }),
-            Spec::File { path: "a".into(), strict: false },
-            Spec::File { path: "a".into(), strict: true },
-            Spec::File { path: "b".into(), strict: false },
-            role("one", "r", Signature::Acs3),
-            role("two", "r", Signature::Acs3),
-            role("one", "q", Signature::Acs3),
-            role("one", "r", Signature::Rpc),
-            Spec::Oidc(Pod::default(), Place::default()),
-            Spec::Oidc(Pod::default(), vpc),
-            Spec::Ecs(Instance::default()),
-            Spec::Ecs(Instance { imds_v1: false, ..Instance::default() }),
+            ProviderSpec::Env(StsEndpointConfig::default(), wanted.clone()),
+            ProviderSpec::Env(vpc.clone(), wanted.clone()),
+            ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig { from_env: true, ..wanted }),
+            ProviderSpec::File { path: "a".into(), strict: false },
+            ProviderSpec::File { path: "a".into(), strict: true },
+            ProviderSpec::File { path: "b".into(), strict: false },
+            role("one", "r", StsSignature::Acs3),
+            role("two", "r", StsSignature::Acs3),
+            role("one", "q", StsSignature::Acs3),
+            role("one", "r", StsSignature::Rpc),
+            ProviderSpec::Oidc(OidcConfig::default(), StsEndpointConfig::default()),
+            ProviderSpec::Oidc(OidcConfig::default(), vpc),
+            ProviderSpec::Ecs(EcsConfig::default()),
+            ProviderSpec::Ecs(EcsConfig { imds_v1: false, ..EcsConfig::default() }),
             uri("https://a.example/x", None),
             uri("https://a.example/y", None),
             uri("https://a.example/x", Some("f")),
-            Spec::Process(program("one")),
-            Spec::Process(program("two")),
-            Spec::Profile(Tool::default()),
-            Spec::Profile(tool),
-            Spec::Ini(Tool::default()),
-            Spec::Ossutil(Tool::default()),
-            Spec::Chain(Links::default()),
-            Spec::Chain(Links { strict: true, ..Links::default() }),
+            ProviderSpec::Process(program("one")),
+            ProviderSpec::Process(program("two")),
+            ProviderSpec::Profile(ExternalFileConfig::default()),
+            ProviderSpec::Profile(tool),
+            ProviderSpec::Ini(ExternalFileConfig::default()),
+            ProviderSpec::Ossutil(ExternalFileConfig::default()),
+            ProviderSpec::Chain(ChainConfig::default()),
+            ProviderSpec::Chain(ChainConfig { strict: true, ..ChainConfig::default() }),
         ]
     }
 
     #[test]
     fn a_description_is_found_by_all_that_it_says_and_only_by_that() {
-        let mut built = Sources::new();
+        let mut built = SourceMap::new();
         for (name, target) in [("one", "one"), ("two", "two"), ("one again", "one")] {
             let source = built.get(target).map(Arc::clone);
-            let provider = || Spec::Ecs(Instance::default()).build(&Sources::new()).expect("a provider");
-            built.insert(name.to_owned(), source.unwrap_or_else(|| Arc::new(Source::new(name, provider()))));
+            let provider =
+                || ProviderSpec::Ecs(EcsConfig::default()).build(&SourceMap::new()).expect("a provider");
+            built.insert(
+                name.to_owned(),
+                source.unwrap_or_else(|| Arc::new(CredentialSource::new(name, provider()))),
+            );
         }
         let (first, mut again) = (different(), different());
         for spec in &mut again {
-            if let Spec::AssumeRole { source, .. } = spec
+            if let ProviderSpec::AssumeRole { source, .. } = spec
                 && source == "one"
             {
                 "one again".clone_into(source);
@@ -188,21 +206,25 @@ mod tests {
             assert_eq!(all.find_or_add("another", spec, &built), Some(name.as_str()), "{spec:?}");
         }
         for _ in 0..2 {
-            assert_eq!(all.find_or_add("nobody", &Spec::Anonymous, &built), None, "they sign nothing");
+            assert_eq!(
+                all.find_or_add("nobody", &ProviderSpec::Anonymous, &built),
+                None,
+                "they sign nothing"
+            );
         }
     }
 
     /// Files, and a chain of roles in which each needs the next.
-    fn many() -> Vec<(String, Spec)> {
+    fn many() -> Vec<(String, ProviderSpec)> {
         let link = |number: usize| {
             let source = format!("role {}", number + 1);
-            (format!("role {number}"), role(&source, "acs:ram::1:role/r", Signature::Acs3))
+            (format!("role {number}"), role(&source, "acs:ram::1:role/r", StsSignature::Acs3))
         };
         let file = |number: usize| {
             let path = PathBuf::from(format!("/run/secrets/keys/{number}"));
-            (format!("file {number}"), Spec::File { path, strict: false })
+            (format!("file {number}"), ProviderSpec::File { path, strict: false })
         };
-        let end = (format!("role {ROLES}"), Spec::Ecs(Instance::default()));
+        let end = (format!("role {ROLES}"), ProviderSpec::Ecs(EcsConfig::default()));
         (0..ROLES).map(link).chain([end]).chain((0..FILES).map(file)).collect()
     }
 
@@ -214,8 +236,8 @@ mod tests {
     fn thousands_of_sources_are_built_in_a_moment_and_kept_by_the_next_configuration() {
         let (before, after) = (many(), many());
         let begun = std::time::Instant::now();
-        let sources = Spec::build_all(&before);
-        let again = Spec::build_anew(&after, &[(&before, &sources)]);
+        let sources = ProviderSpec::build_all(&before);
+        let again = ProviderSpec::build_anew(&after, &[(&before, &sources)]);
         // Compared in pairs, they took 40 s in a debug build.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert_eq!(sources.len(), ROLES + 1 + FILES);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 /// How a file with secrets is looked at.
 #[derive(Debug, Default)]
-pub(super) struct Guarded {
+pub(super) struct SecretFileReader {
     /// Whether one that other users can read is refused.
     strict: bool,
     /// Whether that has been told.
@@ -21,7 +21,7 @@ pub(super) struct Guarded {
 
 /// Why a file cannot be used. All of it can heal: the file is somebody else's.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(super) enum SecretFileError {
     #[error("{0}: {1}; see that it is there and that this user may read it")]
     Failed(String, io::Error),
     #[error("{0} is over 64 KiB, and no credentials")]
@@ -33,27 +33,27 @@ pub(super) enum Unreadable {
 }
 
 /// What tells one state of a file from another, through all symbolic links; `None` if it is not there.
-pub(super) type FileState = Option<[i64; 5]>;
+pub(super) type FileFingerprint = Option<[i64; 5]>;
 
-impl Guarded {
+impl SecretFileReader {
     pub(super) fn new(strict: bool) -> Self {
         Self { strict, warned: AtomicBool::new(false) }
     }
 
     /// What a file holds.
-    pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, Unreadable> {
+    pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
         let name = || path.display().to_string();
-        let failed = |error| Unreadable::Failed(name(), error);
+        let failed = |error| SecretFileError::Failed(name(), error);
         // Opened without waiting: a pipe that nobody writes to would never open.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
         if !found.is_file() {
-            return Err(Unreadable::NotRegular(name()));
+            return Err(SecretFileError::NotRegular(name()));
         }
         let mode = found.permissions().mode();
         if mode & READABLE_BY_OTHERS != 0 {
             if self.strict {
-                return Err(Unreadable::Exposed(name()));
+                return Err(SecretFileError::Exposed(name()));
             }
             if !self.warned.swap(true, Ordering::Relaxed) {
                 warn!(
@@ -66,13 +66,13 @@ impl Guarded {
         let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
         file.take(LONGEST as u64 + 1).read_to_string(&mut text).map_err(failed)?;
         if text.len() > LONGEST {
-            return Err(Unreadable::TooLarge(name()));
+            return Err(SecretFileError::TooLarge(name()));
         }
         Ok(text)
     }
 }
 
-impl Unreadable {
+impl SecretFileError {
     /// Whether there is no such file.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Failed(_, error) if error.kind() == io::ErrorKind::NotFound)
@@ -80,7 +80,7 @@ impl Unreadable {
 }
 
 /// The state of a file as it is now.
-pub(super) fn state(path: &Path) -> FileState {
+pub(super) fn state(path: &Path) -> FileFingerprint {
     let found = fs::metadata(path).ok()?;
     let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
     Some([device, inode, found.size().cast_signed(), found.mtime(), found.mtime_nsec()])

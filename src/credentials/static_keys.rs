@@ -1,26 +1,26 @@
 //! `static`: an access key, or a triple with a token, that the configuration holds.
 
-use super::{Answer, Credentials, Edge, Failure, Provide, sanity};
+use super::{Credentials, Provide, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 
 /// An access key as configured.
-pub(super) struct Static {
+pub(super) struct StaticKeys {
     id: String,
     secret: Secret,
     token: Option<Secret>,
 }
 
-impl Static {
+impl StaticKeys {
     pub(super) fn new(id: String, secret: Secret, token: Option<Secret>) -> Self {
         Self { id, secret, token }
     }
 }
 
-impl Provide for Static {
-    fn provide<'a>(&'a self, _edge: &'a dyn Edge) -> Answer<'a> {
+impl Provide for StaticKeys {
+    fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async {
             let token = self.token.as_ref().map(Secret::expose);
-            sanity::check(&self.id, self.secret.expose(), token).map_err(Failure::from)?;
+            validate::check(&self.id, self.secret.expose(), token).map_err(SetupError::from)?;
             Ok(Credentials {
                 id: self.id.clone(),
                 secret: Secret::from(self.secret.expose()),

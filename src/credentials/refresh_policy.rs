@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 /// The stages of credentials that end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Windows {
+pub(super) struct RefreshWindows {
     /// From here on they are renewed, and still good.
     pub(super) advisory: Timestamp,
     /// From here on renewing them is urgent.
@@ -17,7 +17,7 @@ pub(super) struct Windows {
 
 /// How urgent it is that an attempt succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
+pub(super) enum RefreshUrgency {
     /// What is there is good for long.
     Advisory,
     /// What is there ends soon.
@@ -26,7 +26,7 @@ pub(super) enum Urgency {
     Empty,
 }
 
-impl Windows {
+impl RefreshWindows {
     /// Of credentials that end at `expires`. `roll`, from 0 to 1, keeps many that began together from renewing together.
     pub(super) fn of(now: Timestamp, expires: Timestamp, roll: f64) -> Self {
         let left = (expires.unix_s() - now.unix_s()).max(0);
@@ -74,13 +74,13 @@ impl Windows {
     }
 
     /// How urgent a renewal is; `None` before its time.
-    pub(super) fn urgency(&self, now: Timestamp) -> Option<Urgency> {
+    pub(super) fn urgency(&self, now: Timestamp) -> Option<RefreshUrgency> {
         if now >= self.hard {
-            Some(Urgency::Empty)
+            Some(RefreshUrgency::Empty)
         } else if now >= self.mandatory {
-            Some(Urgency::Mandatory)
+            Some(RefreshUrgency::Mandatory)
         } else if now >= self.advisory {
-            Some(Urgency::Advisory)
+            Some(RefreshUrgency::Advisory)
         } else {
             None
         }
@@ -91,16 +91,16 @@ impl Windows {
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The pause after so many failures in a row (at least one) that may pass by themselves.
-pub(super) fn pause(urgency: Urgency, failures: u32, roll: f64) -> Duration {
+pub(super) fn pause(urgency: RefreshUrgency, failures: u32, roll: f64) -> Duration {
     let doubled = |first_ms: u64, cap_ms: u64| {
         let factor = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
         Duration::from_millis(first_ms.saturating_mul(factor).min(cap_ms))
     };
     match urgency {
         // The whole of it is chance, but never next to nothing.
-        Urgency::Advisory => doubled(2_000, 120_000).mul_f64(roll.clamp(0.1, 1.0)),
-        Urgency::Mandatory => doubled(250, 3_000),
-        Urgency::Empty => doubled(200, 3_000),
+        RefreshUrgency::Advisory => doubled(2_000, 120_000).mul_f64(roll.clamp(0.1, 1.0)),
+        RefreshUrgency::Mandatory => doubled(250, 3_000),
+        RefreshUrgency::Empty => doubled(200, 3_000),
     }
 }
 
@@ -119,14 +119,14 @@ pub(super) fn pause_refused(failures: u32) -> Duration {
 mod tests {
     use std::time::Duration;
 
-    use super::{Urgency, Windows, pause, pause_refused, pause_unchanged};
+    use super::{RefreshUrgency, RefreshWindows, pause, pause_refused, pause_unchanged};
     use crate::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
 
     /// Seconds from now to the three stages.
     fn stages(life_s: i64, roll: f64) -> [i64; 3] {
-        let windows = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + life_s), roll);
+        let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + life_s), roll);
         [windows.advisory, windows.mandatory, windows.hard].map(|at| at.unix_s() - NOW.unix_s())
     }
 
@@ -155,20 +155,20 @@ mod tests {
 
     #[test]
     fn the_stages_follow_each_other() {
-        let windows = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
+        let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
         let at = |seconds: i64| windows.urgency(Timestamp::from_unix_s(NOW.unix_s() + seconds));
         assert_eq!((at(0), at(599)), (None, None));
-        assert_eq!((at(600), at(839)), (Some(Urgency::Advisory), Some(Urgency::Advisory)));
-        assert_eq!((at(840), at(889)), (Some(Urgency::Mandatory), Some(Urgency::Mandatory)));
-        assert_eq!((at(890), at(10_000)), (Some(Urgency::Empty), Some(Urgency::Empty)));
+        assert_eq!((at(600), at(839)), (Some(RefreshUrgency::Advisory), Some(RefreshUrgency::Advisory)));
+        assert_eq!((at(840), at(889)), (Some(RefreshUrgency::Mandatory), Some(RefreshUrgency::Mandatory)));
+        assert_eq!((at(890), at(10_000)), (Some(RefreshUrgency::Empty), Some(RefreshUrgency::Empty)));
     }
 
     #[test]
     fn a_pause_leaves_time_for_another_attempt() {
-        let windows = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
+        let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
         let at = |seconds: i64| windows.pause_max(Timestamp::from_unix_s(NOW.unix_s() + seconds));
         assert_eq!([600, 838, 900].map(|s| at(s).as_millis()), [120_000, 1_000, 250]);
-        let short = Windows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 9), 0.0);
+        let short = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 9), 0.0);
         assert_eq!((windows.look_every().as_millis(), short.look_every().as_millis()), (1_000, 250));
     }
 
@@ -176,16 +176,16 @@ mod tests {
     fn pauses_double_up_to_their_caps() {
         let ms = |urgency, failures, roll| pause(urgency, failures, roll).as_millis();
         assert_eq!(
-            [1, 2, 3, 7, 99].map(|n| ms(Urgency::Advisory, n, 1.0)),
+            [1, 2, 3, 7, 99].map(|n| ms(RefreshUrgency::Advisory, n, 1.0)),
             [2_000, 4_000, 8_000, 120_000, 120_000]
         );
-        assert_eq!(ms(Urgency::Advisory, 1, 0.0), 200);
+        assert_eq!(ms(RefreshUrgency::Advisory, 1, 0.0), 200);
         assert_eq!(
-            [1, 2, 3, 4, 5, 99].map(|n| ms(Urgency::Mandatory, n, 0.5)),
+            [1, 2, 3, 4, 5, 99].map(|n| ms(RefreshUrgency::Mandatory, n, 0.5)),
             [250, 500, 1_000, 2_000, 3_000, 3_000]
         );
         assert_eq!(
-            [1, 2, 3, 4, 5, 99].map(|n| ms(Urgency::Empty, n, 0.5)),
+            [1, 2, 3, 4, 5, 99].map(|n| ms(RefreshUrgency::Empty, n, 0.5)),
             [200, 400, 800, 1_600, 3_000, 3_000]
         );
         let unchanged = |left_s, roll| pause_unchanged(Duration::from_secs(left_s), roll).as_secs();

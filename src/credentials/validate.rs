@@ -2,7 +2,7 @@
 
 /// A mistake in an access key. It tells which value is wrong, never the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Insane {
+pub enum InvalidAccessKey {
     /// A value is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
@@ -35,19 +35,19 @@ pub enum Insane {
 ///
 /// # Errors
 /// The first mistake.
-pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
+pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     let values =
         [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];
     for (name, value) in values {
         let Some(value) = value else { continue };
         if value.is_empty() {
-            return Err(Insane::Empty(name));
+            return Err(InvalidAccessKey::Empty(name));
         }
         if value.trim() != value || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
-            return Err(Insane::Characters(name));
+            return Err(InvalidAccessKey::Characters(name));
         }
         if value.contains(['"', '\'', '`']) {
-            return Err(Insane::Quoted(name));
+            return Err(InvalidAccessKey::Quoted(name));
         }
     }
     Ok(())
@@ -57,13 +57,13 @@ pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result
 ///
 /// # Errors
 /// The first mistake.
-pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
+pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     check_given(id, secret, token)?;
     if id == secret {
-        return Err(Insane::SecretIsId);
+        return Err(InvalidAccessKey::SecretIsId);
     }
     if id.starts_with("STS.") && token.is_none() {
-        return Err(Insane::TokenMissing);
+        return Err(InvalidAccessKey::TokenMissing);
     }
     Ok(())
 }
@@ -72,51 +72,54 @@ pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Resul
 ///
 /// # Errors
 /// The first mistake.
-pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), Insane> {
+pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     check_usable(id, secret, token)?;
     let values =
         [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];
     if let Some((name, _)) =
         values.iter().find(|(_, value)| value.is_some_and(|value| value.contains("****")))
     {
-        return Err(Insane::Masked(name));
+        return Err(InvalidAccessKey::Masked(name));
     }
     if let Some((name, _)) = values.iter().find(|(_, value)| value.is_some_and(|value| value.contains(' '))) {
-        return Err(Insane::Characters(name));
+        return Err(InvalidAccessKey::Characters(name));
     }
     if secret.starts_with("LTAI") || secret.starts_with("STS.") {
-        return Err(Insane::SecretLooksLikeId);
+        return Err(InvalidAccessKey::SecretLooksLikeId);
     }
     if token.is_some() && !id.starts_with("STS.") {
-        return Err(Insane::TokenUnwanted);
+        return Err(InvalidAccessKey::TokenUnwanted);
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Insane, check};
+    use super::{InvalidAccessKey, check};
 
     #[test]
     fn mistakes_of_copying_are_named() {
         let rows = [
             (("LTAIx", "s3cret", None), Ok(())),
             (("STS.x", "s3cret", Some("t")), Ok(())),
-            (("", "s", None), Err(Insane::Empty("access key id"))),
-            (("LTAIx", "LTAIx", None), Err(Insane::SecretIsId)),
-            (("LTAIx", "LTAIy", None), Err(Insane::SecretLooksLikeId)),
-            (("LTAI****", "s", None), Err(Insane::Masked("access key id"))),
-            (("LTAIx", "s3cret\n", None), Err(Insane::Characters("access key secret"))),
-            (("LTAIx", "s 3", None), Err(Insane::Characters("access key secret"))),
-            (("\"LTAIx\"", "s3cret", None), Err(Insane::Quoted("access key id"))),
-            (("LTAIx", "'s3cret'", None), Err(Insane::Quoted("access key secret"))),
-            (("LTAIx", "s3\"cret", None), Err(Insane::Quoted("access key secret"))),
-            (("STS.x", "s3cret", Some("`t`")), Err(Insane::Quoted("security token"))),
-            (("LTAIx", "s3\u{7}cret", None), Err(Insane::Characters("access key secret"))),
-            (("LTAIx", "\u{201c}s3cret\u{201d}", None), Err(Insane::Characters("access key secret"))),
-            (("STS.x", "s3cret", None), Err(Insane::TokenMissing)),
-            (("LTAIx", "s3cret", Some("t")), Err(Insane::TokenUnwanted)),
-            (("STS.x", "s3cret", Some("t\u{e9}")), Err(Insane::Characters("security token"))),
+            (("", "s", None), Err(InvalidAccessKey::Empty("access key id"))),
+            (("LTAIx", "LTAIx", None), Err(InvalidAccessKey::SecretIsId)),
+            (("LTAIx", "LTAIy", None), Err(InvalidAccessKey::SecretLooksLikeId)),
+            (("LTAI****", "s", None), Err(InvalidAccessKey::Masked("access key id"))),
+            (("LTAIx", "s3cret\n", None), Err(InvalidAccessKey::Characters("access key secret"))),
+            (("LTAIx", "s 3", None), Err(InvalidAccessKey::Characters("access key secret"))),
+            (("\"LTAIx\"", "s3cret", None), Err(InvalidAccessKey::Quoted("access key id"))),
+            (("LTAIx", "'s3cret'", None), Err(InvalidAccessKey::Quoted("access key secret"))),
+            (("LTAIx", "s3\"cret", None), Err(InvalidAccessKey::Quoted("access key secret"))),
+            (("STS.x", "s3cret", Some("`t`")), Err(InvalidAccessKey::Quoted("security token"))),
+            (("LTAIx", "s3\u{7}cret", None), Err(InvalidAccessKey::Characters("access key secret"))),
+            (
+                ("LTAIx", "\u{201c}s3cret\u{201d}", None),
+                Err(InvalidAccessKey::Characters("access key secret")),
+            ),
+            (("STS.x", "s3cret", None), Err(InvalidAccessKey::TokenMissing)),
+            (("LTAIx", "s3cret", Some("t")), Err(InvalidAccessKey::TokenUnwanted)),
+            (("STS.x", "s3cret", Some("t\u{e9}")), Err(InvalidAccessKey::Characters("security token"))),
         ];
         for ((id, secret, token), expected) in rows {
             assert_eq!(check(id, secret, token), expected, "{id} {secret} {token:?}");

@@ -13,19 +13,19 @@ use http::header::RETRY_AFTER;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
-use super::durations::{Durations, Noted};
+use super::durations::{AttemptHistogram, AttemptSnapshot};
 use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// A service.
-struct Endpoint {
-    state: Mutex<State>,
+struct CredentialEndpoint {
+    state: Mutex<EndpointState>,
     /// How long calls have waited for the budget.
-    budget_wait: Durations,
+    budget_wait: AttemptHistogram,
     flights: Arc<Semaphore>,
 }
 
 /// What is known of it.
-struct State {
+struct EndpointState {
     /// Failures since the last success.
     failures: u32,
     /// How often it has said that it is asked too much, since the last success.
@@ -40,7 +40,7 @@ struct State {
 }
 
 /// When the next call may be made.
-enum Turn {
+enum NextCall {
     /// Now; it is counted. `true` if the call finds out whether the service has come back.
     Now(bool),
     /// Not before it has been left alone for so long.
@@ -57,12 +57,12 @@ pub struct EndpointStatus {
     /// Whether it is left alone just now.
     pub is_left_alone: bool,
     /// How long calls have waited for the budget.
-    pub budget_wait: Noted,
+    pub budget_wait: AttemptSnapshot,
 }
 
 /// The right to ask once. Dropped without an outcome it says nothing about the service: the caller has left.
-struct Pass {
-    endpoint: Arc<Endpoint>,
+struct CallPermit {
+    endpoint: Arc<CredentialEndpoint>,
     /// Whether the call finds out if the service has come back.
     is_probe: bool,
     noted: bool,
@@ -71,7 +71,7 @@ struct Pass {
 
 /// What came of it.
 #[derive(Clone, Copy)]
-enum Outcome {
+enum CallOutcome {
     /// It answers.
     Answered,
     /// It does not, or says that it cannot.
@@ -91,7 +91,7 @@ pub(super) async fn ask(
     again: impl Fn() -> Option<HttpRequest>,
     within: HttpTimeouts,
 ) -> Result<HttpResponse, HttpClientError> {
-    let endpoint = Endpoint::of(&first.url);
+    let endpoint = CredentialEndpoint::of(&first.url);
     let silent = Notify::new();
     let mut calls = FuturesUnordered::new();
     calls.push(call(&endpoint, fetcher, first, within, &silent));
@@ -102,7 +102,7 @@ pub(super) async fn ask(
             Some(reply) = calls.next() => {
                 // A call that fails decides nothing while another may be answered; one that took all its time does.
                 let late = matches!(reply, Err(HttpClientError::Late(..) | HttpClientError::ConnectLate(..)));
-                if calls.is_empty() || late || matches!(outcome(&reply), Outcome::Answered) {
+                if calls.is_empty() || late || matches!(outcome(&reply), CallOutcome::Answered) {
                     return reply;
                 }
             }
@@ -116,7 +116,7 @@ pub(super) async fn ask(
 
 /// Makes one call, and reports it to `silent` and to the endpoint if there is no response for a while.
 async fn call(
-    endpoint: &Arc<Endpoint>,
+    endpoint: &Arc<CredentialEndpoint>,
     fetcher: &HttpClient,
     ask: HttpRequest,
     within: HttpTimeouts,
@@ -129,7 +129,7 @@ async fn call(
         reply = fetched.as_mut() => reply,
         () = sleep(SILENT_AFTER) => {
             // Others need not wait behind it.
-            pass.note(Outcome::Failed);
+            pass.note(CallOutcome::Failed);
             silent.notify_one();
             let reply = fetched.await;
             if reply.is_ok() {
@@ -142,12 +142,12 @@ async fn call(
     reply
 }
 
-fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> Outcome {
+fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> CallOutcome {
     match reply {
-        Err(_) => Outcome::Failed,
-        Ok(reply) if is_throttled(reply) => Outcome::Throttled(retry_after(&reply.headers)),
-        Ok(reply) if reply.status >= 500 => Outcome::Failed,
-        Ok(_) => Outcome::Answered,
+        Err(_) => CallOutcome::Failed,
+        Ok(reply) if is_throttled(reply) => CallOutcome::Throttled(retry_after(&reply.headers)),
+        Ok(reply) if reply.status >= 500 => CallOutcome::Failed,
+        Ok(_) => CallOutcome::Answered,
     }
 }
 
@@ -171,8 +171,8 @@ pub fn endpoints() -> Vec<EndpointStatus> {
     told
 }
 
-fn all() -> &'static Mutex<HashMap<String, Arc<Endpoint>>> {
-    static ALL: LazyLock<Mutex<HashMap<String, Arc<Endpoint>>>> = LazyLock::new(Mutex::default);
+fn all() -> &'static Mutex<HashMap<String, Arc<CredentialEndpoint>>> {
+    static ALL: LazyLock<Mutex<HashMap<String, Arc<CredentialEndpoint>>>> = LazyLock::new(Mutex::default);
     &ALL
 }
 
@@ -186,7 +186,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-impl Endpoint {
+impl CredentialEndpoint {
     /// The one at this URL, whatever the path.
     fn of(url: &Url) -> Arc<Self> {
         let mut all = all().lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +194,7 @@ impl Endpoint {
     }
 
     fn new() -> Self {
-        let state = State {
+        let state = EndpointState {
             failures: 0,
             throttled: 0,
             closed_until: None,
@@ -204,13 +204,13 @@ impl Endpoint {
         };
         Self {
             state: Mutex::new(state),
-            budget_wait: Durations::default(),
+            budget_wait: AttemptHistogram::default(),
             flights: Arc::new(Semaphore::new(FLIGHTS)),
         }
     }
 
     /// Waits until it may be asked.
-    async fn enter(self: Arc<Self>) -> Pass {
+    async fn enter(self: Arc<Self>) -> CallPermit {
         let begun = Instant::now();
         // It is never closed.
         let flight = Arc::clone(&self.flights).acquire_owned().await.ok();
@@ -218,12 +218,12 @@ impl Endpoint {
         loop {
             let turn = self.state().turn(Instant::now());
             match turn {
-                Turn::Now(is_probe) => {
+                NextCall::Now(is_probe) => {
                     self.budget_wait.note(waited);
-                    return Pass { endpoint: self, is_probe, noted: false, _flight: flight };
+                    return CallPermit { endpoint: self, is_probe, noted: false, _flight: flight };
                 }
-                Turn::Closed(wait) => sleep(wait).await,
-                Turn::Budget(wait) => {
+                NextCall::Closed(wait) => sleep(wait).await,
+                NextCall::Budget(wait) => {
                     sleep(wait).await;
                     waited += wait;
                 }
@@ -231,42 +231,42 @@ impl Endpoint {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, EndpointState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn turn(&mut self, now: Instant) -> Turn {
+impl EndpointState {
+    fn turn(&mut self, now: Instant) -> NextCall {
         if let Some(until) = self.closed_until {
             if now < until {
-                return Turn::Closed(until - now);
+                return NextCall::Closed(until - now);
             }
             if self.probed {
-                return Turn::Closed(PROBE_LOOK);
+                return NextCall::Closed(PROBE_LOOK);
             }
         }
         self.budget = (self.budget + now.duration_since(self.filled).as_secs_f64() * PER_SECOND).min(BURST);
         self.filled = now;
         if self.budget < 1.0 {
-            return Turn::Budget(Duration::from_secs_f64((1.0 - self.budget) / PER_SECOND));
+            return NextCall::Budget(Duration::from_secs_f64((1.0 - self.budget) / PER_SECOND));
         }
         self.budget -= 1.0;
         self.probed = self.closed_until.is_some();
-        Turn::Now(self.probed)
+        NextCall::Now(self.probed)
     }
 
-    fn note(&mut self, outcome: Outcome, now: Instant) {
+    fn note(&mut self, outcome: CallOutcome, now: Instant) {
         self.probed = false;
         match outcome {
-            Outcome::Answered => (self.failures, self.throttled, self.closed_until) = (0, 0, None),
-            Outcome::Failed => {
+            CallOutcome::Answered => (self.failures, self.throttled, self.closed_until) = (0, 0, None),
+            CallOutcome::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= FAILURES_MAX {
                     self.closed_until = Some(now + CLOSED);
                 }
             }
-            Outcome::Throttled(wanted) => {
+            CallOutcome::Throttled(wanted) => {
                 let doubled =
                     THROTTLED_MIN.saturating_mul(1_u32.checked_shl(self.throttled).unwrap_or(u32::MAX));
                 self.throttled = self.throttled.saturating_add(1);
@@ -277,14 +277,14 @@ impl State {
     }
 }
 
-impl Pass {
-    fn note(mut self, outcome: Outcome) {
+impl CallPermit {
+    fn note(mut self, outcome: CallOutcome) {
         self.noted = true;
         self.endpoint.state().note(outcome, Instant::now());
     }
 }
 
-impl Drop for Pass {
+impl Drop for CallPermit {
     fn drop(&mut self) {
         if !self.noted && self.is_probe {
             // The next caller finds out in its place.
@@ -322,9 +322,9 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Endpoint, Outcome};
+    use super::{CallOutcome, CredentialEndpoint};
 
-    async fn call(endpoint: &Arc<Endpoint>, outcome: Outcome) -> f64 {
+    async fn call(endpoint: &Arc<CredentialEndpoint>, outcome: CallOutcome) -> f64 {
         let begun = Instant::now();
         Arc::clone(endpoint).enter().await.note(outcome);
         (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0
@@ -332,58 +332,58 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_fails_is_left_alone_and_then_asked_by_one_alone() {
-        let endpoint = Arc::new(Endpoint::new());
+        let endpoint = Arc::new(CredentialEndpoint::new());
         for _ in 0..5 {
-            assert_eq!(call(&endpoint, Outcome::Failed).await.to_bits(), 0.0_f64.to_bits());
+            assert_eq!(call(&endpoint, CallOutcome::Failed).await.to_bits(), 0.0_f64.to_bits());
         }
         let probe = Arc::clone(&endpoint).enter().await;
         let begun = Instant::now();
         let (waited, ()) = tokio::join!(
             async {
-                Arc::clone(&endpoint).enter().await.note(Outcome::Answered);
+                Arc::clone(&endpoint).enter().await.note(CallOutcome::Answered);
                 begun.elapsed()
             },
             async {
                 tokio::time::sleep(Duration::from_secs(2)).await;
-                probe.note(Outcome::Answered);
+                probe.note(CallOutcome::Answered);
             }
         );
         assert!((2.0..2.2).contains(&waited.as_secs_f64()), "who comes while it is asked waits: {waited:?}");
-        assert!(call(&endpoint, Outcome::Answered).await < 0.1);
+        assert!(call(&endpoint, CallOutcome::Answered).await < 0.1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_that_leave_say_nothing_about_the_service() {
-        let endpoint = Arc::new(Endpoint::new());
+        let endpoint = Arc::new(CredentialEndpoint::new());
         for _ in 0..20 {
             drop(Arc::clone(&endpoint).enter().await);
         }
-        assert!(call(&endpoint, Outcome::Answered).await < 0.1, "it is not left alone");
+        assert!(call(&endpoint, CallOutcome::Answered).await < 0.1, "it is not left alone");
         for _ in 0..5 {
-            call(&endpoint, Outcome::Failed).await;
+            call(&endpoint, CallOutcome::Failed).await;
         }
         let probe = Arc::clone(&endpoint).enter().await;
         drop(probe);
-        assert!(call(&endpoint, Outcome::Answered).await < 0.1, "the next one finds out at once");
+        assert!(call(&endpoint, CallOutcome::Answered).await < 0.1, "the next one finds out at once");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_asked_too_much_is_left_alone_for_longer_each_time() {
-        let endpoint = Arc::new(Endpoint::new());
+        let endpoint = Arc::new(CredentialEndpoint::new());
         let mut waits = Vec::new();
         for wanted in [None, None, None, None, Some(Duration::from_secs(7)), Some(Duration::from_secs(900))] {
-            waits.push(call(&endpoint, Outcome::Throttled(wanted)).await);
+            waits.push(call(&endpoint, CallOutcome::Throttled(wanted)).await);
         }
-        waits.push(call(&endpoint, Outcome::Answered).await);
+        waits.push(call(&endpoint, CallOutcome::Answered).await);
         assert_eq!(format!("{waits:?}"), "[0.0, 3.0, 6.0, 12.0, 15.0, 7.0, 15.0]");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_budget_of_calls_is_kept() {
-        let endpoint = Arc::new(Endpoint::new());
+        let endpoint = Arc::new(CredentialEndpoint::new());
         let begun = Instant::now();
         for _ in 0..100 {
-            Arc::clone(&endpoint).enter().await.note(Outcome::Answered);
+            Arc::clone(&endpoint).enter().await.note(CallOutcome::Answered);
         }
         let took = begun.elapsed().as_secs_f64();
         assert!((2.9..3.2).contains(&took), "40 at once, then 20 a second: {took}");

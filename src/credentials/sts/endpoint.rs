@@ -1,12 +1,12 @@
 //! Which STS is asked: the one that is named, else that of the region, as near to OSS as can be.
 
-use crate::credentials::{Edge, Failure, ProvideError};
+use crate::credentials::{ProvideError, SetupError, SourceEnv};
 use crate::oss::{Product, Region};
 use crate::transport::Url;
 
 /// What is known about where STS is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct StsEndpointConfig {
     /// The endpoint that the configuration names.
     pub endpoint: Option<Url>,
     /// The region that it names.
@@ -17,9 +17,9 @@ pub struct Place {
     pub of_oss: Option<(Region, bool)>,
 }
 
-impl Place {
+impl StsEndpointConfig {
     /// Where to ask, and who says so. The configuration goes before the environment, and both before what the upstream suggests.
-    pub(crate) fn url(&self, edge: &dyn Edge) -> Result<(Url, &'static str), ProvideError> {
+    pub(crate) fn url(&self, edge: &dyn SourceEnv) -> Result<(Url, &'static str), ProvideError> {
         if let Some(endpoint) = &self.endpoint {
             return Ok((endpoint.clone(), "sts_endpoint"));
         }
@@ -45,7 +45,7 @@ impl Place {
             (Some(region), _) => (name(&region, vpc), REGION),
             (None, Some((region, internal))) => (name(region, vpc || *internal), "the upstream's region"),
             (None, None) if vpc => {
-                return Err(Failure::VpcWithoutRegion { variable: VPC }.into());
+                return Err(SetupError::VpcWithoutRegion { variable: VPC }.into());
             }
             (None, None) => (CENTRAL.to_owned(), "nothing says where else"),
         };

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::{Asking, NextAttempt, Source, WAIT_MAX, WatchedState};
-use crate::credentials::schedule::LOOK_EVERY;
-use crate::credentials::{Credentials, Edge, ProvideError};
+use super::{AttemptState, CredentialSource, NextAttempt, WAIT_MAX, WatchedState};
+use crate::credentials::refresh_policy::LOOK_EVERY;
+use crate::credentials::{Credentials, ProvideError, SourceEnv};
 use crate::time::{Clock, Timestamp};
 
 /// What made the source give credentials.
 #[derive(Clone, Copy)]
-enum Renewal {
+enum RefreshReason {
     /// There were none before.
     First,
     /// What it reads has changed.
@@ -24,7 +24,7 @@ enum Renewal {
     Usual,
 }
 
-impl Renewal {
+impl RefreshReason {
     fn message(self) -> &'static str {
         match self {
             Self::First => "credentials",
@@ -34,9 +34,9 @@ impl Renewal {
     }
 }
 
-impl Source {
+impl CredentialSource {
     /// Renews the credentials before they end, and asks the source again whenever what it reads has changed. Never returns.
-    pub async fn follow(&self, edge: &dyn Edge) {
+    pub async fn follow(&self, edge: &dyn SourceEnv) {
         let mut anchor = (Instant::now(), edge.now());
         loop {
             let wanted = tokio::select! {
@@ -73,9 +73,9 @@ impl Source {
                 debug!(source = self.name, "the source gives what it gave before");
             } else {
                 let kind = match (is_first, changed) {
-                    (_, true) => Renewal::Changed,
-                    (true, false) => Renewal::First,
-                    (false, false) => Renewal::Usual,
+                    (_, true) => RefreshReason::Changed,
+                    (true, false) => RefreshReason::First,
+                    (false, false) => RefreshReason::Usual,
                 };
                 self.log_outcome(&outcome, kind, edge.now());
             }
@@ -94,7 +94,12 @@ impl Source {
     }
 
     /// Logs the outcome of an attempt. A failure that goes on is logged once.
-    fn log_outcome(&self, outcome: &Result<Arc<Credentials>, ProvideError>, kind: Renewal, now: Timestamp) {
+    fn log_outcome(
+        &self,
+        outcome: &Result<Arc<Credentials>, ProvideError>,
+        kind: RefreshReason,
+        now: Timestamp,
+    ) {
         let failure = match outcome {
             Ok(fresh) => {
                 let expires = fresh.expires.map(Timestamp::rfc3339);
@@ -147,7 +152,7 @@ impl Source {
     }
 
     /// Whether what the provider reads is not what it was before the last attempt.
-    async fn has_changed(&self, edge: &dyn Edge) -> bool {
+    async fn has_changed(&self, edge: &dyn SourceEnv) -> bool {
         if self.history().asked.is_none() {
             return false;
         }
@@ -186,7 +191,7 @@ impl Source {
         if let Some(other) = other() {
             return Some(other);
         }
-        let Asking { since, done } = *asking.borrow_and_update();
+        let AttemptState { since, done } = *asking.borrow_and_update();
         {
             let mut history = self.history();
             *history.rejections.entry(code).or_default() += 1;
