@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::{App, System};
-use oss_signing_proxy::config::{Config, Layer, Machine, changes};
+use oss_signing_proxy::config::{ProxyConfig, SettingLayer, SystemFiles, changes};
 use oss_signing_proxy::credentials::ProviderSpec;
 use tokio::task::LocalSet;
 
@@ -66,17 +66,17 @@ fn least(a: [Duration; 5], b: [Duration; 5]) -> [Duration; 5] {
     std::array::from_fn(|index| a[index].min(b[index]))
 }
 
-fn read(text: &str) -> Result<Config, oss_signing_proxy::config::Errors> {
-    let layers = [Layer::from_environment(&System), Layer::flags()];
-    Config::load(Some((Path::new("proxy.toml"), text)), &layers, &Machine(&System))
+fn read(text: &str) -> Result<ProxyConfig, oss_signing_proxy::config::ConfigErrors> {
+    let layers = [SettingLayer::from_environment(&System), SettingLayer::flags()];
+    ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &layers, &SystemFiles(&System))
 }
 
-fn load(text: &str) -> Config {
+fn load(text: &str) -> ProxyConfig {
     read(text).expect("the text is a configuration")
 }
 
 /// The proxy with its sockets, which are closed with it.
-fn assemble(config: Config) {
+fn assemble(config: ProxyConfig) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let app = LocalSet::new().block_on(&runtime, App::assemble(config, Arc::new(System)));
     drop(app.expect("the configuration can be used"));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, System};
-use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use oss_signing_proxy::emulator::{Account, Emulator, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
@@ -63,7 +63,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n",
         oss.local_addr()
     );
-    let mut config = Config::load(Some((Path::new("example"), &text)), &[], &Machine(&System))?;
+    let mut config = ProxyConfig::load(Some((Path::new("example"), &text)), &[], &SystemFiles(&System))?;
     config.sign_with("default", Arc::new(Vault { role: "app".to_owned() }));
     let app = App::assemble(config, Arc::new(System)).await?;
     let address = app.addresses().iter().find_map(ListenAddress::socket).ok_or("no port")?;

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::{App, System};
-use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
 use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
@@ -118,7 +118,7 @@ fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, D
          [credentials.instance]\ntype = \"ecs\"\nendpoint = \"http://{}\"\n[log]\naccess = false\n",
         oss.address, sts.address, metadata.address
     );
-    let config = Config::load(Some((Path::new("renewal"), &text)), &[], &Machine(&System))?;
+    let config = ProxyConfig::load(Some((Path::new("renewal"), &text)), &[], &SystemFiles(&System))?;
     let drain = DrainSignal::new();
     let seen = drain.clone();
     let (ready, started) = mpsc::channel();

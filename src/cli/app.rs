@@ -15,7 +15,7 @@ use super::console::{AdminThread, Console, View};
 use super::notify::Notifier;
 use super::watch::{Files, Found, NotTaken, Reason, Watch};
 use crate::admin::NotReloaded;
-use crate::config::{Change, Config, changes};
+use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
 use crate::proxy::{ProxyState, WorkerCore};
@@ -35,7 +35,7 @@ pub struct App {
 }
 
 /// Reads the configuration again, as it was read at the start. It is called on a thread for blocking work.
-pub type Load = Arc<dyn Fn() -> Result<Config, NotTaken> + Send + Sync>;
+pub type Load = Arc<dyn Fn() -> Result<ProxyConfig, NotTaken> + Send + Sync>;
 
 /// Asks a running proxy to read its configuration again.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl App {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn assemble(config: Config, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
+    pub async fn assemble(config: ProxyConfig, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
         let mut workshop = Workshop::new(edge)?;
         let lane = BlockingLane::default();
         let (files, config) = lane.run(LOAD_LIMIT, move || (Files::of(&config), config)).await?;
@@ -327,7 +327,7 @@ impl Running {
 }
 
 /// Describes a change, and whether it takes effect only at the next start.
-fn with_its_time(change: &Change) -> String {
+fn with_its_time(change: &SettingChange) -> String {
     if change.needs_restart() {
         format!("{change}; it holds from the next start on")
     } else {

@@ -16,7 +16,7 @@ use super::sockets::Sockets;
 use super::trusts::Trusts;
 use crate::address::{Scheme, UpstreamId};
 use crate::admin::{self, ListenerCertificate};
-use crate::config::{self, Config, Fact, Timeouts, UpstreamSettings};
+use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
 use crate::credentials::{CredentialSource, ProvideError, ProviderSpec, SourceEnv, SourceMap, each};
 use crate::offload::{BlockingLane, NoAnswer};
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
@@ -144,7 +144,7 @@ pub(super) struct Assembled {
     pub(super) admin: Option<Admin>,
     pub(super) log: telemetry::LogSettings,
     pub(super) drain_delay: Duration,
-    pub(super) facts: Vec<Fact>,
+    pub(super) facts: Vec<EffectiveSetting>,
     pub(super) routes: Vec<admin::Route>,
     pub(super) certificates: Vec<ListenerCertificate>,
     specs: Vec<(String, ProviderSpec)>,
@@ -184,7 +184,7 @@ impl Workshop {
     /// new are kept if the configuration is rejected, and used when it is tried again.
     pub(super) async fn assemble(
         &mut self,
-        mut config: Config,
+        mut config: ProxyConfig,
         before: Option<Before<'_>>,
     ) -> Result<Assembled, StartError> {
         let specs = std::mem::take(&mut config.credentials);
@@ -207,12 +207,12 @@ impl Workshop {
     /// All but the sources and their descriptions.
     async fn put_together(
         &self,
-        config: Config,
+        config: ProxyConfig,
         (specs, sources): (&[(String, ProviderSpec)], &SourceMap),
         before: Option<&Before<'_>>,
     ) -> Result<Assembled, StartError> {
         let (config, draft) = self.draft(config, sources, before).await?;
-        let Config { directory, upstreams, limits, timeouts, log, facts, .. } = config;
+        let ProxyConfig { directory, upstreams, limits, timeouts, log, facts, .. } = config;
         let routes = routes(&directory, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = ProxyState {
@@ -260,10 +260,10 @@ impl Workshop {
     /// Waits for the first answers of the sources, then reads the files of the configuration and takes its sockets.
     async fn draft(
         &self,
-        config: Config,
+        config: ProxyConfig,
         sources: &SourceMap,
         before: Option<&Before<'_>>,
-    ) -> Result<(Config, Draft), StartError> {
+    ) -> Result<(ProxyConfig, Draft), StartError> {
         let FirstAnswers { bad, unavailable, late } = self.first_answers(sources, before).await;
         if !bad.is_empty() {
             return Err(StartError::Credentials(bad));
@@ -321,11 +321,11 @@ struct Draft {
 impl Draft {
     /// Reads files and takes sockets, and may block. What cannot be used is reported together.
     fn make(
-        mut config: Config,
+        mut config: ProxyConfig,
         known: &[(TrustStoreId, TrustStore)],
         sockets: &Sockets,
         fixtures: &mut Fixtures,
-    ) -> Result<(Config, Self), StartError> {
+    ) -> Result<(ProxyConfig, Self), StartError> {
         let Fixtures { inherited, next_trust } = fixtures;
         let mut trusts = Trusts::new(known, next_trust);
         let mut problems = Vec::new();
@@ -344,7 +344,7 @@ impl Draft {
             }
         }
         let mut admin = None;
-        if let Some(config::Admin { address, settings }) = config.admin.take() {
+        if let Some(config::AdminConfig { address, settings }) = config.admin.take() {
             match sockets.administer(&address, inherited) {
                 Ok(bound) => admin = Some(Admin { configured: address, settings, bound }),
                 Err(error) => problems.push(error.into()),
@@ -382,7 +382,7 @@ impl FirstAnswers {
 
 /// A core as the configuration has it, without a socket: for who wants to know what would become of a request.
 pub(super) fn rehearse(
-    config: &Config,
+    config: &ProxyConfig,
     sources: &SourceMap,
     clock: Arc<dyn Clock>,
 ) -> Result<WorkerCore, StartError> {
@@ -446,7 +446,10 @@ pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceE
 }
 
 /// The settings of connections to upstreams.
-pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> transport::TransportSettings {
+pub(super) fn to_upstreams(
+    timeouts: &TimeoutConfig,
+    limits: &config::LimitConfig,
+) -> transport::TransportSettings {
     transport::TransportSettings {
         connect: timeouts.connect,
         idle: timeouts.idle,
@@ -460,7 +463,7 @@ pub(super) fn to_upstreams(timeouts: &Timeouts, limits: &config::Limits) -> tran
 
 /// Whom TLS trusts at each upstream. Reads files; one that cannot be used is added to the problems.
 fn upstream_trusts(
-    config: &Config,
+    config: &ProxyConfig,
     trusts: &mut Trusts<'_>,
     problems: &mut Vec<StartError>,
 ) -> Vec<TrustStoreId> {
@@ -497,7 +500,7 @@ pub(super) struct Trial {
 }
 
 /// Assembles a configuration as a start does, but for its sources, without taking a socket or making a file.
-pub(super) async fn try_out(config: Config, edge: &dyn SourceEnv) -> Trial {
+pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> Trial {
     let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
     let lane = BlockingLane::default();

@@ -13,7 +13,7 @@ use super::output::{complain, line};
 use super::serve::block_on;
 use super::system::System;
 use crate::address::UpstreamId;
-use crate::config::Config;
+use crate::config::ProxyConfig;
 use crate::credentials::{CredentialSource, each};
 use crate::time::Clock as _;
 
@@ -98,7 +98,7 @@ fn warn_of_lasting_keys(Asked { sources, .. }: &Asked, described: &HashSet<&str>
 const LASTING: &str = "this is a lasting access key; prefer a role (assume_role, oidc, ecs), whose keys end by themselves, or replace it regularly";
 
 /// What the configuration comes to, a line each.
-fn describe(config: &Config) -> Vec<String> {
+fn describe(config: &ProxyConfig) -> Vec<String> {
     let mut lines = Vec::new();
     for listen in &config.listen {
         lines.push(format!(

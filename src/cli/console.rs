@@ -16,7 +16,7 @@ use super::app::{Reloads, Tallies};
 use super::assembly::Assembled;
 use super::visits::Visits;
 use crate::admin::{self, ListenerCertificate, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
-use crate::config::Fact;
+use crate::config::EffectiveSetting;
 use crate::credentials::{CredentialSource, SourceEnv, SourceStatus, each};
 use crate::offload::BlockingLane;
 use crate::proxy::ProxyState;
@@ -44,7 +44,7 @@ pub(super) struct View {
     sources: Vec<Arc<CredentialSource>>,
     routes: Vec<Route>,
     certificates: Vec<ListenerCertificate>,
-    facts: Vec<Fact>,
+    facts: Vec<EffectiveSetting>,
 }
 
 /// A listener with its thread; both end with this.
@@ -152,8 +152,8 @@ impl Process for Console {
     }
 
     fn configuration(&self) -> Vec<Setting> {
-        let setting = |fact: &Fact| {
-            let Fact { key, value, .. } = fact.clone();
+        let setting = |fact: &EffectiveSetting| {
+            let EffectiveSetting { key, value, .. } = fact.clone();
             let origin = fact.shown_origin();
             Setting { key, value, origin }
         };

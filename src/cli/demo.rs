@@ -20,7 +20,7 @@ use super::exit::Exit;
 use super::output::{coloured, complain, line};
 use super::serve::{block_on, signals};
 use super::system::System;
-use crate::config::{Config, Machine};
+use crate::config::{ProxyConfig, SystemFiles};
 use crate::emulator::{Account, Emulator, Settings};
 use crate::oss::{Bucket, Region};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
@@ -86,8 +86,8 @@ async fn start_proxy(oss: SocketAddr) -> anyhow::Result<App> {
     let assemble = async |listen: &str, admin: &str| {
         let text = configuration(oss, listen, admin);
         let file = (std::path::Path::new("demo"), text.as_str());
-        let config =
-            Config::load(Some(file), &[], &Machine(&System)).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        let config = ProxyConfig::load(Some(file), &[], &SystemFiles(&System))
+            .map_err(|errors| anyhow::anyhow!("{errors}"))?;
         anyhow::Ok(App::assemble(config, Arc::new(System)).await)
     };
     match assemble("127.0.0.1:8770", "127.0.0.1:8771").await? {

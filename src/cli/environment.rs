@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::bypass::Bypass;
 use super::system::System;
-use crate::config::{Config, Reference};
+use crate::config::{ProxyConfig, ValueReference};
 
 /// What a command sees that this process does not, or other than it.
 pub(super) struct Environment {
@@ -26,15 +26,15 @@ pub(super) enum Forward {
 
 impl Environment {
     /// For a proxy of this configuration, of the variables with these names.
-    pub(super) fn of(config: &Config, names: Vec<OsString>) -> Self {
+    pub(super) fn of(config: &ProxyConfig, names: Vec<OsString>) -> Self {
         let references = || config.facts.iter().filter_map(|fact| fact.reference.as_ref());
         let read: HashSet<&OsStr> = references()
             .filter_map(|reference| match reference {
-                Reference::Variable(name) => Some(OsStr::new(name)),
-                Reference::SystemdCredential => None,
+                ValueReference::Variable(name) => Some(OsStr::new(name)),
+                ValueReference::SystemdCredential => None,
             })
             .collect();
-        let of_systemd = references().any(|reference| *reference == Reference::SystemdCredential);
+        let of_systemd = references().any(|reference| *reference == ValueReference::SystemdCredential);
         let is_read = |name: &OsStr| read.contains(name) || of_systemd && name == CREDENTIALS;
         let removed =
             names.into_iter().filter(|name| is_read(name) || leads_to_a_key(&name.to_string_lossy()));

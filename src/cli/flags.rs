@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::output::complain;
 use super::system::System;
 use super::watch::NotTaken;
-use crate::config::{Admin, Config, Errors, Layer, Machine, Setting};
+use crate::config::{AdminConfig, ConfigErrors, FlagSetting, ProxyConfig, SettingLayer, SystemFiles};
 use crate::credentials::SourceEnv as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
@@ -60,7 +60,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// The configuration, or what is wrong with it, printed.
-    pub(super) fn load(&self) -> Result<Config, Exit> {
+    pub(super) fn load(&self) -> Result<ProxyConfig, Exit> {
         match self.outline() {
             Ok((Some(config), None)) => Ok(config),
             Ok((_, errors)) => {
@@ -85,7 +85,7 @@ impl Flags {
     }
 
     /// The configuration, or what is wrong with it.
-    pub(super) fn read(&self) -> Result<Config, NotTaken> {
+    pub(super) fn read(&self) -> Result<ProxyConfig, NotTaken> {
         match self.outline()? {
             (Some(config), None) => Ok(config),
             (_, errors) => Err(errors.unwrap_or_default().into()),
@@ -93,17 +93,17 @@ impl Flags {
     }
 
     /// The same for a proxy of one command: with one listener, on a free port of loopback, and no admin interface.
-    pub(super) fn read_alone(&self) -> Result<Config, NotTaken> {
+    pub(super) fn read_alone(&self) -> Result<ProxyConfig, NotTaken> {
         let text = self.text()?;
-        let layers = [Layer::from_environment(&System), self.layer().alone()];
-        Ok(Config::load(text.given(), &layers, &Machine(&System))?)
+        let layers = [SettingLayer::from_environment(&System), self.layer().alone()];
+        Ok(ProxyConfig::load(text.given(), &layers, &SystemFiles(&System))?)
     }
 
     /// Where health is asked, or what is wrong with that; nothing else of the configuration is read.
-    pub(super) fn read_admin(&self) -> Result<Option<Admin>, String> {
+    pub(super) fn read_admin(&self) -> Result<Option<AdminConfig>, String> {
         let text = self.text()?;
-        let layers = [Layer::from_environment(&System), self.layer()];
-        Config::admin(text.given(), &layers, &Machine(&System)).map_err(|errors| errors.to_string())
+        let layers = [SettingLayer::from_environment(&System), self.layer()];
+        ProxyConfig::admin(text.given(), &layers, &SystemFiles(&System)).map_err(|errors| errors.to_string())
     }
 
     /// The first flag that is given of those that say where to listen.
@@ -117,10 +117,10 @@ impl Flags {
     }
 
     /// The configuration as far as it can be read, and what is wrong with it; or why the file cannot be.
-    pub(super) fn outline(&self) -> Result<(Option<Config>, Option<Errors>), String> {
+    pub(super) fn outline(&self) -> Result<(Option<ProxyConfig>, Option<ConfigErrors>), String> {
         let text = self.text()?;
-        let layers = [Layer::from_environment(&System), self.layer()];
-        Ok(Config::outline(text.given(), &layers, &Machine(&System)))
+        let layers = [SettingLayer::from_environment(&System), self.layer()];
+        Ok(ProxyConfig::outline(text.given(), &layers, &SystemFiles(&System)))
     }
 
     /// The file that is named, in full.
@@ -135,22 +135,22 @@ impl Flags {
         }
     }
 
-    fn layer(&self) -> Layer {
+    fn layer(&self) -> SettingLayer {
         let yes = |flag: bool| flag.then_some("true");
-        let layer = Layer::flags()
-            .set(Setting::Listen, self.listen.as_deref())
-            .set(Setting::UnsafeOpen, yes(self.unsafe_open))
-            .set(Setting::AdminListen, self.admin_listen.as_deref())
-            .set(Setting::Region, self.region.as_deref())
-            .set(Setting::Internal, yes(self.internal))
-            .set(Setting::Endpoint, self.endpoint.as_deref())
-            .set(Setting::Bucket, self.bucket.as_deref())
-            .set(Setting::Signature, self.signature.as_deref())
-            .set(Setting::CaFile, self.ca_file.as_deref())
-            .set(Setting::ReadOnly, yes(self.read_only))
-            .set(Setting::LogLevel, self.log_level.as_deref())
-            .set(Setting::LogFormat, self.log_format.as_deref());
-        self.domain.iter().fold(layer, |layer, name| layer.set(Setting::Domain, Some(name.as_str())))
+        let layer = SettingLayer::flags()
+            .set(FlagSetting::Listen, self.listen.as_deref())
+            .set(FlagSetting::UnsafeOpen, yes(self.unsafe_open))
+            .set(FlagSetting::AdminListen, self.admin_listen.as_deref())
+            .set(FlagSetting::Region, self.region.as_deref())
+            .set(FlagSetting::Internal, yes(self.internal))
+            .set(FlagSetting::Endpoint, self.endpoint.as_deref())
+            .set(FlagSetting::Bucket, self.bucket.as_deref())
+            .set(FlagSetting::Signature, self.signature.as_deref())
+            .set(FlagSetting::CaFile, self.ca_file.as_deref())
+            .set(FlagSetting::ReadOnly, yes(self.read_only))
+            .set(FlagSetting::LogLevel, self.log_level.as_deref())
+            .set(FlagSetting::LogFormat, self.log_format.as_deref());
+        self.domain.iter().fold(layer, |layer, name| layer.set(FlagSetting::Domain, Some(name.as_str())))
     }
 }
 

@@ -13,7 +13,7 @@ use super::serve::block_on;
 use super::system::System;
 use crate::address::{Entrance, Host, Located, Scheme, Way};
 use crate::caller;
-use crate::config::{Config, parse_lifetime};
+use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, ProviderSpec};
 use crate::proxy::settle;
 use crate::sign::{Identity, Moment, Prepared, Subject, Version};
@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
     })
 }
 
-async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
+async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl> {
     let refused = |reason: &dyn std::fmt::Display| NoUrl::Refused(reason.to_string());
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
     let mut located = locate(arguments, &config, &headers)?;
@@ -120,7 +120,7 @@ async fn presign(arguments: &Args, config: Config) -> Result<String, NoUrl> {
 }
 
 /// What the URL is for: found as a request on any of the listeners would be.
-fn locate(arguments: &Args, config: &Config, headers: &HeaderMap) -> Result<Located, NoUrl> {
+fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result<Located, NoUrl> {
     let text = &arguments.url;
     if text.contains('#') {
         return Err(NoUrl::Usage(

@@ -22,7 +22,7 @@ use super::output::complain;
 use super::serve::{block_on, not_assembled, off_thread, open_log, tell_warnings};
 use super::system::{System, hide, raise_file_limit, variable_names};
 use super::watch::NotTaken;
-use crate::config::Config;
+use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 use crate::telemetry::{AccessLogging, LogFlushGuard, LogLevel};
@@ -96,7 +96,7 @@ async fn start(arguments: &Args) -> Result<(App, Environment, LogFlushGuard), Ex
 }
 
 /// What `serve` would have, but for listeners, and as quiet as the command may expect.
-fn configuration(flags: &Flags) -> Result<Config, NotTaken> {
+fn configuration(flags: &Flags) -> Result<ProxyConfig, NotTaken> {
     let mut config = flags.read_alone()?;
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
     let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));

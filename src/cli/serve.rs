@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::output::complain;
 use super::system::{self, System, raise_file_limit};
-use crate::config::Config;
+use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal};
 use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
@@ -123,7 +123,7 @@ pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
     }
 }
 
-async fn serve(flags: &Flags, config: Config, log: Log, (drain, asked): (DrainSignal, Asked)) -> Exit {
+async fn serve(flags: &Flags, config: ProxyConfig, log: Log, (drain, asked): (DrainSignal, Asked)) -> Exit {
     tell_warnings(&config);
     let files = raise_file_limit();
     if files.is_some_and(|files| files < config.limits.client_connections as u64) {
@@ -158,7 +158,7 @@ async fn serve(flags: &Flags, config: Config, log: Log, (drain, asked): (DrainSi
 }
 
 /// Tells what is not wrong with the configuration, but to be looked at.
-pub(super) fn tell_warnings(config: &Config) {
+pub(super) fn tell_warnings(config: &ProxyConfig) {
     for warning in &config.warnings {
         warn!("{warning}");
     }

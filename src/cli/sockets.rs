@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use super::assembly::Before;
-use crate::config::Config;
+use crate::config::ProxyConfig;
 use crate::server::{
     ActivatedSockets, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener,
 };
@@ -31,7 +31,7 @@ impl Sockets {
         self.trial.map(RefCell::into_inner).unwrap_or_default()
     }
 
-    pub(super) fn of(before: Option<&Before<'_>>, config: &Config) -> Self {
+    pub(super) fn of(before: Option<&Before<'_>>, config: &ProxyConfig) -> Self {
         let Some(Before { listening, admin, .. }) = before else { return Self::default() };
         let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
         let going = listening.iter().filter(|(configured, _)| !stays(configured));

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::set_no_new_privs;
 
-use crate::config::Process;
+use crate::config::HardeningConfig;
 use crate::credentials::SourceEnv;
 use crate::time::{Clock, Timestamp};
 
@@ -62,7 +62,7 @@ pub(super) fn close() {
 }
 
 /// Opens again what the configuration wants open, and gives up the right to gain rights.
-pub(super) fn settle(process: &Process) {
+pub(super) fn settle(process: &HardeningConfig) {
     if process.inspectable {
         let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     }

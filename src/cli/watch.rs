@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::config::{Config, Digest, Errors};
+use crate::config::{ConfigErrors, ContentDigest, ProxyConfig};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 
 /// What files held.
-type Held = Vec<(PathBuf, Digest)>;
+type Held = Vec<(PathBuf, ContentDigest)>;
 
 /// What the watched files held at a look.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Found {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// Its own.
-    own: Option<(PathBuf, Digest)>,
+    own: Option<(PathBuf, ContentDigest)>,
     /// Those that it names. Those of credentials are looked after by their sources.
     named: Held,
 }
@@ -85,21 +85,21 @@ impl From<String> for NotTaken {
     }
 }
 
-impl From<Errors> for NotTaken {
+impl From<ConfigErrors> for NotTaken {
     /// Reads the files that are named, and may block.
-    fn from(errors: Errors) -> Self {
+    fn from(errors: ConfigErrors) -> Self {
         let why = errors.to_string();
         let files = errors.into_files().into_iter();
         Self {
             why,
-            files: files.filter_map(|path| Digest::now(&path).map(|digest| (path, digest))).collect(),
+            files: files.filter_map(|path| ContentDigest::now(&path).map(|digest| (path, digest))).collect(),
         }
     }
 }
 
 impl Files {
     /// Those of this configuration: what was read for it already, and what is to be read after this. Reads them, and may block.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
@@ -108,7 +108,7 @@ impl Files {
         let read = config.files.iter().filter(|(path, _)| known.insert(path)).cloned();
         let mut named: Held = read.collect();
         let unread = tls.chain(roots).flatten().filter(|path| known.insert(path));
-        named.extend(unread.filter_map(|path| Some((path.clone(), Digest::now(path)?))));
+        named.extend(unread.filter_map(|path| Some((path.clone(), ContentDigest::now(path)?))));
         Self { own: config.file.clone(), named }
     }
 
@@ -126,8 +126,8 @@ impl Files {
     fn rewritten(&self, before: &Self) -> Vec<String> {
         let before = by_path(&before.named);
         let is_other =
-            |(path, digest): &&(PathBuf, Digest)| before.get(&**path).is_some_and(|was| was != digest);
-        let line = |(path, _): &(PathBuf, Digest)| format!("{} holds something else", path.display());
+            |(path, digest): &&(PathBuf, ContentDigest)| before.get(&**path).is_some_and(|was| was != digest);
+        let line = |(path, _): &(PathBuf, ContentDigest)| format!("{} holds something else", path.display());
         self.named.iter().filter(is_other).map(line).collect()
     }
 }
@@ -184,7 +184,7 @@ impl Watch {
         blank.peek()?;
         let read = by_path(&self.read);
         let has_become_empty =
-            |(path, _): &&(PathBuf, Digest)| read.get(&**path).is_none_or(|was| !was.is_blank());
+            |(path, _): &&(PathBuf, ContentDigest)| read.get(&**path).is_none_or(|was| !was.is_blank());
         blank.find(has_become_empty).map(|(path, _)| path.as_path())
     }
 
@@ -224,15 +224,15 @@ impl Watch {
 
 /// What these files hold now; what cannot be read twice is taken to be as it was.
 fn now(held: Held) -> Held {
-    let look = |(path, was): (PathBuf, Digest)| {
-        let digest = Digest::now(&path).unwrap_or(was);
+    let look = |(path, was): (PathBuf, ContentDigest)| {
+        let digest = ContentDigest::now(&path).unwrap_or(was);
         (path, digest)
     };
     held.into_iter().map(look).collect()
 }
 
 /// What files held, by their paths; of two with the same path, the first.
-fn by_path(held: &[(PathBuf, Digest)]) -> HashMap<&Path, Digest> {
+fn by_path(held: &[(PathBuf, ContentDigest)]) -> HashMap<&Path, ContentDigest> {
     held.iter().rev().map(|(path, digest)| (path.as_path(), *digest)).collect()
 }
 
@@ -250,7 +250,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{Files, NotTaken, Reason, Watch};
-    use crate::config::{Config, Digest, Machine};
+    use crate::config::{ContentDigest, ProxyConfig, SystemFiles};
 
     fn look_at(watch: &mut Watch, at: Instant) -> Option<Reason> {
         let found = watch.known().now();
@@ -263,7 +263,7 @@ mod tests {
         let path = directory.path().join("proxy.toml");
         let write = |text: &str| fs::write(&path, text).expect("written");
         write("whole");
-        let own = Some((path.clone(), Digest::now(&path).expect("a file")));
+        let own = Some((path.clone(), ContentDigest::now(&path).expect("a file")));
         let mut watch = Watch::new(Files { own, ..Files::default() });
         let look = |watch: &mut Watch, text: &str| {
             write(text);
@@ -312,7 +312,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ca.pem");
         let mut watch = Watch::new(Files::default());
-        let files = vec![(path.clone(), Digest::now(&path).expect("a state"))];
+        let files = vec![(path.clone(), ContentDigest::now(&path).expect("a state"))];
         let now = Instant::now();
         watch.refused(Reason::Changed, &NotTaken { why: "it is missing".to_owned(), files }, now);
         assert_eq!(look_at(&mut watch, now), None);
@@ -335,9 +335,11 @@ mod tests {
         for route in 0..2_000 {
             let _ = write!(text, "[[route]]\nmatch.bucket = \"bucket-{route}\"\nregion = \"cn-beijing\"\n");
         }
-        let config = Config::load(Some((Path::new("proxy.toml"), &text)), &[], &Machine(&crate::cli::System));
+        let config =
+            ProxyConfig::load(Some((Path::new("proxy.toml"), &text)), &[], &SystemFiles(&crate::cli::System));
         let mut config = config.expect("a configuration");
-        let secrets = (0..5_000).map(|number| (directory.path().join(number.to_string()), Digest::of(b"x")));
+        let secrets =
+            (0..5_000).map(|number| (directory.path().join(number.to_string()), ContentDigest::of(b"x")));
         config.files.extend(secrets);
         let begun = std::time::Instant::now();
         let files = Files::of(&config);
@@ -357,7 +359,7 @@ mod tests {
         let path = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         // As `--config <(command)` has it.
-        let own = Some((path, Digest::of(b"what came through it")));
+        let own = Some((path, ContentDigest::of(b"what came through it")));
         let mut watch = Watch::new(Files { own, ..Files::default() });
         for _ in 0..3 {
             let found =

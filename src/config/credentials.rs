@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::diagnostics::ConfigReport;
 use super::duration;
-use super::origin::Given;
-use super::outside::{Digest, Outside};
-use super::problem::{Caution, Problem};
-use super::report::Report;
+use super::env::{ConfigEnv, ContentDigest};
+use super::error::{ConfigErrorKind, ConfigWarning};
+use super::origin::SpannedValue;
 use super::roles;
 use super::schema::{
     ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, LATER_TYPES, OIDC, OSSUTIL, PLAIN, PROCESS, PROFILE, STATIC,
     TYPES, URI,
 };
-use super::section::Section;
+use super::section::ConfigSection;
 use crate::credentials::{EcsConfig, ExternalFileConfig, ProcessConfig, ProviderSpec, check_key};
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
@@ -24,16 +24,16 @@ use crate::transport::{InvalidUrl, Url};
 pub(super) const DEFAULT: &str = "default";
 
 /// How secrets are found.
-pub(super) struct Secrets<'a> {
-    pub(super) outside: &'a dyn Outside,
-    modes: Modes,
+pub(super) struct SecretResolver<'a> {
+    pub(super) outside: &'a dyn ConfigEnv,
+    modes: FileModePolicy,
     /// The files that were read, as they were.
-    files: RefCell<Vec<(PathBuf, Digest)>>,
+    files: RefCell<Vec<(PathBuf, ContentDigest)>>,
 }
 
 /// What is done with files of secrets that other users can read.
 #[derive(Clone, Copy)]
-pub(super) enum Modes {
+pub(super) enum FileModePolicy {
     /// A warning: Kubernetes mounts them so.
     Warn,
     /// They are refused.
@@ -43,9 +43,9 @@ pub(super) enum Modes {
 /// The sources that the file describes, in its order. One that is wrong is in the list without a description, so that who
 /// names it makes no second mistake.
 pub(super) fn read(
-    root: &Section<'_>,
-    secrets: &Secrets<'_>,
-    report: &mut Report,
+    root: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
 ) -> Vec<(String, Option<ProviderSpec>)> {
     let all = root.child("credentials", report);
     let mut specs = Vec::new();
@@ -53,7 +53,7 @@ pub(super) fn read(
         let section = all.child(name, report);
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || !name.chars().all(fits) {
-            report.error(&section.here(), Problem::CredentialsName(name.to_owned()));
+            report.error(&section.here(), ConfigErrorKind::CredentialsName(name.to_owned()));
         }
         let spec = if section.exists() { secrets.spec(&section, report) } else { None };
         specs.push((name.to_owned(), spec));
@@ -75,77 +75,78 @@ pub(super) fn listing<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Strin
 /// More names help nobody who reads an error.
 const LISTED_MAX: usize = 20;
 
-impl<'a> Secrets<'a> {
-    pub(super) fn new(outside: &'a dyn Outside, modes: Modes) -> Self {
+impl<'a> SecretResolver<'a> {
+    pub(super) fn new(outside: &'a dyn ConfigEnv, modes: FileModePolicy) -> Self {
         Self { outside, modes, files: RefCell::default() }
     }
 
     /// The files that were read, as they were.
-    pub(super) fn into_files(self) -> Vec<(PathBuf, Digest)> {
+    pub(super) fn into_files(self) -> Vec<(PathBuf, ContentDigest)> {
         self.files.into_inner()
     }
 
-    fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
+    fn spec(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         if !section.has("type") {
-            let problem = Problem::Missing("write type = \"chain\", or another that the README lists");
+            let problem =
+                ConfigErrorKind::Missing("write type = \"chain\", or another that the README lists");
             report.error(&section.at("type"), problem);
             return None;
         }
         match section.parsed("type", kind, report)?.value {
-            Kind::Static => {
+            ProviderType::Static => {
                 section.check(&STATIC, report);
                 self.fixed(section, report)
             }
-            Kind::File => {
+            ProviderType::File => {
                 section.check(&FILE, report);
                 self.put_down(section, report)
             }
-            Kind::Chain => {
+            ProviderType::Chain => {
                 section.check(&CHAIN, report);
                 Some(ProviderSpec::Chain(roles::chain(section, self.is_strict(), report)))
             }
-            Kind::AssumeRole => {
+            ProviderType::AssumeRole => {
                 section.check(&ASSUME_ROLE, report);
                 roles::assume_role(section, report)
             }
-            Kind::Oidc => {
+            ProviderType::Oidc => {
                 section.check(&OIDC, report);
                 Some(roles::oidc(section, report))
             }
-            Kind::Ecs => {
+            ProviderType::Ecs => {
                 section.check(&ECS, report);
                 Some(ProviderSpec::Ecs(instance(section, report)))
             }
-            Kind::Uri => {
+            ProviderType::Uri => {
                 section.check(&URI, report);
                 uri(section, report)
             }
-            Kind::Env => {
+            ProviderType::Env => {
                 section.check(&ENV, report);
                 Some(ProviderSpec::Env(roles::place(section, report), roles::wanted(section, report)))
             }
-            Kind::Process => {
+            ProviderType::Process => {
                 section.check(&PROCESS, report);
                 for given in section.texts("environment", report) {
                     if self.outside.is_not_text(&given.value) {
-                        report.error(&given.at, Problem::VariableNotText(given.value));
+                        report.error(&given.at, ConfigErrorKind::VariableNotText(given.value));
                     }
                 }
                 program(section, report).map(ProviderSpec::Process)
             }
-            Kind::Profile => {
+            ProviderType::Profile => {
                 section.check(&PROFILE, report);
                 Some(ProviderSpec::Profile(self.tool(section, report)))
             }
-            Kind::Ini => {
+            ProviderType::Ini => {
                 section.check(&INI, report);
                 Some(ProviderSpec::Ini(self.tool(section, report)))
             }
-            Kind::Ossutil => {
+            ProviderType::Ossutil => {
                 section.check(&OSSUTIL, report);
                 Some(ProviderSpec::Ossutil(self.tool(section, report)))
             }
-            Kind::Anonymous => {
+            ProviderType::Anonymous => {
                 section.check(&PLAIN, report);
                 Some(ProviderSpec::Anonymous)
             }
@@ -154,12 +155,12 @@ impl<'a> Secrets<'a> {
 
     /// Whether files that other users can read are refused.
     pub(super) fn is_strict(&self) -> bool {
-        matches!(self.modes, Modes::Refuse)
+        matches!(self.modes, FileModePolicy::Refuse)
     }
 
     /// The file of another tool.
-    fn tool(&self, section: &Section<'_>, report: &mut Report) -> ExternalFileConfig {
-        let text = |key: &str, report: &mut Report| {
+    fn tool(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> ExternalFileConfig {
+        let text = |key: &str, report: &mut ConfigReport| {
             section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
         };
         ExternalFileConfig {
@@ -172,10 +173,10 @@ impl<'a> Secrets<'a> {
     }
 
     /// A file that somebody else writes. It need not be there yet.
-    fn put_down(&self, section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
+    fn put_down(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         let path = section.text("path", report).filter(|path| !path.value.is_empty());
         let Some(path) = path else {
-            let problem = Problem::Missing(
+            let problem = ConfigErrorKind::Missing(
                 "set path to a JSON file with an access key, or to a directory with its parts",
             );
             report.error(&section.at("path"), problem);
@@ -184,10 +185,10 @@ impl<'a> Secrets<'a> {
         Some(ProviderSpec::File { path: PathBuf::from(path.value), strict: self.is_strict() })
     }
 
-    fn fixed(&self, section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
+    fn fixed(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         for key in ["access_key_id", "access_key_secret"] {
             if !section.has(key) {
-                let problem = Problem::Missing("write file:PATH, env:NAME or credential:NAME");
+                let problem = ConfigErrorKind::Missing("write file:PATH, env:NAME or credential:NAME");
                 report.error(&section.at(key), problem);
             }
         }
@@ -206,29 +207,31 @@ impl<'a> Secrets<'a> {
     /// A value that should not stand in the file.
     pub(super) fn confidential(
         &self,
-        section: &Section<'_>,
+        section: &ConfigSection<'_>,
         key: &str,
-        report: &mut Report,
+        report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
-        if matches!(Reference::of(&given.value), Reference::Inline(_)) {
-            report.warn(&given.at, &Caution::Inline);
+        if matches!(SecretReference::of(&given.value), SecretReference::Inline(_)) {
+            report.warn(&given.at, &ConfigWarning::Inline);
         }
         self.resolve(&given, report)
     }
 
-    fn resolve(&self, given: &Given<String>, report: &mut Report) -> Option<Secret> {
-        let result = match Reference::of(&given.value) {
-            Reference::Inline(text) => Ok(Secret::from(text)),
-            Reference::Variable("") | Reference::File("") | Reference::Systemd("") => {
-                Err(Problem::EmptyReference)
+    fn resolve(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
+        let result = match SecretReference::of(&given.value) {
+            SecretReference::Inline(text) => Ok(Secret::from(text)),
+            SecretReference::Variable("") | SecretReference::File("") | SecretReference::Systemd("") => {
+                Err(ConfigErrorKind::EmptyReference)
             }
-            Reference::Variable(name) => {
+            SecretReference::Variable(name) => {
                 let value = self.outside.variable(name);
                 value.ok_or_else(|| self.no_variable(name))
             }
-            Reference::File(path) => self.file(Path::new(path), given, report),
-            Reference::Systemd(name) => self.systemd(name).and_then(|path| self.file(&path, given, report)),
+            SecretReference::File(path) => self.file(Path::new(path), given, report),
+            SecretReference::Systemd(name) => {
+                self.systemd(name).and_then(|path| self.file(&path, given, report))
+            }
         };
         match result {
             Ok(secret) => Some(secret),
@@ -240,9 +243,12 @@ impl<'a> Secrets<'a> {
     }
 
     /// The problem of a variable without a value that can be read.
-    fn no_variable(&self, name: &str) -> Problem {
-        let problem =
-            if self.outside.is_not_text(name) { Problem::VariableNotText } else { Problem::NoVariable };
+    fn no_variable(&self, name: &str) -> ConfigErrorKind {
+        let problem = if self.outside.is_not_text(name) {
+            ConfigErrorKind::VariableNotText
+        } else {
+            ConfigErrorKind::NoVariable
+        };
         problem(name.to_owned())
     }
 
@@ -250,40 +256,40 @@ impl<'a> Secrets<'a> {
     pub(super) fn file(
         &self,
         path: &Path,
-        given: &Given<String>,
-        report: &mut Report,
-    ) -> Result<Secret, Problem> {
+        given: &SpannedValue<String>,
+        report: &mut ConfigReport,
+    ) -> Result<Secret, ConfigErrorKind> {
         let name = path.display().to_string();
         let file = match self.outside.secret(path) {
             Ok(file) => file,
-            Err(error) => return Err(Problem::SecretFile(name, error.to_string())),
+            Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
         };
         self.files.borrow_mut().push((path.to_owned(), file.digest));
         if file.secret.expose().is_empty() {
-            return Err(Problem::EmptySecret(name));
+            return Err(ConfigErrorKind::EmptySecret(name));
         }
         match (file.exposed, self.modes) {
-            (true, Modes::Refuse) => return Err(Problem::ExposedSecret(name)),
-            (true, Modes::Warn) => report.warn(&given.at, &Caution::Exposed(name)),
+            (true, FileModePolicy::Refuse) => return Err(ConfigErrorKind::ExposedSecret(name)),
+            (true, FileModePolicy::Warn) => report.warn(&given.at, &ConfigWarning::Exposed(name)),
             (false, _) => {}
         }
         Ok(file.secret)
     }
 
     /// The file of a credential that systemd has put down for the unit.
-    fn systemd(&self, name: &str) -> Result<PathBuf, Problem> {
+    fn systemd(&self, name: &str) -> Result<PathBuf, ConfigErrorKind> {
         if name.contains('/') || name == "." || name == ".." {
-            return Err(Problem::CredentialName(name.to_owned()));
+            return Err(ConfigErrorKind::CredentialName(name.to_owned()));
         }
         let directory = self.outside.variable("CREDENTIALS_DIRECTORY");
-        let directory = directory.ok_or(Problem::NoCredentialsDirectory)?;
+        let directory = directory.ok_or(ConfigErrorKind::NoCredentialsDirectory)?;
         Ok(Path::new(directory.expose()).join(name))
     }
 }
 
 /// What is said about the metadata service.
-fn instance(section: &Section<'_>, report: &mut Report) -> EcsConfig {
-    let endpoint = section.parsed("endpoint", |text| Url::parse(text).map_err(Problem::Url), report);
+fn instance(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EcsConfig {
+    let endpoint = section.parsed("endpoint", |text| Url::parse(text).map_err(ConfigErrorKind::Url), report);
     let role = section.text("role_name", report).map(|given| given.value);
     EcsConfig {
         role_name: role.filter(|name| !name.is_empty()),
@@ -294,8 +300,8 @@ fn instance(section: &Section<'_>, report: &mut Report) -> EcsConfig {
 }
 
 /// A command that prints credentials.
-fn program(section: &Section<'_>, report: &mut Report) -> Option<ProcessConfig> {
-    let words = |key: &str, report: &mut Report| -> Vec<String> {
+fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProcessConfig> {
+    let words = |key: &str, report: &mut ConfigReport| -> Vec<String> {
         section.texts(key, report).into_iter().map(|given| given.value).collect()
     };
     let before = report.count();
@@ -304,8 +310,9 @@ fn program(section: &Section<'_>, report: &mut Report) -> Option<ProcessConfig> 
         return None;
     }
     if command.first().is_none_or(String::is_empty) {
-        let problem =
-            Problem::Missing("write command = [\"/path/to/program\", \"argument\"]; no shell reads it");
+        let problem = ConfigErrorKind::Missing(
+            "write command = [\"/path/to/program\", \"argument\"]; no shell reads it",
+        );
         report.error(&section.at("command"), problem);
         return None;
     }
@@ -321,22 +328,22 @@ fn program(section: &Section<'_>, report: &mut Report) -> Option<ProcessConfig> 
 const CACHE: Duration = Duration::from_secs(15 * 60);
 
 /// A service that hands out credentials.
-fn uri(section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
+fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     if !section.has("url") {
-        let problem = Problem::Missing("write https://HOST/PATH, or http:// to a loopback address");
+        let problem = ConfigErrorKind::Missing("write https://HOST/PATH, or http:// to a loopback address");
         report.error(&section.at("url"), problem);
     }
     let mut allowed: Vec<IpAddr> = Vec::new();
     for given in section.texts("allowed_addresses", report) {
         match given.value.parse() {
             Ok(address) => allowed.push(address),
-            Err(_) => report.error(&given.at, Problem::ListedAddress(given.value)),
+            Err(_) => report.error(&given.at, ConfigErrorKind::ListedAddress(given.value)),
         }
     }
     let url = |text: &str| {
         Url::parse_among(text, &allowed).map_err(|error| match error {
-            InvalidUrl::Plain => Problem::UnlistedUrl(error),
-            InvalidUrl::Form | InvalidUrl::UserInfo => Problem::Url(error),
+            InvalidUrl::Plain => ConfigErrorKind::UnlistedUrl(error),
+            InvalidUrl::Form | InvalidUrl::UserInfo => ConfigErrorKind::Url(error),
         })
     };
     let url = section.parsed("url", url, report);
@@ -346,7 +353,7 @@ fn uri(section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
 
 /// The types of this build.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ProviderType {
     Chain,
     Static,
     Env,
@@ -362,35 +369,37 @@ enum Kind {
     Anonymous,
 }
 
-fn kind(text: &str) -> Result<Kind, Problem> {
+fn kind(text: &str) -> Result<ProviderType, ConfigErrorKind> {
     match text {
-        "chain" => Ok(Kind::Chain),
-        "static" => Ok(Kind::Static),
-        "env" => Ok(Kind::Env),
-        "file" => Ok(Kind::File),
-        "assume_role" => Ok(Kind::AssumeRole),
-        "oidc" => Ok(Kind::Oidc),
-        "ecs" => Ok(Kind::Ecs),
-        "uri" => Ok(Kind::Uri),
-        "process" => Ok(Kind::Process),
-        "profile" => Ok(Kind::Profile),
-        "ini" => Ok(Kind::Ini),
-        "ossutil" => Ok(Kind::Ossutil),
-        "anonymous" => Ok(Kind::Anonymous),
-        later if LATER_TYPES.contains(&later) => Err(Problem::LaterType(later.to_owned(), TYPES.join(", "))),
-        other => Err(Problem::UnknownType(other.to_owned(), TYPES.join(", "))),
+        "chain" => Ok(ProviderType::Chain),
+        "static" => Ok(ProviderType::Static),
+        "env" => Ok(ProviderType::Env),
+        "file" => Ok(ProviderType::File),
+        "assume_role" => Ok(ProviderType::AssumeRole),
+        "oidc" => Ok(ProviderType::Oidc),
+        "ecs" => Ok(ProviderType::Ecs),
+        "uri" => Ok(ProviderType::Uri),
+        "process" => Ok(ProviderType::Process),
+        "profile" => Ok(ProviderType::Profile),
+        "ini" => Ok(ProviderType::Ini),
+        "ossutil" => Ok(ProviderType::Ossutil),
+        "anonymous" => Ok(ProviderType::Anonymous),
+        later if LATER_TYPES.contains(&later) => {
+            Err(ConfigErrorKind::LaterType(later.to_owned(), TYPES.join(", ")))
+        }
+        other => Err(ConfigErrorKind::UnknownType(other.to_owned(), TYPES.join(", "))),
     }
 }
 
 /// How a secret is given.
-enum Reference<'a> {
+enum SecretReference<'a> {
     Inline(&'a str),
     Variable(&'a str),
     File(&'a str),
     Systemd(&'a str),
 }
 
-impl<'a> Reference<'a> {
+impl<'a> SecretReference<'a> {
     fn of(text: &'a str) -> Self {
         match text.split_once(':') {
             Some(("env", name)) => Self::Variable(name),

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use super::problem::Problem;
+use super::error::ConfigErrorKind;
 
 /// Reads `500ms`, `5s`, `2m` or `1h`.
-pub(super) fn parse(text: &str) -> Result<Duration, Problem> {
-    read(text).filter(|duration| *duration <= LONGEST).ok_or_else(|| Problem::Duration(text.to_owned()))
+pub(super) fn parse(text: &str) -> Result<Duration, ConfigErrorKind> {
+    read(text)
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(|| ConfigErrorKind::Duration(text.to_owned()))
 }
 
 /// Like [`parse`], without zero.
-pub(super) fn positive(text: &str) -> Result<Duration, Problem> {
+pub(super) fn positive(text: &str) -> Result<Duration, ConfigErrorKind> {
     match parse(text)? {
-        Duration::ZERO => Err(Problem::Zero),
+        Duration::ZERO => Err(ConfigErrorKind::Zero),
         duration => Ok(duration),
     }
 }

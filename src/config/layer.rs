@@ -1,14 +1,14 @@
 //! What flags and the environment set over the file: the same settings by the same names.
 
-use super::origin::{Given, Origin};
-use super::problem::Problem;
-use super::report::Report;
+use super::diagnostics::ConfigReport;
+use super::error::ConfigErrorKind;
+use super::origin::{SpannedValue, ValueOrigin};
 use super::variables;
 use crate::credentials::SourceEnv;
 
 /// A setting that has a flag and a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setting {
+pub enum FlagSetting {
     /// `--listen`
     Listen,
     /// `--unsafe-open`
@@ -39,21 +39,21 @@ pub enum Setting {
 
 /// One layer of settings over the file.
 #[derive(Clone, Debug)]
-pub struct Layer {
-    kind: Kind,
+pub struct SettingLayer {
+    kind: LayerKind,
     alone: bool,
-    values: Vec<(Setting, String)>,
+    values: Vec<(FlagSetting, String)>,
     /// The variables that are wrong.
-    wrong: Vec<(String, Problem)>,
+    wrong: Vec<(String, ConfigErrorKind)>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum LayerKind {
     Environment,
     Flags,
 }
 
-impl Setting {
+impl FlagSetting {
     /// All.
     pub const ALL: [Self; 13] = [
         Self::Listen,
@@ -133,31 +133,31 @@ impl Setting {
     }
 }
 
-impl Layer {
+impl SettingLayer {
     /// The layer of flags, with none yet. A flag without a value is set to `true`.
     #[must_use]
     pub fn flags() -> Self {
-        Self { kind: Kind::Flags, alone: false, values: Vec::new(), wrong: Vec::new() }
+        Self { kind: LayerKind::Flags, alone: false, values: Vec::new(), wrong: Vec::new() }
     }
 
     /// The layer of the environment.
     #[must_use]
     pub fn from_environment(edge: &dyn SourceEnv) -> Self {
-        let value = |setting: Setting| Some((setting, edge.variable(&setting.variable())?));
-        let values = Setting::ALL.into_iter().filter_map(value).collect();
-        Self { kind: Kind::Environment, alone: false, values, wrong: variables::check(edge) }
+        let value = |setting: FlagSetting| Some((setting, edge.variable(&setting.variable())?));
+        let values = FlagSetting::ALL.into_iter().filter_map(value).collect();
+        Self { kind: LayerKind::Environment, alone: false, values, wrong: variables::check(edge) }
     }
 
     /// Reports the variables that are wrong.
-    pub(super) fn report(&self, report: &mut Report) {
+    pub(super) fn report(&self, report: &mut ConfigReport) {
         for (name, problem) in &self.wrong {
-            report.error(&Origin::Variable(name.clone()), problem.clone());
+            report.error(&ValueOrigin::Variable(name.clone()), problem.clone());
         }
     }
 
     /// Sets a setting, if there is a value.
     #[must_use]
-    pub fn set(mut self, setting: Setting, value: Option<impl Into<String>>) -> Self {
+    pub fn set(mut self, setting: FlagSetting, value: Option<impl Into<String>>) -> Self {
         self.values.extend(value.map(|value| (setting, value.into())));
         self
     }
@@ -165,7 +165,8 @@ impl Layer {
     /// Has one listener, on a free port of loopback, and no admin interface, whatever the file says of either.
     #[must_use]
     pub fn alone(self) -> Self {
-        let layer = self.set(Setting::Listen, Some("127.0.0.1:0")).set(Setting::AdminListen, Some("off"));
+        let layer =
+            self.set(FlagSetting::Listen, Some("127.0.0.1:0")).set(FlagSetting::AdminListen, Some("off"));
         Self { alone: true, ..layer }
     }
 
@@ -175,19 +176,19 @@ impl Layer {
     }
 
     /// The values of a setting in this layer.
-    fn get(&self, setting: Setting) -> Vec<Given<String>> {
+    fn get(&self, setting: FlagSetting) -> Vec<SpannedValue<String>> {
         let at = match self.kind {
-            Kind::Environment => Origin::Variable(setting.variable()),
-            Kind::Flags => Origin::Flag(setting.flag()),
+            LayerKind::Environment => ValueOrigin::Variable(setting.variable()),
+            LayerKind::Flags => ValueOrigin::Flag(setting.flag()),
         };
-        let given = |value: &String| Given { value: value.clone(), at: at.clone() };
+        let given = |value: &String| SpannedValue { value: value.clone(), at: at.clone() };
         let wanted = self.values.iter().filter(|(known, _)| *known == setting);
         wanted.map(|(_, value)| given(value)).collect()
     }
 }
 
 /// What the uppermost layer that sets `setting` gives; empty if none does. Later layers are above.
-pub(super) fn topmost(layers: &[Layer], setting: Setting) -> Vec<Given<String>> {
+pub(super) fn topmost(layers: &[SettingLayer], setting: FlagSetting) -> Vec<SpannedValue<String>> {
     let mut values = layers.iter().rev().map(|layer| layer.get(setting));
     values.find(|values| !values.is_empty()).unwrap_or_default()
 }

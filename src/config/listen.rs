@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Admin;
-use super::credentials::Secrets;
-use super::origin::{Given, Origin};
-use super::problem::{Caution, Problem};
-use super::report::Report;
+use super::AdminConfig;
+use super::credentials::SecretResolver;
+use super::diagnostics::ConfigReport;
+use super::error::{ConfigErrorKind, ConfigWarning};
+use super::origin::{SpannedValue, ValueOrigin};
 use super::schema::{ADMIN, LISTEN, TLS};
-use super::section::{Section, parsed};
+use super::section::{ConfigSection, parsed};
 use crate::address::{Endpoint, Host, Port};
 use crate::admin::{self, ReadyWhen};
 use crate::policy::{CrossSiteReads, Operations, Policy, Unsigned};
@@ -21,10 +21,10 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr:
 
 /// The listeners and the address of the admin interface.
 pub(super) fn read(
-    root: &Section<'_>,
-    secrets: &Secrets<'_>,
-    report: &mut Report,
-) -> (Vec<ListenSettings>, Option<Admin>) {
+    root: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> (Vec<ListenSettings>, Option<AdminConfig>) {
     let mut sections = match root.alone("listen") {
         Some(section) => vec![section],
         None => root.children("listen", report),
@@ -33,8 +33,8 @@ pub(super) fn read(
         sections.push(root.absent("listen"));
     }
     let replaced = sections[0].at("address");
-    if sections.len() > 1 && !matches!(replaced, Origin::File { .. }) {
-        report.error(&replaced, Problem::WhichListener(sections.len()));
+    if sections.len() > 1 && !matches!(replaced, ValueOrigin::File { .. }) {
+        report.error(&replaced, ConfigErrorKind::WhichListener(sections.len()));
         // All of them would now have this address.
         for section in sections.drain(1..) {
             section.check(&LISTEN, report);
@@ -60,43 +60,55 @@ pub(super) fn read(
     if let Some((address, _)) = &admin {
         claim(address, "the admin interface", &mut taken, report);
     }
-    (listeners, admin.map(|(address, settings)| Admin { address: address.value, settings }))
+    (listeners, admin.map(|(address, settings)| AdminConfig { address: address.value, settings }))
 }
 
 /// The admin interface alone.
-pub(super) fn read_admin(root: &Section<'_>, secrets: &Secrets<'_>, report: &mut Report) -> Option<Admin> {
+pub(super) fn read_admin(
+    root: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> Option<AdminConfig> {
     let (address, settings) = admin(&root.child("admin", report), secrets, report)?;
-    Some(Admin { address: address.value, settings })
+    Some(AdminConfig { address: address.value, settings })
 }
 
-fn address(section: &Section<'_>, unsafe_open: bool, report: &mut Report) -> Option<Given<ListenAddress>> {
+fn address(
+    section: &ConfigSection<'_>,
+    unsafe_open: bool,
+    report: &mut ConfigReport,
+) -> Option<SpannedValue<ListenAddress>> {
     let given = if section.has("address") {
         section.parsed("address", address_of, report)?
     } else {
-        Given { value: ListenAddress::Tcp(DEFAULT), at: section.at("address") }
+        SpannedValue { value: ListenAddress::Tcp(DEFAULT), at: section.at("address") }
     };
     // What systemd hands over is only known when it is there.
     if let Some(address) = given.value.socket()
         && !is_loopback(address)
     {
         if unsafe_open {
-            report.warn(&given.at, &Caution::Open(address));
+            report.warn(&given.at, &ConfigWarning::Open(address));
         } else {
-            report.error(&given.at, Problem::Open(address));
+            report.error(&given.at, ConfigErrorKind::Open(address));
         }
     }
     Some(given)
 }
 
 /// The files of a listener that speaks TLS. What is in them is read when it starts, and by `check`.
-fn tls(section: &Section<'_>, secrets: &Secrets<'_>, report: &mut Report) -> Option<TlsFiles> {
+fn tls(
+    section: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> Option<TlsFiles> {
     let section = section.child("tls", report);
     if !section.exists() {
         return None;
     }
     section.check(&TLS, report);
     let readable = |text: &str| {
-        let unreadable = |error: std::io::Error| Problem::TlsFile(text.to_owned(), error.to_string());
+        let unreadable = |error: std::io::Error| ConfigErrorKind::TlsFile(text.to_owned(), error.to_string());
         secrets.outside.probe(Path::new(text)).map(|()| PathBuf::from(text)).map_err(unreadable)
     };
     let certificate = section.parsed("cert_file", readable, report);
@@ -104,7 +116,7 @@ fn tls(section: &Section<'_>, secrets: &Secrets<'_>, report: &mut Report) -> Opt
     let key = section.text("key_file", report);
     for (name, missing) in [("cert_file", NO_CERTIFICATE), ("key_file", NO_KEY)] {
         if !section.has(name) {
-            report.error(&section.here(), Problem::Missing(missing));
+            report.error(&section.here(), ConfigErrorKind::Missing(missing));
         }
     }
     let key = key?;
@@ -121,8 +133,8 @@ fn tls(section: &Section<'_>, secrets: &Secrets<'_>, report: &mut Report) -> Opt
 const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
 const NO_KEY: &str = "set key_file to a PEM file with the key of the certificate";
 
-fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
-    let is_set = |given: Option<Given<bool>>| given.is_some_and(|given| given.value);
+fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Policy {
+    let is_set = |given: Option<SpannedValue<bool>>| given.is_some_and(|given| given.value);
     let operations =
         if is_set(section.truth("read_only", report)) { Operations::ReadOnly } else { Operations::All };
     let unsigned =
@@ -139,10 +151,10 @@ fn policy(section: &Section<'_>, report: &mut Report) -> Policy {
 }
 
 fn admin(
-    section: &Section<'_>,
-    secrets: &Secrets<'_>,
-    report: &mut Report,
-) -> Option<(Given<ListenAddress>, admin::Settings)> {
+    section: &ConfigSection<'_>,
+    secrets: &SecretResolver<'_>,
+    report: &mut ConfigReport,
+) -> Option<(SpannedValue<ListenAddress>, admin::Settings)> {
     section.check(&ADMIN, report);
     let words = [("any", ReadyWhen::Any), ("all", ReadyWhen::All)];
     let settings = admin::Settings {
@@ -152,7 +164,7 @@ fn admin(
     };
     if !section.has("address") {
         return Some((
-            Given { value: ListenAddress::Tcp(DEFAULT_ADMIN), at: section.at("address") },
+            SpannedValue { value: ListenAddress::Tcp(DEFAULT_ADMIN), at: section.at("address") },
             settings,
         ));
     }
@@ -163,9 +175,9 @@ fn admin(
     let address = parsed(&text, address_of, report)?;
     match address.value {
         ListenAddress::Tcp(socket) if !is_loopback(socket) && !section.has("token") => {
-            report.error(&address.at, Problem::OpenAdmin(socket));
+            report.error(&address.at, ConfigErrorKind::OpenAdmin(socket));
         }
-        ListenAddress::Inherited(_) => report.error(&address.at, Problem::InheritedAdmin),
+        ListenAddress::Inherited(_) => report.error(&address.at, ConfigErrorKind::InheritedAdmin),
         ListenAddress::Tcp(_) | ListenAddress::Unix(_) => {}
     }
     Some((address, settings))
@@ -173,13 +185,13 @@ fn admin(
 
 /// Notes who listens where, and reports an address that somebody else has.
 fn claim(
-    address: &Given<ListenAddress>,
+    address: &SpannedValue<ListenAddress>,
     who: &str,
     taken: &mut Vec<(ListenAddress, String)>,
-    report: &mut Report,
+    report: &mut ConfigReport,
 ) {
     if let Some((_, other)) = taken.iter().find(|(other, _)| other.overlaps(&address.value)) {
-        report.error(&address.at, Problem::Taken(address.value.clone(), other.clone()));
+        report.error(&address.at, ConfigErrorKind::Taken(address.value.clone(), other.clone()));
     }
     taken.push((address.value.clone(), format!("{who} ({})", address.at)));
 }
@@ -201,8 +213,8 @@ fn is_loopback(address: SocketAddr) -> bool {
 }
 
 /// Reads `ADDRESS:PORT`, `unix:PATH` or `systemd:NAME`.
-fn address_of(text: &str) -> Result<ListenAddress, Problem> {
-    let bad = || Problem::Address(text.to_owned());
+fn address_of(text: &str) -> Result<ListenAddress, ConfigErrorKind> {
+    let bad = || ConfigErrorKind::Address(text.to_owned());
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() { Err(bad()) } else { Ok(ListenAddress::Unix(PathBuf::from(path))) };
     }
@@ -219,17 +231,17 @@ fn address_of(text: &str) -> Result<ListenAddress, Problem> {
     numeric.parse().map(ListenAddress::Tcp).map_err(|_| bad())
 }
 
-fn domain(text: &str) -> Result<String, Problem> {
-    let bad = || Problem::Domain(text.to_owned());
+fn domain(text: &str) -> Result<String, ConfigErrorKind> {
+    let bad = || ConfigErrorKind::Domain(text.to_owned());
     let Ok((host, Port::Implied)) = Host::parse(text) else {
         return Err(bad());
     };
     let name = host.as_str();
     if host.is_own() {
-        return Err(Problem::OwnDomain(text.to_owned()));
+        return Err(ConfigErrorKind::OwnDomain(text.to_owned()));
     }
     if name == "aliyuncs.com" || name.ends_with(".aliyuncs.com") {
-        return Err(Problem::OssDomain(text.to_owned()));
+        return Err(ConfigErrorKind::OssDomain(text.to_owned()));
     }
     let is_label = |label: &str| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -242,14 +254,14 @@ fn domain(text: &str) -> Result<String, Problem> {
 }
 
 /// Reads an origin. Browsers write it in lower case and without the port that goes without saying.
-fn web_origin(text: &str) -> Result<String, Problem> {
+fn web_origin(text: &str) -> Result<String, ConfigErrorKind> {
     let lower = text.to_ascii_lowercase();
-    let (scheme, authority) = lower.split_once("://").ok_or(Problem::WebOrigin)?;
+    let (scheme, authority) = lower.split_once("://").ok_or(ConfigErrorKind::WebOrigin)?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    let (host, port) = Host::parse(authority).map_err(|_| Problem::WebOrigin)?;
+    let (host, port) = Host::parse(authority).map_err(|_| ConfigErrorKind::WebOrigin)?;
     if !is_scheme || authority.ends_with([':', '.']) {
-        return Err(Problem::WebOrigin);
+        return Err(ConfigErrorKind::WebOrigin);
     }
     let host = host.bracketed();
     let implied = Endpoint::parse(&format!("{scheme}://{host}")).map(|endpoint| Port::Given(endpoint.port));

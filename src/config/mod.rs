@@ -1,26 +1,26 @@
 //! The configuration: from file, environment and flags to values that the other modules take. Nothing is looked up here but
-//! what the text refers to, and that through [`Outside`].
+//! what the text refers to, and that through [`ConfigEnv`].
 //!
-//! Reading never stops at a mistake: [`Errors`] is all of them. Only a file that is no TOML at all is reported as just that.
+//! Reading never stops at a mistake: [`ConfigErrors`] is all of them. Only a file that is no TOML at all is reported as just that.
 
 mod credentials;
-mod directory;
+mod diagnostics;
 mod duration;
-mod facts;
+mod effective;
+mod env;
+mod error;
 mod layer;
 mod lines;
 mod listen;
 mod origin;
-mod outside;
-mod problem;
-mod report;
+mod ossutil_routes;
 mod roles;
 mod route;
 mod schema;
 mod section;
 mod size;
-mod tool_routes;
 mod upstream;
+mod upstreams;
 mod variables;
 
 use std::collections::HashMap;
@@ -29,21 +29,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub use self::duration::{parse_lifetime, parse_wait};
-pub use self::facts::{Change, Fact, Reference, changes};
-pub use self::layer::{Layer, Setting};
-pub use self::origin::Origin;
-pub use self::outside::{Digest, Machine, Outside, SecretFile};
-pub use self::report::{Error, Errors};
+pub use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
+pub use self::env::{ConfigEnv, ContentDigest, SecretFile, SystemFiles};
+pub use self::layer::{FlagSetting, SettingLayer};
+pub use self::origin::ValueOrigin;
 pub use self::variables::READ_VARIABLES;
 
-use self::credentials::{Modes, Secrets};
-use self::directory::Surroundings;
-use self::origin::Given;
-use self::outside::Noted;
-use self::problem::Problem;
-use self::report::Report;
-use self::section::{Document, Section};
+use self::credentials::{FileModePolicy, SecretResolver};
+use self::diagnostics::ConfigReport;
+use self::env::TrackedEnv;
+use self::error::ConfigErrorKind;
+use self::origin::SpannedValue;
+use self::section::{ConfigDocument, ConfigSection};
+use self::upstreams::ValidationContext;
 use crate::address::{Directory, UpstreamId};
 use crate::admin;
 use crate::credentials::{ChainConfig, CustomProvider, Provide, ProviderSpec};
@@ -53,11 +53,11 @@ use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
 /// Everything that is configured.
 #[derive(Debug)]
-pub struct Config {
+pub struct ProxyConfig {
     /// The listeners; at least one.
     pub listen: Vec<ListenSettings>,
     /// The admin interface, if there is one.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminConfig>,
     /// The upstreams.
     pub directory: Directory,
     /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
@@ -65,26 +65,26 @@ pub struct Config {
     /// The sources of credentials by name: those of the file, and `default` if an upstream uses it.
     pub credentials: Vec<(String, ProviderSpec)>,
     /// How much may go on at once.
-    pub limits: Limits,
+    pub limits: LimitConfig,
     /// How long things may take.
-    pub timeouts: Timeouts,
+    pub timeouts: TimeoutConfig,
     /// What the log shows and how.
     pub log: LogSettings,
     /// What the process lets itself and others do.
-    pub process: Process,
+    pub process: HardeningConfig,
     /// What is not wrong, but to be looked at: a line each, with its place.
     pub warnings: Vec<String>,
     /// Every setting as it was given, and where.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<EffectiveSetting>,
     /// Its own file, as it was when it was read.
-    pub file: Option<(PathBuf, Digest)>,
+    pub file: Option<(PathBuf, ContentDigest)>,
     /// The files of secrets that were read for it, as they were then.
-    pub files: Vec<(PathBuf, Digest)>,
+    pub files: Vec<(PathBuf, ContentDigest)>,
 }
 
 /// The admin interface.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Where it listens.
     pub address: ListenAddress,
     /// What it serves, and to whom.
@@ -96,7 +96,7 @@ pub struct Admin {
 pub struct UpstreamSettings {
     /// Which signature it gets.
     pub signature: Version,
-    /// The name of its source in [`Config::credentials`].
+    /// The name of its source in [`ProxyConfig::credentials`].
     pub credentials: String,
     /// The only roots that its certificates are checked against; `None` takes the host's. A file that could be read.
     pub ca_file: Option<PathBuf>,
@@ -104,7 +104,7 @@ pub struct UpstreamSettings {
 
 /// What the process lets itself and others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct HardeningConfig {
     /// It and its children can gain no rights, whatever they execute.
     pub no_new_privileges: bool,
     /// The system may write its memory to a file if it crashes.
@@ -115,7 +115,7 @@ pub struct Process {
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct TimeoutConfig {
     /// Until a connection to an upstream stands.
     pub connect: Duration,
     /// Until the head of an answer comes, counted from the last byte of the request.
@@ -136,7 +136,7 @@ pub struct Timeouts {
 
 /// How much may go on at once, and how large things may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LimitConfig {
     /// Connections of clients, in all.
     pub client_connections: usize,
     /// Requests in flight, for each core.
@@ -151,16 +151,16 @@ pub struct Limits {
     pub upstream_dials: usize,
 }
 
-impl Config {
+impl ProxyConfig {
     /// Reads the file, named and in full, under `layers`, of which later ones stand over earlier ones.
     ///
     /// # Errors
     /// Every mistake, not just the first.
     pub fn load(
         file: Option<(&Path, &str)>,
-        layers: &[Layer],
-        outside: &dyn Outside,
-    ) -> Result<Self, Errors> {
+        layers: &[SettingLayer],
+        outside: &dyn ConfigEnv,
+    ) -> Result<Self, ConfigErrors> {
         match Self::outline(file, layers, outside) {
             (Some(config), None) => Ok(config),
             (_, errors) => Err(errors.unwrap_or_default()),
@@ -172,13 +172,13 @@ impl Config {
     #[must_use]
     pub fn outline(
         file: Option<(&Path, &str)>,
-        layers: &[Layer],
-        outside: &dyn Outside,
-    ) -> (Option<Self>, Option<Errors>) {
-        let mut report = Report::default();
-        let document = Document::new(file, layers);
+        layers: &[SettingLayer],
+        outside: &dyn ConfigEnv,
+    ) -> (Option<Self>, Option<ConfigErrors>) {
+        let mut report = ConfigReport::default();
+        let document = ConfigDocument::new(file, layers);
         let table = document.parse(&mut report);
-        let noted = Noted::new(outside);
+        let noted = TrackedEnv::new(outside);
         let config = if report.count() == 0 {
             read(&document.root(table.get_ref(), &mut report), &noted, &mut report)
         } else {
@@ -186,8 +186,8 @@ impl Config {
         };
         layers.iter().for_each(|layer| layer.report(&mut report));
         let (warnings, errors) = report.finish();
-        let facts = facts::all(table.get_ref(), &document);
-        let own = file.map(|(path, text)| (path.to_owned(), Digest::of(text.as_bytes())));
+        let facts = effective::all(table.get_ref(), &document);
+        let own = file.map(|(path, text)| (path.to_owned(), ContentDigest::of(text.as_bytes())));
         let config = config.map(|config| Self { warnings, facts, file: own, ..config });
         (config, errors.map(|errors| errors.naming(noted.into_files())))
     }
@@ -198,13 +198,13 @@ impl Config {
     /// Every mistake in what is read.
     pub fn admin(
         file: Option<(&Path, &str)>,
-        layers: &[Layer],
-        outside: &dyn Outside,
-    ) -> Result<Option<Admin>, Errors> {
-        let mut report = Report::default();
-        let document = Document::new(file, layers);
+        layers: &[SettingLayer],
+        outside: &dyn ConfigEnv,
+    ) -> Result<Option<AdminConfig>, ConfigErrors> {
+        let mut report = ConfigReport::default();
+        let document = ConfigDocument::new(file, layers);
         let table = document.parse(&mut report);
-        let secrets = Secrets::new(outside, Modes::Warn);
+        let secrets = SecretResolver::new(outside, FileModePolicy::Warn);
         let mut admin = None;
         if report.count() == 0 {
             admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
@@ -224,21 +224,21 @@ impl Config {
 }
 
 /// Reads the sections. What is `None` has been reported.
-fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Option<Config> {
+fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
     let strict = root.truth("strict_file_modes", report);
     let modes = match strict {
-        Some(Given { value: true, .. }) => Modes::Refuse,
-        _ => Modes::Warn,
+        Some(SpannedValue { value: true, .. }) => FileModePolicy::Refuse,
+        _ => FileModePolicy::Warn,
     };
-    let secrets = Secrets::new(outside, modes);
+    let secrets = SecretResolver::new(outside, modes);
     let (listen, admin) = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let specs = credentials::read(root, &secrets, report);
-    let surroundings = Surroundings { listeners: &listen, specs: &specs, secrets: &secrets };
-    let (directory, upstreams) = directory::read(root, &surroundings, report)?;
+    let surroundings = ValidationContext { listeners: &listen, specs: &specs, secrets: &secrets };
+    let (directory, upstreams) = upstreams::read(root, &surroundings, report)?;
     let is_described = specs.iter().any(|(name, _)| name == credentials::DEFAULT);
     let mut credentials: Vec<(String, ProviderSpec)> =
         specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
@@ -264,7 +264,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
             place.of_oss = Some((region, upstream.endpoint.is_internal()));
         }
     }
-    Some(Config {
+    Some(ProxyConfig {
         listen,
         admin,
         directory,
@@ -281,7 +281,7 @@ fn read(root: &Section<'_>, outside: &dyn Outside, report: &mut Report) -> Optio
     })
 }
 
-fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
+fn timeouts(section: &ConfigSection<'_>, report: &mut ConfigReport) -> TimeoutConfig {
     section.check(&schema::TIMEOUTS, report);
     let connect = section.parsed("connect", duration::positive, report);
     let first_byte = section.parsed("first_byte", duration::positive, report);
@@ -291,10 +291,10 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
     let idle = section.parsed("idle", duration::positive, report);
     let drain = section.parsed("drain", duration::parse, report);
     let drain_delay = section.parsed("drain_delay", duration::parse, report);
-    let or = |given: Option<Given<Duration>>, seconds| {
+    let or = |given: Option<SpannedValue<Duration>>, seconds| {
         given.map_or_else(|| Duration::from_secs(seconds), |given| given.value)
     };
-    Timeouts {
+    TimeoutConfig {
         connect: or(connect, 5),
         first_byte: or(first_byte, 60),
         stall: or(stall, 60),
@@ -306,15 +306,15 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
     }
 }
 
-fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
+fn limits(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LimitConfig {
     section.check(&schema::LIMITS, report);
     let header_bytes = |text: &str| {
         let bytes = usize::try_from(size::parse(text)?).ok().filter(|bytes| HEADER_BYTES.contains(bytes));
-        bytes.ok_or_else(|| Problem::HeaderBytes(text.to_owned()))
+        bytes.ok_or_else(|| ConfigErrorKind::HeaderBytes(text.to_owned()))
     };
     let header_bytes = section.parsed("header_bytes", header_bytes, report);
     let body = section.parsed("body", size::parse, report);
-    Limits {
+    LimitConfig {
         client_connections: section.count("client_connections", report).unwrap_or(10_000),
         requests: section.count("requests", report).unwrap_or(4096),
         header_bytes: header_bytes.map_or(64 << 10, |given| given.value),
@@ -324,17 +324,17 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     }
 }
 
-fn process(section: &Section<'_>, report: &mut Report) -> Process {
+fn process(section: &ConfigSection<'_>, report: &mut ConfigReport) -> HardeningConfig {
     section.check(&schema::OWN_PROCESS, report);
     let mut is_set = |key: &str, default| section.truth(key, report).map_or(default, |given| given.value);
-    Process {
+    HardeningConfig {
         no_new_privileges: is_set("no_new_privileges", true),
         core_files: is_set("core_files", false),
         inspectable: is_set("inspectable", false),
     }
 }
 
-fn log(section: &Section<'_>, report: &mut Report) -> LogSettings {
+fn log(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LogSettings {
     section.check(&schema::LOG, report);
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let levels = LogLevel::ALL.map(|level| (level.as_str(), level));
@@ -348,7 +348,7 @@ fn log(section: &Section<'_>, report: &mut Report) -> LogSettings {
         format: format.map(|given| given.value).unwrap_or_default(),
         level: level.map(|given| given.value).unwrap_or_default(),
         access: match (access, sample) {
-            (Some(Given { value: false, .. }), _) => AccessLogging::No,
+            (Some(SpannedValue { value: false, .. }), _) => AccessLogging::No,
             (_, Some(one_of)) if one_of.get() > 1 => AccessLogging::Sample(one_of),
             (_, _) => AccessLogging::Yes,
         },

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Where a value was given, or would have been.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// In the file.
     File {
         /// The name of the file, as it was asked for.
@@ -22,19 +22,19 @@ pub enum Origin {
 
 /// A value with its origin.
 #[derive(Clone)]
-pub(super) struct Given<T> {
+pub(super) struct SpannedValue<T> {
     pub(super) value: T,
-    pub(super) at: Origin,
+    pub(super) at: ValueOrigin,
 }
 
-impl<T> Given<T> {
+impl<T> SpannedValue<T> {
     /// Another value that was given at the same place.
-    pub(super) fn with<U>(&self, value: U) -> Given<U> {
-        Given { value, at: self.at.clone() }
+    pub(super) fn with<U>(&self, value: U) -> SpannedValue<U> {
+        SpannedValue { value, at: self.at.clone() }
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { file, line, key } => {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::credentials::{DEFAULT, listing};
+use super::diagnostics::ConfigReport;
 use super::duration;
-use super::problem::Problem;
-use super::report::Report;
-use super::section::Section;
+use super::error::ConfigErrorKind;
+use super::section::ConfigSection;
 use crate::credentials::{
     AssumedRole, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec, StsEndpointConfig,
     StsSignature,
@@ -17,13 +17,13 @@ use crate::oss::Region;
 use crate::transport::Url;
 
 /// A role that the identity of another source assumes.
-pub(super) fn assume_role(section: &Section<'_>, report: &mut Report) -> Option<ProviderSpec> {
+pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     let place = place(section, report);
     let signature = section.word("sts_signature", &SIGNATURES, report);
     let source = required(section, "source", "name the credentials that are to assume the role", report);
     let arn = role_arn(section, report);
     if arn.is_none() && !section.has("role_arn") {
-        let problem = Problem::Missing("write acs:ram::ACCOUNT:role/NAME");
+        let problem = ConfigErrorKind::Missing("write acs:ram::ACCOUNT:role/NAME");
         report.error(&section.at("role_arn"), problem);
     }
     let role = AssumedRole {
@@ -38,7 +38,7 @@ pub(super) fn assume_role(section: &Section<'_>, report: &mut Report) -> Option<
 }
 
 /// The token of a service account. What is not given is found in the environment when it is needed.
-pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> ProviderSpec {
+pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> ProviderSpec {
     let pod = OidcConfig {
         role_arn: role_arn(section, report),
         provider_arn: text(section, "oidc_provider_arn", report),
@@ -51,7 +51,7 @@ pub(super) fn oidc(section: &Section<'_>, report: &mut Report) -> ProviderSpec {
 }
 
 /// The role that a key of the environment assumes.
-pub(super) fn wanted(section: &Section<'_>, report: &mut Report) -> EnvConfig {
+pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EnvConfig {
     EnvConfig {
         role_arn: role_arn(section, report),
         session_name: text(section, "session_name", report),
@@ -63,7 +63,7 @@ pub(super) fn wanted(section: &Section<'_>, report: &mut Report) -> EnvConfig {
 }
 
 /// A chain of sources.
-pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) -> ChainConfig {
+pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut ConfigReport) -> ChainConfig {
     let order =
         section.word("order", &[("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)], report);
     let identity = |text: &str| {
@@ -72,7 +72,7 @@ pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) ->
             let known = who == "root" || who.starts_with("role/") || who.starts_with("user/");
             known && !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit())
         });
-        if fits { Ok(text.to_owned()) } else { Err(Problem::Identity(text.to_owned())) }
+        if fits { Ok(text.to_owned()) } else { Err(ConfigErrorKind::Identity(text.to_owned())) }
     };
     let pin = section.parsed("pin_identity", identity, report);
     ChainConfig {
@@ -84,13 +84,14 @@ pub(super) fn chain(section: &Section<'_>, strict: bool, report: &mut Report) ->
     }
 }
 
-pub(super) fn place(section: &Section<'_>, report: &mut Report) -> StsEndpointConfig {
+pub(super) fn place(section: &ConfigSection<'_>, report: &mut ConfigReport) -> StsEndpointConfig {
     let url = |text: &str| {
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        Url::parse(&text).map_err(Problem::Url)
+        Url::parse(&text).map_err(ConfigErrorKind::Url)
     };
     let endpoint = section.parsed("sts_endpoint", url, report);
-    let region = section.parsed("sts_region", |text| Region::parse(text).map_err(Problem::Region), report);
+    let region =
+        section.parsed("sts_region", |text| Region::parse(text).map_err(ConfigErrorKind::Region), report);
     StsEndpointConfig {
         endpoint: endpoint.map(|given| given.value),
         region: region.map(|given| given.value),
@@ -99,7 +100,7 @@ pub(super) fn place(section: &Section<'_>, report: &mut Report) -> StsEndpointCo
     }
 }
 
-fn role_arn(section: &Section<'_>, report: &mut Report) -> Option<String> {
+fn role_arn(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
     let arn = |text: &str| {
         let fits = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(":role/"));
         match fits {
@@ -108,56 +109,60 @@ fn role_arn(section: &Section<'_>, report: &mut Report) -> Option<String> {
             {
                 Ok(text.to_owned())
             }
-            Some(_) | None => Err(Problem::RoleArn(text.to_owned())),
+            Some(_) | None => Err(ConfigErrorKind::RoleArn(text.to_owned())),
         }
     };
     section.parsed("role_arn", arn, report).map(|given| given.value)
 }
 
-fn duration(section: &Section<'_>, report: &mut Report) -> Option<Duration> {
+fn duration(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Duration> {
     let life = |text: &str| {
         let life = duration::parse(text)?;
-        if LIFE.contains(&life) { Ok(life) } else { Err(Problem::RoleDuration(text.to_owned())) }
+        if LIFE.contains(&life) { Ok(life) } else { Err(ConfigErrorKind::RoleDuration(text.to_owned())) }
     };
     section.parsed("duration", life, report).map(|given| given.value)
 }
 
-fn policy(section: &Section<'_>, report: &mut Report) -> Option<String> {
+fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
     let policy = |text: &str| {
         let is_object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok();
-        if is_object && text.len() <= POLICY_MAX { Ok(text.to_owned()) } else { Err(Problem::Policy) }
+        if is_object && text.len() <= POLICY_MAX { Ok(text.to_owned()) } else { Err(ConfigErrorKind::Policy) }
     };
     section.parsed("policy", policy, report).map(|given| given.value)
 }
 
-fn external_id(section: &Section<'_>, report: &mut Report) -> Option<String> {
+fn external_id(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
     let id = |text: &str| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
         let fits = (2..=1224).contains(&text.len()) && text.bytes().all(fits);
-        if fits { Ok(text.to_owned()) } else { Err(Problem::ExternalId) }
+        if fits { Ok(text.to_owned()) } else { Err(ConfigErrorKind::ExternalId) }
     };
     section.parsed("external_id", id, report).map(|given| given.value)
 }
 
-fn text(section: &Section<'_>, key: &str, report: &mut Report) -> Option<String> {
+fn text(section: &ConfigSection<'_>, key: &str, report: &mut ConfigReport) -> Option<String> {
     section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
 }
 
 fn required(
-    section: &Section<'_>,
+    section: &ConfigSection<'_>,
     key: &'static str,
     remedy: &'static str,
-    report: &mut Report,
+    report: &mut ConfigReport,
 ) -> Option<String> {
     let given = text(section, key, report);
     if given.is_none() {
-        report.error(&section.at(key), Problem::Missing(remedy));
+        report.error(&section.at(key), ConfigErrorKind::Missing(remedy));
     }
     given
 }
 
 /// What is wrong between sources: one that is needed and not described, or needed by itself in the end.
-pub(super) fn check_needs(specs: &[(String, Option<ProviderSpec>)], root: &Section<'_>, report: &mut Report) {
+pub(super) fn check_needs(
+    specs: &[(String, Option<ProviderSpec>)],
+    root: &ConfigSection<'_>,
+    report: &mut ConfigReport,
+) {
     let all = root.child("credentials", report);
     let names = specs.iter().map(|(name, _)| name.as_str());
     let known: HashMap<&str, Option<&ProviderSpec>> =
@@ -172,12 +177,12 @@ pub(super) fn check_needs(specs: &[(String, Option<ProviderSpec>)], root: &Secti
             // What is there without being described needs nobody.
             None if first == DEFAULT => {}
             None => {
-                let problem = Problem::UnknownCredentials(first.to_owned(), all_names.clone());
+                let problem = ConfigErrorKind::UnknownCredentials(first.to_owned(), all_names.clone());
                 report.error(&at_source, problem);
             }
-            Some(Some(ProviderSpec::Anonymous)) => report.error(&at_source, Problem::NobodyAssumes),
+            Some(Some(ProviderSpec::Anonymous)) => report.error(&at_source, ConfigErrorKind::NobodyAssumes),
             Some(_) if circular.contains(name) => {
-                report.error(&at_source, Problem::Circle(name.to_owned()));
+                report.error(&at_source, ConfigErrorKind::Circle(name.to_owned()));
             }
             Some(_) => {}
         }

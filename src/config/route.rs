@@ -1,36 +1,36 @@
 //! `[[route]]`: other upstreams for certain hosts and buckets.
 
-use super::problem::{Caution, Problem};
-use super::report::Report;
+use super::diagnostics::ConfigReport;
+use super::error::{ConfigErrorKind, ConfigWarning};
 use super::schema::{MATCH, ROUTE};
-use super::section::Section;
-use super::upstream::{ADDRESSING, Checks, FIVE, Five};
+use super::section::ConfigSection;
+use super::upstream::{ADDRESSING, EndpointSettings, FIVE, UpstreamChecks};
 use crate::address::{Match, Pattern, ServiceName, Upstream};
 
 /// What the file says of a route.
-pub(super) struct Route {
+pub(super) struct RouteConfig {
     pub(super) wanted: Match,
     pub(super) upstream: Upstream,
 }
 
 /// Reads a route. `default` is the upstream it changes.
 pub(super) fn read(
-    section: &Section<'_>,
+    section: &ConfigSection<'_>,
     default: Option<&Upstream>,
-    checks: &Checks<'_>,
-    report: &mut Report,
-) -> Option<Route> {
+    checks: &UpstreamChecks<'_>,
+    report: &mut ConfigReport,
+) -> Option<RouteConfig> {
     section.check(&ROUTE, report);
     let wanted = wanted(&section.child("match", report), report);
     let upstream = if FIVE.iter().any(|key| section.has(key)) || section.has("addressing") {
-        let five = Five::read(section, report);
+        let five = EndpointSettings::read(section, report);
         let before = report.count();
         let own = section.word("addressing", &ADDRESSING, report);
         let is_read = report.count() == before;
         is_read.then(|| checks.of_route(&five, own.as_ref()).resolve(&five, section, report)).flatten()
     } else {
         if !section.has("credentials") {
-            report.error(&section.here(), Problem::Effectless);
+            report.error(&section.here(), ConfigErrorKind::Effectless);
         }
         default.cloned()
     };
@@ -40,44 +40,44 @@ pub(super) fn read(
     {
         let pattern = section.child("match", report).text("bucket", report);
         let pattern = pattern.map(|given| given.value).unwrap_or_default();
-        report.error(&section.here(), Problem::Unreachable(pattern, pin.to_string()));
+        report.error(&section.here(), ConfigErrorKind::Unreachable(pattern, pin.to_string()));
     }
-    Some(Route { wanted, upstream })
+    Some(RouteConfig { wanted, upstream })
 }
 
-fn wanted(section: &Section<'_>, report: &mut Report) -> Option<Match> {
+fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Match> {
     section.check(&MATCH, report);
     let before = report.count();
     let host = section.parsed("host", host, report);
     let bucket = section.parsed("bucket", |text| Ok(Pattern::parse(text)?), report);
     if !section.has("host") && !section.has("bucket") {
-        report.error(&section.here(), Problem::Matchless);
+        report.error(&section.here(), ConfigErrorKind::Matchless);
     }
     if let Some(given) = section.text("host", report)
         && given.value.ends_with('*')
         && host.is_some()
     {
-        report.warn(&given.at, &Caution::OpenEnded(given.value));
+        report.warn(&given.at, &ConfigWarning::OpenEnded(given.value));
     }
     (report.count() == before)
         .then(|| Match { host: host.map(|given| given.value), bucket: bucket.map(|given| given.value) })
 }
 
 /// Reads the pattern of a host; hosts are compared in lower case, without port.
-fn host(text: &str) -> Result<Pattern, Problem> {
+fn host(text: &str) -> Result<Pattern, ConfigErrorKind> {
     let lower = text.to_ascii_lowercase();
     let pattern = Pattern::parse(&lower)?;
     if !lower.contains(|c: char| c.is_ascii_alphanumeric()) {
-        return Err(Problem::AnyHost(text.to_owned()));
+        return Err(ConfigErrorKind::AnyHost(text.to_owned()));
     }
     // What follows the last `*` is the end of every host that matches.
     let tail = lower.rsplit('*').next().unwrap_or_default().trim_start_matches('.');
     if let Some(name) = ServiceName::parse(tail).filter(|name| !name.service.is_object_api()) {
-        return Err(Problem::OtherService(text.to_owned(), name.service));
+        return Err(ConfigErrorKind::OtherService(text.to_owned(), name.service));
     }
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     match lower.split_once(':') {
-        Some((_, port)) if is_port(port) => Err(Problem::HostPort(text.to_owned())),
+        Some((_, port)) if is_port(port) => Err(ConfigErrorKind::HostPort(text.to_owned())),
         _ => Ok(pattern),
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of the file: those that this build acts on, and those that are refused until a build does.
 
 /// The keys of a section.
-pub(super) struct Schema {
+pub(super) struct SectionSchema {
     /// The section, as it is written.
     pub(super) name: &'static str,
     /// Keys that are acted on.
@@ -12,7 +12,7 @@ pub(super) struct Schema {
     pub(super) inherited: &'static [&'static str],
 }
 
-pub(super) const ROOT: Schema = Schema {
+pub(super) const ROOT: SectionSchema = SectionSchema {
     name: "",
     keys: &[
         "strict_file_modes",
@@ -30,7 +30,7 @@ pub(super) const ROOT: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const LISTEN: Schema = Schema {
+pub(super) const LISTEN: SectionSchema = SectionSchema {
     name: "[[listen]]",
     keys: &[
         "address",
@@ -46,17 +46,21 @@ pub(super) const LISTEN: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const TLS: Schema = Schema {
+pub(super) const TLS: SectionSchema = SectionSchema {
     name: "tls of [[listen]]",
     keys: &["cert_file", "key_file", "client_ca_file"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const ADMIN: Schema =
-    Schema { name: "[admin]", keys: &["address", "token", "ready_when", "quit"], later: &[], inherited: &[] };
+pub(super) const ADMIN: SectionSchema = SectionSchema {
+    name: "[admin]",
+    keys: &["address", "token", "ready_when", "quit"],
+    later: &[],
+    inherited: &[],
+};
 
-pub(super) const UPSTREAM: Schema = Schema {
+pub(super) const UPSTREAM: SectionSchema = SectionSchema {
     name: "[upstream]",
     keys: &[
         "region",
@@ -73,27 +77,27 @@ pub(super) const UPSTREAM: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const ROUTE: Schema = Schema {
+pub(super) const ROUTE: SectionSchema = SectionSchema {
     name: "[[route]]",
     keys: &["match", "region", "internal", "endpoint", "bucket", "addressing", "connect", "credentials"],
     later: &[],
     inherited: &["signature", "ca_file"],
 };
 
-pub(super) const MATCH: Schema =
-    Schema { name: "match", keys: &["host", "bucket"], later: &["prefix", "caller"], inherited: &[] };
+pub(super) const MATCH: SectionSchema =
+    SectionSchema { name: "match", keys: &["host", "bucket"], later: &["prefix", "caller"], inherited: &[] };
 
-pub(super) const STATIC: Schema = Schema {
+pub(super) const STATIC: SectionSchema = SectionSchema {
     name: "credentials of type static",
     keys: &["type", "access_key_id", "access_key_secret", "security_token"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const FILE: Schema =
-    Schema { name: "credentials of type file", keys: &["type", "path"], later: &[], inherited: &[] };
+pub(super) const FILE: SectionSchema =
+    SectionSchema { name: "credentials of type file", keys: &["type", "path"], later: &[], inherited: &[] };
 
-pub(super) const ASSUME_ROLE: Schema = Schema {
+pub(super) const ASSUME_ROLE: SectionSchema = SectionSchema {
     name: "credentials of type assume_role",
     keys: &[
         "type",
@@ -111,7 +115,7 @@ pub(super) const ASSUME_ROLE: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const OIDC: Schema = Schema {
+pub(super) const OIDC: SectionSchema = SectionSchema {
     name: "credentials of type oidc",
     keys: &[
         "type",
@@ -128,21 +132,21 @@ pub(super) const OIDC: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const ECS: Schema = Schema {
+pub(super) const ECS: SectionSchema = SectionSchema {
     name: "credentials of type ecs",
     keys: &["type", "role_name", "endpoint", "imds_v1"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const URI: Schema = Schema {
+pub(super) const URI: SectionSchema = SectionSchema {
     name: "credentials of type uri",
     keys: &["type", "url", "allowed_addresses", "authorization_file"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const ENV: Schema = Schema {
+pub(super) const ENV: SectionSchema = SectionSchema {
     name: "credentials of type env",
     keys: &[
         "type",
@@ -159,7 +163,7 @@ pub(super) const ENV: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const CHAIN: Schema = Schema {
+pub(super) const CHAIN: SectionSchema = SectionSchema {
     name: "credentials of type chain",
     keys: &[
         "type",
@@ -178,28 +182,28 @@ pub(super) const CHAIN: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const PROCESS: Schema = Schema {
+pub(super) const PROCESS: SectionSchema = SectionSchema {
     name: "credentials of type process",
     keys: &["type", "command", "environment", "cache"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const PROFILE: Schema = Schema {
+pub(super) const PROFILE: SectionSchema = SectionSchema {
     name: "credentials of type profile",
     keys: &["type", "path", "profile", "allow_process", "sts_endpoint", "sts_region"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const INI: Schema = Schema {
+pub(super) const INI: SectionSchema = SectionSchema {
     name: "credentials of type ini",
     keys: &["type", "path", "profile", "sts_endpoint", "sts_region"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const OSSUTIL: Schema = Schema {
+pub(super) const OSSUTIL: SectionSchema = SectionSchema {
     name: "credentials of type ossutil",
     keys: &["type", "path", "profile", "allow_process", "routes", "sts_endpoint", "sts_region"],
     later: &[],
@@ -207,17 +211,17 @@ pub(super) const OSSUTIL: Schema = Schema {
 };
 
 /// Sources that take no settings.
-pub(super) const PLAIN: Schema =
-    Schema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
+pub(super) const PLAIN: SectionSchema =
+    SectionSchema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
 
-pub(super) const TIMEOUTS: Schema = Schema {
+pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
     name: "[timeouts]",
     keys: &["connect", "header_read", "first_byte", "stall", "queue", "idle", "drain", "drain_delay"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const LIMITS: Schema = Schema {
+pub(super) const LIMITS: SectionSchema = SectionSchema {
     name: "[limits]",
     keys: &[
         "client_connections",
@@ -231,14 +235,14 @@ pub(super) const LIMITS: Schema = Schema {
     inherited: &[],
 };
 
-pub(super) const LOG: Schema = Schema {
+pub(super) const LOG: SectionSchema = SectionSchema {
     name: "[log]",
     keys: &["format", "level", "access", "sample", "file"],
     later: &[],
     inherited: &[],
 };
 
-pub(super) const OWN_PROCESS: Schema = Schema {
+pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
     name: "[process]",
     keys: &["no_new_privileges", "core_files", "inspectable"],
     later: &[],
@@ -266,7 +270,7 @@ pub(super) const TYPES: &[&str] = &[
 pub(super) const LATER_TYPES: &[&str] = &["cloud_sso", "oauth"];
 
 /// Every section with keys of its own that are acted on.
-pub(super) const ALL: [&Schema; 22] = [
+pub(super) const ALL: [&SectionSchema; 22] = [
     &LISTEN,
     &TLS,
     &ADMIN,
@@ -291,7 +295,7 @@ pub(super) const ALL: [&Schema; 22] = [
     &OWN_PROCESS,
 ];
 
-impl Schema {
+impl SectionSchema {
     /// The key that `key` may have been meant to be.
     pub(super) fn nearest(&self, key: &str) -> Option<&'static str> {
         nearest(key, self.keys.iter().chain(self.inherited))

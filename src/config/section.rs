@@ -7,25 +7,25 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::layer::{self, Layer, Setting};
+use super::diagnostics::ConfigReport;
+use super::error::ConfigErrorKind;
+use super::layer::{self, FlagSetting, SettingLayer};
 use super::lines::LineTable;
-use super::origin::{Given, Origin};
-use super::problem::Problem;
-use super::report::Report;
-use super::schema::{self, Schema};
+use super::origin::{SpannedValue, ValueOrigin};
+use super::schema::{self, SectionSchema};
 
 /// The file and what stands over it.
-pub(super) struct Document<'a> {
+pub(super) struct ConfigDocument<'a> {
     /// Its name; `None` if there is no file.
     pub(super) file: Option<String>,
     text: &'a str,
     lines: LineTable,
-    pub(super) layers: &'a [Layer],
+    pub(super) layers: &'a [SettingLayer],
 }
 
 /// A section; one that the file does not have is empty.
-pub(super) struct Section<'a> {
-    document: &'a Document<'a>,
+pub(super) struct ConfigSection<'a> {
+    document: &'a ConfigDocument<'a>,
     path: String,
     /// Whether flags or the environment can set any of its keys.
     layered: bool,
@@ -33,9 +33,9 @@ pub(super) struct Section<'a> {
     line: Option<usize>,
 }
 
-impl<'a> Document<'a> {
+impl<'a> ConfigDocument<'a> {
     /// A file, named and in full, under `layers`.
-    pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [Layer]) -> Self {
+    pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [SettingLayer]) -> Self {
         let text = file.map_or("", |(_, text)| text);
         Self {
             file: file.map(|(path, _)| path.display().to_string()),
@@ -46,38 +46,38 @@ impl<'a> Document<'a> {
     }
 
     /// What the file says; that it is no TOML is reported.
-    pub(super) fn parse(&self, report: &mut Report) -> Spanned<DeTable<'a>> {
+    pub(super) fn parse(&self, report: &mut ConfigReport) -> Spanned<DeTable<'a>> {
         let (table, mistakes) = DeTable::parse_recoverable(self.text);
         for mistake in mistakes {
             // Only the message: the text around it may hold a secret.
             let line = mistake.span().map(|span| self.line(&span));
-            let problem = Problem::Syntax(mistake.message().replace('\n', ", "));
+            let problem = ConfigErrorKind::Syntax(mistake.message().replace('\n', ", "));
             report.error(&self.origin(line, String::new()), problem);
         }
         table
     }
 
     /// The whole file.
-    pub(super) fn root(&'a self, table: &'a DeTable<'a>, report: &mut Report) -> Section<'a> {
+    pub(super) fn root(&'a self, table: &'a DeTable<'a>, report: &mut ConfigReport) -> ConfigSection<'a> {
         let root = self.top(table);
         root.check(&schema::ROOT, report);
         root
     }
 
     /// The whole file, for who reads only a part of it.
-    pub(super) fn top(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
-        Section { document: self, path: String::new(), layered: false, table: Some(table), line: None }
+    pub(super) fn top(&'a self, table: &'a DeTable<'a>) -> ConfigSection<'a> {
+        ConfigSection { document: self, path: String::new(), layered: false, table: Some(table), line: None }
     }
 
     /// A place in the file.
-    pub(super) fn origin(&self, line: Option<usize>, key: String) -> Origin {
+    pub(super) fn origin(&self, line: Option<usize>, key: String) -> ValueOrigin {
         let file = self.file.clone();
-        Origin::File { file: file.unwrap_or_else(|| "configuration".to_owned()), line, key }
+        ValueOrigin::File { file: file.unwrap_or_else(|| "configuration".to_owned()), line, key }
     }
 
     /// Whether what the file says of listeners counts for nothing.
     pub(super) fn is_alone(&self) -> bool {
-        self.layers.iter().any(Layer::is_alone)
+        self.layers.iter().any(SettingLayer::is_alone)
     }
 
     /// The line on which `span` begins.
@@ -86,9 +86,9 @@ impl<'a> Document<'a> {
     }
 }
 
-impl<'a> Section<'a> {
+impl<'a> ConfigSection<'a> {
     /// The section `key` of this one.
-    pub(super) fn child(&self, key: &str, report: &mut Report) -> Self {
+    pub(super) fn child(&self, key: &str, report: &mut ConfigReport) -> Self {
         match self.value(key) {
             Some(value) => match value.get_ref().as_table() {
                 Some(table) => self.inner(key, Some((table, value.span()))),
@@ -102,7 +102,7 @@ impl<'a> Section<'a> {
     }
 
     /// The sections `[[key]]` of this one.
-    pub(super) fn children(&self, key: &str, report: &mut Report) -> Vec<Self> {
+    pub(super) fn children(&self, key: &str, report: &mut ConfigReport) -> Vec<Self> {
         let Some(value) = self.value(key) else {
             return Vec::new();
         };
@@ -136,7 +136,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reports the keys that are none.
-    pub(super) fn check(&self, schema: &Schema, report: &mut Report) {
+    pub(super) fn check(&self, schema: &SectionSchema, report: &mut ConfigReport) {
         for name in self.table.into_iter().flat_map(DeTable::keys) {
             let key: &str = name.get_ref();
             if schema.keys.contains(&key) {
@@ -144,15 +144,15 @@ impl<'a> Section<'a> {
             }
             let at = self.origin(&name.span(), key);
             let problem = if schema.later.contains(&key) {
-                Problem::NotYet
+                ConfigErrorKind::NotYet
             } else if schema.inherited.contains(&key) {
-                Problem::Inherited
+                ConfigErrorKind::Inherited
             } else if let Some(nearest) = schema.nearest(key) {
-                Problem::Misspelt(nearest)
+                ConfigErrorKind::Misspelt(nearest)
             } else if let Some(home) = schema.home(key) {
-                Problem::Misplaced(home)
+                ConfigErrorKind::Misplaced(home)
             } else {
-                Problem::UnknownKey(schema.keys.join(", "))
+                ConfigErrorKind::UnknownKey(schema.keys.join(", "))
             };
             report.error(&at, problem);
         }
@@ -169,7 +169,7 @@ impl<'a> Section<'a> {
     }
 
     /// A text.
-    pub(super) fn text(&self, key: &str, report: &mut Report) -> Option<Given<String>> {
+    pub(super) fn text(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<String>> {
         if let Some(last) = self.over(key).pop() {
             return Some(last);
         }
@@ -178,16 +178,16 @@ impl<'a> Section<'a> {
             self.mistyped(key, "a text in quotes", report);
             return None;
         };
-        Some(Given { value: text.to_owned(), at: self.at(key) })
+        Some(SpannedValue { value: text.to_owned(), at: self.at(key) })
     }
 
     /// A text that `parse` reads.
     pub(super) fn parsed<T>(
         &self,
         key: &str,
-        parse: impl Fn(&str) -> Result<T, Problem>,
-        report: &mut Report,
-    ) -> Option<Given<T>> {
+        parse: impl Fn(&str) -> Result<T, ConfigErrorKind>,
+        report: &mut ConfigReport,
+    ) -> Option<SpannedValue<T>> {
         let text = self.text(key, report)?;
         parsed(&text, parse, report)
     }
@@ -197,25 +197,25 @@ impl<'a> Section<'a> {
         &self,
         key: &str,
         words: &[(&'static str, T)],
-        report: &mut Report,
-    ) -> Option<Given<T>> {
+        report: &mut ConfigReport,
+    ) -> Option<SpannedValue<T>> {
         let find = |text: &str| match words.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(*value),
             None => {
                 let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                Err(Problem::Word(text.to_owned(), known.join(", ")))
+                Err(ConfigErrorKind::Word(text.to_owned(), known.join(", ")))
             }
         };
         self.parsed(key, find, report)
     }
 
     /// `true` or `false`.
-    pub(super) fn truth(&self, key: &str, report: &mut Report) -> Option<Given<bool>> {
+    pub(super) fn truth(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<bool>> {
         if let Some(last) = self.over(key).pop() {
             let parse = |text: &str| match text {
                 "true" | "1" => Ok(true),
                 "false" | "0" => Ok(false),
-                other => Err(Problem::Word(other.to_owned(), "true, false".to_owned())),
+                other => Err(ConfigErrorKind::Word(other.to_owned(), "true, false".to_owned())),
             };
             return parsed(&last, parse, report);
         }
@@ -224,11 +224,11 @@ impl<'a> Section<'a> {
             self.mistyped(key, "true or false, without quotes", report);
             return None;
         };
-        Some(Given { value: truth, at: self.at(key) })
+        Some(SpannedValue { value: truth, at: self.at(key) })
     }
 
     /// How many: a whole number from 1 to [`COUNT_MAX`].
-    pub(super) fn count(&self, key: &str, report: &mut Report) -> Option<usize> {
+    pub(super) fn count(&self, key: &str, report: &mut ConfigReport) -> Option<usize> {
         let value = self.value(key)?;
         let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
         let count = number.filter(|count| (1..=COUNT_MAX).contains(count));
@@ -239,10 +239,10 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts; from flags and environment, which have no lists, texts joined by commas.
-    pub(super) fn texts(&self, key: &str, report: &mut Report) -> Vec<Given<String>> {
+    pub(super) fn texts(&self, key: &str, report: &mut ConfigReport) -> Vec<SpannedValue<String>> {
         let over = self.over(key);
         if !over.is_empty() {
-            let split = |given: &Given<String>| -> Vec<_> {
+            let split = |given: &SpannedValue<String>| -> Vec<_> {
                 let parts = given.value.split(',').map(str::trim);
                 let parts = parts.filter(|part| !part.is_empty());
                 parts.map(|part| given.with(part.to_owned())).collect()
@@ -253,7 +253,10 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let text = |item: &Spanned<DeValue<'_>>| {
-            Some(Given { value: item.get_ref().as_str()?.to_owned(), at: self.origin(&item.span(), key) })
+            Some(SpannedValue {
+                value: item.get_ref().as_str()?.to_owned(),
+                at: self.origin(&item.span(), key),
+            })
         };
         let all = value.get_ref().as_array().and_then(|array| array.iter().map(text).collect());
         all.unwrap_or_else(|| {
@@ -263,23 +266,23 @@ impl<'a> Section<'a> {
     }
 
     /// Where the key was given; if it was not, where it would have been.
-    pub(super) fn at(&self, key: &str) -> Origin {
+    pub(super) fn at(&self, key: &str) -> ValueOrigin {
         if let Some(over) = self.over(key).pop() {
             return over.at;
         }
         match (self.value(key), &self.document.file, self.setting(key)) {
             (Some(value), _, _) => self.origin(&value.span(), key),
-            (None, None, Some(setting)) => Origin::Flag(setting.flag()),
+            (None, None, Some(setting)) => ValueOrigin::Flag(setting.flag()),
             (None, _, _) => self.document.origin(self.line, self.key(key)),
         }
     }
 
     /// The section itself.
-    pub(super) fn here(&self) -> Origin {
+    pub(super) fn here(&self) -> ValueOrigin {
         self.document.origin(self.line, self.path.clone())
     }
 
-    fn origin(&self, span: &Range<usize>, key: &str) -> Origin {
+    fn origin(&self, span: &Range<usize>, key: &str) -> ValueOrigin {
         self.document.origin(Some(self.document.line(span)), self.key(key))
     }
 
@@ -287,21 +290,21 @@ impl<'a> Section<'a> {
         self.table?.get(key)
     }
 
-    fn over(&self, key: &str) -> Vec<Given<String>> {
+    fn over(&self, key: &str) -> Vec<SpannedValue<String>> {
         let setting = self.setting(key);
         setting.map_or_else(Vec::new, |setting| layer::topmost(self.document.layers, setting))
     }
 
     /// The setting that stands over the key. Routes and credentials have none, and no path is made for their keys.
-    fn setting(&self, key: &str) -> Option<Setting> {
-        if self.layered { Setting::over(&self.path, key) } else { None }
+    fn setting(&self, key: &str) -> Option<FlagSetting> {
+        if self.layered { FlagSetting::over(&self.path, key) } else { None }
     }
 
     fn inner(&self, key: &str, table: Option<(&'a DeTable<'a>, Range<usize>)>) -> Self {
         let path = self.key(key);
         Self {
             document: self.document,
-            layered: Setting::is_over_any(&path),
+            layered: FlagSetting::is_over_any(&path),
             path,
             // What is not there is missed where its section begins.
             line: table.as_ref().map(|(_, span)| self.document.line(span)).or(self.line),
@@ -319,9 +322,9 @@ impl<'a> Section<'a> {
         path
     }
 
-    fn mistyped(&self, key: &str, wanted: &str, report: &mut Report) {
+    fn mistyped(&self, key: &str, wanted: &str, report: &mut ConfigReport) {
         let found = self.value(key).map_or("nothing", |value| value.get_ref().type_str());
-        report.error(&self.at(key), Problem::Type(wanted.to_owned(), found));
+        report.error(&self.at(key), ConfigErrorKind::Type(wanted.to_owned(), found));
     }
 }
 
@@ -330,10 +333,10 @@ const COUNT_MAX: usize = 1_000_000;
 
 /// Reads a text that was given.
 pub(super) fn parsed<T>(
-    text: &Given<String>,
-    parse: impl Fn(&str) -> Result<T, Problem>,
-    report: &mut Report,
-) -> Option<Given<T>> {
+    text: &SpannedValue<String>,
+    parse: impl Fn(&str) -> Result<T, ConfigErrorKind>,
+    report: &mut ConfigReport,
+) -> Option<SpannedValue<T>> {
     match parse(&text.value) {
         Ok(value) => Some(text.with(value)),
         Err(problem) => {

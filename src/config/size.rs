@@ -1,10 +1,10 @@
 //! Sizes, as they are written: a whole number and a binary unit.
 
-use super::problem::Problem;
+use super::error::ConfigErrorKind;
 
 /// Reads `100B`, `64KiB`, `8MiB` or `5GiB`, in bytes.
-pub(super) fn parse(text: &str) -> Result<u64, Problem> {
-    read(text).filter(|size| *size > 0).ok_or_else(|| Problem::Size(text.to_owned()))
+pub(super) fn parse(text: &str) -> Result<u64, ConfigErrorKind> {
+    read(text).filter(|size| *size > 0).ok_or_else(|| ConfigErrorKind::Size(text.to_owned()))
 }
 
 fn read(text: &str) -> Option<u64> {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::diagnostics::ConfigReport;
+use super::error::{ConfigErrorKind, ConfigWarning};
 use super::listen::reaches;
-use super::origin::{Given, Origin};
-use super::problem::{Caution, Problem};
-use super::report::Report;
-use super::section::Section;
+use super::origin::{SpannedValue, ValueOrigin};
+use super::section::ConfigSection;
 use crate::address::{
     Addressing, Endpoint, EndpointKind, Host, Place, Port, Scheme, ServiceFamily, Upstream,
 };
@@ -15,29 +15,29 @@ use crate::server::ListenSettings;
 use crate::sign::Version;
 
 /// The five settings that belong together: a route that sets one takes none of them from `[upstream]`.
-pub(super) struct Five {
-    region: Option<Given<Region>>,
-    internal: Option<Given<bool>>,
-    endpoint: Option<Given<Endpoint>>,
-    connect: Option<Given<(Host, u16)>>,
-    bucket: Option<Given<Bucket>>,
+pub(super) struct EndpointSettings {
+    region: Option<SpannedValue<Region>>,
+    internal: Option<SpannedValue<bool>>,
+    endpoint: Option<SpannedValue<Endpoint>>,
+    connect: Option<SpannedValue<(Host, u16)>>,
+    bucket: Option<SpannedValue<Bucket>>,
     /// Whether one was given that cannot be read; then there is no telling what the others mean.
     broken: bool,
 }
 
 /// The settings of `[upstream]` that hold for its routes too.
-pub(super) struct Shared {
-    pub(super) addressing: Option<Given<Addressing>>,
-    signature: Given<Version>,
+pub(super) struct SharedSettings {
+    pub(super) addressing: Option<SpannedValue<Addressing>>,
+    signature: SpannedValue<Version>,
     /// Whether one of them cannot be read.
     broken: bool,
 }
 
 /// A resolved upstream is checked against this.
 #[derive(Clone, Copy)]
-pub(super) struct Checks<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) addressing: Option<&'a Given<Addressing>>,
+pub(super) struct UpstreamChecks<'a> {
+    pub(super) shared: &'a SharedSettings,
+    pub(super) addressing: Option<&'a SpannedValue<Addressing>>,
     /// By their ports.
     pub(super) listeners: &'a HashMap<u16, Vec<&'a ListenSettings>>,
 }
@@ -46,14 +46,14 @@ pub(super) struct Checks<'a> {
 pub(super) const ADDRESSING: [(&str, Addressing); 3] =
     [("virtual", Addressing::Virtual), ("path", Addressing::Path), ("cname", Addressing::Cname)];
 
-/// The keys of [`Five`].
+/// The keys of [`EndpointSettings`].
 pub(super) const FIVE: [&str; 5] = ["region", "internal", "endpoint", "connect", "bucket"];
 
-impl Five {
-    pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Self {
+impl EndpointSettings {
+    pub(super) fn read(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Self {
         let before = report.count();
-        let region = |text: &str| Region::parse(text).map_err(Problem::from);
-        let bucket = |text: &str| Bucket::parse(text).map_err(Problem::from);
+        let region = |text: &str| Region::parse(text).map_err(ConfigErrorKind::from);
+        let bucket = |text: &str| Bucket::parse(text).map_err(ConfigErrorKind::from);
         let five = Self {
             region: section.parsed("region", region, report),
             internal: section.truth("internal", report),
@@ -67,9 +67,9 @@ impl Five {
 
     /// Returns the settings of a route for one bucket.
     pub(super) fn of_bucket(
-        bucket: Given<Bucket>,
-        region: Option<Given<Region>>,
-        endpoint: Given<Endpoint>,
+        bucket: SpannedValue<Bucket>,
+        region: Option<SpannedValue<Region>>,
+        endpoint: SpannedValue<Endpoint>,
     ) -> Self {
         Self {
             region,
@@ -82,15 +82,16 @@ impl Five {
     }
 }
 
-impl Shared {
-    pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Self {
+impl SharedSettings {
+    pub(super) fn read(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Self {
         let before = report.count();
         let addressing = section.word("addressing", &ADDRESSING, report);
         let signature = [("v4", Version::V4), ("v1", Version::V1)];
         let signature = section.word("signature", &signature, report);
         Self {
             addressing,
-            signature: signature.unwrap_or_else(|| Given { value: Version::V4, at: section.at("signature") }),
+            signature: signature
+                .unwrap_or_else(|| SpannedValue { value: Version::V4, at: section.at("signature") }),
             broken: report.count() > before,
         }
     }
@@ -100,21 +101,25 @@ impl Shared {
     }
 }
 
-impl Checks<'_> {
+impl UpstreamChecks<'_> {
     /// Returns the checks for a route with an upstream of its own, and perhaps an `addressing` of its own. Without that, an
     /// endpoint of OSS's own is addressed as OSS requires; the addressing of the default upstream does not apply to it.
-    pub(super) fn of_route<'b>(&'b self, five: &Five, own: Option<&'b Given<Addressing>>) -> Checks<'b> {
+    pub(super) fn of_route<'b>(
+        &'b self,
+        five: &EndpointSettings,
+        own: Option<&'b SpannedValue<Addressing>>,
+    ) -> UpstreamChecks<'b> {
         let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
         let inherited = self.addressing.filter(|_| !is_oss);
-        Checks { addressing: own.or(inherited), ..*self }
+        UpstreamChecks { addressing: own.or(inherited), ..*self }
     }
 
     /// The upstream that `five` says, if it says one without contradicting itself. What is wrong is reported.
     pub(super) fn resolve(
         &self,
-        five: &Five,
-        section: &Section<'_>,
-        report: &mut Report,
+        five: &EndpointSettings,
+        section: &ConfigSection<'_>,
+        report: &mut ConfigReport,
     ) -> Option<Upstream> {
         if five.broken || self.shared.broken {
             return None;
@@ -124,7 +129,7 @@ impl Checks<'_> {
             check_internal(given, five, report);
         }
         if self.wants(Addressing::Cname) && five.bucket.is_none() {
-            report.error(&section.at("bucket"), Problem::CnameBucket);
+            report.error(&section.at("bucket"), ConfigErrorKind::CnameBucket);
         }
         let endpoint = endpoint_of(five, region.iter().flatten().next(), section, report)?;
         let addressing = self.addressing(&endpoint, report);
@@ -143,34 +148,39 @@ impl Checks<'_> {
     }
 
     /// The region, given or told by the endpoint; `None` if a needed one is missing.
-    fn region(&self, five: &Five, section: &Section<'_>, report: &mut Report) -> Option<Option<Region>> {
+    fn region(
+        &self,
+        five: &EndpointSettings,
+        section: &ConfigSection<'_>,
+        report: &mut ConfigReport,
+    ) -> Option<Option<Region>> {
         let endpoint = five.endpoint.as_ref();
         let named = endpoint.and_then(|given| given.value.region());
         if let (Some(given), Some(named), Some(endpoint)) = (&five.region, &named, endpoint)
             && given.value != *named
         {
             let (named, given) = (named.to_string(), (given.value.to_string(), given.at.to_string()));
-            report.warn(&endpoint.at, &Caution::Regions(named, given.0, given.1));
+            report.warn(&endpoint.at, &ConfigWarning::Regions(named, given.0, given.1));
         }
         let region = five.region.as_ref().map(|given| given.value.clone()).or(named);
         match (&region, self.shared.signature.value) {
             (None, Version::V4) => {
-                report.error(&section.at("region"), Problem::NoRegion);
+                report.error(&section.at("region"), ConfigErrorKind::NoRegion);
                 return None;
             }
             (None, Version::V1) if endpoint.is_none() => {
-                report.error(&section.at("region"), Problem::Nowhere);
+                report.error(&section.at("region"), ConfigErrorKind::Nowhere);
                 return None;
             }
             (Some(region), Version::V1) if region.product() == Product::CloudBox => {
-                report.error(&self.shared.signature.at, Problem::CloudBoxV1);
+                report.error(&self.shared.signature.at, ConfigErrorKind::CloudBoxV1);
             }
             (_, Version::V1 | Version::V4) => {}
         }
         Some(region)
     }
 
-    fn addressing(&self, endpoint: &Given<Endpoint>, report: &mut Report) -> Option<Addressing> {
+    fn addressing(&self, endpoint: &SpannedValue<Endpoint>, report: &mut ConfigReport) -> Option<Addressing> {
         let host = &endpoint.value.host;
         let is_oss = endpoint.value.place().is_some();
         let bucket = endpoint.value.oss_name().and_then(|name| name.bucket);
@@ -180,17 +190,17 @@ impl Checks<'_> {
                 return Some(Addressing::Path);
             }
             Some(Addressing::Virtual) if service == Some(ServiceFamily::PrivateLink) => {
-                Problem::PrivateLinkBucket(host.as_str().to_owned())
+                ConfigErrorKind::PrivateLinkBucket(host.as_str().to_owned())
             }
-            Some(_) if host.is_own() => Problem::AddressedBucket(host.as_str().to_owned()),
-            Some(Addressing::Cname) if is_oss => Problem::CnameEndpoint(host.as_str().to_owned()),
+            Some(_) if host.is_own() => ConfigErrorKind::AddressedBucket(host.as_str().to_owned()),
+            Some(Addressing::Cname) if is_oss => ConfigErrorKind::CnameEndpoint(host.as_str().to_owned()),
             Some(Addressing::Cname) => return Some(Addressing::Cname),
             addressing => match bucket {
-                Some(bucket) => Problem::EndpointBucket(format!("{bucket}.")),
+                Some(bucket) => ConfigErrorKind::EndpointBucket(format!("{bucket}.")),
                 None => {
                     let addressing = addressing.unwrap_or(Addressing::Virtual);
                     if addressing == Addressing::Path && is_oss {
-                        report.warn(&endpoint.at, &Caution::PathOnOss);
+                        report.warn(&endpoint.at, &ConfigWarning::PathOnOss);
                     }
                     return Some(addressing);
                 }
@@ -201,89 +211,94 @@ impl Checks<'_> {
     }
 
     /// Looks at what will be dialled: never ourselves, and not in the open without a word.
-    fn check_dialled(&self, endpoint: &Given<Endpoint>, five: &Five, report: &mut Report) {
+    fn check_dialled(
+        &self,
+        endpoint: &SpannedValue<Endpoint>,
+        five: &EndpointSettings,
+        report: &mut ConfigReport,
+    ) {
         let (host, port, at) = match &five.connect {
             Some(given) => (&given.value.0, given.value.1, &given.at),
             None => (&endpoint.value.host, endpoint.value.port, &endpoint.at),
         };
         for listener in self.listeners.get(&port).into_iter().flatten() {
             if listener.address.socket().is_some_and(|address| reaches(address, host, port)) {
-                report.error(at, Problem::Loop(listener.address.to_string()));
+                report.error(at, ConfigErrorKind::Loop(listener.address.to_string()));
             }
         }
         let loopback = |address: std::net::IpAddr| address.to_canonical().is_loopback();
         let stays_here = host.as_str() == "localhost" || host.address().is_some_and(loopback);
         if endpoint.value.scheme == Scheme::Http && !stays_here {
-            report.warn(&endpoint.at, &Caution::Plain);
+            report.warn(&endpoint.at, &ConfigWarning::Plain);
         }
     }
 }
 
 /// The endpoint, given or implied by the region.
 fn endpoint_of(
-    five: &Five,
+    five: &EndpointSettings,
     region: Option<&Region>,
-    section: &Section<'_>,
-    report: &mut Report,
-) -> Option<Given<Endpoint>> {
+    section: &ConfigSection<'_>,
+    report: &mut ConfigReport,
+) -> Option<SpannedValue<Endpoint>> {
     if let Some(given) = &five.endpoint {
         return Some(given.clone());
     }
     let region = region?;
     if region.product() == Product::CloudBox {
-        let problem = Problem::CloudBoxEndpoint(region.to_string());
+        let problem = ConfigErrorKind::CloudBoxEndpoint(region.to_string());
         report.error(&section.at("region"), problem);
         return None;
     }
     let kind = match five.internal {
-        Some(Given { value: true, .. }) => EndpointKind::Internal,
+        Some(SpannedValue { value: true, .. }) => EndpointKind::Internal,
         _ => EndpointKind::Public,
     };
     let Some(place) = Place::new(kind, region.clone()) else {
-        report.error(&section.at("internal"), Problem::NoInternal(region.to_string()));
+        report.error(&section.at("internal"), ConfigErrorKind::NoInternal(region.to_string()));
         return None;
     };
-    Some(Given { value: Endpoint::of(&place, Scheme::Https), at: section.at("endpoint") })
+    Some(SpannedValue { value: Endpoint::of(&place, Scheme::Https), at: section.at("endpoint") })
 }
 
 /// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing. An endpoint
 /// overrides what a lower layer says of it: a flag the environment, and both the file.
-fn check_internal(endpoint: &Given<Endpoint>, five: &Five, report: &mut Report) {
+fn check_internal(endpoint: &SpannedValue<Endpoint>, five: &EndpointSettings, report: &mut ConfigReport) {
     let Some(internal) = five.internal.as_ref().filter(|internal| internal.value) else { return };
-    let layer = |at: &Origin| match at {
-        Origin::File { .. } => 0,
-        Origin::Variable(_) => 1,
-        Origin::Flag(_) => 2,
+    let layer = |at: &ValueOrigin| match at {
+        ValueOrigin::File { .. } => 0,
+        ValueOrigin::Variable(_) => 1,
+        ValueOrigin::Flag(_) => 2,
     };
     if layer(&endpoint.at) > layer(&internal.at) {
         return;
     }
     if !endpoint.value.is_internal() {
-        report.error(&endpoint.at, Problem::Internal(internal.at.to_string()));
+        report.error(&endpoint.at, ConfigErrorKind::Internal(internal.at.to_string()));
     }
 }
 
 /// Reads an endpoint of the object API.
-pub(super) fn endpoint(text: &str) -> Result<Endpoint, Problem> {
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, ConfigErrorKind> {
     if text.contains('@') {
-        return Err(Problem::UserInfo);
+        return Err(ConfigErrorKind::UserInfo);
     }
     let endpoint = Endpoint::parse(text)?;
     match endpoint.service_name() {
         Some(name) if !name.service.is_object_api() => {
-            Err(Problem::OtherService(endpoint.host.as_str().to_owned(), name.service))
+            Err(ConfigErrorKind::OtherService(endpoint.host.as_str().to_owned(), name.service))
         }
         Some(_) | None => Ok(endpoint),
     }
 }
 
 /// Reads `HOST:PORT`.
-fn destination(text: &str) -> Result<(Host, u16), Problem> {
+fn destination(text: &str) -> Result<(Host, u16), ConfigErrorKind> {
     if text.contains('@') {
-        return Err(Problem::UserInfo);
+        return Err(ConfigErrorKind::UserInfo);
     }
     match Host::parse(text) {
         Ok((host, Port::Given(port))) if port != 0 => Ok((host, port)),
-        _ => Err(Problem::Destination(text.to_owned())),
+        _ => Err(ConfigErrorKind::Destination(text.to_owned())),
     }
 }

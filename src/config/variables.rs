@@ -1,7 +1,7 @@
 //! The variables of the environment that cannot be meant: names of ours that do not exist, and values that are not text.
 
-use super::layer::Setting;
-use super::problem::Problem;
+use super::error::ConfigErrorKind;
+use super::layer::FlagSetting;
 use super::schema::distance;
 use crate::credentials::SourceEnv;
 
@@ -54,20 +54,20 @@ pub const READ_VARIABLES: [&str; 44] = [
 ];
 
 /// Checks the environment, and returns the variables that are wrong.
-pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, Problem)> {
+pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, ConfigErrorKind)> {
     let own: Vec<String> =
-        Setting::ALL.into_iter().map(Setting::variable).chain([CONFIG.to_owned()]).collect();
+        FlagSetting::ALL.into_iter().map(FlagSetting::variable).chain([CONFIG.to_owned()]).collect();
     let mut wrong = Vec::new();
     for name in edge.variable_names().into_iter().filter(|name| name.starts_with(PREFIX)) {
         let value = edge.variable(&name);
         let is_set = value.is_some() || edge.is_not_text(&name);
         if is_set && !own.contains(&name) && !is_service_link(&name, value.as_deref().unwrap_or_default()) {
             let nearest = own.iter().min_by_key(|known| distance(&name, known));
-            wrong.push((name, Problem::UnknownVariable(nearest.cloned().unwrap_or_default())));
+            wrong.push((name, ConfigErrorKind::UnknownVariable(nearest.cloned().unwrap_or_default())));
         }
     }
     let read = own.into_iter().chain(READ_VARIABLES.map(str::to_owned));
-    wrong.extend(read.filter(|name| edge.is_not_text(name)).map(|name| (name, Problem::NotText)));
+    wrong.extend(read.filter(|name| edge.is_not_text(name)).map(|name| (name, ConfigErrorKind::NotText)));
     wrong
 }
 

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, Reloads, System};
-use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::server::{
     ActivatedSockets, BoundListener, DrainOutcome, DrainSignal, ListenAddress, ListenSettings, ListenerPlan,
     Server, SharedListener,
@@ -41,13 +41,13 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
 }
 
-fn config(listen: SocketAddr, upstream: SocketAddr) -> Config {
+fn config(listen: SocketAddr, upstream: SocketAddr) -> ProxyConfig {
     let text = format!(
         "[[listen]]\naddress = \"{listen}\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n[credentials.default]\n\
          type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n"
     );
-    Config::load(Some((Path::new("test"), &text)), &[], &Machine(&System)).expect("no mistake")
+    ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&System)).expect("no mistake")
 }
 
 /// Assembles a proxy on this port, as soon as it is free.

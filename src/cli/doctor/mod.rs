@@ -19,7 +19,7 @@ use super::serve::block_on;
 use super::system::System;
 use crate::address::{Entrance, Located, Scheme, UpstreamId};
 use crate::admin::ListenerCertificate;
-use crate::config::{Config, Errors};
+use crate::config::{ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, each};
 use crate::oss::Bucket;
 use crate::server::TlsFiles;
@@ -68,7 +68,7 @@ enum Goes {
     NoFurther,
 }
 
-async fn examine(config: &Config, bucket: Option<&str>, goes: Goes, report: &mut Report) {
+async fn examine(config: &ProxyConfig, bucket: Option<&str>, goes: Goes, report: &mut Report) {
     for listen in &config.listen {
         if let Some(files) = &listen.tls {
             report.add(of_listener(listen.address.to_string(), files));
@@ -113,12 +113,12 @@ fn wrong(text: impl Into<String>) -> Finding {
     Finding::fail(("read", "configuration"), Exit::Config, text, remedy)
 }
 
-fn read(config: Option<&Config>, errors: Option<&Errors>) -> Vec<Finding> {
+fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Finding> {
     let warnings = config.into_iter().flat_map(|config| &config.warnings);
     let warnings =
         warnings.map(|text| Finding::warn(("read", "caution"), text.as_str(), "leave it if it is meant so"));
     let errors: Vec<_> =
-        errors.into_iter().flat_map(Errors::iter).map(|error| wrong(error.to_string())).collect();
+        errors.into_iter().flat_map(ConfigErrors::iter).map(|error| wrong(error.to_string())).collect();
     let good = errors.is_empty().then(|| Finding::ok("read", "no mistake in it"));
     good.into_iter().chain(warnings).chain(errors).collect()
 }
@@ -175,7 +175,7 @@ enum Signer<'a> {
     Broken,
 }
 
-fn sources_of<'a>(config: &Config, index: usize, asked: &'a Asked) -> Signer<'a> {
+fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a Asked) -> Signer<'a> {
     let Some(settings) = config.upstreams.get(index) else { return Signer::Broken };
     let is_nobody = |(name, spec): &(String, crate::credentials::ProviderSpec)| {
         *name == settings.credentials && matches!(spec, crate::credentials::ProviderSpec::Anonymous)
@@ -188,7 +188,7 @@ fn sources_of<'a>(config: &Config, index: usize, asked: &'a Asked) -> Signer<'a>
 }
 
 /// The upstream that a request for this bucket is routed to.
-fn served_by(name: &str, config: &Config) -> Result<(Bucket, UpstreamId), Finding> {
+fn served_by(name: &str, config: &ProxyConfig) -> Result<(Bucket, UpstreamId), Finding> {
     let wrong = |text: String, remedy: &str| {
         Finding::fail(("routing", "bucket-not-served"), Exit::Config, text, remedy)
     };

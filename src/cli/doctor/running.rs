@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::super::admin_client::{AdminRequest, NoResponse};
 use super::super::exit::Exit;
 use super::report::{Finding, Section};
-use crate::config::Admin;
+use crate::config::AdminConfig;
 use crate::credentials::{SourceMap, each};
 use crate::time::Timestamp;
 
@@ -42,7 +42,7 @@ impl Shown {
 }
 
 /// Compares the sources of the running process with these, which were asked here at `now`. `None` if no process runs.
-pub(super) async fn examine(admin: &Admin, sources: &SourceMap, now: Timestamp) -> Option<Section> {
+pub(super) async fn examine(admin: &AdminConfig, sources: &SourceMap, now: Timestamp) -> Option<Section> {
     let address = &admin.address;
     if address.socket().is_some_and(|socket| socket.port() == 0) {
         return None;

@@ -11,7 +11,7 @@ use super::Signer;
 use super::ask::{NoReply, Question};
 use super::report::{Finding, Level, Section};
 use super::verdict::{self, Asked};
-use super::{Bucket, Config, UpstreamId, network};
+use super::{Bucket, ProxyConfig, UpstreamId, network};
 use crate::address::{Scheme, Upstream};
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
@@ -29,7 +29,7 @@ struct Examination<'a> {
 }
 
 pub(super) async fn examine(
-    config: &Config,
+    config: &ProxyConfig,
     index: usize,
     bucket: Option<&Bucket>,
     signer: Signer<'_>,

@@ -16,7 +16,7 @@ use super::super::serve::block_on;
 use super::super::system::System;
 use super::{mask, show};
 use crate::address::Host;
-use crate::config::Config;
+use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
 use crate::proxy::{self, DryRunReport, ListenerRules};
 use crate::server::{ListenAddress, ListenSettings};
@@ -67,7 +67,7 @@ impl Unanswered {
 
 /// A configuration whose sources have been asked.
 pub(super) struct Ready {
-    pub(super) config: Config,
+    pub(super) config: ProxyConfig,
     sources: SourceMap,
 }
 
@@ -106,7 +106,7 @@ pub(super) fn exit(explained: &DryRunReport) -> Exit {
 
 impl Ready {
     /// Asks the sources, as the start does.
-    pub(super) async fn new(config: Config) -> Result<Self, Unanswered> {
+    pub(super) async fn new(config: ProxyConfig) -> Result<Self, Unanswered> {
         let assembly::Asked { sources, bad, .. } = ask_all(&config.credentials, &System).await;
         match bad.into_iter().next() {
             Some(bad) => Err(bad.into()),

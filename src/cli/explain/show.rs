@@ -3,13 +3,13 @@
 use super::super::output::line;
 use super::mask;
 use super::sources::{describe, masked};
-use crate::config::Config;
+use crate::config::ProxyConfig;
 use crate::policy::Decision;
 use crate::proxy::{DryRunReport, DryRunRoute, OutboundHead};
 use crate::sign::{Signed, Version};
 
 /// What was found out, or why it goes no further.
-pub(super) fn head(explained: &DryRunReport, config: &Config) {
+pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
     let DryRunReport { operation, bucket, key, caller, verdict, route, source, .. } = explained;
     if let Some(operation) = operation {
         entry("operation", operation.name());
@@ -39,7 +39,7 @@ pub(super) fn head(explained: &DryRunReport, config: &Config) {
     }
 }
 
-fn route(route: &DryRunRoute, config: &Config) {
+fn route(route: &DryRunRoute, config: &ProxyConfig) {
     let DryRunRoute { upstream, way, signature } = route;
     let endpoint = &config.directory.get(*upstream).endpoint;
     let (host, scheme) = (endpoint.host.bracketed(), endpoint.scheme.as_str());

@@ -10,7 +10,7 @@ use super::super::output::{complain, line};
 use super::super::serve::block_on;
 use super::super::system::System;
 use crate::address::UpstreamId;
-use crate::config::{Config, Error, Errors};
+use crate::config::{ConfigError, ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, ProviderSpec, SourceMap, each};
 use crate::time::{Clock as _, Timestamp};
 
@@ -45,7 +45,7 @@ pub(super) fn run(flags: &Flags) -> Exit {
 }
 
 /// Prints each route with who signs, and returns whether all of them are signed.
-fn routes(config: &Config, sources: &SourceMap) -> bool {
+fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
     let mut usable = true;
     let specs = by_name(config);
     for (index, settings) in config.upstreams.iter().enumerate() {
@@ -72,14 +72,14 @@ fn routes(config: &Config, sources: &SourceMap) -> bool {
 }
 
 /// Prints the sources that could not even be built, with what is wrong.
-fn missing(config: &Config, sources: &SourceMap, errors: Option<&Errors>) {
+fn missing(config: &ProxyConfig, sources: &SourceMap, errors: Option<&ConfigErrors>) {
     let named = config.upstreams.iter().map(|settings| settings.credentials.as_str());
     let described = config.credentials.iter().map(|(name, _)| name.as_str());
-    let wrong = errors.into_iter().flat_map(Errors::iter).filter_map(Error::credentials);
+    let wrong = errors.into_iter().flat_map(ConfigErrors::iter).filter_map(ConfigError::credentials);
     let all: BTreeSet<&str> = named.chain(described).chain(wrong).collect();
     let specs = by_name(config);
-    let mut errors_of: HashMap<&str, Vec<&Error>> = HashMap::new();
-    for error in errors.into_iter().flat_map(Errors::iter) {
+    let mut errors_of: HashMap<&str, Vec<&ConfigError>> = HashMap::new();
+    for error in errors.into_iter().flat_map(ConfigErrors::iter) {
         if let Some(name) = error.credentials() {
             errors_of.entry(name).or_default().push(error);
         }
@@ -99,7 +99,7 @@ fn missing(config: &Config, sources: &SourceMap, errors: Option<&Errors>) {
     }
 }
 
-fn by_name(config: &Config) -> HashMap<&str, &ProviderSpec> {
+fn by_name(config: &ProxyConfig) -> HashMap<&str, &ProviderSpec> {
     config.credentials.iter().rev().map(|(name, spec)| (name.as_str(), spec)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! `proxy.toml.example` shows every key, loads as it is, and keeps its promises.
 
 use super::{World, load, load_in, loaded};
-use crate::config::{Config, schema};
+use crate::config::{ProxyConfig, schema};
 
 const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
 
@@ -10,7 +10,7 @@ fn the_example_loads_as_it_is_and_says_what_the_defaults_are() {
     let example = loaded(EXAMPLE);
     let defaults = loaded("[upstream]\nregion = \"cn-hangzhou\"");
     // Where each was given is different, of course, and so is the file.
-    let bare = |config: Config| format!("{:?}", Config { facts: Vec::new(), file: None, ..config });
+    let bare = |config: ProxyConfig| format!("{:?}", ProxyConfig { facts: Vec::new(), file: None, ..config });
     assert!(example.warnings.is_empty());
     assert_eq!(bare(example), bare(defaults));
 }

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use super::{UPSTREAM, World, load_in, loaded};
-use crate::config::facts::DEFAULTS;
-use crate::config::{Fact, Layer, Reference, Setting, changes};
+use crate::config::effective::DEFAULTS;
+use crate::config::{EffectiveSetting, FlagSetting, SettingLayer, ValueReference, changes};
 
-fn described(before: &[Fact], after: &[Fact]) -> Vec<String> {
+fn described(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<String> {
     changes(before, after).iter().map(ToString::to_string).collect()
 }
 
-fn find<'a>(facts: &'a [Fact], key: &str) -> &'a Fact {
+fn find<'a>(facts: &'a [EffectiveSetting], key: &str) -> &'a EffectiveSetting {
     facts.iter().find(|fact| fact.key == key).unwrap_or_else(|| panic!("{key}: {facts:#?}"))
 }
 
@@ -19,7 +19,9 @@ fn each_setting_is_told_with_where_it_was_given() {
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:1\"\ndomains = [\"a.example\", \"b.example\"]\n{UPSTREAM}[[route]]\nmatch = {{ bucket = \"logs-*\" }}\nregion = \"ap-southeast-1\"\n"
     );
-    let flags = Layer::flags().set(Setting::Listen, Some("127.0.0.1:2")).set(Setting::ReadOnly, Some("true"));
+    let flags = SettingLayer::flags()
+        .set(FlagSetting::Listen, Some("127.0.0.1:2"))
+        .set(FlagSetting::ReadOnly, Some("true"));
     let facts = load_in(&World::default(), &text, &[flags]).expect("a configuration").facts;
     for (key, value, origin) in [
         ("listen[0].address", "\"127.0.0.1:2\"", "--listen"),
@@ -44,7 +46,7 @@ fn of_a_secret_only_its_reference_is_told() {
     let facts = load_in(&world, &text, &[]).expect("a configuration").facts;
     assert_eq!(find(&facts, "credentials.default.access_key_secret").value, "\"env:KEY\"");
     let reference = find(&facts, "credentials.default.access_key_secret").reference.clone();
-    assert_eq!(reference, Some(Reference::Variable("KEY".to_owned())));
+    assert_eq!(reference, Some(ValueReference::Variable("KEY".to_owned())));
     assert_eq!(find(&facts, "credentials.p.command").value, "[\"/bin/get\", …]");
     let all = format!("{facts:?}").to_ascii_lowercase();
     assert!(!all.contains("planted"), "{all}");

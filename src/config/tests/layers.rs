@@ -2,7 +2,7 @@
 
 use super::{UPSTREAM, World, load_in, mistakes};
 use crate::address::UpstreamId;
-use crate::config::{Config, Errors, Layer, Setting};
+use crate::config::{ConfigErrors, FlagSetting, ProxyConfig, SettingLayer};
 use crate::credentials::{ProviderSpec, SourceEnv};
 use crate::policy::Operations;
 use crate::sign::Version;
@@ -25,26 +25,26 @@ impl SourceEnv for Variables {
     }
 }
 
-fn environment(variables: &'static [(&'static str, &'static str)]) -> Layer {
-    Layer::from_environment(&Variables(variables))
+fn environment(variables: &'static [(&'static str, &'static str)]) -> SettingLayer {
+    SettingLayer::from_environment(&Variables(variables))
 }
 
-fn flag(setting: Setting, value: &str) -> Layer {
-    Layer::flags().set(setting, Some(value))
+fn flag(setting: FlagSetting, value: &str) -> SettingLayer {
+    SettingLayer::flags().set(setting, Some(value))
 }
 
-fn without_file(layers: &[Layer]) -> Result<Config, Errors> {
-    Config::load(None, layers, &World::default())
+fn without_file(layers: &[SettingLayer]) -> Result<ProxyConfig, ConfigErrors> {
+    ProxyConfig::load(None, layers, &World::default())
 }
 
-fn region(config: &Config) -> Option<&str> {
+fn region(config: &ProxyConfig) -> Option<&str> {
     let upstream = config.directory.get(UpstreamId(0));
     upstream.region.as_ref().map(|region| region.as_str())
 }
 
 #[test]
 fn a_region_alone_runs_on_defaults() {
-    let config = without_file(&[flag(Setting::Region, "cn-hangzhou")]).expect("a configuration");
+    let config = without_file(&[flag(FlagSetting::Region, "cn-hangzhou")]).expect("a configuration");
     let [listen] = &config.listen[..] else { panic!("one listener") };
     assert_eq!(listen.address.to_string(), "127.0.0.1:8770");
     assert_eq!(
@@ -66,10 +66,10 @@ fn without_a_region_the_flag_is_named() {
 fn flags_stand_over_the_environment_and_that_over_the_file() {
     let world = World::default();
     let variables = || environment(&[("OSS_PROXY_REGION", "us-west-1")]);
-    let load = |layers: &[Layer]| load_in(&world, UPSTREAM, layers).expect("a configuration");
-    assert_eq!(region(&load(&[Layer::flags()])), Some("cn-hangzhou"));
-    assert_eq!(region(&load(&[variables(), Layer::flags()])), Some("us-west-1"));
-    let both = [variables(), flag(Setting::Region, "eu-central-1")];
+    let load = |layers: &[SettingLayer]| load_in(&world, UPSTREAM, layers).expect("a configuration");
+    assert_eq!(region(&load(&[SettingLayer::flags()])), Some("cn-hangzhou"));
+    assert_eq!(region(&load(&[variables(), SettingLayer::flags()])), Some("us-west-1"));
+    let both = [variables(), flag(FlagSetting::Region, "eu-central-1")];
     assert_eq!(region(&load(&both)), Some("eu-central-1"));
 }
 
@@ -91,7 +91,7 @@ fn every_setting_has_a_variable() {
         ("OSS_PROXY_LOG_LEVEL", "trace"),
         ("OSS_PROXY_LOG_FORMAT", "text"),
     ]);
-    let config = Config::load(None, &[layer], &world).expect("a configuration");
+    let config = ProxyConfig::load(None, &[layer], &world).expect("a configuration");
     let listen = &config.listen[0];
     assert_eq!(listen.address.to_string(), "0.0.0.0:80");
     assert_eq!(listen.domains, ["a.example", "b.example"]);
@@ -113,7 +113,7 @@ fn a_mistake_in_a_variable_or_a_flag_names_it() {
         ("OSS_PROXY_ADMIN_LISTEN", "x"),
         ("OSS_PROXY_LOG_LEVEL", "loud"),
     ]);
-    let flags = flag(Setting::Listen, "0.0.0.0:80").set(Setting::Domain, Some("ok.example,*"));
+    let flags = flag(FlagSetting::Listen, "0.0.0.0:80").set(FlagSetting::Domain, Some("ok.example,*"));
     let shown = mistakes(without_file(&[variables, flags]));
     let places: Vec<_> = shown.iter().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(
@@ -133,7 +133,7 @@ fn a_mistake_in_a_variable_or_a_flag_names_it() {
 fn settings_of_different_layers_are_compared() {
     let world = World::default();
     let text = "[upstream]\nendpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"";
-    let config = load_in(&world, text, &[flag(Setting::Region, "us-west-1")]).expect("a configuration");
+    let config = load_in(&world, text, &[flag(FlagSetting::Region, "us-west-1")]).expect("a configuration");
     let shown = &config.warnings[0];
     assert!(
         shown.starts_with("proxy.toml:2: upstream.endpoint: ")
@@ -146,7 +146,7 @@ fn settings_of_different_layers_are_compared() {
 fn the_listen_flag_replaces_the_address_of_one_listener() {
     let world = World::default();
     let one = format!("{UPSTREAM}[[listen]]\naddress = \"127.0.0.1:80\"\nread_only = true\n");
-    let layers = [flag(Setting::Listen, "127.0.0.1:81")];
+    let layers = [flag(FlagSetting::Listen, "127.0.0.1:81")];
     let config = load_in(&world, &one, &layers).expect("a configuration");
     assert_eq!(config.listen[0].address.to_string(), "127.0.0.1:81");
     assert_eq!(config.listen[0].policy.operations, Operations::ReadOnly);
@@ -164,9 +164,9 @@ fn the_listen_flag_replaces_the_address_of_one_listener() {
 fn other_flags_of_listeners_hold_for_each() {
     let text =
         format!("{UPSTREAM}[[listen]]\n[[listen]]\naddress = \"127.0.0.1:82\"\ndomains = [\"x.example\"]");
-    let layers = [flag(Setting::ReadOnly, "true")
-        .set(Setting::Domain, Some("a.example"))
-        .set(Setting::Domain, Some("b.example"))];
+    let layers = [flag(FlagSetting::ReadOnly, "true")
+        .set(FlagSetting::Domain, Some("a.example"))
+        .set(FlagSetting::Domain, Some("b.example"))];
     let config = load_in(&World::default(), &text, &layers).expect("a configuration");
     for listen in &config.listen {
         assert_eq!(listen.policy.operations, Operations::ReadOnly);
@@ -177,7 +177,7 @@ fn other_flags_of_listeners_hold_for_each() {
 #[test]
 fn flags_say_nothing_about_routes() {
     let text = format!("{UPSTREAM}[[route]]\nmatch.host = \"f.example\"\nregion = \"us-west-1\"");
-    let layers = [flag(Setting::Bucket, "photos")];
+    let layers = [flag(FlagSetting::Bucket, "photos")];
     let config = load_in(&World::default(), &text, &layers).expect("a configuration");
     assert_eq!(config.directory.get(UpstreamId(1)).pin, None);
 }
@@ -188,27 +188,29 @@ fn a_proxy_that_is_alone_has_one_plain_listener_whatever_the_file_says_of_listen
         "{UPSTREAM}[admin]\naddress = \"0.0.0.0:1\"\ntoken = \"env:NONE\"\n[[listen]]\naddress = \"0.0.0.0:2\"\nread_only = 3\n\
          [[listen]]\ntls = {{ cert_file = \"/none\" }}\n"
     );
-    let config = load_in(&World::default(), &text, &[Layer::flags().alone()]).expect("a configuration");
+    let config =
+        load_in(&World::default(), &text, &[SettingLayer::flags().alone()]).expect("a configuration");
     let [listen] = &config.listen[..] else { panic!("one listener") };
     assert_eq!(listen.address.to_string(), "127.0.0.1:0");
     assert!(listen.tls.is_none() && config.admin.is_none());
-    let flags = flag(Setting::ReadOnly, "true").alone();
+    let flags = flag(FlagSetting::ReadOnly, "true").alone();
     let config = load_in(&World::default(), &text, &[flags]).expect("a configuration");
     assert_eq!(config.listen[0].policy.operations, Operations::ReadOnly);
-    let mistake = load_in(&World::default(), "[upstream]\nregoin = \"x\"\n", &[Layer::flags().alone()]);
+    let mistake =
+        load_in(&World::default(), "[upstream]\nregoin = \"x\"\n", &[SettingLayer::flags().alone()]);
     assert!(mistakes(mistake).iter().any(|mistake| mistake.contains("regoin")));
 }
 
 #[test]
 fn where_health_is_asked_is_read_without_the_rest() {
-    let admin = |text: &str, layers: &[Layer]| {
+    let admin = |text: &str, layers: &[SettingLayer]| {
         let file = Some((std::path::Path::new("proxy.toml"), text));
-        let admin = Config::admin(file, layers, &World::default()).map_err(|errors| errors.to_string());
+        let admin = ProxyConfig::admin(file, layers, &World::default()).map_err(|errors| errors.to_string());
         admin.map(|admin| admin.map(|admin| admin.address.to_string()))
     };
     assert_eq!(admin("", &[]), Ok(Some("127.0.0.1:8771".to_owned())));
     assert_eq!(admin("[limits]\nbodyy = 1\n[admin]\naddress = \"off\"\n", &[]), Ok(None));
-    let flag = flag(Setting::AdminListen, "unix:/run/admin");
+    let flag = flag(FlagSetting::AdminListen, "unix:/run/admin");
     assert_eq!(admin("[admin]\naddress = \"off\"\n", &[flag]), Ok(Some("unix:/run/admin".to_owned())));
     assert!(admin("[admin]\naddres = \"off\"\n", &[]).is_err_and(|errors| errors.contains("addres")));
     assert!(admin("[admin", &[]).is_err());
@@ -221,15 +223,15 @@ fn an_endpoint_overrides_what_a_lower_layer_says_of_internal() {
     let of_environment = || environment(&[("OSS_PROXY_ENDPOINT", PUBLIC)]);
     let internal_variable = || environment(&[("OSS_PROXY_INTERNAL", "true")]);
     let rows = [
-        vec![flag(Setting::Endpoint, PUBLIC)],
+        vec![flag(FlagSetting::Endpoint, PUBLIC)],
         vec![of_environment()],
-        vec![internal_variable(), flag(Setting::Endpoint, PUBLIC)],
+        vec![internal_variable(), flag(FlagSetting::Endpoint, PUBLIC)],
     ];
     for layers in rows {
         let config = load_in(&World::default(), file, &layers).unwrap_or_else(|errors| panic!("{errors}"));
         let endpoint = &config.directory.get(UpstreamId(0)).endpoint;
         assert_eq!(endpoint.host.as_str(), "oss-cn-hangzhou.aliyuncs.com");
     }
-    let both = [flag(Setting::Internal, "true"), of_environment()];
+    let both = [flag(FlagSetting::Internal, "true"), of_environment()];
     assert!(load_in(&World::default(), file, &both).is_err(), "the flag goes before the variable");
 }

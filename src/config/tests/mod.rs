@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{Config, Digest, Errors, Layer, Outside, SecretFile};
+use super::{ConfigEnv, ConfigErrors, ContentDigest, ProxyConfig, SecretFile, SettingLayer};
 use crate::secret::Secret;
 
 /// A world of its own: variables, and files with what they hold and whether others can read them.
@@ -26,7 +26,7 @@ struct World {
     files: BTreeMap<&'static str, (&'static str, bool)>,
 }
 
-impl Outside for World {
+impl ConfigEnv for World {
     fn variable(&self, name: &str) -> Option<Secret> {
         self.variables.get(name).map(|value| Secret::from(*value))
     }
@@ -34,7 +34,11 @@ impl Outside for World {
     fn secret(&self, path: &Path) -> io::Result<SecretFile> {
         let file = path.to_str().and_then(|path| self.files.get(path));
         let (text, exposed) = file.ok_or(io::ErrorKind::NotFound)?;
-        Ok(SecretFile { secret: Secret::from(*text), exposed: *exposed, digest: Digest::of(text.as_bytes()) })
+        Ok(SecretFile {
+            secret: Secret::from(*text),
+            exposed: *exposed,
+            digest: ContentDigest::of(text.as_bytes()),
+        })
     }
 
     fn probe(&self, path: &Path) -> io::Result<()> {
@@ -42,22 +46,22 @@ impl Outside for World {
     }
 }
 
-fn load_in(world: &World, text: &str, layers: &[Layer]) -> Result<Config, Errors> {
-    Config::load(Some((Path::new("proxy.toml"), text)), layers, world)
+fn load_in(world: &World, text: &str, layers: &[SettingLayer]) -> Result<ProxyConfig, ConfigErrors> {
+    ProxyConfig::load(Some((Path::new("proxy.toml"), text)), layers, world)
 }
 
-fn load(text: &str) -> Result<Config, Errors> {
+fn load(text: &str) -> Result<ProxyConfig, ConfigErrors> {
     load_in(&World::default(), text, &[])
 }
 
 #[track_caller]
-fn loaded(text: &str) -> Config {
+fn loaded(text: &str) -> ProxyConfig {
     load(text).unwrap_or_else(|errors| panic!("{text}\nis refused:\n{errors}"))
 }
 
 /// The mistakes, as they are shown.
 #[track_caller]
-fn mistakes(result: Result<Config, Errors>) -> Vec<String> {
+fn mistakes(result: Result<ProxyConfig, ConfigErrors>) -> Vec<String> {
     match result {
         Ok(config) => panic!("nothing is refused in {config:?}"),
         Err(errors) => errors.to_string().lines().map(str::to_owned).collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Config, Errors};
+use super::super::{ConfigErrors, ProxyConfig};
 use super::{World, load_in};
 use crate::address::{Endpoint, UpstreamId};
 
@@ -13,7 +13,7 @@ fn file(named: &str, region_of_profile: &str, entry: &str) -> String {
 }
 
 /// Returns the configuration with this file of ossutil.
-fn load_with(file: String) -> Result<Config, Errors> {
+fn load_with(file: String) -> Result<ProxyConfig, ConfigErrors> {
     let world =
         World { files: BTreeMap::from([("/ossutilconfig", (&*file.leak(), false))]), ..World::default() };
     let text = "[upstream]\nregion = \"us-west-1\"\n\

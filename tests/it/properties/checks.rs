@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use oss_signing_proxy::address::{
     Addressing, Directory, Endpoint, Entrance, Host, Located, Scheme, Upstream, Way,
 };
-use oss_signing_proxy::config::{Config, Outside, SecretFile};
+use oss_signing_proxy::config::{ConfigEnv, ProxyConfig, SecretFile};
 use oss_signing_proxy::oss::{Bucket, Key, Query, Region};
 use oss_signing_proxy::proxy::without_token;
 use oss_signing_proxy::secret::Secret;
@@ -103,7 +103,7 @@ pub(crate) fn redaction(data: &[u8]) {
 /// A configuration is read, or every mistake has a place and a sentence.
 pub(crate) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Err(errors) = Config::load(Some((Path::new("proxy.toml"), text)), &[], &Nothing) {
+    if let Err(errors) = ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &[], &Nothing) {
         assert!(errors.iter().count() > 0);
         for line in errors.to_string().lines() {
             assert!(line.contains(": "), "{line:?} of {text:?}");
@@ -114,7 +114,7 @@ pub(crate) fn configuration(data: &[u8]) {
 /// A world without variables and files.
 struct Nothing;
 
-impl Outside for Nothing {
+impl ConfigEnv for Nothing {
     fn variable(&self, _name: &str) -> Option<Secret> {
         None
     }

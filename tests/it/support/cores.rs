@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oss_signing_proxy::cli::{App, System};
-use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::proxy::WorkerCore;
 use oss_signing_proxy::server::{self, MakeCore, ServerPlan};
 use oss_signing_proxy::transport::{self, UpstreamTransport};
@@ -14,7 +14,8 @@ use oss_signing_proxy::transport::{self, UpstreamTransport};
 pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> ServerPlan {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
                 [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
-    let config = Config::load(Some((Path::new("test"), text)), &[], &Machine(&System)).expect("no mistake");
+    let config =
+        ProxyConfig::load(Some((Path::new("test"), text)), &[], &SystemFiles(&System)).expect("no mistake");
     let state = App::assemble(config, Arc::new(System)).await.expect("a proxy").state();
     let upstream = transport::TransportSettings {
         connect: SOME,

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use oss_signing_proxy::cli::{App, System};
-use oss_signing_proxy::config::{Config, Machine};
+use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::proxy::ProxyState;
 use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::telemetry::RequestCounts;
@@ -85,7 +85,7 @@ impl Builder {
     /// Starts it on a thread of its own.
     pub(crate) fn start(self) -> Proxy {
         let text = self.text();
-        let config = match Config::load(Some((Path::new("test"), &text)), &[], &Machine(&System)) {
+        let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&System)) {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{text}"),
         };

@@ -13,7 +13,7 @@ use crate::credentials::SourceEnv;
 use crate::secret::Secret;
 
 /// The world outside as a configuration sees it.
-pub trait Outside {
+pub trait ConfigEnv {
     /// A variable of the environment; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<Secret>;
 
@@ -43,17 +43,17 @@ pub struct SecretFile {
     /// Whether users other than its owner can read it.
     pub exposed: bool,
     /// Of all that it holds.
-    pub digest: Digest,
+    pub digest: ContentDigest,
 }
 
 /// What tells the content of a file from another; of one that cannot be read, that it cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest {
+pub struct ContentDigest {
     hash: u64,
     is_blank: bool,
 }
 
-impl Digest {
+impl ContentDigest {
     /// Of this content.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
@@ -88,9 +88,9 @@ impl Digest {
 }
 
 /// The real world: the environment as the edge shows it, and files, relative to the working directory.
-pub struct Machine<'a>(pub &'a dyn SourceEnv);
+pub struct SystemFiles<'a>(pub &'a dyn SourceEnv);
 
-impl Outside for Machine<'_> {
+impl ConfigEnv for SystemFiles<'_> {
     fn variable(&self, name: &str) -> Option<Secret> {
         self.0.variable(name).map(Secret::new)
     }
@@ -114,7 +114,7 @@ impl Outside for Machine<'_> {
         Ok(SecretFile {
             secret: Secret::from(line.strip_suffix('\r').unwrap_or(line)),
             exposed: mode & READABLE_BY_OTHERS != 0,
-            digest: Digest::of(&bytes),
+            digest: ContentDigest::of(&bytes),
         })
     }
 
@@ -125,13 +125,13 @@ impl Outside for Machine<'_> {
 }
 
 /// The world outside, and the files that were looked for there.
-pub(super) struct Noted<'a> {
-    outside: &'a dyn Outside,
+pub(super) struct TrackedEnv<'a> {
+    outside: &'a dyn ConfigEnv,
     files: RefCell<Vec<PathBuf>>,
 }
 
-impl<'a> Noted<'a> {
-    pub(super) fn new(outside: &'a dyn Outside) -> Self {
+impl<'a> TrackedEnv<'a> {
+    pub(super) fn new(outside: &'a dyn ConfigEnv) -> Self {
         Self { outside, files: RefCell::default() }
     }
 
@@ -141,7 +141,7 @@ impl<'a> Noted<'a> {
     }
 }
 
-impl Outside for Noted<'_> {
+impl ConfigEnv for TrackedEnv<'_> {
     fn variable(&self, name: &str) -> Option<Secret> {
         self.outside.variable(name)
     }

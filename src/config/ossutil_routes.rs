@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::directory::Surroundings;
-use super::origin::{Given, Origin};
-use super::problem::Problem;
-use super::report::Report;
-use super::section::Section;
-use super::upstream::{Checks, Five, endpoint};
+use super::diagnostics::ConfigReport;
+use super::error::ConfigErrorKind;
+use super::origin::{SpannedValue, ValueOrigin};
+use super::section::ConfigSection;
+use super::upstream::{EndpointSettings, UpstreamChecks, endpoint};
+use super::upstreams::ValidationContext;
 use crate::address::{
     Addressing, Endpoint, EndpointKind, Match, Pattern, Place, Scheme, ServiceFamily, Upstream,
 };
@@ -15,7 +15,7 @@ use crate::credentials::{BucketEndpoint, BucketStyle, ProviderSpec, bucket_endpo
 use crate::oss::{Bucket, Region};
 
 /// A route that the file implies.
-pub(super) struct Implied {
+pub(super) struct ImpliedRoute {
     pub(super) credentials: String,
     pub(super) wanted: Match,
     pub(super) upstream: Upstream,
@@ -23,12 +23,12 @@ pub(super) struct Implied {
 
 /// Returns the routes of all sources of this kind that ask for them. `default` is the upstream that they change.
 pub(super) fn read(
-    root: &Section<'_>,
-    surroundings: &Surroundings<'_>,
-    (default, checks): (&Upstream, &Checks<'_>),
-    report: &mut Report,
-) -> Vec<Implied> {
-    let Surroundings { specs, secrets, .. } = surroundings;
+    root: &ConfigSection<'_>,
+    surroundings: &ValidationContext<'_>,
+    (default, checks): (&Upstream, &UpstreamChecks<'_>),
+    report: &mut ConfigReport,
+) -> Vec<ImpliedRoute> {
+    let ValidationContext { specs, secrets, .. } = surroundings;
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
     for (name, spec) in *specs {
@@ -39,10 +39,13 @@ pub(super) fn read(
         let named = || Some(PathBuf::from(variable("OSSUTIL_CONFIG_FILE")?.expose()));
         let home = || Some(PathBuf::from(variable("HOME")?.expose()).join(".ossutilconfig"));
         let Some(path) = tool.path.clone().or_else(named).or_else(home) else {
-            report.error(&routes.at, Problem::Missing("set path: HOME, where the file would be, is not set"));
+            report.error(
+                &routes.at,
+                ConfigErrorKind::Missing("set path: HOME, where the file would be, is not set"),
+            );
             continue;
         };
-        let given = Given { value: path.display().to_string(), at: routes.at.clone() };
+        let given = SpannedValue { value: path.display().to_string(), at: routes.at.clone() };
         let text = match secrets.file(&path, &given, report) {
             Ok(text) => text,
             Err(problem) => {
@@ -53,7 +56,7 @@ pub(super) fn read(
         let chosen = variable("OSSUTIL_PROFILE");
         let profile = tool.profile.as_deref().or_else(|| chosen.as_ref().map(|name| name.expose()));
         let found = bucket_endpoints(text.expose(), profile).unwrap_or_else(|error| {
-            report.error(&routes.at, Problem::ToolFile(given.value.clone(), error));
+            report.error(&routes.at, ConfigErrorKind::ToolFile(given.value.clone(), error));
             Vec::new()
         });
         for route in found {
@@ -61,7 +64,7 @@ pub(super) fn read(
                 Ok(BucketRoute { wanted, addressing, five }) => {
                     let checks = checks.of_route(&five, Some(&addressing));
                     if let Some(upstream) = checks.resolve(&five, &section, report) {
-                        implied.push(Implied { credentials: name.clone(), wanted, upstream });
+                        implied.push(ImpliedRoute { credentials: name.clone(), wanted, upstream });
                     }
                 }
                 Err(problem) => report.error(&routes.at, problem),
@@ -74,12 +77,12 @@ pub(super) fn read(
 /// The settings of a route for a bucket of the file, as `[[route]]` would have them.
 struct BucketRoute {
     wanted: Match,
-    addressing: Given<Addressing>,
-    five: Five,
+    addressing: SpannedValue<Addressing>,
+    five: EndpointSettings,
 }
 
 impl BucketRoute {
-    fn of(route: &BucketEndpoint, default: &Upstream, at: &Origin) -> Result<Self, Problem> {
+    fn of(route: &BucketEndpoint, default: &Upstream, at: &ValueOrigin) -> Result<Self, ConfigErrorKind> {
         let bucket = Bucket::parse(&route.bucket)?;
         let named = route.region.as_deref().map(Region::parse).transpose()?;
         let of_profile = route.region_of_profile.as_deref().map(Region::parse).transpose()?;
@@ -92,8 +95,9 @@ impl BucketRoute {
             None => {
                 let region = named.clone().or_else(|| of_profile.clone());
                 let place = region.and_then(|region| Place::new(EndpointKind::Public, region));
-                let place =
-                    place.ok_or(Problem::Missing("give each bucket of the file a region or an endpoint"))?;
+                let place = place.ok_or(ConfigErrorKind::Missing(
+                    "give each bucket of the file a region or an endpoint",
+                ))?;
                 Endpoint::of(&place, default.endpoint.scheme)
             }
         };
@@ -110,11 +114,11 @@ impl BucketRoute {
         let wanted = Match { host: None, bucket: Some(Pattern::parse(&route.bucket)?) };
         Ok(Self {
             wanted,
-            addressing: Given { value: addressing, at: at.clone() },
-            five: Five::of_bucket(
-                Given { value: bucket, at: at.clone() },
-                region.map(|value| Given { value, at: at.clone() }),
-                Given { value: endpoint, at: at.clone() },
+            addressing: SpannedValue { value: addressing, at: at.clone() },
+            five: EndpointSettings::of_bucket(
+                SpannedValue { value: bucket, at: at.clone() },
+                region.map(|value| SpannedValue { value, at: at.clone() }),
+                SpannedValue { value: endpoint, at: at.clone() },
             ),
         })
     }

@@ -4,43 +4,43 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::origin::Origin;
-use super::problem::{Caution, Problem};
+use super::error::{ConfigErrorKind, ConfigWarning};
+use super::origin::ValueOrigin;
 use super::schema;
 
 /// A mistake in the configuration: where, what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Error {
-    origin: Origin,
-    problem: Problem,
+pub struct ConfigError {
+    origin: ValueOrigin,
+    problem: ConfigErrorKind,
 }
 
 /// All mistakes of a configuration, by line, then those of the environment and of flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Errors {
-    all: Vec<Error>,
+pub struct ConfigErrors {
+    all: Vec<ConfigError>,
     files: Vec<PathBuf>,
 }
 
 /// Mistakes and warnings as they are found.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct ConfigReport {
     /// Each with the number of those that were found before it.
-    errors: HashMap<Error, usize>,
+    errors: HashMap<ConfigError, usize>,
     warnings: Vec<String>,
 }
 
-impl Error {
+impl ConfigError {
     /// What it points at.
     #[must_use]
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &ValueOrigin {
         &self.origin
     }
 
     /// The name of the credentials that it is about.
     #[must_use]
     pub fn credentials(&self) -> Option<&str> {
-        let Origin::File { key, .. } = &self.origin else { return None };
+        let ValueOrigin::File { key, .. } = &self.origin else { return None };
         let rest = key.strip_prefix("credentials.")?;
         // A name may have dots, and no key has; the section itself ends with its name.
         let of_key = rest.rsplit_once('.').filter(|(_, key)| schema::is_key_of_credentials(key));
@@ -48,9 +48,9 @@ impl Error {
     }
 }
 
-impl Errors {
+impl ConfigErrors {
     /// The mistakes; there is at least one.
-    pub fn iter(&self) -> impl Iterator<Item = &Error> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.all.iter()
     }
 
@@ -66,15 +66,15 @@ impl Errors {
     }
 }
 
-impl Report {
-    pub(super) fn error(&mut self, at: &Origin, problem: Problem) {
-        let error = Error { origin: at.clone(), problem };
+impl ConfigReport {
+    pub(super) fn error(&mut self, at: &ValueOrigin, problem: ConfigErrorKind) {
+        let error = ConfigError { origin: at.clone(), problem };
         // Routes inherit, and what is inherited is only wrong once.
         let found = self.errors.len();
         self.errors.entry(error).or_insert(found);
     }
 
-    pub(super) fn warn(&mut self, at: &Origin, caution: &Caution) {
+    pub(super) fn warn(&mut self, at: &ValueOrigin, caution: &ConfigWarning) {
         self.warnings.push(format!("{at}: {caution}"));
     }
 
@@ -84,21 +84,21 @@ impl Report {
     }
 
     /// The warnings, and the mistakes if there are any.
-    pub(super) fn finish(self) -> (Vec<String>, Option<Errors>) {
-        let mut errors: Vec<(Error, usize)> = self.errors.into_iter().collect();
+    pub(super) fn finish(self) -> (Vec<String>, Option<ConfigErrors>) {
+        let mut errors: Vec<(ConfigError, usize)> = self.errors.into_iter().collect();
         errors.sort_by(|(a, found_a), (b, found_b)| (&a.origin, found_a).cmp(&(&b.origin, found_b)));
-        let all: Vec<Error> = errors.into_iter().map(|(error, _)| error).collect();
-        (self.warnings, (!all.is_empty()).then_some(Errors { all, files: Vec::new() }))
+        let all: Vec<ConfigError> = errors.into_iter().map(|(error, _)| error).collect();
+        (self.warnings, (!all.is_empty()).then_some(ConfigErrors { all, files: Vec::new() }))
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.origin, self.problem)
     }
 }
 
-impl fmt::Display for Errors {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.all.iter().enumerate() {
             if index > 0 {
@@ -110,5 +110,5 @@ impl fmt::Display for Errors {
     }
 }
 
-impl std::error::Error for Error {}
-impl std::error::Error for Errors {}
+impl std::error::Error for ConfigError {}
+impl std::error::Error for ConfigErrors {}

@@ -4,39 +4,40 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::UpstreamSettings;
-use super::credentials::{DEFAULT, Secrets, listing};
-use super::problem::Problem;
-use super::report::Report;
-use super::route::{self, Route};
+use super::credentials::{DEFAULT, SecretResolver, listing};
+use super::diagnostics::ConfigReport;
+use super::error::ConfigErrorKind;
+use super::ossutil_routes::{self, ImpliedRoute};
+use super::route::{self, RouteConfig};
 use super::schema::UPSTREAM;
-use super::section::Section;
-use super::tool_routes::{self, Implied};
-use super::upstream::{Checks, Five, Shared};
+use super::section::ConfigSection;
+use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
 use crate::address::Directory;
 use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
 /// What upstreams are checked against.
-pub(super) struct Surroundings<'a> {
+pub(super) struct ValidationContext<'a> {
     pub(super) listeners: &'a [ListenSettings],
     /// The credentials that the file describes.
     pub(super) specs: &'a [(String, Option<ProviderSpec>)],
-    pub(super) secrets: &'a Secrets<'a>,
+    pub(super) secrets: &'a SecretResolver<'a>,
 }
 
 /// Reads `[upstream]` and the routes. What is `None` has been reported.
 pub(super) fn read(
-    root: &Section<'_>,
-    surroundings: &Surroundings<'_>,
-    report: &mut Report,
+    root: &ConfigSection<'_>,
+    surroundings: &ValidationContext<'_>,
+    report: &mut ConfigReport,
 ) -> Option<(Directory, Vec<UpstreamSettings>)> {
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
-    let shared = Shared::read(&section, report);
+    let shared = SharedSettings::read(&section, report);
     let listeners = by_port(surroundings.listeners);
-    let checks = Checks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
-    let known = Known::new(surroundings.specs);
-    let five = Five::read(&section, report);
+    let checks =
+        UpstreamChecks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
+    let known = KnownCredentials::new(surroundings.specs);
+    let five = EndpointSettings::read(&section, report);
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
         signature: shared.signature(),
@@ -51,11 +52,11 @@ pub(super) fn read(
             credentials: credentials.unwrap_or_else(|| settings[0].credentials.clone()),
             ..settings[0].clone()
         });
-        routes.extend(route.map(|Route { wanted, upstream }| (wanted, upstream)));
+        routes.extend(route.map(|RouteConfig { wanted, upstream }| (wanted, upstream)));
     }
     let default = default?;
-    for Implied { credentials, wanted, upstream } in
-        tool_routes::read(root, surroundings, (&default, &checks), report)
+    for ImpliedRoute { credentials, wanted, upstream } in
+        ossutil_routes::read(root, surroundings, (&default, &checks), report)
     {
         settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
         routes.push((wanted, upstream));
@@ -75,13 +76,13 @@ fn by_port(listeners: &[ListenSettings]) -> HashMap<u16, Vec<&ListenSettings>> {
 }
 
 /// The names that credentials can be called by.
-struct Known<'a> {
+struct KnownCredentials<'a> {
     names: HashSet<&'a str>,
     /// The same for an error.
     listing: String,
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownCredentials<'a> {
     fn new(specs: &'a [(String, Option<ProviderSpec>)]) -> Self {
         let described = specs.iter().map(|(name, _)| name.as_str());
         let mut names: HashSet<&str> = described.clone().collect();
@@ -90,22 +91,22 @@ impl<'a> Known<'a> {
     }
 
     /// The name of credentials, if there are such.
-    fn credentials(&self, section: &Section<'_>, report: &mut Report) -> Option<String> {
+    fn credentials(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
         let name = section.text("credentials", report)?;
         if self.names.contains(name.value.as_str()) {
             return Some(name.value);
         }
-        report.error(&name.at, Problem::UnknownCredentials(name.value, self.listing.clone()));
+        report.error(&name.at, ConfigErrorKind::UnknownCredentials(name.value, self.listing.clone()));
         None
     }
 }
 
-impl Surroundings<'_> {
+impl ValidationContext<'_> {
     /// The path of a file of certificates, which can be read.
-    fn ca_file(&self, section: &Section<'_>, report: &mut Report) -> Option<PathBuf> {
+    fn ca_file(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<PathBuf> {
         let given = section.text("ca_file", report)?;
         if let Err(error) = self.secrets.outside.probe(Path::new(&given.value)) {
-            let problem = Problem::CaFile(given.value.clone(), error.to_string());
+            let problem = ConfigErrorKind::CaFile(given.value.clone(), error.to_string());
             report.error(&given.at, problem);
         }
         Some(PathBuf::from(given.value))

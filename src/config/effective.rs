@@ -9,28 +9,28 @@ use std::sync::LazyLock;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::layer::{Setting, topmost};
-use super::origin::Origin;
-use super::section::Document;
+use super::layer::{FlagSetting, topmost};
+use super::origin::ValueOrigin;
+use super::section::ConfigDocument;
 
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
+pub struct EffectiveSetting {
     /// Its key with its sections; those that repeat are counted from 0: `listen[0].address`.
     pub key: String,
     /// Its value, as a file would write it.
     pub value: String,
     /// Where it was given; `None` for a default.
-    pub origin: Option<Origin>,
+    pub origin: Option<ValueOrigin>,
     /// Where its value is read from, if the value is a reference.
-    pub reference: Option<Reference>,
+    pub reference: Option<ValueReference>,
     /// Tells whether it is another, also where that is not shown.
-    mark: Mark,
+    mark: ValueFingerprint,
 }
 
 /// A place that a setting refers to instead of holding its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
+pub enum ValueReference {
     /// The variable of this name, `env:NAME`.
     Variable(String),
     /// A credential of systemd, `credential:NAME`.
@@ -39,7 +39,7 @@ pub enum Reference {
 
 /// A difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct SettingChange {
     /// The key of the setting.
     pub key: String,
     kind: ChangeKind,
@@ -57,7 +57,7 @@ enum ChangeKind {
     Hidden(String),
 }
 
-impl Reference {
+impl ValueReference {
     fn parse(text: &str) -> Option<Self> {
         if let Some(name) = text.strip_prefix("env:") {
             return Some(Self::Variable(name.to_owned()));
@@ -66,7 +66,7 @@ impl Reference {
     }
 }
 
-impl Fact {
+impl EffectiveSetting {
     /// Returns the origin as it is displayed.
     #[must_use]
     pub fn shown_origin(&self) -> String {
@@ -74,7 +74,7 @@ impl Fact {
     }
 }
 
-impl Change {
+impl SettingChange {
     /// Returns whether the change takes effect only when the process starts again.
     #[must_use]
     pub fn needs_restart(&self) -> bool {
@@ -82,7 +82,7 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, kind } = self;
         match kind {
@@ -96,9 +96,9 @@ impl fmt::Display for Change {
 
 /// Stands for a value. Outside this process it says nothing of it: values may be secrets that somebody could guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark(u64);
+struct ValueFingerprint(u64);
 
-impl Mark {
+impl ValueFingerprint {
     fn of(value: &str) -> Self {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self(KEYS.hash_one(value))
@@ -106,14 +106,14 @@ impl Mark {
 }
 
 /// All settings of a configuration: what flags and environment say, what the file says, and the defaults of the rest.
-pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
+pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<EffectiveSetting> {
     let mut facts = Vec::new();
     walk(table, "", document, &mut facts);
     // In the order of the text.
     facts.sort_by_key(|(place, _)| *place);
-    let mut facts: Vec<Fact> = facts.into_iter().map(|(_, fact)| fact).collect();
+    let mut facts: Vec<EffectiveSetting> = facts.into_iter().map(|(_, fact)| fact).collect();
     let mut over = Vec::new();
-    for setting in Setting::ALL {
+    for setting in FlagSetting::ALL {
         let values = topmost(document.layers, setting);
         let Some(first) = values.first() else { continue };
         let texts: Vec<&str> = values.iter().map(|given| given.value.as_str()).collect();
@@ -124,26 +124,26 @@ pub(super) fn all(table: &DeTable<'_>, document: &Document<'_>) -> Vec<Fact> {
         };
         // These replace what the file says of its first listener.
         let key = setting.key().replace("listen.", "listen[0].");
-        let mark = Mark::of(&value);
-        let reference = Reference::parse(texts[0]);
-        over.push(Fact { key, value, origin: Some(first.at.clone()), reference, mark });
+        let mark = ValueFingerprint::of(&value);
+        let reference = ValueReference::parse(texts[0]);
+        over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), reference, mark });
     }
     facts.retain(|fact| !over.iter().any(|over| over.key == fact.key));
     facts.extend(over);
     let given: HashSet<&str> = facts.iter().map(|fact| fact.key.as_str()).collect();
     let absent = DEFAULTS.iter().filter(|(key, _)| !given.contains(key));
     let default = |(key, value): &(&str, &str)| {
-        let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), Mark::of(value));
-        Fact { key, value, origin: None, reference: None, mark }
+        let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), ValueFingerprint::of(value));
+        EffectiveSetting { key, value, origin: None, reference: None, mark }
     };
-    let defaults: Vec<Fact> = absent.map(default).collect();
+    let defaults: Vec<EffectiveSetting> = absent.map(default).collect();
     facts.extend(defaults);
     facts
 }
 
 /// Returns the settings whose values differ. Their origins do not count.
 #[must_use]
-pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<Change> {
+pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<SettingChange> {
     let (was, is) = (by_key(before), by_key(after));
     let mut changes = Vec::new();
     for fact in after {
@@ -154,22 +154,30 @@ pub fn changes(before: &[Fact], after: &[Fact]) -> Vec<Change> {
             Some(was) if was.mark != fact.mark => ChangeKind::Hidden(value),
             Some(_) => continue,
         };
-        changes.push(Change { key: fact.key.clone(), kind });
+        changes.push(SettingChange { key: fact.key.clone(), kind });
     }
     let gone = before.iter().filter(|fact| !is.contains_key(fact.key.as_str()));
     changes.extend(
-        gone.map(|fact| Change { key: fact.key.clone(), kind: ChangeKind::Removed(fact.value.clone()) }),
+        gone.map(|fact| SettingChange {
+            key: fact.key.clone(),
+            kind: ChangeKind::Removed(fact.value.clone()),
+        }),
     );
     changes
 }
 
 /// The facts by their keys; of two with the same key, the first.
-fn by_key(facts: &[Fact]) -> HashMap<&str, &Fact> {
+fn by_key(facts: &[EffectiveSetting]) -> HashMap<&str, &EffectiveSetting> {
     facts.iter().rev().map(|fact| (fact.key.as_str(), fact)).collect()
 }
 
 /// Collects the values of a table, each with its place in the text.
-fn walk(table: &DeTable<'_>, path: &str, document: &Document<'_>, facts: &mut Vec<(usize, Fact)>) {
+fn walk(
+    table: &DeTable<'_>,
+    path: &str,
+    document: &ConfigDocument<'_>,
+    facts: &mut Vec<(usize, EffectiveSetting)>,
+) {
     for (name, value) in table {
         let name: &str = name.get_ref();
         let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -191,12 +199,13 @@ fn walk(table: &DeTable<'_>, path: &str, document: &Document<'_>, facts: &mut Ve
             | DeValue::Array(_)) => {
                 let (place, line) = (value.span().start, document.line(&value.span()));
                 let origin = Some(document.origin(Some(line), String::new()));
-                let reference = other.as_str().and_then(Reference::parse);
+                let reference = other.as_str().and_then(ValueReference::parse);
                 let value = shown(name, other);
                 // Of a text, all or nothing is shown.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
-                let mark = if is_shown { Mark::of(&value) } else { Mark::of(&whole(other)) };
-                facts.push((place, Fact { key, value, origin, reference, mark }));
+                let mark =
+                    if is_shown { ValueFingerprint::of(&value) } else { ValueFingerprint::of(&whole(other)) };
+                facts.push((place, EffectiveSetting { key, value, origin, reference, mark }));
             }
         }
     }

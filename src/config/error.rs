@@ -9,7 +9,7 @@ use crate::transport::InvalidUrl;
 
 /// A mistake.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum ConfigErrorKind {
     // The form of the file.
     #[error("{0}; a line is KEY = VALUE or [SECTION], each key once, texts in quotes")]
     Syntax(String),
@@ -225,7 +225,7 @@ fn suggested(invalid: &InvalidEndpoint) -> String {
 
 /// Something that works and that its author may not have meant.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Caution {
+pub(super) enum ConfigWarning {
     #[error(
         "the name of the endpoint is one of region {0}, and requests are signed for {1}, which {2} says; leave out one of them if that is not meant"
     )]
