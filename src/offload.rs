@@ -18,19 +18,19 @@ pub struct BlockingLane(Arc<Mutex<()>>);
 /// Blocking work that has not ended in time. It may still be going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer within {0:?}; see that its file system responds")]
-pub struct NoAnswer(pub Duration);
+pub struct BlockingTimeout(pub Duration);
 
 impl BlockingLane {
     /// Runs `work` on a thread of the runtime for blocking work, and waits for it no longer than `limit`. The limit includes the
     /// wait for earlier work of this lane. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`NoAnswer`].
+    /// [`BlockingTimeout`].
     pub async fn run<T: Send + 'static>(
         &self,
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
+    ) -> Result<T, BlockingTimeout> {
         let done = async {
             let lane = Arc::clone(&self.0).lock_owned().await;
             let work = spawn_blocking(move || {
@@ -44,7 +44,7 @@ impl BlockingLane {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(failed)) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
             // The runtime is shutting down, or the limit has passed.
-            Ok(Err(_)) | Err(_) => Err(NoAnswer(limit)),
+            Ok(Err(_)) | Err(_) => Err(BlockingTimeout(limit)),
         }
     }
 }
@@ -58,7 +58,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
     use std::time::Duration;
 
-    use super::{BlockingLane, NoAnswer};
+    use super::{BlockingLane, BlockingTimeout};
 
     #[tokio::test]
     async fn work_that_hangs_is_given_up_and_no_other_begins_until_it_ends() {
@@ -66,12 +66,12 @@ mod tests {
         let (release, hangs) = mpsc::channel::<()>();
         let limit = Duration::from_millis(50);
         let hanging = lane.run(limit, move || hangs.recv().is_err()).await;
-        assert_eq!(hanging, Err(NoAnswer(limit)));
+        assert_eq!(hanging, Err(BlockingTimeout(limit)));
         let begun = Arc::new(AtomicUsize::new(0));
         for _ in 0..3 {
             let begun = Arc::clone(&begun);
             let next = lane.run(limit, move || begun.fetch_add(1, Ordering::Relaxed)).await;
-            assert_eq!(next, Err(NoAnswer(limit)));
+            assert_eq!(next, Err(BlockingTimeout(limit)));
         }
         drop(release);
         let last = lane.run(Duration::from_secs(10), || 7).await;

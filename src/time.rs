@@ -20,7 +20,7 @@ pub struct Timestamp(i64);
 
 /// A day in UTC as the scope of a V4 signature names it, `yyyymmdd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Day([u8; 8]);
+pub struct UtcDay([u8; 8]);
 
 impl Timestamp {
     /// The latest time with a year of four digits: 9999-12-31T23:59:59Z.
@@ -70,10 +70,10 @@ impl Timestamp {
 
     /// The day in UTC.
     #[must_use]
-    pub fn day(self) -> Day {
+    pub fn day(self) -> UtcDay {
         let mut text = [b'0'; 8];
         text.copy_from_slice(&self.digits()[..8]);
-        Day(text)
+        UtcDay(text)
     }
 
     /// Reads `20231216T162057Z`; `None` for anything else.
@@ -164,7 +164,7 @@ impl std::ops::Add<Duration> for Timestamp {
     }
 }
 
-impl Day {
+impl UtcDay {
     /// The eight digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -173,7 +173,7 @@ impl Day {
     }
 }
 
-impl fmt::Display for Day {
+impl fmt::Display for UtcDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use oss_signing_proxy::sign::Version;
+use oss_signing_proxy::sign::SignatureVersion;
 use pure::Walk;
 
 /// The system's allocator, counted.
@@ -52,7 +52,7 @@ fn count<T>(work: impl FnOnce() -> T) -> (usize, usize) {
 fn main() {
     println!("{:10} {:>12} {:>8}", "", "allocations", "bytes");
     let row = |name: &str, (times, bytes): (usize, usize)| println!("{name:10} {times:12} {bytes:8}");
-    for version in [Version::V4, Version::V1] {
+    for version in [SignatureVersion::V4, SignatureVersion::V1] {
         let walk = Walk::new(version);
         let located = walk.locate(&walk.headers());
         let mut headers = walk.headers();

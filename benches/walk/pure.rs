@@ -1,40 +1,45 @@
 //! The walk of a request without its sockets: everything pure that is done for it, in order.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use oss_signing_proxy::address::{Addressing, Directory, Endpoint, Entrance, Located, Scheme, Upstream, Way};
+use oss_signing_proxy::address::{
+    BucketAddressing, Endpoint, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
+    UpstreamAddress, UrlScheme,
+};
 use oss_signing_proxy::caller;
 use oss_signing_proxy::oss::Region;
-use oss_signing_proxy::policy::{NamedHost, Policy, RequestShape};
+use oss_signing_proxy::policy::{AccessPolicy, NamedHost, RequestShape};
 use oss_signing_proxy::proxy::settle;
 use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::sign::{self, Identity, Moment, Prepared, Subject, Version};
+use oss_signing_proxy::sign::{
+    self, SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime,
+};
 use oss_signing_proxy::time::Timestamp;
 
 /// What is there before the first request.
 pub(crate) struct Walk {
-    directory: Directory,
-    policy: Policy,
-    prepared: Prepared,
-    moment: Moment,
+    directory: RoutingTable,
+    policy: AccessPolicy,
+    prepared: SigningKey,
+    moment: SigningTime,
     uri: Uri,
     headers: HeaderMap,
 }
 
 impl Walk {
-    pub(crate) fn new(version: Version) -> Self {
+    pub(crate) fn new(version: SignatureVersion) -> Self {
         let region = Region::parse("cn-hangzhou").expect("a region");
-        let moment = Moment::new(Timestamp::from_unix_s(1_800_000_000));
+        let moment = SigningTime::new(Timestamp::from_unix_s(1_800_000_000));
         let secret = Secret::from("a-secret-of-thirty-characters.");
-        let identity = Identity { id: "LTAI5tBenchKeyIdOf24Chars", secret: &secret, token: None };
+        let identity = SigningIdentity { id: "LTAI5tBenchKeyIdOf24Chars", secret: &secret, token: None };
         let scheme = match version {
-            Version::V4 => sign::Scheme::V4 { day: moment.at().day(), region: &region },
-            Version::V1 => sign::Scheme::V1,
+            SignatureVersion::V4 => sign::SigningScheme::V4 { day: moment.at().day(), region: &region },
+            SignatureVersion::V1 => sign::SigningScheme::V1,
         };
-        let prepared = Prepared::new(identity, scheme).expect("a key");
-        let upstream = Upstream {
+        let prepared = SigningKey::new(identity, scheme).expect("a key");
+        let upstream = UpstreamAddress {
             region: Some(region),
             endpoint: Endpoint::parse("https://oss-cn-hangzhou-internal.aliyuncs.com").expect("an endpoint"),
-            addressing: Addressing::Virtual,
+            addressing: BucketAddressing::Virtual,
             pin: None,
             connect: None,
         };
@@ -45,8 +50,8 @@ impl Walk {
         headers.insert("x-oss-meta-owner", HeaderValue::from_static("somebody"));
         let uri = Uri::from_static("/photos/2026/11/24/a%20picture.jpg?x-oss-process=image%2Fresize%2Cw_100");
         Self {
-            directory: Directory::new(upstream, Vec::new()),
-            policy: Policy::default(),
+            directory: RoutingTable::new(upstream, Vec::new()),
+            policy: AccessPolicy::default(),
             prepared,
             moment,
             uri,
@@ -60,14 +65,15 @@ impl Walk {
     }
 
     /// Finds what is asked for.
-    pub(crate) fn locate(&self, headers: &HeaderMap) -> Located {
-        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
-        Located::find(&Method::GET, &self.uri, headers, (entrance, &self.directory)).expect("it is served")
+    pub(crate) fn locate(&self, headers: &HeaderMap) -> LocatedObject {
+        let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
+        LocatedObject::find(&Method::GET, &self.uri, headers, (entrance, &self.directory))
+            .expect("it is served")
     }
 
     /// Signs what was found.
-    pub(crate) fn sign(&self, located: &Located, headers: &mut HeaderMap) {
-        let subject = Subject {
+    pub(crate) fn sign(&self, located: &LocatedObject, headers: &mut HeaderMap) {
+        let subject = SignableRequest {
             method: &Method::GET,
             bucket: located.bucket.as_ref(),
             key: &located.key,
@@ -91,7 +97,7 @@ impl Walk {
             pin: self.directory.get(located.upstream).pin.as_ref(),
         };
         std::hint::black_box(self.policy.decide(&shape));
-        let way = Way::of(&located, &self.directory);
+        let way = ResolvedEndpoint::of(&located, &self.directory);
         settle(&mut headers);
         self.sign(&located, &mut headers);
         (headers, way.target(&located))

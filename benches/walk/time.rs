@@ -5,11 +5,11 @@ mod pure;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use oss_signing_proxy::sign::Version;
+use oss_signing_proxy::sign::SignatureVersion;
 use pure::Walk;
 
 fn measure(criterion: &mut Criterion) {
-    for version in [Version::V4, Version::V1] {
+    for version in [SignatureVersion::V4, SignatureVersion::V1] {
         let walk = Walk::new(version);
         let located = walk.locate(&walk.headers());
         let name = version.as_str();
@@ -27,7 +27,7 @@ fn measure(criterion: &mut Criterion) {
             bencher.iter_batched(|| walk.headers(), |headers| walk.all(headers), BatchSize::SmallInput);
         });
     }
-    let walk = Walk::new(Version::V4);
+    let walk = Walk::new(SignatureVersion::V4);
     let headers = walk.headers();
     criterion.bench_function("locate", |bencher| bencher.iter(|| walk.locate(black_box(&headers))));
 }

@@ -3,9 +3,9 @@
 
 use http::{HeaderMap, Uri, header};
 
-use super::directory::{Directory, UpstreamId};
 use super::host::{Host, Port};
-use super::locate::{Entrance, Misdirected, Served};
+use super::locate::{ListenerNames, LocateError, ServedHost};
+use super::routing_table::{RoutingTable, UpstreamId};
 
 /// The host of a request with the form of its target.
 pub(super) struct AskedHost {
@@ -23,12 +23,12 @@ enum TargetForm {
 
 impl AskedHost {
     /// Reads the authority of an absolute target, or else the one Host header.
-    pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, Misdirected> {
+    pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, LocateError> {
         // To go through a few lines costs less than to hash the name.
         let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next().map(http::HeaderValue::as_bytes);
         if lines.next().is_some() {
-            return Err(Misdirected::Malformed("the request has more than one Host header"));
+            return Err(LocateError::Malformed("the request has more than one Host header"));
         }
         match (uri.authority(), line) {
             (Some(authority), line) => {
@@ -37,32 +37,32 @@ impl AskedHost {
                 Ok(Self { host, form: TargetForm::Absolute(port, beside.map(|(host, _)| host)) })
             }
             (None, Some(line)) => Ok(Self { host: parse(line)?.0, form: TargetForm::Origin }),
-            (None, None) => Err(Misdirected::Malformed("the request has no Host header")),
+            (None, None) => Err(LocateError::Malformed("the request has no Host header")),
         }
     }
 
     /// What the host says at this entrance, if it is served here.
     pub(super) fn served(
         &self,
-        entrance: Entrance<'_>,
-        directory: &Directory,
-    ) -> Result<Served<'_>, Misdirected> {
+        entrance: ListenerNames<'_>,
+        directory: &RoutingTable,
+    ) -> Result<ServedHost<'_>, LocateError> {
         let host = &self.host;
         let TargetForm::Absolute(port, beside) = &self.form else {
-            return Served::of(host, entrance, directory);
+            return ServedHost::of(host, entrance, directory);
         };
         // A listener without a name accepts any name in place of its own, but only in a Host header.
-        let by_name = Entrance { unnamed: false, ..entrance };
+        let by_name = ListenerNames { unnamed: false, ..entrance };
         if let Some(other) = beside
             && other != host
             && !other.is_own()
-            && Served::of(other, by_name, directory).is_ok()
+            && ServedHost::of(other, by_name, directory).is_ok()
         {
-            return Err(Misdirected::TwoHosts(host.as_str().to_owned(), other.as_str().to_owned()));
+            return Err(LocateError::TwoHosts(host.as_str().to_owned(), other.as_str().to_owned()));
         }
-        let not_forwarded = || Misdirected::NotForwarded(host.as_str().to_owned());
-        let mut served = Served::of(host, by_name, directory).map_err(|error| {
-            if matches!(error, Misdirected::OtherService(..)) { error } else { not_forwarded() }
+        let not_forwarded = || LocateError::NotForwarded(host.as_str().to_owned());
+        let mut served = ServedHost::of(host, by_name, directory).map_err(|error| {
+            if matches!(error, LocateError::OtherService(..)) { error } else { not_forwarded() }
         })?;
         if !host.is_own() || directory.has_exact_host(host) || is_listener(host, *port, entrance) {
             return Ok(served);
@@ -72,7 +72,7 @@ impl AskedHost {
     }
 }
 
-impl Directory {
+impl RoutingTable {
     /// The upstream whose configured endpoint is this address.
     fn endpoint_at(&self, host: &Host, port: Port) -> Option<UpstreamId> {
         self.endpoints()
@@ -82,7 +82,7 @@ impl Directory {
 }
 
 /// Whether an address or `localhost`, with this port, is where the client connected to.
-fn is_listener(host: &Host, port: Port, entrance: Entrance<'_>) -> bool {
+fn is_listener(host: &Host, port: Port, entrance: ListenerNames<'_>) -> bool {
     let Some(listener) = entrance.address else { return false };
     let port = match port {
         Port::Implied => entrance.scheme.default_port(),
@@ -97,13 +97,13 @@ fn is_listener(host: &Host, port: Port, entrance: Entrance<'_>) -> bool {
 }
 
 /// Reads a host. One that cannot be read is quoted, but for what may be a password.
-fn parse(text: &[u8]) -> Result<(Host, Port), Misdirected> {
+fn parse(text: &[u8]) -> Result<(Host, Port), LocateError> {
     let unreadable = |reason| {
         if text.is_empty() || text.contains(&b'@') {
-            return Misdirected::Malformed(reason);
+            return LocateError::Malformed(reason);
         }
         let shown = String::from_utf8_lossy(text).chars().take(QUOTED_CHARACTERS_MAX).collect();
-        if text.contains(&b'/') { Misdirected::HostWithPath(shown) } else { Misdirected::Host(shown, reason) }
+        if text.contains(&b'/') { LocateError::HostWithPath(shown) } else { LocateError::Host(shown, reason) }
     };
     let name = std::str::from_utf8(text).map_err(|_| unreadable("it is not a name or an address"))?;
     Host::parse(name).map_err(unreadable)

@@ -1,13 +1,13 @@
 //! Endpoints, as a configuration gives them.
 
 use super::host::{Host, Port};
-use super::place::{OssName, Place};
+use super::oss_endpoint::{OssEndpoint, OssName};
 use super::service::ServiceName;
 use crate::oss::Region;
 
 /// How an upstream is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
+pub enum UrlScheme {
     /// Plain TCP.
     Http,
     /// TLS.
@@ -18,7 +18,7 @@ pub enum Scheme {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Plain or TLS.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// Name or address.
     pub host: Host,
     /// TCP port.
@@ -44,7 +44,7 @@ pub enum InvalidEndpoint {
     },
 }
 
-impl Scheme {
+impl UrlScheme {
     /// As it stands before `://`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -71,9 +71,9 @@ impl Endpoint {
     /// [`InvalidEndpoint`] says what is wrong.
     pub fn parse(text: &str) -> Result<Self, InvalidEndpoint> {
         let (scheme, rest) = if let Some(rest) = text.strip_prefix("https://") {
-            (Scheme::Https, rest)
+            (UrlScheme::Https, rest)
         } else if let Some(rest) = text.strip_prefix("http://") {
-            (Scheme::Http, rest)
+            (UrlScheme::Http, rest)
         } else {
             return Err(InvalidEndpoint::Scheme(text.to_owned()));
         };
@@ -92,7 +92,7 @@ impl Endpoint {
 
     /// OSS's own endpoint at `place`.
     #[must_use]
-    pub fn of(place: &Place, scheme: Scheme) -> Self {
+    pub fn of(place: &OssEndpoint, scheme: UrlScheme) -> Self {
         // The names that `Place` writes are hosts.
         let host = Host::parse(&place.name()).map(|(host, _)| host);
         #[expect(clippy::expect_used, reason = "every place writes a valid host name; a test tries each")]
@@ -111,7 +111,7 @@ impl Endpoint {
 
     /// Which of OSS's own endpoints this is.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<OssEndpoint> {
         self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.place)
     }
 
@@ -148,8 +148,8 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::EndpointKind;
-    use super::{Endpoint, Place, Scheme};
+    use super::super::oss_endpoint::EndpointKind;
+    use super::{Endpoint, OssEndpoint, UrlScheme};
     use crate::oss::Region;
 
     #[test]
@@ -167,12 +167,12 @@ mod tests {
             ("rg-china-mainland", Public, "oss-rg-china-mainland"),
         ] {
             let region = Region::parse(region).expect("a region");
-            let place = Place::new(kind, region).expect("a place");
+            let place = OssEndpoint::new(kind, region).expect("a place");
             assert_eq!(place.name(), format!("{name}.aliyuncs.com"));
-            assert_eq!(Endpoint::of(&place, Scheme::Https).place(), Some(place));
+            assert_eq!(Endpoint::of(&place, UrlScheme::Https).place(), Some(place));
         }
         let mainland = Region::parse("rg-china-mainland").expect("a region");
-        assert_eq!(Place::new(Internal, mainland), None);
+        assert_eq!(OssEndpoint::new(Internal, mainland), None);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let endpoint = Endpoint::parse("http://127.0.0.1:9000/").expect("an endpoint");
         assert_eq!(
             (endpoint.scheme, endpoint.host.as_str(), endpoint.port),
-            (Scheme::Http, "127.0.0.1", 9000)
+            (UrlScheme::Http, "127.0.0.1", 9000)
         );
         assert_eq!(Endpoint::parse("https://oss.example").map(|e| e.port), Ok(443));
         for text in

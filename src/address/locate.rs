@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use http::{HeaderMap, Method, Uri};
 
 use super::asked_host::AskedHost;
-use super::directory::{Directory, UpstreamId, label_before};
-use super::endpoint::Scheme;
+use super::endpoint::UrlScheme;
 use super::host::Host;
-use super::pattern::Pattern;
-use super::place::{OssName, Place};
+use super::oss_endpoint::{OssEndpoint, OssName};
+use super::pattern::NamePattern;
+use super::routing_table::{RoutingTable, UpstreamId, label_before};
 use super::service::{ServiceFamily, ServiceName};
-use crate::oss::{BadEscape, Bucket, InvalidBucket, InvalidKey, Key, Operation, Query, decode};
+use crate::oss::{Bucket, InvalidBucket, InvalidEscape, InvalidKey, Key, Operation, Query, decode};
 
 /// A request whose operation, bucket and key are known.
 #[derive(Debug)]
-pub struct Located {
+pub struct LocatedObject {
     /// What it asks for.
     pub operation: Operation,
     /// The bucket; `None` for requests to the service.
@@ -27,7 +27,7 @@ pub struct Located {
     /// The upstream that it belongs to.
     pub upstream: UpstreamId,
     /// The endpoint of OSS that the host named, if it named one.
-    pub place: Option<Place>,
+    pub place: Option<OssEndpoint>,
     /// Whether the host is a name that the operator has set up: a domain of the listener, a host of a route, or the name of
     /// a configured endpoint that is not OSS's own.
     pub is_set_up_name: bool,
@@ -35,11 +35,11 @@ pub struct Located {
 
 /// What the listener that a request came through says of names.
 #[derive(Clone, Copy, Debug)]
-pub struct Entrance<'a> {
+pub struct ListenerNames<'a> {
     /// Its own names, in lower case.
     pub domains: &'a [String],
     /// The scheme that its clients use.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// Whether no name service can lead anybody to it, as to a unix socket: then any name that is nobody's counts as an address.
     pub unnamed: bool,
     /// The address that the client connected to, if it has one. An absolute target may name no other address.
@@ -48,7 +48,7 @@ pub struct Entrance<'a> {
 
 /// Why a request is for nothing that is served here.
 #[derive(Debug, thiserror::Error)]
-pub enum Misdirected {
+pub enum LocateError {
     /// The target or the host cannot be read.
     #[error("{0}")]
     Malformed(&'static str),
@@ -70,7 +70,7 @@ pub enum Misdirected {
     NotForwarded(String),
     /// The percent-encoding of the query is broken.
     #[error("in the query, {0}; write a percent sign as %25")]
-    Query(#[from] BadEscape),
+    Query(#[from] InvalidEscape),
     /// The method is none of OSS's.
     #[error("the method {0} is not served; OSS knows GET, HEAD, PUT, POST and DELETE")]
     Method(Method),
@@ -112,28 +112,28 @@ pub enum Misdirected {
 }
 
 /// What a host says.
-pub(super) struct Served<'a> {
+pub(super) struct ServedHost<'a> {
     /// The bucket label before the name.
     label: Option<&'a str>,
-    place: Option<Place>,
+    place: Option<OssEndpoint>,
     /// The upstream whose endpoint the host is.
     pub(super) upstream: Option<UpstreamId>,
     is_set_up_name: bool,
 }
 
-impl Located {
+impl LocatedObject {
     /// Finds what a request is for.
     ///
     /// # Errors
-    /// [`Misdirected`] says why it cannot be served.
+    /// [`LocateError`] says why it cannot be served.
     pub fn find(
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-        (entrance, directory): (Entrance<'_>, &Directory),
-    ) -> Result<Self, Misdirected> {
+        (entrance, directory): (ListenerNames<'_>, &RoutingTable),
+    ) -> Result<Self, LocateError> {
         if *method == Method::CONNECT {
-            return Err(Misdirected::Tunnel);
+            return Err(LocateError::Tunnel);
         }
         check_target(method, uri, entrance.scheme)?;
         let asked = AskedHost::read(uri, headers)?;
@@ -144,41 +144,41 @@ impl Located {
         if let (Some(bucket), Some(pin)) = (&bucket, &directory.get(upstream).pin)
             && bucket != pin
         {
-            return Err(Misdirected::Pinned(bucket.clone()));
+            return Err(LocateError::Pinned(bucket.clone()));
         }
         let operation = Operation::of(method, bucket.is_none(), key.is_empty(), &query, headers)
-            .ok_or_else(|| Misdirected::Method(method.clone()))?;
+            .ok_or_else(|| LocateError::Method(method.clone()))?;
         if bucket.is_none() {
             if !operation.is_of_service() {
-                return Err(Misdirected::NoBucket);
+                return Err(LocateError::NoBucket);
             }
             if let Some(unfit) = operation.unfit_parameter(&query) {
-                return Err(Misdirected::NoBucketList(String::from_utf8_lossy(&unfit.name).into_owned()));
+                return Err(LocateError::NoBucketList(String::from_utf8_lossy(&unfit.name).into_owned()));
             }
         }
         if key.is_empty() && operation.needs_key() {
-            return Err(Misdirected::NoKey(operation));
+            return Err(LocateError::NoKey(operation));
         }
-        let Served { place, is_set_up_name, .. } = served;
+        let ServedHost { place, is_set_up_name, .. } = served;
         Ok(Self { operation, bucket, key, query, upstream, place, is_set_up_name })
     }
 }
 
-impl<'a> Served<'a> {
+impl<'a> ServedHost<'a> {
     /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
     /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
     pub(super) fn of(
         host: &'a Host,
-        entrance: Entrance<'_>,
-        directory: &Directory,
-    ) -> Result<Self, Misdirected> {
+        entrance: ListenerNames<'_>,
+        directory: &RoutingTable,
+    ) -> Result<Self, LocateError> {
         if let Some(name) = ServiceName::parse(host.as_str()).filter(|name| !name.service.is_object_api()) {
-            return Err(Misdirected::OtherService(host.as_str().to_owned(), name.service));
+            return Err(LocateError::OtherService(host.as_str().to_owned(), name.service));
         }
         let by_route = directory.host_pattern(host);
         let is_set_up_name = by_route.is_some() && !host.is_own();
         let unnamed = Self { label: None, place: None, upstream: None, is_set_up_name };
-        let domains = if by_route.is_some_and(Pattern::is_exact) { &[] } else { entrance.domains };
+        let domains = if by_route.is_some_and(NamePattern::is_exact) { &[] } else { entrance.domains };
         let domain = domains
             .iter()
             .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
@@ -203,23 +203,23 @@ impl<'a> Served<'a> {
         if host.is_own() || by_route.is_some() || entrance.unnamed {
             return Ok(unnamed);
         }
-        Err(Misdirected::UnknownHost(host.as_str().to_owned()))
+        Err(LocateError::UnknownHost(host.as_str().to_owned()))
     }
 }
 
 /// Refuses targets that are not a path, with or without a host before it.
-fn check_target(method: &Method, uri: &Uri, scheme: Scheme) -> Result<(), Misdirected> {
+fn check_target(method: &Method, uri: &Uri, scheme: UrlScheme) -> Result<(), LocateError> {
     if uri.path() == "*" && *method != Method::OPTIONS {
-        return Err(Misdirected::Malformed("the target * is only for OPTIONS"));
+        return Err(LocateError::Malformed("the target * is only for OPTIONS"));
     }
     if uri.path_and_query().is_none() {
-        return Err(Misdirected::Malformed("the target of the request is not a path"));
+        return Err(LocateError::Malformed("the target of the request is not a path"));
     }
     match uri.scheme_str() {
         None => Ok(()),
         Some(given) if given == scheme.as_str() => Ok(()),
         Some(_) => {
-            Err(Misdirected::Malformed("the scheme of the target is not the one that this listener speaks"))
+            Err(LocateError::Malformed("the scheme of the target is not the one that this listener speaks"))
         }
     }
 }
@@ -228,9 +228,9 @@ fn check_target(method: &Method, uri: &Uri, scheme: Scheme) -> Result<(), Misdir
 fn object(
     path: &str,
     host: &Host,
-    served: &Served<'_>,
-    directory: &Directory,
-) -> Result<(Option<Bucket>, Key), Misdirected> {
+    served: &ServedHost<'_>,
+    directory: &RoutingTable,
+) -> Result<(Option<Bucket>, Key), LocateError> {
     let path = path.strip_prefix('/').unwrap_or(path);
     if let Some(label) = served.label {
         return Ok((Some(Bucket::parse(label)?), Key::from_path(path)?));

@@ -2,35 +2,38 @@
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
-use super::{Entrance, Located, Misdirected};
-use crate::address::{Addressing, Directory, Endpoint, Host, Match, Pattern, Scheme, Upstream, Way};
+use super::{ListenerNames, LocateError, LocatedObject};
+use crate::address::{
+    BucketAddressing, Endpoint, Host, NamePattern, ResolvedEndpoint, RouteMatch, RoutingTable,
+    UpstreamAddress, UrlScheme,
+};
 use crate::oss::{Bucket, Region};
 
-fn upstream(region: &str, endpoint: &str) -> Upstream {
-    Upstream {
+fn upstream(region: &str, endpoint: &str) -> UpstreamAddress {
+    UpstreamAddress {
         region: Region::parse(region).ok(),
         endpoint: Endpoint::parse(endpoint).expect("an endpoint"),
-        addressing: Addressing::Virtual,
+        addressing: BucketAddressing::Virtual,
         pin: None,
         connect: None,
     }
 }
 
-fn hangzhou() -> Upstream {
+fn hangzhou() -> UpstreamAddress {
     upstream("cn-hangzhou", "https://oss-cn-hangzhou.aliyuncs.com")
 }
 
-fn matching(host: Option<&str>, bucket: Option<&str>) -> Match {
-    let pattern = |text: &str| Pattern::parse(text).expect("a pattern");
-    Match { host: host.map(pattern), bucket: bucket.map(pattern) }
+fn matching(host: Option<&str>, bucket: Option<&str>) -> RouteMatch {
+    let pattern = |text: &str| NamePattern::parse(text).expect("a pattern");
+    RouteMatch { host: host.map(pattern), bucket: bucket.map(pattern) }
 }
 
 fn find(
-    directory: &Directory,
+    directory: &RoutingTable,
     method: &str,
     target: &str,
     hosts: &[&'static str],
-) -> Result<Located, Misdirected> {
+) -> Result<LocatedObject, LocateError> {
     let mut headers = HeaderMap::new();
     for host in hosts {
         headers.append(header::HOST, HeaderValue::from_static(host));
@@ -38,24 +41,25 @@ fn find(
     let method: Method = method.parse().expect("a method");
     let uri: Uri = target.parse().expect("a target");
     let domains = ["oss.example.internal".to_owned()];
-    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false, address: None };
-    Located::find(&method, &uri, &headers, (entrance, directory))
+    let entrance =
+        ListenerNames { domains: &domains, scheme: UrlScheme::Http, unnamed: false, address: None };
+    LocatedObject::find(&method, &uri, &headers, (entrance, directory))
 }
 
 struct Sent {
-    way: Way,
+    way: ResolvedEndpoint,
     target: String,
 }
 
-fn sent(directory: &Directory, target: &str, host: &'static str) -> Sent {
+fn sent(directory: &RoutingTable, target: &str, host: &'static str) -> Sent {
     let located = find(directory, "GET", target, &[host]).expect("a located request");
-    let way = Way::of(&located, directory);
+    let way = ResolvedEndpoint::of(&located, directory);
     Sent { target: way.target(&located), way }
 }
 
 #[test]
 fn every_form_of_address_finds_the_same_object() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for (target, host) in [
         ("/photos/a/b%20c", "127.0.0.1:8770"),
         ("/photos/a/b%20c", "[::1]:8770"),
@@ -79,7 +83,7 @@ fn every_form_of_address_finds_the_same_object() {
 
 #[test]
 fn a_bucket_of_the_early_years_has_an_underscore_in_every_form() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for (target, host) in [
         ("/old_photos/k", "127.0.0.1:8770"),
         ("/old%5Fphotos/k", "localhost"),
@@ -101,10 +105,10 @@ fn a_bucket_of_the_early_years_has_an_underscore_in_every_form() {
 #[test]
 fn a_bucket_space_is_asked_by_its_alias_and_signed_by_its_full_name() {
     let name = format!("{}-1234567890123456-cn-hangzhou-bs-apsr", "space-".repeat(6) + "a");
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     let located = find(&directory, "GET", &format!("/{name}/k"), &["127.0.0.1"]).expect("a located request");
     assert_eq!(located.bucket.as_ref().map(Bucket::as_str), Some(&*name));
-    let way = Way::of(&located, &directory);
+    let way = ResolvedEndpoint::of(&located, &directory);
     let alias = format!("{}-alias-bs-apsr", "space-".repeat(6) + "a");
     assert_eq!(way.host, format!("{alias}.oss-cn-hangzhou.aliyuncs.com"));
     let refused = find(&directory, "GET", "/k", &["my-space-alias-bs-apsr.oss-cn-hangzhou.aliyuncs.com"]);
@@ -114,22 +118,22 @@ fn a_bucket_space_is_asked_by_its_alias_and_signed_by_its_full_name() {
 
 #[test]
 fn the_root_without_a_bucket_is_the_service() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     let out = sent(&directory, "/", "127.0.0.1");
     assert_eq!((out.way.host.as_str(), out.target.as_str()), ("oss-cn-hangzhou.aliyuncs.com", "/"));
     for method in ["PUT", "POST", "DELETE"] {
-        assert!(matches!(find(&directory, method, "/", &["127.0.0.1"]), Err(Misdirected::NoBucket)));
+        assert!(matches!(find(&directory, method, "/", &["127.0.0.1"]), Err(LocateError::NoBucket)));
     }
 }
 
 #[test]
 fn unknown_hosts_are_refused() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for host in
         ["evil.example", "oss-cn-hangzhou.aliyuncs.com.evil.example", "example.internal", "localhost.evil"]
     {
         assert!(
-            matches!(find(&directory, "GET", "/b/k", &[host]), Err(Misdirected::UnknownHost(_))),
+            matches!(find(&directory, "GET", "/b/k", &[host]), Err(LocateError::UnknownHost(_))),
             "{host}"
         );
     }
@@ -137,10 +141,10 @@ fn unknown_hosts_are_refused() {
 
 #[test]
 fn one_host_is_needed_and_only_one() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for hosts in [&[][..], &["127.0.0.1", "127.0.0.1"], &[""], &["u@127.0.0.1"]] {
         assert!(
-            matches!(find(&directory, "GET", "/b/k", hosts), Err(Misdirected::Malformed(_))),
+            matches!(find(&directory, "GET", "/b/k", hosts), Err(LocateError::Malformed(_))),
             "{hosts:?}"
         );
     }
@@ -148,19 +152,19 @@ fn one_host_is_needed_and_only_one() {
 
 #[test]
 fn an_empty_or_wrong_bucket_label_is_refused() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for host in
         [".oss-cn-hangzhou.aliyuncs.com", "_ab.oss-cn-hangzhou.aliyuncs.com", "a.b.oss.example.internal"]
     {
-        assert!(matches!(find(&directory, "GET", "/k", &[host]), Err(Misdirected::Bucket(_))), "{host}");
+        assert!(matches!(find(&directory, "GET", "/k", &[host]), Err(LocateError::Bucket(_))), "{host}");
     }
-    assert!(matches!(find(&directory, "GET", "//k", &["127.0.0.1"]), Err(Misdirected::Bucket(_))));
+    assert!(matches!(find(&directory, "GET", "//k", &["127.0.0.1"]), Err(LocateError::Bucket(_))));
 }
 
 #[test]
 fn another_region_in_the_host_goes_to_that_regions_own_name() {
     let internal = upstream("cn-hangzhou", "https://oss-cn-hangzhou-internal.aliyuncs.com");
-    let directory = Directory::new(internal, Vec::new());
+    let directory = RoutingTable::new(internal, Vec::new());
     for (host, expected, region) in [
         (
             "photos.oss-cn-hangzhou.aliyuncs.com",
@@ -189,7 +193,7 @@ fn another_region_in_the_host_goes_to_that_regions_own_name() {
 fn a_pin_makes_the_whole_path_the_key_and_refuses_other_buckets() {
     let mut pinned = hangzhou();
     pinned.pin = Bucket::parse("photos").ok();
-    let directory = Directory::new(pinned, Vec::new());
+    let directory = RoutingTable::new(pinned, Vec::new());
     for host in
         ["127.0.0.1", "oss.example.internal", "oss-cn-hangzhou.aliyuncs.com", "photos.oss.example.internal"]
     {
@@ -200,15 +204,15 @@ fn a_pin_makes_the_whole_path_the_key_and_refuses_other_buckets() {
         );
     }
     let refused = find(&directory, "GET", "/k", &["other.oss.example.internal"]);
-    assert!(matches!(refused, Err(Misdirected::Pinned(_))));
+    assert!(matches!(refused, Err(LocateError::Pinned(_))));
 }
 
 #[test]
 fn a_cname_is_asked_by_its_own_name() {
     let mut cname = upstream("cn-hangzhou", "https://img.example.com");
-    cname.addressing = Addressing::Cname;
+    cname.addressing = BucketAddressing::Cname;
     cname.pin = Bucket::parse("photos").ok();
-    let directory = Directory::new(cname, Vec::new());
+    let directory = RoutingTable::new(cname, Vec::new());
     for (target, host) in
         [("/k", "127.0.0.1"), ("/k", "img.example.com"), ("/k", "photos.oss-cn-hangzhou.aliyuncs.com")]
     {
@@ -220,8 +224,8 @@ fn a_cname_is_asked_by_its_own_name() {
 #[test]
 fn addresses_are_asked_in_path_style() {
     let mut local = upstream("cn-hangzhou", "http://127.0.0.1:9000");
-    local.addressing = Addressing::Path;
-    let directory = Directory::new(local, Vec::new());
+    local.addressing = BucketAddressing::Path;
+    let directory = RoutingTable::new(local, Vec::new());
     let out = sent(&directory, "/k?acl", "photos.oss.example.internal");
     assert_eq!((out.way.host.as_str(), out.target.as_str()), ("127.0.0.1:9000", "/photos/k?acl"));
     assert_eq!(sent(&directory, "/photos", "127.0.0.1").target, "/photos/");
@@ -231,7 +235,7 @@ fn addresses_are_asked_in_path_style() {
 fn connect_changes_what_is_dialled_and_nothing_else() {
     let mut tunnelled = hangzhou();
     tunnelled.connect = Host::parse("127.0.0.1").ok().map(|(host, _)| (host, 9000));
-    let directory = Directory::new(tunnelled, Vec::new());
+    let directory = RoutingTable::new(tunnelled, Vec::new());
     for host in ["photos.oss-cn-hangzhou.aliyuncs.com", "photos.oss-us-west-1.aliyuncs.com"] {
         let out = sent(&directory, "/k", host);
         assert_eq!(
@@ -246,7 +250,7 @@ fn the_first_route_that_matches_wins() {
     let singapore = || upstream("ap-southeast-1", "https://oss-ap-southeast-1.aliyuncs.com");
     let mut files = upstream("us-west-1", "https://oss-us-west-1.aliyuncs.com");
     files.pin = Bucket::parse("files").ok();
-    let directory = Directory::new(
+    let directory = RoutingTable::new(
         hangzhou(),
         vec![
             (matching(None, Some("logs-*")), singapore()),
@@ -266,7 +270,7 @@ fn the_first_route_that_matches_wins() {
 fn a_host_that_a_route_spells_out_is_no_bucket_of_a_domain() {
     let mut pinned = upstream("us-west-1", "https://oss-us-west-1.aliyuncs.com");
     pinned.pin = Bucket::parse("photos").ok();
-    let directory = Directory::new(
+    let directory = RoutingTable::new(
         hangzhou(),
         vec![
             (matching(Some("files.oss.example.internal"), None), pinned),
@@ -284,10 +288,10 @@ fn a_host_that_a_route_spells_out_is_no_bucket_of_a_domain() {
 
 #[test]
 fn operations_on_objects_need_a_key() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for (method, target) in [("POST", "/photos/?uploads"), ("PUT", "/photos?partNumber=1&uploadId=x")] {
         assert!(
-            matches!(find(&directory, method, target, &["127.0.0.1"]), Err(Misdirected::NoKey(_))),
+            matches!(find(&directory, method, target, &["127.0.0.1"]), Err(LocateError::NoKey(_))),
             "{target}"
         );
     }
@@ -295,12 +299,12 @@ fn operations_on_objects_need_a_key() {
 
 #[test]
 fn targets_that_are_no_path_are_refused() {
-    let directory = Directory::new(hangzhou(), Vec::new());
+    let directory = RoutingTable::new(hangzhou(), Vec::new());
     for target in ["*", "https://photos.oss-cn-hangzhou.aliyuncs.com/k", "ftp://127.0.0.1/b/k", "photos"] {
         assert!(
-            matches!(find(&directory, "GET", target, &["127.0.0.1"]), Err(Misdirected::Malformed(_))),
+            matches!(find(&directory, "GET", target, &["127.0.0.1"]), Err(LocateError::Malformed(_))),
             "{target}"
         );
     }
-    assert!(matches!(find(&directory, "CONNECT", "a:443", &["a:443"]), Err(Misdirected::Tunnel)));
+    assert!(matches!(find(&directory, "CONNECT", "a:443", &["a:443"]), Err(LocateError::Tunnel)));
 }

@@ -2,22 +2,22 @@
 //! request line and host that OSS is asked with. Pure: no IO, no clock. The path is never normalised.
 
 mod asked_host;
-mod directory;
 mod endpoint;
 mod host;
 mod locate;
+mod oss_endpoint;
 mod pattern;
-mod place;
-mod route;
+mod resolved_endpoint;
+mod routing_table;
 mod service;
 
-pub use directory::{Addressing, Directory, Match, Upstream, UpstreamId};
-pub use endpoint::{Endpoint, InvalidEndpoint, Scheme};
+pub use endpoint::{Endpoint, InvalidEndpoint, UrlScheme};
 pub use host::{Host, Port};
-pub use locate::{Entrance, Located, Misdirected};
-pub use pattern::{InvalidPattern, Pattern};
-pub use place::{EndpointKind, OssName, Place};
-pub use route::Way;
+pub use locate::{ListenerNames, LocateError, LocatedObject};
+pub use oss_endpoint::{EndpointKind, OssEndpoint, OssName};
+pub use pattern::{InvalidPattern, NamePattern};
+pub use resolved_endpoint::ResolvedEndpoint;
+pub use routing_table::{BucketAddressing, RouteMatch, RoutingTable, UpstreamAddress, UpstreamId};
 pub use service::{ServiceFamily, ServiceName};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A pattern over a bucket or host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Box<str>);
+pub struct NamePattern(Box<str>);
 
 /// A text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum InvalidPattern {
     Characters(String),
 }
 
-impl Pattern {
+impl NamePattern {
     /// Reads a pattern.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Pattern {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -70,7 +70,7 @@ impl fmt::Display for Pattern {
 
 #[cfg(test)]
 mod tests {
-    use super::Pattern;
+    use super::NamePattern;
 
     #[test]
     fn a_pattern_is_about_the_whole_name() {
@@ -90,7 +90,7 @@ mod tests {
             ("*.example.com", "example.com", false),
         ];
         for (pattern, name, expected) in rows {
-            let parsed = Pattern::parse(pattern).expect("a pattern");
+            let parsed = NamePattern::parse(pattern).expect("a pattern");
             assert_eq!(parsed.matches(name), expected, "{pattern} {name}");
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_pattern_that_can_match_nothing_is_refused() {
         for text in ["", "Logs-*", "a b", "a?"] {
-            assert!(Pattern::parse(text).is_err(), "{text}");
+            assert!(NamePattern::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::place::{DOMAIN, OssName, S3_LABEL, is_region_shaped};
+use super::oss_endpoint::{DOMAIN, OssName, S3_LABEL, is_region_shaped};
 use crate::oss::Region;
 
 /// A host name of one of the families.

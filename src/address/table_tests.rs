@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
 
 use super::{
-    Addressing, Directory, Endpoint, EndpointKind, Entrance, Located, Misdirected, OssName, Scheme, Upstream,
-    Way,
+    BucketAddressing, Endpoint, EndpointKind, ListenerNames, LocateError, LocatedObject, OssName,
+    ResolvedEndpoint, RoutingTable, UpstreamAddress, UrlScheme,
 };
 use crate::oss::{Bucket, Region};
 
@@ -16,15 +16,15 @@ fn table(part: &str) -> Vec<Value> {
 }
 
 /// An upstream whose region no row names.
-fn directory() -> Directory {
-    let upstream = Upstream {
+fn directory() -> RoutingTable {
+    let upstream = UpstreamAddress {
         region: Region::parse(CONFIGURED).ok(),
         endpoint: Endpoint::parse("https://oss-configured-1.aliyuncs.com").expect("an endpoint"),
-        addressing: Addressing::Virtual,
+        addressing: BucketAddressing::Virtual,
         pin: None,
         connect: None,
     };
-    Directory::new(upstream, Vec::new())
+    RoutingTable::new(upstream, Vec::new())
 }
 
 /// The outcome of a request with this Host, as the table writes it.
@@ -33,18 +33,18 @@ fn outcome(host: &str) -> Value {
     let Ok(value) = HeaderValue::from_bytes(host.as_bytes()) else { return "bad-host".into() };
     headers.insert(header::HOST, value);
     let directory = directory();
-    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
-    let found = Located::find(&Method::GET, &Uri::from_static("/"), &headers, (entrance, &directory));
+    let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
+    let found = LocatedObject::find(&Method::GET, &Uri::from_static("/"), &headers, (entrance, &directory));
     match found {
         Ok(located) => {
-            let way = Way::of(&located, &directory);
+            let way = ResolvedEndpoint::of(&located, &directory);
             let region = way.region.as_ref().map(Region::as_str).filter(|region| *region != CONFIGURED);
             let bucket = located.bucket.as_ref().map(Bucket::as_str);
             json!([bucket, region, located.place.map(|place| word(place.kind()))])
         }
-        Err(Misdirected::UnknownHost(_) | Misdirected::OtherService(..)) => "unknown-host".into(),
-        Err(Misdirected::Bucket(_)) => "invalid-bucket".into(),
-        Err(Misdirected::Malformed(_) | Misdirected::Host(..) | Misdirected::HostWithPath(_)) => {
+        Err(LocateError::UnknownHost(_) | LocateError::OtherService(..)) => "unknown-host".into(),
+        Err(LocateError::Bucket(_)) => "invalid-bucket".into(),
+        Err(LocateError::Malformed(_) | LocateError::Host(..) | LocateError::HostWithPath(_)) => {
             "bad-host".into()
         }
         Err(other) => format!("{other}").into(),
@@ -104,9 +104,9 @@ fn names_of_other_services_are_rejected_by_name() {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).expect("a host"));
         // Where any name counts as an address, these do not.
-        let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: true, address: None };
+        let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: true, address: None };
         let uri = Uri::from_static("/b/k");
-        let found = Located::find(&Method::GET, &uri, &headers, (entrance, &directory));
+        let found = LocatedObject::find(&Method::GET, &uri, &headers, (entrance, &directory));
         let error = found.expect_err("another service").to_string();
         assert!(error.contains(service), "{host}: {error}");
     }

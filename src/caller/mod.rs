@@ -1,4 +1,4 @@
-//! Who asks. In this build every caller that reaches a listener is [`Caller::Open`]; what a client signed for itself, with
+//! Who asks. In this build every caller that reaches a listener is [`CallerIdentity::Open`]; what a client signed for itself, with
 //! whatever keys, is removed before the request is signed again. Pure.
 
 use http::{HeaderMap, HeaderName};
@@ -7,12 +7,12 @@ use crate::oss::{Query, is_of_signature};
 
 /// Who a request comes from, as far as it was proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum CallerIdentity {
     /// Nobody was asked: the listener is open to all who reach it.
     Open,
 }
 
-impl Caller {
+impl CallerIdentity {
     /// The name in the access log.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -24,10 +24,10 @@ impl Caller {
 
 /// Tells who asks, and takes the client's own signature off the request: OSS refuses two signatures, and a foreign token
 /// beside our key.
-pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> Caller {
+pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
     remove_signature(headers);
     query.remove(is_of_signature);
-    Caller::Open
+    CallerIdentity::Open
 }
 
 /// Takes a signature off the headers.

@@ -14,11 +14,11 @@ use tracing::warn;
 use super::keeper::SourceKeeper;
 use super::sockets::Sockets;
 use super::trusts::Trusts;
-use crate::address::{Scheme, UpstreamId};
+use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
 use crate::credentials::{CredentialSource, ProvideError, ProviderSpec, SourceEnv, SourceMap, each};
-use crate::offload::{BlockingLane, NoAnswer};
+use crate::offload::{BlockingLane, BlockingTimeout};
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 use crate::server::{
     self, ActivatedSockets, BindError, BoundListener, InvalidTls, ListenAddress, ListenerPlan,
@@ -45,7 +45,7 @@ pub enum StartError {
     Credentials(Vec<BadSource>),
     /// The files that the configuration names cannot be read in time.
     #[error("the files that the configuration names: {0}")]
-    Files(#[from] NoAnswer),
+    Files(#[from] BlockingTimeout),
     /// The system refuses a thread.
     #[error("no thread for the credentials: {0}")]
     Thread(#[from] io::Error),
@@ -473,11 +473,11 @@ fn upstream_trusts(
         .endpoint
         .scheme
     {
-        Scheme::Https => trusts.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
+        UrlScheme::Https => trusts.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
             problems.push(error.into());
             NO_TRUST
         }),
-        Scheme::Http => NO_TRUST,
+        UrlScheme::Http => NO_TRUST,
     };
     config.upstreams.iter().enumerate().map(&mut trust).collect()
 }
@@ -555,7 +555,7 @@ fn signers(
 }
 
 fn routes(
-    directory: &crate::address::Directory,
+    directory: &crate::address::RoutingTable,
     upstreams: &[UpstreamSettings],
     sources: &SourceMap,
 ) -> Vec<admin::Route> {

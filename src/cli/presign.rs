@@ -11,12 +11,12 @@ use super::flags::Flags;
 use super::output::{complain, line};
 use super::serve::block_on;
 use super::system::System;
-use crate::address::{Entrance, Host, Located, Scheme, Way};
+use crate::address::{Host, ListenerNames, LocatedObject, ResolvedEndpoint, UrlScheme};
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, ProviderSpec};
 use crate::proxy::settle;
-use crate::sign::{Identity, Moment, Prepared, Subject, Version};
+use crate::sign::{SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime};
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
@@ -95,19 +95,24 @@ async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl>
         refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
     })?;
     let credentials = source.refresh(&System).await.map_err(NoUrl::from_source)?;
-    let moment = Moment::new(System.now());
+    let moment = SigningTime::new(System.now());
     check_end(arguments, &credentials, &moment)?;
 
-    let way = Way::as_given(&located, &config.directory);
+    let way = ResolvedEndpoint::as_given(&located, &config.directory);
     let scheme = match (settings.signature, &way.region) {
-        (Version::V1, _) => crate::sign::Scheme::V1,
-        (Version::V4, Some(region)) => crate::sign::Scheme::V4 { day: moment.at().day(), region },
-        (Version::V4, None) => return Err(refused(&"no region is configured, and V4 signs for one; set it")),
+        (SignatureVersion::V1, _) => crate::sign::SigningScheme::V1,
+        (SignatureVersion::V4, Some(region)) => {
+            crate::sign::SigningScheme::V4 { day: moment.at().day(), region }
+        }
+        (SignatureVersion::V4, None) => {
+            return Err(refused(&"no region is configured, and V4 signs for one; set it"));
+        }
     };
     let Credentials { id, secret, token, .. } = &*credentials;
-    let identity = Identity { id, secret, token: token.as_ref() };
-    let prepared = Prepared::new(identity, scheme).map_err(|error| NoUrl::Credentials(error.to_string()))?;
-    let subject = Subject {
+    let identity = SigningIdentity { id, secret, token: token.as_ref() };
+    let prepared =
+        SigningKey::new(identity, scheme).map_err(|error| NoUrl::Credentials(error.to_string()))?;
+    let subject = SignableRequest {
         method: &arguments.method,
         bucket: located.bucket.as_ref(),
         key: &located.key,
@@ -120,7 +125,7 @@ async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl>
 }
 
 /// What the URL is for: found as a request on any of the listeners would be.
-fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result<Located, NoUrl> {
+fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result<LocatedObject, NoUrl> {
     let text = &arguments.url;
     if text.contains('#') {
         return Err(NoUrl::Usage(
@@ -133,8 +138,8 @@ fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result
         ))
     })?;
     let scheme = match uri.scheme_str() {
-        None | Some("http") => Scheme::Http,
-        Some("https") => Scheme::Https,
+        None | Some("http") => UrlScheme::Http,
+        Some("https") => UrlScheme::Https,
         Some(other) => {
             return Err(NoUrl::Usage(format!(
                 "the URL begins with {other}:; write http:// or https://, or /BUCKET/KEY"
@@ -147,15 +152,15 @@ fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result
     let mut headers = headers.clone();
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
-    let entrance = Entrance { domains: &domains, scheme, unnamed: false, address: None };
+    let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
     Host::of(&uri, &headers).map_err(|error| NoUrl::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
-    let located = Located::find(&arguments.method, &target, &headers, (entrance, &config.directory));
+    let located = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory));
     located.map_err(|error| NoUrl::Refused(error.to_string()))
 }
 
 /// A URL ends with the credentials that signed it, whatever stands in it.
-fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &Moment) -> Result<(), NoUrl> {
+fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &SigningTime) -> Result<(), NoUrl> {
     let lifetime_s = i64::try_from(arguments.expires.as_secs()).unwrap_or(i64::MAX);
     match credentials.expires {
         Some(end) if end <= moment.at() => {

@@ -13,7 +13,7 @@ use super::schema::{ADMIN, LISTEN, TLS};
 use super::section::{ConfigSection, parsed};
 use crate::address::{Endpoint, Host, Port};
 use crate::admin::{self, ReadyWhen};
-use crate::policy::{CrossSiteReads, Operations, Policy, Unsigned};
+use crate::policy::{AccessPolicy, AllowedOperations, CrossSiteReads, UnsignedForms};
 use crate::server::{ListenAddress, ListenSettings, TlsFiles};
 
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
@@ -133,12 +133,18 @@ fn tls(
 const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
 const NO_KEY: &str = "set key_file to a PEM file with the key of the certificate";
 
-fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Policy {
+fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AccessPolicy {
     let is_set = |given: Option<SpannedValue<bool>>| given.is_some_and(|given| given.value);
-    let operations =
-        if is_set(section.truth("read_only", report)) { Operations::ReadOnly } else { Operations::All };
-    let unsigned =
-        if is_set(section.truth("unsigned_forms", report)) { Unsigned::Pass } else { Unsigned::Refuse };
+    let operations = if is_set(section.truth("read_only", report)) {
+        AllowedOperations::ReadOnly
+    } else {
+        AllowedOperations::All
+    };
+    let unsigned = if is_set(section.truth("unsigned_forms", report)) {
+        UnsignedForms::Pass
+    } else {
+        UnsignedForms::Refuse
+    };
     let cross_site_reads = if is_set(section.truth("cross_site_reads", report)) {
         CrossSiteReads::AllowByName
     } else {
@@ -147,7 +153,7 @@ fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Policy {
     let origins = section.texts("allowed_origins", report);
     let origins = origins.iter().filter_map(|given| parsed(given, web_origin, report));
     let allowed_origins = origins.map(|given| given.value).collect();
-    Policy { operations, allowed_origins, unsigned, cross_site_reads }
+    AccessPolicy { operations, allowed_origins, unsigned, cross_site_reads }
 }
 
 fn admin(

@@ -44,11 +44,11 @@ use self::error::ConfigErrorKind;
 use self::origin::SpannedValue;
 use self::section::{ConfigDocument, ConfigSection};
 use self::upstreams::ValidationContext;
-use crate::address::{Directory, UpstreamId};
+use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
 use crate::credentials::{ChainConfig, CustomProvider, Provide, ProviderSpec};
 use crate::server::{ListenAddress, ListenSettings};
-use crate::sign::Version;
+use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
 /// Everything that is configured.
@@ -59,7 +59,7 @@ pub struct ProxyConfig {
     /// The admin interface, if there is one.
     pub admin: Option<AdminConfig>,
     /// The upstreams.
-    pub directory: Directory,
+    pub directory: RoutingTable,
     /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
     pub upstreams: Vec<UpstreamSettings>,
     /// The sources of credentials by name: those of the file, and `default` if an upstream uses it.
@@ -95,7 +95,7 @@ pub struct AdminConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Which signature it gets.
-    pub signature: Version,
+    pub signature: SignatureVersion,
     /// The name of its source in [`ProxyConfig::credentials`].
     pub credentials: String,
     /// The only roots that its certificates are checked against; `None` takes the host's. A file that could be read.

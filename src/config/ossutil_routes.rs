@@ -9,7 +9,8 @@ use super::section::ConfigSection;
 use super::upstream::{EndpointSettings, UpstreamChecks, endpoint};
 use super::upstreams::ValidationContext;
 use crate::address::{
-    Addressing, Endpoint, EndpointKind, Match, Pattern, Place, Scheme, ServiceFamily, Upstream,
+    BucketAddressing, Endpoint, EndpointKind, NamePattern, OssEndpoint, RouteMatch, ServiceFamily,
+    UpstreamAddress, UrlScheme,
 };
 use crate::credentials::{BucketEndpoint, BucketStyle, ProviderSpec, bucket_endpoints};
 use crate::oss::{Bucket, Region};
@@ -17,15 +18,15 @@ use crate::oss::{Bucket, Region};
 /// A route that the file implies.
 pub(super) struct ImpliedRoute {
     pub(super) credentials: String,
-    pub(super) wanted: Match,
-    pub(super) upstream: Upstream,
+    pub(super) wanted: RouteMatch,
+    pub(super) upstream: UpstreamAddress,
 }
 
 /// Returns the routes of all sources of this kind that ask for them. `default` is the upstream that they change.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
-    (default, checks): (&Upstream, &UpstreamChecks<'_>),
+    (default, checks): (&UpstreamAddress, &UpstreamChecks<'_>),
     report: &mut ConfigReport,
 ) -> Vec<ImpliedRoute> {
     let ValidationContext { specs, secrets, .. } = surroundings;
@@ -76,25 +77,29 @@ pub(super) fn read(
 
 /// The settings of a route for a bucket of the file, as `[[route]]` would have them.
 struct BucketRoute {
-    wanted: Match,
-    addressing: SpannedValue<Addressing>,
+    wanted: RouteMatch,
+    addressing: SpannedValue<BucketAddressing>,
     five: EndpointSettings,
 }
 
 impl BucketRoute {
-    fn of(route: &BucketEndpoint, default: &Upstream, at: &ValueOrigin) -> Result<Self, ConfigErrorKind> {
+    fn of(
+        route: &BucketEndpoint,
+        default: &UpstreamAddress,
+        at: &ValueOrigin,
+    ) -> Result<Self, ConfigErrorKind> {
         let bucket = Bucket::parse(&route.bucket)?;
         let named = route.region.as_deref().map(Region::parse).transpose()?;
         let of_profile = route.region_of_profile.as_deref().map(Region::parse).transpose()?;
         let endpoint = match &route.endpoint {
             Some(text) if text.contains("://") => endpoint(text)?,
             Some(text) => match default.endpoint.scheme {
-                Scheme::Http => endpoint(&format!("http://{text}"))?,
-                Scheme::Https => endpoint(&format!("https://{text}"))?,
+                UrlScheme::Http => endpoint(&format!("http://{text}"))?,
+                UrlScheme::Https => endpoint(&format!("https://{text}"))?,
             },
             None => {
                 let region = named.clone().or_else(|| of_profile.clone());
-                let place = region.and_then(|region| Place::new(EndpointKind::Public, region));
+                let place = region.and_then(|region| OssEndpoint::new(EndpointKind::Public, region));
                 let place = place.ok_or(ConfigErrorKind::Missing(
                     "give each bucket of the file a region or an endpoint",
                 ))?;
@@ -103,15 +108,15 @@ impl BucketRoute {
         };
         let service = endpoint.service_name().map(|name| name.service);
         let addressing = match route.style {
-            BucketStyle::Cname => Addressing::Cname,
-            BucketStyle::Path => Addressing::Path,
+            BucketStyle::Cname => BucketAddressing::Cname,
+            BucketStyle::Path => BucketAddressing::Path,
             BucketStyle::Virtual if endpoint.host.is_own() || service == Some(ServiceFamily::PrivateLink) => {
-                Addressing::Path
+                BucketAddressing::Path
             }
-            BucketStyle::Virtual => Addressing::Virtual,
+            BucketStyle::Virtual => BucketAddressing::Virtual,
         };
         let region = named.or_else(|| endpoint.region()).or(of_profile).or_else(|| default.region.clone());
-        let wanted = Match { host: None, bucket: Some(Pattern::parse(&route.bucket)?) };
+        let wanted = RouteMatch { host: None, bucket: Some(NamePattern::parse(&route.bucket)?) };
         Ok(Self {
             wanted,
             addressing: SpannedValue { value: addressing, at: at.clone() },

@@ -5,18 +5,18 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::schema::{MATCH, ROUTE};
 use super::section::ConfigSection;
 use super::upstream::{ADDRESSING, EndpointSettings, FIVE, UpstreamChecks};
-use crate::address::{Match, Pattern, ServiceName, Upstream};
+use crate::address::{NamePattern, RouteMatch, ServiceName, UpstreamAddress};
 
 /// What the file says of a route.
 pub(super) struct RouteConfig {
-    pub(super) wanted: Match,
-    pub(super) upstream: Upstream,
+    pub(super) wanted: RouteMatch,
+    pub(super) upstream: UpstreamAddress,
 }
 
 /// Reads a route. `default` is the upstream it changes.
 pub(super) fn read(
     section: &ConfigSection<'_>,
-    default: Option<&Upstream>,
+    default: Option<&UpstreamAddress>,
     checks: &UpstreamChecks<'_>,
     report: &mut ConfigReport,
 ) -> Option<RouteConfig> {
@@ -45,11 +45,11 @@ pub(super) fn read(
     Some(RouteConfig { wanted, upstream })
 }
 
-fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Match> {
+fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<RouteMatch> {
     section.check(&MATCH, report);
     let before = report.count();
     let host = section.parsed("host", host, report);
-    let bucket = section.parsed("bucket", |text| Ok(Pattern::parse(text)?), report);
+    let bucket = section.parsed("bucket", |text| Ok(NamePattern::parse(text)?), report);
     if !section.has("host") && !section.has("bucket") {
         report.error(&section.here(), ConfigErrorKind::Matchless);
     }
@@ -60,13 +60,13 @@ fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Matc
         report.warn(&given.at, &ConfigWarning::OpenEnded(given.value));
     }
     (report.count() == before)
-        .then(|| Match { host: host.map(|given| given.value), bucket: bucket.map(|given| given.value) })
+        .then(|| RouteMatch { host: host.map(|given| given.value), bucket: bucket.map(|given| given.value) })
 }
 
 /// Reads the pattern of a host; hosts are compared in lower case, without port.
-fn host(text: &str) -> Result<Pattern, ConfigErrorKind> {
+fn host(text: &str) -> Result<NamePattern, ConfigErrorKind> {
     let lower = text.to_ascii_lowercase();
-    let pattern = Pattern::parse(&lower)?;
+    let pattern = NamePattern::parse(&lower)?;
     if !lower.contains(|c: char| c.is_ascii_alphanumeric()) {
         return Err(ConfigErrorKind::AnyHost(text.to_owned()));
     }

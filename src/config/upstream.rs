@@ -8,11 +8,12 @@ use super::listen::reaches;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
 use crate::address::{
-    Addressing, Endpoint, EndpointKind, Host, Place, Port, Scheme, ServiceFamily, Upstream,
+    BucketAddressing, Endpoint, EndpointKind, Host, OssEndpoint, Port, ServiceFamily, UpstreamAddress,
+    UrlScheme,
 };
-use crate::oss::{Bucket, Product, Region};
+use crate::oss::{Bucket, Region, SigningProduct};
 use crate::server::ListenSettings;
-use crate::sign::Version;
+use crate::sign::SignatureVersion;
 
 /// The five settings that belong together: a route that sets one takes none of them from `[upstream]`.
 pub(super) struct EndpointSettings {
@@ -27,8 +28,8 @@ pub(super) struct EndpointSettings {
 
 /// The settings of `[upstream]` that hold for its routes too.
 pub(super) struct SharedSettings {
-    pub(super) addressing: Option<SpannedValue<Addressing>>,
-    signature: SpannedValue<Version>,
+    pub(super) addressing: Option<SpannedValue<BucketAddressing>>,
+    signature: SpannedValue<SignatureVersion>,
     /// Whether one of them cannot be read.
     broken: bool,
 }
@@ -37,14 +38,17 @@ pub(super) struct SharedSettings {
 #[derive(Clone, Copy)]
 pub(super) struct UpstreamChecks<'a> {
     pub(super) shared: &'a SharedSettings,
-    pub(super) addressing: Option<&'a SpannedValue<Addressing>>,
+    pub(super) addressing: Option<&'a SpannedValue<BucketAddressing>>,
     /// By their ports.
     pub(super) listeners: &'a HashMap<u16, Vec<&'a ListenSettings>>,
 }
 
 /// The words of `addressing`.
-pub(super) const ADDRESSING: [(&str, Addressing); 3] =
-    [("virtual", Addressing::Virtual), ("path", Addressing::Path), ("cname", Addressing::Cname)];
+pub(super) const ADDRESSING: [(&str, BucketAddressing); 3] = [
+    ("virtual", BucketAddressing::Virtual),
+    ("path", BucketAddressing::Path),
+    ("cname", BucketAddressing::Cname),
+];
 
 /// The keys of [`EndpointSettings`].
 pub(super) const FIVE: [&str; 5] = ["region", "internal", "endpoint", "connect", "bucket"];
@@ -86,17 +90,17 @@ impl SharedSettings {
     pub(super) fn read(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Self {
         let before = report.count();
         let addressing = section.word("addressing", &ADDRESSING, report);
-        let signature = [("v4", Version::V4), ("v1", Version::V1)];
+        let signature = [("v4", SignatureVersion::V4), ("v1", SignatureVersion::V1)];
         let signature = section.word("signature", &signature, report);
         Self {
             addressing,
             signature: signature
-                .unwrap_or_else(|| SpannedValue { value: Version::V4, at: section.at("signature") }),
+                .unwrap_or_else(|| SpannedValue { value: SignatureVersion::V4, at: section.at("signature") }),
             broken: report.count() > before,
         }
     }
 
-    pub(super) fn signature(&self) -> Version {
+    pub(super) fn signature(&self) -> SignatureVersion {
         self.signature.value
     }
 }
@@ -107,7 +111,7 @@ impl UpstreamChecks<'_> {
     pub(super) fn of_route<'b>(
         &'b self,
         five: &EndpointSettings,
-        own: Option<&'b SpannedValue<Addressing>>,
+        own: Option<&'b SpannedValue<BucketAddressing>>,
     ) -> UpstreamChecks<'b> {
         let is_oss = five.endpoint.as_ref().is_none_or(|given| given.value.place().is_some());
         let inherited = self.addressing.filter(|_| !is_oss);
@@ -120,7 +124,7 @@ impl UpstreamChecks<'_> {
         five: &EndpointSettings,
         section: &ConfigSection<'_>,
         report: &mut ConfigReport,
-    ) -> Option<Upstream> {
+    ) -> Option<UpstreamAddress> {
         if five.broken || self.shared.broken {
             return None;
         }
@@ -128,13 +132,13 @@ impl UpstreamChecks<'_> {
         if let Some(given) = &five.endpoint {
             check_internal(given, five, report);
         }
-        if self.wants(Addressing::Cname) && five.bucket.is_none() {
+        if self.wants(BucketAddressing::Cname) && five.bucket.is_none() {
             report.error(&section.at("bucket"), ConfigErrorKind::CnameBucket);
         }
         let endpoint = endpoint_of(five, region.iter().flatten().next(), section, report)?;
         let addressing = self.addressing(&endpoint, report);
         self.check_dialled(&endpoint, five, report);
-        Some(Upstream {
+        Some(UpstreamAddress {
             region: region?,
             endpoint: endpoint.value,
             addressing: addressing?,
@@ -143,7 +147,7 @@ impl UpstreamChecks<'_> {
         })
     }
 
-    fn wants(&self, addressing: Addressing) -> bool {
+    fn wants(&self, addressing: BucketAddressing) -> bool {
         self.addressing.is_some_and(|given| given.value == addressing)
     }
 
@@ -164,42 +168,50 @@ impl UpstreamChecks<'_> {
         }
         let region = five.region.as_ref().map(|given| given.value.clone()).or(named);
         match (&region, self.shared.signature.value) {
-            (None, Version::V4) => {
+            (None, SignatureVersion::V4) => {
                 report.error(&section.at("region"), ConfigErrorKind::NoRegion);
                 return None;
             }
-            (None, Version::V1) if endpoint.is_none() => {
+            (None, SignatureVersion::V1) if endpoint.is_none() => {
                 report.error(&section.at("region"), ConfigErrorKind::Nowhere);
                 return None;
             }
-            (Some(region), Version::V1) if region.product() == Product::CloudBox => {
+            (Some(region), SignatureVersion::V1) if region.product() == SigningProduct::CloudBox => {
                 report.error(&self.shared.signature.at, ConfigErrorKind::CloudBoxV1);
             }
-            (_, Version::V1 | Version::V4) => {}
+            (_, SignatureVersion::V1 | SignatureVersion::V4) => {}
         }
         Some(region)
     }
 
-    fn addressing(&self, endpoint: &SpannedValue<Endpoint>, report: &mut ConfigReport) -> Option<Addressing> {
+    fn addressing(
+        &self,
+        endpoint: &SpannedValue<Endpoint>,
+        report: &mut ConfigReport,
+    ) -> Option<BucketAddressing> {
         let host = &endpoint.value.host;
         let is_oss = endpoint.value.place().is_some();
         let bucket = endpoint.value.oss_name().and_then(|name| name.bucket);
         let service = endpoint.value.service_name().map(|name| name.service);
         let problem = match self.addressing.map(|given| given.value) {
-            None | Some(Addressing::Path) if host.is_own() || service == Some(ServiceFamily::PrivateLink) => {
-                return Some(Addressing::Path);
+            None | Some(BucketAddressing::Path)
+                if host.is_own() || service == Some(ServiceFamily::PrivateLink) =>
+            {
+                return Some(BucketAddressing::Path);
             }
-            Some(Addressing::Virtual) if service == Some(ServiceFamily::PrivateLink) => {
+            Some(BucketAddressing::Virtual) if service == Some(ServiceFamily::PrivateLink) => {
                 ConfigErrorKind::PrivateLinkBucket(host.as_str().to_owned())
             }
             Some(_) if host.is_own() => ConfigErrorKind::AddressedBucket(host.as_str().to_owned()),
-            Some(Addressing::Cname) if is_oss => ConfigErrorKind::CnameEndpoint(host.as_str().to_owned()),
-            Some(Addressing::Cname) => return Some(Addressing::Cname),
+            Some(BucketAddressing::Cname) if is_oss => {
+                ConfigErrorKind::CnameEndpoint(host.as_str().to_owned())
+            }
+            Some(BucketAddressing::Cname) => return Some(BucketAddressing::Cname),
             addressing => match bucket {
                 Some(bucket) => ConfigErrorKind::EndpointBucket(format!("{bucket}.")),
                 None => {
-                    let addressing = addressing.unwrap_or(Addressing::Virtual);
-                    if addressing == Addressing::Path && is_oss {
+                    let addressing = addressing.unwrap_or(BucketAddressing::Virtual);
+                    if addressing == BucketAddressing::Path && is_oss {
                         report.warn(&endpoint.at, &ConfigWarning::PathOnOss);
                     }
                     return Some(addressing);
@@ -228,7 +240,7 @@ impl UpstreamChecks<'_> {
         }
         let loopback = |address: std::net::IpAddr| address.to_canonical().is_loopback();
         let stays_here = host.as_str() == "localhost" || host.address().is_some_and(loopback);
-        if endpoint.value.scheme == Scheme::Http && !stays_here {
+        if endpoint.value.scheme == UrlScheme::Http && !stays_here {
             report.warn(&endpoint.at, &ConfigWarning::Plain);
         }
     }
@@ -245,7 +257,7 @@ fn endpoint_of(
         return Some(given.clone());
     }
     let region = region?;
-    if region.product() == Product::CloudBox {
+    if region.product() == SigningProduct::CloudBox {
         let problem = ConfigErrorKind::CloudBoxEndpoint(region.to_string());
         report.error(&section.at("region"), problem);
         return None;
@@ -254,11 +266,11 @@ fn endpoint_of(
         Some(SpannedValue { value: true, .. }) => EndpointKind::Internal,
         _ => EndpointKind::Public,
     };
-    let Some(place) = Place::new(kind, region.clone()) else {
+    let Some(place) = OssEndpoint::new(kind, region.clone()) else {
         report.error(&section.at("internal"), ConfigErrorKind::NoInternal(region.to_string()));
         return None;
     };
-    Some(SpannedValue { value: Endpoint::of(&place, Scheme::Https), at: section.at("endpoint") })
+    Some(SpannedValue { value: Endpoint::of(&place, UrlScheme::Https), at: section.at("endpoint") })
 }
 
 /// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing. An endpoint

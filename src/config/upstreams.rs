@@ -12,7 +12,7 @@ use super::route::{self, RouteConfig};
 use super::schema::UPSTREAM;
 use super::section::ConfigSection;
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
-use crate::address::Directory;
+use crate::address::RoutingTable;
 use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
@@ -29,7 +29,7 @@ pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
     report: &mut ConfigReport,
-) -> Option<(Directory, Vec<UpstreamSettings>)> {
+) -> Option<(RoutingTable, Vec<UpstreamSettings>)> {
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
     let shared = SharedSettings::read(&section, report);
@@ -61,7 +61,7 @@ pub(super) fn read(
         settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
         routes.push((wanted, upstream));
     }
-    Some((Directory::new(default, routes), settings))
+    Some((RoutingTable::new(default, routes), settings))
 }
 
 /// The listeners on sockets of the network, by their ports.

@@ -11,7 +11,7 @@ const PATH: &AsciiSet = &STRICT.remove(b'/');
 /// A `%` that two hexadecimal digits do not follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the percent sign at byte {at} is not followed by two hexadecimal digits")]
-pub struct BadEscape {
+pub struct InvalidEscape {
     /// Where it stands, in bytes from the start of the text.
     pub at: usize,
 }
@@ -29,13 +29,13 @@ pub fn encode_path(bytes: &[u8], out: &mut String) {
 /// The bytes that `text` stands for. A `+` is itself.
 ///
 /// # Errors
-/// [`BadEscape`] if a `%` is not followed by two hexadecimal digits.
-pub fn decode(text: &[u8]) -> Result<Vec<u8>, BadEscape> {
+/// [`InvalidEscape`] if a `%` is not followed by two hexadecimal digits.
+pub fn decode(text: &[u8]) -> Result<Vec<u8>, InvalidEscape> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         if byte == b'%' {
-            out.push(escaped(text, at).ok_or(BadEscape { at })?);
+            out.push(escaped(text, at).ok_or(InvalidEscape { at })?);
             at += 3;
         } else {
             out.push(byte);
@@ -55,7 +55,7 @@ pub(super) fn escaped(text: &[u8], at: usize) -> Option<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{BadEscape, decode, encode_path, encode_strict};
+    use super::{InvalidEscape, decode, encode_path, encode_strict};
 
     fn path(bytes: &[u8]) -> String {
         let mut out = String::new();
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_percent_sign_without_two_digits_is_refused_with_its_place() {
         for (text, at) in [("%", 0), ("a%2", 1), ("%zz", 0), ("%41%4g", 3), ("%+1", 0)] {
-            assert_eq!(decode(text.as_bytes()), Err(BadEscape { at }), "{text}");
+            assert_eq!(decode(text.as_bytes()), Err(InvalidEscape { at }), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::encoding::{BadEscape, encode_path, encode_strict, escaped};
+use super::encoding::{InvalidEscape, encode_path, encode_strict, escaped};
 
 /// An object key: up to 1023 bytes, with the path text that carries it on the wire.
 ///
@@ -20,7 +20,7 @@ pub struct Key {
 pub enum InvalidKey {
     /// The percent-encoding is broken.
     #[error(transparent)]
-    Escape(#[from] BadEscape),
+    Escape(#[from] InvalidEscape),
     /// The key is longer than OSS stores.
     #[error("the object key is {length} bytes long, at most {max} are allowed", max = Key::BYTES_MAX)]
     TooLong {
@@ -54,7 +54,7 @@ impl Key {
                 wire.extend(run.iter().copied().map(char::from));
                 at += plain;
             } else if byte == b'%' {
-                let meant = escaped(text, at).ok_or(BadEscape { at })?;
+                let meant = escaped(text, at).ok_or(InvalidEscape { at })?;
                 bytes.push(meant);
                 encode_strict(&[meant], &mut wire);
                 at += 3;

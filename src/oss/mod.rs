@@ -8,10 +8,10 @@ mod operation;
 mod operation_table;
 mod query;
 
-pub use encoding::{BadEscape, decode, encode_path, encode_strict};
+pub use encoding::{InvalidEscape, decode, encode_path, encode_strict};
 pub use error::{ErrorDocument, escape_xml};
 pub use key::{InvalidKey, Key};
-pub use names::{Bucket, InvalidBucket, InvalidRegion, Product, Region};
-pub use operation::Access;
+pub use names::{Bucket, InvalidBucket, InvalidRegion, Region, SigningProduct};
+pub use operation::AccessKind;
 pub use operation_table::Operation;
-pub use query::{Param, Query, is_of_signature};
+pub use query::{Query, QueryParameter, is_of_signature};

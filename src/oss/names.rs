@@ -36,7 +36,7 @@ pub struct InvalidRegion(pub String);
 
 /// The product that a V4 signature is scoped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Product {
+pub enum SigningProduct {
     /// OSS itself.
     Oss,
     /// A CloudBox in the customer's own hall.
@@ -104,12 +104,12 @@ impl Region {
 
     /// What requests to this region are signed for.
     #[must_use]
-    pub fn product(&self) -> Product {
-        if self.0.starts_with("cb-") { Product::CloudBox } else { Product::Oss }
+    pub fn product(&self) -> SigningProduct {
+        if self.0.starts_with("cb-") { SigningProduct::CloudBox } else { SigningProduct::Oss }
     }
 }
 
-impl Product {
+impl SigningProduct {
     /// The word in the scope of a signature.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -165,7 +165,7 @@ const ACCOUNT_MIN: usize = 6;
 
 #[cfg(test)]
 mod tests {
-    use super::{Bucket, Product, Region};
+    use super::{Bucket, Region, SigningProduct};
 
     #[test]
     fn bucket_names_follow_the_published_rule() {
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_cloudbox_id_signs_for_the_cloudbox_product() {
-        assert_eq!(Region::parse("cb-123").map(|r| r.product()), Ok(Product::CloudBox));
-        assert_eq!(Region::parse("cn-hangzhou").map(|r| r.product()), Ok(Product::Oss));
+        assert_eq!(Region::parse("cb-123").map(|r| r.product()), Ok(SigningProduct::CloudBox));
+        assert_eq!(Region::parse("cn-hangzhou").map(|r| r.product()), Ok(SigningProduct::Oss));
     }
 }

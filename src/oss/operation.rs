@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 use http::{HeaderMap, Method, header};
 
 use super::operation_table::{Operation, ROWS};
-use super::query::{Param, Query, is_of_signature};
+use super::query::{Query, QueryParameter, is_of_signature};
 
 /// What an operation does to what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum AccessKind {
     /// It reads or lists.
     Read,
     /// It creates, changes or removes something, or may do so.
@@ -25,12 +25,12 @@ pub(super) struct OperationRow {
     pub(super) methods: u8,
     /// Bits such as [`BUCKET`].
     pub(super) levels: u8,
-    pub(super) access: Access,
-    pub(super) selectors: &'static [Selector],
+    pub(super) access: AccessKind,
+    pub(super) selectors: &'static [OperationSelector],
 }
 
 /// What a request must have to be of an operation.
-pub(super) enum Selector {
+pub(super) enum OperationSelector {
     /// A parameter without a value; `a` and `a=` are the same.
     Bare(&'static str),
     /// A parameter with some value.
@@ -95,7 +95,7 @@ pub(super) const BUCKET: u8 = 2;
 pub(super) const OBJECT: u8 = 4;
 
 /// A request as far as operations are selected by it.
-struct SelectedBy<'a> {
+struct OperationLookup<'a> {
     method: u8,
     query: &'a Query,
     headers: &'a HeaderMap,
@@ -130,7 +130,7 @@ impl Operation {
         if query.params().is_empty() && !matches!(method, PUT | POST) {
             return Some(plain(method, level));
         }
-        Some(SelectedBy { method, query, headers }.at(level))
+        Some(OperationLookup { method, query, headers }.at(level))
     }
 
     /// Whether OSS may be at work on a whole object, for minutes, before it answers: copies, the end of a multipart upload,
@@ -151,7 +151,7 @@ impl Operation {
 
     /// Whether the operation reads or may write.
     #[must_use]
-    pub fn access(self) -> Access {
+    pub fn access(self) -> AccessKind {
         self.row().access
     }
 
@@ -169,8 +169,8 @@ impl Operation {
 
     /// A parameter that a list of buckets does not have. With it the request is meant for a bucket.
     #[must_use]
-    pub fn unfit_parameter(self, query: &Query) -> Option<&Param> {
-        let fits = |param: &&Param| {
+    pub fn unfit_parameter(self, query: &Query) -> Option<&QueryParameter> {
+        let fits = |param: &&QueryParameter| {
             is_of_signature(&param.name) || LIST_BUCKETS.iter().any(|known| known.as_bytes() == param.name)
         };
         query.params().iter().filter(|_| self == Self::ListBuckets).find(|param| !fits(param))
@@ -187,7 +187,7 @@ impl Operation {
     }
 }
 
-impl SelectedBy<'_> {
+impl OperationLookup<'_> {
     /// The operation at this level. A request that no row selects gets the plain operation of its method, or the word for
     /// unknown operations if it has a parameter that may select one.
     fn at(&self, level: u8) -> Operation {
@@ -196,7 +196,7 @@ impl SelectedBy<'_> {
         }
         // The operation of another level is named, so that the rejection is about what is missing.
         let elsewhere = (level == BUCKET).then(|| self.best(OBJECT)).flatten();
-        if let Some(row) = elsewhere.filter(|row| !row.selectors.iter().any(Selector::is_work)) {
+        if let Some(row) = elsewhere.filter(|row| !row.selectors.iter().any(OperationSelector::is_work)) {
             return row.operation;
         }
         let may_select = match level {
@@ -214,7 +214,7 @@ impl SelectedBy<'_> {
         let rows = self.rows(level).iter().copied();
         let rows = rows.filter(|row| row.selectors.iter().all(|selector| self.has(selector)));
         let weighed = rows.map(|row| {
-            let weight: u32 = row.selectors.iter().map(Selector::weight).sum();
+            let weight: u32 = row.selectors.iter().map(OperationSelector::weight).sum();
             (weight, row.methods & self.method, row)
         });
         let selected = weighed.filter(|(weight, ..)| *weight > 0);
@@ -229,11 +229,12 @@ impl SelectedBy<'_> {
     /// Whether nothing else in the request may select another operation. A POST that reads must be known to its last
     /// parameter, as read-only listeners allow it.
     fn is_clear(&self, row: &OperationRow, level: u8) -> bool {
-        let is_own = |param: &Param| row.selectors.iter().any(|selector| selector.is_about(&param.name));
-        let closed = self.method == POST && row.access == Access::Read;
+        let is_own =
+            |param: &QueryParameter| row.selectors.iter().any(|selector| selector.is_about(&param.name));
+        let closed = self.method == POST && row.access == AccessKind::Read;
         let others =
             self.query.params().iter().filter(|param| !is_own(param) && !is_of_signature(&param.name));
-        let selects = |param: &Param| {
+        let selects = |param: &QueryParameter| {
             SELECTORS.contains(&*param.name) && {
                 let mut selectors = self.rows(level).iter().flat_map(|other| other.selectors);
                 selectors.any(|selector| selector.is_about(&param.name))
@@ -242,19 +243,19 @@ impl SelectedBy<'_> {
         others.into_iter().all(|param| !closed && !selects(param))
     }
 
-    fn has(&self, selector: &Selector) -> bool {
+    fn has(&self, selector: &OperationSelector) -> bool {
         let value = |name| self.query.get(name).map(|param| param.value.as_deref().unwrap_or_default());
         match selector {
-            Selector::Bare(name) => value(name).is_some_and(<[u8]>::is_empty),
-            Selector::Valued(name) => value(name).is_some_and(|value| !value.is_empty()),
-            Selector::OneOf(name, all) => {
+            OperationSelector::Bare(name) => value(name).is_some_and(<[u8]>::is_empty),
+            OperationSelector::Valued(name) => value(name).is_some_and(|value| !value.is_empty()),
+            OperationSelector::OneOf(name, all) => {
                 value(name).is_some_and(|value| all.iter().any(|one| one.as_bytes() == value))
             }
-            Selector::Present(name) => value(name).is_some(),
-            Selector::Absent(name) => value(name).is_none(),
-            Selector::Header(name) => self.headers.contains_key(*name),
-            Selector::NoHeader(name) => !self.headers.contains_key(*name),
-            Selector::Form => is_form(self.headers),
+            OperationSelector::Present(name) => value(name).is_some(),
+            OperationSelector::Absent(name) => value(name).is_none(),
+            OperationSelector::Header(name) => self.headers.contains_key(*name),
+            OperationSelector::NoHeader(name) => !self.headers.contains_key(*name),
+            OperationSelector::Form => is_form(self.headers),
         }
     }
 }
@@ -270,10 +271,14 @@ static SHELVES: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock::new(|
 
 /// The names of all parameters that select an operation.
 static SELECTORS: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
-    ROWS.iter().flat_map(|row| row.selectors).filter_map(Selector::parameter).map(str::as_bytes).collect()
+    ROWS.iter()
+        .flat_map(|row| row.selectors)
+        .filter_map(OperationSelector::parameter)
+        .map(str::as_bytes)
+        .collect()
 });
 
-impl Selector {
+impl OperationSelector {
     /// The parameter that it asks for.
     fn parameter(&self) -> Option<&'static str> {
         match self {

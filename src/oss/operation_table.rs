@@ -1,7 +1,7 @@
 //! The operations of OSS with what selects them. Generated from `tests/vectors/operations.json` by `operation_tests.rs`; do not edit.
 
-use super::operation::Access::{Read, Write};
-use super::operation::Selector::{Absent, Bare, Form, Header, NoHeader, OneOf, Present, Valued};
+use super::operation::AccessKind::{Read, Write};
+use super::operation::OperationSelector::{Absent, Bare, Form, Header, NoHeader, OneOf, Present, Valued};
 use super::operation::{
     BUCKET, DELETE, GET, HEAD, NONE, OBJECT, OPTIONS, OperationRow, POST, PUT, SERVICE, operations,
 };

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::{Access, Operation};
+use super::{AccessKind, Operation};
 use crate::oss::Query;
 
 /// The operation of a request for `service`, a bucket, or `bucket/key`.
@@ -124,9 +124,13 @@ fn each_operation_is_selected_by_its_own_request() {
                 assert_eq!(found.map(Operation::name), Some(word(operation)), "{method} {target}");
                 let access = found.map(Operation::access);
                 let writes = operation["access"] == "write" || method == "OPTIONS";
-                assert_eq!(access, Some(if writes { Access::Write } else { Access::Read }), "{target}");
+                assert_eq!(
+                    access,
+                    Some(if writes { AccessKind::Write } else { AccessKind::Read }),
+                    "{target}"
+                );
                 if method == "GET" {
-                    assert_eq!(access, Some(Access::Read), "{target}");
+                    assert_eq!(access, Some(AccessKind::Read), "{target}");
                 }
             }
         }
@@ -229,9 +233,12 @@ fn methods_that_oss_does_not_have_are_no_operation() {
 
 #[test]
 fn get_and_head_read_and_put_and_delete_write() {
-    for (method, access) in
-        [("GET", Access::Read), ("HEAD", Access::Read), ("PUT", Access::Write), ("DELETE", Access::Write)]
-    {
+    for (method, access) in [
+        ("GET", AccessKind::Read),
+        ("HEAD", AccessKind::Read),
+        ("PUT", AccessKind::Write),
+        ("DELETE", AccessKind::Write),
+    ] {
         for target in ["service", "b", "b/k", "b?acl", "b/k?acl", "b/k?uploadId=1", "b?new", "b/k?acl&new"] {
             assert_eq!(of(method, target, &[]).map(Operation::access), Some(access), "{method} {target}");
         }

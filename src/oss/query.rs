@@ -1,14 +1,14 @@
 //! The query of a request: names and values as decoded bytes, in the order the client wrote them.
 
-use super::encoding::{BadEscape, decode, encode_strict};
+use super::encoding::{InvalidEscape, decode, encode_strict};
 
 /// The parameters of a request, in order. A `+` in the text of a query means a space, as OSS reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Query(Vec<Param>);
+pub struct Query(Vec<QueryParameter>);
 
 /// One parameter, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Param {
+pub struct QueryParameter {
     /// Its name.
     pub name: Vec<u8>,
     /// Its value; `None` if there was no `=`.
@@ -25,19 +25,19 @@ impl Query {
     /// Reads the text after the `?`. Parts are split at `&`, names from values at the first `=`; empty parts are dropped.
     ///
     /// # Errors
-    /// [`BadEscape`] if a `%` is not followed by two hexadecimal digits.
-    pub fn parse(text: &str) -> Result<Self, BadEscape> {
+    /// [`InvalidEscape`] if a `%` is not followed by two hexadecimal digits.
+    pub fn parse(text: &str) -> Result<Self, InvalidEscape> {
         let mut params = Vec::new();
         let mut at = 0;
         for part in text.split('&') {
             if !part.is_empty() {
                 let read = |text: &str| decode(text.replace('+', " ").as_bytes());
-                let place = |offset: usize| move |bad: BadEscape| BadEscape { at: bad.at + offset };
+                let place = |offset: usize| move |bad: InvalidEscape| InvalidEscape { at: bad.at + offset };
                 let (name, value) = match part.split_once('=') {
                     Some((name, value)) => (name, Some(read(value).map_err(place(at + name.len() + 1))?)),
                     None => (part, None),
                 };
-                params.push(Param { name: read(name).map_err(place(at))?, value });
+                params.push(QueryParameter { name: read(name).map_err(place(at))?, value });
             }
             at += part.len() + 1;
         }
@@ -46,7 +46,7 @@ impl Query {
 
     /// The parameters in the client's order.
     #[must_use]
-    pub fn params(&self) -> &[Param] {
+    pub fn params(&self) -> &[QueryParameter] {
         &self.0
     }
 
@@ -58,13 +58,13 @@ impl Query {
 
     /// The first parameter of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Param> {
+    pub fn get(&self, name: &str) -> Option<&QueryParameter> {
         self.0.iter().find(|param| param.name == name.as_bytes())
     }
 
     /// Adds a parameter at the end.
     pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        self.0.push(Param { name: name.into(), value: Some(value.into()) });
+        self.0.push(QueryParameter { name: name.into(), value: Some(value.into()) });
     }
 
     /// Removes the parameters for which `unwanted` is true.
@@ -105,7 +105,7 @@ const SIGNATURE_PARAMETERS: [&str; 12] = [
 mod tests {
     use proptest::prelude::*;
 
-    use super::{BadEscape, Query};
+    use super::{InvalidEscape, Query};
 
     fn rewritten(text: &str) -> String {
         let mut out = String::new();
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn the_place_of_a_bad_escape_is_told() {
-        assert_eq!(Query::parse("a=b&c=%4"), Err(BadEscape { at: 6 }));
-        assert_eq!(Query::parse("a=b&%="), Err(BadEscape { at: 4 }));
+        assert_eq!(Query::parse("a=b&c=%4"), Err(InvalidEscape { at: 6 }));
+        assert_eq!(Query::parse("a=b&%="), Err(InvalidEscape { at: 4 }));
     }
 
     proptest! {

@@ -7,18 +7,18 @@ use http::{HeaderMap, Method};
 
 pub use pin::PinBreach;
 
-use crate::caller::Caller;
-use crate::oss::{Access, Bucket, Operation, Query};
+use crate::caller::CallerIdentity;
+use crate::oss::{AccessKind, Bucket, Operation, Query};
 
 /// What a listener allows.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Policy {
+pub struct AccessPolicy {
     /// Which operations.
-    pub operations: Operations,
+    pub operations: AllowedOperations,
     /// Origins of web pages that may ask, as browsers write them: `https://app.example.com`.
     pub allowed_origins: Vec<String>,
     /// What is done with requests that must not be signed.
-    pub unsigned: Unsigned,
+    pub unsigned: UnsignedForms,
     /// Whether pages of any site may show objects, at names that the operator has set up.
     pub cross_site_reads: CrossSiteReads,
 }
@@ -44,7 +44,7 @@ pub enum NamedHost {
 
 /// Which operations are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Operations {
+pub enum AllowedOperations {
     /// All.
     #[default]
     All,
@@ -55,7 +55,7 @@ pub enum Operations {
 /// What is done with form uploads and preflights: their credentials, if any, are not in headers, so a signature of ours would
 /// turn an anonymous question into one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Unsigned {
+pub enum UnsignedForms {
     /// They are refused.
     #[default]
     Refuse,
@@ -67,7 +67,7 @@ pub enum Unsigned {
 #[derive(Clone, Copy, Debug)]
 pub struct RequestShape<'a> {
     /// The caller.
-    pub caller: Caller,
+    pub caller: CallerIdentity,
     /// The operation.
     pub operation: Operation,
     /// The host that it names.
@@ -84,18 +84,18 @@ pub struct RequestShape<'a> {
 
 /// What policy says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum PolicyDecision {
     /// It may be signed.
     Sign,
     /// It may be passed on, but never signed.
     PassUnsigned,
     /// It may not.
-    Deny(Denial),
+    Deny(DenyReason),
 }
 
 /// Why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denial {
+pub enum DenyReason {
     /// The listener is read-only.
     #[error("this listener is read-only, and {0:?} writes")]
     ReadOnly(Operation),
@@ -127,31 +127,33 @@ pub enum Denial {
     Pinned(#[from] PinBreach),
 }
 
-impl Policy {
+impl AccessPolicy {
     /// Decides about a request. Nobody is known by name in this build, so the caller does not matter yet.
     #[must_use]
-    pub fn decide(&self, request: &RequestShape<'_>) -> Decision {
-        let (Caller::Open, operation) = (request.caller, request.operation);
+    pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
+        let (CallerIdentity::Open, operation) = (request.caller, request.operation);
         if let Some(denial) = self.foreign_page(request) {
-            return Decision::Deny(denial);
+            return PolicyDecision::Deny(denial);
         }
         if let Some(breach) = request.pin.and_then(|pin| pin::check(pin, request).err()) {
-            return Decision::Deny(breach.into());
+            return PolicyDecision::Deny(breach.into());
         }
         match (operation, self.operations, self.unsigned) {
-            (Operation::PostObject, Operations::All, Unsigned::Pass) => Decision::PassUnsigned,
-            (Operation::Preflight, _, Unsigned::Pass) => Decision::PassUnsigned,
-            (Operation::PostObject, _, _) => Decision::Deny(Denial::PostForm),
-            (Operation::Preflight, _, _) => Decision::Deny(Denial::Preflight),
-            (_, Operations::ReadOnly, _) if operation.access() == Access::Write => {
-                Decision::Deny(Denial::ReadOnly(operation))
+            (Operation::PostObject, AllowedOperations::All, UnsignedForms::Pass) => {
+                PolicyDecision::PassUnsigned
             }
-            _ => Decision::Sign,
+            (Operation::Preflight, _, UnsignedForms::Pass) => PolicyDecision::PassUnsigned,
+            (Operation::PostObject, _, _) => PolicyDecision::Deny(DenyReason::PostForm),
+            (Operation::Preflight, _, _) => PolicyDecision::Deny(DenyReason::Preflight),
+            (_, AllowedOperations::ReadOnly, _) if operation.access() == AccessKind::Write => {
+                PolicyDecision::Deny(DenyReason::ReadOnly(operation))
+            }
+            _ => PolicyDecision::Sign,
         }
     }
 
     /// The denial, if a browser says that a page of another origin asks, and the page may not.
-    fn foreign_page(&self, request: &RequestShape<'_>) -> Option<Denial> {
+    fn foreign_page(&self, request: &RequestShape<'_>) -> Option<DenyReason> {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
@@ -161,7 +163,8 @@ impl Policy {
                 named = true;
                 let origin = value.as_bytes();
                 if !allowed(origin) {
-                    let denial = if origin == b"null" { Denial::OpaqueOrigin } else { Denial::Browser };
+                    let denial =
+                        if origin == b"null" { DenyReason::OpaqueOrigin } else { DenyReason::Browser };
                     foreign = foreign.or(Some(denial));
                 }
             } else if name.as_str() == SEC_FETCH_SITE {
@@ -174,7 +177,11 @@ impl Policy {
             || (operation == Operation::GetObjectSettings && Operation::selects_nothing(request.query));
         let shown = self.cross_site_reads == CrossSiteReads::AllowByName && request.host == NamedHost::SetUp;
         // Who names his origin is judged by it alone.
-        if named { foreign } else { (cross_site && !(shown && reads_object)).then_some(Denial::CrossSite) }
+        if named {
+            foreign
+        } else {
+            (cross_site && !(shown && reads_object)).then_some(DenyReason::CrossSite)
+        }
     }
 }
 
@@ -185,24 +192,32 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    use super::{CrossSiteReads, Decision, Denial, NamedHost, Operations, Policy, RequestShape, Unsigned};
-    use crate::caller::Caller;
+    use super::{
+        AccessPolicy, AllowedOperations, CrossSiteReads, DenyReason, NamedHost, PolicyDecision, RequestShape,
+        UnsignedForms,
+    };
+    use crate::caller::CallerIdentity;
     use crate::oss::{Operation, Query};
 
     fn decide(
-        policy: &Policy,
+        policy: &AccessPolicy,
         operation: Operation,
         header: Option<(&'static str, &'static str)>,
-    ) -> Decision {
+    ) -> PolicyDecision {
         let line = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let headers: HeaderMap = header.into_iter().map(line).collect();
         decide_at(policy, NamedHost::Other, operation, &headers)
     }
 
-    fn decide_at(policy: &Policy, host: NamedHost, operation: Operation, headers: &HeaderMap) -> Decision {
+    fn decide_at(
+        policy: &AccessPolicy,
+        host: NamedHost,
+        operation: Operation,
+        headers: &HeaderMap,
+    ) -> PolicyDecision {
         let (method, query) = (&Method::GET, &Query::default());
         policy.decide(&RequestShape {
-            caller: Caller::Open,
+            caller: CallerIdentity::Open,
             operation,
             host,
             method,
@@ -214,25 +229,28 @@ mod tests {
 
     #[test]
     fn a_read_only_listener_lets_reads_pass() {
-        let policy = Policy { operations: Operations::ReadOnly, ..Policy::default() };
-        assert_eq!(decide(&policy, Operation::ListObjects, None), Decision::Sign);
+        let policy = AccessPolicy { operations: AllowedOperations::ReadOnly, ..AccessPolicy::default() };
+        assert_eq!(decide(&policy, Operation::ListObjects, None), PolicyDecision::Sign);
         for operation in
             [Operation::PutObject, Operation::DeleteMultipleObjects, Operation::PutPublicAccessBlock]
         {
-            let denied = Decision::Deny(Denial::ReadOnly(operation));
+            let denied = PolicyDecision::Deny(DenyReason::ReadOnly(operation));
             assert_eq!(decide(&policy, operation, None), denied);
         }
     }
 
     #[test]
     fn web_pages_of_other_origins_are_refused_unless_named() {
-        let policy = Policy { allowed_origins: vec!["https://app.example".to_owned()], ..Policy::default() };
+        let policy = AccessPolicy {
+            allowed_origins: vec!["https://app.example".to_owned()],
+            ..AccessPolicy::default()
+        };
         let rows = [
-            (("origin", "https://app.example"), Decision::Sign),
-            (("origin", "https://evil.example"), Decision::Deny(Denial::Browser)),
-            (("origin", "null"), Decision::Deny(Denial::OpaqueOrigin)),
-            (("sec-fetch-site", "cross-site"), Decision::Deny(Denial::CrossSite)),
-            (("sec-fetch-site", "none"), Decision::Sign),
+            (("origin", "https://app.example"), PolicyDecision::Sign),
+            (("origin", "https://evil.example"), PolicyDecision::Deny(DenyReason::Browser)),
+            (("origin", "null"), PolicyDecision::Deny(DenyReason::OpaqueOrigin)),
+            (("sec-fetch-site", "cross-site"), PolicyDecision::Deny(DenyReason::CrossSite)),
+            (("sec-fetch-site", "none"), PolicyDecision::Sign),
         ];
         for (header, expected) in rows {
             assert_eq!(decide(&policy, Operation::GetObject, Some(header)), expected, "{header:?}");
@@ -246,7 +264,7 @@ mod tests {
                 .into_iter()
                 .collect();
         for cross_site_reads in [CrossSiteReads::Reject, CrossSiteReads::AllowByName] {
-            let policy = Policy { cross_site_reads, ..Policy::default() };
+            let policy = AccessPolicy { cross_site_reads, ..AccessPolicy::default() };
             for host in [NamedHost::SetUp, NamedHost::Other] {
                 let open = cross_site_reads == CrossSiteReads::AllowByName && host == NamedHost::SetUp;
                 for (operation, expected) in [
@@ -257,7 +275,11 @@ mod tests {
                     (Operation::PutObject, false),
                 ] {
                     let decision = decide_at(&policy, host, operation, &headers);
-                    let expected = if expected { Decision::Sign } else { Decision::Deny(Denial::CrossSite) };
+                    let expected = if expected {
+                        PolicyDecision::Sign
+                    } else {
+                        PolicyDecision::Deny(DenyReason::CrossSite)
+                    };
                     assert_eq!(decision, expected, "{policy:?} {host:?} {operation:?}");
                 }
             }
@@ -266,14 +288,20 @@ mod tests {
 
     #[test]
     fn forms_and_preflights_are_never_signed() {
-        for unsigned in [Unsigned::Refuse, Unsigned::Pass] {
-            let policy = Policy { unsigned, ..Policy::default() };
+        for unsigned in [UnsignedForms::Refuse, UnsignedForms::Pass] {
+            let policy = AccessPolicy { unsigned, ..AccessPolicy::default() };
             for operation in [Operation::PostObject, Operation::Preflight] {
-                assert_ne!(decide(&policy, operation, None), Decision::Sign);
+                assert_ne!(decide(&policy, operation, None), PolicyDecision::Sign);
             }
         }
-        let read_only =
-            Policy { operations: Operations::ReadOnly, unsigned: Unsigned::Pass, ..Policy::default() };
-        assert_eq!(decide(&read_only, Operation::PostObject, None), Decision::Deny(Denial::PostForm));
+        let read_only = AccessPolicy {
+            operations: AllowedOperations::ReadOnly,
+            unsigned: UnsignedForms::Pass,
+            ..AccessPolicy::default()
+        };
+        assert_eq!(
+            decide(&read_only, Operation::PostObject, None),
+            PolicyDecision::Deny(DenyReason::PostForm)
+        );
     }
 }

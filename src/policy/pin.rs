@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::RequestShape;
-use crate::oss::{Bucket, Param, decode};
+use crate::oss::{Bucket, QueryParameter, decode};
 
 /// A place in a request where a bucket other than the pinned one is named, or could be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,12 @@ fn is_in(pin: &Bucket, source: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').next() == Some(pin.as_str().as_bytes())
 }
 
-fn check_process(pin: &Bucket, name: &'static str, param: &Param, has_body: bool) -> Result<(), PinBreach> {
+fn check_process(
+    pin: &Bucket,
+    name: &'static str,
+    param: &QueryParameter,
+    has_body: bool,
+) -> Result<(), PinBreach> {
     let process = param.value.as_deref().unwrap_or_default();
     if !stays_in(pin, process, NESTED_MAX) {
         return Err(PinBreach::Parameter(name));
@@ -129,7 +134,7 @@ fn is_instruction(text: &[u8]) -> bool {
         .any(|word| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
 }
 
-fn check_body(param: &Param) -> Result<(), PinBreach> {
+fn check_body(param: &QueryParameter) -> Result<(), PinBreach> {
     if let Some(name) = find(&NAMING_BUCKETS, &param.name) {
         return Err(PinBreach::Body(name));
     }
@@ -252,9 +257,9 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
     use super::PinBreach;
-    use crate::caller::Caller;
+    use crate::caller::CallerIdentity;
     use crate::oss::{Bucket, Operation, Query};
-    use crate::policy::{Decision, Denial, NamedHost, Policy, RequestShape};
+    use crate::policy::{AccessPolicy, DenyReason, NamedHost, PolicyDecision, RequestShape};
 
     const PIN: &str = "photos-1";
 
@@ -270,7 +275,7 @@ mod tests {
         let operation = Operation::of(&method, false, key.is_empty(), &query, &lines).expect("an operation");
         let pin = Bucket::parse(PIN).expect("a bucket");
         let shape = RequestShape {
-            caller: Caller::Open,
+            caller: CallerIdentity::Open,
             operation,
             host: NamedHost::Other,
             method: &method,
@@ -278,10 +283,10 @@ mod tests {
             headers: &lines,
             pin: Some(&pin),
         };
-        match Policy::default().decide(&shape) {
-            Decision::Sign => None,
-            Decision::Deny(Denial::Pinned(breach)) => Some(breach),
-            other @ (Decision::PassUnsigned | Decision::Deny(_)) => panic!("{target}: {other:?}"),
+        match AccessPolicy::default().decide(&shape) {
+            PolicyDecision::Sign => None,
+            PolicyDecision::Deny(DenyReason::Pinned(breach)) => Some(breach),
+            other @ (PolicyDecision::PassUnsigned | PolicyDecision::Deny(_)) => panic!("{target}: {other:?}"),
         }
     }
 

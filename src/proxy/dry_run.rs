@@ -12,11 +12,11 @@ use super::error::ProxyError;
 use super::request::InboundRequest;
 use super::stages::RoutedRequest;
 use super::state::{ListenerRules, WorkerCore};
-use crate::address::{UpstreamId, Way};
+use crate::address::{ResolvedEndpoint, UpstreamId};
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Bucket, Key, Operation};
-use crate::policy::Decision;
-use crate::sign::{Moment, Signed, Version};
+use crate::policy::PolicyDecision;
+use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::{AccessLogEvent, AccessLogging};
 
 /// What the steps found; what is absent was not reached.
@@ -31,7 +31,7 @@ pub struct DryRunReport {
     /// Who asks.
     pub caller: Option<&'static str>,
     /// What policy says.
-    pub verdict: Option<Decision>,
+    pub verdict: Option<PolicyDecision>,
     /// Where it goes.
     pub route: Option<DryRunRoute>,
     /// Who signs.
@@ -49,9 +49,9 @@ pub struct DryRunRoute {
     /// The upstream.
     pub upstream: UpstreamId,
     /// How it gets there.
-    pub way: Way,
+    pub way: ResolvedEndpoint,
     /// The signature, if one is made.
-    pub signature: Option<Version>,
+    pub signature: Option<SignatureVersion>,
 }
 
 /// A head as it would be sent. The headers that hold secrets are marked as sensitive.
@@ -61,7 +61,7 @@ pub struct OutboundHead {
     /// In the order in which they are sent.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What was signed, if anything was.
-    pub signed: Option<Signed>,
+    pub signed: Option<SigningTexts>,
 }
 
 /// Why a request is refused, as its client would be told.
@@ -81,7 +81,7 @@ pub fn explain(
     core: &WorkerCore,
     gate: (&ListenerRules, Option<SocketAddr>),
     head: Parts,
-    now: &Moment,
+    now: &SigningTime,
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
     match walk(core, gate, (head, now), &mut explained) {
@@ -97,7 +97,7 @@ pub fn explain(
 fn walk(
     core: &WorkerCore,
     gate: (&ListenerRules, Option<SocketAddr>),
-    (head, now): (Parts, &Moment),
+    (head, now): (Parts, &SigningTime),
     explained: &mut DryRunReport,
 ) -> Result<OutboundHead, ProxyError> {
     let in_flight = Rc::new(());

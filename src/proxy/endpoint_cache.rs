@@ -7,7 +7,7 @@ use std::rc::Rc;
 use http::HeaderValue;
 
 use super::error::ProxyError;
-use crate::address::{Directory, Located, Place, Scheme, UpstreamId, Way};
+use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable, UpstreamId, UrlScheme};
 use crate::oss::Bucket;
 use crate::transport::{LoopbackPolicy, TrustStoreId, UpstreamDestination};
 
@@ -17,7 +17,7 @@ pub(super) struct EndpointCache(RefCell<VecDeque<EndpointCacheEntry>>);
 
 /// A way, with what the transport and the head of a request need of it.
 pub(super) struct CachedEndpoint {
-    pub(super) way: Way,
+    pub(super) way: ResolvedEndpoint,
     pub(super) host: HeaderValue,
     pub(super) destination: Rc<UpstreamDestination>,
 }
@@ -25,7 +25,7 @@ pub(super) struct CachedEndpoint {
 struct EndpointCacheEntry {
     upstream: UpstreamId,
     bucket: Option<Bucket>,
-    place: Option<Place>,
+    place: Option<OssEndpoint>,
     paved: Rc<CachedEndpoint>,
 }
 
@@ -33,15 +33,15 @@ impl EndpointCache {
     /// The way of `located`, whose upstream is trusted so.
     pub(super) fn get(
         &self,
-        located: &Located,
-        directory: &Directory,
+        located: &LocatedObject,
+        directory: &RoutingTable,
         trust: TrustStoreId,
     ) -> Result<Rc<CachedEndpoint>, ProxyError> {
         let mut entries = self.0.borrow_mut();
         if let Some(entry) = entries.iter().find(|entry| entry.leads(located)) {
             return Ok(Rc::clone(&entry.paved));
         }
-        let paved = Rc::new(CachedEndpoint::new(Way::of(located, directory), trust)?);
+        let paved = Rc::new(CachedEndpoint::new(ResolvedEndpoint::of(located, directory), trust)?);
         entries.truncate(ENTRIES_MAX - 1);
         entries.push_front(EndpointCacheEntry {
             upstream: located.upstream,
@@ -54,13 +54,13 @@ impl EndpointCache {
 }
 
 impl EndpointCacheEntry {
-    fn leads(&self, located: &Located) -> bool {
+    fn leads(&self, located: &LocatedObject) -> bool {
         self.upstream == located.upstream && self.bucket == located.bucket && self.place == located.place
     }
 }
 
 impl CachedEndpoint {
-    fn new(way: Way, trust: TrustStoreId) -> Result<Self, ProxyError> {
+    fn new(way: ResolvedEndpoint, trust: TrustStoreId) -> Result<Self, ProxyError> {
         let destination = destination(&way, trust);
         let host = HeaderValue::from_str(&way.host).map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
@@ -69,12 +69,12 @@ impl CachedEndpoint {
 
 /// What the transport needs of a way to an upstream that is trusted so.
 #[must_use]
-pub fn destination(way: &Way, trust: TrustStoreId) -> UpstreamDestination {
+pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
     UpstreamDestination {
         dial: way.dial.clone(),
         tls: match way.scheme {
-            Scheme::Https => Some((way.name.clone(), trust)),
-            Scheme::Http => None,
+            UrlScheme::Https => Some((way.name.clone(), trust)),
+            UrlScheme::Http => None,
         },
         guard: if way.dials_oss_name { LoopbackPolicy::OssName } else { LoopbackPolicy::Configured },
     }

@@ -5,11 +5,11 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
 use super::response::ResponseBody;
-use crate::address::{Directory, Misdirected, UpstreamId};
+use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
-use crate::policy::Denial;
-use crate::sign::Unsendable;
+use crate::policy::DenyReason;
+use crate::sign::UnsendableKey;
 use crate::telemetry::AccessLogEvent;
 use crate::transport::{DialError, SendError};
 
@@ -18,7 +18,7 @@ use crate::transport::{DialError, SendError};
 pub enum ProxyError {
     /// It is for nothing that is served here.
     #[error(transparent)]
-    Misdirected(#[from] Misdirected),
+    Misdirected(#[from] LocateError),
     /// Its head has more lines than the limit.
     #[error("the request has more than {0} header lines; send fewer")]
     TooManyHeaders(usize),
@@ -48,13 +48,13 @@ pub enum ProxyError {
     Expectation,
     /// Policy does not allow it.
     #[error(transparent)]
-    Denied(#[from] Denial),
+    Denied(#[from] DenyReason),
     /// There is nothing to sign with.
     #[error("{0}; the log of the proxy tells why")]
     Credentials(#[from] NoCredentials),
     /// The key that would sign cannot be written into a header.
     #[error(transparent)]
-    Key(#[from] Unsendable),
+    Key(#[from] UnsendableKey),
     /// The request has no region to be signed for.
     #[error("no region is configured for this upstream, and V4 signs for one")]
     NoRegion,
@@ -83,7 +83,7 @@ struct ErrorResponseParts(StatusCode, &'static str, &'static str);
 
 impl ProxyError {
     /// The refusal of a request that this upstream has not answered.
-    pub(super) fn unanswered(directory: &Directory, id: UpstreamId, why: SendError) -> Self {
+    pub(super) fn unanswered(directory: &RoutingTable, id: UpstreamId, why: SendError) -> Self {
         Self::SendTo(public_name(directory, id), why)
     }
 
@@ -158,29 +158,29 @@ impl ProxyError {
         const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         match self {
             Self::Misdirected(why) => match why {
-                Misdirected::Malformed(_)
-                | Misdirected::Host(..)
-                | Misdirected::HostWithPath(_)
-                | Misdirected::TwoHosts(..)
-                | Misdirected::Query(_) => ErrorResponseParts(BAD, "bad-request", "InvalidArgument"),
-                Misdirected::Method(_) | Misdirected::Tunnel => {
+                LocateError::Malformed(_)
+                | LocateError::Host(..)
+                | LocateError::HostWithPath(_)
+                | LocateError::TwoHosts(..)
+                | LocateError::Query(_) => ErrorResponseParts(BAD, "bad-request", "InvalidArgument"),
+                LocateError::Method(_) | LocateError::Tunnel => {
                     ErrorResponseParts(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
-                Misdirected::UnknownHost(_)
-                | Misdirected::NotForwarded(_)
-                | Misdirected::OtherService(..) => {
+                LocateError::UnknownHost(_)
+                | LocateError::NotForwarded(_)
+                | LocateError::OtherService(..) => {
                     ErrorResponseParts(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
-                Misdirected::Bucket(_) | Misdirected::NoBucket | Misdirected::NoBucketList(_) => {
+                LocateError::Bucket(_) | LocateError::NoBucket | LocateError::NoBucketList(_) => {
                     ErrorResponseParts(BAD, "invalid-bucket", "InvalidBucketName")
                 }
-                Misdirected::Key(crate::oss::InvalidKey::Escape(_)) => {
+                LocateError::Key(crate::oss::InvalidKey::Escape(_)) => {
                     ErrorResponseParts(BAD, "bad-request", "InvalidArgument")
                 }
-                Misdirected::Key(_) | Misdirected::NoKey(_) => {
+                LocateError::Key(_) | LocateError::NoKey(_) => {
                     ErrorResponseParts(BAD, "invalid-key", "InvalidObjectName")
                 }
-                Misdirected::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
+                LocateError::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
             },
             Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => ErrorResponseParts(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -195,13 +195,13 @@ impl ProxyError {
                 ErrorResponseParts(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed")
             }
             Self::Denied(denial) => match denial {
-                Denial::ReadOnly(_) => ErrorResponseParts(FORBIDDEN, "denied", "AccessDenied"),
-                Denial::Browser | Denial::OpaqueOrigin | Denial::CrossSite => {
+                DenyReason::ReadOnly(_) => ErrorResponseParts(FORBIDDEN, "denied", "AccessDenied"),
+                DenyReason::Browser | DenyReason::OpaqueOrigin | DenyReason::CrossSite => {
                     ErrorResponseParts(FORBIDDEN, "browser", "AccessDenied")
                 }
-                Denial::PostForm => ErrorResponseParts(FORBIDDEN, "post-form", "AccessDenied"),
-                Denial::Preflight => ErrorResponseParts(FORBIDDEN, "preflight", "AccessDenied"),
-                Denial::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
+                DenyReason::PostForm => ErrorResponseParts(FORBIDDEN, "post-form", "AccessDenied"),
+                DenyReason::Preflight => ErrorResponseParts(FORBIDDEN, "preflight", "AccessDenied"),
+                DenyReason::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
             },
             Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
                 ErrorResponseParts(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
@@ -233,7 +233,7 @@ impl ProxyError {
 }
 
 /// The upstream as clients may know it: by its route, and by a name of OSS's own. Other names and addresses are for the log.
-fn public_name(directory: &Directory, id: UpstreamId) -> String {
+fn public_name(directory: &RoutingTable, id: UpstreamId) -> String {
     let place = directory.get(id).endpoint.place().map(|place| place.name());
     match (place, directory.wanted(id)) {
         (Some(name), Some(_)) => format!("the upstream {name} of {id}"),

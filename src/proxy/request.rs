@@ -15,7 +15,7 @@ use super::headers::strip_hop_by_hop;
 use super::response::ResponseBody;
 use super::stages::LocatedRequest;
 use super::state::{ListenerRules, ProxyState, RequestLimits};
-use crate::address::{self, Entrance, Misdirected, Scheme};
+use crate::address::{self, ListenerNames, LocateError, UrlScheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -191,14 +191,14 @@ impl InboundRequest {
             return Err(ProxyError::Expectation);
         }
         strip_hop_by_hop(&mut self.headers);
-        let entrance = Entrance {
+        let entrance = ListenerNames {
             domains: &gate.domains,
-            scheme: if gate.tls { Scheme::Https } else { Scheme::Http },
+            scheme: if gate.tls { UrlScheme::Https } else { UrlScheme::Http },
             unnamed: gate.unnamed,
             address,
         };
         let names = (entrance, &state.directory);
-        let object = address::Located::find(&self.method, &self.uri, &self.headers, names)?;
+        let object = address::LocatedObject::find(&self.method, &self.uri, &self.headers, names)?;
         Ok(LocatedRequest::new(self.method.clone(), std::mem::take(&mut self.headers), object))
     }
 
@@ -293,7 +293,7 @@ fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyErr
         let authority = authority.as_str();
         let mut hosts = headers.get_all(HOST).iter();
         if hosts.any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
-            return Err(Misdirected::Malformed(":authority and host name different hosts").into());
+            return Err(LocateError::Malformed(":authority and host name different hosts").into());
         }
         let host = HeaderValue::from_str(authority).map_err(|_| ProxyError::Unsendable)?;
         headers.insert(HOST, host);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::error::ProxyError;
 use crate::credentials::Credentials;
 use crate::oss::Region;
-use crate::sign::{Identity, Moment, Prepared, Scheme, Version};
-use crate::time::Day;
+use crate::sign::{SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime};
+use crate::time::UtcDay;
 
 /// The keys that were used last.
 #[derive(Default)]
@@ -18,12 +18,12 @@ pub(super) struct SigningKeyCache(RefCell<VecDeque<CachedSigningKey>>);
 struct CachedSigningKey {
     credentials: Arc<Credentials>,
     scope: KeyScope,
-    prepared: Rc<Prepared>,
+    prepared: Rc<SigningKey>,
 }
 
 #[derive(PartialEq, Eq)]
 enum KeyScope {
-    V4(Day, Region),
+    V4(UtcDay, Region),
     V1,
 }
 
@@ -32,24 +32,25 @@ impl SigningKeyCache {
     pub(super) fn get(
         &self,
         credentials: &Arc<Credentials>,
-        (version, region): (Version, Option<&Region>),
-        now: &Moment,
-    ) -> Result<Rc<Prepared>, ProxyError> {
+        (version, region): (SignatureVersion, Option<&Region>),
+        now: &SigningTime,
+    ) -> Result<Rc<SigningKey>, ProxyError> {
         let day = now.day();
         let wanted = match (version, region) {
-            (Version::V4, Some(region)) => Scheme::V4 { day, region },
-            (Version::V4, None) => return Err(ProxyError::NoRegion),
-            (Version::V1, _) => Scheme::V1,
+            (SignatureVersion::V4, Some(region)) => SigningScheme::V4 { day, region },
+            (SignatureVersion::V4, None) => return Err(ProxyError::NoRegion),
+            (SignatureVersion::V1, _) => SigningScheme::V1,
         };
         let mut entries = self.0.borrow_mut();
         if let Some(entry) = entries.iter().find(|entry| entry.serves(credentials, &wanted)) {
             return Ok(Rc::clone(&entry.prepared));
         }
         let Credentials { id, secret, token, .. } = &**credentials;
-        let prepared = Rc::new(Prepared::new(Identity { id, secret, token: token.as_ref() }, wanted)?);
+        let prepared =
+            Rc::new(SigningKey::new(SigningIdentity { id, secret, token: token.as_ref() }, wanted)?);
         let scope = match wanted {
-            Scheme::V4 { day, region } => KeyScope::V4(day, region.clone()),
-            Scheme::V1 => KeyScope::V1,
+            SigningScheme::V4 { day, region } => KeyScope::V4(day, region.clone()),
+            SigningScheme::V1 => KeyScope::V1,
         };
         entries.truncate(ENTRIES_MAX - 1);
         let credentials = Arc::clone(credentials);
@@ -59,13 +60,13 @@ impl SigningKeyCache {
 }
 
 impl CachedSigningKey {
-    fn serves(&self, credentials: &Arc<Credentials>, wanted: &Scheme<'_>) -> bool {
+    fn serves(&self, credentials: &Arc<Credentials>, wanted: &SigningScheme<'_>) -> bool {
         let same_scope = match (&self.scope, wanted) {
-            (KeyScope::V4(day, region), Scheme::V4 { day: wanted_day, region: wanted_region }) => {
+            (KeyScope::V4(day, region), SigningScheme::V4 { day: wanted_day, region: wanted_region }) => {
                 day == wanted_day && region == *wanted_region
             }
-            (KeyScope::V1, Scheme::V1) => true,
-            (KeyScope::V4(..), Scheme::V1) | (KeyScope::V1, Scheme::V4 { .. }) => false,
+            (KeyScope::V1, SigningScheme::V1) => true,
+            (KeyScope::V4(..), SigningScheme::V1) | (KeyScope::V1, SigningScheme::V4 { .. }) => false,
         };
         same_scope && Arc::ptr_eq(&self.credentials, credentials)
     }

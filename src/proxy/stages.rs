@@ -14,12 +14,12 @@ use super::request::InboundRequest;
 use super::response::UpstreamResponse;
 use super::signing_key_cache::SigningKeyCache;
 use super::state::WorkerCore;
-use crate::address::{self, Directory, Way};
-use crate::caller::{self, Caller};
+use crate::address::{self, ResolvedEndpoint, RoutingTable};
+use crate::caller::{self, CallerIdentity};
 use crate::credentials::{CredentialSource, Credentials, ahead, note_clock};
 use crate::oss::Bucket;
-use crate::policy::{Decision, NamedHost, Policy, RequestShape};
-use crate::sign::{self, Moment, Subject, Version};
+use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
+use crate::sign::{self, SignableRequest, SignatureVersion, SigningTime};
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
 use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
@@ -28,13 +28,13 @@ use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
 pub(super) struct LocatedRequest {
     method: Method,
     headers: HeaderMap,
-    object: address::Located,
+    object: address::LocatedObject,
 }
 
 /// Who asks is known, and the client's own signature is gone.
 pub(super) struct IdentifiedRequest {
     located: Box<LocatedRequest>,
-    caller: Caller,
+    caller: CallerIdentity,
 }
 
 /// Policy lets it pass: the only thing that can be routed.
@@ -60,7 +60,7 @@ pub(super) enum RoutedRequest<'a> {
 pub(super) struct SignableRoute<'a> {
     located: Box<LocatedRequest>,
     paved: Rc<CachedEndpoint>,
-    signature: Version,
+    signature: SignatureVersion,
     source: &'a CredentialSource,
 }
 
@@ -83,11 +83,11 @@ pub(super) struct SignedRequest<'a> {
 struct RequestSigner<'a> {
     source: &'a CredentialSource,
     credentials: Arc<Credentials>,
-    signature: Version,
+    signature: SignatureVersion,
 }
 
 impl LocatedRequest {
-    pub(super) fn new(method: Method, headers: HeaderMap, object: address::Located) -> Box<Self> {
+    pub(super) fn new(method: Method, headers: HeaderMap, object: address::LocatedObject) -> Box<Self> {
         Box::new(Self { method, headers, object })
     }
 
@@ -101,7 +101,7 @@ impl LocatedRequest {
     }
 
     /// What it asks for.
-    pub(super) fn object(&self) -> &address::Located {
+    pub(super) fn object(&self) -> &address::LocatedObject {
         &self.object
     }
 
@@ -114,12 +114,16 @@ impl LocatedRequest {
 
 impl IdentifiedRequest {
     /// Who asks.
-    pub(super) fn caller(&self) -> Caller {
+    pub(super) fn caller(&self) -> CallerIdentity {
         self.caller
     }
 
     /// The request, if policy allows it; the only way to make an [`AdmittedRequest`].
-    pub(super) fn admit(self, policy: &Policy, directory: &Directory) -> Result<AdmittedRequest, ProxyError> {
+    pub(super) fn admit(
+        self,
+        policy: &AccessPolicy,
+        directory: &RoutingTable,
+    ) -> Result<AdmittedRequest, ProxyError> {
         let Self { located, caller } = self;
         let host = if located.object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other };
         let shape = RequestShape {
@@ -132,9 +136,9 @@ impl IdentifiedRequest {
             pin: directory.get(located.object.upstream).pin.as_ref(),
         };
         let decision = match policy.decide(&shape) {
-            Decision::Sign => AdmittedDecision::Sign,
-            Decision::PassUnsigned => AdmittedDecision::Unsigned,
-            Decision::Deny(denial) => return Err(denial.into()),
+            PolicyDecision::Sign => AdmittedDecision::Sign,
+            PolicyDecision::PassUnsigned => AdmittedDecision::Unsigned,
+            PolicyDecision::Deny(denial) => return Err(denial.into()),
         };
         Ok(AdmittedRequest { located, decision })
     }
@@ -142,10 +146,10 @@ impl IdentifiedRequest {
 
 impl AdmittedRequest {
     /// Whether it may be signed, or must not.
-    pub(super) fn decision(&self) -> Decision {
+    pub(super) fn decision(&self) -> PolicyDecision {
         match self.decision {
-            AdmittedDecision::Sign => Decision::Sign,
-            AdmittedDecision::Unsigned => Decision::PassUnsigned,
+            AdmittedDecision::Sign => PolicyDecision::Sign,
+            AdmittedDecision::Unsigned => PolicyDecision::PassUnsigned,
         }
     }
 
@@ -169,7 +173,7 @@ impl AdmittedRequest {
 
 impl RoutedRequest<'_> {
     /// Where it goes.
-    pub(super) fn way(&self) -> &Way {
+    pub(super) fn way(&self) -> &ResolvedEndpoint {
         match self {
             Self::ToSign(SignableRoute { paved, .. }) | Self::Unsigned(UnsignedRequest { paved, .. }) => {
                 &paved.way
@@ -180,7 +184,7 @@ impl RoutedRequest<'_> {
 
 impl<'a> SignableRoute<'a> {
     /// The signature that is to be made.
-    pub(super) fn signature(&self) -> Version {
+    pub(super) fn signature(&self) -> SignatureVersion {
         self.signature
     }
 
@@ -192,13 +196,13 @@ impl<'a> SignableRoute<'a> {
     pub(super) fn sign(
         self,
         credentials: &Arc<Credentials>,
-        now: &Moment,
+        now: &SigningTime,
         keys: &SigningKeyCache,
         access: &mut AccessLogEvent,
     ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, paved, signature, source } = self;
         let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
-        let subject = Subject {
+        let subject = SignableRequest {
             method: &located.method,
             bucket: located.object.bucket.as_ref(),
             key: &located.object.key,
@@ -208,8 +212,8 @@ impl<'a> SignableRoute<'a> {
         prepared.sign(&subject, now).apply(&mut located.headers);
         access.provider = Some(Arc::clone(&credentials.provider));
         match signature {
-            Version::V4 => access.meter().signed_v4(),
-            Version::V1 => access.meter().signed_v1(),
+            SignatureVersion::V4 => access.meter().signed_v4(),
+            SignatureVersion::V1 => access.meter().signed_v1(),
         }
         let signed = SignedRequest::new(located, paved)?;
         let signer = RequestSigner { source, credentials: Arc::clone(credentials), signature };
@@ -241,13 +245,13 @@ impl<'a> SignedRequest<'a> {
     /// The texts that were signed at `now`, if anything was: read from the head that would be sent, as OSS reads them.
     pub(super) fn texts(
         &self,
-        now: &Moment,
+        now: &SigningTime,
         keys: &SigningKeyCache,
-    ) -> Result<Option<sign::Signed>, ProxyError> {
+    ) -> Result<Option<sign::SigningTexts>, ProxyError> {
         let Some(RequestSigner { credentials, signature, .. }) = &self.signer else { return Ok(None) };
         let prepared = keys.get(credentials, (*signature, self.paved.way.region.as_ref()), now)?;
         let object = &self.located.object;
-        let subject = Subject {
+        let subject = SignableRequest {
             method: &self.located.method,
             bucket: object.bucket.as_ref(),
             key: &object.key,
@@ -348,14 +352,14 @@ impl RequestSigner<'_> {
     fn sign_again(
         &self,
         request: &mut Request<RequestBody>,
-        (object, paved): (&address::Located, &CachedEndpoint),
+        (object, paved): (&address::LocatedObject, &CachedEndpoint),
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
         let now = core.moment();
         let prepared =
             core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;
         caller::remove_signature(request.headers_mut());
-        let subject = Subject {
+        let subject = SignableRequest {
             method: request.method(),
             bucket: object.bucket.as_ref(),
             key: &object.key,

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
-use crate::address::{Directory, UpstreamId};
+use crate::address::{RoutingTable, UpstreamId};
 use crate::credentials::CredentialSource;
-use crate::policy::Policy;
-use crate::sign::{Moment, Version};
+use crate::policy::AccessPolicy;
+use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{TrustStoreId, UpstreamTransport};
@@ -18,7 +18,7 @@ use crate::transport::{TrustStoreId, UpstreamTransport};
 /// What all cores share; another configuration has another.
 pub struct ProxyState {
     /// Where requests go.
-    pub directory: Directory,
+    pub directory: RoutingTable,
     /// How they are signed there, by [`UpstreamId`].
     pub upstreams: Vec<UpstreamSigning>,
     /// Whether each request gets a line in the log.
@@ -43,7 +43,7 @@ pub struct RequestLimits {
 /// How requests for an upstream are signed and whom TLS trusts there.
 pub struct UpstreamSigning {
     /// The signature.
-    pub signature: Version,
+    pub signature: SignatureVersion,
     /// Who signs; `None` if nobody does.
     pub source: Option<Arc<CredentialSource>>,
     /// Who vouches for the upstream.
@@ -56,7 +56,7 @@ pub struct ListenerRules {
     /// Names under which buckets are addressed as `BUCKET.<domain>`.
     pub domains: Vec<String>,
     /// What it allows.
-    pub policy: Policy,
+    pub policy: AccessPolicy,
     /// Whether it speaks TLS.
     pub tls: bool,
     /// Whether no name service can lead anybody here: any name that is nobody's then counts as an address.
@@ -71,7 +71,7 @@ pub struct WorkerCore {
     keys: SigningKeyCache,
     token_searches: TokenSearches,
     ways: EndpointCache,
-    moment: RefCell<Rc<Moment>>,
+    moment: RefCell<Rc<SigningTime>>,
     /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
     ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
@@ -90,7 +90,7 @@ impl WorkerCore {
     /// A core that has served nothing yet.
     #[must_use]
     pub fn new(state: Arc<ProxyState>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
-        let moment = RefCell::new(Rc::new(Moment::new(clock.now())));
+        let moment = RefCell::new(Rc::new(SigningTime::new(clock.now())));
         let requests = Rc::new(state.counters.meter());
         Self::with(state, clock, transport, (moment, requests))
     }
@@ -99,7 +99,7 @@ impl WorkerCore {
         state: Arc<ProxyState>,
         clock: Arc<dyn Clock>,
         transport: UpstreamTransport,
-        (moment, requests): (RefCell<Rc<Moment>>, Rc<MetricsHandle>),
+        (moment, requests): (RefCell<Rc<SigningTime>>, Rc<MetricsHandle>),
     ) -> Self {
         Self {
             state,
@@ -136,11 +136,11 @@ impl WorkerCore {
     }
 
     /// The current time, written out once a second.
-    pub(super) fn moment(&self) -> Rc<Moment> {
+    pub(super) fn moment(&self) -> Rc<SigningTime> {
         let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
         let mut moment = self.moment.borrow_mut();
         if moment.at() != now {
-            *moment = Rc::new(Moment::new(now));
+            *moment = Rc::new(SigningTime::new(now));
         }
         Rc::clone(&moment)
     }

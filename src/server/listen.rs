@@ -13,7 +13,7 @@ use tracing::warn;
 use super::socket_activation::ActivatedSockets;
 use super::tls::TlsFiles;
 use super::unix::{self, SocketFile};
-use crate::policy::Policy;
+use crate::policy::AccessPolicy;
 
 /// Where a listener is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ pub struct ListenSettings {
     /// Names under which buckets are addressed as `BUCKET.<domain>`, in lower case.
     pub domains: Vec<String>,
     /// What it allows.
-    pub policy: Policy,
+    pub policy: AccessPolicy,
     /// With what it speaks TLS; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
 }
@@ -104,7 +104,7 @@ impl ListenSettings {
     /// A listener without names or rules of its own.
     #[must_use]
     pub fn plain(address: ListenAddress) -> Self {
-        Self { address, unsafe_open: false, domains: Vec::new(), policy: Policy::default(), tls: None }
+        Self { address, unsafe_open: false, domains: Vec::new(), policy: AccessPolicy::default(), tls: None }
     }
 
     /// Checks what only the sockets that it has can tell: those that systemd hands over are known when they are there.

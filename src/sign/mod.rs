@@ -11,11 +11,11 @@ use http::{HeaderMap, Method};
 
 use crate::oss::{Bucket, Key, Query, Region};
 use crate::secret::Secret;
-use crate::time::{Day, Timestamp};
+use crate::time::{Timestamp, UtcDay};
 
 /// Which signature is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
+pub enum SignatureVersion {
     /// `OSS4-HMAC-SHA256`: every parameter is signed, and the signature is good for one day and region.
     V4,
     /// `OSS`, with HMAC-SHA1: for private clouds and old buckets.
@@ -26,7 +26,7 @@ pub enum Version {
 ///
 /// Of each header that a signature covers there is one line, trimmed and not empty; who builds the request sees to that.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct SignableRequest<'a> {
     /// The method.
     pub method: &'a Method,
     /// The bucket; `None` for requests to the service. A signature names it however the host is written.
@@ -41,7 +41,7 @@ pub struct Subject<'a> {
 
 /// Who signs.
 #[derive(Clone, Copy, Debug)]
-pub struct Identity<'a> {
+pub struct SigningIdentity<'a> {
     /// The access key id.
     pub id: &'a str,
     /// The access key secret.
@@ -52,11 +52,11 @@ pub struct Identity<'a> {
 
 /// What the signature is for.
 #[derive(Clone, Copy, Debug)]
-pub enum Scheme<'a> {
+pub enum SigningScheme<'a> {
     /// V4 in a region on a day.
     V4 {
         /// The day of the request.
-        day: Day,
+        day: UtcDay,
         /// The region of the bucket, or a CloudBox id.
         region: &'a Region,
     },
@@ -66,9 +66,9 @@ pub enum Scheme<'a> {
 
 /// A time in the forms in which signatures write it; one serves all requests of a second.
 #[derive(Clone, Debug)]
-pub struct Moment {
+pub struct SigningTime {
     at: Timestamp,
-    day: Day,
+    day: UtcDay,
     iso_basic: String,
     /// Both forms as headers, which are cheap to clone.
     iso_header: HeaderValue,
@@ -77,21 +77,21 @@ pub struct Moment {
 
 /// Headers to set on the request, which must not change otherwise.
 #[derive(Debug)]
-pub struct Instructions(Vec<(HeaderName, HeaderValue)>);
+pub struct SigningHeaders(Vec<(HeaderName, HeaderValue)>);
 
 /// A key, made ready for many signatures: what depends only on credentials, day and region is computed once.
-pub struct Prepared {
-    key: PreparedKey,
+pub struct SigningKey {
+    key: SigningKeyKind,
     token: Option<HeaderValue>,
 }
 
-enum PreparedKey {
+enum SigningKeyKind {
     V4(v4::DayKey),
-    V1(v1::Key),
+    V1(v1::V1Key),
 }
 
 /// The texts behind a signature. They hold the security token, so they have no `Debug`.
-pub struct Signed {
+pub struct SigningTexts {
     /// V4 signs the hash of this.
     pub canonical_request: Option<Vec<u8>>,
     /// The text whose HMAC is the signature.
@@ -100,7 +100,7 @@ pub struct Signed {
 
 /// How long a URL cannot be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadLifetime {
+pub enum InvalidLifetime {
     /// OSS counts seconds.
     #[error("a URL is good for at least one second")]
     TooShort,
@@ -112,9 +112,9 @@ pub enum BadLifetime {
 /// An access key id or security token that cannot stand in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} holds characters that cannot be sent in a header")]
-pub struct Unsendable(&'static str);
+pub struct UnsendableKey(&'static str);
 
-impl Version {
+impl SignatureVersion {
     /// As the configuration writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -125,7 +125,7 @@ impl Version {
     }
 }
 
-impl Moment {
+impl SigningTime {
     /// This time, written out.
     #[must_use]
     pub fn new(at: Timestamp) -> Self {
@@ -148,12 +148,12 @@ impl Moment {
 
     /// Its day in UTC.
     #[must_use]
-    pub fn day(&self) -> Day {
+    pub fn day(&self) -> UtcDay {
         self.day
     }
 }
 
-impl Instructions {
+impl SigningHeaders {
     /// Sets the headers.
     pub fn apply(self, headers: &mut HeaderMap) {
         // Grows once and not with every other header.
@@ -164,67 +164,67 @@ impl Instructions {
     }
 }
 
-impl Prepared {
+impl SigningKey {
     /// Derives the key.
     ///
     /// # Errors
-    /// [`Unsendable`] if the id or the token cannot be written into a header.
-    pub fn new(identity: Identity<'_>, scheme: Scheme<'_>) -> Result<Self, Unsendable> {
-        HeaderValue::from_str(identity.id).map_err(|_| Unsendable("access key id"))?;
+    /// [`UnsendableKey`] if the id or the token cannot be written into a header.
+    pub fn new(identity: SigningIdentity<'_>, scheme: SigningScheme<'_>) -> Result<Self, UnsendableKey> {
+        HeaderValue::from_str(identity.id).map_err(|_| UnsendableKey("access key id"))?;
         let token = match identity.token {
             Some(token) => {
                 let mut value =
-                    HeaderValue::from_str(token.expose()).map_err(|_| Unsendable("security token"))?;
+                    HeaderValue::from_str(token.expose()).map_err(|_| UnsendableKey("security token"))?;
                 value.set_sensitive(true);
                 Some(value)
             }
             None => None,
         };
         let key = match scheme {
-            Scheme::V4 { day, region } => {
-                let scope = v4::Scope { day, region: region.as_str(), product: region.product() };
-                PreparedKey::V4(v4::DayKey::derive(identity.id, identity.secret, scope))
+            SigningScheme::V4 { day, region } => {
+                let scope = v4::CredentialScope { day, region: region.as_str(), product: region.product() };
+                SigningKeyKind::V4(v4::DayKey::derive(identity.id, identity.secret, scope))
             }
-            Scheme::V1 => PreparedKey::V1(v1::Key::new(identity.id, identity.secret)),
+            SigningScheme::V1 => SigningKeyKind::V1(v1::V1Key::new(identity.id, identity.secret)),
         };
         Ok(Self { key, token })
     }
 
     /// The headers that sign `subject` at `moment`, which must lie on the day the key was made for.
     #[must_use]
-    pub fn sign(&self, subject: &Subject<'_>, moment: &Moment) -> Instructions {
+    pub fn sign(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningHeaders {
         let mut set = Vec::with_capacity(4);
         match self.key {
-            PreparedKey::V4(_) => {
+            SigningKeyKind::V4(_) => {
                 set.push((v4::DATE, moment.iso_header.clone()));
                 set.push((v4::CONTENT_SHA256, HeaderValue::from_static(v4::UNSIGNED_PAYLOAD)));
             }
-            PreparedKey::V1(_) => set.push((DATE, moment.http_header.clone())),
+            SigningKeyKind::V1(_) => set.push((DATE, moment.http_header.clone())),
         }
         if let Some(token) = &self.token {
             set.push((SECURITY_TOKEN, token.clone()));
         }
         let authorization = match &self.key {
-            PreparedKey::V4(key) => key.authorize(subject, &set, &moment.iso_basic),
-            PreparedKey::V1(key) => key.authorize(subject, &set),
+            SigningKeyKind::V4(key) => key.authorize(subject, &set, &moment.iso_basic),
+            SigningKeyKind::V1(key) => key.authorize(subject, &set),
         };
         let mut authorization = HeaderValue::try_from(authorization).unwrap_or(EMPTY);
         authorization.set_sensitive(true);
         set.push((AUTHORIZATION, authorization));
-        Instructions(set)
+        SigningHeaders(set)
     }
 
     /// What was signed in `subject`, on which the headers of its signature, made at `moment`, are set already.
     #[must_use]
-    pub fn signed(&self, subject: &Subject<'_>, moment: &Moment) -> Signed {
+    pub fn signed(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningTexts {
         match &self.key {
-            PreparedKey::V4(key) => {
+            SigningKeyKind::V4(key) => {
                 let canonical = v4::canonical_request(subject, &[], &[]);
                 let string_to_sign = key.string_to_sign(&canonical, &moment.iso_basic).into_bytes();
-                Signed { canonical_request: Some(canonical), string_to_sign }
+                SigningTexts { canonical_request: Some(canonical), string_to_sign }
             }
-            PreparedKey::V1(_) => {
-                Signed { canonical_request: None, string_to_sign: v1::string_to_sign(subject, &[]) }
+            SigningKeyKind::V1(_) => {
+                SigningTexts { canonical_request: None, string_to_sign: v1::string_to_sign(subject, &[]) }
             }
         }
     }
@@ -233,22 +233,22 @@ impl Prepared {
     /// good for `lifetime`, of which whole seconds count. Who uses the URL must send the signed headers of `subject`.
     ///
     /// # Errors
-    /// [`BadLifetime`] if OSS would not take it.
+    /// [`InvalidLifetime`] if OSS would not take it.
     pub fn presign(
         &self,
-        subject: &Subject<'_>,
-        moment: &Moment,
+        subject: &SignableRequest<'_>,
+        moment: &SigningTime,
         lifetime: Duration,
-    ) -> Result<Query, BadLifetime> {
+    ) -> Result<Query, InvalidLifetime> {
         let valid_s = lifetime.as_secs();
         if valid_s == 0 {
-            return Err(BadLifetime::TooShort);
+            return Err(InvalidLifetime::TooShort);
         }
         let token = self.token.as_ref().map(HeaderValue::as_bytes);
         match &self.key {
-            PreparedKey::V4(_) if lifetime > v4::URL_LIFETIME_MAX => Err(BadLifetime::TooLong),
-            PreparedKey::V4(key) => Ok(key.presign(subject, &[], (&moment.iso_basic, valid_s), token)),
-            PreparedKey::V1(key) => {
+            SigningKeyKind::V4(_) if lifetime > v4::URL_LIFETIME_MAX => Err(InvalidLifetime::TooLong),
+            SigningKeyKind::V4(key) => Ok(key.presign(subject, &[], (&moment.iso_basic, valid_s), token)),
+            SigningKeyKind::V1(key) => {
                 let expires = moment.at.unix_s().saturating_add_unsigned(valid_s);
                 Ok(key.presign(subject, expires, token))
             }
@@ -256,7 +256,7 @@ impl Prepared {
     }
 }
 
-/// Stands in for a value that cannot be written. [`Prepared::new`] has checked the texts that come from outside, dates and
+/// Stands in for a value that cannot be written. [`SigningKey::new`] has checked the texts that come from outside, dates and
 /// digests are ASCII.
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
@@ -265,7 +265,7 @@ pub const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-oss-security-t
 
 /// The headers that `wanted` picks from the subject and from `added`, sorted by name; those of one name in their order.
 fn collect<'a>(
-    subject: &Subject<'a>,
+    subject: &SignableRequest<'a>,
     added: &'a [(HeaderName, HeaderValue)],
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<(&'a str, &'a [u8])> {

@@ -8,17 +8,17 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::header::{HeaderName, HeaderValue};
 use sha1::Sha1;
 
-use super::{Subject, collect, is_oss_header, write_headers};
+use super::{SignableRequest, collect, is_oss_header, write_headers};
 use crate::oss::Query;
 use crate::secret::Secret;
 
 /// An access key, ready to sign.
-pub struct Key {
+pub struct V1Key {
     mac: Hmac<Sha1>,
     id: String,
 }
 
-impl Key {
+impl V1Key {
     /// Prepares the key.
     #[must_use]
     pub fn new(id: &str, secret: &Secret) -> Self {
@@ -30,20 +30,20 @@ impl Key {
 
     /// The value of `Authorization` for `subject`, to which `added` will be set.
     #[must_use]
-    pub fn authorize(&self, subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)]) -> String {
+    pub fn authorize(&self, subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> String {
         format!("OSS {}:{}", self.id, self.signature(&string_to_sign(subject, added)))
     }
 
     /// The parameters of `subject` and after them those that sign its URL: "Add signatures to a URL" (OSS API reference). Who
     /// uses the URL must send the headers of `subject` that are signed. `expires` is in seconds since 1970.
     #[must_use]
-    pub fn presign(&self, subject: &Subject<'_>, expires: i64, token: Option<&[u8]>) -> Query {
+    pub fn presign(&self, subject: &SignableRequest<'_>, expires: i64, token: Option<&[u8]>) -> Query {
         let mut query = subject.query.clone();
         if let Some(token) = token {
             query.push("security-token", token);
         }
         let expires = expires.to_string();
-        let text = url_string_to_sign(&Subject { query: &query, ..*subject }, &expires);
+        let text = url_string_to_sign(&SignableRequest { query: &query, ..*subject }, &expires);
         query.push("OSSAccessKeyId", self.id.as_str());
         query.push("Expires", expires);
         query.push("Signature", self.signature(&text));
@@ -61,17 +61,21 @@ impl Key {
 
 /// The text whose HMAC is the signature. The date is that of `x-oss-date`, or else of `Date`.
 #[must_use]
-pub fn string_to_sign(subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+pub fn string_to_sign(subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     write(subject, added, None)
 }
 
 /// The same for a URL, in which the time of its end stands for the date.
 #[must_use]
-pub fn url_string_to_sign(subject: &Subject<'_>, expires: &str) -> Vec<u8> {
+pub fn url_string_to_sign(subject: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
     write(subject, &[], Some(expires))
 }
 
-fn write(subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)], expires: Option<&str>) -> Vec<u8> {
+fn write(
+    subject: &SignableRequest<'_>,
+    added: &[(HeaderName, HeaderValue)],
+    expires: Option<&str>,
+) -> Vec<u8> {
     let lines = collect(subject, added, |name| is_oss_header(name) || PLAIN.contains(&name));
     let value_of = |wanted: &str| lines.iter().find(|line| line.0 == wanted).map(|line| line.1);
     let date = expires.map(str::as_bytes).or_else(|| value_of("x-oss-date")).or_else(|| value_of("date"));
@@ -89,7 +93,7 @@ fn write(subject: &Subject<'_>, added: &[(HeaderName, HeaderValue)], expires: Op
 }
 
 /// `/bucket/key?acl&uploadId=…`, decoded; the bucket is named whatever the host is.
-fn write_resource(subject: &Subject<'_>, out: &mut Vec<u8>) {
+fn write_resource(subject: &SignableRequest<'_>, out: &mut Vec<u8>) {
     out.push(b'/');
     if let Some(bucket) = subject.bucket {
         out.extend_from_slice(bucket.as_str().as_bytes());

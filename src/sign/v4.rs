@@ -7,10 +7,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::{Subject, collect, is_oss_header, write_headers};
-use crate::oss::{Product, Query, encode_path, encode_strict};
+use super::{SignableRequest, collect, is_oss_header, write_headers};
+use crate::oss::{Query, SigningProduct, encode_path, encode_strict};
 use crate::secret::Secret;
-use crate::time::Day;
+use crate::time::UtcDay;
 
 /// The header with the time of signing.
 pub const DATE: HeaderName = HeaderName::from_static("x-oss-date");
@@ -21,13 +21,13 @@ pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// What a signing key is good for.
 #[derive(Clone, Copy, Debug)]
-pub struct Scope<'a> {
+pub struct CredentialScope<'a> {
     /// The day in UTC.
-    pub day: Day,
+    pub day: UtcDay,
     /// The region id.
     pub region: &'a str,
     /// The product.
-    pub product: Product,
+    pub product: SigningProduct,
 }
 
 /// The signing key of one access key, day, region and product.
@@ -41,7 +41,7 @@ pub struct DayKey {
 impl DayKey {
     /// Derives the key: four HMACs, after which the secret is not needed until the next day.
     #[must_use]
-    pub fn derive(id: &str, secret: &Secret, scope: Scope<'_>) -> Self {
+    pub fn derive(id: &str, secret: &Secret, scope: CredentialScope<'_>) -> Self {
         let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
         let steps = [scope.day.as_str(), scope.region, scope.product.as_str(), REQUEST];
         let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| {
@@ -57,7 +57,7 @@ impl DayKey {
     #[must_use]
     pub fn authorize(
         &self,
-        subject: &Subject<'_>,
+        subject: &SignableRequest<'_>,
         added: &[(HeaderName, HeaderValue)],
         timestamp: &str,
     ) -> String {
@@ -72,7 +72,7 @@ impl DayKey {
     #[must_use]
     pub fn presign(
         &self,
-        subject: &Subject<'_>,
+        subject: &SignableRequest<'_>,
         additional: &[&str],
         (timestamp, valid_s): (&str, u64),
         token: Option<&[u8]>,
@@ -88,7 +88,7 @@ impl DayKey {
         if let Some(token) = token {
             query.push("x-oss-security-token", token);
         }
-        let canonical = canonical_request(&Subject { query: &query, ..*subject }, &[], additional);
+        let canonical = canonical_request(&SignableRequest { query: &query, ..*subject }, &[], additional);
         let signature = self.signature(&self.string_to_sign(&canonical, timestamp));
         query.push("x-oss-signature", signature);
         query
@@ -125,7 +125,7 @@ impl DayKey {
 /// order, each present in the request.
 #[must_use]
 pub fn canonical_request(
-    subject: &Subject<'_>,
+    subject: &SignableRequest<'_>,
     added: &[(HeaderName, HeaderValue)],
     additional: &[&str],
 ) -> Vec<u8> {
@@ -153,7 +153,7 @@ pub fn is_signed(name: &str) -> bool {
 }
 
 /// Always `/bucket/key`, whatever form of address the request itself uses.
-fn write_uri(subject: &Subject<'_>, out: &mut String) {
+fn write_uri(subject: &SignableRequest<'_>, out: &mut String) {
     out.push('/');
     if let Some(bucket) = subject.bucket {
         out.push_str(bucket.as_str());
@@ -163,7 +163,7 @@ fn write_uri(subject: &Subject<'_>, out: &mut String) {
 }
 
 /// Sorted by encoded name in byte order; a parameter without a value is the same as one with an empty value.
-fn write_query(subject: &Subject<'_>, out: &mut String) {
+fn write_query(subject: &SignableRequest<'_>, out: &mut String) {
     let encoded = |bytes: &[u8]| {
         let mut text = String::new();
         encode_strict(bytes, &mut text);

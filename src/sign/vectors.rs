@@ -5,8 +5,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use serde::Deserialize;
 
-use super::{Subject, v1, v4};
-use crate::oss::{Bucket, Key, Product, Query};
+use super::{SignableRequest, v1, v4};
+use crate::oss::{Bucket, Key, Query, SigningProduct};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -52,7 +52,7 @@ struct Expected {
     url_go_v1: Option<String>,
 }
 
-/// The parts that a [`Subject`] borrows.
+/// The parts that a [`SignableRequest`] borrows.
 struct Parts {
     method: Method,
     bucket: Option<Bucket>,
@@ -86,9 +86,9 @@ impl Parts {
         }
     }
 
-    fn subject(&self) -> Subject<'_> {
+    fn subject(&self) -> SignableRequest<'_> {
         let Self { method, bucket, key, query, headers } = self;
-        Subject { method, bucket: bucket.as_ref(), key, query, headers }
+        SignableRequest { method, bucket: bucket.as_ref(), key, query, headers }
     }
 }
 
@@ -132,11 +132,11 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
 
 fn day_key(vector: &Vector) -> v4::DayKey {
     let product = match vector.product.as_deref() {
-        Some("oss-cloudbox") => Product::CloudBox,
-        _ => Product::Oss,
+        Some("oss-cloudbox") => SigningProduct::CloudBox,
+        _ => SigningProduct::Oss,
     };
     let timestamp = vector.timestamp.as_deref().expect("a timestamp");
-    let scope = v4::Scope {
+    let scope = v4::CredentialScope {
         day: Timestamp::parse_iso_basic(timestamp).expect("a time").day(),
         region: vector.region.as_deref().expect("a region"),
         product,
@@ -166,7 +166,7 @@ fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
         let text = v1::string_to_sign(&parts.subject(), &[]);
         let shown = String::from_utf8(text.clone()).expect("text");
         stage(vector, "string to sign", &shown, vector.expected.string_to_sign.as_ref());
-        let key = v1::Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
+        let key = v1::V1Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
         stage(vector, "signature", &key.signature(&text), vector.expected.signature.as_ref());
         let authorization = key.authorize(&parts.subject(), &[]);
         stage(vector, "authorization", &authorization, vector.expected.authorization.as_ref());
@@ -184,8 +184,9 @@ fn check_query(vector: &Vector, ours: &Query, signature: &str) {
     for published in signed_query.as_deref().into_iter().chain(urls) {
         let parts = |query: &Query| {
             // A name without a value is the same as one with an empty value.
-            let part =
-                |param: &crate::oss::Param| (param.name.clone(), param.value.clone().unwrap_or_default());
+            let part = |param: &crate::oss::QueryParameter| {
+                (param.name.clone(), param.value.clone().unwrap_or_default())
+            };
             let mut parts: Vec<_> = query.params().iter().map(part).collect();
             parts.sort();
             parts
@@ -210,7 +211,7 @@ fn every_published_v4_url_signature_is_reproduced() {
         if let Some(expected) = &vector.expected.canonical_request {
             let mut unsigned = ours.clone();
             unsigned.remove(|name| name == b"x-oss-signature");
-            let subject = Subject { query: &unsigned, ..parts.subject() };
+            let subject = SignableRequest { query: &unsigned, ..parts.subject() };
             let canonical = v4::canonical_request(&subject, &[], &additional);
             stage(vector, "canonical request", &String::from_utf8_lossy(&canonical), Some(expected));
         }
@@ -223,7 +224,7 @@ fn every_published_v1_url_signature_is_reproduced() {
     assert_eq!(vectors.len(), 9);
     for vector in &vectors {
         let parts = Parts::of(vector);
-        let key = v1::Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
+        let key = v1::V1Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
         let token = vector.security_token.as_deref().map(str::as_bytes);
         let ours = key.presign(&parts.subject(), vector.expires.expect("a time"), token);
         check_query(vector, &ours, "Signature");
@@ -231,7 +232,8 @@ fn every_published_v1_url_signature_is_reproduced() {
             let mut unsigned = ours.clone();
             unsigned.remove(|name| name == b"Signature");
             let expires = vector.expires.expect("a time").to_string();
-            let text = v1::url_string_to_sign(&Subject { query: &unsigned, ..parts.subject() }, &expires);
+            let text =
+                v1::url_string_to_sign(&SignableRequest { query: &unsigned, ..parts.subject() }, &expires);
             stage(vector, "string to sign", &String::from_utf8_lossy(&text), Some(expected));
         }
     }

@@ -8,7 +8,7 @@ use oss_signing_proxy::cli::System;
 use oss_signing_proxy::emulator::Handle;
 use oss_signing_proxy::oss::{Key, Query, Region};
 use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::sign::{Identity, Moment, Prepared, Scheme, Subject};
+use oss_signing_proxy::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 use proptest::prelude::*;
 
@@ -32,15 +32,15 @@ enum Version {
 }
 
 fn signed(version: Version, key: &[u8], prefix: &str) -> Signed {
-    let now = Moment::new(System.now());
+    let now = SigningTime::new(System.now());
     let region = Region::parse("cn-hangzhou").expect("a region");
     let secret = Secret::from(SECRET);
     let scheme = match version {
-        Version::V4 => Scheme::V4 { day: now.at().day(), region: &region },
-        Version::V1 => Scheme::V1,
+        Version::V4 => SigningScheme::V4 { day: now.at().day(), region: &region },
+        Version::V1 => SigningScheme::V1,
     };
-    let identity = Identity { id: ID, secret: &secret, token: None };
-    let prepared = Prepared::new(identity, scheme).expect("a key");
+    let identity = SigningIdentity { id: ID, secret: &secret, token: None };
+    let prepared = SigningKey::new(identity, scheme).expect("a key");
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("text/plain"));
     headers.insert("x-oss-meta-a", HeaderValue::from_str(prefix).expect("a value"));
@@ -48,7 +48,7 @@ fn signed(version: Version, key: &[u8], prefix: &str) -> Signed {
     let subject_key = Key::from_bytes(key.to_vec()).expect("a key");
     let bucket = bucket("photos");
     let instructions = prepared.sign(
-        &Subject {
+        &SignableRequest {
             method: &Method::GET,
             bucket: Some(&bucket),
             key: &subject_key,

@@ -13,11 +13,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::address::{Directory, Located, UpstreamId, Way};
+use crate::address::{LocatedObject, ResolvedEndpoint, RoutingTable, UpstreamId};
 use crate::credentials::Credentials;
 use crate::oss::{Bucket, Key, Operation, Query};
 use crate::proxy::destination;
-use crate::sign::{Identity, Moment, Prepared, Scheme, Subject, Unsendable, Version};
+use crate::sign::{
+    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, UnsendableKey,
+};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{
     RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamTransport,
@@ -26,11 +28,11 @@ use crate::transport::{
 /// Somebody to ask, and for what.
 pub(super) struct Question<'a> {
     /// The bucket alone.
-    head: Option<Located>,
+    head: Option<LocatedObject>,
     /// What is answered with a document.
-    located: Located,
-    pub(super) way: Way,
-    signature: Version,
+    located: LocatedObject,
+    pub(super) way: ResolvedEndpoint,
+    signature: SignatureVersion,
     destination: Rc<UpstreamDestination>,
     transport: &'a UpstreamTransport,
     clock: &'a dyn Clock,
@@ -64,7 +66,7 @@ pub(super) enum NoReply {
     Send(#[from] SendError),
     /// The key cannot be sent.
     #[error(transparent)]
-    Key(#[from] Unsendable),
+    Key(#[from] UnsendableKey),
     /// V4 needs a region.
     #[error("no region is configured, and V4 signs for one")]
     NoRegion,
@@ -74,8 +76,8 @@ impl<'a> Question<'a> {
     /// About `bucket`, or about all of them.
     pub(super) fn new(
         bucket: Option<&Bucket>,
-        (upstream, directory): (UpstreamId, &Directory),
-        signature: Version,
+        (upstream, directory): (UpstreamId, &RoutingTable),
+        signature: SignatureVersion,
         (transport, clock): (&'a UpstreamTransport, &'a dyn Clock),
     ) -> Self {
         let located = |method: &Method, parameter: Option<(&str, &str)>| {
@@ -84,7 +86,7 @@ impl<'a> Question<'a> {
                 query.push(name, value);
             }
             let operation = Operation::of(method, bucket.is_none(), true, &query, &HeaderMap::new());
-            Located {
+            LocatedObject {
                 operation: operation.unwrap_or(Operation::ListBuckets),
                 bucket: bucket.cloned(),
                 key: Key::default(),
@@ -97,7 +99,7 @@ impl<'a> Question<'a> {
         let head = bucket.map(|_| located(&Method::HEAD, None));
         let parameter = if bucket.is_some() { ("bucketInfo", "") } else { ("max-keys", "1") };
         let located = located(&Method::GET, Some(parameter));
-        let way = Way::of(&located, directory);
+        let way = ResolvedEndpoint::of(&located, directory);
         let destination = Rc::new(destination(&way, TrustStoreId(0)));
         Self { head, located, way, signature, destination, transport, clock }
     }
@@ -124,21 +126,21 @@ impl<'a> Question<'a> {
 
     async fn sign(
         &self,
-        (method, located): (&Method, &Located),
+        (method, located): (&Method, &LocatedObject),
         with: &Arc<Credentials>,
         ahead_s: i64,
     ) -> Result<Reply, NoReply> {
         let now = self.clock.now().unix_s().saturating_add(ahead_s);
-        let moment = Moment::new(Timestamp::from_unix_s(now));
+        let moment = SigningTime::new(Timestamp::from_unix_s(now));
         let scheme = match (self.signature, &self.way.region) {
-            (Version::V1, _) => Scheme::V1,
-            (Version::V4, Some(region)) => Scheme::V4 { day: moment.at().day(), region },
-            (Version::V4, None) => return Err(NoReply::NoRegion),
+            (SignatureVersion::V1, _) => SigningScheme::V1,
+            (SignatureVersion::V4, Some(region)) => SigningScheme::V4 { day: moment.at().day(), region },
+            (SignatureVersion::V4, None) => return Err(NoReply::NoRegion),
         };
         let Credentials { id, secret, token, .. } = &**with;
-        let prepared = Prepared::new(Identity { id, secret, token: token.as_ref() }, scheme)?;
+        let prepared = SigningKey::new(SigningIdentity { id, secret, token: token.as_ref() }, scheme)?;
         let mut headers = HeaderMap::new();
-        let subject = Subject {
+        let subject = SignableRequest {
             method,
             bucket: located.bucket.as_ref(),
             key: &located.key,
@@ -151,7 +153,7 @@ impl<'a> Question<'a> {
 
     async fn send(
         &self,
-        (method, located): (&Method, &Located),
+        (method, located): (&Method, &LocatedObject),
         headers: HeaderMap,
     ) -> Result<Reply, SendError> {
         let mut request = Request::new(RequestBody::none());

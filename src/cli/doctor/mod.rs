@@ -17,7 +17,7 @@ use super::explain::SourceDescription;
 use super::flags::Flags;
 use super::serve::block_on;
 use super::system::System;
-use crate::address::{Entrance, Located, Scheme, UpstreamId};
+use crate::address::{ListenerNames, LocatedObject, UpstreamId, UrlScheme};
 use crate::admin::ListenerCertificate;
 use crate::config::{ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, each};
@@ -196,12 +196,12 @@ fn served_by(name: &str, config: &ProxyConfig) -> Result<(Bucket, UpstreamId), F
     let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), remedy))?;
     let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();
     let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
-    let entrance = Entrance { domains: &[], scheme: Scheme::Http, unnamed: false, address: None };
-    let located = Located::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
+    let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
+    let located = LocatedObject::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
     let remedy = "name the bucket that is configured, or add a route with match.bucket";
     match located {
-        Ok(Located { bucket: Some(found), upstream, .. }) if found == bucket => Ok((bucket, upstream)),
-        Ok(Located { bucket: Some(pin), .. }) => {
+        Ok(LocatedObject { bucket: Some(found), upstream, .. }) if found == bucket => Ok((bucket, upstream)),
+        Ok(LocatedObject { bucket: Some(pin), .. }) => {
             Err(wrong(format!("the configuration serves the bucket {pin} alone, not {bucket}"), remedy))
         }
         Ok(_) => Err(wrong(format!("no upstream serves {bucket}"), remedy)),

@@ -6,11 +6,11 @@ use tokio::net::lookup_host;
 
 use super::super::exit::Exit;
 use super::report::Finding;
-use crate::address::{EndpointKind, Upstream, Way};
+use crate::address::{EndpointKind, ResolvedEndpoint, UpstreamAddress};
 use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, SendError};
 
 /// Looks the name up that will be dialled. What comes of it is judged when it is dialled.
-pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) -> Finding {
+pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, own: &[SocketAddr]) -> Finding {
     let (name, port) = &way.dial;
     let kind = kind(upstream);
     let found = tokio::time::timeout(LOOKUP_WITHIN, lookup_host((name.as_str(), *port))).await;
@@ -42,11 +42,11 @@ pub(super) async fn names(way: &Way, upstream: &Upstream, own: &[SocketAddr]) ->
 }
 
 /// What an attempt to connect and to get an answer came to.
-pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> Finding {
+pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &UpstreamAddress) -> Finding {
     let (fault, remedy) = match error {
         SendError::Dial(DialError::Unreachable { obstacle, .. }) => obstructed(*obstacle, way, upstream),
         SendError::Dial(DialError::Loop { .. }) => return looped(error.to_string()),
-        SendError::Invalid(_) if way.scheme == crate::address::Scheme::Http => (
+        SendError::Invalid(_) if way.scheme == crate::address::UrlScheme::Http => (
             "no-http",
             "what answers there speaks no plain HTTP; write https:// in `endpoint`, or correct the port"
                 .to_owned(),
@@ -70,7 +70,11 @@ pub(super) fn unanswered(error: &SendError, way: &Way, upstream: &Upstream) -> F
 }
 
 /// The fault in a word, and what to do.
-fn obstructed(obstacle: ConnectFailure, way: &Way, upstream: &Upstream) -> (&'static str, String) {
+fn obstructed(
+    obstacle: ConnectFailure,
+    way: &ResolvedEndpoint,
+    upstream: &UpstreamAddress,
+) -> (&'static str, String) {
     let at = format!("{}:{}", way.dial.0, way.dial.1);
     let is_public = upstream.endpoint.place().is_some_and(|place| place.kind() == EndpointKind::Public);
     let internal = if upstream.endpoint.is_internal() {
@@ -113,7 +117,7 @@ fn obstructed(obstacle: ConnectFailure, way: &Way, upstream: &Upstream) -> (&'st
     }
 }
 
-fn distrusted(flaw: CertificateFault, way: &Way) -> (&'static str, String) {
+fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> (&'static str, String) {
     let name = &way.name;
     match flaw {
         CertificateFault::UnknownIssuer => (
@@ -139,12 +143,12 @@ fn distrusted(flaw: CertificateFault, way: &Way) -> (&'static str, String) {
     }
 }
 
-fn unresolved(name: &str, reason: &str, upstream: &Upstream) -> Finding {
+fn unresolved(name: &str, reason: &str, upstream: &UpstreamAddress) -> Finding {
     let text = format!("{name} does not resolve: {reason}");
     Finding::fail(("dns", "unresolved"), Exit::Unavailable, text, no_name(name, upstream))
 }
 
-fn no_name(name: &str, upstream: &Upstream) -> String {
+fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
     let which = if upstream.connect.is_some() { "connect" } else { "endpoint" };
     let region = if upstream.endpoint.place().is_some() { "`region`, " } else { "" };
     format!("correct {region}`{which}` or the name service of this machine: it knows no {name}")
@@ -160,7 +164,7 @@ fn looped(text: String) -> Finding {
 }
 
 /// What the endpoint is, by its name.
-fn kind(upstream: &Upstream) -> &'static str {
+fn kind(upstream: &UpstreamAddress) -> &'static str {
     if upstream.connect.is_some() {
         return "`connect`, dialled in place of the endpoint";
     }

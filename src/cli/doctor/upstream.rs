@@ -12,7 +12,7 @@ use super::ask::{NoReply, Question};
 use super::report::{Finding, Level, Section};
 use super::verdict::{self, Asked};
 use super::{Bucket, ProxyConfig, UpstreamId, network};
-use crate::address::{Scheme, Upstream};
+use crate::address::{UpstreamAddress, UrlScheme};
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;
@@ -22,7 +22,7 @@ use crate::transport::{
 
 /// What is looked at, and what was found so far.
 struct Examination<'a> {
-    upstream: &'a Upstream,
+    upstream: &'a UpstreamAddress,
     settings: &'a UpstreamSettings,
     question: Question<'a>,
     findings: Vec<Finding>,
@@ -65,13 +65,13 @@ pub(super) async fn examine(
 
 /// Whom the certificate is held against; nobody without TLS.
 fn trust(
-    upstream: &Upstream,
+    upstream: &UpstreamAddress,
     settings: &UpstreamSettings,
 ) -> Result<Vec<(TrustStoreId, TrustStore)>, InvalidRoots> {
     Ok(match (upstream.endpoint.scheme, &settings.ca_file) {
-        (Scheme::Http, _) => Vec::new(),
-        (Scheme::Https, Some(path)) => vec![(TrustStoreId(0), TrustStore::file(path)?)],
-        (Scheme::Https, None) => vec![(TrustStoreId(0), TrustStore::host()?)],
+        (UrlScheme::Http, _) => Vec::new(),
+        (UrlScheme::Https, Some(path)) => vec![(TrustStoreId(0), TrustStore::file(path)?)],
+        (UrlScheme::Https, None) => vec![(TrustStoreId(0), TrustStore::host()?)],
     })
 }
 
@@ -100,12 +100,12 @@ impl Examination<'_> {
     fn connected(&self) -> String {
         let (name, port) = &self.question.way.dial;
         match (self.question.way.scheme, &self.settings.ca_file) {
-            (Scheme::Http, _) => format!("{name}:{port} accepts, without TLS"),
-            (Scheme::Https, None) => format!(
+            (UrlScheme::Http, _) => format!("{name}:{port} accepts, without TLS"),
+            (UrlScheme::Https, None) => format!(
                 "{name}:{port} accepts; its certificate is for {}, and this host trusts its authority",
                 self.question.way.name
             ),
-            (Scheme::Https, Some(file)) => format!(
+            (UrlScheme::Https, Some(file)) => format!(
                 "{name}:{port} accepts; its certificate is for {}, by an authority of {}",
                 self.question.way.name,
                 file.display()

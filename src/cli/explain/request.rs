@@ -20,7 +20,7 @@ use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
 use crate::proxy::{self, DryRunReport, ListenerRules};
 use crate::server::{ListenAddress, ListenSettings};
-use crate::sign::Moment;
+use crate::sign::SigningTime;
 use crate::time::{Clock as _, Timestamp};
 
 /// What is asked about, as it stands on the command line.
@@ -136,7 +136,7 @@ impl Ready {
             ));
         }
         let core = rehearse(&self.config, &self.sources, Arc::new(System))?;
-        Ok(proxy::explain(&core, (&gate, address), head, &Moment::new(at)))
+        Ok(proxy::explain(&core, (&gate, address), head, &SigningTime::new(at)))
     }
 }
 

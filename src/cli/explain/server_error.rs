@@ -16,7 +16,7 @@ use super::request::{Asked, Ready, Unanswered, exit};
 use super::show;
 use super::sources::masked;
 use crate::proxy::DryRunReport;
-use crate::sign::{Signed, Version};
+use crate::sign::{SignatureVersion, SigningTexts};
 use crate::time::{Clock as _, Timestamp};
 
 pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
@@ -37,7 +37,8 @@ pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let configured: Vec<Version> = config.upstreams.iter().map(|upstream| upstream.signature).collect();
+    let configured: Vec<SignatureVersion> =
+        config.upstreams.iter().map(|upstream| upstream.signature).collect();
     for upstream in &mut config.upstreams {
         upstream.signature = error.version();
     }
@@ -67,7 +68,7 @@ fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<DryRunR
     Ok(explained)
 }
 
-fn compare(error: &ServerError, explained: &DryRunReport, configured: &[Version]) -> Exit {
+fn compare(error: &ServerError, explained: &DryRunReport, configured: &[SignatureVersion]) -> Exit {
     let signed = explained.outbound.as_ref().and_then(|outbound| outbound.signed.as_ref());
     let (Some(signed), Some(credentials)) = (signed, explained.credentials.as_deref()) else {
         complain("nothing to compare: this request is not signed here");
@@ -115,12 +116,12 @@ fn compare(error: &ServerError, explained: &DryRunReport, configured: &[Version]
 /// Where the texts part. Of two that follow from one another only the first.
 fn findings(
     error: &ServerError,
-    signed: &Signed,
+    signed: &SigningTexts,
     token: Option<&str>,
 ) -> Vec<(&'static str, Difference, Cause)> {
     let mut found = Vec::new();
     let (theirs, ours) = (hide(&error.string_to_sign, token), hide(&signed.string_to_sign, token));
-    if error.version() == Version::V1 {
+    if error.version() == SignatureVersion::V1 {
         found.extend(Difference::first(&theirs, &ours).map(|difference| {
             let cause = Cause::in_v1_string(&theirs, &ours, difference.line);
             ("string to sign", difference, cause)
@@ -156,16 +157,16 @@ fn tell(text: &str, difference: &Difference, cause: &Cause) {
 
 impl ServerError {
     /// Which signature the server was given.
-    fn version(&self) -> Version {
+    fn version(&self) -> SignatureVersion {
         let is_v4 = self.canonical_request.is_some() || self.string_to_sign.starts_with(b"OSS4-");
-        if is_v4 { Version::V4 } else { Version::V1 }
+        if is_v4 { SignatureVersion::V4 } else { SignatureVersion::V1 }
     }
 
     /// When it was made, as its text says. A signed URL of V1 tells its end there.
     fn signed_at(&self) -> Option<Timestamp> {
         let number = match self.version() {
-            Version::V4 => 1,
-            Version::V1 => 3,
+            SignatureVersion::V4 => 1,
+            SignatureVersion::V1 => 3,
         };
         let text = self.string_to_sign.split(|byte| *byte == b'\n').nth(number)?;
         let text = std::str::from_utf8(text).ok()?.trim();

@@ -4,9 +4,9 @@ use super::super::output::line;
 use super::mask;
 use super::sources::{describe, masked};
 use crate::config::ProxyConfig;
-use crate::policy::Decision;
+use crate::policy::PolicyDecision;
 use crate::proxy::{DryRunReport, DryRunRoute, OutboundHead};
-use crate::sign::{Signed, Version};
+use crate::sign::{SignatureVersion, SigningTexts};
 
 /// What was found out, or why it goes no further.
 pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
@@ -22,9 +22,9 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         entry("caller", caller);
     }
     match verdict {
-        Some(Decision::Sign) => entry("policy", "allowed"),
-        Some(Decision::PassUnsigned) => entry("policy", "allowed, but never signed"),
-        Some(Decision::Deny(_)) => entry("policy", "denied"),
+        Some(PolicyDecision::Sign) => entry("policy", "allowed"),
+        Some(PolicyDecision::PassUnsigned) => entry("policy", "allowed, but never signed"),
+        Some(PolicyDecision::Deny(_)) => entry("policy", "denied"),
         None if caller.is_some() => entry("policy", "denied"),
         None => {}
     }
@@ -48,8 +48,8 @@ fn route(route: &DryRunRoute, config: &ProxyConfig) {
     entry("region", way.region.as_ref().map_or("- (none is configured)", |region| region.as_str()));
     let (dialled, port) = &way.dial;
     let tls = match way.scheme {
-        crate::address::Scheme::Https => format!(", TLS as {}", way.name),
-        crate::address::Scheme::Http => String::new(),
+        crate::address::UrlScheme::Https => format!(", TLS as {}", way.name),
+        crate::address::UrlScheme::Http => String::new(),
     };
     entry("dials", format_args!("{dialled}:{port}{tls}"));
     match signature {
@@ -75,12 +75,12 @@ pub(super) fn outbound(explained: &DryRunReport) {
     }
 }
 
-fn texts(signed: &Signed, version: Option<Version>, token: Option<&str>) {
+fn texts(signed: &SigningTexts, version: Option<SignatureVersion>, token: Option<&str>) {
     if let Some(canonical) = &signed.canonical_request {
         line("\ncanonical request");
         block(&mask::hide(canonical, token));
     }
-    line(format_args!("\nstring to sign ({})", version.map_or("-", Version::as_str)));
+    line(format_args!("\nstring to sign ({})", version.map_or("-", SignatureVersion::as_str)));
     block(&mask::hide(&signed.string_to_sign, token));
 }
 

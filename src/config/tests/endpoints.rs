@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{load, loaded, mistakes, warned};
-use crate::address::{Addressing, UpstreamId};
+use crate::address::{BucketAddressing, UpstreamId};
 use crate::credentials::SourceEnv;
 use crate::time::{Clock, Timestamp};
 
@@ -122,7 +122,7 @@ fn a_region_whose_endpoint_is_not_by_the_pattern_implies_the_one_that_exists() {
 #[test]
 fn a_private_link_is_addressed_in_path_style() {
     let text = "[upstream]\nendpoint = \"https://ep-bp1i0.oss.cn-hangzhou.privatelink.aliyuncs.com\"\n";
-    assert_eq!(loaded(text).directory.get(UpstreamId(0)).addressing, Addressing::Path);
+    assert_eq!(loaded(text).directory.get(UpstreamId(0)).addressing, BucketAddressing::Path);
     let shown = mistakes(load(&format!("{text}addressing = \"virtual\"")));
     assert!(shown.concat().contains("no bucket before it"), "{shown:?}");
     warned(&format!("{text}region = \"cn-beijing\""), "proxy.toml:2: upstream.endpoint", "for cn-beijing");

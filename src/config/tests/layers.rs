@@ -4,8 +4,8 @@ use super::{UPSTREAM, World, load_in, mistakes};
 use crate::address::UpstreamId;
 use crate::config::{ConfigErrors, FlagSetting, ProxyConfig, SettingLayer};
 use crate::credentials::{ProviderSpec, SourceEnv};
-use crate::policy::Operations;
-use crate::sign::Version;
+use crate::policy::AllowedOperations;
+use crate::sign::SignatureVersion;
 use crate::telemetry::{LogFormat, LogLevel};
 use crate::time::{Clock, Timestamp};
 
@@ -95,12 +95,12 @@ fn every_setting_has_a_variable() {
     let listen = &config.listen[0];
     assert_eq!(listen.address.to_string(), "0.0.0.0:80");
     assert_eq!(listen.domains, ["a.example", "b.example"]);
-    assert_eq!(listen.policy.operations, Operations::ReadOnly);
+    assert_eq!(listen.policy.operations, AllowedOperations::ReadOnly);
     assert!(config.admin.is_none());
     let upstream = config.directory.get(UpstreamId(0));
     assert_eq!(upstream.endpoint.host.as_str(), "oss-cn-hangzhou-internal.aliyuncs.com");
     assert_eq!(upstream.pin.as_ref().map(|pin| pin.as_str()), Some("photos"));
-    assert_eq!(config.upstreams[0].signature, Version::V1);
+    assert_eq!(config.upstreams[0].signature, SignatureVersion::V1);
     assert_eq!(config.upstreams[0].ca_file.as_deref(), Some("ca.pem".as_ref()));
     assert_eq!((config.log.level, config.log.format), (LogLevel::Trace, LogFormat::Text));
 }
@@ -149,7 +149,7 @@ fn the_listen_flag_replaces_the_address_of_one_listener() {
     let layers = [flag(FlagSetting::Listen, "127.0.0.1:81")];
     let config = load_in(&world, &one, &layers).expect("a configuration");
     assert_eq!(config.listen[0].address.to_string(), "127.0.0.1:81");
-    assert_eq!(config.listen[0].policy.operations, Operations::ReadOnly);
+    assert_eq!(config.listen[0].policy.operations, AllowedOperations::ReadOnly);
     let two = format!("{one}[[listen]]\naddress = \"127.0.0.1:82\"");
     let shown = mistakes(load_in(&world, &two, &layers));
     assert!(
@@ -169,7 +169,7 @@ fn other_flags_of_listeners_hold_for_each() {
         .set(FlagSetting::Domain, Some("b.example"))];
     let config = load_in(&World::default(), &text, &layers).expect("a configuration");
     for listen in &config.listen {
-        assert_eq!(listen.policy.operations, Operations::ReadOnly);
+        assert_eq!(listen.policy.operations, AllowedOperations::ReadOnly);
         assert_eq!(listen.domains, ["a.example", "b.example"]);
     }
 }
@@ -195,7 +195,7 @@ fn a_proxy_that_is_alone_has_one_plain_listener_whatever_the_file_says_of_listen
     assert!(listen.tls.is_none() && config.admin.is_none());
     let flags = flag(FlagSetting::ReadOnly, "true").alone();
     let config = load_in(&World::default(), &text, &[flags]).expect("a configuration");
-    assert_eq!(config.listen[0].policy.operations, Operations::ReadOnly);
+    assert_eq!(config.listen[0].policy.operations, AllowedOperations::ReadOnly);
     let mistake =
         load_in(&World::default(), "[upstream]\nregoin = \"x\"\n", &[SettingLayer::flags().alone()]);
     assert!(mistakes(mistake).iter().any(|mistake| mistake.contains("regoin")));

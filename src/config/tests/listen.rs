@@ -1,7 +1,7 @@
 //! Listeners and the admin interface.
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused, warned};
-use crate::policy::{CrossSiteReads, Operations, Unsigned};
+use crate::policy::{AllowedOperations, CrossSiteReads, UnsignedForms};
 use crate::server::{ListenAddress, TlsFiles};
 
 fn listener(settings: &str) -> String {
@@ -22,8 +22,8 @@ unsigned_forms = true"#,
     assert_eq!(listen.address.to_string(), "[::1]:80");
     assert_eq!(listen.domains, ["oss.example.internal", "proxy"]);
     assert_eq!(listen.policy.allowed_origins, ["https://app.example", "http://127.0.0.1:3000", "app://x"]);
-    assert_eq!(listen.policy.operations, Operations::ReadOnly);
-    assert_eq!(listen.policy.unsigned, Unsigned::Pass);
+    assert_eq!(listen.policy.operations, AllowedOperations::ReadOnly);
+    assert_eq!(listen.policy.unsigned, UnsignedForms::Pass);
     assert_eq!(listen.policy.cross_site_reads, CrossSiteReads::AllowByName);
 }
 

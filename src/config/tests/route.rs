@@ -1,8 +1,8 @@
 //! `[[route]]`: what a route takes from `[upstream]`, and what it must say itself.
 
 use super::{UPSTREAM, load, loaded, mistakes, refused, warned};
-use crate::address::{Addressing, UpstreamId};
-use crate::sign::Version;
+use crate::address::{BucketAddressing, UpstreamId};
+use crate::sign::SignatureVersion;
 
 fn routed(settings: &str) -> String {
     format!("{UPSTREAM}bucket = \"photos\"\nconnect = \"127.0.0.1:9000\"\n[[route]]\n{settings}")
@@ -46,8 +46,8 @@ match = { bucket = "logs-*" }
 endpoint = "https://ep-y.oss.example"
 "#;
     let config = loaded(text);
-    assert_eq!(config.directory.get(UpstreamId(1)).addressing, Addressing::Path);
-    assert_eq!(config.upstreams[1].signature, Version::V1);
+    assert_eq!(config.directory.get(UpstreamId(1)).addressing, BucketAddressing::Path);
+    assert_eq!(config.upstreams[1].signature, SignatureVersion::V1);
     assert_eq!(config.upstreams[1].credentials, "own");
     let sources: Vec<_> = config.credentials.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(sources, ["own"]);
@@ -72,7 +72,7 @@ endpoint = "https://f.example"
     refused(text, "proxy.toml:6: route.bucket", "cname needs");
     assert_eq!(
         loaded(&format!("{text}bucket = \"files\"")).directory.get(UpstreamId(1)).addressing,
-        Addressing::Cname
+        BucketAddressing::Cname
     );
 }
 
@@ -83,10 +83,13 @@ fn a_route_has_a_custom_domain_beside_other_buckets() {
     let text = format!("{UPSTREAM}[[route]]\n{route}addressing = \"cname\"");
     let config = loaded(&text);
     let [default, route_upstream] = [0, 1].map(|id| config.directory.get(UpstreamId(id)));
-    assert_eq!((default.addressing, route_upstream.addressing), (Addressing::Virtual, Addressing::Cname));
+    assert_eq!(
+        (default.addressing, route_upstream.addressing),
+        (BucketAddressing::Virtual, BucketAddressing::Cname)
+    );
     assert_eq!(route_upstream.endpoint.host.as_str(), "img.example.com");
     let path = format!("{UPSTREAM}[[route]]\n{route}addressing = \"path\"");
-    assert_eq!(loaded(&path).directory.get(UpstreamId(1)).addressing, Addressing::Path);
+    assert_eq!(loaded(&path).directory.get(UpstreamId(1)).addressing, BucketAddressing::Path);
 
     let without = |line: &str| text.replace(line, "");
     for (text, place, words) in [
@@ -115,7 +118,7 @@ fn a_route_to_an_endpoint_of_oss_is_addressed_as_oss_wants_it() {
              [[route]]\nmatch.bucket = \"logs-*\"\nregion = \"us-west-1\"\n"
         );
         let config = loaded(&text);
-        assert_eq!(config.directory.get(UpstreamId(1)).addressing, Addressing::Virtual, "{addressing}");
+        assert_eq!(config.directory.get(UpstreamId(1)).addressing, BucketAddressing::Virtual, "{addressing}");
     }
 }
 

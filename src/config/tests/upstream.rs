@@ -1,15 +1,15 @@
 //! `[upstream]`: settings that need, imply and contradict each other.
 
 use super::{World, load, load_in, loaded, mistakes, refused, warned};
-use crate::address::{Addressing, Endpoint, Scheme, Upstream, UpstreamId};
-use crate::sign::Version;
+use crate::address::{BucketAddressing, Endpoint, UpstreamAddress, UpstreamId, UrlScheme};
+use crate::sign::SignatureVersion;
 
 fn text(settings: &str) -> String {
     format!("[upstream]\n{settings}")
 }
 
 #[track_caller]
-fn upstream(settings: &str) -> Upstream {
+fn upstream(settings: &str) -> UpstreamAddress {
     loaded(&text(settings)).directory.get(UpstreamId(0)).clone()
 }
 
@@ -22,10 +22,10 @@ fn a_region_implies_the_rest() {
     let upstream = upstream("region = \"cn-hangzhou\"");
     assert_eq!(upstream.region.as_ref().map(|r| r.as_str()), Some("cn-hangzhou"));
     assert_eq!(upstream.endpoint, endpoint("https://oss-cn-hangzhou.aliyuncs.com"));
-    assert_eq!(upstream.addressing, Addressing::Virtual);
+    assert_eq!(upstream.addressing, BucketAddressing::Virtual);
     assert_eq!((upstream.pin, upstream.connect), (None, None));
     let config = loaded(&text("region = \"cn-hangzhou\""));
-    assert_eq!(config.upstreams[0].signature, Version::V4);
+    assert_eq!(config.upstreams[0].signature, SignatureVersion::V4);
     assert_eq!(config.upstreams[0].credentials, "default");
     assert!(config.warnings.is_empty());
 }
@@ -106,7 +106,7 @@ fn a_password_in_an_endpoint_is_not_repeated() {
 fn an_address_is_asked_in_path_style() {
     for host in ["127.0.0.1:9000", "localhost:9000", "[::1]:9000", "10.0.0.1"] {
         let settings = format!("region = \"cn-hangzhou\"\nendpoint = \"https://{host}\"");
-        assert_eq!(upstream(&settings).addressing, Addressing::Path);
+        assert_eq!(upstream(&settings).addressing, BucketAddressing::Path);
         for addressing in ["virtual", "cname"] {
             let settings = format!("{settings}\nbucket = \"photos\"\naddressing = \"{addressing}\"");
             refused(&text(&settings), "proxy.toml:3: upstream.endpoint", "is an address");
@@ -120,7 +120,7 @@ fn cname_needs_a_bucket_and_a_name_of_its_own() {
     let named = format!("{settings}endpoint = \"https://img.example\"\n");
     refused(&text(&named), "proxy.toml:1: upstream.bucket", "cname needs");
     let upstream = upstream(&format!("{named}bucket = \"photos\""));
-    assert_eq!(upstream.addressing, Addressing::Cname);
+    assert_eq!(upstream.addressing, BucketAddressing::Cname);
     let unnamed = format!("{settings}bucket = \"photos\"");
     refused(&text(&unnamed), "proxy.toml:1: upstream.endpoint", "a name of the bucket's own");
     assert_eq!(mistakes(load(&text(settings))).len(), 2);
@@ -131,7 +131,7 @@ fn an_endpoint_has_no_bucket_before_it() {
     let settings = "endpoint = \"https://photos.oss-cn-hangzhou.aliyuncs.com\"";
     refused(&text(settings), "proxy.toml:2: upstream.endpoint", "\"photos.\"");
     let cname = format!("{settings}\nbucket = \"photos\"\naddressing = \"cname\"");
-    assert_eq!(upstream(&cname).addressing, Addressing::Cname);
+    assert_eq!(upstream(&cname).addressing, BucketAddressing::Cname);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_plain_endpoint_is_warned_about_once_unless_it_stays_here() {
     ] {
         let config = loaded(&text(&format!("region = \"cn-hangzhou\"\n{settings}")));
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-        assert_eq!(config.directory.get(UpstreamId(0)).endpoint.scheme, Scheme::Http);
+        assert_eq!(config.directory.get(UpstreamId(0)).endpoint.scheme, UrlScheme::Http);
     }
 }
 

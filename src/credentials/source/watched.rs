@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::credentials::secret_file::{FileFingerprint, state};
 use crate::credentials::{Provide, SourceEnv, StateFingerprint};
-use crate::offload::{BlockingLane, FILE_LIMIT, NoAnswer};
+use crate::offload::{BlockingLane, BlockingTimeout, FILE_LIMIT};
 
 /// The state of what a provider reads, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -18,12 +18,12 @@ impl WatchedState {
     /// Looks at it now. `None` if there is nothing to watch.
     ///
     /// # Errors
-    /// [`NoAnswer`] if the file system does not answer.
+    /// [`BlockingTimeout`] if the file system does not answer.
     pub(super) async fn look(
         provider: &dyn Provide,
         edge: &dyn SourceEnv,
         lane: &BlockingLane,
-    ) -> Result<Option<Self>, NoAnswer> {
+    ) -> Result<Option<Self>, BlockingTimeout> {
         let (fingerprint, paths) = (provider.fingerprint(edge), provider.files(edge));
         if paths.is_empty() {
             return Ok(fingerprint.map(|_| Self { fingerprint, files: BTreeMap::new() }));

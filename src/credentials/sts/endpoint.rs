@@ -1,7 +1,7 @@
 //! Which STS is asked: the one that is named, else that of the region, as near to OSS as can be.
 
 use crate::credentials::{ProvideError, SetupError, SourceEnv};
-use crate::oss::{Product, Region};
+use crate::oss::{Region, SigningProduct};
 use crate::transport::Url;
 
 /// What is known about where STS is.
@@ -60,7 +60,7 @@ fn name(region: &Region, vpc: bool) -> String {
     let row = IRREGULAR.iter().find(|(id, ..)| *id == region.as_str());
     match row {
         Some((_, public, inside)) => (if vpc { *inside } else { *public }).to_owned(),
-        None if region.product() == Product::CloudBox => CENTRAL.to_owned(),
+        None if region.product() == SigningProduct::CloudBox => CENTRAL.to_owned(),
         None => format!("{}.{region}.aliyuncs.com", if vpc { "sts-vpc" } else { "sts" }),
     }
 }

@@ -5,31 +5,33 @@ use std::path::Path;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use oss_signing_proxy::address::{
-    Addressing, Directory, Endpoint, Entrance, Host, Located, Scheme, Upstream, Way,
+    BucketAddressing, Endpoint, Host, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
+    UpstreamAddress, UrlScheme,
 };
 use oss_signing_proxy::config::{ConfigEnv, ProxyConfig, SecretFile};
 use oss_signing_proxy::oss::{Bucket, Key, Query, Region};
 use oss_signing_proxy::proxy::without_token;
 use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::sign::{Subject, v4};
+use oss_signing_proxy::sign::{SignableRequest, v4};
 
-fn directory() -> Directory {
-    let upstream = Upstream {
+fn directory() -> RoutingTable {
+    let upstream = UpstreamAddress {
         region: Region::parse("cn-hangzhou").ok(),
         endpoint: Endpoint::parse("http://127.0.0.1:9000").expect("an endpoint"),
-        addressing: Addressing::Path,
+        addressing: BucketAddressing::Path,
         pin: None,
         connect: None,
     };
-    Directory::new(upstream, Vec::new())
+    RoutingTable::new(upstream, Vec::new())
 }
 
-fn find(uri: &Uri, host: &[u8]) -> Option<Located> {
+fn find(uri: &Uri, host: &[u8]) -> Option<LocatedObject> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_bytes(host).ok()?);
     let domains = ["oss.example.test".to_owned()];
-    let entrance = Entrance { domains: &domains, scheme: Scheme::Http, unnamed: false, address: None };
-    Located::find(&Method::GET, uri, &headers, (entrance, &directory())).ok()
+    let entrance =
+        ListenerNames { domains: &domains, scheme: UrlScheme::Http, unnamed: false, address: None };
+    LocatedObject::find(&Method::GET, uri, &headers, (entrance, &directory())).ok()
 }
 
 /// A host that is understood is understood in the same way once more, and a bucket before a name is one of its labels.
@@ -49,13 +51,13 @@ pub(crate) fn host(data: &[u8]) {
 pub(crate) fn target(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
     let Some(located) = find(&uri, b"127.0.0.1") else { return };
-    let outbound = Way::of(&located, &directory()).target(&located);
+    let outbound = ResolvedEndpoint::of(&located, &directory()).target(&located);
     let sent: Uri = outbound.parse().unwrap_or_else(|error| panic!("{outbound}: {error}"));
     let again = find(&sent, b"127.0.0.1").unwrap_or_else(|| panic!("{outbound} is refused"));
     assert_eq!(again.bucket, located.bucket, "{outbound}");
     assert_eq!(again.key.as_bytes(), located.key.as_bytes(), "{outbound}");
     assert_eq!(again.query, located.query, "{outbound}");
-    assert_eq!(Way::of(&again, &directory()).target(&again), outbound);
+    assert_eq!(ResolvedEndpoint::of(&again, &directory()).target(&again), outbound);
 }
 
 /// A query that is understood is signed in the same way after it was sent, and in whatever order it was sent.
@@ -75,7 +77,8 @@ fn canonical(query: &Query) -> Vec<u8> {
     let (bucket, key) = (Bucket::parse("photos").expect("a bucket"), Key::from_path("k").expect("a key"));
     let headers = HeaderMap::new();
     let method = Method::GET;
-    let subject = Subject { method: &method, bucket: Some(&bucket), key: &key, query, headers: &headers };
+    let subject =
+        SignableRequest { method: &method, bucket: Some(&bucket), key: &key, query, headers: &headers };
     v4::canonical_request(&subject, &[], &[])
 }
 

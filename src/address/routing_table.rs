@@ -4,12 +4,12 @@ use std::fmt;
 
 use super::endpoint::Endpoint;
 use super::host::Host;
-use super::pattern::Pattern;
+use super::pattern::NamePattern;
 use crate::oss::{Bucket, Region};
 
 /// How the bucket is named to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addressing {
+pub enum BucketAddressing {
     /// `BUCKET.endpoint`, the ordinary way.
     Virtual,
     /// `/BUCKET/KEY`: for addresses, localhost and PrivateLink.
@@ -20,13 +20,13 @@ pub enum Addressing {
 
 /// Where requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
+pub struct UpstreamAddress {
     /// The region that requests are signed for; V1 does without.
     pub region: Option<Region>,
     /// Where it is.
     pub endpoint: Endpoint,
     /// How buckets are named to it.
-    pub addressing: Addressing,
+    pub addressing: BucketAddressing,
     /// The only bucket that requests are for, and then the whole path is the key.
     pub pin: Option<Bucket>,
     /// Dialled in place of every host of this upstream; Host, server name and signature stay.
@@ -35,34 +35,34 @@ pub struct Upstream {
 
 /// Which requests a route is for; what is absent matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Match {
+pub struct RouteMatch {
     /// The host that the request names.
-    pub host: Option<Pattern>,
+    pub host: Option<NamePattern>,
     /// The bucket.
-    pub bucket: Option<Pattern>,
+    pub bucket: Option<NamePattern>,
 }
 
-/// One of the upstreams of a [`Directory`]; 0 is the default, the others are those of the routes in order.
+/// One of the upstreams of a [`RoutingTable`]; 0 is the default, the others are those of the routes in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub usize);
 
 /// All upstreams.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    default: Upstream,
-    routes: Vec<(Match, Upstream)>,
+pub struct RoutingTable {
+    default: UpstreamAddress,
+    routes: Vec<(RouteMatch, UpstreamAddress)>,
 }
 
-impl Directory {
+impl RoutingTable {
     /// The default upstream and the routes, in order.
     #[must_use]
-    pub fn new(default: Upstream, routes: Vec<(Match, Upstream)>) -> Self {
+    pub fn new(default: UpstreamAddress, routes: Vec<(RouteMatch, UpstreamAddress)>) -> Self {
         Self { default, routes }
     }
 
     /// The upstream of this id.
     #[must_use]
-    pub fn get(&self, id: UpstreamId) -> &Upstream {
+    pub fn get(&self, id: UpstreamId) -> &UpstreamAddress {
         match id.0.checked_sub(1).and_then(|index| self.routes.get(index)) {
             Some((_, upstream)) => upstream,
             None => &self.default,
@@ -71,13 +71,13 @@ impl Directory {
 
     /// What the route of this id is for; `None` for the default, which takes what no route does.
     #[must_use]
-    pub fn wanted(&self, id: UpstreamId) -> Option<&Match> {
+    pub fn wanted(&self, id: UpstreamId) -> Option<&RouteMatch> {
         let (wanted, _) = self.routes.get(id.0.checked_sub(1)?)?;
         Some(wanted)
     }
 
     /// The pattern of the first route that is made for this host.
-    pub(super) fn host_pattern(&self, host: &Host) -> Option<&Pattern> {
+    pub(super) fn host_pattern(&self, host: &Host) -> Option<&NamePattern> {
         self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref()).find(|p| p.matches(host.as_str()))
     }
 
@@ -96,7 +96,7 @@ impl Directory {
 
     /// The first route for the host and the bucket; routes for certain buckets are passed over while none is known.
     pub(super) fn select(&self, host: &Host, bucket: Option<&Bucket>) -> Option<UpstreamId> {
-        let fits = |wanted: &Match| {
+        let fits = |wanted: &RouteMatch| {
             let host_fits = wanted.host.as_ref().is_none_or(|p| p.matches(host.as_str()));
             let bucket_fits = match (&wanted.bucket, bucket) {
                 (None, _) => true,
@@ -132,7 +132,7 @@ impl fmt::Display for UpstreamId {
     }
 }
 
-impl fmt::Display for Match {
+impl fmt::Display for RouteMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.host, &self.bucket) {
             (Some(host), Some(bucket)) => write!(f, "host {host}, bucket {bucket}"),

@@ -1,16 +1,16 @@
 //! Where a located request goes: endpoint, Host, request line, and the region it is signed for.
 
-use super::directory::{Addressing, Directory, Upstream};
-use super::endpoint::{Endpoint, Scheme};
-use super::locate::Located;
-use super::place::{DOMAIN, Place};
+use super::endpoint::{Endpoint, UrlScheme};
+use super::locate::LocatedObject;
+use super::oss_endpoint::{DOMAIN, OssEndpoint};
+use super::routing_table::{BucketAddressing, RoutingTable, UpstreamAddress};
 use crate::oss::Region;
 
 /// How requests of one bucket reach OSS: what is the same for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct ResolvedEndpoint {
     /// Plain or TLS.
-    pub scheme: Scheme,
+    pub scheme: UrlScheme,
     /// The name or address that is asked, without port; the server name of TLS.
     pub name: String,
     /// The value of Host.
@@ -21,13 +21,13 @@ pub struct Way {
     pub dials_oss_name: bool,
     /// The region to sign for.
     pub region: Option<Region>,
-    addressing: Addressing,
+    addressing: BucketAddressing,
 }
 
-impl Way {
+impl ResolvedEndpoint {
     /// The way of `located`, which depends on its upstream, bucket and place alone.
     #[must_use]
-    pub fn of(located: &Located, directory: &Directory) -> Self {
+    pub fn of(located: &LocatedObject, directory: &RoutingTable) -> Self {
         let upstream = directory.get(located.upstream);
         Self::by(located, upstream, located.place.as_ref().filter(|place| !is_configured(place, upstream)))
     }
@@ -35,27 +35,29 @@ impl Way {
     /// The way of a client that asks OSS itself: by the name that it gave, also where requests through here take another name
     /// of the same region.
     #[must_use]
-    pub fn as_given(located: &Located, directory: &Directory) -> Self {
+    pub fn as_given(located: &LocatedObject, directory: &RoutingTable) -> Self {
         let upstream = directory.get(located.upstream);
-        let is_other = |place: &&Place| upstream.endpoint.place().is_some_and(|own| own != **place);
+        let is_other = |place: &&OssEndpoint| upstream.endpoint.place().is_some_and(|own| own != **place);
         let given = located.place.as_ref().filter(|place| is_other(place) || !is_configured(place, upstream));
         Self::by(located, upstream, given)
     }
 
-    fn by(located: &Located, upstream: &Upstream, elsewhere: Option<&Place>) -> Self {
+    fn by(located: &LocatedObject, upstream: &UpstreamAddress, elsewhere: Option<&OssEndpoint>) -> Self {
         let named;
         let (endpoint, addressing, region) = match elsewhere {
             Some(place) => {
                 named = Endpoint::of(place, upstream.endpoint.scheme);
-                (&named, Addressing::Virtual, place.region().or(upstream.region.as_ref()))
+                (&named, BucketAddressing::Virtual, place.region().or(upstream.region.as_ref()))
             }
             None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),
         };
         let name = match (&located.bucket, addressing) {
-            (Some(bucket), Addressing::Virtual) => {
+            (Some(bucket), BucketAddressing::Virtual) => {
                 [&*bucket.host_label(), ".", endpoint.host.as_str()].concat()
             }
-            (Some(_), Addressing::Path | Addressing::Cname) | (None, _) => endpoint.host.as_str().to_owned(),
+            (Some(_), BucketAddressing::Path | BucketAddressing::Cname) | (None, _) => {
+                endpoint.host.as_str().to_owned()
+            }
         };
         let dial = match &upstream.connect {
             Some((host, port)) => (host.as_str().to_owned(), *port),
@@ -74,10 +76,10 @@ impl Way {
 
     /// Path and query of the request line.
     #[must_use]
-    pub fn target(&self, located: &Located) -> String {
+    pub fn target(&self, located: &LocatedObject) -> String {
         let mut target = String::with_capacity(located.key.wire().len() + 64);
         target.push('/');
-        if let (Some(bucket), Addressing::Path) = (&located.bucket, self.addressing) {
+        if let (Some(bucket), BucketAddressing::Path) = (&located.bucket, self.addressing) {
             target.push_str(bucket.as_str());
             target.push('/');
         }
@@ -89,7 +91,7 @@ impl Way {
 
 /// Whether requests for `place` go to the configured endpoint: it is that endpoint, whatever region is configured beside it,
 /// or it contains the upstream's own region.
-fn is_configured(place: &Place, upstream: &Upstream) -> bool {
+fn is_configured(place: &OssEndpoint, upstream: &UpstreamAddress) -> bool {
     let is_region = place.region().is_some_and(|region| upstream.region.as_ref() == Some(region));
     is_region || upstream.endpoint.place().as_ref() == Some(place)
 }

@@ -9,12 +9,12 @@ pub struct OssName<'a> {
     /// The label before the endpoint; may be empty or no bucket name at all.
     pub bucket: Option<&'a str>,
     /// Which endpoint it is.
-    pub place: Place,
+    pub place: OssEndpoint,
 }
 
 /// One of OSS's own endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct OssEndpoint {
     kind: EndpointKind,
     region: Option<Region>,
     /// The name without `.aliyuncs.com`, where it is not by the pattern.
@@ -47,11 +47,11 @@ impl<'a> OssName<'a> {
     #[must_use]
     pub fn parse(host: &'a str) -> Option<Self> {
         let front = host.strip_suffix(DOMAIN)?;
-        if let Some(place) = Place::read(front).filter(Place::needs_no_bucket) {
+        if let Some(place) = OssEndpoint::read(front).filter(OssEndpoint::needs_no_bucket) {
             return Some(Self { bucket: None, place });
         }
         let (label, rest) = front.split_once('.')?;
-        let place = Place::read(rest)?;
+        let place = OssEndpoint::read(rest)?;
         // `cn-photos.oss` is a dual-stack name of a new region, or a bucket of Hangzhou.
         let is_ambiguous = place.kind == EndpointKind::Legacy && is_region_shaped(label);
         // `s3` before an endpoint makes a name that expects signatures of AWS.
@@ -59,7 +59,7 @@ impl<'a> OssName<'a> {
     }
 }
 
-impl Place {
+impl OssEndpoint {
     /// Returns the endpoint of this kind in `region`, or `None` where the region has none.
     #[must_use]
     pub fn new(kind: EndpointKind, region: Region) -> Option<Self> {
