@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SettingLayer, SystemFiles, changes};
 use oss_signing_proxy::credentials::ProviderSpec;
 use tokio::task::LocalSet;
@@ -67,8 +67,8 @@ fn least(a: [Duration; 5], b: [Duration; 5]) -> [Duration; 5] {
 }
 
 fn read(text: &str) -> Result<ProxyConfig, oss_signing_proxy::config::ConfigErrors> {
-    let layers = [SettingLayer::from_environment(&System), SettingLayer::flags()];
-    ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &layers, &SystemFiles(&System))
+    let layers = [SettingLayer::from_environment(&SystemEnv), SettingLayer::flags()];
+    ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &layers, &SystemFiles(&SystemEnv))
 }
 
 fn load(text: &str) -> ProxyConfig {
@@ -78,7 +78,7 @@ fn load(text: &str) -> ProxyConfig {
 /// The proxy with its sockets, which are closed with it.
 fn assemble(config: ProxyConfig) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let app = LocalSet::new().block_on(&runtime, App::assemble(config, Arc::new(System)));
+    let app = LocalSet::new().block_on(&runtime, App::assemble(config, Arc::new(SystemEnv)));
     drop(app.expect("the configuration can be used"));
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use oss_signing_proxy::emulator::{Account, Emulator, Settings};
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let account = Account::triple("STS.app", "a-secret-of-the-vault", "a-token-of-the-vault");
-    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(System));
+    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv));
     let settings = settings.account(account).bucket(Bucket::parse("photos")?);
     let oss = Emulator::bind(([127, 0, 0, 1], 0).into(), settings).await?;
 
@@ -63,9 +63,9 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n",
         oss.local_addr()
     );
-    let mut config = ProxyConfig::load(Some((Path::new("example"), &text)), &[], &SystemFiles(&System))?;
+    let mut config = ProxyConfig::load(Some((Path::new("example"), &text)), &[], &SystemFiles(&SystemEnv))?;
     config.sign_with("default", Arc::new(Vault { role: "app".to_owned() }));
-    let app = App::assemble(config, Arc::new(System)).await?;
+    let app = App::assemble(config, Arc::new(SystemEnv)).await?;
     let address = app.addresses().iter().find_map(ListenAddress::socket).ok_or("no port")?;
     let drain = DrainSignal::new();
     let serving = spawn_local(app.run(drain.clone()));

@@ -14,7 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
 use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         Plan { total: s(60), life: s(20), slow: s(15), dead: s(30), back: s(45) }
     };
-    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(System))
+    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv))
         .account(Account::pair("LTAIbase", "base-secret"))
         .bucket(Bucket::parse("role")?)
         .bucket(Bucket::parse("instance")?);
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     all(Trouble { dead: true, ..Trouble::default() });
     until(plan.back);
     // What was given last is good for so long.
-    let now = System.now().unix_s();
+    let now = SystemEnv.now().unix_s();
     let good_until = [&sts, &metadata].map(|issuer| {
         // It may have ended before now.
         let ends = issuer.last_ends().map_or(0, |end| end.unix_s());
@@ -118,7 +118,7 @@ fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, D
          [credentials.instance]\ntype = \"ecs\"\nendpoint = \"http://{}\"\n[log]\naccess = false\n",
         oss.address, sts.address, metadata.address
     );
-    let config = ProxyConfig::load(Some((Path::new("renewal"), &text)), &[], &SystemFiles(&System))?;
+    let config = ProxyConfig::load(Some((Path::new("renewal"), &text)), &[], &SystemFiles(&SystemEnv))?;
     let drain = DrainSignal::new();
     let seen = drain.clone();
     let (ready, started) = mpsc::channel();
@@ -126,7 +126,7 @@ fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, D
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         LocalSet::new().block_on(&runtime, async {
-            let app = App::assemble(config, Arc::new(System)).await.map_err(|error| error.to_string())?;
+            let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| error.to_string())?;
             // If nobody waits any more, there is nobody to tell.
             let _ = ready.send(app.addresses().iter().find_map(ListenAddress::socket));
             app.run(seen).await.map(|_| ()).map_err(|error| error.to_string())

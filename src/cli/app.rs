@@ -10,10 +10,10 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
-use super::assembly::{Assembled, Before, StartError, Workshop};
-use super::console::{AdminThread, Console, View};
-use super::notify::Notifier;
-use super::watch::{Files, Found, NotTaken, Reason, Watch};
+use super::assembly::{AppBuilder, BuiltApp, PreviousApp, StartError};
+use super::console::{AdminConsole, AdminThread, ConsoleView};
+use super::notify::ServiceNotifier;
+use super::watch::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
 use crate::admin::NotReloaded;
 use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;
@@ -26,44 +26,44 @@ use crate::transport::{PoolStats, UpstreamReachability, UpstreamTransport};
 
 /// A proxy with its sockets, not yet serving.
 pub struct App {
-    workshop: Workshop,
-    assembled: Assembled,
-    watch: Watch,
-    reloads: (Reloads, mpsc::Receiver<Wanted>),
-    load: Option<Load>,
+    workshop: AppBuilder,
+    assembled: BuiltApp,
+    watch: ConfigWatcher,
+    reloads: (ReloadHandle, mpsc::Receiver<ReloadRequest>),
+    load: Option<LoadConfig>,
     log: Option<Arc<LogControl>>,
 }
 
 /// Reads the configuration again, as it was read at the start. It is called on a thread for blocking work.
-pub type Load = Arc<dyn Fn() -> Result<ProxyConfig, NotTaken> + Send + Sync>;
+pub type LoadConfig = Arc<dyn Fn() -> Result<ProxyConfig, ReloadError> + Send + Sync>;
 
 /// Asks a running proxy to read its configuration again.
 #[derive(Clone, Debug)]
-pub struct Reloads(mpsc::Sender<Wanted>);
+pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 
 /// What is counted of the upstream connections of each core.
-pub(super) type Tallies = Arc<Mutex<Vec<Arc<PoolStats>>>>;
+pub(super) type SharedPoolStats = Arc<Mutex<Vec<Arc<PoolStats>>>>;
 
 /// Somebody wants the configuration to be read again, and may want to know what came of it.
-type Wanted = Option<oneshot::Sender<Result<Vec<String>, String>>>;
+type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
 
 /// A proxy that serves.
-struct Running {
-    workshop: Workshop,
-    assembled: Assembled,
+struct RunningApp {
+    workshop: AppBuilder,
+    assembled: BuiltApp,
     server: Server,
-    console: Arc<Console>,
+    console: Arc<AdminConsole>,
     admin: Option<AdminThread>,
-    notifier: Notifier,
-    tallies: Tallies,
-    load: Option<Load>,
+    notifier: ServiceNotifier,
+    tallies: SharedPoolStats,
+    load: Option<LoadConfig>,
     /// For reading the configuration.
     lane: BlockingLane,
     log: Option<Arc<LogControl>>,
-    watch: Watch,
+    watch: ConfigWatcher,
 }
 
-impl Reloads {
+impl ReloadHandle {
     /// Has the configuration read again. Returns what has changed, or why it was not taken.
     ///
     /// # Errors
@@ -86,20 +86,20 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: ProxyConfig, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
-        let mut workshop = Workshop::new(edge)?;
+        let mut workshop = AppBuilder::new(edge)?;
         let lane = BlockingLane::default();
-        let (files, config) = lane.run(LOAD_LIMIT, move || (Files::of(&config), config)).await?;
-        let watch = Watch::new(files);
+        let (files, config) = lane.run(LOAD_LIMIT, move || (WatchedFiles::of(&config), config)).await?;
+        let watch = ConfigWatcher::new(files);
         let assembled = workshop.assemble(config, None).await?;
         warn_of_certificates(&assembled, &*workshop.edge);
         let (wish, wishes) = mpsc::channel(WISHES_MAX);
-        let reloads = (Reloads(wish), wishes);
+        let reloads = (ReloadHandle(wish), wishes);
         Ok(Self { workshop, assembled, watch, reloads, load: None, log: None })
     }
 
     /// Reads the configuration again in this way, when it is asked to or a file of it changes.
     #[must_use]
-    pub fn reloading(self, load: Load) -> Self {
+    pub fn reloading(self, load: LoadConfig) -> Self {
         Self { load: Some(load), ..self }
     }
 
@@ -111,7 +111,7 @@ impl App {
 
     /// Asks for the configuration to be read again.
     #[must_use]
-    pub fn reloads(&self) -> Reloads {
+    pub fn reloads(&self) -> ReloadHandle {
         self.reloads.0.clone()
     }
 
@@ -140,21 +140,21 @@ impl App {
     /// If the system refuses threads or sockets.
     pub async fn run(self, drain: DrainSignal) -> io::Result<DrainOutcome> {
         let Self { workshop, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
-        let tallies = Tallies::default();
+        let tallies = SharedPoolStats::default();
         let mut listeners = std::mem::take(&mut assembled.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
         let own = own.chain(assembled.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
         let own: Vec<ListenAddress> = own.collect();
         let plan = plan(&assembled, &workshop.edge, &own, &tallies);
         let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
-        let console = Arc::new(Console::new(
-            View::of(&assembled),
+        let console = Arc::new(AdminConsole::new(
+            ConsoleView::of(&assembled),
             (Arc::clone(&workshop.edge), Arc::clone(&workshop.counters), Arc::clone(&tallies)),
             (drain.clone(), server.pulse(), reloads, log.clone()),
         ));
         let admin = start_admin(&mut assembled, &console)?;
-        let notifier = Notifier::start(&*workshop.edge);
-        let mut running = Running {
+        let notifier = ServiceNotifier::start(&*workshop.edge);
+        let mut running = RunningApp {
             workshop,
             assembled,
             server,
@@ -180,17 +180,17 @@ impl App {
     }
 }
 
-impl Running {
+impl RunningApp {
     /// Reads the configuration again whenever it is wanted.
-    async fn attend(&mut self, wishes: &mut mpsc::Receiver<Wanted>) {
+    async fn attend(&mut self, wishes: &mut mpsc::Receiver<ReloadRequest>) {
         let mut looks = interval(LOOK_EVERY);
         // Two looks in a row are worth nothing if they follow on each other's heels.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A look at files on a disk that does not answer delays no other wish.
-        let mut look: Option<Look> = None;
+        let mut look: Option<FileCheck> = None;
         loop {
             let (reason, wanted) = tokio::select! {
-                wanted = wishes.recv() => (Reason::Asked, wanted.flatten()),
+                wanted = wishes.recv() => (ReloadReason::Asked, wanted.flatten()),
                 _ = looks.tick(), if self.load.is_some() && look.is_none() => {
                     look = Some(Box::pin(self.watch.find()));
                     continue;
@@ -215,7 +215,7 @@ impl Running {
         }
     }
 
-    async fn reload(&mut self, reason: Reason) -> Result<Vec<String>, String> {
+    async fn reload(&mut self, reason: ReloadReason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
         self.workshop.counters.reloaded(reloaded.is_ok(), self.workshop.edge.now());
         match &reloaded {
@@ -238,23 +238,23 @@ impl Running {
     }
 
     /// Everything that can fail comes first; then all of it changes at once.
-    async fn take_another(&mut self) -> Result<Vec<String>, NotTaken> {
-        let nowhere = || NotTaken::from("there is no configuration file to read again".to_owned());
+    async fn take_another(&mut self) -> Result<Vec<String>, ReloadError> {
+        let nowhere = || ReloadError::from("there is no configuration file to read again".to_owned());
         let load = Arc::clone(self.load.as_ref().ok_or_else(nowhere)?);
         let known = self.watch.known();
         let loaded = self.lane.run(LOAD_LIMIT, move || {
             // Before the configuration is read: what changes meanwhile is seen later.
             let found = known.now();
-            (found, load().map(|config| (Files::of(&config), config)))
+            (found, load().map(|config| (WatchedFiles::of(&config), config)))
         });
         let (found, loaded) =
-            loaded.await.map_err(|no_answer| NotTaken::from(format!("the configuration: {no_answer}")))?;
+            loaded.await.map_err(|no_answer| ReloadError::from(format!("the configuration: {no_answer}")))?;
         self.watch.reading(found);
         let (files, mut config) = loaded?;
         let warnings = std::mem::take(&mut config.warnings);
         let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
         let admin = self.admin.as_ref().map(|thread| thread.held.clone());
-        let before = Before {
+        let before = PreviousApp {
             assembled: &self.assembled,
             listening: self.server.sockets(),
             admin: configured.zip(admin),
@@ -290,7 +290,7 @@ impl Running {
         {
             log.renew(&assembled.log);
         }
-        self.console.show(View::of(&assembled));
+        self.console.show(ConsoleView::of(&assembled));
         self.assembled = assembled;
         Ok(changes)
     }
@@ -336,7 +336,7 @@ fn with_its_time(change: &SettingChange) -> String {
 }
 
 /// Logs which certificates of listeners have to be replaced.
-fn warn_of_certificates(assembled: &Assembled, clock: &dyn SourceEnv) {
+fn warn_of_certificates(assembled: &BuiltApp, clock: &dyn SourceEnv) {
     let now = clock.now();
     for warning in assembled.certificates.iter().filter_map(|certificate| certificate.warning(now)) {
         warn!("{warning}");
@@ -344,7 +344,7 @@ fn warn_of_certificates(assembled: &Assembled, clock: &dyn SourceEnv) {
 }
 
 /// Starts the admin listener of a configuration, if that has a socket of its own to take.
-fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<Option<AdminThread>> {
+fn start_admin(assembled: &mut BuiltApp, console: &Arc<AdminConsole>) -> io::Result<Option<AdminThread>> {
     let Some(admin) = &mut assembled.admin else { return Ok(None) };
     let settings = admin.settings.clone();
     admin.bound.take().map(|bound| AdminThread::start(bound, settings, console)).transpose()
@@ -352,10 +352,10 @@ fn start_admin(assembled: &mut Assembled, console: &Arc<Console>) -> io::Result<
 
 /// How everything is served under a configuration.
 fn plan(
-    assembled: &Assembled,
+    assembled: &BuiltApp,
     edge: &Arc<dyn SourceEnv>,
     own: &[ListenAddress],
-    tallies: &Tallies,
+    tallies: &SharedPoolStats,
 ) -> ServerPlan {
     let reachability =
         Arc::new(UpstreamReachability::new(own.iter().filter_map(ListenAddress::socket).collect()));
@@ -378,7 +378,7 @@ fn plan(
 }
 
 /// A look at the files of the configuration.
-type Look = Pin<Box<dyn Future<Output = Option<Found>>>>;
+type FileCheck = Pin<Box<dyn Future<Output = Option<FileSnapshot>>>>;
 
 /// How long it may take to read the configuration.
 const LOAD_LIMIT: Duration = Duration::from_secs(5);

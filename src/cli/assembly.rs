@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use super::keeper::SourceKeeper;
-use super::sockets::Sockets;
-use super::trusts::Trusts;
+use super::sockets::BoundSockets;
+use super::trusts::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
@@ -114,10 +114,10 @@ pub struct BadSource {
 }
 
 /// What outlives a configuration.
-pub(super) struct Workshop {
+pub(super) struct AppBuilder {
     pub(super) edge: Arc<dyn SourceEnv>,
     pub(super) counters: Arc<ProcessCounters>,
-    fixtures: Arc<Mutex<Fixtures>>,
+    fixtures: Arc<Mutex<SharedResources>>,
     /// For the files that a configuration names, and the paths at which it listens.
     lane: BlockingLane,
     keeper: SourceKeeper,
@@ -126,14 +126,14 @@ pub(super) struct Workshop {
 }
 
 /// What changes hands between configurations, used where it may block.
-struct Fixtures {
+struct SharedResources {
     inherited: ActivatedSockets,
     /// The number of the next trust that is like none before.
     next_trust: usize,
 }
 
 /// What a configuration came to.
-pub(super) struct Assembled {
+pub(super) struct BuiltApp {
     pub(super) state: Arc<ProxyState>,
     pub(super) sources: SourceMap,
     pub(super) server: server::ServerSettings,
@@ -141,7 +141,7 @@ pub(super) struct Assembled {
     pub(super) trusts: Vec<(TrustStoreId, TrustStore)>,
     /// Taken when it begins to serve.
     pub(super) listeners: Vec<ListenerPlan>,
-    pub(super) admin: Option<Admin>,
+    pub(super) admin: Option<AdminListener>,
     pub(super) log: telemetry::LogSettings,
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<EffectiveSetting>,
@@ -151,7 +151,7 @@ pub(super) struct Assembled {
 }
 
 /// The admin listener of a configuration.
-pub(super) struct Admin {
+pub(super) struct AdminListener {
     pub(super) configured: ListenAddress,
     pub(super) settings: admin::Settings,
     /// Its socket; none if the one that is there is to go on.
@@ -159,22 +159,22 @@ pub(super) struct Admin {
 }
 
 /// What is in force when another configuration is assembled.
-pub(super) struct Before<'a> {
-    pub(super) assembled: &'a Assembled,
+pub(super) struct PreviousApp<'a> {
+    pub(super) assembled: &'a BuiltApp,
     /// The sockets that are listened on, each with the address of its listener as configured.
     pub(super) listening: Vec<(ListenAddress, SharedListener)>,
     /// That of the admin listener, in the same way.
     pub(super) admin: Option<(ListenAddress, SharedListener)>,
 }
 
-impl Workshop {
+impl AppBuilder {
     pub(super) fn new(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
         let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
         Ok(Self {
             keeper: SourceKeeper::start(Arc::clone(&edge))?,
             edge,
             counters: Arc::default(),
-            fixtures: Arc::new(Mutex::new(Fixtures { inherited, next_trust: 0 })),
+            fixtures: Arc::new(Mutex::new(SharedResources { inherited, next_trust: 0 })),
             lane: BlockingLane::default(),
             rejected: None,
         })
@@ -185,15 +185,15 @@ impl Workshop {
     pub(super) async fn assemble(
         &mut self,
         mut config: ProxyConfig,
-        before: Option<Before<'_>>,
-    ) -> Result<Assembled, StartError> {
+        before: Option<PreviousApp<'_>>,
+    ) -> Result<BuiltApp, StartError> {
         let specs = std::mem::take(&mut config.credentials);
         let sources = self.sources(&specs, before.as_ref());
         match self.put_together(config, (&specs, &sources), before.as_ref()).await {
             Ok(assembled) => {
                 self.keeper.retain([&sources]);
                 self.rejected = None;
-                Ok(Assembled { sources, specs, ..assembled })
+                Ok(BuiltApp { sources, specs, ..assembled })
             }
             Err(error) => {
                 let running = before.as_ref().map(|before| &before.assembled.sources);
@@ -209,8 +209,8 @@ impl Workshop {
         &self,
         config: ProxyConfig,
         (specs, sources): (&[(String, ProviderSpec)], &SourceMap),
-        before: Option<&Before<'_>>,
-    ) -> Result<Assembled, StartError> {
+        before: Option<&PreviousApp<'_>>,
+    ) -> Result<BuiltApp, StartError> {
         let (config, draft) = self.draft(config, sources, before).await?;
         let ProxyConfig { directory, upstreams, limits, timeouts, log, facts, .. } = config;
         let routes = routes(&directory, &upstreams, sources);
@@ -222,7 +222,7 @@ impl Workshop {
             access_log: log.access,
             counters: Arc::clone(&self.counters),
         };
-        Ok(Assembled {
+        Ok(BuiltApp {
             state: Arc::new(state),
             sources: SourceMap::new(),
             server: server::ServerSettings {
@@ -248,8 +248,8 @@ impl Workshop {
     }
 
     /// The sources, each of which is being asked from now on.
-    fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&Before<'_>>) -> SourceMap {
-        let running = before.map(|Before { assembled, .. }| (&assembled.specs[..], &assembled.sources));
+    fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&PreviousApp<'_>>) -> SourceMap {
+        let running = before.map(|PreviousApp { assembled, .. }| (&assembled.specs[..], &assembled.sources));
         let rejected = self.rejected.as_ref().map(|(specs, sources)| (&specs[..], sources));
         let known: Vec<_> = running.into_iter().chain(rejected).collect();
         let sources = ProviderSpec::build_anew(specs, &known);
@@ -262,8 +262,8 @@ impl Workshop {
         &self,
         config: ProxyConfig,
         sources: &SourceMap,
-        before: Option<&Before<'_>>,
-    ) -> Result<(ProxyConfig, Draft), StartError> {
+        before: Option<&PreviousApp<'_>>,
+    ) -> Result<(ProxyConfig, AppDraft), StartError> {
         let FirstAnswers { bad, unavailable, late } = self.first_answers(sources, before).await;
         if !bad.is_empty() {
             return Err(StartError::Credentials(bad));
@@ -281,17 +281,17 @@ impl Workshop {
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
         }
         let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());
-        let (sockets, fixtures) = (Sockets::of(before, &config), Arc::clone(&self.fixtures));
+        let (sockets, fixtures) = (BoundSockets::of(before, &config), Arc::clone(&self.fixtures));
         let draft = self.lane.run(FILES_LIMIT, move || {
             let mut fixtures = fixtures.lock().unwrap_or_else(PoisonError::into_inner);
-            Draft::make(config, &trusts, &sockets, &mut fixtures)
+            AppDraft::make(config, &trusts, &sockets, &mut fixtures)
         });
         draft.await?
     }
 
     /// What new sources have answered within a moment. One that was there before, and is in trouble, is no reason to reject
     /// another configuration.
-    async fn first_answers(&self, sources: &SourceMap, before: Option<&Before<'_>>) -> FirstAnswers {
+    async fn first_answers(&self, sources: &SourceMap, before: Option<&PreviousApp<'_>>) -> FirstAnswers {
         let known = |name: &str, source: &Arc<CredentialSource>| {
             let before = before.and_then(|before| before.assembled.sources.get(name));
             before.is_some_and(|before| Arc::ptr_eq(before, source))
@@ -310,24 +310,24 @@ impl Workshop {
 }
 
 /// What was read and taken for a configuration.
-struct Draft {
+struct AppDraft {
     trusts: Vec<(TrustStoreId, TrustStore)>,
     /// One for each upstream.
     upstream_trusts: Vec<TrustStoreId>,
     listeners: Vec<ListenerPlan>,
-    admin: Option<Admin>,
+    admin: Option<AdminListener>,
 }
 
-impl Draft {
+impl AppDraft {
     /// Reads files and takes sockets, and may block. What cannot be used is reported together.
     fn make(
         mut config: ProxyConfig,
         known: &[(TrustStoreId, TrustStore)],
-        sockets: &Sockets,
-        fixtures: &mut Fixtures,
+        sockets: &BoundSockets,
+        fixtures: &mut SharedResources,
     ) -> Result<(ProxyConfig, Self), StartError> {
-        let Fixtures { inherited, next_trust } = fixtures;
-        let mut trusts = Trusts::new(known, next_trust);
+        let SharedResources { inherited, next_trust } = fixtures;
+        let mut trusts = TrustStores::new(known, next_trust);
         let mut problems = Vec::new();
         let upstream_trusts = upstream_trusts(&config, &mut trusts, &mut problems);
         let trusts = trusts.into_all();
@@ -346,7 +346,7 @@ impl Draft {
         let mut admin = None;
         if let Some(config::AdminConfig { address, settings }) = config.admin.take() {
             match sockets.administer(&address, inherited) {
-                Ok(bound) => admin = Some(Admin { configured: address, settings, bound }),
+                Ok(bound) => admin = Some(AdminListener { configured: address, settings, bound }),
                 Err(error) => problems.push(error.into()),
             }
         }
@@ -387,7 +387,7 @@ pub(super) fn rehearse(
     clock: Arc<dyn Clock>,
 ) -> Result<WorkerCore, StartError> {
     let mut next = 0;
-    let mut trusts = Trusts::new(&[], &mut next);
+    let mut trusts = TrustStores::new(&[], &mut next);
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trusts, &mut problems);
     StartError::join(problems)?;
@@ -417,7 +417,7 @@ pub(super) fn rehearse(
 }
 
 /// What came of asking each source once.
-pub(super) struct Asked {
+pub(super) struct SourceResults {
     /// All of them.
     pub(super) sources: SourceMap,
     /// Those that are configured wrongly.
@@ -428,7 +428,7 @@ pub(super) struct Asked {
 
 /// Asks each source that is described once, side by side, as many at once as the limit allows. One that does not answer in time
 /// gives nothing yet.
-pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> Asked {
+pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
     let sources = ProviderSpec::build_all(specs);
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
@@ -442,7 +442,7 @@ pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceE
         error.into_iter().for_each(|error| answers.sort(name, error));
     }
     let FirstAnswers { bad, unavailable, .. } = answers;
-    Asked { sources, bad, unavailable }
+    SourceResults { sources, bad, unavailable }
 }
 
 /// The settings of connections to upstreams.
@@ -464,7 +464,7 @@ pub(super) fn to_upstreams(
 /// Whom TLS trusts at each upstream. Reads files; one that cannot be used is added to the problems.
 fn upstream_trusts(
     config: &ProxyConfig,
-    trusts: &mut Trusts<'_>,
+    trusts: &mut TrustStores<'_>,
     problems: &mut Vec<StartError>,
 ) -> Vec<TrustStoreId> {
     let mut trust = |(index, settings): (usize, &UpstreamSettings)| match config
@@ -492,7 +492,7 @@ fn certificates(listeners: &[ListenerPlan]) -> Vec<ListenerCertificate> {
 }
 
 /// What a start with a configuration would come to.
-pub(super) struct Trial {
+pub(super) struct StartTrial {
     /// Whether the start would fail.
     pub(super) result: Result<(), StartError>,
     /// What would work now and may not later, or elsewhere.
@@ -500,7 +500,7 @@ pub(super) struct Trial {
 }
 
 /// Assembles a configuration as a start does, but for its sources, without taking a socket or making a file.
-pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> Trial {
+pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartTrial {
     let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
     let lane = BlockingLane::default();
@@ -511,10 +511,10 @@ pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> Trial 
         {
             problems.push(StartError::Log { path, error });
         }
-        let sockets = Sockets::trial();
-        let mut fixtures = Fixtures { inherited, next_trust: 0 };
+        let sockets = BoundSockets::trial();
+        let mut fixtures = SharedResources { inherited, next_trust: 0 };
         let mut expiring = Vec::new();
-        match Draft::make(config, &[], &sockets, &mut fixtures) {
+        match AppDraft::make(config, &[], &sockets, &mut fixtures) {
             Ok((_, draft)) => expiring = certificates(&draft.listeners),
             Err(error) => problems.push(error),
         }
@@ -524,9 +524,9 @@ pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> Trial 
         Ok((result, expiring, warnings)) => {
             let now = edge.now();
             let expiring = expiring.iter().filter_map(|certificate| certificate.warning(now));
-            Trial { result, warnings: warnings.into_iter().chain(expiring).collect() }
+            StartTrial { result, warnings: warnings.into_iter().chain(expiring).collect() }
         }
-        Err(no_answer) => Trial { result: Err(no_answer.into()), warnings: Vec::new() },
+        Err(no_answer) => StartTrial { result: Err(no_answer.into()), warnings: Vec::new() },
     }
 }
 

@@ -5,28 +5,28 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 
-use super::assembly::{Asked, StartError, ask_all, try_out};
-use super::exit::Exit;
+use super::assembly::{SourceResults, StartError, ask_all, try_out};
+use super::exit::CommandExit;
 use super::explain;
-use super::flags::Flags;
+use super::flags::CommonFlags;
 use super::output::{complain, line};
 use super::serve::block_on;
-use super::system::System;
+use super::system::SystemEnv;
 use crate::address::UpstreamId;
 use crate::config::ProxyConfig;
 use crate::credentials::{CredentialSource, each};
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     /// Show what each source of credentials gives: the key masked, its end, and where it comes from
     #[arg(long)]
     credentials: bool,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
+pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
     let mut config = match arguments.flags.load() {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
     }
     let description = describe(&config);
     block_on(async {
-        let (asked, trial) = tokio::join!(ask_all(&specs, &System), try_out(config, &System));
+        let (asked, trial) = tokio::join!(ask_all(&specs, &SystemEnv), try_out(config, &SystemEnv));
         for warning in &trial.warnings {
             complain(format_args!("warning: {warning}"));
         }
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
             warn_of_lasting_keys(&asked, &described);
         }
         let exit = judge(&asked, trial.result, arguments.credentials);
-        if exit == Exit::Ok {
+        if exit == CommandExit::Ok {
             description.iter().for_each(line);
         }
         exit
@@ -63,28 +63,28 @@ pub(super) fn run(arguments: &Args) -> Exit {
 /// Prints everything that is wrong. Returns the exit code of the worst of it.
 ///
 /// A source that is not set up gives nothing, which is only wrong if credentials are asked for.
-fn judge(asked: &Asked, trial: Result<(), StartError>, wants_credentials: bool) -> Exit {
-    let Asked { sources, bad, unavailable } = asked;
+fn judge(asked: &SourceResults, trial: Result<(), StartError>, wants_credentials: bool) -> CommandExit {
+    let SourceResults { sources, bad, unavailable } = asked;
     bad.iter().for_each(complain);
     if let Err(error) = &trial {
         error.to_string().lines().for_each(complain);
     }
     unavailable.iter().for_each(complain);
-    let gives_nothing = |source: &CredentialSource| source.get(System.now()).is_err();
+    let gives_nothing = |source: &CredentialSource| source.get(SystemEnv.now()).is_err();
     let is_short = wants_credentials && each(sources).any(|(_, source)| gives_nothing(source));
     match trial {
-        _ if !bad.is_empty() => Exit::Config,
-        Err(error) if error.is_configuration() => Exit::Config,
-        Err(_) => Exit::Failure,
-        Ok(()) if is_short || !unavailable.is_empty() => Exit::Credentials,
-        Ok(()) => Exit::Ok,
+        _ if !bad.is_empty() => CommandExit::Config,
+        Err(error) if error.is_configuration() => CommandExit::Config,
+        Err(_) => CommandExit::Failure,
+        Ok(()) if is_short || !unavailable.is_empty() => CommandExit::Credentials,
+        Ok(()) => CommandExit::Ok,
     }
 }
 
 /// Warns about lasting keys in chains and files. Whether these hold one is known only when they were asked.
-fn warn_of_lasting_keys(Asked { sources, .. }: &Asked, described: &HashSet<&str>) {
+fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described: &HashSet<&str>) {
     let is_lasting = |source: &CredentialSource| {
-        let given = source.get(System.now());
+        let given = source.get(SystemEnv.now());
         given.is_ok_and(|given| given.token.is_none() && given.expires.is_none())
     };
     let is_news =

@@ -12,18 +12,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
-use super::exit::Exit;
+use super::exit::CommandExit;
 use super::output::complain;
 use super::system::ignored_signals;
 
 /// Signals that this process gets for the command.
-pub(super) struct Signals {
+pub(super) struct ChildSignals {
     received: mpsc::Receiver<Signal>,
     /// Held so that the end of the command is not lost if whoever started this process had it ignore the ends of its children.
     _ends: tokio::signal::unix::Signal,
 }
 
-impl Signals {
+impl ChildSignals {
     /// Takes them from now on. One that whoever started this process has it ignore stays ignored, here and by the command.
     pub(super) fn take() -> io::Result<Self> {
         let (send, receive) = mpsc::channel(WAITING_MAX);
@@ -76,31 +76,33 @@ fn is_in_foreground() -> bool {
 }
 
 /// How the command ended, as shells tell it.
-pub(super) fn ended(status: &io::Result<ExitStatus>) -> Exit {
+pub(super) fn ended(status: &io::Result<ExitStatus>) -> CommandExit {
     let code = |status: &ExitStatus| status.code().or_else(|| Some(BY_SIGNAL + status.signal()?));
     match status {
-        Ok(status) => Exit::Command(code(status).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)),
+        Ok(status) => {
+            CommandExit::Command(code(status).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+        }
         Err(error) => {
             complain(format_args!("how the command ended is lost: {error}"));
-            Exit::Failure
+            CommandExit::Failure
         }
     }
 }
 
 /// A signal that came before the command was started, as shells tell it.
-pub(super) fn interrupted(signal: Signal) -> Exit {
-    Exit::Command(u8::try_from(BY_SIGNAL + signal.as_raw()).unwrap_or(u8::MAX))
+pub(super) fn interrupted(signal: Signal) -> CommandExit {
+    CommandExit::Command(u8::try_from(BY_SIGNAL + signal.as_raw()).unwrap_or(u8::MAX))
 }
 
 /// Why the command was not started, told; and the code that shells have for it.
-pub(super) fn not_started(program: &OsString, error: &io::Error) -> Exit {
+pub(super) fn not_started(program: &OsString, error: &io::Error) -> CommandExit {
     let program = program.display();
     if error.kind() == io::ErrorKind::NotFound {
         complain(format_args!("{program}: not found; name a program of PATH, or one with its path"));
-        return Exit::Command(127);
+        return CommandExit::Command(127);
     }
     complain(format_args!("{program}: cannot be executed: {error}"));
-    Exit::Command(126)
+    CommandExit::Command(126)
 }
 
 /// What is meant for the command: all that people and supervisors send, but for what cannot be caught.

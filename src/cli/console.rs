@@ -12,9 +12,9 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::app::{Reloads, Tallies};
-use super::assembly::Assembled;
-use super::visits::Visits;
+use super::app::{ReloadHandle, SharedPoolStats};
+use super::assembly::BuiltApp;
+use super::visits::AdminConnections;
 use crate::admin::{self, ListenerCertificate, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
 use crate::config::EffectiveSetting;
 use crate::credentials::{CredentialSource, SourceEnv, SourceStatus, each};
@@ -26,19 +26,19 @@ use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
 /// The process, for the admin listener.
-pub(super) struct Console {
-    view: ArcSwap<View>,
+pub(super) struct AdminConsole {
+    view: ArcSwap<ConsoleView>,
     edge: Arc<dyn SourceEnv>,
     counters: Arc<ProcessCounters>,
-    tallies: Tallies,
+    tallies: SharedPoolStats,
     drain: DrainSignal,
     pulse: ServerWatchdog,
-    reloads: Reloads,
+    reloads: ReloadHandle,
     log: Option<Arc<LogControl>>,
 }
 
 /// What is seen of a configuration.
-pub(super) struct View {
+pub(super) struct ConsoleView {
     settings: admin::Settings,
     state: Arc<ProxyState>,
     sources: Vec<Arc<CredentialSource>>,
@@ -56,8 +56,8 @@ pub(super) struct AdminThread {
     ended: oneshot::Receiver<()>,
 }
 
-impl View {
-    pub(super) fn of(assembled: &Assembled) -> Self {
+impl ConsoleView {
+    pub(super) fn of(assembled: &BuiltApp) -> Self {
         Self {
             settings: assembled.admin.as_ref().map(|admin| admin.settings.clone()).unwrap_or_default(),
             state: Arc::clone(&assembled.state),
@@ -69,17 +69,17 @@ impl View {
     }
 }
 
-impl Console {
+impl AdminConsole {
     pub(super) fn new(
-        view: View,
-        (edge, counters, tallies): (Arc<dyn SourceEnv>, Arc<ProcessCounters>, Tallies),
-        (drain, pulse, reloads, log): (DrainSignal, ServerWatchdog, Reloads, Option<Arc<LogControl>>),
+        view: ConsoleView,
+        (edge, counters, tallies): (Arc<dyn SourceEnv>, Arc<ProcessCounters>, SharedPoolStats),
+        (drain, pulse, reloads, log): (DrainSignal, ServerWatchdog, ReloadHandle, Option<Arc<LogControl>>),
     ) -> Self {
         Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
     }
 
     /// The sources that requests need and that give nothing to sign with, each with its state.
-    fn down(&self, view: &View) -> Vec<String> {
+    fn down(&self, view: &ConsoleView) -> Vec<String> {
         let now = self.edge.now();
         let mut seen = HashSet::new();
         let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
@@ -93,12 +93,12 @@ impl Console {
     }
 
     /// Another configuration is in force.
-    pub(super) fn show(&self, view: View) {
+    pub(super) fn show(&self, view: ConsoleView) {
         self.view.store(Arc::new(view));
     }
 }
 
-impl Process for Console {
+impl Process for AdminConsole {
     fn live(&self) -> Liveness {
         let pulse = self.pulse.clone();
         Box::pin(async move {
@@ -209,7 +209,7 @@ impl AdminThread {
     pub(super) fn start(
         bound: BoundListener,
         settings: admin::Settings,
-        console: &Arc<Console>,
+        console: &Arc<AdminConsole>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, wanted) = oneshot::channel();
@@ -217,11 +217,11 @@ impl AdminThread {
         let (socket, held) = bound.into_parts();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let its_own = Arc::clone(&settings);
-        let process: Arc<dyn Process> = Arc::<Console>::clone(console);
+        let process: Arc<dyn Process> = Arc::<AdminConsole>::clone(console);
         info!(address = %socket.address, "admin listening");
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
-                let mut visits = Visits::new();
+                let mut visits = AdminConnections::new();
                 tokio::select! {
                     () = accept(socket, (its_own, process), &mut visits) => {}
                     _ = wanted => {}
@@ -252,7 +252,7 @@ impl AdminThread {
 async fn accept(
     socket: AcceptSocket,
     (settings, process): (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
-    visits: &mut Visits,
+    visits: &mut AdminConnections,
 ) {
     let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
     let Err(error) = socket.accept((|| Some(()), async || {}), serve).await;

@@ -16,35 +16,35 @@ use tokio::task::spawn_local;
 
 use super::app::App;
 use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
-use super::exit::Exit;
+use super::exit::CommandExit;
 use super::output::{coloured, complain, line};
 use super::serve::{block_on, signals};
-use super::system::System;
+use super::system::SystemEnv;
 use crate::config::{ProxyConfig, SystemFiles};
 use crate::emulator::{Account, Emulator, Settings};
 use crate::oss::{Bucket, Region};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct DemoArgs {
     /// Stop after the tour; the exit status tells whether every step did what it should
     #[arg(long)]
     exit: bool,
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
+pub(super) fn run(arguments: &DemoArgs) -> CommandExit {
     block_on(async {
         match demo(arguments).await {
             Ok(exit) => exit,
             Err(error) => {
                 complain(format_args!("the demo cannot go on: {error}"));
-                Exit::Failure
+                CommandExit::Failure
             }
         }
     })
 }
 
-async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
+async fn demo(arguments: &DemoArgs) -> anyhow::Result<CommandExit> {
     let oss = start_oss().await?;
     let app = start_proxy(oss.local_addr()).await?;
     let listener = app.addresses().first().and_then(ListenAddress::socket);
@@ -64,13 +64,13 @@ async fn demo(arguments: &Args) -> anyhow::Result<Exit> {
     }
     let drained = serving.await??;
     oss.shutdown().await;
-    Ok(if whole && drained == DrainOutcome::Whole { Exit::Ok } else { Exit::Failure })
+    Ok(if whole && drained == DrainOutcome::Whole { CommandExit::Ok } else { CommandExit::Failure })
 }
 
 /// The usual port, or a free one.
 async fn start_oss() -> anyhow::Result<Emulator> {
     let settings = || -> anyhow::Result<Settings> {
-        let settings = Settings::new(Region::parse(REGION)?, Arc::new(System));
+        let settings = Settings::new(Region::parse(REGION)?, Arc::new(SystemEnv));
         Ok(settings.account(Account::pair(SAMPLE_ID, SAMPLE_SECRET)).bucket(Bucket::parse(BUCKET)?))
     };
     match Emulator::bind(SocketAddr::from(([127, 0, 0, 1], 8780)), settings()?).await {
@@ -86,9 +86,9 @@ async fn start_proxy(oss: SocketAddr) -> anyhow::Result<App> {
     let assemble = async |listen: &str, admin: &str| {
         let text = configuration(oss, listen, admin);
         let file = (std::path::Path::new("demo"), text.as_str());
-        let config = ProxyConfig::load(Some(file), &[], &SystemFiles(&System))
+        let config = ProxyConfig::load(Some(file), &[], &SystemFiles(&SystemEnv))
             .map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        anyhow::Ok(App::assemble(config, Arc::new(System)).await)
+        anyhow::Ok(App::assemble(config, Arc::new(SystemEnv)).await)
     };
     match assemble("127.0.0.1:8770", "127.0.0.1:8771").await? {
         Err(error) if error.is_in_use() => Ok(assemble("127.0.0.1:0", "127.0.0.1:0").await??),

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-use super::exit::Exit;
+use super::exit::CommandExit;
 use super::output::{complain, line};
 use super::serve::{block_on, signals};
-use super::system::System;
+use super::system::SystemEnv;
 use crate::config::parse_lifetime;
 use crate::emulator::issuer::Issuer;
 use crate::emulator::{Account, Emulator, Order, Service, Settings};
@@ -18,7 +18,7 @@ use crate::oss::{Bucket, Region};
 use crate::server::DrainSignal;
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct EmulateArgs {
     /// Where it listens; port 0 takes a free one, which is printed
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8780")]
     listen: SocketAddr,
@@ -60,23 +60,23 @@ fn fault_help() -> String {
     format!("Misbehave at every request, or at so many; may be repeated. Kinds: {}", Order::KINDS)
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
+pub(super) fn run(arguments: &EmulateArgs) -> CommandExit {
     let open = |address: &SocketAddr| !address.ip().is_loopback();
     if open(&arguments.listen) || arguments.issuer.as_ref().is_some_and(open) {
         complain(
             "the embedded OSS is for tests on this machine: --listen and --issuer take loopback addresses",
         );
-        return Exit::Usage;
+        return CommandExit::Usage;
     }
     block_on(emulate(arguments))
 }
 
-async fn emulate(arguments: &Args) -> Exit {
+async fn emulate(arguments: &EmulateArgs) -> CommandExit {
     let account = match &arguments.security_token {
         None => Account::pair(&arguments.access_key_id, &arguments.access_key_secret),
         Some(token) => Account::triple(&arguments.access_key_id, &arguments.access_key_secret, token),
     };
-    let settings = Settings::new(arguments.region.clone(), Arc::new(System)).account(account);
+    let settings = Settings::new(arguments.region.clone(), Arc::new(SystemEnv)).account(account);
     let settings = arguments.bucket.iter().cloned().fold(settings, Settings::bucket);
     let emulator = match Emulator::bind(arguments.listen, settings).await {
         Ok(emulator) => emulator,
@@ -85,7 +85,7 @@ async fn emulate(arguments: &Args) -> Exit {
                 "cannot listen on {}: {error}; choose another with --listen",
                 arguments.listen
             ));
-            return Exit::Failure;
+            return CommandExit::Failure;
         }
     };
     let issuer =
@@ -95,7 +95,7 @@ async fn emulate(arguments: &Args) -> Exit {
                 complain(format_args!(
                     "the issuer cannot listen: {error}; choose another address with --issuer"
                 ));
-                return Exit::Failure;
+                return CommandExit::Failure;
             }
         };
     for fault in &arguments.fault {
@@ -113,14 +113,14 @@ async fn emulate(arguments: &Args) -> Exit {
     let drain = DrainSignal::new();
     if let Err(error) = signals(drain.clone()) {
         complain(format_args!("signals cannot be received: {error}"));
-        return Exit::Failure;
+        return CommandExit::Failure;
     }
     drain.leaving().await;
     emulator.shutdown().await;
-    Exit::Ok
+    CommandExit::Ok
 }
 
-fn issuer(arguments: &Args, address: SocketAddr, oss: &Service) -> io::Result<Issuer> {
+fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &Service) -> io::Result<Issuer> {
     let issuer = Issuer::spawn(address, oss.clone())?;
     for role in &arguments.role {
         issuer.role(role, None);

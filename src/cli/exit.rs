@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exit {
+pub(super) enum CommandExit {
     /// It did what it is for, or drained.
     Ok,
     /// It failed, or was forced to end.
@@ -21,7 +21,7 @@ pub(super) enum Exit {
     Command(u8),
 }
 
-impl Exit {
+impl CommandExit {
     /// The number that the process ends with.
     pub(super) fn code(self) -> u8 {
         match self {
@@ -36,8 +36,8 @@ impl Exit {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<CommandExit> for ExitCode {
+    fn from(exit: CommandExit) -> Self {
         Self::from(exit.code())
     }
 }

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::exit::Exit;
+use super::exit::CommandExit;
 use super::output::complain;
-use super::system::System;
-use super::watch::NotTaken;
+use super::system::SystemEnv;
+use super::watch::ReloadError;
 use crate::config::{AdminConfig, ConfigErrors, FlagSetting, ProxyConfig, SettingLayer, SystemFiles};
 use crate::credentials::SourceEnv as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
 #[derive(Args, Clone, Debug, Default)]
-pub(super) struct Flags {
+pub(super) struct CommonFlags {
     /// The configuration file; none is looked for unless named
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -58,18 +58,18 @@ pub(super) struct Flags {
     log_format: Option<String>,
 }
 
-impl Flags {
+impl CommonFlags {
     /// The configuration, or what is wrong with it, printed.
-    pub(super) fn load(&self) -> Result<ProxyConfig, Exit> {
+    pub(super) fn load(&self) -> Result<ProxyConfig, CommandExit> {
         match self.outline() {
             Ok((Some(config), None)) => Ok(config),
             Ok((_, errors)) => {
                 errors.into_iter().for_each(complain);
-                Err(Exit::Config)
+                Err(CommandExit::Config)
             }
             Err(unreadable) => {
                 complain(unreadable);
-                Err(Exit::Config)
+                Err(CommandExit::Config)
             }
         }
     }
@@ -81,11 +81,11 @@ impl Flags {
 
     /// The file that is named, if one is.
     pub(super) fn file(&self) -> Option<PathBuf> {
-        self.config.clone().or_else(|| System.variable("OSS_PROXY_CONFIG").map(PathBuf::from))
+        self.config.clone().or_else(|| SystemEnv.variable("OSS_PROXY_CONFIG").map(PathBuf::from))
     }
 
     /// The configuration, or what is wrong with it.
-    pub(super) fn read(&self) -> Result<ProxyConfig, NotTaken> {
+    pub(super) fn read(&self) -> Result<ProxyConfig, ReloadError> {
         match self.outline()? {
             (Some(config), None) => Ok(config),
             (_, errors) => Err(errors.unwrap_or_default().into()),
@@ -93,17 +93,18 @@ impl Flags {
     }
 
     /// The same for a proxy of one command: with one listener, on a free port of loopback, and no admin interface.
-    pub(super) fn read_alone(&self) -> Result<ProxyConfig, NotTaken> {
+    pub(super) fn read_alone(&self) -> Result<ProxyConfig, ReloadError> {
         let text = self.text()?;
-        let layers = [SettingLayer::from_environment(&System), self.layer().alone()];
-        Ok(ProxyConfig::load(text.given(), &layers, &SystemFiles(&System))?)
+        let layers = [SettingLayer::from_environment(&SystemEnv), self.layer().alone()];
+        Ok(ProxyConfig::load(text.given(), &layers, &SystemFiles(&SystemEnv))?)
     }
 
     /// Where health is asked, or what is wrong with that; nothing else of the configuration is read.
     pub(super) fn read_admin(&self) -> Result<Option<AdminConfig>, String> {
         let text = self.text()?;
-        let layers = [SettingLayer::from_environment(&System), self.layer()];
-        ProxyConfig::admin(text.given(), &layers, &SystemFiles(&System)).map_err(|errors| errors.to_string())
+        let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
+        ProxyConfig::admin(text.given(), &layers, &SystemFiles(&SystemEnv))
+            .map_err(|errors| errors.to_string())
     }
 
     /// The first flag that is given of those that say where to listen.
@@ -119,15 +120,15 @@ impl Flags {
     /// The configuration as far as it can be read, and what is wrong with it; or why the file cannot be.
     pub(super) fn outline(&self) -> Result<(Option<ProxyConfig>, Option<ConfigErrors>), String> {
         let text = self.text()?;
-        let layers = [SettingLayer::from_environment(&System), self.layer()];
-        Ok(ProxyConfig::outline(text.given(), &layers, &SystemFiles(&System)))
+        let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
+        Ok(ProxyConfig::outline(text.given(), &layers, &SystemFiles(&SystemEnv)))
     }
 
     /// The file that is named, in full.
-    fn text(&self) -> Result<Text, String> {
-        let Some(path) = self.file() else { return Ok(Text(None)) };
+    fn text(&self) -> Result<ConfigText, String> {
+        let Some(path) = self.file() else { return Ok(ConfigText(None)) };
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Text(Some((path, text)))),
+            Ok(text) => Ok(ConfigText(Some((path, text)))),
             Err(error) => {
                 let path = path.display();
                 Err(format!("{path}: cannot be read: {error}; name a file that this user may read"))
@@ -155,9 +156,9 @@ impl Flags {
 }
 
 /// A file with its name, if there is one.
-struct Text(Option<(PathBuf, String)>);
+struct ConfigText(Option<(PathBuf, String)>);
 
-impl Text {
+impl ConfigText {
     fn given(&self) -> Option<(&Path, &str)> {
         self.0.as_ref().map(|(path, text)| (path.as_path(), text.as_str()))
     }

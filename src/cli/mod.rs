@@ -3,19 +3,19 @@
 mod admin_client;
 mod app;
 mod assembly;
-mod bypass;
 mod check;
 mod child;
+mod child_env;
 mod console;
 mod demo;
 mod doctor;
 mod emulate;
-mod environment;
 mod exit;
 mod explain;
 mod flags;
 mod keeper;
-mod manual;
+mod man;
+mod no_proxy;
 mod notify;
 mod output;
 mod presign;
@@ -34,48 +34,48 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub use app::{App, Load, Reloads};
+pub use app::{App, LoadConfig, ReloadHandle};
 pub use assembly::{BadSource, StartError};
-pub use system::System;
-pub use watch::NotTaken;
+pub use system::SystemEnv;
+pub use watch::ReloadError;
 
-use exit::Exit;
-use flags::Flags;
+use exit::CommandExit;
+use flags::CommonFlags;
 
 /// A signing reverse proxy for Alibaba Cloud OSS: unsigned HTTP in, signed requests out.
 #[derive(Parser)]
 #[command(name = "oss-signing-proxy", version, args_conflicts_with_subcommands = true)]
-struct Cli {
+struct CommandLine {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve clients (the default)
-    Serve(Flags),
+    Serve(CommonFlags),
     /// Read the configuration, say what is wrong with it, and stop
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Say who signs for each route and why nobody else; of a request, what would become of it and what is signed
-    Explain(explain::Args),
+    Explain(explain::ExplainArgs),
     /// Find out what keeps requests from being served: names, TLS, clock, credentials, region, a signed request
-    Doctor(doctor::Args),
+    Doctor(doctor::DoctorArgs),
     /// Show the proxy at work against an embedded OSS
-    Demo(demo::Args),
+    Demo(demo::DemoArgs),
     /// Print a signed URL, good for one request, for whoever has it
-    Presign(presign::Args),
+    Presign(presign::PresignArgs),
     /// Serve an embedded OSS, in memory, for tests
-    Emulate(emulate::Args),
+    Emulate(emulate::EmulateArgs),
     /// Run a command with a proxy of its own, and without keys
-    Run(run::Args),
+    Run(run::RunArgs),
     /// Wait until a proxy that serves is ready, or look once
-    Wait(wait::Args),
+    Wait(wait::WaitArgs),
     /// Print what a shell needs to complete this command line
-    Completion(manual::Shell),
+    Completion(man::CompletionArgs),
     /// Print the manual page, of all or of one command
-    Man(manual::Page),
+    Man(man::ManArgs),
     /// Print the version
     Version,
 }
@@ -86,31 +86,31 @@ pub fn main() -> ExitCode {
     run(std::env::args_os()).into()
 }
 
-fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+fn run(arguments: impl Iterator<Item = OsString>) -> CommandExit {
+    let cli = match CommandLine::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. If nobody reads them, there is nothing else to do.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return if error.use_stderr() { CommandExit::Usage } else { CommandExit::Ok };
         }
     };
     match cli.command {
         None => serve::run(&cli.flags),
-        Some(Command::Serve(flags)) => serve::run(&flags),
-        Some(Command::Check(arguments)) => check::run(&arguments),
-        Some(Command::Explain(arguments)) => explain::run(&arguments),
-        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
-        Some(Command::Demo(arguments)) => demo::run(&arguments),
-        Some(Command::Presign(arguments)) => presign::run(&arguments),
-        Some(Command::Emulate(arguments)) => emulate::run(&arguments),
-        Some(Command::Run(arguments)) => run::run(&arguments),
-        Some(Command::Wait(arguments)) => wait::run(&arguments),
-        Some(Command::Completion(shell)) => manual::completion(&shell, Cli::command()),
-        Some(Command::Man(page)) => manual::page(&page, Cli::command()),
-        Some(Command::Version) => {
+        Some(CliCommand::Serve(flags)) => serve::run(&flags),
+        Some(CliCommand::Check(arguments)) => check::run(&arguments),
+        Some(CliCommand::Explain(arguments)) => explain::run(&arguments),
+        Some(CliCommand::Doctor(arguments)) => doctor::run(&arguments),
+        Some(CliCommand::Demo(arguments)) => demo::run(&arguments),
+        Some(CliCommand::Presign(arguments)) => presign::run(&arguments),
+        Some(CliCommand::Emulate(arguments)) => emulate::run(&arguments),
+        Some(CliCommand::Run(arguments)) => run::run(&arguments),
+        Some(CliCommand::Wait(arguments)) => wait::run(&arguments),
+        Some(CliCommand::Completion(shell)) => man::completion(&shell, CommandLine::command()),
+        Some(CliCommand::Man(page)) => man::page(&page, CommandLine::command()),
+        Some(CliCommand::Version) => {
             output::line(concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")));
-            Exit::Ok
+            CommandExit::Ok
         }
     }
 }

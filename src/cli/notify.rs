@@ -15,7 +15,7 @@ use crate::server::ServerWatchdog;
 
 /// The way to the service manager.
 #[derive(Clone)]
-pub(super) struct Notifier(Option<Arc<NotifyQueue>>);
+pub(super) struct ServiceNotifier(Option<Arc<NotifyQueue>>);
 
 /// Notifications that wait to be sent. If the service manager reads none, the oldest go: the last state counts.
 #[derive(Default)]
@@ -30,7 +30,7 @@ struct QueueState {
     is_sending: bool,
 }
 
-impl Notifier {
+impl ServiceNotifier {
     /// Starts the thread, if the environment names a socket to notify.
     pub(super) fn start(edge: &dyn SourceEnv) -> Self {
         if edge.variable("NOTIFY_SOCKET").is_none() {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
-use super::exit::Exit;
-use super::flags::Flags;
+use super::exit::CommandExit;
+use super::flags::CommonFlags;
 use super::output::{complain, line};
 use super::serve::block_on;
-use super::system::System;
+use super::system::SystemEnv;
 use crate::address::{Host, ListenerNames, LocatedObject, ResolvedEndpoint, UrlScheme};
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
@@ -20,7 +20,7 @@ use crate::sign::{SignableRequest, SignatureVersion, SigningIdentity, SigningKey
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct PresignArgs {
     /// The method that the URL is for
     method: Method,
     /// What it is for, as a client would ask this proxy: a URL with any host that is served, or /BUCKET/KEY
@@ -35,12 +35,12 @@ pub(super) struct Args {
     #[arg(long)]
     outlive_credentials: bool,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
 }
 
 /// Why there is no URL.
 #[derive(Debug, thiserror::Error)]
-enum NoUrl {
+enum PresignError {
     /// It is not asked for rightly.
     #[error("{0}")]
     Usage(String),
@@ -55,7 +55,7 @@ enum NoUrl {
     Config(String),
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
+pub(super) fn run(arguments: &PresignArgs) -> CommandExit {
     let config = match arguments.flags.load() {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -67,23 +67,23 @@ pub(super) fn run(arguments: &Args) -> Exit {
         match presign(arguments, config).await {
             Ok(url) => {
                 line(url);
-                Exit::Ok
+                CommandExit::Ok
             }
             Err(reason) => {
                 complain(format_args!("no URL: {reason}"));
                 match reason {
-                    NoUrl::Usage(_) => Exit::Usage,
-                    NoUrl::Refused(_) => Exit::Failure,
-                    NoUrl::Credentials(_) => Exit::Credentials,
-                    NoUrl::Config(_) => Exit::Config,
+                    PresignError::Usage(_) => CommandExit::Usage,
+                    PresignError::Refused(_) => CommandExit::Failure,
+                    PresignError::Credentials(_) => CommandExit::Credentials,
+                    PresignError::Config(_) => CommandExit::Config,
                 }
             }
         }
     })
 }
 
-async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl> {
-    let refused = |reason: &dyn std::fmt::Display| NoUrl::Refused(reason.to_string());
+async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String, PresignError> {
+    let refused = |reason: &dyn std::fmt::Display| PresignError::Refused(reason.to_string());
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
     let mut located = locate(arguments, &config, &headers)?;
     caller::identify(&mut headers, &mut located.query);
@@ -94,8 +94,8 @@ async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl>
     let source = sources.get(&settings.credentials).ok_or_else(|| {
         refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
     })?;
-    let credentials = source.refresh(&System).await.map_err(NoUrl::from_source)?;
-    let moment = SigningTime::new(System.now());
+    let credentials = source.refresh(&SystemEnv).await.map_err(PresignError::from_source)?;
+    let moment = SigningTime::new(SystemEnv.now());
     check_end(arguments, &credentials, &moment)?;
 
     let way = ResolvedEndpoint::as_given(&located, &config.directory);
@@ -111,7 +111,7 @@ async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl>
     let Credentials { id, secret, token, .. } = &*credentials;
     let identity = SigningIdentity { id, secret, token: token.as_ref() };
     let prepared =
-        SigningKey::new(identity, scheme).map_err(|error| NoUrl::Credentials(error.to_string()))?;
+        SigningKey::new(identity, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
     let subject = SignableRequest {
         method: &arguments.method,
         bucket: located.bucket.as_ref(),
@@ -120,20 +120,24 @@ async fn presign(arguments: &Args, config: ProxyConfig) -> Result<String, NoUrl>
         headers: &headers,
     };
     let signed = prepared.presign(&subject, &moment, arguments.expires);
-    located.query = signed.map_err(|error| NoUrl::Usage(error.to_string()))?;
+    located.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
     Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&located)))
 }
 
 /// What the URL is for: found as a request on any of the listeners would be.
-fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result<LocatedObject, NoUrl> {
+fn locate(
+    arguments: &PresignArgs,
+    config: &ProxyConfig,
+    headers: &HeaderMap,
+) -> Result<LocatedObject, PresignError> {
     let text = &arguments.url;
     if text.contains('#') {
-        return Err(NoUrl::Usage(
+        return Err(PresignError::Usage(
             "the URL has a #, behind which nothing is sent; write %23 if it is in the key".to_owned(),
         ));
     }
     let uri: Uri = text.parse().map_err(|error| {
-        NoUrl::Usage(format!(
+        PresignError::Usage(format!(
             "{text:?} is no URL ({error}); percent-encode what is not a letter, a digit or one of -._~/"
         ))
     })?;
@@ -141,34 +145,39 @@ fn locate(arguments: &Args, config: &ProxyConfig, headers: &HeaderMap) -> Result
         None | Some("http") => UrlScheme::Http,
         Some("https") => UrlScheme::Https,
         Some(other) => {
-            return Err(NoUrl::Usage(format!(
+            return Err(PresignError::Usage(format!(
                 "the URL begins with {other}:; write http:// or https://, or /BUCKET/KEY"
             )));
         }
     };
     // A client of this proxy would send the host of the URL as its Host header.
     let host = uri.authority().map_or("localhost", http::uri::Authority::as_str);
-    let host = HeaderValue::from_str(host).map_err(|error| NoUrl::Usage(error.to_string()))?;
+    let host = HeaderValue::from_str(host).map_err(|error| PresignError::Usage(error.to_string()))?;
     let mut headers = headers.clone();
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
     let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
-    Host::of(&uri, &headers).map_err(|error| NoUrl::Usage(error.to_owned()))?;
+    Host::of(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
     let located = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory));
-    located.map_err(|error| NoUrl::Refused(error.to_string()))
+    located.map_err(|error| PresignError::Refused(error.to_string()))
 }
 
 /// A URL ends with the credentials that signed it, whatever stands in it.
-fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &SigningTime) -> Result<(), NoUrl> {
+fn check_end(
+    arguments: &PresignArgs,
+    credentials: &Arc<Credentials>,
+    moment: &SigningTime,
+) -> Result<(), PresignError> {
     let lifetime_s = i64::try_from(arguments.expires.as_secs()).unwrap_or(i64::MAX);
     match credentials.expires {
-        Some(end) if end <= moment.at() => {
-            Err(NoUrl::Credentials(format!("the credentials of {} have expired", credentials.provider)))
-        }
+        Some(end) if end <= moment.at() => Err(PresignError::Credentials(format!(
+            "the credentials of {} have expired",
+            credentials.provider
+        ))),
         Some(end) if end.unix_s() < moment.at().unix_s().saturating_add(lifetime_s) => {
             if !arguments.outlive_credentials {
-                return Err(NoUrl::Credentials(format!(
+                return Err(PresignError::Credentials(format!(
                     "the credentials end at {}, and the URL with them; ask for a shorter time, or for this one with --outlive-credentials",
                     end.rfc3339()
                 )));
@@ -184,7 +193,7 @@ fn check_end(arguments: &Args, credentials: &Arc<Credentials>, moment: &SigningT
     }
 }
 
-impl NoUrl {
+impl PresignError {
     fn from_source(error: crate::credentials::ProvideError) -> Self {
         use crate::credentials::ProvideError::{Failed, NotConfigured, Refused, Unavailable};
         match error {

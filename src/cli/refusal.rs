@@ -1,7 +1,7 @@
 //! Errors of OSS that tell what is wrong, and that no other key and no policy mends ("Error responses" and the EC
 //! pages of the OSS documentation). Pure.
 
-use super::exit::Exit;
+use super::exit::CommandExit;
 use crate::address::OssName;
 use crate::oss::Region;
 
@@ -48,10 +48,10 @@ impl KnownRefusal {
         }
     }
 
-    pub(super) fn exit(self) -> Exit {
+    pub(super) fn exit(self) -> CommandExit {
         match self {
-            Self::PathStyle | Self::PublicEndpoint | Self::OnlyV4 => Exit::Config,
-            Self::AccountDisabled | Self::Arrears => Exit::Credentials,
+            Self::PathStyle | Self::PublicEndpoint | Self::OnlyV4 => CommandExit::Config,
+            Self::AccountDisabled | Self::Arrears => CommandExit::Credentials,
         }
     }
 

@@ -13,15 +13,15 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::app::{App, Load};
-use super::child::{Signals, ended, forward, interrupted, not_started, send};
-use super::environment::{Environment, Forward};
-use super::exit::Exit;
-use super::flags::Flags;
+use super::app::{App, LoadConfig};
+use super::child::{ChildSignals, ended, forward, interrupted, not_started, send};
+use super::child_env::{ChildEnv, ForwardMode};
+use super::exit::CommandExit;
+use super::flags::CommonFlags;
 use super::output::complain;
 use super::serve::{block_on, not_assembled, off_thread, open_log, tell_warnings};
-use super::system::{System, hide, raise_file_limit, variable_names};
-use super::watch::NotTaken;
+use super::system::{SystemEnv, hide, raise_file_limit, variable_names};
+use super::watch::ReloadError;
 use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
@@ -33,31 +33,31 @@ use crate::telemetry::{AccessLogging, LogFlushGuard, LogLevel};
     mut_arg("admin_listen", |listen| listen.hide(true)),
     mut_arg("unsafe_open", |open| open.hide(true))
 )]
-pub(super) struct Args {
+pub(super) struct RunArgs {
     /// Send all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work as they are
     #[arg(long)]
     forward: bool,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
+pub(super) fn run(arguments: &RunArgs) -> CommandExit {
     hide();
     if let Some(flag) = arguments.flags.about_listeners() {
         complain(format_args!(
             "{flag} is for serve: run listens on a free port of loopback, for its command"
         ));
-        return Exit::Usage;
+        return CommandExit::Usage;
     }
     block_on(async {
-        let mut signals = match Signals::take() {
+        let mut signals = match ChildSignals::take() {
             Ok(signals) => signals,
             Err(error) => {
                 complain(format_args!("cannot start: signals cannot be received: {error}"));
-                return Exit::Failure;
+                return CommandExit::Failure;
             }
         };
         let assembled = tokio::select! {
@@ -77,26 +77,26 @@ pub(super) fn run(arguments: &Args) -> Exit {
 }
 
 /// Reads the configuration, and takes the port.
-async fn start(arguments: &Args) -> Result<(App, Environment, LogFlushGuard), Exit> {
+async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), CommandExit> {
     let flags = arguments.flags.clone();
     let loaded = off_thread(move || {
         configuration(&flags).map_err(|errors| {
             complain(errors);
-            Exit::Config
+            CommandExit::Config
         })
     });
     let config = loaded.await?;
     let (log, flusher) = open_log(&config.log).await?;
     tell_warnings(&config);
-    let environment = Environment::of(&config, variable_names());
+    let environment = ChildEnv::of(&config, variable_names());
     let again = arguments.flags.clone();
-    let load: Load = Arc::new(move || configuration(&again));
-    let app = App::assemble(config, Arc::new(System)).await.map_err(|error| not_assembled(&error))?;
+    let load: LoadConfig = Arc::new(move || configuration(&again));
+    let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| not_assembled(&error))?;
     Ok((app.reloading(load).logging(log.control), environment, flusher))
 }
 
 /// What `serve` would have, but for listeners, and as quiet as the command may expect.
-fn configuration(flags: &Flags) -> Result<ProxyConfig, NotTaken> {
+fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
     let mut config = flags.read_alone()?;
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
     let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));
@@ -114,10 +114,15 @@ fn configuration(flags: &Flags) -> Result<ProxyConfig, NotTaken> {
 }
 
 /// Serves while the command runs, hands it the signals, and ends with its exit code.
-async fn accompany(arguments: &Args, app: App, environment: &Environment, signals: &mut Signals) -> Exit {
+async fn accompany(
+    arguments: &RunArgs,
+    app: App,
+    environment: &ChildEnv,
+    signals: &mut ChildSignals,
+) -> CommandExit {
     let Some(address) = app.addresses().iter().find_map(ListenAddress::socket) else {
         complain("cannot start: there is no port to listen on");
-        return Exit::Failure;
+        return CommandExit::Failure;
     };
     let drain = DrainSignal::new();
     // The socket takes connections by now, so the command may come at once.
@@ -126,7 +131,11 @@ async fn accompany(arguments: &Args, app: App, environment: &Environment, signal
     let program = program.cloned().unwrap_or_default();
     let mut command = Command::new(&program);
     command.args(words.unwrap_or_default());
-    environment.give(&mut command, address, if arguments.forward { Forward::Yes } else { Forward::No });
+    environment.give(
+        &mut command,
+        address,
+        if arguments.forward { ForwardMode::Yes } else { ForwardMode::No },
+    );
     // A program on a disk that does not answer does not start, and must not keep signals from acting.
     let lane = BlockingLane::default();
     let mut starting = pin!(lane.run(START_LIMIT, move || command.spawn()));
@@ -175,7 +184,7 @@ async fn serve(app: App, drain: DrainSignal) {
 }
 
 /// Waits for the end of the command, and forwards signals to it.
-async fn attend(child: &mut Child, drain: &DrainSignal, signals: &mut Signals) -> Exit {
+async fn attend(child: &mut Child, drain: &DrainSignal, signals: &mut ChildSignals) -> CommandExit {
     let mut serves = true;
     loop {
         tokio::select! {
@@ -190,7 +199,7 @@ async fn attend(child: &mut Child, drain: &DrainSignal, signals: &mut Signals) -
 }
 
 /// Waits for the end of the proxy: what the command has left running may have requests in flight. Signals are for the proxy now.
-async fn finish(serving: JoinHandle<()>, drain: &DrainSignal, signals: &mut Signals) {
+async fn finish(serving: JoinHandle<()>, drain: &DrainSignal, signals: &mut ChildSignals) {
     let forced = async {
         loop {
             let signal = signals.next().await;

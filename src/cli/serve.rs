@@ -11,37 +11,37 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{info, warn};
 
-use super::app::{App, Load, Reloads};
+use super::app::{App, LoadConfig, ReloadHandle};
 use super::assembly::StartError;
-use super::exit::Exit;
-use super::flags::Flags;
+use super::exit::CommandExit;
+use super::flags::CommonFlags;
 use super::output::complain;
-use super::system::{self, System, raise_file_limit};
+use super::system::{self, SystemEnv, raise_file_limit};
 use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal};
 use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
 
-pub(super) fn run(flags: &Flags) -> Exit {
+pub(super) fn run(flags: &CommonFlags) -> CommandExit {
     system::close();
     block_on(start(flags))
 }
 
 /// Reads the configuration and serves. Signals act from the beginning, whatever is waited for.
-async fn start(flags: &Flags) -> Exit {
+async fn start(flags: &CommonFlags) -> CommandExit {
     let drain = DrainSignal::new();
     // Before anything is waited for: a signal that nobody handles would end the process, or, as process 1, do nothing.
-    let asked = match signals(drain.clone()).and_then(|()| Asked::listen()) {
+    let asked = match signals(drain.clone()).and_then(|()| ReloadSignals::listen()) {
         Ok(asked) => asked,
         Err(error) => {
             complain(format_args!("cannot start: signals cannot be received: {error}"));
-            return Exit::Failure;
+            return CommandExit::Failure;
         }
     };
     let again = flags.clone();
     let loaded = tokio::select! {
         loaded = off_thread(move || again.load()) => loaded,
-        () = drain.leaving() => return Exit::Ok,
+        () = drain.leaving() => return CommandExit::Ok,
     };
     let config = match loaded {
         Ok(config) => config,
@@ -51,7 +51,7 @@ async fn start(flags: &Flags) -> Exit {
     system::settle(&config.process);
     let opened = tokio::select! {
         opened = open_log(&config.log) => opened,
-        () = drain.leaving() => return Exit::Ok,
+        () = drain.leaving() => return CommandExit::Ok,
     };
     let (log, flusher) = match opened {
         Ok(log) => log,
@@ -64,36 +64,38 @@ async fn start(flags: &Flags) -> Exit {
 
 /// Runs what reads files for the start on another thread.
 pub(super) async fn off_thread<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, Exit> + Send + 'static,
-) -> Result<T, Exit> {
+    read: impl FnOnce() -> Result<T, CommandExit> + Send + 'static,
+) -> Result<T, CommandExit> {
     BlockingLane::default().run(START_LIMIT, read).await.unwrap_or_else(|no_answer| {
         complain(format_args!("cannot start: the files of the configuration: {no_answer}"));
-        Err(Exit::Config)
+        Err(CommandExit::Config)
     })
 }
 
 /// The log of the process.
-pub(super) struct Log {
+pub(super) struct ProcessLog {
     pub(super) control: Arc<LogControl>,
     /// Has the file opened anew.
     anew: Arc<AtomicBool>,
 }
 
 /// The log of this process from now on; it is written until the flusher goes. Why there is none is told.
-pub(super) async fn open_log(settings: &telemetry::LogSettings) -> Result<(Log, LogFlushGuard), Exit> {
+pub(super) async fn open_log(
+    settings: &telemetry::LogSettings,
+) -> Result<(ProcessLog, LogFlushGuard), CommandExit> {
     let anew = Arc::new(AtomicBool::new(false));
     let (file, wanted) = (settings.file.clone(), Arc::clone(&anew));
     let opened = off_thread(move || {
         open(file.as_deref(), &wanted).map_err(|error| {
             complain(format_args!("cannot start: the log cannot be written: {error}"));
-            Exit::Config
+            CommandExit::Config
         })
     });
     let (batches, flusher) = opened.await?;
-    let (subscriber, control) = telemetry::subscribe(settings, Arc::new(System), batches);
+    let (subscriber, control) = telemetry::subscribe(settings, Arc::new(SystemEnv), batches);
     // Nobody else sets one in this process.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok((Log { control: Arc::new(control), anew }, flusher))
+    Ok((ProcessLog { control: Arc::new(control), anew }, flusher))
 }
 
 fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(LogWriter, LogFlushGuard)> {
@@ -108,7 +110,7 @@ fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(LogWriter, L
 
 /// Runs `task` on this thread, with a place for tasks that stay on it. What only blocks, as the look-up of a name does that no
 /// name service answers, is not waited for in the end.
-pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
+pub(super) fn block_on(task: impl Future<Output = CommandExit>) -> CommandExit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => {
@@ -118,12 +120,17 @@ pub(super) fn block_on(task: impl Future<Output = Exit>) -> Exit {
         }
         Err(error) => {
             complain(format_args!("cannot start: {error}"));
-            Exit::Failure
+            CommandExit::Failure
         }
     }
 }
 
-async fn serve(flags: &Flags, config: ProxyConfig, log: Log, (drain, asked): (DrainSignal, Asked)) -> Exit {
+async fn serve(
+    flags: &CommonFlags,
+    config: ProxyConfig,
+    log: ProcessLog,
+    (drain, asked): (DrainSignal, ReloadSignals),
+) -> CommandExit {
     tell_warnings(&config);
     let files = raise_file_limit();
     if files.is_some_and(|files| files < config.limits.client_connections as u64) {
@@ -134,10 +141,10 @@ async fn serve(flags: &Flags, config: ProxyConfig, log: Log, (drain, asked): (Dr
         );
     }
     let again = flags.clone();
-    let load: Load = Arc::new(move || again.read());
+    let load: LoadConfig = Arc::new(move || again.read());
     let assembled = tokio::select! {
-        assembled = App::assemble(config, Arc::new(System)) => assembled,
-        () = drain.leaving() => return Exit::Ok,
+        assembled = App::assemble(config, Arc::new(SystemEnv)) => assembled,
+        () = drain.leaving() => return CommandExit::Ok,
     };
     let app = match assembled {
         Ok(app) => app.reloading(load).logging(log.control),
@@ -145,14 +152,14 @@ async fn serve(flags: &Flags, config: ProxyConfig, log: Log, (drain, asked): (Dr
     };
     asked.heed(app.reloads(), log.anew);
     match app.run(drain).await {
-        Ok(DrainOutcome::Whole) => Exit::Ok,
+        Ok(DrainOutcome::Whole) => CommandExit::Ok,
         Ok(DrainOutcome::Cut { connections }) => {
             warn!(connections, "the drain ended before these connections did");
-            Exit::Failure
+            CommandExit::Failure
         }
         Err(error) => {
             complain(format_args!("cannot serve: {error}"));
-            Exit::Failure
+            CommandExit::Failure
         }
     }
 }
@@ -165,11 +172,11 @@ pub(super) fn tell_warnings(config: &ProxyConfig) {
 }
 
 /// Why there is no proxy, told.
-pub(super) fn not_assembled(error: &StartError) -> Exit {
+pub(super) fn not_assembled(error: &StartError) -> CommandExit {
     for line in error.to_string().lines() {
         complain(format_args!("cannot start: {line}"));
     }
-    if error.is_configuration() { Exit::Config } else { Exit::Failure }
+    if error.is_configuration() { CommandExit::Config } else { CommandExit::Failure }
 }
 
 /// TERM and INT drain, and force when a second one comes, whoever else has asked for the end before.
@@ -193,19 +200,19 @@ pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
 }
 
 /// What can be asked by signal while it serves.
-struct Asked {
+struct ReloadSignals {
     hangup: Signal,
     user: Signal,
 }
 
-impl Asked {
+impl ReloadSignals {
     /// Listens for it.
     fn listen() -> io::Result<Self> {
         Ok(Self { hangup: signal(SignalKind::hangup())?, user: signal(SignalKind::user_defined1())? })
     }
 
     /// HUP has the configuration read again, USR1 the file of the log opened anew.
-    fn heed(self, reloads: Reloads, anew: Arc<AtomicBool>) {
+    fn heed(self, reloads: ReloadHandle, anew: Arc<AtomicBool>) {
         let Self { mut hangup, mut user } = self;
         spawn_local(async move {
             while hangup.recv().await.is_some() {
@@ -230,7 +237,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::block_on;
-    use crate::cli::exit::Exit;
+    use crate::cli::exit::CommandExit;
 
     #[test]
     fn a_name_that_is_still_looked_up_does_not_hold_the_end() {
@@ -244,7 +251,7 @@ mod tests {
                 answer.recv_timeout(Duration::from_secs(10))
             });
             told.await.expect("it has begun");
-            Exit::Ok
+            CommandExit::Ok
         });
         assert!(begun.elapsed() < Duration::from_secs(5));
         drop(found);

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::assembly::Before;
+use super::assembly::PreviousApp;
 use crate::config::ProxyConfig;
 use crate::server::{
     ActivatedSockets, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener,
@@ -11,7 +11,7 @@ use crate::server::{
 
 /// What is listened on, each with the address of its listener as configured.
 #[derive(Default)]
-pub(super) struct Sockets {
+pub(super) struct BoundSockets {
     listening: Vec<(ListenAddress, SharedListener)>,
     admin: Option<(ListenAddress, SharedListener)>,
     /// Those on which their listener listens no more under the new configuration.
@@ -20,7 +20,7 @@ pub(super) struct Sockets {
     trial: Option<RefCell<Vec<String>>>,
 }
 
-impl Sockets {
+impl BoundSockets {
     /// Of a process that is not to take any.
     pub(super) fn trial() -> Self {
         Self { trial: Some(RefCell::default()), ..Self::default() }
@@ -31,8 +31,8 @@ impl Sockets {
         self.trial.map(RefCell::into_inner).unwrap_or_default()
     }
 
-    pub(super) fn of(before: Option<&Before<'_>>, config: &ProxyConfig) -> Self {
-        let Some(Before { listening, admin, .. }) = before else { return Self::default() };
+    pub(super) fn of(before: Option<&PreviousApp<'_>>, config: &ProxyConfig) -> Self {
+        let Some(PreviousApp { listening, admin, .. }) = before else { return Self::default() };
         let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
         let going = listening.iter().filter(|(configured, _)| !stays(configured));
         let stays =

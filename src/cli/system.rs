@@ -12,9 +12,9 @@ use crate::time::{Clock, Timestamp};
 
 /// This machine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct System;
+pub struct SystemEnv;
 
-impl Clock for System {
+impl Clock for SystemEnv {
     #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the clock")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -22,7 +22,7 @@ impl Clock for System {
     }
 }
 
-impl SourceEnv for System {
+impl SourceEnv for SystemEnv {
     #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the environment")]
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())

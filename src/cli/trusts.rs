@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::transport::{InvalidRoots, TrustStore, TrustStoreId};
 
 /// The trusts of a configuration while it is put together.
-pub(super) struct Trusts<'a> {
+pub(super) struct TrustStores<'a> {
     before: &'a [(TrustStoreId, TrustStore)],
     /// The first number that no trust has had yet.
     next: &'a mut usize,
@@ -18,7 +18,7 @@ pub(super) struct Trusts<'a> {
     host: Option<TrustStoreId>,
 }
 
-impl<'a> Trusts<'a> {
+impl<'a> TrustStores<'a> {
     pub(super) fn new(before: &'a [(TrustStoreId, TrustStore)], next: &'a mut usize) -> Self {
         Self { before, next, now: Vec::new(), read: HashMap::new(), host: None }
     }
@@ -70,7 +70,7 @@ mod tests {
 
     use rcgen::{CertificateParams, KeyPair};
 
-    use super::{PathBuf, Trusts};
+    use super::{PathBuf, TrustStores};
 
     fn authority() -> String {
         let key = KeyPair::generate().expect("a key");
@@ -85,7 +85,7 @@ mod tests {
         let (mut before, mut next) = (Vec::new(), 0);
         let mut take = |one: &str, two: &str| {
             fs::write(&files[0], one).and_then(|()| fs::write(&files[1], two)).expect("written");
-            let mut trusts = Trusts::new(&before, &mut next);
+            let mut trusts = TrustStores::new(&before, &mut next);
             let ids = files.iter().map(|file| trusts.get(Some(file)).expect("a trust").0).collect::<Vec<_>>();
             before = trusts.into_all();
             (ids, before.len())

@@ -14,14 +14,14 @@ use crate::admin::{self, Process, Reach, Silence};
 use crate::server::AcceptedSocket;
 
 /// The connections of one listener.
-pub(super) struct Visits {
+pub(super) struct AdminConnections {
     tasks: JoinSet<()>,
     present: Vec<(Silence, AbortHandle)>,
     /// Dropped when all are to go.
     stay: watch::Sender<()>,
 }
 
-impl Visits {
+impl AdminConnections {
     pub(super) fn new() -> Self {
         Self { tasks: JoinSet::new(), present: Vec::new(), stay: watch::Sender::new(()) }
     }

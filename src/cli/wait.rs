@@ -7,20 +7,20 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep_until};
 
 use super::admin_client::{AdminRequest, NoResponse};
-use super::exit::Exit;
-use super::flags::Flags;
+use super::exit::CommandExit;
+use super::flags::CommonFlags;
 use super::output::complain;
 use super::serve::block_on;
 use crate::config::parse_wait;
 use crate::server::ListenAddress;
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct WaitArgs {
     /// How long to wait; 0s looks once
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_wait)]
     timeout: Duration,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
 }
 
 /// Why a proxy does not count as ready.
@@ -32,37 +32,37 @@ enum NotReady {
     Says(StatusCode, String),
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
+pub(super) fn run(arguments: &WaitArgs) -> CommandExit {
     let admin = match arguments.flags.read_admin() {
         Ok(admin) => admin,
         Err(errors) => {
             complain(errors);
-            return Exit::Config;
+            return CommandExit::Config;
         }
     };
     let Some(admin) = admin else {
         complain(
             "the admin listener is off, so nobody says when the proxy is ready; set address in [admin], or --admin-listen",
         );
-        return Exit::Config;
+        return CommandExit::Config;
     };
     if admin.address.socket().is_some_and(|address| address.port() == 0) {
         complain(
             "the admin listener is on a free port, which nobody but the proxy knows; choose one in [admin]",
         );
-        return Exit::Config;
+        return CommandExit::Config;
     }
     block_on(wait(&admin.address, arguments.timeout))
 }
 
-async fn wait(address: &ListenAddress, patience: Duration) -> Exit {
+async fn wait(address: &ListenAddress, patience: Duration) -> CommandExit {
     let until = Instant::now() + patience;
     loop {
-        let Err(reason) = look(address).await else { return Exit::Ok };
+        let Err(reason) = look(address).await else { return CommandExit::Ok };
         let now = Instant::now();
         if now >= until {
             complain(format_args!("{address} is not ready: {reason}"));
-            return Exit::Unavailable;
+            return CommandExit::Unavailable;
         }
         sleep_until(until.min(now + BETWEEN_LOOKS)).await;
     }

@@ -14,13 +14,13 @@ use crate::config::{ConfigErrors, ContentDigest, ProxyConfig};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 
 /// What files held.
-type Held = Vec<(PathBuf, ContentDigest)>;
+type FileContents = Vec<(PathBuf, ContentDigest)>;
 
 /// What the watched files held at a look.
 #[derive(Clone, Debug)]
-pub(super) struct Found(Held);
+pub(super) struct FileSnapshot(FileContents);
 
-impl Found {
+impl FileSnapshot {
     /// What the same files hold now. Reads them, and may block.
     pub(super) fn now(self) -> Self {
         Self(now(self.0))
@@ -29,25 +29,25 @@ impl Found {
 
 /// The files that a configuration was made from, each as it was before it was read, or when it was.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(super) struct WatchedFiles {
     /// Its own.
     own: Option<(PathBuf, ContentDigest)>,
     /// Those that it names. Those of credentials are looked after by their sources.
-    named: Held,
+    named: FileContents,
 }
 
 /// Why another configuration is not taken.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub struct NotTaken {
+pub struct ReloadError {
     pub(super) why: String,
     /// What the files that it names held: what is wrong may be wrong with one of them.
-    files: Held,
+    files: FileContents,
 }
 
 /// What has the configuration read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(super) enum ReloadReason {
     /// Somebody has asked for it.
     Asked,
     /// A file holds something else.
@@ -58,34 +58,34 @@ pub(super) enum Reason {
 
 /// Looks at the files of the configuration in force.
 #[derive(Debug)]
-pub(super) struct Watch {
-    in_force: Files,
+pub(super) struct ConfigWatcher {
+    in_force: WatchedFiles,
     /// What each file that is looked at held when the configuration was read last, whether it was taken or not.
-    read: Held,
+    read: FileContents,
     /// What the last look has found.
-    found: Held,
+    found: FileContents,
     /// The file that has become empty, which has been told.
     emptied: Option<PathBuf>,
     /// If the configuration was not taken when it was read last.
-    refused: Option<Refused>,
+    refused: Option<RejectedConfig>,
     lane: BlockingLane,
 }
 
 #[derive(Debug)]
-struct Refused {
+struct RejectedConfig {
     why: String,
     /// How long it is left alone, and until when.
     pause: Duration,
     until: Instant,
 }
 
-impl From<String> for NotTaken {
+impl From<String> for ReloadError {
     fn from(why: String) -> Self {
         Self { why, files: Vec::new() }
     }
 }
 
-impl From<ConfigErrors> for NotTaken {
+impl From<ConfigErrors> for ReloadError {
     /// Reads the files that are named, and may block.
     fn from(errors: ConfigErrors) -> Self {
         let why = errors.to_string();
@@ -97,7 +97,7 @@ impl From<ConfigErrors> for NotTaken {
     }
 }
 
-impl Files {
+impl WatchedFiles {
     /// Those of this configuration: what was read for it already, and what is to be read after this. Reads them, and may block.
     pub(super) fn of(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
@@ -106,19 +106,19 @@ impl Files {
         // One that is named twice is one file, as it was at first. All routes have the ca_file of [upstream], which is read once.
         let mut known: HashSet<&Path> = HashSet::new();
         let read = config.files.iter().filter(|(path, _)| known.insert(path)).cloned();
-        let mut named: Held = read.collect();
+        let mut named: FileContents = read.collect();
         let unread = tls.chain(roots).flatten().filter(|path| known.insert(path));
         named.extend(unread.filter_map(|path| Some((path.clone(), ContentDigest::now(path)?))));
         Self { own: config.file.clone(), named }
     }
 
     /// Their configuration is not taken, for this reason.
-    pub(super) fn refused(&self, why: &dyn fmt::Display) -> NotTaken {
-        NotTaken { why: why.to_string(), files: self.held() }
+    pub(super) fn refused(&self, why: &dyn fmt::Display) -> ReloadError {
+        ReloadError { why: why.to_string(), files: self.held() }
     }
 
     /// All of them.
-    fn held(&self) -> Held {
+    fn held(&self) -> FileContents {
         self.own.iter().chain(&self.named).cloned().collect()
     }
 
@@ -132,26 +132,26 @@ impl Files {
     }
 }
 
-impl Watch {
-    pub(super) fn new(in_force: Files) -> Self {
+impl ConfigWatcher {
+    pub(super) fn new(in_force: WatchedFiles) -> Self {
         let read = in_force.held();
         let lane = BlockingLane::default();
         Self { in_force, found: read.clone(), read, emptied: None, refused: None, lane }
     }
 
     /// What the files held that are watched, when the configuration was read last.
-    pub(super) fn known(&self) -> Found {
-        Found(self.read.clone())
+    pub(super) fn known(&self) -> FileSnapshot {
+        FileSnapshot(self.read.clone())
     }
 
     /// What the files hold now; `None` if their disk does not answer.
-    pub(super) fn find(&self) -> impl Future<Output = Option<Found>> + use<> {
+    pub(super) fn find(&self) -> impl Future<Output = Option<FileSnapshot>> + use<> {
         let (lane, known) = (self.lane.clone(), self.known());
         async move { lane.run(FILE_LIMIT, || known.now()).await.ok() }
     }
 
     /// Whether there is a reason to read the configuration again, when this was found.
-    pub(super) fn look(&mut self, Found(found): Found, now: Instant) -> Option<Reason> {
+    pub(super) fn look(&mut self, FileSnapshot(found): FileSnapshot, now: Instant) -> Option<ReloadReason> {
         let is_steady = found == self.found;
         self.found = found;
         if !is_steady {
@@ -169,10 +169,10 @@ impl Watch {
             None
         } else if self.found != self.read {
             info!("a file of the configuration has changed");
-            Some(Reason::Changed)
+            Some(ReloadReason::Changed)
         } else if self.refused.as_ref().is_some_and(|refused| refused.until <= now) {
             debug!("the configuration that was not taken is tried again");
-            Some(Reason::Refused)
+            Some(ReloadReason::Refused)
         } else {
             None
         }
@@ -190,18 +190,18 @@ impl Watch {
 
     /// The configuration was read after this was found. If it is not taken, the same mistake is told only once; what changes
     /// while it is read is seen later.
-    pub(super) fn reading(&mut self, Found(found): Found) {
+    pub(super) fn reading(&mut self, FileSnapshot(found): FileSnapshot) {
         self.found.clone_from(&found);
         self.read = found;
     }
 
     /// It was not taken, after it was read for this reason. From now on the files are looked at on which that may hang as well,
     /// and after a pause it is tried again. Returns whether this is news.
-    pub(super) fn refused(&mut self, reason: Reason, refused: &NotTaken, now: Instant) -> bool {
-        let known = self.refused.take().filter(|_| reason == Reason::Refused);
+    pub(super) fn refused(&mut self, reason: ReloadReason, refused: &ReloadError, now: Instant) -> bool {
+        let known = self.refused.take().filter(|_| reason == ReloadReason::Refused);
         let is_news = known.as_ref().is_none_or(|known| known.why != refused.why);
         let pause = known.map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
-        self.refused = Some(Refused { why: refused.why.clone(), pause, until: now + pause });
+        self.refused = Some(RejectedConfig { why: refused.why.clone(), pause, until: now + pause });
         let before = std::mem::take(&mut self.read);
         let before = by_path(&before);
         let in_force = self.in_force.held();
@@ -215,7 +215,7 @@ impl Watch {
     }
 
     /// Another configuration was taken, which was made from these. Returns which of them hold something else than before.
-    pub(super) fn taken(&mut self, files: Files) -> Vec<String> {
+    pub(super) fn taken(&mut self, files: WatchedFiles) -> Vec<String> {
         let rewritten = files.rewritten(&self.in_force);
         *self = Self::new(files);
         rewritten
@@ -223,7 +223,7 @@ impl Watch {
 }
 
 /// What these files hold now; what cannot be read twice is taken to be as it was.
-fn now(held: Held) -> Held {
+fn now(held: FileContents) -> FileContents {
     let look = |(path, was): (PathBuf, ContentDigest)| {
         let digest = ContentDigest::now(&path).unwrap_or(was);
         (path, digest)
@@ -249,10 +249,10 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Files, NotTaken, Reason, Watch};
+    use super::{ConfigWatcher, ReloadError, ReloadReason, WatchedFiles};
     use crate::config::{ContentDigest, ProxyConfig, SystemFiles};
 
-    fn look_at(watch: &mut Watch, at: Instant) -> Option<Reason> {
+    fn look_at(watch: &mut ConfigWatcher, at: Instant) -> Option<ReloadReason> {
         let found = watch.known().now();
         watch.look(found, at)
     }
@@ -264,10 +264,10 @@ mod tests {
         let write = |text: &str| fs::write(&path, text).expect("written");
         write("whole");
         let own = Some((path.clone(), ContentDigest::now(&path).expect("a file")));
-        let mut watch = Watch::new(Files { own, ..Files::default() });
-        let look = |watch: &mut Watch, text: &str| {
+        let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
+        let look = |watch: &mut ConfigWatcher, text: &str| {
             write(text);
-            look_at(watch, Instant::now()) == Some(Reason::Changed)
+            look_at(watch, Instant::now()) == Some(ReloadReason::Changed)
         };
         assert!(!look(&mut watch, "whole"));
         for text in ["ha", "half", "half of"] {
@@ -288,22 +288,22 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_tried_again_with_growing_pauses_and_told_once() {
-        let mut watch = Watch::new(Files::default());
-        let refused = NotTaken::from("no".to_owned());
+        let mut watch = ConfigWatcher::new(WatchedFiles::default());
+        let refused = ReloadError::from("no".to_owned());
         let mut now = Instant::now();
         assert_eq!(look_at(&mut watch, now), None);
-        assert!(watch.refused(Reason::Changed, &refused, now));
+        assert!(watch.refused(ReloadReason::Changed, &refused, now));
         for pause in [2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(look_at(&mut watch, now + Duration::from_secs(pause - 1)), None);
             now += Duration::from_secs(pause);
-            assert_eq!(look_at(&mut watch, now), Some(Reason::Refused), "{pause}");
-            assert!(!watch.refused(Reason::Refused, &refused, now), "known");
+            assert_eq!(look_at(&mut watch, now), Some(ReloadReason::Refused), "{pause}");
+            assert!(!watch.refused(ReloadReason::Refused, &refused, now), "known");
         }
-        assert!(watch.refused(Reason::Refused, &NotTaken::from("another".to_owned()), now));
-        assert!(watch.refused(Reason::Asked, &refused, now), "whoever asks is told");
+        assert!(watch.refused(ReloadReason::Refused, &ReloadError::from("another".to_owned()), now));
+        assert!(watch.refused(ReloadReason::Asked, &refused, now), "whoever asks is told");
         now += Duration::from_secs(2);
-        assert_eq!(look_at(&mut watch, now), Some(Reason::Refused));
-        watch.taken(Files::default());
+        assert_eq!(look_at(&mut watch, now), Some(ReloadReason::Refused));
+        watch.taken(WatchedFiles::default());
         assert_eq!(look_at(&mut watch, now + Duration::from_secs(3_600)), None);
     }
 
@@ -311,14 +311,14 @@ mod tests {
     fn the_files_that_a_refused_configuration_names_are_looked_at_until_another_is_taken() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ca.pem");
-        let mut watch = Watch::new(Files::default());
+        let mut watch = ConfigWatcher::new(WatchedFiles::default());
         let files = vec![(path.clone(), ContentDigest::now(&path).expect("a state"))];
         let now = Instant::now();
-        watch.refused(Reason::Changed, &NotTaken { why: "it is missing".to_owned(), files }, now);
+        watch.refused(ReloadReason::Changed, &ReloadError { why: "it is missing".to_owned(), files }, now);
         assert_eq!(look_at(&mut watch, now), None);
         fs::write(&path, "it appears").expect("written");
-        assert_eq!((look_at(&mut watch, now), look_at(&mut watch, now)), (None, Some(Reason::Changed)));
-        watch.taken(Files::default());
+        assert_eq!((look_at(&mut watch, now), look_at(&mut watch, now)), (None, Some(ReloadReason::Changed)));
+        watch.taken(WatchedFiles::default());
         fs::write(&path, "it changes").expect("written");
         assert_eq!((look_at(&mut watch, now), look_at(&mut watch, now)), (None, None));
     }
@@ -335,20 +335,23 @@ mod tests {
         for route in 0..2_000 {
             let _ = write!(text, "[[route]]\nmatch.bucket = \"bucket-{route}\"\nregion = \"cn-beijing\"\n");
         }
-        let config =
-            ProxyConfig::load(Some((Path::new("proxy.toml"), &text)), &[], &SystemFiles(&crate::cli::System));
+        let config = ProxyConfig::load(
+            Some((Path::new("proxy.toml"), &text)),
+            &[],
+            &SystemFiles(&crate::cli::SystemEnv),
+        );
         let mut config = config.expect("a configuration");
         let secrets =
             (0..5_000).map(|number| (directory.path().join(number.to_string()), ContentDigest::of(b"x")));
         config.files.extend(secrets);
         let begun = std::time::Instant::now();
-        let files = Files::of(&config);
+        let files = WatchedFiles::of(&config);
         assert_eq!(files.named.len(), 5_001);
         let refused = files.refused(&"no");
         assert_eq!(refused.files.len(), 5_002);
-        let mut watch = Watch::new(files);
-        watch.refused(Reason::Changed, &refused, Instant::now());
-        assert!(watch.taken(Files::of(&config)).is_empty());
+        let mut watch = ConfigWatcher::new(files);
+        watch.refused(ReloadReason::Changed, &refused, Instant::now());
+        assert!(watch.taken(WatchedFiles::of(&config)).is_empty());
         // It takes more than 30 s if the file is read for each route, or each file is searched for among all.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
@@ -360,7 +363,7 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         // As `--config <(command)` has it.
         let own = Some((path, ContentDigest::of(b"what came through it")));
-        let mut watch = Watch::new(Files { own, ..Files::default() });
+        let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
         for _ in 0..3 {
             let found =
                 tokio::time::timeout(Duration::from_secs(5), watch.find()).await.expect("it does not wait");

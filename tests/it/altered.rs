@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::Handle;
 use oss_signing_proxy::oss::{Key, Query, Region};
 use oss_signing_proxy::secret::Secret;
@@ -32,7 +32,7 @@ enum Version {
 }
 
 fn signed(version: Version, key: &[u8], prefix: &str) -> Signed {
-    let now = SigningTime::new(System.now());
+    let now = SigningTime::new(SystemEnv.now());
     let region = Region::parse("cn-hangzhou").expect("a region");
     let secret = Secret::from(SECRET);
     let scheme = match version {
@@ -112,11 +112,11 @@ fn alterations(version: Version) -> Vec<Alteration> {
     ];
     match version {
         Version::V4 => all.push(("date", |r| {
-            let later = Timestamp::from_unix_s(System.now().unix_s() + 60).iso_basic();
+            let later = Timestamp::from_unix_s(SystemEnv.now().unix_s() + 60).iso_basic();
             r.set("x-oss-date", &later);
         })),
         Version::V1 => all.push(("date", |r| {
-            let later = Timestamp::from_unix_s(System.now().unix_s() + 60).http_date();
+            let later = Timestamp::from_unix_s(SystemEnv.now().unix_s() + 60).http_date();
             r.set("date", &later);
         })),
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, Reloads, System};
+use oss_signing_proxy::cli::{App, ReloadHandle, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::server::{
     ActivatedSockets, BoundListener, DrainOutcome, DrainSignal, ListenAddress, ListenSettings, ListenerPlan,
@@ -47,13 +47,13 @@ fn config(listen: SocketAddr, upstream: SocketAddr) -> ProxyConfig {
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n[credentials.default]\n\
          type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n"
     );
-    ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&System)).expect("no mistake")
+    ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&SystemEnv)).expect("no mistake")
 }
 
 /// Assembles a proxy on this port, as soon as it is free.
 async fn assembled(listen: SocketAddr, upstream: SocketAddr) -> App {
     for _ in 0..1_000 {
-        if let Ok(app) = App::assemble(config(listen, upstream), Arc::new(System)).await {
+        if let Ok(app) = App::assemble(config(listen, upstream), Arc::new(SystemEnv)).await {
             return app;
         }
         sleep(Duration::from_millis(10)).await;
@@ -78,7 +78,7 @@ fn an_assembly_that_is_dropped_anywhere_frees_what_it_had() {
     play(async {
         for times in 0.. {
             let was_dropped =
-                dropped_after(times, App::assemble(config(listen, oss.address), Arc::new(System))).await;
+                dropped_after(times, App::assemble(config(listen, oss.address), Arc::new(SystemEnv))).await;
             serves(assembled(listen, oss.address).await, listen).await;
             if !was_dropped {
                 assert!(times > 0, "it never waits");
@@ -114,7 +114,7 @@ fn whoever_asks_for_a_reload_can_leave_at_any_time() {
     play(async {
         let again = move || Ok(config(listen, oss.address));
         let app = assembled(listen, oss.address).await.reloading(Arc::new(again));
-        let (reloads, drain): (Reloads, _) = (app.reloads(), DrainSignal::new());
+        let (reloads, drain): (ReloadHandle, _) = (app.reloads(), DrainSignal::new());
         let serving = spawn_local(app.run(drain.clone()));
         for times in 0..5 {
             dropped_after(times, reloads.reload()).await;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::Fault;
 use oss_signing_proxy::time::Clock as _;
 
@@ -155,7 +155,7 @@ fn what_oss_refuses_before_it_looks_at_the_signature_is_told_by_itself() {
         let headers = format!("Authorization: OSS {id}:c2lnbmVk\r\nDate: {date}\r\n");
         Client::connect(oss.address).ask(method, "/photos/k", host, &headers, b"")
     };
-    let now = System.now().http_date();
+    let now = SystemEnv.now().http_date();
     let told = |document: &[u8], words: &str| {
         let (code, out, errors) = compare(document, &["GET", "/photos/k"], &KEY);
         assert!(code == Some(0) && out.contains(words), "{words}: {code:?} {out}{errors}");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use http::StatusCode;
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::issuer::Issuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 
@@ -144,7 +144,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
     // What was given for an hour has ended by our clock before it came.
     let answer = format!(
         r#"{{"AccessKeyId":"STS.x","AccessKeySecret":"planted","SecurityToken":"planted","Expiration":"{}"}}"#,
-        Timestamp::from_unix_s(System.now().unix_s() - 1).rfc3339()
+        Timestamp::from_unix_s(SystemEnv.now().unix_s() - 1).rfc3339()
     );
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
     let behind = Script::answering(format!("{head}{answer}").leak());

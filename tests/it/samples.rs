@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::issuer::Issuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn last_error(proxy: &Proxy) -> String {
 fn each_published_token_and_role_name_of_the_metadata_service_is_used_as_it_stands() {
     for name in ["role-name", "role-name-trailing-newline"] {
         let oss = oss();
-        let key = || (200, triple(System.now() + std::time::Duration::from_secs(3_600)));
+        let key = || (200, triple(SystemEnv.now() + std::time::Duration::from_secs(3_600)));
         let service = metadata(sample(ECS, "token"), sample(ECS, name), key);
         let proxy = of_instance(oss.address, &service);
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{name}");
@@ -85,7 +85,7 @@ fn each_published_token_and_role_name_of_the_metadata_service_is_used_as_it_stan
 
 #[test]
 fn each_published_refusal_of_the_metadata_service_comes_to_what_it_should() {
-    let key = || (200, triple(System.now() + std::time::Duration::from_secs(3_600)));
+    let key = || (200, triple(SystemEnv.now() + std::time::Duration::from_secs(3_600)));
     let role = || (200, "rolename".to_owned());
     let token = || (200, "tokenxxxxx".to_owned());
     for (token, role, status, words) in [
@@ -110,7 +110,7 @@ fn a_key_that_the_metadata_service_gives_too_late_leaves_the_one_that_is_there()
     let count = Arc::clone(&asked);
     let (_, stale) = sample(ECS, "stale-served");
     let key = move || {
-        let now = System.now();
+        let now = SystemEnv.now();
         if count.fetch_add(1, Ordering::Relaxed) == 0 {
             return (200, triple(now + std::time::Duration::from_secs(9)));
         }
@@ -145,7 +145,7 @@ fn a_token_of_a_pod_that_sts_calls_expired_is_read_once_more() {
             fs::write(&path, "token-2\n").expect("written");
             peer.send(http(status, &expired));
         } else {
-            let triple = triple(System.now() + std::time::Duration::from_secs(3_600));
+            let triple = triple(SystemEnv.now() + std::time::Duration::from_secs(3_600));
             peer.send(http(200, &format!("{{\"Credentials\":{triple}}}")));
         }
     });
@@ -225,7 +225,7 @@ fn the_published_refusal_of_a_clock_years_ago_is_passed_on_and_the_clock_is_kept
 #[test]
 fn a_refusal_of_a_clock_that_makes_sense_is_signed_anew_at_the_time_that_it_tells() {
     let (status, body) = sample(OSS, "clock-skew");
-    let theirs = System.now() + std::time::Duration::from_secs(7_200);
+    let theirs = SystemEnv.now() + std::time::Duration::from_secs(7_200);
     let body = body.replace("2019-03-30T13:18:53.000Z", &theirs.iso_extended());
     let upstream = refusing_once(status, "", body.clone());
     let proxied = proxy(upstream.address).start();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
 use oss_signing_proxy::emulator::{Account, Handle};
 use oss_signing_proxy::time::{Clock as _, Timestamp};
@@ -117,7 +117,7 @@ fn read(
     let stage = Stage::new();
     stage.oss.service.add_account(Account::pair("LTAIsecondkeyid", "second-secret"));
     let path = stage.path("key");
-    let end = |seconds: u64| expires.then(|| System.now() + Duration::from_secs(seconds));
+    let end = |seconds: u64| expires.then(|| SystemEnv.now() + Duration::from_secs(seconds));
     write(&path, ID, SECRET, end(3_600));
     let proxy = proxy(stage.oss.address).credentials(&lines(&path)).start();
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{name}");
@@ -272,7 +272,7 @@ fn reading() -> Vec<thread::JoinHandle<Row>> {
                 // Run anew before its answer ends; a change in between nobody can see.
                 |path| format!("type = \"process\"\ncommand = [\"/bin/cat\", {path:?}]\ncache = \"1s\""),
                 |path, id, secret, end| {
-                    let soon = end.map(|end| end.min(System.now() + Duration::from_secs(9)));
+                    let soon = end.map(|end| end.min(SystemEnv.now() + Duration::from_secs(9)));
                     json(path, id, secret, soon);
                 },
             )

@@ -1,22 +1,22 @@
 //! `doctor`: asks everything that a request needs, in the order in which it needs it, and names the first thing that is wrong
 //! with what to do about it. What it sends goes through the signer and the connections of the proxy.
 
-mod ask;
-mod network;
+mod connectivity;
+mod interpret;
+mod probe;
 mod report;
 mod running;
 mod upstream;
-mod verdict;
 
 use clap::Args as ClapArgs;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
-use super::assembly::{Asked, BadSource, ask_all};
-use super::exit::Exit;
+use super::assembly::{BadSource, SourceResults, ask_all};
+use super::exit::CommandExit;
 use super::explain::SourceDescription;
-use super::flags::Flags;
+use super::flags::CommonFlags;
 use super::serve::block_on;
-use super::system::System;
+use super::system::SystemEnv;
 use crate::address::{ListenerNames, LocatedObject, UpstreamId, UrlScheme};
 use crate::admin::ListenerCertificate;
 use crate::config::{ConfigErrors, ProxyConfig};
@@ -25,23 +25,23 @@ use crate::oss::Bucket;
 use crate::server::TlsFiles;
 use crate::time::Clock as _;
 
-use report::{Finding, Reader, Report, Section};
+use report::{DoctorReport, Finding, ReportFormat, ReportSection};
 
 #[derive(ClapArgs)]
 #[command(mut_arg("bucket", |bucket| bucket.help(
     "Send a signed HEAD of this bucket to the upstream that serves it; without one, ask for the list of buckets"
 )))]
-pub(super) struct Args {
+pub(super) struct DoctorArgs {
     /// Print one JSON document in place of lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
-    let reader = if arguments.json { Reader::Program } else { Reader::Person };
-    let mut report = Report::new(reader);
+pub(super) fn run(arguments: &DoctorArgs) -> CommandExit {
+    let reader = if arguments.json { ReportFormat::Program } else { ReportFormat::Person };
+    let mut report = DoctorReport::new(reader);
     let (bucket, flags) = arguments.flags.without_bucket();
     let (config, errors) = match flags.outline() {
         Ok(outline) => outline,
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Args) -> Exit {
     block_on(async {
         report.add(configuration(read(config.as_ref(), errors.as_ref())));
         if let Some(config) = config {
-            let goes_on = if errors.is_some() { Goes::NoFurther } else { Goes::On };
+            let goes_on = if errors.is_some() { UpstreamProbes::NoFurther } else { UpstreamProbes::On };
             examine(&config, bucket, goes_on, &mut report).await;
         }
         report.end()
@@ -62,33 +62,38 @@ pub(super) fn run(arguments: &Args) -> Exit {
 
 /// Whether there is something to ask an upstream for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goes {
+enum UpstreamProbes {
     On,
     /// Nothing is sent with a configuration that has mistakes.
     NoFurther,
 }
 
-async fn examine(config: &ProxyConfig, bucket: Option<&str>, goes: Goes, report: &mut Report) {
+async fn examine(
+    config: &ProxyConfig,
+    bucket: Option<&str>,
+    goes: UpstreamProbes,
+    report: &mut DoctorReport,
+) {
     for listen in &config.listen {
         if let Some(files) = &listen.tls {
             report.add(of_listener(listen.address.to_string(), files));
         }
     }
-    let asked = ask_all(&config.credentials, &System).await;
+    let asked = ask_all(&config.credentials, &SystemEnv).await;
     for (name, source) in each(&asked.sources) {
         report.add(of_source(name, source, &asked));
     }
     if let Some(admin) = &config.admin
-        && let Some(section) = running::examine(admin, &asked.sources, System.now()).await
+        && let Some(section) = running::examine(admin, &asked.sources, SystemEnv.now()).await
     {
         report.add(section);
     }
-    if goes == Goes::NoFurther {
+    if goes == UpstreamProbes::NoFurther {
         return;
     }
     let wanted = bucket.map(|name| served_by(name, config));
     if let Some(Err(finding)) = wanted {
-        report.add(Section {
+        report.add(ReportSection {
             name: "bucket".to_owned(),
             about: bucket.unwrap_or_default().to_owned(),
             findings: vec![finding],
@@ -104,13 +109,13 @@ async fn examine(config: &ProxyConfig, bucket: Option<&str>, goes: Goes, report:
     }
 }
 
-fn configuration(findings: Vec<Finding>) -> Section {
-    Section { name: "configuration".to_owned(), about: String::new(), findings }
+fn configuration(findings: Vec<Finding>) -> ReportSection {
+    ReportSection { name: "configuration".to_owned(), about: String::new(), findings }
 }
 
 fn wrong(text: impl Into<String>) -> Finding {
     let remedy = "correct it; `check` reads the same";
-    Finding::fail(("read", "configuration"), Exit::Config, text, remedy)
+    Finding::fail(("read", "configuration"), CommandExit::Config, text, remedy)
 }
 
 fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Finding> {
@@ -124,10 +129,10 @@ fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Find
 }
 
 /// The certificate of a listener with TLS.
-fn of_listener(listener: String, files: &TlsFiles) -> Section {
+fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
     let expiry = |expires| {
         let certificate = ListenerCertificate { listener: listener.clone(), expires };
-        match certificate.warning(System.now()) {
+        match certificate.warning(SystemEnv.now()) {
             Some(warning) => Finding::warn(("certificate", "certificate-expiry"), warning, "renew it"),
             None => Finding::ok("certificate", format!("the certificate expires {}", expires.rfc3339())),
         }
@@ -136,14 +141,14 @@ fn of_listener(listener: String, files: &TlsFiles) -> Section {
         Ok(tls) => tls.expires().map_or_else(|| Finding::ok("certificate", "it can be used"), expiry),
         Err(error) => {
             let remedy = "correct the files of `tls`; `check` reads the same";
-            Finding::fail(("certificate", "tls-files"), Exit::Config, error.to_string(), remedy)
+            Finding::fail(("certificate", "tls-files"), CommandExit::Config, error.to_string(), remedy)
         }
     };
-    Section { name: "listener".to_owned(), about: listener.clone(), findings: vec![finding] }
+    ReportSection { name: "listener".to_owned(), about: listener.clone(), findings: vec![finding] }
 }
 
 /// What `explain` says of a source, and whether it gives something to sign with.
-fn of_source(name: &str, source: &CredentialSource, asked: &Asked) -> Section {
+fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> ReportSection {
     let SourceDescription { summary, details } = SourceDescription::of(source);
     let about = |all: &[BadSource]| {
         let known = all.iter().find(|bad| bad.name == name);
@@ -151,8 +156,8 @@ fn of_source(name: &str, source: &CredentialSource, asked: &Asked) -> Section {
     };
     let finding = if let Some(failure) = about(&asked.bad) {
         let remedy = "correct this source; the one that it names first is the one that counts";
-        Finding::fail(("credentials", "source-misconfigured"), Exit::Config, failure, remedy)
-    } else if source.get(System.now()).is_ok() {
+        Finding::fail(("credentials", "source-misconfigured"), CommandExit::Config, failure, remedy)
+    } else if source.get(SystemEnv.now()).is_ok() {
         Finding::ok("credentials", summary)
     } else {
         let (fault, text) = match about(&asked.unavailable) {
@@ -160,13 +165,17 @@ fn of_source(name: &str, source: &CredentialSource, asked: &Asked) -> Section {
             None => ("no-credentials", "no source gives a key".to_owned()),
         };
         let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of sources says why each was passed over";
-        Finding::fail(("credentials", fault), Exit::Credentials, text, remedy)
+        Finding::fail(("credentials", fault), CommandExit::Credentials, text, remedy)
     };
-    Section { name: "source".to_owned(), about: format!("{name:?}"), findings: vec![finding.with(details)] }
+    ReportSection {
+        name: "source".to_owned(),
+        about: format!("{name:?}"),
+        findings: vec![finding.with(details)],
+    }
 }
 
 /// Who signs at an upstream.
-enum Signer<'a> {
+enum UpstreamSigner<'a> {
     /// This source, if it has something.
     Source(&'a CredentialSource),
     /// Nobody.
@@ -175,22 +184,22 @@ enum Signer<'a> {
     Broken,
 }
 
-fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a Asked) -> Signer<'a> {
-    let Some(settings) = config.upstreams.get(index) else { return Signer::Broken };
+fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a SourceResults) -> UpstreamSigner<'a> {
+    let Some(settings) = config.upstreams.get(index) else { return UpstreamSigner::Broken };
     let is_nobody = |(name, spec): &(String, crate::credentials::ProviderSpec)| {
         *name == settings.credentials && matches!(spec, crate::credentials::ProviderSpec::Anonymous)
     };
     match asked.sources.get(&settings.credentials) {
-        Some(source) => Signer::Source(source),
-        None if config.credentials.iter().any(is_nobody) => Signer::Nobody,
-        None => Signer::Broken,
+        Some(source) => UpstreamSigner::Source(source),
+        None if config.credentials.iter().any(is_nobody) => UpstreamSigner::Nobody,
+        None => UpstreamSigner::Broken,
     }
 }
 
 /// The upstream that a request for this bucket is routed to.
 fn served_by(name: &str, config: &ProxyConfig) -> Result<(Bucket, UpstreamId), Finding> {
     let wrong = |text: String, remedy: &str| {
-        Finding::fail(("routing", "bucket-not-served"), Exit::Config, text, remedy)
+        Finding::fail(("routing", "bucket-not-served"), CommandExit::Config, text, remedy)
     };
     let remedy = "name a bucket that exists at OSS";
     let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), remedy))?;

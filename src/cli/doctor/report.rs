@@ -2,24 +2,24 @@
 
 use serde_json::{Value, json};
 
-use super::super::exit::Exit;
+use super::super::exit::CommandExit;
 use super::super::output::{coloured, line};
 
 /// How a finding is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum FindingLevel {
     /// As it should be.
     Ok,
     /// It may be meant so.
     Warn,
     /// Requests fail, and the process ends so.
-    Fail(Exit),
+    Fail(CommandExit),
 }
 
 /// One thing that was looked at.
 #[derive(Debug)]
 pub(super) struct Finding {
-    pub(super) level: Level,
+    pub(super) level: FindingLevel,
     /// What was looked at.
     pub(super) check: &'static str,
     /// The fault in one word that stays, for programs; `ok` if there is none.
@@ -34,7 +34,7 @@ pub(super) struct Finding {
 
 /// What belongs together: the configuration, a source, an upstream.
 #[derive(Debug)]
-pub(super) struct Section {
+pub(super) struct ReportSection {
     pub(super) name: String,
     pub(super) about: String,
     pub(super) findings: Vec<Finding>,
@@ -42,7 +42,7 @@ pub(super) struct Section {
 
 /// For whom it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
+pub(super) enum ReportFormat {
     /// Lines, as they come.
     Person,
     /// One document, at the end.
@@ -51,15 +51,15 @@ pub(super) enum Reader {
 
 /// All that was found.
 #[derive(Debug)]
-pub(super) struct Report {
-    reader: Reader,
-    sections: Vec<Section>,
+pub(super) struct DoctorReport {
+    reader: ReportFormat,
+    sections: Vec<ReportSection>,
 }
 
 impl Finding {
     pub(super) fn ok(check: &'static str, text: impl Into<String>) -> Self {
         let (text, details) = (text.into(), Vec::new());
-        Self { level: Level::Ok, check, fault: "ok", text, remedy: None, details }
+        Self { level: FindingLevel::Ok, check, fault: "ok", text, remedy: None, details }
     }
 
     pub(super) fn warn(
@@ -67,16 +67,16 @@ impl Finding {
         text: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { level: Level::Warn, fault, remedy: Some(remedy.into()), ..Self::ok(check, text) }
+        Self { level: FindingLevel::Warn, fault, remedy: Some(remedy.into()), ..Self::ok(check, text) }
     }
 
     pub(super) fn fail(
         (check, fault): (&'static str, &'static str),
-        exit: Exit,
+        exit: CommandExit,
         text: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { level: Level::Fail(exit), ..Self::warn((check, fault), text, remedy) }
+        Self { level: FindingLevel::Fail(exit), ..Self::warn((check, fault), text, remedy) }
     }
 
     pub(super) fn with(self, details: Vec<String>) -> Self {
@@ -85,9 +85,9 @@ impl Finding {
 
     fn print(&self) {
         let word = match self.level {
-            Level::Ok => "ok    ".to_owned(),
-            Level::Warn => coloured("warn  ", 33),
-            Level::Fail(_) => coloured("FAIL  ", 31),
+            FindingLevel::Ok => "ok    ".to_owned(),
+            FindingLevel::Warn => coloured("warn  ", 33),
+            FindingLevel::Fail(_) => coloured("FAIL  ", 31),
         };
         line(format_args!("  {word}{:12}{}", self.check, self.text));
         for detail in &self.details {
@@ -110,7 +110,7 @@ impl Finding {
     }
 }
 
-impl Level {
+impl FindingLevel {
     fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -120,13 +120,13 @@ impl Level {
     }
 }
 
-impl Report {
-    pub(super) fn new(reader: Reader) -> Self {
+impl DoctorReport {
+    pub(super) fn new(reader: ReportFormat) -> Self {
         Self { reader, sections: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, section: Section) {
-        if self.reader == Reader::Person {
+    pub(super) fn add(&mut self, section: ReportSection) {
+        if self.reader == ReportFormat::Person {
             line(format_args!("{}  {}", section.name, section.about).to_string().trim_end());
             section.findings.iter().for_each(Finding::print);
         }
@@ -134,34 +134,39 @@ impl Report {
     }
 
     /// Ends it, with the exit code.
-    pub(super) fn end(self) -> Exit {
+    pub(super) fn end(self) -> CommandExit {
         let exit = self.exit();
-        let failures = self.findings().filter(|finding| matches!(finding.level, Level::Fail(_))).count();
-        let warnings = self.findings().filter(|finding| finding.level == Level::Warn).count();
+        let failures =
+            self.findings().filter(|finding| matches!(finding.level, FindingLevel::Fail(_))).count();
+        let warnings = self.findings().filter(|finding| finding.level == FindingLevel::Warn).count();
         match (self.reader, failures, warnings) {
-            (Reader::Person, 0, 0) => line("all is well"),
-            (Reader::Person, 0, warnings) => {
+            (ReportFormat::Person, 0, 0) => line("all is well"),
+            (ReportFormat::Person, 0, warnings) => {
                 line(format_args!("nothing is wrong, {warnings} to look at (warn)"));
             }
-            (Reader::Person, 1, _) => line("1 thing is wrong"),
-            (Reader::Person, more, _) => line(format_args!("{more} things are wrong")),
-            (Reader::Program, ..) => line(self.json(exit)),
+            (ReportFormat::Person, 1, _) => line("1 thing is wrong"),
+            (ReportFormat::Person, more, _) => line(format_args!("{more} things are wrong")),
+            (ReportFormat::Program, ..) => line(self.json(exit)),
         }
         exit
     }
 
     /// The first of these that anything ends with: what is configured wrongly, what cannot be reached, what is refused.
-    fn exit(&self) -> Exit {
-        let is_among = |exit: &Exit| self.findings().any(|finding| finding.level == Level::Fail(*exit));
-        [Exit::Config, Exit::Unavailable, Exit::Credentials].into_iter().find(is_among).unwrap_or(Exit::Ok)
+    fn exit(&self) -> CommandExit {
+        let is_among =
+            |exit: &CommandExit| self.findings().any(|finding| finding.level == FindingLevel::Fail(*exit));
+        [CommandExit::Config, CommandExit::Unavailable, CommandExit::Credentials]
+            .into_iter()
+            .find(is_among)
+            .unwrap_or(CommandExit::Ok)
     }
 
     fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.sections.iter().flat_map(|section| &section.findings)
     }
 
-    fn json(&self, exit: Exit) -> Value {
-        let section = |section: &Section| {
+    fn json(&self, exit: CommandExit) -> Value {
+        let section = |section: &ReportSection| {
             json!({
                 "name": section.name,
                 "about": section.about,
@@ -178,22 +183,22 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exit, Finding, Reader, Report, Section};
+    use super::{CommandExit, DoctorReport, Finding, ReportFormat, ReportSection};
 
     #[test]
     fn what_is_configured_wrongly_goes_before_what_comes_of_it() {
-        let mut report = Report::new(Reader::Program);
-        let of = |exits: &[Exit]| Section {
+        let mut report = DoctorReport::new(ReportFormat::Program);
+        let of = |exits: &[CommandExit]| ReportSection {
             name: "upstream".to_owned(),
             about: String::new(),
             findings: exits.iter().map(|exit| Finding::fail(("a", "b"), *exit, "c", "d")).collect(),
         };
-        assert_eq!(report.exit(), Exit::Ok);
-        report.add(of(&[Exit::Credentials]));
-        assert_eq!(report.exit(), Exit::Credentials);
-        report.add(of(&[Exit::Unavailable]));
-        assert_eq!(report.exit(), Exit::Unavailable);
-        report.add(of(&[Exit::Config, Exit::Credentials]));
-        assert_eq!(report.exit(), Exit::Config);
+        assert_eq!(report.exit(), CommandExit::Ok);
+        report.add(of(&[CommandExit::Credentials]));
+        assert_eq!(report.exit(), CommandExit::Credentials);
+        report.add(of(&[CommandExit::Unavailable]));
+        assert_eq!(report.exit(), CommandExit::Unavailable);
+        report.add(of(&[CommandExit::Config, CommandExit::Credentials]));
+        assert_eq!(report.exit(), CommandExit::Config);
     }
 }

@@ -8,15 +8,15 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::super::admin_client::{AdminRequest, NoResponse};
-use super::super::exit::Exit;
-use super::report::{Finding, Section};
+use super::super::exit::CommandExit;
+use super::report::{Finding, ReportSection};
 use crate::config::AdminConfig;
 use crate::credentials::{SourceMap, each};
 use crate::time::Timestamp;
 
 /// A source as the running process shows it (`/credentials`).
 #[derive(Deserialize)]
-struct Shown {
+struct ShownSource {
     source: String,
     state: String,
     #[serde(default)]
@@ -25,7 +25,7 @@ struct Shown {
     last_error: Option<String>,
 }
 
-impl Shown {
+impl ShownSource {
     fn is_usable(&self) -> bool {
         !matches!(self.state.as_str(), "empty" | "expired")
     }
@@ -42,7 +42,11 @@ impl Shown {
 }
 
 /// Compares the sources of the running process with these, which were asked here at `now`. `None` if no process runs.
-pub(super) async fn examine(admin: &AdminConfig, sources: &SourceMap, now: Timestamp) -> Option<Section> {
+pub(super) async fn examine(
+    admin: &AdminConfig,
+    sources: &SourceMap,
+    now: Timestamp,
+) -> Option<ReportSection> {
     let address = &admin.address;
     if address.socket().is_some_and(|socket| socket.port() == 0) {
         return None;
@@ -56,11 +60,11 @@ pub(super) async fn examine(admin: &AdminConfig, sources: &SourceMap, now: Times
         }
         Err(error @ (NoResponse::Broken(_) | NoResponse::Late(_))) => vec![Finding::fail(
             ("running", "no_answer"),
-            Exit::Unavailable,
+            CommandExit::Unavailable,
             format!("the process at {address} does not answer: {error}"),
             "look at its log; if it is no proxy, give [admin] another address",
         )],
-        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<Shown>>(&body) {
+        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<ShownSource>>(&body) {
             Ok(shown) => compare(shown, sources, now),
             Err(_) => vec![not_read(&format!(
                 "what answers at {address} does not answer as this version of the proxy does"
@@ -71,7 +75,7 @@ pub(super) async fn examine(admin: &AdminConfig, sources: &SourceMap, now: Times
         }
         Ok((status, _)) => vec![not_read(&format!("the process at {address} says {status}"))],
     };
-    Some(Section { name: "running process".to_owned(), about: address.to_string(), findings })
+    Some(ReportSection { name: "running process".to_owned(), about: address.to_string(), findings })
 }
 
 /// Whether nothing listens there.
@@ -83,8 +87,9 @@ fn not_read(text: &str) -> Finding {
     Finding::warn(("running", "not_read"), text, "run doctor with the configuration of the running process")
 }
 
-fn compare(shown: Vec<Shown>, sources: &SourceMap, now: Timestamp) -> Vec<Finding> {
-    let shown: HashMap<&str, &Shown> = shown.iter().map(|shown| (shown.source.as_str(), shown)).collect();
+fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<Finding> {
+    let shown: HashMap<&str, &ShownSource> =
+        shown.iter().map(|shown| (shown.source.as_str(), shown)).collect();
     let compared = each(sources).map(|(name, source)| {
         let is_usable_here = source.get(now).is_ok();
         match shown.get(name) {
@@ -95,7 +100,7 @@ fn compare(shown: Vec<Shown>, sources: &SourceMap, now: Timestamp) -> Vec<Findin
             ),
             Some(there) if is_usable_here && !there.is_usable() => Finding::fail(
                 ("running", "differs"),
-                Exit::Credentials,
+                CommandExit::Credentials,
                 format!("{name:?} gives credentials here, and none there: {}", there.trouble()),
                 "look at its log and at what only that process lacks (its user, variables, network); then send it HUP",
             ),

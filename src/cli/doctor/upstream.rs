@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::assembly::to_upstreams;
-use super::super::exit::Exit;
+use super::super::exit::CommandExit;
 use super::super::explain::masked;
-use super::super::system::System;
-use super::Signer;
-use super::ask::{NoReply, Question};
-use super::report::{Finding, Level, Section};
-use super::verdict::{self, Asked};
-use super::{Bucket, ProxyConfig, UpstreamId, network};
+use super::super::system::SystemEnv;
+use super::UpstreamSigner;
+use super::interpret::{self, ProbeContext};
+use super::probe::{ProbeError, ProbeRequest};
+use super::report::{Finding, FindingLevel, ReportSection};
+use super::{Bucket, ProxyConfig, UpstreamId, connectivity};
 use crate::address::{UpstreamAddress, UrlScheme};
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
@@ -21,10 +21,10 @@ use crate::transport::{
 };
 
 /// What is looked at, and what was found so far.
-struct Examination<'a> {
+struct UpstreamCheck<'a> {
     upstream: &'a UpstreamAddress,
     settings: &'a UpstreamSettings,
-    question: Question<'a>,
+    question: ProbeRequest<'a>,
     findings: Vec<Finding>,
 }
 
@@ -32,8 +32,8 @@ pub(super) async fn examine(
     config: &ProxyConfig,
     index: usize,
     bucket: Option<&Bucket>,
-    signer: Signer<'_>,
-) -> Section {
+    signer: UpstreamSigner<'_>,
+) -> ReportSection {
     let (id, settings) = (UpstreamId(index), config.upstreams.get(index));
     let upstream = config.directory.get(id);
     let name = id.to_string();
@@ -43,13 +43,14 @@ pub(super) async fn examine(
     let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
     let about =
         format!("{wanted}{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
-    let Some(settings) = settings else { return Section { name, about, findings: Vec::new() } };
+    let Some(settings) = settings else { return ReportSection { name, about, findings: Vec::new() } };
     let trust = match trust(upstream, settings) {
         Ok(trust) => trust,
         Err(error) => {
             let remedy = "give the PEM file of the authority in `ca_file`";
-            let findings = vec![Finding::fail(("tls", "ca-file"), Exit::Config, error.to_string(), remedy)];
-            return Section { name, about, findings };
+            let findings =
+                vec![Finding::fail(("tls", "ca-file"), CommandExit::Config, error.to_string(), remedy)];
+            return ReportSection { name, about, findings };
         }
     };
     let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
@@ -57,10 +58,11 @@ pub(super) async fn examine(
     let limits = transport::TransportSettings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
-    let question = Question::new(bucket, (id, &config.directory), settings.signature, (&transport, &System));
-    let mut examination = Examination { upstream, settings, question, findings: Vec::new() };
+    let question =
+        ProbeRequest::new(bucket, (id, &config.directory), settings.signature, (&transport, &SystemEnv));
+    let mut examination = UpstreamCheck { upstream, settings, question, findings: Vec::new() };
     examination.run(&own, signer).await;
-    Section { name, about, findings: examination.findings }
+    ReportSection { name, about, findings: examination.findings }
 }
 
 /// Whom the certificate is held against; nobody without TLS.
@@ -75,25 +77,25 @@ fn trust(
     })
 }
 
-impl Examination<'_> {
+impl UpstreamCheck<'_> {
     /// Goes on as long as there is something to go on with.
-    async fn run(&mut self, own: &[SocketAddr], signer: Signer<'_>) {
-        let names = network::names(&self.question.way, self.upstream, own).await;
+    async fn run(&mut self, own: &[SocketAddr], signer: UpstreamSigner<'_>) {
+        let names = connectivity::names(&self.question.way, self.upstream, own).await;
         if !self.note(names) {
             return;
         }
         let reply = match self.question.unsigned().await {
             Ok(reply) => reply,
             Err(error) => {
-                self.note(network::unanswered(&error, &self.question.way, self.upstream));
+                self.note(connectivity::unanswered(&error, &self.question.way, self.upstream));
                 return;
             }
         };
         self.note(Finding::ok("connect", self.connected()));
-        if !self.note(verdict::manners(&reply)) {
+        if !self.note(interpret::manners(&reply)) {
             return;
         }
-        self.note(verdict::clocks(reply.ahead_s));
+        self.note(interpret::clocks(reply.ahead_s));
         self.sign(signer).await;
     }
 
@@ -113,24 +115,24 @@ impl Examination<'_> {
         }
     }
 
-    async fn sign(&mut self, signer: Signer<'_>) {
+    async fn sign(&mut self, signer: UpstreamSigner<'_>) {
         let skipped = |text: String| {
             let remedy = "correct that first, then ask again";
             Finding::warn(("signed", "not-asked"), text, remedy)
         };
         let source = match signer {
-            Signer::Source(source) => source,
-            Signer::Nobody => {
+            UpstreamSigner::Source(source) => source,
+            UpstreamSigner::Nobody => {
                 let text = "nobody signs here (anonymous): nothing was asked";
                 self.note(Finding::ok("signed", text));
                 return;
             }
-            Signer::Broken => {
+            UpstreamSigner::Broken => {
                 self.note(skipped(format!("its source {:?} is not usable", self.settings.credentials)));
                 return;
             }
         };
-        let Ok(key) = source.get(System.now()) else {
+        let Ok(key) = source.get(SystemEnv.now()) else {
             self.note(skipped(format!("its source {:?} gives nothing to sign with", source.name())));
             return;
         };
@@ -144,30 +146,30 @@ impl Examination<'_> {
     async fn ask(&mut self, key: &Arc<Credentials>, ahead_s: i64) -> Option<i64> {
         let answered = match self.question.signed(key, ahead_s).await {
             Ok(answered) => answered,
-            Err(NoReply::Send(error)) => {
-                self.note(network::unanswered(&error, &self.question.way, self.upstream));
+            Err(ProbeError::Send(error)) => {
+                self.note(connectivity::unanswered(&error, &self.question.way, self.upstream));
                 return None;
             }
-            Err(error @ NoReply::Key(_)) => {
+            Err(error @ ProbeError::Key(_)) => {
                 let remedy = "look for a line break or a stray character in id and token";
                 let fault = ("signed", "unsendable-key");
-                self.note(Finding::fail(fault, Exit::Credentials, error.to_string(), remedy));
+                self.note(Finding::fail(fault, CommandExit::Credentials, error.to_string(), remedy));
                 return None;
             }
-            Err(error @ NoReply::NoRegion) => {
+            Err(error @ ProbeError::NoRegion) => {
                 let fault = ("signed", "no-region");
-                self.note(Finding::fail(fault, Exit::Config, error.to_string(), "set `region`"));
+                self.note(Finding::fail(fault, CommandExit::Config, error.to_string(), "set `region`"));
                 return None;
             }
         };
         let when = if ahead_s == 0 { "" } else { ", signed at OSS's time," };
-        let asked = Asked {
+        let asked = ProbeContext {
             what: format!("{} by {}{when}", answered.what, masked(&key.id)),
             key,
             region: self.question.way.region.as_ref(),
             endpoint: self.upstream.endpoint.host.as_str(),
         };
-        let finding = verdict::judge(&answered, &asked);
+        let finding = interpret::judge(&answered, &asked);
         let is_clock = finding.fault == "clock-skewed" && ahead_s == 0;
         self.note(finding);
         answered.reply.ahead_s.filter(|_| is_clock)
@@ -175,7 +177,7 @@ impl Examination<'_> {
 
     /// Notes it, and returns whether there is a point in going on.
     fn note(&mut self, finding: Finding) -> bool {
-        let goes_on = !matches!(finding.level, Level::Fail(_));
+        let goes_on = !matches!(finding.level, FindingLevel::Fail(_));
         self.findings.push(finding);
         goes_on
     }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::mask::printable;
+use super::redact::printable;
 use crate::oss::decode;
 
 /// A usual cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum MismatchCause {
     Method,
     Bucket,
     Path,
@@ -33,7 +33,7 @@ pub(super) enum Cause {
     UnknownHash,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for MismatchCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::HeaderDropped(name) => {
@@ -106,7 +106,7 @@ impl fmt::Display for Cause {
     }
 }
 
-impl Cause {
+impl MismatchCause {
     /// Where the canonical requests of V4 differ at this line.
     pub(super) fn in_canonical(theirs: &[u8], ours: &[u8], line: usize) -> Self {
         let (theirs, ours) = (lines(theirs), lines(ours));
@@ -203,7 +203,7 @@ fn has(text: &[u8], part: &[u8]) -> bool {
 }
 
 /// What the first header does that is not the same on both sides; both are sorted by name.
-fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<Cause> {
+fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<MismatchCause> {
     let value = |side: &[Header], name: &str| {
         side.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     };
@@ -215,26 +215,26 @@ fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<Cause> {
 }
 
 /// What a header does whose values these are, theirs first; empty is absent.
-fn sided(name: &str, (theirs, ours): (&[u8], &[u8])) -> Cause {
+fn sided(name: &str, (theirs, ours): (&[u8], &[u8])) -> MismatchCause {
     match (name, theirs.is_empty(), ours.is_empty()) {
-        ("content-type", ..) => Cause::ContentType,
-        ("x-oss-date", ..) => Cause::Date,
-        ("x-oss-content-sha256", ..) => Cause::Payload,
-        ("x-oss-security-token", true, _) => Cause::TokenMissing,
-        ("x-oss-security-token", _, true) => Cause::TokenAdded,
-        ("x-oss-security-token", ..) => Cause::OtherToken,
-        (_, true, _) => Cause::HeaderDropped(name.to_owned()),
-        (_, _, true) => Cause::HeaderAdded(name.to_owned()),
-        _ => Cause::HeaderChanged(name.to_owned()),
+        ("content-type", ..) => MismatchCause::ContentType,
+        ("x-oss-date", ..) => MismatchCause::Date,
+        ("x-oss-content-sha256", ..) => MismatchCause::Payload,
+        ("x-oss-security-token", true, _) => MismatchCause::TokenMissing,
+        ("x-oss-security-token", _, true) => MismatchCause::TokenAdded,
+        ("x-oss-security-token", ..) => MismatchCause::OtherToken,
+        (_, true, _) => MismatchCause::HeaderDropped(name.to_owned()),
+        (_, _, true) => MismatchCause::HeaderAdded(name.to_owned()),
+        _ => MismatchCause::HeaderChanged(name.to_owned()),
     }
 }
 
-fn in_path(theirs: &[u8], ours: &[u8]) -> Cause {
+fn in_path(theirs: &[u8], ours: &[u8]) -> MismatchCause {
     if variants(theirs).iter().any(|theirs| variants(ours).contains(theirs)) {
-        return Cause::PathEncoding;
+        return MismatchCause::PathEncoding;
     }
     let bucket = |path: &[u8]| path.split(|byte| *byte == b'/').nth(1).map(<[u8]>::to_vec);
-    if bucket(theirs) == bucket(ours) { Cause::Path } else { Cause::Bucket }
+    if bucket(theirs) == bucket(ours) { MismatchCause::Path } else { MismatchCause::Bucket }
 }
 
 /// A text, decoded once and twice, with spaces for plus signs or not.
@@ -244,7 +244,7 @@ fn variants(text: &[u8]) -> Vec<Vec<u8>> {
     [text, &spaced].into_iter().map(decoded).flat_map(|once| [decoded(&once), once]).collect()
 }
 
-fn in_query(theirs: &[u8], ours: &[u8]) -> Cause {
+fn in_query(theirs: &[u8], ours: &[u8]) -> MismatchCause {
     let parts = |text: &[u8]| {
         let parts = text.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
         parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
@@ -255,7 +255,7 @@ fn in_query(theirs: &[u8], ours: &[u8]) -> Cause {
     };
     let (theirs, ours) = (sorted(parts(theirs)), sorted(parts(ours)));
     if theirs == ours {
-        return Cause::QueryOrder;
+        return MismatchCause::QueryOrder;
     }
     let only = |side: &[Vec<u8>], other: &[Vec<u8>]| {
         side.iter().filter(|part| !other.contains(part)).cloned().collect::<Vec<_>>()
@@ -263,14 +263,14 @@ fn in_query(theirs: &[u8], ours: &[u8]) -> Cause {
     let (added, dropped) = (only(&theirs, &ours), only(&ours, &theirs));
     let is_same = |a: &Vec<u8>| dropped.iter().any(|b| variants(a).iter().any(|a| variants(b).contains(a)));
     if added.len() == dropped.len() && !added.is_empty() && added.iter().all(is_same) {
-        return Cause::QueryEncoding;
+        return MismatchCause::QueryEncoding;
     }
     let odd = added.iter().chain(&dropped).next().map(Vec::as_slice).unwrap_or_default();
-    Cause::Query(name(odd.split(|byte| *byte == b'=').next().unwrap_or_default()))
+    MismatchCause::Query(name(odd.split(|byte| *byte == b'=').next().unwrap_or_default()))
 }
 
 /// `/bucket/key?acl`, decoded.
-fn in_resource(theirs: &[u8], ours: &[u8]) -> Cause {
+fn in_resource(theirs: &[u8], ours: &[u8]) -> MismatchCause {
     let split = |text: &[u8]| {
         let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());
         (text[..end].to_vec(), text.get(end + 1..).unwrap_or_default().to_vec())

@@ -1,29 +1,29 @@
 //! Two texts that should be one: where they part. Pure.
 
-use super::mask::printable;
+use super::redact::printable;
 
 /// The first byte that differs.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Difference {
+pub(super) struct TextDifference {
     /// How many bytes are the same.
     pub(super) offset: usize,
     /// The line, counted from zero.
     pub(super) line: usize,
     /// The byte there and its line, on either side.
-    pub(super) theirs: Side,
-    pub(super) ours: Side,
+    pub(super) theirs: DifferingText,
+    pub(super) ours: DifferingText,
 }
 
 /// One of the texts, where it parts from the other.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Side {
+pub(super) struct DifferingText {
     /// The byte; none where the text has ended.
     pub(super) byte: Option<u8>,
     /// The bytes of its line before it, and from it on.
     pub(super) around: (Vec<u8>, Vec<u8>),
 }
 
-impl Difference {
+impl TextDifference {
     pub(super) fn first(theirs: &[u8], ours: &[u8]) -> Option<Self> {
         let offset = theirs.iter().zip(ours).position(|(a, b)| a != b);
         let offset = match offset {
@@ -32,11 +32,16 @@ impl Difference {
             None => theirs.len().min(ours.len()),
         };
         let line = ours[..offset].iter().filter(|byte| **byte == b'\n').count();
-        Some(Self { offset, line, theirs: Side::of(theirs, offset), ours: Side::of(ours, offset) })
+        Some(Self {
+            offset,
+            line,
+            theirs: DifferingText::of(theirs, offset),
+            ours: DifferingText::of(ours, offset),
+        })
     }
 }
 
-impl Side {
+impl DifferingText {
     fn of(text: &[u8], offset: usize) -> Self {
         let (before, after) = text.split_at(offset);
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -75,18 +80,18 @@ const AROUND: usize = 120;
 
 #[cfg(test)]
 mod tests {
-    use super::Difference;
+    use super::TextDifference;
 
     #[test]
     fn the_first_byte_that_differs_is_found_with_its_line() {
-        let found = Difference::first(b"GET\n/b/k\nx", b"GET\n/b/K\nx").expect("a difference");
+        let found = TextDifference::first(b"GET\n/b/k\nx", b"GET\n/b/K\nx").expect("a difference");
         assert_eq!((found.offset, found.line), (7, 1));
         assert_eq!((found.theirs.shown(), found.ours.shown()), ("/b/⟨k⟩".to_owned(), "/b/⟨K⟩".to_owned()));
-        let ended = Difference::first(b"a\nb c", b"a\nb").expect("a difference");
+        let ended = TextDifference::first(b"a\nb c", b"a\nb").expect("a difference");
         assert_eq!((ended.offset, ended.line), (3, 1));
         assert_eq!((ended.theirs.shown(), ended.ours.shown()), ("b⟨space⟩c".to_owned(), "b⟨end⟩".to_owned()));
-        let line = Difference::first(b"a\nb", b"a\xff\nb").expect("a difference");
+        let line = TextDifference::first(b"a\nb", b"a\xff\nb").expect("a difference");
         assert_eq!((line.theirs.shown(), line.ours.shown()), ("a⟨\\n⟩".to_owned(), "a⟨\\xff⟩".to_owned()));
-        assert_eq!(Difference::first(b"a", b"a"), None);
+        assert_eq!(TextDifference::first(b"a", b"a"), None);
     }
 }

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use super::super::refusal::{KnownRefusal, region_of};
-use super::mask::printable;
+use super::redact::printable;
 use crate::time::Timestamp;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Diagnosis {
+pub(super) enum ServerDiagnosis {
     /// The clock of who signed is so many seconds behind that of OSS, or ahead if negative; `None` if it does not say.
     Clock(Option<i64>),
     /// The bucket is elsewhere.
@@ -38,7 +38,7 @@ pub(super) enum Diagnosis {
     OurUpstream(String),
 }
 
-impl Diagnosis {
+impl ServerDiagnosis {
     /// `of` has the texts of the document by the names of its elements.
     pub(super) fn of(code: &str, of: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let number = of("EC").unwrap_or_default();
@@ -74,7 +74,7 @@ impl Diagnosis {
     }
 }
 
-impl fmt::Display for Diagnosis {
+impl fmt::Display for ServerDiagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Clock(Some(behind_s)) => return write_clock(*behind_s, f),
@@ -168,7 +168,7 @@ const TEXT_MAX: usize = 300;
 
 #[cfg(test)]
 mod tests {
-    use super::Diagnosis;
+    use super::ServerDiagnosis;
 
     type Elements<'a> = &'a [(&'a str, &'a str)];
 
@@ -177,7 +177,7 @@ mod tests {
             let found = elements.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, text)| (*text).to_owned())
         };
-        Diagnosis::of(code, of).map_or_else(|| "-".to_owned(), |diagnosis| diagnosis.to_string())
+        ServerDiagnosis::of(code, of).map_or_else(|| "-".to_owned(), |diagnosis| diagnosis.to_string())
     }
 
     #[test]

@@ -3,11 +3,11 @@
 mod cause;
 mod compare;
 mod diagnosis;
-mod document;
-mod mask;
+mod error_document;
+mod print;
+mod redact;
 mod request;
 mod server_error;
-mod show;
 mod sources;
 
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use http::{HeaderName, HeaderValue, Method};
 
-use super::exit::Exit;
-use super::flags::Flags;
+use super::exit::CommandExit;
+use super::flags::CommonFlags;
 
 pub(super) use sources::{SourceDescription, describe, masked};
 
 #[derive(ClapArgs)]
-pub(super) struct Args {
+pub(super) struct ExplainArgs {
     /// The method of a request; without one, who signs for each route is told
     #[arg(requires = "url")]
     method: Option<Method>,
@@ -36,15 +36,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "url")]
     server_error: Option<PathBuf>,
     #[command(flatten)]
-    flags: Flags,
+    flags: CommonFlags,
 }
 
-pub(super) fn run(arguments: &Args) -> Exit {
-    let Args { method, url, header, server_error, flags } = arguments;
+pub(super) fn run(arguments: &ExplainArgs) -> CommandExit {
+    let ExplainArgs { method, url, header, server_error, flags } = arguments;
     let (Some(method), Some(url)) = (method, url) else {
         return sources::run(flags);
     };
-    let asked = request::Asked { method, url, headers: header };
+    let asked = request::ExplainedRequest { method, url, headers: header };
     match server_error {
         None => request::run(&asked, flags),
         Some(file) => server_error::run(file, &asked, flags),

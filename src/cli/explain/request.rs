@@ -9,12 +9,12 @@ use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use super::super::assembly::{self, ask_all, rehearse};
-use super::super::exit::Exit;
-use super::super::flags::Flags;
+use super::super::exit::CommandExit;
+use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
-use super::super::system::System;
-use super::{mask, show};
+use super::super::system::SystemEnv;
+use super::{print, redact};
 use crate::address::Host;
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
@@ -24,7 +24,7 @@ use crate::sign::SigningTime;
 use crate::time::{Clock as _, Timestamp};
 
 /// What is asked about, as it stands on the command line.
-pub(super) struct Asked<'a> {
+pub(super) struct ExplainedRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a str,
     pub(super) headers: &'a [(HeaderName, HeaderValue)],
@@ -32,7 +32,7 @@ pub(super) struct Asked<'a> {
 
 /// Why nothing can be said of a request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+pub(super) enum ExplainError {
     /// The target is none.
     #[error("{0:?} is no URL ({1}); percent-encode what is not a letter, a digit or one of -._~/")]
     Url(String, http::uri::InvalidUri),
@@ -56,35 +56,35 @@ pub(super) enum Unanswered {
     Start(#[from] assembly::StartError),
 }
 
-impl Unanswered {
-    pub(super) fn exit(&self) -> Exit {
+impl ExplainError {
+    pub(super) fn exit(&self) -> CommandExit {
         match self {
-            Self::Url(..) | Self::Fragment | Self::Host | Self::Length => Exit::Usage,
-            Self::NoListener | Self::Source(_) | Self::Start(_) => Exit::Config,
+            Self::Url(..) | Self::Fragment | Self::Host | Self::Length => CommandExit::Usage,
+            Self::NoListener | Self::Source(_) | Self::Start(_) => CommandExit::Config,
         }
     }
 }
 
 /// A configuration whose sources have been asked.
-pub(super) struct Ready {
+pub(super) struct ReadyConfig {
     pub(super) config: ProxyConfig,
     sources: SourceMap,
 }
 
-pub(super) fn run(asked: &Asked<'_>, flags: &Flags) -> Exit {
+pub(super) fn run(asked: &ExplainedRequest<'_>, flags: &CommonFlags) -> CommandExit {
     let config = match flags.load() {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     block_on(async {
-        let explained = match Ready::new(config).await {
-            Ok(ready) => ready.explain(asked, System.now()).map(|explained| (ready, explained)),
+        let explained = match ReadyConfig::new(config).await {
+            Ok(ready) => ready.explain(asked, SystemEnv.now()).map(|explained| (ready, explained)),
             Err(error) => Err(error),
         };
         match explained {
             Ok((ready, explained)) => {
-                show::head(&explained, &ready.config);
-                show::outbound(&explained);
+                print::head(&explained, &ready.config);
+                print::outbound(&explained);
                 exit(&explained)
             }
             Err(error) => {
@@ -96,18 +96,20 @@ pub(super) fn run(asked: &Asked<'_>, flags: &Flags) -> Exit {
 }
 
 /// How the command ends that has shown this.
-pub(super) fn exit(explained: &DryRunReport) -> Exit {
+pub(super) fn exit(explained: &DryRunReport) -> CommandExit {
     match &explained.refused {
-        None => Exit::Ok,
-        Some(reason) if reason.code == NO_CREDENTIALS && explained.credentials.is_none() => Exit::Credentials,
-        Some(_) => Exit::Failure,
+        None => CommandExit::Ok,
+        Some(reason) if reason.code == NO_CREDENTIALS && explained.credentials.is_none() => {
+            CommandExit::Credentials
+        }
+        Some(_) => CommandExit::Failure,
     }
 }
 
-impl Ready {
+impl ReadyConfig {
     /// Asks the sources, as the start does.
-    pub(super) async fn new(config: ProxyConfig) -> Result<Self, Unanswered> {
-        let assembly::Asked { sources, bad, .. } = ask_all(&config.credentials, &System).await;
+    pub(super) async fn new(config: ProxyConfig) -> Result<Self, ExplainError> {
+        let assembly::SourceResults { sources, bad, .. } = ask_all(&config.credentials, &SystemEnv).await;
         match bad.into_iter().next() {
             Some(bad) => Err(bad.into()),
             None => Ok(Self { config, sources }),
@@ -115,9 +117,13 @@ impl Ready {
     }
 
     /// Takes the request through the walk, signed at this time.
-    pub(super) fn explain(&self, asked: &Asked<'_>, at: Timestamp) -> Result<DryRunReport, Unanswered> {
+    pub(super) fn explain(
+        &self,
+        asked: &ExplainedRequest<'_>,
+        at: Timestamp,
+    ) -> Result<DryRunReport, ExplainError> {
         let uri = asked.uri()?;
-        let listen = listener(&uri, &self.config.listen).ok_or(Unanswered::NoListener)?;
+        let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
         let gate = ListenerRules {
             domains: listen.domains.clone(),
             policy: listen.policy.clone(),
@@ -127,7 +133,7 @@ impl Ready {
         let address = listen.address.socket().map(connected_to);
         let head = asked.head(uri, listen)?;
         let protocol = if gate.tls { "TLS" } else { "plain HTTP" };
-        line(format_args!("{:12}{} {}", "request", asked.method, mask::target(asked.url)));
+        line(format_args!("{:12}{} {}", "request", asked.method, redact::target(asked.url)));
         line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
         if asked.url.starts_with("https:") && !gate.tls {
             line(format_args!(
@@ -135,22 +141,22 @@ impl Ready {
                 "note"
             ));
         }
-        let core = rehearse(&self.config, &self.sources, Arc::new(System))?;
+        let core = rehearse(&self.config, &self.sources, Arc::new(SystemEnv))?;
         Ok(proxy::explain(&core, (&gate, address), head, &SigningTime::new(at)))
     }
 }
 
-impl Asked<'_> {
-    fn uri(&self) -> Result<Uri, Unanswered> {
+impl ExplainedRequest<'_> {
+    fn uri(&self) -> Result<Uri, ExplainError> {
         if self.url.contains('#') {
-            return Err(Unanswered::Fragment);
+            return Err(ExplainError::Fragment);
         }
-        self.url.parse().map_err(|error| Unanswered::Url(mask::target(self.url), error))
+        self.url.parse().map_err(|error| ExplainError::Url(redact::target(self.url), error))
     }
 
     /// The head as it comes to the listener. A URL that leads to the listener itself is a path there. Any other is sent as it is,
     /// by a client that takes the listener for its HTTP proxy.
-    fn head(&self, uri: Uri, listen: &ListenSettings) -> Result<Parts, Unanswered> {
+    fn head(&self, uri: Uri, listen: &ListenSettings) -> Result<Parts, ExplainError> {
         let host = match uri.authority() {
             Some(authority) => authority.as_str().to_owned(),
             None => own_host(&listen.address),
@@ -165,12 +171,12 @@ impl Asked<'_> {
             head.headers.append(name.clone(), value.clone());
         }
         if !head.headers.contains_key(HOST) {
-            head.headers.insert(HOST, host.try_into().map_err(|_| Unanswered::Host)?);
+            head.headers.insert(HOST, host.try_into().map_err(|_| ExplainError::Host)?);
         }
         let is_length =
             |value: &HeaderValue| value.to_str().is_ok_and(|text| text.trim().parse::<u64>().is_ok());
         if !head.headers.get_all(CONTENT_LENGTH).iter().all(is_length) {
-            return Err(Unanswered::Length);
+            return Err(ExplainError::Length);
         }
         Ok(head)
     }

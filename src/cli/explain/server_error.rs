@@ -3,34 +3,34 @@
 
 use std::path::Path;
 
-use super::super::exit::Exit;
-use super::super::flags::Flags;
+use super::super::exit::CommandExit;
+use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
-use super::super::system::System;
-use super::cause::Cause;
-use super::compare::Difference;
-use super::document::{BadDocument, ServerError};
-use super::mask::{hide, printable};
-use super::request::{Asked, Ready, Unanswered, exit};
-use super::show;
+use super::super::system::SystemEnv;
+use super::cause::MismatchCause;
+use super::compare::TextDifference;
+use super::error_document::{InvalidDocument, ServerErrorDocument};
+use super::print;
+use super::redact::{hide, printable};
+use super::request::{ExplainError, ExplainedRequest, ReadyConfig, exit};
 use super::sources::masked;
 use crate::proxy::DryRunReport;
 use crate::sign::{SignatureVersion, SigningTexts};
 use crate::time::{Clock as _, Timestamp};
 
-pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
-    let error = match ServerError::read(file) {
+pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags) -> CommandExit {
+    let error = match ServerErrorDocument::read(file) {
         Ok(error) => error,
-        Err(BadDocument::Diagnosed { code, request_id, diagnosis }) => {
+        Err(InvalidDocument::Diagnosed { code, request_id, diagnosis }) => {
             line(format_args!("{:12}{code}, request {request_id}", "error"));
             line("It has no text to compare: the signature was not what it was refused for.");
             line(format_args!("    usual cause: {diagnosis}"));
-            return Exit::Ok;
+            return CommandExit::Ok;
         }
         Err(bad) => {
             complain(format_args!("nothing to compare: {bad}"));
-            return Exit::Failure;
+            return CommandExit::Failure;
         }
     };
     let mut config = match flags.load() {
@@ -43,7 +43,7 @@ pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
         upstream.signature = error.version();
     }
     block_on(async {
-        let explained = match Ready::new(config).await {
+        let explained = match ReadyConfig::new(config).await {
             Ok(ready) => ours(&ready, asked, &error),
             Err(failure) => Err(failure),
         };
@@ -58,22 +58,30 @@ pub(super) fn run(file: &Path, asked: &Asked<'_>, flags: &Flags) -> Exit {
 }
 
 /// What is ours, at the time of the server's text.
-fn ours(ready: &Ready, asked: &Asked<'_>, error: &ServerError) -> Result<DryRunReport, Unanswered> {
+fn ours(
+    ready: &ReadyConfig,
+    asked: &ExplainedRequest<'_>,
+    error: &ServerErrorDocument,
+) -> Result<DryRunReport, ExplainError> {
     let at = error.signed_at();
     let shown = at.map_or_else(|| "a time that cannot be read".to_owned(), Timestamp::rfc3339);
     line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
     line(format_args!("{:12}{}, made at {shown}", "signature", error.version().as_str()));
-    let explained = ready.explain(asked, at.unwrap_or_else(|| System.now()))?;
-    show::head(&explained, &ready.config);
+    let explained = ready.explain(asked, at.unwrap_or_else(|| SystemEnv.now()))?;
+    print::head(&explained, &ready.config);
     Ok(explained)
 }
 
-fn compare(error: &ServerError, explained: &DryRunReport, configured: &[SignatureVersion]) -> Exit {
+fn compare(
+    error: &ServerErrorDocument,
+    explained: &DryRunReport,
+    configured: &[SignatureVersion],
+) -> CommandExit {
     let signed = explained.outbound.as_ref().and_then(|outbound| outbound.signed.as_ref());
     let (Some(signed), Some(credentials)) = (signed, explained.credentials.as_deref()) else {
         complain("nothing to compare: this request is not signed here");
         let exit = exit(explained);
-        return if exit == Exit::Ok { Exit::Failure } else { exit };
+        return if exit == CommandExit::Ok { CommandExit::Failure } else { exit };
     };
     line("");
     if let Some(route) = &explained.route
@@ -110,36 +118,36 @@ fn compare(error: &ServerError, explained: &DryRunReport, configured: &[Signatur
         };
         line(format_args!("    usual cause: {cause}"));
     }
-    Exit::Ok
+    CommandExit::Ok
 }
 
 /// Where the texts part. Of two that follow from one another only the first.
 fn findings(
-    error: &ServerError,
+    error: &ServerErrorDocument,
     signed: &SigningTexts,
     token: Option<&str>,
-) -> Vec<(&'static str, Difference, Cause)> {
+) -> Vec<(&'static str, TextDifference, MismatchCause)> {
     let mut found = Vec::new();
     let (theirs, ours) = (hide(&error.string_to_sign, token), hide(&signed.string_to_sign, token));
     if error.version() == SignatureVersion::V1 {
-        found.extend(Difference::first(&theirs, &ours).map(|difference| {
-            let cause = Cause::in_v1_string(&theirs, &ours, difference.line);
+        found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
+            let cause = MismatchCause::in_v1_string(&theirs, &ours, difference.line);
             ("string to sign", difference, cause)
         }));
         return found;
     }
     if let (Some(their_request), Some(our_request)) = (&error.canonical_request, &signed.canonical_request) {
         let (theirs, ours) = (hide(their_request, token), hide(our_request, token));
-        found.extend(Difference::first(&theirs, &ours).map(|difference| {
-            let cause = Cause::in_canonical(&theirs, &ours, difference.line);
+        found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
+            let cause = MismatchCause::in_canonical(&theirs, &ours, difference.line);
             ("canonical request", difference, cause)
         }));
     }
-    if let Some(difference) = Difference::first(&theirs, &ours) {
-        let cause = Cause::in_v4_string(&theirs, &ours, difference.line);
-        let is_hash = cause == Cause::Hash;
+    if let Some(difference) = TextDifference::first(&theirs, &ours) {
+        let cause = MismatchCause::in_v4_string(&theirs, &ours, difference.line);
+        let is_hash = cause == MismatchCause::Hash;
         if is_hash && error.canonical_request.is_none() {
-            found.push(("string to sign", difference, Cause::UnknownHash));
+            found.push(("string to sign", difference, MismatchCause::UnknownHash));
         } else if !is_hash || found.is_empty() {
             found.push(("string to sign", difference, cause));
         }
@@ -147,15 +155,15 @@ fn findings(
     found
 }
 
-fn tell(text: &str, difference: &Difference, cause: &Cause) {
-    let Difference { offset, line: number, theirs, ours } = difference;
+fn tell(text: &str, difference: &TextDifference, cause: &MismatchCause) {
+    let TextDifference { offset, line: number, theirs, ours } = difference;
     line(format_args!("The {text} differs at byte {offset}, in line {}:", number + 1));
     line(format_args!("    server  {}", theirs.shown()));
     line(format_args!("    ours    {}", ours.shown()));
     line(format_args!("    usual cause: {cause}"));
 }
 
-impl ServerError {
+impl ServerErrorDocument {
     /// Which signature the server was given.
     fn version(&self) -> SignatureVersion {
         let is_v4 = self.canonical_request.is_some() || self.string_to_sign.starts_with(b"OSS4-");

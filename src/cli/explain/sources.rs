@@ -3,31 +3,31 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use super::super::assembly::{Asked, ask_all};
-use super::super::exit::Exit;
-use super::super::flags::Flags;
+use super::super::assembly::{SourceResults, ask_all};
+use super::super::exit::CommandExit;
+use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
-use super::super::system::System;
+use super::super::system::SystemEnv;
 use crate::address::UpstreamId;
 use crate::config::{ConfigError, ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, ProviderSpec, SourceMap, each};
 use crate::time::{Clock as _, Timestamp};
 
-pub(super) fn run(flags: &Flags) -> Exit {
+pub(super) fn run(flags: &CommonFlags) -> CommandExit {
     let (config, errors) = match flags.outline() {
         Ok(outline) => outline,
         Err(unreadable) => {
             complain(unreadable);
-            return Exit::Config;
+            return CommandExit::Config;
         }
     };
     let Some(config) = config else {
         errors.into_iter().for_each(complain);
-        return Exit::Config;
+        return CommandExit::Config;
     };
     block_on(async {
-        let Asked { sources, bad, .. } = ask_all(&config.credentials, &System).await;
+        let SourceResults { sources, bad, .. } = ask_all(&config.credentials, &SystemEnv).await;
         let usable = routes(&config, &sources);
         for (_, source) in each(&sources) {
             describe(source);
@@ -37,9 +37,9 @@ pub(super) fn run(flags: &Flags) -> Exit {
         errors.into_iter().for_each(complain);
         bad.into_iter().for_each(complain);
         match (is_wrong, usable) {
-            (true, _) => Exit::Config,
-            (false, true) => Exit::Ok,
-            (false, false) => Exit::Credentials,
+            (true, _) => CommandExit::Config,
+            (false, true) => CommandExit::Ok,
+            (false, false) => CommandExit::Credentials,
         }
     })
 }
@@ -55,7 +55,7 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
         let wanted = wanted.map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
         let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(ProviderSpec::Anonymous));
-        usable &= anonymous || source.is_some_and(|source| source.get(System.now()).is_ok());
+        usable &= anonymous || source.is_some_and(|source| source.get(SystemEnv.now()).is_ok());
         let signer = match source {
             Some(source) => format!("source {:?}", source.name()),
             None if anonymous => "nobody signs (anonymous)".to_owned(),
@@ -112,7 +112,7 @@ pub(in super::super) struct SourceDescription {
 
 impl SourceDescription {
     pub(in super::super) fn of(source: &CredentialSource) -> Self {
-        let (status, now) = (source.status(&System), System.now());
+        let (status, now) = (source.status(&SystemEnv), SystemEnv.now());
         let mut summary = status.stage.to_string();
         if let Some(provider) = &status.provider {
             let _ = write!(summary, "  {provider}");

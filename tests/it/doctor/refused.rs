@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::{Account, Emulator, Fault, Handle, Settings};
 use oss_signing_proxy::oss::Region;
 
@@ -73,7 +73,7 @@ fn a_temporary_key_without_its_token_is_told() {
 
 /// An OSS that knows a temporary key which does not look like one.
 fn disguised() -> Handle {
-    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(System))
+    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
         .account(Account::triple("TMP.testkeyid", SECRET, TOKEN));
     Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::proxy::WorkerCore;
 use oss_signing_proxy::server::{self, MakeCore, ServerPlan};
@@ -14,9 +14,9 @@ use oss_signing_proxy::transport::{self, UpstreamTransport};
 pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> ServerPlan {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
                 [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
-    let config =
-        ProxyConfig::load(Some((Path::new("test"), text)), &[], &SystemFiles(&System)).expect("no mistake");
-    let state = App::assemble(config, Arc::new(System)).await.expect("a proxy").state();
+    let config = ProxyConfig::load(Some((Path::new("test"), text)), &[], &SystemFiles(&SystemEnv))
+        .expect("no mistake");
+    let state = App::assemble(config, Arc::new(SystemEnv)).await.expect("a proxy").state();
     let upstream = transport::TransportSettings {
         connect: SOME,
         idle: SOME,
@@ -29,7 +29,7 @@ pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static)
     let make_core: MakeCore = Arc::new(move |_| {
         made();
         let transport = UpstreamTransport::new(upstream, Vec::new(), Arc::default());
-        WorkerCore::new(Arc::clone(&state), Arc::new(System), transport)
+        WorkerCore::new(Arc::clone(&state), Arc::new(SystemEnv), transport)
     });
     let settings = server::ServerSettings {
         cores: count,

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::cli::System;
+use oss_signing_proxy::cli::SystemEnv;
 use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
 use oss_signing_proxy::oss::{Bucket, Region};
 
@@ -36,7 +36,7 @@ pub(crate) fn bucket(name: &str) -> Bucket {
 
 /// The embedded OSS, with the buckets `photos` and `files`, on a free port.
 pub(crate) fn oss() -> Handle {
-    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(System))
+    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
         .account(Account::pair(ID, SECRET))
         .account(Account::triple(STS_ID, SECRET, TOKEN))
         .domain("img.example.com", bucket("photos"))

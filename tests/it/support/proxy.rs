@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use oss_signing_proxy::cli::{App, System};
+use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::proxy::ProxyState;
 use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};
@@ -85,7 +85,8 @@ impl Builder {
     /// Starts it on a thread of its own.
     pub(crate) fn start(self) -> Proxy {
         let text = self.text();
-        let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&System)) {
+        let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&SystemEnv))
+        {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{text}"),
         };
@@ -96,7 +97,7 @@ impl Builder {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             LocalSet::new().block_on(&runtime, async {
-                let app = App::assemble(config, Arc::new(System)).await.expect("a proxy");
+                let app = App::assemble(config, Arc::new(SystemEnv)).await.expect("a proxy");
                 let admin = app.admin_address().and_then(|address| address.socket());
                 let data = app.addresses().iter().find_map(ListenAddress::socket);
                 let ports = (data.expect("a port"), admin.expect("a port"));

@@ -6,25 +6,25 @@ use std::ffi::{OsStr, OsString};
 
 use tokio::process::Command;
 
-use super::bypass::Bypass;
-use super::system::System;
+use super::no_proxy::NoProxyList;
+use super::system::SystemEnv;
 use crate::config::{ProxyConfig, ValueReference};
 
 /// What a command sees that this process does not, or other than it.
-pub(super) struct Environment {
+pub(super) struct ChildEnv {
     removed: Vec<OsString>,
     region: Option<String>,
-    bypass: Bypass,
+    bypass: NoProxyList,
 }
 
 /// Whether plain HTTP of the command goes through the proxy, wherever it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forward {
+pub(super) enum ForwardMode {
     Yes,
     No,
 }
 
-impl Environment {
+impl ChildEnv {
     /// For a proxy of this configuration, of the variables with these names.
     pub(super) fn of(config: &ProxyConfig, names: Vec<OsString>) -> Self {
         let references = || config.facts.iter().filter_map(|fact| fact.reference.as_ref());
@@ -42,12 +42,12 @@ impl Environment {
         Self {
             removed: removed.collect(),
             region: first.region.as_ref().map(|region| region.as_str().to_owned()),
-            bypass: Bypass::of(&System),
+            bypass: NoProxyList::of(&SystemEnv),
         }
     }
 
     /// Gives it to the command, with the proxy at this address.
-    pub(super) fn give(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: Forward) {
+    pub(super) fn give(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: ForwardMode) {
         for name in &self.removed {
             command.env_remove(name);
         }
@@ -58,7 +58,7 @@ impl Environment {
         }
         // Libraries refuse to start without a key. What they sign with these is signed anew.
         command.env("OSS_ACCESS_KEY_ID", DUMMY_ID).env("OSS_ACCESS_KEY_SECRET", DUMMY_SECRET);
-        if forward == Forward::Yes {
+        if forward == ForwardMode::Yes {
             command.env("http_proxy", &url).env("HTTP_PROXY", &url);
         }
         for (name, value) in self.bypass.with(&proxy.ip().to_string(), forward) {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::lookup_host;
 
-use super::super::exit::Exit;
+use super::super::exit::CommandExit;
 use super::report::Finding;
 use crate::address::{EndpointKind, ResolvedEndpoint, UpstreamAddress};
 use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, SendError};
@@ -66,7 +66,7 @@ pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &U
         | SendError::ClientStalled(_)
         | SendError::Silent { .. } | SendError::Busy { .. } => ("no-answer", "run it again".to_owned()),
     };
-    Finding::fail(("connect", fault), Exit::Unavailable, error.to_string(), remedy)
+    Finding::fail(("connect", fault), CommandExit::Unavailable, error.to_string(), remedy)
 }
 
 /// The fault in a word, and what to do.
@@ -145,7 +145,7 @@ fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> (&'static str, 
 
 fn unresolved(name: &str, reason: &str, upstream: &UpstreamAddress) -> Finding {
     let text = format!("{name} does not resolve: {reason}");
-    Finding::fail(("dns", "unresolved"), Exit::Unavailable, text, no_name(name, upstream))
+    Finding::fail(("dns", "unresolved"), CommandExit::Unavailable, text, no_name(name, upstream))
 }
 
 fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
@@ -157,7 +157,7 @@ fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
 fn looped(text: String) -> Finding {
     Finding::fail(
         ("dns", "loop"),
-        Exit::Config,
+        CommandExit::Config,
         text,
         "this leads back to this machine, so requests would come back here: set `connect` of the upstream to the real address, or correct the name service",
     )

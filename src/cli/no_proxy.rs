@@ -1,36 +1,36 @@
 //! What a command that is run behind the proxy asks around proxies (`no_proxy`): the proxy itself, where another one is set for all
 //! HTTP; and not OSS, where all HTTP is to come here, but for the metadata service.
 
-use super::environment::Forward;
+use super::child_env::ForwardMode;
 use crate::credentials::SourceEnv;
 
 /// What the environment says of proxies.
-pub(super) struct Bypass {
+pub(super) struct NoProxyList {
     /// Whether all HTTP goes through some proxy.
     is_proxied: bool,
     /// Each of the two variables, if it is set.
     lists: [Option<String>; 2],
 }
 
-impl Bypass {
+impl NoProxyList {
     pub(super) fn of(edge: &dyn SourceEnv) -> Self {
         let is_proxied = PROXIES.iter().any(|name| edge.variable(name).is_some());
         Self { is_proxied, lists: LISTS.map(|name| edge.variable(name)) }
     }
 
     /// The variables that are to be other than they are.
-    pub(super) fn with(&self, proxy: &str, forward: Forward) -> Vec<(&'static str, String)> {
+    pub(super) fn with(&self, proxy: &str, forward: ForwardMode) -> Vec<(&'static str, String)> {
         let [lower, upper] = &self.lists;
         let each =
             LISTS.into_iter().zip([lower.as_ref().or(upper.as_ref()), upper.as_ref().or(lower.as_ref())]);
         match forward {
-            Forward::Yes => each
+            ForwardMode::Yes => each
                 .map(|(name, list)| (name, and(&without_oss(list.map_or("", String::as_str)), METADATA)))
                 .collect(),
-            Forward::No if self.is_proxied => {
+            ForwardMode::No if self.is_proxied => {
                 each.map(|(name, list)| (name, and(list.map_or("", String::as_str), proxy))).collect()
             }
-            Forward::No => Vec::new(),
+            ForwardMode::No => Vec::new(),
         }
     }
 }
@@ -63,7 +63,7 @@ const LISTS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 #[cfg(test)]
 mod tests {
-    use super::{Bypass, Forward, covers_oss};
+    use super::{ForwardMode, NoProxyList, covers_oss};
 
     #[test]
     fn entries_for_oss_are_known_in_every_form() {
@@ -95,15 +95,15 @@ mod tests {
     fn the_proxy_of_the_environment_is_asked_neither_for_this_proxy_nor_in_its_place() {
         let of = |is_proxied, lower: Option<&str>, upper: Option<&str>, forward| {
             let lists = [lower.map(str::to_owned), upper.map(str::to_owned)];
-            Bypass { is_proxied, lists }.with("127.0.0.1", forward)
+            NoProxyList { is_proxied, lists }.with("127.0.0.1", forward)
         };
         let both = |value: &str| vec![("no_proxy", value.to_owned()), ("NO_PROXY", value.to_owned())];
-        assert_eq!(of(false, None, Some("a"), Forward::No), []);
-        assert_eq!(of(true, None, None, Forward::No), both("127.0.0.1"));
-        assert_eq!(of(true, None, Some("a"), Forward::No), both("a,127.0.0.1"));
-        assert_eq!(of(true, None, None, Forward::Yes), both("100.100.100.200"));
-        assert_eq!(of(false, Some("a,.aliyuncs.com,b"), None, Forward::Yes), both("a,b,100.100.100.200"));
+        assert_eq!(of(false, None, Some("a"), ForwardMode::No), []);
+        assert_eq!(of(true, None, None, ForwardMode::No), both("127.0.0.1"));
+        assert_eq!(of(true, None, Some("a"), ForwardMode::No), both("a,127.0.0.1"));
+        assert_eq!(of(true, None, None, ForwardMode::Yes), both("100.100.100.200"));
+        assert_eq!(of(false, Some("a,.aliyuncs.com,b"), None, ForwardMode::Yes), both("a,b,100.100.100.200"));
         let upper = ("NO_PROXY", "b,100.100.100.200".to_owned());
-        assert_eq!(of(false, Some("*"), Some("b"), Forward::Yes)[1], upper);
+        assert_eq!(of(false, Some("*"), Some("b"), ForwardMode::Yes)[1], upper);
     }
 }

@@ -26,7 +26,7 @@ use crate::transport::{
 };
 
 /// Somebody to ask, and for what.
-pub(super) struct Question<'a> {
+pub(super) struct ProbeRequest<'a> {
     /// The bucket alone.
     head: Option<LocatedObject>,
     /// What is answered with a document.
@@ -40,7 +40,7 @@ pub(super) struct Question<'a> {
 
 /// What came back. Its texts are OSS's own words; only those that cannot hold anything of ours are given out.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct ProbeResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     document: String,
@@ -50,17 +50,17 @@ pub(super) struct Reply {
 
 /// What came back of a signed request.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct SignedProbe {
     /// What was asked, as OSS calls it.
     pub(super) what: String,
-    pub(super) reply: Reply,
+    pub(super) reply: ProbeResponse,
     /// The answer to the HEAD before it, which was refused.
-    pub(super) refused: Option<Reply>,
+    pub(super) refused: Option<ProbeResponse>,
 }
 
 /// Why there is no answer to a signed request.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoReply {
+pub(super) enum ProbeError {
     /// It did not come.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -72,7 +72,7 @@ pub(super) enum NoReply {
     NoRegion,
 }
 
-impl<'a> Question<'a> {
+impl<'a> ProbeRequest<'a> {
     /// About `bucket`, or about all of them.
     pub(super) fn new(
         bucket: Option<&Bucket>,
@@ -105,23 +105,27 @@ impl<'a> Question<'a> {
     }
 
     /// Asks without a signature.
-    pub(super) async fn unsigned(&self) -> Result<Reply, SendError> {
+    pub(super) async fn unsigned(&self) -> Result<ProbeResponse, SendError> {
         self.send((&Method::GET, &self.located), HeaderMap::new()).await
     }
 
     /// Asks with one, made at a time that is so far ahead of ours.
-    pub(super) async fn signed(&self, with: &Arc<Credentials>, ahead_s: i64) -> Result<Answered, NoReply> {
+    pub(super) async fn signed(
+        &self,
+        with: &Arc<Credentials>,
+        ahead_s: i64,
+    ) -> Result<SignedProbe, ProbeError> {
         let (Some(head), Some(bucket)) = (&self.head, &self.located.bucket) else {
             let reply = self.sign((&Method::GET, &self.located), with, ahead_s).await?;
-            return Ok(Answered { what: "ListBuckets".to_owned(), reply, refused: None });
+            return Ok(SignedProbe { what: "ListBuckets".to_owned(), reply, refused: None });
         };
         let reply = self.sign((&Method::HEAD, head), with, ahead_s).await?;
         if reply.status.is_success() {
-            return Ok(Answered { what: format!("HEAD of {bucket}"), reply, refused: None });
+            return Ok(SignedProbe { what: format!("HEAD of {bucket}"), reply, refused: None });
         }
         let refused = Some(reply);
         let reply = self.sign((&Method::GET, &self.located), with, ahead_s).await?;
-        Ok(Answered { what: format!("GetBucketInfo of {bucket}"), reply, refused })
+        Ok(SignedProbe { what: format!("GetBucketInfo of {bucket}"), reply, refused })
     }
 
     async fn sign(
@@ -129,13 +133,13 @@ impl<'a> Question<'a> {
         (method, located): (&Method, &LocatedObject),
         with: &Arc<Credentials>,
         ahead_s: i64,
-    ) -> Result<Reply, NoReply> {
+    ) -> Result<ProbeResponse, ProbeError> {
         let now = self.clock.now().unix_s().saturating_add(ahead_s);
         let moment = SigningTime::new(Timestamp::from_unix_s(now));
         let scheme = match (self.signature, &self.way.region) {
             (SignatureVersion::V1, _) => SigningScheme::V1,
             (SignatureVersion::V4, Some(region)) => SigningScheme::V4 { day: moment.at().day(), region },
-            (SignatureVersion::V4, None) => return Err(NoReply::NoRegion),
+            (SignatureVersion::V4, None) => return Err(ProbeError::NoRegion),
         };
         let Credentials { id, secret, token, .. } = &**with;
         let prepared = SigningKey::new(SigningIdentity { id, secret, token: token.as_ref() }, scheme)?;
@@ -155,7 +159,7 @@ impl<'a> Question<'a> {
         &self,
         (method, located): (&Method, &LocatedObject),
         headers: HeaderMap,
-    ) -> Result<Reply, SendError> {
+    ) -> Result<ProbeResponse, SendError> {
         let mut request = Request::new(RequestBody::none());
         method.clone_into(request.method_mut());
         // A way writes targets that can be sent, and hosts.
@@ -173,11 +177,11 @@ impl<'a> Question<'a> {
         }
         let (head, _) = response.into_parts();
         let ahead_s = ahead(&head.headers, (begun, ended));
-        Ok(Reply { status: head.status, headers: head.headers, document, ahead_s })
+        Ok(ProbeResponse { status: head.status, headers: head.headers, document, ahead_s })
     }
 }
 
-impl Reply {
+impl ProbeResponse {
     /// The words in this element of the document, if they are words: letters, digits, and what stands in names.
     pub(super) fn element(&self, name: &str) -> Option<&str> {
         let (_, rest) = self.document.split_once(&format!("<{name}>"))?;

@@ -11,12 +11,12 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
-use super::diagnosis::Diagnosis;
-use super::mask::printable;
+use super::diagnosis::ServerDiagnosis;
+use super::redact::printable;
 
 /// What such a document says.
 #[derive(Debug)]
-pub(super) struct ServerError {
+pub(super) struct ServerErrorDocument {
     pub(super) code: String,
     pub(super) request_id: String,
     pub(super) key_id: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct ServerError {
 
 /// Why there is nothing to compare with.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BadDocument {
+pub(super) enum InvalidDocument {
     #[error("{0} cannot be read: {1}")]
     Unreadable(String, io::Error),
     #[error("the document has more than {LENGTH_MAX} bytes; an error of OSS has a few thousand")]
@@ -46,12 +46,12 @@ pub(super) enum BadDocument {
     NothingSigned { code: String },
     /// It says by itself what is wrong.
     #[error("the error is {code}; {diagnosis}")]
-    Diagnosed { code: String, request_id: String, diagnosis: Diagnosis },
+    Diagnosed { code: String, request_id: String, diagnosis: ServerDiagnosis },
 }
 
-impl ServerError {
+impl ServerErrorDocument {
     /// Reads a file, or standard input if it is `-`.
-    pub(super) fn read(file: &Path) -> Result<Self, BadDocument> {
+    pub(super) fn read(file: &Path) -> Result<Self, InvalidDocument> {
         let mut bytes = Vec::new();
         let limit = LENGTH_MAX + 1;
         let read = if file == Path::new("-") {
@@ -59,31 +59,31 @@ impl ServerError {
         } else {
             std::fs::File::open(file).and_then(|open| open.take(limit).read_to_end(&mut bytes))
         };
-        read.map_err(|error| BadDocument::Unreadable(file.display().to_string(), error))?;
+        read.map_err(|error| InvalidDocument::Unreadable(file.display().to_string(), error))?;
         if bytes.len() as u64 > LENGTH_MAX {
-            return Err(BadDocument::TooLong);
+            return Err(InvalidDocument::TooLong);
         }
         Self::parse(&bytes)
     }
 
-    fn parse(document: &[u8]) -> Result<Self, BadDocument> {
+    fn parse(document: &[u8]) -> Result<Self, InvalidDocument> {
         if document.trim_ascii().is_empty() {
-            return Err(BadDocument::Empty);
+            return Err(InvalidDocument::Empty);
         }
         let document = from_header(document).map_or(Cow::Borrowed(document), Cow::Owned);
         let (root, elements) = elements(&String::from_utf8_lossy(&document))?;
         if root != "Error" {
-            return Err(BadDocument::Foreign(shortened(&root)));
+            return Err(InvalidDocument::Foreign(shortened(&root)));
         }
         let of =
             |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
         let code = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
-        let code = shortened(&code.ok_or(BadDocument::NoCode)?);
+        let code = shortened(&code.ok_or(InvalidDocument::NoCode)?);
         let request_id = shortened(of("RequestId").unwrap_or_default().trim());
         let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {
-            return Err(match Diagnosis::of(&code, of) {
-                Some(diagnosis) => BadDocument::Diagnosed { code, request_id, diagnosis },
-                None => BadDocument::NothingSigned { code },
+            return Err(match ServerDiagnosis::of(&code, of) {
+                Some(diagnosis) => InvalidDocument::Diagnosed { code, request_id, diagnosis },
+                None => InvalidDocument::NothingSigned { code },
             });
         };
         // The text has lost what is no UTF-8; the bytes may have lost a secret on their way.
@@ -99,18 +99,18 @@ impl ServerError {
 }
 
 /// The name of the root, and the names and texts of what stands in it.
-fn elements(text: &str) -> Result<(String, Vec<(String, String)>), BadDocument> {
+fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocument> {
     let mut reader = Reader::from_str(text);
     let (mut root, mut elements, mut open) = (None, Vec::new(), Vec::<(String, String)>::new());
     loop {
-        match reader.read_event().map_err(|_| BadDocument::NotXml("its tags do not fit"))? {
+        match reader.read_event().map_err(|_| InvalidDocument::NotXml("its tags do not fit"))? {
             Event::Start(tag) => {
                 let name = tag.name().into_inner().to_owned();
                 if open.is_empty() {
                     root.get_or_insert_with(|| name.clone());
                 }
                 if open.len() == DEPTH_MAX {
-                    return Err(BadDocument::NotXml("it is too deep"));
+                    return Err(InvalidDocument::NotXml("it is too deep"));
                 }
                 open.push((name, String::new()));
             }
@@ -124,7 +124,7 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), BadDocument> 
             Event::Text(part) => append(&mut open, &part.xml10_content())?,
             Event::CData(part) => append(&mut open, &part.xml10_content())?,
             Event::GeneralRef(reference) => {
-                const UNKNOWN: BadDocument = BadDocument::NotXml("it has an unknown entity");
+                const UNKNOWN: InvalidDocument = InvalidDocument::NotXml("it has an unknown entity");
                 match reference.resolve_char_ref().map_err(|_| UNKNOWN)? {
                     Some(character) => append(&mut open, character.encode_utf8(&mut [0; 4]))?,
                     None => {
@@ -136,8 +136,8 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), BadDocument> 
             Event::Eof => {
                 return match root {
                     Some(root) if open.is_empty() => Ok((root, elements)),
-                    Some(_) => Err(BadDocument::NotXml("it ends too early")),
-                    None => Err(BadDocument::NotXml("it has no element")),
+                    Some(_) => Err(InvalidDocument::NotXml("it ends too early")),
+                    None => Err(InvalidDocument::NotXml("it has no element")),
                 };
             }
             Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
@@ -145,11 +145,11 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), BadDocument> 
     }
 }
 
-fn append(open: &mut [(String, String)], text: &str) -> Result<(), BadDocument> {
+fn append(open: &mut [(String, String)], text: &str) -> Result<(), InvalidDocument> {
     match open.last_mut() {
         Some((_, own)) => own.push_str(text),
         None if text.trim().is_empty() => {}
-        None => return Err(BadDocument::NotXml("there is text around its elements")),
+        None => return Err(InvalidDocument::NotXml("there is text around its elements")),
     }
     Ok(())
 }
@@ -182,10 +182,10 @@ const DEPTH_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use super::ServerError;
+    use super::ServerErrorDocument;
 
     fn told(document: &str) -> String {
-        match ServerError::parse(document.as_bytes()) {
+        match ServerErrorDocument::parse(document.as_bytes()) {
             Ok(error) => panic!("{error:?}"),
             Err(error) => error.to_string(),
         }
@@ -219,7 +219,7 @@ mod tests {
             let document = format!(
                 "<?xml version=\"1.0\"?>\n<Error>\n<Code>S</Code><StringToSign>GET&#10;&amp;</StringToSign><StringToSignBytes>{bytes}</StringToSignBytes></Error>\n"
             );
-            ServerError::parse(document.as_bytes()).expect("an error").string_to_sign
+            ServerErrorDocument::parse(document.as_bytes()).expect("an error").string_to_sign
         };
         assert_eq!(of("47 45 54 0A FF"), b"GET\n\xff");
         assert_eq!(of("47 [removed]"), b"GET\n&");

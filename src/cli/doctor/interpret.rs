@@ -2,15 +2,15 @@
 
 use http::{HeaderName, StatusCode};
 
-use super::super::exit::Exit;
+use super::super::exit::CommandExit;
 use super::super::refusal::{KnownRefusal, region_of};
-use super::ask::{Answered, Reply};
+use super::probe::{ProbeResponse, SignedProbe};
 use super::report::Finding;
 use crate::credentials::Credentials;
 use crate::oss::Region;
 
 /// What is known of the request that an answer is to.
-pub(super) struct Asked<'a> {
+pub(super) struct ProbeContext<'a> {
     /// As OSS calls it.
     pub(super) what: String,
     pub(super) key: &'a Credentials,
@@ -21,12 +21,12 @@ pub(super) struct Asked<'a> {
 }
 
 /// Whether it is OSS that answers.
-pub(super) fn manners(reply: &Reply) -> Finding {
+pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     if reply.headers.contains_key(OURS) || reply.headers.contains_key(OUR_ERROR) {
         let refusal = reply.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
         return Finding::fail(
             ("answer", "not-oss"),
-            Exit::Config,
+            CommandExit::Config,
             format!("a proxy like this one answers{refusal}, not OSS"),
             "set `endpoint`, or `connect`, to OSS itself: requests that are signed twice are refused or come back here; `unknown-host` means that the proxy there does not serve this name",
         );
@@ -34,7 +34,7 @@ pub(super) fn manners(reply: &Reply) -> Finding {
     if reply.status.is_server_error() {
         return Finding::fail(
             ("answer", "server-error"),
-            Exit::Unavailable,
+            CommandExit::Unavailable,
             format!("OSS, or what stands before it, is in trouble: {}", reply.told()),
             "try again; if it stays, look at OSS's status and at proxies between",
         );
@@ -63,41 +63,44 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     match ahead_s.abs() {
         0..=NOTABLE_S => Finding::ok("clock", format!("within {NOTABLE_S} s of that of OSS")),
         ..=SKEW_S_MAX => Finding::warn(("clock", "clock-off"), text, SET_CLOCK),
-        _ => Finding::fail(("clock", "clock-skewed"), Exit::Credentials, text, SET_CLOCK),
+        _ => Finding::fail(("clock", "clock-skewed"), CommandExit::Credentials, text, SET_CLOCK),
     }
 }
 
 /// What the answer to a signed request says of key, clock, region and bucket.
-pub(super) fn judge(answered: &Answered, asked: &Asked<'_>) -> Finding {
-    let Answered { reply, refused, .. } = answered;
+pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding {
+    let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
         let text = format!("{} is answered ({}), but not by OSS", asked.what, reply.told());
-        return Finding::fail(("signed", "not-oss"), Exit::Config, text, LEADS_ELSEWHERE);
+        return Finding::fail(("signed", "not-oss"), CommandExit::Config, text, LEADS_ELSEWHERE);
     }
     if reply.status.is_success() {
         return taken(reply, refused.as_ref(), asked);
     }
-    let refused = |fault: &'static str, exit: Exit, why: String, remedy: String| {
+    let refused = |fault: &'static str, exit: CommandExit, why: String, remedy: String| {
         let text = format!("{} is refused ({}): {why}", asked.what, reply.told());
         Finding::fail(("signed", fault), exit, text, remedy)
     };
     if reply.status.is_server_error() {
         let why = "OSS is in trouble".to_owned();
-        return refused("server-error", Exit::Unavailable, why, "try again".to_owned());
+        return refused("server-error", CommandExit::Unavailable, why, "try again".to_owned());
     }
     if let Some((why, remedy)) = elsewhere(reply, asked) {
-        return refused("wrong-region", Exit::Config, why, remedy);
+        return refused("wrong-region", CommandExit::Config, why, remedy);
     }
     if let Some(known) = known(reply) {
         return refused(known.fault(), known.exit(), known.cause().to_owned(), known.remedy().to_owned());
     }
     let (fault, exit, why, remedy) = match reply.element("Code").unwrap_or_default() {
-        "RequestTimeTooSkewed" => {
-            ("clock-skewed", Exit::Credentials, "our clock is too far off".to_owned(), SET_CLOCK.to_owned())
-        }
+        "RequestTimeTooSkewed" => (
+            "clock-skewed",
+            CommandExit::Credentials,
+            "our clock is too far off".to_owned(),
+            SET_CLOCK.to_owned(),
+        ),
         "NoSuchBucket" => (
             "no-such-bucket",
-            Exit::Config,
+            CommandExit::Config,
             "the key and the signature are taken, but there is no such bucket".to_owned(),
             "correct the name of the bucket; of another region it would have said so".to_owned(),
         ),
@@ -119,10 +122,10 @@ pub(super) fn judge(answered: &Answered, asked: &Asked<'_>) -> Finding {
     refused(fault, exit, why, remedy)
 }
 
-type Refused = (&'static str, Exit, String, String);
+type Refused = (&'static str, CommandExit, String, String);
 
 /// What is wrong with the key.
-fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
+fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Refused {
     let Credentials { id, token, provider, .. } = asked.key;
     let (fault, why, remedy) = match (code, reply.number()) {
         ("SecurityTokenExpired", _) | (_, Some(TOKEN_EXPIRED)) => (
@@ -179,14 +182,14 @@ fn refused_key(code: &str, reply: &Reply, asked: &Asked<'_>) -> Refused {
         ),
         (_, _) => {
             let remedy = "look the code up among OSS's error codes".to_owned();
-            return ("refused", Exit::Config, "OSS refuses it for another reason".to_owned(), remedy);
+            return ("refused", CommandExit::Config, "OSS refuses it for another reason".to_owned(), remedy);
         }
     };
-    (fault, Exit::Credentials, why, remedy)
+    (fault, CommandExit::Credentials, why, remedy)
 }
 
 /// Whether the bucket, or this OSS, is in another region than the one that was asked or signed for.
-fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
+fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String, String)> {
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
         let remedy = match region_of(endpoint).filter(|region| region.as_str() != signed) {
@@ -207,7 +210,7 @@ fn elsewhere(reply: &Reply, asked: &Asked<'_>) -> Option<(String, String)> {
 }
 
 /// The signature is taken, also if it was not for what was asked first.
-fn taken(reply: &Reply, refused: Option<&Reply>, asked: &Asked<'_>) -> Finding {
+fn taken(reply: &ProbeResponse, refused: Option<&ProbeResponse>, asked: &ProbeContext<'_>) -> Finding {
     let text = format!("{} is taken ({})", asked.what, reply.told());
     let Some(refused) = refused else { return Finding::ok("signed", text) };
     if let Some(known) = known(refused) {
@@ -222,7 +225,7 @@ fn taken(reply: &Reply, refused: Option<&Reply>, asked: &Asked<'_>) -> Finding {
     )
 }
 
-fn known(reply: &Reply) -> Option<KnownRefusal> {
+fn known(reply: &ProbeResponse) -> Option<KnownRefusal> {
     KnownRefusal::find(reply.element("Code").unwrap_or_default(), reply.number(), reply.message())
 }
 

@@ -1,7 +1,7 @@
 //! What `explain` prints of a request. Everything here is masked.
 
 use super::super::output::line;
-use super::mask;
+use super::redact;
 use super::sources::{describe, masked};
 use crate::config::ProxyConfig;
 use crate::policy::PolicyDecision;
@@ -16,7 +16,7 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         entry("bucket", bucket.as_ref().map_or("- (the service)", |bucket| bucket.as_str()));
     }
     if let Some(key) = key.as_ref().filter(|key| !key.is_empty()) {
-        entry("key", mask::printable(key.as_bytes()));
+        entry("key", redact::printable(key.as_bytes()));
     }
     if let Some(caller) = caller {
         entry("caller", caller);
@@ -69,25 +69,25 @@ pub(super) fn outbound(explained: &DryRunReport) {
         texts(signed, version, token);
     }
     line("\nrequest that would be sent");
-    line(format_args!("    {}", mask::printable(&mask::hide(request_line.as_bytes(), token))));
+    line(format_args!("    {}", redact::printable(&redact::hide(request_line.as_bytes(), token))));
     for (name, value) in headers {
-        line(format_args!("    {name}: {}", mask::header(name, value)));
+        line(format_args!("    {name}: {}", redact::header(name, value)));
     }
 }
 
 fn texts(signed: &SigningTexts, version: Option<SignatureVersion>, token: Option<&str>) {
     if let Some(canonical) = &signed.canonical_request {
         line("\ncanonical request");
-        block(&mask::hide(canonical, token));
+        block(&redact::hide(canonical, token));
     }
     line(format_args!("\nstring to sign ({})", version.map_or("-", SignatureVersion::as_str)));
-    block(&mask::hide(&signed.string_to_sign, token));
+    block(&redact::hide(&signed.string_to_sign, token));
 }
 
 /// A text of several lines, indented.
 fn block(text: &[u8]) {
     for text in text.split(|byte| *byte == b'\n') {
-        line(format_args!("    {}", mask::printable(text)));
+        line(format_args!("    {}", redact::printable(text)));
     }
 }
 

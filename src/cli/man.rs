@@ -4,32 +4,32 @@ use clap::{Args, Command};
 use clap_complete::generate;
 use clap_mangen::Man;
 
-use super::exit::Exit;
+use super::exit::CommandExit;
 use super::output::{all, complain};
 
 #[derive(Args)]
-pub(super) struct Shell {
+pub(super) struct CompletionArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
     shell: clap_complete::Shell,
 }
 
 #[derive(Args)]
-pub(super) struct Page {
+pub(super) struct ManArgs {
     /// The command, such as run; all of them unless named
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
 
-pub(super) fn completion(shell: &Shell, mut command: Command) -> Exit {
+pub(super) fn completion(shell: &CompletionArgs, mut command: Command) -> CommandExit {
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     generate(shell.shell, &mut command, name, &mut text);
     all(&text);
-    Exit::Ok
+    CommandExit::Ok
 }
 
-pub(super) fn page(page: &Page, mut command: Command) -> Exit {
+pub(super) fn page(page: &ManArgs, mut command: Command) -> CommandExit {
     // So that each command knows by which name it is called.
     command.build();
     let wanted = match &page.command {
@@ -38,11 +38,11 @@ pub(super) fn page(page: &Page, mut command: Command) -> Exit {
     };
     let Some(wanted) = wanted else {
         complain("there is no such command; --help names them");
-        return Exit::Usage;
+        return CommandExit::Usage;
     };
     let mut text = Vec::new();
     // Writing to memory does not fail.
     let _ = Man::new(wanted).render(&mut text);
     all(&text);
-    Exit::Ok
+    CommandExit::Ok
 }
