@@ -14,7 +14,7 @@ use std::time::Duration;
 use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
-use oss_signing_proxy::emulator::{Account, Emulator, Settings};
+use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
 use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::server::{DrainSignal, ListenAddress};
@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let account = Account::triple("STS.app", "a-secret-of-the-vault", "a-token-of-the-vault");
-    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv));
+    let account = EmulatedAccount::triple("STS.app", "a-secret-of-the-vault", "a-token-of-the-vault");
+    let settings = EmulatorSettings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv));
     let settings = settings.account(account).bucket(Bucket::parse("photos")?);
     let oss = Emulator::bind(([127, 0, 0, 1], 0).into(), settings).await?;
 

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
-use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
-use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
+use oss_signing_proxy::emulator::issuer::{CredentialIssuer, IssuerFault};
+use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread};
 use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::server::{DrainSignal, ListenAddress};
 use oss_signing_proxy::time::Clock as _;
@@ -59,14 +59,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         Plan { total: s(60), life: s(20), slow: s(15), dead: s(30), back: s(45) }
     };
-    let settings = Settings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv))
-        .account(Account::pair("LTAIbase", "base-secret"))
+    let settings = EmulatorSettings::new(Region::parse("cn-hangzhou")?, Arc::new(SystemEnv))
+        .account(EmulatedAccount::pair("LTAIbase", "base-secret"))
         .bucket(Bucket::parse("role")?)
         .bucket(Bucket::parse("instance")?);
     let oss = Emulator::spawn(([127, 0, 0, 1], 0).into(), settings)?;
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
     sts.role(ROLE, None);
-    let metadata = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
+    let metadata = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone())?;
     metadata.instance("app", Some(true));
     for issuer in [&sts, &metadata] {
         issuer.life(plan.life);
@@ -75,13 +75,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let clients: Vec<_> =
         (0..CLIENTS).map(|n| thread::spawn(move || client(address, n, begun, plan))).collect();
-    let all = |trouble: Trouble| [&sts, &metadata].map(|issuer| issuer.trouble(trouble));
+    let all = |trouble: IssuerFault| [&sts, &metadata].map(|issuer| issuer.trouble(trouble));
     let until = |at: Duration| thread::sleep((begun + at).saturating_duration_since(Instant::now()));
-    all(Trouble { every_second: true, ..Trouble::default() });
+    all(IssuerFault { every_second: true, ..IssuerFault::default() });
     until(plan.slow);
-    all(Trouble { delay: Duration::from_millis(700), ..Trouble::default() });
+    all(IssuerFault { delay: Duration::from_millis(700), ..IssuerFault::default() });
     until(plan.dead);
-    all(Trouble { dead: true, ..Trouble::default() });
+    all(IssuerFault { dead: true, ..IssuerFault::default() });
     until(plan.back);
     // What was given last is good for so long.
     let now = SystemEnv.now().unix_s();
@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ago = Duration::from_secs(u64::try_from(now - ends).unwrap_or(0));
         (begun.elapsed() + left).saturating_sub(ago)
     });
-    all(Trouble::default());
+    all(IssuerFault::default());
     let mut outcomes = Vec::new();
     for client in clients {
         outcomes.extend(client.join().map_err(|_| "a client has panicked")?);
@@ -108,7 +108,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Starts a proxy; a role signs for one bucket, an instance for the other.
-fn serve(oss: &Handle, sts: &Issuer, metadata: &Issuer) -> Result<(SocketAddr, DrainSignal), Box<dyn Error>> {
+fn serve(
+    oss: &EmulatorThread,
+    sts: &CredentialIssuer,
+    metadata: &CredentialIssuer,
+) -> Result<(SocketAddr, DrainSignal), Box<dyn Error>> {
     let text = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n\
@@ -193,7 +197,7 @@ fn exchange(
 /// Says what came of the requests of a source, and whether that is good.
 fn judge(
     bucket: &str,
-    issuer: &Issuer,
+    issuer: &CredentialIssuer,
     outcomes: &[Outcome],
     (plan, good_until): (Plan, Duration),
 ) -> io::Result<bool> {

@@ -2,10 +2,10 @@
 //! every path is somebody's object.
 
 mod certificate;
+mod connection;
 mod metrics;
-mod page;
 mod settings;
-mod visit;
+mod status_page;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use certificate::ListenerCertificate;
-pub use settings::{ReadyWhen, Settings};
-pub use visit::{Silence, serve};
+pub use connection::{IdleSince, serve};
+pub use settings::{AdminSettings, ReadinessRule};
 
 use crate::address::Host;
 use crate::credentials::SourceStatus;
@@ -29,9 +29,9 @@ use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
 /// The process, as the admin listener sees it.
-pub trait Process: Send + Sync {
+pub trait AdminProcess: Send + Sync {
     /// Whether the threads that accept and serve connections do their work. The error is a sentence that says which does not.
-    fn live(&self) -> Liveness;
+    fn live(&self) -> LivenessFuture;
 
     /// Whether requests should be sent here: not stopping, and the sources of credentials are usable.
     ///
@@ -49,13 +49,13 @@ pub trait Process: Send + Sync {
     fn sources(&self) -> Vec<SourceStatus>;
 
     /// Where requests go; the first is what no route takes.
-    fn routes(&self) -> Vec<Route>;
+    fn routes(&self) -> Vec<AdminRoute>;
 
     /// The certificates that listeners show.
     fn certificates(&self) -> Vec<ListenerCertificate>;
 
     /// Everything that is configured.
-    fn configuration(&self) -> Vec<Setting>;
+    fn configuration(&self) -> Vec<ShownSetting>;
 
     /// What is counted.
     fn counters(&self) -> Arc<ProcessCounters>;
@@ -67,7 +67,7 @@ pub trait Process: Send + Sync {
     fn now(&self) -> Timestamp;
 
     /// Reads the configuration again. Returns what has changed.
-    fn reload(&self) -> Reloading;
+    fn reload(&self) -> ReloadFuture;
 
     /// Ends the process as TERM does.
     fn quit(&self);
@@ -82,15 +82,15 @@ pub trait Process: Send + Sync {
     fn set_log_level(&self, name: &str) -> bool;
 }
 
-/// What [`Process::live`] returns.
-pub type Liveness = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// What [`AdminProcess::live`] returns.
+pub type LivenessFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// What [`Process::reload`] returns: what has changed, or why nothing has.
-pub type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, NotReloaded>> + Send>>;
+/// What [`AdminProcess::reload`] returns: what has changed, or why nothing has.
+pub type ReloadFuture = Pin<Box<dyn Future<Output = Result<Vec<String>, AdminReloadError>> + Send>>;
 
 /// Why another configuration is not in force.
 #[derive(Debug, thiserror::Error)]
-pub enum NotReloaded {
+pub enum AdminReloadError {
     /// Nobody reads it any more.
     #[error("the proxy is stopping")]
     Stopping,
@@ -101,7 +101,7 @@ pub enum NotReloaded {
 
 /// A way that requests take.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct AdminRoute {
     /// `upstream`, or `route` with its number.
     pub name: String,
     /// What it matches; `None` for what no other takes.
@@ -118,7 +118,7 @@ pub struct Route {
 
 /// A setting, for a person: nothing of a secret is in it.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct ShownSetting {
     /// Its key.
     pub key: String,
     /// Its value, as a file would write it.
@@ -129,22 +129,22 @@ pub struct Setting {
 
 /// Whether a name service can lead web pages to the listener: it can to a port, and not to a unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum ListenerReach {
     /// It can, so requests by name are refused.
     ByName,
     /// It cannot, and the Host says nothing.
     Unnamed,
 }
 
-type Answer = Response<Full<Bytes>>;
+type AdminResponse = Response<Full<Bytes>>;
 
 async fn answer(
     request: Request<Bytes>,
-    (reach, settings): (Reach, &Settings),
-    process: &dyn Process,
-) -> Answer {
-    let own_host =
-        reach == Reach::Unnamed || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
+    (reach, settings): (ListenerReach, &AdminSettings),
+    process: &dyn AdminProcess,
+) -> AdminResponse {
+    let own_host = reach == ListenerReach::Unnamed
+        || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
     if !own_host {
         return text(
             StatusCode::MISDIRECTED_REQUEST,
@@ -156,7 +156,7 @@ async fn answer(
     if headers.contains_key(ORIGIN) || cross_site {
         return text(StatusCode::FORBIDDEN, "requests of web pages are refused\n");
     }
-    let Some(page) = Page::of(request.uri().path()) else {
+    let Some(page) = AdminPage::of(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, INDEX);
     };
     if !page.allows(request.method()) {
@@ -172,7 +172,7 @@ async fn answer(
 }
 
 /// Whether the request shows the token, if there is one. Digests are compared, so that the time it takes tells nothing of it.
-fn may_see(headers: &HeaderMap, settings: &Settings) -> bool {
+fn may_see(headers: &HeaderMap, settings: &AdminSettings) -> bool {
     let Some(token) = &settings.token else { return true };
     let shown = headers.get(AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
     shown.is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token.expose()))
@@ -188,7 +188,7 @@ const SCHEME: &[u8] = b"Bearer ";
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
+enum AdminPage {
     Status,
     Live,
     Ready,
@@ -202,7 +202,7 @@ enum Page {
     LogLevel,
 }
 
-impl Page {
+impl AdminPage {
     fn of(path: &str) -> Option<Self> {
         Some(match path {
             "/" => Self::Status,
@@ -244,14 +244,19 @@ impl Page {
         self.methods().split(", ").any(|allowed| allowed == method.as_str())
     }
 
-    async fn show(self, request: Request<Bytes>, settings: &Settings, process: &dyn Process) -> Answer {
+    async fn show(
+        self,
+        request: Request<Bytes>,
+        settings: &AdminSettings,
+        process: &dyn AdminProcess,
+    ) -> AdminResponse {
         let health = |is: Result<(), String>| match is {
             Ok(()) => text(StatusCode::OK, "ok\n"),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
         };
         match self {
             Self::Status => {
-                let page = typed(StatusCode::OK, page::html(process), "text/html; charset=utf-8");
+                let page = typed(StatusCode::OK, status_page::html(process), "text/html; charset=utf-8");
                 with(page, CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")
             }
             Self::Live => health(process.live().await),
@@ -265,7 +270,7 @@ impl Page {
                 typed(StatusCode::OK, metrics::text(process), kind)
             }
             Self::Config => {
-                let one = |setting: Setting| json!({"key": setting.key, "value": setting.value, "origin": setting.origin});
+                let one = |setting: ShownSetting| json!({"key": setting.key, "value": setting.value, "origin": setting.origin});
                 document(process.configuration().into_iter().map(one).collect())
             }
             Self::Credentials => document(process.sources().iter().map(describe).collect()),
@@ -274,8 +279,8 @@ impl Page {
                 Ok(changes) => text(StatusCode::OK, &format!("taken\n{}\n", changes.join("\n"))),
                 Err(why) => {
                     let status = match why {
-                        NotReloaded::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-                        NotReloaded::Wrong(_) => StatusCode::BAD_REQUEST,
+                        AdminReloadError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+                        AdminReloadError::Wrong(_) => StatusCode::BAD_REQUEST,
                     };
                     text(status, &format!("not taken, the old one stays\n{why}\n"))
                 }
@@ -294,7 +299,7 @@ impl Page {
     }
 }
 
-fn set_level(body: &[u8], process: &dyn Process) -> Answer {
+fn set_level(body: &[u8], process: &dyn AdminProcess) -> AdminResponse {
     match std::str::from_utf8(body) {
         Ok(name) if process.set_log_level(name.trim()) => {
             text(StatusCode::OK, &format!("{}\n", process.log_level()))
@@ -323,22 +328,22 @@ fn describe(source: &SourceStatus) -> Value {
     })
 }
 
-fn document(rows: Vec<Value>) -> Answer {
+fn document(rows: Vec<Value>) -> AdminResponse {
     typed(StatusCode::OK, format!("{:#}\n", Value::from(rows)), "application/json")
 }
 
-fn text(status: StatusCode, text: &str) -> Answer {
+fn text(status: StatusCode, text: &str) -> AdminResponse {
     typed(status, text.to_owned(), "text/plain; charset=utf-8")
 }
 
-fn typed(status: StatusCode, text: String, kind: &'static str) -> Answer {
+fn typed(status: StatusCode, text: String, kind: &'static str) -> AdminResponse {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     let response = with(response, CONTENT_TYPE, kind);
     with(response, CACHE_CONTROL, "no-store")
 }
 
-fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+fn with(mut answer: AdminResponse, name: HeaderName, value: &'static str) -> AdminResponse {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
     answer
 }

@@ -14,7 +14,7 @@ use super::assembly::{AppBuilder, BuiltApp, PreviousApp, StartError};
 use super::console::{AdminConsole, AdminThread, ConsoleView};
 use super::notify::ServiceNotifier;
 use super::watch::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
-use crate::admin::NotReloaded;
+use crate::admin::AdminReloadError;
 use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
@@ -68,10 +68,10 @@ impl ReloadHandle {
     ///
     /// # Errors
     /// [`NotReloaded`].
-    pub async fn reload(&self) -> Result<Vec<String>, NotReloaded> {
+    pub async fn reload(&self) -> Result<Vec<String>, AdminReloadError> {
         let (tell, told) = oneshot::channel();
-        self.0.send(Some(tell)).await.map_err(|_| NotReloaded::Stopping)?;
-        told.await.map_err(|_| NotReloaded::Stopping)?.map_err(NotReloaded::Wrong)
+        self.0.send(Some(tell)).await.map_err(|_| AdminReloadError::Stopping)?;
+        told.await.map_err(|_| AdminReloadError::Stopping)?.map_err(AdminReloadError::Wrong)
     }
 
     /// The same, for who does not wait for it. If there are many such wishes already, one more changes nothing.

@@ -145,7 +145,7 @@ pub(super) struct BuiltApp {
     pub(super) log: telemetry::LogSettings,
     pub(super) drain_delay: Duration,
     pub(super) facts: Vec<EffectiveSetting>,
-    pub(super) routes: Vec<admin::Route>,
+    pub(super) routes: Vec<admin::AdminRoute>,
     pub(super) certificates: Vec<ListenerCertificate>,
     specs: Vec<(String, ProviderSpec)>,
 }
@@ -153,7 +153,7 @@ pub(super) struct BuiltApp {
 /// The admin listener of a configuration.
 pub(super) struct AdminListener {
     pub(super) configured: ListenAddress,
-    pub(super) settings: admin::Settings,
+    pub(super) settings: admin::AdminSettings,
     /// Its socket; none if the one that is there is to go on.
     pub(super) bound: Option<BoundListener>,
 }
@@ -558,12 +558,12 @@ fn routes(
     directory: &crate::address::RoutingTable,
     upstreams: &[UpstreamSettings],
     sources: &SourceMap,
-) -> Vec<admin::Route> {
+) -> Vec<admin::AdminRoute> {
     let route = |(index, settings): (usize, &UpstreamSettings)| {
         let id = UpstreamId(index);
         let upstream = directory.get(id);
         let endpoint = &upstream.endpoint;
-        admin::Route {
+        admin::AdminRoute {
             name: id.to_string(),
             wanted: directory.wanted(id).map(ToString::to_string),
             endpoint: format!(

@@ -15,7 +15,10 @@ use tracing::{error, info};
 use super::app::{ReloadHandle, SharedPoolStats};
 use super::assembly::BuiltApp;
 use super::visits::AdminConnections;
-use crate::admin::{self, ListenerCertificate, Liveness, Process, ReadyWhen, Reloading, Route, Setting};
+use crate::admin::{
+    self, AdminProcess, AdminRoute, ListenerCertificate, LivenessFuture, ReadinessRule, ReloadFuture,
+    ShownSetting,
+};
 use crate::config::EffectiveSetting;
 use crate::credentials::{CredentialSource, SourceEnv, SourceStatus, each};
 use crate::offload::BlockingLane;
@@ -39,10 +42,10 @@ pub(super) struct AdminConsole {
 
 /// What is seen of a configuration.
 pub(super) struct ConsoleView {
-    settings: admin::Settings,
+    settings: admin::AdminSettings,
     state: Arc<ProxyState>,
     sources: Vec<Arc<CredentialSource>>,
-    routes: Vec<Route>,
+    routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
     facts: Vec<EffectiveSetting>,
 }
@@ -51,7 +54,7 @@ pub(super) struct ConsoleView {
 pub(super) struct AdminThread {
     pub(super) held: SharedListener,
     /// What it serves, and to whom: this listener's own, whatever another one is to serve.
-    settings: Arc<ArcSwap<admin::Settings>>,
+    settings: Arc<ArcSwap<admin::AdminSettings>>,
     end: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
 }
@@ -98,8 +101,8 @@ impl AdminConsole {
     }
 }
 
-impl Process for AdminConsole {
-    fn live(&self) -> Liveness {
+impl AdminProcess for AdminConsole {
+    fn live(&self) -> LivenessFuture {
         let pulse = self.pulse.clone();
         Box::pin(async move {
             match timeout(PULSE_LIMIT, pulse.beat()).await {
@@ -120,12 +123,12 @@ impl Process for AdminConsole {
         let signers = view.state.upstreams.iter().map(|upstream| upstream.source.as_ref());
         let mut usable = signers.map(|source| source.is_none_or(|source| source.get(now).is_ok()));
         match view.settings.ready_when {
-            ReadyWhen::Any if usable.any(|usable| usable) => Ok(()),
-            ReadyWhen::Any => {
+            ReadinessRule::Any if usable.any(|usable| usable) => Ok(()),
+            ReadinessRule::Any => {
                 Err(format!("no source of credentials is usable: {}", self.down(&view).join(", ")))
             }
-            ReadyWhen::All if usable.all(|usable| usable) => Ok(()),
-            ReadyWhen::All => {
+            ReadinessRule::All if usable.all(|usable| usable) => Ok(()),
+            ReadinessRule::All => {
                 Err(format!("these sources of credentials are not usable: {}", self.down(&view).join(", ")))
             }
         }
@@ -143,7 +146,7 @@ impl Process for AdminConsole {
         self.view.load().sources.iter().map(|source| source.status(&*self.edge)).collect()
     }
 
-    fn routes(&self) -> Vec<Route> {
+    fn routes(&self) -> Vec<AdminRoute> {
         self.view.load().routes.clone()
     }
 
@@ -151,11 +154,11 @@ impl Process for AdminConsole {
         self.view.load().certificates.clone()
     }
 
-    fn configuration(&self) -> Vec<Setting> {
+    fn configuration(&self) -> Vec<ShownSetting> {
         let setting = |fact: &EffectiveSetting| {
             let EffectiveSetting { key, value, .. } = fact.clone();
             let origin = fact.shown_origin();
-            Setting { key, value, origin }
+            ShownSetting { key, value, origin }
         };
         self.view.load().facts.iter().map(setting).collect()
     }
@@ -173,7 +176,7 @@ impl Process for AdminConsole {
         self.edge.now()
     }
 
-    fn reload(&self) -> Reloading {
+    fn reload(&self) -> ReloadFuture {
         let reloads = self.reloads.clone();
         Box::pin(async move { reloads.reload().await })
     }
@@ -208,7 +211,7 @@ impl AdminThread {
     /// Answers what comes through this socket.
     pub(super) fn start(
         bound: BoundListener,
-        settings: admin::Settings,
+        settings: admin::AdminSettings,
         console: &Arc<AdminConsole>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -217,7 +220,7 @@ impl AdminThread {
         let (socket, held) = bound.into_parts();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let its_own = Arc::clone(&settings);
-        let process: Arc<dyn Process> = Arc::<AdminConsole>::clone(console);
+        let process: Arc<dyn AdminProcess> = Arc::<AdminConsole>::clone(console);
         info!(address = %socket.address, "admin listening");
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
@@ -235,7 +238,7 @@ impl AdminThread {
     }
 
     /// Serves this from now on.
-    pub(super) fn renew(&self, settings: admin::Settings) {
+    pub(super) fn renew(&self, settings: admin::AdminSettings) {
         self.settings.store(Arc::new(settings));
     }
 
@@ -251,7 +254,7 @@ impl AdminThread {
 
 async fn accept(
     socket: AcceptSocket,
-    (settings, process): (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
+    (settings, process): (Arc<ArcSwap<admin::AdminSettings>>, Arc<dyn AdminProcess>),
     visits: &mut AdminConnections,
 ) {
     let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));

@@ -21,7 +21,7 @@ use super::output::{coloured, complain, line};
 use super::serve::{block_on, signals};
 use super::system::SystemEnv;
 use crate::config::{ProxyConfig, SystemFiles};
-use crate::emulator::{Account, Emulator, Settings};
+use crate::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
 use crate::oss::{Bucket, Region};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 
@@ -69,9 +69,9 @@ async fn demo(arguments: &DemoArgs) -> anyhow::Result<CommandExit> {
 
 /// The usual port, or a free one.
 async fn start_oss() -> anyhow::Result<Emulator> {
-    let settings = || -> anyhow::Result<Settings> {
-        let settings = Settings::new(Region::parse(REGION)?, Arc::new(SystemEnv));
-        Ok(settings.account(Account::pair(SAMPLE_ID, SAMPLE_SECRET)).bucket(Bucket::parse(BUCKET)?))
+    let settings = || -> anyhow::Result<EmulatorSettings> {
+        let settings = EmulatorSettings::new(Region::parse(REGION)?, Arc::new(SystemEnv));
+        Ok(settings.account(EmulatedAccount::pair(SAMPLE_ID, SAMPLE_SECRET)).bucket(Bucket::parse(BUCKET)?))
     };
     match Emulator::bind(SocketAddr::from(([127, 0, 0, 1], 8780)), settings()?).await {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -12,8 +12,8 @@ use super::output::{complain, line};
 use super::serve::{block_on, signals};
 use super::system::SystemEnv;
 use crate::config::parse_lifetime;
-use crate::emulator::issuer::Issuer;
-use crate::emulator::{Account, Emulator, Order, Service, Settings};
+use crate::emulator::issuer::CredentialIssuer;
+use crate::emulator::{EmulatedAccount, Emulator, EmulatorSettings, FaultOrder, OssService};
 use crate::oss::{Bucket, Region};
 use crate::server::DrainSignal;
 
@@ -53,11 +53,11 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "DURATION", requires = "issuer", value_parser = parse_lifetime)]
     life: Option<Duration>,
     #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help())]
-    fault: Vec<Order>,
+    fault: Vec<FaultOrder>,
 }
 
 fn fault_help() -> String {
-    format!("Misbehave at every request, or at so many; may be repeated. Kinds: {}", Order::KINDS)
+    format!("Misbehave at every request, or at so many; may be repeated. Kinds: {}", FaultOrder::KINDS)
 }
 
 pub(super) fn run(arguments: &EmulateArgs) -> CommandExit {
@@ -73,11 +73,11 @@ pub(super) fn run(arguments: &EmulateArgs) -> CommandExit {
 
 async fn emulate(arguments: &EmulateArgs) -> CommandExit {
     let account = match &arguments.security_token {
-        None => Account::pair(&arguments.access_key_id, &arguments.access_key_secret),
-        Some(token) => Account::triple(&arguments.access_key_id, &arguments.access_key_secret, token),
+        None => EmulatedAccount::pair(&arguments.access_key_id, &arguments.access_key_secret),
+        Some(token) => EmulatedAccount::triple(&arguments.access_key_id, &arguments.access_key_secret, token),
     };
-    let settings = Settings::new(arguments.region.clone(), Arc::new(SystemEnv)).account(account);
-    let settings = arguments.bucket.iter().cloned().fold(settings, Settings::bucket);
+    let settings = EmulatorSettings::new(arguments.region.clone(), Arc::new(SystemEnv)).account(account);
+    let settings = arguments.bucket.iter().cloned().fold(settings, EmulatorSettings::bucket);
     let emulator = match Emulator::bind(arguments.listen, settings).await {
         Ok(emulator) => emulator,
         Err(error) => {
@@ -120,8 +120,8 @@ async fn emulate(arguments: &EmulateArgs) -> CommandExit {
     CommandExit::Ok
 }
 
-fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &Service) -> io::Result<Issuer> {
-    let issuer = Issuer::spawn(address, oss.clone())?;
+fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &OssService) -> io::Result<CredentialIssuer> {
+    let issuer = CredentialIssuer::spawn(address, oss.clone())?;
     for role in &arguments.role {
         issuer.role(role, None);
     }

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::admin::{self, Process, Reach, Silence};
+use crate::admin::{self, AdminProcess, IdleSince, ListenerReach};
 use crate::server::AcceptedSocket;
 
 /// The connections of one listener.
 pub(super) struct AdminConnections {
     tasks: JoinSet<()>,
-    present: Vec<(Silence, AbortHandle)>,
+    present: Vec<(IdleSince, AbortHandle)>,
     /// Dropped when all are to go.
     stay: watch::Sender<()>,
 }
@@ -30,23 +30,23 @@ impl AdminConnections {
     pub(super) fn admit(
         &mut self,
         accepted: AcceptedSocket,
-        served: (Arc<ArcSwap<admin::Settings>>, Arc<dyn Process>),
+        served: (Arc<ArcSwap<admin::AdminSettings>>, Arc<dyn AdminProcess>),
     ) {
         while self.tasks.try_join_next().is_some() {}
         self.present.retain(|(_, task)| !task.is_finished());
         if self.present.len() >= VISITS_MAX && !self.make_room() {
             return;
         }
-        let (silence, mut stay) = (Silence::new(), self.stay.subscribe());
+        let (silence, mut stay) = (IdleSince::new(), self.stay.subscribe());
         // Nothing is ever said: it ends when the sender is gone.
         let leave = async move { while stay.changed().await.is_ok() {} };
         let known = silence.clone();
         let task = match accepted {
             AcceptedSocket::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
-                self.tasks.spawn_local(admin::serve(stream, (Reach::ByName, known), served, leave))
+                self.tasks.spawn_local(admin::serve(stream, (ListenerReach::ByName, known), served, leave))
             }),
             AcceptedSocket::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
-                self.tasks.spawn_local(admin::serve(stream, (Reach::Unnamed, known), served, leave))
+                self.tasks.spawn_local(admin::serve(stream, (ListenerReach::Unnamed, known), served, leave))
             }),
         };
         if let Ok(task) = task {

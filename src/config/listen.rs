@@ -12,7 +12,7 @@ use super::origin::{SpannedValue, ValueOrigin};
 use super::schema::{ADMIN, LISTEN, TLS};
 use super::section::{ConfigSection, parsed};
 use crate::address::{Endpoint, Host, Port};
-use crate::admin::{self, ReadyWhen};
+use crate::admin::{self, ReadinessRule};
 use crate::policy::{AccessPolicy, AllowedOperations, CrossSiteReads, UnsignedForms};
 use crate::server::{ListenAddress, ListenSettings, TlsFiles};
 
@@ -160,10 +160,10 @@ fn admin(
     section: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
-) -> Option<(SpannedValue<ListenAddress>, admin::Settings)> {
+) -> Option<(SpannedValue<ListenAddress>, admin::AdminSettings)> {
     section.check(&ADMIN, report);
-    let words = [("any", ReadyWhen::Any), ("all", ReadyWhen::All)];
-    let settings = admin::Settings {
+    let words = [("any", ReadinessRule::Any), ("all", ReadinessRule::All)];
+    let settings = admin::AdminSettings {
         token: secrets.confidential(section, "token", report).map(Arc::new),
         ready_when: section.word("ready_when", &words, report).map(|given| given.value).unwrap_or_default(),
         quit: section.truth("quit", report).is_some_and(|given| given.value),

@@ -88,7 +88,7 @@ pub struct AdminConfig {
     /// Where it listens.
     pub address: ListenAddress,
     /// What it serves, and to whom.
-    pub settings: admin::Settings,
+    pub settings: admin::AdminSettings,
 }
 
 /// Settings of an upstream that are not about where it is.

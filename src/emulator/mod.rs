@@ -1,17 +1,17 @@
 //! A small OSS in memory: for tests, for `emulate` and `demo`. It judges signatures with code of its own, never with
 //! `sign`, so that a mistake there is found here. What it does not do, it refuses with `NotImplemented`.
 
-mod failure;
+mod encoding;
+mod error;
 mod faults;
 pub mod issuer;
-mod journal;
 mod operation;
-mod reply;
+mod recorder;
 mod request;
+mod response;
 mod service;
 mod settings;
 mod store;
-mod text;
 mod verify;
 mod wire;
 
@@ -28,32 +28,32 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use faults::{Fault, Faults, Order};
-pub use journal::{Arrival, Journal, Received};
-pub use service::Service;
-pub use settings::{Account, Settings};
-pub use wire::Stream;
+pub use faults::{FaultOrder, FaultSwitches, InjectedFault};
+pub use recorder::{BodyArrival, ReceivedRequest, RequestRecorder};
+pub use service::OssService;
+pub use settings::{EmulatedAccount, EmulatorSettings};
+pub use wire::ServiceStream;
 
-/// A [`Service`] that listens on a TCP port, as a task of the runtime it was bound in.
+/// A [`OssService`] that listens on a TCP port, as a task of the runtime it was bound in.
 #[derive(Debug)]
 pub struct Emulator {
-    service: Service,
+    service: OssService,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// A [`Service`] that listens on a thread and a runtime of its own, until this is dropped.
+/// A [`OssService`] that listens on a thread and a runtime of its own, until this is dropped.
 #[derive(Debug)]
-pub struct Handle {
+pub struct EmulatorThread {
     /// Where it listens.
     pub address: SocketAddr,
     /// The service itself: stored objects, accounts.
-    pub service: Service,
+    pub service: OssService,
     /// Its switches.
-    pub faults: Faults,
+    pub faults: FaultSwitches,
     /// What it has received.
-    pub journal: Journal,
+    pub journal: RequestRecorder,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,10 +64,10 @@ impl Emulator {
     ///
     /// # Errors
     /// If the address cannot be listened on.
-    pub async fn bind(address: SocketAddr, settings: Settings) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, settings: EmulatorSettings) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let service = Service::new(settings);
+        let service = OssService::new(settings);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(accept(listener, service.clone(), stopped));
         Ok(Self { service, address, stop, task })
@@ -77,13 +77,13 @@ impl Emulator {
     ///
     /// # Errors
     /// If the address cannot be listened on, or no thread can be had.
-    pub fn spawn(address: SocketAddr, settings: Settings) -> io::Result<Handle> {
+    pub fn spawn(address: SocketAddr, settings: EmulatorSettings) -> io::Result<EmulatorThread> {
         let (ready, bound) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let run = move || run(address, settings, &ready, stopped);
         let thread = thread::Builder::new().name("emulator".to_owned()).spawn(run)?;
         let (address, service) = bound.recv().map_err(io::Error::other)??;
-        Ok(Handle {
+        Ok(EmulatorThread {
             address,
             faults: service.faults().clone(),
             journal: service.journal().clone(),
@@ -101,7 +101,7 @@ impl Emulator {
 
     /// The service itself: stored objects, accounts, faults, journal.
     #[must_use]
-    pub fn service(&self) -> &Service {
+    pub fn service(&self) -> &OssService {
         &self.service
     }
 
@@ -113,7 +113,7 @@ impl Emulator {
     }
 }
 
-impl Drop for Handle {
+impl Drop for EmulatorThread {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // If the thread has ended before, there is nothing to stop.
@@ -125,11 +125,11 @@ impl Drop for Handle {
     }
 }
 
-/// The life of the thread behind a [`Handle`].
+/// The life of the thread behind a [`EmulatorThread`].
 fn run(
     address: SocketAddr,
-    settings: Settings,
-    ready: &mpsc::SyncSender<io::Result<(SocketAddr, Service)>>,
+    settings: EmulatorSettings,
+    ready: &mpsc::SyncSender<io::Result<(SocketAddr, OssService)>>,
     stopped: oneshot::Receiver<()>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -155,7 +155,7 @@ fn run(
 }
 
 /// Accepts connections until `stop` resolves.
-async fn accept(listener: TcpListener, service: Service, mut stop: oneshot::Receiver<()>) {
+async fn accept(listener: TcpListener, service: OssService, mut stop: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -4,23 +4,23 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
-use super::failure::Failure;
-use super::settings::Place;
-use super::text::{Pairs, unescape};
+use super::encoding::{ParameterPairs, unescape};
+use super::error::OssError;
+use super::settings::ServiceIdentity;
 use crate::oss::Bucket;
 
 /// The head of a request, read but not yet judged.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct OssRequest {
     pub(super) method: Method,
-    pub(super) target: Target,
-    pub(super) query: Pairs,
+    pub(super) target: RequestTarget,
+    pub(super) query: ParameterPairs,
     pub(super) headers: HeaderMap,
 }
 
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum RequestTarget {
     Service,
     Bucket(Bucket),
     Object(Bucket, Vec<u8>),
@@ -28,7 +28,7 @@ pub(super) enum Target {
 
 /// What a host name says.
 #[derive(Debug, PartialEq, Eq)]
-enum Named<'a> {
+enum HostMeaning<'a> {
     /// An address or `localhost`: the bucket stands in the path.
     Path,
     /// An endpoint without a bucket.
@@ -37,16 +37,16 @@ enum Named<'a> {
     Bucket(&'a str),
 }
 
-impl Request {
+impl OssRequest {
     /// Reads the head of a request.
     pub(super) fn read(
         method: Method,
         uri: &Uri,
         headers: HeaderMap,
-        place: &Place,
-    ) -> Result<Self, Failure> {
+        place: &ServiceIdentity,
+    ) -> Result<Self, OssError> {
         let host = host_of(uri, &headers)?;
-        let query = Pairs::parse(uri.query().unwrap_or("")).ok_or_else(invalid_uri)?;
+        let query = ParameterPairs::parse(uri.query().unwrap_or("")).ok_or_else(invalid_uri)?;
         let Some(path) = uri.path().strip_prefix('/') else {
             return Err(invalid_uri());
         };
@@ -54,11 +54,11 @@ impl Request {
             object(bucket.clone(), path)?
         } else {
             match named(&host, place)? {
-                Named::Path => in_path(path)?,
-                Named::Bucket(label) => object(bucket(label)?, path)?,
-                Named::Endpoint if path.is_empty() => Target::Service,
-                Named::Endpoint => {
-                    return Err(Failure::forbidden(
+                HostMeaning::Path => in_path(path)?,
+                HostMeaning::Bucket(label) => object(bucket(label)?, path)?,
+                HostMeaning::Endpoint if path.is_empty() => RequestTarget::Service,
+                HostMeaning::Endpoint => {
+                    return Err(OssError::forbidden(
                         "SecondLevelDomainForbidden",
                         "The bucket you are attempting to access must be addressed using OSS third level domain.",
                     ));
@@ -74,7 +74,7 @@ impl Request {
     }
 }
 
-impl Target {
+impl RequestTarget {
     /// The bucket's name, unless the request is for the service.
     pub(super) fn bucket(&self) -> Option<&Bucket> {
         match self {
@@ -85,11 +85,11 @@ impl Target {
 }
 
 /// The host without port and trailing dot, in lower case. An absolute target wins over `Host`.
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, Failure> {
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, OssError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let first = lines.next();
     if lines.next().is_some() {
-        return Err(Failure::argument("More than one Host header."));
+        return Err(OssError::argument("More than one Host header."));
     }
     let text = match uri.authority() {
         Some(authority) => authority.as_str(),
@@ -101,61 +101,61 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, Failure> {
     };
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     if name.is_empty() {
-        return Err(Failure::argument("The Host header is missing or empty."));
+        return Err(OssError::argument("The Host header is missing or empty."));
     }
     Ok(name)
 }
 
-fn named<'a>(host: &'a str, place: &Place) -> Result<Named<'a>, Failure> {
+fn named<'a>(host: &'a str, place: &ServiceIdentity) -> Result<HostMeaning<'a>, OssError> {
     if host == "localhost" || host.parse::<IpAddr>().is_ok() {
-        return Ok(Named::Path);
+        return Ok(HostMeaning::Path);
     }
     let Some(name) = host.strip_suffix(".aliyuncs.com") else {
-        return Err(Failure::no_such_bucket(host));
+        return Err(OssError::no_such_bucket(host));
     };
     let name = place.without_hall(name);
     for own in place.endpoints() {
         if name == own {
-            return Ok(Named::Endpoint);
+            return Ok(HostMeaning::Endpoint);
         }
         let label = name.strip_suffix(own.as_str()).and_then(|front| front.strip_suffix('.'));
         // `BUCKET.REGION.oss` is a dual-stack name of another region, not a bucket of `oss`.
         if let Some(label) = label.filter(|label| own != "oss" || !label.contains('.')) {
-            return Ok(Named::Bucket(label));
+            return Ok(HostMeaning::Bucket(label));
         }
     }
     if name.split('.').any(|label| label == "oss" || label.starts_with("oss-")) {
-        return Err(Failure::denied(
+        return Err(OssError::denied(
             "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.",
         )
         .with("Endpoint", format!("oss-{}.aliyuncs.com", place.region)));
     }
-    Err(Failure::no_such_bucket(host))
+    Err(OssError::no_such_bucket(host))
 }
 
 /// `BUCKET/KEY`, split at the first raw slash.
-fn in_path(path: &str) -> Result<Target, Failure> {
+fn in_path(path: &str) -> Result<RequestTarget, OssError> {
     if path.is_empty() {
-        return Ok(Target::Service);
+        return Ok(RequestTarget::Service);
     }
     let (label, key) = path.split_once('/').unwrap_or((path, ""));
     let label = unescape(label.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
     object(bucket(&label.unwrap_or_default())?, key)
 }
 
-fn object(bucket: Bucket, raw_key: &str) -> Result<Target, Failure> {
+fn object(bucket: Bucket, raw_key: &str) -> Result<RequestTarget, OssError> {
     let key = unescape(raw_key.as_bytes()).ok_or_else(invalid_uri)?;
     if key.is_empty() {
-        return Ok(Target::Bucket(bucket));
+        return Ok(RequestTarget::Bucket(bucket));
     }
     check_key(&key)?;
-    Ok(Target::Object(bucket, key))
+    Ok(RequestTarget::Object(bucket, key))
 }
 
 /// The published rule for keys.
-pub(super) fn check_key(key: &[u8]) -> Result<(), Failure> {
+pub(super) fn check_key(key: &[u8]) -> Result<(), OssError> {
     if key.is_empty() || key.len() > 1023 || key.starts_with(b"/") || key.starts_with(b"\\") {
-        return Err(Failure::new(
+        return Err(OssError::new(
             StatusCode::BAD_REQUEST,
             "InvalidObjectName",
             "The specified object is not valid.",
@@ -166,14 +166,14 @@ pub(super) fn check_key(key: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn bucket(name: &str) -> Result<Bucket, Failure> {
+pub(super) fn bucket(name: &str) -> Result<Bucket, OssError> {
     Bucket::parse(name).map_err(|_| {
-        Failure::new(StatusCode::BAD_REQUEST, "InvalidBucketName", "The specified bucket is not valid.")
+        OssError::new(StatusCode::BAD_REQUEST, "InvalidBucketName", "The specified bucket is not valid.")
             .ec("0015-00000001")
             .with("BucketName", name)
     })
 }
 
-fn invalid_uri() -> Failure {
-    Failure::new(StatusCode::BAD_REQUEST, "InvalidURI", "Couldn't parse the specified URI.")
+fn invalid_uri() -> OssError {
+    OssError::new(StatusCode::BAD_REQUEST, "InvalidURI", "Couldn't parse the specified URI.")
 }

@@ -10,64 +10,64 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use super::failure::Failure;
-use super::faults::{Active, Faults, Occasion};
-use super::journal::Journal;
-use super::operation::{self, Context};
-use super::reply::{About, Reply};
-use super::request::{Request, Target};
-use super::settings::{Account, Place, Settings};
-use super::store::{Contents, Object, Payload, Store, Traits};
-use super::verify::{self, Caller, Judge};
-use super::wire::{Broken, Exit, Outgoing, Socket, Stream, Upload};
+use super::error::OssError;
+use super::faults::{ActiveFaults, FaultContext, FaultSwitches};
+use super::operation::{self, OperationContext};
+use super::recorder::RequestRecorder;
+use super::request::{OssRequest, RequestTarget};
+use super::response::{OssResponse, ResponseContext};
+use super::settings::{EmulatedAccount, EmulatorSettings, ServiceIdentity};
+use super::store::{BucketContents, ObjectMetadata, ObjectStore, StoredObject, SummedBody};
+use super::verify::{self, RequestAuthentication, SignatureVerifier};
+use super::wire::{BrokenBody, ExitFlag, ExitSocket, IncomingBody, OutgoingBody, ServiceStream};
 use crate::oss::Bucket;
 use crate::time::{Clock, Timestamp};
 
 /// An OSS in memory, without a listener. Clones are the same OSS.
 #[derive(Clone)]
-pub struct Service(Arc<Shared>);
+pub struct OssService(Arc<ServiceState>);
 
-struct Shared {
-    place: Place,
+struct ServiceState {
+    place: ServiceIdentity,
     clock: Arc<dyn Clock>,
-    accounts: Mutex<Vec<Account>>,
-    store: Mutex<Store>,
-    faults: Faults,
-    journal: Journal,
+    accounts: Mutex<Vec<EmulatedAccount>>,
+    store: Mutex<ObjectStore>,
+    faults: FaultSwitches,
+    journal: RequestRecorder,
 }
 
 /// The connection that a request came on.
-struct Line {
+struct RequestConnection {
     number: usize,
     reused: bool,
-    exit: Exit,
+    exit: ExitFlag,
 }
 
 /// The connection is closed without an answer.
 #[derive(Debug)]
-struct HangUp;
+struct ConnectionClosed;
 
-impl Service {
+impl OssService {
     /// An OSS with these settings.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: EmulatorSettings) -> Self {
         let now = settings.clock.now();
-        let buckets = settings.buckets.into_iter().map(|bucket| (bucket, Contents::new(now)));
-        Self(Arc::new(Shared {
-            place: Place::new(settings.region, settings.domains),
+        let buckets = settings.buckets.into_iter().map(|bucket| (bucket, BucketContents::new(now)));
+        Self(Arc::new(ServiceState {
+            place: ServiceIdentity::new(settings.region, settings.domains),
             clock: settings.clock,
             accounts: Mutex::new(settings.accounts),
-            store: Mutex::new(Store { buckets: buckets.collect() }),
-            faults: Faults::default(),
-            journal: Journal::default(),
+            store: Mutex::new(ObjectStore { buckets: buckets.collect() }),
+            faults: FaultSwitches::default(),
+            journal: RequestRecorder::default(),
         }))
     }
 
     /// Serves HTTP/1.1 on one connection until it ends. Whoever wants TLS puts it before this.
-    pub async fn serve_connection<I: Stream>(&self, io: I) {
+    pub async fn serve_connection<I: ServiceStream>(&self, io: I) {
         let number = self.0.journal.connected();
-        let exit = Exit::default();
-        let mut socket = Socket::new(io, exit.clone());
+        let exit = ExitFlag::default();
+        let mut socket = ExitSocket::new(io, exit.clone());
         if let Some(close) = self.0.faults.take_connection() {
             exit.set(close);
             socket.touch().await;
@@ -76,7 +76,7 @@ impl Service {
         let requests = AtomicUsize::new(0);
         let handler = service_fn(|request: hyper::Request<Incoming>| {
             let reused = requests.fetch_add(1, Ordering::Relaxed) > 0;
-            self.handle(request, Line { number, reused, exit: exit.clone() })
+            self.handle(request, RequestConnection { number, reused, exit: exit.clone() })
         });
         let io = TokioIo::new(socket);
         let mut connection = http1::Builder::new().max_headers(MAX_HEADERS).serve_connection(io, handler);
@@ -88,13 +88,13 @@ impl Service {
 
     /// The switches that make it misbehave.
     #[must_use]
-    pub fn faults(&self) -> &Faults {
+    pub fn faults(&self) -> &FaultSwitches {
         &self.0.faults
     }
 
     /// What it has received.
     #[must_use]
-    pub fn journal(&self) -> &Journal {
+    pub fn journal(&self) -> &RequestRecorder {
         &self.0.journal
     }
 
@@ -104,11 +104,11 @@ impl Service {
     }
 
     /// Lets one more sign.
-    pub fn add_account(&self, account: Account) {
+    pub fn add_account(&self, account: EmulatedAccount) {
         lock(&self.0.accounts).push(account);
     }
 
-    pub(super) fn with_accounts<T>(&self, look: impl FnOnce(&[Account]) -> T) -> T {
+    pub(super) fn with_accounts<T>(&self, look: impl FnOnce(&[EmulatedAccount]) -> T) -> T {
         look(&lock(&self.0.accounts))
     }
 
@@ -130,35 +130,35 @@ impl Service {
     /// Stores an object as if it had been uploaded. The bucket is made if there is none.
     pub fn put_object(&self, bucket: &Bucket, key: &[u8], data: impl Into<bytes::Bytes>) {
         let now = self.0.clock.now();
-        let object = Object::new(Payload::of(data.into()), Traits::default(), now);
+        let object = StoredObject::new(SummedBody::of(data.into()), ObjectMetadata::default(), now);
         let mut store = lock(&self.0.store);
-        let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
+        let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| BucketContents::new(now));
         contents.objects.insert(key.to_vec(), object);
     }
 
     async fn handle(
         &self,
         request: hyper::Request<Incoming>,
-        line: Line,
-    ) -> Result<Response<Outgoing>, HangUp> {
+        line: RequestConnection,
+    ) -> Result<Response<OutgoingBody>, ConnectionClosed> {
         let (head, body) = request.into_parts();
-        let mut upload = Upload::new(body, self.0.journal.record(&head, line.number));
-        let faults = self.0.faults.take(Occasion { reused: line.reused, has_body: !upload.is_whole() });
+        let mut upload = IncomingBody::new(body, self.0.journal.record(&head, line.number));
+        let faults = self.0.faults.take(FaultContext { reused: line.reused, has_body: !upload.is_whole() });
         faults.wait().await;
         if let Some(close) = faults.close() {
             line.exit.set(close);
-            return Err(HangUp);
+            return Err(ConnectionClosed);
         }
         let method = head.method.clone();
         let host = host_for_error(&head);
         let request_id = request_id();
-        let about = About { method: &method, host: &host, request_id: &request_id };
+        let about = ResponseContext { method: &method, host: &host, request_id: &request_id };
         let expects = head.headers.contains_key(header::EXPECT);
         let outcome = match faults.refusal(&mut upload).await {
             Some(failure) => Err(failure),
             None => self.answer(head, &mut upload, &faults).await?,
         };
-        let mut reply = outcome.unwrap_or_else(|failure| Reply::refusal(failure, about));
+        let mut reply = outcome.unwrap_or_else(|failure| OssResponse::refusal(failure, about));
         if faults.leaves_body() || expects && !upload.is_whole() {
             reply = reply.with("connection", "close");
         } else if !upload.is_whole() {
@@ -172,20 +172,20 @@ impl Service {
     async fn answer(
         &self,
         head: request::Parts,
-        upload: &mut Upload,
-        faults: &Active,
-    ) -> Result<Result<Reply, Failure>, HangUp> {
+        upload: &mut IncomingBody,
+        faults: &ActiveFaults,
+    ) -> Result<Result<OssResponse, OssError>, ConnectionClosed> {
         let place = faults.place(&self.0.place);
         let (request, plan) = match self.admit(head, &place, faults) {
             Ok(admitted) => admitted,
             Err(failure) => return Ok(Err(failure)),
         };
         let (payload, is_whole) = match plan.reads_body() {
-            false => (Payload::default(), true),
+            false => (SummedBody::default(), true),
             true => match upload.receive(faults.keep()).await {
                 Ok(payload) => (payload, true),
-                Err(Broken(payload)) if faults.keeps_broken() => (payload, false),
-                Err(Broken(_)) => return Err(HangUp),
+                Err(BrokenBody(payload)) if faults.keeps_broken() => (payload, false),
+                Err(BrokenBody(_)) => return Err(ConnectionClosed),
             },
         };
         if let Err(failure) = operation::check_payload(&request, &payload, &plan) {
@@ -193,21 +193,22 @@ impl Service {
         }
         let now = faults.clock(self.0.clock.now());
         let mut store = lock(&self.0.store);
-        let outcome = plan.run(Context { request: &request, place: &place, store: &mut store, now, payload });
-        if is_whole { Ok(outcome) } else { Err(HangUp) }
+        let outcome =
+            plan.run(OperationContext { request: &request, place: &place, store: &mut store, now, payload });
+        if is_whole { Ok(outcome) } else { Err(ConnectionClosed) }
     }
 
     fn admit(
         &self,
         head: request::Parts,
-        place: &Place,
-        faults: &Active,
-    ) -> Result<(Request, operation::Plan), Failure> {
+        place: &ServiceIdentity,
+        faults: &ActiveFaults,
+    ) -> Result<(OssRequest, operation::OperationPlan), OssError> {
         let shared = &*self.0;
-        let request = Request::read(head.method, &head.uri, head.headers, place)?;
+        let request = OssRequest::read(head.method, &head.uri, head.headers, place)?;
         let caller = verify::authenticate(
             &request,
-            &Judge {
+            &SignatureVerifier {
                 accounts: &lock(&shared.accounts),
                 place,
                 now: faults.clock(shared.clock.now()),
@@ -220,15 +221,15 @@ impl Service {
         {
             lock(&shared.store).bucket(bucket)?;
         }
-        if caller == Caller::Anonymous && !self.is_public(&request.target, &plan) {
-            return Err(Failure::denied("You have no right to access this object because of bucket acl.")
+        if caller == RequestAuthentication::Anonymous && !self.is_public(&request.target, &plan) {
+            return Err(OssError::denied("You have no right to access this object because of bucket acl.")
                 .ec("0003-00000001"));
         }
         Ok((request, plan))
     }
 
     /// Whether the object or, if that says nothing, the bucket lets anybody do this.
-    fn is_public(&self, target: &Target, plan: &operation::Plan) -> bool {
+    fn is_public(&self, target: &RequestTarget, plan: &operation::OperationPlan) -> bool {
         let Some(bucket) = target.bucket() else {
             return false;
         };
@@ -237,26 +238,26 @@ impl Service {
             return false;
         };
         let own = match target {
-            Target::Object(_, key) => contents.objects.get(key).map(|object| object.traits.acl),
-            Target::Service | Target::Bucket(_) => None,
+            RequestTarget::Object(_, key) => contents.objects.get(key).map(|object| object.traits.acl),
+            RequestTarget::Service | RequestTarget::Bucket(_) => None,
         };
         plan.is_public(own.filter(|acl| *acl != "default").unwrap_or(contents.acl))
     }
 }
 
-impl fmt::Debug for Service {
+impl fmt::Debug for OssService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").field("place", &self.0.place).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for HangUp {
+impl fmt::Display for ConnectionClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the connection is closed without an answer")
     }
 }
 
-impl std::error::Error for HangUp {}
+impl std::error::Error for ConnectionClosed {}
 
 /// The host as asked, for error documents.
 fn host_for_error(head: &request::Parts) -> String {

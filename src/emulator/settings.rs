@@ -8,11 +8,11 @@ use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
 /// The settings of an emulated OSS.
-pub struct Settings {
+pub struct EmulatorSettings {
     /// The one region it stands in; `cb-…` makes it a CloudBox.
     pub region: Region,
     /// Who may sign. Whoever is here may do everything.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<EmulatedAccount>,
     /// The buckets that exist from the beginning.
     pub buckets: Vec<Bucket>,
     /// Further host names (CNAME) and the bucket each stands for.
@@ -23,7 +23,7 @@ pub struct Settings {
 
 /// A pair of keys, or a triple from STS.
 #[derive(Debug)]
-pub struct Account {
+pub struct EmulatedAccount {
     /// The id that requests name.
     pub access_key_id: String,
     /// What they are signed with.
@@ -36,12 +36,12 @@ pub struct Account {
 
 /// The part of the settings that says where this OSS stands.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ServiceIdentity {
     pub(super) region: Region,
     domains: Vec<(String, Bucket)>,
 }
 
-impl Settings {
+impl EmulatorSettings {
     /// Settings with no account, bucket or domain yet.
     #[must_use]
     pub fn new(region: Region, clock: Arc<dyn Clock>) -> Self {
@@ -50,7 +50,7 @@ impl Settings {
 
     /// With one account more.
     #[must_use]
-    pub fn account(mut self, account: Account) -> Self {
+    pub fn account(mut self, account: EmulatedAccount) -> Self {
         self.accounts.push(account);
         self
     }
@@ -70,7 +70,7 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for EmulatorSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("region", &self.region)
@@ -81,7 +81,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl Account {
+impl EmulatedAccount {
     /// A pair of keys that does not expire.
     #[must_use]
     pub fn pair(access_key_id: &str, access_key_secret: &str) -> Self {
@@ -93,7 +93,7 @@ impl Account {
         }
     }
 
-    /// A temporary triple; give it an end with [`Account::until`].
+    /// A temporary triple; give it an end with [`EmulatedAccount::until`].
     #[must_use]
     pub fn triple(access_key_id: &str, access_key_secret: &str, security_token: &str) -> Self {
         Self {
@@ -110,7 +110,7 @@ impl Account {
     }
 }
 
-impl Place {
+impl ServiceIdentity {
     pub(super) fn new(region: Region, domains: Vec<(String, Bucket)>) -> Self {
         Self { region, domains }
     }

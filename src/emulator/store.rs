@@ -8,39 +8,39 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use md5::{Digest as _, Md5};
 
-use super::failure::Failure;
+use super::error::OssError;
 use crate::oss::Bucket;
 use crate::time::Timestamp;
 
 /// All buckets.
 #[derive(Debug, Default)]
-pub(super) struct Store {
-    pub(super) buckets: BTreeMap<Bucket, Contents>,
+pub(super) struct ObjectStore {
+    pub(super) buckets: BTreeMap<Bucket, BucketContents>,
 }
 
 /// One bucket.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(super) struct BucketContents {
     pub(super) created: Timestamp,
     pub(super) acl: &'static str,
     /// Documents of settings as they were sent, by the name of their parameter. They are kept and told, without effect.
     pub(super) settings: BTreeMap<&'static str, Bytes>,
-    pub(super) objects: BTreeMap<Vec<u8>, Object>,
-    pub(super) uploads: BTreeMap<String, Upload>,
+    pub(super) objects: BTreeMap<Vec<u8>, StoredObject>,
+    pub(super) uploads: BTreeMap<String, MultipartUpload>,
 }
 
 /// One object.
 #[derive(Clone, Debug)]
-pub(super) struct Object {
+pub(super) struct StoredObject {
     pub(super) data: Bytes,
     /// With its quotes.
     pub(super) etag: String,
     /// Absent if it was put together from parts.
     pub(super) md5: Option<[u8; 16]>,
     pub(super) crc: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: ObjectKind,
     pub(super) modified: Timestamp,
-    pub(super) traits: Traits,
+    pub(super) traits: ObjectMetadata,
     /// Where a symbolic link points to, as it was sent.
     pub(super) link: Option<HeaderValue>,
     /// Whether an archived object can be read.
@@ -49,7 +49,7 @@ pub(super) struct Object {
 
 /// What an upload says about its object beside the bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Traits {
+pub(super) struct ObjectMetadata {
     /// Standard headers and `x-oss-meta-…` as they were sent.
     pub(super) headers: HeaderMap,
     pub(super) acl: &'static str,
@@ -60,7 +60,7 @@ pub(super) struct Traits {
 
 /// How an object came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ObjectKind {
     Normal,
     Multipart,
     Appendable,
@@ -69,36 +69,36 @@ pub(super) enum Kind {
 
 /// A multipart upload that is not finished.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct MultipartUpload {
     pub(super) key: Vec<u8>,
     pub(super) started: Timestamp,
-    pub(super) traits: Traits,
-    pub(super) parts: BTreeMap<u32, Part>,
+    pub(super) traits: ObjectMetadata,
+    pub(super) parts: BTreeMap<u32, UploadedPart>,
 }
 
 /// One part of it.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) payload: Payload,
+pub(super) struct UploadedPart {
+    pub(super) payload: SummedBody,
     pub(super) modified: Timestamp,
 }
 
 /// A body that came whole, with its sums.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Payload {
+pub(super) struct SummedBody {
     pub(super) data: Bytes,
     pub(super) md5: [u8; 16],
     pub(super) crc: u64,
 }
 
-impl Store {
+impl ObjectStore {
     /// The contents of a bucket.
-    pub(super) fn bucket(&mut self, bucket: &Bucket) -> Result<&mut Contents, Failure> {
-        self.buckets.get_mut(bucket).ok_or_else(|| Failure::no_such_bucket(bucket.as_str()))
+    pub(super) fn bucket(&mut self, bucket: &Bucket) -> Result<&mut BucketContents, OssError> {
+        self.buckets.get_mut(bucket).ok_or_else(|| OssError::no_such_bucket(bucket.as_str()))
     }
 }
 
-impl Contents {
+impl BucketContents {
     pub(super) fn new(created: Timestamp) -> Self {
         Self {
             created,
@@ -110,25 +110,25 @@ impl Contents {
     }
 
     /// The object of this key.
-    pub(super) fn object(&self, key: &[u8]) -> Result<&Object, Failure> {
-        self.objects.get(key).ok_or_else(|| Failure::no_such_key(key))
+    pub(super) fn object(&self, key: &[u8]) -> Result<&StoredObject, OssError> {
+        self.objects.get(key).ok_or_else(|| OssError::no_such_key(key))
     }
 
     /// The same, to be changed.
-    pub(super) fn object_mut(&mut self, key: &[u8]) -> Result<&mut Object, Failure> {
-        self.objects.get_mut(key).ok_or_else(|| Failure::no_such_key(key))
+    pub(super) fn object_mut(&mut self, key: &[u8]) -> Result<&mut StoredObject, OssError> {
+        self.objects.get_mut(key).ok_or_else(|| OssError::no_such_key(key))
     }
 }
 
-impl Object {
+impl StoredObject {
     /// An object from one body.
-    pub(super) fn new(payload: Payload, traits: Traits, modified: Timestamp) -> Self {
+    pub(super) fn new(payload: SummedBody, traits: ObjectMetadata, modified: Timestamp) -> Self {
         Self {
             etag: payload.etag(),
             md5: Some(payload.md5),
             crc: payload.crc,
             data: payload.data,
-            kind: Kind::Normal,
+            kind: ObjectKind::Normal,
             modified,
             traits,
             link: None,
@@ -147,13 +147,13 @@ impl Object {
     }
 }
 
-impl Default for Traits {
+impl Default for ObjectMetadata {
     fn default() -> Self {
         Self { headers: HeaderMap::new(), acl: "default", class: "Standard", tags: Vec::new() }
     }
 }
 
-impl Payload {
+impl SummedBody {
     /// These bytes with their sums.
     pub(super) fn of(data: Bytes) -> Self {
         let mut crc = crc64fast::Digest::new();
@@ -163,11 +163,11 @@ impl Payload {
 
     /// The sum in the form of `ETag`: capital digits in quotes.
     pub(super) fn etag(&self) -> String {
-        format!("\"{}\"", super::text::hex(&self.md5).to_ascii_uppercase())
+        format!("\"{}\"", super::encoding::hex(&self.md5).to_ascii_uppercase())
     }
 }
 
-impl Kind {
+impl ObjectKind {
     /// The word in `x-oss-object-type` and in listings.
     pub(super) fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! The admin listener: health, version, counts and the states of credentials, for this machine alone.
 
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{Client, ID, KEY, SECRET, Served, ask, oss, proxy};
 
@@ -127,7 +127,7 @@ fn how_the_sources_are_is_told_without_any_value() {
 #[test]
 fn what_requests_got_and_how_long_it_took_is_counted() {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role("acs:ram::1:role/r", None);
     sts.ahead(600);
     let role = format!(
@@ -167,7 +167,7 @@ fn what_requests_got_and_how_long_it_took_is_counted() {
 #[test]
 fn a_source_that_signs_nothing_by_itself_makes_nobody_ready() {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     let role = format!(
         "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"acs:ram::1:role/r\"\nsts_endpoint = \"http://{}\"",
         sts.address

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::EmulatorThread;
 use oss_signing_proxy::oss::{Key, Query, Region};
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::support::{Answer, Client, ID, SECRET, bucket, oss};
 
-static OSS: LazyLock<Handle> = LazyLock::new(oss);
+static OSS: LazyLock<EmulatorThread> = LazyLock::new(oss);
 
 /// A signed request, in pieces that can be changed.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{ID, SECRET, Script, oss, run};
 
@@ -90,7 +90,7 @@ fn json_that_is_wrong_is_told_by_its_place_and_never_repeated() {
 #[test]
 fn a_role_that_may_not_be_assumed_is_told_with_code_and_request_id() {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     let at = format!("http://{}", sts.address);
     told(
         &role(&at, "acs:ram::1:role/unknown"),
@@ -106,7 +106,7 @@ fn a_role_that_may_not_be_assumed_is_told_with_code_and_request_id() {
 #[test]
 fn an_oidc_token_that_has_ended_is_told_with_code_and_request_id() {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role("acs:ram::1:role/r", None);
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(&file, PLANTED).expect("written");
@@ -137,7 +137,7 @@ fn an_endpoint_that_cannot_be_reached_is_named_with_what_to_do() {
 #[test]
 fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role("acs:ram::1:role/r", None);
     sts.ahead(3_600);
     let (code, text) = check(&role(&format!("http://{}", sts.address), "acs:ram::1:role/r"));

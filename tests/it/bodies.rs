@@ -199,20 +199,20 @@ fn a_broken_download_to_http_1_0_ends_in_a_reset() {
 
 #[test]
 fn faults_of_oss_in_the_middle_of_a_body_are_seen_by_the_client() {
-    use oss_signing_proxy::emulator::Fault;
+    use oss_signing_proxy::emulator::InjectedFault;
     let oss = oss();
     let proxy = proxy(oss.address).start();
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", &vec![b'x'; 100_000]).status, 200);
     for fault in [
-        Fault::CutBody { after_bytes: 50_000 },
-        Fault::ShortBody { missing_bytes: 10 },
-        Fault::CutChunks { after_bytes: 10 },
+        InjectedFault::CutBody { after_bytes: 50_000 },
+        InjectedFault::ShortBody { missing_bytes: 10 },
+        InjectedFault::CutChunks { after_bytes: 10 },
     ] {
         oss.faults.next(1, fault.clone());
         assert!(!ask(proxy.address, "GET", "/photos/k", b"").whole, "{fault:?}");
         assert!(ask(proxy.address, "GET", "/photos/k", b"").whole, "the next one is good");
     }
-    oss.faults.next(1, Fault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
+    oss.faults.next(1, InjectedFault::Status { status: 503, code: "ServiceUnavailable".to_owned() });
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 503);
 }
 

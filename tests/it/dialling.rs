@@ -14,7 +14,7 @@ use crate::support::{Client, Proxy, ask, bucket, eventually, oss, proxy};
 
 /// A TLS listener for these names before an embedded OSS, and the file with its authority.
 pub(crate) fn tls_before(
-    oss: &oss_signing_proxy::emulator::Handle,
+    oss: &oss_signing_proxy::emulator::EmulatorThread,
     names: &[&str],
 ) -> (SocketAddr, tempfile::NamedTempFile) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

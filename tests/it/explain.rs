@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use oss_signing_proxy::emulator::{Fault, Handle};
+use oss_signing_proxy::emulator::{EmulatorThread, InjectedFault};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::{Answer, Client, ID, KEY, Proxy, SECRET, STS_ID, TOKEN, oss, proxy, run};
@@ -140,9 +140,9 @@ fn element(answer: &Answer, name: &str) -> String {
 }
 
 /// A proxy that signs in this way, and an OSS that finds every signature wrong.
-pub(crate) fn refused(version: &str, triple: bool) -> (Handle, Proxy) {
+pub(crate) fn refused(version: &str, triple: bool) -> (EmulatorThread, Proxy) {
     let oss = oss();
-    oss.faults.always(Fault::WrongSignature);
+    oss.faults.always(InjectedFault::WrongSignature);
     let token = if triple { format!("security_token = \"{TOKEN}\"") } else { String::new() };
     let id = if triple { STS_ID } else { ID };
     let credentials =

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::Fault;
+use oss_signing_proxy::emulator::InjectedFault;
 use oss_signing_proxy::time::Clock as _;
 
 use crate::explain::{STS, all_in, ask, refused, through};
@@ -128,7 +128,7 @@ fn a_token_that_is_missing_or_another_is_named_and_never_shown() {
 #[test]
 fn what_is_no_refusal_of_a_signature_cannot_be_compared() {
     let oss = oss();
-    oss.faults.always(Fault::Status { status: 503, code: "SlowDown".to_owned() });
+    oss.faults.always(InjectedFault::Status { status: 503, code: "SlowDown".to_owned() });
     let missing = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
     let rows: [(&[u8], &str); 4] = [
         (&missing.body, "SlowDown and has no StringToSign"),

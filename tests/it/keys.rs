@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::EmulatorThread;
 
 use crate::support::{Answer, Client, Proxy, bucket, oss, proxy};
 
@@ -90,7 +90,7 @@ impl Form {
 
 /// A proxy for each kind of upstream, and one that is pinned.
 struct Bench {
-    oss: Handle,
+    oss: EmulatorThread,
     open: Proxy,
     pinned: Proxy,
 }

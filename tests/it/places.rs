@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{ID, KEY, SECRET, ask, oss, proxy, run};
 
@@ -12,11 +12,11 @@ const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 fn two_roles_ask_each_their_own_sts() {
     let oss = oss();
     let [first, second] = [(); 2].map(|()| {
-        let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+        let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
         sts.role(ROLE, None);
         sts
     });
-    let role = |sts: &Issuer| {
+    let role = |sts: &CredentialIssuer| {
         format!(
             "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"",
             sts.address

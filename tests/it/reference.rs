@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use oss_signing_proxy::config::READ_VARIABLES;
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 use serde_json::Value;
 
 use crate::support::{ID, KEY, SECRET, Served, ask, oss, run};
@@ -237,7 +237,7 @@ fn scraped(text: &str) -> BTreeMap<String, (String, Words)> {
 /// A proxy that has seen most of what can happen: what it counted, and the fields of its access events.
 fn busy() -> (String, Words) {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role("acs:ram::1:role/r", None);
     let dead = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let sections = format!(

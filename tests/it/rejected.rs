@@ -4,15 +4,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use http::StatusCode;
-use oss_signing_proxy::emulator::issuer::Issuer;
-use oss_signing_proxy::emulator::{Fault, Handle};
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
+use oss_signing_proxy::emulator::{EmulatorThread, InjectedFault};
 
 use crate::support::{ID, Proxy, SECRET, Script, ask, oss, proxy};
 
 const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 
-fn assuming(oss: &Handle) -> (Issuer, Proxy) {
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+fn assuming(oss: &EmulatorThread) -> (CredentialIssuer, Proxy) {
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role(ROLE, None);
     let role = format!(
         "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"",
@@ -27,7 +27,7 @@ fn assuming(oss: &Handle) -> (Issuer, Proxy) {
 
 #[test]
 fn a_request_without_a_body_is_signed_anew_with_another_key() {
-    for fault in [Fault::ExpiredToken, Fault::UnknownKey] {
+    for fault in [InjectedFault::ExpiredToken, InjectedFault::UnknownKey] {
         let oss = oss();
         let (sts, proxy) = assuming(&oss);
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
@@ -49,7 +49,7 @@ fn a_request_without_a_body_is_signed_anew_with_another_key() {
 fn a_body_that_is_gone_is_not_sent_again_but_the_next_request_has_the_new_key() {
     let oss = oss();
     let (sts, proxy) = assuming(&oss);
-    oss.faults.next(1, Fault::UnknownKey);
+    oss.faults.next(1, InjectedFault::UnknownKey);
     let answer = ask(proxy.address, "PUT", "/photos/k", b"value");
     assert_eq!((answer.status, answer.header("x-proxy-note")), (403, Some("credentials-rejected")));
     assert!(String::from_utf8_lossy(&answer.body).contains("InvalidAccessKeyId"));
@@ -65,9 +65,9 @@ fn what_has_nothing_to_do_with_the_key_asks_nobody() {
     let oss = oss();
     let (sts, proxy) = assuming(&oss);
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
-    let denied = Fault::Status { status: 403, code: "AccessDenied".to_owned() };
+    let denied = InjectedFault::Status { status: 403, code: "AccessDenied".to_owned() };
     // A key that has signed rightly has the right secret.
-    for fault in [denied, Fault::WrongSignature] {
+    for fault in [denied, InjectedFault::WrongSignature] {
         oss.faults.next(1, fault.clone());
         assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 403, "{fault:?}");
         assert_eq!(sts.calls().len(), 1, "{fault:?}");
@@ -78,7 +78,7 @@ fn what_has_nothing_to_do_with_the_key_asks_nobody() {
 fn a_key_that_nobody_can_replace_is_told_and_not_asked_for_again_and_again() {
     let oss = oss();
     let proxy = proxy(oss.address).start();
-    oss.faults.next(20, Fault::UnknownKey);
+    oss.faults.next(20, InjectedFault::UnknownKey);
     let begun = std::time::Instant::now();
     for _ in 0..20 {
         let answer = ask(proxy.address, "GET", "/photos/k", b"");
@@ -94,7 +94,7 @@ fn sts_that_fails_then_costs_no_more_than_the_request_would_have() {
     let (sts, proxy) = assuming(&oss);
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
     sts.fail(1, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
-    oss.faults.next(1, Fault::UnknownKey);
+    oss.faults.next(1, InjectedFault::UnknownKey);
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 403);
     assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 200, "what is there goes on being used");
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::EmulatorThread;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::support::certificates::Authority;
@@ -135,7 +135,7 @@ fn varied(turn: u64, trusted: &Path) -> String {
 
 /// Has the configuration read with other sections each time while these clients ask.
 fn soak(
-    (oss, served): (&Handle, &Served),
+    (oss, served): (&EmulatorThread, &Served),
     sections: impl Fn(u64) -> String,
     progress: &Progress,
     clients: Vec<JoinHandle<()>>,

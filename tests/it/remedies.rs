@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use http::StatusCode;
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 
 use crate::support::{Client, ID, KEY, SECRET, Script, Served, ask, eventually, oss, run};
@@ -74,7 +74,7 @@ fn a_file_that_is_missing_or_wrong_is_named_with_what_it_wants() {
 fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
     let directory = tempfile::tempdir().expect("a directory");
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     let at = format!("STS at http://{} answered ", sts.address);
     let id = "request id STS-REQUEST-1";
     let role = role(sts.address);
@@ -153,7 +153,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
     expect(directory.path(), &format!("type = \"uri\"\nurl = \"http://{}\"", behind.address), &words);
 
     // By its own clock STS is asked all the same, and the difference is warned about.
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role(ROLE, None);
     sts.ahead(3_600);
     let sections = format!(

@@ -4,21 +4,21 @@ use std::fs;
 use std::time::Duration;
 
 use http::StatusCode;
-use oss_signing_proxy::emulator::Handle;
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::EmulatorThread;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{ID, KEY, Proxy, SECRET, STS_ID, Served, TOKEN, ask, eventually, oss, proxy, run};
 
 const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 
-fn sts(oss: &Handle) -> Issuer {
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+fn sts(oss: &EmulatorThread) -> CredentialIssuer {
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role(ROLE, None);
     sts
 }
 
 /// `[credentials.default]` is the role, and `[credentials.base]` assumes it.
-fn assuming(oss: &Handle, sts: &Issuer, more: &str, base: &str) -> Proxy {
+fn assuming(oss: &EmulatorThread, sts: &CredentialIssuer, more: &str, base: &str) -> Proxy {
     proxy(oss.address)
         .credentials(&format!(
             "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"\n{more}",
@@ -37,7 +37,7 @@ fn put(proxy: &Proxy) -> u16 {
 }
 
 /// The access key id of the last request that OSS got.
-fn signer(oss: &Handle) -> String {
+fn signer(oss: &EmulatorThread) -> String {
     let request = oss.journal.last().expect("a request");
     let text = request.headers["authorization"].to_str().expect("text").to_owned();
     let id = text.split("Credential=").nth(1).and_then(|rest| rest.split('/').next());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 use serde_json::Value;
 
@@ -185,7 +185,7 @@ fn each_published_refusal_of_a_key_has_another_one_asked_for_and_the_request_sen
         let body = refusal["body"].as_str().expect("a body").to_owned();
         let upstream = refusing_once(refusal["status"].as_u64().expect("a status"), "", body);
         let oss = oss();
-        let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+        let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
         sts.role("acs:ram::1:role/r", None);
         let role = format!(
             "type = \"assume_role\"\nsource = \"base\"\nrole_arn = \"acs:ram::1:role/r\"\nsts_endpoint = \"http://{}\"",
@@ -249,7 +249,7 @@ fn a_refusal_of_a_clock_that_makes_sense_is_signed_anew_at_the_time_that_it_tell
 #[test]
 fn an_oss_whose_clock_is_two_hours_ahead_is_served_after_one_refusal() {
     let oss = oss();
-    oss.faults.next(1_000, oss_signing_proxy::emulator::Fault::Skew { seconds: 7_200 });
+    oss.faults.next(1_000, oss_signing_proxy::emulator::InjectedFault::Skew { seconds: 7_200 });
     let proxy = proxy(oss.address).start();
     for _ in 0..20 {
         let status = ask(proxy.address, "HEAD", "/photos/k", b"").status;

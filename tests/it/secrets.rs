@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use oss_signing_proxy::emulator::Handle;
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::EmulatorThread;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{Client, SECRET, STS_ID, Script, Served, TOKEN, ask, oss, run};
 
@@ -206,7 +206,7 @@ fn nothing_shows_in_what_commands_print() {
 }
 
 /// A program that asks this STS for a role, at its most talkative: for a request, and until it has asked anew.
-fn asking(oss: &Handle, sts: std::net::SocketAddr, token_file: &str) -> String {
+fn asking(oss: &EmulatorThread, sts: std::net::SocketAddr, token_file: &str) -> String {
     let endpoint = format!("http://{sts}");
     let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
     let of_role = [&STS[..], &[role, ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint)]].concat();
@@ -234,7 +234,7 @@ fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, POD_TOKEN).expect("written");
     let path = file.path().to_str().expect("a path");
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role("acs:ram::1:role/r", None);
     sts.token(POD_TOKEN);
     let log = asking(&oss, sts.address, path);
@@ -258,7 +258,7 @@ fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
 }
 
 /// A source of each kind that reads something or asks somebody, and what must not show of it.
-fn kinds(issuer: &Issuer, directory: &std::path::Path) -> Vec<(&'static str, String)> {
+fn kinds(issuer: &CredentialIssuer, directory: &std::path::Path) -> Vec<(&'static str, String)> {
     let file = |name: &str, text: String| {
         let path = directory.join(name);
         std::fs::write(&path, text).expect("written");
@@ -296,7 +296,7 @@ fn kinds(issuer: &Issuer, directory: &std::path::Path) -> Vec<(&'static str, Str
 fn nothing_shows_of_any_source_in_log_answers_admin_and_metrics() {
     let oss = oss();
     let directory = tempfile::tempdir().expect("a directory");
-    let issuer = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
+    let issuer = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
     issuer.instance("app", Some(true));
     issuer.authorization(THEIRS);
     let issued = |text: &str| {

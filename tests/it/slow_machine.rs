@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::EmulatorThread;
 use rustix::fs::OFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -94,7 +94,7 @@ fn reading(files: &[PathBuf; 2], service: &Script) -> String {
 const READING: [&str; 2] = ["uri-bucket", "oidc-bucket"];
 
 /// Starts a process whose `uri` and `oidc` sources read pipes, and waits until both reads have been given up.
-fn with_pipes(oss: &Handle, files: &[PathBuf; 2], service: &Script) -> Served {
+fn with_pipes(oss: &EmulatorThread, files: &[PathBuf; 2], service: &Script) -> Served {
     files.iter().for_each(|path| pipe(path));
     let begun = Instant::now();
     let served = Served::start_with(oss.address, &reading(files, service), &[], &KEY);

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::issuer::{Issuer, Trouble};
-use oss_signing_proxy::emulator::{Account, Handle};
+use oss_signing_proxy::emulator::issuer::{CredentialIssuer, IssuerFault};
+use oss_signing_proxy::emulator::{EmulatedAccount, EmulatorThread};
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 
 use crate::support::{ID, KEY, Proxy, SECRET, Served, ask, eventually, oss, proxy};
@@ -25,15 +25,16 @@ type Row = (&'static str, [&'static str; 6]);
 
 /// What is asked, and what it stands in front of.
 struct Stage {
-    oss: Handle,
-    issuer: Issuer,
+    oss: EmulatorThread,
+    issuer: CredentialIssuer,
     directory: tempfile::TempDir,
 }
 
 impl Stage {
     fn new() -> Self {
         let oss = oss();
-        let issuer = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
+        let issuer =
+            CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
         issuer.role(ROLE, None);
         issuer.token("pod-token");
         issuer.instance("app", Some(true));
@@ -96,13 +97,13 @@ fn issued(name: &'static str, lines: impl Fn(&Stage) -> (String, String)) -> Row
     let (credentials, sections) = lines(&stage);
     let proxy = proxy(stage.oss.address).credentials(&credentials).sections(&sections).start();
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "{name}");
-    stage.issuer.trouble(Trouble { every_second: true, ..Trouble::default() });
+    stage.issuer.trouble(IssuerFault { every_second: true, ..IssuerFault::default() });
     load(&proxy, name, Duration::from_secs(9));
     assert!(stage.signers().len() >= 2, "{name}: {:?}", stage.signers());
-    stage.issuer.trouble(Trouble { dead: true, ..Trouble::default() });
+    stage.issuer.trouble(IssuerFault { dead: true, ..IssuerFault::default() });
     until(&proxy, name, 503);
     eventually("the error is told", || last_error(proxy.admin).contains(&stage.issuer.address.to_string()));
-    stage.issuer.trouble(Trouble::default());
+    stage.issuer.trouble(IssuerFault::default());
     until(&proxy, name, 200);
     (name, ["ok"; 6])
 }
@@ -115,7 +116,7 @@ fn read(
     write: impl Fn(&Path, &str, &str, Option<Timestamp>),
 ) -> Row {
     let stage = Stage::new();
-    stage.oss.service.add_account(Account::pair("LTAIsecondkeyid", "second-secret"));
+    stage.oss.service.add_account(EmulatedAccount::pair("LTAIsecondkeyid", "second-secret"));
     let path = stage.path("key");
     let end = |seconds: u64| expires.then(|| SystemEnv.now() + Duration::from_secs(seconds));
     write(&path, ID, SECRET, end(3_600));
@@ -191,12 +192,12 @@ fn env_role() -> Row {
         thread::sleep(Duration::from_millis(20));
     }
     assert!(stage.signers().len() >= 2 && !stage.signers().contains(ID), "{:?}", stage.signers());
-    stage.issuer.trouble(Trouble { dead: true, ..Trouble::default() });
+    stage.issuer.trouble(IssuerFault { dead: true, ..IssuerFault::default() });
     until(503);
     eventually("the error is told", || {
         last_error(served.admin()).contains(&stage.issuer.address.to_string())
     });
-    stage.issuer.trouble(Trouble::default());
+    stage.issuer.trouble(IssuerFault::default());
     until(200);
     assert!(!stage.signers().contains(ID), "never the plain pair");
     (name, ["ok"; 6])

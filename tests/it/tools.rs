@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use oss_signing_proxy::emulator::Handle;
-use oss_signing_proxy::emulator::issuer::Issuer;
+use oss_signing_proxy::emulator::EmulatorThread;
+use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{ID, SECRET, STS_ID, Served, TOKEN, ask, eventually, oss, proxy, run};
 
@@ -208,7 +208,7 @@ fn a_command_that_never_ends_is_ended() {
 #[test]
 fn a_role_whose_key_was_replaced_is_assumed_with_the_new_one() {
     let oss = oss();
-    let sts = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
+    let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     let role = "acs:ram::1234567890123456:role/logs";
     sts.role(role, None);
     let directory = tempfile::tempdir().expect("a directory");
@@ -240,8 +240,8 @@ fn a_role_whose_key_was_replaced_is_assumed_with_the_new_one() {
 }
 
 /// Everything that the stand-ins of the vendor's services take.
-fn issuer(oss: &Handle) -> Issuer {
-    let issuer = Issuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
+fn issuer(oss: &EmulatorThread) -> CredentialIssuer {
+    let issuer = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
     issuer.role("acs:ram::1:role/a", None);
     issuer.role("acs:ram::1:role/b", None);
     issuer.token("pod-token");

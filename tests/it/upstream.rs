@@ -192,13 +192,13 @@ fn a_kept_connection_is_used_again() {
 
 #[test]
 fn a_kept_connection_that_oss_has_closed_costs_no_request() {
-    use oss_signing_proxy::emulator::Fault;
+    use oss_signing_proxy::emulator::InjectedFault;
     let oss = oss();
     let proxy = proxy(oss.address).start();
     let own = proxy.address.to_string();
     let mut client = Client::connect(proxy.address);
     for round in 0..5 {
-        oss.faults.next(1, Fault::CloseAfter);
+        oss.faults.next(1, InjectedFault::CloseAfter);
         assert_eq!(client.ask("PUT", "/photos/k", &own, "", b"v").status, 200, "round {round}");
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(client.ask("POST", "/photos/k?uploads", &own, "", b"").status, 200, "round {round}");
@@ -253,7 +253,7 @@ fn half_a_head_does_not_hold_the_drain() {
 
 #[test]
 fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
-    use oss_signing_proxy::emulator::Fault;
+    use oss_signing_proxy::emulator::InjectedFault;
     use oss_signing_proxy::server::DrainOutcome;
     let oss = oss();
     let proxy = proxy(oss.address).start();
@@ -261,7 +261,7 @@ fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
     ask(proxy.address, "PUT", "/photos/k", b"content");
     let mut idle = Client::connect(proxy.address);
     idle.ask("GET", "/photos/k", &own, "", b"");
-    oss.faults.next(1, Fault::Delay(Duration::from_millis(300)));
+    oss.faults.next(1, InjectedFault::Delay(Duration::from_millis(300)));
     let mut busy = Client::connect(proxy.address);
     let before = oss.journal.count();
     busy.send(format!("GET /photos/k HTTP/1.1\r\nHost: {own}\r\n\r\n"));

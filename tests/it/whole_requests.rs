@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use h2::Reason;
-use oss_signing_proxy::emulator::Handle;
+use oss_signing_proxy::emulator::EmulatorThread;
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tempfile::TempDir;
@@ -104,7 +104,7 @@ async fn leave(mut stream: Box<dyn Stream>, then: Then) {
     }
 }
 
-fn all_stored(oss: &Handle, what: &str) {
+fn all_stored(oss: &EmulatorThread, what: &str) {
     let mut stored = 0;
     let start = Instant::now();
     while stored < UPLOADS && start.elapsed() < Duration::from_secs(10) {

@@ -6,7 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::{Labels, Values, counter, gauge, signed};
+use super::{MetricLabels, MetricValues, counter, gauge, signed};
 use crate::credentials::{
     AttemptSnapshot, CredentialState, EndpointStatus, ProvideError, SourceStatus, clocks, endpoints,
 };
@@ -28,7 +28,7 @@ pub(super) fn encode(
 fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let labels = |endpoint: &'_ EndpointStatus| vec![("endpoint", endpoint.name.clone())];
     let named: Vec<_> = endpoints.iter().map(labels).collect();
-    let named: Vec<Labels<'_>> = named.iter().map(|labels| borrowed(labels)).collect();
+    let named: Vec<MetricLabels<'_>> = named.iter().map(|labels| borrowed(labels)).collect();
     let circuit = endpoints.iter().map(|endpoint| i64::from(endpoint.is_left_alone));
     let help = "1 while a service that gives credentials is left alone";
     gauge(out, "credential_circuit_state", help, named.iter().cloned().zip(circuit).collect())?;
@@ -41,12 +41,12 @@ fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fm
     gauge(out, "clock_offset_seconds", help, offsets.collect())
 }
 
-fn borrowed<'a>(labels: &'a [(&'static str, String)]) -> Labels<'a> {
+fn borrowed<'a>(labels: &'a [(&'static str, String)]) -> MetricLabels<'a> {
     labels.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (mut state, mut expiry) = (Values::new(), Values::new());
+    let (mut state, mut expiry) = (MetricValues::new(), MetricValues::new());
     for source in sources {
         let name = ("source", source.name.as_str());
         for stage in CredentialState::ALL {
@@ -63,7 +63,7 @@ fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<
 
 /// What requests got, and how long it took.
 fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (mut requests, mut refreshed) = (Values::new(), Values::new());
+    let (mut requests, mut refreshed) = (MetricValues::new(), MetricValues::new());
     let (mut waits, mut refreshes) = (Vec::new(), Vec::new());
     for source in sources {
         let name = ("source", source.name.as_str());
@@ -118,7 +118,7 @@ fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
 fn durations(
     out: &mut DescriptorEncoder<'_>,
     (name, help): (&str, &str),
-    rows: Vec<(Labels<'_>, &AttemptSnapshot)>,
+    rows: Vec<(MetricLabels<'_>, &AttemptSnapshot)>,
 ) -> fmt::Result {
     let mut family = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (labels, AttemptSnapshot { sum_s, count, buckets }) in rows {

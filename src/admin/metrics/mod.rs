@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{ListenerCertificate, Process, Route};
+use super::{AdminProcess, AdminRoute, ListenerCertificate};
 use crate::credentials::SourceStatus;
 use crate::oss::Operation;
 use crate::telemetry::{
@@ -22,9 +22,9 @@ use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
 /// The text that is scraped.
-pub(super) fn text(process: &dyn Process) -> String {
+pub(super) fn text(process: &dyn AdminProcess) -> String {
     let counters = process.counters();
-    let scrape = Scrape {
+    let scrape = MetricsScrape {
         now: process.now(),
         ready: process.ready().is_ok(),
         counts: counters.requests(),
@@ -48,7 +48,7 @@ pub(super) fn text(process: &dyn Process) -> String {
 
 /// Everything, at one moment.
 #[derive(Debug)]
-struct Scrape {
+struct MetricsScrape {
     now: Timestamp,
     ready: bool,
     counts: RequestCounts,
@@ -58,18 +58,18 @@ struct Scrape {
     total: MetricsSnapshot,
     upstream: Vec<PoolStatsSnapshot>,
     sources: Vec<SourceStatus>,
-    routes: Vec<Route>,
+    routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
     log_losses: Vec<(&'static str, u64)>,
 }
 
 /// Names and values of labels.
-type Labels<'a> = Vec<(&'static str, &'a str)>;
+type MetricLabels<'a> = Vec<(&'static str, &'a str)>;
 
 /// Values of a metric, each with its labels.
-type Values<'a, T> = Vec<(Labels<'a>, T)>;
+type MetricValues<'a, T> = Vec<(MetricLabels<'a>, T)>;
 
-impl Collector for Scrape {
+impl Collector for MetricsScrape {
     fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
         self.process(&mut out)?;
         self.requests(&mut out)?;
@@ -78,7 +78,7 @@ impl Collector for Scrape {
     }
 }
 
-impl Scrape {
+impl MetricsScrape {
     fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         gauge(out, "build_info", "1, with the version of the program", vec![(version, 1)])?;
@@ -139,7 +139,7 @@ impl Scrape {
         )?;
         let MetricsSnapshot { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } =
             &self.total;
-        let mut ended = Values::new();
+        let mut ended = MetricValues::new();
         for row in operations {
             for (outcome, count) in row.outcomes.iter().filter(|(_, count)| *count > 0) {
                 ended.push((vec![("operation", name(row)), ("status", outcome.name())], *count));
@@ -199,7 +199,7 @@ impl Scrape {
             .iter()
             .filter_map(|(code, count)| Some((vec![("reason", code.strip_prefix("upstream-")?)], *count)));
         counter(out, "upstream_errors", "Requests that got no answer from the upstream", errors.collect())?;
-        let route = |route: &Route| {
+        let route = |route: &AdminRoute| {
             let source = route.source.clone().unwrap_or_else(|| "none".to_owned());
             (route.name.clone(), route.endpoint.clone(), source)
         };
@@ -223,12 +223,22 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Values<'_, u64>) -> fmt::Result {
+fn counter(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: MetricValues<'_, u64>,
+) -> fmt::Result {
     let encoder = out.encode_descriptor(name, help, None, MetricType::Counter)?;
     family(encoder, values, |value, out| ConstCounter::new(value).encode(out))
 }
 
-fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: Values<'_, i64>) -> fmt::Result {
+fn gauge(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: MetricValues<'_, i64>,
+) -> fmt::Result {
     let encoder = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
     family(encoder, values, |value, out| ConstGauge::new(value).encode(out))
 }
@@ -237,7 +247,7 @@ fn histogram(
     out: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: &[(Labels<'_>, &HistogramSnapshot)],
+    values: &[(MetricLabels<'_>, &HistogramSnapshot)],
 ) -> fmt::Result {
     let mut encoder = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (labels, spread) in values {
@@ -251,7 +261,7 @@ fn histogram(
 
 fn family<T>(
     mut encoder: MetricEncoder<'_>,
-    values: Values<'_, T>,
+    values: MetricValues<'_, T>,
     encode: impl Fn(T, MetricEncoder<'_>) -> fmt::Result,
 ) -> fmt::Result {
     for (labels, value) in values {

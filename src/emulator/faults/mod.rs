@@ -1,21 +1,21 @@
 //! Switches that make the service misbehave, to be thrown while it runs.
 
 mod active;
-mod text;
+mod parse;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::wire::Close;
+use super::wire::CloseMode;
 use crate::oss::Region;
 
-pub(super) use active::Active;
-pub use text::Order;
+pub(super) use active::ActiveFaults;
+pub use parse::FaultOrder;
 
 /// One way to misbehave. What closes a connection does it in order (FIN), what resets it by a reset (RST): of what was sent
 /// just before a reset, the client may never see the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Closes a new connection as soon as the first byte of a request is there, without reading the rest. This one and the
     /// next count connections, not requests.
     CloseUnread,
@@ -114,33 +114,33 @@ pub enum Fault {
 
 /// The switches of one emulator. Clones throw the same ones.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Vec<Planned>>>);
+pub struct FaultSwitches(Arc<Mutex<Vec<PlannedFault>>>);
 
 #[derive(Debug)]
-struct Planned {
-    fault: Fault,
+struct PlannedFault {
+    fault: InjectedFault,
     /// How often it still acts; `None` for always.
     left: Option<usize>,
 }
 
 /// What a fault needs to know about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Occasion {
+pub(super) struct FaultContext {
     /// Whether the connection has carried another request before.
     pub(super) reused: bool,
     /// Whether the request has a body.
     pub(super) has_body: bool,
 }
 
-impl Faults {
+impl FaultSwitches {
     /// Applies `fault` to every request from now on.
-    pub fn always(&self, fault: Fault) {
-        self.lock().push(Planned { fault, left: None });
+    pub fn always(&self, fault: InjectedFault) {
+        self.lock().push(PlannedFault { fault, left: None });
     }
 
     /// Applies `fault` to the next `requests` requests. Several faults may act on the same one.
-    pub fn next(&self, requests: usize, fault: Fault) {
-        self.lock().push(Planned { fault, left: Some(requests) });
+    pub fn next(&self, requests: usize, fault: InjectedFault) {
+        self.lock().push(PlannedFault { fault, left: Some(requests) });
     }
 
     /// Ends all of them.
@@ -149,16 +149,16 @@ impl Faults {
     }
 
     /// The faults for one request, counted down.
-    pub(super) fn take(&self, occasion: Occasion) -> Active {
-        Active::new(self.take_those(|fault| fault.acts_on(occasion)))
+    pub(super) fn take(&self, occasion: FaultContext) -> ActiveFaults {
+        ActiveFaults::new(self.take_those(|fault| fault.acts_on(occasion)))
     }
 
     /// How a new connection is to be ended at once, if it is.
-    pub(super) fn take_connection(&self) -> Option<Close> {
-        self.take_those(|fault| fault.at_connect().is_some()).iter().find_map(Fault::at_connect)
+    pub(super) fn take_connection(&self) -> Option<CloseMode> {
+        self.take_those(|fault| fault.at_connect().is_some()).iter().find_map(InjectedFault::at_connect)
     }
 
-    fn take_those(&self, wanted: impl Fn(&Fault) -> bool) -> Vec<Fault> {
+    fn take_those(&self, wanted: impl Fn(&InjectedFault) -> bool) -> Vec<InjectedFault> {
         let mut planned = self.lock();
         planned.retain(|one| one.left != Some(0));
         let mut taken = Vec::new();
@@ -169,22 +169,22 @@ impl Faults {
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Planned>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<PlannedFault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "few faults are about more than any one request")]
-impl Fault {
-    fn at_connect(&self) -> Option<Close> {
+impl InjectedFault {
+    fn at_connect(&self) -> Option<CloseMode> {
         match self {
-            Self::CloseUnread => Some(Close::Fin),
-            Self::ResetUnread => Some(Close::Reset),
+            Self::CloseUnread => Some(CloseMode::Fin),
+            Self::ResetUnread => Some(CloseMode::Reset),
             _ => None,
         }
     }
 
-    fn acts_on(&self, occasion: Occasion) -> bool {
+    fn acts_on(&self, occasion: FaultContext) -> bool {
         match self {
             Self::CloseUnread | Self::ResetUnread => false,
             Self::CloseReused | Self::ResetReused => occasion.reused,

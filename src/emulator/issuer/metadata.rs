@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, request};
 
-use super::{Call, Refused, Shared};
+use super::{IssuerCall, IssuerRejection, IssuerShared};
 
-impl Shared {
+impl IssuerShared {
     /// What the metadata service answers; as on instances that are set up so, nothing without a token.
-    pub(super) fn metadata(&self, head: &request::Parts) -> Result<String, Refused> {
+    pub(super) fn metadata(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
         let (method, path) = (&head.method, head.uri.path());
         self.note(call("metadata", method, path))?;
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -20,21 +20,23 @@ impl Shared {
         if path == "/latest/api/token" {
             let ttl = text("x-aliyun-ecs-metadata-token-ttl-seconds").and_then(|ttl| ttl.parse::<u32>().ok());
             return match (method, hardened) {
-                (_, None) => Err(Refused(StatusCode::NOT_FOUND, "404", "not found")),
+                (_, None) => Err(IssuerRejection(StatusCode::NOT_FOUND, "404", "not found")),
                 (&Method::PUT, Some(_)) if ttl.is_some_and(|ttl| (1..=21_600).contains(&ttl)) => Ok(token),
-                (&Method::PUT, Some(_)) => Err(Refused(StatusCode::BAD_REQUEST, "400", "no ttl")),
-                (_, Some(_)) => Err(Refused(StatusCode::METHOD_NOT_ALLOWED, "405", "not allowed")),
+                (&Method::PUT, Some(_)) => Err(IssuerRejection(StatusCode::BAD_REQUEST, "400", "no ttl")),
+                (_, Some(_)) => Err(IssuerRejection(StatusCode::METHOD_NOT_ALLOWED, "405", "not allowed")),
             };
         }
         match (hardened, text("x-aliyun-ecs-metadata-token")) {
-            (Some(true), None) => return Err(Refused(StatusCode::UNAUTHORIZED, "401", "unauthorized")),
+            (Some(true), None) => {
+                return Err(IssuerRejection(StatusCode::UNAUTHORIZED, "401", "unauthorized"));
+            }
             (Some(_), Some(given)) if given != token => {
-                return Err(Refused(StatusCode::UNAUTHORIZED, "401", "unauthorized"));
+                return Err(IssuerRejection(StatusCode::UNAUTHORIZED, "401", "unauthorized"));
             }
             (_, _) => {}
         }
-        let missing = Refused(StatusCode::NOT_FOUND, "404", "not found");
-        let role = role.ok_or(Refused(StatusCode::NOT_FOUND, "404", "not found"))?;
+        let missing = IssuerRejection(StatusCode::NOT_FOUND, "404", "not found");
+        let role = role.ok_or(IssuerRejection(StatusCode::NOT_FOUND, "404", "not found"))?;
         let wanted = path
             .rsplit_once("/ram/security-credentials/")
             .or_else(|| path.rsplit_once("/Ram/security-credentials/"));
@@ -46,11 +48,11 @@ impl Shared {
     }
 
     /// What a service answers that hands out credentials.
-    pub(super) fn handed(&self, head: &request::Parts) -> Result<String, Refused> {
+    pub(super) fn handed(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
         self.note(call("uri", &head.method, head.uri.path()))?;
         let given = head.headers.get("authorization").and_then(|value| value.to_str().ok());
         if self.state().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
-            return Err(Refused(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized"));
+            return Err(IssuerRejection(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized"));
         }
         Ok(self.triple())
     }
@@ -63,8 +65,8 @@ impl Shared {
     }
 }
 
-fn call(what: &str, method: &Method, path: &str) -> Call {
-    Call {
+fn call(what: &str, method: &Method, path: &str) -> IssuerCall {
+    IssuerCall {
         action: what.to_owned(),
         parameters: BTreeMap::new(),
         query: format!("{method} {path}"),

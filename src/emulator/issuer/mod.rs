@@ -25,29 +25,29 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::service::Service;
-use super::settings::Account;
+use super::service::OssService;
+use super::settings::EmulatedAccount;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// STS, metadata service and credentials URI on a thread of its own, until this is dropped.
 #[derive(Debug)]
-pub struct Issuer {
+pub struct CredentialIssuer {
     /// Where it listens.
     pub address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<IssuerShared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What may be assumed, by whom, and what has been asked.
-struct Shared {
-    oss: Service,
-    state: Mutex<State>,
+struct IssuerShared {
+    oss: OssService,
+    state: Mutex<IssuerState>,
 }
 
 #[derive(Default)]
-struct State {
+struct IssuerState {
     /// Roles by their ARN, each with the external id that it wants.
     roles: BTreeMap<String, Option<String>>,
     /// Tokens of service accounts that are valid.
@@ -58,7 +58,7 @@ struct State {
     life: Option<Duration>,
     /// How far its clock is ahead.
     ahead_s: i64,
-    calls: Vec<Call>,
+    calls: Vec<IssuerCall>,
     issued: u32,
     /// Who has which access key id, of those that were issued.
     arns: BTreeMap<String, String>,
@@ -70,7 +70,7 @@ struct State {
     metadata_tokens: u32,
     /// What the service wants as Authorization that hands out credentials.
     authorization: Option<String>,
-    trouble: Trouble,
+    trouble: IssuerFault,
     last_ends: Option<Timestamp>,
     in_flight: usize,
     in_flight_max: usize,
@@ -78,7 +78,7 @@ struct State {
 
 /// How it misbehaves until told otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trouble {
+pub struct IssuerFault {
     /// Every second call is answered 503.
     pub every_second: bool,
     /// Each answer comes so late.
@@ -88,7 +88,7 @@ pub struct Trouble {
 }
 
 /// What was issued.
-struct Issued {
+struct IssuedCredentials {
     id: String,
     secret: Secret,
     token: Secret,
@@ -97,7 +97,7 @@ struct Issued {
 
 /// A call that was made.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub struct IssuerCall {
     /// What was asked for.
     pub action: String,
     /// All parameters, of query and form.
@@ -109,21 +109,21 @@ pub struct Call {
 }
 
 /// What is refused.
-struct Refused(StatusCode, &'static str, &'static str);
+struct IssuerRejection(StatusCode, &'static str, &'static str);
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for IssuerShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 
-impl Issuer {
+impl CredentialIssuer {
     /// Listens on `address`; whoever may sign for `oss` may assume roles.
     ///
     /// # Errors
     /// If the address cannot be listened on, or no thread can be had.
-    pub fn spawn(address: SocketAddr, oss: Service) -> io::Result<Self> {
-        let shared = Arc::new(Shared { oss, state: Mutex::default() });
+    pub fn spawn(address: SocketAddr, oss: OssService) -> io::Result<Self> {
+        let shared = Arc::new(IssuerShared { oss, state: Mutex::default() });
         let (ready, bound) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
         let inner = Arc::clone(&shared);
@@ -175,7 +175,7 @@ impl Issuer {
     }
 
     /// Misbehaves from now on.
-    pub fn trouble(&self, trouble: Trouble) {
+    pub fn trouble(&self, trouble: IssuerFault) {
         self.shared.state().trouble = trouble;
     }
 
@@ -193,12 +193,12 @@ impl Issuer {
 
     /// The calls so far.
     #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<IssuerCall> {
         self.shared.state().calls.clone()
     }
 }
 
-impl Drop for Issuer {
+impl Drop for CredentialIssuer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // If the thread has ended before, there is nothing to stop.
@@ -212,7 +212,7 @@ impl Drop for Issuer {
 
 fn run(
     address: SocketAddr,
-    shared: &Arc<Shared>,
+    shared: &Arc<IssuerShared>,
     ready: &mpsc::SyncSender<io::Result<SocketAddr>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -252,8 +252,8 @@ fn run(
     });
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl IssuerShared {
+    fn state(&self) -> MutexGuard<'_, IssuerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -261,7 +261,10 @@ impl Shared {
         Timestamp::from_unix_s(self.oss.now().unix_s() + self.state().ahead_s)
     }
 
-    async fn handle(&self, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Dead> {
+    async fn handle(
+        &self,
+        request: hyper::Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, DeadConnection> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let trouble = {
@@ -273,7 +276,7 @@ impl Shared {
         tokio::time::sleep(trouble.delay).await;
         self.state().in_flight -= 1;
         if trouble.dead {
-            return Err(Dead);
+            return Err(DeadConnection);
         }
         let path = head.uri.path();
         let is_metadata = path.starts_with("/latest/");
@@ -284,10 +287,10 @@ impl Shared {
         };
         let (status, text) = match answered {
             Ok(text) => (StatusCode::OK, text),
-            Err(Refused(status, code, _)) if is_metadata => {
+            Err(IssuerRejection(status, code, _)) if is_metadata => {
                 (status, format!("<html><body><h1>{code}</h1></body></html>"))
             }
-            Err(Refused(status, code, message)) => {
+            Err(IssuerRejection(status, code, message)) => {
                 let text =
                     json!({"RequestId": "STS-REQUEST-1", "HostId": "sts", "Code": code, "Message": message});
                 (status, text.to_string())
@@ -302,21 +305,25 @@ impl Shared {
     }
 
     /// Notes a call; the error is what is answered in place of anything else.
-    fn note(&self, call: Call) -> Result<(), Refused> {
+    fn note(&self, call: IssuerCall) -> Result<(), IssuerRejection> {
         let mut state = self.state();
         state.calls.push(call);
         if !state.mishaps.is_empty() {
             let (status, code) = state.mishaps.remove(0);
-            return Err(Refused(status, code, "as it was told to"));
+            return Err(IssuerRejection(status, code, "as it was told to"));
         }
         if state.trouble.every_second && state.calls.len().is_multiple_of(2) {
-            return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "every second time"));
+            return Err(IssuerRejection(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "every second time",
+            ));
         }
         Ok(())
     }
 
     /// Issues a triple that OSS takes.
-    fn issue(&self, usual: Duration) -> Issued {
+    fn issue(&self, usual: Duration) -> IssuedCredentials {
         let (number, life) = {
             let mut state = self.state();
             state.issued += 1;
@@ -329,12 +336,12 @@ impl Shared {
         );
         let expires = self.oss.now() + life;
         self.state().last_ends = Some(expires);
-        self.oss.add_account(Account::triple(&id, &secret, &token).until(expires));
-        Issued { id, secret: Secret::new(secret), token: Secret::new(token), expires }
+        self.oss.add_account(EmulatedAccount::triple(&id, &secret, &token).until(expires));
+        IssuedCredentials { id, secret: Secret::new(secret), token: Secret::new(token), expires }
     }
 }
 
-impl Issued {
+impl IssuedCredentials {
     fn json(&self) -> serde_json::Value {
         json!({
             "AccessKeyId": self.id,
@@ -348,4 +355,4 @@ impl Issued {
 /// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("closed, as it was told to")]
-struct Dead;
+struct DeadConnection;

@@ -10,13 +10,13 @@ use serde_json::json;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::{Call, Refused, Shared};
-use crate::emulator::text::hex;
+use super::{IssuerCall, IssuerRejection, IssuerShared};
+use crate::emulator::encoding::hex;
 use crate::oss::{decode, encode_strict};
 use crate::time::Timestamp;
 
-impl Shared {
-    pub(super) fn sts(&self, head: &request::Parts, body: &[u8]) -> Result<String, Refused> {
+impl IssuerShared {
+    pub(super) fn sts(&self, head: &request::Parts, body: &[u8]) -> Result<String, IssuerRejection> {
         let query = head.uri.query().unwrap_or_default();
         let mut parameters = pairs(query);
         parameters.extend(pairs(&String::from_utf8_lossy(body)));
@@ -31,8 +31,12 @@ impl Shared {
             Some("ACS3") => text("x-acs-action").to_owned(),
             _ => parameters.get("Action").cloned().unwrap_or_default(),
         };
-        let call =
-            Call { action: action.clone(), parameters: parameters.clone(), query: query.to_owned(), style };
+        let call = IssuerCall {
+            action: action.clone(),
+            parameters: parameters.clone(),
+            query: query.to_owned(),
+            style,
+        };
         self.note(call)?;
         let get = |name: &str| parameters.get(name).map(String::as_str);
         match action.as_str() {
@@ -40,29 +44,29 @@ impl Shared {
                 match style {
                     Some("ACS3") => self.judge_acs3(head, body)?,
                     Some(_) => self.judge_rpc(&head.method, &parameters)?,
-                    None => return Err(Refused(BAD, "MissingParameter.Signature", "unsigned")),
+                    None => return Err(IssuerRejection(BAD, "MissingParameter.Signature", "unsigned")),
                 };
                 let wanted = self.state().roles.get(get("RoleArn").unwrap_or_default()).cloned();
                 match wanted {
                     Some(id) if id.as_deref() == get("ExternalId") => {}
-                    Some(_) | None => return Err(Refused(DENIED, "NoPermission", "not authorised")),
+                    Some(_) | None => return Err(IssuerRejection(DENIED, "NoPermission", "not authorised")),
                 }
             }
             "AssumeRoleWithOIDC" => {
                 let state = self.state();
                 if !state.tokens.iter().any(|token| Some(token.as_str()) == get("OIDCToken")) {
-                    return Err(Refused(BAD, "AuthenticationFail.OIDCToken.Expired", "expired"));
+                    return Err(IssuerRejection(BAD, "AuthenticationFail.OIDCToken.Expired", "expired"));
                 }
                 let known = state.roles.contains_key(get("RoleArn").unwrap_or_default());
                 if !known || get("OIDCProviderArn").is_none_or(str::is_empty) {
-                    return Err(Refused(DENIED, "AuthenticationFail.NoPermission", "not trusted"));
+                    return Err(IssuerRejection(DENIED, "AuthenticationFail.NoPermission", "not trusted"));
                 }
             }
             "GetCallerIdentity" => {
                 let id = match style {
                     Some("ACS3") => self.judge_acs3(head, body)?,
                     Some(_) => self.judge_rpc(&head.method, &parameters)?,
-                    None => return Err(Refused(BAD, "MissingParameter.Signature", "unsigned")),
+                    None => return Err(IssuerRejection(BAD, "MissingParameter.Signature", "unsigned")),
                 };
                 let arn = self.state().arns.get(&id).cloned();
                 let arn = arn.unwrap_or_else(|| "acs:ram::1234567890123456:user/app".to_owned());
@@ -71,22 +75,22 @@ impl Shared {
                         .to_string(),
                 );
             }
-            _ => return Err(Refused(BAD, "InvalidAction.NotFound", "no such action")),
+            _ => return Err(IssuerRejection(BAD, "InvalidAction.NotFound", "no such action")),
         }
         self.grant(&parameters)
     }
 
     /// Issues a triple for a role, if the rest of the call is as STS wants it.
-    fn grant(&self, parameters: &BTreeMap<String, String>) -> Result<String, Refused> {
+    fn grant(&self, parameters: &BTreeMap<String, String>) -> Result<String, IssuerRejection> {
         let get = |name: &str| parameters.get(name).map_or("", String::as_str);
         let session = get("RoleSessionName");
         let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
         if !(2..=64).contains(&session.len()) || !session.chars().all(fits) {
-            return Err(Refused(BAD, "InvalidParameter.RoleSessionName", "wrongly formed"));
+            return Err(IssuerRejection(BAD, "InvalidParameter.RoleSessionName", "wrongly formed"));
         }
         let asked: u64 = get("DurationSeconds").parse().unwrap_or(0);
         if !(900..=43_200).contains(&asked) {
-            return Err(Refused(BAD, "InvalidParameter.DurationSeconds", "wrong"));
+            return Err(IssuerRejection(BAD, "InvalidParameter.DurationSeconds", "wrong"));
         }
         let issued = self.issue(std::time::Duration::from_secs(asked));
         let arn = format!("{}/{session}", get("RoleArn").replace(":role/", ":assumed-role/"));
@@ -100,7 +104,7 @@ impl Shared {
     }
 
     /// Whose signature this is, if it is right.
-    fn judge_acs3(&self, head: &request::Parts, body: &[u8]) -> Result<String, Refused> {
+    fn judge_acs3(&self, head: &request::Parts, body: &[u8]) -> Result<String, IssuerRejection> {
         let text =
             |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let field = |name: &str| {
@@ -136,7 +140,11 @@ impl Shared {
         if hex(&mac.finalize().into_bytes()) == field("Signature=") { Ok(id) } else { Err(MISMATCH) }
     }
 
-    fn judge_rpc(&self, method: &Method, parameters: &BTreeMap<String, String>) -> Result<String, Refused> {
+    fn judge_rpc(
+        &self,
+        method: &Method,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<String, IssuerRejection> {
         let get = |name: &str| parameters.get(name).map_or("", String::as_str);
         self.check_time(get("Timestamp"))?;
         let secret = self.secret(get("AccessKeyId"), get("SecurityToken"))?;
@@ -159,18 +167,18 @@ impl Shared {
         if right == get("Signature") { Ok(get("AccessKeyId").to_owned()) } else { Err(MISMATCH) }
     }
 
-    fn check_time(&self, text: &str) -> Result<(), Refused> {
+    fn check_time(&self, text: &str) -> Result<(), IssuerRejection> {
         let Some(at) = Timestamp::parse_rfc3339(text) else {
-            return Err(Refused(BAD, "InvalidTimeStamp.Format", "no time"));
+            return Err(IssuerRejection(BAD, "InvalidTimeStamp.Format", "no time"));
         };
         if (at.unix_s() - self.now().unix_s()).abs() > 15 * 60 {
-            return Err(Refused(BAD, "InvalidTimeStamp.Expired", "expired"));
+            return Err(IssuerRejection(BAD, "InvalidTimeStamp.Expired", "expired"));
         }
         Ok(())
     }
 
     /// The secret of an account that the call names, with the token that goes with it.
-    fn secret(&self, id: &str, token: &str) -> Result<String, Refused> {
+    fn secret(&self, id: &str, token: &str) -> Result<String, IssuerRejection> {
         let found = self.oss.with_accounts(|accounts| {
             let account = accounts.iter().find(|account| account.access_key_id == id)?;
             let wanted = account.security_token.as_ref().map_or("", crate::secret::Secret::expose);
@@ -178,8 +186,10 @@ impl Shared {
         });
         match found {
             Some((secret, true)) => Ok(secret),
-            Some((_, false)) => Err(Refused(BAD, "InvalidSecurityToken.MismatchWithAccessKey", "mismatch")),
-            None => Err(Refused(
+            Some((_, false)) => {
+                Err(IssuerRejection(BAD, "InvalidSecurityToken.MismatchWithAccessKey", "mismatch"))
+            }
+            None => Err(IssuerRejection(
                 StatusCode::NOT_FOUND,
                 "InvalidAccessKeyId.NotFound",
                 "Specified access key is not found",
@@ -199,5 +209,5 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
 
 const BAD: StatusCode = StatusCode::BAD_REQUEST;
 const DENIED: StatusCode = StatusCode::FORBIDDEN;
-const MISMATCH: Refused =
-    Refused(BAD, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation.");
+const MISMATCH: IssuerRejection =
+    IssuerRejection(BAD, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation.");

@@ -2,14 +2,14 @@
 
 use http::StatusCode;
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::store::{Contents, PRIVATE};
-use super::xml::Document;
-use super::{Context, list, object, traits};
+use super::super::error::OssError;
+use super::super::response::OssResponse;
+use super::super::store::{BucketContents, PRIVATE};
+use super::xml::XmlDocument;
+use super::{OperationContext, list, object, object_metadata};
 
 /// ListBuckets.
-pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn list_all(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let query = context.query();
     let prefix = query.get("prefix").unwrap_or("");
     let marker = query.get("marker").unwrap_or("");
@@ -21,7 +21,7 @@ pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
         .filter(|(bucket, _)| bucket.as_str().starts_with(prefix) && bucket.as_str() > marker);
     let page: Vec<_> = found.by_ref().take(most).collect();
     let more = found.next().is_some();
-    let mut document = Document::new("ListAllMyBucketsResult");
+    let mut document = XmlDocument::new("ListAllMyBucketsResult");
     document.owner();
     if more || !prefix.is_empty() || !marker.is_empty() {
         document.text("Prefix", prefix);
@@ -39,31 +39,31 @@ pub(super) fn list_all(context: Context<'_>) -> Result<Reply, Failure> {
         document.close("Bucket");
     }
     document.close("Buckets");
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// HeadBucket: whether it is there.
-pub(super) fn head(mut context: Context<'_>) -> Result<Reply, Failure> {
-    context.place().map(|_| Reply::ok())
+pub(super) fn head(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    context.place().map(|_| OssResponse::ok())
 }
 
 /// PutBucket: the same owner may make it again.
-pub(super) fn create(context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn create(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let bucket = context.bucket()?;
-    let acl = context.request.header("x-oss-acl").map(traits::bucket_acl).transpose()?;
+    let acl = context.request.header("x-oss-acl").map(object_metadata::bucket_acl).transpose()?;
     let now = context.now;
-    let contents = context.store.buckets.entry(bucket.clone()).or_insert_with(|| Contents::new(now));
+    let contents = context.store.buckets.entry(bucket.clone()).or_insert_with(|| BucketContents::new(now));
     if let Some(acl) = acl {
         contents.acl = acl;
     }
-    Ok(Reply::ok().with("location", format!("/{bucket}")))
+    Ok(OssResponse::ok().with("location", format!("/{bucket}")))
 }
 
 /// DeleteBucket.
-pub(super) fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (bucket, contents, _) = context.place()?;
     if !contents.objects.is_empty() || !contents.uploads.is_empty() {
-        return Err(Failure::new(
+        return Err(OssError::new(
             StatusCode::CONFLICT,
             "BucketNotEmpty",
             "The bucket has objects. Please delete them first.",
@@ -71,21 +71,21 @@ pub(super) fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
         .with("BucketName", bucket.as_str()));
     }
     context.store.buckets.remove(bucket);
-    Ok(Reply::new(StatusCode::NO_CONTENT))
+    Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
 /// GetBucketLocation.
-pub(super) fn location(context: Context<'_>) -> Result<Reply, Failure> {
-    let mut document = Document::new("LocationConstraint");
+pub(super) fn location(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let mut document = XmlDocument::new("LocationConstraint");
     document.text_only(&format!("oss-{}", context.place.region));
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// GetBucketInfo.
-pub(super) fn info(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn info(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (bucket, _, _) = context.place()?;
     let contents = &context.store.buckets[bucket];
-    let mut document = Document::new("BucketInfo");
+    let mut document = XmlDocument::new("BucketInfo");
     document.open("Bucket");
     facts(&mut document, &context, bucket.as_str(), contents);
     document.owner();
@@ -101,16 +101,16 @@ pub(super) fn info(mut context: Context<'_>) -> Result<Reply, Failure> {
     document.text("SSEAlgorithm", "None");
     document.close("ServerSideEncryptionRule");
     document.close("Bucket");
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// GetBucketStat.
-pub(super) fn stat(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn stat(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let now = context.now.unix_s();
     let (_, contents, _) = context.place()?;
     let bytes: usize = contents.objects.values().map(|object| object.data.len()).sum();
     let parts = contents.uploads.values().map(|upload| upload.parts.len()).sum();
-    let mut document = Document::new("BucketStat");
+    let mut document = XmlDocument::new("BucketStat");
     for (name, number) in [
         ("Storage", bytes),
         ("ObjectCount", contents.objects.len()),
@@ -123,45 +123,45 @@ pub(super) fn stat(mut context: Context<'_>) -> Result<Reply, Failure> {
         document.text(name, number.to_string());
     }
     document.text("LastModifiedTime", now.to_string());
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// DescribeRegions: the one that there is.
-pub(super) fn regions(context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn regions(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let region = context.place.region.as_str();
     if context
         .query()
         .get("regions")
         .is_some_and(|asked| !asked.is_empty() && asked != format!("oss-{region}"))
     {
-        return Err(Failure::new(StatusCode::NOT_FOUND, "NoSuchRegion", "The region does not exist."));
+        return Err(OssError::new(StatusCode::NOT_FOUND, "NoSuchRegion", "The region does not exist."));
     }
-    let mut document = Document::new("RegionInfoList");
+    let mut document = XmlDocument::new("RegionInfoList");
     document.open("RegionInfo");
     document.text("Region", format!("oss-{region}"));
     document.text("InternetEndpoint", format!("oss-{region}.aliyuncs.com"));
     document.text("InternalEndpoint", format!("oss-{region}-internal.aliyuncs.com"));
     document.text("AccelerateEndpoint", "oss-accelerate.aliyuncs.com");
     document.close("RegionInfo");
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// GetBucketAcl.
-pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn get_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, _) = context.place()?;
     Ok(object::acl_document(contents.acl))
 }
 
 /// PutBucketAcl.
-pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let acl = traits::bucket_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
+pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let acl = object_metadata::bucket_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
     let (_, contents, _) = context.place()?;
     contents.acl = acl;
-    Ok(Reply::ok())
+    Ok(OssResponse::ok())
 }
 
 /// What listings and descriptions of a bucket have in common.
-fn facts(document: &mut Document, context: &Context<'_>, name: &str, contents: &Contents) {
+fn facts(document: &mut XmlDocument, context: &OperationContext<'_>, name: &str, contents: &BucketContents) {
     let region = context.place.region.as_str();
     document.text("Name", name);
     document.text("Location", format!("oss-{region}"));

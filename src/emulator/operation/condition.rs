@@ -2,14 +2,14 @@
 
 use http::StatusCode;
 
-use super::super::failure::Failure;
-use super::super::request::Request;
-use super::super::store::Object;
+use super::super::error::OssError;
+use super::super::request::OssRequest;
+use super::super::store::StoredObject;
 use crate::time::Timestamp;
 
 /// The four header names of one kind of condition.
 #[derive(Debug)]
-pub(super) struct Conditions {
+pub(super) struct ConditionHeaders {
     matches: &'static str,
     none_match: &'static str,
     modified: &'static str,
@@ -18,12 +18,12 @@ pub(super) struct Conditions {
 
 /// What the conditions say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ConditionResult {
     Holds,
     NotModified,
 }
 
-impl Conditions {
+impl ConditionHeaders {
     /// Those of GET and HEAD.
     pub(super) const READ: Self = Self {
         matches: "if-match",
@@ -41,10 +41,14 @@ impl Conditions {
     };
 
     /// Holds the conditions of a request against an object.
-    pub(super) fn judge(&self, request: &Request, object: &Object) -> Result<Verdict, Failure> {
+    pub(super) fn judge(
+        &self,
+        request: &OssRequest,
+        object: &StoredObject,
+    ) -> Result<ConditionResult, OssError> {
         let time = |name| request.header(name).and_then(Timestamp::parse_http_date);
         let failed = |condition: &str| {
-            Failure::new(
+            OssError::new(
                 StatusCode::PRECONDITION_FAILED,
                 "PreconditionFailed",
                 "At least one of the pre-conditions you specified did not hold.",
@@ -59,7 +63,7 @@ impl Conditions {
         }
         let same = request.header(self.none_match).map(|list| names(list, &object.etag));
         let old = time(self.modified).is_some_and(|at| object.modified <= at);
-        Ok(if same.unwrap_or(old) { Verdict::NotModified } else { Verdict::Holds })
+        Ok(if same.unwrap_or(old) { ConditionResult::NotModified } else { ConditionResult::Holds })
     }
 }
 

@@ -2,31 +2,32 @@
 
 use http::StatusCode;
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::request::{self, Request};
-use super::super::store::{Kind, Object, Part, Payload, Store, Traits};
-use super::super::text::unescape;
-use super::condition::{Conditions, Verdict};
+use super::super::encoding::unescape;
+use super::super::error::OssError;
+use super::super::request::{self, OssRequest};
+use super::super::response::OssResponse;
+use super::super::store::{ObjectKind, ObjectMetadata, ObjectStore, StoredObject, SummedBody, UploadedPart};
+use super::condition::{ConditionHeaders, ConditionResult};
 use super::object::{check_overwrite, modified};
-use super::xml::Document;
-use super::{Context, multipart, range, traits};
+use super::xml::XmlDocument;
+use super::{OperationContext, multipart, object_metadata, range};
 
 /// CopyObject.
-pub(super) fn object(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (request, now) = (context.request, context.now);
     let source = match source(context.store, request)? {
-        Source::Object(object) => object,
-        Source::NotModified => return Ok(Reply::new(StatusCode::NOT_MODIFIED)),
+        CopySource::Object(object) => object,
+        CopySource::NotModified => return Ok(OssResponse::new(StatusCode::NOT_MODIFIED)),
     };
-    let mut traits = traits::of(request)?;
+    let mut traits = object_metadata::of(request)?;
     if is_copied(request, "x-oss-metadata-directive")? {
         traits.headers.clone_from(&source.traits.headers);
     }
     if is_copied(request, "x-oss-tagging-directive")? {
         traits.tags.clone_from(&source.traits.tags);
     }
-    let copy = Object { traits, modified: now, kind: Kind::Normal, is_restored: false, ..*source };
+    let copy =
+        StoredObject { traits, modified: now, kind: ObjectKind::Normal, is_restored: false, ..*source };
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
     let reply = result("CopyObjectResult", &copy).with("x-oss-hash-crc64ecma", copy.crc.to_string());
@@ -35,12 +36,12 @@ pub(super) fn object(mut context: Context<'_>) -> Result<Reply, Failure> {
 }
 
 /// UploadPartCopy.
-pub(super) fn part(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn part(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (request, now) = (context.request, context.now);
     let number = multipart::part_number(request)?;
     let source = match source(context.store, request)? {
-        Source::Object(object) => object,
-        Source::NotModified => return Ok(Reply::new(StatusCode::NOT_MODIFIED)),
+        CopySource::Object(object) => object,
+        CopySource::NotModified => return Ok(OssResponse::new(StatusCode::NOT_MODIFIED)),
     };
     let data = match request.header("x-oss-copy-source-range").and_then(range::bounds) {
         Some((Some(first), Some(last))) if first <= last && last < source.data.len() => {
@@ -48,36 +49,36 @@ pub(super) fn part(mut context: Context<'_>) -> Result<Reply, Failure> {
         }
         _ => source.data,
     };
-    let payload = Payload::of(data);
+    let payload = SummedBody::of(data);
     let upload = multipart::upload(&mut context)?;
-    let object = Object::new(payload.clone(), Traits::default(), now);
-    upload.parts.insert(number, Part { payload, modified: now });
+    let object = StoredObject::new(payload.clone(), ObjectMetadata::default(), now);
+    upload.parts.insert(number, UploadedPart { payload, modified: now });
     Ok(result("CopyPartResult", &object))
 }
 
 /// Whether the copy takes something from its source, and not from the request.
-fn is_copied(request: &Request, directive: &str) -> Result<bool, Failure> {
+fn is_copied(request: &OssRequest, directive: &str) -> Result<bool, OssError> {
     match request.header(directive).map(str::to_ascii_uppercase).as_deref() {
         None | Some("COPY") => Ok(true),
         Some("REPLACE") => Ok(false),
-        Some(_) => Err(Failure::argument(format!("The {directive} must be COPY or REPLACE."))),
+        Some(_) => Err(OssError::argument(format!("The {directive} must be COPY or REPLACE."))),
     }
 }
 
 /// What a copy is made from.
-enum Source {
-    Object(Box<Object>),
+enum CopySource {
+    Object(Box<StoredObject>),
     NotModified,
 }
 
 /// Reads `/bucket/key`, percent-encoded, with `+` for a space as some clients write it.
-fn source(store: &mut Store, request: &Request) -> Result<Source, Failure> {
+fn source(store: &mut ObjectStore, request: &OssRequest) -> Result<CopySource, OssError> {
     let invalid =
-        || Failure::argument("Copy Source must mention the source bucket and key: /sourcebucket/sourcekey.");
+        || OssError::argument("Copy Source must mention the source bucket and key: /sourcebucket/sourcekey.");
     let text = request.header("x-oss-copy-source").ok_or_else(invalid)?;
     if text.contains('?') {
         // `versionId`.
-        return Err(Failure::not_implemented());
+        return Err(OssError::not_implemented());
     }
     let text = text.replace('+', " ");
     let path = unescape(text.as_bytes()).ok_or_else(invalid)?;
@@ -87,15 +88,15 @@ fn source(store: &mut Store, request: &Request) -> Result<Source, Failure> {
     request::check_key(key)?;
     let bucket = request::bucket(&String::from_utf8_lossy(bucket))?;
     let object = store.bucket(&bucket)?.object(key)?;
-    Ok(match Conditions::COPY.judge(request, object)? {
-        Verdict::Holds => Source::Object(Box::new(object.clone())),
-        Verdict::NotModified => Source::NotModified,
+    Ok(match ConditionHeaders::COPY.judge(request, object)? {
+        ConditionResult::Holds => CopySource::Object(Box::new(object.clone())),
+        ConditionResult::NotModified => CopySource::NotModified,
     })
 }
 
-fn result(root: &'static str, object: &Object) -> Reply {
-    let mut document = Document::new(root);
+fn result(root: &'static str, object: &StoredObject) -> OssResponse {
+    let mut document = XmlDocument::new(root);
     document.text("ETag", &object.etag);
     document.text("LastModified", modified(object.modified));
-    Reply::xml(document.finish()).with("etag", &object.etag)
+    OssResponse::xml(document.finish()).with("etag", &object.etag)
 }

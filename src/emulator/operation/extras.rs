@@ -2,44 +2,45 @@
 
 use http::StatusCode;
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::store::{Contents, Kind, Object, Payload};
-use super::super::text::unescape;
+use super::super::encoding::unescape;
+use super::super::error::OssError;
+use super::super::response::OssResponse;
+use super::super::store::{BucketContents, ObjectKind, StoredObject, SummedBody};
 use super::object::check_overwrite;
-use super::xml::{self, Document};
-use super::{Context, traits};
+use super::xml::{self, XmlDocument};
+use super::{OperationContext, object_metadata};
 
 /// PutSymlink.
-pub(super) fn put_symlink(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (request, now) = (context.request, context.now);
     let target = request.headers.get("x-oss-symlink-target").filter(|target| !target.is_empty());
-    let target = target.ok_or_else(|| Failure::argument("The x-oss-symlink-target header is missing."))?;
+    let target = target.ok_or_else(|| OssError::argument("The x-oss-symlink-target header is missing."))?;
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let mut object = Object::new(Payload::of(bytes::Bytes::new()), traits::of(request)?, now);
-    object.kind = Kind::Symlink;
+    let mut object =
+        StoredObject::new(SummedBody::of(bytes::Bytes::new()), object_metadata::of(request)?, now);
+    object.kind = ObjectKind::Symlink;
     object.link = Some(target.clone());
-    let reply = Reply::ok().with("etag", &object.etag);
+    let reply = OssResponse::ok().with("etag", &object.etag);
     contents.objects.insert(key.to_vec(), object);
     Ok(reply)
 }
 
 /// GetSymlink.
-pub(super) fn get_symlink(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn get_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     let object = contents.object(key)?;
     let Some(target) = &object.link else {
-        return Err(Failure::new(StatusCode::BAD_REQUEST, "NotSymlink", "The object is not a symlink."));
+        return Err(OssError::new(StatusCode::BAD_REQUEST, "NotSymlink", "The object is not a symlink."));
     };
-    Ok(Reply::ok()
+    Ok(OssResponse::ok()
         .with("etag", &object.etag)
         .with("last-modified", object.modified.http_date())
         .with("x-oss-symlink-target", target.as_bytes()))
 }
 
 /// The object of a key or, if that is a link, what it points to.
-pub(super) fn resolved<'c>(contents: &'c Contents, key: &[u8]) -> Result<&'c Object, Failure> {
+pub(super) fn resolved<'c>(contents: &'c BucketContents, key: &[u8]) -> Result<&'c StoredObject, OssError> {
     let object = contents.object(key)?;
     let Some(link) = &object.link else {
         return Ok(object);
@@ -50,12 +51,12 @@ pub(super) fn resolved<'c>(contents: &'c Contents, key: &[u8]) -> Result<&'c Obj
     let found = contents.objects.get(&target).filter(|object| object.link.is_none());
     found.ok_or_else(|| {
         let message = "The symlink target object does not exist.";
-        Failure::new(StatusCode::NOT_FOUND, "SymlinkTargetNotExist", message)
+        OssError::new(StatusCode::NOT_FOUND, "SymlinkTargetNotExist", message)
     })
 }
 
 /// PutObjectTagging.
-pub(super) fn put_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn put_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let elements = xml::read(&context.payload.data)?;
     let texts = |path: &'static str| {
         elements.iter().filter(move |element| element.path == path).map(|element| element.text.clone())
@@ -63,13 +64,13 @@ pub(super) fn put_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
     let tags: Vec<_> = texts("Tagging/TagSet/Tag/Key").zip(texts("Tagging/TagSet/Tag/Value")).collect();
     let (_, contents, key) = context.place()?;
     contents.object_mut(key)?.traits.tags = tags;
-    Ok(Reply::ok())
+    Ok(OssResponse::ok())
 }
 
 /// GetObjectTagging.
-pub(super) fn get_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn get_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
-    let mut document = Document::new("Tagging");
+    let mut document = XmlDocument::new("Tagging");
     document.open("TagSet");
     for (name, value) in &contents.object(key)?.traits.tags {
         document.open("Tag");
@@ -78,18 +79,18 @@ pub(super) fn get_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
         document.close("Tag");
     }
     document.close("TagSet");
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// DeleteObjectTagging.
-pub(super) fn delete_tags(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn delete_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     contents.object_mut(key)?.traits.tags.clear();
-    Ok(Reply::new(StatusCode::NO_CONTENT))
+    Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
 /// RestoreObject: an archived object can be read at once. The first request is 202, later ones are 200.
-pub(super) fn restore(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn restore(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     if !context.payload.data.is_empty() {
         xml::read(&context.payload.data)?;
     }
@@ -97,8 +98,8 @@ pub(super) fn restore(mut context: Context<'_>) -> Result<Reply, Failure> {
     let object = contents.object_mut(key)?;
     if !object.is_archived() {
         let message = "The operation is not supported for this resource";
-        return Err(Failure::new(StatusCode::BAD_REQUEST, "OperationNotSupported", message));
+        return Err(OssError::new(StatusCode::BAD_REQUEST, "OperationNotSupported", message));
     }
     let was_restored = std::mem::replace(&mut object.is_restored, true);
-    Ok(Reply::new(if was_restored { StatusCode::OK } else { StatusCode::ACCEPTED }))
+    Ok(OssResponse::new(if was_restored { StatusCode::OK } else { StatusCode::ACCEPTED }))
 }

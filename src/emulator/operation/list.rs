@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::store::Object;
-use super::super::text::{Pairs, hex, unescape};
-use super::Context;
+use super::super::encoding::{ParameterPairs, hex, unescape};
+use super::super::error::OssError;
+use super::super::response::OssResponse;
+use super::super::store::StoredObject;
+use super::OperationContext;
 use super::object::modified;
-use super::xml::{Document, Names};
+use super::xml::{KeyEncoding, XmlDocument};
 
 /// What a listing is limited to.
-struct Ask<'a> {
+struct ListParameters<'a> {
     prefix: &'a [u8],
     delimiter: &'a [u8],
     /// Only what comes after this.
@@ -22,21 +22,21 @@ struct Ask<'a> {
 
 /// One page.
 #[derive(Default)]
-struct Page<'a> {
-    objects: Vec<(&'a [u8], &'a Object)>,
+struct ListPage<'a> {
+    objects: Vec<(&'a [u8], &'a StoredObject)>,
     groups: Vec<Vec<u8>>,
     /// The last entry, if more come after it.
     next: Option<Vec<u8>>,
 }
 
 /// GetBucket, ListObjects.
-pub(super) fn first(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let (query, names) = (context.query(), Names::asked(&context)?);
+pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
     let (bucket, contents, _) = context.place()?;
     let marker = query.bytes("marker").unwrap_or_default();
-    let ask = Ask::read(query, marker)?;
+    let ask = ListParameters::read(query, marker)?;
     let page = ask.page(&contents.objects);
-    let mut document = Document::new("ListBucketResult");
+    let mut document = XmlDocument::new("ListBucketResult");
     document.text("Name", bucket.as_str());
     ask.write(&mut document, names);
     document.name("Marker", marker, names);
@@ -44,20 +44,20 @@ pub(super) fn first(mut context: Context<'_>) -> Result<Reply, Failure> {
     if let Some(next) = &page.next {
         document.name("NextMarker", next, names);
     }
-    page.write(&mut document, names, Owners::Told);
-    Ok(Reply::xml(document.finish()))
+    page.write(&mut document, names, OwnerListing::Told);
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// ListObjectsV2.
-pub(super) fn second(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let (query, names) = (context.query(), Names::asked(&context)?);
+pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
     let (bucket, contents, _) = context.place()?;
     let token = query.get("continuation-token").filter(|token| !token.is_empty());
     let resumed = token.map(|token| from_token(token).ok_or_else(bad_token)).transpose()?;
     let start = query.bytes("start-after").unwrap_or_default();
-    let ask = Ask::read(query, resumed.as_deref().unwrap_or(start))?;
+    let ask = ListParameters::read(query, resumed.as_deref().unwrap_or(start))?;
     let page = ask.page(&contents.objects);
-    let mut document = Document::new("ListBucketResult");
+    let mut document = XmlDocument::new("ListBucketResult");
     document.text("Name", bucket.as_str());
     ask.write(&mut document, names);
     document.name("StartAfter", start, names);
@@ -69,19 +69,20 @@ pub(super) fn second(mut context: Context<'_>) -> Result<Reply, Failure> {
         document.text("NextContinuationToken", hex(next));
     }
     document.text("KeyCount", (page.objects.len() + page.groups.len()).to_string());
-    let owners = if query.get("fetch-owner") == Some("true") { Owners::Told } else { Owners::Left };
+    let owners =
+        if query.get("fetch-owner") == Some("true") { OwnerListing::Told } else { OwnerListing::Left };
     page.write(&mut document, names, owners);
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// Reads `max-keys`: 1 to 1000, 100 if it is absent.
-pub(super) fn max_keys(text: Option<&str>) -> Result<usize, Failure> {
+pub(super) fn max_keys(text: Option<&str>) -> Result<usize, OssError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(100);
     };
     match text.parse() {
         Ok(number @ 0..=1000) => Ok(number),
-        Ok(_) | Err(_) => Err(Failure::argument("Argument max-keys must be an integer between 0 and 1000.")
+        Ok(_) | Err(_) => Err(OssError::argument("Argument max-keys must be an integer between 0 and 1000.")
             .with("ArgumentName", "max-keys")
             .with("ArgumentValue", text)),
     }
@@ -99,13 +100,13 @@ pub(super) fn group<'k>(key: &'k [u8], prefix: &[u8], delimiter: &[u8]) -> Optio
 
 /// Whether owners stand in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owners {
+enum OwnerListing {
     Told,
     Left,
 }
 
-impl<'a> Ask<'a> {
-    fn read(query: &'a Pairs, after: &'a [u8]) -> Result<Self, Failure> {
+impl<'a> ListParameters<'a> {
+    fn read(query: &'a ParameterPairs, after: &'a [u8]) -> Result<Self, OssError> {
         Ok(Self {
             prefix: query.bytes("prefix").unwrap_or_default(),
             delimiter: query.bytes("delimiter").unwrap_or_default(),
@@ -114,9 +115,9 @@ impl<'a> Ask<'a> {
         })
     }
 
-    fn page<'o>(&self, objects: &'o BTreeMap<Vec<u8>, Object>) -> Page<'o> {
+    fn page<'o>(&self, objects: &'o BTreeMap<Vec<u8>, StoredObject>) -> ListPage<'o> {
         let from = self.prefix.max(self.after);
-        let mut page = Page::default();
+        let mut page = ListPage::default();
         let mut last = Vec::new();
         for (key, object) in objects.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
             if !key.starts_with(self.prefix) {
@@ -142,7 +143,7 @@ impl<'a> Ask<'a> {
         page
     }
 
-    fn write(&self, document: &mut Document, names: Names) {
+    fn write(&self, document: &mut XmlDocument, names: KeyEncoding) {
         document.name("Prefix", self.prefix, names);
         document.text("MaxKeys", self.most.to_string());
         document.name("Delimiter", self.delimiter, names);
@@ -150,8 +151,8 @@ impl<'a> Ask<'a> {
     }
 }
 
-impl Page<'_> {
-    fn write(&self, document: &mut Document, names: Names, owners: Owners) {
+impl ListPage<'_> {
+    fn write(&self, document: &mut XmlDocument, names: KeyEncoding, owners: OwnerListing) {
         for (key, object) in &self.objects {
             document.open("Contents");
             document.name("Key", key, names);
@@ -160,7 +161,7 @@ impl Page<'_> {
             document.text("Type", object.kind.as_str());
             document.text("Size", object.data.len().to_string());
             document.text("StorageClass", object.traits.class);
-            if owners == Owners::Told {
+            if owners == OwnerListing::Told {
                 document.owner();
             }
             document.close("Contents");
@@ -183,6 +184,6 @@ fn from_token(token: &str) -> Option<Vec<u8>> {
     unescape(escaped.as_bytes())
 }
 
-fn bad_token() -> Failure {
-    Failure::argument("The continuation token is invalid.").with("ArgumentName", "continuation-token")
+fn bad_token() -> OssError {
+    OssError::argument("The continuation token is invalid.").with("ArgumentName", "continuation-token")
 }

@@ -1,6 +1,7 @@
 //! The operations: which one a request asks for, and what all of them share.
 
 mod bucket;
+mod bucket_config;
 mod condition;
 mod copy;
 mod extras;
@@ -8,9 +9,8 @@ mod list;
 mod multi_delete;
 mod multipart;
 mod object;
+mod object_metadata;
 mod range;
-mod settings;
-mod traits;
 mod uploads;
 mod xml;
 
@@ -18,26 +18,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode, header};
 
-use super::failure::Failure;
-use super::reply::Reply;
-use super::request::{Request, Target};
-use super::settings::Place;
-use super::store::{Contents, Payload, Store};
-use super::text::Pairs;
+use super::encoding::ParameterPairs;
+use super::error::OssError;
+use super::request::{OssRequest, RequestTarget};
+use super::response::OssResponse;
+use super::settings::ServiceIdentity;
+use super::store::{BucketContents, ObjectStore, SummedBody};
 use crate::oss::{Bucket, Operation, Query};
 use crate::time::Timestamp;
 
 /// The operation that a request asks for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
-    run: Run,
-    need: Need,
-    open_to: OpenTo,
+pub(super) struct OperationPlan {
+    run: RunOperation,
+    need: OperationNeed,
+    open_to: PublicAccess,
 }
 
 /// Who may ask for an operation where the access level is public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OpenTo {
+enum PublicAccess {
     /// Whoever may read or write there.
     All,
     /// Still only the owner.
@@ -46,19 +46,19 @@ enum OpenTo {
 
 /// All that an operation may look at and change.
 #[derive(Debug)]
-pub(super) struct Context<'a> {
-    pub(super) request: &'a Request,
-    pub(super) place: &'a Place,
-    pub(super) store: &'a mut Store,
+pub(super) struct OperationContext<'a> {
+    pub(super) request: &'a OssRequest,
+    pub(super) place: &'a ServiceIdentity,
+    pub(super) store: &'a mut ObjectStore,
     pub(super) now: Timestamp,
-    pub(super) payload: Payload,
+    pub(super) payload: SummedBody,
 }
 
-type Run = fn(Context<'_>) -> Result<Reply, Failure>;
+type RunOperation = fn(OperationContext<'_>) -> Result<OssResponse, OssError>;
 
 /// What an operation does with its bucket and its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
+enum OperationNeed {
     Read,
     Change,
     /// It changes, and reads a body.
@@ -72,11 +72,11 @@ enum Need {
 }
 
 /// Finds the operation by method, target and sub-resource.
-pub(super) fn plan(request: &Request) -> Result<Plan, Failure> {
+pub(super) fn plan(request: &OssRequest) -> Result<OperationPlan, OssError> {
     let plan = match request.target {
-        Target::Service => service(request),
-        Target::Bucket(_) => on_bucket(request),
-        Target::Object(..) => on_object(request),
+        RequestTarget::Service => service(request),
+        RequestTarget::Bucket(_) => on_bucket(request),
+        RequestTarget::Object(..) => on_object(request),
     };
     let plan = plan.map_err(|failure| match asked_for(request) {
         Some(operation) if failure.is_not_implemented() => failure.with("Operation", operation.name()),
@@ -84,8 +84,8 @@ pub(super) fn plan(request: &Request) -> Result<Plan, Failure> {
     })?;
     let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let has_length = framed.iter().any(|name| request.headers.contains_key(name));
-    if matches!(plan.need, Need::Body | Need::SummedBody) && !has_length {
-        return Err(Failure::new(
+    if matches!(plan.need, OperationNeed::Body | OperationNeed::SummedBody) && !has_length {
+        return Err(OssError::new(
             StatusCode::LENGTH_REQUIRED,
             "MissingContentLength",
             "You must provide the Content-Length HTTP header.",
@@ -95,10 +95,14 @@ pub(super) fn plan(request: &Request) -> Result<Plan, Failure> {
 }
 
 /// Holds a body against the sum that was sent with it.
-pub(super) fn check_payload(request: &Request, payload: &Payload, plan: &Plan) -> Result<(), Failure> {
+pub(super) fn check_payload(
+    request: &OssRequest,
+    payload: &SummedBody,
+    plan: &OperationPlan,
+) -> Result<(), OssError> {
     let Some(given) = request.header("content-md5") else {
-        if plan.need == Need::SummedBody {
-            return Err(Failure::new(
+        if plan.need == OperationNeed::SummedBody {
+            return Err(OssError::new(
                 StatusCode::BAD_REQUEST,
                 "MissingArgument",
                 "Missing Some Required Arguments.",
@@ -110,7 +114,7 @@ pub(super) fn check_payload(request: &Request, payload: &Payload, plan: &Plan) -
     if !plan.reads_body() || STANDARD.decode(given.trim()).is_ok_and(|md5| md5 == payload.md5) {
         return Ok(());
     }
-    Err(Failure::new(
+    Err(OssError::new(
         StatusCode::BAD_REQUEST,
         "InvalidDigest",
         "The Content-MD5 you specified is not valid or is not that of the body.",
@@ -118,157 +122,165 @@ pub(super) fn check_payload(request: &Request, payload: &Payload, plan: &Plan) -
     .with("Content-MD5", given))
 }
 
-impl Plan {
+impl OperationPlan {
     pub(super) fn reads_body(&self) -> bool {
-        !matches!(self.need, Need::Read | Need::Change)
+        !matches!(self.need, OperationNeed::Read | OperationNeed::Change)
     }
 
     pub(super) fn makes_bucket(&self) -> bool {
-        self.need == Need::NoBucket
+        self.need == OperationNeed::NoBucket
     }
 
     /// Whether an access level lets anybody do this.
     pub(super) fn is_public(&self, acl: &str) -> bool {
         match acl {
-            _ if self.open_to == OpenTo::Owner => false,
-            "public-read" => self.need == Need::Read,
+            _ if self.open_to == PublicAccess::Owner => false,
+            "public-read" => self.need == OperationNeed::Read,
             "public-read-write" => true,
             _ => false,
         }
     }
 
-    pub(super) fn run(&self, context: Context<'_>) -> Result<Reply, Failure> {
+    pub(super) fn run(&self, context: OperationContext<'_>) -> Result<OssResponse, OssError> {
         (self.run)(context)
     }
 
-    fn new(run: Run, need: Need) -> Self {
-        Self { run, need, open_to: OpenTo::All }
+    fn new(run: RunOperation, need: OperationNeed) -> Self {
+        Self { run, need, open_to: PublicAccess::All }
     }
 
-    fn read(run: Run) -> Self {
-        Self::new(run, Need::Read)
+    fn read(run: RunOperation) -> Self {
+        Self::new(run, OperationNeed::Read)
     }
 
-    fn change(run: Run) -> Self {
-        Self::new(run, Need::Change)
+    fn change(run: RunOperation) -> Self {
+        Self::new(run, OperationNeed::Change)
     }
 
-    fn body(run: Run) -> Self {
-        Self::new(run, Need::Body)
+    fn body(run: RunOperation) -> Self {
+        Self::new(run, OperationNeed::Body)
     }
 
     fn for_owner(self) -> Self {
-        Self { open_to: OpenTo::Owner, ..self }
+        Self { open_to: PublicAccess::Owner, ..self }
     }
 }
 
-impl<'a> Context<'a> {
-    fn query(&self) -> &'a Pairs {
+impl<'a> OperationContext<'a> {
+    fn query(&self) -> &'a ParameterPairs {
         &self.request.query
     }
 
     /// The bucket that the request is about.
-    fn bucket(&self) -> Result<&'a Bucket, Failure> {
-        self.request.target.bucket().ok_or_else(Failure::method)
+    fn bucket(&self) -> Result<&'a Bucket, OssError> {
+        self.request.target.bucket().ok_or_else(OssError::method)
     }
 
     /// The bucket, its contents and the key; the key is empty for the bucket itself.
-    fn place(&mut self) -> Result<(&'a Bucket, &mut Contents, &'a [u8]), Failure> {
+    fn place(&mut self) -> Result<(&'a Bucket, &mut BucketContents, &'a [u8]), OssError> {
         let request = self.request;
         let bucket = self.bucket()?;
         let key = match &request.target {
-            Target::Object(_, key) => key.as_slice(),
-            Target::Service | Target::Bucket(_) => &[],
+            RequestTarget::Object(_, key) => key.as_slice(),
+            RequestTarget::Service | RequestTarget::Bucket(_) => &[],
         };
         Ok((bucket, self.store.bucket(bucket)?, key))
     }
 }
 
-fn service(request: &Request) -> Result<Plan, Failure> {
+fn service(request: &OssRequest) -> Result<OperationPlan, OssError> {
     match asked_for(request) {
-        Some(Operation::DescribeRegions) if request.method == Method::GET => Ok(Plan::read(bucket::regions)),
-        Some(Operation::ListBuckets) if request.method == Method::GET => Ok(Plan::read(bucket::list_all)),
-        Some(Operation::ListBuckets | Operation::DescribeRegions) | None => Err(Failure::method()),
-        Some(operation) if operation.is_of_service() => Err(Failure::not_implemented()),
-        Some(_) => Err(Failure::method()),
+        Some(Operation::DescribeRegions) if request.method == Method::GET => {
+            Ok(OperationPlan::read(bucket::regions))
+        }
+        Some(Operation::ListBuckets) if request.method == Method::GET => {
+            Ok(OperationPlan::read(bucket::list_all))
+        }
+        Some(Operation::ListBuckets | Operation::DescribeRegions) | None => Err(OssError::method()),
+        Some(operation) if operation.is_of_service() => Err(OssError::not_implemented()),
+        Some(_) => Err(OssError::method()),
     }
 }
 
 /// The operation that the request is known by.
-fn asked_for(request: &Request) -> Option<Operation> {
+fn asked_for(request: &OssRequest) -> Option<Operation> {
     let mut query = Query::default();
     for pair in &request.query.0 {
         query.push(&String::from_utf8_lossy(&pair.name), &*pair.value);
     }
     let (bucketless, keyless) = match &request.target {
-        Target::Service => (true, true),
-        Target::Bucket(_) => (false, true),
-        Target::Object(..) => (false, false),
+        RequestTarget::Service => (true, true),
+        RequestTarget::Bucket(_) => (false, true),
+        RequestTarget::Object(..) => (false, false),
     };
     Operation::of(&request.method, bucketless, keyless, &query, &request.headers)
 }
 
-fn on_bucket(request: &Request) -> Result<Plan, Failure> {
+fn on_bucket(request: &OssRequest) -> Result<OperationPlan, OssError> {
     let query = &request.query;
     if NOT_SERVED_ON_BUCKETS.iter().any(|name| query.has(name)) {
-        return Err(Failure::not_implemented());
+        return Err(OssError::not_implemented());
     }
-    if let Some(plan) = settings::plan(request) {
-        return plan.map(Plan::for_owner);
+    if let Some(plan) = bucket_config::plan(request) {
+        return plan.map(OperationPlan::for_owner);
     }
     match request.method {
-        Method::GET if query.has("stat") => Ok(Plan::read(bucket::stat).for_owner()),
-        Method::GET if query.has("location") => Ok(Plan::read(bucket::location).for_owner()),
-        Method::GET if query.has("bucketInfo") => Ok(Plan::read(bucket::info).for_owner()),
-        Method::GET if query.has("acl") => Ok(Plan::read(bucket::get_acl).for_owner()),
-        Method::GET if query.has("uploads") => Ok(Plan::read(uploads::list_uploads)),
-        Method::GET if query.get("list-type") == Some("2") => Ok(Plan::read(list::second)),
-        Method::GET => Ok(Plan::read(list::first)),
-        Method::HEAD => Ok(Plan::read(bucket::head)),
-        Method::PUT if query.has("acl") => Ok(Plan::change(bucket::put_acl).for_owner()),
-        Method::PUT => Ok(Plan::new(bucket::create, Need::NoBucket).for_owner()),
-        Method::DELETE => Ok(Plan::change(bucket::delete).for_owner()),
-        Method::POST if query.has("delete") => Ok(Plan::new(multi_delete::run, Need::SummedBody)),
-        Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
-        _ => Err(Failure::method()),
+        Method::GET if query.has("stat") => Ok(OperationPlan::read(bucket::stat).for_owner()),
+        Method::GET if query.has("location") => Ok(OperationPlan::read(bucket::location).for_owner()),
+        Method::GET if query.has("bucketInfo") => Ok(OperationPlan::read(bucket::info).for_owner()),
+        Method::GET if query.has("acl") => Ok(OperationPlan::read(bucket::get_acl).for_owner()),
+        Method::GET if query.has("uploads") => Ok(OperationPlan::read(uploads::list_uploads)),
+        Method::GET if query.get("list-type") == Some("2") => Ok(OperationPlan::read(list::second)),
+        Method::GET => Ok(OperationPlan::read(list::first)),
+        Method::HEAD => Ok(OperationPlan::read(bucket::head)),
+        Method::PUT if query.has("acl") => Ok(OperationPlan::change(bucket::put_acl).for_owner()),
+        Method::PUT => Ok(OperationPlan::new(bucket::create, OperationNeed::NoBucket).for_owner()),
+        Method::DELETE => Ok(OperationPlan::change(bucket::delete).for_owner()),
+        Method::POST if query.has("delete") => {
+            Ok(OperationPlan::new(multi_delete::run, OperationNeed::SummedBody))
+        }
+        Method::POST | Method::OPTIONS => Err(OssError::not_implemented()),
+        _ => Err(OssError::method()),
     }
 }
 
-fn on_object(request: &Request) -> Result<Plan, Failure> {
+fn on_object(request: &OssRequest) -> Result<OperationPlan, OssError> {
     let query = &request.query;
     if NOT_SERVED_ON_OBJECTS.iter().any(|name| query.has(name)) {
-        return Err(Failure::not_implemented());
+        return Err(OssError::not_implemented());
     }
     let copies = request.headers.contains_key("x-oss-copy-source");
     let of_upload = query.has("uploadId");
     match request.method {
-        Method::GET if of_upload => Ok(Plan::read(uploads::list_parts)),
-        Method::GET if query.has("acl") => Ok(Plan::read(object::get_acl).for_owner()),
-        Method::GET if query.has("symlink") => Ok(Plan::read(extras::get_symlink)),
-        Method::GET if query.has("tagging") => Ok(Plan::read(extras::get_tags)),
-        Method::PUT if query.has("symlink") => Ok(Plan::change(extras::put_symlink)),
-        Method::PUT if query.has("tagging") => Ok(Plan::body(extras::put_tags)),
-        Method::DELETE if query.has("tagging") => Ok(Plan::change(extras::delete_tags)),
-        Method::GET if query.has("objectMeta") => Ok(Plan::read(object::meta)),
-        Method::GET => Ok(Plan::read(object::get)),
-        Method::HEAD if query.has("objectMeta") => Ok(Plan::read(object::meta)),
-        Method::HEAD => Ok(Plan::read(object::get)),
-        Method::PUT if of_upload && copies => Ok(Plan::change(copy::part)),
-        Method::PUT if of_upload => Ok(Plan::body(multipart::upload_part)),
-        Method::PUT if query.has("acl") => Ok(Plan::change(object::put_acl).for_owner()),
-        Method::PUT if copies => Ok(Plan::change(copy::object)),
-        Method::PUT => Ok(Plan::body(object::put)),
-        Method::DELETE if of_upload => Ok(Plan::change(multipart::abort)),
-        Method::DELETE => Ok(Plan::change(object::delete)),
-        Method::POST if query.has("uploads") => Ok(Plan::change(multipart::initiate)),
+        Method::GET if of_upload => Ok(OperationPlan::read(uploads::list_parts)),
+        Method::GET if query.has("acl") => Ok(OperationPlan::read(object::get_acl).for_owner()),
+        Method::GET if query.has("symlink") => Ok(OperationPlan::read(extras::get_symlink)),
+        Method::GET if query.has("tagging") => Ok(OperationPlan::read(extras::get_tags)),
+        Method::PUT if query.has("symlink") => Ok(OperationPlan::change(extras::put_symlink)),
+        Method::PUT if query.has("tagging") => Ok(OperationPlan::body(extras::put_tags)),
+        Method::DELETE if query.has("tagging") => Ok(OperationPlan::change(extras::delete_tags)),
+        Method::GET if query.has("objectMeta") => Ok(OperationPlan::read(object::meta)),
+        Method::GET => Ok(OperationPlan::read(object::get)),
+        Method::HEAD if query.has("objectMeta") => Ok(OperationPlan::read(object::meta)),
+        Method::HEAD => Ok(OperationPlan::read(object::get)),
+        Method::PUT if of_upload && copies => Ok(OperationPlan::change(copy::part)),
+        Method::PUT if of_upload => Ok(OperationPlan::body(multipart::upload_part)),
+        Method::PUT if query.has("acl") => Ok(OperationPlan::change(object::put_acl).for_owner()),
+        Method::PUT if copies => Ok(OperationPlan::change(copy::object)),
+        Method::PUT => Ok(OperationPlan::body(object::put)),
+        Method::DELETE if of_upload => Ok(OperationPlan::change(multipart::abort)),
+        Method::DELETE => Ok(OperationPlan::change(object::delete)),
+        Method::POST if query.has("uploads") => Ok(OperationPlan::change(multipart::initiate)),
         Method::POST if of_upload && request.header("x-oss-complete-all").is_some() => {
-            Ok(Plan::change(multipart::complete))
+            Ok(OperationPlan::change(multipart::complete))
         }
-        Method::POST if of_upload => Ok(Plan::body(multipart::complete)),
-        Method::POST if query.has("restore") => Ok(Plan::new(extras::restore, Need::MayHaveBody)),
-        Method::POST if query.has("append") => Ok(Plan::body(object::append)),
-        Method::POST | Method::OPTIONS => Err(Failure::not_implemented()),
-        _ => Err(Failure::method()),
+        Method::POST if of_upload => Ok(OperationPlan::body(multipart::complete)),
+        Method::POST if query.has("restore") => {
+            Ok(OperationPlan::new(extras::restore, OperationNeed::MayHaveBody))
+        }
+        Method::POST if query.has("append") => Ok(OperationPlan::body(object::append)),
+        Method::POST | Method::OPTIONS => Err(OssError::not_implemented()),
+        _ => Err(OssError::method()),
     }
 }
 

@@ -1,36 +1,36 @@
 //! DeleteMultipleObjects.
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::Context;
-use super::xml::{self, Document, Names};
+use super::super::error::OssError;
+use super::super::response::OssResponse;
+use super::OperationContext;
+use super::xml::{self, KeyEncoding, XmlDocument};
 
 /// Deletes up to a thousand keys; tells which unless asked to be quiet.
-pub(super) fn run(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
+pub(super) fn run(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let names = KeyEncoding::asked(&context)?;
     let elements = xml::read(&context.payload.data)?;
     let is_quiet =
         elements.iter().any(|e| e.path == "Delete/Quiet" && e.text.trim().eq_ignore_ascii_case("true"));
     let keys: Vec<&str> =
         elements.iter().filter(|e| e.path == "Delete/Object/Key").map(|e| e.text.as_str()).collect();
     if keys.is_empty() || keys.len() > KEYS_MAX {
-        return Err(Failure::malformed_xml());
+        return Err(OssError::malformed_xml());
     }
     let (_, contents, _) = context.place()?;
     for key in &keys {
         contents.objects.remove(key.as_bytes());
     }
     if is_quiet {
-        return Ok(Reply::ok());
+        return Ok(OssResponse::ok());
     }
-    let mut document = Document::new("DeleteResult");
+    let mut document = XmlDocument::new("DeleteResult");
     names.write(&mut document);
     for key in keys {
         document.open("Deleted");
         document.name("Key", key.as_bytes(), names);
         document.close("Deleted");
     }
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// How many keys one request may name.

@@ -6,50 +6,56 @@ use bytes::BytesMut;
 use http::StatusCode;
 use md5::{Digest as _, Md5};
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::request::Request;
-use super::super::store::{Kind, Object, Part, Payload, Traits, Upload};
-use super::super::text::hex;
+use super::super::encoding::hex;
+use super::super::error::OssError;
+use super::super::request::OssRequest;
+use super::super::response::OssResponse;
+use super::super::store::{
+    MultipartUpload, ObjectKind, ObjectMetadata, StoredObject, SummedBody, UploadedPart,
+};
 use super::object::check_overwrite;
-use super::xml::{self, Document, Names};
-use super::{Context, traits};
+use super::xml::{self, KeyEncoding, XmlDocument};
+use super::{OperationContext, object_metadata};
 
 /// InitiateMultipartUpload.
-pub(super) fn initiate(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
+pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let names = KeyEncoding::asked(&context)?;
     let (request, now) = (context.request, context.now);
     let id = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
     let (bucket, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let upload =
-        Upload { key: key.to_vec(), started: now, traits: traits::of(request)?, parts: BTreeMap::new() };
+    let upload = MultipartUpload {
+        key: key.to_vec(),
+        started: now,
+        traits: object_metadata::of(request)?,
+        parts: BTreeMap::new(),
+    };
     contents.uploads.insert(id.clone(), upload);
-    let mut document = Document::new("InitiateMultipartUploadResult");
+    let mut document = XmlDocument::new("InitiateMultipartUploadResult");
     names.write(&mut document);
     document.text("Bucket", bucket.as_str());
     document.name("Key", key, names);
     document.text("UploadId", id);
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// UploadPart.
-pub(super) fn upload_part(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn upload_part(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (number, now) = (part_number(context.request)?, context.now);
     let payload = std::mem::take(&mut context.payload);
     let upload = upload(&mut context)?;
-    let object = Object::new(payload.clone(), Traits::default(), now);
-    upload.parts.insert(number, Part { payload, modified: now });
-    Ok(super::object::sums(Reply::ok(), &object))
+    let object = StoredObject::new(payload.clone(), ObjectMetadata::default(), now);
+    upload.parts.insert(number, UploadedPart { payload, modified: now });
+    Ok(super::object::sums(OssResponse::ok(), &object))
 }
 
 /// CompleteMultipartUpload, by a list of parts or of all.
-pub(super) fn complete(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
+pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let names = KeyEncoding::asked(&context)?;
     let (request, now, region) = (context.request, context.now, context.place.region.clone());
     let listed = match request.header("x-oss-complete-all") {
         Some(text) if text.eq_ignore_ascii_case("yes") => None,
-        Some(_) => return Err(Failure::argument("The x-oss-complete-all header must be yes.")),
+        Some(_) => return Err(OssError::argument("The x-oss-complete-all header must be yes.")),
         None => Some(listed_parts(&context.payload)?),
     };
     let upload = upload(&mut context)?;
@@ -64,33 +70,33 @@ pub(super) fn complete(mut context: Context<'_>) -> Result<Reply, Failure> {
     let (bucket, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
     contents.uploads.remove(id);
-    let mut document = Document::new("CompleteMultipartUploadResult");
+    let mut document = XmlDocument::new("CompleteMultipartUploadResult");
     names.write(&mut document);
     document.text("Location", format!("http://{bucket}.oss-{region}.aliyuncs.com/"));
     document.text("Bucket", bucket.as_str());
     document.name("Key", key, names);
     document.text("ETag", &object.etag);
-    let reply = super::object::sums(Reply::xml(document.finish()), &object);
+    let reply = super::object::sums(OssResponse::xml(document.finish()), &object);
     contents.objects.insert(key.to_vec(), object);
     Ok(reply)
 }
 
 /// AbortMultipartUpload.
-pub(super) fn abort(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn abort(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     upload(&mut context)?;
     let id = context.query().get("uploadId").unwrap_or("");
     let (_, contents, _) = context.place()?;
     contents.uploads.remove(id);
-    Ok(Reply::new(StatusCode::NO_CONTENT))
+    Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
 /// The upload that a request names; it must be of the same key.
-pub(super) fn upload<'c>(context: &'c mut Context<'_>) -> Result<&'c mut Upload, Failure> {
+pub(super) fn upload<'c>(context: &'c mut OperationContext<'_>) -> Result<&'c mut MultipartUpload, OssError> {
     let id = context.query().get("uploadId").unwrap_or("");
     let (_, contents, key) = context.place()?;
     let upload = contents.uploads.get_mut(id).filter(|upload| upload.key == key);
     upload.ok_or_else(|| {
-        Failure::new(
+        OssError::new(
             StatusCode::NOT_FOUND,
             "NoSuchUpload",
             "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
@@ -101,15 +107,15 @@ pub(super) fn upload<'c>(context: &'c mut Context<'_>) -> Result<&'c mut Upload,
 }
 
 /// `partNumber`, 1 to 10000.
-pub(super) fn part_number(request: &Request) -> Result<u32, Failure> {
+pub(super) fn part_number(request: &OssRequest) -> Result<u32, OssError> {
     match request.query.get("partNumber").and_then(|text| text.parse().ok()) {
         Some(number @ 1..=10_000) => Ok(number),
-        Some(_) | None => Err(Failure::argument("Part number must be an integer between 1 and 10000.")),
+        Some(_) | None => Err(OssError::argument("Part number must be an integer between 1 and 10000.")),
     }
 }
 
 /// Numbers and entity tags in the order of the document.
-fn listed_parts(payload: &Payload) -> Result<Vec<(u32, String)>, Failure> {
+fn listed_parts(payload: &SummedBody) -> Result<Vec<(u32, String)>, OssError> {
     let elements = xml::read(&payload.data)?;
     let texts = |name: &'static str| {
         elements.iter().filter(move |e| e.path == name).map(|e| e.text.trim().to_owned())
@@ -121,14 +127,17 @@ fn listed_parts(payload: &Payload) -> Result<Vec<(u32, String)>, Failure> {
         Some(numbers) if !numbers.is_empty() && numbers.len() == tags.len() => {
             Ok(numbers.into_iter().zip(tags).collect())
         }
-        Some(_) | None => Err(Failure::malformed_xml()),
+        Some(_) | None => Err(OssError::malformed_xml()),
     }
 }
 
 /// The parts of a list, checked.
-fn chosen<'u>(upload: &'u Upload, listed: &[(u32, String)]) -> Result<Vec<&'u Part>, Failure> {
+fn chosen<'u>(
+    upload: &'u MultipartUpload,
+    listed: &[(u32, String)],
+) -> Result<Vec<&'u UploadedPart>, OssError> {
     let refused =
-        |code: &'static str, message: &'static str| Failure::new(StatusCode::BAD_REQUEST, code, message);
+        |code: &'static str, message: &'static str| OssError::new(StatusCode::BAD_REQUEST, code, message);
     if !listed.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(refused("InvalidPartOrder", "The list of parts was not in ascending order."));
     }
@@ -151,7 +160,7 @@ fn chosen<'u>(upload: &'u Upload, listed: &[(u32, String)]) -> Result<Vec<&'u Pa
     Ok(parts)
 }
 
-fn assemble(parts: &[&Part]) -> Object {
+fn assemble(parts: &[&UploadedPart]) -> StoredObject {
     let mut data = BytesMut::new();
     let mut tags = Md5::new();
     for part in parts {
@@ -159,8 +168,14 @@ fn assemble(parts: &[&Part]) -> Object {
         tags.update(part.payload.md5);
     }
     let digits = hex(&tags.finalize()).to_ascii_uppercase();
-    let whole = Object::new(Payload::of(data.freeze()), Traits::default(), parts[0].modified);
-    Object { etag: format!("\"{digits}-{}\"", parts.len()), md5: None, kind: Kind::Multipart, ..whole }
+    let whole =
+        StoredObject::new(SummedBody::of(data.freeze()), ObjectMetadata::default(), parts[0].modified);
+    StoredObject {
+        etag: format!("\"{digits}-{}\"", parts.len()),
+        md5: None,
+        kind: ObjectKind::Multipart,
+        ..whole
+    }
 }
 
 /// No part but the last may be smaller.

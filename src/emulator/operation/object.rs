@@ -4,42 +4,42 @@ use bytes::BytesMut;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::request::Request;
-use super::super::store::{Contents, Kind, Object, Payload};
-use super::condition::{Conditions, Verdict};
+use super::super::error::OssError;
+use super::super::request::OssRequest;
+use super::super::response::OssResponse;
+use super::super::store::{BucketContents, ObjectKind, StoredObject, SummedBody};
+use super::condition::{ConditionHeaders, ConditionResult};
 use super::extras::resolved;
-use super::xml::Document;
-use super::{Context, range, traits};
+use super::xml::XmlDocument;
+use super::{OperationContext, object_metadata, range};
 use crate::time::Timestamp;
 
 /// PutObject.
-pub(super) fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (now, request) = (context.now, context.request);
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let object = Object::new(payload, traits::of(request)?, now);
-    let reply = sums(Reply::ok(), &object);
+    let object = StoredObject::new(payload, object_metadata::of(request)?, now);
+    let reply = sums(OssResponse::ok(), &object);
     contents.objects.insert(key.to_vec(), object);
     Ok(reply)
 }
 
 /// GetObject and HeadObject: the answer's body is left out later.
-pub(super) fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let request = context.request;
     let (_, contents, key) = context.place()?;
     let object = resolved(contents, key)?;
-    if Conditions::READ.judge(request, object)? == Verdict::NotModified {
-        return Ok(Reply::new(StatusCode::NOT_MODIFIED)
+    if ConditionHeaders::READ.judge(request, object)? == ConditionResult::NotModified {
+        return Ok(OssResponse::new(StatusCode::NOT_MODIFIED)
             .with("etag", &object.etag)
             .with("last-modified", object.modified.http_date()));
     }
     let mut reply = describe(object);
     if request.method == Method::GET && object.is_archived() && !object.is_restored {
         let message = "The operation is not valid for the object's state";
-        return Err(Failure::forbidden("InvalidObjectState", message));
+        return Err(OssError::forbidden("InvalidObjectState", message));
     }
     reply.body = object.data.clone();
     if let Some(range) = range::asked(request, object.data.len())? {
@@ -54,11 +54,11 @@ pub(super) fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
 }
 
 /// GetObjectMeta.
-pub(super) fn meta(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn meta(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     let object = contents.object(key)?;
     let length = object.data.len().to_string();
-    Ok(Reply::ok()
+    Ok(OssResponse::ok()
         .with("etag", &object.etag)
         .with("last-modified", object.modified.http_date())
         .with("x-oss-hash-crc64ecma", object.crc.to_string())
@@ -66,21 +66,21 @@ pub(super) fn meta(mut context: Context<'_>) -> Result<Reply, Failure> {
 }
 
 /// DeleteObject: right also if there was none.
-pub(super) fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     contents.objects.remove(key);
-    Ok(Reply::new(StatusCode::NO_CONTENT))
+    Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
 /// AppendObject.
-pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (now, request) = (context.now, context.request);
     let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
-    let position = position.ok_or_else(|| Failure::argument("The position is missing or invalid."))?;
+    let position = position.ok_or_else(|| OssError::argument("The position is missing or invalid."))?;
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
     let old = contents.objects.get(key);
-    if old.is_some_and(|object| object.kind != Kind::Appendable) {
+    if old.is_some_and(|object| object.kind != ObjectKind::Appendable) {
         return Err(conflict("ObjectNotAppendable", "The object is not appendable"));
     }
     let length = old.map_or(0, |object| object.data.len());
@@ -89,43 +89,47 @@ pub(super) fn append(mut context: Context<'_>) -> Result<Reply, Failure> {
             .header("x-oss-next-append-position", length.to_string()));
     }
     let mut data = BytesMut::from(old.map_or(&[][..], |object| &object.data));
-    let traits = old.map_or_else(|| traits::of(request), |object| Ok(object.traits.clone()))?;
+    let traits = old.map_or_else(|| object_metadata::of(request), |object| Ok(object.traits.clone()))?;
     data.extend_from_slice(&payload.data);
-    let mut object = Object::new(Payload::of(data.freeze()), traits, now);
-    object.kind = Kind::Appendable;
+    let mut object = StoredObject::new(SummedBody::of(data.freeze()), traits, now);
+    object.kind = ObjectKind::Appendable;
     object.md5 = None;
     let next = object.data.len().to_string();
-    let reply = sums(Reply::ok().with("x-oss-next-append-position", next), &object);
+    let reply = sums(OssResponse::ok().with("x-oss-next-append-position", next), &object);
     contents.objects.insert(key.to_vec(), object);
     Ok(reply)
 }
 
 /// GetObjectAcl.
-pub(super) fn get_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
+pub(super) fn get_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     Ok(acl_document(contents.object(key)?.traits.acl))
 }
 
 /// PutObjectAcl.
-pub(super) fn put_acl(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let acl = traits::object_acl(context.request.header("x-oss-object-acl").unwrap_or("default"))?;
+pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let acl = object_metadata::object_acl(context.request.header("x-oss-object-acl").unwrap_or("default"))?;
     let (_, contents, key) = context.place()?;
     contents.object_mut(key)?.traits.acl = acl;
-    Ok(Reply::ok())
+    Ok(OssResponse::ok())
 }
 
 /// The document that tells an access level.
-pub(super) fn acl_document(acl: &str) -> Reply {
-    let mut document = Document::new("AccessControlPolicy");
+pub(super) fn acl_document(acl: &str) -> OssResponse {
+    let mut document = XmlDocument::new("AccessControlPolicy");
     document.owner();
     document.open("AccessControlList");
     document.text("Grant", acl);
     document.close("AccessControlList");
-    Reply::xml(document.finish())
+    OssResponse::xml(document.finish())
 }
 
 /// Refuses to replace an object if the request forbids it.
-pub(super) fn check_overwrite(request: &Request, contents: &Contents, key: &[u8]) -> Result<(), Failure> {
+pub(super) fn check_overwrite(
+    request: &OssRequest,
+    contents: &BucketContents,
+    key: &[u8],
+) -> Result<(), OssError> {
     let forbids =
         request.header("x-oss-forbid-overwrite").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     if forbids && contents.objects.contains_key(key) {
@@ -144,7 +148,7 @@ pub(super) fn modified(at: Timestamp) -> String {
 }
 
 /// The sums that the answer to an upload tells.
-pub(super) fn sums(mut reply: Reply, object: &Object) -> Reply {
+pub(super) fn sums(mut reply: OssResponse, object: &StoredObject) -> OssResponse {
     if let Some(md5) = object.md5_base64() {
         reply = reply.with("content-md5", md5);
     }
@@ -152,8 +156,8 @@ pub(super) fn sums(mut reply: Reply, object: &Object) -> Reply {
 }
 
 /// The headers of a read.
-fn describe(object: &Object) -> Reply {
-    let mut reply = Reply::ok();
+fn describe(object: &StoredObject) -> OssResponse {
+    let mut reply = OssResponse::ok();
     reply.headers = object.traits.headers.clone();
     if !reply.headers.contains_key(header::CONTENT_TYPE) {
         reply = reply.with("content-type", "application/octet-stream");
@@ -172,7 +176,7 @@ fn describe(object: &Object) -> Reply {
 }
 
 /// `response-content-type` and its relatives.
-fn overrides(request: &Request, headers: &mut HeaderMap) {
+fn overrides(request: &OssRequest, headers: &mut HeaderMap) {
     for pair in &request.query.0 {
         let name = pair.name.strip_prefix(b"response-").and_then(|name| HeaderName::from_bytes(name).ok());
         if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(&pair.value))
@@ -183,8 +187,8 @@ fn overrides(request: &Request, headers: &mut HeaderMap) {
     }
 }
 
-fn conflict(code: &'static str, message: &'static str) -> Failure {
-    Failure::new(StatusCode::CONFLICT, code, message)
+fn conflict(code: &'static str, message: &'static str) -> OssError {
+    OssError::new(StatusCode::CONFLICT, code, message)
 }
 
 const OVERRIDABLE: [HeaderName; 6] = [

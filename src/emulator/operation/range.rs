@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use http::StatusCode;
 
-use super::super::failure::Failure;
-use super::super::request::Request;
+use super::super::error::OssError;
+use super::super::request::OssRequest;
 
 /// The part of an object that a request asks for; `None` for the whole of it.
-pub(super) fn asked(request: &Request, length: usize) -> Result<Option<Range<usize>>, Failure> {
+pub(super) fn asked(request: &OssRequest, length: usize) -> Result<Option<Range<usize>>, OssError> {
     let Some(text) = request.header("range") else {
         return Ok(None);
     };
@@ -27,7 +27,7 @@ pub(super) fn asked(request: &Request, length: usize) -> Result<Option<Range<usi
         return Ok(Some(start..end));
     }
     if standard {
-        return Err(Failure::new(
+        return Err(OssError::new(
             StatusCode::RANGE_NOT_SATISFIABLE,
             "InvalidRange",
             "The requested range cannot be satisfied.",

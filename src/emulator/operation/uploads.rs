@@ -2,16 +2,16 @@
 
 use std::ops::Bound;
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::store::{Contents, Upload};
+use super::super::error::OssError;
+use super::super::response::OssResponse;
+use super::super::store::{BucketContents, MultipartUpload};
 use super::multipart::upload;
 use super::object::modified;
-use super::xml::{Document, Names};
-use super::{Context, list};
+use super::xml::{KeyEncoding, XmlDocument};
+use super::{OperationContext, list};
 
 /// What a listing of uploads is limited to.
-struct Ask<'a> {
+struct UploadListParameters<'a> {
     prefix: &'a [u8],
     delimiter: &'a [u8],
     /// Only what comes after this key.
@@ -23,8 +23,8 @@ struct Ask<'a> {
 
 /// One page of uploads.
 #[derive(Default)]
-struct Page<'a> {
-    uploads: Vec<(&'a [u8], &'a str, &'a Upload)>,
+struct UploadListPage<'a> {
+    uploads: Vec<(&'a [u8], &'a str, &'a MultipartUpload)>,
     groups: Vec<&'a [u8]>,
     /// The last entry: a key with its id, or a group without one.
     last: (&'a [u8], &'a str),
@@ -32,8 +32,8 @@ struct Page<'a> {
 }
 
 /// ListParts.
-pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
+pub(super) fn list_parts(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let names = KeyEncoding::asked(&context)?;
     let query = context.query();
     let most = list::max_keys(Some(query.get("max-parts").unwrap_or("1000")))?;
     let marker = query.get("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -41,7 +41,7 @@ pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
     let upload = upload(&mut context)?;
     let mut found = upload.parts.range((Bound::Excluded(marker), Bound::Unbounded));
     let page: Vec<_> = found.by_ref().take(most).collect();
-    let mut document = Document::new("ListPartsResult");
+    let mut document = XmlDocument::new("ListPartsResult");
     names.write(&mut document);
     document.text("Bucket", bucket.as_str());
     document.name("Key", key, names);
@@ -60,14 +60,14 @@ pub(super) fn list_parts(mut context: Context<'_>) -> Result<Reply, Failure> {
         document.text("Size", part.payload.data.len().to_string());
         document.close("Part");
     }
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
 /// ListMultipartUploads.
-pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let names = Names::asked(&context)?;
+pub(super) fn list_uploads(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let names = KeyEncoding::asked(&context)?;
     let query = context.query();
-    let ask = Ask {
+    let ask = UploadListParameters {
         prefix: query.bytes("prefix").unwrap_or_default(),
         delimiter: query.bytes("delimiter").unwrap_or_default(),
         key_marker: query.bytes("key-marker").unwrap_or_default(),
@@ -76,7 +76,7 @@ pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
     };
     let (bucket, contents, _) = context.place()?;
     let page = ask.page(contents);
-    let mut document = Document::new("ListMultipartUploadsResult");
+    let mut document = XmlDocument::new("ListMultipartUploadsResult");
     names.write(&mut document);
     document.text("Bucket", bucket.as_str());
     document.name("KeyMarker", ask.key_marker, names);
@@ -89,16 +89,16 @@ pub(super) fn list_uploads(mut context: Context<'_>) -> Result<Reply, Failure> {
     document.text("MaxUploads", ask.most.to_string());
     document.text("IsTruncated", page.more.to_string());
     page.write(&mut document, names);
-    Ok(Reply::xml(document.finish()))
+    Ok(OssResponse::xml(document.finish()))
 }
 
-impl Ask<'_> {
-    fn page<'c>(&self, contents: &'c Contents) -> Page<'c> {
+impl UploadListParameters<'_> {
+    fn page<'c>(&self, contents: &'c BucketContents) -> UploadListPage<'c> {
         let uploads = contents.uploads.iter();
         let mut all: Vec<_> =
             uploads.map(|(id, upload)| (upload.key.as_slice(), id.as_str(), upload)).collect();
         all.sort_by_key(|(key, id, _)| (*key, *id));
-        let mut page = Page::default();
+        let mut page = UploadListPage::default();
         for (key, id, upload) in all.into_iter().filter(|(key, id, _)| self.includes(key, id)) {
             let group = list::group(key, self.prefix, self.delimiter);
             if group.is_some_and(|group| group <= self.key_marker || page.groups.last() == Some(&group)) {
@@ -127,8 +127,8 @@ impl Ask<'_> {
     }
 }
 
-impl Page<'_> {
-    fn write(&self, document: &mut Document, names: Names) {
+impl UploadListPage<'_> {
+    fn write(&self, document: &mut XmlDocument, names: KeyEncoding) {
         for (key, id, upload) in &self.uploads {
             document.open("Upload");
             document.name("Key", key, names);

@@ -4,20 +4,20 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
-use super::super::failure::Failure;
-use super::super::text::{Slash, escape};
-use super::Context;
+use super::super::encoding::{SlashEscaping, escape};
+use super::super::error::OssError;
+use super::OperationContext;
 
 /// A document in the making.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct XmlDocument {
     out: Vec<u8>,
     root: &'static str,
 }
 
 /// How keys stand in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Names {
+pub(super) enum KeyEncoding {
     /// As they are, whatever XML thinks of their bytes.
     Plain,
     /// Percent-encoded: `encoding-type=url`.
@@ -26,13 +26,13 @@ pub(super) enum Names {
 
 /// An element that was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Element {
+pub(super) struct XmlElement {
     /// Such as `Delete/Object/Key`.
     pub(super) path: String,
     pub(super) text: String,
 }
 
-impl Document {
+impl XmlDocument {
     pub(super) fn new(root: &'static str) -> Self {
         let mut document = Self { out: b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec(), root };
         document.open(root);
@@ -70,10 +70,10 @@ impl Document {
     }
 
     /// An element with a key or a part of one.
-    pub(super) fn name(&mut self, element: &str, key: &[u8], names: Names) {
+    pub(super) fn name(&mut self, element: &str, key: &[u8], names: KeyEncoding) {
         match names {
-            Names::Plain => self.text(element, key),
-            Names::Url => self.text(element, escape(key, Slash::Escape)),
+            KeyEncoding::Plain => self.text(element, key),
+            KeyEncoding::Url => self.text(element, escape(key, SlashEscaping::Escape)),
         }
     }
 
@@ -90,18 +90,18 @@ impl Document {
     }
 }
 
-impl Names {
+impl KeyEncoding {
     /// What the request asks for.
-    pub(super) fn asked(context: &Context<'_>) -> Result<Self, Failure> {
+    pub(super) fn asked(context: &OperationContext<'_>) -> Result<Self, OssError> {
         match context.query().get("encoding-type") {
             None | Some("") => Ok(Self::Plain),
             Some("url") => Ok(Self::Url),
-            Some(_) => Err(Failure::argument("The encoding-type must be url.")),
+            Some(_) => Err(OssError::argument("The encoding-type must be url.")),
         }
     }
 
     /// Says in the document that names are encoded.
-    pub(super) fn write(self, document: &mut Document) {
+    pub(super) fn write(self, document: &mut XmlDocument) {
         if self == Self::Url {
             document.text("EncodingType", "url");
         }
@@ -109,12 +109,12 @@ impl Names {
 }
 
 /// Reads a document; each element is listed where it ends.
-pub(super) fn read(document: &[u8]) -> Result<Vec<Element>, Failure> {
-    let text = std::str::from_utf8(document).map_err(|_| Failure::malformed_xml())?;
+pub(super) fn read(document: &[u8]) -> Result<Vec<XmlElement>, OssError> {
+    let text = std::str::from_utf8(document).map_err(|_| OssError::malformed_xml())?;
     let mut reader = Reader::from_str(text);
     let (mut elements, mut open, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     loop {
-        match reader.read_event().map_err(|_| Failure::malformed_xml())? {
+        match reader.read_event().map_err(|_| OssError::malformed_xml())? {
             Event::Start(tag) => {
                 open.push(local(tag.name().into_inner()).to_owned());
                 texts.push(String::new());
@@ -123,28 +123,28 @@ pub(super) fn read(document: &[u8]) -> Result<Vec<Element>, Failure> {
                 let mut path = open.join("/");
                 path.push('/');
                 path.push_str(local(tag.name().into_inner()));
-                elements.push(Element { path, text: String::new() });
+                elements.push(XmlElement { path, text: String::new() });
             }
             Event::End(_) => {
                 let path = open.join("/");
                 open.pop();
-                elements.push(Element { path, text: texts.pop().unwrap_or_default() });
+                elements.push(XmlElement { path, text: texts.pop().unwrap_or_default() });
             }
             Event::Text(part) => append(&mut texts, &part.xml10_content()),
             Event::CData(part) => append(&mut texts, &part.xml10_content()),
             Event::GeneralRef(reference) => {
-                let character = reference.resolve_char_ref().map_err(|_| Failure::malformed_xml())?;
+                let character = reference.resolve_char_ref().map_err(|_| OssError::malformed_xml())?;
                 match character {
                     Some(character) => append(&mut texts, character.encode_utf8(&mut [0; 4])),
                     None => {
                         let name = reference.xml10_content();
-                        let known = resolve_predefined_entity(&name).ok_or_else(Failure::malformed_xml)?;
+                        let known = resolve_predefined_entity(&name).ok_or_else(OssError::malformed_xml)?;
                         append(&mut texts, known);
                     }
                 }
             }
             Event::Eof if open.is_empty() && !elements.is_empty() => return Ok(elements),
-            Event::Eof => return Err(Failure::malformed_xml()),
+            Event::Eof => return Err(OssError::malformed_xml()),
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
@@ -166,7 +166,7 @@ const OWNER: &str = "1000000000000000";
 
 #[cfg(test)]
 mod tests {
-    use super::{Element, read};
+    use super::{XmlElement, read};
 
     #[test]
     fn elements_are_listed_with_their_resolved_text() {
@@ -174,7 +174,7 @@ mod tests {
             b"<?xml version=\"1.0\"?><D><Quiet>true</Quiet><O><K>a&amp;b&#x1; <![CDATA[<]]></K></O></D>",
         );
         let paths: Vec<_> =
-            read.expect("well-formed").into_iter().map(|Element { path, text }| (path, text)).collect();
+            read.expect("well-formed").into_iter().map(|XmlElement { path, text }| (path, text)).collect();
         assert_eq!(paths[0], ("D/Quiet".to_owned(), "true".to_owned()));
         assert_eq!(paths[1], ("D/O/K".to_owned(), "a&b\u{1} <".to_owned()));
     }

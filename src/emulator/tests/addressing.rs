@@ -1,6 +1,6 @@
 //! Which bucket a request is for, and in which region.
 
-use super::super::settings::Place;
+use super::super::settings::ServiceIdentity;
 use super::{ask, get, photos, put, start};
 use crate::oss::Region;
 
@@ -38,7 +38,7 @@ fn every_endpoint_of_the_table_is_one_of_the_emulated_region() {
         let [host, kind, region] = [0, 1, 2].map(|index| row[index].as_str().unwrap_or_default());
         let Ok(region) = Region::parse(region) else { continue };
         let name = host.strip_suffix(".aliyuncs.com").unwrap_or(host);
-        let has_it = Place::new(region, Vec::new()).endpoints().iter().any(|own| own == name);
+        let has_it = ServiceIdentity::new(region, Vec::new()).endpoints().iter().any(|own| own == name);
         assert_eq!(has_it, kinds.contains(&kind), "{row}");
     }
 }

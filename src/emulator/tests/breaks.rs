@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::super::{Arrival, Fault, Handle};
+use super::super::{BodyArrival, EmulatorThread, InjectedFault};
 use super::{ask, connect, get, photos, put, read, start};
 
-fn with_object(length: usize) -> Handle {
+fn with_object(length: usize) -> EmulatorThread {
     let oss = start();
     oss.service.put_object(&photos(), b"a", vec![b'x'; length]);
     oss
@@ -40,7 +40,8 @@ fn is_silent(wire: &mut TcpStream) -> bool {
 
 #[test]
 fn a_connection_ends_before_its_head_is_read() {
-    for (fault, seen) in [(Fault::CloseUnread, Ok(0)), (Fault::ResetUnread, Err(ErrorKind::ConnectionReset))]
+    for (fault, seen) in
+        [(InjectedFault::CloseUnread, Ok(0)), (InjectedFault::ResetUnread, Err(ErrorKind::ConnectionReset))]
     {
         let oss = with_object(1);
         oss.faults.next(1, fault);
@@ -54,21 +55,24 @@ fn a_connection_ends_before_its_head_is_read() {
 
 #[test]
 fn a_connection_ends_after_the_head_and_before_the_body() {
-    for (fault, seen) in [(Fault::HangUp, Ok(0)), (Fault::Reset, Err(ErrorKind::ConnectionReset))] {
+    for (fault, seen) in
+        [(InjectedFault::HangUp, Ok(0)), (InjectedFault::Reset, Err(ErrorKind::ConnectionReset))]
+    {
         let oss = start();
         oss.faults.next(1, fault);
         let mut wire = connect(&oss);
         wire.write_all(&ask("PUT", "/a").header("Content-Length", "100000").signed().bytes()).expect("sent");
         assert_eq!(end(&mut wire), seen);
         let received = oss.journal.last().expect("the head");
-        assert_eq!((received.body_bytes, received.body), (0, Arrival::Open));
+        assert_eq!((received.body_bytes, received.body), (0, BodyArrival::Open));
         assert_eq!(oss.service.object(&photos(), b"a"), None);
     }
 }
 
 #[test]
 fn a_connection_ends_when_it_is_used_again() {
-    for (fault, seen) in [(Fault::CloseReused, Ok(0)), (Fault::ResetReused, Err(ErrorKind::ConnectionReset))]
+    for (fault, seen) in
+        [(InjectedFault::CloseReused, Ok(0)), (InjectedFault::ResetReused, Err(ErrorKind::ConnectionReset))]
     {
         let oss = with_object(1);
         oss.faults.next(1, fault);
@@ -85,8 +89,8 @@ fn a_connection_ends_when_it_is_used_again() {
 #[test]
 fn a_body_ends_in_a_reset() {
     for (fault, framing, sent) in [
-        (Fault::ResetBody { after_bytes: 3 }, "content-length: 10\r\n", "xxx"),
-        (Fault::ResetChunks { after_bytes: 3 }, "transfer-encoding: chunked\r\n", "3\r\nxxx\r\n"),
+        (InjectedFault::ResetBody { after_bytes: 3 }, "content-length: 10\r\n", "xxx"),
+        (InjectedFault::ResetChunks { after_bytes: 3 }, "transfer-encoding: chunked\r\n", "3\r\nxxx\r\n"),
     ] {
         let oss = with_object(10);
         oss.faults.next(1, fault);
@@ -102,13 +106,13 @@ fn a_body_ends_in_a_reset() {
 fn a_body_comes_in_drops() {
     let oss = with_object(5);
     let pause = Duration::from_millis(20);
-    oss.faults.next(1, Fault::Drip { bytes: 2, pause });
-    oss.faults.next(1, Fault::Chunked);
+    oss.faults.next(1, InjectedFault::Drip { bytes: 2, pause });
+    oss.faults.next(1, InjectedFault::Chunked);
     let begun = Instant::now();
     let dripped = get("/a").send(&oss);
     assert_eq!(dripped.text(), "2\r\nxx\r\n2\r\nxx\r\n1\r\nx\r\n0\r\n\r\n");
     assert!(begun.elapsed() >= 2 * pause);
-    oss.faults.next(1, Fault::Drip { bytes: 2, pause });
+    oss.faults.next(1, InjectedFault::Drip { bytes: 2, pause });
     let dripped = get("/a").send(&oss);
     assert_eq!((dripped.header("content-length"), dripped.text().as_str()), (Some("5"), "xxxxx"));
 }
@@ -116,13 +120,13 @@ fn a_body_comes_in_drops() {
 #[test]
 fn an_answer_or_the_rest_of_it_never_comes() {
     let oss = with_object(10);
-    oss.faults.next(1, Fault::HangBody { after_bytes: 4 });
+    oss.faults.next(1, InjectedFault::HangBody { after_bytes: 4 });
     let mut wire = connect(&oss);
     let (head, body) = body_of(&mut wire, 4);
     assert!(head.contains("content-length: 10\r\n"), "{head}");
     assert_eq!(body, b"xxxx");
     assert!(is_silent(&mut wire));
-    oss.faults.next(1, Fault::Hang);
+    oss.faults.next(1, InjectedFault::Hang);
     let mut wire = connect(&oss);
     wire.write_all(&get("/a").signed().bytes()).expect("sent");
     assert!(is_silent(&mut wire));
@@ -132,7 +136,7 @@ fn an_answer_or_the_rest_of_it_never_comes() {
 #[test]
 fn an_upload_is_read_no_further() {
     let oss = with_object(1);
-    oss.faults.next(1, Fault::StallUpload { after_bytes: 10 });
+    oss.faults.next(1, InjectedFault::StallUpload { after_bytes: 10 });
     assert_eq!(get("/a").send(&oss).status, 200, "it waits for an upload");
     let mut wire = connect(&oss);
     wire.set_write_timeout(Some(Duration::from_millis(200))).expect("a limit");
@@ -143,14 +147,14 @@ fn an_upload_is_read_no_further() {
     assert!(matches!(stopped.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
     let received = oss.journal.last().expect("the upload");
     assert!((10..1_000_000).contains(&received.body_bytes), "{received:?}");
-    assert_eq!(received.body, Arrival::Open);
+    assert_eq!(received.body, BodyArrival::Open);
     assert_eq!(oss.service.object(&photos(), b"b"), None);
 }
 
 #[test]
 fn an_upload_is_refused_while_it_comes() {
     let oss = start();
-    oss.faults.next(1, Fault::RefuseUpload { after_bytes: 1000 });
+    oss.faults.next(1, InjectedFault::RefuseUpload { after_bytes: 1000 });
     let mut wire = connect(&oss);
     wire.write_all(&ask("PUT", "/a").header("Content-Length", "1000000").signed().bytes()).expect("sent");
     wire.write_all(&[b'x'; 1000]).expect("sent");
@@ -158,7 +162,7 @@ fn an_upload_is_refused_while_it_comes() {
     assert_eq!(answer.refusal(), (403, "AccessDenied".to_owned()));
     assert_eq!(answer.header("connection"), Some("close"));
     let received = oss.journal.last().expect("the upload");
-    assert_eq!((received.body_bytes, received.body), (1000, Arrival::Open));
+    assert_eq!((received.body_bytes, received.body), (1000, BodyArrival::Open));
     assert_eq!(oss.service.object(&photos(), b"a"), None);
     assert_eq!(put("/a", "x").send(&oss).status, 200);
 }

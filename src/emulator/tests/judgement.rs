@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::text::hex;
-use super::super::{Account, Fault};
+use super::super::encoding::hex;
+use super::super::{EmulatedAccount, InjectedFault};
 use super::{NOW, ask, get, put, start, start_with};
 use crate::oss::Region;
 
@@ -15,7 +15,7 @@ fn a_clock_that_is_off_refuses_and_tells_its_time() {
         (3600, "2024-05-24T01:00:00.000Z", "Fri, 24 May 2024 01:00:00 GMT"),
         (-3600, "2024-05-23T23:00:00.000Z", "Thu, 23 May 2024 23:00:00 GMT"),
     ] {
-        oss.faults.next(1, Fault::Skew { seconds });
+        oss.faults.next(1, InjectedFault::Skew { seconds });
         let refused = get("/a").send(&oss);
         assert_eq!(refused.refusal(), (403, "RequestTimeTooSkewed".to_owned()));
         assert_eq!((refused.element("ServerTime").as_str(), refused.header("date")), (time, Some(date)));
@@ -29,9 +29,9 @@ fn a_clock_that_is_off_refuses_and_tells_its_time() {
 fn a_right_signature_is_refused_as_was_asked() {
     let oss = start();
     for (fault, code, ec) in [
-        (Fault::ExpiredToken, "SecurityTokenExpired", "0002-00000007"),
-        (Fault::UnknownKey, "InvalidAccessKeyId", "0002-00000902"),
-        (Fault::WrongSignature, "SignatureDoesNotMatch", "0002-00000040"),
+        (InjectedFault::ExpiredToken, "SecurityTokenExpired", "0002-00000007"),
+        (InjectedFault::UnknownKey, "InvalidAccessKeyId", "0002-00000902"),
+        (InjectedFault::WrongSignature, "SignatureDoesNotMatch", "0002-00000040"),
     ] {
         oss.faults.next(1, fault);
         let refused = put("/a", "x").send(&oss);
@@ -43,9 +43,9 @@ fn a_right_signature_is_refused_as_was_asked() {
 #[test]
 fn a_wrong_signature_echoes_the_security_token_in_every_form() {
     let token = "planted+token/value==";
-    let oss = start_with(Account::triple("ak", "sk", token));
+    let oss = start_with(EmulatedAccount::triple("ak", "sk", token));
     let asked = |method| ask(method, "/a").header("x-oss-security-token", token);
-    oss.faults.next(2, Fault::WrongSignature);
+    oss.faults.next(2, InjectedFault::WrongSignature);
     let refused = asked("GET").send(&oss);
     let raw = format!("x-oss-security-token:{token}\n");
     assert!(refused.element("StringToSign").contains(&raw), "{}", refused.text());
@@ -59,7 +59,7 @@ fn a_wrong_signature_echoes_the_security_token_in_every_form() {
 
 #[test]
 fn a_wrong_v4_signature_echoes_the_canonical_request() {
-    let oss = start_with(Account::triple("ak", "sk", "planted-token"));
+    let oss = start_with(EmulatedAccount::triple("ak", "sk", "planted-token"));
     let refused = get("/a")
         .header("x-oss-date", NOW.iso_basic())
         .header("x-oss-content-sha256", "UNSIGNED-PAYLOAD")
@@ -76,7 +76,7 @@ fn a_wrong_v4_signature_echoes_the_canonical_request() {
 #[test]
 fn another_region_refuses_the_host_name_and_the_scope() {
     let oss = start();
-    let beijing = || Fault::OtherRegion(Region::parse("cn-beijing").expect("a region"));
+    let beijing = || InjectedFault::OtherRegion(Region::parse("cn-beijing").expect("a region"));
     oss.faults.next(1, beijing());
     let by_name = get("/a").send(&oss);
     assert_eq!(by_name.refusal(), (403, "AccessDenied".to_owned()));

@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
 
-use super::super::Handle;
+use super::super::EmulatorThread;
 use super::{ask, get, photos, start};
 
-fn filled(keys: &[&str]) -> Handle {
+fn filled(keys: &[&str]) -> EmulatorThread {
     let oss = start();
     for key in keys {
         oss.service.put_object(&photos(), key.as_bytes(), "x");

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use super::request::Request;
-use super::settings::Place;
+use super::request::OssRequest;
+use super::settings::ServiceIdentity;
 use super::verify::tests::authorization;
-use super::{Account, Emulator, Handle, Settings};
+use super::{EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread};
 use crate::oss::{Bucket, Region};
 use crate::time::{Clock, Timestamp};
 
@@ -51,12 +51,12 @@ struct Ask {
     host: &'static str,
 }
 
-fn start() -> Handle {
-    start_with(Account::pair("ak", "sk"))
+fn start() -> EmulatorThread {
+    start_with(EmulatedAccount::pair("ak", "sk"))
 }
 
-fn start_with(account: Account) -> Handle {
-    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(Fixed))
+fn start_with(account: EmulatedAccount) -> EmulatorThread {
+    let settings = EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(Fixed))
         .account(account)
         .bucket(photos())
         .domain("img.example.com", photos());
@@ -111,13 +111,13 @@ impl Ask {
             let name = HeaderName::from_str(name).expect("a header name");
             headers.append(name, HeaderValue::from_bytes(value).expect("a header value"));
         }
-        let place = Place::new(
+        let place = ServiceIdentity::new(
             Region::parse("cn-hangzhou").expect("a region"),
             vec![("img.example.com".to_owned(), photos())],
         );
         let uri: Uri = ask.target.parse().expect("a target");
         let method = Method::from_str(ask.method).expect("a method");
-        let request = Request::read(method, &uri, headers, &place).expect("a readable request");
+        let request = OssRequest::read(method, &uri, headers, &place).expect("a readable request");
         let signature = authorization(&request, "sk", "ak");
         ask.header("Authorization", signature)
     }
@@ -136,13 +136,13 @@ impl Ask {
     }
 
     /// Sends it as it is on a connection of its own.
-    fn send_unsigned(self, oss: &Handle) -> Answer {
+    fn send_unsigned(self, oss: &EmulatorThread) -> Answer {
         let mut wire = connect(oss);
         wire.write_all(&self.header("Connection", "close").bytes()).expect("sent");
         read(&mut wire)
     }
 
-    fn send(self, oss: &Handle) -> Answer {
+    fn send(self, oss: &EmulatorThread) -> Answer {
         self.signed().send_unsigned(oss)
     }
 }
@@ -178,7 +178,7 @@ impl Answer {
 }
 
 /// A connection that fails a test in place of waiting for ever.
-fn connect(oss: &Handle) -> TcpStream {
+fn connect(oss: &EmulatorThread) -> TcpStream {
     let wire = TcpStream::connect(oss.address).expect("a connection");
     wire.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
     wire

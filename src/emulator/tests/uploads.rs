@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 
-use super::super::{Arrival, Fault, Handle};
+use super::super::{BodyArrival, EmulatorThread, InjectedFault};
 use super::{ask, connect, get, photos, put, read, start};
 
 #[test]
@@ -21,7 +21,7 @@ fn a_body_that_ends_early_stores_nothing() {
         assert_eq!(oss.service.object(&photos(), b"a"), None);
         assert_eq!(oss.journal.broken_bodies(), 1);
         let received = oss.journal.last().expect("the upload");
-        assert_eq!((received.body_bytes, received.body), (5, Arrival::Broken));
+        assert_eq!((received.body_bytes, received.body), (5, BodyArrival::Broken));
     }
 }
 
@@ -29,7 +29,7 @@ fn a_body_that_ends_early_stores_nothing() {
 fn a_broken_body_is_stored_only_if_that_was_asked_for() {
     for broken in [("Content-Length", "10", "12345"), ("Transfer-Encoding", "chunked", "5\r\n12345\r\n")] {
         let oss = start();
-        oss.faults.next(1, Fault::KeepBroken);
+        oss.faults.next(1, InjectedFault::KeepBroken);
         for key in ["/kept", "/lost"] {
             let mut asked = ask("PUT", key).header(broken.0, broken.1).signed();
             asked.body = broken.2.into();
@@ -53,7 +53,7 @@ fn the_journal_tells_how_far_each_body_came() {
     get("/a").send(&oss);
     let bodies: Vec<_> =
         oss.journal.requests().iter().map(|received| (received.body_bytes, received.body)).collect();
-    assert_eq!(bodies, [(9, Arrival::Whole), (5, Arrival::Whole), (0, Arrival::Whole)]);
+    assert_eq!(bodies, [(9, BodyArrival::Whole), (5, BodyArrival::Whole), (0, BodyArrival::Whole)]);
     assert_eq!(oss.journal.broken_bodies(), 0);
 }
 
@@ -103,13 +103,13 @@ fn a_body_is_held_against_its_sum() {
     }
 }
 
-fn begin(oss: &Handle) -> String {
+fn begin(oss: &EmulatorThread) -> String {
     let begun = ask("POST", "/m?uploads").header("Content-Type", "text/x").send(oss);
     assert_eq!(begun.status, 200);
     begun.element("UploadId")
 }
 
-fn part(oss: &Handle, id: &str, number: u32, body: &str) -> String {
+fn part(oss: &EmulatorThread, id: &str, number: u32, body: &str) -> String {
     let done = put(&format!("/m?partNumber={number}&uploadId={id}"), body).send(oss);
     done.header("etag").expect("a tag").to_owned()
 }

@@ -11,33 +11,33 @@ pub(super) mod tests;
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::failure::Failure;
-use super::request::Request;
-use super::settings::{Account, Place};
-use super::text::hex;
+use super::encoding::hex;
+use super::error::OssError;
+use super::request::OssRequest;
+use super::settings::{EmulatedAccount, ServiceIdentity};
 use crate::time::Timestamp;
 
 /// What a signed request claims, ready to be checked.
 #[derive(Debug)]
-struct Claim {
+struct SignatureClaim {
     key_id: String,
     signature: String,
     token: Option<Vec<u8>>,
-    validity: Validity,
+    validity: SignatureValidity,
     string_to_sign: Vec<u8>,
-    algorithm: Algorithm,
+    algorithm: SignatureAlgorithm,
 }
 
 /// How the signature is computed from the secret and the string.
 #[derive(Debug)]
-enum Algorithm {
+enum SignatureAlgorithm {
     V1,
-    V4 { scope: v4::Scope, canonical_request: Vec<u8> },
+    V4 { scope: v4::ClaimedScope, canonical_request: Vec<u8> },
 }
 
 /// When a signature counts.
 #[derive(Debug, PartialEq, Eq)]
-enum Validity {
+enum SignatureValidity {
     /// Signed at this time, in a header.
     Around(Timestamp),
     /// A URL of V1.
@@ -48,7 +48,7 @@ enum Validity {
 
 /// Whether a request is signed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum RequestAuthentication {
     /// By this access key id.
     Account(String),
     /// It is not.
@@ -57,7 +57,7 @@ pub(super) enum Caller {
 
 /// What the service finds wrong with a signature, whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pretence {
+pub(super) enum SimulatedFailure {
     ExpiredToken,
     UnknownKey,
     WrongSignature,
@@ -65,24 +65,27 @@ pub(super) enum Pretence {
 
 /// What signatures are held against.
 #[derive(Debug)]
-pub(super) struct Judge<'a> {
-    pub(super) accounts: &'a [Account],
-    pub(super) place: &'a Place,
+pub(super) struct SignatureVerifier<'a> {
+    pub(super) accounts: &'a [EmulatedAccount],
+    pub(super) place: &'a ServiceIdentity,
     pub(super) now: Timestamp,
-    pub(super) pretence: Option<Pretence>,
+    pub(super) pretence: Option<SimulatedFailure>,
 }
 
 /// Checks the signature of a request.
-pub(super) fn authenticate(request: &Request, judge: &Judge<'_>) -> Result<Caller, Failure> {
-    let &Judge { accounts, place, now, pretence } = judge;
+pub(super) fn authenticate(
+    request: &OssRequest,
+    judge: &SignatureVerifier<'_>,
+) -> Result<RequestAuthentication, OssError> {
+    let &SignatureVerifier { accounts, place, now, pretence } = judge;
     let Some(claim) = claim(request, place)? else {
-        return Ok(Caller::Anonymous);
+        return Ok(RequestAuthentication::Anonymous);
     };
     claim.validity.check(now)?;
     match pretence {
-        Some(Pretence::ExpiredToken) => return Err(expired_token()),
-        Some(Pretence::UnknownKey) => return Err(unknown_id(&claim.key_id, "0002-00000902")),
-        Some(Pretence::WrongSignature) => return Err(claim.mismatch()),
+        Some(SimulatedFailure::ExpiredToken) => return Err(expired_token()),
+        Some(SimulatedFailure::UnknownKey) => return Err(unknown_id(&claim.key_id, "0002-00000902")),
+        Some(SimulatedFailure::WrongSignature) => return Err(claim.mismatch()),
         None => {}
     }
     let Some(account) = accounts.iter().find(|account| account.access_key_id == claim.key_id) else {
@@ -93,21 +96,21 @@ pub(super) fn authenticate(request: &Request, judge: &Judge<'_>) -> Result<Calle
     if !same(right.as_bytes(), claim.signature.as_bytes()) {
         return Err(claim.mismatch());
     }
-    Ok(Caller::Account(claim.key_id))
+    Ok(RequestAuthentication::Account(claim.key_id))
 }
 
 /// Finds the signature in the header or in the URL.
-fn claim(request: &Request, place: &Place) -> Result<Option<Claim>, Failure> {
+fn claim(request: &OssRequest, place: &ServiceIdentity) -> Result<Option<SignatureClaim>, OssError> {
     let mut lines = request.headers.get_all(header::AUTHORIZATION).iter();
     let line = lines.next();
     if lines.next().is_some() {
-        return Err(Failure::argument("More than one Authorization header."));
+        return Err(OssError::argument("More than one Authorization header."));
     }
     let v4_url = ["x-oss-signature", "x-oss-signature-version", "x-oss-credential"];
     let in_url_v4 = v4_url.iter().any(|name| request.query.has(name));
     let in_url_v1 = ["OSSAccessKeyId", "Signature"].iter().any(|name| request.query.has(name));
     if line.is_some() && (in_url_v1 || in_url_v4) || in_url_v1 && in_url_v4 {
-        return Err(Failure::argument(
+        return Err(OssError::argument(
             "Only one signature may be given, in the Authorization header or in the query string.",
         ));
     }
@@ -128,7 +131,7 @@ fn claim(request: &Request, place: &Place) -> Result<Option<Claim>, Failure> {
     }
 }
 
-impl Algorithm {
+impl SignatureAlgorithm {
     fn sign(&self, secret: &str, string_to_sign: &[u8]) -> String {
         match self {
             Self::V1 => v1::signature(secret, string_to_sign),
@@ -137,8 +140,8 @@ impl Algorithm {
     }
 }
 
-impl Validity {
-    fn check(&self, now: Timestamp) -> Result<(), Failure> {
+impl SignatureValidity {
+    fn check(&self, now: Timestamp) -> Result<(), OssError> {
         let (from, to, early) = match self {
             Self::Around(at) => {
                 if (now.unix_s() - at.unix_s()).abs() <= SKEW_S_MAX {
@@ -150,10 +153,10 @@ impl Validity {
             Self::Between(from, to) => (from.unix_s() - SKEW_S_MAX, to.unix_s(), "0002-00000235"),
         };
         if now.unix_s() < from {
-            return Err(Failure::argument("The URL is not valid yet.").ec(early));
+            return Err(OssError::argument("The URL is not valid yet.").ec(early));
         }
         if now.unix_s() > to {
-            return Err(Failure::denied("Request has expired.")
+            return Err(OssError::denied("Request has expired.")
                 .with("Expires", Timestamp::from_unix_s(to).iso_extended())
                 .with("ServerTime", now.iso_extended()));
         }
@@ -161,11 +164,11 @@ impl Validity {
     }
 }
 
-impl Claim {
-    fn mismatch(self) -> Failure {
+impl SignatureClaim {
+    fn mismatch(self) -> OssError {
         let bytes = hex(&self.string_to_sign).to_ascii_uppercase();
         let pairs: Vec<_> = bytes.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
-        let failure = Failure::forbidden(
+        let failure = OssError::forbidden(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
         )
@@ -175,8 +178,8 @@ impl Claim {
         .with("StringToSign", String::from_utf8_lossy(&self.string_to_sign))
         .with("StringToSignBytes", pairs.join(" "));
         match self.algorithm {
-            Algorithm::V1 => failure,
-            Algorithm::V4 { canonical_request, .. } => {
+            SignatureAlgorithm::V1 => failure,
+            SignatureAlgorithm::V4 { canonical_request, .. } => {
                 failure.with("CanonicalRequest", String::from_utf8_lossy(&canonical_request))
             }
         }
@@ -185,11 +188,11 @@ impl Claim {
 
 /// A temporary triple needs its token, a pair must come without one.
 fn check_token(
-    account: &Account,
+    account: &EmulatedAccount,
     token: Option<&[u8]>,
-    accounts: &[Account],
+    accounts: &[EmulatedAccount],
     now: Timestamp,
-) -> Result<(), Failure> {
+) -> Result<(), OssError> {
     let (own, given) = match (&account.security_token, token) {
         (None, None) => return Ok(()),
         (Some(own), Some(given)) => (own, given),
@@ -200,13 +203,13 @@ fn check_token(
     if !same(own.expose().as_bytes(), given) {
         let of_another = accounts.iter().filter_map(|other| other.security_token.as_ref());
         return Err(if of_another.into_iter().any(|other| same(other.expose().as_bytes(), given)) {
-            Failure::forbidden(
+            OssError::forbidden(
                 "AccessKeyIdAndSecurityTokenNotMatch",
                 "The AccessKeyId and the security token you provided do not belong together.",
             )
             .ec("0002-00000004")
         } else {
-            Failure::forbidden("InvalidSecurityToken", "The security token you provided is invalid.")
+            OssError::forbidden("InvalidSecurityToken", "The security token you provided is invalid.")
                 .ec("0002-00000006")
         });
     }
@@ -234,8 +237,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && std::hint::black_box(difference) == 0
 }
 
-fn unknown_id(key_id: &str, ec: &'static str) -> Failure {
-    Failure::forbidden(
+fn unknown_id(key_id: &str, ec: &'static str) -> OssError {
+    OssError::forbidden(
         "InvalidAccessKeyId",
         "The OSS Access Key Id you provided does not exist in our records.",
     )
@@ -243,13 +246,13 @@ fn unknown_id(key_id: &str, ec: &'static str) -> Failure {
     .with("OSSAccessKeyId", key_id)
 }
 
-fn expired_token() -> Failure {
-    Failure::forbidden("SecurityTokenExpired", "The security token you provided has expired.")
+fn expired_token() -> OssError {
+    OssError::forbidden("SecurityTokenExpired", "The security token you provided has expired.")
         .ec("0002-00000007")
 }
 
-fn skewed(at: Timestamp, now: Timestamp) -> Failure {
-    Failure::forbidden(
+fn skewed(at: Timestamp, now: Timestamp) -> OssError {
+    OssError::forbidden(
         "RequestTimeTooSkewed",
         "The difference between the request time and the current time is too large.",
     )
@@ -259,17 +262,17 @@ fn skewed(at: Timestamp, now: Timestamp) -> Failure {
     .with("ServerTime", now.iso_extended())
 }
 
-fn bad_authorization() -> Failure {
-    Failure::argument("Authorization header is invalid.").ec("0002-00000062")
+fn bad_authorization() -> OssError {
+    OssError::argument("Authorization header is invalid.").ec("0002-00000062")
 }
 
-fn no_date() -> Failure {
-    Failure::new(StatusCode::FORBIDDEN, "AccessDenied", "OSS authentication requires a valid Date.")
+fn no_date() -> OssError {
+    OssError::new(StatusCode::FORBIDDEN, "AccessDenied", "OSS authentication requires a valid Date.")
         .ec("0002-00000503")
 }
 
-fn bad_date() -> Failure {
-    Failure::denied("The format of the Date or x-oss-date header is invalid.").ec("0002-00000502")
+fn bad_date() -> OssError {
+    OssError::denied("The format of the Date or x-oss-date header is invalid.").ec("0002-00000502")
 }
 
 /// How far a client's clock may be from the service's.

@@ -5,19 +5,19 @@ use std::str::FromStr as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::super::request::{Request, Target};
-use super::super::settings::{Account, Place};
-use super::super::text::{Pair, Pairs};
-use super::{Caller, Judge, authenticate};
+use super::super::encoding::{ParameterPair, ParameterPairs};
+use super::super::request::{OssRequest, RequestTarget};
+use super::super::settings::{EmulatedAccount, ServiceIdentity};
+use super::{RequestAuthentication, SignatureVerifier, authenticate};
 use crate::oss::{Bucket, Region};
 use crate::time::Timestamp;
 
 /// A request whose URL holds the signature of a vector.
 struct Presigned {
     id: String,
-    request: Request,
-    account: Account,
-    place: Place,
+    request: OssRequest,
+    account: EmulatedAccount,
+    place: ServiceIdentity,
     signed_at: Timestamp,
     ends: Timestamp,
 }
@@ -38,7 +38,7 @@ impl Presigned {
             headers.append(name, HeaderValue::from_str(&value).expect("a header value"));
         }
         let region = json["region"].as_str().unwrap_or("cn-hangzhou");
-        let place = Place::new(Region::parse(region).expect("a region"), Vec::new());
+        let place = ServiceIdentity::new(Region::parse(region).expect("a region"), Vec::new());
         let mut query = pairs(&json["query"]);
         let expires = json["expires"].as_i64().expect("a number");
         let ends = if json["version"] == "v1" {
@@ -50,18 +50,19 @@ impl Presigned {
         };
         let (id, secret) = (text(&json["access_key_id"]), text(&json["access_key_secret"]));
         let bucket = Bucket::parse(&text(&json["bucket"])).expect("a bucket name");
-        let as_pair = |(name, value): (String, String)| Pair { name: name.into(), value: value.into() };
+        let as_pair =
+            |(name, value): (String, String)| ParameterPair { name: name.into(), value: value.into() };
         Self {
             id: text(&json["id"]),
-            request: Request {
+            request: OssRequest {
                 method: Method::from_str(&text(&json["method"])).expect("a method"),
-                target: Target::Object(bucket, text(&json["key"]).into()),
-                query: Pairs(query.into_iter().map(as_pair).collect()),
+                target: RequestTarget::Object(bucket, text(&json["key"]).into()),
+                query: ParameterPairs(query.into_iter().map(as_pair).collect()),
                 headers,
             },
             account: match json["security_token"].as_str() {
-                None => Account::pair(&id, &secret),
-                Some(token) => Account::triple(&id, &secret, token),
+                None => EmulatedAccount::pair(&id, &secret),
+                Some(token) => EmulatedAccount::triple(&id, &secret, token),
             },
             place,
             signed_at,
@@ -69,9 +70,9 @@ impl Presigned {
         }
     }
 
-    fn judge_at(&self, now: Timestamp) -> Result<Caller, String> {
+    fn judge_at(&self, now: Timestamp) -> Result<RequestAuthentication, String> {
         let accounts = std::slice::from_ref(&self.account);
-        let judge = Judge { accounts, place: &self.place, now, pretence: None };
+        let judge = SignatureVerifier { accounts, place: &self.place, now, pretence: None };
         authenticate(&self.request, &judge).map_err(|failure| failure.into_parts().code.into_owned())
     }
 }
@@ -89,7 +90,7 @@ fn v4_fields(
     json: &Value,
     expires: i64,
     time: &str,
-    place: &Place,
+    place: &ServiceIdentity,
     headers: &HeaderMap,
 ) -> Vec<(String, String)> {
     let scope = format!("{}/{}/{}/aliyun_v4_request", &time[..8], place.region, place.product());
@@ -126,7 +127,7 @@ fn every_presigned_vector_is_let_in_until_it_ends() {
     let all = Presigned::all();
     assert_eq!(all.len(), 19);
     for vector in all {
-        let own = Ok(Caller::Account(vector.account.access_key_id.clone()));
+        let own = Ok(RequestAuthentication::Account(vector.account.access_key_id.clone()));
         for now in [vector.signed_at, vector.ends] {
             assert_eq!(vector.judge_at(now), own, "{} at {}", vector.id, now.unix_s());
         }
@@ -138,14 +139,14 @@ fn every_presigned_vector_is_let_in_until_it_ends() {
 #[test]
 fn a_presigned_url_is_for_its_method_key_and_parameters() {
     for vector in Presigned::all() {
-        let changes: [fn(&mut Request); 3] = [
+        let changes: [fn(&mut OssRequest); 3] = [
             |request| request.method = Method::DELETE,
             |request| {
-                if let Target::Object(_, key) = &mut request.target {
+                if let RequestTarget::Object(_, key) = &mut request.target {
                     key.push(b'x');
                 }
             },
-            |request| request.query.0.push(Pair { name: b"acl".to_vec(), value: Vec::new() }),
+            |request| request.query.0.push(ParameterPair { name: b"acl".to_vec(), value: Vec::new() }),
         ];
         for (at, change) in changes.into_iter().enumerate() {
             let mut changed = Presigned::all().into_iter().find(|one| one.id == vector.id).expect("itself");

@@ -5,26 +5,26 @@ use std::str::FromStr as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 
-use super::super::request::{Request, Target};
-use super::super::settings::{Account, Place};
-use super::super::text::{Pair, Pairs};
-use super::{Caller, Judge, authenticate, v1, v4};
+use super::super::encoding::{ParameterPair, ParameterPairs};
+use super::super::request::{OssRequest, RequestTarget};
+use super::super::settings::{EmulatedAccount, ServiceIdentity};
+use super::{RequestAuthentication, SignatureVerifier, authenticate, v1, v4};
 use crate::oss::{Bucket, Region};
 use crate::time::Timestamp;
 
 /// `Authorization` by V1 for a request of the tests that are not about signatures.
-pub(in crate::emulator) fn authorization(request: &Request, secret: &str, id: &str) -> String {
+pub(in crate::emulator) fn authorization(request: &OssRequest, secret: &str, id: &str) -> String {
     let date = super::merged(&request.headers, "date").expect("a date");
     format!("OSS {id}:{}", v1::signature(secret, &v1::string_to_sign(request, &date)))
 }
 
 /// Makes a request another one.
-type Change = fn(&mut Request);
+type Change = fn(&mut OssRequest);
 
 /// One vector with the request that it is about.
 struct Vector {
     json: Value,
-    request: Request,
+    request: OssRequest,
     now: Timestamp,
 }
 
@@ -50,18 +50,19 @@ impl Vector {
         }
         let bucket = json["bucket"].as_str().map(|name| Bucket::parse(name).expect("a bucket name"));
         let target = match (bucket, json["key"].as_str()) {
-            (None, _) => Target::Service,
-            (Some(bucket), None | Some("")) => Target::Bucket(bucket),
-            (Some(bucket), Some(key)) => Target::Object(bucket, key.as_bytes().to_vec()),
+            (None, _) => RequestTarget::Service,
+            (Some(bucket), None | Some("")) => RequestTarget::Bucket(bucket),
+            (Some(bucket), Some(key)) => RequestTarget::Object(bucket, key.as_bytes().to_vec()),
         };
         let pairs = json["query"].as_array().expect("a list").iter();
-        let pairs =
-            pairs.map(|pair| Pair { name: text(&pair[0]).into(), value: text(&pair[1]).into() }).collect();
+        let pairs = pairs
+            .map(|pair| ParameterPair { name: text(&pair[0]).into(), value: text(&pair[1]).into() })
+            .collect();
         let time = text(&json["time"]).replace(['-', ':'], "");
-        let mut request = Request {
+        let mut request = OssRequest {
             method: Method::from_str(&text(&json["method"])).expect("a method"),
             target,
-            query: Pairs(pairs),
+            query: ParameterPairs(pairs),
             headers,
         };
         if let Some(token) = json["security_token"].as_str() {
@@ -81,17 +82,17 @@ impl Vector {
         self
     }
 
-    fn judge(&self) -> Result<Caller, String> {
+    fn judge(&self) -> Result<RequestAuthentication, String> {
         let secret = text(&self.json["access_key_secret"]);
         let id = text(&self.json["access_key_id"]);
         let account = match self.json["security_token"].as_str() {
-            None => Account::pair(&id, &secret),
-            Some(token) => Account::triple(&id, &secret, token),
+            None => EmulatedAccount::pair(&id, &secret),
+            Some(token) => EmulatedAccount::triple(&id, &secret, token),
         };
-        let others = [account, Account::triple("STS.other", "other", "other-token")];
+        let others = [account, EmulatedAccount::triple("STS.other", "other", "other-token")];
         let region = self.json["region"].as_str().unwrap_or("cn-hangzhou");
-        let place = Place::new(Region::parse(region).expect("a region"), Vec::new());
-        let judge = Judge { accounts: &others, place: &place, now: self.now, pretence: None };
+        let place = ServiceIdentity::new(Region::parse(region).expect("a region"), Vec::new());
+        let judge = SignatureVerifier { accounts: &others, place: &place, now: self.now, pretence: None };
         authenticate(&self.request, &judge).map_err(|failure| {
             let parts = failure.into_parts();
             format!("{} {}", parts.code, parts.ec).trim().to_owned()
@@ -99,7 +100,7 @@ impl Vector {
     }
 }
 
-impl Request {
+impl OssRequest {
     fn set(&mut self, name: &str, value: &str) {
         let name = HeaderName::from_str(name).expect("a header name");
         self.headers.insert(name, HeaderValue::from_str(value).expect("a header value"));
@@ -111,7 +112,7 @@ fn every_stage_of_every_v4_vector_is_reproduced() {
     for vector in Vector::all().iter().filter(|vector| vector.json["version"] == "v4") {
         let (json, expected) = (&vector.json, &vector.json["expected"]);
         let at = vector.now.iso_basic();
-        let scope = v4::Scope {
+        let scope = v4::ClaimedScope {
             day: at[..8].to_owned(),
             region: text(&json["region"]),
             product: text(&json["product"]),
@@ -163,7 +164,7 @@ fn every_signed_vector_is_let_in() {
         }
         assert_eq!(
             vector.judge(),
-            Ok(Caller::Account(text(&vector.json["access_key_id"]))),
+            Ok(RequestAuthentication::Account(text(&vector.json["access_key_id"]))),
             "{}",
             vector.json["id"]
         );
@@ -177,18 +178,18 @@ fn whatever_is_signed_cannot_be_changed() {
     let changes: [(&str, Change); 8] = [
         ("method", |request| request.method = Method::GET),
         ("key", |request| {
-            request.target = Target::Object(Bucket::parse("bucket").expect("name"), b"2".to_vec())
+            request.target = RequestTarget::Object(Bucket::parse("bucket").expect("name"), b"2".to_vec())
         }),
         ("bucket", |request| {
             request.target =
-                Target::Object(Bucket::parse("other").expect("name"), b"1234+-/123/1.txt".to_vec());
+                RequestTarget::Object(Bucket::parse("other").expect("name"), b"1234+-/123/1.txt".to_vec());
         }),
         ("type", |request| request.set("content-type", "text/css")),
         ("header", |request| request.set("x-oss-head1", "other")),
         ("another header", |request| request.set("x-oss-object-acl", "public-read")),
         ("parameter", |request| request.query.0[0].value.push(b'1')),
         ("another parameter", |request| {
-            request.query.0.push(Pair { name: b"acl".to_vec(), value: Vec::new() });
+            request.query.0.push(ParameterPair { name: b"acl".to_vec(), value: Vec::new() });
         }),
     ];
     for id in ["v4-header-001-basic", "v1-header-001-put-object"] {
@@ -217,7 +218,7 @@ fn what_is_not_signed_may_change() {
 fn regions_may_change_in_a_v1_signature_and_a_subresource_may_not() {
     for (name, is_accepted) in [("regions", true), ("regionList", false)] {
         let mut vector = Vector::named("v1-header-001-put-object").signed();
-        vector.request.query.0.push(Pair { name: name.into(), value: "oss-cn-hangzhou".into() });
+        vector.request.query.0.push(ParameterPair { name: name.into(), value: "oss-cn-hangzhou".into() });
         assert_eq!(vector.judge().is_ok(), is_accepted, "{name}");
     }
 }
@@ -319,10 +320,11 @@ fn a_token_belongs_to_its_triple() {
 #[test]
 fn an_expired_triple_is_refused() {
     let vector = Vector::named("v4-header-002-sts-token").signed();
-    let place = Place::new(Region::parse("cn-hangzhou").expect("a region"), Vec::new());
+    let place = ServiceIdentity::new(Region::parse("cn-hangzhou").expect("a region"), Vec::new());
     for (end, is_in) in [(vector.now.unix_s() + 1, true), (vector.now.unix_s(), false)] {
-        let account = Account::triple("ak", "sk", "token").until(Timestamp::from_unix_s(end));
-        let judge = Judge { accounts: &[account], place: &place, now: vector.now, pretence: None };
+        let account = EmulatedAccount::triple("ak", "sk", "token").until(Timestamp::from_unix_s(end));
+        let judge =
+            SignatureVerifier { accounts: &[account], place: &place, now: vector.now, pretence: None };
         let judged = authenticate(&vector.request, &judge);
         assert_eq!(judged.map_err(|failure| failure.into_parts().code).is_ok(), is_in);
     }
@@ -331,12 +333,12 @@ fn an_expired_triple_is_refused() {
 #[test]
 fn one_signature_is_enough() {
     let mut vector = Vector::named("v4-header-001-basic").signed();
-    vector.request.query.0.push(Pair { name: b"x-oss-signature".to_vec(), value: b"00".to_vec() });
+    vector.request.query.0.push(ParameterPair { name: b"x-oss-signature".to_vec(), value: b"00".to_vec() });
     assert_eq!(vector.judge(), Err("InvalidArgument".to_owned()));
     let mut vector = Vector::named("v4-header-001-basic").signed();
     vector.request.headers.append(header::AUTHORIZATION, HeaderValue::from_static("OSS ak:x"));
     assert_eq!(vector.judge(), Err("InvalidArgument".to_owned()));
-    assert_eq!(Vector::named("v4-header-001-basic").judge(), Ok(Caller::Anonymous));
+    assert_eq!(Vector::named("v4-header-001-basic").judge(), Ok(RequestAuthentication::Anonymous));
 }
 
 fn text(value: &Value) -> String {

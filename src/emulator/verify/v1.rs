@@ -5,13 +5,16 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use super::super::failure::Failure;
-use super::super::request::{Request, Target};
-use super::{Algorithm, Claim, Validity, bad_authorization, bad_date, merged, no_date, token_header};
+use super::super::error::OssError;
+use super::super::request::{OssRequest, RequestTarget};
+use super::{
+    SignatureAlgorithm, SignatureClaim, SignatureValidity, bad_authorization, bad_date, merged, no_date,
+    token_header,
+};
 use crate::time::Timestamp;
 
 /// Reads `id:signature`, what follows `OSS ` in the header.
-pub(super) fn in_header(request: &Request, fields: &str) -> Result<Claim, Failure> {
+pub(super) fn in_header(request: &OssRequest, fields: &str) -> Result<SignatureClaim, OssError> {
     let Some((key_id, signature)) = fields.trim().split_once(':') else {
         return Err(bad_authorization());
     };
@@ -19,35 +22,35 @@ pub(super) fn in_header(request: &Request, fields: &str) -> Result<Claim, Failur
     let date = date.ok_or_else(no_date)?;
     let text = std::str::from_utf8(&date).map_err(|_| bad_date())?;
     let at = Timestamp::parse_http_date(text).or_else(|| Timestamp::parse_iso_basic(text));
-    Ok(Claim {
+    Ok(SignatureClaim {
         key_id: key_id.to_owned(),
         signature: signature.to_owned(),
         token: token_header(&request.headers),
-        validity: Validity::Around(at.ok_or_else(bad_date)?),
+        validity: SignatureValidity::Around(at.ok_or_else(bad_date)?),
         string_to_sign: string_to_sign(request, &date),
-        algorithm: Algorithm::V1,
+        algorithm: SignatureAlgorithm::V1,
     })
 }
 
 /// Reads `OSSAccessKeyId`, `Expires` and `Signature`.
-pub(super) fn in_url(request: &Request) -> Result<Claim, Failure> {
+pub(super) fn in_url(request: &OssRequest) -> Result<SignatureClaim, OssError> {
     let query = &request.query;
     let (Some(key_id), Some(expires), Some(signature)) =
         (query.get("OSSAccessKeyId"), query.get("Expires"), query.get("Signature"))
     else {
-        return Err(Failure::denied(
+        return Err(OssError::denied(
             "Query-string authentication requires the Signature, Expires and OSSAccessKeyId parameters",
         ));
     };
     let end =
-        expires.parse().map_err(|_| Failure::denied("Invalid date (should be seconds since epoch)."))?;
-    Ok(Claim {
+        expires.parse().map_err(|_| OssError::denied("Invalid date (should be seconds since epoch)."))?;
+    Ok(SignatureClaim {
         key_id: key_id.to_owned(),
         signature: signature.to_owned(),
         token: query.bytes("security-token").map(<[u8]>::to_vec),
-        validity: Validity::Until(Timestamp::from_unix_s(end)),
+        validity: SignatureValidity::Until(Timestamp::from_unix_s(end)),
         string_to_sign: string_to_sign(request, expires.as_bytes()),
-        algorithm: Algorithm::V1,
+        algorithm: SignatureAlgorithm::V1,
     })
 }
 
@@ -62,7 +65,7 @@ pub(super) fn signature(secret: &str, string_to_sign: &[u8]) -> String {
 }
 
 /// Verb, MD5, type, date, the service's headers, the resource.
-pub(super) fn string_to_sign(request: &Request, date: &[u8]) -> Vec<u8> {
+pub(super) fn string_to_sign(request: &OssRequest, date: &[u8]) -> Vec<u8> {
     let mut text = request.method.as_str().as_bytes().to_vec();
     for name in ["content-md5", "content-type"] {
         text.push(b'\n');
@@ -89,13 +92,13 @@ pub(super) fn string_to_sign(request: &Request, date: &[u8]) -> Vec<u8> {
 }
 
 /// `/bucket/key?acl&uploadId=1`, decoded.
-fn resource(request: &Request) -> Vec<u8> {
+fn resource(request: &OssRequest) -> Vec<u8> {
     let mut text = b"/".to_vec();
     if let Some(bucket) = request.target.bucket() {
         text.extend(bucket.as_str().as_bytes());
         text.push(b'/');
     }
-    if let Target::Object(_, key) = &request.target {
+    if let RequestTarget::Object(_, key) = &request.target {
         text.extend(key);
     }
     let mut signed: Vec<_> = request.query.0.iter().filter(|pair| is_signed(&pair.name)).collect();

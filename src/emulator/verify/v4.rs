@@ -3,29 +3,36 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::super::failure::Failure;
-use super::super::request::{Request, Target};
-use super::super::settings::Place;
-use super::super::text::{Slash, escape, hex};
-use super::{Algorithm, Claim, Validity, bad_authorization, bad_date, merged, no_date, token_header};
+use super::super::encoding::{SlashEscaping, escape, hex};
+use super::super::error::OssError;
+use super::super::request::{OssRequest, RequestTarget};
+use super::super::settings::ServiceIdentity;
+use super::{
+    SignatureAlgorithm, SignatureClaim, SignatureValidity, bad_authorization, bad_date, merged, no_date,
+    token_header,
+};
 use crate::time::Timestamp;
 
 /// What a V4 signature is limited to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Scope {
+pub(super) struct ClaimedScope {
     pub(super) day: String,
     pub(super) region: String,
     pub(super) product: String,
 }
 
 /// The date line of the string to sign and what it says.
-struct Signed<'a> {
+struct SignedDateLine<'a> {
     line: &'a str,
     at: Timestamp,
 }
 
 /// Reads `Credential=…,AdditionalHeaders=…,Signature=…`, in any order, with or without spaces.
-pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Result<Claim, Failure> {
+pub(super) fn in_header(
+    request: &OssRequest,
+    fields: &str,
+    place: &ServiceIdentity,
+) -> Result<SignatureClaim, OssError> {
     let (mut credential, mut additional, mut signature) = (None, None, None);
     for field in fields.split(',') {
         let slot = match field.trim().split_once('=') {
@@ -41,7 +48,7 @@ pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Resul
     let credential = credential.ok_or_else(no_credential)?;
     let signature = signature.ok_or_else(bad_authorization)?;
     if request.headers.get("x-oss-content-sha256").is_none_or(|value| value != UNSIGNED) {
-        return Err(Failure::argument("The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.")
+        return Err(OssError::argument("The x-oss-content-sha256 header must be UNSIGNED-PAYLOAD.")
             .ec("0002-00000214"));
     }
     let date = date_in_header(request)?;
@@ -49,29 +56,31 @@ pub(super) fn in_header(request: &Request, fields: &str, place: &Place) -> Resul
         additional.map(|list| additional_headers(request, list)).transpose()?.unwrap_or_default();
     let (key_id, scope) = scope(credential, place, &date)?;
     let canonical_request = canonical_request(request, &additional);
-    Ok(Claim {
+    Ok(SignatureClaim {
         key_id,
         signature: signature.to_owned(),
         token: token_header(&request.headers),
-        validity: Validity::Around(date.at),
+        validity: SignatureValidity::Around(date.at),
         string_to_sign: string_to_sign(date.line, &scope, &canonical_request),
-        algorithm: Algorithm::V4 { scope, canonical_request },
+        algorithm: SignatureAlgorithm::V4 { scope, canonical_request },
     })
 }
 
 /// Reads the `x-oss-…` parameters of a signed URL.
-pub(super) fn in_url(request: &Request, place: &Place) -> Result<Claim, Failure> {
+pub(super) fn in_url(request: &OssRequest, place: &ServiceIdentity) -> Result<SignatureClaim, OssError> {
     let query = &request.query;
     if query.get("x-oss-signature-version") != Some("OSS4-HMAC-SHA256") {
-        return Err(Failure::argument("The x-oss-signature-version parameter is missing or unknown."));
+        return Err(OssError::argument("The x-oss-signature-version parameter is missing or unknown."));
     }
-    let signature = query.get("x-oss-signature").ok_or_else(|| Failure::argument("No x-oss-signature."))?;
+    let signature = query.get("x-oss-signature").ok_or_else(|| OssError::argument("No x-oss-signature."))?;
     let credential = query.get("x-oss-credential").ok_or_else(no_credential)?;
     let line = query.get("x-oss-date").ok_or_else(no_date)?;
-    let date = Signed { line, at: Timestamp::parse_iso_basic(line).ok_or_else(bad_date)? };
+    let date = SignedDateLine { line, at: Timestamp::parse_iso_basic(line).ok_or_else(bad_date)? };
     let lifetime = query.get("x-oss-expires").and_then(|text| text.parse::<u32>().ok());
     let Some(lifetime @ 1..=URL_LIFETIME_S_MAX) = lifetime else {
-        return Err(Failure::argument("The x-oss-expires parameter must be 1 to 604800.").ec("0002-00000215"));
+        return Err(
+            OssError::argument("The x-oss-expires parameter must be 1 to 604800.").ec("0002-00000215")
+        );
     };
     let additional = query.get("x-oss-additional-headers");
     let additional =
@@ -79,18 +88,18 @@ pub(super) fn in_url(request: &Request, place: &Place) -> Result<Claim, Failure>
     let (key_id, scope) = scope(credential, place, &date)?;
     let canonical_request = canonical_request(request, &additional);
     let end = Timestamp::from_unix_s(date.at.unix_s() + i64::from(lifetime));
-    Ok(Claim {
+    Ok(SignatureClaim {
         key_id,
         signature: signature.to_owned(),
         token: query.bytes("x-oss-security-token").map(<[u8]>::to_vec),
-        validity: Validity::Between(date.at, end),
+        validity: SignatureValidity::Between(date.at, end),
         string_to_sign: string_to_sign(date.line, &scope, &canonical_request),
-        algorithm: Algorithm::V4 { scope, canonical_request },
+        algorithm: SignatureAlgorithm::V4 { scope, canonical_request },
     })
 }
 
 /// The signature that belongs to this string.
-pub(super) fn signature(secret: &str, scope: &Scope, string_to_sign: &[u8]) -> String {
+pub(super) fn signature(secret: &str, scope: &ClaimedScope, string_to_sign: &[u8]) -> String {
     let mut key = format!("aliyun_v4{secret}").into_bytes();
     for part in [&scope.day, &scope.region, &scope.product, TERMINATOR] {
         key = mac(&key, part.as_bytes());
@@ -99,14 +108,14 @@ pub(super) fn signature(secret: &str, scope: &Scope, string_to_sign: &[u8]) -> S
 }
 
 /// The string that is signed.
-pub(super) fn string_to_sign(date_line: &str, scope: &Scope, canonical_request: &[u8]) -> Vec<u8> {
-    let Scope { day, region, product } = scope;
+pub(super) fn string_to_sign(date_line: &str, scope: &ClaimedScope, canonical_request: &[u8]) -> Vec<u8> {
+    let ClaimedScope { day, region, product } = scope;
     let hash = hex(&Sha256::digest(canonical_request));
     format!("OSS4-HMAC-SHA256\n{date_line}\n{day}/{region}/{product}/{TERMINATOR}\n{hash}").into_bytes()
 }
 
 /// Method, resource, query, headers, their names, `UNSIGNED-PAYLOAD`.
-pub(super) fn canonical_request(request: &Request, additional: &[String]) -> Vec<u8> {
+pub(super) fn canonical_request(request: &OssRequest, additional: &[String]) -> Vec<u8> {
     let mut text = request.method.as_str().as_bytes().to_vec();
     text.push(b'\n');
     text.extend(resource(&request.target).as_bytes());
@@ -130,18 +139,18 @@ pub(super) fn canonical_request(request: &Request, additional: &[String]) -> Vec
 }
 
 /// Checks `a;b` against the request; the names in order, each once.
-pub(super) fn additional_headers(request: &Request, list: &str) -> Result<Vec<String>, Failure> {
+pub(super) fn additional_headers(request: &OssRequest, list: &str) -> Result<Vec<String>, OssError> {
     if list.is_empty() {
-        return Err(Failure::argument("AdditionalHeaders is empty.").ec("0002-00000209"));
+        return Err(OssError::argument("AdditionalHeaders is empty.").ec("0002-00000209"));
     }
     let mut names = Vec::new();
     for name in list.split(';') {
         if name.is_empty() {
-            return Err(Failure::argument("AdditionalHeaders holds an empty name.").ec("0002-00000210"));
+            return Err(OssError::argument("AdditionalHeaders holds an empty name.").ec("0002-00000210"));
         }
         let name = name.to_ascii_lowercase();
         if name.contains('_') || !request.headers.contains_key(name.as_str()) {
-            return Err(Failure::argument(
+            return Err(OssError::argument(
                 "AdditionalHeaders names a header that the request does not have.",
             )
             .ec("0002-00000211")
@@ -155,61 +164,68 @@ pub(super) fn additional_headers(request: &Request, list: &str) -> Result<Vec<St
 }
 
 /// `x-oss-date` in the ISO form, or `Date` in either; the line that is signed is the text as sent.
-fn date_in_header(request: &Request) -> Result<Signed<'_>, Failure> {
+fn date_in_header(request: &OssRequest) -> Result<SignedDateLine<'_>, OssError> {
     if request.headers.contains_key("x-oss-date") {
         let line = request.header("x-oss-date").ok_or_else(bad_date)?.trim();
         let at = Timestamp::parse_iso_basic(line).ok_or_else(bad_date)?;
-        return Ok(Signed { line, at });
+        return Ok(SignedDateLine { line, at });
     }
     if !request.headers.contains_key("date") {
         return Err(no_date());
     }
     let line = request.header("date").ok_or_else(bad_date)?.trim();
     let at = Timestamp::parse_iso_basic(line).or_else(|| Timestamp::parse_http_date(line));
-    Ok(Signed { line, at: at.ok_or_else(bad_date)? })
+    Ok(SignedDateLine { line, at: at.ok_or_else(bad_date)? })
 }
 
 /// Reads `id/day/region/product/aliyun_v4_request` and holds it against where this service stands and the date.
-fn scope(credential: &str, place: &Place, date: &Signed<'_>) -> Result<(String, Scope), Failure> {
+fn scope(
+    credential: &str,
+    place: &ServiceIdentity,
+    date: &SignedDateLine<'_>,
+) -> Result<(String, ClaimedScope), OssError> {
     let parts: Vec<&str> = credential.split('/').collect();
     let [key_id, day, region, product, terminator] = parts[..] else {
-        return Err(Failure::argument("The Credential must have five parts.").ec("0002-00000217"));
+        return Err(OssError::argument("The Credential must have five parts.").ec("0002-00000217"));
     };
     if key_id.is_empty() || !key_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b)) {
-        return Err(Failure::argument("The access key id in the Credential is invalid.").ec("0002-00000206"));
+        return Err(OssError::argument("The access key id in the Credential is invalid.").ec("0002-00000206"));
     }
     if terminator != TERMINATOR {
-        return Err(Failure::argument("The Credential must end in aliyun_v4_request.").ec("0002-00000213"));
+        return Err(OssError::argument("The Credential must end in aliyun_v4_request.").ec("0002-00000213"));
     }
     if product != place.product() {
-        return Err(Failure::argument("Invalid signing product in Authorization header.").ec("0002-00000227"));
+        return Err(
+            OssError::argument("Invalid signing product in Authorization header.").ec("0002-00000227")
+        );
     }
     if region != place.region.as_str() {
-        return Err(Failure::argument("Invalid signing region in Authorization header.").ec("0002-00000226"));
+        return Err(OssError::argument("Invalid signing region in Authorization header.").ec("0002-00000226"));
     }
     if day != date.at.day().as_str() {
         return Err(
-            Failure::argument("The day in the Credential is not the day of the date.").ec("0002-00000223")
+            OssError::argument("The day in the Credential is not the day of the date.").ec("0002-00000223")
         );
     }
-    let scope = Scope { day: day.to_owned(), region: region.to_owned(), product: product.to_owned() };
+    let scope = ClaimedScope { day: day.to_owned(), region: region.to_owned(), product: product.to_owned() };
     Ok((key_id.to_owned(), scope))
 }
 
 /// `/bucket/key`, encoded.
-fn resource(target: &Target) -> String {
+fn resource(target: &RequestTarget) -> String {
     match target {
-        Target::Service => "/".to_owned(),
-        Target::Bucket(bucket) => format!("/{bucket}/"),
-        Target::Object(bucket, key) => format!("/{bucket}/{}", escape(key, Slash::Keep)),
+        RequestTarget::Service => "/".to_owned(),
+        RequestTarget::Bucket(bucket) => format!("/{bucket}/"),
+        RequestTarget::Object(bucket, key) => format!("/{bucket}/{}", escape(key, SlashEscaping::Keep)),
     }
 }
 
 /// The parameters but the signature, encoded and in the order of their encoded names.
-fn parameters(request: &Request) -> String {
+fn parameters(request: &OssRequest) -> String {
     let pairs = request.query.0.iter().filter(|pair| pair.name != b"x-oss-signature");
-    let mut encoded: Vec<_> =
-        pairs.map(|pair| (escape(&pair.name, Slash::Escape), escape(&pair.value, Slash::Escape))).collect();
+    let mut encoded: Vec<_> = pairs
+        .map(|pair| (escape(&pair.name, SlashEscaping::Escape), escape(&pair.value, SlashEscaping::Escape)))
+        .collect();
     encoded.sort();
     let join = |(name, value): (String, String)| {
         if value.is_empty() { name } else { format!("{name}={value}") }
@@ -230,8 +246,8 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn no_credential() -> Failure {
-    Failure::argument("The Credential is missing.").ec("0002-00000217")
+fn no_credential() -> OssError {
+    OssError::argument("The Credential is missing.").ec("0002-00000217")
 }
 
 /// The only payload hash that the service takes.

@@ -1,7 +1,7 @@
 //! The connection: a socket that can be closed or reset at an exact byte, and the bodies on both ways.
 
-mod outgoing;
-mod upload;
+mod request_body;
+mod response_body;
 
 use std::io;
 use std::pin::Pin;
@@ -12,23 +12,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
-pub(super) use outgoing::{End, Outgoing, Pace};
-pub(super) use upload::{Broken, Keep, Upload};
+pub(super) use request_body::{BrokenBody, IncomingBody, KeptBody};
+pub(super) use response_body::{BodyEnding, OutgoingBody, SendRate};
 
 /// What the service speaks over.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+pub trait ServiceStream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming close a reset (RST in place of FIN).
     fn reset_on_close(&self);
 }
 
-impl Stream for TcpStream {
+impl ServiceStream for TcpStream {
     fn reset_on_close(&self) {
         // Without it the connection ends in the usual way; the test that wanted a reset tells.
         let _ = self.set_zero_linger();
     }
 }
 
-impl<S: Stream> Stream for tokio_rustls::server::TlsStream<S> {
+impl<S: ServiceStream> ServiceStream for tokio_rustls::server::TlsStream<S> {
     fn reset_on_close(&self) {
         self.get_ref().0.reset_on_close();
     }
@@ -36,7 +36,7 @@ impl<S: Stream> Stream for tokio_rustls::server::TlsStream<S> {
 
 /// How a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Close {
+pub(super) enum CloseMode {
     /// In order: FIN.
     Fin,
     /// By a reset: RST. What the client has not received by then, it may never see.
@@ -45,28 +45,28 @@ pub(super) enum Close {
 
 /// Set when the connection must end as soon as all that was written so far is out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Exit(Arc<OnceLock<Close>>);
+pub(super) struct ExitFlag(Arc<OnceLock<CloseMode>>);
 
-/// A socket that fails once [`Exit`] is set and everything written is out.
+/// A socket that fails once [`ExitFlag`] is set and everything written is out.
 #[derive(Debug)]
-pub(super) struct Socket<I> {
+pub(super) struct ExitSocket<I> {
     io: I,
-    exit: Exit,
+    exit: ExitFlag,
 }
 
-impl Exit {
+impl ExitFlag {
     /// The first word counts.
-    pub(super) fn set(&self, close: Close) {
+    pub(super) fn set(&self, close: CloseMode) {
         let _ = self.0.set(close);
     }
 
-    fn get(&self) -> Option<Close> {
+    fn get(&self) -> Option<CloseMode> {
         self.0.get().copied()
     }
 }
 
-impl<I: Stream> Socket<I> {
-    pub(super) fn new(io: I, exit: Exit) -> Self {
+impl<I: ServiceStream> ExitSocket<I> {
+    pub(super) fn new(io: I, exit: ExitFlag) -> Self {
         Self { io, exit }
     }
 
@@ -79,8 +79,8 @@ impl<I: Stream> Socket<I> {
     /// Ends the connection as was said, in order if nothing was; at once if it broke.
     pub(super) async fn close(self, ended_well: bool) {
         match self.exit.get() {
-            Some(Close::Reset) => self.io.reset_on_close(),
-            Some(Close::Fin) => self.linger().await,
+            Some(CloseMode::Reset) => self.io.reset_on_close(),
+            Some(CloseMode::Fin) => self.linger().await,
             None if ended_well => self.linger().await,
             None => {}
         }
@@ -107,7 +107,7 @@ impl<I: Stream> Socket<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Socket<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for ExitSocket<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -117,7 +117,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Socket<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Socket<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for ExitSocket<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, data)
     }

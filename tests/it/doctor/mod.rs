@@ -5,7 +5,7 @@ mod refused;
 
 use std::net::SocketAddr;
 
-use oss_signing_proxy::emulator::{Fault, Handle};
+use oss_signing_proxy::emulator::{EmulatorThread, InjectedFault};
 use serde_json::Value;
 
 use crate::support::{KEY, SECRET, STS_ID, Script, TOKEN, oss, run};
@@ -72,7 +72,7 @@ fn at(address: SocketAddr) -> String {
 }
 
 /// What is found at an OSS with this fault, signing with this.
-fn with_fault(fault: Fault, environment: &[(&str, &str)]) -> Seen {
+fn with_fault(fault: InjectedFault, environment: &[(&str, &str)]) -> Seen {
     let oss = oss();
     oss.faults.always(fault);
     doctor(&at(oss.address), &["--bucket", "photos"], environment)
@@ -126,7 +126,7 @@ fn what_works_is_told_step_by_step_and_ends_with_0() {
 }
 
 /// What was asked signed: methods and targets.
-fn signed(oss: &Handle) -> Vec<String> {
+fn signed(oss: &EmulatorThread) -> Vec<String> {
     let all = oss.journal.requests();
     let signed = all.iter().filter(|request| request.headers.contains_key("authorization"));
     signed.map(|request| format!("{} {}", request.method, request.target)).collect()

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use oss_signing_proxy::emulator::Fault;
+use oss_signing_proxy::emulator::InjectedFault;
 
 use super::{at, doctor, with_fault};
 use crate::dialling::{tls_before, tls_lines};
@@ -110,6 +110,6 @@ fn an_endpoint_that_leads_back_here_is_told() {
 
 #[test]
 fn an_oss_in_trouble_is_unavailable() {
-    let fault = Fault::Status { status: 503, code: "SlowDown".to_owned() };
+    let fault = InjectedFault::Status { status: 503, code: "SlowDown".to_owned() };
     with_fault(fault, &KEY).says(69, ("answer", "server-error"), &["503 SlowDown"]);
 }

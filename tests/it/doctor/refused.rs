@@ -6,7 +6,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::{Account, Emulator, Fault, Handle, Settings};
+use oss_signing_proxy::emulator::{
+    EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread, InjectedFault,
+};
 use oss_signing_proxy::oss::Region;
 
 use super::{STS, at, doctor, refusing, with_fault};
@@ -14,14 +16,14 @@ use crate::support::{KEY, SECRET, Script, TOKEN, oss};
 
 #[test]
 fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
-    let late = with_fault(Fault::Skew { seconds: 3_600 }, &KEY);
+    let late = with_fault(InjectedFault::Skew { seconds: 3_600 }, &KEY);
     assert_eq!((late.code, late.fault("upstream", "clock")), (77, "clock-skewed"), "{}", late.lines);
     for words in ["behind that of OSS", "RequestTimeTooSkewed", "NTP", "signed at OSS's time, is taken"] {
         assert!(late.lines.contains(words), "{words}: {}", late.lines);
     }
-    let early = with_fault(Fault::Skew { seconds: -3 * 86_400 }, &KEY);
+    let early = with_fault(InjectedFault::Skew { seconds: -3 * 86_400 }, &KEY);
     assert!(early.code == 77 && early.lines.contains("3 days ahead of that of OSS"), "{}", early.lines);
-    let little = with_fault(Fault::Skew { seconds: 60 }, &KEY);
+    let little = with_fault(InjectedFault::Skew { seconds: 60 }, &KEY);
     assert_eq!((little.code, little.fault("upstream", "clock")), (0, "clock-off"), "{}", little.lines);
     // A refusal without a Date.
     let script = refusing("403 Forbidden", "<Error><Code>RequestTimeTooSkewed</Code></Error>");
@@ -33,7 +35,7 @@ fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
 #[test]
 fn a_wrong_region_is_told_with_the_right_one() {
     // OSS names the endpoint of the bucket.
-    let moved = with_fault(Fault::OtherRegion(Region::parse("cn-beijing").expect("a region")), &KEY);
+    let moved = with_fault(InjectedFault::OtherRegion(Region::parse("cn-beijing").expect("a region")), &KEY);
     moved.says(78, ("signed", "wrong-region"), &["oss-cn-beijing.aliyuncs.com", "--region cn-beijing"]);
     // An endpoint that does not tell its region refuses the scope.
     let oss = oss();
@@ -72,15 +74,16 @@ fn a_temporary_key_without_its_token_is_told() {
 }
 
 /// An OSS that knows a temporary key which does not look like one.
-fn disguised() -> Handle {
-    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
-        .account(Account::triple("TMP.testkeyid", SECRET, TOKEN));
+fn disguised() -> EmulatorThread {
+    let settings =
+        EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
+            .account(EmulatedAccount::triple("TMP.testkeyid", SECRET, TOKEN));
     Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
 }
 
 #[test]
 fn an_expired_token_is_told() {
-    with_fault(Fault::ExpiredToken, &STS).says(
+    with_fault(InjectedFault::ExpiredToken, &STS).says(
         77,
         ("signed", "token-expired"),
         &["SecurityTokenExpired", "renews itself"],
@@ -100,7 +103,7 @@ fn a_wrong_secret_is_told_when_clock_and_region_are_right() {
 
 #[test]
 fn an_unknown_key_is_told() {
-    with_fault(Fault::UnknownKey, &KEY).says(
+    with_fault(InjectedFault::UnknownKey, &KEY).says(
         77,
         ("signed", "unknown-key"),
         &["InvalidAccessKeyId", "LTAI…eyid"],

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
-use oss_signing_proxy::emulator::{Arrival, Fault};
+use oss_signing_proxy::emulator::{BodyArrival, InjectedFault};
 use socket2::SockRef;
 
 use super::{Chunks, DATA, Field, Framing, Http2, Http2Length, Length, Method, Patience, UPLOADS};
@@ -29,7 +29,7 @@ fn clients_that_leave_in_the_middle_of_an_upload() {
                     number += 1;
                     let key = format!("left-{number}");
                     if refused {
-                        field.oss.faults.next(1, Fault::RefuseUpload { after_bytes: 50_000 });
+                        field.oss.faults.next(1, InjectedFault::RefuseUpload { after_bytes: 50_000 });
                     }
                     let broken = field.oss.journal.broken_bodies();
                     leave(&field, (method, framing, sent), leaving, &key);
@@ -43,7 +43,7 @@ fn clients_that_leave_in_the_middle_of_an_upload() {
                     let requests = field.oss.journal.requests();
                     let of_case: Vec<_> = requests.iter().filter(|one| one.target.contains(&key)).collect();
                     assert!(of_case.len() <= 1, "{case:?}: it was sent again");
-                    assert!(of_case.iter().all(|one| one.body != Arrival::Whole), "{case:?}");
+                    assert!(of_case.iter().all(|one| one.body != BodyArrival::Whole), "{case:?}");
                     assert_eq!(field.stored(&key), None, "{case:?}");
                     let good = ask(field.proxy.address, "GET", "/photos/fixed", b"");
                     assert!(good.status == 200 && good.body == *DATA, "{case:?}: the next request");
@@ -89,7 +89,7 @@ fn clients_that_leave_in_the_middle_of_a_download() {
     for chunked in [false, true] {
         for reset in [false, true] {
             if chunked {
-                field.oss.faults.next(1, Fault::Chunked);
+                field.oss.faults.next(1, InjectedFault::Chunked);
             }
             let mut client = Client::connect(field.proxy.address);
             client.send(format!("GET /photos/large HTTP/1.1\r\nHost: {}\r\n\r\n", field.own));

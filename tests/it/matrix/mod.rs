@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::{Request, Version};
-use oss_signing_proxy::emulator::{Fault, Handle};
+use oss_signing_proxy::emulator::{EmulatorThread, InjectedFault};
 use oss_signing_proxy::oss::Region;
 
 use crate::support::h2::{Connection, got, over_h2, send};
@@ -58,13 +58,13 @@ struct Case {
     framing: Framing,
     /// Whether the request travels on an upstream connection that has served another.
     kept: bool,
-    fault: Fault,
+    fault: InjectedFault,
 }
 
 const UPLOADS: [Method; 2] = [Put, Append];
 
 /// All ways to send something that meets this fault.
-fn cases(fault: &Fault) -> Vec<Case> {
+fn cases(fault: &InjectedFault) -> Vec<Case> {
     let mut cases = Vec::new();
     for kept in [false, true] {
         for method in [Get, Head, Delete, Put, Append] {
@@ -173,12 +173,12 @@ enum Patience {
 
 /// The place of the matrix: an embedded OSS and a proxy before it.
 struct Field {
-    oss: Handle,
+    oss: EmulatorThread,
     proxy: Proxy,
     own: String,
 }
 
-fn start(oss: &Handle, patience: Patience) -> Proxy {
+fn start(oss: &EmulatorThread, patience: Patience) -> Proxy {
     proxy(oss.address)
         .sections(match patience {
             Patience::Usual => "",
@@ -259,11 +259,11 @@ impl Field {
 }
 
 /// Plays every case of each fault; what comes of it must be among what `allowed` names.
-fn play(faults: &[Fault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
+fn play(faults: &[InjectedFault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
     play_with(Patience::Usual, faults, allowed);
 }
 
-fn play_with(patience: Patience, faults: &[Fault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
+fn play_with(patience: Patience, faults: &[InjectedFault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
     let mut field = Field::new(patience);
     let mut wrong = Vec::new();
     let mut number = 0;
@@ -292,37 +292,36 @@ fn lost(case: &Case) -> Vec<Outcome> {
 
 #[test]
 fn connections_that_are_lost_before_the_answer() {
-    play(&[Fault::HangUp, Fault::Reset], lost);
-    play(&[Fault::CloseReused, Fault::ResetReused], |case| if case.kept { lost(case) } else { vec![Served] });
+    play(&[InjectedFault::HangUp, InjectedFault::Reset], lost);
+    play(&[InjectedFault::CloseReused, InjectedFault::ResetReused], |case| {
+        if case.kept { lost(case) } else { vec![Served] }
+    });
     // These wait for a new connection.
-    play(
-        &[Fault::CloseUnread, Fault::ResetUnread],
-        |case| {
-            if case.kept { vec![Served] } else { vec![Told(502)] }
-        },
-    );
+    play(&[InjectedFault::CloseUnread, InjectedFault::ResetUnread], |case| {
+        if case.kept { vec![Served] } else { vec![Told(502)] }
+    });
 }
 
 #[test]
 fn answers_that_break_off() {
     let after_bytes = 50_000;
-    play(&[Fault::CutBody { after_bytes }, Fault::ShortBody { missing_bytes: 10 }], |case| {
+    play(&[InjectedFault::CutBody { after_bytes }, InjectedFault::ShortBody { missing_bytes: 10 }], |case| {
         match case.method {
             Get => vec![Broken],
             Head => vec![Served],
             // The answers to these have no body; a length that is announced is missed.
             Delete => vec![Served, Told(502)],
-            Put | Append if matches!(case.fault, Fault::ShortBody { .. }) => vec![Broken],
+            Put | Append if matches!(case.fault, InjectedFault::ShortBody { .. }) => vec![Broken],
             Put | Append => vec![Served],
         }
     });
-    play(&[Fault::CutChunks { after_bytes }], |case| match case.method {
+    play(&[InjectedFault::CutChunks { after_bytes }], |case| match case.method {
         Get => vec![Broken],
         Head | Delete => vec![Served],
         Put | Append => vec![Served, Broken],
     });
     // A reset can destroy what was sent before it.
-    let resets = [Fault::ResetBody { after_bytes }, Fault::ResetChunks { after_bytes }];
+    let resets = [InjectedFault::ResetBody { after_bytes }, InjectedFault::ResetChunks { after_bytes }];
     play(&resets, |case| {
         let mut all =
             if case.method == Get { vec![Broken, Told(502)] } else { vec![Served, Broken, Told(502)] };
@@ -337,10 +336,10 @@ fn answers_that_break_off() {
 fn answers_that_are_odd_and_whole() {
     play(
         &[
-            Fault::CloseAfter,
-            Fault::Chunked,
-            Fault::Drip { bytes: 100_000, pause: Duration::from_millis(2) },
-            Fault::Delay(Duration::from_millis(20)),
+            InjectedFault::CloseAfter,
+            InjectedFault::Chunked,
+            InjectedFault::Drip { bytes: 100_000, pause: Duration::from_millis(2) },
+            InjectedFault::Delay(Duration::from_millis(20)),
         ],
         |_| vec![Served],
     );
@@ -358,28 +357,34 @@ fn upstreams_that_stand_still() {
     };
     // What is waited for in each case is waited for at once.
     std::thread::scope(|scope| {
-        scope.spawn(|| play_with(Patience::Little, &[Fault::Hang], |_| vec![Told(504)]));
+        scope.spawn(|| play_with(Patience::Little, &[InjectedFault::Hang], |_| vec![Told(504)]));
         scope.spawn(|| {
-            play_with(Patience::Little, &[Fault::HangBody { after_bytes: 50_000 }], hang_body);
+            play_with(Patience::Little, &[InjectedFault::HangBody { after_bytes: 50_000 }], hang_body);
         });
         scope.spawn(|| {
-            play_with(Patience::Little, &[Fault::StallUpload { after_bytes: 50_000 }], stall_upload);
+            play_with(Patience::Little, &[InjectedFault::StallUpload { after_bytes: 50_000 }], stall_upload);
         });
     });
 }
 
 #[test]
 fn refusals() {
-    let status = |status| Fault::Status { status, code: "Planted".to_owned() };
+    let status = |status| InjectedFault::Status { status, code: "Planted".to_owned() };
     for number in [400, 403, 404, 409, 429, 500, 503] {
         play(&[status(number)], |_| vec![Told(number)]);
     }
-    play(&[Fault::RefuseUpload { after_bytes: 50_000 }], |case| match case.method {
+    play(&[InjectedFault::RefuseUpload { after_bytes: 50_000 }], |case| match case.method {
         Put | Append => vec![Told(403)],
         Get | Head | Delete => vec![Served],
     });
-    let elsewhere = Fault::OtherRegion(Region::parse("cn-beijing").expect("a region"));
-    play(&[Fault::Skew { seconds: 3600 }, Fault::UnknownKey, Fault::WrongSignature, elsewhere], |_| {
-        vec![Told(403)]
-    });
+    let elsewhere = InjectedFault::OtherRegion(Region::parse("cn-beijing").expect("a region"));
+    play(
+        &[
+            InjectedFault::Skew { seconds: 3600 },
+            InjectedFault::UnknownKey,
+            InjectedFault::WrongSignature,
+            elsewhere,
+        ],
+        |_| vec![Told(403)],
+    );
 }

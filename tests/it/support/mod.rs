@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::cli::SystemEnv;
-use oss_signing_proxy::emulator::{Account, Emulator, Handle, Settings};
+use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread};
 use oss_signing_proxy::oss::{Bucket, Region};
 
 pub(crate) use http::{Answer, Client, ask, ask_if_open};
@@ -35,13 +35,14 @@ pub(crate) fn bucket(name: &str) -> Bucket {
 }
 
 /// The embedded OSS, with the buckets `photos` and `files`, on a free port.
-pub(crate) fn oss() -> Handle {
-    let settings = Settings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
-        .account(Account::pair(ID, SECRET))
-        .account(Account::triple(STS_ID, SECRET, TOKEN))
-        .domain("img.example.com", bucket("photos"))
-        .bucket(bucket("photos"))
-        .bucket(bucket("files"));
+pub(crate) fn oss() -> EmulatorThread {
+    let settings =
+        EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
+            .account(EmulatedAccount::pair(ID, SECRET))
+            .account(EmulatedAccount::triple(STS_ID, SECRET, TOKEN))
+            .domain("img.example.com", bucket("photos"))
+            .bucket(bucket("photos"))
+            .bucket(bucket("files"));
     Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
 }
 

@@ -2,14 +2,14 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-use super::super::failure::Failure;
-use super::super::request::Request;
-use super::super::store::{PRIVATE, Traits};
-use super::super::text::Pairs;
+use super::super::encoding::ParameterPairs;
+use super::super::error::OssError;
+use super::super::request::OssRequest;
+use super::super::store::{ObjectMetadata, PRIVATE};
 
 /// Reads them from the headers of a request.
-pub(super) fn of(request: &Request) -> Result<Traits, Failure> {
-    Ok(Traits {
+pub(super) fn of(request: &OssRequest) -> Result<ObjectMetadata, OssError> {
+    Ok(ObjectMetadata {
         headers: headers(request),
         acl: request.header("x-oss-object-acl").map_or(Ok("default"), object_acl)?,
         class: request.header("x-oss-storage-class").map_or(Ok("Standard"), class)?,
@@ -18,36 +18,36 @@ pub(super) fn of(request: &Request) -> Result<Traits, Failure> {
 }
 
 /// The headers that the object keeps.
-pub(super) fn headers(request: &Request) -> HeaderMap {
+pub(super) fn headers(request: &OssRequest) -> HeaderMap {
     let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
     let all = request.headers.iter().filter(|(name, _)| kept(name));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The word for who may use an object.
-pub(super) fn object_acl(acl: &str) -> Result<&'static str, Failure> {
+pub(super) fn object_acl(acl: &str) -> Result<&'static str, OssError> {
     if acl == "default" { Ok("default") } else { bucket_acl(acl) }
 }
 
 /// The word for who may use a bucket.
-pub(super) fn bucket_acl(acl: &str) -> Result<&'static str, Failure> {
+pub(super) fn bucket_acl(acl: &str) -> Result<&'static str, OssError> {
     let known = [PRIVATE, "public-read", "public-read-write"].into_iter().find(|word| *word == acl);
-    known.ok_or_else(|| Failure::argument("The access control level is unknown."))
+    known.ok_or_else(|| OssError::argument("The access control level is unknown."))
 }
 
 /// Tags as a header has them: `a=b&c=d`, percent-encoded.
-pub(super) fn tags(text: &str) -> Result<Vec<(String, String)>, Failure> {
-    let invalid = || Failure::argument("The x-oss-tagging header is invalid.");
-    let pairs = Pairs::parse(text).ok_or_else(invalid)?.0.into_iter();
+pub(super) fn tags(text: &str) -> Result<Vec<(String, String)>, OssError> {
+    let invalid = || OssError::argument("The x-oss-tagging header is invalid.");
+    let pairs = ParameterPairs::parse(text).ok_or_else(invalid)?.0.into_iter();
     let texts =
         pairs.map(|pair| Some((String::from_utf8(pair.name).ok()?, String::from_utf8(pair.value).ok()?)));
     texts.collect::<Option<_>>().ok_or_else(invalid)
 }
 
-fn class(text: &str) -> Result<&'static str, Failure> {
+fn class(text: &str) -> Result<&'static str, OssError> {
     let known = ["Standard", "IA", "Archive", "ColdArchive", "DeepColdArchive"];
     let known = known.into_iter().find(|word| *word == text);
-    known.ok_or_else(|| Failure::argument("The storage class is unknown."))
+    known.ok_or_else(|| OssError::argument("The storage class is unknown."))
 }
 
 const KEPT: [HeaderName; 6] = [

@@ -5,29 +5,29 @@ use std::fmt::Write as _;
 
 /// One parameter of the query, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pair {
+pub(super) struct ParameterPair {
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
 }
 
 /// The parameters of a query in the order of the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pairs(pub(super) Vec<Pair>);
+pub(super) struct ParameterPairs(pub(super) Vec<ParameterPair>);
 
 /// Which characters [`escape`] leaves alone beside letters, digits and `-._~`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slash {
+pub(super) enum SlashEscaping {
     Keep,
     Escape,
 }
 
-impl Pairs {
+impl ParameterPairs {
     /// Reads `a=b&c`, with `+` for a space; `None` if an escape is broken.
     pub(super) fn parse(query: &str) -> Option<Self> {
         let mut pairs = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            pairs.push(Pair {
+            pairs.push(ParameterPair {
                 name: unescape(name.replace('+', " ").as_bytes())?,
                 value: unescape(value.replace('+', " ").as_bytes())?,
             });
@@ -71,12 +71,12 @@ pub(super) fn unescape(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// `bytes` percent-encoded with capital digits.
-pub(super) fn escape(bytes: &[u8], slash: Slash) -> String {
+pub(super) fn escape(bytes: &[u8], slash: SlashEscaping) -> String {
     let mut out = String::with_capacity(bytes.len() + 16);
     for &byte in bytes {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            b'/' if slash == Slash::Keep => out.push('/'),
+            b'/' if slash == SlashEscaping::Keep => out.push('/'),
             _ => {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "%{byte:02X}");
@@ -97,7 +97,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pairs, Slash, escape, unescape};
+    use super::{ParameterPairs, SlashEscaping, escape, unescape};
 
     #[test]
     fn escapes_are_decoded_once_and_broken_ones_are_refused() {
@@ -109,13 +109,13 @@ mod tests {
 
     #[test]
     fn only_the_unreserved_characters_stay() {
-        assert_eq!(escape(b"a/b~*'( )+%", Slash::Keep), "a/b~%2A%27%28%20%29%2B%25");
-        assert_eq!(escape(b"a/b", Slash::Escape), "a%2Fb");
+        assert_eq!(escape(b"a/b~*'( )+%", SlashEscaping::Keep), "a/b~%2A%27%28%20%29%2B%25");
+        assert_eq!(escape(b"a/b", SlashEscaping::Escape), "a%2Fb");
     }
 
     #[test]
     fn a_query_is_split_at_the_first_equals_sign() {
-        let pairs = Pairs::parse("a=b=c&&acl&x=+%2B").expect("whole escapes");
+        let pairs = ParameterPairs::parse("a=b=c&&acl&x=+%2B").expect("whole escapes");
         assert_eq!(pairs.get("a"), Some("b=c"));
         assert_eq!(pairs.get("acl"), Some(""));
         assert_eq!(pairs.get("x"), Some(" +"));

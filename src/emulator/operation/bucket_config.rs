@@ -2,24 +2,24 @@
 
 use http::{Method, StatusCode};
 
-use super::super::failure::Failure;
-use super::super::reply::Reply;
-use super::super::request::Request;
-use super::{Context, Plan, xml};
+use super::super::error::OssError;
+use super::super::request::OssRequest;
+use super::super::response::OssResponse;
+use super::{OperationContext, OperationPlan, xml};
 
 /// One setting.
 #[derive(Debug)]
-struct Setting {
+struct BucketSetting {
     /// The parameter that names it.
     name: &'static str,
     /// What is told while nothing is set.
-    unset: Unset,
+    unset: UnsetBehavior,
     /// Which methods change it.
     changed_by: &'static [Method],
 }
 
 #[derive(Debug)]
-enum Unset {
+enum UnsetBehavior {
     /// 404 with this code and message.
     Absent(&'static str, &'static str),
     /// This root element with this inside.
@@ -27,42 +27,42 @@ enum Unset {
 }
 
 /// The operation on a setting, if the request names one.
-pub(super) fn plan(request: &Request) -> Option<Result<Plan, Failure>> {
+pub(super) fn plan(request: &OssRequest) -> Option<Result<OperationPlan, OssError>> {
     let setting = named(request)?;
     Some(match request.method {
-        Method::GET => Ok(Plan::read(get)),
-        Method::PUT if setting.changed_by.contains(&Method::PUT) => Ok(Plan::body(put)),
-        Method::DELETE if setting.changed_by.contains(&Method::DELETE) => Ok(Plan::change(delete)),
-        _ => Err(Failure::not_implemented()),
+        Method::GET => Ok(OperationPlan::read(get)),
+        Method::PUT if setting.changed_by.contains(&Method::PUT) => Ok(OperationPlan::body(put)),
+        Method::DELETE if setting.changed_by.contains(&Method::DELETE) => Ok(OperationPlan::change(delete)),
+        _ => Err(OssError::not_implemented()),
     })
 }
 
-fn get(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let setting = named(context.request).ok_or_else(Failure::not_implemented)?;
+fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let setting = named(context.request).ok_or_else(OssError::not_implemented)?;
     let (bucket, contents, _) = context.place()?;
     let document = match (contents.settings.get(setting.name), &setting.unset) {
         (Some(document), _) => document.clone(),
-        (None, Unset::Absent(code, message)) => {
+        (None, UnsetBehavior::Absent(code, message)) => {
             return Err(
-                Failure::new(StatusCode::NOT_FOUND, *code, *message).with("BucketName", bucket.as_str())
+                OssError::new(StatusCode::NOT_FOUND, *code, *message).with("BucketName", bucket.as_str())
             );
         }
-        (None, Unset::Default(root, inside)) => {
+        (None, UnsetBehavior::Default(root, inside)) => {
             format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root}>{inside}</{root}>\n").into()
         }
     };
     let kind = if setting.name == "policy" { "application/json" } else { "application/xml" };
-    let mut reply = Reply::ok().with("content-type", kind);
+    let mut reply = OssResponse::ok().with("content-type", kind);
     reply.body = document;
     Ok(reply)
 }
 
-fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let setting = named(context.request).ok_or_else(Failure::not_implemented)?;
+fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let setting = named(context.request).ok_or_else(OssError::not_implemented)?;
     let document = context.payload.data.clone();
     if setting.name == "policy" {
         serde_json::from_slice::<serde_json::Value>(&document).map_err(|_| {
-            Failure::new(
+            OssError::new(
                 StatusCode::BAD_REQUEST,
                 "InvalidPolicyDocument",
                 "The policy is not a JSON document.",
@@ -73,17 +73,17 @@ fn put(mut context: Context<'_>) -> Result<Reply, Failure> {
     }
     let (_, contents, _) = context.place()?;
     contents.settings.insert(setting.name, document);
-    Ok(Reply::ok())
+    Ok(OssResponse::ok())
 }
 
-fn delete(mut context: Context<'_>) -> Result<Reply, Failure> {
-    let setting = named(context.request).ok_or_else(Failure::not_implemented)?;
+fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
+    let setting = named(context.request).ok_or_else(OssError::not_implemented)?;
     let (_, contents, _) = context.place()?;
     contents.settings.remove(setting.name);
-    Ok(Reply::new(StatusCode::NO_CONTENT))
+    Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
-fn named(request: &Request) -> Option<&'static Setting> {
+fn named(request: &OssRequest) -> Option<&'static BucketSetting> {
     SETTINGS.iter().find(|setting| request.query.has(setting.name))
 }
 
@@ -92,7 +92,7 @@ const STAYS: &[Method] = &[Method::PUT];
 /// Setting it would have to have an effect.
 const FIXED: &[Method] = &[];
 
-static SETTINGS: [Setting; 14] = [
+static SETTINGS: [BucketSetting; 14] = [
     absent("cors", KEPT, "NoSuchCORSConfiguration", "The CORS Configuration does not exist."),
     absent(
         "encryption",
@@ -134,8 +134,8 @@ const fn absent(
     changed_by: &'static [Method],
     code: &'static str,
     message: &'static str,
-) -> Setting {
-    Setting { name, changed_by, unset: Unset::Absent(code, message) }
+) -> BucketSetting {
+    BucketSetting { name, changed_by, unset: UnsetBehavior::Absent(code, message) }
 }
 
 const fn default(
@@ -143,6 +143,6 @@ const fn default(
     changed_by: &'static [Method],
     root: &'static str,
     inside: &'static str,
-) -> Setting {
-    Setting { name, changed_by, unset: Unset::Default(root, inside) }
+) -> BucketSetting {
+    BucketSetting { name, changed_by, unset: UnsetBehavior::Default(root, inside) }
 }

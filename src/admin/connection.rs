@@ -18,13 +18,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, Process, Reach, Settings, answer, text, with};
+use super::{AdminProcess, AdminResponse, AdminSettings, ListenerReach, answer, text, with};
 
 /// Since when nothing is asked on a connection, for who has to make room for others.
 #[derive(Clone, Debug)]
-pub struct Silence(Rc<Cell<Option<Instant>>>);
+pub struct IdleSince(Rc<Cell<Option<Instant>>>);
 
-impl Silence {
+impl IdleSince {
     /// That of a connection that has just come.
     #[must_use]
     pub fn new() -> Self {
@@ -38,7 +38,7 @@ impl Silence {
     }
 }
 
-impl Default for Silence {
+impl Default for IdleSince {
     fn default() -> Self {
         Self::new()
     }
@@ -47,8 +47,8 @@ impl Default for Silence {
 /// Answers what comes on one connection, until `leave` says that it is to end after the answer that is due.
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    (reach, silence): (Reach, Silence),
-    (settings, process): (Arc<ArcSwap<Settings>>, Arc<dyn Process>),
+    (reach, silence): (ListenerReach, IdleSince),
+    (settings, process): (Arc<ArcSwap<AdminSettings>>, Arc<dyn AdminProcess>),
     leave: impl Future<Output = ()>,
 ) {
     let each = async |request| {
@@ -66,7 +66,7 @@ pub async fn serve(
 }
 
 /// The request with its body, which is short and comes soon.
-async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, Answer> {
+async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, AdminResponse> {
     let (head, body) = request.into_parts();
     let (status, why) = match timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => return Ok(Request::from_parts(head, body.to_bytes())),
@@ -78,7 +78,7 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, Answer> {
 
 async fn attend(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    each: impl AsyncFn(Request<Incoming>) -> Answer,
+    each: impl AsyncFn(Request<Incoming>) -> AdminResponse,
     leave: impl Future<Output = ()>,
 ) {
     let each = &each;

@@ -5,31 +5,31 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use md5::{Digest as _, Md5};
 
-use super::super::journal::{Arrival, Entry};
-use super::super::store::Payload;
+use super::super::recorder::{BodyArrival, RecordedEntry};
+use super::super::store::SummedBody;
 
 /// A body on its way in.
 #[derive(Debug)]
-pub(in crate::emulator) struct Upload {
+pub(in crate::emulator) struct IncomingBody {
     body: Incoming,
-    entry: Entry,
+    entry: RecordedEntry,
 }
 
 /// What is kept of an upload's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::emulator) enum Keep {
+pub(in crate::emulator) enum KeptBody {
     All,
     Nothing,
 }
 
 /// The client went away before its body was whole; this is what came.
 #[derive(Debug)]
-pub(in crate::emulator) struct Broken(pub(in crate::emulator) Payload);
+pub(in crate::emulator) struct BrokenBody(pub(in crate::emulator) SummedBody);
 
-impl Upload {
-    pub(in crate::emulator) fn new(body: Incoming, entry: Entry) -> Self {
+impl IncomingBody {
+    pub(in crate::emulator) fn new(body: Incoming, entry: RecordedEntry) -> Self {
         if body.is_end_stream() {
-            entry.ended(Arrival::Whole);
+            entry.ended(BodyArrival::Whole);
         }
         Self { body, entry }
     }
@@ -40,34 +40,34 @@ impl Upload {
     }
 
     /// Reads it to its end.
-    pub(in crate::emulator) async fn receive(&mut self, keep: Keep) -> Result<Payload, Broken> {
+    pub(in crate::emulator) async fn receive(&mut self, keep: KeptBody) -> Result<SummedBody, BrokenBody> {
         let (mut md5, mut crc) = (Md5::new(), crc64fast::Digest::new());
         let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut data = BytesMut::with_capacity(match keep {
-            Keep::All => announced.min(RESERVED_BYTES_MAX),
-            Keep::Nothing => 0,
+            KeptBody::All => announced.min(RESERVED_BYTES_MAX),
+            KeptBody::Nothing => 0,
         });
         let arrival = loop {
             match self.next().await {
-                Next::Bytes(bytes) => {
+                NextFrame::Bytes(bytes) => {
                     md5.update(&bytes);
                     crc.write(&bytes);
-                    if keep == Keep::All {
+                    if keep == KeptBody::All {
                         data.extend_from_slice(&bytes);
                     }
                 }
-                Next::End(arrival) => break arrival,
+                NextFrame::End(arrival) => break arrival,
             }
         };
-        let payload = Payload { data: data.freeze(), md5: md5.finalize().into(), crc: crc.sum64() };
-        if arrival == Arrival::Whole { Ok(payload) } else { Err(Broken(payload)) }
+        let payload = SummedBody { data: data.freeze(), md5: md5.finalize().into(), crc: crc.sum64() };
+        if arrival == BodyArrival::Whole { Ok(payload) } else { Err(BrokenBody(payload)) }
     }
 
     /// Reads and forgets so many bytes, perhaps a few more, or fewer if the body ends before.
     pub(in crate::emulator) async fn skip(&mut self, bytes: usize) {
         let mut read = 0;
         while read < bytes {
-            let Next::Bytes(bytes) = self.next().await else {
+            let NextFrame::Bytes(bytes) = self.next().await else {
                 return;
             };
             read += bytes.len();
@@ -80,30 +80,30 @@ impl Upload {
         let _ = tokio::time::timeout(super::LINGER, self.skip(super::LINGER_BYTES_MAX)).await;
     }
 
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self) -> NextFrame {
         loop {
             let arrival = match self.body.frame().await {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => {
                         self.entry.received(bytes.len());
-                        return Next::Bytes(bytes);
+                        return NextFrame::Bytes(bytes);
                     }
                     // Trailers.
                     Err(_) => continue,
                 },
-                Some(Err(_)) => Arrival::Broken,
-                None => Arrival::Whole,
+                Some(Err(_)) => BodyArrival::Broken,
+                None => BodyArrival::Whole,
             };
             self.entry.ended(arrival);
-            return Next::End(arrival);
+            return NextFrame::End(arrival);
         }
     }
 }
 
 /// What came next.
-enum Next {
+enum NextFrame {
     Bytes(Bytes),
-    End(Arrival),
+    End(BodyArrival),
 }
 
 /// How much is reserved for a body at once, whatever it announces.

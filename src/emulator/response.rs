@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::failure::Failure;
+use super::error::OssError;
 use crate::oss::ErrorDocument;
 use crate::time::Timestamp;
 
 /// What an operation answers.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct OssResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// For HEAD too: only its length is told then.
@@ -21,13 +21,13 @@ pub(super) struct Reply {
 
 /// What an answer says about the request it answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About<'a> {
+pub(super) struct ResponseContext<'a> {
     pub(super) method: &'a Method,
     pub(super) host: &'a str,
     pub(super) request_id: &'a str,
 }
 
-impl Reply {
+impl OssResponse {
     pub(super) fn new(status: StatusCode) -> Self {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
     }
@@ -53,7 +53,7 @@ impl Reply {
     }
 
     /// The error document of a refusal; HEAD gets it in a header.
-    pub(super) fn refusal(failure: Failure, about: About<'_>) -> Self {
+    pub(super) fn refusal(failure: OssError, about: ResponseContext<'_>) -> Self {
         let parts = failure.into_parts();
         let mut extra: Vec<(&str, &str)> =
             parts.extra.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -84,7 +84,7 @@ impl Reply {
     }
 
     /// With the headers that every answer has.
-    pub(super) fn finish(self, about: About<'_>, now: Timestamp) -> Self {
+    pub(super) fn finish(self, about: ResponseContext<'_>, now: Timestamp) -> Self {
         let length = self.body.len().to_string();
         let has_length = self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED;
         let mut reply = self

@@ -6,11 +6,11 @@ use http::StatusCode;
 
 /// A refusal. Boxed, because it is the error type of nearly every function here.
 #[derive(Debug)]
-pub(super) struct Failure(Box<Parts>);
+pub(super) struct OssError(Box<OssErrorParts>);
 
 /// What stands in the refusal.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct OssErrorParts {
     pub(super) status: StatusCode,
     pub(super) code: Cow<'static, str>,
     pub(super) message: Cow<'static, str>,
@@ -19,13 +19,13 @@ pub(super) struct Parts {
     pub(super) headers: Vec<(&'static str, String)>,
 }
 
-impl Failure {
+impl OssError {
     pub(super) fn new(
         status: StatusCode,
         code: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self(Box::new(Parts {
+        Self(Box::new(OssErrorParts {
             status,
             code: code.into(),
             message: message.into(),
@@ -114,7 +114,7 @@ impl Failure {
         self
     }
 
-    pub(super) fn into_parts(self) -> Parts {
+    pub(super) fn into_parts(self) -> OssErrorParts {
         *self.0
     }
 }

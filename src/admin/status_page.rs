@@ -2,21 +2,21 @@
 
 use std::fmt::{self, Write as _};
 
-use super::Process;
+use super::AdminProcess;
 use crate::credentials::SourceStatus;
 use crate::telemetry::{OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
 /// The page.
-pub(super) fn html(process: &dyn Process) -> String {
+pub(super) fn html(process: &dyn AdminProcess) -> String {
     let mut page = String::with_capacity(8 * 1024);
     // A text takes everything.
     let _ = write(&mut page, process);
     page
 }
 
-fn write(page: &mut String, process: &dyn Process) -> fmt::Result {
+fn write(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let counters = process.counters();
     head(page, process)?;
     certificates(page, process)?;
@@ -28,7 +28,7 @@ fn write(page: &mut String, process: &dyn Process) -> fmt::Result {
     Ok(())
 }
 
-fn head(page: &mut String, process: &dyn Process) -> fmt::Result {
+fn head(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let counters = process.counters();
     let (opened, closed) = counters.connections();
     let (class, state) = match process.ready() {
@@ -39,7 +39,7 @@ fn head(page: &mut String, process: &dyn Process) -> fmt::Result {
     write!(
         page,
         "<p class={class}>{}</p><p>{} · {} · {} requests in flight · {} connections of clients</p>",
-        Escaped(&state),
+        EscapedHtml(&state),
         process.now().rfc3339(),
         reloaded(process),
         counters.total().in_flight,
@@ -47,14 +47,14 @@ fn head(page: &mut String, process: &dyn Process) -> fmt::Result {
     )
 }
 
-fn certificates(page: &mut String, process: &dyn Process) -> fmt::Result {
+fn certificates(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let now = process.now();
     for certificate in process.certificates() {
         let class = if certificate.warning(now).is_some() { "bad" } else { "good" };
         write!(
             page,
             "<p class={class}>certificate of {}: {}</p>",
-            Escaped(&certificate.listener),
+            EscapedHtml(&certificate.listener),
             validity(certificate.expires, now)
         )?;
     }
@@ -70,7 +70,7 @@ fn validity(expires: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {
+fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let now = process.now();
     page.push_str("<h2>Credentials</h2><table><tr><th>source<th>state<th>from<th>ends<th>last error</tr>");
     for source in process.sources() {
@@ -80,11 +80,11 @@ fn sources(page: &mut String, process: &dyn Process) -> fmt::Result {
         write!(
             page,
             "<tr><td>{}<td class={class}>{}<td>{}<td>{}<td>{}</tr>",
-            Escaped(&source.name),
+            EscapedHtml(&source.name),
             source.stage,
-            Escaped(source.provider.as_deref().unwrap_or("–")),
-            Escaped(&ends),
-            Escaped(&trouble(&source))
+            EscapedHtml(source.provider.as_deref().unwrap_or("–")),
+            EscapedHtml(&ends),
+            EscapedHtml(&trouble(&source))
         )?;
     }
     page.push_str("</table>");
@@ -101,26 +101,26 @@ fn trouble(source: &SourceStatus) -> String {
     }
 }
 
-fn routes(page: &mut String, process: &dyn Process) -> fmt::Result {
+fn routes(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     page.push_str("<h2>Routes</h2><table><tr><th>for<th>to<th>region<th>signature<th>source</tr>");
     for route in process.routes() {
         let wanted = route.wanted.map_or(String::new(), |wanted| format!(": {wanted}"));
         write!(
             page,
             "<tr><td>{}{}<td>{}<td>{}<td>{}<td>{}</tr>",
-            Escaped(&route.name),
-            Escaped(&wanted),
-            Escaped(&route.endpoint),
-            Escaped(&route.region),
+            EscapedHtml(&route.name),
+            EscapedHtml(&wanted),
+            EscapedHtml(&route.endpoint),
+            EscapedHtml(&route.region),
             route.signature,
-            Escaped(route.source.as_deref().unwrap_or("nobody: unsigned"))
+            EscapedHtml(route.source.as_deref().unwrap_or("nobody: unsigned"))
         )?;
     }
     page.push_str("</table>");
     Ok(())
 }
 
-fn traffic(page: &mut String, process: &dyn Process) -> fmt::Result {
+fn traffic(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let total = process.counters().total();
     page.push_str("<h2>Traffic</h2><table><tr><th>operation");
     for outcome in RequestOutcome::ALL {
@@ -185,7 +185,7 @@ fn operation(page: &mut String, row: &OperationSnapshot) -> fmt::Result {
     write!(page, "<td>{mean_ms:.1} ms</tr>")
 }
 
-fn reloaded(process: &dyn Process) -> String {
+fn reloaded(process: &dyn AdminProcess) -> String {
     let reloads = process.counters().reloads();
     let since = reloads.at.map_or_else(|| "the start".to_owned(), Timestamp::rfc3339);
     match reloads.last {
@@ -214,9 +214,9 @@ fn bytes(count: u64) -> String {
 }
 
 /// A text in which nothing is markup.
-struct Escaped<'a>(&'a str);
+struct EscapedHtml<'a>(&'a str);
 
-impl fmt::Display for Escaped<'_> {
+impl fmt::Display for EscapedHtml<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             match c {
@@ -243,11 +243,11 @@ th,td{border-color:#444}.good{color:#7bd88f}.bad{color:#ff8a80}}</style>";
 
 #[cfg(test)]
 mod tests {
-    use super::{Escaped, bytes};
+    use super::{EscapedHtml, bytes};
 
     #[test]
     fn nothing_that_is_shown_is_markup() {
-        assert_eq!(Escaped("<a href=\"x\">'&").to_string(), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
+        assert_eq!(EscapedHtml("<a href=\"x\">'&").to_string(), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
     }
 
     #[test]

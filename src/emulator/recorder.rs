@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, request};
 
 /// One request as it was received.
 #[derive(Clone, Debug)]
-pub struct Received {
+pub struct ReceivedRequest {
     /// The method.
     pub method: Method,
     /// The target as on the wire; an absolute one is written with its path.
@@ -19,13 +19,13 @@ pub struct Received {
     /// How many bytes of the body were read so far, without the framing of chunks.
     pub body_bytes: u64,
     /// How the body ended.
-    pub body: Arrival,
+    pub body: BodyArrival,
     number: u64,
 }
 
 /// How far the body of a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum BodyArrival {
     /// To the end that its framing announced, or there was none.
     Whole,
     /// Its end was not read: more comes, or the rest was left unread after a refusal.
@@ -36,27 +36,27 @@ pub enum Arrival {
 
 /// The requests received so far. Clones see the same.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<Entries>>);
+pub struct RequestRecorder(Arc<Mutex<RecordedRequests>>);
 
 #[derive(Debug, Default)]
-struct Entries {
+struct RecordedRequests {
     connections: usize,
     requests: usize,
     broken_bodies: usize,
     /// The number of the next request; it is never set back.
     next: u64,
     /// The latest [`KEPT`].
-    latest: VecDeque<Received>,
+    latest: VecDeque<ReceivedRequest>,
 }
 
 /// The place of one request in the journal.
 #[derive(Debug)]
-pub(super) struct Entry {
-    journal: Journal,
+pub(super) struct RecordedEntry {
+    journal: RequestRecorder,
     number: u64,
 }
 
-impl Journal {
+impl RequestRecorder {
     /// How many connections were accepted.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -77,20 +77,20 @@ impl Journal {
 
     /// The latest thousand requests, the oldest first.
     #[must_use]
-    pub fn requests(&self) -> Vec<Received> {
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.lock().latest.iter().cloned().collect()
     }
 
     /// The latest request.
     #[must_use]
-    pub fn last(&self) -> Option<Received> {
+    pub fn last(&self) -> Option<ReceivedRequest> {
         self.lock().latest.back().cloned()
     }
 
     /// Forgets the requests and sets the counts to zero.
     pub fn clear(&self) {
         let mut entries = self.lock();
-        *entries = Entries { next: entries.next, ..Entries::default() };
+        *entries = RecordedRequests { next: entries.next, ..RecordedRequests::default() };
     }
 
     pub(super) fn connected(&self) -> usize {
@@ -100,7 +100,7 @@ impl Journal {
     }
 
     /// Writes down the head of a request.
-    pub(super) fn record(&self, head: &request::Parts, connection: usize) -> Entry {
+    pub(super) fn record(&self, head: &request::Parts, connection: usize) -> RecordedEntry {
         let target = match (head.uri.authority(), head.uri.path_and_query()) {
             (None, Some(origin)) => origin.as_str().to_owned(),
             (_, _) => head.uri.to_string(),
@@ -112,24 +112,24 @@ impl Journal {
         if entries.latest.len() == KEPT {
             entries.latest.pop_front();
         }
-        entries.latest.push_back(Received {
+        entries.latest.push_back(ReceivedRequest {
             method: head.method.clone(),
             target,
             headers: head.headers.clone(),
             connection,
             body_bytes: 0,
-            body: Arrival::Open,
+            body: BodyArrival::Open,
             number,
         });
-        Entry { journal: self.clone(), number }
+        RecordedEntry { journal: self.clone(), number }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, RecordedRequests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl RecordedEntry {
     /// Counts bytes of the body.
     pub(super) fn received(&self, bytes: usize) {
         let mut entries = self.journal.lock();
@@ -139,9 +139,9 @@ impl Entry {
     }
 
     /// Writes down how the body ended.
-    pub(super) fn ended(&self, arrival: Arrival) {
+    pub(super) fn ended(&self, arrival: BodyArrival) {
         let mut entries = self.journal.lock();
-        if arrival == Arrival::Broken {
+        if arrival == BodyArrival::Broken {
             entries.broken_bodies += 1;
         }
         if let Some(received) = entries.find(self.number) {
@@ -150,9 +150,9 @@ impl Entry {
     }
 }
 
-impl Entries {
+impl RecordedRequests {
     /// The request of this number, unless it is forgotten. The latest are looked at first: those are still coming in.
-    fn find(&mut self, number: u64) -> Option<&mut Received> {
+    fn find(&mut self, number: u64) -> Option<&mut ReceivedRequest> {
         self.latest.iter_mut().rev().find(|received| received.number == number)
     }
 }

@@ -9,46 +9,46 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::{Close, Exit};
+use super::{CloseMode, ExitFlag};
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(in crate::emulator) struct Outgoing {
+pub(in crate::emulator) struct OutgoingBody {
     data: Bytes,
-    end: End,
-    pace: Option<Pace>,
+    end: BodyEnding,
+    pace: Option<SendRate>,
     /// Until when the next piece waits.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// How a body ends.
 #[derive(Debug)]
-pub(in crate::emulator) enum End {
+pub(in crate::emulator) enum BodyEnding {
     /// As announced.
     Whole,
     /// Without an announced length.
     Chunked,
     /// With the connection.
-    Exit(Exit, Close),
+    Exit(ExitFlag, CloseMode),
     /// As announced, and then with the connection.
-    WholeThenExit(Exit),
+    WholeThenExit(ExitFlag),
     /// Never: the rest does not come, and the connection stays.
     Never,
 }
 
 /// How fast a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::emulator) struct Pace {
+pub(in crate::emulator) struct SendRate {
     /// How much is sent at once; at least one byte.
     pub(in crate::emulator) bytes: usize,
     /// How long it rests before the next piece.
     pub(in crate::emulator) pause: Duration,
 }
 
-impl Outgoing {
-    pub(in crate::emulator) fn new(data: Bytes, end: End, pace: Option<Pace>) -> Self {
-        if let End::WholeThenExit(exit) = &end {
-            exit.set(Close::Fin);
+impl OutgoingBody {
+    pub(in crate::emulator) fn new(data: Bytes, end: BodyEnding, pace: Option<SendRate>) -> Self {
+        if let BodyEnding::WholeThenExit(exit) = &end {
+            exit.set(CloseMode::Fin);
         }
         Self { data, end, pace, pause: None }
     }
@@ -64,7 +64,7 @@ impl Outgoing {
     }
 }
 
-impl Body for Outgoing {
+impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -80,23 +80,25 @@ impl Body for Outgoing {
             return Poll::Ready(Some(Ok(Frame::data(self.piece()))));
         }
         match &self.end {
-            End::Whole | End::Chunked | End::WholeThenExit(_) => Poll::Ready(None),
-            End::Exit(exit, close) => {
+            BodyEnding::Whole | BodyEnding::Chunked | BodyEnding::WholeThenExit(_) => Poll::Ready(None),
+            BodyEnding::Exit(exit, close) => {
                 exit.set(*close);
                 Poll::Pending
             }
-            End::Never => Poll::Pending,
+            BodyEnding::Never => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_empty() && matches!(self.end, End::Whole)
+        self.data.is_empty() && matches!(self.end, BodyEnding::Whole)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.end {
-            End::Whole => SizeHint::with_exact(self.data.len() as u64),
-            End::Chunked | End::Exit(..) | End::WholeThenExit(_) | End::Never => SizeHint::default(),
+            BodyEnding::Whole => SizeHint::with_exact(self.data.len() as u64),
+            BodyEnding::Chunked | BodyEnding::Exit(..) | BodyEnding::WholeThenExit(_) | BodyEnding::Never => {
+                SizeHint::default()
+            }
         }
     }
 }

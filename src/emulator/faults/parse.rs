@@ -3,20 +3,20 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Fault, Faults};
+use super::{FaultSwitches, InjectedFault};
 use crate::oss::Region;
 
 /// A fault and how often it acts: `[TIMES:]KIND[=VALUE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    fault: Fault,
+pub struct FaultOrder {
+    fault: InjectedFault,
     /// `None` for always.
     times: Option<usize>,
 }
 
-impl Order {
+impl FaultOrder {
     /// Throws the switch.
-    pub fn give(&self, faults: &Faults) {
+    pub fn give(&self, faults: &FaultSwitches) {
         match self.times {
             None => faults.always(self.fault.clone()),
             Some(times) => faults.next(times, self.fault.clone()),
@@ -31,7 +31,7 @@ impl Order {
         other-region=REGION";
 }
 
-impl FromStr for Order {
+impl FromStr for FaultOrder {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -51,41 +51,41 @@ impl FromStr for Order {
     }
 }
 
-fn plain(kind: &str) -> Option<Fault> {
+fn plain(kind: &str) -> Option<InjectedFault> {
     Some(match kind {
-        "close-unread" => Fault::CloseUnread,
-        "reset-unread" => Fault::ResetUnread,
-        "hang-up" => Fault::HangUp,
-        "reset" => Fault::Reset,
-        "close-reused" => Fault::CloseReused,
-        "reset-reused" => Fault::ResetReused,
-        "close-after" => Fault::CloseAfter,
-        "chunked" => Fault::Chunked,
-        "hang" => Fault::Hang,
-        "forget-body" => Fault::ForgetBody,
-        "keep-broken" => Fault::KeepBroken,
-        "expired-token" => Fault::ExpiredToken,
-        "unknown-key" => Fault::UnknownKey,
-        "wrong-signature" => Fault::WrongSignature,
+        "close-unread" => InjectedFault::CloseUnread,
+        "reset-unread" => InjectedFault::ResetUnread,
+        "hang-up" => InjectedFault::HangUp,
+        "reset" => InjectedFault::Reset,
+        "close-reused" => InjectedFault::CloseReused,
+        "reset-reused" => InjectedFault::ResetReused,
+        "close-after" => InjectedFault::CloseAfter,
+        "chunked" => InjectedFault::Chunked,
+        "hang" => InjectedFault::Hang,
+        "forget-body" => InjectedFault::ForgetBody,
+        "keep-broken" => InjectedFault::KeepBroken,
+        "expired-token" => InjectedFault::ExpiredToken,
+        "unknown-key" => InjectedFault::UnknownKey,
+        "wrong-signature" => InjectedFault::WrongSignature,
         _ => return None,
     })
 }
 
-fn with_value(kind: &str, value: &str) -> Result<Option<Fault>, String> {
+fn with_value(kind: &str, value: &str) -> Result<Option<InjectedFault>, String> {
     Ok(Some(match kind {
-        "cut-body" => Fault::CutBody { after_bytes: number(value)? },
-        "reset-body" => Fault::ResetBody { after_bytes: number(value)? },
-        "cut-chunks" => Fault::CutChunks { after_bytes: number(value)? },
-        "reset-chunks" => Fault::ResetChunks { after_bytes: number(value)? },
-        "short-body" => Fault::ShortBody { missing_bytes: number(value)? },
-        "hang-body" => Fault::HangBody { after_bytes: number(value)? },
-        "stall-upload" => Fault::StallUpload { after_bytes: number(value)? },
-        "refuse-upload" => Fault::RefuseUpload { after_bytes: number(value)? },
-        "delay" => Fault::Delay(Duration::from_millis(number(value)?)),
-        "skew" => Fault::Skew { seconds: number(value)? },
+        "cut-body" => InjectedFault::CutBody { after_bytes: number(value)? },
+        "reset-body" => InjectedFault::ResetBody { after_bytes: number(value)? },
+        "cut-chunks" => InjectedFault::CutChunks { after_bytes: number(value)? },
+        "reset-chunks" => InjectedFault::ResetChunks { after_bytes: number(value)? },
+        "short-body" => InjectedFault::ShortBody { missing_bytes: number(value)? },
+        "hang-body" => InjectedFault::HangBody { after_bytes: number(value)? },
+        "stall-upload" => InjectedFault::StallUpload { after_bytes: number(value)? },
+        "refuse-upload" => InjectedFault::RefuseUpload { after_bytes: number(value)? },
+        "delay" => InjectedFault::Delay(Duration::from_millis(number(value)?)),
+        "skew" => InjectedFault::Skew { seconds: number(value)? },
         "drip" => {
             let (bytes, pause) = value.split_once(':').ok_or("write it as drip=BYTES:MS")?;
-            Fault::Drip { bytes: number(bytes)?, pause: Duration::from_millis(number(pause)?) }
+            InjectedFault::Drip { bytes: number(bytes)?, pause: Duration::from_millis(number(pause)?) }
         }
         "status" => {
             let (status, code) = value.split_once(':').unwrap_or((value, "InternalError"));
@@ -93,9 +93,11 @@ fn with_value(kind: &str, value: &str) -> Result<Option<Fault>, String> {
             if !(400..600).contains(&status) {
                 return Err("the status is from 400 to 599".to_owned());
             }
-            Fault::Status { status, code: code.to_owned() }
+            InjectedFault::Status { status, code: code.to_owned() }
         }
-        "other-region" => Fault::OtherRegion(Region::parse(value).map_err(|error| error.to_string())?),
+        "other-region" => {
+            InjectedFault::OtherRegion(Region::parse(value).map_err(|error| error.to_string())?)
+        }
         _ => return Ok(None),
     }))
 }
@@ -106,31 +108,31 @@ fn number<N: FromStr>(text: &str) -> Result<N, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Order};
+    use super::{FaultOrder, InjectedFault};
 
     #[test]
     fn every_kind_that_the_help_names_is_understood() {
-        for word in Order::KINDS.split(", ") {
+        for word in FaultOrder::KINDS.split(", ") {
             let word = word.replace("STATUS[:CODE]", "503").replace("BYTES", "1").replace("MS", "1");
             let word = word.replace("SECONDS", "-1").replace("REGION", "cn-beijing");
-            assert!(word.parse::<Order>().is_ok(), "{word}");
+            assert!(word.parse::<FaultOrder>().is_ok(), "{word}");
         }
     }
 
     #[test]
     fn a_number_before_the_kind_says_how_often() {
-        let order = "3:status=503:SlowDown".parse::<Order>();
-        let fault = Fault::Status { status: 503, code: "SlowDown".to_owned() };
-        assert_eq!(order, Ok(Order { fault, times: Some(3) }));
-        assert_eq!("hang".parse::<Order>(), Ok(Order { fault: Fault::Hang, times: None }));
+        let order = "3:status=503:SlowDown".parse::<FaultOrder>();
+        let fault = InjectedFault::Status { status: 503, code: "SlowDown".to_owned() };
+        assert_eq!(order, Ok(FaultOrder { fault, times: Some(3) }));
+        assert_eq!("hang".parse::<FaultOrder>(), Ok(FaultOrder { fault: InjectedFault::Hang, times: None }));
     }
 
     #[test]
     fn what_is_no_fault_is_refused_with_a_remedy() {
         for text in ["", "cut-body", "cut-body=x", "hang=1", "status=200", "drip=1", "x:hang", "nope=1"] {
-            assert!(text.parse::<Order>().is_err(), "{text}");
+            assert!(text.parse::<FaultOrder>().is_err(), "{text}");
         }
-        let told = "nope".parse::<Order>().expect_err("no such fault");
+        let told = "nope".parse::<FaultOrder>().expect_err("no such fault");
         assert!(told.contains("close-unread"), "{told}");
     }
 }
