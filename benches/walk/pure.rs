@@ -8,7 +8,7 @@ use oss_signing_proxy::address::{
 use oss_signing_proxy::caller;
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::policy::{AccessPolicy, NamedHost, RequestShape};
-use oss_signing_proxy::proxy::settle;
+use oss_signing_proxy::proxy::prepare_headers;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::sign::{
     self, SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime,
@@ -98,7 +98,7 @@ impl Walk {
         };
         std::hint::black_box(self.policy.decide(&shape));
         let way = ResolvedEndpoint::of(&located, &self.directory);
-        settle(&mut headers);
+        prepare_headers(&mut headers);
         self.sign(&located, &mut headers);
         (headers, way.target(&located))
     }

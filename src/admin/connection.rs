@@ -62,7 +62,7 @@ pub async fn serve(
         silence.0.set(Some(Instant::now()));
         answer
     };
-    attend(stream, each, leave).await;
+    serve_requests(stream, each, leave).await;
 }
 
 /// The request with its body, which is short and comes soon.
@@ -76,7 +76,7 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, AdminRespon
     Err(with(text(status, why), CONNECTION, "close"))
 }
 
-async fn attend(
+async fn serve_requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     each: impl AsyncFn(Request<Incoming>) -> AdminResponse,
     leave: impl Future<Output = ()>,
@@ -118,7 +118,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::sleep;
 
-    use super::{CONNECTION_WITHIN, LAST_ANSWER_WITHIN, attend};
+    use super::{CONNECTION_WITHIN, LAST_ANSWER_WITHIN, serve_requests};
     use crate::admin::text;
 
     #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ mod tests {
             client.read_to_string(&mut answer).await.expect("an answer");
             answer
         };
-        let ((), answer) = tokio::join!(attend(server, slow, pending()), asked);
+        let ((), answer) = tokio::join!(serve_requests(server, slow, pending()), asked);
         assert!(answer.contains("connection: close") && answer.ends_with("late\n"), "{answer}");
     }
 }

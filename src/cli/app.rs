@@ -75,7 +75,7 @@ impl ReloadHandle {
     }
 
     /// The same, for who does not wait for it. If there are many such wishes already, one more changes nothing.
-    pub fn wish(&self) {
+    pub fn request_reload(&self) {
         let _ = self.0.try_send(None);
     }
 }
@@ -171,7 +171,7 @@ impl App {
         let watchdog = spawn_local(running.notifier.clone().feed_watchdog(running.server.pulse()));
         tokio::select! {
             () = drain.leaving() => {}
-            () = running.attend(&mut wishes) => {}
+            () = running.run_reload_loop(&mut wishes) => {}
         }
         drop(wishes);
         let drained = running.end(&drain).await;
@@ -182,7 +182,7 @@ impl App {
 
 impl RunningApp {
     /// Reads the configuration again whenever it is wanted.
-    async fn attend(&mut self, wishes: &mut mpsc::Receiver<ReloadRequest>) {
+    async fn run_reload_loop(&mut self, wishes: &mut mpsc::Receiver<ReloadRequest>) {
         let mut looks = interval(LOOK_EVERY);
         // Two looks in a row are worth nothing if they follow on each other's heels.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -381,7 +381,7 @@ impl FirstAnswers {
 }
 
 /// A core as the configuration has it, without a socket: for who wants to know what would become of a request.
-pub(super) fn rehearse(
+pub(super) fn try_start(
     config: &ProxyConfig,
     sources: &SourceMap,
     clock: Arc<dyn Clock>,

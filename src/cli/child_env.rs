@@ -47,7 +47,7 @@ impl ChildEnv {
     }
 
     /// Gives it to the command, with the proxy at this address.
-    pub(super) fn give(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: ForwardMode) {
+    pub(super) fn apply_to(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: ForwardMode) {
         for name in &self.removed {
             command.env_remove(name);
         }

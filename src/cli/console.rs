@@ -248,7 +248,7 @@ impl AdminThread {
         drop(end);
         let _ = timeout(MOMENT, ended).await;
         // A directory that does not answer keeps the file.
-        let _ = BlockingLane::default().run(MOMENT, move || held.vanish()).await;
+        let _ = BlockingLane::default().run(MOMENT, move || held.unlink()).await;
     }
 }
 

@@ -99,7 +99,7 @@ async fn emulate(arguments: &EmulateArgs) -> CommandExit {
             }
         };
     for fault in &arguments.fault {
-        fault.give(emulator.service().faults());
+        fault.apply_to(emulator.service().faults());
     }
     line(format_args!(
         "embedded OSS of {} on http://{}, access key id {}",

@@ -15,7 +15,7 @@ use crate::address::{Host, ListenerNames, LocatedObject, ResolvedEndpoint, UrlSc
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, ProviderSpec};
-use crate::proxy::settle;
+use crate::proxy::prepare_headers;
 use crate::sign::{SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime};
 use crate::time::Clock as _;
 
@@ -87,7 +87,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
     let mut located = locate(arguments, &config, &headers)?;
     caller::identify(&mut headers, &mut located.query);
-    settle(&mut headers);
+    prepare_headers(&mut headers);
     let settings = config.upstreams.get(located.upstream.0);
     let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
     let sources = ProviderSpec::build_all(&config.credentials);

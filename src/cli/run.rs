@@ -19,7 +19,7 @@ use super::child_env::{ChildEnv, ForwardMode};
 use super::exit::CommandExit;
 use super::flags::CommonFlags;
 use super::output::complain;
-use super::serve::{block_on, not_assembled, off_thread, open_log, tell_warnings};
+use super::serve::{block_on, not_assembled, off_thread, open_log, print_warnings};
 use super::system::{SystemEnv, hide, raise_file_limit, variable_names};
 use super::watch::ReloadError;
 use crate::config::ProxyConfig;
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
         };
         match assembled {
             Ok((app, environment, flusher)) => {
-                let exit = accompany(arguments, app, &environment, &mut signals).await;
+                let exit = run_with_proxy(arguments, app, &environment, &mut signals).await;
                 drop(flusher);
                 exit
             }
@@ -87,7 +87,7 @@ async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), Co
     });
     let config = loaded.await?;
     let (log, flusher) = open_log(&config.log).await?;
-    tell_warnings(&config);
+    print_warnings(&config);
     let environment = ChildEnv::of(&config, variable_names());
     let again = arguments.flags.clone();
     let load: LoadConfig = Arc::new(move || configuration(&again));
@@ -114,7 +114,7 @@ fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
 }
 
 /// Serves while the command runs, hands it the signals, and ends with its exit code.
-async fn accompany(
+async fn run_with_proxy(
     arguments: &RunArgs,
     app: App,
     environment: &ChildEnv,
@@ -131,7 +131,7 @@ async fn accompany(
     let program = program.cloned().unwrap_or_default();
     let mut command = Command::new(&program);
     command.args(words.unwrap_or_default());
-    environment.give(
+    environment.apply_to(
         &mut command,
         address,
         if arguments.forward { ForwardMode::Yes } else { ForwardMode::No },
@@ -160,7 +160,7 @@ async fn accompany(
             // Only now: programs of old are not prepared to inherit it.
             let _ = raise_file_limit();
             early.into_iter().for_each(|signal| forward(signal, &child));
-            attend(&mut child, &drain, signals).await
+            supervise_child(&mut child, &drain, signals).await
         }
         Err(error) => not_started(&program, &error),
     };
@@ -184,7 +184,7 @@ async fn serve(app: App, drain: DrainSignal) {
 }
 
 /// Waits for the end of the command, and forwards signals to it.
-async fn attend(child: &mut Child, drain: &DrainSignal, signals: &mut ChildSignals) -> CommandExit {
+async fn supervise_child(child: &mut Child, drain: &DrainSignal, signals: &mut ChildSignals) -> CommandExit {
     let mut serves = true;
     loop {
         tokio::select! {

@@ -131,7 +131,7 @@ async fn serve(
     log: ProcessLog,
     (drain, asked): (DrainSignal, ReloadSignals),
 ) -> CommandExit {
-    tell_warnings(&config);
+    print_warnings(&config);
     let files = raise_file_limit();
     if files.is_some_and(|files| files < config.limits.client_connections as u64) {
         warn!(
@@ -150,7 +150,7 @@ async fn serve(
         Ok(app) => app.reloading(load).logging(log.control),
         Err(error) => return not_assembled(&error),
     };
-    asked.heed(app.reloads(), log.anew);
+    asked.install_handlers(app.reloads(), log.anew);
     match app.run(drain).await {
         Ok(DrainOutcome::Whole) => CommandExit::Ok,
         Ok(DrainOutcome::Cut { connections }) => {
@@ -165,7 +165,7 @@ async fn serve(
 }
 
 /// Tells what is not wrong with the configuration, but to be looked at.
-pub(super) fn tell_warnings(config: &ProxyConfig) {
+pub(super) fn print_warnings(config: &ProxyConfig) {
     for warning in &config.warnings {
         warn!("{warning}");
     }
@@ -212,11 +212,11 @@ impl ReloadSignals {
     }
 
     /// HUP has the configuration read again, USR1 the file of the log opened anew.
-    fn heed(self, reloads: ReloadHandle, anew: Arc<AtomicBool>) {
+    fn install_handlers(self, reloads: ReloadHandle, anew: Arc<AtomicBool>) {
         let Self { mut hangup, mut user } = self;
         spawn_local(async move {
             while hangup.recv().await.is_some() {
-                reloads.wish();
+                reloads.request_reload();
             }
         });
         spawn_local(async move {

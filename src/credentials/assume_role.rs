@@ -25,7 +25,11 @@ impl AssumeRole {
 
 impl AssumeRole {
     /// STS has refused this key: another one, if the source has another.
-    async fn other(&self, refused: &Arc<Credentials>, edge: &dyn SourceEnv) -> Option<Arc<Credentials>> {
+    async fn replacement_credentials(
+        &self,
+        refused: &Arc<Credentials>,
+        edge: &dyn SourceEnv,
+    ) -> Option<Arc<Credentials>> {
         let is_other = |given: &Arc<Credentials>| !Arc::ptr_eq(given, refused);
         if let Some(newer) = self.source.get(edge.now()).ok().filter(is_other) {
             return Some(newer);
@@ -53,10 +57,12 @@ impl Provide for AssumeRole {
         Box::pin(async move {
             let signer = self.source.obtain(edge).await.map_err(|error| self.of_source(error))?;
             let triple = match self.sts.assume(&self.role, &signer, edge).await {
-                Err(StsError { cause: StsCause::Key, error }) => match self.other(&signer, edge).await {
-                    Some(other) => self.sts.assume(&self.role, &other, edge).await?,
-                    None => return Err(error),
-                },
+                Err(StsError { cause: StsCause::Key, error }) => {
+                    match self.replacement_credentials(&signer, edge).await {
+                        Some(other) => self.sts.assume(&self.role, &other, edge).await?,
+                        None => return Err(error),
+                    }
+                }
                 given => given?,
             };
             triple.into_credentials(&format!("ram_role_arn/{}", signer.provider), "STS")

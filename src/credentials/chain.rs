@@ -162,7 +162,7 @@ impl ProviderChain {
 
 /// What is set up in part, and was not asked.
 fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
-    match (name, OidcConfig::default().trio(edge)) {
+    match (name, OidcConfig::default().required_fields(edge)) {
         (OIDC, Err(why @ ProvideError::Failed(_))) => Some(why),
         (_, _) => None,
     }

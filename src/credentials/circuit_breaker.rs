@@ -129,16 +129,16 @@ async fn call(
         reply = fetched.as_mut() => reply,
         () = sleep(SILENT_AFTER) => {
             // Others need not wait behind it.
-            pass.note(CallOutcome::Failed);
+            pass.report_outcome(CallOutcome::Failed);
             silent.notify_one();
             let reply = fetched.await;
             if reply.is_ok() {
-                endpoint.state().note(outcome(&reply), Instant::now());
+                endpoint.state().record_outcome(outcome(&reply), Instant::now());
             }
             return reply;
         }
     };
-    pass.note(outcome(&reply));
+    pass.report_outcome(outcome(&reply));
     reply
 }
 
@@ -219,7 +219,7 @@ impl CredentialEndpoint {
             let turn = self.state().turn(Instant::now());
             match turn {
                 NextCall::Now(is_probe) => {
-                    self.budget_wait.note(waited);
+                    self.budget_wait.record(waited);
                     return CallPermit { endpoint: self, is_probe, noted: false, _flight: flight };
                 }
                 NextCall::Closed(wait) => sleep(wait).await,
@@ -256,7 +256,7 @@ impl EndpointState {
         NextCall::Now(self.probed)
     }
 
-    fn note(&mut self, outcome: CallOutcome, now: Instant) {
+    fn record_outcome(&mut self, outcome: CallOutcome, now: Instant) {
         self.probed = false;
         match outcome {
             CallOutcome::Answered => (self.failures, self.throttled, self.closed_until) = (0, 0, None),
@@ -278,9 +278,9 @@ impl EndpointState {
 }
 
 impl CallPermit {
-    fn note(mut self, outcome: CallOutcome) {
+    fn report_outcome(mut self, outcome: CallOutcome) {
         self.noted = true;
-        self.endpoint.state().note(outcome, Instant::now());
+        self.endpoint.state().record_outcome(outcome, Instant::now());
     }
 }
 
@@ -326,7 +326,7 @@ mod tests {
 
     async fn call(endpoint: &Arc<CredentialEndpoint>, outcome: CallOutcome) -> f64 {
         let begun = Instant::now();
-        Arc::clone(endpoint).enter().await.note(outcome);
+        Arc::clone(endpoint).enter().await.report_outcome(outcome);
         (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0
     }
 
@@ -340,12 +340,12 @@ mod tests {
         let begun = Instant::now();
         let (waited, ()) = tokio::join!(
             async {
-                Arc::clone(&endpoint).enter().await.note(CallOutcome::Answered);
+                Arc::clone(&endpoint).enter().await.report_outcome(CallOutcome::Answered);
                 begun.elapsed()
             },
             async {
                 tokio::time::sleep(Duration::from_secs(2)).await;
-                probe.note(CallOutcome::Answered);
+                probe.report_outcome(CallOutcome::Answered);
             }
         );
         assert!((2.0..2.2).contains(&waited.as_secs_f64()), "who comes while it is asked waits: {waited:?}");
@@ -383,7 +383,7 @@ mod tests {
         let endpoint = Arc::new(CredentialEndpoint::new());
         let begun = Instant::now();
         for _ in 0..100 {
-            Arc::clone(&endpoint).enter().await.note(CallOutcome::Answered);
+            Arc::clone(&endpoint).enter().await.report_outcome(CallOutcome::Answered);
         }
         let took = begun.elapsed().as_secs_f64();
         assert!((2.9..3.2).contains(&took), "40 at once, then 20 a second: {took}");

@@ -22,7 +22,7 @@ pub struct AttemptSnapshot {
 }
 
 impl AttemptHistogram {
-    pub(super) fn note(&self, took: Duration) {
+    pub(super) fn record(&self, took: Duration) {
         let ms = took.as_millis();
         let index = BOUNDS_MS.iter().position(|bound| ms <= u128::from(*bound)).unwrap_or(BOUNDS_MS.len());
         self.buckets[index].fetch_add(1, Relaxed);
@@ -53,7 +53,7 @@ mod tests {
     fn each_duration_falls_into_one_bucket_and_the_sum() {
         let durations = AttemptHistogram::default();
         for ms in [0, 1, 2, 700, 60_000] {
-            durations.note(Duration::from_millis(ms));
+            durations.record(Duration::from_millis(ms));
         }
         let noted = durations.noted();
         assert_eq!((noted.count, (noted.sum_s * 1_000.0).round()), (5, 60_703.0));

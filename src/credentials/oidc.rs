@@ -32,7 +32,10 @@ pub struct OidcConfig {
 
 impl OidcConfig {
     /// The three that only make sense together: role, provider, file.
-    pub(super) fn trio(&self, edge: &dyn SourceEnv) -> Result<(String, String, PathBuf), ProvideError> {
+    pub(super) fn required_fields(
+        &self,
+        edge: &dyn SourceEnv,
+    ) -> Result<(String, String, PathBuf), ProvideError> {
         let role = self.role_arn.clone().or_else(|| edge.variable(ROLE));
         let provider = self.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
         let file = self.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
@@ -62,7 +65,7 @@ impl OidcProvider {
     }
 
     async fn exchange(&self, edge: &dyn SourceEnv) -> Result<StsCredentials, StsError> {
-        let (arn, provider, file) = self.pod.trio(edge)?;
+        let (arn, provider, file) = self.pod.required_fields(edge)?;
         let shown = file.display();
         let unreadable = |error: &dyn fmt::Display| {
             ProvideError::Unavailable(format!(
@@ -109,7 +112,7 @@ impl Provide for OidcProvider {
     }
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let Ok((role, _, file)) = self.pod.trio(edge) else { return Vec::new() };
+        let Ok((role, _, file)) = self.pod.required_fields(edge) else { return Vec::new() };
         vec![format!("role {role}, token in {}", file.display()), self.sts.explain(edge)]
     }
 }

@@ -205,7 +205,7 @@ impl CredentialSource {
             let mut asking = self.asking.subscribe();
             // However the wait ends, what counts is what is there then.
             let _ = timeout(WAIT_MAX, asking.wait_for(|asking| asking.since.is_none())).await;
-            self.counts.waits.note(begun.elapsed());
+            self.counts.waits.record(begun.elapsed());
         }
         self.serve(clock.now()).inspect_err(|nothing| {
             let stage = match nothing {
@@ -242,7 +242,7 @@ impl CredentialSource {
         }
         let attempt = RefreshAttempt::begin(self);
         // Files that could not be looked at count as changed when they can be.
-        let asked = WatchedState::look(&*self.provider, edge, &self.files).await;
+        let asked = WatchedState::capture(&*self.provider, edge, &self.files).await;
         let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
             Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
@@ -343,7 +343,12 @@ impl CredentialSource {
     }
 
     /// Notes what an attempt came to, and when there may be another.
-    fn note(&self, given: &Result<AttemptResult, ProvideError>, asked: Option<WatchedState>, now: Timestamp) {
+    fn record_attempt(
+        &self,
+        given: &Result<AttemptResult, ProvideError>,
+        asked: Option<WatchedState>,
+        now: Timestamp,
+    ) {
         let urgency = self.urgency(now).unwrap_or(RefreshUrgency::Advisory);
         let windows = self.windows();
         let longest = match (urgency, windows) {

@@ -63,7 +63,7 @@ fn check_header(pin: &Bucket, name: &HeaderName, request: &RequestShape<'_>) -> 
         return if is_ours { Ok(()) } else { Err(PinBreach::Header(name)) };
     }
     match find(&PROCESSES, name) {
-        Some(name) if lines.any(|process| !stays_in(pin, process, NESTED_MAX)) => {
+        Some(name) if lines.any(|process| !names_only_pinned(pin, process, NESTED_MAX)) => {
             Err(PinBreach::Header(name))
         }
         Some(_) | None => Ok(()),
@@ -85,7 +85,7 @@ fn check_process(
     has_body: bool,
 ) -> Result<(), PinBreach> {
     let process = param.value.as_deref().unwrap_or_default();
-    if !stays_in(pin, process, NESTED_MAX) {
+    if !names_only_pinned(pin, process, NESTED_MAX) {
         return Err(PinBreach::Parameter(name));
     }
     // The body of a query over an object names nothing; other bodies are instructions.
@@ -96,8 +96,8 @@ fn check_process(
 }
 
 /// Whether an instruction of processing names no other bucket: by `b_` in `sys/saveas`, by `oss://`, or in an instruction inside it.
-fn stays_in(pin: &Bucket, process: &[u8], nested: usize) -> bool {
-    let inner_stays = |inner: &[u8]| nested > 0 && stays_in(pin, inner, nested - 1);
+fn names_only_pinned(pin: &Bucket, process: &[u8], nested: usize) -> bool {
+    let inner_stays = |inner: &[u8]| nested > 0 && names_only_pinned(pin, inner, nested - 1);
     let decoded: Vec<u8> = percent_encoding::percent_decode(process).collect();
     if decoded != process && !inner_stays(&decoded) {
         return false;

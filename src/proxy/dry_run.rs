@@ -87,7 +87,7 @@ pub fn explain(
     match walk(core, gate, (head, now), &mut explained) {
         Ok(outbound) => explained.outbound = Some(outbound),
         Err(refusal) => {
-            let (status, code, message) = refusal.told_plainly();
+            let (status, code, message) = refusal.to_plain();
             explained.refused = Some(RejectionReason { status, code, message });
         }
     }
@@ -102,9 +102,9 @@ fn walk(
 ) -> Result<OutboundHead, ProxyError> {
     let in_flight = Rc::new(());
     let mut access = AccessLogEvent::begin(AccessLogging::No, core.admit(), Rc::clone(&in_flight));
-    let mut inbound = InboundRequest::imagined(head, in_flight);
+    let mut inbound = InboundRequest::from_head(head, in_flight);
 
-    let located = inbound.locate(gate, core.state())?.note(&mut access);
+    let located = inbound.locate(gate, core.state())?.record(&mut access);
     let object = located.object();
     let upstream = object.upstream;
     explained.operation = Some(object.operation);

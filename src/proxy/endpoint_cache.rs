@@ -38,7 +38,7 @@ impl EndpointCache {
         trust: TrustStoreId,
     ) -> Result<Rc<CachedEndpoint>, ProxyError> {
         let mut entries = self.0.borrow_mut();
-        if let Some(entry) = entries.iter().find(|entry| entry.leads(located)) {
+        if let Some(entry) = entries.iter().find(|entry| entry.is_for(located)) {
             return Ok(Rc::clone(&entry.paved));
         }
         let paved = Rc::new(CachedEndpoint::new(ResolvedEndpoint::of(located, directory), trust)?);
@@ -54,7 +54,7 @@ impl EndpointCache {
 }
 
 impl EndpointCacheEntry {
-    fn leads(&self, located: &LocatedObject) -> bool {
+    fn is_for(&self, located: &LocatedObject) -> bool {
         self.upstream == located.upstream && self.bucket == located.bucket && self.place == located.place
     }
 }

@@ -89,7 +89,7 @@ impl ProxyError {
 
     /// The answer. HEAD gets its head alone.
     pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<ResponseBody> {
-        let ErrorResponseParts(status, code, oss_code) = self.told();
+        let ErrorResponseParts(status, code, oss_code) = self.to_parts();
         access.refused = Some(code);
         access.answered(status.as_u16());
         let id = access.id.to_string();
@@ -118,12 +118,12 @@ impl ProxyError {
 
     /// Our stable code for it.
     pub(super) fn code(&self) -> &'static str {
-        self.told().1
+        self.to_parts().1
     }
 
     /// The same for who did not ask over HTTP: status, code and sentence.
-    pub(super) fn told_plainly(&self) -> (StatusCode, &'static str, String) {
-        let ErrorResponseParts(status, code, _) = self.told();
+    pub(super) fn to_plain(&self) -> (StatusCode, &'static str, String) {
+        let ErrorResponseParts(status, code, _) = self.to_parts();
         (status, code, self.message())
     }
 
@@ -151,7 +151,7 @@ impl ProxyError {
         }
     }
 
-    fn told(&self) -> ErrorResponseParts {
+    fn to_parts(&self) -> ErrorResponseParts {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         const GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;

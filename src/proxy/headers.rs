@@ -27,7 +27,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Makes request headers ready to be signed: of those that are signed there is one line each, trimmed, and none is empty, for
 /// implementations differ about those.
-pub fn settle(headers: &mut HeaderMap) {
+pub fn prepare_headers(headers: &mut HeaderMap) {
     let mut odd: Vec<HeaderName> = Vec::new();
     let mut last = None;
     // The lines of one name follow each other.
@@ -147,7 +147,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{BodyFraming, settle, settle_answer, strip_hop_by_hop};
+    use super::{BodyFraming, prepare_headers, settle_answer, strip_hop_by_hop};
 
     fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -186,7 +186,7 @@ mod tests {
             ("x-unsigned", " v "),
             ("x-unsigned", " v "),
         ]);
-        settle(&mut headers);
+        prepare_headers(&mut headers);
         assert_eq!(
             headers,
             map(&[

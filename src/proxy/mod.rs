@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 pub use dry_run::{DryRunReport, DryRunRoute, OutboundHead, RejectionReason, explain};
 pub use endpoint_cache::destination;
 pub use error::ProxyError;
-pub use headers::settle;
+pub use headers::prepare_headers;
 pub use redact::without_token;
 pub use response::ResponseBody;
 pub use state::{ListenerRules, ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
@@ -74,8 +74,8 @@ async fn walk(
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
     }
-    let now = core.moment();
-    let located = inbound.locate((gate, address), core.state())?.note(access);
+    let now = core.signing_time();
+    let located = inbound.locate((gate, address), core.state())?.record(access);
     let admitted = located.identify(access).admit(&gate.policy, &core.state().directory)?;
     let routed = admitted.route(core)?;
     let signed = match routed {

@@ -54,7 +54,7 @@ enum HeaderCheck {
 }
 
 impl HeaderCheck {
-    fn hears(&mut self, line: &HeaderValue, served: &str) {
+    fn observe(&mut self, line: &HeaderValue, served: &str) {
         let as_served = line.as_bytes().trim_ascii().eq_ignore_ascii_case(served.as_bytes());
         *self = if *self == Self::Nothing && as_served { Self::AsServed } else { Self::Otherwise };
     }
@@ -82,9 +82,9 @@ impl BodyHeaders {
             if *name == CONTENT_LENGTH {
                 announced.length = true;
             } else if *name == TRANSFER_ENCODING {
-                announced.coding.hears(line, "chunked");
+                announced.coding.observe(line, "chunked");
             } else if *name == EXPECT {
-                announced.expectation.hears(line, "100-continue");
+                announced.expectation.observe(line, "100-continue");
             } else {
                 announced.aws_chunked |= says_aws_chunked(name, line);
             }
@@ -138,7 +138,7 @@ impl InboundRequest {
     }
 
     /// A request that never came, of which there is only this head, as HTTP/1.1 has it.
-    pub(super) fn imagined(head: Parts, in_flight: Rc<()>) -> Self {
+    pub(super) fn from_head(head: Parts, in_flight: Rc<()>) -> Self {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let framing = match length {
             _ if head.headers.contains_key(TRANSFER_ENCODING) => RequestFraming::Chunked,
@@ -262,7 +262,7 @@ impl InboundRequest {
 }
 
 impl ByteObserver for BodyByteCounter {
-    fn taken(&self, bytes: u64) {
+    fn observe_bytes(&self, bytes: u64) {
         self.add(bytes);
     }
 }
@@ -331,7 +331,7 @@ mod tests {
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
         let mut headers: HeaderMap = head.headers.clone();
-        InboundRequest::imagined(head, Rc::default()).frame(&mut headers);
+        InboundRequest::from_head(head, Rc::default()).frame(&mut headers);
         headers.iter().map(|(name, value): (&HeaderName, _)| format!("{name}: {value:?}")).collect()
     }
 

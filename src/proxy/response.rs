@@ -124,7 +124,7 @@ impl ResponseBody {
     /// A document that is here as a whole.
     pub(super) fn own(document: impl Into<Bytes>, mut access: AccessLogEvent) -> Self {
         let document = document.into();
-        access.passes(document.len() as u64);
+        access.add_response_bytes(document.len() as u64);
         access.end = ResponseEnd::Whole;
         Self(ResponseBodyKind::Own { document: Full::from(document), access: Box::new(access) })
     }
@@ -180,7 +180,7 @@ impl DownloadBody {
                         // Trailers are for this hop; nobody announced them to the client.
                         continue;
                     };
-                    self.access.passes(data.len() as u64);
+                    self.access.add_response_bytes(data.len() as u64);
                     self.look_for_end();
                     Poll::Ready(Some(Ok(frame)))
                 }

@@ -92,7 +92,7 @@ impl LocatedRequest {
     }
 
     /// Writes what is known into the access event.
-    pub(super) fn note(self: Box<Self>, access: &mut AccessLogEvent) -> Box<Self> {
+    pub(super) fn record(self: Box<Self>, access: &mut AccessLogEvent) -> Box<Self> {
         access.operation = Some(self.object.operation);
         if access.is_logged() {
             access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
@@ -159,7 +159,7 @@ impl AdmittedRequest {
         let state = core.state();
         let upstream = state.upstream(located.object.upstream).ok_or(ProxyError::NoRegion)?;
         let paved = core.ways().get(&located.object, &state.directory, upstream.trust)?;
-        super::headers::settle(&mut located.headers);
+        super::headers::prepare_headers(&mut located.headers);
         Ok(match (decision, &upstream.source) {
             (AdmittedDecision::Sign, Some(source)) => {
                 RoutedRequest::ToSign(SignableRoute { located, paved, signature: upstream.signature, source })
@@ -289,7 +289,9 @@ impl<'a> SignedRequest<'a> {
         Box::pin(async {
             // Not the Host: a bucket is nobody's to count by.
             let endpoint = core.state().directory.get(upstream).endpoint.host.as_str();
-            if let Some(other) = signer.other(&mut answer, (endpoint, spare.begun()), core).await? {
+            if let Some(other) =
+                signer.replacement_credentials(&mut answer, (endpoint, spare.started_at()), core).await?
+            {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
                 if let Some(mut request) = spare.whole(core.transport().stall()) {
                     signer.credentials = other;
@@ -303,7 +305,7 @@ impl<'a> SignedRequest<'a> {
                 }
             }
             match core.token_searches().get(&signer.credentials) {
-                Some(token) => answer.without(&token, core.transport().stall()).await,
+                Some(token) => answer.redact_token(&token, core.transport().stall()).await,
                 None => Ok(answer),
             }
         })
@@ -314,7 +316,7 @@ impl<'a> SignedRequest<'a> {
 impl RequestSigner<'_> {
     /// Looks whether OSS has taken the key; if it refuses it, other credentials, if there are any soon. If it refuses our
     /// clock, the same ones, which then are to sign at its time.
-    async fn other(
+    async fn replacement_credentials(
         &self,
         answer: &mut UpstreamResponse,
         (endpoint, begun): (&str, Instant),
@@ -355,7 +357,7 @@ impl RequestSigner<'_> {
         (object, paved): (&address::LocatedObject, &CachedEndpoint),
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
-        let now = core.moment();
+        let now = core.signing_time();
         let prepared =
             core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;
         caller::remove_signature(request.headers_mut());

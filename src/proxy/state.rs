@@ -136,7 +136,7 @@ impl WorkerCore {
     }
 
     /// The current time, written out once a second.
-    pub(super) fn moment(&self) -> Rc<SigningTime> {
+    pub(super) fn signing_time(&self) -> Rc<SigningTime> {
         let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
         let mut moment = self.moment.borrow_mut();
         if moment.at() != now {

@@ -158,7 +158,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ActivityStream<T> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.presence.heard();
+            self.presence.on_bytes_received();
         }
         read
     }

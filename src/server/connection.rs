@@ -114,13 +114,13 @@ impl ConnectionContext {
             begun = timeout(self.settings.header_read, begun) => {
                 begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            () = self.a_moment_into_the_end() => Err(io::Error::other("nobody is served here any more")),
+            () = self.drain_grace() => Err(io::Error::other("nobody is served here any more")),
         }
     }
 
-    async fn a_moment_into_the_end(&self) {
+    async fn drain_grace(&self) {
         tokio::select! {
-            () = self.drain.begun() => {}
+            () = self.drain.wait_for_start() => {}
             () = self.withdrawn() => {}
         }
         tokio::time::sleep(FIRST_WORD_WITHIN.min(self.settings.drain / 2)).await;
@@ -128,7 +128,7 @@ impl ConnectionContext {
 
     /// Waits until the listener is gone, or asks more of its clients than of this one.
     async fn withdrawn(&self) {
-        self.current.without(self.listener.0, &self.terms).await;
+        self.current.listener_changed(self.listener.0, &self.terms).await;
     }
 
     async fn http1(&self, client: impl ClientStream) {
@@ -270,7 +270,7 @@ impl ConnectionContext {
             // First, or what has come in already would not be read: hyper winds down a connection that has heard nothing by closing.
             biased;
             ended = served => ended,
-            () = self.drain.begun() => None,
+            () = self.drain.wait_for_start() => None,
             // What came through a listener that is gone, or on terms that are, is served to the end of the request in flight.
             () = self.withdrawn() => None,
         };
@@ -296,15 +296,15 @@ fn is_stalled(error: &hyper::Error) -> bool {
 /// farewell: who does not answer it in HTTP/2 could ask for ever.
 async fn unused(presence: &ClientActivity, stall: Duration) {
     let farewell = Instant::now();
-    let (mut idle_before, mut begun) = (false, presence.begun());
+    let (mut idle_before, mut begun) = (false, presence.requests_started());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let idle = presence.is_over(stall);
-        let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.begun() > begun;
+        let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.requests_started() > begun;
         if (idle && idle_before) || goes_on {
             return;
         }
-        (idle_before, begun) = (idle, presence.begun());
+        (idle_before, begun) = (idle, presence.requests_started());
     }
 }
 

@@ -77,7 +77,7 @@ impl DrainSignal {
     }
 
     /// Waits until it begins.
-    pub async fn begun(&self) {
+    pub async fn wait_for_start(&self) {
         self.reached(DrainPhase::Draining).await;
     }
 

@@ -80,12 +80,12 @@ impl ClientActivity {
     }
 
     /// How many requests have begun.
-    pub(super) fn begun(&self) -> u64 {
+    pub(super) fn requests_started(&self) -> u64 {
         self.begun.get()
     }
 
     /// Something has come from the client. Over HTTP/2 it need not belong to a request.
-    pub(super) fn heard(&self) {
+    pub(super) fn on_bytes_received(&self) {
         if self.protocol == HttpVersion::Http1 && !self.is_busy() {
             self.heard.set(true);
         }

@@ -54,7 +54,9 @@ impl ListenAddress {
                 let (one_ip, two_ip) = (one.ip().to_canonical(), two.ip().to_canonical());
                 one.port() == two.port()
                     && one.port() != 0
-                    && (one_ip == two_ip || takes(one_ip, two_ip) || takes(two_ip, one_ip))
+                    && (one_ip == two_ip
+                        || includes_address(one_ip, two_ip)
+                        || includes_address(two_ip, one_ip))
             }
             (Self::Unix(one), Self::Unix(two)) => is_same_path(one, two),
             (_, _) => self == other,
@@ -63,7 +65,7 @@ impl ListenAddress {
 }
 
 /// Whether a listener on every address takes this one too. Every address of IPv6 includes those of IPv4.
-fn takes(all: IpAddr, one: IpAddr) -> bool {
+fn includes_address(all: IpAddr, one: IpAddr) -> bool {
     all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
 }
 
@@ -217,7 +219,7 @@ impl BoundListener {
         let failed = |source| BindError::of(listen.address.clone(), source);
         let going = going.iter().find(|held| held.address == listen.address);
         let sockets = match (&listen.address, going) {
-            (_, Some(held)) => vec![held.socket.again().map_err(failed)?],
+            (_, Some(held)) => vec![held.socket.try_clone().map_err(failed)?],
             (ListenAddress::Tcp(address), None) => {
                 vec![ListeningSocket::Tcp(bind(*address).map_err(failed)?)]
             }
@@ -231,7 +233,7 @@ impl BoundListener {
             let address = socket.port().map_or_else(|| listen.address.clone(), ListenAddress::Tcp);
             let held = SharedListener {
                 address: address.clone(),
-                socket: Arc::new(socket.again().map_err(failed)?),
+                socket: Arc::new(socket.try_clone().map_err(failed)?),
             };
             listen.check_open(std::slice::from_ref(&held))?;
             Ok(Self { address, socket, held })
@@ -269,7 +271,7 @@ impl BoundListener {
 
 impl SharedListener {
     /// Removes the file of the socket, if it is ours, before who accepts from it is gone: the process may end before that.
-    pub fn vanish(&self) {
+    pub fn unlink(&self) {
         if let ListeningSocket::Unix(_, Some(file)) = &*self.socket {
             file.remove();
         }
@@ -283,7 +285,7 @@ impl SharedListener {
 
 impl ListeningSocket {
     /// Another handle of the same socket.
-    pub(super) fn again(&self) -> io::Result<Self> {
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
             Self::Unix(socket, file) => Self::Unix(socket.try_clone()?, file.clone()),

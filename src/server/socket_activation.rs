@@ -60,11 +60,11 @@ impl ActivatedSockets {
 
     fn socket(&mut self, index: usize) -> io::Result<Option<ListeningSocket>> {
         if let Some((_, socket)) = self.taken.iter().find(|(known, _)| *known == index) {
-            return socket.again().map(Some);
+            return socket.try_clone().map(Some);
         }
         let socket = self.first(index)?;
         if let Some(socket) = &socket {
-            self.taken.push((index, socket.again()?));
+            self.taken.push((index, socket.try_clone()?));
         }
         Ok(socket)
     }

@@ -40,7 +40,7 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
 /// As [`bind`].
 pub(super) fn probe(path: &Path) -> io::Result<()> {
     SockAddr::unix(path)?;
-    look(path)?;
+    inspect_path(path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     Ok(access(directory.unwrap_or_else(|| Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
 }
@@ -64,14 +64,14 @@ enum PathOccupant {
 }
 
 fn remove_dead(path: &Path) -> io::Result<()> {
-    match look(path)? {
+    match inspect_path(path)? {
         PathOccupant::Nothing => Ok(()),
         PathOccupant::Dead => fs::remove_file(path),
     }
 }
 
 /// Looks at the path. What cannot be replaced is an error.
-fn look(path: &Path) -> io::Result<PathOccupant> {
+fn inspect_path(path: &Path) -> io::Result<PathOccupant> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathOccupant::Nothing),

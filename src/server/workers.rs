@@ -122,7 +122,7 @@ impl WorkerState {
     }
 
     /// Waits until the listener of this number is gone, or serves on other terms than these.
-    pub(super) async fn without(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
+    pub(super) async fn listener_changed(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
         loop {
             let renewed = self.renewed.notified();
             if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {

@@ -106,7 +106,7 @@ impl BodyByteCounter {
     /// So many more were read.
     pub fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
-        self.meter.takes(bytes);
+        self.meter.add_bytes_in(bytes);
     }
 }
 
@@ -114,7 +114,7 @@ impl AccessLogEvent {
     /// The event of a request whose head was just read. What counts it as `in_flight` is held until it ends.
     #[must_use]
     pub fn begin(logged: AccessLogging, meter: Rc<MetricsHandle>, in_flight: Rc<()>) -> Self {
-        meter.begun();
+        meter.on_start();
         Self {
             id: RequestId::random(),
             caller: "-",
@@ -162,16 +162,16 @@ impl AccessLogEvent {
     }
 
     /// So many bytes of the body of the answer go out; they are counted at once, as their end may be far.
-    pub fn passes(&mut self, bytes: u64) {
+    pub fn add_response_bytes(&mut self, bytes: u64) {
         self.bytes_out += bytes;
-        self.meter.passes(bytes);
+        self.meter.add_bytes_out(bytes);
     }
 }
 
 impl Drop for AccessLogEvent {
     fn drop(&mut self) {
         let (now, since) = (Instant::now(), |at: Instant| at.duration_since(self.started));
-        self.meter.ended(&EndedRequest {
+        self.meter.on_end(&EndedRequest {
             operation: self.operation,
             outcome: match self.end {
                 ResponseEnd::Whole => RequestOutcome::of(self.status),

@@ -218,7 +218,7 @@ impl MetricsHandle {
     }
 
     /// A request has begun; it must be told when it has ended.
-    pub fn begun(&self) {
+    pub fn on_start(&self) {
         self.sheet.in_flight.add(1);
     }
 
@@ -229,7 +229,7 @@ impl MetricsHandle {
     }
 
     /// A request has ended.
-    pub fn ended(&self, request: &EndedRequest) {
+    pub fn on_end(&self, request: &EndedRequest) {
         let sheet = &*self.sheet;
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         let row = row.get_or_init(Box::default);
@@ -242,12 +242,12 @@ impl MetricsHandle {
     }
 
     /// So many bytes of the body of a request have come.
-    pub fn takes(&self, bytes: u64) {
+    pub fn add_bytes_in(&self, bytes: u64) {
         self.sheet.bytes_in.add(bytes);
     }
 
     /// So many bytes of the body of an answer go out.
-    pub fn passes(&self, bytes: u64) {
+    pub fn add_bytes_out(&self, bytes: u64) {
         self.sheet.bytes_out.add(bytes);
     }
 
@@ -337,12 +337,12 @@ mod tests {
             (&one, ended(None, None, 0.1)),
         ];
         for (meter, request) in &all {
-            meter.begun();
-            meter.takes(3);
-            meter.passes(5);
-            meter.ended(request);
+            meter.on_start();
+            meter.add_bytes_in(3);
+            meter.add_bytes_out(5);
+            meter.on_end(request);
         }
-        one.begun();
+        one.on_start();
         let total = MetricsSnapshot::of(&[one.sheet(), other.sheet()]);
         let names: Vec<_> = total.operations.iter().map(|row| row.operation).collect();
         assert_eq!(names, [Some(Operation::Preflight), Some(Operation::GetObject), None]);

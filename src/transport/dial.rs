@@ -48,7 +48,7 @@ impl UpstreamReachability {
     }
 
     /// Logs the first failed dial of a destination, and the first good one after it.
-    pub(super) fn note(&self, to: &UpstreamDestination, error: Option<&DialError>) {
+    pub(super) fn record_dial(&self, to: &UpstreamDestination, error: Option<&DialError>) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
             Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {

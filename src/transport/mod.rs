@@ -270,7 +270,7 @@ impl UpstreamTransport {
             }
             let superseded = permit.trial().map(SilenceTrial::superseded);
             match self.exchange(connection, request, patience, superseded).await {
-                Err(lost) if is_kept => match spare.again(lost, self.settings.stall) {
+                Err(lost) if is_kept => match spare.retry_after(lost, self.settings.stall) {
                     Ok(again) => {
                         self.tally.repeated();
                         request = again;
@@ -343,7 +343,7 @@ impl UpstreamTransport {
 
     /// Logs why requests are rejected, once in a while.
     fn logged(error: SendError, state: &DestinationState) -> SendError {
-        if state.is_busy_news(Instant::now()) {
+        if state.should_log_busy(Instant::now()) {
             warn!(upstream = state.to().at(), %error, "requests are rejected");
         }
         error
@@ -375,7 +375,7 @@ impl UpstreamTransport {
                     return Err(Box::new(FailedAttempt { why: Err(limit), unsent: None, answer_begun: false }));
                 }
                 () = OptionFuture::from(superseded).map(drop), if is_trial => {
-                    let waited = body.begun().elapsed();
+                    let waited = body.started_at().elapsed();
                     return Err(Box::new(FailedAttempt { why: Err(waited), unsent: None, answer_begun: false }));
                 }
             };
@@ -405,9 +405,9 @@ impl UpstreamTransport {
                 names: &self.names,
             };
             let dialled = dial::dial(to, means).await;
-            counted.ended(&dialled);
-            self.reachability.note(to, dialled.as_ref().err());
-            permit.ended(&dialled);
+            counted.finish(&dialled);
+            self.reachability.record_dial(to, dialled.as_ref().err());
+            permit.finish(&dialled);
             dialled
         })
     }

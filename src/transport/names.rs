@@ -112,14 +112,14 @@ impl AddressBook {
             vet(lookup.await.map_err(|error| DialFailure::Io(DialPhase::Name, error))?)
         };
         let raced = race(self.ordered(&name, &vet(addresses)?), late, time, finish).await;
-        self.note(&name, raced.result.as_ref().ok().map(|(address, _)| *address), &raced.doubtful);
+        self.record_result(&name, raced.result.as_ref().ok().map(|(address, _)| *address), &raced.doubtful);
         let tried = shown(&raced.tried, &raced.result);
         raced.result.map(|(_, done)| done).map_err(|why| AddressFailure { why, tried })
     }
 
     /// Has this address tried last from now on.
     pub(super) fn doubt(&self, name: &DialName, address: SocketAddr) {
-        self.note(name, None, &[address]);
+        self.record_result(name, None, &[address]);
     }
 
     /// The addresses of the last good lookup.
@@ -134,7 +134,7 @@ impl AddressBook {
         }
     }
 
-    fn note(&self, name: &DialName, good: Option<SocketAddr>, doubtful: &[SocketAddr]) {
+    fn record_result(&self, name: &DialName, good: Option<SocketAddr>, doubtful: &[SocketAddr]) {
         let mut book = self.lock();
         let Some(memory) = book.get_mut(name) else { return };
         memory.doubtful.retain(|address| good != Some(*address) && !doubtful.contains(address));

@@ -171,7 +171,7 @@ impl ConnectionPool {
 
     /// Takes a request out of the queue, unless it has left already.
     pub(super) fn dequeue(self: &Rc<Self>, state: &Rc<DestinationState>, request: &QueuedRequest) {
-        self.tally.waits_no_more();
+        self.tally.dequeued();
         let mut queue = state.queue.borrow_mut();
         // Tickets ascend.
         if let Ok(at) = queue.binary_search_by_key(&request.ticket, |queued| queued.ticket) {
@@ -285,7 +285,7 @@ impl ConnectionPool {
             let Some((state, at, next)) = self.longest_waiting(now) else { return };
             let Some(request) = state.queue.borrow_mut().remove(at) else { return };
             self.waiting.set(self.waiting.get() - 1);
-            request.give(self.grant(&state, next, now));
+            request.grant(self.grant(&state, next, now));
         }
     }
 
@@ -337,7 +337,7 @@ impl DestinationState {
     }
 
     /// Whether the log is to say that requests are rejected for want of connections: not again within a while.
-    pub(super) fn is_busy_news(&self, now: Instant) -> bool {
+    pub(super) fn should_log_busy(&self, now: Instant) -> bool {
         let since = self.busy_logged_at.get().map(|at| now.saturating_duration_since(at));
         let is_news = since.is_none_or(|since| since >= BUSY_LOG_INTERVAL);
         if is_news {
@@ -363,7 +363,7 @@ impl UsePermit {
 
     /// Counts it against the limit of the destination and against that of all.
     fn count(&self) {
-        self.pool.in_use.take();
+        self.pool.in_use.acquire();
         self.state.in_use.set(self.state.in_use.get() + 1);
     }
 
@@ -421,13 +421,13 @@ impl DialPermit {
         trial: Option<u64>,
         began: Instant,
     ) -> Self {
-        pool.dialling.take();
+        pool.dialling.acquire();
         state.dialling.set(state.dialling.get() + 1);
         Self { pool: Rc::clone(pool), state: Rc::clone(state), trial, began }
     }
 
     /// Notes the end of the dial. An old dial that fails after a newer one has succeeded is no outage.
-    pub(super) fn ended<T>(self, dialled: &Result<T, DialError>) {
+    pub(super) fn finish<T>(self, dialled: &Result<T, DialError>) {
         let now = Instant::now();
         let Err(error) = dialled else {
             self.state.connected_at.set(Some(now));
@@ -546,16 +546,16 @@ mod tests {
         };
         let (old, new) = (dial(), dial());
         std::thread::sleep(Duration::from_millis(2));
-        new.1.ended(&Ok(()));
+        new.1.finish(&Ok(()));
         let error = DialError::Unreachable {
             at: String::new(),
             reason: String::new(),
             obstacle: ConnectFailure::Refused,
         };
-        old.1.ended(&Err::<(), _>(error.clone()));
+        old.1.finish(&Err::<(), _>(error.clone()));
         drop((old.0, new.0));
         let (_used, third) = dial();
-        third.ended(&Err::<(), _>(error));
+        third.finish(&Err::<(), _>(error));
         assert!(matches!(pool.check_out(&state, false), Some(CheckoutGrant::Reject(_))));
     }
 }

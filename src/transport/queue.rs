@@ -30,7 +30,7 @@ impl QueuedRequest {
     }
 
     /// Ends the wait. The request has left the queue.
-    pub(super) fn give(&self, grant: CheckoutGrant) {
+    pub(super) fn grant(&self, grant: CheckoutGrant) {
         self.grant.replace(Some(grant));
         if let Some(waker) = self.waker.take() {
             waker.wake();

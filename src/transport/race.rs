@@ -84,7 +84,7 @@ where
                         attempt.step = AddressStep::Finishing(Box::pin(finish(stream, attempt.address)));
                     }
                     RaceEvent::Connected(index, connection) => return field.won(index, connection),
-                    RaceEvent::Failed(_, failure @ DialFailure::Loop(_)) => return field.ended(failure),
+                    RaceEvent::Failed(_, failure @ DialFailure::Loop(_)) => return field.into_outcome(failure),
                     RaceEvent::Failed(index, DialFailure::Io(phase, error)) => {
                         field.fail(index, phase, error);
                         field.start_next();
@@ -96,8 +96,8 @@ where
                 late_is_over = true;
                 match more {
                     Ok(more) => field.add(more),
-                    Err(failure @ DialFailure::Loop(_)) => return field.ended(failure),
-                    Err(DialFailure::Io(phase, error)) => field.note(phase, error),
+                    Err(failure @ DialFailure::Loop(_)) => return field.into_outcome(failure),
+                    Err(DialFailure::Io(phase, error)) => field.record_failure(phase, error),
                 }
             }
             () = &mut stagger, if !field.waiting.is_empty() && !field.running.is_empty() => {
@@ -225,7 +225,7 @@ impl<F> AddressRace<F> {
         }
     }
 
-    fn note(&mut self, phase: DialPhase, error: io::Error) {
+    fn record_failure(&mut self, phase: DialPhase, error: io::Error) {
         if self.error.as_ref().is_none_or(|(furthest, _)| phase >= *furthest) {
             self.error = Some((phase, error));
         }
@@ -237,7 +237,7 @@ impl<F> AddressRace<F> {
             self.doubtful.push(address);
         }
         self.tried.push((address, error.to_string()));
-        self.note(phase, error);
+        self.record_failure(phase, error);
     }
 
     /// An attempt that started earlier than the winner was overtaken: its address is slower, or silent.
@@ -247,7 +247,7 @@ impl<F> AddressRace<F> {
         RaceOutcome { result: Ok((address, connection)), doubtful: self.doubtful, tried: self.tried }
     }
 
-    fn ended<T>(self, failure: DialFailure) -> RaceOutcome<T> {
+    fn into_outcome<T>(self, failure: DialFailure) -> RaceOutcome<T> {
         RaceOutcome { result: Err(failure), doubtful: self.doubtful, tried: self.tried }
     }
 
@@ -255,7 +255,7 @@ impl<F> AddressRace<F> {
     fn failed<T>(mut self) -> RaceOutcome<T> {
         let none = || (DialPhase::Name, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         let (phase, error) = self.error.take().unwrap_or_else(none);
-        self.ended(DialFailure::Io(phase, error))
+        self.into_outcome(DialFailure::Io(phase, error))
     }
 
     fn timed_out<T>(mut self, time: &TimeLimit) -> RaceOutcome<T> {
@@ -269,7 +269,7 @@ impl<F> AddressRace<F> {
             self.doubtful.push(attempt.address);
             self.tried.push((attempt.address, text.to_owned()));
         }
-        self.ended(time.exceeded(phase))
+        self.into_outcome(time.exceeded(phase))
     }
 }
 

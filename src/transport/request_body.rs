@@ -52,11 +52,11 @@ pub(super) struct BodyState {
 /// Who is told how much of a body was taken.
 pub trait ByteObserver: fmt::Debug {
     /// So many bytes more.
-    fn taken(&self, bytes: u64);
+    fn observe_bytes(&self, bytes: u64);
 }
 
 impl ByteObserver for () {
-    fn taken(&self, _: u64) {}
+    fn observe_bytes(&self, _: u64) {}
 }
 
 /// Why we gave a body up.
@@ -150,7 +150,7 @@ impl RequestBody {
 
 impl BodyState {
     /// The body once more, for another connection. `None` if any of it was taken: it would be sent without its beginning.
-    pub(super) fn again(self: &Rc<Self>, limit: Duration) -> Option<RequestBody> {
+    pub(super) fn for_retry(self: &Rc<Self>, limit: Duration) -> Option<RequestBody> {
         let untouched = !self.yielded.get();
         untouched.then(|| RequestBody { slot: Rc::clone(self), stall: Some(IdleTimeout::new(limit)) })
     }
@@ -167,13 +167,13 @@ impl BodyState {
     }
 
     /// When it was handed to a connection; now, if it was not yet.
-    pub(super) fn begun(&self) -> Instant {
+    pub(super) fn started_at(&self) -> Instant {
         self.begun.get().unwrap_or_else(Instant::now)
     }
 
     /// When its last byte came; until one does, when it was handed over.
     pub(super) fn moved(&self) -> Instant {
-        self.moved.get().unwrap_or_else(|| self.begun())
+        self.moved.get().unwrap_or_else(|| self.started_at())
     }
 
     /// Whether the client is to send more.
@@ -242,7 +242,7 @@ impl Body for RequestBody {
             slot.yielded.set(true);
             let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
             slot.taken.set(slot.taken.get() + bytes);
-            slot.told.taken(bytes);
+            slot.told.observe_bytes(bytes);
             slot.moved.set(Some(Instant::now()));
             if slot.taken.get() > slot.limit {
                 slot.fault.set(Some(BodyFault::TooLarge(slot.limit)));

@@ -44,14 +44,14 @@ impl RetryableRequest {
 
     /// When it was handed to the connection that it went out on.
     #[must_use]
-    pub fn begun(&self) -> Instant {
-        self.body.begun()
+    pub fn started_at(&self) -> Instant {
+        self.body.started_at()
     }
 
     /// The request once more, if no byte of its body was taken.
     #[must_use]
     pub fn whole(&self, stall: Duration) -> Option<Request<RequestBody>> {
-        let mut request = Request::new(self.body.again(stall)?);
+        let mut request = Request::new(self.body.for_retry(stall)?);
         *request.method_mut() = self.method.clone();
         let (target, lines) = self.head_again()?;
         *request.uri_mut() = target;
@@ -79,7 +79,7 @@ impl RetryableRequest {
 
     /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
     /// when a byte of the answer was read or a byte of the body was taken.
-    pub(super) fn again(
+    pub(super) fn retry_after(
         &self,
         lost: Box<FailedAttempt>,
         stall: Duration,

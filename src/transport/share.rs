@@ -35,7 +35,7 @@ impl SharedLimit {
         self.each.get().saturating_mul(TOTAL_FACTOR).saturating_sub(self.used.get())
     }
 
-    pub(super) fn take(&self) {
+    pub(super) fn acquire(&self) {
         self.used.set(self.used.get() + 1);
     }
 
@@ -57,7 +57,7 @@ mod tests {
         let fill = |_| {
             let mut own = 0;
             while limit.admits(own) {
-                limit.take();
+                limit.acquire();
                 own += 1;
             }
             own
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn what_is_in_use_beyond_a_lower_limit_is_returned_before_more_is_taken() {
         let limit = SharedLimit::new(8);
-        (0..8).for_each(|_| limit.take());
+        (0..8).for_each(|_| limit.acquire());
         limit.renew(1);
         assert!(!limit.admits(0), "eight of four are in use");
         limit.release(5);

@@ -43,7 +43,7 @@ pub(super) struct DialAttempt<'a> {
 }
 
 impl DialAttempt<'_> {
-    pub(super) fn ended<T, E>(mut self, with: &Result<T, E>) {
+    pub(super) fn finish<T, E>(mut self, with: &Result<T, E>) {
         self.counted = if with.is_ok() { &self.tally.dialled } else { &self.tally.failed };
     }
 }
@@ -100,7 +100,7 @@ impl PoolStats {
         add(&self.waiting, 1);
     }
 
-    pub(super) fn waits_no_more(&self) {
+    pub(super) fn dequeued(&self) {
         add(&self.waiting, u64::MAX);
     }
 }

@@ -192,7 +192,7 @@ fn an_end_that_is_waited_for_again_is_one_of_all_cores() {
 fn whoever_waits_for_a_phase_of_the_drain_can_leave() {
     play(async {
         let drain = DrainSignal::new();
-        let all = async || tokio::join!(drain.leaving(), drain.begun(), drain.forced());
+        let all = async || tokio::join!(drain.leaving(), drain.wait_for_start(), drain.forced());
         assert!(dropped_after(0, all()).await);
         drain.leave();
         drain.leaving().await;

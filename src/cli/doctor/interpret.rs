@@ -35,14 +35,14 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
         return Finding::fail(
             ("answer", "server-error"),
             CommandExit::Unavailable,
-            format!("OSS, or what stands before it, is in trouble: {}", reply.told()),
+            format!("OSS, or what stands before it, is in trouble: {}", reply.summary()),
             "try again; if it stays, look at OSS's status and at proxies between",
         );
     }
     if !reply.headers.contains_key(REQUEST_ID) {
         return Finding::warn(
             ("answer", "not-oss"),
-            format!("what answers ({}) does not look like OSS: it names no request id", reply.told()),
+            format!("what answers ({}) does not look like OSS: it names no request id", reply.summary()),
             LEADS_ELSEWHERE,
         );
     }
@@ -71,14 +71,14 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
 pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding {
     let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
-        let text = format!("{} is answered ({}), but not by OSS", asked.what, reply.told());
+        let text = format!("{} is answered ({}), but not by OSS", asked.what, reply.summary());
         return Finding::fail(("signed", "not-oss"), CommandExit::Config, text, LEADS_ELSEWHERE);
     }
     if reply.status.is_success() {
-        return taken(reply, refused.as_ref(), asked);
+        return accepted_finding(reply, refused.as_ref(), asked);
     }
     let refused = |fault: &'static str, exit: CommandExit, why: String, remedy: String| {
-        let text = format!("{} is refused ({}): {why}", asked.what, reply.told());
+        let text = format!("{} is refused ({}): {why}", asked.what, reply.summary());
         Finding::fail(("signed", fault), exit, text, remedy)
     };
     if reply.status.is_server_error() {
@@ -109,7 +109,7 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
             let text = format!(
                 "the key and the signature are taken; {} is not allowed ({})",
                 asked.what,
-                reply.told()
+                reply.summary()
             );
             return Finding::warn(
                 ("signed", "not-allowed"),
@@ -210,17 +210,21 @@ fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String,
 }
 
 /// The signature is taken, also if it was not for what was asked first.
-fn taken(reply: &ProbeResponse, refused: Option<&ProbeResponse>, asked: &ProbeContext<'_>) -> Finding {
-    let text = format!("{} is taken ({})", asked.what, reply.told());
+fn accepted_finding(
+    reply: &ProbeResponse,
+    refused: Option<&ProbeResponse>,
+    asked: &ProbeContext<'_>,
+) -> Finding {
+    let text = format!("{} is taken ({})", asked.what, reply.summary());
     let Some(refused) = refused else { return Finding::ok("signed", text) };
     if let Some(known) = known(refused) {
         let text =
-            format!("{text}, but a HEAD of the bucket is refused ({}): {}", refused.told(), known.cause());
+            format!("{text}, but a HEAD of the bucket is refused ({}): {}", refused.summary(), known.cause());
         return Finding::fail(("signed", known.fault()), known.exit(), text, known.remedy());
     }
     Finding::warn(
         ("signed", "head-refused"),
-        format!("{text}; a HEAD of the bucket was refused before ({})", refused.told()),
+        format!("{text}; a HEAD of the bucket was refused before ({})", refused.summary()),
         "nothing, if your applications send none; if they do, look at the policies of the RAM identity and of the bucket, and at what stands between",
     )
 }

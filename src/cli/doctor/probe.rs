@@ -208,7 +208,7 @@ impl ProbeResponse {
     }
 
     /// Code, number and request id, for a person.
-    pub(super) fn told(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let mut text = self.status.as_u16().to_string();
         for word in [self.element("Code"), self.number()].into_iter().flatten() {
             text.push(' ');

@@ -81,21 +81,21 @@ impl UpstreamCheck<'_> {
     /// Goes on as long as there is something to go on with.
     async fn run(&mut self, own: &[SocketAddr], signer: UpstreamSigner<'_>) {
         let names = connectivity::names(&self.question.way, self.upstream, own).await;
-        if !self.note(names) {
+        if !self.record(names) {
             return;
         }
         let reply = match self.question.unsigned().await {
             Ok(reply) => reply,
             Err(error) => {
-                self.note(connectivity::unanswered(&error, &self.question.way, self.upstream));
+                self.record(connectivity::unanswered(&error, &self.question.way, self.upstream));
                 return;
             }
         };
-        self.note(Finding::ok("connect", self.connected()));
-        if !self.note(interpret::manners(&reply)) {
+        self.record(Finding::ok("connect", self.connected()));
+        if !self.record(interpret::manners(&reply)) {
             return;
         }
-        self.note(interpret::clocks(reply.ahead_s));
+        self.record(interpret::clocks(reply.ahead_s));
         self.sign(signer).await;
     }
 
@@ -124,16 +124,16 @@ impl UpstreamCheck<'_> {
             UpstreamSigner::Source(source) => source,
             UpstreamSigner::Nobody => {
                 let text = "nobody signs here (anonymous): nothing was asked";
-                self.note(Finding::ok("signed", text));
+                self.record(Finding::ok("signed", text));
                 return;
             }
             UpstreamSigner::Broken => {
-                self.note(skipped(format!("its source {:?} is not usable", self.settings.credentials)));
+                self.record(skipped(format!("its source {:?} is not usable", self.settings.credentials)));
                 return;
             }
         };
         let Ok(key) = source.get(SystemEnv.now()) else {
-            self.note(skipped(format!("its source {:?} gives nothing to sign with", source.name())));
+            self.record(skipped(format!("its source {:?} gives nothing to sign with", source.name())));
             return;
         };
         if let Some(ahead_s) = self.ask(&key, 0).await {
@@ -147,18 +147,18 @@ impl UpstreamCheck<'_> {
         let answered = match self.question.signed(key, ahead_s).await {
             Ok(answered) => answered,
             Err(ProbeError::Send(error)) => {
-                self.note(connectivity::unanswered(&error, &self.question.way, self.upstream));
+                self.record(connectivity::unanswered(&error, &self.question.way, self.upstream));
                 return None;
             }
             Err(error @ ProbeError::Key(_)) => {
                 let remedy = "look for a line break or a stray character in id and token";
                 let fault = ("signed", "unsendable-key");
-                self.note(Finding::fail(fault, CommandExit::Credentials, error.to_string(), remedy));
+                self.record(Finding::fail(fault, CommandExit::Credentials, error.to_string(), remedy));
                 return None;
             }
             Err(error @ ProbeError::NoRegion) => {
                 let fault = ("signed", "no-region");
-                self.note(Finding::fail(fault, CommandExit::Config, error.to_string(), "set `region`"));
+                self.record(Finding::fail(fault, CommandExit::Config, error.to_string(), "set `region`"));
                 return None;
             }
         };
@@ -171,12 +171,12 @@ impl UpstreamCheck<'_> {
         };
         let finding = interpret::judge(&answered, &asked);
         let is_clock = finding.fault == "clock-skewed" && ahead_s == 0;
-        self.note(finding);
+        self.record(finding);
         answered.reply.ahead_s.filter(|_| is_clock)
     }
 
     /// Notes it, and returns whether there is a point in going on.
-    fn note(&mut self, finding: Finding) -> bool {
+    fn record(&mut self, finding: Finding) -> bool {
         let goes_on = !matches!(finding.level, FindingLevel::Fail(_));
         self.findings.push(finding);
         goes_on

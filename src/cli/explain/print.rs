@@ -69,7 +69,7 @@ pub(super) fn outbound(explained: &DryRunReport) {
         texts(signed, version, token);
     }
     line("\nrequest that would be sent");
-    line(format_args!("    {}", redact::printable(&redact::hide(request_line.as_bytes(), token))));
+    line(format_args!("    {}", redact::printable(&redact::redact_token(request_line.as_bytes(), token))));
     for (name, value) in headers {
         line(format_args!("    {name}: {}", redact::header(name, value)));
     }
@@ -78,10 +78,10 @@ pub(super) fn outbound(explained: &DryRunReport) {
 fn texts(signed: &SigningTexts, version: Option<SignatureVersion>, token: Option<&str>) {
     if let Some(canonical) = &signed.canonical_request {
         line("\ncanonical request");
-        block(&redact::hide(canonical, token));
+        block(&redact::redact_token(canonical, token));
     }
     line(format_args!("\nstring to sign ({})", version.map_or("-", SignatureVersion::as_str)));
-    block(&redact::hide(&signed.string_to_sign, token));
+    block(&redact::redact_token(&signed.string_to_sign, token));
 }
 
 /// A text of several lines, indented.

@@ -9,7 +9,7 @@ use crate::proxy::without_token;
 
 /// A signed text as it may be shown: without security tokens, ours or anybody's. One that is not ours is told from ours; a
 /// proxy on the way may have taken ours out already.
-pub(super) fn hide(text: &[u8], own: Option<&str>) -> Vec<u8> {
+pub(super) fn redact_token(text: &[u8], own: Option<&str>) -> Vec<u8> {
     let own = own.unwrap_or_default();
     let mut out = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -113,13 +113,13 @@ mod tests {
     use http::HeaderValue;
     use http::header::AUTHORIZATION;
 
-    use super::{header, hide, printable, target};
+    use super::{header, printable, redact_token, target};
 
     #[test]
     fn tokens_are_hidden_whoever_they_belong_to() {
         let text =
             b"GET\n\nx-oss-security-token:own-token\nx-oss-process:own-token\n/b/k?security-token=other&x";
-        let shown = hide(text, Some("own-token"));
+        let shown = redact_token(text, Some("own-token"));
         assert_eq!(
             String::from_utf8_lossy(&shown),
             "GET\n\nx-oss-security-token:[hidden]\nx-oss-process:[removed]\n/b/k?security-token=[hidden]&x"
@@ -130,9 +130,9 @@ mod tests {
         );
         assert_eq!(target("http://me:pass@b.oss/k?a=@"), "http://[hidden]@b.oss/k?a=@");
         assert_eq!(target("/b/k@x:y"), "/b/k@x:y");
-        let other = hide(b"x-oss-security-token:other\nx", Some("own-token"));
+        let other = redact_token(b"x-oss-security-token:other\nx", Some("own-token"));
         assert_eq!(String::from_utf8_lossy(&other), "x-oss-security-token:[hidden, not ours]\nx");
-        assert_eq!(hide(b"x-oss-security-token:[removed]", None), b"x-oss-security-token:[hidden]");
+        assert_eq!(redact_token(b"x-oss-security-token:[removed]", None), b"x-oss-security-token:[hidden]");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
-use super::super::assembly::{self, ask_all, rehearse};
+use super::super::assembly::{self, ask_all, try_start};
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
@@ -141,7 +141,7 @@ impl ReadyConfig {
                 "note"
             ));
         }
-        let core = rehearse(&self.config, &self.sources, Arc::new(SystemEnv))?;
+        let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
         Ok(proxy::explain(&core, (&gate, address), head, &SigningTime::new(at)))
     }
 }

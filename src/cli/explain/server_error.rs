@@ -12,7 +12,7 @@ use super::cause::MismatchCause;
 use super::compare::TextDifference;
 use super::error_document::{InvalidDocument, ServerErrorDocument};
 use super::print;
-use super::redact::{hide, printable};
+use super::redact::{printable, redact_token};
 use super::request::{ExplainError, ExplainedRequest, ReadyConfig, exit};
 use super::sources::masked;
 use crate::proxy::DryRunReport;
@@ -103,7 +103,7 @@ fn compare(
     let token = credentials.token.as_ref().map(|token| token.expose());
     let found = findings(error, signed, token);
     for (text, difference, cause) in &found {
-        tell(text, difference, cause);
+        print_difference(text, difference, cause);
     }
     if found.is_empty() {
         line("Nothing differs: OSS and this proxy sign the same text.");
@@ -128,7 +128,8 @@ fn findings(
     token: Option<&str>,
 ) -> Vec<(&'static str, TextDifference, MismatchCause)> {
     let mut found = Vec::new();
-    let (theirs, ours) = (hide(&error.string_to_sign, token), hide(&signed.string_to_sign, token));
+    let (theirs, ours) =
+        (redact_token(&error.string_to_sign, token), redact_token(&signed.string_to_sign, token));
     if error.version() == SignatureVersion::V1 {
         found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
             let cause = MismatchCause::in_v1_string(&theirs, &ours, difference.line);
@@ -137,7 +138,7 @@ fn findings(
         return found;
     }
     if let (Some(their_request), Some(our_request)) = (&error.canonical_request, &signed.canonical_request) {
-        let (theirs, ours) = (hide(their_request, token), hide(our_request, token));
+        let (theirs, ours) = (redact_token(their_request, token), redact_token(our_request, token));
         found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
             let cause = MismatchCause::in_canonical(&theirs, &ours, difference.line);
             ("canonical request", difference, cause)
@@ -155,7 +156,7 @@ fn findings(
     found
 }
 
-fn tell(text: &str, difference: &TextDifference, cause: &MismatchCause) {
+fn print_difference(text: &str, difference: &TextDifference, cause: &MismatchCause) {
     let TextDifference { offset, line: number, theirs, ours } = difference;
     line(format_args!("The {text} differs at byte {offset}, in line {}:", number + 1));
     line(format_args!("    server  {}", theirs.shown()));

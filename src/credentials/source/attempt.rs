@@ -30,8 +30,8 @@ impl<'a> RefreshAttempt<'a> {
         self.has_outcome = true;
         let counts = &self.source.counts;
         let took = if given.is_ok() { &counts.given } else { &counts.failed };
-        took.note(self.begun.elapsed());
-        self.source.note(given, asked, now);
+        took.record(self.begun.elapsed());
+        self.source.record_attempt(given, asked, now);
     }
 }
 

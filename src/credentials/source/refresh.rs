@@ -40,7 +40,7 @@ impl CredentialSource {
         let mut anchor = (Instant::now(), edge.now());
         loop {
             let wanted = tokio::select! {
-                () = sleep(self.rest(edge.now())) => false,
+                () = sleep(self.next_wakeup(edge.now())) => false,
                 () = self.wanted.notified() => true,
             };
             let moment = (Instant::now(), edge.now());
@@ -49,7 +49,7 @@ impl CredentialSource {
                     source = self.name,
                     "the clock of this machine has jumped; everything is looked at anew"
                 );
-                self.look_anew(moment);
+                self.reset_after_clock_jump(moment);
             }
             anchor = moment;
             let is_due = wanted || self.is_due(edge.now());
@@ -83,7 +83,7 @@ impl CredentialSource {
     }
 
     /// The clock has jumped: what was refused may have been for its sake, and what is counted by it is counted from now.
-    fn look_anew(&self, (instant, now): (Instant, Timestamp)) {
+    fn reset_after_clock_jump(&self, (instant, now): (Instant, Timestamp)) {
         if let Some(snapshot) = self.current.load_full() {
             self.renew_later(&snapshot.credentials, now);
         }
@@ -133,7 +133,7 @@ impl CredentialSource {
     }
 
     /// How long there is nothing to look at.
-    fn rest(&self, now: Timestamp) -> Duration {
+    fn next_wakeup(&self, now: Timestamp) -> Duration {
         let look_every = self.windows().map_or(LOOK_EVERY, |windows| windows.look_every());
         let next = self.history().next.at(Instant::now());
         match next {
@@ -156,7 +156,7 @@ impl CredentialSource {
         if self.history().asked.is_none() {
             return false;
         }
-        let Ok(now) = WatchedState::look(&*self.provider, edge, &self.files).await else { return false };
+        let Ok(now) = WatchedState::capture(&*self.provider, edge, &self.files).await else { return false };
         let history = self.history();
         history.asked.as_ref().zip(now).is_some_and(|(asked, now)| asked.differs_from(&now))
     }

@@ -19,7 +19,7 @@ impl WatchedState {
     ///
     /// # Errors
     /// [`BlockingTimeout`] if the file system does not answer.
-    pub(super) async fn look(
+    pub(super) async fn capture(
         provider: &dyn Provide,
         edge: &dyn SourceEnv,
         lane: &BlockingLane,

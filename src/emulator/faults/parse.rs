@@ -16,7 +16,7 @@ pub struct FaultOrder {
 
 impl FaultOrder {
     /// Throws the switch.
-    pub fn give(&self, faults: &FaultSwitches) {
+    pub fn apply_to(&self, faults: &FaultSwitches) {
         match self.times {
             None => faults.always(self.fault.clone()),
             Some(times) => faults.next(times, self.fault.clone()),
