@@ -87,7 +87,7 @@ impl<'a> Secrets<'a> {
 
     fn spec(&self, section: &Section<'_>, report: &mut Report) -> Option<Spec> {
         if !section.has("type") {
-            let problem = Problem::Missing("write type = \"chain\", or another that the README lists");
+            let problem = Problem::Missing("write type = \"chain\", or another of docs/credentials.md");
             report.error(&section.at("type"), problem);
             return None;
         }
