@@ -14,7 +14,8 @@
 #   Docker       docker run --read-only --cap-drop ALL --network container:APP -e OSS_ACCESS_KEY_ID \
 #                    -e OSS_ACCESS_KEY_SECRET oss-signing-proxy serve --region cn-hangzhou
 #
-# Publishing the ports (-p) reaches nothing while it listens on loopback; the README says what listening beyond takes.
+# Publishing the ports (-p) reaches nothing while it listens on loopback; "Listening beyond loopback" in docs/configuration.md
+# says what else that takes.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src

@@ -1,4 +1,4 @@
-//! Exit codes, as the README lists them.
+//! Exit codes, as `docs/reference.md` lists them.
 
 use std::process::ExitCode;
 

@@ -88,7 +88,7 @@ impl<'a> SecretResolver<'a> {
     fn spec(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         if !section.has("type") {
             let problem =
-                ConfigErrorKind::Missing("write type = \"chain\", or another that the README lists");
+                ConfigErrorKind::Missing("write type = \"chain\", or another of docs/credentials.md");
             report.error(&section.at("type"), problem);
             return None;
         }
