@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -12,17 +11,18 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
+use tokio::task::{JoinError, spawn_local};
 
 use super::app::App;
+use super::assembly::StartError;
 use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
 use super::exit::CommandExit;
 use super::output::{coloured, complain, line};
 use super::serve::{block_on, signals};
 use super::system::SystemEnv;
-use crate::config::{ProxyConfig, SystemFiles};
+use crate::config::{ConfigErrors, ProxyConfig, SystemFiles};
 use crate::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
-use crate::oss::{Bucket, Region};
+use crate::oss::{Bucket, InvalidBucket, InvalidRegion, Region};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 
 #[derive(ClapArgs)]
@@ -44,11 +44,37 @@ pub(super) fn run(arguments: &DemoArgs) -> CommandExit {
     })
 }
 
-async fn demo(arguments: &DemoArgs) -> anyhow::Result<CommandExit> {
+/// A failure that stops the demo.
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    /// A socket or a signal handler cannot be had, or serving failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The configuration of the demo is invalid.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The proxy cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The proxy listens on no TCP address.
+    #[error("no listener")]
+    NoListener,
+    /// The task that serves panicked.
+    #[error(transparent)]
+    Serve(#[from] JoinError),
+    /// The region of the demo is invalid.
+    #[error(transparent)]
+    Region(#[from] InvalidRegion),
+    /// The bucket of the demo is invalid.
+    #[error(transparent)]
+    Bucket(#[from] InvalidBucket),
+}
+
+async fn demo(arguments: &DemoArgs) -> Result<CommandExit, DemoError> {
     let oss = start_oss().await?;
     let app = start_proxy(oss.local_addr()).await?;
     let listener = app.addresses().first().and_then(ListenAddress::socket);
-    let (proxy, oss_address) = (listener.context("no listener")?, oss.local_addr());
+    let (proxy, oss_address) = (listener.ok_or(DemoError::NoListener)?, oss.local_addr());
     let drain = DrainSignal::new();
     signals(drain.clone())?;
     let serving = spawn_local(app.run(drain.clone()));
@@ -68,8 +94,8 @@ async fn demo(arguments: &DemoArgs) -> anyhow::Result<CommandExit> {
 }
 
 /// The usual port, or a free one.
-async fn start_oss() -> anyhow::Result<Emulator> {
-    let settings = || -> anyhow::Result<EmulatorSettings> {
+async fn start_oss() -> Result<Emulator, DemoError> {
+    let settings = || -> Result<EmulatorSettings, DemoError> {
         let settings = EmulatorSettings::new(Region::parse(REGION)?, Arc::new(SystemEnv));
         Ok(settings.account(EmulatedAccount::pair(SAMPLE_ID, SAMPLE_SECRET)).bucket(Bucket::parse(BUCKET)?))
     };
@@ -82,13 +108,12 @@ async fn start_oss() -> anyhow::Result<Emulator> {
 }
 
 /// The usual ports, or free ones.
-async fn start_proxy(oss: SocketAddr) -> anyhow::Result<App> {
+async fn start_proxy(oss: SocketAddr) -> Result<App, DemoError> {
     let assemble = async |listen: &str, admin: &str| {
         let text = configuration(oss, listen, admin);
         let file = (std::path::Path::new("demo"), text.as_str());
-        let config = ProxyConfig::load(Some(file), &[], &SystemFiles(&SystemEnv))
-            .map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        anyhow::Ok(App::assemble(config, Arc::new(SystemEnv)).await)
+        let config = ProxyConfig::load(Some(file), &[], &SystemFiles(&SystemEnv))?;
+        Ok::<_, DemoError>(App::assemble(config, Arc::new(SystemEnv)).await)
     };
     match assemble("127.0.0.1:8770", "127.0.0.1:8771").await? {
         Err(error) if error.is_in_use() => Ok(assemble("127.0.0.1:0", "127.0.0.1:0").await??),
@@ -136,7 +161,21 @@ async fn tour(oss: SocketAddr, proxy: SocketAddr) -> bool {
     whole
 }
 
-type Reply = anyhow::Result<(StatusCode, String)>;
+type Reply = Result<(StatusCode, String), ExchangeError>;
+
+/// A failure to get a response.
+#[derive(Debug, thiserror::Error)]
+enum ExchangeError {
+    /// No connection could be made.
+    #[error(transparent)]
+    Connect(#[from] io::Error),
+    /// The request could not be built.
+    #[error(transparent)]
+    Build(#[from] http::Error),
+    /// The request or the response was lost.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
 
 /// Prints one step, and whether it did what it should.
 fn step(what: &str, expected: &str, reply: &Reply, as_expected: impl Fn(StatusCode, &str) -> bool) -> bool {

@@ -1,5 +1,7 @@
 //! The keys of the file: those that this build acts on, and those that are refused until a build does.
 
+use strsim::levenshtein;
+
 /// The keys of a section.
 pub(super) struct SectionSchema {
     /// The section, as it is written.
@@ -321,25 +323,9 @@ pub(super) fn nearest<'a>(
     words: impl IntoIterator<Item = &'a &'static str>,
 ) -> Option<&'static str> {
     let close = |word: &&'static str| {
-        let distance = distance(text, word);
+        let distance = levenshtein(text, word);
         (distance <= 2 && distance < word.len()).then_some((distance, *word))
     };
     let best = words.into_iter().filter_map(close).min_by_key(|(d, _)| *d);
     best.map(|(_, word)| word)
-}
-
-/// How many letters have to be put in, left out or changed.
-pub(super) fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

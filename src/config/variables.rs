@@ -1,8 +1,9 @@
 //! The variables of the environment that cannot be meant: names of ours that do not exist, and values that are not text.
 
+use strsim::levenshtein;
+
 use super::error::ConfigErrorKind;
 use super::layer::FlagSetting;
-use super::schema::distance;
 use crate::credentials::SourceEnv;
 
 /// The variables that are read beside those of the settings.
@@ -62,7 +63,7 @@ pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, ConfigErrorKind)> {
         let value = edge.variable(&name);
         let is_set = value.is_some() || edge.is_not_text(&name);
         if is_set && !own.contains(&name) && !is_service_link(&name, value.as_deref().unwrap_or_default()) {
-            let nearest = own.iter().min_by_key(|known| distance(&name, known));
+            let nearest = own.iter().min_by_key(|known| levenshtein(&name, known));
             wrong.push((name, ConfigErrorKind::UnknownVariable(nearest.cloned().unwrap_or_default())));
         }
     }

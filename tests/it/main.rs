@@ -48,6 +48,7 @@ mod rotation;
 mod run;
 mod samples;
 mod secrets;
+mod security_page;
 mod slow_machine;
 mod slow_sources;
 mod smuggling;
