@@ -302,6 +302,7 @@ impl Running {
             info!(?delay, "stopping; requests are still taken for drain_delay");
         }
         tokio::select! {
+            // guard: drain-delay
             () = sleep(delay) => {}
             () = drain.forced() => {}
         }

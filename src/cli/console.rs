@@ -113,6 +113,7 @@ impl Process for Console {
     }
 
     fn ready(&self) -> Result<(), String> {
+        // guard: readiness-goes-first
         if self.drain.is_leaving() {
             return Err("stopping".to_owned());
         }

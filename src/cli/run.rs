@@ -150,6 +150,7 @@ async fn accompany(arguments: &Args, app: App, environment: &Environment, signal
         Ok(mut child) => {
             // Only now: programs of old are not prepared to inherit it.
             let _ = raise_file_limit();
+            // guard: early-signal
             early.into_iter().for_each(|signal| forward(signal, &child));
             attend(&mut child, &drain, signals).await
         }

@@ -123,6 +123,7 @@ impl Chain {
                     passed_over.push(why);
                     continue;
                 }
+                // guard: failure-ends-chain
                 given => given,
             };
             let mut found = self.found();

@@ -172,7 +172,9 @@ impl Policy {
         let operation = request.operation;
         let reads_object = matches!(operation, Operation::GetObject | Operation::HeadObject)
             || (operation == Operation::GetObjectSettings && Operation::selects_nothing(request.query));
-        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && request.host == NamedHost::SetUp;
+        // guard: names-that-are-set-up
+        let is_set_up = request.host == NamedHost::SetUp;
+        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && is_set_up;
         // Who names his origin is judged by it alone.
         if named { foreign } else { (cross_site && !(shown && reads_object)).then_some(Denial::CrossSite) }
     }

@@ -96,6 +96,7 @@ fn is_plain_number(digits: &[u8]) -> bool {
 /// Removes from an answer what was meant for this hop. A length beside an encoding goes too: it is not the one that counted.
 pub(super) fn settle_answer(headers: &mut HeaderMap, extent: Extent) {
     if matches!(extent, Extent::ByEncoding { .. }) {
+        // guard: length-beside-encoding
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);

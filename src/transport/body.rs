@@ -145,12 +145,14 @@ impl Upload {
 impl Slot {
     /// The body once more, for another connection. `None` if any of it was taken: it would be sent without its beginning.
     pub(super) fn again(self: &Rc<Self>, limit: Duration) -> Option<Upload> {
+        // guard: retry-whole-body
         let untouched = !self.yielded.get();
         untouched.then(|| Upload { slot: Rc::clone(self), stall: Some(Stall::new(limit)) })
     }
 
     /// Whether an end of the frames is the end of the body.
     fn is_ended(&self) -> bool {
+        // guard: reset-is-no-end
         self.ends == Ends::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
@@ -216,6 +218,7 @@ impl Body for Upload {
             Some(inner) => Pin::new(inner).poll_frame(cx),
             None => return Poll::Ready(None),
         };
+        // guard: client-stops-sending
         if stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
             slot.fault.set(Some(Fault::Stalled));
             return Poll::Ready(Some(Err(UploadError::Stalled)));

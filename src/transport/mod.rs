@@ -264,6 +264,7 @@ impl Transport {
             }
             let superseded = permit.trial().map(SilenceTrial::superseded);
             match self.exchange(connection, request, patience, superseded).await {
+                // guard: lost-is-retried
                 Err(lost) if is_kept => match spare.again(lost, self.settings.stall) {
                     Ok(again) => {
                         self.tally.repeated();
@@ -365,6 +366,7 @@ impl Transport {
             let answered = tokio::select! {
                 biased;
                 answered = answered => answered,
+                // guard: upstream-never-answers
                 () = silent(&body, limit, connection.timer.as_mut()) => {
                     return Err(Box::new(Lost { why: Err(limit), unsent: None, answer_begun: false }));
                 }

@@ -95,6 +95,7 @@ impl Spare {
         match self.method {
             Method::GET | Method::HEAD | Method::DELETE => true,
             Method::PUT => !self.lines().any(|line| line.starts_with(b"x-oss-forbid-overwrite:")),
+            // guard: retry-idempotent
             _ => false,
         }
     }
