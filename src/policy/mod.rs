@@ -132,6 +132,7 @@ impl Policy {
     #[must_use]
     pub fn decide(&self, request: &RequestShape<'_>) -> Decision {
         let (Caller::Open, operation) = (request.caller, request.operation);
+        // guard: pages-of-other-sites
         if let Some(denial) = self.foreign_page(request) {
             return Decision::Deny(denial);
         }
@@ -141,8 +142,10 @@ impl Policy {
         match (operation, self.operations, self.unsigned) {
             (Operation::PostObject, Operations::All, Unsigned::Pass) => Decision::PassUnsigned,
             (Operation::Preflight, _, Unsigned::Pass) => Decision::PassUnsigned,
+            // guard: form-is-not-signed
             (Operation::PostObject, _, _) => Decision::Deny(Denial::PostForm),
             (Operation::Preflight, _, _) => Decision::Deny(Denial::Preflight),
+            // guard: read-only
             (_, Operations::ReadOnly, _) if operation.access() == Access::Write => {
                 Decision::Deny(Denial::ReadOnly(operation))
             }

@@ -31,6 +31,7 @@ impl Answer {
     /// Removes the token from an error, wherever OSS repeats it; a success stays as it is. A document that is not understood,
     /// is encoded or longer than [`LOOKED_INTO_MAX`], is replaced by ours.
     pub(super) async fn without(mut self, token: &TokenSearch, stall: Duration) -> Result<Self, Refusal> {
+        // guard: errors-are-searched
         if self.is_good() {
             return Ok(self);
         }

@@ -17,6 +17,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let nominated = nominated.map(<[u8]>::trim_ascii).filter(|name| !is_option(name));
     let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name).ok());
     let nominated: Vec<HeaderName> = nominated.filter(|name| !JUDGED.contains(&name.as_str())).collect();
+    // guard: nominated-headers
     for name in nominated {
         headers.remove(name);
     }
