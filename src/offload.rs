@@ -35,6 +35,7 @@ impl BlockingLane {
             let lane = Arc::clone(&self.0).lock_owned().await;
             let work = spawn_blocking(move || {
                 let result = work();
+                // guard: lane-until-end
                 drop(lane);
                 result
             });

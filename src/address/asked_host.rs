@@ -27,6 +27,7 @@ impl AskedHost {
         // To go through a few lines costs less than to hash the name.
         let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next().map(http::HeaderValue::as_bytes);
+        // guard: one-host-header
         if lines.next().is_some() {
             return Err(LocateError::Malformed("the request has more than one Host header"));
         }
@@ -53,6 +54,7 @@ impl AskedHost {
         };
         // A listener without a name accepts any name in place of its own, but only in a Host header.
         let by_name = ListenerNames { unnamed: false, ..entrance };
+        // guard: target-and-host-agree
         if let Some(other) = beside
             && other != host
             && !other.is_own()
@@ -64,6 +66,7 @@ impl AskedHost {
         let mut served = ServedHost::of(host, by_name, directory).map_err(|error| {
             if matches!(error, LocateError::OtherService(..)) { error } else { not_forwarded() }
         })?;
+        // guard: absolute-target
         if !host.is_own() || directory.has_exact_host(host) || is_listener(host, *port, entrance) {
             return Ok(served);
         }

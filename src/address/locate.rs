@@ -200,6 +200,7 @@ impl<'a> ServedHost<'a> {
                 ..unnamed
             });
         }
+        // guard: unknown-host
         if host.is_own() || by_route.is_some() || entrance.unnamed {
             return Ok(unnamed);
         }

@@ -145,6 +145,7 @@ async fn answer(
 ) -> AdminResponse {
     let own_host = reach == ListenerReach::Unnamed
         || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
+    // guard: admin-host
     if !own_host {
         return text(
             StatusCode::MISDIRECTED_REQUEST,
@@ -153,6 +154,7 @@ async fn answer(
     }
     let headers = request.headers();
     let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
+    // guard: admin-origin
     if headers.contains_key(ORIGIN) || cross_site {
         return text(StatusCode::FORBIDDEN, "requests of web pages are refused\n");
     }
@@ -163,6 +165,7 @@ async fn answer(
         let answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this takes {}\n", page.methods()));
         return with(answer, ALLOW, page.methods());
     }
+    // guard: admin-token
     if !page.is_open() && !may_see(headers, settings) {
         let answer =
             text(StatusCode::UNAUTHORIZED, "this needs the token of [admin]: Authorization: Bearer TOKEN\n");

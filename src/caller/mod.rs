@@ -25,6 +25,7 @@ impl CallerIdentity {
 /// Tells who asks, and takes the client's own signature off the request: OSS refuses two signatures, and a foreign token
 /// beside our key.
 pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
+    // guard: client-signature
     remove_signature(headers);
     query.remove(is_of_signature);
     CallerIdentity::Open

@@ -303,6 +303,7 @@ impl RunningApp {
             info!(?delay, "stopping; requests are still taken for drain_delay");
         }
         tokio::select! {
+            // guard: drain-delay
             () = sleep(delay) => {}
             () = drain.forced() => {}
         }

@@ -278,6 +278,7 @@ impl AppBuilder {
         } else if !unavailable.is_empty() || !late.is_empty() {
             let failure = "it has not answered yet; it is still being asked".to_owned();
             let late = late.into_iter().map(|name| BadSource { name, failure: failure.clone() });
+            // guard: sources-without-credentials
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
         }
         let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());

@@ -116,6 +116,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn ready(&self) -> Result<(), String> {
+        // guard: readiness-goes-first
         if self.drain.is_leaving() {
             return Err("stopping".to_owned());
         }

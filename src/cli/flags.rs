@@ -87,6 +87,7 @@ impl CommonFlags {
     /// The configuration, or what is wrong with it.
     pub(super) fn read(&self) -> Result<ProxyConfig, ReloadError> {
         match self.outline()? {
+            // guard: config-with-mistake
             (Some(config), None) => Ok(config),
             (_, errors) => Err(errors.unwrap_or_default().into()),
         }

@@ -75,6 +75,7 @@ impl ServiceNotifier {
             signs.tick().await;
             // A thread that was stuck for a while may recover.
             if timeout(limit.max(PULSE_LIMIT_MIN), pulse.beat()).await == Ok(true) {
+                // guard: watchdog-sign
                 self.send(vec![NotifyState::Watchdog]);
             }
         }

@@ -159,6 +159,7 @@ async fn run_with_proxy(
         Ok(mut child) => {
             // Only now: programs of old are not prepared to inherit it.
             let _ = raise_file_limit();
+            // guard: early-signal
             early.into_iter().for_each(|signal| forward(signal, &child));
             supervise_child(&mut child, &drain, signals).await
         }

@@ -154,6 +154,7 @@ impl ConfigWatcher {
     pub(super) fn look(&mut self, FileSnapshot(found): FileSnapshot, now: Instant) -> Option<ReloadReason> {
         let is_steady = found == self.found;
         self.found = found;
+        // guard: steady-file
         if !is_steady {
             return None;
         }
@@ -165,6 +166,7 @@ impl ConfigWatcher {
             );
         }
         self.emptied = emptied;
+        // guard: emptied-file
         if self.emptied.is_some() {
             None
         } else if self.found != self.read {
@@ -172,6 +174,7 @@ impl ConfigWatcher {
             Some(ReloadReason::Changed)
         } else if self.refused.as_ref().is_some_and(|refused| refused.until <= now) {
             debug!("the configuration that was not taken is tried again");
+            // guard: rejected-is-retried
             Some(ReloadReason::Refused)
         } else {
             None

@@ -128,6 +128,7 @@ impl ProviderChain {
                     passed_over.push(why);
                     continue;
                 }
+                // guard: failure-ends-chain
                 given => given,
             };
             let mut found = self.found();

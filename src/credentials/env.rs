@@ -53,6 +53,7 @@ impl EnvProvider {
     }
 
     async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
+        // guard: role-is-assumed
         let Some((arn, families)) = self.role(edge) else {
             let given = read(edge, &FAMILIES)?;
             let unused = edge.variable(ROLE).is_some() && edge.variable(OIDC).is_none();

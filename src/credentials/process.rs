@@ -117,6 +117,7 @@ impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             // If nothing of it is left, there is nothing to end.
+            // guard: group-ends
             let _ = kill_process_group(group, Signal::KILL);
         }
     }

@@ -132,6 +132,7 @@ impl AccessPolicy {
     #[must_use]
     pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
         let (CallerIdentity::Open, operation) = (request.caller, request.operation);
+        // guard: pages-of-other-sites
         if let Some(denial) = self.foreign_page(request) {
             return PolicyDecision::Deny(denial);
         }
@@ -143,8 +144,10 @@ impl AccessPolicy {
                 PolicyDecision::PassUnsigned
             }
             (Operation::Preflight, _, UnsignedForms::Pass) => PolicyDecision::PassUnsigned,
+            // guard: form-is-not-signed
             (Operation::PostObject, _, _) => PolicyDecision::Deny(DenyReason::PostForm),
             (Operation::Preflight, _, _) => PolicyDecision::Deny(DenyReason::Preflight),
+            // guard: read-only
             (_, AllowedOperations::ReadOnly, _) if operation.access() == AccessKind::Write => {
                 PolicyDecision::Deny(DenyReason::ReadOnly(operation))
             }
@@ -175,7 +178,9 @@ impl AccessPolicy {
         let operation = request.operation;
         let reads_object = matches!(operation, Operation::GetObject | Operation::HeadObject)
             || (operation == Operation::GetObjectSettings && Operation::selects_nothing(request.query));
-        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && request.host == NamedHost::SetUp;
+        // guard: names-that-are-set-up
+        let is_set_up = request.host == NamedHost::SetUp;
+        let shown = self.cross_site_reads == CrossSiteReads::AllowByName && is_set_up;
         // Who names his origin is judged by it alone.
         if named {
             foreign

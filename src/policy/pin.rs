@@ -48,6 +48,7 @@ pub(super) fn check(pin: &Bucket, request: &RequestShape<'_>) -> Result<(), PinB
         if let Some(name) = find(&PROCESSES, &param.name) {
             check_process(pin, name, param, has_body)?;
         } else if has_body {
+            // guard: pin-body
             check_body(param)?;
         }
     }
@@ -59,6 +60,7 @@ fn check_header(pin: &Bucket, name: &HeaderName, request: &RequestShape<'_>) -> 
     let name = name.as_str().as_bytes();
     if let Some(name) = find(&COPY_SOURCES, name) {
         // Several lines become one before they are sent.
+        // guard: pin-copy-source
         let is_ours = lines.next().is_some_and(|source| is_in(pin, source)) && lines.next().is_none();
         return if is_ours { Ok(()) } else { Err(PinBreach::Header(name)) };
     }
@@ -85,6 +87,7 @@ fn check_process(
     has_body: bool,
 ) -> Result<(), PinBreach> {
     let process = param.value.as_deref().unwrap_or_default();
+    // guard: pin-processing
     if !names_only_pinned(pin, process, NESTED_MAX) {
         return Err(PinBreach::Parameter(name));
     }

@@ -35,6 +35,7 @@ impl UpstreamResponse {
         token: &TokenSearch,
         stall: Duration,
     ) -> Result<Self, ProxyError> {
+        // guard: errors-are-searched
         if self.is_good() {
             return Ok(self);
         }

@@ -17,6 +17,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let nominated = nominated.map(<[u8]>::trim_ascii).filter(|name| !is_option(name));
     let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name).ok());
     let nominated: Vec<HeaderName> = nominated.filter(|name| !JUDGED.contains(&name.as_str())).collect();
+    // guard: nominated-headers
     for name in nominated {
         headers.remove(name);
     }
@@ -96,6 +97,7 @@ fn is_plain_number(digits: &[u8]) -> bool {
 /// Removes from an answer what was meant for this hop. A length beside an encoding goes too: it is not the one that counted.
 pub(super) fn settle_answer(headers: &mut HeaderMap, extent: BodyFraming) {
     if matches!(extent, BodyFraming::ByEncoding { .. }) {
+        // guard: length-beside-encoding
         headers.remove(CONTENT_LENGTH);
     }
     strip_hop_by_hop(headers);

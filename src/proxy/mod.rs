@@ -55,6 +55,7 @@ pub async fn handle(
                 code: refusal.code(),
                 operation: access.operation.map(Operation::name),
             });
+            // guard: rejection-is-response
             inbound.refuse(&refusal, access)
         }
     };

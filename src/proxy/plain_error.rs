@@ -60,6 +60,7 @@ impl TokenSearch {
     pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
         let mut text = text.to_vec();
         for _ in 0..ENCODINGS_MAX {
+            // guard: token-in-error
             if self.is_plainly_in(&text) {
                 return true;
             }
@@ -120,6 +121,7 @@ fn plain_text(document: &[u8]) -> Option<Vec<u8>> {
         } else {
             let name = tag.strip_suffix('/').unwrap_or(tag);
             let known = if open.is_empty() { ROOTS.contains(&name) } else { is_name(name) };
+            // guard: plain-error
             if !known || open.len() == DEPTH_MAX {
                 return None;
             }

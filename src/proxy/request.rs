@@ -115,6 +115,7 @@ impl InboundRequest {
         let announced = BodyHeaders::by(&head.headers);
         let framing = match body.size_hint().exact() {
             None => RequestFraming::Chunked,
+            // guard: empty-put-has-length
             Some(0) if !announced.length && !matches!(head.method, Method::PUT | Method::POST) => {
                 RequestFraming::Absent
             }
@@ -176,6 +177,7 @@ impl InboundRequest {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
         // Only plain chunks can be passed on; hyper lets other codings through to here.
+        // guard: other-codings
         if self.announced.coding == HeaderCheck::Otherwise {
             return Err(ProxyError::Coding);
         }
@@ -232,6 +234,7 @@ impl InboundRequest {
             }
             RequestFraming::Chunked => {
                 headers.remove(CONTENT_LENGTH);
+                // guard: chunks-stay-chunks
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
         }
@@ -282,6 +285,7 @@ fn head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
 /// values without the blanks around them. The scheme says how the client came here, which we know.
 fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyError> {
     for value in headers.values_mut() {
+        // guard: h2-values-trimmed
         let trimmed = value.as_bytes().trim_ascii();
         if trimmed.len() != value.len()
             && let Ok(trimmed) = HeaderValue::from_bytes(trimmed)
@@ -292,6 +296,7 @@ fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyErr
     if let Some(authority) = uri.authority() {
         let authority = authority.as_str();
         let mut hosts = headers.get_all(HOST).iter();
+        // guard: authority-and-host-agree
         if hosts.any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())) {
             return Err(LocateError::Malformed(":authority and host name different hosts").into());
         }

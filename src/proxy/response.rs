@@ -60,6 +60,7 @@ impl UpstreamResponse {
         head_only: bool,
         counters: &ProcessCounters,
     ) -> Result<Self, ProxyError> {
+        // guard: protocol-switch
         if response.status().is_informational() {
             return Err(ProxyError::SwitchedProtocols);
         }
@@ -86,6 +87,7 @@ impl UpstreamResponse {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             None => {
+                // guard: length-of-encoded-body
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
         }
@@ -159,6 +161,7 @@ impl DownloadBody {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         loop {
             let polled = Pin::new(&mut self.inner).poll_frame(cx);
+            // guard: upstream-stops
             if self.stall.is_over(&polled, cx) {
                 self.access.end = ResponseEnd::Broken;
                 self.lease = None;

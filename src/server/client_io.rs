@@ -207,6 +207,7 @@ impl<T: ClientStream> AsyncWrite for ActivityStream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // guard: client-is-gone
         self.look_for_client(cx)?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }

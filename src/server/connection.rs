@@ -139,9 +139,11 @@ impl ConnectionContext {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             // A client that closes its sending side still gets its answer; one that is gone is noticed by `Heard`.
+            // guard: half-close
             .half_close(true)
             .max_header_size(PARSED_TIMES * self.settings.header_bytes)
             .max_headers(PARSED_LINES_MAX)
+            // guard: small-buffer
             .max_buf_size(BUFFER_MAX)
             .serve_connection(io, self.service(&presence));
         let pinned = Pin::new(&mut connection);

@@ -156,6 +156,7 @@ impl IdleTimer {
                 self.timer.as_mut().reset(self.until);
             }
         }
+        // guard: quiet-connection
         while phase != ActivityPhase::Busy && self.timer.as_mut().poll(cx).is_ready() {
             if self.timer.deadline() >= self.until {
                 return true;

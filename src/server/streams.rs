@@ -99,6 +99,7 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for StreamExecutor {
                     return Poll::Ready(());
                 }
                 // The end of the task drops the stream, and that resets it with CANCEL.
+                // guard: stream-without-window
                 if clock.is_over(limit, &mut timer, cx) { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;

@@ -232,6 +232,7 @@ impl WorkerPool {
             all.push(told);
         }
         for told in all {
+            // guard: pulse-of-each-worker
             if told.await.is_err() {
                 return false;
             }
@@ -248,6 +249,7 @@ impl WorkerPool {
         // Whoever waits once more, because a wait was given up, waits for those that are left.
         let all_gone = poll_fn(|cx| {
             let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            // guard: end-of-all-workers
             all.retain_mut(|gone| Pin::new(gone).poll(cx).is_pending());
             if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         });

@@ -144,6 +144,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     // Below TLS, so that what waits in its buffer is limited as well.
+    // guard: write-limit-below-tls
     let stream = WriteTimeout::new(stream, means.settings.stall);
     let Some((name, trust)) = &to.tls else {
         return handshake(stream, address).await;

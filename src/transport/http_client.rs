@@ -141,6 +141,7 @@ impl Url {
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
         let url = Self { tls, host: host.to_ascii_lowercase(), port, target };
         let is_allowed = || url.host.parse().is_ok_and(|ip: IpAddr| allowed.contains(&ip));
+        // guard: plain-http
         let is_kept = url.tls || url.is_of_this_machine() || url.host == METADATA || is_allowed();
         if is_kept { Ok(url) } else { Err(InvalidUrl::Plain) }
     }

@@ -59,6 +59,7 @@ impl<T> WriteTimeout<T> {
     }
 
     fn limited<R>(&mut self, outcome: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        // guard: peer-stops-reading
         if self.stall.is_over(&outcome, cx) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, STALLED)));
         }

@@ -270,6 +270,7 @@ impl UpstreamTransport {
             }
             let superseded = permit.trial().map(SilenceTrial::superseded);
             match self.exchange(connection, request, patience, superseded).await {
+                // guard: lost-is-retried
                 Err(lost) if is_kept => match spare.retry_after(lost, self.settings.stall) {
                     Ok(again) => {
                         self.tally.repeated();
@@ -371,6 +372,7 @@ impl UpstreamTransport {
             let answered = tokio::select! {
                 biased;
                 answered = answered => answered,
+                // guard: upstream-never-answers
                 () = silent(&body, limit, connection.timer.as_mut()) => {
                     return Err(Box::new(FailedAttempt { why: Err(limit), unsent: None, answer_begun: false }));
                 }

@@ -440,6 +440,7 @@ impl DialPermit {
         let mut outage = self.state.outage.borrow_mut();
         match outage.as_mut() {
             Some(outage) => outage.fail_again(self.trial, error.clone(), now),
+            // guard: failed-dial-is-noted
             None => *outage = Some(DialOutage::new(error.clone(), now)),
         }
     }

@@ -151,12 +151,14 @@ impl RequestBody {
 impl BodyState {
     /// The body once more, for another connection. `None` if any of it was taken: it would be sent without its beginning.
     pub(super) fn for_retry(self: &Rc<Self>, limit: Duration) -> Option<RequestBody> {
+        // guard: retry-whole-body
         let untouched = !self.yielded.get();
         untouched.then(|| RequestBody { slot: Rc::clone(self), stall: Some(IdleTimeout::new(limit)) })
     }
 
     /// Whether an end of the frames is the end of the body.
     fn is_ended(&self) -> bool {
+        // guard: reset-is-no-end
         self.ends == EofSemantics::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
@@ -222,6 +224,7 @@ impl Body for RequestBody {
             Some(inner) => Pin::new(inner).poll_frame(cx),
             None => return Poll::Ready(None),
         };
+        // guard: client-stops-sending
         if stall.as_mut().is_some_and(|stall| stall.is_over(&frame, cx)) {
             slot.fault.set(Some(BodyFault::Stalled));
             return Poll::Ready(Some(Err(RequestBodyError::Stalled)));

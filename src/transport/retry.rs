@@ -99,6 +99,7 @@ impl RetryableRequest {
         match self.method {
             Method::GET | Method::HEAD | Method::DELETE => true,
             Method::PUT => !self.lines().any(|line| line.starts_with(b"x-oss-forbid-overwrite:")),
+            // guard: retry-idempotent
             _ => false,
         }
     }

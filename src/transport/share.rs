@@ -27,6 +27,7 @@ impl SharedLimit {
     /// take all they get, they leave some for the next ("dynamic threshold" of Choudhury and Hahne, with a factor of one).
     pub(super) fn admits(&self, own: usize) -> bool {
         let each = self.each.get();
+        // guard: room-for-others
         own < each && own < self.free()
     }
 

@@ -80,6 +80,7 @@ impl ResponseWaits {
             return 0;
         }
         self.silences.set(self.silences.get() + 1);
+        // guard: silence-frees-waiting
         self.waiting.take()
     }
 

@@ -41,6 +41,7 @@ impl<T> UpstreamStream<T> {
     }
 
     fn tolerate(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        // guard: failed-write-waits
         if is_gone(&written) {
             self.state.dead.set(true);
             return Poll::Pending;

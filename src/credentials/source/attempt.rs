@@ -43,6 +43,7 @@ impl Drop for RefreshAttempt<'_> {
         }
         // Requests that wait for the attempt look at what there is.
         let ended = u64::from(self.has_outcome);
+        // guard: attempt-frees-source
         self.source
             .asking
             .send_modify(|asking| *asking = AttemptState { since: None, done: asking.done + ended });
