@@ -152,6 +152,7 @@ impl ProxyError {
     }
 
     fn to_parts(&self) -> ErrorResponseParts {
+        use ErrorResponseParts as Parts;
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         const GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
@@ -162,71 +163,63 @@ impl ProxyError {
                 | LocateError::Host(..)
                 | LocateError::HostWithPath(_)
                 | LocateError::TwoHosts(..)
-                | LocateError::Query(_) => ErrorResponseParts(BAD, "bad-request", "InvalidArgument"),
+                | LocateError::Query(_) => Parts(BAD, "bad-request", "InvalidArgument"),
                 LocateError::Method(_) | LocateError::Tunnel => {
-                    ErrorResponseParts(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
+                    Parts(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
                 }
                 LocateError::UnknownHost(_)
                 | LocateError::NotForwarded(_)
                 | LocateError::OtherService(..) => {
-                    ErrorResponseParts(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
+                    Parts(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
                 }
                 LocateError::Bucket(_) | LocateError::NoBucket | LocateError::NoBucketList(_) => {
-                    ErrorResponseParts(BAD, "invalid-bucket", "InvalidBucketName")
+                    Parts(BAD, "invalid-bucket", "InvalidBucketName")
                 }
                 LocateError::Key(crate::oss::InvalidKey::Escape(_)) => {
-                    ErrorResponseParts(BAD, "bad-request", "InvalidArgument")
+                    Parts(BAD, "bad-request", "InvalidArgument")
                 }
-                LocateError::Key(_) | LocateError::NoKey(_) => {
-                    ErrorResponseParts(BAD, "invalid-key", "InvalidObjectName")
-                }
-                LocateError::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
+                LocateError::Key(_) | LocateError::NoKey(_) => Parts(BAD, "invalid-key", "InvalidObjectName"),
+                LocateError::Pinned(_) => Parts(FORBIDDEN, "pinned", "AccessDenied"),
             },
-            Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => ErrorResponseParts(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "header-limit",
-                "InvalidArgument",
-            ),
-            Self::Coding | Self::Unsendable => ErrorResponseParts(BAD, "bad-request", "InvalidArgument"),
-            Self::AwsChunked => ErrorResponseParts(BAD, "s3-body", "InvalidArgument"),
-            Self::TooLarge(..) => ErrorResponseParts(BAD, "too-large", "EntityTooLarge"),
-            Self::Full(_) => ErrorResponseParts(UNAVAILABLE, "over-capacity", "SlowDown"),
-            Self::Expectation => {
-                ErrorResponseParts(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed")
+            Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => {
+                Parts(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header-limit", "InvalidArgument")
             }
+            Self::Coding | Self::Unsendable => Parts(BAD, "bad-request", "InvalidArgument"),
+            Self::AwsChunked => Parts(BAD, "s3-body", "InvalidArgument"),
+            Self::TooLarge(..) => Parts(BAD, "too-large", "EntityTooLarge"),
+            Self::Full(_) => Parts(UNAVAILABLE, "over-capacity", "SlowDown"),
+            Self::Expectation => Parts(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
             Self::Denied(denial) => match denial {
-                DenyReason::ReadOnly(_) => ErrorResponseParts(FORBIDDEN, "denied", "AccessDenied"),
+                DenyReason::ReadOnly(_) => Parts(FORBIDDEN, "denied", "AccessDenied"),
                 DenyReason::Browser | DenyReason::OpaqueOrigin | DenyReason::CrossSite => {
-                    ErrorResponseParts(FORBIDDEN, "browser", "AccessDenied")
+                    Parts(FORBIDDEN, "browser", "AccessDenied")
                 }
-                DenyReason::PostForm => ErrorResponseParts(FORBIDDEN, "post-form", "AccessDenied"),
-                DenyReason::Preflight => ErrorResponseParts(FORBIDDEN, "preflight", "AccessDenied"),
-                DenyReason::Pinned(_) => ErrorResponseParts(FORBIDDEN, "pinned", "AccessDenied"),
+                DenyReason::PostForm => Parts(FORBIDDEN, "post-form", "AccessDenied"),
+                DenyReason::Preflight => Parts(FORBIDDEN, "preflight", "AccessDenied"),
+                DenyReason::Pinned(_) => Parts(FORBIDDEN, "pinned", "AccessDenied"),
             },
             Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
-                ErrorResponseParts(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
+                Parts(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
             }
             Self::Send(why) | Self::SendTo(_, why) => match why {
                 SendError::Dial(DialError::Unreachable { .. }) => {
-                    ErrorResponseParts(GATEWAY, "upstream-unreachable", "BadGateway")
+                    Parts(GATEWAY, "upstream-unreachable", "BadGateway")
                 }
-                SendError::Dial(DialError::Loop { .. }) => {
-                    ErrorResponseParts(GATEWAY, "upstream-loop", "BadGateway")
-                }
-                SendError::Reset(_) => ErrorResponseParts(GATEWAY, "upstream-reset", "BadGateway"),
-                SendError::Invalid(_) => ErrorResponseParts(GATEWAY, "upstream-invalid", "BadGateway"),
-                SendError::Client(_) => ErrorResponseParts(BAD, "bad-request", "IncompleteBody"),
-                SendError::ClientStalled(_) => ErrorResponseParts(BAD, "bad-request", "RequestTimeout"),
-                SendError::TooLarge(_) => ErrorResponseParts(BAD, "too-large", "EntityTooLarge"),
+                SendError::Dial(DialError::Loop { .. }) => Parts(GATEWAY, "upstream-loop", "BadGateway"),
+                SendError::Reset(_) => Parts(GATEWAY, "upstream-reset", "BadGateway"),
+                SendError::Invalid(_) => Parts(GATEWAY, "upstream-invalid", "BadGateway"),
+                SendError::Client(_) => Parts(BAD, "bad-request", "IncompleteBody"),
+                SendError::ClientStalled(_) => Parts(BAD, "bad-request", "RequestTimeout"),
+                SendError::TooLarge(_) => Parts(BAD, "too-large", "EntityTooLarge"),
                 SendError::Stalled(_) => {
-                    ErrorResponseParts(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
+                    Parts(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
                 }
                 SendError::Busy { .. } | SendError::Silent { .. } => {
-                    ErrorResponseParts(UNAVAILABLE, "over-capacity", "SlowDown")
+                    Parts(UNAVAILABLE, "over-capacity", "SlowDown")
                 }
             },
             Self::SwitchedProtocols | Self::ResponseCoding | Self::UnknownSuccess => {
-                ErrorResponseParts(GATEWAY, "upstream-invalid", "BadGateway")
+                Parts(GATEWAY, "upstream-invalid", "BadGateway")
             }
         }
     }

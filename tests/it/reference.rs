@@ -197,7 +197,7 @@ fn every_variable_of_the_environment_is_in_the_reference_and_no_other() {
 fn every_error_code_exit_code_and_admin_path_is_in_the_reference_and_no_other() {
     let refusals = include_str!("../../src/proxy/error.rs");
     let code = |told: &'static str| told.split(')').next()?.split('"').nth(1);
-    let real = words(refusals.split("Told(").skip(1).filter_map(code));
+    let real = words(refusals.split("Parts(").skip(1).filter_map(code));
     same("error codes", &named("## Error codes"), &real);
 
     let exits = include_str!("../../src/cli/exit.rs");
