@@ -67,7 +67,7 @@ impl ReloadHandle {
     /// Has the configuration read again. Returns what has changed, or why it was not taken.
     ///
     /// # Errors
-    /// [`NotReloaded`].
+    /// [`AdminReloadError`].
     pub async fn reload(&self) -> Result<Vec<String>, AdminReloadError> {
         let (tell, told) = oneshot::channel();
         self.0.send(Some(tell)).await.map_err(|_| AdminReloadError::Stopping)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Provide, ProvideFuture, SourceEnv, StateFingerprint};
 
-/// A source from outside this crate, which [`crate::config::Config::sign_with`] puts in the place of one of the file.
+/// A source from outside this crate, which [`crate::config::ProxyConfig::sign_with`] puts in the place of one of the file.
 #[derive(Clone)]
 pub struct CustomProvider(pub Arc<dyn Provide>);
 

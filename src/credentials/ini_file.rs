@@ -179,5 +179,5 @@ fn seconds(section: &IniSection) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-#[path = "shared_tests.rs"]
+#[path = "ini_file_tests.rs"]
 mod tests;

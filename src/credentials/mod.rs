@@ -80,7 +80,7 @@ pub struct Credentials {
     pub provider: Arc<str>,
 }
 
-/// A source of credentials. It is asked by one [`Source`], which keeps what it gives, asks again before that ends, one attempt at
+/// A source of credentials. It is asked by one [`CredentialSource`], which keeps what it gives, asks again before that ends, one attempt at
 /// a time, and pauses after failures: an implementation only asks.
 pub trait Provide: Send + Sync {
     /// Asks the source. An attempt may be dropped before it ends, and leaves a state then from which the next one works. It

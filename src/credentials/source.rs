@@ -170,7 +170,7 @@ impl CredentialSource {
     /// The credentials to sign with at `now`, without waiting.
     ///
     /// # Errors
-    /// [`Unavailable`]: nothing is ever signed with what has ended, or ends while a request is on its way.
+    /// [`NoCredentials`]: nothing is ever signed with what has ended, or ends while a request is on its way.
     pub fn get(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
         let current = self.current.load();
         let snapshot = current.as_deref().ok_or(NoCredentials::Empty)?;
@@ -198,7 +198,7 @@ impl CredentialSource {
     /// For a request that got nothing: if the source is just being asked, its answer is waited for, in limited time.
     ///
     /// # Errors
-    /// [`Unavailable`] if it gives nothing either.
+    /// [`NoCredentials`] if it gives nothing either.
     pub async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, NoCredentials> {
         if self.asking.receiver_count() < WAITERS_MAX {
             let begun = Instant::now();

@@ -112,7 +112,7 @@ impl ListenSettings {
     /// Checks what only the sockets that it has can tell: those that systemd hands over are known when they are there.
     ///
     /// # Errors
-    /// [`BindError::OpenConnection`].
+    /// [`BindError::Open`].
     pub fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
         let ports = sockets.iter().filter_map(|held| held.address.socket());
