@@ -40,7 +40,7 @@ def is_ready(admin):
 
 
 def footprint(process):
-    """The memory of a process in KiB, and how many files it has open. It must be inspectable."""
+    """The memory of a process in KiB, and how many files it has open. It must be dumpable."""
     with open(f"/proc/{process.pid}/status", encoding="utf-8") as status:
         memory = next(line for line in status if line.startswith("VmRSS:"))
     return int(memory.split()[1]), len(os.listdir(f"/proc/{process.pid}/fd"))
@@ -78,7 +78,7 @@ def embedded_oss(binary, issuer=None, role=None, buckets=(BUCKET,)):
     for bucket in buckets:
         command += ["--bucket", bucket]
     if issuer:
-        command += ["--issuer", issuer, "--role", role, "--pod-token", POD_TOKEN]
+        command += ["--issuer", issuer, "--role", role, "--oidc-token", POD_TOKEN]
     with started(command, stdout=subprocess.PIPE, text=True, env=QUIET) as process:
         yield process.stdout.readline().split("http://")[1].split(",")[0]
 

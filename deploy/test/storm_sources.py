@@ -139,7 +139,7 @@ class Surroundings:
                          f'credentials = "{source.name}"\n' for source in self.sources.values())
         sources = "".join(f"[credentials.{source.name}]\n{source.text}\n" for source in self.sources.values())
         return f"""[process]
-inspectable = true
+dumpable = true
 [[listen]]
 address = "127.0.0.1:{port}"
 [admin]

@@ -46,14 +46,26 @@ pub(super) struct EmulateArgs {
     /// The role of the instance that the metadata service is of
     #[arg(long, value_name = "NAME", requires = "issuer", default_value = "app")]
     instance_role: String,
-    /// The token of a service account that is exchanged there
+    /// Service account token that is exchanged there
     #[arg(long, value_name = "TOKEN", requires = "issuer")]
-    pod_token: Option<String>,
-    /// How long what is issued lives, such as 20s; what was asked for unless set
+    oidc_token: Option<String>,
+    /// Lifetime of issued credentials, such as 20s [default: the requested one]
     #[arg(long, value_name = "DURATION", requires = "issuer", value_parser = parse_lifetime)]
-    life: Option<Duration>,
+    token_lifetime: Option<Duration>,
+    #[arg(long = "pod-token", hide = true, value_parser = |_: &str| renamed("--oidc-token"))]
+    _pod_token: Option<RenamedFlag>,
+    #[arg(long = "life", hide = true, value_parser = |_: &str| renamed("--token-lifetime"))]
+    _life: Option<RenamedFlag>,
     #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help())]
     fault: Vec<FaultOrder>,
+}
+
+/// A flag that has another name now. It has no value, because its use is an error.
+#[derive(Clone, Debug)]
+enum RenamedFlag {}
+
+fn renamed(name: &str) -> Result<RenamedFlag, String> {
+    Err(format!("this flag is now called {name}"))
 }
 
 fn fault_help() -> String {
@@ -126,11 +138,11 @@ fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &OssService) -> io:
         issuer.role(role, None);
     }
     issuer.instance(&arguments.instance_role, Some(true));
-    if let Some(token) = &arguments.pod_token {
+    if let Some(token) = &arguments.oidc_token {
         issuer.token(token);
     }
-    if let Some(life) = arguments.life {
-        issuer.life(life);
+    if let Some(lifetime) = arguments.token_lifetime {
+        issuer.life(lifetime);
     }
     Ok(issuer)
 }

@@ -63,10 +63,10 @@ pub(super) fn close() {
 
 /// Opens again what the configuration wants open, and gives up the right to gain rights.
 pub(super) fn settle(process: &HardeningConfig) {
-    if process.inspectable {
+    if process.dumpable {
         let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     }
-    if process.core_files {
+    if process.core_dumps {
         let Rlimit { maximum, .. } = getrlimit(Resource::Core);
         let _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
     }

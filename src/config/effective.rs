@@ -297,6 +297,6 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("log.access", "true"),
     ("log.sample", "1"),
     ("process.no_new_privileges", "true"),
-    ("process.core_files", "false"),
-    ("process.inspectable", "false"),
+    ("process.core_dumps", "false"),
+    ("process.dumpable", "false"),
 ];

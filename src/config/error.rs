@@ -17,6 +17,8 @@ pub(super) enum ConfigErrorKind {
     Misspelt(&'static str),
     #[error("unknown key here; it belongs to {0}")]
     Misplaced(&'static str),
+    #[error("this key is now called {0}; rename it")]
+    Renamed(&'static str),
     #[error("unknown key; the keys here are {0}")]
     UnknownKey(String),
     #[error("is not supported by this build; remove it")]

@@ -108,9 +108,9 @@ pub struct HardeningConfig {
     /// It and its children can gain no rights, whatever they execute.
     pub no_new_privileges: bool,
     /// The system may write its memory to a file if it crashes.
-    pub core_files: bool,
+    pub core_dumps: bool,
     /// Other processes of its user may read its memory and environment.
-    pub inspectable: bool,
+    pub dumpable: bool,
 }
 
 /// How long things may take.
@@ -329,8 +329,8 @@ fn process(section: &ConfigSection<'_>, report: &mut ConfigReport) -> HardeningC
     let mut is_set = |key: &str, default| section.truth(key, report).map_or(default, |given| given.value);
     HardeningConfig {
         no_new_privileges: is_set("no_new_privileges", true),
-        core_files: is_set("core_files", false),
-        inspectable: is_set("inspectable", false),
+        core_dumps: is_set("core_dumps", false),
+        dumpable: is_set("dumpable", false),
     }
 }
 

@@ -246,10 +246,14 @@ pub(super) const LOG: SectionSchema = SectionSchema {
 
 pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
     name: "[process]",
-    keys: &["no_new_privileges", "core_files", "inspectable"],
+    keys: &["no_new_privileges", "core_dumps", "dumpable"],
     later: &[],
     inherited: &[],
 };
+
+/// Section, old name and present name of renamed keys.
+const RENAMED: [(&str, &str, &str); 2] =
+    [("[process]", "core_files", "core_dumps"), ("[process]", "inspectable", "dumpable")];
 
 /// Types of credentials that this build has.
 pub(super) const TYPES: &[&str] = &[
@@ -298,6 +302,12 @@ pub(super) const ALL: [&SectionSchema; 22] = [
 ];
 
 impl SectionSchema {
+    /// Returns the present name of a key that had another name.
+    pub(super) fn renamed(&self, key: &str) -> Option<&'static str> {
+        let is_old = |(section, old, _): &&(&str, &str, &str)| *section == self.name && *old == key;
+        RENAMED.iter().find(is_old).map(|(_, _, name)| *name)
+    }
+
     /// The key that `key` may have been meant to be.
     pub(super) fn nearest(&self, key: &str) -> Option<&'static str> {
         nearest(key, self.keys.iter().chain(self.inherited))

@@ -143,7 +143,9 @@ impl<'a> ConfigSection<'a> {
                 continue;
             }
             let at = self.origin(&name.span(), key);
-            let problem = if schema.later.contains(&key) {
+            let problem = if let Some(name) = schema.renamed(key) {
+                ConfigErrorKind::Renamed(name)
+            } else if schema.later.contains(&key) {
                 ConfigErrorKind::NotYet
             } else if schema.inherited.contains(&key) {
                 ConfigErrorKind::Inherited

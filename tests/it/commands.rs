@@ -225,6 +225,11 @@ fn the_embedded_oss_runs_alone_and_misbehaves_on_request() {
     assert_eq!(child.wait().expect("an end").code(), Some(0));
     let (code, _, err) = run(&["emulate", "--listen", "0.0.0.0:0"], &[]);
     assert_eq!(code, Some(2), "{err}");
+    for (old, present) in [("--life", "--token-lifetime"), ("--pod-token", "--oidc-token")] {
+        let (code, _, err) = run(&["emulate", "--issuer", "127.0.0.1:0", old, "20s"], &[]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains(&format!("now called {present}")), "{err}");
+    }
     let (code, _, err) = run(&["emulate", "--fault", "nope"], &[]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("cut-body=BYTES"), "the kinds are told: {err}");

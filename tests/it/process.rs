@@ -73,7 +73,7 @@ fn its_environment_and_memory_are_closed_and_it_can_gain_no_rights() {
 #[test]
 fn each_of_these_has_a_switch() {
     let folder = tempfile::tempdir().expect("a directory");
-    let open = "[process]\nno_new_privileges = false\ncore_files = true\ninspectable = true\n";
+    let open = "[process]\nno_new_privileges = false\ncore_dumps = true\ndumpable = true\n";
     let running = Running::start(folder.path(), open);
     let own = fs::metadata(format!("/proc/{}", running.0.id())).expect("it is there").uid();
     assert_eq!(fs::metadata(running.proc("environ")).expect("it is there").uid(), own);

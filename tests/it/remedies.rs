@@ -176,7 +176,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
 fn a_full_table_of_files_is_told_with_what_to_raise_and_passes() {
     let oss = oss();
     let file = tempfile::NamedTempFile::new().expect("a file");
-    fs::write(&file, Served::text(oss.address, "[process]\ninspectable = true\n")).expect("written");
+    fs::write(&file, Served::text(oss.address, "[process]\ndumpable = true\n")).expect("written");
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_oss-signing-proxy"), "serve"]);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"]);

@@ -125,10 +125,10 @@ fn the_defaults_that_are_told_are_those_that_hold() {
 fn changes_of_what_is_read_at_the_start_alone_need_a_restart() {
     let before = loaded(UPSTREAM).facts;
     let after = loaded(&format!(
-        "{UPSTREAM}[log]\nfile = \"/tmp/a.log\"\nformat = \"json\"\n[process]\ncore_files = true\n"
+        "{UPSTREAM}[log]\nfile = \"/tmp/a.log\"\nformat = \"json\"\n[process]\ncore_dumps = true\n"
     ));
     let changes = changes(&before, &after.facts);
     let restarts: Vec<&str> =
         changes.iter().filter(|change| change.needs_restart()).map(|change| change.key.as_str()).collect();
-    assert_eq!((changes.len(), restarts), (3, vec!["log.file", "process.core_files"]));
+    assert_eq!((changes.len(), restarts), (3, vec!["log.file", "process.core_dumps"]));
 }

@@ -207,3 +207,11 @@ fn a_mistake_is_on_the_line_where_its_value_begins() {
         assert!(mistakes.len() == 1 && is_there, "{text}\nline {line}:\n{mistakes:#?}");
     }
 }
+
+#[test]
+fn a_renamed_key_is_an_error_with_the_present_name() {
+    for (old, present) in [("core_files", "core_dumps"), ("inspectable", "dumpable")] {
+        let errors = load(&format!("{UPSTREAM}[process]\n{old} = true\n")).expect_err(old).to_string();
+        assert!(errors.contains(&format!("process.{old}: this key is now called {present}")), "{errors}");
+    }
+}
