@@ -13,7 +13,7 @@ use super::output::{complain, line};
 use super::serve::block_on;
 use super::system::SystemEnv;
 use crate::address::UpstreamId;
-use crate::config::ProxyConfig;
+use crate::config::{ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, each};
 use crate::time::Clock as _;
 
@@ -27,9 +27,13 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
-    let mut config = match arguments.flags.load() {
-        Ok(config) => config,
-        Err(exit) => return exit,
+    let mut config = match arguments.flags.outline() {
+        Ok((Some(config), None)) => config,
+        Ok((config, errors)) => return reject(config, errors),
+        Err(unreadable) => {
+            complain(unreadable);
+            return CommandExit::Config;
+        }
     };
     for warning in &config.warnings {
         complain(format_args!("warning: {warning}"));
@@ -57,6 +61,18 @@ pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
             description.iter().for_each(line);
         }
         exit
+    })
+}
+
+/// Prints the mistakes of a configuration, and what is wrong with the files and addresses that it names.
+fn reject(config: Option<ProxyConfig>, errors: Option<ConfigErrors>) -> CommandExit {
+    errors.into_iter().for_each(complain);
+    let Some(config) = config else { return CommandExit::Config };
+    block_on(async {
+        if let Err(error) = try_out(config, &SystemEnv).await.result {
+            error.to_string().lines().for_each(complain);
+        }
+        CommandExit::Config
     })
 }
 

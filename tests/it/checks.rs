@@ -132,6 +132,22 @@ fn check_reports_everything_that_is_wrong_at_once() {
 }
 
 #[test]
+fn check_reports_mistakes_of_the_configuration_and_of_its_files_together() {
+    let place = Place::new();
+    let junk = place.file("junk.pem", "junk");
+    let config = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n{UPSTREAM}ca_file = {junk:?}\nregoin = \"cn-beijing\"\n\
+         [log]\nfile = {missing:?}\n",
+        missing = place.path("missing/it"),
+    );
+    let (code, out, errors) = place.run("check", &config);
+    assert_eq!(code, Some(78), "{out}{errors}");
+    for words in ["did you mean region?", "junk.pem holds no certificate", "the log cannot be written"] {
+        assert_eq!(errors.matches(words).count(), 1, "{words}: {errors}");
+    }
+}
+
+#[test]
 fn check_takes_no_socket_and_makes_no_file() {
     let place = Place::new();
     let (socket, log) = (place.path("oss.sock"), place.path("log"));
