@@ -1,4 +1,4 @@
-//! Connections as they come, from listeners of every kind.
+//! Accepts connections from listeners of every kind.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -12,16 +12,17 @@ use tracing::warn;
 
 use super::listen::{AcceptSocket, ListeningSocket};
 
-/// A connection, on no core yet.
+/// An accepted connection that is not assigned to a worker yet.
 pub enum AcceptedSocket {
-    /// Over a port.
+    /// A TCP connection.
     Tcp(TcpStream),
-    /// Over a path.
+    /// A Unix socket connection.
     Unix(UnixStream),
 }
 
 impl AcceptedSocket {
-    /// The address that the client connected to: also of a listener that takes connections at all addresses.
+    /// Returns the address that the client connected to, even if the listener is bound to all
+    /// addresses.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
@@ -45,9 +46,10 @@ impl AsyncListener {
 }
 
 impl AcceptSocket {
-    /// Accepts for ever, and gives every connection to `serve` with the place that `place` has for it. While there is none it waits
-    /// for `freed`, and who comes waits in the queue of the socket, for whoever accepts from it next. A full file table passes; it is
-    /// waited for.
+    /// Accepts connections forever and passes each to `serve` with a permit from `place`. When no
+    /// permit is available, waits for `freed` and accepts nothing: new clients remain in the queue
+    /// of the socket. If the socket is taken over, its next owner accepts them. When accepting
+    /// fails, for example because the file table is full, retries after a pause.
     ///
     /// # Errors
     /// If there is no runtime to register the socket with.
@@ -65,7 +67,7 @@ impl AcceptSocket {
         let mut is_told = false;
         loop {
             let next = poll_fn(|cx| {
-                // For this look only: a listener to which nobody comes must not hold one.
+                // Take the permit for this poll only: an idle listener must not hold one.
                 let Some(place) = place() else { return Poll::Ready(None) };
                 listener.poll_accept(cx).map(|accepted| Some(accepted.map(|accepted| (accepted, place))))
             });

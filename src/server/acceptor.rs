@@ -1,4 +1,5 @@
-//! The thread that accepts connections. It does nothing else, and nothing that it calls can block.
+//! The thread that accepts connections. It does nothing else, and no function that it calls can
+//! block.
 
 use std::io;
 use std::sync::Arc;
@@ -13,28 +14,28 @@ use super::connection_limit::ConnectionLimit;
 use super::listen::AcceptSocket;
 use super::workers::WorkerPool;
 
-/// The accepting thread, as others see it. It ends when this is dropped.
+/// A handle to the accept thread. Dropping it ends the thread.
 pub(super) struct AcceptThread(mpsc::UnboundedSender<AcceptMessage>);
 
-/// A request to the accepting thread for a sign of life.
+/// A handle to check that the accept thread is responsive.
 #[derive(Clone)]
 pub(super) struct AcceptWatchdog(mpsc::UnboundedSender<AcceptMessage>);
 
 enum AcceptMessage {
-    /// Accept from this socket, for the listener of this number.
+    /// Accept from this socket, for the listener with this id.
     Accept(usize, AcceptSocket),
-    /// Accept no more for these listeners.
+    /// Stop accepting for these listeners.
     Withdraw(Vec<usize>),
-    /// Show a sign of life.
+    /// Respond, to show that the thread is alive.
     Pulse(oneshot::Sender<()>),
-    /// Accept no more at all, and report when the sockets are closed.
+    /// Stop accepting on all listeners, and report when their sockets are closed.
     Close(oneshot::Sender<()>),
-    /// End.
+    /// End the thread.
     End,
 }
 
 impl AcceptThread {
-    /// Starts the thread. It hands connections over to `cores`, each with one of `places`.
+    /// Starts the thread. It passes each connection to `cores` with a permit from `places`.
     pub(super) fn start(cores: Arc<WorkerPool>, places: ConnectionLimit) -> io::Result<Self> {
         let (messages, inbox) = mpsc::unbounded_channel();
         std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
@@ -46,17 +47,17 @@ impl AcceptThread {
         Ok(Self(messages))
     }
 
-    /// Accepts from this socket from now on, for the listener of this number.
+    /// Starts accepting from this socket, for the listener with this id.
     pub(super) fn accept(&self, id: usize, socket: AcceptSocket) {
         self.send(AcceptMessage::Accept(id, socket));
     }
 
-    /// Accepts no more for these listeners.
+    /// Stops accepting for these listeners.
     pub(super) fn withdraw(&self, ids: Vec<usize>) {
         self.send(AcceptMessage::Withdraw(ids));
     }
 
-    /// Accepts no more at all, and waits until the sockets are closed, in limited time.
+    /// Stops accepting on all listeners. Waits until the sockets are closed, at most `CLOSE_LIMIT`.
     pub(super) async fn close(&self) {
         let (report, closed) = oneshot::channel();
         self.send(AcceptMessage::Close(report));
@@ -76,13 +77,14 @@ impl AcceptThread {
 
 impl Drop for AcceptThread {
     fn drop(&mut self) {
-        // A thread that has ended needs no end.
+        // If this fails, the thread has already ended.
         let _ = self.0.send(AcceptMessage::End);
     }
 }
 
 impl AcceptWatchdog {
-    /// Waits for a sign of life: forever, if the thread is stuck. `false` if it has ended.
+    /// Waits until the thread has responded. Never resolves if it is stuck. Returns `false` if it
+    /// has ended.
     pub(super) async fn beat(&self) -> bool {
         let (report, alive) = oneshot::channel();
         self.0.send(AcceptMessage::Pulse(report)).is_ok() && alive.await.is_ok()
@@ -107,15 +109,15 @@ async fn run(
                 }
                 is_kept
             }),
-            // The caller may have left.
+            // The caller may be gone.
             AcceptMessage::Pulse(report) => drop(report.send(())),
             AcceptMessage::Close(report) => {
                 for (_, task) in tasks.drain(..) {
                     task.abort();
-                    // Its socket is closed with it.
+                    // The end of the task closes its socket.
                     let _ = task.await;
                 }
-                // The server may have stopped waiting.
+                // The caller may have timed out.
                 let _ = report.send(());
             }
             AcceptMessage::End => return,
@@ -131,7 +133,7 @@ async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, places:
     error!(%address, %error, "no connections are accepted here any more; restart this process");
 }
 
-/// How long the end of the process waits for the sockets to be closed.
+/// The timeout at shutdown for the sockets to be closed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -151,7 +153,7 @@ mod tests {
         let answering = async {
             while let Some(message) = inbox.recv().await {
                 if let AcceptMessage::Pulse(report) = message {
-                    // The one that was given up is gone.
+                    // The receiver of the timed-out check is gone.
                     let _ = report.send(());
                 }
             }

@@ -1,8 +1,10 @@
-//! The end of a certificate's validity, read from its DER. The TLS library verifies certificates of others and does not report it.
+//! Reads the end of a certificate's validity from its DER. The TLS library verifies the
+//! certificates of peers and does not report it.
 
 use crate::time::Timestamp;
 
-/// Returns the end of the validity of a certificate (RFC 5280, 4.1.2.5), or `None` if it cannot be read.
+/// Returns the end of the validity of a certificate (RFC 5280, 4.1.2.5), or `None` if it cannot be
+/// read.
 pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     let certificate = DerElement::read(certificate)?;
     let mut fields = DerElement::read(certificate.content)?.content;
@@ -20,7 +22,7 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<Timestamp> {
     parse_time(end.tag, end.content)
 }
 
-/// An element of DER, and what follows it.
+/// An element of DER, and the bytes after it.
 struct DerElement<'a> {
     tag: u8,
     content: &'a [u8],
@@ -43,7 +45,7 @@ impl<'a> DerElement<'a> {
     }
 }
 
-/// Reads `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
+/// Parses `YYMMDDhhmmssZ` or `YYYYMMDDhhmmssZ`.
 fn parse_time(tag: u8, time: &[u8]) -> Option<Timestamp> {
     let time = std::str::from_utf8(time).ok()?;
     let full = match tag {
@@ -56,7 +58,7 @@ fn parse_time(tag: u8, time: &[u8]) -> Option<Timestamp> {
     Timestamp::parse_iso_basic(&format!("{date}T{clock}"))
 }
 
-/// The explicit tag of a version that is not the first.
+/// The explicit tag of the version field, which is absent for version 1.
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;

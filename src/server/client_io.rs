@@ -1,4 +1,4 @@
-//! The client's end of a connection: a socket, or TLS over one, and what is noticed about it.
+//! The I/O of a client connection: a plain or TLS stream that tracks client activity.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,35 +14,36 @@ use tokio_rustls::server::TlsStream;
 use super::idle::ClientActivity;
 use crate::transport::WriteTimeout;
 
-/// A socket of either kind.
+/// A client socket, TCP or Unix.
 pub(super) trait ClientSocket: ClientStream + AsFd {
-    /// Waits until there may be something to read.
+    /// Waits until the socket may be readable.
     async fn readable(&self) -> io::Result<()>;
 
-    /// Tries something with the socket; `WouldBlock` makes the next [`ClientSocket::readable`] wait for more.
+    /// Attempts an operation on the socket. After `WouldBlock`, the next [`ClientSocket::readable`]
+    /// waits for new data.
     fn try_io<R>(&self, interest: Interest, attempt: impl FnOnce() -> io::Result<R>) -> io::Result<R>;
 }
 
-/// A stream to a client.
+/// A stream to a client, plain or TLS.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
-    /// Has the connection end in a reset when it is dropped, where the system knows one.
+    /// Makes the connection end with a reset when it is dropped, where the transport supports one.
     fn reset(&self);
 
-    /// Waits until the client sends something, closes its sending side, or is gone. Reads nothing.
+    /// Waits until the client sends data, closes its sending side, or is gone. Reads nothing.
     fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign>;
 }
 
-/// Something that a client does while a request of it is in flight.
+/// A change on a client connection while a request is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientSign {
-    /// It has sent something or closed its sending side. It may still read.
+    /// The client has sent data or closed its sending side. It may still read.
     Readable,
     /// The connection is reset, or closed in both directions.
     Gone,
 }
 
 impl ClientSign {
-    /// Asks the kernel. `WouldBlock` means that there is no sign.
+    /// Queries the kernel. `WouldBlock` means that there is no change.
     fn look(socket: impl AsFd) -> io::Result<Self> {
         let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
         poll(&mut asked, Some(&Timespec::default()))?;
@@ -56,7 +57,8 @@ impl ClientSign {
         }
     }
 
-    /// Waits for one: `ready` until there may be one, `try_look` as [`ClientSocket::try_io`] does.
+    /// Waits for a change. `ready` waits until there may be one; `try_look` behaves like
+    /// [`ClientSocket::try_io`].
     fn poll(
         mut ready: impl FnMut() -> Poll<io::Result<()>>,
         try_look: impl Fn() -> io::Result<Self>,
@@ -78,7 +80,7 @@ impl ClientStream for TcpStream {
     }
 
     fn reset(&self) {
-        // If it fails the connection is gone already.
+        // If this fails, the connection is already gone.
         let _ = self.set_zero_linger();
     }
 }
@@ -132,8 +134,8 @@ impl<T: ClientStream> ClientStream for WriteTimeout<T> {
     }
 }
 
-/// A stream that tells when the client says something while no request of his is in flight: then it is the head of the next.
-/// It also notes whether the client is waited for to take something, and notices a client that is gone.
+/// A stream that records when bytes arrive between requests, which start the next request head. It
+/// also records whether writes are blocked by the client, and detects a client that is gone.
 pub(super) struct ActivityStream<T> {
     inner: T,
     presence: Rc<ClientActivity>,
@@ -165,10 +167,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for ActivityStream<T> {
 }
 
 impl<T: ClientStream> ActivityStream<T> {
-    /// Fails if the client is gone and nothing would be lost by giving up its request.
+    /// Fails if the client is gone and its request can be abandoned without loss.
     ///
-    /// hyper reads nothing between a request and its response, because a client may close its sending side in between.
-    /// So it notices nothing either.
+    /// hyper reads nothing between a request and its response, because a client may close its
+    /// sending side in between. So hyper does not detect a disconnect either.
     fn look_for_client(&self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.presence.is_watched() {
             return Ok(());
@@ -176,7 +178,7 @@ impl<T: ClientStream> ActivityStream<T> {
         match self.inner.poll_sign(cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(ClientSign::Readable) => {
-                // From here on a reset shows only in the next write.
+                // From here on, only the next write detects a reset.
                 self.presence.unwatch();
                 Ok(())
             }

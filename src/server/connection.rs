@@ -1,4 +1,4 @@
-//! One client connection, from its first byte to its last.
+//! Serves one client connection, from its first byte to its last.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -35,35 +35,35 @@ use super::workers::WorkerState;
 use crate::proxy::{self, ListenerRules, ResponseBody};
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
 
-/// What a connection is served with.
+/// The context in which a connection is served.
 pub(super) struct ConnectionContext {
-    /// What requests are served with.
+    /// The state of the worker, from which each request takes the current configuration.
     pub(super) current: Rc<WorkerState>,
-    /// The listener it came through, and the gate that it had then.
+    /// The id of its listener, and the listener's rules when the connection was accepted.
     pub(super) listener: (usize, Rc<ListenerRules>),
-    /// The address that the client connected to, if it has one.
+    /// The address that the client connected to, if there is one.
     pub(super) address: Option<SocketAddr>,
-    /// The terms that it came on.
+    /// The TLS requirements under which the connection was accepted.
     pub(super) terms: Arc<ClientTlsPolicy>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) settings: ServerSettings,
     pub(super) drain: DrainSignal,
 }
 
-/// How the serving of a connection ended.
+/// The way in which a connection ended.
 enum ConnectionEnd {
-    /// Either side closed it, or it broke.
+    /// Closed by either side, or broken.
     Itself(hyper::Result<()>),
-    /// By us, in the middle of what was no request yet.
+    /// Closed by the server after the shutdown notice: the client was idle or ignored the notice.
     Cut,
 }
 
 impl ConnectionContext {
-    /// Serves HTTP until either side ends it or the drain does.
+    /// Serves HTTP until either side closes the connection or the drain ends it.
     pub(super) async fn serve(&self, accepted: AcceptedSocket) {
         match accepted {
             AcceptedSocket::Tcp(stream) => {
-                // Without this a small answer can wait for an acknowledgement.
+                // Otherwise a small response can wait for an acknowledgement.
                 let _ = stream.set_nodelay(true);
                 if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
                     self.speak(stream).await;
@@ -79,7 +79,7 @@ impl ConnectionContext {
 
     async fn speak(&self, socket: impl ClientSocket) {
         match &self.tls {
-            // The state of these is large; the usual connection need not have room for it.
+            // This future is large. Boxing it keeps plain connections small.
             Some(tls) => Box::pin(self.encrypted(socket, tls)).await,
             None => self.plain(socket).await,
         }
@@ -99,15 +99,15 @@ impl ConnectionContext {
         let client = WriteTimeout::new(socket, self.settings.stall);
         match spoken {
             Ok(HttpVersion::Http1) => self.http1(client).await,
-            // Its state is large; the usual connection need not have room for it.
+            // This future is large. Boxing it keeps HTTP/1 connections small.
             Ok(HttpVersion::Http2) => Box::pin(self.http2(client)).await,
             Err(error) => debug!(%error, "a client connected and asked for nothing"),
         }
     }
 
-    /// What must be known before the first request: in the time for a head. A client that has just connected when the drain
-    /// begins, or its listener goes, has its request under way, and is waited for a moment: its connection is fresh, so it
-    /// would not ask again.
+    /// Runs the TLS handshake or protocol detection within the header timeout. When the drain
+    /// begins or the listener changes, a new connection gets a short grace period. Its first
+    /// request may be under way, and a client does not retry on a fresh connection.
     async fn in_time<T>(&self, begun: impl Future<Output = io::Result<T>>) -> io::Result<T> {
         tokio::select! {
             biased;
@@ -126,7 +126,7 @@ impl ConnectionContext {
         tokio::time::sleep(FIRST_WORD_WITHIN.min(self.settings.drain / 2)).await;
     }
 
-    /// Waits until the listener is gone, or asks more of its clients than of this one.
+    /// Waits until the listener is removed, or its TLS requirements change.
     async fn withdrawn(&self) {
         self.current.listener_changed(self.listener.0, &self.terms).await;
     }
@@ -134,11 +134,13 @@ impl ConnectionContext {
     async fn http1(&self, client: impl ClientStream) {
         let presence = Rc::new(ClientActivity::new(HttpVersion::Http1));
         let io = TokioIo::new(ActivityStream::new(client, Rc::clone(&presence)));
-        // `pipeline_flush` stays off: with it hyper 1.12 closes without sending its own 400 and 431.
+        // `pipeline_flush` remains off: with it hyper 1.12 closes without sending its 400 and 431
+        // responses.
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            // A client that closes its sending side still gets its answer; one that is gone is noticed by `Heard`.
+            // A client that closes its sending side still gets its response. `ActivityStream`
+            // detects a client that is gone.
             // guard: half-close
             .half_close(true)
             .max_header_size(PARSED_TIMES * self.settings.header_bytes)
@@ -152,7 +154,8 @@ impl ConnectionContext {
         match ended {
             ConnectionEnd::Cut => return,
             ConnectionEnd::Itself(Err(error)) if error.is_user() || is_stalled(&error) => {
-                // An answer broke off. A client that was not told its length would take a plain end for the whole of it.
+                // The response was cut off. Without a known length, the client would take a plain
+                // close for the end of a complete response.
                 client.reset();
                 return;
             }
@@ -207,10 +210,10 @@ impl ConnectionContext {
     > + use<> {
         let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
         let ((id, last), address) = (self.listener.clone(), self.address);
-        // If the listener goes, what it allowed last holds for what came through it.
+        // The last rules of a listener that is removed still apply to its connections.
         let last = RefCell::new(last);
         service_fn(move |request: Request<Incoming>| {
-            // One look for the whole request: what is renewed meanwhile is for the next.
+            // Read the configuration once per request. A reload applies to the next request.
             let setup = current.get();
             if let Some(way) = setup.listener(id) {
                 last.replace(Rc::clone(&way.gate));
@@ -221,8 +224,9 @@ impl ConnectionContext {
         })
     }
 
-    /// The service of an HTTP/2 connection: responses are watched by a clock, and requests with effects run in tasks of
-    /// their own. hyper drops what the service returns when the stream is reset or the connection ends.
+    /// Returns the service of an HTTP/2 connection. A clock watches each response, and requests
+    /// with side effects run in separate tasks. hyper drops the future of the service when the
+    /// stream is reset or the connection ends.
     fn stream_service(
         &self,
         presence: &Rc<ClientActivity>,
@@ -234,7 +238,7 @@ impl ConnectionContext {
         service_fn(move |request: Request<Incoming>| {
             let clock = executor.start_clock();
             let is_task = !request.method().is_safe() && !tasks.is_full();
-            // Its state is large, and moved often from here on.
+            // This future is large, and moved often from here on.
             let response = Box::pin(service.call(request));
             let task = if is_task { Ok(tasks.spawn(response)) } else { Err(response) };
             async move {
@@ -247,8 +251,8 @@ impl ConnectionContext {
         })
     }
 
-    /// Runs a connection until it ends by itself, until its client has done nothing for too long, or until the drain. In the
-    /// last two cases requests in flight still end.
+    /// Runs a connection until it ends, the client is idle for too long, the listener changes, or
+    /// the drain begins. In the last three cases, requests in flight still finish.
     async fn until_end<C>(
         &self,
         mut connection: Pin<&mut C>,
@@ -269,11 +273,13 @@ impl ConnectionContext {
             Poll::Pending => Poll::Pending,
         });
         let ended = tokio::select! {
-            // First, or what has come in already would not be read: hyper winds down a connection that has heard nothing by closing.
+            // Polled first, so that bytes already received are read. On graceful shutdown hyper
+            // closes a connection that has read nothing.
             biased;
             ended = served => ended,
             () = self.drain.wait_for_start() => None,
-            // What came through a listener that is gone, or on terms that are, is served to the end of the request in flight.
+            // If its listener is removed or changes its TLS requirements, the connection ends after
+            // the request in flight.
             () = self.withdrawn() => None,
         };
         if let Some(ended) = ended {
@@ -287,15 +293,18 @@ impl ConnectionContext {
     }
 }
 
-/// Whether the client has taken nothing for the limit.
+/// Returns whether the connection failed because the client took nothing for the limit.
 fn is_stalled(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
-/// Waits until no request is in flight at two looks in a row: hyper ends an idle connection by itself, but for the rest of a
-/// half-sent head, or for a client that does not answer its farewell, it would wait. Or until one begins long after the
-/// farewell: who does not answer it in HTTP/2 could ask for ever.
+/// Waits until two consecutive checks find no request in flight. hyper closes an idle connection by
+/// itself. It would wait for the rest of a partial head, or for a client that ignores the shutdown
+/// notice.
+///
+/// Also returns when a request starts long after the notice. An HTTP/2 client that ignores GOAWAY
+/// could send requests forever.
 async fn unused(presence: &ClientActivity, stall: Duration) {
     let farewell = Instant::now();
     let (mut idle_before, mut begun) = (false, presence.requests_started());
@@ -310,8 +319,9 @@ async fn unused(presence: &ClientActivity, stall: Duration) {
     }
 }
 
-/// Reads what still comes, for a while: a socket that is closed with bytes unread sends a reset, and that can destroy the
-/// last answer before the client has read it.
+/// Closes the sending side, then reads and discards the remaining input for a limited time. Closing
+/// a socket with unread bytes sends a reset, which can destroy the last response before the client
+/// has read it.
 async fn linger(mut client: impl ClientStream) {
     let mut bytes = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES_MAX;
@@ -326,31 +336,35 @@ async fn linger(mut client: impl ClientStream) {
             }
         }
     };
-    // The client had its time.
+    // On timeout, the connection is closed anyway.
     let _ = timeout(LINGER_FOR, until_end).await;
 }
 
-/// What a connection may hold of a transfer whose reader stands still.
+/// The maximum number of bytes buffered on a connection whose reader has stalled.
 const BUFFER_MAX: usize = 256 * 1024;
-/// How much of a head hyper parses, in limits of ours. It rejects more with a bare 431, or over HTTP/2 ends the connection; up to
-/// there the rejection is ours, which explains itself. Each parsed head takes 64 bytes a line for as long as it is parsed.
+/// The limits at which hyper parses a head, as a multiple of the proxy's limits. hyper rejects a
+/// larger head with a bare 431, or over HTTP/2 ends the connection. Below that, the proxy sends an
+/// error response with an explanation. Each head takes 64 bytes a line while it is parsed.
 const PARSED_TIMES: usize = 2;
 const PARSED_LINES_MAX: usize = PARSED_TIMES * HEADER_LINES_MAX;
-/// Requests at once on an HTTP/2 connection.
+/// The maximum number of concurrent requests on an HTTP/2 connection.
 const STREAMS_MAX: u32 = 200;
-/// Requests with effects at once: one for each stream, and as many whose streams have ended.
+/// The maximum number of concurrent requests with side effects: one per stream, and as many whose
+/// streams have ended.
 const TASKS_MAX: usize = 2 * STREAMS_MAX as usize;
-/// What a stream may hold of an answer whose reader stands still.
+/// The maximum number of response bytes buffered on a stream whose reader has stalled.
 const STREAM_BUFFER_MAX: usize = 128 * 1024;
-/// What a client may send ahead, on a stream and in all: one upload that stands still must not stop the others.
+/// The flow-control window of a stream. The window of the connection is larger, because one stalled
+/// upload must not block the others.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
-/// How long, and for how many bytes, the end of a client's sending is waited for.
+/// The timeout and byte limit for input after the last response.
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long the first bytes of a connection are waited for when it is to end.
+/// The grace period for the first bytes of a connection that is shutting down.
 const FIRST_WORD_WITHIN: Duration = Duration::from_secs(1);
-/// How long after its farewell a client may begin requests: it may have heard it late.
+/// The time after the shutdown notice in which a client may start requests: the notice may arrive
+/// late.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
-/// How often a connection that is to end is looked at.
+/// The interval of checks on a connection that is shutting down.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

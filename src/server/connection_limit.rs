@@ -1,4 +1,5 @@
-//! Places for client connections: there are only so many, and who comes when all are taken waits to be served.
+//! Limits the number of client connections. When the limit is reached, new connections wait in the
+//! accept queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The places of the process.
+/// The limit on client connections, shared by the whole process.
 #[derive(Clone)]
 pub(super) struct ConnectionLimit(Arc<LimitState>);
 
@@ -14,11 +15,11 @@ struct LimitState {
     taken: AtomicUsize,
     count: AtomicUsize,
     freed: Notify,
-    /// Whether it was told that all are taken.
+    /// True once the warning that all permits are in use was logged.
     told: AtomicBool,
 }
 
-/// A place that is taken until this is dropped.
+/// A permit for one connection, released on drop.
 pub(super) struct ConnectionPermit(Arc<LimitState>);
 
 impl ConnectionLimit {
@@ -27,13 +28,13 @@ impl ConnectionLimit {
         Self(Arc::new(LimitState { taken, count, freed: Notify::new(), told: AtomicBool::default() }))
     }
 
-    /// Has another number of places. Those that are taken stay so.
+    /// Changes the limit. Permits that are in use remain valid.
     pub(super) fn resize(&self, count: usize) {
         self.0.count.store(count, Ordering::Relaxed);
         self.0.freed.notify_waiters();
     }
 
-    /// A place, unless all are taken.
+    /// Returns a permit, or `None` if all are in use.
     pub(super) fn take(&self) -> Option<ConnectionPermit> {
         let count = self.0.count.load(Ordering::Relaxed);
         let another = |taken| (taken < count).then_some(taken + 1);
@@ -41,10 +42,10 @@ impl ConnectionLimit {
         taken.is_ok().then(|| ConnectionPermit(Arc::clone(&self.0)))
     }
 
-    /// Waits until there is one, which somebody else may take first. Who waits here accepts nothing: clients wait in the
-    /// listener's queue, which the system bounds.
+    /// Waits until a permit is available; another caller may take it first. While the caller waits,
+    /// it accepts nothing: clients wait in the listener's queue, which the system bounds.
     pub(super) async fn freed(&self) {
-        // Before the look, or what is freed after it would not be heard of.
+        // Subscribe before the check, so that a release after it is not missed.
         let freed = self.0.freed.notified();
         let count = self.0.count.load(Ordering::Relaxed);
         if self.0.taken.load(Ordering::Relaxed) < count {
@@ -64,7 +65,8 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let left = self.0.taken.fetch_sub(1, Ordering::Relaxed) - 1;
         let count = self.0.count.load(Ordering::Relaxed);
-        // One that goes for one that comes is no news; a tenth that is free is.
+        // Re-arm the warning only once 10 % of the permits are free. Otherwise a server running at
+        // its limit would log on every connection.
         if left <= count - count.div_ceil(10) {
             self.0.told.store(false, Ordering::Relaxed);
         }

@@ -1,10 +1,10 @@
-//! The end of serving: no new connections, requests in flight finish, idle connections close.
+//! The drain at shutdown: no new connections, requests in flight finish, idle connections close.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The phases of a process, seen by everything that serves.
+/// The lifecycle phase of the process, shared by every task that serves.
 #[derive(Clone, Debug)]
 pub struct DrainSignal {
     phase: Arc<watch::Sender<DrainPhase>>,
@@ -14,43 +14,43 @@ pub struct DrainSignal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum DrainPhase {
     Serving,
-    /// Still serving, but not ready for more.
+    /// Still serving, but no longer ready for new clients.
     Leaving,
     Draining,
     Forced,
 }
 
-/// How a drain ended.
+/// The outcome of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainOutcome {
     /// Every request in flight was answered.
     Whole,
-    /// Connections were cut: at the limit of time, or because somebody forced it.
+    /// Connections were closed early, at the drain timeout or by a forced shutdown.
     Cut {
-        /// How many.
+        /// The number of connections that were open.
         connections: usize,
     },
 }
 
 impl DrainSignal {
-    /// Serving.
+    /// Creates a signal in the serving phase.
     #[must_use]
     pub fn new() -> Self {
         let (phase, seen) = watch::channel(DrainPhase::Serving);
         Self { phase: Arc::new(phase), seen }
     }
 
-    /// Says that the process is to end; said again, it changes nothing.
+    /// Announces the shutdown. Further calls change nothing.
     pub fn leave(&self) {
         self.at_least(DrainPhase::Leaving);
     }
 
-    /// Begins the drain.
+    /// Starts the drain.
     pub fn close(&self) {
         self.at_least(DrainPhase::Draining);
     }
 
-    /// Ends everything now.
+    /// Forces the shutdown: connections are closed now.
     pub fn force(&self) {
         self.at_least(DrainPhase::Forced);
     }
@@ -59,36 +59,36 @@ impl DrainSignal {
         self.phase.send_modify(|phase| *phase = wanted.max(*phase));
     }
 
-    /// Whether the process is to end.
+    /// Returns whether a shutdown was announced.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         *self.seen.borrow() >= DrainPhase::Leaving
     }
 
-    /// Waits until the process is to end.
+    /// Waits until a shutdown is announced.
     pub async fn leaving(&self) {
         self.reached(DrainPhase::Leaving).await;
     }
 
-    /// Whether it has begun.
+    /// Returns whether the drain has started.
     #[must_use]
     pub fn is_begun(&self) -> bool {
         *self.seen.borrow() >= DrainPhase::Draining
     }
 
-    /// Waits until it begins.
+    /// Waits until the drain starts.
     pub async fn wait_for_start(&self) {
         self.reached(DrainPhase::Draining).await;
     }
 
-    /// Waits until its end is forced.
+    /// Waits until the shutdown is forced.
     pub async fn forced(&self) {
         self.reached(DrainPhase::Forced).await;
     }
 
     async fn reached(&self, phase: DrainPhase) {
         let mut seen = self.seen.clone();
-        // The sender lives in `self`, so there is no error to handle.
+        // The sender is held by `self`, so this cannot fail.
         let _ = seen.wait_for(|now| *now >= phase).await;
     }
 }

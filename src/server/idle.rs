@@ -1,4 +1,4 @@
-//! What a client does on its connection, and how long it may do nothing.
+//! Tracks activity on a client connection, and enforces the header and idle timeouts.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -12,43 +12,45 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::protocol::HttpVersion;
 use super::streams::UnreadStreams;
 
-/// What is known of a client's doings; shared by the service, the stream and who waits for the end.
+/// The activity of a client; shared by the service, the stream and the task that serves the
+/// connection.
 pub(super) struct ClientActivity {
-    /// Each request in flight holds a clone.
+    /// A reference count: each request in flight holds a clone.
     in_flight: Rc<()>,
     begun: Cell<u64>,
-    /// Whether the head of a request is on its way.
+    /// True while the head of a request is being received.
     heard: Cell<bool>,
-    /// Whether the request in flight is to be given up when its client is gone.
+    /// True if the request in flight is abandoned when its client disconnects.
     is_watched: Cell<bool>,
-    /// Whether something for the client waits for the socket.
+    /// True while output to the client waits for the socket.
     is_writing: Cell<bool>,
     protocol: HttpVersion,
-    /// Responses of HTTP/2 that are not in flight any more, but not taken by the client either.
+    /// HTTP/2 responses that are no longer in flight and that the client has not fully read.
     unread: Rc<UnreadStreams>,
 }
 
-/// What a connection waits for.
+/// The event that a connection waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ActivityPhase {
-    /// Requests are in flight; they have limits of their own.
+    /// Requests are in flight; they have separate limits.
     Busy,
-    /// For the rest of a head; after so many requests.
+    /// The rest of a head, after this number of requests.
     Head(u64),
-    /// For the next request; after so many.
+    /// The next request, after this number of requests.
     Idle(u64),
 }
 
-/// The limits on doing nothing.
+/// The timeouts for an inactive client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IdleLimits {
-    /// From the first byte of a head to its last; on a new connection, from its beginning.
+    /// The time from the first byte of a head to its last; on a new connection, from its start.
     pub(super) head: Duration,
-    /// From the end of a request to the beginning of the next.
+    /// The time from the end of a request to the start of the next.
     pub(super) idle: Duration,
 }
 
-/// The clock that runs while a client does nothing. One timer for a connection: where something happens it is only noted when.
+/// A timer for the time in which a client does nothing. There is one per connection. Activity only
+/// moves the deadline; the timer is reset later.
 pub(super) struct IdleTimer {
     limits: IdleLimits,
     phase: ActivityPhase,
@@ -57,7 +59,7 @@ pub(super) struct IdleTimer {
 }
 
 impl ClientActivity {
-    /// Of a new connection, whose first request is owed at once.
+    /// Creates the state of a new connection, which is waiting for its first head.
     pub(super) fn new(protocol: HttpVersion) -> Self {
         Self {
             in_flight: Rc::default(),
@@ -70,48 +72,50 @@ impl ClientActivity {
         }
     }
 
-    /// A request has begun; it lasts until what is returned is dropped.
+    /// Records the start of a request, which lasts until the returned value is dropped.
     pub(super) fn begin(&self, method: &Method) -> Rc<()> {
         self.heard.set(false);
-        // A request with effects that has come whole is finished, whatever happens to its client.
+        // A request with side effects that was received in full is finished, even if its client
+        // disconnects.
         self.is_watched.set(self.protocol == HttpVersion::Http1 && method.is_safe());
         self.begun.set(self.begun.get() + 1);
         Rc::clone(&self.in_flight)
     }
 
-    /// How many requests have begun.
+    /// Returns the number of requests that have started.
     pub(super) fn requests_started(&self) -> u64 {
         self.begun.get()
     }
 
-    /// Something has come from the client. Over HTTP/2 it need not belong to a request.
+    /// Records that bytes have arrived. Over HTTP/2 they need not belong to a request.
     pub(super) fn on_bytes_received(&self) {
         if self.protocol == HttpVersion::Http1 && !self.is_busy() {
             self.heard.set(true);
         }
     }
 
-    /// Whether a request is in flight that is to be given up when its client is gone.
+    /// Returns whether the request in flight is abandoned when its client disconnects.
     pub(super) fn is_watched(&self) -> bool {
         self.is_watched.get() && self.is_in_flight()
     }
 
-    /// Stops watching for the end of the client, until the next request.
+    /// Stops watching for a disconnect until the next request.
     pub(super) fn unwatch(&self) {
         self.is_watched.set(false);
     }
 
-    /// Notes whether something for the client waits for the socket.
+    /// Records whether output to the client waits for the socket.
     pub(super) fn set_writing(&self, is_writing: bool) {
         self.is_writing.set(is_writing);
     }
 
-    /// Whether a request is in flight, or a response not taken yet.
+    /// Returns whether a request is in flight or a response is not fully read.
     pub(super) fn is_busy(&self) -> bool {
         self.is_in_flight() || self.is_writing.get() || !self.unread.is_empty()
     }
 
-    /// Whether the connection may be closed: nothing is in flight, and the client takes nothing of what is left for it.
+    /// Returns whether the connection may be closed. Nothing is in flight, and the client takes
+    /// nothing of the remaining output.
     pub(super) fn is_over(&self, stall: Duration) -> bool {
         let is_read = self.unread.is_empty() || self.unread.is_over(stall);
         !self.is_in_flight() && !self.is_writing.get() && is_read
@@ -121,7 +125,7 @@ impl ClientActivity {
         Rc::strong_count(&self.in_flight) > 1
     }
 
-    /// Returns the responses that the client has not taken.
+    /// Returns the responses that the client has not fully read.
     pub(super) fn unread(&self) -> &Rc<UnreadStreams> {
         &self.unread
     }
@@ -141,7 +145,8 @@ impl IdleTimer {
         Self { limits, phase: ActivityPhase::Busy, until: timer.deadline(), timer }
     }
 
-    /// Whether the client has done nothing for as long as it may. To be asked whenever the connection has nothing to do.
+    /// Returns whether the client has been inactive for the timeout. Must be called whenever the
+    /// connection is pending.
     pub(super) fn is_over(&mut self, presence: &ClientActivity, cx: &mut Context<'_>) -> bool {
         let phase = presence.phase();
         if phase != self.phase {

@@ -1,4 +1,4 @@
-//! Listeners: where they are, and their sockets.
+//! Listeners: their addresses, settings and sockets.
 
 use std::fmt;
 use std::io;
@@ -15,19 +15,19 @@ use super::tls::TlsFiles;
 use super::unix::{self, SocketFile};
 use crate::policy::AccessPolicy;
 
-/// Where a listener is.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
-    /// On a port; 0 takes a free one.
+    /// An IP address and a port; port 0 picks a free one.
     Tcp(SocketAddr),
-    /// At a path of this machine.
+    /// The path of a Unix socket.
     Unix(PathBuf),
-    /// On the sockets of this name that systemd hands over (`FileDescriptorName=`).
+    /// The sockets with this name that systemd passes (`FileDescriptorName=`).
     Inherited(String),
 }
 
 impl ListenAddress {
-    /// The address and the port, if it has one.
+    /// Returns the IP address and port, if it has one.
     #[must_use]
     pub fn socket(&self) -> Option<SocketAddr> {
         match self {
@@ -36,7 +36,8 @@ impl ListenAddress {
         }
     }
 
-    /// Whether the process that listens here may be a running proxy. Of a port it cannot be known.
+    /// Returns whether the process that listens here may be a running proxy. For a port this cannot
+    /// be known, so the result is `true`.
     #[must_use]
     pub fn may_be_held_by_a_proxy(&self) -> bool {
         match self {
@@ -46,7 +47,8 @@ impl ListenAddress {
         }
     }
 
-    /// Whether the two cannot both be listened on. Port 0 takes a free one.
+    /// Returns whether the two addresses conflict, so that only one of them can be listened on.
+    /// Port 0 picks a free port.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
@@ -64,12 +66,13 @@ impl ListenAddress {
     }
 }
 
-/// Whether a listener on every address takes this one too. Every address of IPv6 includes those of IPv4.
+/// Returns whether `all` is an unspecified address that includes `one`. The one of IPv6 includes
+/// IPv4.
 fn includes_address(all: IpAddr, one: IpAddr) -> bool {
     all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
 }
 
-/// Whether two paths are the same, however they are written. Links are not followed.
+/// Returns whether two paths are equal once made absolute. Symbolic links are not followed.
 fn is_same_path(one: &Path, two: &Path) -> bool {
     match (std::path::absolute(one), std::path::absolute(two)) {
         (Ok(one), Ok(two)) => one == two,
@@ -90,26 +93,27 @@ impl fmt::Display for ListenAddress {
 /// A listener as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenSettings {
-    /// Where it listens.
+    /// The address to listen on.
     pub address: ListenAddress,
-    /// Whether it may be reached from other machines.
+    /// True if the listener may be reachable from other machines.
     pub unsafe_open: bool,
-    /// Names under which buckets are addressed as `BUCKET.<domain>`, in lower case.
+    /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
     pub domains: Vec<String>,
-    /// What it allows.
+    /// The access policy of the listener.
     pub policy: AccessPolicy,
-    /// With what it speaks TLS; `None` for plain HTTP.
+    /// The TLS files; `None` for plain HTTP.
     pub tls: Option<TlsFiles>,
 }
 
 impl ListenSettings {
-    /// A listener without names or rules of its own.
+    /// Creates a listener without TLS, domains or rules.
     #[must_use]
     pub fn plain(address: ListenAddress) -> Self {
         Self { address, unsafe_open: false, domains: Vec::new(), policy: AccessPolicy::default(), tls: None }
     }
 
-    /// Checks what only the sockets that it has can tell: those that systemd hands over are known when they are there.
+    /// Checks the actual sockets of the listener. The addresses of systemd sockets are known only
+    /// once the sockets are passed.
     ///
     /// # Errors
     /// [`BindError::Open`].
@@ -126,10 +130,10 @@ impl ListenSettings {
     }
 }
 
-/// A listener with its socket, not yet accepting.
+/// A bound listener that is not accepting yet.
 #[derive(Debug)]
 pub struct BoundListener {
-    /// The address it has; a port is a real one.
+    /// The actual address, with the actual port.
     pub address: ListenAddress,
     pub(super) socket: ListeningSocket,
     held: SharedListener,
@@ -138,79 +142,80 @@ pub struct BoundListener {
 /// A socket to accept from.
 #[derive(Debug)]
 pub struct AcceptSocket {
-    /// The address it has; a port is a real one.
+    /// The actual address, with the actual port.
     pub address: ListenAddress,
     pub(super) socket: ListeningSocket,
 }
 
-/// A socket that somebody accepts from, for who may have to take it over.
+/// A handle to the socket of a running listener, from which another listener can take it over.
 #[derive(Clone, Debug)]
 pub struct SharedListener {
-    /// The address it has; a port is a real one.
+    /// The actual address, with the actual port.
     pub address: ListenAddress,
     socket: Arc<ListeningSocket>,
 }
 
-/// A socket of either kind.
+/// A listening socket, TCP or Unix.
 #[derive(Debug)]
 pub(super) enum ListeningSocket {
     Tcp(TcpListener),
-    /// With the file that is removed in the end, if it is ours.
+    /// With the file to remove at the end, if this process created it.
     Unix(UnixListener, Option<Arc<SocketFile>>),
 }
 
-/// A listener that cannot be had.
+/// An error that prevents listening.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else has it.
+    /// Another process listens on the address.
     #[error(
         "{0} is already in use by another process; stop it, or choose another address with --listen or `address`"
     )]
     InUse(ListenAddress),
-    /// This process has it, or a part of it.
+    /// This process already listens on the address, or on a part of it.
     #[error(
         "{0} overlaps with {1}, where this proxy listens itself; take another port, or first a configuration without {1} and then this one, or start the proxy anew"
     )]
     Ours(ListenAddress, ListenAddress),
-    /// The port is reserved, or the directory is somebody else's.
+    /// The port is privileged, or this user cannot write to the directory.
     #[error(
         "this user may not listen on {0}; choose a port from 1024 upwards, or a directory that this user may write"
     )]
     Forbidden(ListenAddress),
-    /// The path is taken by something that no listener left behind.
+    /// The path is taken by a file that is not a socket.
     #[error("{0} is a file and no socket; remove it, or choose another path")]
     NoSocket(ListenAddress),
-    /// systemd has handed over no socket of that name.
+    /// systemd passed no socket with this name.
     #[error(
         "no socket {0:?} was handed over by systemd: {1}; the name is FileDescriptorName= of the .socket unit"
     )]
     NotInherited(String, String),
-    /// What systemd has handed over does not listen, so no connection can come through it.
+    /// The socket from systemd does not listen, so it cannot accept connections.
     #[error(
         "the socket {0:?} of systemd does not listen; the .socket unit needs ListenStream= and Accept=no"
     )]
     NotListening(String),
-    /// What systemd has handed over can be reached from other machines.
+    /// The socket from systemd can be reached from other machines.
     #[error(
         "the socket {0:?} of systemd listens on {1}, which can be reached from other machines, and everybody who reaches it is signed for; change ListenStream= to 127.0.0.1, or set unsafe_open = true if the network keeps others out"
     )]
     Open(String, SocketAddr),
-    /// Anything else the system says.
+    /// Any other error of the system.
     #[error("cannot listen on {address}: {source}")]
     System {
-        /// The address.
+        /// The address of the listener.
         address: ListenAddress,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl BoundListener {
-    /// Takes the sockets of a listener: one, or as many as systemd has under its name. One of those that are `going` is taken
-    /// over as it is, with whoever waits to be accepted.
+    /// Binds the sockets of a listener: one, or all that systemd passes under its name. A socket in
+    /// `going` with the same address is taken over, together with the connections in its accept
+    /// queue.
     ///
     /// # Errors
-    /// [`BindError`] says what to do.
+    /// [`BindError`], with a message that says how to fix it.
     pub fn bind(
         listen: &ListenSettings,
         inherited: &mut ActivatedSockets,
@@ -241,8 +246,8 @@ impl BoundListener {
         sockets.into_iter().map(bound).collect()
     }
 
-    /// Checks that [`Self::bind`] could take the sockets of a listener, and takes none. Those of systemd can only be checked in a
-    /// process that was handed some.
+    /// Checks that [`Self::bind`] could bind the sockets of a listener, and keeps none. The sockets
+    /// of systemd can be checked only in a process that received some.
     ///
     /// # Errors
     /// [`BindError`], as from [`Self::bind`].
@@ -256,8 +261,8 @@ impl BoundListener {
         }
     }
 
-    /// Separates the socket to accept from and the handle that keeps it. Only the handle removes the file of a unix socket,
-    /// which may block.
+    /// Separates the socket to accept from and the handle that keeps it open. Only the handle
+    /// removes the file of a Unix socket, which may block.
     #[must_use]
     pub fn into_parts(self) -> (AcceptSocket, SharedListener) {
         let Self { address, socket, held } = self;
@@ -270,21 +275,22 @@ impl BoundListener {
 }
 
 impl SharedListener {
-    /// Removes the file of the socket, if it is ours, before who accepts from it is gone: the process may end before that.
+    /// Removes the file of the socket, if this process created it. Used while the accept thread
+    /// still runs, because the process may end before that thread does.
     pub fn unlink(&self) {
         if let ListeningSocket::Unix(_, Some(file)) = &*self.socket {
             file.remove();
         }
     }
 
-    /// Whether it is a path of this machine, to which no name of any name service leads.
+    /// Returns whether this is a Unix socket, which no DNS name can lead to.
     pub(super) fn is_unix(&self) -> bool {
         matches!(*self.socket, ListeningSocket::Unix(..))
     }
 }
 
 impl ListeningSocket {
-    /// Another handle of the same socket.
+    /// Returns another handle to the same socket.
     pub(super) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
@@ -292,7 +298,7 @@ impl ListeningSocket {
         })
     }
 
-    /// Whether connections can be accepted from it.
+    /// Returns whether the socket is listening.
     pub(super) fn is_listening(&self) -> bool {
         let listens = match self {
             Self::Tcp(socket) => socket_acceptconn(socket),
@@ -310,7 +316,7 @@ impl ListeningSocket {
 }
 
 impl BindError {
-    /// Whether the configuration must change, or what systemd was told.
+    /// Returns whether the fix is a change of the configuration or of the systemd unit.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -342,7 +348,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A socket with this address, on which nobody can connect yet. Others may have the address too, until one of them listens.
+/// Returns a socket that is bound to the address but not listening, so clients cannot connect yet.
+/// Other sockets may be bound to it too, until one of them listens.
 fn name(address: SocketAddr) -> io::Result<socket2::Socket> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
@@ -354,7 +361,7 @@ fn name(address: SocketAddr) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-/// How many connections may wait to be accepted.
+/// The maximum number of connections in the accept queue.
 pub(super) const BACKLOG: i32 = 1024;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Sockets: listeners, the cores that serve their connections, and the drain at the end.
+//! The client side: listeners, the workers that serve their connections, and the drain at shutdown.
 //!
-//! Connections are accepted by one thread that does nothing else, and handed to the core that has the fewest; there they stay,
-//! with the upstream connections that serve them. A core is a thread with a runtime of its own.
+//! A dedicated thread accepts connections and passes each to the worker with the fewest. A
+//! connection remains on its worker, together with the upstream connections that serve it. A worker
+//! is a thread with a separate runtime.
 
 mod accept;
 mod acceptor;
@@ -41,48 +42,48 @@ use connection_limit::ConnectionLimit;
 use tls::ClientTlsPolicy;
 use workers::{ListenerConfig, ListenerConfigs, WorkerPool};
 
-/// Settings of all client connections.
+/// The settings for all client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// How many cores serve; at least one.
+    /// The number of workers; at least one.
     pub cores: usize,
-    /// How many client connections may be open at once, on all of them.
+    /// The maximum number of open client connections, over all workers.
     pub connections: usize,
-    /// How many bytes the head of a request may have, its first line included.
+    /// The maximum size of a request head in bytes, including its first line.
     pub header_bytes: usize,
-    /// How long the head of a request may take from its first byte; on a new connection, from the beginning.
+    /// The timeout for a request head from its first byte; on a new connection, from its start.
     pub header_read: Duration,
-    /// How long a client connection may be silent between requests.
+    /// The idle timeout of a client connection between requests.
     pub idle: Duration,
-    /// How long a client may take nothing of an answer.
+    /// The timeout for a client that takes no bytes of a response.
     pub stall: Duration,
-    /// How long the drain waits for requests in flight.
+    /// The timeout of the drain for requests in flight.
     pub drain: Duration,
 }
 
-/// Makes the state of a core, in the thread of the core, from the one before if there is one.
+/// Builds the state of a worker, on the worker's thread, from the previous state if there is one.
 pub type MakeCore = Arc<dyn Fn(Option<&WorkerCore>) -> WorkerCore + Send + Sync>;
 
-/// What everything is served with: all of it changes at once.
+/// The configuration of the server. A reload replaces all of it at once.
 #[derive(Clone)]
 pub struct ServerPlan {
-    /// The settings of client connections. The number of cores stays what it was at the start.
+    /// The settings of client connections. The number of workers is fixed at startup.
     pub settings: ServerSettings,
-    /// The state of each core.
+    /// The function that builds the state of each worker.
     pub make_core: MakeCore,
 }
 
-/// A listener to serve, with what its configuration came to.
+/// A listener to serve, with the settings and TLS configuration resolved for it.
 pub struct ListenerPlan {
-    /// Its configuration.
+    /// The listener as configured.
     pub listen: ListenSettings,
-    /// With what it speaks TLS.
+    /// The TLS configuration; `None` for plain HTTP.
     pub tls: Option<ListenerTls>,
-    /// Its sockets; none if those of the listener with the same address are to go on.
+    /// The newly bound sockets. Empty if the open sockets at the same address remain in use.
     pub bound: Vec<BoundListener>,
 }
 
-/// Everything that listens and serves.
+/// The running server: its listeners, accept thread and workers.
 pub struct Server {
     cores: Arc<WorkerPool>,
     places: ConnectionLimit,
@@ -93,17 +94,17 @@ pub struct Server {
     drain: DrainSignal,
 }
 
-/// A socket that is accepted from.
+/// A socket that the accept thread accepts from.
 struct ActiveListener {
     id: usize,
     /// The address of its listener, as configured.
     configured: ListenAddress,
     held: SharedListener,
-    /// What its clients must do.
+    /// The TLS requirements for its clients.
     terms: Arc<ClientTlsPolicy>,
 }
 
-/// A check that the server does its work.
+/// A handle to check that the server's threads are responsive.
 #[derive(Clone)]
 pub struct ServerWatchdog {
     acceptor: AcceptWatchdog,
@@ -111,17 +112,18 @@ pub struct ServerWatchdog {
 }
 
 impl ServerWatchdog {
-    /// Waits for a sign of life of the accepting thread and of each core: forever, if one is stuck. `false` if one has ended.
+    /// Waits until the accept thread and each worker have responded. Never resolves if one is
+    /// stuck. Returns `false` if one has ended.
     pub async fn beat(&self) -> bool {
         self.acceptor.beat().await && self.cores.beat().await
     }
 }
 
 impl Server {
-    /// Starts the cores, and accepts on all listeners.
+    /// Starts the workers, and accepts on all listeners.
     ///
     /// # Errors
-    /// If the system gives no threads.
+    /// If the system cannot create a thread.
     pub fn start(listeners: Vec<ListenerPlan>, plan: &ServerPlan, drain: DrainSignal) -> io::Result<Self> {
         let cores = Arc::new(WorkerPool::start(plan, &drain)?);
         let places = ConnectionLimit::new(plan.settings.connections);
@@ -138,9 +140,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves with this from now on: connections live on, and their next requests come under the new plan. Listeners that are
-    /// not among these are closed; what has come through them is served to its end, and so is what came on other terms than
-    /// those that its listener has now. Must be called within a tokio runtime.
+    /// Applies a new configuration. Connections remain open, and their next requests use the new
+    /// plan. Listeners that are missing from `listeners` are closed. Their connections end after
+    /// the requests in flight; so do connections whose listener has changed its TLS requirements.
+    /// Must be called within a tokio runtime.
     pub fn renew(&self, listeners: Vec<ListenerPlan>, plan: &ServerPlan) {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
@@ -177,53 +180,54 @@ impl Server {
         }
         self.acceptor.withdraw(withdrawn.iter().map(|one| one.id).collect());
         if !withdrawn.is_empty() {
-            // Their files are removed with them.
+            // Dropping these removes their socket files, which may block.
             drop(spawn_blocking(move || drop(withdrawn)));
         }
-        // The cores learn of a listener before its first connection comes.
+        // The workers receive a listener before its first connection arrives.
         self.cores.renew(plan, &Arc::from(entries));
         for (id, bound) in fresh {
             self.acceptor.accept(id, bound);
         }
     }
 
-    /// Where clients connect; ports are real ones.
+    /// Returns the addresses that clients connect to, with actual ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<ListenAddress> {
         self.accepting.borrow().iter().map(|one| one.held.address.clone()).collect()
     }
 
-    /// The sockets, each with the address of its listener as configured.
+    /// Returns the sockets, each with the address of its listener as configured.
     #[must_use]
     pub fn sockets(&self) -> Vec<(ListenAddress, SharedListener)> {
         let accepting = self.accepting.borrow();
         accepting.iter().map(|one| (one.configured.clone(), one.held.clone())).collect()
     }
 
-    /// For who wants to know whether the cores do their work.
+    /// Returns a handle to check that the server's threads are responsive.
     #[must_use]
     pub fn pulse(&self) -> ServerWatchdog {
         ServerWatchdog { acceptor: self.acceptor.pulse(), cores: Arc::clone(&self.cores) }
     }
 
-    /// How many connections of clients are open.
+    /// Returns the number of open client connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.cores.open()
     }
 
-    /// Stops accepting, and waits until requests in flight have ended. Returns how that went.
+    /// Stops accepting, and waits until requests in flight have ended. Returns the outcome of the
+    /// drain.
     pub async fn end(&self) -> DrainOutcome {
         self.acceptor.close().await;
         let all = self.accepting.take();
-        // A directory that does not answer keeps its files.
+        // If the directory does not respond in time, the socket files remain.
         let _ = BlockingLane::default().run(FILES_LIMIT, move || drop(all)).await;
         let drained = self.cores.drained(self.settings.get().drain, &self.drain).await;
         self.cores.end().await;
         drained
     }
 
-    /// A new listener, which is announced.
+    /// Creates the entry of a new listener, and logs its address.
     fn accepting(
         &self,
         held: SharedListener,
@@ -236,5 +240,5 @@ impl Server {
     }
 }
 
-/// How long the end of the process waits for the files of sockets to be removed.
+/// The timeout at shutdown for the removal of socket files.
 const FILES_LIMIT: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
-//! Which protocol a client speaks on a plain listener: HTTP/2 if its first bytes are the preface (RFC 9113, 3.4).
+//! Detects the protocol of a client on a plain listener: HTTP/2 if the first bytes are the preface
+//! (RFC 9113, 3.4).
 //!
-//! The bytes are looked at and left in the socket, for whoever serves the connection to read.
+//! The bytes are only peeked at. They remain in the socket for the connection to read.
 
 use std::io;
 
@@ -16,7 +17,7 @@ pub(super) enum HttpVersion {
     Http2,
 }
 
-/// Waits for as many bytes as it takes to tell.
+/// Waits for as many bytes as the decision needs, and returns the protocol.
 ///
 /// # Errors
 /// If the connection breaks, or ends before its first byte.
@@ -29,7 +30,8 @@ pub(super) async fn spoken_on(socket: &impl ClientSocket) -> io::Result<HttpVers
             match &bytes[..count.min(PREFACE.len())] {
                 [] => Err(io::ErrorKind::UnexpectedEof.into()),
                 seen if seen == PREFACE => Ok(HttpVersion::Http2),
-                // They stay readable, so the socket must be taken for empty, or this would not wait for more of them.
+                // These bytes remain readable. `WouldBlock` clears the readiness, so that the loop
+                // waits for more.
                 seen if PREFACE.starts_with(seen) => Err(io::ErrorKind::WouldBlock.into()),
                 _ => Ok(HttpVersion::Http1),
             }

@@ -8,16 +8,17 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::listen::{BindError, ListenAddress, ListeningSocket};
 
-/// What was handed over and has not been taken.
+/// The sockets that systemd passed to this process.
 pub struct ActivatedSockets {
     sockets: ListenFd,
     names: Vec<String>,
-    /// Those that were taken, by index: another configuration may want them once more.
+    /// The sockets already taken, by index: another configuration may need them again.
     taken: Vec<(usize, ListeningSocket)>,
 }
 
 impl ActivatedSockets {
-    /// Takes what the environment tells of (`LISTEN_FDS`, `LISTEN_PID`); `names` is what `LISTEN_FDNAMES` says.
+    /// Takes the sockets that the environment describes (`LISTEN_FDS`, `LISTEN_PID`). `names` is
+    /// the value of `LISTEN_FDNAMES`.
     #[must_use]
     pub fn from_environment(names: Option<&str>) -> Self {
         let sockets = ListenFd::from_env();
@@ -27,18 +28,18 @@ impl ActivatedSockets {
         Self { sockets, names, taken: Vec::new() }
     }
 
-    /// Of a process that was started in another way.
+    /// Returns an empty set, for a process that was started without socket activation.
     #[must_use]
     pub fn nothing() -> Self {
         Self { sockets: ListenFd::empty(), names: Vec::new(), taken: Vec::new() }
     }
 
-    /// Whether nothing was handed over.
+    /// Returns whether no socket was passed.
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// All sockets of this name.
+    /// Returns all sockets with this name.
     pub(super) fn take(&mut self, name: &str) -> Result<Vec<ListeningSocket>, BindError> {
         let wanted = |(index, known): (usize, &String)| (known == name).then_some(index);
         let indexes: Vec<usize> = self.names.iter().enumerate().filter_map(wanted).collect();
@@ -88,17 +89,18 @@ impl ActivatedSockets {
     }
 }
 
-/// Has no command that this process executes inherit this descriptor, whether anybody names it or not.
+/// Sets close-on-exec, so that no command executed by this process inherits the descriptor. This
+/// includes sockets that no listener uses.
 #[expect(unsafe_code, reason = "what is handed over is known by its number only")]
 fn keep_from_commands(descriptor: RawFd) {
-    // SAFETY: it is borrowed for one call, which closes nothing and reads nothing. Whoever started this process says that it is
-    // open; if it is not, the call fails and changes nothing.
+    // SAFETY: the descriptor is borrowed for one call, which does not close or read it. The parent
+    // process reports it as open. If it is not, the call fails and changes nothing.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    // What is not open is inherited by nobody.
+    // On failure the descriptor is not open, so it cannot be inherited.
     let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
 }
 
-/// The first that is handed over (`SD_LISTEN_FDS_START`).
+/// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
-/// What systemd itself calls a socket without a name.
+/// The name that systemd gives to a socket without a name.
 const UNNAMED: &str = "unknown";

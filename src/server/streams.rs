@@ -1,8 +1,10 @@
-//! The response streams of an HTTP/2 connection, and the limit on how long the client may leave one of them unread.
+//! The response streams of an HTTP/2 connection, and the limit on the time that the client may
+//! leave one of them unread.
 //!
-//! While a stream has no flow-control window, hyper polls neither its body nor anything else of it, and the socket has
-//! nothing to write. So no timer in the body and none on the socket can run. Here the body notes what it hands over,
-//! the frames note what leaves for the socket, and the task of the stream ends it once neither happens for the limit.
+//! While a stream has no flow-control window, hyper does not poll it or its body, and the socket
+//! has nothing to write. So a timer in the body or on the socket cannot run. Instead the body
+//! records each frame that it yields, and the frames record the bytes written to the socket. The
+//! task of the stream ends it when neither happens for the limit.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,60 +23,63 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::proxy::ResponseBody;
 
-/// Spawns the streams of a connection on its own thread, each with its clock.
+/// Spawns the streams of a connection on the current thread, each with a clock.
 #[derive(Clone)]
 pub(super) struct StreamExecutor {
-    /// The clock of the stream that is about to be spawned: hyper calls the service and spawns its future right after.
+    /// The clock of the stream that is spawned next: hyper calls the service and spawns its future
+    /// right after.
     next: Rc<RefCell<Option<Rc<StreamClock>>>>,
     unread: Rc<UnreadStreams>,
     limit: Duration,
 }
 
-/// Notes what a stream waits for. Shared by its body, its frames and its task.
+/// Records the progress of a stream. Shared by its body, its frames and its task.
 pub(super) struct StreamClock {
-    /// Whether the body has handed over a frame and was not asked for more since.
+    /// True if the body has yielded a frame and was not polled for another since.
     is_waiting: Cell<bool>,
-    /// When the client last took something, or began to be waited for.
+    /// The time when the client last took bytes, or when the wait for it began.
     moved: Cell<Instant>,
-    /// Frames that the body has handed over and that have not gone to the socket.
+    /// The number of frames that the body has yielded and that are not yet written to the socket.
     held: Cell<usize>,
-    /// Whether a frame was dropped before it had gone to the socket.
+    /// True if a frame was dropped before it was fully written to the socket.
     is_short: Cell<bool>,
 }
 
-/// Streams whose response hyper has handed to h2 as a whole, but of which the client has not taken all.
+/// Streams whose whole response hyper has passed to h2, and that the client has not fully read.
 ///
-/// Nothing can reset them any more: hyper has dropped its handles. They are bounded by ending the connection.
+/// These streams cannot be reset any more, because hyper has dropped its handles. They are bounded
+/// by ending the connection.
 #[derive(Default)]
 pub(super) struct UnreadStreams {
     clocks: RefCell<VecDeque<Rc<StreamClock>>>,
 }
 
-/// Goes off when an unread stream stands for the limit. One timer for a connection, which is set only while there is one.
+/// A timer that fires when an unread stream makes no progress for the limit. There is one per
+/// connection, and it is created with the first unread stream.
 pub(super) struct UnreadTimer {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// A response body whose frames are watched.
+/// A response body whose frames are tracked.
 pub(super) struct StreamBody {
     inner: ResponseBody,
     clock: Rc<StreamClock>,
 }
 
-/// A data frame, watched until it has gone to the socket.
+/// A data frame, tracked until it is written to the socket.
 pub(super) struct StreamData {
     bytes: Bytes,
     clock: Rc<StreamClock>,
 }
 
 impl StreamExecutor {
-    /// An executor for a connection; `unread` receives the streams that end unread.
+    /// Creates the executor of a connection. `unread` receives the streams that end unread.
     pub(super) fn new(unread: Rc<UnreadStreams>, limit: Duration) -> Self {
         Self { next: Rc::default(), unread, limit }
     }
 
-    /// Makes the clock of the stream that hyper spawns next.
+    /// Creates the clock of the stream that hyper spawns next.
     pub(super) fn start_clock(&self) -> Rc<StreamClock> {
         let clock = Rc::new(StreamClock::new());
         self.next.replace(Some(Rc::clone(&clock)));
@@ -85,7 +90,7 @@ impl StreamExecutor {
 impl<F: Future<Output: 'static> + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let Some(clock) = self.next.take() else {
-            // Not a stream of a request.
+            // This is not the stream of a request.
             spawn_local(stream);
             return;
         };
@@ -98,7 +103,7 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for StreamExecutor {
                     unread.add(&clock);
                     return Poll::Ready(());
                 }
-                // The end of the task drops the stream, and that resets it with CANCEL.
+                // The end of the task drops the stream, which resets it with CANCEL.
                 // guard: stream-without-window
                 if clock.is_over(limit, &mut timer, cx) { Poll::Ready(()) } else { Poll::Pending }
             })
@@ -117,12 +122,12 @@ impl StreamClock {
         }
     }
 
-    /// Watches a response body with this clock.
+    /// Wraps a response body so that this clock tracks it.
     pub(super) fn watch(self: Rc<Self>, inner: ResponseBody) -> StreamBody {
         StreamBody { inner, clock: self }
     }
 
-    /// The body has handed over data, and waits for the client from now on.
+    /// Records that the body has yielded data. From now on the stream waits for the client.
     fn hand_over(self: &Rc<Self>, bytes: Bytes) -> StreamData {
         if !self.is_waiting.replace(true) {
             self.moved.set(Instant::now());
@@ -131,7 +136,7 @@ impl StreamClock {
         StreamData { bytes, clock: Rc::clone(self) }
     }
 
-    /// The body itself is waited for, which has limits of its own.
+    /// Records that the stream waits for its body, which has separate limits.
     fn rest(&self) {
         self.is_waiting.set(false);
     }
@@ -144,13 +149,15 @@ impl StreamClock {
         self.moved.get() + limit
     }
 
-    /// Whether the client has been waited for as long as the limit. Wakes the task when it may be.
+    /// Returns whether the wait for the client has reached the limit. Otherwise wakes the task when
+    /// it may have.
     fn is_over(&self, limit: Duration, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
         if !self.is_waiting.get() {
             return false;
         }
         let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(self.deadline(limit))));
-        // It may be set for something earlier, which is noticed only when it fires: setting it each time costs more.
+        // The timer may be set to an earlier deadline, which is corrected when it fires. Resetting
+        // it on every write costs more.
         while timer.as_mut().poll(cx).is_ready() {
             if self.deadline(limit) <= Instant::now() {
                 return true;
@@ -168,7 +175,7 @@ impl UnreadStreams {
         }
     }
 
-    /// Whether there is none, after those that have been taken meanwhile are forgotten.
+    /// Removes finished streams from the front, and returns whether none remain.
     pub(super) fn is_empty(&self) -> bool {
         let mut clocks = self.clocks.borrow_mut();
         while clocks.front().is_some_and(|clock| !clock.is_unread()) {
@@ -177,14 +184,14 @@ impl UnreadStreams {
         clocks.is_empty()
     }
 
-    /// When the first of them has stood for the limit.
+    /// Returns the earliest time at which one of the streams reaches the limit.
     fn deadline(&self, limit: Duration) -> Option<Instant> {
         let mut clocks = self.clocks.borrow_mut();
         clocks.retain(|clock| clock.is_unread());
         clocks.iter().map(|clock| clock.deadline(limit)).min()
     }
 
-    /// Whether one of them has stood for the limit.
+    /// Returns whether one of the streams has made no progress for the limit.
     pub(super) fn is_over(&self, limit: Duration) -> bool {
         self.deadline(limit).is_some_and(|deadline| deadline <= Instant::now())
     }
@@ -195,7 +202,8 @@ impl UnreadTimer {
         Self { limit, timer: None }
     }
 
-    /// Whether an unread stream has stood for the limit. Wakes the task when one may have.
+    /// Returns whether an unread stream has made no progress for the limit. Otherwise wakes the
+    /// task when one may have.
     pub(super) fn is_over(&mut self, unread: &UnreadStreams, cx: &mut Context<'_>) -> bool {
         if unread.is_empty() {
             return false;

@@ -1,4 +1,5 @@
-//! TLS towards clients: the certificate that a listener shows, and whose it wants to see.
+//! TLS towards clients: the certificate of a listener, and the client certificates that it
+//! requires.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,44 +14,45 @@ use super::certificate::not_after;
 use crate::time::Timestamp;
 use crate::transport::{InvalidRoots, revocation_lists, roots};
 
-/// The files of a listener that speaks TLS; all PEM.
+/// The files of a TLS listener, all in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and after it those that link it to its authority.
+    /// The certificate, followed by the intermediate certificates up to its authority.
     pub cert_file: PathBuf,
     /// The private key of the certificate.
     pub key_file: PathBuf,
-    /// The authorities of which every client must show a certificate, and their revocation lists; `None` asks for none.
+    /// The authorities that must have issued each client's certificate, and their revocation lists.
+    /// `None` requires no client certificate.
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// What a listener speaks TLS with.
+/// The TLS configuration of a listener.
 #[derive(Clone)]
 pub struct ListenerTls {
     pub(super) acceptor: TlsAcceptor,
-    /// What is asked of a client's certificate.
+    /// The rule for client certificates, if they are required.
     clients: Option<ClientCertificateRule>,
     expires: Option<Timestamp>,
 }
 
-/// Which certificates of clients are accepted.
+/// The rule that decides which client certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ClientCertificateRule {
-    /// The authorities of which every client must show a certificate.
+    /// The authorities that must have issued each client's certificate.
     authorities: Vec<TrustAnchor<'static>>,
-    /// The lists of certificates that are not accepted any more. If there is one, each authority between a client's certificate
-    /// and the trusted one needs its own.
+    /// The certificate revocation lists. If there is one, each authority between a client's
+    /// certificate and the trusted one needs a list too.
     revoked: Vec<CertificateRevocationListDer<'static>>,
 }
 
-/// What a client must do to be served through a listener.
+/// The requirements for a client of a listener.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ClientTlsPolicy {
-    /// Connect.
+    /// Plain HTTP, without requirements.
     Plain,
-    /// Speak TLS.
+    /// TLS without a client certificate.
     Tls,
-    /// Show a certificate as well, of which this holds.
+    /// TLS with a client certificate that satisfies the rule.
     Certificate(ClientCertificateRule),
 }
 
@@ -65,47 +67,47 @@ impl ClientTlsPolicy {
 }
 
 impl ListenerTls {
-    /// The end of the validity of the listener's certificate, if it can be read.
+    /// Returns the end of the validity of the listener's certificate, if it can be read.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
         self.expires
     }
 }
 
-/// Files that cannot be used.
+/// An error in the TLS files of a listener.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTls {
     /// The file cannot be read.
     #[error("{0}: {1}; give a PEM file that this user may read")]
     Unreadable(String, pem::Error),
-    /// The file of the certificate has none.
+    /// The certificate file contains no certificate.
     #[error(
         "{0} holds no certificate; give a PEM file with the listener's certificate, and after it those between it and its authority"
     )]
     NoCertificate(String),
-    /// The file of the key has none that can be used.
+    /// The key file contains no usable key.
     #[error(
         "{0} holds no private key that can be used: {1}; give a PEM file with the key, not encrypted, as PKCS#8, PKCS#1 or SEC1"
     )]
     NoKey(String, pem::Error),
-    /// The certificates for clients cannot be used.
+    /// The authorities or revocation lists for client certificates are unusable.
     #[error(transparent)]
     Roots(#[from] InvalidRoots),
-    /// The verifier of clients cannot be made.
+    /// The verifier of client certificates cannot be built.
     #[error(
         "{0} cannot be used to check clients: {1}; give the certificate of the authority that signs theirs, and revocation lists as that authority issues them"
     )]
     Clients(String, rustls::server::VerifierBuilderError),
-    /// Certificate and key do not belong together, or the TLS library has no use for them.
+    /// The certificate and the key do not match, or the TLS library does not support them.
     #[error("{0} and {1} cannot be used together: {2}; give the key of that certificate")]
     Pair(String, String, rustls::Error),
 }
 
 impl TlsFiles {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
-    /// [`InvalidTls`] names the file and says what to do.
+    /// [`InvalidTls`], which names the file and says how to fix it.
     pub fn load(&self) -> Result<ListenerTls, InvalidTls> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pair = |error| InvalidTls::Pair(shown(&self.cert_file), shown(&self.key_file), error);
@@ -152,5 +154,5 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What a client that wants HTTP/2 says in ALPN (RFC 9113, 3.2).
+/// The ALPN protocol id of HTTP/2 (RFC 9113, 3.2).
 pub(super) const HTTP2: &[u8] = b"h2";

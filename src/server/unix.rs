@@ -1,4 +1,4 @@
-//! Unix sockets: made at a path, and removed from it.
+//! Creates, checks and removes Unix sockets.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -11,33 +11,35 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listen::BACKLOG;
 
-/// The file of a socket; removed with this, unless somebody has put another one in its place.
+/// The file of a socket. Dropping this removes it, unless another file has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
 
-/// Makes a socket that user and group can connect to. One that a process left behind is replaced.
+/// Binds a socket that the user and the group can connect to. Replaces a stale one that another
+/// process left behind.
 ///
 /// # Errors
-/// `AddrInUse` if somebody listens there, `AlreadyExists` if something else than a socket is there, and what the system says.
+/// `AddrInUse` if a process listens there, `AlreadyExists` if the file is not a socket, and other
+/// errors of the system.
 pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     remove_dead(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(&fs::symlink_metadata(path)?) };
-    // Before this nobody can connect, so nobody can before the mode is right.
+    // Clients can connect only after `listen`, when the mode is already set.
     fs::set_permissions(path, Permissions::from_mode(MODE))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok((socket.into(), file))
 }
 
-/// Checks that [`bind`] could make a socket at `path`, and makes none.
+/// Checks that [`bind`] could create a socket at `path`, and creates none.
 ///
 /// # Errors
-/// As [`bind`].
+/// As for [`bind`].
 pub(super) fn probe(path: &Path) -> io::Result<()> {
     SockAddr::unix(path)?;
     inspect_path(path)?;
@@ -45,7 +47,8 @@ pub(super) fn probe(path: &Path) -> io::Result<()> {
     Ok(access(directory.unwrap_or_else(|| Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
-/// Whether the process that listens at `path` runs a program of this one's name. A proxy that is running is one.
+/// Returns whether the process that listens at `path` has the same program name as this one. A
+/// running proxy does.
 pub(super) fn is_held_by_this_program(path: &Path) -> bool {
     let holder = || {
         let stream = std::os::unix::net::UnixStream::from(connect(path).ok()?);
@@ -56,10 +59,10 @@ pub(super) fn is_held_by_this_program(path: &Path) -> bool {
     of_holder.is_some() && of_holder == program("self")
 }
 
-/// What is at the path of a socket.
+/// The current state of the path of a socket.
 enum PathOccupant {
     Nothing,
-    /// A socket that a process left behind.
+    /// A stale socket that a process left behind.
     Dead,
 }
 
@@ -70,7 +73,7 @@ fn remove_dead(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Looks at the path. What cannot be replaced is an error.
+/// Inspects the path. Anything that cannot be replaced is an error.
 fn inspect_path(path: &Path) -> io::Result<PathOccupant> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -87,7 +90,7 @@ fn inspect_path(path: &Path) -> io::Result<PathOccupant> {
     }
 }
 
-/// Connects without waiting: if the queue of the listener is full, that is an error too.
+/// Connects without waiting. A full accept queue is an error too.
 fn connect(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -100,10 +103,10 @@ fn identity(file: &Metadata) -> (u64, u64) {
 }
 
 impl SocketFile {
-    /// Removes the file now; there is nothing to remove later.
+    /// Removes the file, unless another file has replaced it. A later drop finds nothing to remove.
     pub(super) fn remove(&self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity) {
-            // What cannot be removed is replaced at the next start.
+            // A file that cannot be removed is replaced at the next start.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -115,5 +118,5 @@ impl Drop for SocketFile {
     }
 }
 
-/// Others must not reach the signer.
+/// The mode of a socket. Users outside the owner and the group must not reach the signer.
 const MODE: u32 = 0o660;

@@ -1,4 +1,4 @@
-//! The threads that serve, and the choice among them.
+//! The worker threads that serve connections, and the choice of a worker for each connection.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -25,49 +25,50 @@ use super::{MakeCore, ServerPlan, ServerSettings};
 use crate::proxy::{ListenerRules, WorkerCore};
 use crate::telemetry::ProcessCounters;
 
-/// All cores.
+/// All workers of the process.
 pub(super) struct WorkerPool {
     cores: Vec<WorkerHandle>,
-    /// Told at each end of a connection during the drain.
+    /// Notified when a connection ends; the drain waits on it.
     ended: watch::Sender<()>,
-    /// Told by each core when nothing is left of it.
+    /// One receiver per worker, which resolves when its thread is done.
     gone: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
-/// A listener as its connections know it.
+/// A listener as its connections see it.
 #[derive(Clone)]
 pub(super) struct ListenerConfig {
     pub(super) gate: ListenerRules,
     pub(super) tls: Option<TlsAcceptor>,
-    /// The same as before if they are equal.
+    /// A reload keeps the `Arc` if the requirements are equal.
     pub(super) terms: Arc<ClientTlsPolicy>,
 }
 
-/// All listeners, each with the number that its connections come with.
+/// All listeners, each with its id.
 pub(super) type ListenerConfigs = Vec<(usize, ListenerConfig)>;
 
-/// What a core is told.
+/// A message to a worker.
 enum WorkerMessage {
-    /// A connection is its to serve.
+    /// Serve this connection.
     Arrival(NewConnection),
-    /// Somebody wants to know whether it still does its work.
+    /// Respond, to show that the worker is responsive.
     Pulse(oneshot::Sender<()>),
-    /// It is over, for whoever is still served too.
+    /// Shut down now, closing open connections.
     End,
-    /// Everything is served with this from now on.
+    /// Apply this configuration from now on.
     Renewal { plan: ServerPlan, entries: Arc<[(usize, ListenerConfig)]> },
 }
 
-/// What a core serves with.
+/// The current configuration of a worker.
 pub(super) struct WorkerConfig {
     pub(super) core: Rc<WorkerCore>,
     pub(super) settings: ServerSettings,
     entries: Vec<(usize, ListenerContext)>,
-    /// Listeners that the last renewal has withdrawn: a connection of theirs may still be on its way here.
+    /// The listeners that the last reload has removed: their last connections may still be in the
+    /// inbox.
     withdrawn: Vec<(usize, ListenerContext)>,
 }
 
-/// A listener, on a core.
+/// A listener on a worker.
 #[derive(Clone)]
 pub(super) struct ListenerContext {
     pub(super) gate: Rc<ListenerRules>,
@@ -75,7 +76,7 @@ pub(super) struct ListenerContext {
     pub(super) terms: Arc<ClientTlsPolicy>,
 }
 
-/// The setup of a core, which its connections see change.
+/// The state of a worker, through which its connections see a reload.
 pub(super) struct WorkerState {
     setup: RefCell<Rc<WorkerConfig>>,
     renewed: Notify,
@@ -91,27 +92,27 @@ impl WorkerConfig {
         Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
     }
 
-    /// The setup after `before`.
+    /// Records the listeners that `before` has and this configuration does not.
     fn after(mut self, before: &Self) -> Self {
         let withdrawn = before.entries.iter().filter(|(id, _)| self.listener(*id).is_none());
         self.withdrawn = withdrawn.cloned().collect();
         self
     }
 
-    /// The listener that a connection has come through.
+    /// Returns the listener of a new connection, even if the last reload has removed it.
     fn listener_of_arrival(&self, id: usize) -> Option<&ListenerContext> {
         let withdrawn = || self.withdrawn.iter().find(|(known, _)| *known == id).map(|(_, way)| way);
         self.listener(id).or_else(withdrawn)
     }
 
-    /// The listener of this number, unless it is gone.
+    /// Returns the listener with this id, unless it was removed.
     pub(super) fn listener(&self, id: usize) -> Option<&ListenerContext> {
         self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
     }
 }
 
 impl WorkerState {
-    /// As it is now.
+    /// Returns the current configuration.
     pub(super) fn get(&self) -> Rc<WorkerConfig> {
         Rc::clone(&self.setup.borrow())
     }
@@ -121,7 +122,7 @@ impl WorkerState {
         self.renewed.notify_waiters();
     }
 
-    /// Waits until the listener of this number is gone, or serves on other terms than these.
+    /// Waits until the listener with this id is removed, or has other TLS requirements than these.
     pub(super) async fn listener_changed(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
         loop {
             let renewed = self.renewed.notified();
@@ -133,20 +134,20 @@ impl WorkerState {
     }
 }
 
-/// A connection on its way to a core.
+/// An accepted connection on its way to a worker.
 struct NewConnection {
     accepted: AcceptedSocket,
     listener: usize,
     place: ConnectionPermit,
 }
 
-/// One core as others see it.
+/// A handle to one worker.
 struct WorkerHandle {
     messages: mpsc::UnboundedSender<WorkerMessage>,
     load: Arc<AtomicUsize>,
 }
 
-/// What counts a connection as open; dropped with it.
+/// Counts a connection as open until it is dropped.
 struct OpenConnection {
     load: Arc<AtomicUsize>,
     ended: watch::Sender<()>,
@@ -179,18 +180,19 @@ impl WorkerPool {
             let (tell, gone) = oneshot::channel();
             let (begun, begins) = std::sync::mpsc::channel();
             std::thread::Builder::new().name(name).spawn(move || {
-                // Made here, for it never leaves its thread.
+                // Created on this thread, because the runtime never leaves it.
                 let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-                // Who asked for it waits.
+                // The thread that starts the workers waits for this.
                 let _ = match runtime {
                     Ok(runtime) => begun.send(Ok(())).map(|()| {
                         runtime.block_on(thread.run());
-                        // All but what only blocks: a name that no name service answers must not be waited for.
+                        // Do not wait for blocking tasks: a DNS lookup without an answer must not
+                        // delay the shutdown.
                         runtime.shutdown_background();
                     }),
                     Err(error) => begun.send(Err(error)),
                 };
-                // Nobody may wait for it any more.
+                // The receiver may be gone.
                 let _ = tell.send(());
             })?;
             begins.recv().map_err(io::Error::other)??;
@@ -200,7 +202,7 @@ impl WorkerPool {
         Ok(Self { cores, ended, gone: Mutex::new(all_gone) })
     }
 
-    /// Gives a connection to the core that has the fewest.
+    /// Passes a connection to the worker with the fewest.
     pub(super) fn hand_over(&self, accepted: AcceptedSocket, listener: usize, place: ConnectionPermit) {
         let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
@@ -211,7 +213,7 @@ impl WorkerPool {
         }
     }
 
-    /// Has all cores serve with this from now on.
+    /// Applies this configuration on all workers.
     pub(super) fn renew(&self, plan: &ServerPlan, entries: &Arc<[(usize, ListenerConfig)]>) {
         for core in &self.cores {
             let renewal = WorkerMessage::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
@@ -221,7 +223,7 @@ impl WorkerPool {
         }
     }
 
-    /// Waits until each core has shown that it does its work. `false` if one has ended.
+    /// Waits until each worker has responded. Returns `false` if one has ended.
     pub(super) async fn beat(&self) -> bool {
         let mut all = Vec::new();
         for core in &self.cores {
@@ -240,13 +242,14 @@ impl WorkerPool {
         true
     }
 
-    /// Ends all cores, and with them whatever is still served: each request in flight is told of in the log.
+    /// Ends all workers and closes their connections. The log reports each request in flight as cut
+    /// off.
     pub(super) async fn end(&self) {
         for core in &self.cores {
-            // One that has ended by itself needs no end.
+            // If this fails, the worker has already ended.
             let _ = core.messages.send(WorkerMessage::End);
         }
-        // Whoever waits once more, because a wait was given up, waits for those that are left.
+        // A second call, after the first was cancelled, waits for the remaining workers.
         let all_gone = poll_fn(|cx| {
             let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
             // guard: end-of-all-workers
@@ -256,12 +259,13 @@ impl WorkerPool {
         let _ = tokio::time::timeout(END_WITHIN, all_gone).await;
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     pub(super) fn open(&self) -> usize {
         self.cores.iter().map(|core| core.load.load(Ordering::Relaxed)).sum()
     }
 
-    /// Waits until no connection is open, until `limit`, or until it is forced.
+    /// Waits until no connection is open, until `limit` has passed, or until the shutdown is
+    /// forced.
     pub(super) async fn drained(&self, limit: Duration, drain: &DrainSignal) -> DrainOutcome {
         let mut ended = self.ended.subscribe();
         let all_ended = async { while self.open() > 0 && ended.changed().await.is_ok() {} };
@@ -273,7 +277,7 @@ impl WorkerPool {
     }
 }
 
-/// One core, before it runs.
+/// One worker, before its thread runs.
 struct WorkerThread {
     inbox: mpsc::UnboundedReceiver<WorkerMessage>,
     make_core: MakeCore,
@@ -284,14 +288,14 @@ struct WorkerThread {
 
 impl WorkerThread {
     async fn run(mut self) {
-        // Which listeners there are is told before the first connection comes.
+        // The listeners arrive in a message before the first connection.
         let setup = WorkerConfig::new((self.make_core)(None), self.settings, &[]);
         let current = Rc::new(WorkerState { setup: RefCell::new(Rc::new(setup)), renewed: Notify::new() });
         spawn_local(sweep(Rc::clone(&current)));
         while let Some(message) = self.inbox.recv().await {
             match message {
                 WorkerMessage::Arrival(arrival) => self.serve(arrival, &current),
-                // Who asked may be gone.
+                // The caller may be gone.
                 WorkerMessage::Pulse(tell) => drop(tell.send(())),
                 WorkerMessage::End => {
                     current.get().core.cut();
@@ -329,7 +333,7 @@ impl WorkerThread {
     }
 }
 
-/// Closes upstream connections that nobody uses any more.
+/// Periodically closes expired idle upstream connections.
 async fn sweep(current: Rc<WorkerState>) {
     loop {
         let idle = current.get().settings.idle;
@@ -338,5 +342,5 @@ async fn sweep(current: Rc<WorkerState>) {
     }
 }
 
-/// How long the end of the process waits for its cores.
+/// The timeout at shutdown for the workers to end.
 const END_WITHIN: Duration = Duration::from_secs(1);
