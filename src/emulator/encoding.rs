@@ -1,20 +1,20 @@
-//! Percent coding and query parsing as the service does them. Written apart from `oss` on purpose: a mistake there must not
-//! be hidden by the same mistake here.
+//! Percent encoding and query parsing as OSS does them. Deliberately independent of `oss`, so that
+//! a bug there is not hidden by the same bug here.
 
 use std::fmt::Write as _;
 
-/// One parameter of the query, decoded.
+/// A decoded query parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParameterPair {
     pub(super) name: Vec<u8>,
     pub(super) value: Vec<u8>,
 }
 
-/// The parameters of a query in the order of the wire.
+/// The query parameters, in the order received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ParameterPairs(pub(super) Vec<ParameterPair>);
 
-/// Which characters [`escape`] leaves alone beside letters, digits and `-._~`.
+/// Treatment of `/` by [`escape`]. Letters, digits and `-._~` are never escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlashEscaping {
     Keep,
@@ -22,7 +22,7 @@ pub(super) enum SlashEscaping {
 }
 
 impl ParameterPairs {
-    /// Reads `a=b&c`, with `+` for a space; `None` if an escape is broken.
+    /// Parses `a=b&c`, with `+` for a space. Returns `None` if an escape is invalid.
     pub(super) fn parse(query: &str) -> Option<Self> {
         let mut pairs = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
@@ -35,24 +35,25 @@ impl ParameterPairs {
         Some(Self(pairs))
     }
 
-    /// The value of the first parameter of this name.
+    /// Returns the value of the first parameter with this name.
     pub(super) fn bytes(&self, name: &str) -> Option<&[u8]> {
         let pair = self.0.iter().find(|pair| pair.name == name.as_bytes())?;
         Some(&pair.value)
     }
 
-    /// The same as text; what is not UTF-8 counts as absent.
+    /// Returns the value as text. A value that is not UTF-8 counts as missing.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.bytes(name)?).ok()
     }
 
-    /// Whether a parameter of this name is there, with or without a value.
+    /// Returns whether a parameter with this name is present, with or without a value.
     pub(super) fn has(&self, name: &str) -> bool {
         self.bytes(name).is_some()
     }
 }
 
-/// `text` with each `%XX` replaced by its byte; `None` if a `%` is not followed by two hexadecimal digits.
+/// Replaces each `%XX` by its byte. Returns `None` if a `%` is not followed by two hexadecimal
+/// digits.
 pub(super) fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -70,7 +71,7 @@ pub(super) fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// `bytes` percent-encoded with capital digits.
+/// Percent-encodes `bytes` with upper-case digits.
 pub(super) fn escape(bytes: &[u8], slash: SlashEscaping) -> String {
     let mut out = String::with_capacity(bytes.len() + 16);
     for &byte in bytes {
@@ -86,7 +87,7 @@ pub(super) fn escape(bytes: &[u8], slash: SlashEscaping) -> String {
     out
 }
 
-/// Lower-case hexadecimal.
+/// Encodes `bytes` in lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {
         // Writing to a String cannot fail.

@@ -1,14 +1,15 @@
-//! What the service answers when it refuses: code, sentence, `EC` and the elements that some codes add ("Error responses").
+//! Error responses: status, code, message, `EC` and the elements that some codes add ("Error
+//! responses").
 
 use std::borrow::Cow;
 
 use http::StatusCode;
 
-/// A refusal. Boxed, because it is the error type of nearly every function here.
+/// An error response. Boxed, because it is the error type of nearly every function here.
 #[derive(Debug)]
 pub(super) struct OssError(Box<OssErrorParts>);
 
-/// What stands in the refusal.
+/// The contents of an error response.
 #[derive(Debug)]
 pub(super) struct OssErrorParts {
     pub(super) status: StatusCode,
@@ -50,7 +51,7 @@ impl OssError {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
-    /// 501 for what the real service knows and this one does not.
+    /// 501, for features of OSS that the emulator does not implement.
     pub(super) fn not_implemented() -> Self {
         Self::new(
             StatusCode::NOT_IMPLEMENTED,
@@ -59,12 +60,12 @@ impl OssError {
         )
     }
 
-    /// Whether it is that.
+    /// Returns whether this is [`OssError::not_implemented`].
     pub(super) fn is_not_implemented(&self) -> bool {
         self.0.status == StatusCode::NOT_IMPLEMENTED
     }
 
-    /// 405.
+    /// 405 `MethodNotAllowed`.
     pub(super) fn method() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -73,7 +74,7 @@ impl OssError {
         )
     }
 
-    /// 400 for a document that cannot be read.
+    /// 400 `MalformedXML`, for an invalid document.
     pub(super) fn malformed_xml() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -82,33 +83,33 @@ impl OssError {
         )
     }
 
-    /// 404 for an object.
+    /// 404 `NoSuchKey`, for an unknown object.
     pub(super) fn no_such_key(key: &[u8]) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
             .ec("0026-00000001")
             .with("Key", String::from_utf8_lossy(key))
     }
 
-    /// 404 for a bucket.
+    /// 404 `NoSuchBucket`, for an unknown bucket.
     pub(super) fn no_such_bucket(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NoSuchBucket", "The specified bucket does not exist.")
             .ec("0015-00000101")
             .with("BucketName", name)
     }
 
-    /// With the number of the error page.
+    /// Sets `EC`, the number of the documentation page for the error.
     pub(super) fn ec(mut self, ec: &'static str) -> Self {
         self.0.ec = ec;
         self
     }
 
-    /// With one more element.
+    /// Adds an element to the document.
     pub(super) fn with(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.0.extra.push((name, text.into()));
         self
     }
 
-    /// With a header of the answer beside the document.
+    /// Adds a header to the response.
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.0.headers.push((name, value.into()));
         self

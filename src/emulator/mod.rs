@@ -1,5 +1,6 @@
-//! A small OSS in memory: for tests, for `emulate` and `demo`. It judges signatures with code of its own, never with
-//! `sign`, so that a mistake there is found here. What it does not do, it refuses with `NotImplemented`.
+//! An in-memory OSS for tests, `emulate` and `demo`. It verifies signatures independently of
+//! `sign`, so that a bug there is found here. Unsupported features are rejected with
+//! `NotImplemented`.
 
 mod encoding;
 mod error;
@@ -34,7 +35,8 @@ pub use service::OssService;
 pub use settings::{EmulatedAccount, EmulatorSettings};
 pub use wire::ServiceStream;
 
-/// A [`OssService`] that listens on a TCP port, as a task of the runtime it was bound in.
+/// An [`OssService`] listening on a TCP port, as a task of the runtime that called
+/// [`Emulator::bind`].
 #[derive(Debug)]
 pub struct Emulator {
     service: OssService,
@@ -43,27 +45,27 @@ pub struct Emulator {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// A [`OssService`] that listens on a thread and a runtime of its own, until this is dropped.
+/// An [`OssService`] listening on a dedicated thread with its own runtime. Dropping this stops it.
 #[derive(Debug)]
 pub struct EmulatorThread {
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
-    /// The service itself: stored objects, accounts.
+    /// The service itself: stored objects and accounts.
     pub service: OssService,
-    /// Its switches.
+    /// The fault switches of the service.
     pub faults: FaultSwitches,
-    /// What it has received.
+    /// The requests received so far.
     pub journal: RequestRecorder,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Emulator {
-    /// Listens on `address` (port 0 takes a free one) and serves until [`Emulator::shutdown`] or
-    /// until this is dropped.
+    /// Binds `address` (port 0 selects a free port) and serves until [`Emulator::shutdown`] or
+    /// until the handle is dropped.
     ///
     /// # Errors
-    /// If the address cannot be listened on.
+    /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr, settings: EmulatorSettings) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -73,10 +75,10 @@ impl Emulator {
         Ok(Self { service, address, stop, task })
     }
 
-    /// The same on a thread of its own.
+    /// Binds and serves on a dedicated thread.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or no thread can be had.
+    /// If the address cannot be bound or the thread cannot be started.
     pub fn spawn(address: SocketAddr, settings: EmulatorSettings) -> io::Result<EmulatorThread> {
         let (ready, bound) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
@@ -93,13 +95,13 @@ impl Emulator {
         })
     }
 
-    /// Where it listens.
+    /// Returns the listening address.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The service itself: stored objects, accounts, faults, journal.
+    /// Returns the service itself: stored objects, accounts, faults, recorded requests.
     #[must_use]
     pub fn service(&self) -> &OssService {
         &self.service
@@ -107,7 +109,7 @@ impl Emulator {
 
     /// Stops listening and drops all connections.
     pub async fn shutdown(self) {
-        // If the task has ended before, there is nothing to stop.
+        // The send fails only if the task has already ended.
         let _ = self.stop.send(());
         let _ = self.task.await;
     }
@@ -116,7 +118,7 @@ impl Emulator {
 impl Drop for EmulatorThread {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // If the thread has ended before, there is nothing to stop.
+            // The send fails only if the thread has already ended.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
@@ -125,7 +127,7 @@ impl Drop for EmulatorThread {
     }
 }
 
-/// The life of the thread behind a [`EmulatorThread`].
+/// Runs the thread of an [`EmulatorThread`].
 fn run(
     address: SocketAddr,
     settings: EmulatorSettings,
@@ -143,7 +145,7 @@ fn run(
         match Emulator::bind(address, settings).await {
             Ok(emulator) => {
                 let _ = ready.send(Ok((emulator.address, emulator.service.clone())));
-                // A dropped handle counts as the word to stop.
+                // A dropped handle also stops the emulator.
                 let _ = stopped.await;
                 emulator.shutdown().await;
             }
@@ -159,16 +161,16 @@ async fn accept(listener: TcpListener, service: OssService, mut stop: oneshot::R
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Said, or the emulator was dropped.
+            // Shutdown was requested, or the emulator was dropped.
             _ = &mut stop => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // Without it small answers only wait longer.
+                    // A failure is harmless: it only delays small responses.
                     let _ = stream.set_nodelay(true);
                     let service = service.clone();
                     connections.spawn(async move { service.serve_connection(stream).await });
                 }
-                // Out of files, mostly: others must end first.
+                // Usually out of file descriptors: other connections must close first.
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
@@ -176,5 +178,5 @@ async fn accept(listener: TcpListener, service: OssService, mut stop: oneshot::R
     }
 }
 
-/// How long accepting rests after an error.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,40 +1,40 @@
-//! What came in: requests and connections, for tests to look at.
+//! A record of received requests and connections, for tests to inspect.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method, request};
 
-/// One request as it was received.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
     /// The method.
     pub method: Method,
-    /// The target as on the wire; an absolute one is written with its path.
+    /// The request target as received. A target in absolute form always has a path.
     pub target: String,
-    /// The headers; of each name the values are in the order of the wire.
+    /// The headers. The values of each name are in the order received.
     pub headers: HeaderMap,
-    /// On which connection, counted from 1.
+    /// The number of the connection, counted from 1.
     pub connection: usize,
-    /// How many bytes of the body were read so far, without the framing of chunks.
+    /// The number of body bytes read so far, without chunk framing.
     pub body_bytes: u64,
-    /// How the body ended.
+    /// The state of the body.
     pub body: BodyArrival,
     number: u64,
 }
 
-/// How far the body of a request came.
+/// The state of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyArrival {
-    /// To the end that its framing announced, or there was none.
+    /// Read to the end announced by its framing, or there was no body.
     Whole,
-    /// Its end was not read: more comes, or the rest was left unread after a refusal.
+    /// Not read to the end: more may follow, or the rest was left unread after an error response.
     Open,
-    /// The connection ended before it.
+    /// The connection ended before the body was complete.
     Broken,
 }
 
-/// The requests received so far. Clones see the same.
+/// The requests received so far. Clones share the same record.
 #[derive(Clone, Debug, Default)]
 pub struct RequestRecorder(Arc<Mutex<RecordedRequests>>);
 
@@ -43,13 +43,13 @@ struct RecordedRequests {
     connections: usize,
     requests: usize,
     broken_bodies: usize,
-    /// The number of the next request; it is never set back.
+    /// The number of the next request; never reset.
     next: u64,
-    /// The latest [`KEPT`].
+    /// The latest [`KEPT`] requests.
     latest: VecDeque<ReceivedRequest>,
 }
 
-/// The place of one request in the journal.
+/// A handle to one recorded request.
 #[derive(Debug)]
 pub(super) struct RecordedEntry {
     journal: RequestRecorder,
@@ -57,37 +57,37 @@ pub(super) struct RecordedEntry {
 }
 
 impl RequestRecorder {
-    /// How many connections were accepted.
+    /// Returns the number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.lock().connections
     }
 
-    /// How many requests were received.
+    /// Returns the number of received requests.
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().requests
     }
 
-    /// How many uploads broke off before their end.
+    /// Returns the number of uploads that ended before their body was complete.
     #[must_use]
     pub fn broken_bodies(&self) -> usize {
         self.lock().broken_bodies
     }
 
-    /// The latest thousand requests, the oldest first.
+    /// Returns the latest thousand requests, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.lock().latest.iter().cloned().collect()
     }
 
-    /// The latest request.
+    /// Returns the latest request.
     #[must_use]
     pub fn last(&self) -> Option<ReceivedRequest> {
         self.lock().latest.back().cloned()
     }
 
-    /// Forgets the requests and sets the counts to zero.
+    /// Drops the recorded requests and resets the counters.
     pub fn clear(&self) {
         let mut entries = self.lock();
         *entries = RecordedRequests { next: entries.next, ..RecordedRequests::default() };
@@ -99,7 +99,7 @@ impl RequestRecorder {
         entries.connections
     }
 
-    /// Writes down the head of a request.
+    /// Records the head of a request.
     pub(super) fn record(&self, head: &request::Parts, connection: usize) -> RecordedEntry {
         let target = match (head.uri.authority(), head.uri.path_and_query()) {
             (None, Some(origin)) => origin.as_str().to_owned(),
@@ -130,7 +130,7 @@ impl RequestRecorder {
 }
 
 impl RecordedEntry {
-    /// Counts bytes of the body.
+    /// Adds to the number of body bytes received.
     pub(super) fn received(&self, bytes: usize) {
         let mut entries = self.journal.lock();
         if let Some(received) = entries.find(self.number) {
@@ -138,7 +138,7 @@ impl RecordedEntry {
         }
     }
 
-    /// Writes down how the body ended.
+    /// Records the final state of the body.
     pub(super) fn ended(&self, arrival: BodyArrival) {
         let mut entries = self.journal.lock();
         if arrival == BodyArrival::Broken {
@@ -151,11 +151,12 @@ impl RecordedEntry {
 }
 
 impl RecordedRequests {
-    /// The request of this number, unless it is forgotten. The latest are looked at first: those are still coming in.
+    /// Finds a request by number, unless it was dropped. Searches from the latest, because only
+    /// recent requests still receive a body.
     fn find(&mut self, number: u64) -> Option<&mut ReceivedRequest> {
         self.latest.iter_mut().rev().find(|received| received.number == number)
     }
 }
 
-/// How many requests are remembered.
+/// The number of requests that are kept.
 const KEPT: usize = 1000;

@@ -1,4 +1,5 @@
-//! One request as the service sees it: the raw target taken apart, and what its Host says it is for.
+//! A request as the service sees it: the parsed target, and the bucket or service that `Host`
+//! addresses.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use super::error::OssError;
 use super::settings::ServiceIdentity;
 use crate::oss::Bucket;
 
-/// The head of a request, read but not yet judged.
+/// The parsed head of a request, before its signature is verified.
 #[derive(Debug)]
 pub(super) struct OssRequest {
     pub(super) method: Method,
@@ -18,7 +19,7 @@ pub(super) struct OssRequest {
     pub(super) headers: HeaderMap,
 }
 
-/// What a request is about.
+/// The resource that a request addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RequestTarget {
     Service,
@@ -26,19 +27,19 @@ pub(super) enum RequestTarget {
     Object(Bucket, Vec<u8>),
 }
 
-/// What a host name says.
+/// The addressing style that a host name implies.
 #[derive(Debug, PartialEq, Eq)]
 enum HostMeaning<'a> {
-    /// An address or `localhost`: the bucket stands in the path.
+    /// An IP address or `localhost`: the bucket is in the path.
     Path,
     /// An endpoint without a bucket.
     Endpoint,
-    /// A bucket of this region; the label is not checked yet.
+    /// A bucket of this region. The label is not yet validated.
     Bucket(&'a str),
 }
 
 impl OssRequest {
-    /// Reads the head of a request.
+    /// Parses the head of a request.
     pub(super) fn read(
         method: Method,
         uri: &Uri,
@@ -68,14 +69,14 @@ impl OssRequest {
         Ok(Self { method, target, query, headers })
     }
 
-    /// The value of a header that is text.
+    /// Returns the value of a header, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
 impl RequestTarget {
-    /// The bucket's name, unless the request is for the service.
+    /// Returns the bucket, unless the request addresses the service.
     pub(super) fn bucket(&self) -> Option<&Bucket> {
         match self {
             Self::Service => None,
@@ -84,7 +85,8 @@ impl RequestTarget {
     }
 }
 
-/// The host without port and trailing dot, in lower case. An absolute target wins over `Host`.
+/// Returns the host in lower case, without port and trailing dot. An absolute target takes
+/// precedence over `Host`.
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<String, OssError> {
     let mut lines = headers.get_all(header::HOST).iter();
     let first = lines.next();
@@ -133,7 +135,7 @@ fn named<'a>(host: &'a str, place: &ServiceIdentity) -> Result<HostMeaning<'a>, 
     Err(OssError::no_such_bucket(host))
 }
 
-/// `BUCKET/KEY`, split at the first raw slash.
+/// Parses `BUCKET/KEY`, split at the first unescaped slash.
 fn in_path(path: &str) -> Result<RequestTarget, OssError> {
     if path.is_empty() {
         return Ok(RequestTarget::Service);
@@ -152,7 +154,7 @@ fn object(bucket: Bucket, raw_key: &str) -> Result<RequestTarget, OssError> {
     Ok(RequestTarget::Object(bucket, key))
 }
 
-/// The published rule for keys.
+/// Checks a key against the published naming rules.
 pub(super) fn check_key(key: &[u8]) -> Result<(), OssError> {
     if key.is_empty() || key.len() > 1023 || key.starts_with(b"/") || key.starts_with(b"\\") {
         return Err(OssError::new(

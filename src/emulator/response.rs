@@ -1,4 +1,4 @@
-//! Answers: what an operation returns, and the headers that every answer has.
+//! Responses of operations, and the headers common to all responses.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,16 +10,16 @@ use super::error::OssError;
 use crate::oss::ErrorDocument;
 use crate::time::Timestamp;
 
-/// What an operation answers.
+/// The response of an operation.
 #[derive(Debug)]
 pub(super) struct OssResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// For HEAD too: only its length is told then.
+    /// Set for HEAD too, where only its length is sent.
     pub(super) body: Bytes,
 }
 
-/// What an answer says about the request it answers.
+/// The details of a request that its response repeats.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseContext<'a> {
     pub(super) method: &'a Method,
@@ -37,14 +37,14 @@ impl OssResponse {
         Self::new(StatusCode::OK)
     }
 
-    /// 200 with a document.
+    /// 200 with an XML document.
     pub(super) fn xml(document: Vec<u8>) -> Self {
         let mut reply = Self::ok().with("content-type", "application/xml");
         reply.body = document.into();
         reply
     }
 
-    /// With one more header; a value that no header can hold is left out.
+    /// Sets a header. A value that is not valid in a header is dropped.
     pub(super) fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         if let Ok(value) = HeaderValue::from_bytes(value.as_ref()) {
             self.headers.insert(HeaderName::from_static(name), value);
@@ -52,7 +52,7 @@ impl OssResponse {
         self
     }
 
-    /// The error document of a refusal; HEAD gets it in a header.
+    /// Builds an error response. For HEAD the document is sent in a header.
     pub(super) fn refusal(failure: OssError, about: ResponseContext<'_>) -> Self {
         let parts = failure.into_parts();
         let mut extra: Vec<(&str, &str)> =
@@ -83,7 +83,7 @@ impl OssResponse {
         reply
     }
 
-    /// With the headers that every answer has.
+    /// Adds the headers common to all responses.
     pub(super) fn finish(self, about: ResponseContext<'_>, now: Timestamp) -> Self {
         let length = self.body.len().to_string();
         let has_length = self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED;

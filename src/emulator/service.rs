@@ -1,4 +1,4 @@
-//! The service: what is shared by all connections, and one request from its head to its answer.
+//! The service: the state shared by all connections, and the handling of a request.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use super::wire::{BrokenBody, ExitFlag, ExitSocket, IncomingBody, OutgoingBody, 
 use crate::oss::Bucket;
 use crate::time::{Clock, Timestamp};
 
-/// An OSS in memory, without a listener. Clones are the same OSS.
+/// An in-memory OSS without a listener. Clones share the same state.
 #[derive(Clone)]
 pub struct OssService(Arc<ServiceState>);
 
@@ -36,19 +36,19 @@ struct ServiceState {
     journal: RequestRecorder,
 }
 
-/// The connection that a request came on.
+/// The connection on which a request arrived.
 struct RequestConnection {
     number: usize,
     reused: bool,
     exit: ExitFlag,
 }
 
-/// The connection is closed without an answer.
+/// An error that closes the connection without a response.
 #[derive(Debug)]
 struct ConnectionClosed;
 
 impl OssService {
-    /// An OSS with these settings.
+    /// Creates a service with these settings.
     #[must_use]
     pub fn new(settings: EmulatorSettings) -> Self {
         let now = settings.clock.now();
@@ -63,7 +63,7 @@ impl OssService {
         }))
     }
 
-    /// Serves HTTP/1.1 on one connection until it ends. Whoever wants TLS puts it before this.
+    /// Serves HTTP/1.1 on one connection until it ends. For TLS, pass a TLS stream.
     pub async fn serve_connection<I: ServiceStream>(&self, io: I) {
         let number = self.0.journal.connected();
         let exit = ExitFlag::default();
@@ -80,30 +80,30 @@ impl OssService {
         });
         let io = TokioIo::new(socket);
         let mut connection = http1::Builder::new().max_headers(MAX_HEADERS).serve_connection(io, handler);
-        // Broken requests and lost clients end here; there is nobody to tell.
+        // Invalid requests and lost clients end here. The error has no recipient.
         let ended = (&mut connection).await;
         let ended_well = ended.is_ok();
         connection.into_parts().io.into_inner().close(ended_well).await;
     }
 
-    /// The switches that make it misbehave.
+    /// Returns the fault switches of the service.
     #[must_use]
     pub fn faults(&self) -> &FaultSwitches {
         &self.0.faults
     }
 
-    /// What it has received.
+    /// Returns the requests received so far.
     #[must_use]
     pub fn journal(&self) -> &RequestRecorder {
         &self.0.journal
     }
 
-    /// The time that it goes by.
+    /// Returns the current time of the service's clock.
     pub(super) fn now(&self) -> Timestamp {
         self.0.clock.now()
     }
 
-    /// Lets one more sign.
+    /// Adds an account whose signatures are accepted.
     pub fn add_account(&self, account: EmulatedAccount) {
         lock(&self.0.accounts).push(account);
     }
@@ -112,7 +112,7 @@ impl OssService {
         look(&lock(&self.0.accounts))
     }
 
-    /// The bytes stored under `key`, if there are any.
+    /// Returns the bytes stored under `key`, if any.
     #[must_use]
     pub fn object(&self, bucket: &Bucket, key: &[u8]) -> Option<bytes::Bytes> {
         let mut store = lock(&self.0.store);
@@ -120,14 +120,14 @@ impl OssService {
         contents.objects.get(key).map(|object| object.data.clone())
     }
 
-    /// The keys of a bucket in their order; none if there is no such bucket.
+    /// Returns the keys of a bucket in order, or an empty list if the bucket does not exist.
     #[must_use]
     pub fn keys(&self, bucket: &Bucket) -> Vec<Vec<u8>> {
         let mut store = lock(&self.0.store);
         store.bucket(bucket).map(|contents| contents.objects.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Stores an object as if it had been uploaded. The bucket is made if there is none.
+    /// Stores an object as if it had been uploaded. Creates the bucket if it does not exist.
     pub fn put_object(&self, bucket: &Bucket, key: &[u8], data: impl Into<bytes::Bytes>) {
         let now = self.0.clock.now();
         let object = StoredObject::new(SummedBody::of(data.into()), ObjectMetadata::default(), now);
@@ -168,7 +168,8 @@ impl OssService {
         Ok(faults.response(reply, &line.exit))
     }
 
-    /// Judges a request and carries it out; its body is read only after its signature was found right.
+    /// Authenticates and executes a request. The body is read only after the signature was
+    /// verified.
     async fn answer(
         &self,
         head: request::Parts,
@@ -228,7 +229,8 @@ impl OssService {
         Ok((request, plan))
     }
 
-    /// Whether the object or, if that says nothing, the bucket lets anybody do this.
+    /// Returns whether the ACL permits an anonymous request. The ACL of the object takes precedence
+    /// over that of the bucket.
     fn is_public(&self, target: &RequestTarget, plan: &operation::OperationPlan) -> bool {
         let Some(bucket) = target.bucket() else {
             return false;
@@ -259,7 +261,7 @@ impl fmt::Display for ConnectionClosed {
 
 impl std::error::Error for ConnectionClosed {}
 
-/// The host as asked, for error documents.
+/// Returns the requested host, for error documents.
 fn host_for_error(head: &request::Parts) -> String {
     let header = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let host = match head.uri.authority() {
@@ -269,7 +271,7 @@ fn host_for_error(head: &request::Parts) -> String {
     host.split(':').next().unwrap_or("").to_owned()
 }
 
-/// 24 capital hexadecimal digits.
+/// Generates a request ID: 24 upper-case hexadecimal digits.
 fn request_id() -> String {
     format!("{:016X}{:08X}", fastrand::u64(..), fastrand::u32(..))
 }
@@ -278,5 +280,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Enough for any client.
+/// The limit on request headers, above what any client sends.
 const MAX_HEADERS: usize = 400;

@@ -1,4 +1,4 @@
-//! What an emulated OSS is told: its region, its accounts, its first buckets, the clock.
+//! Settings of the emulator: region, accounts, initial buckets, clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,34 +7,34 @@ use crate::oss::{Bucket, Region};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
-/// The settings of an emulated OSS.
+/// The settings of an emulator.
 pub struct EmulatorSettings {
-    /// The one region it stands in; `cb-…` makes it a CloudBox.
+    /// The only region; `cb-…` makes it a CloudBox.
     pub region: Region,
-    /// Who may sign. Whoever is here may do everything.
+    /// The accounts that can sign requests. Each has full access.
     pub accounts: Vec<EmulatedAccount>,
-    /// The buckets that exist from the beginning.
+    /// The initial buckets.
     pub buckets: Vec<Bucket>,
-    /// Further host names (CNAME) and the bucket each stands for.
+    /// Custom host names (CNAME), each with its bucket.
     pub domains: Vec<(String, Bucket)>,
-    /// Where the time comes from.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
 }
 
-/// A pair of keys, or a triple from STS.
+/// Long-lived access keys, or temporary credentials from STS.
 #[derive(Debug)]
 pub struct EmulatedAccount {
-    /// The id that requests name.
+    /// The access key ID.
     pub access_key_id: String,
-    /// What they are signed with.
+    /// The secret used to sign requests.
     pub access_key_secret: Secret,
-    /// The token that must come with them, if it is a temporary triple.
+    /// The security token required with temporary credentials.
     pub security_token: Option<Secret>,
-    /// When a temporary triple ends.
+    /// The expiration of temporary credentials.
     pub expires: Option<Timestamp>,
 }
 
-/// The part of the settings that says where this OSS stands.
+/// The part of the settings that identifies the service: its region and custom host names.
 #[derive(Clone, Debug)]
 pub(super) struct ServiceIdentity {
     pub(super) region: Region,
@@ -42,27 +42,27 @@ pub(super) struct ServiceIdentity {
 }
 
 impl EmulatorSettings {
-    /// Settings with no account, bucket or domain yet.
+    /// Creates settings without accounts, buckets and custom host names.
     #[must_use]
     pub fn new(region: Region, clock: Arc<dyn Clock>) -> Self {
         Self { region, accounts: Vec::new(), buckets: Vec::new(), domains: Vec::new(), clock }
     }
 
-    /// With one account more.
+    /// Adds an account.
     #[must_use]
     pub fn account(mut self, account: EmulatedAccount) -> Self {
         self.accounts.push(account);
         self
     }
 
-    /// With one bucket more.
+    /// Adds a bucket.
     #[must_use]
     pub fn bucket(mut self, bucket: Bucket) -> Self {
         self.buckets.push(bucket);
         self
     }
 
-    /// With the host name `domain` standing for `bucket`.
+    /// Adds the custom host name `domain` for `bucket`.
     #[must_use]
     pub fn domain(mut self, domain: &str, bucket: Bucket) -> Self {
         self.domains.push((domain.to_ascii_lowercase(), bucket));
@@ -82,7 +82,7 @@ impl fmt::Debug for EmulatorSettings {
 }
 
 impl EmulatedAccount {
-    /// A pair of keys that does not expire.
+    /// Creates long-lived access keys, which do not expire.
     #[must_use]
     pub fn pair(access_key_id: &str, access_key_secret: &str) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl EmulatedAccount {
         }
     }
 
-    /// A temporary triple; give it an end with [`EmulatedAccount::until`].
+    /// Creates temporary credentials. [`EmulatedAccount::until`] sets their expiration.
     #[must_use]
     pub fn triple(access_key_id: &str, access_key_secret: &str, security_token: &str) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl EmulatedAccount {
         }
     }
 
-    /// The same, refused from `expires` on.
+    /// Sets the expiration. The credentials are rejected from `expires` on.
     #[must_use]
     pub fn until(mut self, expires: Timestamp) -> Self {
         self.expires = Some(expires);
@@ -115,17 +115,17 @@ impl ServiceIdentity {
         Self { region, domains }
     }
 
-    /// The same in another region.
+    /// Returns the identity with another region.
     pub(super) fn moved_to(&self, region: &Region) -> Self {
         Self::new(region.clone(), self.domains.clone())
     }
 
-    /// The bucket that a CNAME stands for.
+    /// Returns the bucket of a custom host name.
     pub(super) fn domain(&self, host: &str) -> Option<&Bucket> {
         self.domains.iter().find(|(name, _)| name.eq_ignore_ascii_case(host)).map(|(_, bucket)| bucket)
     }
 
-    /// The names of this region's endpoints, without `.aliyuncs.com`.
+    /// Returns the endpoint names of this region, without `.aliyuncs.com`.
     pub(super) fn endpoints(&self) -> Vec<String> {
         let region = self.region.as_str();
         let mut names = vec![
@@ -144,7 +144,8 @@ impl ServiceIdentity {
         names
     }
 
-    /// `cb-1` of `cb-1.cn-hangzhou.oss-cloudbox`: the region around a CloudBox stands in the name, but not in the scope.
+    /// Removes the region of a CloudBox from an endpoint name: `cb-1` for
+    /// `cb-1.cn-hangzhou.oss-cloudbox`. That region is part of the host name, but not of the scope.
     pub(super) fn without_hall<'a>(&self, name: &'a str) -> &'a str {
         let front = name.strip_suffix(".oss-cloudbox").and_then(|front| front.rsplit_once('.'));
         match front {
@@ -153,13 +154,13 @@ impl ServiceIdentity {
         }
     }
 
-    /// The product in the scope of a V4 signature.
+    /// Returns the product in the scope of a V4 signature.
     pub(super) fn product(&self) -> &'static str {
         if self.region.as_str().starts_with("cb-") { "oss-cloudbox" } else { "oss" }
     }
 }
 
-/// Endpoints whose names are not by the pattern, by region.
+/// Endpoint names that do not follow the pattern, by region.
 const IRREGULAR: [(&str, &[&str]); 5] = [
     ("cn-hangzhou", &["oss", "oss-internal"]),
     (

@@ -1,4 +1,5 @@
-//! What is kept: buckets, objects, unfinished multipart uploads. In memory, ordered by the bytes of the key.
+//! The stored state: buckets, objects, unfinished multipart uploads. Held in memory, ordered by the
+//! bytes of the key.
 
 use std::collections::BTreeMap;
 
@@ -18,39 +19,40 @@ pub(super) struct ObjectStore {
     pub(super) buckets: BTreeMap<Bucket, BucketContents>,
 }
 
-/// One bucket.
+/// The contents and settings of a bucket.
 #[derive(Debug)]
 pub(super) struct BucketContents {
     pub(super) created: Timestamp,
     pub(super) acl: &'static str,
-    /// Documents of settings as they were sent, by the name of their parameter. They are kept and told, without effect.
+    /// Setting documents as uploaded, by parameter name. They are stored and returned, but have no
+    /// effect.
     pub(super) settings: BTreeMap<&'static str, Bytes>,
     pub(super) objects: BTreeMap<Vec<u8>, StoredObject>,
     pub(super) uploads: BTreeMap<String, MultipartUpload>,
 }
 
-/// One object.
+/// A stored object.
 #[derive(Clone, Debug)]
 pub(super) struct StoredObject {
     pub(super) data: Bytes,
-    /// With its quotes.
+    /// The entity tag, including its quotes.
     pub(super) etag: String,
-    /// Absent if it was put together from parts.
+    /// Missing for an object assembled from parts.
     pub(super) md5: Option<[u8; 16]>,
     pub(super) crc: u64,
     pub(super) kind: ObjectKind,
     pub(super) modified: Timestamp,
     pub(super) traits: ObjectMetadata,
-    /// Where a symbolic link points to, as it was sent.
+    /// The target of a symbolic link, as uploaded.
     pub(super) link: Option<HeaderValue>,
-    /// Whether an archived object can be read.
+    /// True once an archived object has been restored and can be read.
     pub(super) is_restored: bool,
 }
 
-/// What an upload says about its object beside the bytes.
+/// The metadata of an object, set when it is uploaded.
 #[derive(Clone, Debug)]
 pub(super) struct ObjectMetadata {
-    /// Standard headers and `x-oss-meta-…` as they were sent.
+    /// Standard headers and `x-oss-meta-…`, as uploaded.
     pub(super) headers: HeaderMap,
     pub(super) acl: &'static str,
     /// The storage class.
@@ -58,7 +60,7 @@ pub(super) struct ObjectMetadata {
     pub(super) tags: Vec<(String, String)>,
 }
 
-/// How an object came to be.
+/// The type of an object, by the operation that created it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectKind {
     Normal,
@@ -67,7 +69,7 @@ pub(super) enum ObjectKind {
     Symlink,
 }
 
-/// A multipart upload that is not finished.
+/// An unfinished multipart upload.
 #[derive(Debug)]
 pub(super) struct MultipartUpload {
     pub(super) key: Vec<u8>,
@@ -76,14 +78,14 @@ pub(super) struct MultipartUpload {
     pub(super) parts: BTreeMap<u32, UploadedPart>,
 }
 
-/// One part of it.
+/// One part of a multipart upload.
 #[derive(Debug)]
 pub(super) struct UploadedPart {
     pub(super) payload: SummedBody,
     pub(super) modified: Timestamp,
 }
 
-/// A body that came whole, with its sums.
+/// A complete body with its checksums.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SummedBody {
     pub(super) data: Bytes,
@@ -92,7 +94,7 @@ pub(super) struct SummedBody {
 }
 
 impl ObjectStore {
-    /// The contents of a bucket.
+    /// Returns the contents of a bucket.
     pub(super) fn bucket(&mut self, bucket: &Bucket) -> Result<&mut BucketContents, OssError> {
         self.buckets.get_mut(bucket).ok_or_else(|| OssError::no_such_bucket(bucket.as_str()))
     }
@@ -109,19 +111,19 @@ impl BucketContents {
         }
     }
 
-    /// The object of this key.
+    /// Returns an object by key.
     pub(super) fn object(&self, key: &[u8]) -> Result<&StoredObject, OssError> {
         self.objects.get(key).ok_or_else(|| OssError::no_such_key(key))
     }
 
-    /// The same, to be changed.
+    /// Returns a mutable object by key.
     pub(super) fn object_mut(&mut self, key: &[u8]) -> Result<&mut StoredObject, OssError> {
         self.objects.get_mut(key).ok_or_else(|| OssError::no_such_key(key))
     }
 }
 
 impl StoredObject {
-    /// An object from one body.
+    /// Creates an object from a single body.
     pub(super) fn new(payload: SummedBody, traits: ObjectMetadata, modified: Timestamp) -> Self {
         Self {
             etag: payload.etag(),
@@ -136,12 +138,12 @@ impl StoredObject {
         }
     }
 
-    /// Whether it must be restored before it can be read.
+    /// Returns whether the object must be restored before it can be read.
     pub(super) fn is_archived(&self) -> bool {
         self.traits.class.ends_with("Archive")
     }
 
-    /// The sum in the form of `Content-MD5`.
+    /// Returns the MD5 in the form of `Content-MD5`.
     pub(super) fn md5_base64(&self) -> Option<String> {
         self.md5.map(|md5| STANDARD.encode(md5))
     }
@@ -154,21 +156,21 @@ impl Default for ObjectMetadata {
 }
 
 impl SummedBody {
-    /// These bytes with their sums.
+    /// Computes the checksums of `data`.
     pub(super) fn of(data: Bytes) -> Self {
         let mut crc = crc64fast::Digest::new();
         crc.write(&data);
         Self { md5: Md5::digest(&data).into(), crc: crc.sum64(), data }
     }
 
-    /// The sum in the form of `ETag`: capital digits in quotes.
+    /// Returns the MD5 in the form of `ETag`: upper-case digits in quotes.
     pub(super) fn etag(&self) -> String {
         format!("\"{}\"", super::encoding::hex(&self.md5).to_ascii_uppercase())
     }
 }
 
 impl ObjectKind {
-    /// The word in `x-oss-object-type` and in listings.
+    /// Returns the value for `x-oss-object-type` and listings.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "Normal",
@@ -179,5 +181,5 @@ impl ObjectKind {
     }
 }
 
-/// The access that a bucket has if nothing was said.
+/// The default ACL of a bucket.
 pub(super) const PRIVATE: &str = "private";

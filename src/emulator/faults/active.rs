@@ -1,4 +1,4 @@
-//! The faults of one request, asked at each stage for what concerns it.
+//! The faults that apply to one request, with a query for each stage of its handling.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "each stage looks for its own few faults among many")]
 
@@ -16,7 +16,7 @@ use super::super::wire::{BodyEnding, CloseMode, ExitFlag, IncomingBody, KeptBody
 use super::InjectedFault;
 use crate::time::Timestamp;
 
-/// The faults of one request.
+/// The faults that apply to one request.
 #[derive(Debug)]
 pub(in crate::emulator) struct ActiveFaults(Vec<InjectedFault>);
 
@@ -25,7 +25,7 @@ impl ActiveFaults {
         Self(faults)
     }
 
-    /// Waits as long as was planned, perhaps for ever.
+    /// Waits for the sum of the injected delays, or forever if [`InjectedFault::Hang`] applies.
     pub(in crate::emulator) async fn wait(&self) {
         let delays = self.0.iter().filter_map(|fault| match fault {
             InjectedFault::Delay(time) => Some(*time),
@@ -40,7 +40,7 @@ impl ActiveFaults {
         }
     }
 
-    /// How the connection is to be ended in place of an answer.
+    /// Returns how to close the connection instead of responding, if a fault requires it.
     pub(in crate::emulator) fn close(&self) -> Option<CloseMode> {
         self.0.iter().find_map(|fault| match fault {
             InjectedFault::HangUp | InjectedFault::CloseReused => Some(CloseMode::Fin),
@@ -49,7 +49,8 @@ impl ActiveFaults {
         })
     }
 
-    /// The refusal that stands in place of the operation. It comes once so much of the body was read as was planned.
+    /// Returns the error response that replaces the operation, if any. First reads the number of
+    /// body bytes that the fault specifies.
     pub(in crate::emulator) async fn refusal(&self, upload: &mut IncomingBody) -> Option<OssError> {
         for fault in &self.0 {
             match fault {
@@ -71,7 +72,7 @@ impl ActiveFaults {
         None
     }
 
-    /// Whether the rest of a refused body is left unread.
+    /// Returns whether the rest of a rejected body is left unread.
     pub(in crate::emulator) fn leaves_body(&self) -> bool {
         self.0.iter().any(|fault| matches!(fault, InjectedFault::RefuseUpload { .. }))
     }
@@ -84,7 +85,7 @@ impl ActiveFaults {
         self.has(&InjectedFault::KeepBroken)
     }
 
-    /// The time that the service takes for the right one.
+    /// Returns the time that the service uses as the current time.
     pub(in crate::emulator) fn clock(&self, now: Timestamp) -> Timestamp {
         let skews = self.0.iter().filter_map(|fault| match fault {
             InjectedFault::Skew { seconds } => Some(*seconds),
@@ -93,7 +94,7 @@ impl ActiveFaults {
         Timestamp::from_unix_s(now.unix_s().saturating_add(skews.sum()))
     }
 
-    /// Where the service stands.
+    /// Returns the identity of the service, in another region if a fault says so.
     pub(in crate::emulator) fn place<'p>(&self, own: &'p ServiceIdentity) -> Cow<'p, ServiceIdentity> {
         let other = self.0.iter().find_map(|fault| match fault {
             InjectedFault::OtherRegion(region) => Some(region),
@@ -105,7 +106,7 @@ impl ActiveFaults {
         }
     }
 
-    /// What is wrong with a signature, right or not.
+    /// Returns the signature failure to simulate, whether the signature is valid or not.
     pub(in crate::emulator) fn pretence(&self) -> Option<SimulatedFailure> {
         self.0.iter().find_map(|fault| match fault {
             InjectedFault::ExpiredToken => Some(SimulatedFailure::ExpiredToken),
@@ -115,7 +116,7 @@ impl ActiveFaults {
         })
     }
 
-    /// The answer for hyper, spoiled as planned.
+    /// Builds the hyper response and applies the faults to it.
     pub(in crate::emulator) fn response(
         &self,
         mut reply: OssResponse,

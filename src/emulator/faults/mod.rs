@@ -1,4 +1,4 @@
-//! Switches that make the service misbehave, to be thrown while it runs.
+//! Fault injection: switches that make the running service misbehave.
 
 mod active;
 mod parse;
@@ -12,123 +12,128 @@ use crate::oss::Region;
 pub(super) use active::ActiveFaults;
 pub use parse::FaultOrder;
 
-/// One way to misbehave. What closes a connection does it in order (FIN), what resets it by a reset (RST): of what was sent
-/// just before a reset, the client may never see the end.
+/// A fault to inject. A fault that closes a connection sends FIN; one that resets it sends RST.
+/// After a reset, the client may never see the end of what was sent before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// Closes a new connection as soon as the first byte of a request is there, without reading the rest. This one and the
-    /// next count connections, not requests.
+    /// Closes a new connection once the first byte of a request has arrived, without reading the
+    /// rest. This variant and the next count connections, not requests.
     CloseUnread,
-    /// Resets it then.
+    /// Resets the connection at the same point.
     ResetUnread,
-    /// Closes the connection without an answer and without reading the body.
+    /// Closes the connection without a response and without reading the body.
     HangUp,
-    /// Resets it then.
+    /// Resets the connection at the same point.
     Reset,
-    /// Closes the connection when a request arrives that is not the first on it. This one and the next count only the
-    /// requests that they act on.
+    /// Closes the connection on a second or later request. This variant and the next count only the
+    /// requests that they affect.
     CloseReused,
-    /// Resets it then.
+    /// Resets the connection at the same point.
     ResetReused,
-    /// Closes the connection once the answer is out, although it did not say so.
+    /// Closes the connection after the response, without having announced it.
     CloseAfter,
-    /// Sends the head and so many bytes of the answer's body, then closes the connection.
+    /// Sends the head and a number of body bytes of the response, then closes the connection.
     CutBody {
-        /// How many bytes of the body are sent.
+        /// The number of body bytes sent.
         after_bytes: usize,
     },
-    /// The same with a reset.
+    /// Resets the connection after a number of body bytes of the response.
     ResetBody {
-        /// How many bytes of the body are sent.
+        /// The number of body bytes sent.
         after_bytes: usize,
     },
-    /// Sends the body in chunks, without a length, and closes the connection after so many bytes, before the last chunk.
+    /// Sends the body chunked, without a length. Closes the connection after a number of bytes,
+    /// before the last chunk.
     CutChunks {
-        /// How many bytes of the body are sent.
+        /// The number of body bytes sent.
         after_bytes: usize,
     },
-    /// The same with a reset.
+    /// Sends the body chunked and resets the connection after a number of bytes.
     ResetChunks {
-        /// How many bytes of the body are sent.
+        /// The number of body bytes sent.
         after_bytes: usize,
     },
-    /// Announces a `Content-Length` that is larger than the body by this much, sends the body, closes the connection.
+    /// Announces a `Content-Length` larger than the body, sends the body, then closes the
+    /// connection.
     ShortBody {
-        /// How many bytes are announced and never sent.
+        /// The number of bytes announced but never sent.
         missing_bytes: usize,
     },
-    /// Sends the body in chunks, without a length, whole.
+    /// Sends the complete body chunked, without a length.
     Chunked,
-    /// Sends so many bytes of the answer's body, then nothing more; the connection stays open.
+    /// Sends a number of body bytes of the response, then stalls with the connection open.
     HangBody {
-        /// How many bytes of the body are sent.
+        /// The number of body bytes sent.
         after_bytes: usize,
     },
-    /// Sends the answer's body in pieces of so many bytes, with a rest after each.
+    /// Sends the response body in small pieces, with a pause after each.
     Drip {
         /// The size of a piece; at least one byte.
         bytes: usize,
-        /// The rest after it.
+        /// The pause after each piece.
         pause: Duration,
     },
-    /// Waits before it does anything with the request.
+    /// Delays the handling of the request.
     Delay(Duration),
-    /// Never answers; the connection stays open.
+    /// Never responds. The connection remains open.
     Hang,
-    /// Reads so many bytes of an upload's body, then no more, and never answers. This one and the next count only requests
-    /// with a body.
+    /// Reads a number of body bytes of an upload, then stalls and never responds. This variant and
+    /// the next count only requests with a body.
     StallUpload {
-        /// About how many bytes of the body are read.
+        /// The approximate number of body bytes read.
         after_bytes: usize,
     },
-    /// Refuses an upload with 403 after so many bytes of its body, and closes the connection although more comes.
+    /// Rejects an upload with 403 after a number of body bytes, and closes the connection although
+    /// more may follow.
     RefuseUpload {
-        /// About how many bytes of the body are read.
+        /// The approximate number of body bytes read.
         after_bytes: usize,
     },
-    /// Counts an upload's body, but stores none of it: for uploads larger than the memory.
+    /// Counts the body of an upload but does not store it, for uploads larger than the memory.
     ForgetBody,
-    /// Stores what came of a body that broke off before its end, as if that were the whole.
+    /// Stores the received part of an incomplete body as if it were complete.
     KeepBroken,
-    /// Answers with this status and code in place of doing anything; the request's body is not waited for.
+    /// Responds with this status and code instead of executing the operation. The request body is
+    /// not awaited.
     Status {
-        /// The status.
+        /// The HTTP status.
         status: u16,
         /// The code in the error document.
         code: String,
     },
-    /// Judges and answers by a clock that is this much ahead, or behind if negative.
+    /// Uses a clock that is ahead, or behind if negative, for verification and responses.
     Skew {
-        /// By how many seconds.
+        /// The clock offset in seconds.
         seconds: i64,
     },
-    /// Takes the security token of a signed request for expired.
+    /// Treats the security token of a signed request as expired.
     ExpiredToken,
-    /// Does not know the access key id of a signed request.
+    /// Treats the access key ID of a signed request as unknown.
     UnknownKey,
-    /// Finds the signature of a signed request wrong, and tells what should have been signed.
+    /// Treats the signature of a signed request as wrong, and returns the expected string to sign.
     WrongSignature,
-    /// Stands in another region: that of the request's host name, or of its V4 signature, is then the wrong one.
+    /// Moves the service to another region. The region in the host name, or in the V4 signature, is
+    /// then wrong.
     OtherRegion(Region),
 }
 
-/// The switches of one emulator. Clones throw the same ones.
+/// The fault switches of one emulator. Clones share the same switches.
 #[derive(Clone, Debug, Default)]
 pub struct FaultSwitches(Arc<Mutex<Vec<PlannedFault>>>);
 
 #[derive(Debug)]
 struct PlannedFault {
     fault: InjectedFault,
-    /// How often it still acts; `None` for always.
+    /// The number of remaining uses; `None` for unlimited.
     left: Option<usize>,
 }
 
-/// What a fault needs to know about a request.
+/// The facts about a request that decide which faults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FaultContext {
-    /// Whether the connection has carried another request before.
+    /// True if the connection has already carried a request.
     pub(super) reused: bool,
-    /// Whether the request has a body.
+    /// True if the request has a body.
     pub(super) has_body: bool,
 }
 
@@ -138,22 +143,22 @@ impl FaultSwitches {
         self.lock().push(PlannedFault { fault, left: None });
     }
 
-    /// Applies `fault` to the next `requests` requests. Several faults may act on the same one.
+    /// Applies `fault` to the next `requests` requests. Several faults can affect the same request.
     pub fn next(&self, requests: usize, fault: InjectedFault) {
         self.lock().push(PlannedFault { fault, left: Some(requests) });
     }
 
-    /// Ends all of them.
+    /// Disables all faults.
     pub fn clear(&self) {
         self.lock().clear();
     }
 
-    /// The faults for one request, counted down.
+    /// Returns the faults for one request, and decrements their counts.
     pub(super) fn take(&self, occasion: FaultContext) -> ActiveFaults {
         ActiveFaults::new(self.take_those(|fault| fault.acts_on(occasion)))
     }
 
-    /// How a new connection is to be ended at once, if it is.
+    /// Returns how to close a new connection immediately, if a fault requires it.
     pub(super) fn take_connection(&self) -> Option<CloseMode> {
         self.take_those(|fault| fault.at_connect().is_some()).iter().find_map(InjectedFault::at_connect)
     }

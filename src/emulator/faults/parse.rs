@@ -1,4 +1,4 @@
-//! Faults as words, as `emulate --fault` takes them.
+//! Parsing of faults as given to `emulate --fault`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::{FaultSwitches, InjectedFault};
 use crate::oss::Region;
 
-/// A fault and how often it acts: `[TIMES:]KIND[=VALUE]`.
+/// A fault and its number of uses: `[TIMES:]KIND[=VALUE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultOrder {
     fault: InjectedFault,
-    /// `None` for always.
+    /// The number of uses; `None` for unlimited.
     times: Option<usize>,
 }
 
 impl FaultOrder {
-    /// Throws the switch.
+    /// Enables the fault.
     pub fn apply_to(&self, faults: &FaultSwitches) {
         match self.times {
             None => faults.always(self.fault.clone()),
@@ -23,7 +23,7 @@ impl FaultOrder {
         }
     }
 
-    /// All kinds with their values, for a help text.
+    /// All kinds with their values, for help texts.
     pub const KINDS: &str = "close-unread, reset-unread, hang-up, reset, close-reused, reset-reused, close-after, \
         cut-body=BYTES, reset-body=BYTES, cut-chunks=BYTES, reset-chunks=BYTES, short-body=BYTES, chunked, \
         hang-body=BYTES, drip=BYTES:MS, delay=MS, hang, stall-upload=BYTES, refuse-upload=BYTES, forget-body, \

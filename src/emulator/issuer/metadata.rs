@@ -1,4 +1,4 @@
-//! The metadata service of an instance, in both versions, and a service that hands out credentials.
+//! The instance metadata service, in both versions, and the credentials URI.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use http::{Method, StatusCode, request};
 use super::{IssuerCall, IssuerRejection, IssuerShared};
 
 impl IssuerShared {
-    /// What the metadata service answers; as on instances that are set up so, nothing without a token.
+    /// Handles a call to the metadata service. An instance in hardened mode rejects calls without a
+    /// token.
     pub(super) fn metadata(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
         let (method, path) = (&head.method, head.uri.path());
         self.note(call("metadata", method, path))?;
@@ -47,7 +48,7 @@ impl IssuerShared {
         }
     }
 
-    /// What a service answers that hands out credentials.
+    /// Handles a call to the credentials URI.
     pub(super) fn handed(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
         self.note(call("uri", &head.method, head.uri.path()))?;
         let given = head.headers.get("authorization").and_then(|value| value.to_str().ok());

@@ -1,5 +1,6 @@
-//! Who issues credentials beside the embedded OSS: STS, the metadata service of an instance, and a service that hands them out,
-//! all at one address. What is issued, that OSS takes. Signatures are judged with code of its own.
+//! Credential services for the emulated OSS: STS, instance metadata service and credentials URI,
+//! all on one address. OSS accepts the credentials they issue. Signatures are verified
+//! independently of the signing code.
 
 mod metadata;
 mod sts;
@@ -30,17 +31,17 @@ use super::settings::EmulatedAccount;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// STS, metadata service and credentials URI on a thread of its own, until this is dropped.
+/// STS, metadata service and credentials URI on a dedicated thread. Dropping this stops it.
 #[derive(Debug)]
 pub struct CredentialIssuer {
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
     shared: Arc<IssuerShared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What may be assumed, by whom, and what has been asked.
+/// The state shared by all connections.
 struct IssuerShared {
     oss: OssService,
     state: Mutex<IssuerState>,
@@ -48,27 +49,28 @@ struct IssuerShared {
 
 #[derive(Default)]
 struct IssuerState {
-    /// Roles by their ARN, each with the external id that it wants.
+    /// Roles by ARN, each with its required external ID.
     roles: BTreeMap<String, Option<String>>,
-    /// Tokens of service accounts that are valid.
+    /// Valid tokens of service accounts.
     tokens: Vec<String>,
-    /// What is answered in place of anything else, so many times.
+    /// Error responses for the next calls, one each.
     mishaps: Vec<(StatusCode, &'static str)>,
-    /// How long what it issues lives, whatever was asked for.
+    /// The lifetime of issued credentials, overriding the requested one.
     life: Option<Duration>,
-    /// How far its clock is ahead.
+    /// The offset of the issuer's clock, in seconds.
     ahead_s: i64,
     calls: Vec<IssuerCall>,
     issued: u32,
-    /// Who has which access key id, of those that were issued.
+    /// The ARN of the assumed role, by issued access key ID.
     arns: BTreeMap<String, String>,
-    /// The role of the instance.
+    /// The RAM role of the instance.
     instance_role: Option<String>,
-    /// Whether metadata is given only for a token; `None` if there are no tokens at all.
+    /// True if metadata requires a token, false if the token is optional. `None` if the service has
+    /// no tokens.
     hardened: Option<bool>,
-    /// How many times all tokens of the metadata service were taken back.
+    /// The number of times that all metadata tokens were revoked.
     metadata_tokens: u32,
-    /// What the service wants as Authorization that hands out credentials.
+    /// The `Authorization` value that the credentials URI requires.
     authorization: Option<String>,
     trouble: IssuerFault,
     last_ends: Option<Timestamp>,
@@ -76,18 +78,18 @@ struct IssuerState {
     in_flight_max: usize,
 }
 
-/// How it misbehaves until told otherwise.
+/// A fault of the issuer, in effect until replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IssuerFault {
-    /// Every second call is answered 503.
+    /// Responds to every second call with 503.
     pub every_second: bool,
-    /// Each answer comes so late.
+    /// The delay before each response.
     pub delay: Duration,
-    /// Connections are closed without an answer.
+    /// Closes connections without a response.
     pub dead: bool,
 }
 
-/// What was issued.
+/// Issued temporary credentials.
 struct IssuedCredentials {
     id: String,
     secret: Secret,
@@ -95,20 +97,20 @@ struct IssuedCredentials {
     expires: Timestamp,
 }
 
-/// A call that was made.
+/// A recorded call.
 #[derive(Clone, Debug)]
 pub struct IssuerCall {
-    /// What was asked for.
+    /// The requested action.
     pub action: String,
-    /// All parameters, of query and form.
+    /// The raw query of an STS call; method and path of other calls.
     pub parameters: BTreeMap<String, String>,
-    /// The query alone, as it stood.
+    /// The raw query.
     pub query: String,
-    /// Whether it was signed, and how.
+    /// The signature style, or `None` for an unsigned call.
     pub style: Option<&'static str>,
 }
 
-/// What is refused.
+/// An error response: status, code and message.
 struct IssuerRejection(StatusCode, &'static str, &'static str);
 
 impl fmt::Debug for IssuerShared {
@@ -118,10 +120,10 @@ impl fmt::Debug for IssuerShared {
 }
 
 impl CredentialIssuer {
-    /// Listens on `address`; whoever may sign for `oss` may assume roles.
+    /// Binds `address` and serves on a dedicated thread. Every account of `oss` can assume roles.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or no thread can be had.
+    /// If the address cannot be bound or the thread cannot be started.
     pub fn spawn(address: SocketAddr, oss: OssService) -> io::Result<Self> {
         let shared = Arc::new(IssuerShared { oss, state: Mutex::default() });
         let (ready, bound) = mpsc::sync_channel(1);
@@ -133,65 +135,66 @@ impl CredentialIssuer {
         Ok(Self { address, shared, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Lets a role be assumed, with this external id if there is one.
+    /// Adds a role that can be assumed, with its external ID if it has one.
     pub fn role(&self, arn: &str, external_id: Option<&str>) {
         self.shared.state().roles.insert(arn.to_owned(), external_id.map(str::to_owned));
     }
 
-    /// The one token of a service account that is valid.
+    /// Sets the only valid token of a service account.
     pub fn token(&self, token: &str) {
         self.shared.state().tokens = vec![token.to_owned()];
     }
 
-    /// Answers the next `times` calls with this status and code.
+    /// Rejects the next `times` calls with this status and code.
     pub fn fail(&self, times: usize, status: StatusCode, code: &'static str) {
         self.shared.state().mishaps.extend(std::iter::repeat_n((status, code), times));
     }
 
-    /// What is issued lives so long, whatever was asked for.
+    /// Sets the lifetime of issued credentials, overriding the requested one.
     pub fn life(&self, life: Duration) {
         self.shared.state().life = Some(life);
     }
 
-    /// Sets its clock ahead of the others, or behind.
+    /// Sets the clock ahead of that of OSS, or behind it if negative.
     pub fn ahead(&self, seconds: i64) {
         self.shared.state().ahead_s = seconds;
     }
 
-    /// The instance has this role. `hardened` says whether metadata is given only for a token; `None`, that there are no tokens.
+    /// Sets the RAM role of the instance. `hardened` is true if metadata requires a token, and
+    /// false if the token is optional. `None` disables tokens.
     pub fn instance(&self, role: &str, hardened: Option<bool>) {
         let mut state = self.shared.state();
         (state.instance_role, state.hardened) = (Some(role.to_owned()), hardened);
     }
 
-    /// Takes back all tokens of the metadata service.
+    /// Revokes all metadata tokens.
     pub fn forget_metadata_tokens(&self) {
         self.shared.state().metadata_tokens += 1;
     }
 
-    /// The service that hands out credentials, at `/credentials`, wants this as Authorization.
+    /// Sets the `Authorization` value that the credentials URI, `/credentials`, requires.
     pub fn authorization(&self, wanted: &str) {
         self.shared.state().authorization = Some(wanted.to_owned());
     }
 
-    /// Misbehaves from now on.
+    /// Replaces the current fault.
     pub fn trouble(&self, trouble: IssuerFault) {
         self.shared.state().trouble = trouble;
     }
 
-    /// When what was issued last ends.
+    /// Returns the expiration of the credentials issued last.
     #[must_use]
     pub fn last_ends(&self) -> Option<Timestamp> {
         self.shared.state().last_ends
     }
 
-    /// How many calls were there at once, at most.
+    /// Returns the highest number of concurrent calls.
     #[must_use]
     pub fn in_flight_max(&self) -> usize {
         self.shared.state().in_flight_max
     }
 
-    /// The calls so far.
+    /// Returns the calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<IssuerCall> {
         self.shared.state().calls.clone()
@@ -201,7 +204,7 @@ impl CredentialIssuer {
 impl Drop for CredentialIssuer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // If the thread has ended before, there is nothing to stop.
+            // The send fails only if the thread has already ended.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
@@ -239,14 +242,14 @@ fn run(
                 let shared = Arc::clone(shared);
                 connections.spawn(async move {
                     let service = service_fn(|request| shared.handle(request));
-                    // How it ends is the client's affair.
+                    // Errors of a connection concern only its client.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         };
         tokio::select! {
             () = serving => {}
-            // Said, or the handle was dropped.
+            // Shutdown was requested, or the handle was dropped.
             _ = stopped => {}
         }
     });
@@ -304,7 +307,7 @@ impl IssuerShared {
         Ok(response)
     }
 
-    /// Notes a call; the error is what is answered in place of anything else.
+    /// Records a call. Returns an error if a fault replaces the response.
     fn note(&self, call: IssuerCall) -> Result<(), IssuerRejection> {
         let mut state = self.state();
         state.calls.push(call);
@@ -322,7 +325,7 @@ impl IssuerShared {
         Ok(())
     }
 
-    /// Issues a triple that OSS takes.
+    /// Issues temporary credentials and registers them with OSS.
     fn issue(&self, usual: Duration) -> IssuedCredentials {
         let (number, life) = {
             let mut state = self.state();
@@ -352,7 +355,7 @@ impl IssuedCredentials {
     }
 }
 
-/// The connection ends without an answer.
+/// An error that closes the connection without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("closed, as it was told to")]
 struct DeadConnection;

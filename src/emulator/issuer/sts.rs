@@ -1,4 +1,5 @@
-//! STS: roles, for who signs the call in either style, or has the token of a service account.
+//! STS: issues credentials for roles. Calls are signed in either style, or carry a service account
+//! token.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +81,7 @@ impl IssuerShared {
         self.grant(&parameters)
     }
 
-    /// Issues a triple for a role, if the rest of the call is as STS wants it.
+    /// Issues temporary credentials for a role, if the remaining parameters are valid.
     fn grant(&self, parameters: &BTreeMap<String, String>) -> Result<String, IssuerRejection> {
         let get = |name: &str| parameters.get(name).map_or("", String::as_str);
         let session = get("RoleSessionName");
@@ -103,7 +104,7 @@ impl IssuerShared {
         Ok(answer.to_string())
     }
 
-    /// Whose signature this is, if it is right.
+    /// Verifies an ACS3 signature and returns the access key ID.
     fn judge_acs3(&self, head: &request::Parts, body: &[u8]) -> Result<String, IssuerRejection> {
         let text =
             |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -177,7 +178,7 @@ impl IssuerShared {
         Ok(())
     }
 
-    /// The secret of an account that the call names, with the token that goes with it.
+    /// Returns the secret of an account, if the security token matches it.
     fn secret(&self, id: &str, token: &str) -> Result<String, IssuerRejection> {
         let found = self.oss.with_accounts(|accounts| {
             let account = accounts.iter().find(|account| account.access_key_id == id)?;

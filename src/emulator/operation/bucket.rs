@@ -1,4 +1,4 @@
-//! Buckets: listed, made, described, deleted.
+//! Operations on buckets: list, create, describe, delete.
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use super::super::store::{BucketContents, PRIVATE};
 use super::xml::XmlDocument;
 use super::{OperationContext, list, object, object_metadata};
 
-/// ListBuckets.
+/// Handles ListBuckets.
 pub(super) fn list_all(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let query = context.query();
     let prefix = query.get("prefix").unwrap_or("");
@@ -42,12 +42,12 @@ pub(super) fn list_all(context: OperationContext<'_>) -> Result<OssResponse, Oss
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// HeadBucket: whether it is there.
+/// Handles HeadBucket: checks that the bucket exists.
 pub(super) fn head(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     context.place().map(|_| OssResponse::ok())
 }
 
-/// PutBucket: the same owner may make it again.
+/// Handles PutBucket. Creating an existing bucket again succeeds.
 pub(super) fn create(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let bucket = context.bucket()?;
     let acl = context.request.header("x-oss-acl").map(object_metadata::bucket_acl).transpose()?;
@@ -59,7 +59,7 @@ pub(super) fn create(context: OperationContext<'_>) -> Result<OssResponse, OssEr
     Ok(OssResponse::ok().with("location", format!("/{bucket}")))
 }
 
-/// DeleteBucket.
+/// Handles DeleteBucket.
 pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (bucket, contents, _) = context.place()?;
     if !contents.objects.is_empty() || !contents.uploads.is_empty() {
@@ -74,14 +74,14 @@ pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, O
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
-/// GetBucketLocation.
+/// Handles GetBucketLocation.
 pub(super) fn location(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let mut document = XmlDocument::new("LocationConstraint");
     document.text_only(&format!("oss-{}", context.place.region));
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// GetBucketInfo.
+/// Handles GetBucketInfo.
 pub(super) fn info(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (bucket, _, _) = context.place()?;
     let contents = &context.store.buckets[bucket];
@@ -104,7 +104,7 @@ pub(super) fn info(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// GetBucketStat.
+/// Handles GetBucketStat.
 pub(super) fn stat(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let now = context.now.unix_s();
     let (_, contents, _) = context.place()?;
@@ -126,7 +126,7 @@ pub(super) fn stat(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// DescribeRegions: the one that there is.
+/// Handles DescribeRegions. The emulator has a single region.
 pub(super) fn regions(context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let region = context.place.region.as_str();
     if context
@@ -146,13 +146,13 @@ pub(super) fn regions(context: OperationContext<'_>) -> Result<OssResponse, OssE
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// GetBucketAcl.
+/// Handles GetBucketAcl.
 pub(super) fn get_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, _) = context.place()?;
     Ok(object::acl_document(contents.acl))
 }
 
-/// PutBucketAcl.
+/// Handles PutBucketAcl.
 pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let acl = object_metadata::bucket_acl(context.request.header("x-oss-acl").unwrap_or(PRIVATE))?;
     let (_, contents, _) = context.place()?;
@@ -160,7 +160,7 @@ pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, 
     Ok(OssResponse::ok())
 }
 
-/// What listings and descriptions of a bucket have in common.
+/// Writes the elements common to ListBuckets and GetBucketInfo.
 fn facts(document: &mut XmlDocument, context: &OperationContext<'_>, name: &str, contents: &BucketContents) {
     let region = context.place.region.as_str();
     document.text("Name", name);

@@ -1,4 +1,4 @@
-//! Settings of a bucket: what the service tells while nothing is set, and documents kept as they were sent.
+//! Bucket settings: the default responses, and documents stored and returned as uploaded.
 
 use http::{Method, StatusCode};
 
@@ -7,14 +7,14 @@ use super::super::request::OssRequest;
 use super::super::response::OssResponse;
 use super::{OperationContext, OperationPlan, xml};
 
-/// One setting.
+/// A setting of a bucket.
 #[derive(Debug)]
 struct BucketSetting {
-    /// The parameter that names it.
+    /// The query parameter that selects the setting.
     name: &'static str,
-    /// What is told while nothing is set.
+    /// The response while the setting is missing.
     unset: UnsetBehavior,
-    /// Which methods change it.
+    /// The methods that change the setting.
     changed_by: &'static [Method],
 }
 
@@ -22,11 +22,11 @@ struct BucketSetting {
 enum UnsetBehavior {
     /// 404 with this code and message.
     Absent(&'static str, &'static str),
-    /// This root element with this inside.
+    /// A document with this root element and content.
     Default(&'static str, &'static str),
 }
 
-/// The operation on a setting, if the request names one.
+/// Returns the operation on a setting, if the request names a setting.
 pub(super) fn plan(request: &OssRequest) -> Option<Result<OperationPlan, OssError>> {
     let setting = named(request)?;
     Some(match request.method {
@@ -89,7 +89,7 @@ fn named(request: &OssRequest) -> Option<&'static BucketSetting> {
 
 const KEPT: &[Method] = &[Method::PUT, Method::DELETE];
 const STAYS: &[Method] = &[Method::PUT];
-/// Setting it would have to have an effect.
+/// For settings whose change would need an effect, which the emulator does not implement.
 const FIXED: &[Method] = &[];
 
 static SETTINGS: [BucketSetting; 14] = [

@@ -1,4 +1,4 @@
-//! `If-Match` and its relatives, for reads and for the sources of copies.
+//! Conditional requests (`If-Match` and related headers), for reads and for copy sources.
 
 use http::StatusCode;
 
@@ -7,7 +7,7 @@ use super::super::request::OssRequest;
 use super::super::store::StoredObject;
 use crate::time::Timestamp;
 
-/// The four header names of one kind of condition.
+/// The header names of one set of conditions.
 #[derive(Debug)]
 pub(super) struct ConditionHeaders {
     matches: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct ConditionHeaders {
     unmodified: &'static str,
 }
 
-/// What the conditions say.
+/// The result of conditions that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConditionResult {
     Holds,
@@ -24,7 +24,7 @@ pub(super) enum ConditionResult {
 }
 
 impl ConditionHeaders {
-    /// Those of GET and HEAD.
+    /// The conditions of GET and HEAD.
     pub(super) const READ: Self = Self {
         matches: "if-match",
         none_match: "if-none-match",
@@ -32,7 +32,7 @@ impl ConditionHeaders {
         unmodified: "if-unmodified-since",
     };
 
-    /// Those on the source of a copy.
+    /// The conditions on the source of a copy.
     pub(super) const COPY: Self = Self {
         matches: "x-oss-copy-source-if-match",
         none_match: "x-oss-copy-source-if-none-match",
@@ -40,7 +40,7 @@ impl ConditionHeaders {
         unmodified: "x-oss-copy-source-if-unmodified-since",
     };
 
-    /// Holds the conditions of a request against an object.
+    /// Evaluates the conditions of a request against an object.
     pub(super) fn judge(
         &self,
         request: &OssRequest,
@@ -67,7 +67,7 @@ impl ConditionHeaders {
     }
 }
 
-/// Whether a list of entity tags, with or without quotes, holds this one.
+/// Returns whether a list of entity tags, with or without quotes, contains `etag`.
 fn names(list: &str, etag: &str) -> bool {
     let bare = |tag: &str| tag.trim().trim_matches('"').to_ascii_uppercase();
     list.trim() == "*" || list.split(',').any(|tag| bare(tag) == bare(etag))

@@ -12,7 +12,7 @@ use super::object::{check_overwrite, modified};
 use super::xml::XmlDocument;
 use super::{OperationContext, multipart, object_metadata, range};
 
-/// CopyObject.
+/// Handles CopyObject.
 pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (request, now) = (context.request, context.now);
     let source = match source(context.store, request)? {
@@ -35,7 +35,7 @@ pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, O
     Ok(reply)
 }
 
-/// UploadPartCopy.
+/// Handles UploadPartCopy.
 pub(super) fn part(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (request, now) = (context.request, context.now);
     let number = multipart::part_number(request)?;
@@ -56,7 +56,7 @@ pub(super) fn part(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
     Ok(result("CopyPartResult", &object))
 }
 
-/// Whether the copy takes something from its source, and not from the request.
+/// Returns whether the copy takes a property from its source instead of the request.
 fn is_copied(request: &OssRequest, directive: &str) -> Result<bool, OssError> {
     match request.header(directive).map(str::to_ascii_uppercase).as_deref() {
         None | Some("COPY") => Ok(true),
@@ -65,19 +65,20 @@ fn is_copied(request: &OssRequest, directive: &str) -> Result<bool, OssError> {
     }
 }
 
-/// What a copy is made from.
+/// The source of a copy.
 enum CopySource {
     Object(Box<StoredObject>),
     NotModified,
 }
 
-/// Reads `/bucket/key`, percent-encoded, with `+` for a space as some clients write it.
+/// Resolves `x-oss-copy-source`: `/bucket/key`, percent-encoded, with `+` for a space as some
+/// clients write it.
 fn source(store: &mut ObjectStore, request: &OssRequest) -> Result<CopySource, OssError> {
     let invalid =
         || OssError::argument("Copy Source must mention the source bucket and key: /sourcebucket/sourcekey.");
     let text = request.header("x-oss-copy-source").ok_or_else(invalid)?;
     if text.contains('?') {
-        // `versionId`.
+        // A `versionId`: versions are not implemented.
         return Err(OssError::not_implemented());
     }
     let text = text.replace('+', " ");

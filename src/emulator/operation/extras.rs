@@ -1,4 +1,4 @@
-//! Symbolic links, tags, and the restoring of archived objects.
+//! Symbolic links, tags, and restoring archived objects.
 
 use http::StatusCode;
 
@@ -10,7 +10,7 @@ use super::object::check_overwrite;
 use super::xml::{self, XmlDocument};
 use super::{OperationContext, object_metadata};
 
-/// PutSymlink.
+/// Handles PutSymlink.
 pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (request, now) = (context.request, context.now);
     let target = request.headers.get("x-oss-symlink-target").filter(|target| !target.is_empty());
@@ -26,7 +26,7 @@ pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssRespon
     Ok(reply)
 }
 
-/// GetSymlink.
+/// Handles GetSymlink.
 pub(super) fn get_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     let object = contents.object(key)?;
@@ -39,7 +39,7 @@ pub(super) fn get_symlink(mut context: OperationContext<'_>) -> Result<OssRespon
         .with("x-oss-symlink-target", target.as_bytes()))
 }
 
-/// The object of a key or, if that is a link, what it points to.
+/// Returns the object of a key, or the target if the object is a symbolic link.
 pub(super) fn resolved<'c>(contents: &'c BucketContents, key: &[u8]) -> Result<&'c StoredObject, OssError> {
     let object = contents.object(key)?;
     let Some(link) = &object.link else {
@@ -55,7 +55,7 @@ pub(super) fn resolved<'c>(contents: &'c BucketContents, key: &[u8]) -> Result<&
     })
 }
 
-/// PutObjectTagging.
+/// Handles PutObjectTagging.
 pub(super) fn put_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let elements = xml::read(&context.payload.data)?;
     let texts = |path: &'static str| {
@@ -67,7 +67,7 @@ pub(super) fn put_tags(mut context: OperationContext<'_>) -> Result<OssResponse,
     Ok(OssResponse::ok())
 }
 
-/// GetObjectTagging.
+/// Handles GetObjectTagging.
 pub(super) fn get_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     let mut document = XmlDocument::new("Tagging");
@@ -82,14 +82,15 @@ pub(super) fn get_tags(mut context: OperationContext<'_>) -> Result<OssResponse,
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// DeleteObjectTagging.
+/// Handles DeleteObjectTagging.
 pub(super) fn delete_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     contents.object_mut(key)?.traits.tags.clear();
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
-/// RestoreObject: an archived object can be read at once. The first request is 202, later ones are 200.
+/// Handles RestoreObject. An archived object becomes readable immediately. The first request
+/// returns 202, later ones return 200.
 pub(super) fn restore(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     if !context.payload.data.is_empty() {
         xml::read(&context.payload.data)?;

@@ -1,4 +1,4 @@
-//! ListObjects in both versions: pages of keys, grouped at a delimiter.
+//! ListObjects in both versions: pages of keys, grouped by delimiter.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,25 +11,25 @@ use super::OperationContext;
 use super::object::modified;
 use super::xml::{KeyEncoding, XmlDocument};
 
-/// What a listing is limited to.
+/// The parameters of a listing.
 struct ListParameters<'a> {
     prefix: &'a [u8],
     delimiter: &'a [u8],
-    /// Only what comes after this.
+    /// The exclusive lower bound of the entries.
     after: &'a [u8],
     most: usize,
 }
 
-/// One page.
+/// One page of a listing.
 #[derive(Default)]
 struct ListPage<'a> {
     objects: Vec<(&'a [u8], &'a StoredObject)>,
     groups: Vec<Vec<u8>>,
-    /// The last entry, if more come after it.
+    /// The last entry of the page, if more entries follow.
     next: Option<Vec<u8>>,
 }
 
-/// GetBucket, ListObjects.
+/// Handles ListObjects (GetBucket).
 pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
     let (bucket, contents, _) = context.place()?;
@@ -48,7 +48,7 @@ pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, Os
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// ListObjectsV2.
+/// Handles ListObjectsV2.
 pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
     let (bucket, contents, _) = context.place()?;
@@ -75,7 +75,7 @@ pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, O
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// Reads `max-keys`: 1 to 1000, 100 if it is absent.
+/// Parses `max-keys`, from 1 to 1000. The default is 100.
 pub(super) fn max_keys(text: Option<&str>) -> Result<usize, OssError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(100);
@@ -88,7 +88,7 @@ pub(super) fn max_keys(text: Option<&str>) -> Result<usize, OssError> {
     }
 }
 
-/// The key up to the first delimiter after its prefix.
+/// Returns the key up to and including the first delimiter after the prefix.
 pub(super) fn group<'k>(key: &'k [u8], prefix: &[u8], delimiter: &[u8]) -> Option<&'k [u8]> {
     if delimiter.is_empty() {
         return None;
@@ -98,7 +98,7 @@ pub(super) fn group<'k>(key: &'k [u8], prefix: &[u8], delimiter: &[u8]) -> Optio
     Some(&key[..prefix.len() + at + delimiter.len()])
 }
 
-/// Whether owners stand in a listing.
+/// The choice whether a listing includes the owners of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OwnerListing {
     Told,
@@ -174,7 +174,7 @@ impl ListPage<'_> {
     }
 }
 
-/// The entry that a continuation token stands for.
+/// Decodes a continuation token to the entry it represents.
 fn from_token(token: &str) -> Option<Vec<u8>> {
     if !token.len().is_multiple_of(2) || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -1,4 +1,4 @@
-//! The operations: which one a request asks for, and what all of them share.
+//! The operations: selection by request, and the parts they share.
 
 mod bucket;
 mod bucket_config;
@@ -27,7 +27,7 @@ use super::store::{BucketContents, ObjectStore, SummedBody};
 use crate::oss::{Bucket, Operation, Query};
 use crate::time::Timestamp;
 
-/// The operation that a request asks for.
+/// The operation selected for a request, and its requirements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OperationPlan {
     run: RunOperation,
@@ -35,16 +35,16 @@ pub(super) struct OperationPlan {
     open_to: PublicAccess,
 }
 
-/// Who may ask for an operation where the access level is public.
+/// The callers permitted by a public ACL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PublicAccess {
-    /// Whoever may read or write there.
+    /// Any caller that the ACL permits.
     All,
-    /// Still only the owner.
+    /// The owner only, whatever the ACL.
     Owner,
 }
 
-/// All that an operation may look at and change.
+/// The inputs of an operation, and the state it can change.
 #[derive(Debug)]
 pub(super) struct OperationContext<'a> {
     pub(super) request: &'a OssRequest,
@@ -56,22 +56,22 @@ pub(super) struct OperationContext<'a> {
 
 type RunOperation = fn(OperationContext<'_>) -> Result<OssResponse, OssError>;
 
-/// What an operation does with its bucket and its body.
+/// The access that an operation needs to its bucket and its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OperationNeed {
     Read,
     Change,
-    /// It changes, and reads a body.
+    /// Changes the bucket and requires a body.
     Body,
-    /// It changes, and reads a body if there is one.
+    /// Changes the bucket; the body is optional.
     MayHaveBody,
-    /// It changes, and reads a body that must come with its sum.
+    /// Changes the bucket and requires a body with a checksum.
     SummedBody,
-    /// It makes the bucket; a body may say how.
+    /// Creates the bucket; the body is optional.
     NoBucket,
 }
 
-/// Finds the operation by method, target and sub-resource.
+/// Selects the operation by method, target and sub-resource.
 pub(super) fn plan(request: &OssRequest) -> Result<OperationPlan, OssError> {
     let plan = match request.target {
         RequestTarget::Service => service(request),
@@ -94,7 +94,7 @@ pub(super) fn plan(request: &OssRequest) -> Result<OperationPlan, OssError> {
     Ok(plan)
 }
 
-/// Holds a body against the sum that was sent with it.
+/// Checks the body against the `Content-MD5` of the request.
 pub(super) fn check_payload(
     request: &OssRequest,
     payload: &SummedBody,
@@ -131,7 +131,7 @@ impl OperationPlan {
         self.need == OperationNeed::NoBucket
     }
 
-    /// Whether an access level lets anybody do this.
+    /// Returns whether an ACL permits this operation for anonymous callers.
     pub(super) fn is_public(&self, acl: &str) -> bool {
         match acl {
             _ if self.open_to == PublicAccess::Owner => false,
@@ -171,12 +171,13 @@ impl<'a> OperationContext<'a> {
         &self.request.query
     }
 
-    /// The bucket that the request is about.
+    /// Returns the bucket that the request addresses.
     fn bucket(&self) -> Result<&'a Bucket, OssError> {
         self.request.target.bucket().ok_or_else(OssError::method)
     }
 
-    /// The bucket, its contents and the key; the key is empty for the bucket itself.
+    /// Returns the bucket, its contents and the key. The key is empty for an operation on the
+    /// bucket itself.
     fn place(&mut self) -> Result<(&'a Bucket, &mut BucketContents, &'a [u8]), OssError> {
         let request = self.request;
         let bucket = self.bucket()?;
@@ -202,7 +203,7 @@ fn service(request: &OssRequest) -> Result<OperationPlan, OssError> {
     }
 }
 
-/// The operation that the request is known by.
+/// Returns the OSS operation that the request names, if known.
 fn asked_for(request: &OssRequest) -> Option<Operation> {
     let mut query = Query::default();
     for pair in &request.query.0 {
@@ -284,7 +285,8 @@ fn on_object(request: &OssRequest) -> Result<OperationPlan, OssError> {
     }
 }
 
-/// What the real service does with these is not done here; doing something else in silence would be worse.
+/// Sub-resources of buckets that the emulator does not implement. It rejects them, because silently
+/// executing a different operation would be worse.
 const NOT_SERVED_ON_BUCKETS: [&str; 28] = [
     "accessPoint",
     "accessPointPolicy",
@@ -316,7 +318,7 @@ const NOT_SERVED_ON_BUCKETS: [&str; 28] = [
     "wormId",
 ];
 
-/// The same for objects.
+/// Sub-resources of objects that the emulator does not implement.
 const NOT_SERVED_ON_OBJECTS: [&str; 14] = [
     "asyncFetch",
     "callback",

@@ -5,7 +5,7 @@ use super::super::response::OssResponse;
 use super::OperationContext;
 use super::xml::{self, KeyEncoding, XmlDocument};
 
-/// Deletes up to a thousand keys; tells which unless asked to be quiet.
+/// Deletes up to a thousand keys. Lists the deleted keys unless the request asks for quiet mode.
 pub(super) fn run(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
     let elements = xml::read(&context.payload.data)?;
@@ -33,5 +33,5 @@ pub(super) fn run(mut context: OperationContext<'_>) -> Result<OssResponse, OssE
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// How many keys one request may name.
+/// The limit on keys per request.
 const KEYS_MAX: usize = 1000;

@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::object::check_overwrite;
 use super::xml::{self, KeyEncoding, XmlDocument};
 use super::{OperationContext, object_metadata};
 
-/// InitiateMultipartUpload.
+/// Handles InitiateMultipartUpload.
 pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
     let (request, now) = (context.request, context.now);
@@ -39,7 +39,7 @@ pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse,
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// UploadPart.
+/// Handles UploadPart.
 pub(super) fn upload_part(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (number, now) = (part_number(context.request)?, context.now);
     let payload = std::mem::take(&mut context.payload);
@@ -49,7 +49,7 @@ pub(super) fn upload_part(mut context: OperationContext<'_>) -> Result<OssRespon
     Ok(super::object::sums(OssResponse::ok(), &object))
 }
 
-/// CompleteMultipartUpload, by a list of parts or of all.
+/// Handles CompleteMultipartUpload, from a list of parts or from all parts.
 pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
     let (request, now, region) = (context.request, context.now, context.place.region.clone());
@@ -81,7 +81,7 @@ pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse,
     Ok(reply)
 }
 
-/// AbortMultipartUpload.
+/// Handles AbortMultipartUpload.
 pub(super) fn abort(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     upload(&mut context)?;
     let id = context.query().get("uploadId").unwrap_or("");
@@ -90,7 +90,7 @@ pub(super) fn abort(mut context: OperationContext<'_>) -> Result<OssResponse, Os
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
-/// The upload that a request names; it must be of the same key.
+/// Returns the upload that a request names. Its key must be that of the request.
 pub(super) fn upload<'c>(context: &'c mut OperationContext<'_>) -> Result<&'c mut MultipartUpload, OssError> {
     let id = context.query().get("uploadId").unwrap_or("");
     let (_, contents, key) = context.place()?;
@@ -106,7 +106,7 @@ pub(super) fn upload<'c>(context: &'c mut OperationContext<'_>) -> Result<&'c mu
     })
 }
 
-/// `partNumber`, 1 to 10000.
+/// Parses `partNumber`, from 1 to 10000.
 pub(super) fn part_number(request: &OssRequest) -> Result<u32, OssError> {
     match request.query.get("partNumber").and_then(|text| text.parse().ok()) {
         Some(number @ 1..=10_000) => Ok(number),
@@ -114,7 +114,7 @@ pub(super) fn part_number(request: &OssRequest) -> Result<u32, OssError> {
     }
 }
 
-/// Numbers and entity tags in the order of the document.
+/// Parses part numbers and entity tags, in document order.
 fn listed_parts(payload: &SummedBody) -> Result<Vec<(u32, String)>, OssError> {
     let elements = xml::read(&payload.data)?;
     let texts = |name: &'static str| {
@@ -131,7 +131,7 @@ fn listed_parts(payload: &SummedBody) -> Result<Vec<(u32, String)>, OssError> {
     }
 }
 
-/// The parts of a list, checked.
+/// Validates a list of parts and returns the parts.
 fn chosen<'u>(
     upload: &'u MultipartUpload,
     listed: &[(u32, String)],
@@ -178,5 +178,5 @@ fn assemble(parts: &[&UploadedPart]) -> StoredObject {
     }
 }
 
-/// No part but the last may be smaller.
+/// The minimum size of every part but the last.
 const PART_BYTES_MIN: usize = 100 * 1024;

@@ -1,4 +1,4 @@
-//! One object: written, read, appended to, deleted.
+//! Operations on one object: write, read, append, delete.
 
 use bytes::BytesMut;
 use http::header::{self, HeaderName};
@@ -14,7 +14,7 @@ use super::xml::XmlDocument;
 use super::{OperationContext, object_metadata, range};
 use crate::time::Timestamp;
 
-/// PutObject.
+/// Handles PutObject.
 pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (now, request) = (context.now, context.request);
     let payload = std::mem::take(&mut context.payload);
@@ -26,7 +26,7 @@ pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssE
     Ok(reply)
 }
 
-/// GetObject and HeadObject: the answer's body is left out later.
+/// Handles GetObject and HeadObject. The body of a HEAD response is removed later.
 pub(super) fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let request = context.request;
     let (_, contents, key) = context.place()?;
@@ -53,7 +53,7 @@ pub(super) fn get(mut context: OperationContext<'_>) -> Result<OssResponse, OssE
     Ok(reply)
 }
 
-/// GetObjectMeta.
+/// Handles GetObjectMeta.
 pub(super) fn meta(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     let object = contents.object(key)?;
@@ -65,14 +65,14 @@ pub(super) fn meta(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
         .with("content-length", length))
 }
 
-/// DeleteObject: right also if there was none.
+/// Handles DeleteObject. Deleting a missing object succeeds.
 pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     contents.objects.remove(key);
     Ok(OssResponse::new(StatusCode::NO_CONTENT))
 }
 
-/// AppendObject.
+/// Handles AppendObject.
 pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (now, request) = (context.now, context.request);
     let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
@@ -100,13 +100,13 @@ pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, O
     Ok(reply)
 }
 
-/// GetObjectAcl.
+/// Handles GetObjectAcl.
 pub(super) fn get_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let (_, contents, key) = context.place()?;
     Ok(acl_document(contents.object(key)?.traits.acl))
 }
 
-/// PutObjectAcl.
+/// Handles PutObjectAcl.
 pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let acl = object_metadata::object_acl(context.request.header("x-oss-object-acl").unwrap_or("default"))?;
     let (_, contents, key) = context.place()?;
@@ -114,7 +114,7 @@ pub(super) fn put_acl(mut context: OperationContext<'_>) -> Result<OssResponse, 
     Ok(OssResponse::ok())
 }
 
-/// The document that tells an access level.
+/// Returns the document for an ACL.
 pub(super) fn acl_document(acl: &str) -> OssResponse {
     let mut document = XmlDocument::new("AccessControlPolicy");
     document.owner();
@@ -124,7 +124,7 @@ pub(super) fn acl_document(acl: &str) -> OssResponse {
     OssResponse::xml(document.finish())
 }
 
-/// Refuses to replace an object if the request forbids it.
+/// Rejects overwriting an object if the request forbids it.
 pub(super) fn check_overwrite(
     request: &OssRequest,
     contents: &BucketContents,
@@ -142,12 +142,12 @@ pub(super) fn check_overwrite(
     Ok(())
 }
 
-/// `Last-Modified` in documents.
+/// Formats a time for documents, as in `LastModified`.
 pub(super) fn modified(at: Timestamp) -> String {
     at.iso_extended()
 }
 
-/// The sums that the answer to an upload tells.
+/// Adds the checksums of an object to a response.
 pub(super) fn sums(mut reply: OssResponse, object: &StoredObject) -> OssResponse {
     if let Some(md5) = object.md5_base64() {
         reply = reply.with("content-md5", md5);
@@ -155,7 +155,7 @@ pub(super) fn sums(mut reply: OssResponse, object: &StoredObject) -> OssResponse
     reply.with("etag", &object.etag).with("x-oss-hash-crc64ecma", object.crc.to_string())
 }
 
-/// The headers of a read.
+/// Returns the headers for reading an object.
 fn describe(object: &StoredObject) -> OssResponse {
     let mut reply = OssResponse::ok();
     reply.headers = object.traits.headers.clone();
@@ -175,7 +175,7 @@ fn describe(object: &StoredObject) -> OssResponse {
         .with("x-oss-storage-class", object.traits.class)
 }
 
-/// `response-content-type` and its relatives.
+/// Applies `response-content-type` and related parameters.
 fn overrides(request: &OssRequest, headers: &mut HeaderMap) {
     for pair in &request.query.0 {
         let name = pair.name.strip_prefix(b"response-").and_then(|name| HeaderName::from_bytes(name).ok());

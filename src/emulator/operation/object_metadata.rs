@@ -1,4 +1,4 @@
-//! What an upload says about its object: headers to keep, access, storage class, tags.
+//! The metadata of an upload: stored headers, ACL, storage class, tags.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -7,7 +7,7 @@ use super::super::error::OssError;
 use super::super::request::OssRequest;
 use super::super::store::{ObjectMetadata, PRIVATE};
 
-/// Reads them from the headers of a request.
+/// Reads the metadata from the headers of a request.
 pub(super) fn of(request: &OssRequest) -> Result<ObjectMetadata, OssError> {
     Ok(ObjectMetadata {
         headers: headers(request),
@@ -17,25 +17,25 @@ pub(super) fn of(request: &OssRequest) -> Result<ObjectMetadata, OssError> {
     })
 }
 
-/// The headers that the object keeps.
+/// Returns the headers that are stored with the object.
 pub(super) fn headers(request: &OssRequest) -> HeaderMap {
     let kept = |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-oss-meta-");
     let all = request.headers.iter().filter(|(name, _)| kept(name));
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The word for who may use an object.
+/// Parses the ACL of an object.
 pub(super) fn object_acl(acl: &str) -> Result<&'static str, OssError> {
     if acl == "default" { Ok("default") } else { bucket_acl(acl) }
 }
 
-/// The word for who may use a bucket.
+/// Parses the ACL of a bucket.
 pub(super) fn bucket_acl(acl: &str) -> Result<&'static str, OssError> {
     let known = [PRIVATE, "public-read", "public-read-write"].into_iter().find(|word| *word == acl);
     known.ok_or_else(|| OssError::argument("The access control level is unknown."))
 }
 
-/// Tags as a header has them: `a=b&c=d`, percent-encoded.
+/// Parses the tags in a header: `a=b&c=d`, percent-encoded.
 pub(super) fn tags(text: &str) -> Result<Vec<(String, String)>, OssError> {
     let invalid = || OssError::argument("The x-oss-tagging header is invalid.");
     let pairs = ParameterPairs::parse(text).ok_or_else(invalid)?.0.into_iter();

@@ -1,4 +1,5 @@
-//! `Range`, with the service's habit of answering the whole object to a range that does not fit.
+//! `Range`. A range that does not fit is ignored, as in OSS without
+//! `x-oss-range-behavior: standard`.
 
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use http::StatusCode;
 use super::super::error::OssError;
 use super::super::request::OssRequest;
 
-/// The part of an object that a request asks for; `None` for the whole of it.
+/// Returns the requested part of an object, or `None` for the whole object.
 pub(super) fn asked(request: &OssRequest, length: usize) -> Result<Option<Range<usize>>, OssError> {
     let Some(text) = request.header("range") else {
         return Ok(None);
@@ -38,7 +39,7 @@ pub(super) fn asked(request: &OssRequest, length: usize) -> Result<Option<Range<
     Ok(None)
 }
 
-/// The numbers of `bytes=a-b`; one range only.
+/// Parses `bytes=a-b`. Only a single range is supported.
 pub(super) fn bounds(text: &str) -> Option<(Option<usize>, Option<usize>)> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let number = |digits: &str| match digits.trim() {

@@ -1,4 +1,4 @@
-//! ListParts and ListMultipartUploads, page by page.
+//! ListParts and ListMultipartUploads, in pages.
 
 use std::ops::Bound;
 
@@ -10,13 +10,14 @@ use super::object::modified;
 use super::xml::{KeyEncoding, XmlDocument};
 use super::{OperationContext, list};
 
-/// What a listing of uploads is limited to.
+/// The parameters of a listing of uploads.
 struct UploadListParameters<'a> {
     prefix: &'a [u8],
     delimiter: &'a [u8],
-    /// Only what comes after this key.
+    /// The last key of the previous page.
     key_marker: &'a [u8],
-    /// With this, also what comes after this upload of that key.
+    /// The last upload of that key on the previous page. If set, later uploads of the key are
+    /// listed too.
     id_marker: &'a str,
     most: usize,
 }
@@ -26,12 +27,12 @@ struct UploadListParameters<'a> {
 struct UploadListPage<'a> {
     uploads: Vec<(&'a [u8], &'a str, &'a MultipartUpload)>,
     groups: Vec<&'a [u8]>,
-    /// The last entry: a key with its id, or a group without one.
+    /// The last entry: a key with its upload ID, or a group without one.
     last: (&'a [u8], &'a str),
     more: bool,
 }
 
-/// ListParts.
+/// Handles ListParts.
 pub(super) fn list_parts(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
     let query = context.query();
@@ -63,7 +64,7 @@ pub(super) fn list_parts(mut context: OperationContext<'_>) -> Result<OssRespons
     Ok(OssResponse::xml(document.finish()))
 }
 
-/// ListMultipartUploads.
+/// Handles ListMultipartUploads.
 pub(super) fn list_uploads(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
     let query = context.query();
@@ -81,7 +82,7 @@ pub(super) fn list_uploads(mut context: OperationContext<'_>) -> Result<OssRespo
     document.text("Bucket", bucket.as_str());
     document.name("KeyMarker", ask.key_marker, names);
     document.text("UploadIdMarker", ask.id_marker);
-    // Clients read both, on the last page too.
+    // Clients read both elements even on the last page.
     document.name("NextKeyMarker", page.last.0, names);
     document.text("NextUploadIdMarker", page.last.1);
     document.name("Delimiter", ask.delimiter, names);

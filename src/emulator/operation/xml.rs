@@ -1,4 +1,4 @@
-//! Documents: written element by element, read as a flat list of paths and texts.
+//! XML documents: written element by element, and read as a flat list of paths and texts.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
@@ -8,26 +8,26 @@ use super::super::encoding::{SlashEscaping, escape};
 use super::super::error::OssError;
 use super::OperationContext;
 
-/// A document in the making.
+/// A document that is being written.
 #[derive(Debug)]
 pub(super) struct XmlDocument {
     out: Vec<u8>,
     root: &'static str,
 }
 
-/// How keys stand in a document.
+/// The encoding of keys in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyEncoding {
-    /// As they are, whatever XML thinks of their bytes.
+    /// Unchanged, even if XML does not permit the bytes.
     Plain,
     /// Percent-encoded: `encoding-type=url`.
     Url,
 }
 
-/// An element that was read.
+/// A parsed element.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct XmlElement {
-    /// Such as `Delete/Object/Key`.
+    /// The path from the root, such as `Delete/Object/Key`.
     pub(super) path: String,
     pub(super) text: String,
 }
@@ -47,13 +47,14 @@ impl XmlDocument {
         self.out.extend(format!("</{name}>\n").as_bytes());
     }
 
-    /// Text in the root itself.
+    /// Writes text directly into the root element.
     pub(super) fn text_only(&mut self, text: &str) {
         self.out.truncate(self.out.trim_ascii_end().len());
         self.out.extend(text.as_bytes());
     }
 
-    /// An element with text. The markup is escaped; other bytes are written as they are, as the service does.
+    /// Writes an element with text. Markup is escaped; other bytes are written unchanged, as OSS
+    /// does.
     pub(super) fn text(&mut self, name: &str, text: impl AsRef<[u8]>) {
         self.out.extend(format!("<{name}>").as_bytes());
         for &byte in text.as_ref() {
@@ -69,7 +70,7 @@ impl XmlDocument {
         self.out.extend(format!("</{name}>\n").as_bytes());
     }
 
-    /// An element with a key or a part of one.
+    /// Writes an element with a key or a part of a key.
     pub(super) fn name(&mut self, element: &str, key: &[u8], names: KeyEncoding) {
         match names {
             KeyEncoding::Plain => self.text(element, key),
@@ -91,7 +92,7 @@ impl XmlDocument {
 }
 
 impl KeyEncoding {
-    /// What the request asks for.
+    /// Returns the encoding that the request asks for.
     pub(super) fn asked(context: &OperationContext<'_>) -> Result<Self, OssError> {
         match context.query().get("encoding-type") {
             None | Some("") => Ok(Self::Plain),
@@ -100,7 +101,7 @@ impl KeyEncoding {
         }
     }
 
-    /// Says in the document that names are encoded.
+    /// Writes the element that declares the encoding.
     pub(super) fn write(self, document: &mut XmlDocument) {
         if self == Self::Url {
             document.text("EncodingType", "url");
@@ -108,7 +109,7 @@ impl KeyEncoding {
     }
 }
 
-/// Reads a document; each element is listed where it ends.
+/// Parses a document. Elements are listed in the order of their end tags.
 pub(super) fn read(document: &[u8]) -> Result<Vec<XmlElement>, OssError> {
     let text = std::str::from_utf8(document).map_err(|_| OssError::malformed_xml())?;
     let mut reader = Reader::from_str(text);
@@ -156,12 +157,12 @@ fn append(texts: &mut [String], text: &str) {
     }
 }
 
-/// The name without its prefix.
+/// Removes the namespace prefix of a name.
 fn local(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-/// The one owner of everything here.
+/// The only owner in the emulator.
 const OWNER: &str = "1000000000000000";
 
 #[cfg(test)]

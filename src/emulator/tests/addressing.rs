@@ -1,4 +1,4 @@
-//! Which bucket a request is for, and in which region.
+//! The bucket and the region that a request addresses.
 
 use super::super::settings::ServiceIdentity;
 use super::{ask, get, photos, put, start};

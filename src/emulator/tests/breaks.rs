@@ -1,4 +1,4 @@
-//! Connections that end or stand still where a switch says, seen on the wire.
+//! Connections closed or stalled by a fault, as seen by the client.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,12 +13,12 @@ fn with_object(length: usize) -> EmulatorThread {
     oss
 }
 
-/// What the next read tells: how a connection ends, or that it does not.
+/// Reads once and returns the result: how the connection ended, or a timeout.
 fn end(wire: &mut TcpStream) -> Result<usize, ErrorKind> {
     wire.read(&mut [0; 1024]).map_err(|error| error.kind())
 }
 
-/// Asks for the object and reads until its body begins and has this many bytes.
+/// Requests the object and reads until this many bytes of its body have arrived.
 fn body_of(wire: &mut TcpStream, bytes: usize) -> (String, Vec<u8>) {
     wire.write_all(&get("/a").signed().bytes()).expect("sent");
     let mut head = Vec::new();
@@ -32,7 +32,7 @@ fn body_of(wire: &mut TcpStream, bytes: usize) -> (String, Vec<u8>) {
     (String::from_utf8_lossy(&head).into_owned(), body)
 }
 
-/// Whether nothing comes for a while.
+/// Returns whether nothing arrives for 100 ms.
 fn is_silent(wire: &mut TcpStream) -> bool {
     wire.set_read_timeout(Some(Duration::from_millis(100))).expect("a limit");
     matches!(end(wire), Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
@@ -142,7 +142,7 @@ fn an_upload_is_read_no_further() {
     wire.set_write_timeout(Some(Duration::from_millis(200))).expect("a limit");
     wire.write_all(&ask("PUT", "/b").header("Content-Length", "1000000000").signed().bytes()).expect("sent");
     let piece = vec![b'x'; 1024 * 1024];
-    // Far more than both ends of the connection can hold.
+    // Far more than the buffers of both ends can hold.
     let stopped = (0..100).find_map(|_| wire.write_all(&piece).err()).expect("nobody reads");
     assert!(matches!(stopped.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stopped}");
     let received = oss.journal.last().expect("the upload");

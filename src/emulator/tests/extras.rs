@@ -1,4 +1,4 @@
-//! What objects have beside their bytes: appends, links, tags, access, storage classes.
+//! Object features beside the data: appends, links, tags, ACLs, storage classes.
 
 use super::{ask, get, photos, put, start};
 

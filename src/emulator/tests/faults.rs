@@ -1,4 +1,4 @@
-//! The switches do exactly what they say, for as many requests as they say.
+//! Faults have exactly their documented effect, for the requested number of requests.
 
 use std::io::Write as _;
 use std::net::TcpStream;

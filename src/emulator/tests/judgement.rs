@@ -1,4 +1,4 @@
-//! Requests that are signed rightly and refused all the same, as the real service words it.
+//! Rejections of correctly signed requests, with the wording of OSS.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -94,6 +94,6 @@ fn another_region_refuses_the_host_name_and_the_scope() {
     assert_eq!(by_scope.element("Message"), "Invalid signing region in Authorization header.");
 }
 
-/// Well-formed and wrong.
+/// A header that is well-formed but wrong.
 const V4: &str =
     "OSS4-HMAC-SHA256 Credential=ak/20240524/cn-hangzhou/oss/aliyun_v4_request,Signature=00000000";

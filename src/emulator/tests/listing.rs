@@ -1,4 +1,4 @@
-//! Listings, and the deleting of many.
+//! Listings, and the deletion of multiple objects.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! The service over its own socket, asked in raw bytes.
+//! Tests of the service over its own socket, with raw bytes.
 
 mod addressing;
 mod breaks;
@@ -25,7 +25,7 @@ use super::{EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread};
 use crate::oss::{Bucket, Region};
 use crate::time::{Clock, Timestamp};
 
-/// A clock that stands still.
+/// A clock that does not advance.
 struct Fixed;
 
 impl Clock for Fixed {
@@ -34,7 +34,7 @@ impl Clock for Fixed {
     }
 }
 
-/// An answer as it came.
+/// A response as received.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -42,7 +42,7 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// A request in the making.
+/// A request that is being built.
 struct Ask {
     method: &'static str,
     target: String,
@@ -102,7 +102,7 @@ impl Ask {
         self.header("Content-Length", length)
     }
 
-    /// With the date and a signature of V1, which the vectors vouch for.
+    /// Adds the date and a V1 signature. The vectors verify that algorithm.
     fn signed(self) -> Self {
         let ask = self.header("Date", NOW.http_date());
         let mut headers = HeaderMap::new();
@@ -135,7 +135,7 @@ impl Ask {
         wire
     }
 
-    /// Sends it as it is on a connection of its own.
+    /// Sends the request unchanged on a new connection.
     fn send_unsigned(self, oss: &EmulatorThread) -> Answer {
         let mut wire = connect(oss);
         wire.write_all(&self.header("Connection", "close").bytes()).expect("sent");
@@ -159,7 +159,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The texts of all elements of this name.
+    /// Returns the texts of all elements with this name.
     fn elements(&self, name: &str) -> Vec<String> {
         let text = self.text();
         let (open, close) = (format!("<{name}>"), format!("</{name}>"));
@@ -171,23 +171,23 @@ impl Answer {
         self.elements(name).into_iter().next().unwrap_or_default()
     }
 
-    /// Status and code.
+    /// Returns status and code.
     fn refusal(&self) -> (u16, String) {
         (self.status, self.element("Code"))
     }
 }
 
-/// A connection that fails a test in place of waiting for ever.
+/// Connects with a read timeout, so that a test fails instead of waiting forever.
 fn connect(oss: &EmulatorThread) -> TcpStream {
     let wire = TcpStream::connect(oss.address).expect("a connection");
     wire.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
     wire
 }
 
-/// Reads one answer to the end of the connection.
+/// Reads one response until the connection ends.
 fn read(wire: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
-    // A cut connection may end in a reset: what came before it counts.
+    // A truncated connection can end in a reset; the data before it is kept.
     let _ = wire.read_to_end(&mut bytes);
     let at = bytes.windows(4).position(|window| window == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let head = String::from_utf8_lossy(&bytes[..at]).into_owned();

@@ -1,4 +1,4 @@
-//! Objects: written, read, copied, deleted.
+//! Objects: write, read, copy, delete.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -180,7 +180,7 @@ fn a_copy_takes_or_replaces_the_headers() {
         (200, "&quot;9DD4E461268C8034F5C8564E155C67A6&quot;")
     );
     assert_eq!(get("/c1").send(&oss).header("x-oss-meta-a"), Some("1"));
-    // A plus is a space here: some clients write it so.
+    // A plus represents a space here, as some clients write it.
     let replaced = copy("/c2", "/photos/a+%2Bb").header("x-oss-metadata-directive", "REPLACE");
     assert_eq!(replaced.header("x-oss-meta-b", "2").send(&oss).status, 200);
     let read = get("/c2").send(&oss);

@@ -1,4 +1,4 @@
-//! Settings of a bucket, unset and set.
+//! Bucket settings: default and explicit.
 
 use super::{ask, get, photos, put, start};
 

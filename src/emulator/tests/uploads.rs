@@ -1,4 +1,4 @@
-//! Bodies on their way in, whole and broken, and uploads in parts.
+//! Request bodies, complete and incomplete, and multipart uploads.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;

@@ -1,5 +1,6 @@
-//! Who signed a request, and whether the signature is right. Follows "Include signatures in the Authorization header", V1 and
-//! V4, and "Include signatures in URLs"; uses nothing of the code that signs.
+//! Authentication of requests: finds and verifies their signatures. Follows "Include signatures in
+//! the Authorization header", V1 and V4, and "Include signatures in URLs". Independent of the
+//! signing code.
 
 mod v1;
 mod v4;
@@ -17,7 +18,7 @@ use super::request::OssRequest;
 use super::settings::{EmulatedAccount, ServiceIdentity};
 use crate::time::Timestamp;
 
-/// What a signed request claims, ready to be checked.
+/// The signature of a request and its parameters, ready to be verified.
 #[derive(Debug)]
 struct SignatureClaim {
     key_id: String,
@@ -28,34 +29,34 @@ struct SignatureClaim {
     algorithm: SignatureAlgorithm,
 }
 
-/// How the signature is computed from the secret and the string.
+/// The algorithm that computes the signature from the secret and the string to sign.
 #[derive(Debug)]
 enum SignatureAlgorithm {
     V1,
     V4 { scope: v4::ClaimedScope, canonical_request: Vec<u8> },
 }
 
-/// When a signature counts.
+/// The period in which a signature is valid.
 #[derive(Debug, PartialEq, Eq)]
 enum SignatureValidity {
-    /// Signed at this time, in a header.
+    /// A signature in a header: valid around its time of signing.
     Around(Timestamp),
-    /// A URL of V1.
+    /// A V1 URL: valid until this time.
     Until(Timestamp),
-    /// A URL of V4.
+    /// A V4 URL: valid between these times.
     Between(Timestamp, Timestamp),
 }
 
-/// Whether a request is signed.
+/// The result of authentication.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RequestAuthentication {
-    /// By this access key id.
+    /// Signed with this access key ID.
     Account(String),
-    /// It is not.
+    /// Not signed.
     Anonymous,
 }
 
-/// What the service finds wrong with a signature, whatever it is.
+/// A signature failure that is reported even for a valid signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SimulatedFailure {
     ExpiredToken,
@@ -63,7 +64,7 @@ pub(super) enum SimulatedFailure {
     WrongSignature,
 }
 
-/// What signatures are held against.
+/// The accounts, identity and time against which signatures are verified.
 #[derive(Debug)]
 pub(super) struct SignatureVerifier<'a> {
     pub(super) accounts: &'a [EmulatedAccount],
@@ -72,7 +73,7 @@ pub(super) struct SignatureVerifier<'a> {
     pub(super) pretence: Option<SimulatedFailure>,
 }
 
-/// Checks the signature of a request.
+/// Verifies the signature of a request.
 pub(super) fn authenticate(
     request: &OssRequest,
     judge: &SignatureVerifier<'_>,
@@ -186,7 +187,8 @@ impl SignatureClaim {
     }
 }
 
-/// A temporary triple needs its token, a pair must come without one.
+/// Checks the security token. Temporary credentials require their token, and long-lived keys must
+/// not have one.
 fn check_token(
     account: &EmulatedAccount,
     token: Option<&[u8]>,
@@ -219,19 +221,19 @@ fn check_token(
     Ok(())
 }
 
-/// The value that a signature covers: repeats joined with a comma, each trimmed.
+/// Returns the value covered by a signature: repeated values trimmed and joined with a comma.
 fn merged(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
     let values: Vec<&[u8]> =
         headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
     if values.is_empty() { None } else { Some(values.join(&b","[..])) }
 }
 
-/// The token in a header.
+/// Returns the security token in the headers.
 fn token_header(headers: &HeaderMap) -> Option<Vec<u8>> {
     merged(headers, "x-oss-security-token").filter(|token| !token.is_empty())
 }
 
-/// Compares without telling by the time taken where the first difference is.
+/// Compares in constant time, so that timing does not reveal the first difference.
 fn same(a: &[u8], b: &[u8]) -> bool {
     let difference = a.iter().zip(b).fold(0, |sum, (x, y)| sum | (x ^ y));
     a.len() == b.len() && std::hint::black_box(difference) == 0
@@ -275,5 +277,5 @@ fn bad_date() -> OssError {
     OssError::denied("The format of the Date or x-oss-date header is invalid.").ec("0002-00000502")
 }
 
-/// How far a client's clock may be from the service's.
+/// The maximum difference between the clocks of client and service.
 const SKEW_S_MAX: i64 = 15 * 60;

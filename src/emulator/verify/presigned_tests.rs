@@ -1,4 +1,4 @@
-//! The verifier against published signatures in URLs.
+//! Verification of published signatures in URLs.
 
 use std::str::FromStr as _;
 
@@ -12,7 +12,7 @@ use super::{RequestAuthentication, SignatureVerifier, authenticate};
 use crate::oss::{Bucket, Region};
 use crate::time::Timestamp;
 
-/// A request whose URL holds the signature of a vector.
+/// A request whose URL contains the signature of a vector.
 struct Presigned {
     id: String,
     request: OssRequest,
@@ -95,7 +95,7 @@ fn v4_fields(
 ) -> Vec<(String, String)> {
     let scope = format!("{}/{}/{}/aliyun_v4_request", &time[..8], place.region, place.product());
     let listed = json["additional_headers"].as_array().expect("a list").iter();
-    // A signer leaves out what is signed anyway and what is not there.
+    // A signer omits headers that are signed by default or missing.
     let mut additional: Vec<_> = listed.map(|name| text(name).to_ascii_lowercase()).collect();
     additional.retain(|name| !name.starts_with("x-oss-") && headers.contains_key(name.as_str()));
     additional.sort();

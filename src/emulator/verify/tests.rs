@@ -1,4 +1,4 @@
-//! The verifier against the published vectors, and against requests that differ from them in one point.
+//! Verification of the published vectors, and of requests that differ from them in one point.
 
 use std::str::FromStr as _;
 
@@ -12,16 +12,16 @@ use super::{RequestAuthentication, SignatureVerifier, authenticate, v1, v4};
 use crate::oss::{Bucket, Region};
 use crate::time::Timestamp;
 
-/// `Authorization` by V1 for a request of the tests that are not about signatures.
+/// Returns a V1 `Authorization` for tests that are not about signatures.
 pub(in crate::emulator) fn authorization(request: &OssRequest, secret: &str, id: &str) -> String {
     let date = super::merged(&request.headers, "date").expect("a date");
     format!("OSS {id}:{}", v1::signature(secret, &v1::string_to_sign(request, &date)))
 }
 
-/// Makes a request another one.
+/// A modification of a request.
 type Change = fn(&mut OssRequest);
 
-/// One vector with the request that it is about.
+/// A vector and its request.
 struct Vector {
     json: Value,
     request: OssRequest,
@@ -71,7 +71,7 @@ impl Vector {
         Self { request, now: Timestamp::parse_iso_basic(&time).expect("a time"), json }
     }
 
-    /// With the signature that the vector asserts.
+    /// Adds the signature that the vector asserts.
     fn signed(mut self) -> Self {
         let expected = &self.json["expected"];
         let authorization = match expected["authorization"].as_str() {
@@ -158,7 +158,8 @@ fn every_signed_vector_is_let_in() {
     for vector in Vector::all().into_iter().map(Vector::signed) {
         let expected = &vector.json["expected"];
         let is_signed = !expected["authorization"].is_null() || !expected["signature"].is_null();
-        // The product goes by the id of the CloudBox; this vector's id has not the form of one.
+        // The product depends on the ID of the CloudBox, and the ID in this vector does not have
+        // that form.
         if !is_signed || vector.json["region"] == "cloudbox-id" {
             continue;
         }

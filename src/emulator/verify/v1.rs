@@ -13,7 +13,7 @@ use super::{
 };
 use crate::time::Timestamp;
 
-/// Reads `id:signature`, what follows `OSS ` in the header.
+/// Parses `id:signature`, which follows `OSS ` in the header.
 pub(super) fn in_header(request: &OssRequest, fields: &str) -> Result<SignatureClaim, OssError> {
     let Some((key_id, signature)) = fields.trim().split_once(':') else {
         return Err(bad_authorization());
@@ -32,7 +32,7 @@ pub(super) fn in_header(request: &OssRequest, fields: &str) -> Result<SignatureC
     })
 }
 
-/// Reads `OSSAccessKeyId`, `Expires` and `Signature`.
+/// Parses `OSSAccessKeyId`, `Expires` and `Signature`.
 pub(super) fn in_url(request: &OssRequest) -> Result<SignatureClaim, OssError> {
     let query = &request.query;
     let (Some(key_id), Some(expires), Some(signature)) =
@@ -54,7 +54,7 @@ pub(super) fn in_url(request: &OssRequest) -> Result<SignatureClaim, OssError> {
     })
 }
 
-/// The signature that belongs to this string.
+/// Computes the signature of a string to sign.
 pub(super) fn signature(secret: &str, string_to_sign: &[u8]) -> String {
     // HMAC takes keys of any length.
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else {
@@ -64,7 +64,7 @@ pub(super) fn signature(secret: &str, string_to_sign: &[u8]) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// Verb, MD5, type, date, the service's headers, the resource.
+/// Builds the string to sign: verb, MD5, type, date, OSS headers, resource.
 pub(super) fn string_to_sign(request: &OssRequest, date: &[u8]) -> Vec<u8> {
     let mut text = request.method.as_str().as_bytes().to_vec();
     for name in ["content-md5", "content-type"] {
@@ -91,7 +91,7 @@ pub(super) fn string_to_sign(request: &OssRequest, date: &[u8]) -> Vec<u8> {
     text
 }
 
-/// `/bucket/key?acl&uploadId=1`, decoded.
+/// Returns the canonical resource, `/bucket/key?acl&uploadId=1`, decoded.
 fn resource(request: &OssRequest) -> Vec<u8> {
     let mut text = b"/".to_vec();
     if let Some(bucket) = request.target.bucket() {
@@ -120,8 +120,8 @@ fn is_signed(name: &[u8]) -> bool {
     })
 }
 
-/// The parameters that are part of the resource. The service does not publish its table; this is the union of what the
-/// vendor's SDKs sign, to which every `x-oss-` name comes.
+/// The parameters that are part of the resource, in addition to every `x-oss-` name. OSS does not
+/// publish its table. This is the union of the parameters that the vendor's SDKs sign.
 const SIGNED: &str = "
     acl append bucketInfo delete location objectMeta partNumber position response-cache-control
     response-content-disposition response-content-encoding response-content-language response-content-type

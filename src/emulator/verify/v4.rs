@@ -1,4 +1,5 @@
-//! Signature V4, in the header and in the URL: a key derived by day and region, over the hash of a canonical request.
+//! Signature V4, in the header and in the URL. The key is derived by day and region, and signs the
+//! hash of a canonical request.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::time::Timestamp;
 
-/// What a V4 signature is limited to.
+/// The scope of a V4 signature, as the request claims it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ClaimedScope {
     pub(super) day: String,
@@ -21,13 +22,13 @@ pub(super) struct ClaimedScope {
     pub(super) product: String,
 }
 
-/// The date line of the string to sign and what it says.
+/// The date line of the string to sign, and the time it denotes.
 struct SignedDateLine<'a> {
     line: &'a str,
     at: Timestamp,
 }
 
-/// Reads `Credential=…,AdditionalHeaders=…,Signature=…`, in any order, with or without spaces.
+/// Parses `Credential=…,AdditionalHeaders=…,Signature=…`, in any order, with or without spaces.
 pub(super) fn in_header(
     request: &OssRequest,
     fields: &str,
@@ -66,7 +67,7 @@ pub(super) fn in_header(
     })
 }
 
-/// Reads the `x-oss-…` parameters of a signed URL.
+/// Parses the `x-oss-…` parameters of a signed URL.
 pub(super) fn in_url(request: &OssRequest, place: &ServiceIdentity) -> Result<SignatureClaim, OssError> {
     let query = &request.query;
     if query.get("x-oss-signature-version") != Some("OSS4-HMAC-SHA256") {
@@ -98,7 +99,7 @@ pub(super) fn in_url(request: &OssRequest, place: &ServiceIdentity) -> Result<Si
     })
 }
 
-/// The signature that belongs to this string.
+/// Computes the signature of a string to sign.
 pub(super) fn signature(secret: &str, scope: &ClaimedScope, string_to_sign: &[u8]) -> String {
     let mut key = format!("aliyun_v4{secret}").into_bytes();
     for part in [&scope.day, &scope.region, &scope.product, TERMINATOR] {
@@ -107,14 +108,15 @@ pub(super) fn signature(secret: &str, scope: &ClaimedScope, string_to_sign: &[u8
     hex(&mac(&key, string_to_sign))
 }
 
-/// The string that is signed.
+/// Builds the string to sign.
 pub(super) fn string_to_sign(date_line: &str, scope: &ClaimedScope, canonical_request: &[u8]) -> Vec<u8> {
     let ClaimedScope { day, region, product } = scope;
     let hash = hex(&Sha256::digest(canonical_request));
     format!("OSS4-HMAC-SHA256\n{date_line}\n{day}/{region}/{product}/{TERMINATOR}\n{hash}").into_bytes()
 }
 
-/// Method, resource, query, headers, their names, `UNSIGNED-PAYLOAD`.
+/// Builds the canonical request: method, resource, query, headers, additional header names,
+/// `UNSIGNED-PAYLOAD`.
 pub(super) fn canonical_request(request: &OssRequest, additional: &[String]) -> Vec<u8> {
     let mut text = request.method.as_str().as_bytes().to_vec();
     text.push(b'\n');
@@ -138,7 +140,7 @@ pub(super) fn canonical_request(request: &OssRequest, additional: &[String]) -> 
     text
 }
 
-/// Checks `a;b` against the request; the names in order, each once.
+/// Validates `a;b` against the request. The names must be in order, each once.
 pub(super) fn additional_headers(request: &OssRequest, list: &str) -> Result<Vec<String>, OssError> {
     if list.is_empty() {
         return Err(OssError::argument("AdditionalHeaders is empty.").ec("0002-00000209"));
@@ -163,7 +165,8 @@ pub(super) fn additional_headers(request: &OssRequest, list: &str) -> Result<Vec
     Ok(names)
 }
 
-/// `x-oss-date` in the ISO form, or `Date` in either; the line that is signed is the text as sent.
+/// Returns `x-oss-date` in the ISO form, or `Date` in either form. The signed line is the text as
+/// sent.
 fn date_in_header(request: &OssRequest) -> Result<SignedDateLine<'_>, OssError> {
     if request.headers.contains_key("x-oss-date") {
         let line = request.header("x-oss-date").ok_or_else(bad_date)?.trim();
@@ -178,7 +181,7 @@ fn date_in_header(request: &OssRequest) -> Result<SignedDateLine<'_>, OssError> 
     Ok(SignedDateLine { line, at: at.ok_or_else(bad_date)? })
 }
 
-/// Reads `id/day/region/product/aliyun_v4_request` and holds it against where this service stands and the date.
+/// Parses `id/day/region/product/aliyun_v4_request` and checks it against the service and the date.
 fn scope(
     credential: &str,
     place: &ServiceIdentity,
@@ -211,7 +214,7 @@ fn scope(
     Ok((key_id.to_owned(), scope))
 }
 
-/// `/bucket/key`, encoded.
+/// Returns the canonical resource, `/bucket/key`, encoded.
 fn resource(target: &RequestTarget) -> String {
     match target {
         RequestTarget::Service => "/".to_owned(),
@@ -220,7 +223,7 @@ fn resource(target: &RequestTarget) -> String {
     }
 }
 
-/// The parameters but the signature, encoded and in the order of their encoded names.
+/// Returns the encoded parameters without the signature, ordered by their encoded names.
 fn parameters(request: &OssRequest) -> String {
     let pairs = request.query.0.iter().filter(|pair| pair.name != b"x-oss-signature");
     let mut encoded: Vec<_> = pairs
@@ -250,11 +253,11 @@ fn no_credential() -> OssError {
     OssError::argument("The Credential is missing.").ec("0002-00000217")
 }
 
-/// The only payload hash that the service takes.
+/// The only payload hash that OSS accepts.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// The last part of a scope.
 const TERMINATOR: &str = "aliyun_v4_request";
 
-/// Seven days.
+/// The maximum validity of a signed URL: seven days.
 const URL_LIFETIME_S_MAX: u32 = 604_800;

@@ -1,4 +1,5 @@
-//! The connection: a socket that can be closed or reset at an exact byte, and the bodies on both ways.
+//! The connection: a socket that can be closed or reset at an exact byte, and the bodies in both
+//! directions.
 
 mod request_body;
 mod response_body;
@@ -15,15 +16,15 @@ use tokio::net::TcpStream;
 pub(super) use request_body::{BrokenBody, IncomingBody, KeptBody};
 pub(super) use response_body::{BodyEnding, OutgoingBody, SendRate};
 
-/// What the service speaks over.
+/// The stream over which the service speaks HTTP.
 pub trait ServiceStream: AsyncRead + AsyncWrite + Unpin {
-    /// Makes the coming close a reset (RST in place of FIN).
+    /// Makes the next close a reset (RST instead of FIN).
     fn reset_on_close(&self);
 }
 
 impl ServiceStream for TcpStream {
     fn reset_on_close(&self) {
-        // Without it the connection ends in the usual way; the test that wanted a reset tells.
+        // On failure the connection closes normally, and a test that expects a reset fails.
         let _ = self.set_zero_linger();
     }
 }
@@ -34,20 +35,20 @@ impl<S: ServiceStream> ServiceStream for tokio_rustls::server::TlsStream<S> {
     }
 }
 
-/// How a connection is ended.
+/// The ways of closing a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseMode {
-    /// In order: FIN.
+    /// An orderly close: FIN.
     Fin,
-    /// By a reset: RST. What the client has not received by then, it may never see.
+    /// A reset: RST. The client may never see data that it has not received by then.
     Reset,
 }
 
-/// Set when the connection must end as soon as all that was written so far is out.
+/// A flag that closes the connection once all data written so far has been sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExitFlag(Arc<OnceLock<CloseMode>>);
 
-/// A socket that fails once [`ExitFlag`] is set and everything written is out.
+/// A socket that fails once [`ExitFlag`] is set and all written data has been sent.
 #[derive(Debug)]
 pub(super) struct ExitSocket<I> {
     io: I,
@@ -55,7 +56,7 @@ pub(super) struct ExitSocket<I> {
 }
 
 impl ExitFlag {
-    /// The first word counts.
+    /// Sets the flag. Only the first call has an effect.
     pub(super) fn set(&self, close: CloseMode) {
         let _ = self.0.set(close);
     }
@@ -70,13 +71,14 @@ impl<I: ServiceStream> ExitSocket<I> {
         Self { io, exit }
     }
 
-    /// Waits for the first byte, so that the client is in the middle of asking.
+    /// Waits for the first byte, so that the client is in the middle of its request.
     pub(super) async fn touch(&mut self) {
-        // An end or an error comes to the same here.
+        // End-of-file and errors are handled alike here.
         let _ = self.io.read(&mut [0]).await;
     }
 
-    /// Ends the connection as was said, in order if nothing was; at once if it broke.
+    /// Closes the connection as the flag says. Without the flag, closes it in order, or immediately
+    /// after an error.
     pub(super) async fn close(self, ended_well: bool) {
         match self.exit.get() {
             Some(CloseMode::Reset) => self.io.reset_on_close(),
@@ -86,8 +88,8 @@ impl<I: ServiceStream> ExitSocket<I> {
         }
     }
 
-    /// Says that no more comes, then reads what the client is still sending, so that a reset does not take the last answer
-    /// from it.
+    /// Shuts down the sending side, then reads the data that the client is still sending. Otherwise
+    /// a reset could discard the last response.
     async fn linger(mut self) {
         if self.io.shutdown().await.is_err() {
             return;
@@ -102,7 +104,7 @@ impl<I: ServiceStream> ExitSocket<I> {
                 }
             }
         };
-        // Whoever sends for longer than this loses the answer.
+        // A client that sends for longer than this loses the response.
         let _ = tokio::time::timeout(LINGER, discard).await;
     }
 }
@@ -136,7 +138,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for ExitSocket<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        // hyper flushes when its own buffer is empty: whatever was to be seen is out.
+        // hyper flushes when its own buffer is empty: all data that the client may see is sent.
         Poll::Ready(match self.exit.get() {
             Some(_) => Err(io::ErrorKind::ConnectionAborted.into()),
             None => Ok(()),
@@ -144,13 +146,13 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for ExitSocket<I> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Left to `linger`.
+        // `linger` shuts the connection down.
         Poll::Ready(Ok(()))
     }
 }
 
-/// How much of a refused body is read.
+/// The limit on the bytes of a rejected body that are read.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// For how long it is read.
+/// The limit on the time for reading them.
 const LINGER: Duration = Duration::from_secs(2);

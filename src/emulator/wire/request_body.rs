@@ -1,4 +1,4 @@
-//! The body of a request: read, counted into the journal, or left where it is.
+//! The body of a request: read and recorded, or left unread.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -8,21 +8,21 @@ use md5::{Digest as _, Md5};
 use super::super::recorder::{BodyArrival, RecordedEntry};
 use super::super::store::SummedBody;
 
-/// A body on its way in.
+/// A request body that is being received.
 #[derive(Debug)]
 pub(in crate::emulator) struct IncomingBody {
     body: Incoming,
     entry: RecordedEntry,
 }
 
-/// What is kept of an upload's body.
+/// The amount of an upload's body that is kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emulator) enum KeptBody {
     All,
     Nothing,
 }
 
-/// The client went away before its body was whole; this is what came.
+/// A body that ended before it was complete, with the received part.
 #[derive(Debug)]
 pub(in crate::emulator) struct BrokenBody(pub(in crate::emulator) SummedBody);
 
@@ -34,12 +34,12 @@ impl IncomingBody {
         Self { body, entry }
     }
 
-    /// Whether nothing of it is left to come.
+    /// Returns whether the complete body has been read.
     pub(in crate::emulator) fn is_whole(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    /// Reads it to its end.
+    /// Reads the body to its end.
     pub(in crate::emulator) async fn receive(&mut self, keep: KeptBody) -> Result<SummedBody, BrokenBody> {
         let (mut md5, mut crc) = (Md5::new(), crc64fast::Digest::new());
         let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -63,7 +63,7 @@ impl IncomingBody {
         if arrival == BodyArrival::Whole { Ok(payload) } else { Err(BrokenBody(payload)) }
     }
 
-    /// Reads and forgets so many bytes, perhaps a few more, or fewer if the body ends before.
+    /// Reads and discards at least this number of bytes, or all of a shorter body.
     pub(in crate::emulator) async fn skip(&mut self, bytes: usize) {
         let mut read = 0;
         while read < bytes {
@@ -74,9 +74,9 @@ impl IncomingBody {
         }
     }
 
-    /// Reads and forgets the rest, so that the connection can be used again.
+    /// Reads and discards the rest, so that the connection can be reused.
     pub(in crate::emulator) async fn drain(mut self) {
-        // What comes later than this is cut off with the connection.
+        // Data after these limits is cut off with the connection.
         let _ = tokio::time::timeout(super::LINGER, self.skip(super::LINGER_BYTES_MAX)).await;
     }
 
@@ -88,7 +88,7 @@ impl IncomingBody {
                         self.entry.received(bytes.len());
                         return NextFrame::Bytes(bytes);
                     }
-                    // Trailers.
+                    // Trailers are ignored.
                     Err(_) => continue,
                 },
                 Some(Err(_)) => BodyArrival::Broken,
@@ -100,11 +100,11 @@ impl IncomingBody {
     }
 }
 
-/// What came next.
+/// The next event of a body.
 enum NextFrame {
     Bytes(Bytes),
     End(BodyArrival),
 }
 
-/// How much is reserved for a body at once, whatever it announces.
+/// The limit on the initial buffer for a body, whatever length it announces.
 const RESERVED_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The body of an answer: whole, cut, held or dripping.
+//! The body of a response: complete, truncated, stalled or throttled.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,37 +11,37 @@ use tokio::time::{Sleep, sleep};
 
 use super::{CloseMode, ExitFlag};
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub(in crate::emulator) struct OutgoingBody {
     data: Bytes,
     end: BodyEnding,
     pace: Option<SendRate>,
-    /// Until when the next piece waits.
+    /// The timer that delays the next piece.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-/// How a body ends.
+/// The ways in which a body ends.
 #[derive(Debug)]
 pub(in crate::emulator) enum BodyEnding {
     /// As announced.
     Whole,
-    /// Without an announced length.
+    /// Complete, but without an announced length.
     Chunked,
-    /// With the connection.
+    /// By closing the connection.
     Exit(ExitFlag, CloseMode),
-    /// As announced, and then with the connection.
+    /// As announced, followed by a close of the connection.
     WholeThenExit(ExitFlag),
-    /// Never: the rest does not come, and the connection stays.
+    /// Never: the rest is not sent, and the connection remains open.
     Never,
 }
 
-/// How fast a body is sent.
+/// The rate at which a body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::emulator) struct SendRate {
-    /// How much is sent at once; at least one byte.
+    /// The number of bytes sent at once; at least one.
     pub(in crate::emulator) bytes: usize,
-    /// How long it rests before the next piece.
+    /// The pause before the next piece.
     pub(in crate::emulator) pause: Duration,
 }
 
@@ -53,7 +53,7 @@ impl OutgoingBody {
         Self { data, end, pace, pause: None }
     }
 
-    /// All that is left or, at a pace, the next piece of it.
+    /// Takes the next piece if a rate is set, otherwise all remaining data.
     fn piece(&mut self) -> Bytes {
         let Some(pace) = self.pace else {
             return std::mem::take(&mut self.data);
