@@ -1,5 +1,5 @@
-//! Services that give credentials, as the whole process asks them: however many sources ask the same one, it is not asked more
-//! than it bears, and one that fails again and again is left alone for a while.
+//! Rate limiting and circuit breaking for credential endpoints, shared by all providers in the
+//! process.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -16,75 +16,77 @@ use tokio::time::{Instant, sleep};
 use super::durations::{AttemptHistogram, AttemptSnapshot};
 use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
-/// A service.
+/// An endpoint of a service that returns credentials.
 struct CredentialEndpoint {
     state: Mutex<EndpointState>,
-    /// How long calls have waited for the budget.
+    /// The time that calls have waited for the rate limit.
     budget_wait: AttemptHistogram,
     flights: Arc<Semaphore>,
 }
 
-/// What is known of it.
+/// The state of the circuit breaker and of the rate limit of an endpoint.
 struct EndpointState {
     /// Failures since the last success.
     failures: u32,
-    /// How often it has said that it is asked too much, since the last success.
+    /// Throttling responses since the last success.
     throttled: u32,
-    /// Until then it is not asked.
+    /// No call is made before this time.
     closed_until: Option<Instant>,
-    /// Whether somebody is finding out if it has come back.
+    /// True while a probe is in flight: the call that tests whether the service has recovered.
     probed: bool,
-    /// How many calls may be made at once at `filled`.
+    /// The number of calls that the rate limit allows at once, as of `filled`.
     budget: f64,
     filled: Instant,
 }
 
-/// When the next call may be made.
+/// The time of the next call.
 enum NextCall {
-    /// Now; it is counted. `true` if the call finds out whether the service has come back.
+    /// At once; the call is counted. `true` if it is a probe.
     Now(bool),
-    /// Not before it has been left alone for so long.
+    /// Not before this pause of the circuit breaker ends.
     Closed(Duration),
-    /// Not before the budget allows it.
+    /// Not before the rate limit allows it.
     Budget(Duration),
 }
 
-/// What a person and a monitor are told of a service.
+/// A snapshot of the state of an endpoint, for operators and metrics.
 #[derive(Clone, Debug)]
 pub struct EndpointStatus {
-    /// Where it is.
+    /// The URL of the endpoint, without the path.
     pub name: String,
-    /// Whether it is left alone just now.
+    /// True while the circuit breaker holds calls back.
     pub is_left_alone: bool,
-    /// How long calls have waited for the budget.
+    /// The time that calls have waited for the rate limit.
     pub budget_wait: AttemptSnapshot,
 }
 
-/// The right to ask once. Dropped without an outcome it says nothing about the service: the caller has left.
+/// A permit for one call. If it is dropped without an outcome, the call was abandoned by its caller
+/// and says nothing about the endpoint.
 struct CallPermit {
     endpoint: Arc<CredentialEndpoint>,
-    /// Whether the call finds out if the service has come back.
+    /// True if the call is a probe.
     is_probe: bool,
     noted: bool,
     _flight: Option<OwnedSemaphorePermit>,
 }
 
-/// What came of it.
+/// The outcome of a call.
 #[derive(Clone, Copy)]
 enum CallOutcome {
-    /// It answers.
+    /// The endpoint responds.
     Answered,
-    /// It does not, or says that it cannot.
+    /// There is no response, or a response with a server error.
     Failed,
-    /// It says that it is asked too much, and perhaps for how long it wants to be left alone.
+    /// The endpoint is throttling, perhaps with a `Retry-After`.
     Throttled(Option<Duration>),
 }
 
-/// Asks as soon as the service may be asked. While it is silent it is asked again, with a request that `again` makes, and the first
-/// response counts: a response that was lost on the way must not hold up the next.
+/// Sends a request as soon as the endpoint allows a call. While there is no response, further
+/// requests made by `again` are sent, and the first response counts. A response lost on the way
+/// must not delay the next.
 ///
 /// # Errors
-/// Those of the fetch; an answer of any status is an answer.
+/// Those of the fetch; a response of any status is a success.
 pub(super) async fn ask(
     fetcher: &HttpClient,
     first: HttpRequest,
@@ -100,7 +102,7 @@ pub(super) async fn ask(
         tokio::select! {
             biased;
             Some(reply) = calls.next() => {
-                // A call that fails decides nothing while another may be answered; one that took all its time does.
+                // A failed call decides nothing while another is in flight, unless it timed out.
                 let late = matches!(reply, Err(HttpClientError::Late(..) | HttpClientError::ConnectLate(..)));
                 if calls.is_empty() || late || matches!(outcome(&reply), CallOutcome::Answered) {
                     return reply;
@@ -114,7 +116,8 @@ pub(super) async fn ask(
     }
 }
 
-/// Makes one call, and reports it to `silent` and to the endpoint if there is no response for a while.
+/// Makes one call. If there is no response for a while, notifies `silent` and reports a failure to
+/// the endpoint.
 async fn call(
     endpoint: &Arc<CredentialEndpoint>,
     fetcher: &HttpClient,
@@ -128,7 +131,7 @@ async fn call(
         biased;
         reply = fetched.as_mut() => reply,
         () = sleep(SILENT_AFTER) => {
-            // Others need not wait behind it.
+            // Releases the permit, so that other calls need not wait.
             pass.report_outcome(CallOutcome::Failed);
             silent.notify_one();
             let reply = fetched.await;
@@ -151,7 +154,7 @@ fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> CallOutcome {
     }
 }
 
-/// The services that were asked so far.
+/// Returns a snapshot of all endpoints that were called so far.
 #[must_use]
 pub fn endpoints() -> Vec<EndpointStatus> {
     let all = all().lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,7 +190,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 impl CredentialEndpoint {
-    /// The one at this URL, whatever the path.
+    /// Returns the endpoint of this URL, regardless of the path.
     fn of(url: &Url) -> Arc<Self> {
         let mut all = all().lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(url.to_string()).or_insert_with(|| Arc::new(Self::new())))
@@ -209,10 +212,10 @@ impl CredentialEndpoint {
         }
     }
 
-    /// Waits until it may be asked.
+    /// Waits until a call is allowed.
     async fn enter(self: Arc<Self>) -> CallPermit {
         let begun = Instant::now();
-        // It is never closed.
+        // The semaphore is never closed.
         let flight = Arc::clone(&self.flights).acquire_owned().await.ok();
         let mut waited = begun.elapsed();
         loop {
@@ -288,32 +291,34 @@ impl Drop for CallPermit {
     fn drop(&mut self) {
         // guard: probe-is-passed-on
         if !self.noted && self.is_probe {
-            // The next caller finds out in its place.
+            // The next caller becomes the probe.
             self.endpoint.state().probed = false;
         }
     }
 }
 
-/// So many failures in a row, and it is left alone …
+/// Failures in a row that open the circuit breaker.
 const FAILURES_MAX: u32 = 5;
-/// … for so long; then one call finds out whether it has come back. With [`SILENT_AFTER`] this bounds how long it takes to see
-/// that a service has come back after it was silent.
+/// The time for which it holds calls back, after which one probe is sent. With [`SILENT_AFTER`]
+/// this bounds how late the recovery of an unresponsive service is detected.
 const CLOSED: Duration = Duration::from_millis(1_500);
-/// A service without a response for this long counts as failing, and is asked once more beside the call that waits.
+/// A call without a response for this long counts as failed, and another is sent while it waits.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
-/// Calls that one attempt makes, the first included.
+/// The limit on calls per attempt, including the first.
 const CALLS_MAX: usize = 4;
-/// One that says it is asked too much is left alone for this long, and for twice as long each time, up to the second.
+/// The bounds of the pause after a throttling response. Without a `Retry-After` the pause starts at
+/// the lower one and doubles each time.
 const THROTTLED_MIN: Duration = Duration::from_secs(3);
 const THROTTLED_MAX: Duration = Duration::from_secs(15);
-/// How often those look that wait for the one who finds out.
+/// The interval at which callers check whether the probe has ended.
 const PROBE_LOOK: Duration = Duration::from_millis(50);
-/// Calls that are made at once, but for those that have been silent for a while: they hold up no other.
+/// The limit on concurrent calls. Unresponsive calls do not count, so that they block no other.
 const FLIGHTS: usize = 8;
-/// STS bears a hundred calls a second for an account with all who use it; this is our part.
+/// STS allows 100 calls per second for an account and all its users; this is the share of one
+/// proxy.
 const PER_SECOND: f64 = 20.0;
 const BURST: f64 = 40.0;
-/// What its code begins with when STS is asked too much.
+/// The start of the error code of a throttling response of STS.
 const THROTTLING: &[u8] = b"\"Throttling";
 
 #[cfg(test)]

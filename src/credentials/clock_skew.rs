@@ -1,4 +1,4 @@
-//! How far another clock is ahead of ours, from what it answers. It is believed only if it makes sense.
+//! Clock skew of other machines, measured from their responses. Implausible values are ignored.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +9,10 @@ use tracing::warn;
 
 use crate::time::Timestamp;
 
-/// How far the clock that wrote an answer is ahead of ours, in seconds. What the answer itself calls the time of its server goes
-/// before its Date; both are compared with the middle of the call. `None` if the answer may be an old one, or tells nonsense.
+/// Returns how far the clock that wrote a response is ahead of the local clock, in seconds.
+/// `server_time`, if valid, takes precedence over the `Date` header. Either is compared with the
+/// middle of the call. Returns `None` if the response may come from a cache, or if its time is
+/// missing, invalid or implausible.
 #[must_use]
 pub fn ahead(
     server_time: Option<&str>,
@@ -26,7 +28,8 @@ pub fn ahead(
     (ahead_s.abs() <= AHEAD_MAX_S).then_some(ahead_s)
 }
 
-/// Notes how far the clock of a service is ahead of ours, in seconds. One that goes wrong is told of once.
+/// Records how far the clock of a service is ahead of the local clock, in seconds. Logs a warning
+/// when the difference becomes too large.
 pub fn note_clock(endpoint: &str, ahead_s: i64) {
     let mut clocks = CLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
     let before = clocks.insert(endpoint.to_owned(), ahead_s);
@@ -41,17 +44,17 @@ pub fn note_clock(endpoint: &str, ahead_s: i64) {
     }
 }
 
-/// How far each clock that was noted is ahead of ours, in seconds.
+/// Returns how far each recorded clock is ahead of the local clock, in seconds.
 #[must_use]
 pub fn clocks() -> BTreeMap<String, i64> {
     CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// As many as there are services.
+/// One entry per service.
 static CLOCKS: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
-/// A clock that is off by more is broken, theirs or ours.
+/// A larger difference is ignored, because one of the two clocks is broken.
 const AHEAD_MAX_S: i64 = 24 * 60 * 60;
-/// Who is off by more is told of it. OSS bears 15 minutes.
+/// A larger difference is logged. OSS tolerates 15 minutes.
 const ALARMING_S: i64 = 5;
 
 #[cfg(test)]
@@ -61,7 +64,7 @@ mod tests {
     use super::ahead;
     use crate::time::Timestamp;
 
-    /// Of a call that began at 2023-11-14T22:13:20Z and took four seconds.
+    /// Measures a call that began at 2023-11-14T22:13:20Z and took four seconds.
     fn told(server_time: Option<&str>, headers: &[(&'static str, &str)]) -> Option<i64> {
         let headers: HeaderMap = headers
             .iter()

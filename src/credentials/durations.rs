@@ -1,23 +1,24 @@
-//! How long something took, counted for a monitor. Noted without a lock, and only where somebody has waited already.
+//! Histograms of durations for metrics. Recording takes no lock, and happens only after something
+//! has waited anyway.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Durations that were noted, as a histogram.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistogram {
     buckets: [AtomicU64; BOUNDS_MS.len() + 1],
     sum_us: AtomicU64,
 }
 
-/// What was noted so far.
+/// A snapshot of a histogram.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AttemptSnapshot {
     /// The sum in seconds.
     pub sum_s: f64,
-    /// How many there were.
+    /// The number of durations.
     pub count: u64,
-    /// The upper bound of each bucket in seconds, and how many fell into it alone.
+    /// The upper bound of each bucket in seconds, and its count, which is not cumulative.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -40,7 +41,7 @@ impl AttemptHistogram {
     }
 }
 
-/// From a file that is read to an attempt that is given up.
+/// The bounds range from the read of a file to the timeout of an attempt.
 const BOUNDS_MS: [u64; 10] = [1, 5, 25, 100, 250, 500, 1_000, 2_500, 5_000, 20_000];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who signs: credentials, the sources they come from, and the cache that requests read without waiting.
+//! Credential providers, and the cached credentials that requests read without waiting.
 
 mod assume_role;
 mod build_order;
@@ -65,7 +65,7 @@ use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 use crate::transport::Url;
 
-/// An access key, whole and unchanging: id, secret and token always belong together.
+/// An access key. It is immutable, so that id, secret and token always belong together.
 #[derive(Debug)]
 pub struct Credentials {
     /// The access key id.
@@ -74,49 +74,54 @@ pub struct Credentials {
     pub secret: Secret,
     /// The security token of temporary credentials.
     pub token: Option<Secret>,
-    /// When they end; `None` if that is not known.
+    /// The time at which the credentials expire; `None` if it is unknown.
     pub expires: Option<Timestamp>,
-    /// Which source gave them, the outer one first, as the vendor's libraries name it: `default/oidc_role_arn`.
+    /// The provider that returned them, named as in the vendor's libraries, the outer one first:
+    /// `default/oidc_role_arn`.
     pub provider: Arc<str>,
 }
 
-/// A source of credentials. It is asked by one [`CredentialSource`], which keeps what it gives, asks again before that ends, one attempt at
-/// a time, and pauses after failures: an implementation only asks.
+/// A credential provider. One [`CredentialSource`] calls it and keeps the credentials. That source
+/// refreshes them before they expire, one attempt at a time, and backs off after failures. An
+/// implementation only has to request credentials.
 pub trait Provide: Send + Sync {
-    /// Asks the source. An attempt may be dropped before it ends, and leaves a state then from which the next one works. It
-    /// must not block: other sources are asked on the same thread.
+    /// Requests credentials. An attempt may be dropped before it ends, and must leave a state in
+    /// which the next one works. It must not block, because other sources refresh on the same
+    /// thread.
     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a>;
 
-    /// Returns the files that the credentials are read from. When one of them changes, the source is asked again. They are
-    /// looked at each second, on a thread for blocking work.
+    /// Returns the files that the credentials are read from. A change in one of them triggers a
+    /// refresh. They are checked every second, on a thread for blocking work.
     fn files(&self, _edge: &dyn SourceEnv) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// The state of what the credentials come from beside files, if that can be seen to change: then the source is asked again.
-    /// It is looked at each second, and must not block.
+    /// Returns a fingerprint of the state, other than files, that the credentials depend on, if a
+    /// change can be detected. A change triggers a refresh. It is read every second, and must not
+    /// block.
     fn fingerprint(&self, _edge: &dyn SourceEnv) -> Option<StateFingerprint> {
         None
     }
 
-    /// After what time credentials without a known end are asked for again; until that succeeds they go on being used.
+    /// Returns the interval after which credentials without a known expiry are refreshed. Until a
+    /// refresh succeeds they remain in use.
     fn renew_after(&self) -> Option<Duration> {
         None
     }
 
-    /// Lines that tell a person where the credentials come from, and why no other source gives them. They come from memory:
-    /// neither files nor services are asked for them.
+    /// Returns lines for operators: the origin of the credentials, and the reasons why other
+    /// providers were skipped. It reads only memory, neither files nor services.
     fn explain(&self, _edge: &dyn SourceEnv) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// What tells one state of something from another.
+/// A fingerprint of some state, to detect that the state has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StateFingerprint(u64);
 
 impl StateFingerprint {
-    /// Of a state.
+    /// Hashes a state.
     pub fn of(state: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
@@ -124,67 +129,69 @@ impl StateFingerprint {
     }
 }
 
-/// What [`Provide::provide`] returns.
+/// The future that [`Provide::provide`] returns.
 pub type ProvideFuture<'a> = Pin<Box<dyn Future<Output = Result<Credentials, ProvideError>> + Send + 'a>>;
 
-/// The world outside as sources see it, so that they can be tested without it.
+/// The environment that providers read, behind a trait so that tests can replace it.
 pub trait SourceEnv: Clock {
-    /// A variable of the environment; an empty one counts as not set.
+    /// Returns an environment variable; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// The names of all variables of the environment.
+    /// Returns the names of all environment variables.
     fn variable_names(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot return.
+    /// Returns whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot
+    /// return.
     fn is_not_text(&self, _name: &str) -> bool {
         false
     }
 
-    /// Whether a variable is set to `true`, in any letters.
+    /// Returns whether a variable is set to `true`, in any case.
     fn is_true(&self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 }
 
-/// Why a source gave no credentials.
+/// The reason why a provider returned no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProvideError {
-    /// Nobody set this source up: a chain asks the next one.
+    /// The provider is not configured; a chain tries the next one.
     #[error("not configured: {0}")]
     NotConfigured(String),
-    /// The source is set up, and wrongly: a chain stops here, for the next one would sign as somebody else.
+    /// The provider is misconfigured. A chain stops here, because falling through would change the
+    /// signing identity.
     #[error("{0}")]
     Failed(#[from] SetupError),
-    /// The source is set up, and gives nothing as things are; they may change.
+    /// The provider is configured but cannot return credentials at present; a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// The source is set up, and refuses; it will until somebody does what the text says.
+    /// The provider is configured but denies credentials until an operator does what the text says.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What is wrong with a source that is set up.
+/// A mistake in the configuration of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// One of two variables is missing.
     #[error("{present} is set and {missing} is not; set both or neither")]
     HalfSet {
-        /// The one that is set.
+        /// The variable that is set.
         present: &'static str,
-        /// The one that is not.
+        /// The variable that is missing.
         missing: &'static str,
     },
-    /// One of the three that make an OIDC source is missing.
+    /// One of the three settings of an OIDC provider is missing.
     #[error("the OIDC source is set up in part; set {key}, or the variable {variable}")]
     HalfSetTrio {
-        /// The key of the configuration.
+        /// The missing configuration key.
         key: &'static str,
-        /// The variable of the environment.
+        /// The corresponding environment variable.
         variable: &'static str,
     },
-    /// A role is to be assumed by the key of the environment, and there is none.
+    /// A role should be assumed with the access key of the environment, but that key is missing.
     #[error(
         "{variable} is set, and no OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET that could assume the role; set them, or unset it"
     )]
@@ -192,23 +199,23 @@ pub enum SetupError {
         /// The variable that names the role.
         variable: &'static str,
     },
-    /// STS inside the VPC is asked for, and nobody knows in which region that is.
+    /// The STS endpoint inside the VPC is requested, but the region is unknown.
     #[error(
         "{variable} asks for STS inside the VPC, and no region is known; set sts_region, or ALIBABA_CLOUD_STS_REGION"
     )]
     VpcWithoutRegion {
-        /// The variable that asks for it.
+        /// The variable that requests it.
         variable: &'static str,
     },
-    /// The values cannot be an access key.
+    /// The values are not a valid access key.
     #[error(transparent)]
     Insane(#[from] InvalidAccessKey),
 }
 
-/// What a configuration says of a source.
+/// The configuration of a credential provider.
 #[derive(Debug)]
 pub enum ProviderSpec {
-    /// An access key that the configuration itself holds.
+    /// An access key in the configuration itself.
     Static {
         /// The access key id.
         id: String,
@@ -217,58 +224,59 @@ pub enum ProviderSpec {
         /// The security token.
         token: Option<Secret>,
     },
-    /// The environment of the process. A role that it names is assumed at this place.
+    /// The environment of the process. A role named there is assumed at this STS endpoint.
     Env(StsEndpointConfig, EnvConfig),
-    /// A file that somebody else writes, or a directory of files.
+    /// A file written by another program, or a directory of files.
     File {
-        /// Where it is.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// Whether one that other users can read is refused.
+        /// Rejects a file that other users can read.
         strict: bool,
     },
-    /// A role that the identity of another source assumes.
+    /// A role assumed with the credentials of another source.
     AssumeRole {
         /// The name of that source.
         source: String,
         /// The role.
         role: AssumedRole,
-        /// Where STS is asked.
+        /// The STS endpoint.
         place: StsEndpointConfig,
-        /// How it is asked.
+        /// The signature of calls to STS.
         signature: StsSignature,
     },
     /// The token of a service account, exchanged at STS.
     Oidc(OidcConfig, StsEndpointConfig),
-    /// The role of the instance, from its metadata service.
+    /// The role of the instance, from the metadata service.
     Ecs(EcsConfig),
-    /// A service that hands out credentials over HTTP.
+    /// A service that returns credentials over HTTP.
     Uri {
-        /// Where it is.
+        /// The URL of the service.
         url: Url,
-        /// The file with what is sent as Authorization.
+        /// The file with the value of the `Authorization` header.
         authorization_file: Option<PathBuf>,
     },
     /// A command that prints credentials.
     Process(ProcessConfig),
-    /// A profile of the vendor's command line.
+    /// A profile of the vendor's command-line tool.
     Profile(ExternalFileConfig),
-    /// A section of the file that the vendor's libraries share.
+    /// A section of the credentials file that the vendor's libraries share.
     Ini(ExternalFileConfig),
-    /// The file of the vendor's OSS tool.
+    /// The configuration file of the vendor's OSS tool.
     Ossutil(ExternalFileConfig),
-    /// Nobody: requests go on without a signature.
+    /// No credentials: requests are forwarded without a signature.
     Anonymous,
-    /// A source from outside this crate.
+    /// A provider from outside this crate.
     Custom(CustomProvider),
-    /// Each source in turn, until one is configured.
+    /// A provider chain: the first configured provider is used.
     Chain(ChainConfig),
 }
 
-/// Sources by their names in the configuration. Those that are the same are one. One that signs nothing is none.
+/// Sources by their names in the configuration. Identical ones are shared; one that signs nothing
+/// is left out.
 pub type SourceMap = BTreeMap<String, Arc<CredentialSource>>;
 
 impl ProviderSpec {
-    /// The name of the source that this one needs.
+    /// Returns the name of the source that this provider needs.
     #[must_use]
     pub fn needs(&self) -> Option<&str> {
         match self {
@@ -289,7 +297,7 @@ impl ProviderSpec {
         }
     }
 
-    /// What is known of where STS is, for a source that may ask it.
+    /// Returns the configuration of the STS endpoint, for a provider that may call STS.
     pub fn place_mut(&mut self) -> Option<&mut StsEndpointConfig> {
         match self {
             Self::Env(place, _) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) => Some(place),
@@ -305,13 +313,14 @@ impl ProviderSpec {
         }
     }
 
-    /// Whether this is a lasting access key, written down for good.
+    /// Returns whether this is a long-lived access key in the configuration.
     #[must_use]
     pub fn is_lasting_key(&self) -> bool {
         matches!(self, Self::Static { token: None, .. })
     }
 
-    /// The source that this describes; `None` if the one that it needs is not among `others`, or if it signs nothing.
+    /// Builds the provider. Returns `None` if the source that it needs is not among `others`, or if
+    /// it signs nothing.
     fn build(&self, others: &SourceMap) -> Option<Box<dyn Provide>> {
         Some(match self {
             Self::Static { id, secret, token } => {
@@ -339,20 +348,22 @@ impl ProviderSpec {
         })
     }
 
-    /// All sources that are described, none asked yet. Those that need each other in a circle, or one that is not described,
-    /// are left out: a configuration with such a thing is refused before it comes here.
+    /// Builds all sources, without requesting credentials. Sources that need each other in a circle
+    /// are left out, as are those that need a missing one. Such a configuration is rejected before
+    /// it reaches this function.
     #[must_use]
     pub fn build_all(specs: &[(String, Self)]) -> SourceMap {
         Self::build_anew(specs, &[])
     }
 
-    /// The same, after another configuration, whose descriptions and sources are given: what is described as it was before, under
-    /// its name, is the source that it was, with all that it holds.
+    /// Builds all sources after a reload; `before` has the previous configurations and their
+    /// sources. A source whose name and configuration are unchanged is reused, with its
+    /// credentials.
     #[must_use]
     pub fn build_anew(specs: &[(String, Self)], before: &[(&[(String, Self)], &SourceMap)]) -> SourceMap {
         let mut known = Vec::new();
         for (specs, before) in before {
-            // Of two with the same name, the first.
+            // The first of two with the same name counts.
             let by_name = specs.iter().rev().map(|(name, spec)| (name.as_str(), spec));
             known.push((by_name.collect::<HashMap<&str, &Self>>(), *before));
         }
@@ -381,7 +392,7 @@ impl ProviderSpec {
     }
 }
 
-/// Each source once, under the first of its names.
+/// Returns each source once, under the first of its names.
 pub fn each(sources: &SourceMap) -> impl Iterator<Item = (&str, &Arc<CredentialSource>)> {
     sources.iter().filter(|(name, source)| source.name() == **name).map(|(name, source)| (&**name, source))
 }

@@ -1,33 +1,35 @@
-//! When credentials are renewed, and how long a failed attempt is followed by another. Pure: time and chance are given.
+//! Refresh windows of credentials, and backoff after failed attempts. Pure: the caller passes the
+//! time and the random numbers.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// The stages of credentials that end.
+/// The refresh windows of credentials that have to be refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RefreshWindows {
-    /// From here on they are renewed, and still good.
+    /// From here on they are refreshed; they are still valid.
     pub(super) advisory: Timestamp,
-    /// From here on renewing them is urgent.
+    /// From here on a refresh is urgent.
     pub(super) mandatory: Timestamp,
-    /// From here on nothing is signed with them: a request needs time to arrive.
+    /// From here on nothing is signed with them, because a request needs time to arrive.
     pub(super) hard: Timestamp,
 }
 
-/// How urgent it is that an attempt succeeds.
+/// The urgency of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefreshUrgency {
-    /// What is there is good for long.
+    /// The current credentials are valid for a long time.
     Advisory,
-    /// What is there ends soon.
+    /// The current credentials expire soon.
     Mandatory,
-    /// There is nothing to sign with.
+    /// There are no credentials to sign with.
     Empty,
 }
 
 impl RefreshWindows {
-    /// Of credentials that end at `expires`. `roll`, from 0 to 1, keeps many that began together from renewing together.
+    /// Returns the windows of credentials that expire at `expires`. The random number `roll`, from
+    /// 0 to 1, spreads the refreshes of many proxies that started together.
     pub(super) fn of(now: Timestamp, expires: Timestamp, roll: f64) -> Self {
         let left = (expires.unix_s() - now.unix_s()).max(0);
         let window = match left {
@@ -45,35 +47,38 @@ impl RefreshWindows {
         Self {
             advisory: before(window + jitter),
             mandatory: before((left / 6).min(60)),
-            // Never nothing: clocks count whole seconds.
+            // At least one second, because clocks count whole seconds.
             hard: before((left / 20).min(10).max(left.min(1))),
         }
     }
 
-    /// Of credentials without a known end, which are asked for again at `advisory`.
+    /// Returns the windows of credentials without a known expiry, which are refreshed at
+    /// `advisory`.
     pub(super) fn endless(advisory: Timestamp) -> Self {
         let never = Timestamp::from_unix_s(i64::MAX / 2);
         Self { advisory, mandatory: never, hard: never }
     }
 
-    /// How long they still sign.
+    /// Returns the time for which they still sign.
     pub(super) fn left(&self, now: Timestamp) -> Duration {
         Duration::from_secs(u64::try_from(self.hard.unix_s() - now.unix_s()).unwrap_or(0))
     }
 
-    /// How often the time is looked at: several times between the first renewal and the end, however short that is.
+    /// Returns the interval between checks of the time. There are several checks between the first
+    /// refresh and the expiry, however short that is.
     pub(super) fn look_every(&self) -> Duration {
         let seconds = self.hard.unix_s().abs_diff(self.advisory.unix_s());
         Duration::from_millis(seconds.saturating_mul(125)).clamp(Duration::from_millis(250), LOOK_EVERY)
     }
 
-    /// How long a pause at `now` may be for another attempt to come before renewing is urgent.
+    /// Returns the longest pause at `now` that leaves time for another attempt before a refresh is
+    /// urgent.
     pub(super) fn pause_max(&self, now: Timestamp) -> Duration {
         let left = u64::try_from(self.mandatory.unix_s() - now.unix_s()).unwrap_or(0);
         Duration::from_millis(left.saturating_mul(500)).max(Duration::from_millis(250))
     }
 
-    /// How urgent a renewal is; `None` before its time.
+    /// Returns the urgency of a refresh; `None` before it is due.
     pub(super) fn urgency(&self, now: Timestamp) -> Option<RefreshUrgency> {
         if now >= self.hard {
             Some(RefreshUrgency::Empty)
@@ -87,29 +92,30 @@ impl RefreshWindows {
     }
 }
 
-/// How often what a source reads, and the time, are looked at.
+/// The interval between checks of the time and of the state that a provider reads.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// The pause after so many failures in a row (at least one) that may pass by themselves.
+/// Returns the pause after `failures` (at least one) failures in a row that may be temporary.
 pub(super) fn pause(urgency: RefreshUrgency, failures: u32, roll: f64) -> Duration {
     let doubled = |first_ms: u64, cap_ms: u64| {
         let factor = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
         Duration::from_millis(first_ms.saturating_mul(factor).min(cap_ms))
     };
     match urgency {
-        // The whole of it is chance, but never next to nothing.
+        // Full jitter, with a floor of 10 %.
         RefreshUrgency::Advisory => doubled(2_000, 120_000).mul_f64(roll.clamp(0.1, 1.0)),
         RefreshUrgency::Mandatory => doubled(250, 3_000),
         RefreshUrgency::Empty => doubled(200, 3_000),
     }
 }
 
-/// The pause after the same credentials have come again, which are good for `left`: not long, and never for much of that.
+/// Returns the pause after an attempt returned the same credentials, which are valid for `left`. It
+/// is 50 s to 70 s, but at most a tenth of `left`, and at least 250 ms.
 pub(super) fn pause_unchanged(left: Duration, roll: f64) -> Duration {
     Duration::from_secs_f64(50.0 + 20.0 * roll.clamp(0.0, 1.0)).min(left / 10).max(Duration::from_millis(250))
 }
 
-/// The pause after so many refusals in a row, which somebody has to do something about.
+/// Returns the pause after this number of rejections in a row, which need an operator.
 pub(super) fn pause_refused(failures: u32) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     Duration::from_secs(30).saturating_mul(factor).min(Duration::from_secs(600))
@@ -124,7 +130,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
 
-    /// Seconds from now to the three stages.
+    /// Seconds from now to the three times.
     fn stages(life_s: i64, roll: f64) -> [i64; 3] {
         let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + life_s), roll);
         [windows.advisory, windows.mandatory, windows.hard].map(|at| at.unix_s() - NOW.unix_s())

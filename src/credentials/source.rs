@@ -1,5 +1,6 @@
-//! A source with what it gave last. Requests load one immutable snapshot, without a lock and without waiting; whoever keeps
-//! the source renews it in the background, one attempt at a time.
+//! A credential provider with its cached credentials. Requests load one immutable snapshot, without
+//! a lock and without waiting. The owner of the source refreshes it in the background, one attempt
+//! at a time.
 
 mod attempt;
 mod refresh;
@@ -25,58 +26,59 @@ use crate::time::{Clock, Timestamp};
 use attempt::RefreshAttempt;
 use watched::WatchedState;
 
-/// A source with what it gave last.
+/// A credential provider with the credentials that it returned last.
 pub struct CredentialSource {
     name: String,
     provider: Box<dyn Provide>,
     current: ArcSwapOption<CredentialSnapshot>,
-    /// Held while the source is asked: there is one attempt at a time.
+    /// Held during an attempt, so that there is one at a time.
     flight: tokio::sync::Mutex<()>,
     history: Mutex<AttemptHistory>,
     asking: watch::Sender<AttemptState>,
-    /// For looks at the files that the provider reads.
+    /// Runs the checks of the files that the provider reads.
     files: BlockingLane,
-    /// The credentials that OSS took last, only to be compared.
+    /// The credentials that OSS accepted last; the pointer is only compared.
     accepted: AtomicPtr<Credentials>,
-    /// Somebody wants it to be asked now.
+    /// Notified to request an immediate attempt.
     wanted: Notify,
     counts: SourceCounts,
 }
 
-/// What a monitor is told.
+/// The counters of a source for metrics.
 #[derive(Default)]
 struct SourceCounts {
-    /// Requests, by the stage of what they were signed with; those that got nothing too.
+    /// Requests by the state of the credentials they were signed with, including those that got
+    /// none.
     served: [AtomicU64; CredentialState::ALL.len()],
     waits: AttemptHistogram,
     given: AttemptHistogram,
     failed: AttemptHistogram,
 }
 
-/// Credentials with the stages of their life, if that has an end.
+/// Credentials with their refresh windows, if they have to be refreshed.
 struct CredentialSnapshot {
     credentials: Arc<Credentials>,
     windows: Option<RefreshWindows>,
 }
 
-/// What the attempts so far have come to.
+/// The outcomes of the attempts so far.
 #[derive(Default)]
 struct AttemptHistory {
-    /// The state of what the provider reads, before it was last asked.
+    /// The state of what the provider reads, captured before the last attempt.
     asked: Option<WatchedState>,
     generation: u64,
-    /// Failures since the last success, and of all time by their kind.
+    /// Failures since the last success, and all failures by their kind.
     failures: u32,
     failed: BTreeMap<&'static str, u64>,
     next: NextAttempt,
     last_error: Option<ProvideError>,
     /// The failure that was logged last.
     told: Option<String>,
-    /// How often OSS has refused what was there, by its code.
+    /// Rejections of the credentials by OSS, by error code.
     rejections: BTreeMap<&'static str, u64>,
-    /// Whether the source is about to be asked for that.
+    /// True until an attempt that a rejection requested has ended.
     forcing: bool,
-    /// When a rejection last had the source asked.
+    /// The time at which a rejection last requested an attempt.
     forced: Option<Instant>,
     identity_changes: u64,
 }
@@ -87,14 +89,14 @@ enum NextAttempt {
     /// At once: no attempt was made, or one was abandoned before its outcome.
     #[default]
     Due,
-    /// Not before this.
+    /// Not before this time.
     At(Instant),
     /// Never: the configuration is wrong, so another attempt cannot have another outcome.
     Never,
 }
 
 impl NextAttempt {
-    /// The time, at `now`; `None` for never.
+    /// Returns the time, given the current time; `None` for never.
     fn at(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Due => Some(now),
@@ -104,27 +106,27 @@ impl NextAttempt {
     }
 }
 
-/// The attempt in progress, if there is one, and the number of those that have ended.
+/// The attempt in progress, if any, and the number of attempts that have ended.
 #[derive(Clone, Copy, Default)]
 struct AttemptState {
     since: Option<Instant>,
     done: u64,
 }
 
-/// What an attempt gave.
+/// The result of a successful attempt.
 struct AttemptResult {
     credentials: Arc<Credentials>,
-    /// Whether it is what was there before.
+    /// True if these were already the current credentials.
     unchanged: bool,
 }
 
-/// There is nothing to sign with.
+/// No credentials to sign with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoCredentials {
-    /// The source has given nothing yet.
+    /// The source has returned no credentials yet.
     #[error("no credentials are available")]
     Empty,
-    /// What it gave has ended.
+    /// The credentials have expired.
     #[error("the credentials have expired")]
     Expired,
 }
@@ -144,7 +146,7 @@ impl CredentialSnapshot {
 }
 
 impl CredentialSource {
-    /// A source that has not been asked; `name` is the configuration's.
+    /// Creates a source without credentials; `name` is its name in the configuration.
     #[must_use]
     pub fn new(name: &str, provider: Box<dyn Provide>) -> Self {
         Self {
@@ -161,16 +163,17 @@ impl CredentialSource {
         }
     }
 
-    /// The configuration's name of the source.
+    /// Returns the name of the source in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The credentials to sign with at `now`, without waiting.
+    /// Returns the credentials to sign with at `now`, without waiting.
     ///
     /// # Errors
-    /// [`NoCredentials`]: nothing is ever signed with what has ended, or ends while a request is on its way.
+    /// [`NoCredentials`]: nothing is ever signed with credentials that have expired, or that would
+    /// expire while a request is on its way.
     pub fn get(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
         let current = self.current.load();
         let snapshot = current.as_deref().ok_or(NoCredentials::Empty)?;
@@ -180,7 +183,8 @@ impl CredentialSource {
         }
     }
 
-    /// The same for a request, which is counted if it gets any; if not, it may [`wait`](Self::wait).
+    /// Returns the credentials for a request, and counts the request if there are any. A request
+    /// that gets none may [`wait`](Self::wait).
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -195,15 +199,16 @@ impl CredentialSource {
         Ok(Arc::clone(&snapshot.credentials))
     }
 
-    /// For a request that got nothing: if the source is just being asked, its answer is waited for, in limited time.
+    /// Waits for the attempt in progress, if any, up to a timeout, and returns its credentials. It
+    /// is for requests that got none from [`serve`](Self::serve).
     ///
     /// # Errors
-    /// [`NoCredentials`] if it gives nothing either.
+    /// [`NoCredentials`] if there are none after the wait either.
     pub async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, NoCredentials> {
         if self.asking.receiver_count() < WAITERS_MAX {
             let begun = Instant::now();
             let mut asking = self.asking.subscribe();
-            // However the wait ends, what counts is what is there then.
+            // The credentials present after the wait count, whatever ended it.
             let _ = timeout(WAIT_MAX, asking.wait_for(|asking| asking.since.is_none())).await;
             self.counts.waits.record(begun.elapsed());
         }
@@ -216,10 +221,10 @@ impl CredentialSource {
         })
     }
 
-    /// What can be signed with now: what is there, or what the source gives when it is asked.
+    /// Returns credentials to sign with: the current ones, or the result of a refresh.
     ///
     /// # Errors
-    /// Those of the source.
+    /// The error of the provider.
     pub async fn obtain(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         match self.get(edge.now()) {
             Ok(credentials) => Ok(credentials),
@@ -227,11 +232,12 @@ impl CredentialSource {
         }
     }
 
-    /// Asks the source and keeps what it gives; who comes while it is asked gets the same answer. What was there before stays
-    /// on an error. If the future is dropped in the middle, the source is as if it had not been asked.
+    /// Requests credentials from the provider and keeps them. Concurrent callers share the result
+    /// of one attempt. On an error the current credentials are kept. If the future is dropped
+    /// midway, the attempt counts as not made.
     ///
     /// # Errors
-    /// Those of the source.
+    /// The error of the provider.
     pub async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         let before = self.history().generation;
         let _flight = self.flight.lock().await;
@@ -241,7 +247,7 @@ impl CredentialSource {
             return Ok(credentials);
         }
         let attempt = RefreshAttempt::begin(self);
-        // Files that could not be looked at count as changed when they can be.
+        // Files that cannot be read now count as changed once they can.
         let asked = WatchedState::capture(&*self.provider, edge, &self.files).await;
         let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
@@ -252,14 +258,14 @@ impl CredentialSource {
         given.map(|given| given.credentials)
     }
 
-    /// Waits until the source has answered once, well or badly.
+    /// Waits until one attempt has ended, with or without success.
     pub async fn answered(&self) {
         let mut asking = self.asking.subscribe();
         // The sender lives in `self`, so there is no error to handle.
         let _ = asking.wait_for(|asking| asking.done > 0).await;
     }
 
-    /// Whether the source has answered once, well or badly.
+    /// Returns whether one attempt has ended, with or without success.
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.asking.borrow().done > 0
@@ -271,7 +277,7 @@ impl CredentialSource {
         self.history().last_error.clone()
     }
 
-    /// Keeps fresh credentials, unless they have ended before they came.
+    /// Keeps new credentials, unless they have already expired.
     fn keep(&self, fresh: Credentials, now: Timestamp) -> Result<AttemptResult, ProvideError> {
         let before = self.current.load_full();
         if let Some(before) = before.as_deref() {
@@ -293,13 +299,13 @@ impl CredentialSource {
         let windows = self.windows_of(fresh.expires, now);
         let credentials = Arc::new(fresh);
         if ended.is_none() || self.get(now).is_err() {
-            // What has ended signs nothing, but it tells requests more than that there is nothing.
+            // Expired credentials sign nothing, but requests get a more precise error.
             self.current
                 .store(Some(Arc::new(CredentialSnapshot { credentials: Arc::clone(&credentials), windows })));
         }
         match ended.map(Timestamp::rfc3339) {
             None => {
-                // Another may lie where one lay that OSS has taken.
+                // The new credentials may be allocated at the address of ones that OSS accepted.
                 self.accepted.store(std::ptr::null_mut(), Ordering::Relaxed);
                 self.compare(before.as_deref(), &credentials);
                 Ok(AttemptResult { credentials, unchanged: false })
@@ -319,7 +325,8 @@ impl CredentialSource {
         }
     }
 
-    /// The same credentials have come again; those without an end are good for another while.
+    /// Extends the refresh windows of credentials without an expiry, after the provider has
+    /// returned the same ones.
     fn renew_later(&self, credentials: &Arc<Credentials>, now: Timestamp) {
         if credentials.expires.is_none() {
             let windows = self.windows_of(None, now);
@@ -328,7 +335,7 @@ impl CredentialSource {
         }
     }
 
-    /// Tells if somebody else signs from now on.
+    /// Logs and counts a change of the provider that signs.
     fn compare(&self, before: Option<&CredentialSnapshot>, fresh: &Credentials) {
         let Some(before) = before else { return };
         if before.credentials.provider != fresh.provider {
@@ -342,7 +349,7 @@ impl CredentialSource {
         }
     }
 
-    /// Notes what an attempt came to, and when there may be another.
+    /// Records the outcome of an attempt and the earliest time of the next one.
     fn record_attempt(
         &self,
         given: &Result<AttemptResult, ProvideError>,
@@ -364,7 +371,7 @@ impl CredentialSource {
                 history.generation += u64::from(!given.unchanged);
                 (history.failures, history.last_error, history.told) = (0, None, None);
                 let pause = match (given.unchanged, windows) {
-                    // Whoever gives them renews them late.
+                    // The service itself refreshes them late.
                     (true, Some(windows)) => pause_unchanged(windows.left(now), fastrand::f64()),
                     (true | false, _) => Duration::ZERO,
                 };
@@ -388,7 +395,7 @@ impl CredentialSource {
         }
     }
 
-    /// What a person and a monitor are told.
+    /// Returns a snapshot of the state, for operators and metrics.
     #[must_use]
     pub fn status(&self, edge: &dyn SourceEnv) -> SourceStatus {
         let now = edge.now();
@@ -425,7 +432,7 @@ impl CredentialSource {
         self.current.load().as_deref().and_then(|snapshot| snapshot.windows)
     }
 
-    /// How urgent it is to ask the source; `None` if there is no need.
+    /// Returns the urgency of a refresh; `None` if none is needed.
     fn urgency(&self, now: Timestamp) -> Option<RefreshUrgency> {
         match self.current.load().as_deref() {
             None => Some(RefreshUrgency::Empty),
@@ -449,11 +456,11 @@ fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
     }
 }
 
-/// How long one attempt may take.
+/// The timeout of one attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(20);
-/// How long a request waits for a source that is being asked.
+/// The limit on the wait of a request for an attempt in progress.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How many requests wait.
+/// The limit on the number of requests that wait.
 const WAITERS_MAX: usize = 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a person and a monitor are told of a source: never a value.
+//! A snapshot of a source for operators and metrics. It contains no credentials.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,70 +9,70 @@ use super::ProvideError;
 use super::durations::AttemptSnapshot;
 use crate::time::Timestamp;
 
-/// How a source is.
+/// A snapshot of the state of a source.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
-    /// The configuration's name.
+    /// The name in the configuration.
     pub name: String,
-    /// The stage of what it gave last.
+    /// The state of the current credentials.
     pub stage: CredentialState,
-    /// Which source gave it.
+    /// The provider that returned them.
     pub provider: Option<Arc<str>>,
-    /// When that ends.
+    /// The time at which they expire.
     pub expires: Option<Timestamp>,
-    /// From when on it is renewed.
+    /// The time from which they are refreshed.
     pub renewal: Option<Timestamp>,
-    /// How often it has given something.
+    /// The number of times that new credentials were kept.
     pub generation: u64,
-    /// How often it has failed to, by [`ProvideError::kind`].
+    /// Failed attempts, by [`ProvideError::kind`].
     pub failed: BTreeMap<&'static str, u64>,
-    /// Failures since it last gave something.
+    /// Failures since the last success.
     pub failures: u32,
-    /// How often OSS has refused what it gave, by its code.
+    /// Rejections of the credentials by OSS, by error code.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// How often somebody else signed than before.
+    /// The number of changes of the provider that signs.
     pub identity_changes: u64,
-    /// Requests that wait for it.
+    /// The number of requests that wait for credentials.
     pub waiting: usize,
-    /// How long the attempt in progress has lasted; `None` if there is none.
+    /// The duration of the attempt in progress; `None` if there is none.
     pub asking_for: Option<Duration>,
-    /// Whether an attempt has ended, well or badly.
+    /// True once an attempt has ended, with or without success.
     pub has_answered: bool,
-    /// How many requests were signed with what it gave, by the stage that this was in.
+    /// Requests by the state of the credentials at that time, including requests that got none.
     pub served: [(CredentialState, u64); 6],
-    /// How long requests have waited for it.
+    /// The time that requests have waited for credentials.
     pub waits: AttemptSnapshot,
-    /// How long it took to give something, and how long to fail.
+    /// The duration of attempts, separately for successes and failures.
     pub refreshes: [(&'static str, AttemptSnapshot); 2],
-    /// What went wrong last, if nothing went right since.
+    /// The error of the last attempt; `None` if it succeeded.
     pub last_error: Option<String>,
-    /// Where the credentials come from, and why no other source gives them.
+    /// The origin of the credentials, and the reasons why other providers were skipped.
     pub explanation: Vec<String>,
 }
 
-/// A stage of what a source gave.
+/// The state of the credentials of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialState {
-    /// It has given nothing.
+    /// There are no credentials.
     Empty,
-    /// It is good for long.
+    /// The credentials are valid, and no refresh is due.
     Fresh,
-    /// It is good, and is being renewed.
+    /// The credentials are valid, and are being refreshed.
     Advisory,
-    /// It ends soon.
+    /// The credentials expire soon.
     Mandatory,
-    /// It has ended.
+    /// The credentials have expired.
     Expired,
-    /// It has no known end.
+    /// The credentials have no known expiry.
     NonExpiring,
 }
 
 impl CredentialState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] =
         [Self::Empty, Self::Fresh, Self::Advisory, Self::Mandatory, Self::Expired, Self::NonExpiring];
 
-    /// In one word.
+    /// Returns the name of the state in logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -85,7 +85,7 @@ impl CredentialState {
         }
     }
 
-    /// Whether requests are signed.
+    /// Returns whether requests are signed in this state.
     #[must_use]
     pub fn signs(self) -> bool {
         match self {
@@ -96,10 +96,10 @@ impl CredentialState {
 }
 
 impl ProvideError {
-    /// Every kind there is.
+    /// All kinds of errors.
     pub const KINDS: [&'static str; 4] = ["not_configured", "misconfigured", "unavailable", "refused"];
 
-    /// What kind of error it is, in one word.
+    /// Returns the kind of the error, as one word.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! One attempt to get credentials. However its future ends, the source is left in a state from which the next attempt works.
+//! One attempt to refresh credentials. However its future ends, the source is left in a state in
+//! which the next attempt works.
 
 use tokio::time::Instant;
 
@@ -6,7 +7,7 @@ use super::{AttemptResult, AttemptState, CredentialSource, NextAttempt, WatchedS
 use crate::credentials::ProvideError;
 use crate::time::Timestamp;
 
-/// An attempt in progress. Dropped before its outcome is known, it counts as not made.
+/// An attempt in progress. If it is dropped before its outcome is known, it counts as not made.
 pub(super) struct RefreshAttempt<'a> {
     source: &'a CredentialSource,
     begun: Instant,
@@ -41,7 +42,7 @@ impl Drop for RefreshAttempt<'_> {
             let mut history = self.source.history();
             (history.next, history.forcing) = (NextAttempt::Due, false);
         }
-        // Requests that wait for the attempt look at what there is.
+        // Requests that wait for the attempt continue with the current credentials.
         let ended = u64::from(self.has_outcome);
         // guard: attempt-frees-source
         self.source

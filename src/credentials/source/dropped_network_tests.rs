@@ -1,5 +1,5 @@
-//! Attempts to get credentials over the network that are dropped in the middle: each is driven to each of its await points and
-//! dropped there, and the next attempt works.
+//! Refresh attempts over the network that are dropped midway. Each is polled to each of its await
+//! points and dropped there, and the next attempt works.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,14 +24,14 @@ use crate::credentials::{
 };
 use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
 
-/// A request that a service received.
+/// A request received by the service.
 struct ServiceRequest {
     /// The head, in lowercase but for the first line.
     head: String,
     body: String,
 }
 
-/// Reads a request; `None` if the client has left.
+/// Reads a request; `None` if the client has disconnected.
 async fn receive(stream: &mut BufReader<TcpStream>) -> Option<ServiceRequest> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -49,16 +49,17 @@ async fn receive(stream: &mut BufReader<TcpStream>) -> Option<ServiceRequest> {
     Some(ServiceRequest { head, body: String::from_utf8(body).ok()? })
 }
 
-/// Sends a response in two pieces, so that the client waits once more between them.
+/// Sends a response in two pieces, so that the client has another await point between them.
 async fn respond(stream: &mut BufReader<TcpStream>, (status, body): (u16, &str)) {
     let head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n\r\n", body.len());
-    // A client that has left is not answered.
+    // A client that has disconnected gets no response.
     let _ = stream.write_all(head.as_bytes()).await;
     sleep(Duration::from_millis(5)).await;
     let _ = stream.write_all(body.as_bytes()).await;
 }
 
-/// What a credentials URI, the metadata service and STS answer, each on its own path, if they get what they want.
+/// Returns the response of a credentials URI, the metadata service or STS, each on its own path, if
+/// the request is as expected.
 fn answer(request: &ServiceRequest) -> (u16, String) {
     let has = |line: &str| request.head.lines().any(|known| known == line);
     let triple = "\"AccessKeyId\": \"STS.network\", \"AccessKeySecret\": \"s\", \"SecurityToken\": \"t\", \
@@ -96,13 +97,13 @@ async fn services() -> SocketAddr {
     address
 }
 
-/// A kind of source that asks services.
+/// A kind of provider that calls services.
 #[derive(Clone, Copy, Debug)]
 enum NetworkKind {
     Uri,
     Ecs,
     Oidc,
-    /// A role over a base that asks a service too.
+    /// A role whose base calls a service too.
     AssumeRole,
     /// A chain that finds a URI in the environment.
     Chain,
@@ -111,7 +112,7 @@ enum NetworkKind {
 impl NetworkKind {
     const ALL: [Self; 5] = [Self::Uri, Self::Ecs, Self::Oidc, Self::AssumeRole, Self::Chain];
 
-    /// The source `default` of this kind, with what it needs.
+    /// Returns the source `default` of this kind, with the sources that it needs.
     fn specs(self, services: SocketAddr, directory: &Path) -> Vec<(String, ProviderSpec)> {
         let url = |path: &str| Url::parse(&format!("http://{services}{path}")).expect("a URL");
         let file = |name: &str, text: &str| {
@@ -153,7 +154,7 @@ impl NetworkKind {
         base.into_iter().chain([("default".to_owned(), spec)]).collect()
     }
 
-    /// The environment that it needs.
+    /// Returns the environment that this kind needs.
     fn world(self, services: SocketAddr) -> TestEnv {
         match self {
             Self::Uri | Self::Oidc | Self::AssumeRole => TestEnv::default(),
@@ -175,7 +176,8 @@ impl NetworkKind {
         }
     }
 
-    /// Drops an attempt after so many polls, and asserts that the next one works. Returns whether it was dropped.
+    /// Drops an attempt after `times` polls, and asserts that the next one works. Returns whether
+    /// it was dropped.
     async fn survives(self, times: usize, directory: &Path) -> bool {
         let services = services().await;
         let (sources, world) =
@@ -212,7 +214,8 @@ async fn an_attempt_over_the_network_can_be_dropped_anywhere() {
     }
 }
 
-/// A service that never answers `/lost`, answers `/fails` with an error, and answers `/together` only to [`FLIGHTS`] calls at once.
+/// A service that never responds to `/lost`, and responds to `/fails` with an error. It responds to
+/// `/together` only when there are [`FLIGHTS`] such calls at once.
 struct LossyService {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -239,13 +242,14 @@ impl LossyService {
             Some("/lost") => std::future::pending().await,
             Some("/fails") => 500,
             Some("/together") => {
-                // Sooner than a call counts as silent and gives its permit back.
+                // Shorter than the `SILENT_AFTER` of the circuit breaker, when a call returns its
+                // permit.
                 let others = timeout(Duration::from_millis(1_500), together.wait()).await;
                 if others.is_ok() { 200 } else { 503 }
             }
             _ => 200,
         };
-        // Long enough that the client is seen to have both calls on.
+        // Long enough for the client to have both calls in flight at one poll.
         sleep(Duration::from_millis(50)).await;
         respond(&mut stream, (status, "answer")).await;
     }
@@ -255,14 +259,14 @@ impl LossyService {
         HttpRequest { method: Method::GET, url, headers: Vec::new(), body: Zeroizing::default() }
     }
 
-    /// Makes one call alone. Returns its status.
+    /// Makes a single call and returns its status.
     async fn call(&self, path: &str) -> u16 {
         let reply = circuit_breaker::ask(&HttpClient::default(), self.ask(path), || None, WITHIN).await;
         reply.expect("an answer").status
     }
 
-    /// Makes a call that is lost and repeated, and drops it after so many polls. Returns whether it was dropped, and how many
-    /// connections there were then.
+    /// Makes a call whose response is lost and that is retried, and drops it after `times` polls.
+    /// Returns whether it was dropped, and the number of connections at that time.
     async fn lose_one(&self, times: usize) -> (bool, usize) {
         let (fetcher, before) = (HttpClient::default(), self.connections.load(Ordering::Relaxed));
         let again = || Some(self.ask("/again"));
@@ -275,8 +279,8 @@ impl LossyService {
     }
 }
 
-/// Drops a call to a service of its own after so many polls, and asserts that others go through. The service may have been left
-/// alone before, so that the call is the one that finds out whether it has come back.
+/// Drops a call to a separate service after `times` polls, and asserts that other calls succeed.
+/// With `is_left_alone` the circuit breaker is open at first, so that the call is the probe.
 async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<Mutex<()>>) -> (bool, usize) {
     let service = LossyService::start().await;
     for _ in 0..if is_left_alone { 5 } else { 0 } {
@@ -287,10 +291,10 @@ async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<
     let known =
         circuit_breaker::endpoints().into_iter().find(|known| known.name == name).expect("it was asked");
     assert!(is_left_alone || !known.is_left_alone, "after {times} polls");
-    // One service after the other, so that these calls are quick.
+    // One service at a time, so that these calls are quick.
     let _alone = alone.lock().await;
     let all = async {
-        // It may find out whether the service has come back, which one call does alone.
+        // This call may be the probe, during which no other is made.
         assert_eq!(service.call("/").await, 200);
         let together = join_all((0..FLIGHTS).map(|_| service.call("/together"))).await;
         [together, join_all((0..12).map(|_| service.call("/"))).await].concat()
@@ -305,7 +309,7 @@ async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<
 async fn a_call_that_is_dropped_while_it_is_repeated_leaves_the_endpoint_to_others() {
     let alone = Arc::<Mutex<()>>::default();
     let at_each_poll = async |is_left_alone: bool| {
-        // At the same time, for each takes seconds.
+        // Concurrently, because each takes seconds.
         let all = (0..POLLS_MAX)
             .map(|times| tokio::spawn(leaves_the_endpoint_free(times, is_left_alone, Arc::clone(&alone))));
         let lost: Vec<_> = join_all(all).await.into_iter().map(|lost| lost.expect("no panic")).collect();
@@ -318,7 +322,7 @@ async fn a_call_that_is_dropped_while_it_is_repeated_leaves_the_endpoint_to_othe
 
 const METADATA_TOKEN: &str = "x-aliyun-ecs-metadata-token: metadata-token";
 const ROLE: &str = "acs:ram::1:role/r";
-/// Calls to one endpoint at once.
+/// The number of calls to one endpoint at once.
 const FLIGHTS: usize = 8;
 /// More polls than a call needs.
 const POLLS_MAX: usize = 16;

@@ -1,5 +1,5 @@
-//! Futures that are dropped in the middle: each public one is driven to each of its await points and dropped there, and the next
-//! use works.
+//! Futures that are dropped midway. Each public one is polled to each of its await points and
+//! dropped there, and the next use works.
 
 use std::fs;
 use std::future::poll_fn;
@@ -18,7 +18,8 @@ use crate::credentials::{
 };
 use crate::secret::Secret;
 
-/// Polls `future` until it has been pending `times`, then drops it. Returns whether it was dropped before its end.
+/// Polls `future` until it has been pending `times` times, then drops it. Returns whether it was
+/// dropped before its end.
 pub(super) async fn dropped_after(times: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut pending = 0;
@@ -57,7 +58,8 @@ fn steps() -> CredentialSource {
     CredentialSource::new("default", Box::new(Steps(Arc::default())))
 }
 
-/// Drops `attempt` at each of its await points on a fresh source, and asserts that the source works each time.
+/// Drops `attempt` at each of its await points on a new source, and asserts that the source works
+/// each time.
 async fn survives<T>(
     make: impl Fn() -> T,
     source: impl Fn(&T) -> &CredentialSource,
@@ -70,7 +72,7 @@ async fn survives<T>(
         let source = source(&made);
         let status = source.status(&world);
         assert_eq!((status.asking_for, status.waiting), (None, 0), "after {times} polls");
-        // It is asked again at once, by itself.
+        // `follow` retries at once by itself.
         let kept = async {
             while source.get(NOW).is_err() {
                 sleep(Duration::from_millis(1)).await;
@@ -108,7 +110,7 @@ async fn an_attempt_that_is_dropped_anywhere_leaves_a_source_that_works() {
 #[tokio::test(start_paused = true)]
 async fn the_keeper_of_a_source_can_be_dropped_anywhere() {
     let world = TestEnv::default();
-    // It never ends by itself, so it is dropped after so many polls.
+    // It never ends by itself, so it is dropped after a fixed number of polls.
     for times in 0..20 {
         let source = steps();
         assert!(dropped_after(times, source.follow(&world)).await);
@@ -131,7 +133,7 @@ async fn a_request_for_other_credentials_can_be_dropped_anywhere() {
         };
         let was_dropped = dropped_after(times, replace).await;
         assert_eq!(source.status(&world).waiting, 0, "after {times} polls");
-        // The ten seconds between two rejections that ask the source.
+        // The ten seconds between two refreshes triggered by rejections.
         sleep(Duration::from_secs(11)).await;
         let other = async {
             tokio::select! {
@@ -154,7 +156,7 @@ async fn waiters_of_an_attempt_that_is_dropped_make_their_own() {
     assert!(was_dropped && second.is_ok());
 }
 
-/// The base of a role, and the role, whose STS nobody answers.
+/// Returns the base of a role, and the role; its STS is unreachable.
 fn role() -> [Arc<CredentialSource>; 2] {
     let role = AssumedRole {
         arn: "acs:ram::1:role/r".to_owned(),
@@ -183,7 +185,7 @@ async fn a_role_that_is_given_up_leaves_the_source_that_assumes_it_working() {
     }
 }
 
-/// Sources that read files or run programs, each of which gives credentials when it is asked anew.
+/// Returns providers that read files or run programs, each of which returns credentials on a retry.
 fn of_files(directory: &std::path::Path) -> Vec<(&'static str, ProviderSpec)> {
     let json = directory.join("key.json");
     fs::write(&json, r#"{"AccessKeyId": "LTAIx", "AccessKeySecret": "s"}"#).expect("written");
@@ -232,7 +234,7 @@ async fn a_look_at_files_and_a_program_can_be_given_up_anywhere() {
     }
 }
 
-/// A provider that fails or hangs as it is told, at once.
+/// A provider that either fails at once or hangs.
 struct Told {
     hangs: Arc<AtomicBool>,
 }

@@ -1,5 +1,5 @@
-//! A source over hours, against a clock that the test moves: what libraries get wrong with keys that live for minutes, with services
-//! that go on failing, and with many who wait.
+//! A source over hours, on a clock that the test moves. Covers known mistakes of client libraries:
+//! keys that expire within minutes, services that keep failing, and many waiting requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use crate::credentials::{CredentialSource, Credentials, Provide, ProvideError, P
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
-/// A clock that goes with the runtime's.
+/// A clock that advances with the runtime's.
 struct Ticking(AtomicI64);
 
 impl Clock for Ticking {
@@ -24,7 +24,7 @@ impl SourceEnv for Ticking {
     }
 }
 
-/// A service whose keys live for so long, and that can fail.
+/// A service whose keys have this lifetime, and that can fail.
 #[derive(Default)]
 struct Service {
     life_s: u64,
@@ -52,14 +52,14 @@ impl Provide for Asking {
     }
 }
 
-/// A source of a service, and its clock.
+/// Returns a service, a source that uses it, and a clock.
 fn of(life_s: u64) -> (Arc<Service>, CredentialSource, Ticking) {
     let service = Arc::new(Service { life_s, ..Service::default() });
     let source = CredentialSource::new("default", Box::new(Asking(Arc::clone(&service))));
     (service, source, Ticking(AtomicI64::new(1_700_000_000)))
 }
 
-/// Lets so many seconds pass, with a look at each.
+/// Advances the time by `seconds`, and calls `look` every second.
 async fn pass(source: &CredentialSource, clock: &Ticking, seconds: usize, mut look: impl FnMut()) {
     let passing = async {
         for _ in 0..seconds {
@@ -112,7 +112,7 @@ async fn a_service_that_goes_on_failing_is_asked_with_pauses_and_what_it_gave_be
     assert!(source.serve(clock.now()).is_ok(), "soon after it has come back");
 }
 
-/// A service that never answers, and counts who asks.
+/// A service that never responds, and counts the attempts.
 struct Silent(Arc<AtomicUsize>);
 
 impl Provide for Silent {

@@ -1,5 +1,5 @@
-//! What keeps a source fresh: its renewal in the background, a look at everything when the clock jumps, and another key when
-//! OSS refuses the one that is there.
+//! Refreshes a source: in the background before expiry, after a jump of the clock, and when OSS
+//! rejects the current access key.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,14 +13,14 @@ use crate::credentials::refresh_policy::LOOK_EVERY;
 use crate::credentials::{Credentials, ProvideError, SourceEnv};
 use crate::time::{Clock, Timestamp};
 
-/// What made the source give credentials.
+/// The reason of a refresh.
 #[derive(Clone, Copy)]
 enum RefreshReason {
-    /// There were none before.
+    /// There were no credentials before.
     First,
-    /// What it reads has changed.
+    /// The state that the provider reads has changed.
     Changed,
-    /// The time has come.
+    /// The refresh was due.
     Usual,
 }
 
@@ -35,7 +35,8 @@ impl RefreshReason {
 }
 
 impl CredentialSource {
-    /// Renews the credentials before they end, and asks the source again whenever what it reads has changed. Never returns.
+    /// Refreshes the credentials before they expire, and whenever the state that the provider reads
+    /// has changed. Never returns.
     pub async fn follow(&self, edge: &dyn SourceEnv) {
         let mut anchor = (Instant::now(), edge.now());
         loop {
@@ -53,7 +54,7 @@ impl CredentialSource {
             }
             anchor = moment;
             let is_due = wanted || self.is_due(edge.now());
-            // What is due anyway does not wait for a look at files.
+            // A refresh that is due anyway does not wait for a check of files.
             let changed = !is_due && self.has_changed(edge).await;
             if !is_due && !changed {
                 continue;
@@ -82,7 +83,8 @@ impl CredentialSource {
         }
     }
 
-    /// The clock has jumped: what was refused may have been for its sake, and what is counted by it is counted from now.
+    /// Adapts to a jump of the clock. A failure may have been due to the wrong time, so a retry is
+    /// due at once. Refresh windows counted from the clock start again now.
     fn reset_after_clock_jump(&self, (instant, now): (Instant, Timestamp)) {
         if let Some(snapshot) = self.current.load_full() {
             self.renew_later(&snapshot.credentials, now);
@@ -93,7 +95,7 @@ impl CredentialSource {
         }
     }
 
-    /// Logs the outcome of an attempt. A failure that goes on is logged once.
+    /// Logs the outcome of an attempt. A failure that persists is logged once.
     fn log_outcome(
         &self,
         outcome: &Result<Arc<Credentials>, ProvideError>,
@@ -132,7 +134,7 @@ impl CredentialSource {
         }
     }
 
-    /// How long there is nothing to look at.
+    /// Returns the time until the next check.
     fn next_wakeup(&self, now: Timestamp) -> Duration {
         let look_every = self.windows().map_or(LOOK_EVERY, |windows| windows.look_every());
         let next = self.history().next.at(Instant::now());
@@ -151,7 +153,7 @@ impl CredentialSource {
         }
     }
 
-    /// Whether what the provider reads is not what it was before the last attempt.
+    /// Returns whether the state that the provider reads differs from that before the last attempt.
     async fn has_changed(&self, edge: &dyn SourceEnv) -> bool {
         if self.history().asked.is_none() {
             return false;
@@ -161,7 +163,7 @@ impl CredentialSource {
         history.asked.as_ref().zip(now).is_some_and(|(asked, now)| asked.differs_from(&now))
     }
 
-    /// OSS has taken what these credentials signed.
+    /// Records that OSS has accepted a signature by these credentials.
     pub fn accept(&self, credentials: &Arc<Credentials>) {
         let taken = Arc::as_ptr(credentials).cast_mut();
         if self.accepted.load(Ordering::Relaxed) != taken {
@@ -169,14 +171,15 @@ impl CredentialSource {
         }
     }
 
-    /// Whether OSS has taken what these credentials signed.
+    /// Returns whether OSS has accepted a signature by these credentials.
     #[must_use]
     pub fn has_accepted(&self, credentials: &Arc<Credentials>) -> bool {
         self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
     }
 
-    /// OSS has refused these credentials with this code: others, if the source has others, which is asked at once, but not more
-    /// often than every ten seconds, and not for long.
+    /// Returns other credentials after OSS has rejected these with this error code, if the source
+    /// has any. A rejection triggers a refresh, at most once every ten seconds. The wait for it is
+    /// limited.
     pub async fn replace(
         &self,
         refused: &Arc<Credentials>,
@@ -204,19 +207,19 @@ impl CredentialSource {
             }
         }
         let answered = asking.wait_for(|asking| asking.done > done);
-        // However the wait ends, what counts is what is there then.
+        // The credentials present after the wait count, whatever ended it.
         let _ = timeout(WAIT_MAX, answered).await;
         other()
     }
 }
 
-/// Whether the clock has gone another way than time between two looks.
+/// Returns whether the wall clock moved differently from the monotonic clock.
 fn jumped((began, at): (Instant, Timestamp), (ended, now): (Instant, Timestamp)) -> bool {
     let passed = i64::try_from(ended.duration_since(began).as_secs()).unwrap_or(i64::MAX);
     (now.unix_s() - at.unix_s()).abs_diff(passed) > JUMP_S
 }
 
-/// A clock that is set right goes by less, or slowly.
+/// The threshold of a jump. A clock that is being adjusted (NTP slewing) remains below it.
 const JUMP_S: u64 = 30;
-/// How often OSS's refusals may have the source asked.
+/// The minimum interval between refreshes triggered by rejections of OSS.
 const FORCED_EVERY: Duration = Duration::from_secs(10);

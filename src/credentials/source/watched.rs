@@ -1,4 +1,5 @@
-//! The state of what a provider reads, to see when it changes. Files are looked at away from the threads that serve.
+//! The watched state of a provider, to detect changes. Files are checked outside the threads that
+//! serve requests.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,10 +16,10 @@ pub(super) struct WatchedState {
 }
 
 impl WatchedState {
-    /// Looks at it now. `None` if there is nothing to watch.
+    /// Captures the current state. Returns `None` if there is nothing to watch.
     ///
     /// # Errors
-    /// [`BlockingTimeout`] if the file system does not answer.
+    /// [`BlockingTimeout`] if the file system does not respond.
     pub(super) async fn capture(
         provider: &dyn Provide,
         edge: &dyn SourceEnv,
@@ -33,7 +34,8 @@ impl WatchedState {
         Ok(Some(Self { fingerprint, files }))
     }
 
-    /// Whether `now` differs from this. A file that is not watched any more counts for nothing.
+    /// Returns whether `now` differs from this state. A file that is not watched any more is
+    /// ignored.
     pub(super) fn differs_from(&self, now: &Self) -> bool {
         self.fingerprint != now.fingerprint
             || now.files.iter().any(|(path, state)| self.files.get(path) != Some(state))

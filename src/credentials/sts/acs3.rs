@@ -8,7 +8,7 @@ use super::{CallStamp, FORM, StsCall, VERSION};
 use crate::credentials::Credentials;
 use crate::transport::Url;
 
-/// The headers of a signed call to `/` without a query.
+/// Returns the headers of a signed call to `/` without a query.
 pub(super) fn headers(
     call: &StsCall,
     key: &Credentials,
@@ -34,13 +34,13 @@ pub(super) fn headers(
     let canonical = CanonicalRequest { method: "POST", path: "/", query: "", headers: &lines };
     let authorization =
         canonical.authorization(&hex(&Sha256::digest(&call.form)), (&key.id, key.secret.expose()));
-    // Host is written by who sends.
+    // The HTTP client writes `Host`.
     signed.retain(|(name, _)| *name != "host");
     signed.push(("authorization", Zeroizing::new(authorization)));
     signed
 }
 
-/// What is signed; the headers in order of their lower-case names.
+/// The parts of a canonical request; the headers are sorted by their lower-case names.
 struct CanonicalRequest<'a> {
     method: &'a str,
     path: &'a str,
@@ -104,7 +104,8 @@ mod tests {
         );
     }
 
-    /// Those of the test suites that sign the word `undefined`, or nothing, as the method are no calls; the sum is right all the same.
+    /// Some vectors of the vendor's test suites sign the word `undefined`, or nothing, as the
+    /// method. Those are not valid calls, but their signatures are correct.
     #[test]
     fn signatures_are_those_of_the_vendor() {
         let all: Value = serde_json::from_str(include_str!("../../../tests/vectors/sts.json")).expect("json");

@@ -1,24 +1,26 @@
-//! Which STS is asked: the one that is named, else that of the region, as near to OSS as can be.
+//! Selects the STS endpoint: a configured one, otherwise that of the region, as near to OSS as
+//! possible.
 
 use crate::credentials::{ProvideError, SetupError, SourceEnv};
 use crate::oss::{Region, SigningProduct};
 use crate::transport::Url;
 
-/// What is known about where STS is.
+/// The settings that select an STS endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StsEndpointConfig {
-    /// The endpoint that the configuration names.
+    /// The endpoint in the configuration.
     pub endpoint: Option<Url>,
-    /// The region that it names.
+    /// The region in the configuration.
     pub region: Option<Region>,
-    /// Whether it asks for the one inside the VPC.
+    /// True if the configuration requests the endpoint inside the VPC.
     pub vpc: bool,
-    /// The region of the OSS that is asked with the credentials, and whether by its internal endpoint.
+    /// The OSS region that the credentials are used for, and whether its internal endpoint is used.
     pub of_oss: Option<(Region, bool)>,
 }
 
 impl StsEndpointConfig {
-    /// Where to ask, and who says so. The configuration goes before the environment, and both before what the upstream suggests.
+    /// Returns the URL and the setting that selected it. The configuration takes precedence over
+    /// the environment, and both over the region of the upstream.
     pub(crate) fn url(&self, edge: &dyn SourceEnv) -> Result<(Url, &'static str), ProvideError> {
         if let Some(endpoint) = &self.endpoint {
             return Ok((endpoint.clone(), "sts_endpoint"));
@@ -55,7 +57,7 @@ impl StsEndpointConfig {
     }
 }
 
-/// The host of the STS of a region. The id of a `CloudBox` is not a region that has one.
+/// Returns the STS host of a region. The id of a `CloudBox` is not a region with an STS.
 fn name(region: &Region, vpc: bool) -> String {
     let row = IRREGULAR.iter().find(|(id, ..)| *id == region.as_str());
     match row {
@@ -65,10 +67,11 @@ fn name(region: &Region, vpc: bool) -> String {
     }
 }
 
-/// The STS of the whole mainland.
+/// The central STS of mainland China.
 const CENTRAL: &str = "sts.aliyuncs.com";
 
-/// Regions whose STS is not named by the pattern: the public host, and the host inside a VPC.
+/// Regions whose STS hosts do not follow the pattern, with the public host and the host inside a
+/// VPC.
 const IRREGULAR: [(&str, &str, &str); 5] = [
     ("cn-hangzhou-finance", CENTRAL, "sts-vpc.cn-hangzhou.aliyuncs.com"),
     ("cn-shenzhen-finance-1", CENTRAL, "sts-vpc.cn-shenzhen-finance-1.aliyuncs.com"),
@@ -81,5 +84,5 @@ const ENDPOINT: &str = "ALIBABA_CLOUD_STS_ENDPOINT";
 const REGION: &str = "ALIBABA_CLOUD_STS_REGION";
 const VPC: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
 
-/// What helps when it cannot be reached.
+/// The advice in errors of an unreachable STS.
 pub(super) const HINT: &str = "if it cannot be reached from here, set sts_endpoint or sts_region";

@@ -1,5 +1,5 @@
-//! STS: temporary credentials for a role. Asked with POST, so that no policy and no token stands in a URL; the answer is read
-//! without keeping any of it in an error.
+//! STS client: temporary credentials for a role. Calls are POST requests, so that no policy and no
+//! token is in a URL. Errors contain nothing of a response but the code and the request id.
 
 mod acs3;
 mod endpoint;
@@ -26,52 +26,54 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
-/// How calls to STS are signed.
+/// The signature algorithm of calls to STS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StsSignature {
     /// `ACS3-HMAC-SHA256`, in headers.
     Acs3,
-    /// RPC V1, with HMAC-SHA1: for private clouds that know no other.
+    /// RPC V1, with HMAC-SHA1, for private clouds that support no other.
     Rpc,
 }
 
-/// A role, and how it is assumed.
+/// A role, and the parameters for assuming it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AssumedRole {
-    /// Its ARN, `acs:ram::ACCOUNT:role/NAME`.
+    /// The ARN, `acs:ram::ACCOUNT:role/NAME`.
     pub arn: String,
-    /// What shows in the audit trail; cut and cleaned when it is used. `None` for one with the name of this host.
+    /// The session name in the audit trail. It is truncated, and invalid characters are replaced.
+    /// `None` derives it from the name of this host.
     pub session_name: Option<String>,
-    /// How long the credentials live, from 900 s to 12 h.
+    /// The lifetime of the credentials, from 900 s to 12 h.
     pub duration: Duration,
-    /// A policy that narrows what the role may do.
+    /// A policy that restricts the permissions of the role.
     pub policy: Option<String>,
-    /// What the role's trust asks for beside the identity.
+    /// The external id that the trust policy of the role requires.
     pub external_id: Option<String>,
 }
 
-/// A place where STS is asked.
+/// A client of an STS endpoint.
 pub(super) struct StsClient {
     place: StsEndpointConfig,
     signature: StsSignature,
     fetcher: Arc<HttpClient>,
-    /// How far the clock of STS is ahead of ours, in seconds, once it has refused ours.
+    /// The lead of the STS clock over the local clock, in seconds. It is set once STS has rejected
+    /// the local time.
     ahead_s: AtomicI64,
 }
 
-/// Who asks.
+/// The authentication of a call.
 enum CallAuthentication<'a> {
-    /// Whoever this key belongs to.
+    /// A signature with this access key.
     Key(&'a Credentials),
-    /// Nobody: what proves the caller stands in the form.
+    /// No signature; the form contains the proof of identity.
     Nobody,
 }
 
-/// A call, but for who makes it.
+/// A call without its authentication.
 struct StsCall {
     action: &'static str,
     form: Zeroizing<Vec<u8>>,
-    /// The same, as the pairs that RPC signs.
+    /// The form fields as name-value pairs, which RPC signs.
     fields: Vec<(&'static str, Zeroizing<String>)>,
 }
 
@@ -80,7 +82,7 @@ impl StsClient {
         Self { place, signature, fetcher: Arc::default(), ahead_s: AtomicI64::new(0) }
     }
 
-    /// `AssumeRole`, signed by `signer`.
+    /// Calls `AssumeRole`, signed by `signer`.
     pub(super) async fn assume(
         &self,
         role: &AssumedRole,
@@ -91,7 +93,7 @@ impl StsClient {
         self.call(&call, CallAuthentication::Key(signer), edge).await
     }
 
-    /// `AssumeRoleWithOIDC`, for whoever the token names.
+    /// Calls `AssumeRoleWithOIDC` with an OIDC token.
     pub(super) async fn assume_with_token(
         &self,
         role: &AssumedRole,
@@ -104,7 +106,8 @@ impl StsClient {
         self.call(&StsCall::new("AssumeRoleWithOIDC", fields), CallAuthentication::Nobody, edge).await
     }
 
-    /// `GetCallerIdentity`: the ARN that `signer` signs as; for an assumed role, the role's own.
+    /// Calls `GetCallerIdentity` and returns the ARN of `signer`. For an assumed role it is the ARN
+    /// of the role.
     pub(super) async fn caller(
         &self,
         signer: &Credentials,
@@ -115,7 +118,7 @@ impl StsClient {
         response::read_identity(&reply, &url, ahead_s)
     }
 
-    /// Where it is, for a person.
+    /// Returns a description of the endpoint for operators.
     pub(super) fn explain(&self, edge: &dyn SourceEnv) -> String {
         match self.place.url(edge) {
             Ok((url, why)) => format!("STS at {url} ({why})"),
@@ -133,7 +136,8 @@ impl StsClient {
         response::read(&reply, &url, ahead_s)
     }
 
-    /// Asks; once more with the clock of STS if it refuses ours, which then is told too.
+    /// Makes a call. If STS rejects the local time, retries with the time of STS, and returns the
+    /// difference too.
     async fn reply(
         &self,
         call: &StsCall,
@@ -164,7 +168,7 @@ impl StsClient {
         edge: &dyn SourceEnv,
     ) -> Result<HttpResponse, ProvideError> {
         let first = self.request(call, who, url, edge)?;
-        // Each request has a time and a nonce of its own.
+        // Each request has its own time and nonce.
         let again = || self.request(call, who, url, edge).ok();
         circuit_breaker::ask(&self.fetcher, first, again, WITHIN)
             .await
@@ -209,7 +213,7 @@ impl StsClient {
     }
 }
 
-/// What makes one call differ from the next.
+/// The values that differ between two calls.
 #[derive(Clone, Copy)]
 struct CallStamp<'a> {
     /// The time, as `2026-01-31T12:00:00Z`.
@@ -219,7 +223,8 @@ struct CallStamp<'a> {
 
 impl StsCall {
     fn new(action: &'static str, fields: Vec<(&'static str, Zeroizing<String>)>) -> Self {
-        // Percent-encoding makes three bytes of one at most; it never grows, so that nothing is left behind where it was.
+        // Percent-encoding makes at most three bytes of one. The buffer therefore never grows,
+        // which would leave a copy of a secret behind.
         let room = fields.iter().map(|(name, value)| name.len() + 2 + 3 * value.len()).sum();
         let mut form = Zeroizing::new(String::with_capacity(room));
         for (name, value) in &fields {
@@ -253,7 +258,7 @@ impl AssumedRole {
     }
 }
 
-/// A name that STS takes: 2 to 64 of its characters.
+/// Turns `wanted` into a session name that STS accepts: 2 to 64 of the allowed characters.
 fn session_name(wanted: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
     let mut name: String = wanted.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();

@@ -1,4 +1,5 @@
-//! What STS and its like answer: a triple, or an error of which only the code and the id are told.
+//! Responses of STS and similar services: temporary credentials, or an error. Only the code and the
+//! request id of an error are reported.
 
 use serde::Deserialize;
 use serde_json::from_slice;
@@ -8,7 +9,7 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpResponse, Url};
 
-/// Temporary credentials, as they are answered.
+/// Temporary credentials as in a response.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::credentials) struct StsCredentials {
@@ -31,7 +32,7 @@ pub(in crate::credentials) struct StsError {
     pub(in crate::credentials) error: ProvideError,
 }
 
-/// The causes of an [`StsError`] that callers tell apart.
+/// The causes of an [`StsError`] that callers distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::credentials) enum StsCause {
     /// STS rejects the access key or its security token.
@@ -74,7 +75,7 @@ struct StsErrorDocument {
 }
 
 impl StsCredentials {
-    /// As credentials of this provider.
+    /// Converts the response into credentials of this provider.
     pub(in crate::credentials) fn into_credentials(
         self,
         provider: &str,
@@ -97,7 +98,7 @@ impl StsCredentials {
     }
 }
 
-/// Whether STS refuses the time of the call.
+/// Returns whether STS rejects the time of the call.
 pub(super) fn is_about_time(reply: &HttpResponse) -> bool {
     reply.status >= 400 && {
         let code = mistake(reply).code;
@@ -105,7 +106,7 @@ pub(super) fn is_about_time(reply: &HttpResponse) -> bool {
     }
 }
 
-/// The time of the server, if an error tells it.
+/// Returns the time of the server from an error response, if present.
 pub(super) fn server_time(reply: &HttpResponse) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -119,7 +120,8 @@ pub(super) fn server_time(reply: &HttpResponse) -> Option<String> {
 const KEY_CODES: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"];
 const OIDC_TOKEN_EXPIRED: &str = "OIDCToken.Expired";
 
-/// Reads an answer. `ahead_s` is how far STS's clock was found to be ahead of ours, if it refused ours.
+/// Reads a response. `ahead_s` is how far the clock of STS is ahead of the local clock, if STS
+/// rejected the local time.
 pub(super) fn read(
     reply: &HttpResponse,
     url: &Url,
@@ -138,7 +140,8 @@ pub(super) fn read(
     Err(refused(reply, url, ahead_s))
 }
 
-/// Who `GetCallerIdentity` says it is: `acs:ram::1:user/NAME`, `acs:ram::1:role/NAME` or `acs:ram::1:root`.
+/// Reads the identity from a `GetCallerIdentity` response: `acs:ram::1:user/NAME`,
+/// `acs:ram::1:role/NAME` or `acs:ram::1:root`.
 pub(super) fn read_identity(
     reply: &HttpResponse,
     url: &Url,
@@ -177,7 +180,8 @@ fn refused(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> StsError {
     }
 }
 
-/// The code and the id of an error, if it has them, and only what such a thing can look like.
+/// Returns the code and the request id of an error response. Each is empty if missing or
+/// implausible.
 fn mistake(reply: &HttpResponse) -> StsErrorDocument {
     let read: StsErrorDocument = from_slice(&reply.body).unwrap_or_default();
     let word = |text: String| {
@@ -188,7 +192,7 @@ fn mistake(reply: &HttpResponse) -> StsErrorDocument {
     StsErrorDocument { code: word(read.code), request_id: word(read.request_id) }
 }
 
-/// What to do about a code.
+/// Returns the advice for an error code.
 fn hint(code: &str) -> &'static str {
     const HINTS: [(&str, &str); 13] = [
         (

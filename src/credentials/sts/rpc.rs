@@ -1,4 +1,5 @@
-//! RPC V1: "RPC mechanism" (Alibaba Cloud SDK documentation). Query and form are signed as one sorted set of parameters.
+//! RPC V1: "RPC mechanism" (Alibaba Cloud SDK documentation). Query and form are signed as one
+//! sorted set of parameters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use super::{CallStamp, StsCall, VERSION};
 use crate::credentials::Credentials;
 use crate::oss::encode_strict;
 
-/// Path and query of a call; signed if there is a key.
+/// Returns path and query of a call, signed if there is a key.
 pub(super) fn target(call: &StsCall, key: Option<&Credentials>, stamp: CallStamp<'_>) -> String {
     let mut query =
         vec![("Action", call.action), ("Format", "JSON"), ("Timestamp", stamp.at), ("Version", VERSION)];
@@ -41,7 +42,7 @@ fn string_to_sign(method: &str, params: &mut [(&str, &str)]) -> Zeroizing<String
     text
 }
 
-/// `name=value` of each, encoded, sorted and joined; an empty value stays.
+/// Encodes, sorts and joins `name=value` pairs; empty values are kept.
 fn joined(params: &mut [(&str, &str)]) -> Zeroizing<String> {
     params.sort_unstable();
     let mut text = Zeroizing::new(String::new());
@@ -73,7 +74,8 @@ mod tests {
 
     use super::{hmac, joined, signature, string_to_sign};
 
-    /// The published values, of the vendor's documents and of the test suites of its libraries.
+    /// Returns published vectors, from the vendor's documentation and the test suites of its
+    /// libraries.
     fn vectors(kind: &str) -> Vec<Value> {
         let all: Value = serde_json::from_str(include_str!("../../../tests/vectors/sts.json")).expect("json");
         let rows = ["rpc_v1", "inputs", "primitives"].map(|name| all[name].as_array().expect("rows").clone());

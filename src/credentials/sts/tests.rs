@@ -1,4 +1,4 @@
-//! What STS answers, and what comes of it; where STS is; what a session is called.
+//! Responses of STS and their results; STS endpoints; session names.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ fn each_published_answer_comes_to_what_it_should() {
         let given = read.map_err(ProvideError::from).and_then(|triple| triple.into_credentials("x", "STS"));
         let outcome = match &given {
             Ok(credentials) if credentials.expires.is_some_and(|end| end.unix_s() < 1_000_000_000) => {
-                // Whether it has ended is for the source to see, which knows the time.
+                // Expiry is checked by the source, which knows the time.
                 "retryable_error"
             }
             Ok(_) => "credentials",
