@@ -1,32 +1,33 @@
-//! Percent-encoding as OSS signs it: everything but `A-Z a-z 0-9 - . _ ~` becomes `%XX` in upper case.
-//! The canonical URI and query of "Include a V4 signature in the header" (OSS API reference).
+//! Percent-encoding as OSS signs it: all characters except `A-Z a-z 0-9 - . _ ~` become `%XX` in
+//! upper case. It is used for the canonical URI and query of "Include a V4 signature in the header"
+//! (OSS API reference).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-/// What is escaped in names and values of a query.
+/// The characters that are escaped in names and values of a query.
 const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What is escaped in a path: a slash stays.
+/// The characters that are escaped in a path; a slash is not.
 const PATH: &AsciiSet = &STRICT.remove(b'/');
 
 /// A `%` that two hexadecimal digits do not follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the percent sign at byte {at} is not followed by two hexadecimal digits")]
 pub struct InvalidEscape {
-    /// Where it stands, in bytes from the start of the text.
+    /// Its offset in bytes from the start of the text.
     pub at: usize,
 }
 
-/// Appends `bytes` with everything escaped but unreserved characters; `/` becomes `%2F`.
+/// Appends `bytes` with all but unreserved characters escaped; `/` becomes `%2F`.
 pub fn encode_strict(bytes: &[u8], out: &mut String) {
     out.extend(percent_encode(bytes, STRICT));
 }
 
-/// Appends `bytes` with everything escaped but unreserved characters and `/`.
+/// Appends `bytes` with all but unreserved characters and `/` escaped.
 pub fn encode_path(bytes: &[u8], out: &mut String) {
     out.extend(percent_encode(bytes, PATH));
 }
 
-/// The bytes that `text` stands for. A `+` is itself.
+/// Decodes `text`. A `+` is not decoded to a space.
 ///
 /// # Errors
 /// [`InvalidEscape`] if a `%` is not followed by two hexadecimal digits.
@@ -45,7 +46,7 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, InvalidEscape> {
     Ok(out)
 }
 
-/// The byte that the escape at `at` stands for.
+/// Returns the byte that the escape at `at` stands for.
 pub(super) fn escaped(text: &[u8], at: usize) -> Option<u8> {
     let digit = |offset: usize| char::from(*text.get(at + offset)?).to_digit(16);
     u8::try_from(digit(1)? * 16 + digit(2)?).ok()

@@ -1,24 +1,24 @@
-//! The XML document in which OSS, and this proxy in its place, tells an error.
+//! The XML error document of OSS, which this proxy also uses for its own errors.
 
 use std::fmt::Write as _;
 
-/// What stands in an error document ("Error responses", OSS API reference).
+/// The content of an error document ("Error responses", OSS API reference).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ErrorDocument<'a> {
-    /// The stable word programs decide by, such as `NoSuchKey`.
+    /// The stable code for programs, such as `NoSuchKey`.
     pub code: &'a str,
-    /// One sentence for people.
+    /// A readable message of one sentence.
     pub message: &'a str,
     /// The id of the request.
     pub request_id: &'a str,
-    /// The host that was asked.
+    /// The host to which the request was sent.
     pub host_id: &'a str,
-    /// More elements, by name and text, in order.
+    /// Further elements, by name and text, in order.
     pub extra: &'a [(&'a str, &'a str)],
 }
 
 impl ErrorDocument<'_> {
-    /// The document as text.
+    /// Returns the document as text.
     #[must_use]
     pub fn to_xml(&self) -> String {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>\n");
@@ -37,7 +37,7 @@ impl ErrorDocument<'_> {
     }
 }
 
-/// `text` as XML character data. Characters that XML 1.0 cannot express become U+FFFD.
+/// Escapes `text` as XML character data. Characters that XML 1.0 cannot express become U+FFFD.
 #[must_use]
 pub fn escape_xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,43 +1,44 @@
-//! Object keys: any bytes, exactly as the client meant them.
+//! Object keys: arbitrary bytes, preserved exactly as the client sent them.
 
 use std::fmt;
 
 use super::encoding::{InvalidEscape, encode_path, encode_strict, escaped};
 
-/// An object key: up to 1023 bytes, with the path text that carries it on the wire.
+/// An object key of up to 1023 bytes, with its percent-encoded text for request paths.
 ///
-/// The bytes are what is signed. The wire text is the same key in one spelling: escapes are normal, and a slash that the
-/// client wrote as `%2F` stays `%2F`, so that no hop on the way sees a segment it did not see before.
+/// The bytes are signed. The path text is the same key in one spelling: escapes are normalized, and
+/// a slash that the client wrote as `%2F` remains `%2F`. No hop on the way therefore sees a segment
+/// that it did not see before.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Key {
     bytes: Vec<u8>,
-    /// `None` if it is the same as the bytes.
+    /// The path text; `None` if it is the same as the bytes.
     wire: Option<String>,
 }
 
-/// Why a text is no object key.
+/// An error in the text of an object key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// The percent-encoding is broken.
+    /// The percent-encoding is invalid.
     #[error(transparent)]
     Escape(#[from] InvalidEscape),
-    /// The key is longer than OSS stores.
+    /// The key is longer than OSS allows.
     #[error("the object key is {length} bytes long, at most {max} are allowed", max = Key::BYTES_MAX)]
     TooLong {
-        /// Its length in bytes, decoded.
+        /// The length of the decoded key in bytes.
         length: usize,
     },
 }
 
 impl Key {
-    /// The longest key that OSS stores, in bytes.
+    /// The limit of OSS for the length of a key, in bytes.
     pub const BYTES_MAX: usize = 1023;
 
-    /// Reads a key from the text of a path, without the slash that precedes the key. Nothing is normalised: `//`, `.`,
-    /// `..` and `+` are parts of the key.
+    /// Parses a key from the text of a path, without the slash that precedes the key. Nothing is
+    /// normalized: `//`, `.`, `..` and `+` are parts of the key.
     ///
     /// # Errors
-    /// [`InvalidKey`] if a `%` stands alone or the key is too long.
+    /// [`InvalidKey`] if a `%` is not followed by two hexadecimal digits or the key is too long.
     pub fn from_path(text: &str) -> Result<Self, InvalidKey> {
         let text = text.as_bytes();
         if text.iter().copied().all(is_plain) {
@@ -67,30 +68,30 @@ impl Key {
         Self::checked(bytes, Some(wire))
     }
 
-    /// The key with these bytes.
+    /// Creates the key with these bytes.
     ///
     /// # Errors
-    /// [`InvalidKey::TooLong`].
+    /// [`InvalidKey::TooLong`] if there are more than [`Key::BYTES_MAX`] bytes.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InvalidKey> {
         let mut wire = String::with_capacity(bytes.len());
         encode_path(&bytes, &mut wire);
         Self::checked(bytes, Some(wire))
     }
 
-    /// The bytes of the key, decoded.
+    /// Returns the decoded bytes of the key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The text that stands for the key in a request path, percent-encoded, without a slash before it.
+    /// Returns the percent-encoded text for a request path, without a leading slash.
     #[must_use]
     pub fn wire(&self) -> &str {
-        // Only what stands for itself has no text of its own, and that is ASCII.
+        // Only a key of plain ASCII bytes has no separate path text.
         self.wire.as_deref().unwrap_or_else(|| std::str::from_utf8(&self.bytes).unwrap_or_default())
     }
 
-    /// Whether there is no key: the request is about the bucket or the service.
+    /// Returns whether the key is empty: the request is for the bucket or the service.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -105,7 +106,7 @@ impl Key {
     }
 }
 
-/// Whether a byte stands for itself in every path.
+/// Returns whether a byte needs no escape in a path.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte)
 }

@@ -1,4 +1,5 @@
-//! The words of OSS: bucket, object key, region, query, operation, error document. Pure values, no IO.
+//! The domain types of OSS: bucket, object key, region, query, operation, error document. Pure
+//! values, no IO.
 
 mod encoding;
 mod error;

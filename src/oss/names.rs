@@ -1,33 +1,36 @@
-//! Names with rules of their own: buckets, regions, the product a signature is for.
+//! Validated names: buckets, regions, and the product that a signature is for.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// A bucket name: 3 to 63 of `a-z 0-9 -`, beginning and ending with a letter or digit ("Bucket naming conventions").
-/// Buckets of the early years have `_` too. Full names of bucket spaces may be longer.
+/// A bucket name: 3 to 63 of `a-z 0-9 -`, beginning and ending with a letter or digit ("Bucket
+/// naming conventions"). Old buckets may also contain `_`. Full names of bucket spaces may be
+/// longer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(Box<str>);
 
-/// A text that is no bucket name.
+/// An invalid bucket name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidBucket {
-    /// It breaks the rule.
+    /// The text violates the naming rules.
     #[error(
         "{0:?} is not a bucket name: 3 to 63 lower-case letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
     )]
     Form(String),
-    /// It is the alias of a bucket space, which does not contain the account that a signature needs.
+    /// The text is the alias of a bucket space, which does not contain the account that a signature
+    /// needs.
     #[error(
         "{0:?} is the alias of a bucket space, and requests are signed for the full name; write it as SPACE-ACCOUNT-REGION-{1}"
     )]
     Alias(String, &'static str),
 }
 
-/// A region id such as `cn-hangzhou`, without `oss-` and `-internal`; of a CloudBox its id, `cb-…`.
+/// A region id such as `cn-hangzhou`, without `oss-` and `-internal`. For a CloudBox it is the
+/// CloudBox id, `cb-…`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Region(Box<str>);
 
-/// A text that is no region id.
+/// An invalid region id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
     "{0:?} is not a region id: write it as cn-hangzhou, in lower-case letters, digits and hyphens, without oss- and -internal"
@@ -37,14 +40,14 @@ pub struct InvalidRegion(pub String);
 /// The product that a V4 signature is scoped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SigningProduct {
-    /// OSS itself.
+    /// The public OSS service.
     Oss,
-    /// A CloudBox in the customer's own hall.
+    /// A CloudBox on the customer's premises.
     CloudBox,
 }
 
 impl Bucket {
-    /// The bucket of this name.
+    /// Parses a bucket name.
     ///
     /// # Errors
     /// [`InvalidBucket`] with the text.
@@ -66,13 +69,14 @@ impl Bucket {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The label before an endpoint: the name, or the alias of a bucket space whose name is longer than a label can be.
+    /// Returns the label before an endpoint: the name, or the alias of a bucket space whose name is
+    /// too long for a label.
     #[must_use]
     pub fn host_label(&self) -> Cow<'_, str> {
         if self.0.len() <= LABEL_MAX {
@@ -83,7 +87,7 @@ impl Bucket {
 }
 
 impl Region {
-    /// The region of this id.
+    /// Parses a region id.
     ///
     /// # Errors
     /// [`InvalidRegion`] with the text.
@@ -96,13 +100,13 @@ impl Region {
         }
     }
 
-    /// The id.
+    /// Returns the id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What requests to this region are signed for.
+    /// Returns the product that requests to this region are signed for.
     #[must_use]
     pub fn product(&self) -> SigningProduct {
         if self.0.starts_with("cb-") { SigningProduct::CloudBox } else { SigningProduct::Oss }
@@ -110,7 +114,7 @@ impl Region {
 }
 
 impl SigningProduct {
-    /// The word in the scope of a signature.
+    /// Returns the name of the product in the scope of a signature.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,7 +136,8 @@ impl fmt::Display for Region {
     }
 }
 
-/// Whether `text` is of lower-case letters, digits and `inner`, beginning and ending with a letter or digit.
+/// Returns whether `text` consists of lower-case letters, digits and `inner`, and begins and ends
+/// with a letter or digit.
 fn is_label(text: &str, inner: &[u8]) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -141,7 +146,8 @@ fn is_label(text: &str, inner: &[u8]) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || inner.contains(b))
 }
 
-/// The alias of `SPACE-ACCOUNT-REGION-bs-apsr` in a host, `SPACE-alias-bs-apsr`; likewise of agentic buckets.
+/// Returns the alias in a host, `SPACE-alias-bs-apsr`, for a full name
+/// `SPACE-ACCOUNT-REGION-bs-apsr`. The same holds for agentic buckets.
 fn space_alias(name: &str) -> Option<String> {
     let (front, kind) =
         SPACE_KINDS.iter().find_map(|kind| Some((name.strip_suffix(kind)?.strip_suffix('-')?, kind)))?;
@@ -154,13 +160,13 @@ fn space_alias(name: &str) -> Option<String> {
     Some([&front[..at], "-alias-", kind].concat())
 }
 
-/// Longest label of a host.
+/// The limit for the length of a host label.
 const LABEL_MAX: usize = 63;
 
-/// Ends of the full names of bucket spaces and of the agentic buckets around them.
+/// The suffixes of the full names of bucket spaces and of the agentic buckets around them.
 const SPACE_KINDS: [&str; 2] = ["bs-apsr", "ab-apsr"];
 
-/// Shortest account id that is told apart from the number of a region.
+/// The minimum length of an account id; shorter numbers may belong to a region.
 const ACCOUNT_MIN: usize = 6;
 
 #[cfg(test)]

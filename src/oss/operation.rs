@@ -1,4 +1,5 @@
-//! Which of OSS's operations a request asks for: the word that policy decides by and the access log shows.
+//! Classification of requests by OSS operation. Policy decides by the operation, and the access log
+//! shows its name.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -8,16 +9,16 @@ use http::{HeaderMap, Method, header};
 use super::operation_table::{Operation, ROWS};
 use super::query::{Query, QueryParameter, is_of_signature};
 
-/// What an operation does to what is stored.
+/// The effect of an operation on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessKind {
-    /// It reads or lists.
+    /// The operation reads or lists.
     Read,
-    /// It creates, changes or removes something, or may do so.
+    /// The operation creates, changes or removes data, or may do so.
     Write,
 }
 
-/// One row of the table: an operation and the requests that it has.
+/// One row of the table: an operation, and the requests that select it.
 pub(super) struct OperationRow {
     pub(super) operation: Operation,
     pub(super) name: &'static str,
@@ -29,11 +30,11 @@ pub(super) struct OperationRow {
     pub(super) selectors: &'static [OperationSelector],
 }
 
-/// What a request must have to be of an operation.
+/// A property that a request must have to select an operation.
 pub(super) enum OperationSelector {
     /// A parameter without a value; `a` and `a=` are the same.
     Bare(&'static str),
-    /// A parameter with some value.
+    /// A parameter with a non-empty value.
     Valued(&'static str),
     /// A parameter with one of these values.
     OneOf(&'static str, &'static [&'static str]),
@@ -41,19 +42,20 @@ pub(super) enum OperationSelector {
     Present(&'static str),
     /// No parameter of this name.
     Absent(&'static str),
-    /// A header.
+    /// A header of this name.
     Header(&'static str),
     /// No header of this name.
     NoHeader(&'static str),
-    /// A form as its body.
+    /// A body of the type `multipart/form-data`.
     Form,
 }
 
-/// Defines the operations from their table: one enum, all of its values in order, and a row for each.
+/// Defines the operations from their table: an enum, a list of its variants in order, and a row for
+/// each.
 macro_rules! operations {
     ($($name:ident: $methods:expr, $levels:expr, $access:ident, [$($selector:expr),*];)*) => {
-        /// An operation of OSS. Requests that have a parameter of no known operation share one word for each method and
-        /// level, such as `GetBucketSettings`.
+        /// An operation of OSS. Requests with an unknown parameter share one name for each method
+        /// and level, such as `GetBucketSettings`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "the names are those of the OSS API reference")]
         pub enum Operation {
@@ -61,11 +63,11 @@ macro_rules! operations {
         }
 
         impl Operation {
-            /// All of them, in their order.
+            /// All operations, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
         }
 
-        /// A row for each operation, in their order.
+        /// One row for each operation, in the same order.
         pub(super) static ROWS: &[OperationRow] = &[$(OperationRow {
             operation: Operation::$name,
             name: stringify!($name),
@@ -78,7 +80,7 @@ macro_rules! operations {
 }
 pub(super) use operations;
 
-/// The method of the words that stand for unknown operations: no request has them by the table.
+/// The method of operations that stand for unknown ones: the table selects them for no request.
 pub(super) const NONE: u8 = 0;
 pub(super) const GET: u8 = 1;
 pub(super) const HEAD: u8 = 2;
@@ -94,7 +96,7 @@ pub(super) const BUCKET: u8 = 2;
 /// A request that names bucket and key.
 pub(super) const OBJECT: u8 = 4;
 
-/// A request as far as operations are selected by it.
+/// The parts of a request that select its operation.
 struct OperationLookup<'a> {
     method: u8,
     query: &'a Query,
@@ -102,8 +104,8 @@ struct OperationLookup<'a> {
 }
 
 impl Operation {
-    /// The operation of a request, or `None` for methods that OSS does not have. `bucketless` requests name neither bucket
-    /// nor key; `keyless` ones name no key.
+    /// Returns the operation of a request, or `None` for methods that OSS does not support.
+    /// `bucketless` requests name neither bucket nor key; `keyless` ones name no key.
     #[must_use]
     pub fn of(
         method: &Method,
@@ -126,15 +128,16 @@ impl Operation {
             Method::OPTIONS => return Some(Self::Preflight),
             _ => return None,
         };
-        // Only these have an operation that a header alone selects.
+        // Only these methods have an operation that a header alone selects.
         if query.params().is_empty() && !matches!(method, PUT | POST) {
             return Some(plain(method, level));
         }
         Some(OperationLookup { method, query, headers }.at(level))
     }
 
-    /// Whether OSS may be at work on a whole object, for minutes, before it answers: copies, the end of a multipart upload,
-    /// and all that is done to an object by POST but for the steps of an upload.
+    /// Returns whether OSS may process a whole object, for minutes, before it responds. This holds
+    /// for copies and for POST requests on objects, such as the completion of a multipart upload.
+    /// The other steps of an upload are excluded.
     #[must_use]
     pub fn works_on_whole_objects(self) -> bool {
         let row = self.row();
@@ -143,31 +146,32 @@ impl Operation {
         by_post || matches!(self, Self::CopyObject | Self::UploadPartCopy | Self::PostObjectSettings)
     }
 
-    /// The word for it in the log.
+    /// Returns the name, as in the access log.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Whether the operation reads or may write.
+    /// Returns whether the operation only reads or may write.
     #[must_use]
     pub fn access(self) -> AccessKind {
         self.row().access
     }
 
-    /// Whether the operation makes no sense without an object key.
+    /// Returns whether the operation requires an object key.
     #[must_use]
     pub fn needs_key(self) -> bool {
         self.row().levels == OBJECT
     }
 
-    /// Whether the operation may name no bucket.
+    /// Returns whether the operation may be requested without a bucket.
     #[must_use]
     pub fn is_of_service(self) -> bool {
         self.row().levels & SERVICE != 0
     }
 
-    /// A parameter that a list of buckets does not have. With it the request is meant for a bucket.
+    /// Returns a parameter that `ListBuckets` does not have. A request with one is meant for a
+    /// bucket.
     #[must_use]
     pub fn unfit_parameter(self, query: &Query) -> Option<&QueryParameter> {
         let fits = |param: &&QueryParameter| {
@@ -176,7 +180,7 @@ impl Operation {
         query.params().iter().filter(|_| self == Self::ListBuckets).find(|param| !fits(param))
     }
 
-    /// Whether the query has no parameter that selects an operation of any kind.
+    /// Returns whether no parameter of the query selects an operation.
     #[must_use]
     pub fn selects_nothing(query: &Query) -> bool {
         !query.params().iter().any(|param| SELECTORS.contains(&*param.name))
@@ -188,28 +192,30 @@ impl Operation {
 }
 
 impl OperationLookup<'_> {
-    /// The operation at this level. A request that no row selects gets the plain operation of its method, or the word for
-    /// unknown operations if it has a parameter that may select one.
+    /// Returns the operation at this level. If no row matches, it is the plain operation of the
+    /// method. If a parameter may select an unknown operation, it is the operation that stands for
+    /// unknown ones.
     fn at(&self, level: u8) -> Operation {
         if let Some(row) = self.best(level) {
             return if self.is_clear(row, level) { row.operation } else { unknown(self.method, level) };
         }
-        // The operation of another level is named, so that the rejection is about what is missing.
+        // Return the operation of the other level, so that the rejection names what is missing.
         let elsewhere = (level == BUCKET).then(|| self.best(OBJECT)).flatten();
         if let Some(row) = elsewhere.filter(|row| !row.selectors.iter().any(OperationSelector::is_work)) {
             return row.operation;
         }
         let may_select = match level {
-            // A list of buckets. What it cannot have is rejected by name.
+            // A list of buckets. A parameter that it cannot have is rejected by name.
             SERVICE if self.method & (GET | HEAD) != 0 => false,
-            // OSS judges a write that is not bare: it adds operations.
+            // OSS decides about a write with parameters, because it may add operations.
             SERVICE => self.query.params().iter().any(|param| !is_of_signature(&param.name)),
             _ => has_setting(self.query),
         };
         if may_select { unknown(self.method, level) } else { plain(self.method, level) }
     }
 
-    /// The row with most selectors, all of which the request has; a value that is named counts most.
+    /// Returns the row with the greatest weight, if the request has all of its selectors. A
+    /// selector with listed values weighs most.
     fn best(&self, level: u8) -> Option<&'static OperationRow> {
         let rows = self.rows(level).iter().copied();
         let rows = rows.filter(|row| row.selectors.iter().all(|selector| self.has(selector)));
@@ -221,13 +227,13 @@ impl OperationLookup<'_> {
         selected.max_by_key(|(weight, own_method, _)| (*weight, *own_method)).map(|(.., row)| row)
     }
 
-    /// The rows that are for the method and the level. What can be asked by GET can be asked by HEAD.
+    /// Returns the rows for the method and the level. Rows for GET also apply to HEAD.
     fn rows(&self, level: u8) -> &'static [&'static OperationRow] {
         &SHELVES[self.method.trailing_zeros() as usize][level.trailing_zeros() as usize]
     }
 
-    /// Whether nothing else in the request may select another operation. A POST that reads must be known to its last
-    /// parameter, as read-only listeners allow it.
+    /// Returns whether no other parameter may select another operation. For a POST that reads,
+    /// every parameter must be known, because read-only listeners allow it.
     fn is_clear(&self, row: &OperationRow, level: u8) -> bool {
         let is_own =
             |param: &QueryParameter| row.selectors.iter().any(|selector| selector.is_about(&param.name));
@@ -260,7 +266,7 @@ impl OperationLookup<'_> {
     }
 }
 
-/// The rows by the bit of their method and the bit of their level, so that few are looked at for a request.
+/// The rows by method bit and level bit, so that few are examined for a request.
 static SHELVES: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock::new(|| {
     [GET, GET | HEAD, PUT, POST, DELETE].map(|methods| {
         [SERVICE, BUCKET, OBJECT].map(|level| {
@@ -279,7 +285,7 @@ static SELECTORS: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
 });
 
 impl OperationSelector {
-    /// The parameter that it asks for.
+    /// Returns the parameter that must be present.
     fn parameter(&self) -> Option<&'static str> {
         match self {
             Self::Bare(name) | Self::Valued(name) | Self::OneOf(name, _) | Self::Present(name) => Some(name),
@@ -295,18 +301,19 @@ impl OperationSelector {
         }
     }
 
-    /// Whether it asks for a parameter of this name.
+    /// Returns whether a parameter of this name must be present.
     fn is_about(&self, parameter: &[u8]) -> bool {
         self.parameter().is_some_and(|name| name.as_bytes() == parameter)
     }
 
-    /// Whether it asks for work that OSS may also do for a bucket as a whole; OSS judges it there.
+    /// Returns whether it selects processing that OSS may also support for a whole bucket; OSS
+    /// decides there.
     fn is_work(&self) -> bool {
         matches!(self, Self::Bare(name) | Self::OneOf(name, _) if name.starts_with("x-oss-"))
     }
 }
 
-/// The operation of a request without parameters.
+/// Returns the operation of a request without parameters.
 fn plain(method: u8, level: u8) -> Operation {
     match (method, level) {
         (GET | HEAD, SERVICE) => Operation::ListBuckets,
@@ -323,7 +330,7 @@ fn plain(method: u8, level: u8) -> Operation {
     }
 }
 
-/// The word for a request whose parameters select no known operation.
+/// Returns the operation that stands for unknown ones.
 fn unknown(method: u8, level: u8) -> Operation {
     match (method, level) {
         (GET | HEAD, SERVICE | BUCKET) => Operation::GetBucketSettings,
@@ -348,8 +355,8 @@ fn is_form(headers: &HeaderMap) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(FORM))
 }
 
-/// Whether the query may name a part of the bucket or object and not only options of the plain operation. An unknown bare
-/// parameter counts as such a name; an unknown one with a value does not.
+/// Returns whether the query may name a subresource, and has more than options of the plain
+/// operation. An unknown bare parameter counts as a subresource; one with a value does not.
 fn has_setting(query: &Query) -> bool {
     const OPTIONS: [&[u8]; 8] = [
         b"prefix",
@@ -367,7 +374,7 @@ fn has_setting(query: &Query) -> bool {
     })
 }
 
-/// The parameters of a list of buckets; the last two are those of older SDKs.
+/// The parameters of `ListBuckets`; the last two are sent by older SDKs.
 const LIST_BUCKETS: [&str; 8] =
     ["prefix", "marker", "max-keys", "tag-key", "tag-value", "tagging", "bid", "regionList"];
 

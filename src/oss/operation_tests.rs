@@ -1,4 +1,5 @@
-//! The table of operations against its fixture, and what requests select from it.
+//! Tests of the table of operations against its fixture, and of the operations that requests
+//! select.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::{AccessKind, Operation};
 use crate::oss::Query;
 
-/// The operation of a request for `service`, a bucket, or `bucket/key`.
+/// Returns the operation of a request for `service`, a bucket, or `bucket/key`.
 fn of(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Operation> {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -30,14 +31,14 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The word for an operation of the fixture.
+/// Returns the name for an operation of the fixture.
 fn word(operation: &Value) -> &str {
     let name = operation["name"].as_str().expect("a name");
-    // A browser's question is known by this word.
+    // The preflight request of a browser has this name.
     if name == "OptionObject" { "Preflight" } else { name }
 }
 
-/// The selectors of an operation as they are written in the table.
+/// Returns the selectors of an operation in the notation of the table.
 fn selectors(select: &Value) -> String {
     let mut all = Vec::new();
     all.extend(texts(&select["bare"]).iter().map(|name| format!("Bare({name:?})")));
@@ -58,7 +59,7 @@ fn selectors(select: &Value) -> String {
     all.join(", ")
 }
 
-/// The table as the fixture makes it, below the head that the file has.
+/// Returns the table that the fixture defines, without the head of the file.
 fn generated(head: &str) -> String {
     let mut table = format!("{head}operations! {{\n");
     for operation in fixture().iter().filter(|operation| operation["service"] == "oss") {
@@ -78,7 +79,7 @@ fn generated(head: &str) -> String {
     }
     for (method, access) in [("Get", "Read"), ("Put", "Write"), ("Post", "Write"), ("Delete", "Write")] {
         for level in ["Service", "Bucket", "Object"] {
-            // A GET without a bucket is a list of buckets, or rejected.
+            // A GET without a bucket lists buckets, or is rejected.
             if (method, level) != ("Get", "Service") {
                 let bit = level.to_uppercase();
                 writeln!(table, "    {method}{level}Settings: NONE, {bit}, {access}, [];").expect("a line");
@@ -176,10 +177,10 @@ fn requests_are_named_as_the_api_reference_names_them() {
         ("DELETE", "b?tagging=k1%2Ck2", O::DeleteBucketTags),
         ("DELETE", "b", O::DeleteBucket),
         ("OPTIONS", "b/k", O::Preflight),
-        // The operations of another level, which are rejected for what they lack.
+        // Operations of another level, which are rejected because something is missing.
         ("POST", "b?uploads", O::InitiateMultipartUpload),
         ("GET", "b?objectMeta", O::GetObjectMeta),
-        // What no known operation has.
+        // Parameters of no known operation.
         ("GET", "b?new", O::GetBucketSettings),
         ("PUT", "b/k?new", O::PutObjectSettings),
         ("PUT", "service?new", O::PutServiceSettings),
@@ -188,7 +189,7 @@ fn requests_are_named_as_the_api_reference_names_them() {
         ("POST", "service?uploads", O::PostServiceSettings),
         ("DELETE", "service?x-oss-signature=s", O::DeleteBucket),
         ("POST", "b/k", O::PostObjectSettings),
-        // What may select two operations.
+        // Parameters that may select two operations.
         ("PUT", "b/k?acl&tagging", O::PutObjectSettings),
         ("POST", "b?metaQuery&comp=query&delete", O::PostBucketSettings),
         ("POST", "b?metaQuery&comp=query&new=1", O::PostBucketSettings),

@@ -1,28 +1,30 @@
-//! The query of a request: names and values as decoded bytes, in the order the client wrote them.
+//! The query of a request: names and values as decoded bytes, in the order of the client.
 
 use super::encoding::{InvalidEscape, decode, encode_strict};
 
-/// The parameters of a request, in order. A `+` in the text of a query means a space, as OSS reads it.
+/// The parameters of a request, in order. A `+` in the text of a query means a space, as OSS reads
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Query(Vec<QueryParameter>);
 
-/// One parameter, decoded.
+/// A decoded parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryParameter {
-    /// Its name.
+    /// The name.
     pub name: Vec<u8>,
-    /// Its value; `None` if there was no `=`.
+    /// The value; `None` if there was no `=`.
     pub value: Option<Vec<u8>>,
 }
 
-/// Whether the parameter of this name belongs to the signature of a presigned URL.
+/// Returns whether the parameter of this name belongs to the signature of a presigned URL.
 #[must_use]
 pub fn is_of_signature(name: &[u8]) -> bool {
     SIGNATURE_PARAMETERS.iter().any(|known| known.as_bytes() == name)
 }
 
 impl Query {
-    /// Reads the text after the `?`. Parts are split at `&`, names from values at the first `=`; empty parts are dropped.
+    /// Parses the text after the `?`. Parts are split at `&`, and names from values at the first
+    /// `=`. Empty parts are dropped.
     ///
     /// # Errors
     /// [`InvalidEscape`] if a `%` is not followed by two hexadecimal digits.
@@ -44,19 +46,19 @@ impl Query {
         Ok(Self(params))
     }
 
-    /// The parameters in the client's order.
+    /// Returns the parameters in the client's order.
     #[must_use]
     pub fn params(&self) -> &[QueryParameter] {
         &self.0
     }
 
-    /// Whether there is a parameter of this name.
+    /// Returns whether there is a parameter of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The first parameter of this name.
+    /// Returns the first parameter of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&QueryParameter> {
         self.0.iter().find(|param| param.name == name.as_bytes())
@@ -67,12 +69,13 @@ impl Query {
         self.0.push(QueryParameter { name: name.into(), value: Some(value.into()) });
     }
 
-    /// Removes the parameters for which `unwanted` is true.
+    /// Removes the parameters for whose names `unwanted` returns true.
     pub fn remove(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
         self.0.retain(|param| !unwanted(&param.name));
     }
 
-    /// Appends the text for the wire, with `?` before it unless there is no parameter. `a` and `a=` stay as they were.
+    /// Appends the encoded query, with a leading `?` unless there are no parameters. `a` and `a=`
+    /// remain distinct.
     pub fn write(&self, out: &mut String) {
         for (index, param) in self.0.iter().enumerate() {
             out.push(if index == 0 { '?' } else { '&' });
@@ -85,7 +88,7 @@ impl Query {
     }
 }
 
-/// The parameters of presigned URLs: V1, V2 and V4.
+/// The signature parameters of presigned URLs: V1, V2 and V4.
 const SIGNATURE_PARAMETERS: [&str; 12] = [
     "OSSAccessKeyId",
     "Signature",

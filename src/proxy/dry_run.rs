@@ -1,5 +1,6 @@
-//! The walk without its end: what would become of a request, found by the very steps that serve one. Nothing is sent. What
-//! each step found is noted before the next consumes it, so that a refusal leaves what was known before.
+//! Dry run: explains how a request would be served, using the same stages as the proxy. Nothing is
+//! sent. Each result is recorded before the next stage consumes it, so a rejection keeps the
+//! earlier results.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,63 +20,63 @@ use crate::policy::PolicyDecision;
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 use crate::telemetry::{AccessLogEvent, AccessLogging};
 
-/// What the steps found; what is absent was not reached.
+/// The results of a dry run. A field is `None` if its stage was not reached.
 #[derive(Default)]
 pub struct DryRunReport {
-    /// What it asks for.
+    /// The operation that the request selects.
     pub operation: Option<Operation>,
-    /// The bucket.
+    /// The bucket, if the request names one.
     pub bucket: Option<Bucket>,
-    /// The key.
+    /// The object key; empty if the request names none.
     pub key: Option<Key>,
-    /// Who asks.
+    /// The name of the identified caller.
     pub caller: Option<&'static str>,
-    /// What policy says.
+    /// The decision of the access policy.
     pub verdict: Option<PolicyDecision>,
-    /// Where it goes.
+    /// The destination of the request.
     pub route: Option<DryRunRoute>,
-    /// Who signs.
+    /// The credential source that signs.
     pub source: Option<Arc<CredentialSource>>,
-    /// With what.
+    /// The credentials used for signing.
     pub credentials: Option<Arc<Credentials>>,
-    /// What would be sent.
+    /// The head that would be sent to the upstream.
     pub outbound: Option<OutboundHead>,
-    /// Why it is refused.
+    /// The error response, if the request is rejected.
     pub refused: Option<RejectionReason>,
 }
 
-/// Where a request goes.
+/// The destination of a request.
 pub struct DryRunRoute {
-    /// The upstream.
+    /// The selected upstream.
     pub upstream: UpstreamId,
-    /// How it gets there.
+    /// The resolved endpoint of the upstream.
     pub way: ResolvedEndpoint,
-    /// The signature, if one is made.
+    /// The signature version; `None` if the request is not signed.
     pub signature: Option<SignatureVersion>,
 }
 
-/// A head as it would be sent. The headers that hold secrets are marked as sensitive.
+/// The head of an upstream request. Headers that hold secrets are marked as sensitive.
 pub struct OutboundHead {
-    /// Without the line break.
+    /// The request line, without the line break.
     pub request_line: String,
-    /// In the order in which they are sent.
+    /// The headers, in the order in which they are sent.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What was signed, if anything was.
+    /// The signed texts; `None` if the request is not signed.
     pub signed: Option<SigningTexts>,
 }
 
-/// Why a request is refused, as its client would be told.
+/// The error response that the client would receive.
 pub struct RejectionReason {
-    /// The status of the answer.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// Our stable code.
+    /// The stable error code of the proxy.
     pub code: &'static str,
-    /// The sentence.
+    /// The error message.
     pub message: String,
 }
 
-/// Takes the steps of the walk up to the signature, which is made at `now`; credentials count that are good by the clock of the
-/// core. Sources are not asked: who wants credentials has asked them before.
+/// Runs the stages up to the signature, which is made at `now`. Credentials must be valid by the
+/// clock of `core`. Credential sources are not queried: the caller refreshes them first.
 #[must_use]
 pub fn explain(
     core: &WorkerCore,

@@ -1,4 +1,4 @@
-//! How requests reach OSS, worked out once for each bucket: most requests are for the few that were asked for last.
+//! A cache of resolved endpoints, one for each bucket: most requests are for a few buckets.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,11 +11,12 @@ use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable,
 use crate::oss::Bucket;
 use crate::transport::{LoopbackPolicy, TrustStoreId, UpstreamDestination};
 
-/// The ways that were used last.
+/// A cache of resolved endpoints. It holds at most [`ENTRIES_MAX`] entries and evicts the oldest
+/// insertion.
 #[derive(Default)]
 pub(super) struct EndpointCache(RefCell<VecDeque<EndpointCacheEntry>>);
 
-/// A way, with what the transport and the head of a request need of it.
+/// A resolved endpoint, with the `Host` header and the destination derived from it.
 pub(super) struct CachedEndpoint {
     pub(super) way: ResolvedEndpoint,
     pub(super) host: HeaderValue,
@@ -30,7 +31,8 @@ struct EndpointCacheEntry {
 }
 
 impl EndpointCache {
-    /// The way of `located`, whose upstream is trusted so.
+    /// Returns the endpoint of `located`, whose upstream uses the trust store `trust`. Resolves it
+    /// on a miss.
     pub(super) fn get(
         &self,
         located: &LocatedObject,
@@ -67,7 +69,7 @@ impl CachedEndpoint {
     }
 }
 
-/// What the transport needs of a way to an upstream that is trusted so.
+/// Returns the destination for a resolved endpoint whose upstream uses the trust store `trust`.
 #[must_use]
 pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
     UpstreamDestination {
@@ -80,5 +82,5 @@ pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDesti
     }
 }
 
-/// Ways that are kept. Requests name buckets, so there must be an end.
+/// The capacity of the cache. It is bounded because clients choose the bucket names.
 const ENTRIES_MAX: usize = 64;

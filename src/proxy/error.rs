@@ -1,4 +1,4 @@
-//! Every way in which a request is not served, and the one document that tells it.
+//! Errors returned by the proxy itself, and their mapping to OSS error documents.
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -13,81 +13,81 @@ use crate::sign::UnsendableKey;
 use crate::telemetry::AccessLogEvent;
 use crate::transport::{DialError, SendError};
 
-/// Why a request is not served.
+/// An error for which the proxy returns its own response.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// It is for nothing that is served here.
+    /// The request cannot be mapped to an upstream, bucket or key.
     #[error(transparent)]
     Misdirected(#[from] LocateError),
-    /// Its head has more lines than the limit.
+    /// The head has more header lines than this limit.
     #[error("the request has more than {0} header lines; send fewer")]
     TooManyHeaders(usize),
-    /// Its head has more bytes than it may have: so many, of so many.
+    /// The head is too large: its size and the limit, in bytes.
     #[error(
         "the head has {0} bytes, and at most {1} are taken; send less in headers, or raise limits.header_bytes"
     )]
     HeadTooLarge(usize, usize),
-    /// Its body is larger than it may be: so many bytes, of so many.
+    /// The body is too large: its size and the limit, in bytes.
     #[error(
         "the body has {0} bytes, and at most {1} are taken; send the object in parts (multipart upload), or raise limits.body"
     )]
     TooLarge(u64, u64),
-    /// There are too many others.
+    /// The limit of requests in flight is reached.
     #[error("{0} requests are in flight, and no more are taken")]
     Full(usize),
-    /// Its body is coded in a way that cannot be passed on.
+    /// The transfer coding of the request is unsupported.
     #[error("the only transfer coding that is served is chunked, in one Transfer-Encoding line")]
     Coding,
-    /// Its body is in the framing of S3.
+    /// The body uses the `aws-chunked` framing of S3.
     #[error(
         "the body is in the aws-chunked framing of S3, which OSS would store inside the object; use a client of OSS, or have this one send plain bodies: for AWS SDKs AWS_REQUEST_CHECKSUM_CALCULATION=when_required and no chunked encoding, for minio-go DisableContentSha256"
     )]
     AwsChunked,
-    /// It expects what we cannot do.
+    /// The value of `Expect` is unsupported.
     #[error("the only expectation that is served is 100-continue, in one Expect line")]
     Expectation,
-    /// Policy does not allow it.
+    /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
-    /// There is nothing to sign with.
+    /// No valid credentials are available.
     #[error("{0}; the log of the proxy tells why")]
     Credentials(#[from] NoCredentials),
-    /// The key that would sign cannot be written into a header.
+    /// The access key id or the security token cannot be written into a header.
     #[error(transparent)]
     Key(#[from] UnsendableKey),
-    /// The request has no region to be signed for.
+    /// No region is configured, and a V4 signature requires one.
     #[error("no region is configured for this upstream, and V4 signs for one")]
     NoRegion,
-    /// Its host or target cannot be written.
+    /// The host or the target of the upstream request is invalid.
     #[error("the host or the target cannot be sent")]
     Unsendable,
-    /// There was no answer.
+    /// The upstream request failed before a response was received.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// There was no answer of the upstream with this public name.
+    /// The request to the upstream with this public name failed before a response was received.
     #[error("{0}: {1}")]
     SendTo(String, #[source] SendError),
-    /// The upstream left HTTP.
+    /// The upstream returned an informational status, such as 101, that the proxy did not request.
     #[error("the upstream answered with a status that this proxy did not ask for")]
     SwitchedProtocols,
-    /// The body of the upstream's response is coded in a way that cannot be passed on.
+    /// The upstream's response has an unsupported transfer coding.
     #[error("the response of the upstream has a transfer coding other than chunked")]
     ResponseCoding,
-    /// The upstream returned an error with a status of success, and the document is not understood.
+    /// The upstream returned an error with a success status, and its document is not understood.
     #[error("the upstream returned an error with a status of success, and not as an error document of OSS")]
     UnknownSuccess,
 }
 
-/// How a refusal is told: status, our stable code, and the code of OSS that is nearest to it.
+/// The parts of an error response: status, the proxy's stable code, and the closest OSS code.
 struct ErrorResponseParts(StatusCode, &'static str, &'static str);
 
 impl ProxyError {
-    /// The refusal of a request that this upstream has not answered.
+    /// Returns the error for a request to which upstream `id` has not responded.
     pub(super) fn unanswered(directory: &RoutingTable, id: UpstreamId, why: SendError) -> Self {
         Self::SendTo(public_name(directory, id), why)
     }
 
-    /// The answer. HEAD gets its head alone.
+    /// Builds the error response. For HEAD the document is left out.
     pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<ResponseBody> {
         let ErrorResponseParts(status, code, oss_code) = self.to_parts();
         access.refused = Some(code);
@@ -116,18 +116,18 @@ impl ProxyError {
         response
     }
 
-    /// Our stable code for it.
+    /// Returns the stable error code.
     pub(super) fn code(&self) -> &'static str {
         self.to_parts().1
     }
 
-    /// The same for who did not ask over HTTP: status, code and sentence.
+    /// Returns status, code and message, for callers that did not ask over HTTP.
     pub(super) fn to_plain(&self) -> (StatusCode, &'static str, String) {
         let ErrorResponseParts(status, code, _) = self.to_parts();
         (status, code, self.message())
     }
 
-    /// What the client is told. How and where a dial failed is for the log alone.
+    /// Returns the message for the client. Details of a failed dial are only logged.
     fn message(&self) -> String {
         match self {
             Self::Send(why) => send_message("the upstream", why),
@@ -225,7 +225,8 @@ impl ProxyError {
     }
 }
 
-/// The upstream as clients may know it: by its route, and by a name of OSS's own. Other names and addresses are for the log.
+/// Returns the name of an upstream for clients: its route, and its OSS endpoint if it has one.
+/// Other names and addresses are only logged.
 fn public_name(directory: &RoutingTable, id: UpstreamId) -> String {
     let place = directory.get(id).endpoint.place().map(|place| place.name());
     match (place, directory.wanted(id)) {
@@ -236,7 +237,7 @@ fn public_name(directory: &RoutingTable, id: UpstreamId) -> String {
     }
 }
 
-/// The message of a request without an answer, for the client. The log has the details of a failed dial.
+/// Returns the message for a request without a response. Details of a failed dial are only logged.
 fn send_message(upstream: &str, why: &SendError) -> String {
     match why {
         SendError::Dial(DialError::Unreachable { .. }) => {

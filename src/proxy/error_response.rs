@@ -1,4 +1,4 @@
-//! OSS's errors on their way back: they are small, and may repeat the token that we signed with.
+//! Error responses of OSS. They are small, and may repeat the security token of the request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,17 +19,17 @@ use crate::oss::ErrorDocument;
 use crate::transport::SendError;
 
 impl UpstreamResponse {
-    /// Whether OSS has done what it was asked, and speaks of no error.
+    /// Returns whether the response is a success without an error header.
     pub(super) fn is_good(&self) -> bool {
         let status = self.response.status();
-        // 203 tells that a callback failed, or comes from a proxy that has altered the response.
+        // 203 means that a callback failed, or that a proxy has altered the response.
         status.is_success()
             && status != StatusCode::NON_AUTHORITATIVE_INFORMATION
             && !self.response.headers().keys().any(|name| *name == ERROR)
     }
 
-    /// Removes the token from an error, wherever OSS repeats it; a success stays as it is. A document that is not understood,
-    /// is encoded or longer than [`LOOKED_INTO_MAX`], is replaced by ours.
+    /// Redacts the token in an error response; a success is returned unchanged. The proxy's own
+    /// document replaces one that is not understood, is encoded, or exceeds [`LOOKED_INTO_MAX`].
     pub(super) async fn redact_token(
         mut self,
         token: &TokenSearch,
@@ -52,14 +52,14 @@ impl UpstreamResponse {
         let clean = if whole { token.clean_document(&body) } else { None };
         let document = match clean {
             Some(clean) => Bytes::from(clean),
-            // Our document under a status of success could be taken for the object.
+            // Under a success status, the proxy's document could be mistaken for the object.
             None if self.response.status().is_success() => return Err(ProxyError::UnknownSuccess),
             None => self.in_our_words(&body, Some(token)),
         };
         let headers = self.response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
         self.replaced = Some(document);
-        // Of a body that was left unread the connection cannot go on.
+        // A connection with an unread body cannot be reused.
         let lease = self.lease.take();
         if let Some(lease) = lease.filter(|_| whole) {
             lease.finish();
@@ -67,7 +67,7 @@ impl UpstreamResponse {
         Ok(self)
     }
 
-    /// Removes the token from the status line and the headers of an error.
+    /// Redacts the token in the reason phrase and the headers of an error response.
     fn clean_head(&mut self, token: &TokenSearch) {
         let has_token = |text: &[u8]| token.clean_text(text).is_some() || token.may_be_in(text);
         let extensions = self.response.extensions_mut();
@@ -98,7 +98,8 @@ impl UpstreamResponse {
         }
     }
 
-    /// The code with which OSS refuses the access key, if that is why it refuses. The body is read for it, and kept.
+    /// Returns how OSS rejected the access key, if it did. Reads the body and keeps it for the
+    /// client.
     pub(super) async fn key_refused(&mut self, stall: Duration) -> Result<Option<KeyRejection>, ProxyError> {
         let headers = self.response.headers();
         if self.response.status() != StatusCode::FORBIDDEN || headers.contains_key(CONTENT_ENCODING) {
@@ -138,12 +139,13 @@ impl UpstreamResponse {
         })
     }
 
-    /// Tells the client that it may ask again, and why.
+    /// Sets the header that lets the client know why it may retry.
     pub(super) fn note(&mut self, why: &'static str) {
         self.response.headers_mut().insert(NOTE, HeaderValue::from_static(why));
     }
 
-    /// Reads the body, or its beginning if it is too long. One that breaks off is no answer.
+    /// Reads the body, or its beginning if it is too long; the flag is true for a complete body. A
+    /// body that breaks off is an error.
     async fn read(&mut self, stall: Duration) -> Result<(Bytes, bool), ProxyError> {
         let mut read = BytesMut::new();
         loop {
@@ -160,7 +162,7 @@ impl UpstreamResponse {
         }
     }
 
-    /// Replaces the error by a document of ours, and the headers that describe it.
+    /// Returns a document that replaces the error, and adjusts the headers that describe the body.
     fn in_our_words(&mut self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
         let headers = self.response.headers_mut();
         for name in [CONTENT_ENCODING, ETAG, CONTENT_MD5] {
@@ -170,7 +172,7 @@ impl UpstreamResponse {
         self.our_words(beginning, token)
     }
 
-    /// A document with what can be known of an error, of which this is the beginning.
+    /// Builds the proxy's document from the head and the `beginning` of an error document.
     fn our_words(&self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
         let (status, headers) = (self.response.status(), self.response.headers());
         let document = |beginning: &str| {
@@ -194,22 +196,22 @@ impl UpstreamResponse {
     }
 }
 
-/// Why OSS refuses what a key has signed.
+/// A reason for which OSS rejects a signed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum KeyRejection {
-    /// Our clock is not its own, which it may tell.
+    /// The clock differs too much from that of OSS: its `ServerTime`, if the document has one.
     Clock(Option<String>),
-    /// It does not know it, or it has ended: with this code.
+    /// The access key or the token is unknown or expired: the error code.
     Key(&'static str),
-    /// The signature is wrong: if the key has never signed rightly, its secret may be.
+    /// The signature is wrong. If the key has never been accepted, its secret may be wrong.
     Signature,
 }
 
-/// The error document in base64, which OSS sends beside or in place of the body.
+/// The error document in base64. OSS sends it in addition to the body or in place of it.
 const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-/// OSS's number for a security token that has ended.
+/// The `EC` number of OSS for an expired security token.
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
-/// The longest error that is looked into; OSS's have a few KiB.
+/// The limit for error documents that are inspected; those of OSS have a few KiB.
 const LOOKED_INTO_MAX: usize = 64 * 1024;

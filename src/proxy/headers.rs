@@ -1,14 +1,15 @@
-//! Which header lines pass, and what becomes of those that are signed (RFC 9110, 7.6.1).
+//! Filtering of hop-by-hop headers, and normalization of signed headers (RFC 9110, 7.6.1).
 //!
-//! A request has a handful of lines. Going through them costs less than asking the map for one, which hashes its name.
+//! A request has few header lines. Iterating over them is cheaper than a map lookup, which hashes
+//! the name.
 
 use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 use crate::sign::v4;
 
-/// Removes what is meant for this hop alone: the fixed names, and those that `Connection` nominates. It is done before
-/// anything is signed, or a client could have a signed header removed behind the signature.
+/// Removes hop-by-hop headers: the fixed names, and those that `Connection` nominates. This happens
+/// before signing; otherwise a client could have a signed header removed after the signature.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;
@@ -26,12 +27,12 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes request headers ready to be signed: of those that are signed there is one line each, trimmed, and none is empty, for
-/// implementations differ about those.
+/// Normalizes the headers that are signed: one trimmed, non-empty line for each name.
+/// Implementations differ in how they sign other forms.
 pub fn prepare_headers(headers: &mut HeaderMap) {
     let mut odd: Vec<HeaderName> = Vec::new();
     let mut last = None;
-    // The lines of one name follow each other.
+    // The iterator yields the lines of one name consecutively.
     for (name, value) in headers.iter().filter(|(name, _)| v4::is_signed(name.as_str())) {
         if (last == Some(name) || !is_settled(value)) && odd.last() != Some(name) {
             odd.push(name.clone());
@@ -53,20 +54,20 @@ pub fn prepare_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Trimmed, and not empty.
+/// Returns whether the value is trimmed and not empty.
 fn is_settled(value: &HeaderValue) -> bool {
     let value = value.as_bytes();
     !value.is_empty() && value.trim_ascii().len() == value.len()
 }
 
-/// How an answer tells its end.
+/// The framing of a response body, by its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyFraming {
-    /// Not at all.
+    /// Neither a length nor a transfer coding.
     Nowhere,
-    /// By a length, and whether it stands there once, written as anybody writes it.
+    /// `Content-Length`; `plainly` if there is one line with a number in canonical form.
     ByLength { plainly: bool },
-    /// By an encoding, which goes before a length, and whether that is `chunked` and nothing else.
+    /// `Transfer-Encoding`, which overrides a length; `chunked` if that is the only coding.
     ByEncoding { chunked: bool },
 }
 
@@ -94,7 +95,8 @@ fn is_plain_number(digits: &[u8]) -> bool {
     digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"))
 }
 
-/// Removes from an answer what was meant for this hop. A length beside an encoding goes too: it is not the one that counted.
+/// Removes hop-by-hop headers from a response, and headers that only this proxy sends. A length
+/// beside a transfer coding is removed too, because it was ignored.
 pub(super) fn settle_answer(headers: &mut HeaderMap, extent: BodyFraming) {
     if matches!(extent, BodyFraming::ByEncoding { .. }) {
         // guard: length-beside-encoding
@@ -106,24 +108,26 @@ pub(super) fn settle_answer(headers: &mut HeaderMap, extent: BodyFraming) {
     }
 }
 
-/// Whether only this proxy may send this header. An upstream must not be able to pass for it.
+/// Returns whether only this proxy may send this header. An upstream must not impersonate the
+/// proxy.
 fn is_own(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-proxy-") && OWN.contains(name)
 }
 
-/// Our stable code of a rejection, for programs.
+/// The header with the stable error code of a rejection, for programs.
 pub(super) const PROXY_ERROR: HeaderName = HeaderName::from_static("x-proxy-error");
-/// Why a rejected request may be sent again.
+/// The header with the reason why a rejected request may be retried.
 pub(super) const NOTE: HeaderName = HeaderName::from_static("x-proxy-note");
-/// Our id of the request, under which it is logged; OSS has one of its own, `x-oss-request-id`.
+/// The header with the proxy's request id, under which the request is logged. OSS has a separate
+/// one, `x-oss-request-id`.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-proxy-request-id");
 /// The headers that only this proxy sends.
 const OWN: [HeaderName; 3] = [PROXY_ERROR, NOTE, REQUEST_ID];
 
-/// What a request is judged by, which it must not take away itself.
+/// Headers used for access decisions; a client must not remove them with `Connection`.
 const JUDGED: [&str; 3] = ["host", "origin", "sec-fetch-site"];
 
-/// What `Connection` mostly says, and which is no header that counts.
+/// Returns whether a `Connection` option is a common one that requires no further removal.
 fn is_option(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive")
 }

@@ -1,5 +1,6 @@
-//! The walk: one request, from its head to its answer. A request is a value that changes its type at each step, and each
-//! step consumes the last, so that traffic which policy has not admitted cannot even be handed to the signer.
+//! The request pipeline, from the head of a request to its response. A request changes its type at
+//! each stage, and each stage consumes the previous value. Traffic that policy has not admitted
+//! therefore cannot be passed to the signer.
 
 mod dry_run;
 mod endpoint_cache;
@@ -34,8 +35,9 @@ use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
 use request::InboundRequest;
 
-/// Answers one request. An error of ours is an answer too: nothing ends a connection without one. `in_flight` is held until
-/// the answer has ended and the request is read. The gate comes with the address that the client connected to.
+/// Serves one request. Errors become responses, so no connection is closed without one. `in_flight`
+/// is held until the response has ended and the request is read. The listener rules come with the
+/// address that the client connected to.
 pub async fn handle(
     core: Rc<WorkerCore>,
     (gate, address): (Rc<ListenerRules>, Option<SocketAddr>),
@@ -65,7 +67,7 @@ pub async fn handle(
     Ok(response)
 }
 
-/// The steps, in the order in which they must happen.
+/// Runs the stages in their required order.
 async fn walk(
     core: &WorkerCore,
     (gate, address): (&ListenerRules, Option<SocketAddr>),

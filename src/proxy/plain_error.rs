@@ -1,5 +1,5 @@
-//! The one form of error document that is understood: plain XML, searched for the token in every form known here. Whatever is
-//! not understood is not passed on. Pure.
+//! Redaction of error documents. Only plain XML is supported; it is searched for the token in every
+//! known encoding. A document that is not understood is not passed on. Pure.
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -10,14 +10,15 @@ use super::redact::{base64_middle, reference, without_token};
 use crate::credentials::Credentials;
 use crate::secret::Secret;
 
-/// The search for a token in the errors of one upstream response.
+/// A search for one token in error responses.
 pub(super) struct TokenSearch {
     token: Secret,
-    /// Pieces of the letters and digits of the token and of its base64, as they are left where [`without_token`] finds nothing.
+    /// Pieces of the alphanumeric characters of the token and of its base64. They find copies that
+    /// [`without_token`] misses.
     letters: HashSet<[u8; PIECE_BYTES]>,
-    /// Pieces of the hex digits of the token.
+    /// Pieces of the token in hex digits.
     digits: HashSet<[u8; 2 * PIECE_BYTES]>,
-    /// Pieces of the token itself.
+    /// Pieces of the token itself, to be found in character codes.
     bytes: HashSet<[u8; PIECE_BYTES]>,
 }
 
@@ -40,7 +41,8 @@ impl TokenSearch {
         }
     }
 
-    /// Returns `document` without the token. `None` if the document is not plain XML, or may hold the token in another form.
+    /// Returns `document` without the token. `None` if the document is not plain XML, or may hold
+    /// the token in another form.
     pub(super) fn clean_document(&self, document: &[u8]) -> Option<Vec<u8>> {
         if document.trim_ascii().is_empty() {
             return Some(document.to_vec());
@@ -51,12 +53,13 @@ impl TokenSearch {
         (!self.may_be_in(&text)).then_some(clean)
     }
 
-    /// Returns `text` without the token in the forms that are known; `None` if it is not there.
+    /// Returns `text` without the token in its known forms; `None` if it has no copy.
     pub(super) fn clean_text(&self, text: &[u8]) -> Option<Vec<u8>> {
         without_token(text, self.token.expose())
     }
 
-    /// Whether the text may hold the token. References are resolved already; percent-encoding is undone here.
+    /// Returns whether the text may hold the token. References are already resolved;
+    /// percent-encoding is decoded here.
     pub(super) fn may_be_in(&self, text: &[u8]) -> bool {
         let mut text = text.to_vec();
         for _ in 0..ENCODINGS_MAX {
@@ -86,12 +89,13 @@ impl TokenSearch {
     }
 }
 
-/// The searches for the tokens that signed last on this worker; each is made once.
+/// A cache of token searches, one for each set of credentials of this worker. It evicts the oldest
+/// insertion.
 #[derive(Default)]
 pub(super) struct TokenSearches(RefCell<VecDeque<(Arc<Credentials>, Rc<TokenSearch>)>>);
 
 impl TokenSearches {
-    /// The search for the token of these credentials, if they have one.
+    /// Returns the search for the token of these credentials, if they have one.
     pub(super) fn get(&self, credentials: &Arc<Credentials>) -> Option<Rc<TokenSearch>> {
         let token = credentials.token.as_ref()?;
         let mut searches = self.0.borrow_mut();
@@ -105,8 +109,9 @@ impl TokenSearches {
     }
 }
 
-/// Returns the text of a plain error document, with its references resolved: one `Error` element with elements in it.
-/// `None` for all else, such as attributes, comments, CDATA sections, instructions and entities.
+/// Returns the text of a plain error document, with its references resolved: one `Error` element
+/// that may have child elements. `None` for anything else, such as attributes, comments, CDATA
+/// sections, processing instructions and entities.
 fn plain_text(document: &[u8]) -> Option<Vec<u8>> {
     let document = std::str::from_utf8(document).ok()?.trim_ascii_end();
     let mut rest = without_declaration(document)?.trim_ascii_start();
@@ -138,7 +143,7 @@ fn plain_text(document: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Returns the document after its XML declaration, if that says UTF-8 or no encoding.
+/// Returns the document after its XML declaration. `None` if that has an encoding other than UTF-8.
 fn without_declaration(document: &str) -> Option<&str> {
     let Some(rest) = document.strip_prefix("<?xml ") else { return Some(document) };
     let (declaration, rest) = rest.split_once("?>")?;
@@ -153,7 +158,8 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// Appends the content of an element with its references resolved; `None` if it holds what XML or we do not know.
+/// Appends the content of an element with its references resolved. `None` for invalid XML or
+/// unknown references.
 fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
     let is_control = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
     if content.contains(is_control) || content.contains("]]>") {
@@ -174,7 +180,7 @@ fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The character of a numeric reference beyond ASCII.
+/// Returns the character of a numeric reference outside ASCII.
 fn large_reference(name: &str) -> Option<char> {
     let number = name.strip_prefix('#')?;
     let number = match number.strip_prefix(['x', 'X']) {
@@ -184,7 +190,7 @@ fn large_reference(name: &str) -> Option<char> {
     char::from_u32(number).filter(|c| !c.is_ascii())
 }
 
-/// Whether a character is written by its number: `\u0041`, `\u{41}`, `\x41`, `\101`.
+/// Returns whether the text has a character escape: `\u0041`, `\u{41}`, `\x41`, `\101`.
 fn has_character_escape(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\\').skip(1).any(|after| {
         let (digits, count): (fn(&u8) -> bool, _) = match after {
@@ -201,21 +207,23 @@ fn letters_of(text: &[u8]) -> Vec<u8> {
     text.iter().copied().filter(u8::is_ascii_alphanumeric).collect()
 }
 
-/// The bytes that the numbers of a text stand for, whatever is between them. A larger number counts as none.
+/// Returns the bytes that the numbers in a text stand for, with any separators. A number above 255
+/// becomes 0.
 fn numbers_of(text: &[u8], radix: u32) -> Vec<u8> {
     let texts = text.split(|byte| !char::from(*byte).is_digit(radix)).filter(|digits| !digits.is_empty());
-    // The 0 of 0x41 is no number.
+    // Skip the 0 of prefixes such as 0x41.
     let texts = texts.filter(|digits| *digits != b"0");
     let number = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
     texts.map(|digits| number(digits).unwrap_or(0)).collect()
 }
 
-/// The text with each `%XX` decoded; other percent signs stay.
+/// Returns the text with each `%XX` decoded; other percent signs are kept.
 fn percent_decoded(text: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(text).collect()
 }
 
-/// Pieces of a form, one after the other: each longer run of it holds one as a whole.
+/// Splits a form into consecutive pieces. A run of at least `2 * N - 1` bytes of the form contains
+/// a whole piece.
 fn pieces<const N: usize>(form: &[u8]) -> impl Iterator<Item = [u8; N]> {
     form.chunks_exact(N).filter_map(|piece| piece.try_into().ok())
 }
@@ -224,16 +232,16 @@ fn windows<const N: usize>(text: &[u8]) -> impl Iterator<Item = &[u8; N]> {
     text.windows(N).filter_map(|window| window.try_into().ok())
 }
 
-/// The opening of the document, as OSS writes it and as its documentation shows it.
+/// The root element, as OSS writes it and as its documentation shows it.
 const ROOTS: [&str; 2] = ["Error", "Error xmlns=\"http://doc.oss-cn-hangzhou.aliyuncs.com\""];
-/// Elements in elements; OSS has three levels.
+/// The limit of nested elements; OSS has three levels.
 const DEPTH_MAX: usize = 5;
 const NAME_BYTES_MAX: usize = 64;
-/// Fewer letters could be there by chance.
+/// The size of a piece. A shorter one could match by chance.
 const PIECE_BYTES: usize = 8;
-/// How often a text may be percent-encoded.
+/// The limit of percent-encodings applied on top of each other.
 const ENCODINGS_MAX: usize = 4;
-/// Searches that are kept: those of a few credentials at a time.
+/// The capacity of the cache: a few sets of credentials are in use at a time.
 const SEARCHES_MAX: usize = 8;
 
 #[cfg(test)]

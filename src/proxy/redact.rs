@@ -1,12 +1,14 @@
-//! What OSS repeats of our request in its errors, without the security token: whoever gets the answer must not get the right
-//! to sign. Pure.
+//! Redaction of the security token in error responses, which repeat parts of the request. A client
+//! must not obtain the token, because it grants the right to sign. Pure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// `text` with every copy of the token replaced, `None` if there is none. A copy may be written as it is, percent-encoded once
-/// or twice, with XML's references, or as hex digits with or without separators, and may mix the first ones. Base64 that has the
-/// token in it goes as a whole.
+/// Returns `text` with every copy of the token replaced; `None` if it has no copy.
+///
+/// A copy may be plain, percent-encoded once or twice, written with XML references, or a mix of
+/// these. It may also be hex digits, with or without separators. A run of base64 that contains the
+/// token is replaced as a whole.
 #[must_use]
 pub fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
     if token.is_empty() {
@@ -37,7 +39,7 @@ pub fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// How much of `text` is the token, if it begins with it.
+/// Returns the length of the token at the beginning of `text`, if `text` begins with it.
 fn written(text: &[u8], token: &[u8]) -> Option<usize> {
     if text.starts_with(token) {
         return Some(token.len());
@@ -49,10 +51,11 @@ fn written(text: &[u8], token: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// A byte at the beginning of a text, and how long it is written there.
+/// Decodes the byte at the beginning of a text, and returns it with its encoded length.
 type ByteDecoder = fn(&[u8]) -> Option<(u8, usize)>;
 
-/// The longer ones first: a token that holds `&` or `%` itself is then still found where those are written out.
+/// The decoders, those of longer forms first. A token that contains `&` or `%` is then also found
+/// where these are escaped.
 const FORMS: [ByteDecoder; 4] = [
     reference,
     |text| escaped(text, b"%25"),
@@ -65,7 +68,7 @@ fn escaped(text: &[u8], prefix: &[u8]) -> Option<(u8, usize)> {
     Some((pair(digits)?, prefix.len() + 2))
 }
 
-/// `&amp;`, `&#43;`, `&#x2B;`.
+/// Decodes an XML reference such as `&amp;`, `&#43;` or `&#x2B;`.
 pub(super) fn reference(text: &[u8]) -> Option<(u8, usize)> {
     let name = text.strip_prefix(b"&")?;
     let end = name.iter().take(REFERENCE_MAX).position(|byte| *byte == b';')?;
@@ -84,7 +87,8 @@ pub(super) fn reference(text: &[u8]) -> Option<(u8, usize)> {
     Some((byte, end + 2))
 }
 
-/// How much of `text` is `bytes` in hex digits, if it begins with them; between two bytes one separator may stand.
+/// Returns the length of `bytes` in hex digits, if `text` begins with them. One separator is
+/// allowed between two bytes.
 fn in_hex(text: &[u8], bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for (index, byte) in bytes.iter().enumerate() {
@@ -99,13 +103,14 @@ fn in_hex(text: &[u8], bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// What the token looks like inside a longer text in base64, at each of the three places where it can begin: the digits that it
-/// alone decides. `None` for one that would be too short to tell anything.
+/// Returns the base64 digits determined by the token alone, for each of its three alignments.
+/// `None` for an alignment with too few digits.
 fn base64_middles(token: &[u8]) -> [Option<Vec<u8>>; 3] {
     [0, 1, 2].map(|before| base64_middle(token, before))
 }
 
-/// The digits of the base64 that `token` alone decides, with so many bytes before it. `None` if they are too few.
+/// Returns the base64 digits determined by `token` alone if `before` bytes precede it. `None` if
+/// there are fewer than [`BASE64_MIN`].
 pub(super) fn base64_middle(token: &[u8], before: usize) -> Option<Vec<u8>> {
     let encoded = STANDARD.encode([&[0; 2][..before], token].concat()).into_bytes();
     let (from, to) = ((before * 8).div_ceil(6), (before + token.len()) * 8 / 6);
@@ -113,7 +118,8 @@ pub(super) fn base64_middle(token: &[u8], before: usize) -> Option<Vec<u8>> {
     (middle.len() >= BASE64_MIN).then(|| middle.to_vec())
 }
 
-/// The whole of the base64 that has one of `middles` at `at`, in either alphabet; it begins after `from`.
+/// Returns the range of the base64 text that has one of `middles` at `at`, in either alphabet. The
+/// range does not begin before `from`.
 fn in_base64(
     text: &[u8],
     (from, at): (usize, usize),
@@ -154,7 +160,7 @@ fn percent_encoded(token: &str, upper: bool) -> String {
     out
 }
 
-/// The text of an element of an error document.
+/// Returns the text of an element of an error document, if it is a single word.
 pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once("</")?;
@@ -163,9 +169,9 @@ pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 }
 
 const REMOVED: &[u8] = b"[removed]";
-/// Fewer digits of base64 could stand there by chance.
+/// The minimum of base64 digits that are searched for. Fewer could match by chance.
 const BASE64_MIN: usize = 10;
-/// The longest reference: `#x0002B`.
+/// The limit for the length of a reference; the longest is `#x0002B`.
 const REFERENCE_MAX: usize = 10;
 
 #[cfg(test)]

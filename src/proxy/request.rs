@@ -1,4 +1,4 @@
-//! A request as it came in: its head, how its body is framed, and the body until somebody takes it.
+//! An inbound request: its head, the framing of its body, and the body until it is taken.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,37 +19,37 @@ use crate::address::{self, ListenerNames, LocateError, UrlScheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
-/// An inbound request. The parts are taken out one by one; what is left when it is refused decides how.
+/// An inbound request. Its parts are taken one by one; a rejection depends on the remaining ones.
 pub(super) struct InboundRequest {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     framing: RequestFraming,
     announced: BodyHeaders,
-    /// Whether the client may hold the body back until it is asked for it.
+    /// `true` if the client may wait for `100 Continue` before it sends the body.
     holds_back: bool,
     ends: EofSemantics,
     body: Option<Incoming>,
     in_flight: Rc<()>,
 }
 
-/// How the end of the body is told.
+/// The framing of the request body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RequestFraming {
-    /// There is none, and nothing said so.
+    /// No body, and no header that announces one.
     Absent,
     Length(u64),
     Chunked,
 }
 
-/// Whether a header says the one word that is served.
+/// The result of checking whether a header has the only supported value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HeaderCheck {
-    /// It is absent.
+    /// The header is missing.
     Nothing,
-    /// It does.
+    /// The header has the supported value, in one line.
     AsServed,
-    /// It says something else, or says it in several lines.
+    /// The header has another value, or several lines.
     Otherwise,
 }
 
@@ -60,13 +60,13 @@ impl HeaderCheck {
     }
 }
 
-/// What the headers say of the body.
+/// The properties of the body that the headers announce.
 #[derive(Clone, Copy)]
 struct BodyHeaders {
     length: bool,
     coding: HeaderCheck,
     expectation: HeaderCheck,
-    /// Whether it is in the framing of S3, which OSS would store inside the object.
+    /// `true` for the framing of S3, which OSS would store inside the object.
     aws_chunked: bool,
 }
 
@@ -93,7 +93,8 @@ impl BodyHeaders {
     }
 }
 
-/// Whether a header line says that the body is in the framing of S3, with or without signatures and trailers.
+/// Returns whether a header line announces the framing of S3, with or without signatures and
+/// trailers.
 fn says_aws_chunked(name: &HeaderName, line: &HeaderValue) -> bool {
     let mut words = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     if *name == CONTENT_ENCODING {
@@ -109,7 +110,7 @@ fn says_aws_chunked(name: &HeaderName, line: &HeaderValue) -> bool {
 }
 
 impl InboundRequest {
-    /// A request that has just come. `in_flight` is held for as long as anything of it is read.
+    /// Wraps a received request. `in_flight` is held while any part of it is read.
     pub(super) fn new(request: Request<Incoming>, in_flight: Rc<()>) -> Self {
         let (head, body) = request.into_parts();
         let announced = BodyHeaders::by(&head.headers);
@@ -138,7 +139,8 @@ impl InboundRequest {
         }
     }
 
-    /// A request that never came, of which there is only this head, as HTTP/1.1 has it.
+    /// Builds an inbound request from a head alone, with the framing rules of HTTP/1.1, for a dry
+    /// run.
     pub(super) fn from_head(head: Parts, in_flight: Rc<()>) -> Self {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let framing = match length {
@@ -160,7 +162,7 @@ impl InboundRequest {
         }
     }
 
-    /// Finds what the request is for, once its framing is known to be sound.
+    /// Resolves the target of the request, after checking its limits and its framing.
     pub(super) fn locate(
         &mut self,
         (gate, address): (&ListenerRules, Option<SocketAddr>),
@@ -176,7 +178,7 @@ impl InboundRequest {
         if self.ends == EofSemantics::WithItsStream {
             write_as_http1(&mut self.uri, &mut self.headers)?;
         }
-        // Only plain chunks can be passed on; hyper lets other codings through to here.
+        // Only plain chunks can be forwarded; hyper accepts other codings.
         // guard: other-codings
         if self.announced.coding == HeaderCheck::Otherwise {
             return Err(ProxyError::Coding);
@@ -204,7 +206,8 @@ impl InboundRequest {
         Ok(LocatedRequest::new(self.method.clone(), std::mem::take(&mut self.headers), object))
     }
 
-    /// Puts the body under the head that will be sent, framed as it came. `told` hears of its bytes.
+    /// Combines the body with the head that will be sent, and keeps the framing of the client.
+    /// `told` observes the bytes of the body.
     pub(super) fn attach(
         &mut self,
         (method, target, mut headers): (Method, Uri, HeaderMap),
@@ -221,10 +224,10 @@ impl InboundRequest {
         Some(request)
     }
 
-    /// Tells in the head that will be sent how the body ends.
+    /// Sets the framing headers in the head that will be sent.
     pub(super) fn frame(&self, headers: &mut HeaderMap) {
         match self.framing {
-            // Of a request that came there is nothing to remove here.
+            // A received request without a length has no such header to remove.
             RequestFraming::Absent if self.announced.length => {
                 headers.remove(CONTENT_LENGTH);
             }
@@ -240,9 +243,9 @@ impl InboundRequest {
         }
     }
 
-    /// The answer to a request that is refused. A small body that is on its way anyway is read and forgotten, so that the
-    /// connection can go on; for a larger one the connection ends, and so it does after `Expect`, where the client may or may
-    /// not send the body.
+    /// Builds the response to a rejected request. A small body without `Expect` is drained, so that
+    /// the connection can be reused. After a larger body or `Expect` the connection is closed:
+    /// after `Expect` the client may or may not send the body.
     pub(super) fn refuse(self, refusal: &ProxyError, access: AccessLogEvent) -> Response<ResponseBody> {
         let mut response = refusal.response(&self.method, access);
         let done = match (self.body, self.framing) {
@@ -270,7 +273,8 @@ impl ByteObserver for BodyByteCounter {
     }
 }
 
-/// Returns how long a head is as HTTP/1.1 writes it: `METHOD TARGET HTTP/1.1`, the lines `NAME: VALUE`, and an empty one.
+/// Returns the size of a head in the form of HTTP/1.1: `METHOD TARGET HTTP/1.1`, the header lines
+/// `NAME: VALUE`, and an empty line.
 fn head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
     let origin = uri.authority().map_or(0, |authority| {
         uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len()) + authority.as_str().len()
@@ -281,8 +285,9 @@ fn head_bytes(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
     method.as_str().len() + target + "  HTTP/1.1\r\n".len() + lines + "\r\n".len()
 }
 
-/// Gives an HTTP/2 head the form of an HTTP/1 one, which the rest of the walk reads: the host in its header, the target a path,
-/// values without the blanks around them. The scheme says how the client came here, which we know.
+/// Converts an HTTP/2 head to the form of HTTP/1.1, which the later stages read. The host moves to
+/// its header, the target becomes a path, and values are trimmed. The scheme is dropped, because
+/// the listener determines it.
 fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyError> {
     for value in headers.values_mut() {
         // guard: h2-values-trimmed
@@ -309,14 +314,15 @@ fn write_as_http1(uri: &mut Uri, headers: &mut HeaderMap) -> Result<(), ProxyErr
     Ok(())
 }
 
-/// Reads a body to its end, for a while.
+/// Reads and discards a body, for at most [`DRAIN_FOR`].
 async fn drain(mut body: Incoming, _in_flight: Rc<()>) {
     let all = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Either way the body is dropped, which ends the connection if it was not read whole.
+    // The body is dropped in either case, which closes the connection if it was not read
+    // completely.
     let _ = tokio::time::timeout(DRAIN_FOR, all).await;
 }
 
-/// The longest body that is read only to be forgotten.
+/// The limit for request bodies that are drained after a rejection.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 

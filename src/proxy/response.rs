@@ -1,4 +1,5 @@
-//! The answer on its way back: OSS's, streamed and counted, or our own error document.
+//! The response to the client: that of OSS, streamed and counted, or an error document of the
+//! proxy.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,27 +18,28 @@ use super::headers::{BodyFraming, settle_answer};
 use crate::telemetry::{AccessLogEvent, ProcessCounters, ResponseEnd};
 use crate::transport::{IdleTimeout, PooledConnection};
 
-/// The head of OSS's answer, with the body still to come.
+/// The response head of OSS, with the body not yet read.
 pub(super) struct UpstreamResponse {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Option<PooledConnection>,
     pub(super) bodiless: bool,
-    /// What is answered in place of the body.
+    /// The document that replaces the body, if there is one.
     pub(super) replaced: Option<Bytes>,
 }
 
-/// Why the body of an answer broke off. The client's connection ends with it, so that nothing looks whole.
+/// A failure of the response body. The client's connection is closed with it, so that a truncated
+/// body does not look complete.
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseBodyError {
-    /// The upstream broke off.
+    /// The upstream connection failed.
     #[error(transparent)]
     Upstream(#[from] hyper::Error),
-    /// The upstream sent nothing for the limit, though the client was ready to read.
+    /// The upstream sent nothing within the timeout, although the client was ready to read.
     #[error("the upstream has sent nothing of the body for too long")]
     Stalled,
 }
 
-/// The body of an answer. The access event is written when it is dropped.
+/// The body of a response. The access event is written when it is dropped.
 pub struct ResponseBody(ResponseBodyKind);
 
 enum ResponseBodyKind {
@@ -53,7 +55,7 @@ struct DownloadBody {
 }
 
 impl UpstreamResponse {
-    /// Takes over an answer of the upstream and makes its head ours.
+    /// Wraps a response of the upstream and prepares its head for the client.
     pub(super) fn new(
         mut response: Response<Incoming>,
         lease: PooledConnection,
@@ -65,7 +67,7 @@ impl UpstreamResponse {
             return Err(ProxyError::SwitchedProtocols);
         }
         *response.version_mut() = Version::HTTP_11;
-        // Nothing of an upgrade may pass; the words after the status may.
+        // Drop all extensions (upgrades) except the reason phrase.
         let words = response.extensions_mut().remove::<ReasonPhrase>();
         response.extensions_mut().clear();
         if let Some(words) = words {
@@ -74,14 +76,15 @@ impl UpstreamResponse {
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let extent = BodyFraming::of(response.headers());
-        // The body would pass in a coding that the client is not told, or end early as if it were whole.
+        // The client would not learn the coding of the body, or would take a truncated one for
+        // complete.
         if extent == (BodyFraming::ByEncoding { chunked: false }) {
             return Err(ProxyError::ResponseCoding);
         }
         settle_answer(response.headers_mut(), extent);
         match response.body().size_hint().exact() {
             _ if bodiless => {}
-            // hyper has read the length from it.
+            // hyper has read the length from this header.
             Some(_) if extent == (BodyFraming::ByLength { plainly: true }) => {}
             Some(length) => {
                 response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -100,7 +103,7 @@ impl UpstreamResponse {
         Ok(Self { response, lease: Some(lease), bodiless, replaced: None })
     }
 
-    /// The answer for the client.
+    /// Builds the response for the client.
     pub(super) fn respond(self, stall: Duration, mut access: AccessLogEvent) -> Response<ResponseBody> {
         let Self { response, lease, replaced, .. } = self;
         let (head, inner) = response.into_parts();
@@ -123,7 +126,7 @@ pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 impl ResponseBody {
-    /// A document that is here as a whole.
+    /// Wraps a complete document.
     pub(super) fn own(document: impl Into<Bytes>, mut access: AccessLogEvent) -> Self {
         let document = document.into();
         access.add_response_bytes(document.len() as u64);
@@ -131,7 +134,7 @@ impl ResponseBody {
         Self(ResponseBodyKind::Own { document: Full::from(document), access: Box::new(access) })
     }
 
-    /// Notes that a part of it was dropped on its way to the client.
+    /// Records that a part of the body was dropped before it reached the client.
     pub(crate) fn fall_short(&mut self) {
         let access = match &mut self.0 {
             ResponseBodyKind::Download(download) => &mut download.access,
@@ -144,7 +147,8 @@ impl ResponseBody {
 }
 
 impl DownloadBody {
-    /// At the end of the body the connection is free again. hyper does not ask for more once the announced length has come.
+    /// Releases the connection at the end of the body. hyper does not poll further once the
+    /// announced length has arrived.
     fn look_for_end(&mut self) {
         if self.inner.is_end_stream() {
             self.end();
@@ -180,7 +184,7 @@ impl DownloadBody {
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     let Some(data) = frame.data_ref() else {
-                        // Trailers are for this hop; nobody announced them to the client.
+                        // Trailers are for this hop; they were not announced to the client.
                         continue;
                     };
                     self.access.add_response_bytes(data.len() as u64);

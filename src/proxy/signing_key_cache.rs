@@ -1,4 +1,5 @@
-//! Signing keys of a core, prepared once for each credentials, signature, day and region.
+//! The signing keys of a worker, derived once for each combination of credentials, signature
+//! version, day and region.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,7 +12,8 @@ use crate::oss::Region;
 use crate::sign::{SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime};
 use crate::time::UtcDay;
 
-/// The keys that were used last.
+/// A cache of signing keys. It holds at most [`ENTRIES_MAX`] entries and evicts the oldest
+/// insertion.
 #[derive(Default)]
 pub(super) struct SigningKeyCache(RefCell<VecDeque<CachedSigningKey>>);
 
@@ -28,7 +30,8 @@ enum KeyScope {
 }
 
 impl SigningKeyCache {
-    /// The key of these credentials for a request to `region` at `now`.
+    /// Returns the key of these credentials for a request to `region` at `now`. Derives it on a
+    /// miss.
     pub(super) fn get(
         &self,
         credentials: &Arc<Credentials>,
@@ -72,5 +75,6 @@ impl CachedSigningKey {
     }
 }
 
-/// Keys that are kept: a few regions and credentials at a time, on the days before and after midnight.
+/// The capacity of the cache: a few regions and credentials at a time, on the days before and after
+/// midnight.
 const ENTRIES_MAX: usize = 64;

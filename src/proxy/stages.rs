@@ -1,5 +1,6 @@
-//! The types of the walk. Their fields are private to this file: an [`AdmittedRequest`] is made by policy alone, only an `Admitted`
-//! can be routed, and only what was routed to be signed has a `sign`.
+//! The stages of a request, one type for each. Their fields are private to this file: only policy
+//! makes an [`AdmittedRequest`], and only an [`AdmittedRequest`] can be routed. Only a
+//! [`SignableRoute`] has a `sign` method.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,20 +25,20 @@ use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
 use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
 
-/// What a request asks for is known. It is large, so the stages hand it on in its box.
+/// A request with a known target. The value is large, so the stages pass it on in its box.
 pub(super) struct LocatedRequest {
     method: Method,
     headers: HeaderMap,
     object: address::LocatedObject,
 }
 
-/// Who asks is known, and the client's own signature is gone.
+/// A request with an identified caller. The client's own signature is removed.
 pub(super) struct IdentifiedRequest {
     located: Box<LocatedRequest>,
     caller: CallerIdentity,
 }
 
-/// Policy lets it pass: the only thing that can be routed.
+/// A request that policy allows: the only type that can be routed.
 pub(super) struct AdmittedRequest {
     located: Box<LocatedRequest>,
     decision: AdmittedDecision,
@@ -48,15 +49,15 @@ enum AdmittedDecision {
     Unsigned,
 }
 
-/// Where it goes is known.
+/// A request with a known destination.
 pub(super) enum RoutedRequest<'a> {
-    /// It is to be signed.
+    /// The request must be signed.
     ToSign(SignableRoute<'a>),
-    /// It must not be signed.
+    /// The request must not be signed.
     Unsigned(UnsignedRequest),
 }
 
-/// A request that may be signed.
+/// A routed request that will be signed.
 pub(super) struct SignableRoute<'a> {
     located: Box<LocatedRequest>,
     paved: Rc<CachedEndpoint>,
@@ -64,13 +65,13 @@ pub(super) struct SignableRoute<'a> {
     source: &'a CredentialSource,
 }
 
-/// A request that goes on without a signature.
+/// A routed request that is sent without a signature.
 pub(super) struct UnsignedRequest {
     located: Box<LocatedRequest>,
     paved: Rc<CachedEndpoint>,
 }
 
-/// A request as it will be sent, but for its body.
+/// A request in its final form, except for its body.
 pub(super) struct SignedRequest<'a> {
     located: Box<LocatedRequest>,
     target: Uri,
@@ -79,7 +80,7 @@ pub(super) struct SignedRequest<'a> {
     signer: Option<RequestSigner<'a>>,
 }
 
-/// Who has signed, and how.
+/// The credentials and the signature version of a signed request.
 struct RequestSigner<'a> {
     source: &'a CredentialSource,
     credentials: Arc<Credentials>,
@@ -91,7 +92,7 @@ impl LocatedRequest {
         Box::new(Self { method, headers, object })
     }
 
-    /// Writes what is known into the access event.
+    /// Records the operation and the bucket in the access event.
     pub(super) fn record(self: Box<Self>, access: &mut AccessLogEvent) -> Box<Self> {
         access.operation = Some(self.object.operation);
         if access.is_logged() {
@@ -100,7 +101,7 @@ impl LocatedRequest {
         self
     }
 
-    /// What it asks for.
+    /// Returns the target of the request.
     pub(super) fn object(&self) -> &address::LocatedObject {
         &self.object
     }
@@ -113,12 +114,12 @@ impl LocatedRequest {
 }
 
 impl IdentifiedRequest {
-    /// Who asks.
+    /// Returns the identified caller.
     pub(super) fn caller(&self) -> CallerIdentity {
         self.caller
     }
 
-    /// The request, if policy allows it; the only way to make an [`AdmittedRequest`].
+    /// Returns the request if policy allows it. No other function makes an [`AdmittedRequest`].
     pub(super) fn admit(
         self,
         policy: &AccessPolicy,
@@ -145,7 +146,7 @@ impl IdentifiedRequest {
 }
 
 impl AdmittedRequest {
-    /// Whether it may be signed, or must not.
+    /// Returns the decision: sign, or pass unsigned.
     pub(super) fn decision(&self) -> PolicyDecision {
         match self.decision {
             AdmittedDecision::Sign => PolicyDecision::Sign,
@@ -153,7 +154,7 @@ impl AdmittedRequest {
         }
     }
 
-    /// Finds the upstream; the headers become those that will be sent.
+    /// Resolves the destination, and normalizes the headers for the upstream request.
     pub(super) fn route(self, core: &WorkerCore) -> Result<RoutedRequest<'_>, ProxyError> {
         let Self { mut located, decision } = self;
         let state = core.state();
@@ -172,7 +173,7 @@ impl AdmittedRequest {
 }
 
 impl RoutedRequest<'_> {
-    /// Where it goes.
+    /// Returns the resolved endpoint.
     pub(super) fn way(&self) -> &ResolvedEndpoint {
         match self {
             Self::ToSign(SignableRoute { paved, .. }) | Self::Unsigned(UnsignedRequest { paved, .. }) => {
@@ -183,12 +184,12 @@ impl RoutedRequest<'_> {
 }
 
 impl<'a> SignableRoute<'a> {
-    /// The signature that is to be made.
+    /// Returns the version of the signature.
     pub(super) fn signature(&self) -> SignatureVersion {
         self.signature
     }
 
-    /// Who signs.
+    /// Returns the credential source.
     pub(super) fn source(&self) -> &'a CredentialSource {
         self.source
     }
@@ -237,12 +238,14 @@ impl<'a> SignedRequest<'a> {
         Ok(Self { located, target, paved, patience, signer: None })
     }
 
-    /// Method, target and headers as they would be sent, but for the framing of the body.
+    /// Returns method, target and headers as they would be sent, except for the framing of the
+    /// body.
     pub(super) fn head(&self) -> (&Method, &Uri, &HeaderMap) {
         (&self.located.method, &self.target, &self.located.headers)
     }
 
-    /// The texts that were signed at `now`, if anything was: read from the head that would be sent, as OSS reads them.
+    /// Returns the texts that were signed at `now`, if any. They are computed from the final head,
+    /// as OSS computes them.
     pub(super) fn texts(
         &self,
         now: &SigningTime,
@@ -261,8 +264,9 @@ impl<'a> SignedRequest<'a> {
         Ok(Some(prepared.signed(&subject, now)))
     }
 
-    /// Sends the request with the client's body, and waits for the head of the answer. If OSS refuses the key and there is
-    /// another, it is sent once more, if none of its body is gone.
+    /// Sends the request with the client's body, and waits for the response head. If OSS rejects
+    /// the key or the clock, the request is signed and sent a second time. This requires
+    /// credentials to retry with, and that no byte of the body was taken.
     pub(super) async fn send(
         self,
         core: &WorkerCore,
@@ -285,9 +289,11 @@ impl<'a> SignedRequest<'a> {
             signer.source.accept(&signer.credentials);
             return Ok(answer);
         }
-        // What may have to be done about an error is much; the usual request need not have room for it.
+        // Handling an error needs a large future; boxing it keeps the future of a successful
+        // request small.
         Box::pin(async {
-            // Not the Host: a bucket is nobody's to count by.
+            // The endpoint and not the `Host` header: clients choose bucket names, so these must
+            // not become keys of a count.
             let endpoint = core.state().directory.get(upstream).endpoint.host.as_str();
             if let Some(other) =
                 signer.replacement_credentials(&mut answer, (endpoint, spare.started_at()), core).await?
@@ -314,8 +320,9 @@ impl<'a> SignedRequest<'a> {
 }
 
 impl RequestSigner<'_> {
-    /// Looks whether OSS has taken the key; if it refuses it, other credentials, if there are any soon. If it refuses our
-    /// clock, the same ones, which then are to sign at its time.
+    /// Records whether OSS has accepted the key. If OSS rejects it, returns other credentials, if
+    /// they are available soon. If OSS rejects the clock, returns the same credentials, to sign
+    /// with the corrected time.
     async fn replacement_credentials(
         &self,
         answer: &mut UpstreamResponse,
@@ -350,7 +357,7 @@ impl RequestSigner<'_> {
         }
     }
 
-    /// Signs a request anew, which was signed with other credentials.
+    /// Replaces the signature of a request that is retried.
     fn sign_again(
         &self,
         request: &mut Request<RequestBody>,

@@ -1,4 +1,4 @@
-//! What requests share: the state of the process, and what each core keeps for itself.
+//! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,55 +15,56 @@ use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{TrustStoreId, UpstreamTransport};
 
-/// What all cores share; another configuration has another.
+/// The state that all workers share. Each reload makes a new one.
 pub struct ProxyState {
-    /// Where requests go.
+    /// The routing table.
     pub directory: RoutingTable,
-    /// How they are signed there, by [`UpstreamId`].
+    /// The signing settings of the upstreams, by [`UpstreamId`].
     pub upstreams: Vec<UpstreamSigning>,
-    /// Whether each request gets a line in the log.
+    /// The access log setting: whether each request is logged.
     pub access_log: AccessLogging,
-    /// How much is taken.
+    /// The request limits.
     pub limits: RequestLimits,
-    /// What is counted, whatever the configuration.
+    /// The counters of the process, which outlive a configuration.
     pub counters: Arc<ProcessCounters>,
 }
 
-/// How much is taken.
+/// Limits on inbound requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Requests in flight, for each core.
+    /// The limit of requests in flight, for each worker.
     pub requests: usize,
-    /// Bytes of the head of a request, as HTTP/1.1 writes it.
+    /// The limit of a request head in bytes, in the form of HTTP/1.1.
     pub head: usize,
-    /// Bytes of the body of a request.
+    /// The limit of a request body in bytes.
     pub body: u64,
 }
 
-/// How requests for an upstream are signed and whom TLS trusts there.
+/// The settings for signing requests to an upstream, and for verifying its certificate.
 pub struct UpstreamSigning {
-    /// The signature.
+    /// The version of the signature.
     pub signature: SignatureVersion,
-    /// Who signs; `None` if nobody does.
+    /// The credential source; `None` if requests are not signed.
     pub source: Option<Arc<CredentialSource>>,
-    /// Who vouches for the upstream.
+    /// The trust store that verifies the upstream.
     pub trust: TrustStoreId,
 }
 
-/// What a listener lets in.
+/// The rules of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenerRules {
     /// Names under which buckets are addressed as `BUCKET.<domain>`.
     pub domains: Vec<String>,
-    /// What it allows.
+    /// The access policy.
     pub policy: AccessPolicy,
-    /// Whether it speaks TLS.
+    /// `true` if the listener uses TLS.
     pub tls: bool,
-    /// Whether no name service can lead anybody here: any name that is nobody's then counts as an address.
+    /// `true` if the listener is unreachable via DNS (a Unix socket). Unknown `Host` values are
+    /// then treated as an IP address.
     pub unnamed: bool,
 }
 
-/// What one core keeps for itself.
+/// The state of one worker.
 pub struct WorkerCore {
     state: Arc<ProxyState>,
     clock: Arc<dyn Clock>,
@@ -72,14 +73,14 @@ pub struct WorkerCore {
     token_searches: TokenSearches,
     ways: EndpointCache,
     moment: RefCell<Rc<SigningTime>>,
-    /// How far the clock of OSS is ahead of ours, in seconds, once it has refused ours.
+    /// The offset of the clock of OSS, in seconds, once OSS has rejected the local one.
     ahead_s: Cell<i64>,
     /// Each request in flight holds a clone.
     requests: Rc<MetricsHandle>,
 }
 
 impl ProxyState {
-    /// How requests for this upstream are signed. `None` only for ids of another state.
+    /// Returns the signing settings of an upstream. `None` only for ids of another state.
     #[must_use]
     pub fn upstream(&self, id: UpstreamId) -> Option<&UpstreamSigning> {
         self.upstreams.get(id.0)
@@ -87,7 +88,7 @@ impl ProxyState {
 }
 
 impl WorkerCore {
-    /// A core that has served nothing yet.
+    /// Creates the state of a worker that has not served a request yet.
     #[must_use]
     pub fn new(state: Arc<ProxyState>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
         let moment = RefCell::new(Rc::new(SigningTime::new(clock.now())));
@@ -114,7 +115,8 @@ impl WorkerCore {
         }
     }
 
-    /// The core under another state, for the requests to come. `renew` makes its transport from the one before.
+    /// Returns the worker with a reloaded state, for later requests. `renew` makes its transport
+    /// from the current one.
     #[must_use]
     pub fn renewed(
         &self,
@@ -130,12 +132,14 @@ impl WorkerCore {
         &*self.clock
     }
 
-    /// OSS has refused our clock, which its own is so far ahead of: from now on its own counts here.
+    /// Sets the offset of the clock of OSS, after OSS has rejected the local one. Later requests
+    /// are signed with the corrected time.
     pub(super) fn correct_clock(&self, ahead_s: i64) {
         self.ahead_s.set(ahead_s);
     }
 
-    /// The current time, written out once a second.
+    /// Returns the time for signatures, with the offset applied. The value is formatted once a
+    /// second.
     pub(super) fn signing_time(&self) -> Rc<SigningTime> {
         let now = Timestamp::from_unix_s(self.clock.now().unix_s() + self.ahead_s.get());
         let mut moment = self.moment.borrow_mut();
@@ -145,40 +149,40 @@ impl WorkerCore {
         Rc::clone(&moment)
     }
 
-    /// Counts a request for as long as what is returned lives.
+    /// Returns a handle to the metrics of this worker, for the access event of a request.
     pub(super) fn admit(&self) -> Rc<MetricsHandle> {
         Rc::clone(&self.requests)
     }
 
-    /// Nothing is served any more: what is in flight is told of as cut.
+    /// Marks requests still in flight as cut off by shutdown.
     pub fn cut(&self) {
         self.requests.cut();
     }
 
-    /// Whether there are more requests in flight than there may be.
+    /// Returns whether more requests are in flight than the limit allows.
     pub(super) fn is_full(&self) -> bool {
         self.requests.in_flight() > self.state.limits.requests as u64
     }
 
-    /// The state that all cores share.
+    /// Returns the state that all workers share.
     #[must_use]
     pub fn state(&self) -> &ProxyState {
         &self.state
     }
 
-    /// The upstream connections of this core.
+    /// Returns the upstream transport of this worker.
     #[must_use]
     pub fn transport(&self) -> &UpstreamTransport {
         &self.transport
     }
 
-    /// What is counted.
+    /// Returns the counters of the process.
     #[must_use]
     pub fn counters(&self) -> &ProcessCounters {
         &self.state.counters
     }
 
-    /// The searches for tokens in errors.
+    /// Returns the cache of token searches.
     pub(super) fn token_searches(&self) -> &TokenSearches {
         &self.token_searches
     }

@@ -1,5 +1,5 @@
-//! Signatures. A signer is given what is about to be sent and returns instructions: headers to set. It never edits the
-//! request. Pure: no clock, no IO.
+//! Signatures. A signer reads the request that is about to be sent, and returns the headers to set.
+//! It never modifies the request. Pure: no clock, no IO.
 
 pub mod v1;
 pub mod v4;
@@ -13,23 +13,26 @@ use crate::oss::{Bucket, Key, Query, Region};
 use crate::secret::Secret;
 use crate::time::{Timestamp, UtcDay};
 
-/// Which signature is made.
+/// The version of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureVersion {
-    /// `OSS4-HMAC-SHA256`: every parameter is signed, and the signature is good for one day and region.
+    /// `OSS4-HMAC-SHA256`: every parameter is signed, and the signing key is valid for one day and
+    /// region.
     V4,
     /// `OSS`, with HMAC-SHA1: for private clouds and old buckets.
     V1,
 }
 
-/// What is signed: a request as it will be sent, but for the headers of the signature itself.
+/// A request to sign, in its final form except for the headers of the signature itself.
 ///
-/// Of each header that a signature covers there is one line, trimmed and not empty; who builds the request sees to that.
+/// Each header that a signature covers has one line, trimmed and not empty. The caller ensures
+/// this.
 #[derive(Clone, Copy, Debug)]
 pub struct SignableRequest<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The bucket; `None` for requests to the service. A signature names it however the host is written.
+    /// The bucket; `None` for requests to the service. A signature contains it in every form of the
+    /// host.
     pub bucket: Option<&'a Bucket>,
     /// The object key; empty for requests to a bucket.
     pub key: &'a Key,
@@ -39,7 +42,7 @@ pub struct SignableRequest<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// Who signs.
+/// The access key that signs.
 #[derive(Clone, Copy, Debug)]
 pub struct SigningIdentity<'a> {
     /// The access key id.
@@ -50,36 +53,37 @@ pub struct SigningIdentity<'a> {
     pub token: Option<&'a Secret>,
 }
 
-/// What the signature is for.
+/// The version of a signature, with the scope of its key.
 #[derive(Clone, Copy, Debug)]
 pub enum SigningScheme<'a> {
-    /// V4 in a region on a day.
+    /// V4, with a key for one region and day.
     V4 {
         /// The day of the request.
         day: UtcDay,
         /// The region of the bucket, or a CloudBox id.
         region: &'a Region,
     },
-    /// V1.
+    /// V1, whose key has no scope.
     V1,
 }
 
-/// A time in the forms in which signatures write it; one serves all requests of a second.
+/// A time in the formats of signatures; one value serves all requests of a second.
 #[derive(Clone, Debug)]
 pub struct SigningTime {
     at: Timestamp,
     day: UtcDay,
     iso_basic: String,
-    /// Both forms as headers, which are cheap to clone.
+    /// Both formats as header values, which are cheap to clone.
     iso_header: HeaderValue,
     http_header: HeaderValue,
 }
 
-/// Headers to set on the request, which must not change otherwise.
+/// The headers to set on the request, which must not change otherwise.
 #[derive(Debug)]
 pub struct SigningHeaders(Vec<(HeaderName, HeaderValue)>);
 
-/// A key, made ready for many signatures: what depends only on credentials, day and region is computed once.
+/// A signing key for many signatures. The computations that depend only on credentials, day and
+/// region are done once.
 pub struct SigningKey {
     key: SigningKeyKind,
     token: Option<HeaderValue>,
@@ -90,32 +94,33 @@ enum SigningKeyKind {
     V1(v1::V1Key),
 }
 
-/// The texts behind a signature. They hold the security token, so they have no `Debug`.
+/// The texts from which a signature is computed. They hold the security token, so they have no
+/// `Debug`.
 pub struct SigningTexts {
-    /// V4 signs the hash of this.
+    /// The canonical request, whose hash V4 signs; `None` for V1.
     pub canonical_request: Option<Vec<u8>>,
     /// The text whose HMAC is the signature.
     pub string_to_sign: Vec<u8>,
 }
 
-/// How long a URL cannot be good for.
+/// An invalid lifetime of a presigned URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLifetime {
-    /// OSS counts seconds.
+    /// The lifetime is shorter than a second; OSS counts whole seconds.
     #[error("a URL is good for at least one second")]
     TooShort,
-    /// OSS refuses it.
+    /// The lifetime is longer than OSS accepts.
     #[error("a V4 signature in a URL is good for at most 7 days (168h)")]
     TooLong,
 }
 
-/// An access key id or security token that cannot stand in a header.
+/// An access key id or security token that cannot be written into a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {0} holds characters that cannot be sent in a header")]
 pub struct UnsendableKey(&'static str);
 
 impl SignatureVersion {
-    /// As the configuration writes it.
+    /// Returns the name in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +131,7 @@ impl SignatureVersion {
 }
 
 impl SigningTime {
-    /// This time, written out.
+    /// Formats a time.
     #[must_use]
     pub fn new(at: Timestamp) -> Self {
         let iso_basic = at.iso_basic();
@@ -140,13 +145,13 @@ impl SigningTime {
         }
     }
 
-    /// The time itself.
+    /// Returns the time.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// Its day in UTC.
+    /// Returns the day in UTC.
     #[must_use]
     pub fn day(&self) -> UtcDay {
         self.day
@@ -154,9 +159,9 @@ impl SigningTime {
 }
 
 impl SigningHeaders {
-    /// Sets the headers.
+    /// Sets the headers on a request.
     pub fn apply(self, headers: &mut HeaderMap) {
-        // Grows once and not with every other header.
+        // Grow the map once and not with every other header.
         headers.reserve(self.0.len());
         for (name, value) in self.0 {
             headers.insert(name, value);
@@ -165,7 +170,7 @@ impl SigningHeaders {
 }
 
 impl SigningKey {
-    /// Derives the key.
+    /// Derives the signing key.
     ///
     /// # Errors
     /// [`UnsendableKey`] if the id or the token cannot be written into a header.
@@ -190,7 +195,7 @@ impl SigningKey {
         Ok(Self { key, token })
     }
 
-    /// The headers that sign `subject` at `moment`, which must lie on the day the key was made for.
+    /// Returns the headers that sign `subject` at `moment`, which must be on the day of the key.
     #[must_use]
     pub fn sign(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningHeaders {
         let mut set = Vec::with_capacity(4);
@@ -214,7 +219,8 @@ impl SigningKey {
         SigningHeaders(set)
     }
 
-    /// What was signed in `subject`, on which the headers of its signature, made at `moment`, are set already.
+    /// Returns the texts that were signed in `subject`. The headers of its signature, made at
+    /// `moment`, must already be set.
     #[must_use]
     pub fn signed(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningTexts {
         match &self.key {
@@ -229,11 +235,12 @@ impl SigningKey {
         }
     }
 
-    /// The query of `subject` with a signature in it, made at `moment`, which must lie on the day the key was made for, and
-    /// good for `lifetime`, of which whole seconds count. Who uses the URL must send the signed headers of `subject`.
+    /// Returns the query of `subject` with a signature made at `moment`, which must be on the day
+    /// of the key. The signature is valid for the whole seconds of `lifetime`. The client must send
+    /// the signed headers of `subject` with the URL.
     ///
     /// # Errors
-    /// [`InvalidLifetime`] if OSS would not take it.
+    /// [`InvalidLifetime`] if OSS would reject it.
     pub fn presign(
         &self,
         subject: &SignableRequest<'_>,
@@ -256,14 +263,15 @@ impl SigningKey {
     }
 }
 
-/// Stands in for a value that cannot be written. [`SigningKey::new`] has checked the texts that come from outside, dates and
-/// digests are ASCII.
+/// A placeholder for a value that cannot be written. [`SigningKey::new`] has checked the external
+/// texts, and dates and digests are ASCII.
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 /// The header that carries the token of temporary credentials.
 pub const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-oss-security-token");
 
-/// The headers that `wanted` picks from the subject and from `added`, sorted by name; those of one name in their order.
+/// Returns the headers of the subject and of `added` for which `wanted` is true, sorted by name.
+/// Lines of one name keep their order.
 fn collect<'a>(
     subject: &SignableRequest<'a>,
     added: &'a [(HeaderName, HeaderValue)],
@@ -294,7 +302,7 @@ fn write_headers(lines: &[(&str, &[u8])], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a header belongs to OSS and is therefore signed.
+/// Returns whether a header belongs to OSS and is therefore signed.
 fn is_oss_header(name: &str) -> bool {
     name.starts_with("x-oss-")
 }

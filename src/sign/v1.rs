@@ -1,6 +1,7 @@
-//! Signature V1: HMAC-SHA1 over a text that names the bucket, the key and the parameters of a fixed table.
-//! Follows "Include a V1 signature in the header" (OSS API reference). The service's own table is not published; the one
-//! here is the union of what the vendor's SDKs sign, and every parameter that begins with `x-oss-`.
+//! Signature V1: HMAC-SHA1 over a text that names the bucket, the key and the parameters of a fixed
+//! table. Follows "Include a V1 signature in the header" (OSS API reference). The table of the
+//! service is not published. The one here is the union of the parameters that the vendor's SDKs
+//! sign, and of all that begin with `x-oss-`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,30 +13,31 @@ use super::{SignableRequest, collect, is_oss_header, write_headers};
 use crate::oss::Query;
 use crate::secret::Secret;
 
-/// An access key, ready to sign.
+/// An access key, prepared for signing.
 pub struct V1Key {
     mac: Hmac<Sha1>,
     id: String,
 }
 
 impl V1Key {
-    /// Prepares the key.
+    /// Prepares an access key.
     #[must_use]
     pub fn new(id: &str, secret: &Secret) -> Self {
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
         let mac = Hmac::new_from_slice(secret.expose().as_bytes()).expect("any length");
         Self { mac, id: id.to_owned() }
     }
 
-    /// The value of `Authorization` for `subject`, to which `added` will be set.
+    /// Returns the value of `Authorization` for `subject`, on which `added` will be set.
     #[must_use]
     pub fn authorize(&self, subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> String {
         format!("OSS {}:{}", self.id, self.signature(&string_to_sign(subject, added)))
     }
 
-    /// The parameters of `subject` and after them those that sign its URL: "Add signatures to a URL" (OSS API reference). Who
-    /// uses the URL must send the headers of `subject` that are signed. `expires` is in seconds since 1970.
+    /// Returns the parameters of `subject`, followed by those that sign its URL: "Add signatures to
+    /// a URL" (OSS API reference). The client must send the signed headers of `subject` with the
+    /// URL. `expires` is in seconds since 1970.
     #[must_use]
     pub fn presign(&self, subject: &SignableRequest<'_>, expires: i64, token: Option<&[u8]>) -> Query {
         let mut query = subject.query.clone();
@@ -50,7 +52,7 @@ impl V1Key {
         query
     }
 
-    /// The signature in base64.
+    /// Returns the signature in base64.
     #[must_use]
     pub fn signature(&self, string_to_sign: &[u8]) -> String {
         let mut mac = self.mac.clone();
@@ -59,13 +61,14 @@ impl V1Key {
     }
 }
 
-/// The text whose HMAC is the signature. The date is that of `x-oss-date`, or else of `Date`.
+/// Returns the text whose HMAC is the signature. The date is that of `x-oss-date`, or else of
+/// `Date`.
 #[must_use]
 pub fn string_to_sign(subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     write(subject, added, None)
 }
 
-/// The same for a URL, in which the time of its end stands for the date.
+/// Returns the string to sign for a URL, in which the expiry time replaces the date.
 #[must_use]
 pub fn url_string_to_sign(subject: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
     write(subject, &[], Some(expires))
@@ -92,7 +95,7 @@ fn write(
     out
 }
 
-/// `/bucket/key?acl&uploadId=…`, decoded; the bucket is named whatever the host is.
+/// Writes `/bucket/key?acl&uploadId=…`, decoded. The bucket is written for every form of the host.
 fn write_resource(subject: &SignableRequest<'_>, out: &mut Vec<u8>) {
     out.push(b'/');
     if let Some(bucket) = subject.bucket {
@@ -122,10 +125,10 @@ fn is_signed_parameter(name: &[u8]) -> bool {
     name.starts_with(b"x-oss-") || SUBRESOURCES.iter().any(|known| known.as_bytes() == name)
 }
 
-/// Headers that stand in lines of their own.
+/// The headers whose values are signed in separate lines, without their names.
 const PLAIN: [&str; 3] = ["content-md5", "content-type", "date"];
 
-/// Every parameter that some SDK of the vendor signs, in the order of the alphabet.
+/// The parameters that any SDK of the vendor signs, in alphabetical order.
 const SUBRESOURCES: &[&str] = &[
     "accessPoint",
     "accessPointConfigForObjectProcess",

@@ -1,5 +1,6 @@
-//! Signature V4: canonical request, string to sign, key derivation, `Authorization`.
-//! Follows "Include a V4 signature in the header" (OSS API reference); differences are noted where they occur.
+//! Signature V4: canonical request, string to sign, key derivation, `Authorization`. Follows
+//! "Include a V4 signature in the header" (OSS API reference); differences are noted where they
+//! occur.
 
 use std::time::Duration;
 
@@ -14,19 +15,19 @@ use crate::time::UtcDay;
 
 /// The header with the time of signing.
 pub const DATE: HeaderName = HeaderName::from_static("x-oss-date");
-/// The header with the hash of the payload; OSS takes no other value than [`UNSIGNED_PAYLOAD`].
+/// The header with the hash of the payload; OSS accepts no other value than [`UNSIGNED_PAYLOAD`].
 pub const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-oss-content-sha256");
-/// Says that the body is not part of the signature.
+/// The value for a body that is not part of the signature.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-/// What a signing key is good for.
+/// The scope of a signing key.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialScope<'a> {
     /// The day in UTC.
     pub day: UtcDay,
-    /// The region id.
+    /// The region id, or a CloudBox id.
     pub region: &'a str,
-    /// The product.
+    /// The product, OSS or CloudBox.
     pub product: SigningProduct,
 }
 
@@ -34,12 +35,12 @@ pub struct CredentialScope<'a> {
 pub struct DayKey {
     mac: Hmac<Sha256>,
     scope: String,
-    /// Whose key it is and what it is good for: id and scope.
+    /// The access key id and the scope.
     credential: String,
 }
 
 impl DayKey {
-    /// Derives the key: four HMACs, after which the secret is not needed until the next day.
+    /// Derives the key with four HMACs. The secret is then not needed until the next day.
     #[must_use]
     pub fn derive(id: &str, secret: &Secret, scope: CredentialScope<'_>) -> Self {
         let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
@@ -52,8 +53,8 @@ impl DayKey {
         Self { mac, scope, credential }
     }
 
-    /// The value of `Authorization` for `subject`, to which `added` will be set. Nothing but what OSS requires is signed, so
-    /// that hops on the way may change the rest.
+    /// Returns the value of `Authorization` for `subject`, on which `added` will be set. Only the
+    /// headers that OSS requires are signed, so that hops on the way may change the others.
     #[must_use]
     pub fn authorize(
         &self,
@@ -66,9 +67,12 @@ impl DayKey {
         joined(&[ALGORITHM, " Credential=", &self.credential, ",Signature=", signature.as_str()])
     }
 
-    /// The parameters of `subject` and after them those that sign its URL: "Include a V4 signature in the URL" (OSS API
-    /// reference). Who uses the URL must send the headers of `subject` that are signed; `additional` are further ones, as for
-    /// [`canonical_request`]. `timestamp` is the time of signing, `valid_s` how long it is good for, in seconds.
+    /// Returns the parameters of `subject`, followed by those that sign its URL: "Include a V4
+    /// signature in the URL" (OSS API reference).
+    ///
+    /// The client must send the signed headers of `subject` with the URL. `additional` names
+    /// further ones, as for [`canonical_request`]. `timestamp` is the time of signing, and
+    /// `valid_s` the lifetime in seconds.
     #[must_use]
     pub fn presign(
         &self,
@@ -94,24 +98,25 @@ impl DayKey {
         query
     }
 
-    /// The text whose HMAC is the signature. `timestamp` is the time of signing, as `20231216T162057Z`.
+    /// Returns the text whose HMAC is the signature. `timestamp` is the time of signing, as
+    /// `20231216T162057Z`.
     #[must_use]
     pub fn string_to_sign(&self, canonical_request: &[u8], timestamp: &str) -> String {
         joined(&self.to_sign(&hash(canonical_request), timestamp))
     }
 
-    /// The parts of the string to sign.
+    /// Returns the parts of the string to sign.
     fn to_sign<'a>(&'a self, hash: &'a Hex, timestamp: &'a str) -> [&'a str; 7] {
         [ALGORITHM, "\n", timestamp, "\n", &self.scope, "\n", hash.as_str()]
     }
 
-    /// The signature in 64 hexadecimal digits.
+    /// Returns the signature in 64 hexadecimal digits.
     #[must_use]
     pub fn signature(&self, string_to_sign: &str) -> String {
         self.sign(&[string_to_sign]).as_str().to_owned()
     }
 
-    /// Signs the text of these parts.
+    /// Signs the concatenation of these parts.
     fn sign(&self, string_to_sign: &[&str]) -> Hex {
         let mut mac = self.mac.clone();
         for part in string_to_sign {
@@ -121,8 +126,8 @@ impl DayKey {
     }
 }
 
-/// The request in the one form that both sides hash. `additional` are the lower-case names of further headers to sign, in
-/// order, each present in the request.
+/// Returns the request in the canonical form that both sides hash. `additional` are the lower-case
+/// names of further headers to sign, in order. Each must be present in the request.
 #[must_use]
 pub fn canonical_request(
     subject: &SignableRequest<'_>,
@@ -146,13 +151,13 @@ pub fn canonical_request(
     out
 }
 
-/// Whether every V4 signature covers this header.
+/// Returns whether every V4 signature covers this header.
 #[must_use]
 pub fn is_signed(name: &str) -> bool {
     name == "content-type" || name == "content-md5" || is_oss_header(name)
 }
 
-/// Always `/bucket/key`, whatever form of address the request itself uses.
+/// Writes `/bucket/key`, whatever form of address the request itself uses.
 fn write_uri(subject: &SignableRequest<'_>, out: &mut String) {
     out.push('/');
     if let Some(bucket) = subject.bucket {
@@ -162,7 +167,8 @@ fn write_uri(subject: &SignableRequest<'_>, out: &mut String) {
     }
 }
 
-/// Sorted by encoded name in byte order; a parameter without a value is the same as one with an empty value.
+/// Writes the parameters, sorted by encoded name in byte order. A parameter without a value equals
+/// one with an empty value.
 fn write_query(subject: &SignableRequest<'_>, out: &mut String) {
     let encoded = |bytes: &[u8]| {
         let mut text = String::new();
@@ -189,7 +195,7 @@ fn write_query(subject: &SignableRequest<'_>, out: &mut String) {
 }
 
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
     Hmac::new_from_slice(key).expect("any length")
 }
@@ -211,12 +217,12 @@ impl Hex {
     }
 
     fn as_str(&self) -> &str {
-        // Digits only, by construction.
+        // The text is ASCII by construction.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// The parts one after the other. Formatting would cost more than the signature itself.
+/// Concatenates the parts. Formatting would cost more than the signature itself.
 fn joined(parts: &[&str]) -> String {
     let mut out = String::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
@@ -225,10 +231,10 @@ fn joined(parts: &[&str]) -> String {
     out
 }
 
-/// OSS takes no URL that is good for longer.
+/// The maximum lifetime of a presigned URL.
 pub const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Each byte in two hexadecimal digits.
+/// Each byte as two hexadecimal digits.
 static PAIRS: [[u8; 2]; 256] = {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut pairs = [[0; 2]; 256];

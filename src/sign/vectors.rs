@@ -1,5 +1,6 @@
-//! The published signatures, stage by stage: canonical request, string to sign, signature, `Authorization`. Where a source
-//! asserts only the last stage, the earlier ones are covered by it, for they are hashed into it.
+//! Tests against published signatures, stage by stage: canonical request, string to sign,
+//! signature, `Authorization`. If a source asserts only the last stage, that also covers the
+//! earlier ones, because they are hashed into it.
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
@@ -144,7 +145,8 @@ fn day_key(vector: &Vector) -> v4::DayKey {
     v4::DayKey::derive(&vector.access_key_id, &Secret::from(&*vector.access_key_secret), scope)
 }
 
-/// The additional headers that count: lower case, sorted, once each, present, and not signed anyway.
+/// Returns the effective additional headers: lower case, sorted, unique, present, and not signed
+/// anyway.
 fn effective(vector: &Vector, headers: &HeaderMap) -> Vec<String> {
     let mut names: Vec<String> =
         vector.additional_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
@@ -173,7 +175,8 @@ fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
     }
 }
 
-/// Asserts that our query has the published signature, and just the parameters of a published URL if there is one.
+/// Asserts that the query has the published signature, and exactly the parameters of a published
+/// URL if there is one.
 fn check_query(vector: &Vector, ours: &Query, signature: &str) {
     let value = ours.get(signature).and_then(|param| param.value.clone()).expect("a signature");
     let value = String::from_utf8(value).expect("text");
