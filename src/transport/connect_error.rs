@@ -1,54 +1,54 @@
-//! What stood in the way of a connection, for who has to say what to do about it.
+//! Classifies connection failures so that callers can suggest a fix.
 
 use std::io;
 
 use rustls::CertificateError;
 
-/// How far a dial has come.
+/// The phases of a dial, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DialPhase {
-    /// The name is being looked up.
+    /// Name lookup.
     Name,
-    /// An address is being connected to.
+    /// The TCP connection to an address.
     Connect,
-    /// TLS is being negotiated.
+    /// The TLS handshake.
     Tls,
 }
 
-/// What stood in the way.
+/// The cause of a failed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectFailure {
-    /// The name leads to no address.
+    /// The name has no address, or the lookup failed.
     NoAddress,
-    /// Nobody listens at the address.
+    /// The address refused the connection.
     Refused,
-    /// Nothing came in time.
+    /// The timeout expired in this phase.
     Silence(DialPhase),
-    /// The network has no way there, or broke off.
+    /// The network has no route to the address, or the connection broke.
     Network,
-    /// The certificate is not to be believed.
+    /// The certificate was rejected.
     Certificate(CertificateFault),
-    /// The other side does not speak TLS as we do.
+    /// The TLS handshake failed for another reason.
     Tls,
 }
 
-/// What is wrong with a certificate.
+/// The reason why a certificate was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateFault {
-    /// None of the trusted authorities has signed it.
+    /// No trusted authority has signed it.
     UnknownIssuer,
-    /// It is for other names.
+    /// It was issued for other names.
     WrongName,
-    /// It has ended, by our clock.
+    /// It has expired, by the local clock.
     Expired,
-    /// It has not begun, by our clock.
+    /// It is not valid yet, by the local clock.
     NotYetValid,
-    /// Something else.
+    /// Any other fault.
     Unusable,
 }
 
 impl ConnectFailure {
-    /// What an error in this phase comes to.
+    /// Classifies an error in this phase.
     pub(super) fn of(phase: DialPhase, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut {
             return Self::Silence(phase);
@@ -74,7 +74,8 @@ impl CertificateFault {
     )]
     fn of(fault: &CertificateError) -> Self {
         match fault {
-            // An authority of the name that is trusted, with another key: it was replaced, or somebody uses its name.
+            // `BadSignature`: an authority with a trusted name but another key. It was replaced, or
+            // another party uses its name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::WrongName

@@ -1,4 +1,4 @@
-//! Dialling: name resolution, the guard against loops, TCP, TLS, and hyper's handshake.
+//! Dials upstreams: name resolution, the loop check, TCP, TLS and hyper's handshake.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,17 +23,17 @@ use super::tls::TrustStore;
 use super::upstream_io::{UpstreamStream, UpstreamStreamState};
 use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreId, UpstreamDestination};
 
-/// What a dialled name may resolve to.
+/// The loopback addresses that a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LoopbackPolicy {
-    /// The configuration names this address itself: any but our own listeners.
+    /// The configuration names the address: any is allowed except the proxy's own listeners.
     Configured,
-    /// A name of OSS's own: nothing on this machine.
+    /// A name of OSS: no address of this machine is allowed.
     OssName,
 }
 
-/// What is known of upstreams beyond one core: our own listeners, and which destinations cannot be reached, so that the log
-/// says each once.
+/// The state of upstreams that all workers share: the proxy's own listeners, and the destinations
+/// that cannot be reached. Each outage is logged once.
 #[derive(Debug, Default)]
 pub struct UpstreamReachability {
     listeners: Vec<SocketAddr>,
@@ -41,13 +41,13 @@ pub struct UpstreamReachability {
 }
 
 impl UpstreamReachability {
-    /// With the addresses that this process listens on.
+    /// Creates the state with the addresses that this process listens on.
     #[must_use]
     pub fn new(listeners: Vec<SocketAddr>) -> Self {
         Self { listeners, down: Mutex::default() }
     }
 
-    /// Logs the first failed dial of a destination, and the first good one after it.
+    /// Logs the first failed dial of a destination, and the first successful one after it.
     pub(super) fn record_dial(&self, to: &UpstreamDestination, error: Option<&DialError>) {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         match error {
@@ -64,7 +64,8 @@ impl UpstreamReachability {
         }
     }
 
-    /// Whether a connection from `local` to `peer` ends at one of our own listeners.
+    /// Returns whether a connection from `local` to `peer` ends at one of the proxy's own
+    /// listeners.
     fn is_ours(&self, local: io::Result<SocketAddr>, peer: SocketAddr) -> bool {
         let peer_ip = peer.ip().to_canonical();
         let this_machine = local.is_ok_and(|local| local.ip().to_canonical() == peer_ip);
@@ -75,7 +76,7 @@ impl UpstreamReachability {
     }
 }
 
-/// The things that a dial needs.
+/// The dependencies of a dial.
 #[derive(Clone, Copy)]
 pub(super) struct DialContext<'a> {
     pub(super) trusts: &'a [(TrustStoreId, TrustStore)],
@@ -84,7 +85,7 @@ pub(super) struct DialContext<'a> {
     pub(super) names: &'a AddressBook,
 }
 
-/// Connects to the first address of the destination that accepts, with TLS if it has TLS.
+/// Connects to the first address of the destination that accepts, with TLS if configured.
 pub(super) async fn dial(
     to: &UpstreamDestination,
     means: DialContext<'_>,
@@ -107,7 +108,7 @@ pub(super) async fn dial(
     })
 }
 
-/// Rejects a name of OSS that leads to this machine by any of its addresses.
+/// Rejects a name of OSS if any of its addresses is on this machine.
 fn vet(guard: LoopbackPolicy, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure> {
     let is_here = |address: &&SocketAddr| {
         let ip = address.ip().to_canonical();
@@ -119,7 +120,7 @@ fn vet(guard: LoopbackPolicy, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAd
     }
 }
 
-/// Makes a connection of an accepted stream.
+/// Turns an accepted stream into a connection, after the loop check.
 async fn complete(
     to: &UpstreamDestination,
     means: DialContext<'_>,
@@ -133,7 +134,7 @@ async fn complete(
     secure(to, means, stream, address).await.map_err(|error| DialFailure::Io(DialPhase::Tls, error))
 }
 
-/// Shakes hands over a stream: TLS if the destination has it, and HTTP.
+/// Runs the handshakes over a stream: TLS if configured, then HTTP.
 async fn secure<T>(
     to: &UpstreamDestination,
     means: DialContext<'_>,
@@ -143,7 +144,7 @@ async fn secure<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    // Below TLS, so that what waits in its buffer is limited as well.
+    // Below TLS, so that bytes waiting in the TLS buffer are limited as well.
     // guard: write-limit-below-tls
     let stream = WriteTimeout::new(stream, means.settings.stall);
     let Some((name, trust)) = &to.tls else {
@@ -169,18 +170,20 @@ where
         .await
         .map_err(io::Error::other)?;
     let driver = spawn_local(async move {
-        // Its errors reach the request that they concern.
+        // Errors of the driver are reported to the request that they concern.
         let _ = driver.await;
     });
     Ok(UpstreamConnection::new(sender, driver.abort_handle(), address, state))
 }
 
-/// Under TLS, the socket is read in pieces of this size: fewer system calls.
+/// The size of socket reads under TLS. A large size saves system calls.
 const TLS_READ_BYTES: usize = 256 * 1024;
-/// What is read of an answer at once, and what a connection may hold of a transfer whose reader stands still: about what hyper
-/// itself would take. A large download takes the fewer system calls the more this is.
+/// The most that is read of a response at once, and that a connection buffers for a stalled reader.
+/// hyper's default is about the same. For large downloads, a larger buffer means fewer system
+/// calls.
 const BUFFER_MAX: usize = 400 * 1024;
-/// Destinations that are remembered as down; names come from requests, so there must be an end.
+/// The limit of destinations remembered as down. Names come from requests, so the number must be
+/// bounded.
 const DOWN_MAX: usize = 1024;
 
 #[cfg(test)]
@@ -204,7 +207,7 @@ mod tests {
         UpstreamDestination, UpstreamReachability, dial, secure,
     };
 
-    /// The side of an upstream for `oss`, and what trusts it.
+    /// The TLS acceptor of an upstream named `oss`, and a trust store for its certificate.
     fn upstream() -> (TlsAcceptor, TrustStore) {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["oss".to_owned()]).expect("a certificate");
@@ -222,8 +225,8 @@ mod tests {
         (TlsAcceptor::from(Arc::new(config)), TrustStore::file(&file).expect("an authority"))
     }
 
-    /// Whether a request is given up when the upstream takes no more than its first bytes. It fits into the buffer of TLS whole, which
-    /// the upstream's connection does not take.
+    /// Returns whether a request fails when the upstream reads only its first bytes. The request
+    /// fits into the TLS buffer as a whole, but not into the upstream's connection.
     async fn is_given_up(is_tls: bool) -> bool {
         let (acceptor, trust) = upstream();
         let tls = is_tls.then(|| ("oss".to_owned(), TrustStoreId(0)));
@@ -237,7 +240,7 @@ mod tests {
         let (near, mut far) = duplex(4 * 1024);
         spawn_local(async move {
             if is_tls {
-                // Keeps the stream, and reads no further.
+                // Keeps the stream open without reading further.
                 let mut stream = acceptor.accept(far).await.expect("TLS");
                 stream.read_u8().await.expect("a request");
                 std::future::pending::<()>().await;
@@ -265,7 +268,7 @@ mod tests {
             .await;
     }
 
-    /// Dials a listener on this machine by `name`, and tells where a loop was seen.
+    /// Dials a listener on this machine by `name`, and returns the address of the detected loop.
     async fn looped(
         name: &str,
         guard: LoopbackPolicy,

@@ -1,8 +1,8 @@
-//! A task that many wait for and that runs once. A waiter that is dropped cancels nothing.
+//! A task that runs once for many waiters. Dropping a waiter does not cancel the task.
 
 use tokio::sync::watch;
 
-/// A handle on the result of a running task. Its clones get the same result.
+/// A handle to the result of a running task. All clones get the same result.
 #[derive(Clone)]
 pub(super) struct SharedTask<T>(watch::Receiver<Option<T>>);
 
@@ -17,12 +17,12 @@ impl<T: Clone + Send + Sync + 'static> SharedTask<T> {
         Self(receiver)
     }
 
-    /// Whether there is nothing to wait for: the task has ended, or its runtime has.
+    /// Returns whether the task or its runtime has ended.
     pub(super) fn is_over(&self) -> bool {
         self.0.borrow().is_some() || self.0.has_changed().is_err()
     }
 
-    /// The result, once there is one.
+    /// Returns the result, if the task has finished.
     pub(super) fn result(&self) -> Option<T> {
         self.0.borrow().clone()
     }

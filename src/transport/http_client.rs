@@ -1,5 +1,6 @@
-//! One request to a service beside OSS: STS, the metadata service, a credentials URI. No connection is kept, no redirect is
-//! followed, no proxy is asked, and what is received is wiped.
+//! A client for single requests to services other than OSS: STS, the metadata service, a
+//! credentials URI. It does not pool connections, follow redirects or use an HTTP proxy. Response
+//! bodies are wiped from memory on drop.
 
 use std::fmt;
 use std::io;
@@ -24,7 +25,8 @@ use super::names::{AddressBook, AddressFailure};
 use super::race::{DialFailure, TimeLimit};
 use super::tls::TrustStore;
 
-/// Where something is asked: `https://HOST[:PORT][/PATH][?QUERY]`, or `http://` on this machine and at the metadata service.
+/// The URL of a service: `https://HOST[:PORT][/PATH][?QUERY]`. `http://` is valid only for this
+/// machine, the metadata service and explicitly allowed addresses.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     tls: bool,
@@ -33,16 +35,16 @@ pub struct Url {
     target: String,
 }
 
-/// A text that is no such URL.
+/// The reason why a URL is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidUrl {
-    /// Not of the form.
+    /// The URL is malformed.
     #[error("is no URL; write https://HOST or https://HOST:PORT, with or without a path")]
     Form,
-    /// With a user or a password.
+    /// The URL contains a user name or a password.
     #[error("holds an @; a user name or password has no place here")]
     UserInfo,
-    /// Unencrypted, to elsewhere.
+    /// The URL is unencrypted, and its host is not allowed without TLS.
     #[error(
         "would send credentials unencrypted; use https://, or http:// to a loopback address or to 100.100.100.200"
     )]
@@ -54,69 +56,70 @@ pub enum InvalidUrl {
 pub struct HttpRequest {
     /// The method.
     pub method: Method,
-    /// Where it goes.
+    /// The URL.
     pub url: Url,
-    /// Headers, but for Host and Content-Length.
+    /// The headers, except Host and Content-Length.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
 }
 
-/// An answer.
+/// A response.
 pub struct HttpResponse {
     /// The status.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, whole.
+    /// The complete body.
     pub body: Zeroizing<Vec<u8>>,
 }
 
-/// How long a request may take.
+/// The timeouts of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpTimeouts {
-    /// Until the connection stands, TLS included.
+    /// The timeout for connecting, including the TLS handshake.
     pub connect: Duration,
-    /// In all.
+    /// The timeout for the whole request.
     pub total: Duration,
 }
 
-/// Why there is no answer. No text holds anything that was sent or received.
+/// The reason why there is no response. No message contains anything that was sent or received.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
-    /// No connection.
+    /// The connection failed.
     #[error("cannot connect to {0}: {1}")]
     Connect(String, io::Error),
-    /// No connection in time; with the addresses that were tried.
+    /// The connect timeout expired. The last field lists the addresses that were tried.
     #[error("no connection to {0} within {1:?}{2}")]
     ConnectLate(String, Duration, String),
-    /// No answer in time.
+    /// The total timeout expired.
     #[error("no answer from {0} within {1:?}")]
     Late(String, Duration),
-    /// The answer broke off, or is no HTTP.
+    /// The response is incomplete or not valid HTTP.
     #[error("the answer of {0} cannot be read: {1}")]
     Broken(String, hyper::Error),
-    /// The answer is larger than any with credentials.
+    /// The response is larger than any with credentials.
     #[error("the answer of {0} is larger than 64 KiB")]
     TooLarge(String),
-    /// The request cannot be written.
+    /// The request cannot be built.
     #[error("the request to {0} cannot be sent: {1}")]
     Unsendable(String, http::Error),
 }
 
 impl Url {
-    /// Reads it.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// [`InvalidUrl`].
+    /// [`InvalidUrl`], the reason why `text` is rejected.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         Self::parse_among(text, &[])
     }
 
-    /// Reads it, and takes `http://` to exactly these addresses too. A name that leads to one of them is none of them.
+    /// Parses a URL, and accepts `http://` for exactly the addresses in `allowed` too. A name is
+    /// rejected even if it resolves to one of them.
     ///
     /// # Errors
-    /// [`InvalidUrl`].
+    /// [`InvalidUrl`], the reason why `text` is rejected.
     pub fn parse_among(text: &str, allowed: &[IpAddr]) -> Result<Self, InvalidUrl> {
         let uri: Uri = text.parse().map_err(|_| InvalidUrl::Form)?;
         let tls = match uri.scheme_str() {
@@ -146,19 +149,19 @@ impl Url {
         if is_kept { Ok(url) } else { Err(InvalidUrl::Plain) }
     }
 
-    /// Whether it can only be of this machine.
+    /// Returns whether the host is `localhost` or a loopback address.
     #[must_use]
     pub fn is_of_this_machine(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    /// The same place, another path and query.
+    /// Returns this URL with another path and query.
     #[must_use]
     pub fn at(&self, target: &str) -> Self {
         Self { target: target.to_owned(), ..self.clone() }
     }
 
-    /// What the Host header says.
+    /// Returns the value of the Host header.
     #[must_use]
     pub fn host(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -170,7 +173,7 @@ impl Url {
 }
 
 impl fmt::Display for Url {
-    /// Without path and query, which can hold secrets.
+    /// Omits path and query, which can contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.host())
     }
@@ -182,17 +185,18 @@ impl fmt::Debug for Url {
     }
 }
 
-/// Who asks. Trusts what the host trusts, which is looked up when it is first needed.
+/// The client. It trusts the host's trust store, which is loaded on first use.
 #[derive(Default)]
 pub struct HttpClient {
     trust: Mutex<Option<SharedTask<Result<TrustStore, String>>>>,
 }
 
 impl HttpClient {
-    /// Asks once.
+    /// Sends one request and returns its response.
     ///
     /// # Errors
-    /// [`HttpClientError`] if there is no whole answer; one with any status is an answer.
+    /// [`HttpClientError`] if there is no complete response. A response with any status is a
+    /// success.
     pub async fn fetch(
         &self,
         ask: HttpRequest,
@@ -243,11 +247,12 @@ impl HttpClient {
             .await
     }
 
-    /// The authorities that the host trusts. They are read once, off this thread: the disk may be slow.
+    /// Returns the host's trust store. It is loaded once, on another thread, because the disk may
+    /// be slow.
     async fn trust(&self, time: TimeLimit) -> Result<TrustStore, AddressFailure> {
         let loading = {
             let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-            // One that has failed is started again.
+            // A failed load is retried.
             let is_useful = |loading: &&SharedTask<Result<TrustStore, String>>| {
                 !loading.is_over() || matches!(loading.result(), Some(Ok(_)))
             };
@@ -267,7 +272,7 @@ impl HttpClient {
     }
 }
 
-/// The error of a connection that was not made.
+/// Converts the failure of a connection.
 fn failed(at: String, limit: Duration, failure: AddressFailure) -> HttpClientError {
     match failure.why {
         DialFailure::Io(_, error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -284,13 +289,13 @@ fn failed(at: String, limit: Duration, failure: AddressFailure) -> HttpClientErr
     }
 }
 
-/// Reads the authorities that the host trusts.
+/// Loads the host's trust store on a blocking thread.
 async fn load_trust() -> Result<TrustStore, String> {
     let loaded = tokio::task::spawn_blocking(TrustStore::host).await.map_err(|error| error.to_string())?;
     loaded.map_err(|error| error.to_string())
 }
 
-/// Completes a connection, with TLS if there is a trust.
+/// Completes a connection, with TLS if there is a trust store.
 async fn handshake(
     url: &Url,
     trust: Option<&TrustStore>,
@@ -320,10 +325,10 @@ where
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answered = async {
         let response = sender.send_request(request).await;
-        // The connection ends with its sender, once the answer is read.
+        // The connection ends once its sender is dropped and the response is read.
         drop(sender);
         let (head, mut incoming) = response.map_err(broken)?.into_parts();
-        // It never grows, so that nothing is left behind where it was.
+        // The buffer is never reallocated, so no copy of its content remains in freed memory.
         let mut body = Zeroizing::new(Vec::with_capacity(LONGEST));
         while let Some(frame) = incoming.frame().await {
             if let Ok(data) = frame.map_err(broken)?.into_data() {
@@ -341,17 +346,19 @@ where
         tokio::select! {
             biased;
             answered = &mut answered => return answered,
-            // How it ended is told by the answer, or its absence.
+            // The outcome is in the response, or in its absence.
             _ = &mut connection, if !ended => ended = true,
         }
     }
 }
 
-/// The names of all services beside OSS. A reload makes other fetchers, and they too begin with the address that worked.
+/// The address book of all services other than OSS. A reload creates new clients, which also start
+/// with the address that worked.
 static NAMES: LazyLock<AddressBook> = LazyLock::new(AddressBook::default);
-/// The metadata service of Alibaba Cloud, which speaks no TLS and is of this machine's hypervisor.
+/// The metadata service of Alibaba Cloud. It has no TLS, and is served by this machine's
+/// hypervisor.
 const METADATA: &str = "100.100.100.200";
-/// Answers with credentials are a few KiB.
+/// The limit of a response body. Responses with credentials are a few KiB.
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -384,14 +391,15 @@ mod tests {
         let port = listener.local_addr().expect("bound").port();
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                // A client that has left is not answered.
+                // A client that has disconnected gets no response.
                 let _ = stream.read(&mut [0; 1024]);
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
             }
         });
         let mut ended = 0;
         for polls in 0..16 {
-            // Two names of the same place, with a lookup and without; and TLS, which the other side does not speak.
+            // Two names of the same server, with and without a lookup; and TLS, which the server
+            // does not support.
             for (scheme, host, is_good) in
                 [("http", "localhost", true), ("http", "127.0.0.1", true), ("https", "localhost", false)]
             {

@@ -1,5 +1,5 @@
-//! The limit on how long one side may stand still. It runs only while something is waited for, and is set anew where
-//! waiting begins: what moves costs nothing.
+//! A timeout for a peer that makes no progress. It runs only during a wait, and is reset when a
+//! wait begins. Transfers that make progress pay nothing for it.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A limit on one waiting after another.
+/// A timeout that applies to each of a series of waits.
 #[derive(Debug)]
 pub struct IdleTimeout {
     limit: Duration,
@@ -18,13 +18,13 @@ pub struct IdleTimeout {
 }
 
 impl IdleTimeout {
-    /// With nothing waited for yet.
+    /// Creates a timeout that is not running yet.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
         Self { limit, waiting: false, timer: None }
     }
 
-    /// Looks at the outcome of a poll. True once the same thing has been waited for as long as the limit.
+    /// Checks the outcome of a poll. Returns `true` once the polls have been pending for the limit.
     pub fn is_over<T>(&mut self, outcome: &Poll<T>, cx: &mut Context<'_>) -> bool {
         if outcome.is_ready() {
             self.waiting = false;
@@ -40,20 +40,20 @@ impl IdleTimeout {
     }
 }
 
-/// A stream whose writes fail when the other side has taken nothing for the limit. What is read is limited by who reads, who
-/// alone knows whether he waits for something.
+/// A stream whose writes fail when the peer has accepted nothing for the limit. Reads are not
+/// limited here; only the reader knows whether it is waiting for data.
 pub struct WriteTimeout<T> {
     inner: T,
     stall: IdleTimeout,
 }
 
 impl<T> WriteTimeout<T> {
-    /// A stream with this limit.
+    /// Wraps a stream with this limit.
     pub fn new(inner: T, limit: Duration) -> Self {
         Self { inner, stall: IdleTimeout::new(limit) }
     }
 
-    /// The stream itself.
+    /// Returns the wrapped stream.
     pub fn get_ref(&self) -> &T {
         &self.inner
     }

@@ -1,5 +1,6 @@
-//! Bytes out: connections to upstreams, kept for reuse by the core that made them. No request on an idle connection takes a
-//! lock: cores share only what dials note down.
+//! Upstream transport: dials, pools and reuses connections, and sends requests. Each worker has a
+//! separate pool. A request on an idle connection takes no lock: workers share only the records of
+//! dials.
 
 mod connect_error;
 mod dial;
@@ -52,99 +53,103 @@ use request_body::{BodyFault, BodyState};
 use retry::FailedAttempt;
 use silence::{DestinationSilence, SilenceTrial};
 
-/// Where a request is sent. Two requests share connections if theirs are equal.
+/// The destination of a request. Requests share connections if their destinations are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamDestination {
-    /// What is dialled: host and port.
+    /// The host and port to dial.
     pub dial: (String, u16),
-    /// TLS, with the name that the certificate must have and the roots that must vouch for it.
+    /// The name that the certificate must have and the trust store to verify it with; `None`
+    /// without TLS.
     pub tls: Option<(String, TrustStoreId)>,
-    /// Whether the dialled name must not lead back to this machine.
+    /// The check that the dialled name does not lead back to this machine.
     pub guard: LoopbackPolicy,
 }
 
-/// The number of one of the trusts that a [`UpstreamTransport`] was given. Connections are known by it: a later transport for the same
-/// ones has the same trust under it, or none.
+/// The id of a trust store of a [`UpstreamTransport`]. Pooled connections are matched by it: in a
+/// later transport with the same pool, an id refers to the same trust store or to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrustStoreId(pub usize);
 
 /// Settings of all upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportSettings {
-    /// How long a dial may take, its TLS handshake included.
+    /// The timeout for a dial, including the TLS handshake.
     pub connect: Duration,
-    /// How long an unused connection is kept.
+    /// The time after which an idle connection is closed.
     pub idle: Duration,
-    /// How long the head of an answer may take, counted from the last byte of the request.
+    /// The timeout for the head of a response, counted from the last byte of the request.
     pub first_byte: Duration,
-    /// How long either side may stand still in the middle of a body.
+    /// The longest time without progress in the middle of a body, for either side.
     pub stall: Duration,
-    /// The connections that one destination may have in use at once, on this core. All together may have four times as many.
+    /// The limit of connections to one destination in use at once, per worker. All destinations
+    /// together may have four times as many.
     pub connections: usize,
-    /// The dials to one destination that may be in progress at once, on this core. All together may have four times as many.
+    /// The limit of dials to one destination in progress at once, per worker. All destinations
+    /// together may have four times as many.
     pub dials: usize,
-    /// How long a request waits in the queue of its destination.
+    /// The longest time that a request waits in the queue of its destination.
     pub queue: Duration,
 }
 
 #[cfg(test)]
 impl TransportSettings {
-    /// These limits of connections and dials, and times that no test takes.
+    /// Settings with these limits of connections and dials, and timeouts that no test reaches.
     fn patient(connections: usize, dials: usize) -> Self {
         let long = Duration::from_secs(20);
         Self { connect: long, idle: long, first_byte: long, stall: long, connections, dials, queue: long }
     }
 }
 
-/// How long an answer may be waited for.
+/// The timeout for the head of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseTimeout {
-    /// As the settings say.
+    /// `first_byte` of the settings.
     Usual,
-    /// At least five minutes: OSS works on the whole object before it answers.
+    /// At least five minutes: OSS processes the whole object before it responds.
     WholeObject,
 }
 
-/// Why a request got no answer.
+/// The reason why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No connection could be made, now or a moment ago.
+    /// No connection could be made, by this request or by one just before it.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The connection ended before an answer.
+    /// The connection ended before the response.
     #[error("the connection to the upstream ended before its answer: {0}")]
     Reset(#[source] hyper::Error),
-    /// The answer is no HTTP.
+    /// The response is not valid HTTP.
     #[error("the answer of the upstream cannot be read: {0}")]
     Invalid(#[source] hyper::Error),
-    /// The body of the request ended early: the client is gone, nothing was completed upstream.
+    /// The body of the request ended early: the client has disconnected. Nothing was completed
+    /// upstream.
     #[error("the client ended its request early: {0}")]
     Client(#[source] hyper::Error),
-    /// The body of the request grew beyond its limit, in bytes; nothing was completed upstream.
+    /// The body of the request exceeded its limit, in bytes. Nothing was completed upstream.
     #[error("the body of the request is larger than {0} bytes")]
     TooLarge(u64),
-    /// The client stopped sending in the middle of the body; nothing was completed upstream.
+    /// The client stopped sending in the middle of the body. Nothing was completed upstream.
     #[error("the client has sent nothing of its body for {0:?}")]
     ClientStalled(Duration),
-    /// The upstream did not answer in time, or stopped taking the body.
+    /// The upstream did not respond in time, or stopped accepting the body.
     #[error("the upstream has done nothing for {0:?}")]
     Stalled(Duration),
-    /// The destination had as many connections in use as it may have, and none came free in time.
+    /// All connections that the destination may have were in use, and none became free in time.
     #[error("all connections to {at} are in use, and none came free within {waited:?}")]
     Busy {
         /// Host and port.
         at: String,
-        /// The time in the queue.
+        /// The time spent in the queue.
         waited: Duration,
     },
-    /// Many requests wait for the destination, and it has answered none of them for a while.
+    /// Many requests wait for the destination, and it has responded to none of them for a while.
     #[error("{at} has answered none of {waiting} requests for {lasting:?}")]
     Silent {
         /// Host and port.
         at: String,
-        /// The requests.
+        /// The number of requests that wait for a response.
         waiting: usize,
-        /// The time.
+        /// The time without a response.
         lasting: Duration,
     },
 }
@@ -152,36 +157,36 @@ pub enum SendError {
 /// The reason why no connection to a destination can be made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DialError {
-    /// No address of it can be connected to.
+    /// No address of the destination accepts a connection.
     #[error("cannot connect to {at}: {reason}")]
     Unreachable {
         /// Host and port.
         at: String,
-        /// What the system or TLS reported.
+        /// The error that the system or TLS reported.
         reason: String,
-        /// The same, for programs.
+        /// The failure class, for callers that branch on it.
         obstacle: ConnectFailure,
     },
-    /// The name leads back to this machine.
+    /// The name resolves to this machine.
     #[error(
         "{name} resolves to {address}, which is this machine: the request would come back here; set `connect` of the upstream to the real address, or correct the name service"
     )]
     Loop {
         /// The dialled name.
         name: String,
-        /// Its address.
+        /// The address of this machine.
         address: std::net::SocketAddr,
     },
 }
 
 impl UpstreamDestination {
-    /// Host and port, for the log.
+    /// Returns host and port, for the log.
     fn at(&self) -> String {
         format!("{}:{}", self.dial.0, self.dial.1)
     }
 }
 
-/// The upstream connections of one core.
+/// The upstream connections of one worker.
 pub struct UpstreamTransport {
     settings: TransportSettings,
     trusts: Vec<(TrustStoreId, TrustStore)>,
@@ -192,8 +197,8 @@ pub struct UpstreamTransport {
 }
 
 impl UpstreamTransport {
-    /// A transport without connections. Must be used where tasks stay on their thread: there it spawns the
-    /// connections' drivers.
+    /// Creates a transport without connections. It must be used where `spawn_local` works, because
+    /// it spawns the drivers of the connections as local tasks.
     #[must_use]
     pub fn new(
         settings: TransportSettings,
@@ -205,14 +210,14 @@ impl UpstreamTransport {
         Self { settings, trusts, reachability, names: AddressBook::default(), pool, tally }
     }
 
-    /// What is counted of its connections.
+    /// Returns the counters of its connections.
     #[must_use]
     pub fn tally(&self) -> Arc<PoolStats> {
         Arc::clone(&self.tally)
     }
 
-    /// One with other settings, for the requests to come. Connections that are kept go on being used, and what is known of
-    /// addresses and outages stays.
+    /// Returns a transport with new settings for future requests. It keeps the pooled connections
+    /// and the recorded addresses and outages.
     #[must_use]
     pub fn renewed(
         &self,
@@ -232,25 +237,27 @@ impl UpstreamTransport {
         }
     }
 
-    /// How long an upstream may stand still in the middle of an answer.
+    /// Returns the longest time without progress in the middle of a response.
     #[must_use]
     pub fn stall(&self) -> Duration {
         self.settings.stall
     }
 
-    /// Drops connections that nobody used for the idle time.
+    /// Closes connections that were idle for longer than the idle timeout.
     pub fn sweep(&self) {
         self.pool.sweep(Instant::now());
     }
 
-    /// Sends a request and waits for the head of its answer, which comes with what is needed to send it again. The lease is to be
-    /// finished with the answer's body; dropped before, it closes the connection.
+    /// Sends a request and waits for the head of its response. Also returns the connection and a
+    /// copy of the request for a retry. The caller must call [`PooledConnection::finish`] after
+    /// reading the body of the response. Dropping it earlier closes the connection.
     ///
-    /// A request that was lost with a kept connection, which the other side may have closed before it came, is sent once more
-    /// on a fresh one if that cannot do harm: see [`RetryableRequest`].
+    /// A request may fail on a reused connection because the upstream closed it before the request
+    /// arrived. It is then retried once on a fresh connection, if a retry is safe: see
+    /// [`RetryableRequest`].
     ///
     /// # Errors
-    /// [`SendError`] says why there is no answer.
+    /// [`SendError`] if there is no response.
     pub async fn send(
         &self,
         to: &Rc<UpstreamDestination>,
@@ -264,7 +271,7 @@ impl UpstreamTransport {
         let spare = RetryableRequest::of(&request);
         let answered = loop {
             let address = connection.address;
-            // OSS may take minutes for a whole object, and is not silent then.
+            // OSS may take minutes for a whole object, which does not count as silence.
             if patience == ResponseTimeout::Usual {
                 permit.await_response(Rc::clone(&body));
             }
@@ -275,7 +282,7 @@ impl UpstreamTransport {
                     Ok(again) => {
                         self.tally.repeated();
                         request = again;
-                        // While it waits for a dial it holds nothing that others need.
+                        // A request that waits for a dial holds no permit that others need.
                         drop(permit);
                         (connection, permit, is_kept) = self.check_out(&state, true).await?;
                     }
@@ -300,9 +307,11 @@ impl UpstreamTransport {
         }
     }
 
-    /// Gets a connection, with the permit to use it and whether it was used before. A `fresh` one never was.
+    /// Checks out a connection. Returns it with its permit and whether it was used before; a
+    /// `fresh` one never was.
     ///
-    /// A connection that was idle for long may have been closed by the other side: its driver gets a chance to notice.
+    /// A connection that was idle for long may have been closed by the upstream. Its driver gets a
+    /// chance to notice.
     async fn check_out(
         &self,
         state: &Rc<DestinationState>,
@@ -335,14 +344,14 @@ impl UpstreamTransport {
         }
     }
 
-    /// Waits in the queue of the destination.
+    /// Waits in the queue of the destination, at most for the `queue` timeout.
     async fn wait(&self, state: &Rc<DestinationState>, fresh: bool) -> Result<CheckoutGrant, SendError> {
         let waited = self.settings.queue;
         let granted = tokio::time::timeout(waited, self.pool.enqueue(state, fresh)).await;
         granted.map_err(|_| Self::logged(SendError::Busy { at: state.to().at(), waited }, state))
     }
 
-    /// Logs why requests are rejected, once in a while.
+    /// Logs the reason for rejected requests, at most once per interval and destination.
     fn logged(error: SendError, state: &DestinationState) -> SendError {
         if state.should_log_busy(Instant::now()) {
             warn!(upstream = state.to().at(), %error, "requests are rejected");
@@ -350,8 +359,9 @@ impl UpstreamTransport {
         error
     }
 
-    /// Sends a request on this connection, and waits for the head of the answer. The request is handed over here and now: a
-    /// future that held it would have it copied.
+    /// Sends a request on this connection and waits for the head of the response. The request is
+    /// passed to hyper before the future is returned, because a future that held the request would
+    /// copy it.
     fn exchange(
         &self,
         mut connection: UpstreamConnection,
@@ -392,7 +402,8 @@ impl UpstreamTransport {
         }
     }
 
-    /// A fresh connection. Its state is large; the usual request need not have room for it.
+    /// Dials a new connection. The future is boxed because it is large, and most requests reuse a
+    /// connection.
     fn dial<'a>(
         &'a self,
         to: &'a UpstreamDestination,
@@ -414,7 +425,7 @@ impl UpstreamTransport {
         })
     }
 
-    /// Whose fault it is that there was no answer.
+    /// Classifies the error of a request that got no response.
     fn broken(&self, error: hyper::Error, body: &BodyState) -> SendError {
         if let Some(fault) = body.fault() {
             match fault {
@@ -433,11 +444,12 @@ impl UpstreamTransport {
     }
 }
 
-/// Ends when the upstream has been silent for `limit`, though the client owes it nothing.
+/// Resolves when the upstream has sent nothing for `limit` while no request bytes were outstanding.
 async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
     let mut since = body.moved();
     loop {
-        // Left over from the request before, it mostly goes off too early, which is found then; to set it for each costs more.
+        // The deadline is left over from the previous request. It usually fires too early and is
+        // corrected then: resetting it for each request costs more.
         if timer.deadline() > since + limit {
             timer.as_mut().reset(since + limit);
         }
@@ -454,18 +466,18 @@ async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
     }
 }
 
-/// Whether a write waited for too long.
+/// Returns whether the error is a write timeout.
 fn is_timed_out(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
-/// The most header lines of a head, both of a request that comes in and of a response that comes back. OSS allows 8 KiB of user
-/// metadata, which is rarely more than a hundred lines.
+/// The limit of header lines in a head, both of a client's request and of an upstream's response.
+/// OSS allows 8 KiB of user metadata, which is rarely more than a hundred lines.
 pub const HEADER_LINES_MAX: usize = 256;
-/// After this idle time a connection is looked at before it is used again.
+/// The idle time after which a connection is checked before reuse.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
-/// What an answer may take for which OSS works on the whole object.
+/// The least timeout for responses that require OSS to process the whole object.
 const WHOLE_OBJECT: Duration = Duration::from_secs(5 * 60);
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The addresses of names: lookups that hang harm nothing else, and each name remembers the addresses that worked.
+//! Name resolution with a memory of addresses. A lookup that is slow or fails does not block a name
+//! that was resolved before, and each name remembers the address that worked.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -17,11 +18,11 @@ use super::connect_error::DialPhase;
 use super::flight::SharedTask;
 use super::race::{DialFailure, TimeLimit, ordered, race};
 
-/// The resolver, and the memory of which address of a name worked. Its clones share both.
+/// The resolver, and the record of which address of a name worked. Clones share both.
 #[derive(Clone)]
 pub(super) struct AddressBook {
     memory: Arc<Mutex<HashMap<DialName, NameMemory>>>,
-    /// A resolver that hangs holds a thread for each lookup.
+    /// Permits for lookups, because each lookup that hangs occupies a thread.
     lookups: Arc<Semaphore>,
     resolve: NameResolver,
 }
@@ -30,23 +31,23 @@ pub(super) struct AddressBook {
 #[derive(Debug)]
 pub(super) struct AddressFailure {
     pub(super) why: DialFailure,
-    /// The addresses that were tried, for the log; may be empty.
+    /// The addresses that were tried, for the log. May be empty.
     pub(super) tried: String,
 }
 
 /// Host and port.
 type DialName = (String, u16);
-/// The result of a lookup; an error is its kind and its text.
+/// The result of a lookup. An error consists of its kind and its text.
 type LookupResult = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
 type NameResolver = Arc<dyn Fn(DialName) -> Pin<Box<dyn Future<Output = LookupResult> + Send>> + Send + Sync>;
 
-/// The memory of one name.
+/// The record of one name.
 struct NameMemory {
-    /// The result of the last good lookup.
+    /// The result of the last successful lookup.
     addresses: Vec<SocketAddr>,
     /// The address that worked last.
     good: Option<SocketAddr>,
-    /// The addresses that failed last.
+    /// The addresses that failed recently, which are tried last.
     doubtful: Vec<SocketAddr>,
     lookup: Option<SharedTask<LookupResult>>,
     used: Instant,
@@ -68,8 +69,8 @@ impl AddressBook {
         Self { memory: Arc::default(), lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), resolve }
     }
 
-    /// Connects to an address of the name and has `finish` complete the connection. `vet` checks and filters the addresses
-    /// before any of them is tried.
+    /// Connects to an address of the name and calls `finish` to complete the connection. `vet`
+    /// checks and filters the addresses before any of them is tried.
     pub(super) async fn connect<T, F>(
         &self,
         host: &str,
@@ -117,12 +118,12 @@ impl AddressBook {
         raced.result.map(|(_, done)| done).map_err(|why| AddressFailure { why, tried })
     }
 
-    /// Has this address tried last from now on.
+    /// Marks an address as doubtful, so that it is tried last from now on.
     pub(super) fn doubt(&self, name: &DialName, address: SocketAddr) {
         self.record_result(name, None, &[address]);
     }
 
-    /// The addresses of the last good lookup.
+    /// Returns the addresses of the last successful lookup.
     fn remembered(&self, name: &DialName) -> Vec<SocketAddr> {
         self.lock().get(name).map(|memory| memory.addresses.clone()).unwrap_or_default()
     }
@@ -142,7 +143,8 @@ impl AddressBook {
         memory.good = good.or_else(|| memory.good.filter(|last| !doubtful.contains(last)));
     }
 
-    /// Looks the name up. There is one lookup of a name at a time, and all who ask share its result.
+    /// Looks up the name. There is one lookup of a name at a time, and all callers share its
+    /// result.
     async fn look_up(&self, name: &DialName) -> io::Result<Vec<SocketAddr>> {
         let mut permit = None;
         let lookup = loop {
@@ -156,7 +158,7 @@ impl AddressBook {
         found.map_err(|(kind, text)| io::Error::new(kind, text))
     }
 
-    /// The lookup in progress, or a new one. Returns `None` if there are too many others.
+    /// Returns the lookup in progress, or starts one. Returns `None` if no permit is available.
     fn join(
         &self,
         name: &DialName,
@@ -187,7 +189,7 @@ impl AddressBook {
         Some(lookup)
     }
 
-    /// Keeps the result of a lookup; addresses that the name has no more are forgotten.
+    /// Records the result of a lookup. Addresses that are no longer in it are dropped.
     fn found(&self, name: &DialName, addresses: &[SocketAddr]) {
         let mut book = self.lock();
         let Some(memory) = book.get_mut(name) else { return };
@@ -213,7 +215,8 @@ impl From<DialFailure> for AddressFailure {
     }
 }
 
-/// Forgets the name that was dialled the longest time ago, if there are too many. One that is being looked up stays.
+/// Evicts the least recently dialled name when the limit is reached. A name with a lookup in
+/// progress is kept.
 fn make_room(book: &mut HashMap<DialName, NameMemory>) {
     if book.len() < NAMES_MAX {
         return;
@@ -225,25 +228,26 @@ fn make_room(book: &mut HashMap<DialName, NameMemory>) {
     }
 }
 
-/// The list of what was tried, for the log. One address with its own error needs none.
+/// Formats the addresses that were tried, for the log. A single address is omitted, unless the
+/// failure is a timeout.
 fn shown<T>(tried: &[(SocketAddr, String)], result: &Result<T, DialFailure>) -> String {
     let is_late = matches!(result, Err(DialFailure::Io(_, error)) if error.kind() == io::ErrorKind::TimedOut);
     let mut text = String::new();
     if is_late || tried.len() > 1 {
         for (address, error) in tried {
             let before = if text.is_empty() { "; tried " } else { ", " };
-            // A String takes whatever is written to it.
+            // Writing to a `String` cannot fail.
             let _ = write!(text, "{before}{address} ({error})");
         }
     }
     text
 }
 
-/// The time after which the addresses of the lookup before are used.
+/// The time after which the addresses of the previous lookup are used.
 const SLOW_LOOKUP: Duration = Duration::from_millis(250);
-/// Lookups in progress.
+/// The limit of lookups in progress.
 const LOOKUPS_MAX: usize = 16;
-/// Names that are remembered. They come from requests, so there must be an end.
+/// The limit of recorded names. Names come from requests, so the number must be bounded.
 const NAMES_MAX: usize = 256;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of the race and of the lookups, with given lists of addresses.
+//! Tests of the race and of the lookups, with fixed lists of addresses.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -17,7 +17,7 @@ use super::super::connect_error::DialPhase;
 use super::super::race::{DialFailure, TimeLimit};
 use super::{AddressBook, AddressFailure, LOOKUPS_MAX, LookupResult, NAMES_MAX};
 
-/// A listener whose queue is full: it answers no connection attempt.
+/// A listener whose accept queue is full: it does not respond to connection attempts.
 struct SilentListener {
     address: SocketAddr,
     _kept: (socket2::Socket, Vec<StdStream>),
@@ -45,7 +45,7 @@ fn listener(address: &str) -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address at which nothing listens.
+/// An address without a listener.
 fn refusing(address: &str) -> SocketAddr {
     listener(address).1
 }
@@ -175,7 +175,7 @@ async fn no_address_is_tried_if_one_of_them_is_a_loop() {
     assert_eq!(witness.accept().map_err(|error| error.kind()).err(), Some(io::ErrorKind::WouldBlock));
 }
 
-/// A resolver whose lookups end when the test says so.
+/// A resolver whose lookups end when the test triggers them.
 #[derive(Clone, Default)]
 struct ManualResolver {
     begun: Arc<AtomicUsize>,

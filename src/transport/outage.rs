@@ -1,4 +1,5 @@
-//! The outage of a destination: after a failed dial, requests that need another are rejected at once, but for a few trials.
+//! The outage of a destination. After a failed dial, requests that need another are rejected
+//! immediately, except for a few trials.
 
 use std::time::{Duration, Instant};
 
@@ -21,12 +22,13 @@ impl DialOutage {
         Self { error, window: FIRST_WINDOW, until: now + FIRST_WINDOW, trial: 0 }
     }
 
-    /// Whether one request may dial again.
+    /// Returns whether one request may dial again.
     pub(super) fn admits_trial(&self, now: Instant) -> bool {
         now >= self.until
     }
 
-    /// Begins a trial and returns its number. The next one may begin a window later, however long this one takes.
+    /// Begins a trial and returns its number. The next trial may begin one window later, however
+    /// long this one takes.
     pub(super) fn begin_trial(&mut self, now: Instant) -> u64 {
         self.window = (self.window * 2).min(LAST_WINDOW);
         self.until = now + self.window;
@@ -34,7 +36,8 @@ impl DialOutage {
         self.trial
     }
 
-    /// Notes another failure. Only the last trial extends the window: older dials that fail late must not delay the next.
+    /// Records another failure. Only the last trial extends the window: older dials that fail late
+    /// must not delay the next.
     pub(super) fn fail_again(&mut self, trial: Option<u64>, error: DialError, now: Instant) {
         self.error = error;
         if trial == Some(self.trial) {
@@ -42,12 +45,12 @@ impl DialOutage {
         }
     }
 
-    /// Whether it need not be remembered any more: for long, no request has tried.
+    /// Returns whether the outage can be forgotten, because no request has dialled for a long time.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         now >= self.until + STALE_AFTER
     }
 
-    /// The error of the last failed dial.
+    /// Returns the error of the last failed dial.
     pub(super) fn error(&self) -> DialError {
         self.error.clone()
     }
@@ -57,7 +60,7 @@ impl DialOutage {
 const FIRST_WINDOW: Duration = Duration::from_millis(100);
 /// The longest time without a dial.
 const LAST_WINDOW: Duration = Duration::from_secs(1);
-/// The time after which an outage that no request asks about is forgotten.
+/// The time without a dial after which an outage is forgotten.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

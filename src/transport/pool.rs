@@ -1,5 +1,6 @@
-//! The destinations of a core: their idle connections, their shares of the connections in use and of the dials, and the
-//! requests that wait. The idle connection that was used last is used next, so that the others can end.
+//! The connection pool of a worker. Each destination has idle connections, a share of the
+//! connections in use and of the dials, and a queue of requests. The most recently used idle
+//! connection is reused first, so that the others can expire.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -16,15 +17,15 @@ use super::silence::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTria
 use super::stats::PoolStats;
 use super::{DialError, TransportSettings, UpstreamDestination};
 
-/// The connections of one core, by destination.
+/// The connections of one worker, by destination.
 pub(super) struct ConnectionPool {
     idle: Cell<Duration>,
-    /// They are few, and comparing them costs less than hashing one.
+    /// A list, because destinations are few and comparing them costs less than hashing one.
     destinations: RefCell<Vec<Rc<DestinationState>>>,
     kept: Cell<usize>,
     in_use: SharedLimit,
     dialling: SharedLimit,
-    /// Requests in all queues.
+    /// The number of requests in all queues.
     waiting: Cell<usize>,
     next_ticket: Cell<u64>,
     tally: Arc<PoolStats>,
@@ -39,31 +40,31 @@ pub(super) struct DestinationState {
     queue: RefCell<VecDeque<Rc<QueuedRequest>>>,
     outage: RefCell<Option<DialOutage>>,
     responses: Rc<ResponseWaits>,
-    /// When a dial succeeded last.
+    /// The time of the last successful dial.
     connected_at: Cell<Option<Instant>>,
-    /// When the log said last that requests are rejected for want of connections.
+    /// The time at which rejected requests were logged last.
     busy_logged_at: Cell<Option<Instant>>,
 }
 
-/// A connection without a request.
+/// An idle connection.
 pub(super) struct IdleConnection {
     pub(super) connection: UpstreamConnection,
     pub(super) since: Instant,
 }
 
-/// The way in which a request gets its connection.
+/// The outcome of a checkout.
 pub(super) enum CheckoutGrant {
-    /// On a connection that was idle for this time.
+    /// Reuses a connection that was idle for this time.
     Reuse(UsePermit, IdleConnection, Duration),
-    /// By a dial.
+    /// Permits a dial.
     Dial(UsePermit, DialPermit),
-    /// Not at all: the last dial has failed, and this is its error.
+    /// Rejects the request with the error of the last dial, which failed.
     Reject(DialError),
-    /// Not at all: requests wait for responses, and none comes.
+    /// Rejects the request because the destination responds to none of the requests sent before.
     Silent(DestinationSilence),
 }
 
-/// What a request may do next.
+/// The next step of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NextStep {
     Reuse,
@@ -73,17 +74,17 @@ enum NextStep {
     Reject,
 }
 
-/// The right to use one connection, until this is dropped.
+/// A permit to use one connection, released on drop.
 pub(super) struct UsePermit {
     pool: Rc<ConnectionPool>,
     state: Rc<DestinationState>,
-    /// The body of the request whose response is waited for.
+    /// The body of the request that waits for its response.
     body: RefCell<Option<Rc<BodyState>>>,
-    /// If the request finds out whether the destination is still silent.
+    /// The trial, if the request finds out whether the destination is still silent.
     trial: Option<SilenceTrial>,
 }
 
-/// The right to make one connection, until this is dropped.
+/// A permit to dial one connection, released on drop.
 pub(super) struct DialPermit {
     pool: Rc<ConnectionPool>,
     state: Rc<DestinationState>,
@@ -105,7 +106,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Applies other limits. What is in use beyond them stays so.
+    /// Applies new limits. Connections in use beyond a lower limit are not closed.
     pub(super) fn renew(self: &Rc<Self>, settings: &TransportSettings) {
         self.idle.set(settings.idle);
         self.in_use.renew(settings.connections);
@@ -113,7 +114,8 @@ impl ConnectionPool {
         self.serve_queues();
     }
 
-    /// The state of this destination, for one request.
+    /// Returns the state of a destination, for one request. Creates it if it is missing, and evicts
+    /// an unused one when there are too many.
     pub(super) fn destination(&self, to: &Rc<UpstreamDestination>) -> Rc<DestinationState> {
         let mut states = self.destinations.borrow_mut();
         if let Some(known) = states.iter().find(|state| is_same(&state.to, to)) {
@@ -131,7 +133,8 @@ impl ConnectionPool {
         state
     }
 
-    /// Lets a request have a connection, if it need not wait. A `fresh` one takes no idle connection.
+    /// Grants a connection to a request, or returns `None` if the request must wait. A `fresh`
+    /// request is given no idle connection.
     pub(super) fn check_out(
         self: &Rc<Self>,
         state: &Rc<DestinationState>,
@@ -155,7 +158,7 @@ impl ConnectionPool {
         Some(self.grant(state, next, now))
     }
 
-    /// Puts a request at the end of the queue.
+    /// Appends a request to the queue of its destination.
     pub(super) fn enqueue(self: &Rc<Self>, state: &Rc<DestinationState>, fresh: bool) -> QueueWait {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket + 1);
@@ -164,12 +167,12 @@ impl ConnectionPool {
         self.waiting.set(self.waiting.get() + 1);
         self.tally.waits();
         let wait = QueueWait::new(request, Rc::clone(self), Rc::clone(state));
-        // One that needs a fresh connection may have come first, and not hold it up.
+        // The requests before it may need fresh connections, and must not delay this one.
         self.serve_queues();
         wait
     }
 
-    /// Takes a request out of the queue, unless it has left already.
+    /// Removes a request from the queue, unless it has left already.
     pub(super) fn dequeue(self: &Rc<Self>, state: &Rc<DestinationState>, request: &QueuedRequest) {
         self.tally.dequeued();
         let mut queue = state.queue.borrow_mut();
@@ -180,7 +183,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Returns a connection to the idle ones. If there are too many of them, it is closed.
+    /// Returns a connection to the pool. Closes it if the destination has too many idle ones.
     pub(super) fn put(self: &Rc<Self>, state: &DestinationState, idle: IdleConnection) {
         {
             let mut kept = state.idle.borrow_mut();
@@ -193,7 +196,7 @@ impl ConnectionPool {
         self.serve_queues();
     }
 
-    /// Closes idle connections that are too old, and forgets destinations that are not used.
+    /// Closes expired idle connections, and forgets unused destinations.
     pub(super) fn sweep(&self, now: Instant) {
         let mut kept = 0;
         self.destinations.borrow_mut().retain(|state| {
@@ -206,7 +209,8 @@ impl ConnectionPool {
         self.count_kept(kept);
     }
 
-    /// Closes the idle connections to an address that has stopped answering.
+    /// Closes the idle connections for which `is_closed` returns `true`: those to an address that
+    /// has stopped responding.
     pub(super) fn close_idle(
         &self,
         state: &DestinationState,
@@ -218,7 +222,7 @@ impl ConnectionPool {
         self.count_kept(self.kept.get() - closed);
     }
 
-    /// The next step of the first request in the queue; `None` if it has to wait.
+    /// Returns the next step of a request, or `None` if it has to wait.
     fn next_step(&self, state: &DestinationState, fresh: bool, now: Instant) -> Option<NextStep> {
         if !self.in_use.admits(state.in_use.get()) {
             return None;
@@ -226,16 +230,17 @@ impl ConnectionPool {
         self.open_step(state, fresh, now)
     }
 
-    /// The next step of a request that finds out whether a silence is over: the limit of the destination does not hold for it.
+    /// Returns the next step of a trial of a silent destination. The limit of the destination does
+    /// not apply to it.
     fn trial_step(&self, state: &DestinationState, now: Instant) -> Option<NextStep> {
-        // No more of them than there is room for others.
+        // The trials may use only as many connections as remain for other requests.
         if self.in_use.free() <= state.responses.trials() {
             return None;
         }
         self.open_step(state, true, now).or_else(|| self.open_step(state, false, now))
     }
 
-    /// The next step of a request that may have a connection in use.
+    /// Returns the next step of a request that is within the limits of connections in use.
     fn open_step(&self, state: &DestinationState, fresh: bool, now: Instant) -> Option<NextStep> {
         if !fresh && state.idle.borrow().last().is_some_and(|idle| self.is_young(idle, now)) {
             return Some(NextStep::Reuse);
@@ -277,8 +282,8 @@ impl ConnectionPool {
         CheckoutGrant::Dial(permit, DialPermit::new(self, state, trial, now))
     }
 
-    /// Serves the queues for as long as any request can go on: of the destinations that may have more, the one whose first
-    /// request has waited longest.
+    /// Grants connections to queued requests until no request can proceed. Picks the request that
+    /// has waited longest among the first eligible ones of all destinations.
     fn serve_queues(self: &Rc<Self>) {
         while self.waiting.get() > 0 {
             let now = Instant::now();
@@ -297,7 +302,7 @@ impl ConnectionPool {
             if let Some(next) = self.next_step(state, first.fresh, now) {
                 return Some((first.ticket, state, 0, next));
             }
-            // One that must dial does not hold up those that can use an idle connection.
+            // A request that must dial does not block those that can reuse an idle connection.
             let next = self.next_step(state, false, now)?;
             let at = queue.iter().position(|request| !request.fresh)?;
             Some((queue[at].ticket, state, at, next))
@@ -331,12 +336,13 @@ impl DestinationState {
         }
     }
 
-    /// The destination.
+    /// Returns the destination.
     pub(super) fn to(&self) -> &Rc<UpstreamDestination> {
         &self.to
     }
 
-    /// Whether the log is to say that requests are rejected for want of connections: not again within a while.
+    /// Returns whether to log rejected requests, and records the time if so. Returns `true` at most
+    /// once per interval.
     pub(super) fn should_log_busy(&self, now: Instant) -> bool {
         let since = self.busy_logged_at.get().map(|at| now.saturating_duration_since(at));
         let is_news = since.is_none_or(|since| since >= BUSY_LOG_INTERVAL);
@@ -346,7 +352,8 @@ impl DestinationState {
         is_news
     }
 
-    /// What is forgotten first: neither an outage nor an idle connection is known, or the last one was used long ago.
+    /// Returns the sort key for eviction. Destinations without an outage are evicted first, among
+    /// them those without an idle connection, then the least recently used.
     fn last_use(&self) -> (bool, Option<Instant>) {
         (self.outage.borrow().is_some(), self.idle.borrow().last().map(|idle| idle.since))
     }
@@ -361,34 +368,35 @@ impl UsePermit {
         permit
     }
 
-    /// Counts it against the limit of the destination and against that of all.
+    /// Counts the permit against the limit of the destination and against the shared limit.
     fn count(&self) {
         self.pool.in_use.acquire();
         self.state.in_use.set(self.state.in_use.get() + 1);
     }
 
-    /// Counts so many of the destination no longer.
+    /// Stops counting `count` permits of the destination.
     fn discount(&self, count: usize) {
         self.pool.in_use.release(count);
         self.state.in_use.set(self.state.in_use.get() - count);
     }
 
-    /// Begins to wait for the head of a response, as soon as the request has come whole.
+    /// Starts waiting for the head of the response as soon as the client has sent the whole
+    /// request.
     pub(super) fn await_response(&self, body: Rc<BodyState>) {
         body.await_response(Rc::clone(&self.state.responses));
         self.body.replace(Some(body));
     }
 
-    /// The trial that this request is, if it is one.
+    /// Returns the trial, if this request is one.
     pub(super) fn trial(&self) -> Option<&SilenceTrial> {
         self.trial.as_ref()
     }
 
-    /// The head of the response has come.
+    /// Records that the head of the response has arrived.
     pub(super) fn note_response(&mut self) {
         self.trial = None;
         if self.body.take().is_some_and(|body| !body.end_response_wait()) {
-            // It counts again.
+            // The end of a silence has discounted this permit, so it is counted again.
             self.count();
         }
         let overtaken = self.state.responses.note_response();
@@ -398,7 +406,7 @@ impl UsePermit {
         }
     }
 
-    /// Returns the connection to the idle ones, and the permit with it.
+    /// Returns the connection to the pool and releases the permit.
     pub(super) fn put(self, connection: UpstreamConnection) {
         self.pool.put(&self.state, IdleConnection { connection, since: Instant::now() });
     }
@@ -426,7 +434,8 @@ impl DialPermit {
         Self { pool: Rc::clone(pool), state: Rc::clone(state), trial, began }
     }
 
-    /// Notes the end of the dial. An old dial that fails after a newer one has succeeded is no outage.
+    /// Records the outcome of the dial. If an old dial fails after a newer one has succeeded, this
+    /// is not an outage.
     pub(super) fn finish<T>(self, dialled: &Result<T, DialError>) {
         let now = Instant::now();
         let Err(error) = dialled else {
@@ -454,21 +463,22 @@ impl Drop for DialPermit {
     }
 }
 
-/// Whether a request uses it, or waits for it: each holds a clone.
+/// Returns whether a request uses the destination or waits for it: each holds a clone.
 fn is_busy(state: &Rc<DestinationState>) -> bool {
     Rc::strong_count(state) > 1
 }
 
-/// Requests for the same bucket mostly come with the very same destination.
+/// Compares pointers first: requests for the same bucket usually share the destination.
 fn is_same(one: &Rc<UpstreamDestination>, other: &Rc<UpstreamDestination>) -> bool {
     Rc::ptr_eq(one, other) || one == other
 }
 
-/// Idle connections to one destination; more are closed.
+/// The limit of idle connections to one destination. Connections beyond it are closed.
 const KEPT_MAX: usize = 256;
-/// Destinations that are remembered without a request. Requests name buckets, and with them hosts, so there must be an end.
+/// The limit of recorded destinations without requests. Requests name buckets and thereby hosts, so
+/// the number must be bounded.
 const DESTINATIONS_MAX: usize = 64;
-/// The time between two lines of the log about the same destination.
+/// The least time between two log lines about one destination.
 const BUSY_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A connection while a request uses it.
+//! A connection that is checked out by a request.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use super::pool::UsePermit;
 use super::request_body::RequestBody;
 use super::upstream_io::UpstreamStreamState;
 
-/// An open connection with its driver, which ends when this is dropped.
+/// An open connection. Dropping it aborts its driver.
 pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<RequestBody>,
     driver: AbortHandle,
-    /// The address that it leads to.
+    /// The address of the peer.
     pub(super) address: SocketAddr,
     pub(super) wire: Rc<UpstreamStreamState>,
-    /// For whoever waits for an answer: to set it anew costs less than another.
+    /// The timer for response timeouts. Resetting it costs less than creating another.
     pub(super) timer: Pin<Box<Sleep>>,
 }
 
@@ -37,12 +37,12 @@ impl UpstreamConnection {
 
 impl Drop for UpstreamConnection {
     fn drop(&mut self) {
-        // Also drops what the driver holds of an unfinished request body.
+        // Also drops the part of an unfinished request body that the driver holds.
         self.driver.abort();
     }
 }
 
-/// The right to the connection until the answer was read to its end.
+/// A connection with its permit, held until the response has been read to its end.
 pub struct PooledConnection {
     connection: UpstreamConnection,
     permit: UsePermit,
@@ -53,7 +53,8 @@ impl PooledConnection {
         Self { connection, permit }
     }
 
-    /// The answer was read to its end: the connection is kept for the next request as soon as the upload has ended too.
+    /// Returns the connection to the pool after the response was read to its end, once the upload
+    /// has ended too.
     pub fn finish(self) {
         let Self { mut connection, permit } = self;
         if connection.wire.is_dead() || connection.sender.is_closed() {
@@ -71,5 +72,5 @@ impl PooledConnection {
     }
 }
 
-/// Longer than any wait for an answer, so that the first one sets the timer.
+/// Longer than any response timeout, so that the first wait sets the timer.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,4 +1,5 @@
-//! A request in the queue of its destination. It can leave at any time, and what was granted to it goes back.
+//! A request in the queue of its destination. It can leave at any time, and an unused grant is
+//! returned.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -9,15 +10,15 @@ use super::pool::{CheckoutGrant, ConnectionPool, DestinationState};
 
 /// A request that waits for a connection.
 pub(super) struct QueuedRequest {
-    /// Its number; one that came later has a higher one.
+    /// The number of the request. Later requests have higher numbers.
     pub(super) ticket: u64,
-    /// Whether it needs a connection that was never used.
+    /// Set if the request needs a connection that was never used.
     pub(super) fresh: bool,
     grant: RefCell<Option<CheckoutGrant>>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// Waits for a connection. Dropped before, it leaves the queue.
+/// A future that waits for a connection. Dropping it removes the request from the queue.
 pub(super) struct QueueWait {
     request: Rc<QueuedRequest>,
     pool: Rc<ConnectionPool>,
@@ -29,7 +30,7 @@ impl QueuedRequest {
         Self { ticket, fresh, grant: RefCell::default(), waker: RefCell::default() }
     }
 
-    /// Ends the wait. The request has left the queue.
+    /// Ends the wait with a grant. The request has already left the queue.
     pub(super) fn grant(&self, grant: CheckoutGrant) {
         self.grant.replace(Some(grant));
         if let Some(waker) = self.waker.take() {

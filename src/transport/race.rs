@@ -1,4 +1,5 @@
-//! The race of the addresses of a name (RFC 8305): a silent address delays a connection, and does not prevent it.
+//! Connection attempts to several addresses of a name (RFC 8305). An unresponsive address delays a
+//! connection but does not prevent it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::connect_error::DialPhase;
 
-/// The reason why there is no connection.
+/// The reason why no connection was made.
 #[derive(Debug)]
 pub(super) enum DialFailure {
     /// The system or TLS reported it, in this phase.
@@ -22,17 +23,17 @@ pub(super) enum DialFailure {
     Loop(SocketAddr),
 }
 
-/// The end of a race.
+/// The outcome of a race.
 pub(super) struct RaceOutcome<T> {
     /// The connection and its address.
     pub(super) result: Result<(SocketAddr, T), DialFailure>,
-    /// Addresses to try last next time: they were silent, or failed after they had accepted.
+    /// Addresses to try last next time: they did not respond, or failed after accepting.
     pub(super) doubtful: Vec<SocketAddr>,
-    /// The addresses that gave no connection, each with its error.
+    /// The addresses that failed, each with its error.
     pub(super) tried: Vec<(SocketAddr, String)>,
 }
 
-/// The time that a connection may take.
+/// The timeout of a connection, with its deadline.
 #[derive(Clone, Copy)]
 pub(super) struct TimeLimit {
     pub(super) limit: Duration,
@@ -44,15 +45,16 @@ impl TimeLimit {
         Self { limit, deadline: Instant::now() + limit }
     }
 
-    /// The error of a connection that took longer.
+    /// Returns the timeout error for this phase.
     pub(super) fn exceeded(&self, phase: DialPhase) -> DialFailure {
         let text = format!("no connection within {:?}", self.limit);
         DialFailure::Io(phase, io::Error::new(io::ErrorKind::TimedOut, text))
     }
 }
 
-/// Connects to the first address that accepts and passes `finish`. The next address starts [`STAGGER`] after the last progress,
-/// or as soon as an attempt has failed. `late` brings more addresses.
+/// Connects to the first address that accepts and passes `finish`. The next address starts
+/// [`STAGGER`] after the last progress, or as soon as an attempt has failed. `late` brings more
+/// addresses.
 pub(super) async fn race<T, F>(
     addresses: VecDeque<SocketAddr>,
     late: impl Future<Output = Result<Vec<SocketAddr>, DialFailure>>,
@@ -109,8 +111,8 @@ where
     }
 }
 
-/// The addresses in the order in which they are tried: the families alternate, as in RFC 8305 section 4. The address that
-/// worked last is the first, and the doubtful ones are the last.
+/// Returns the addresses in the order of attempts: the families alternate, as in RFC 8305 section
+/// 4. The address that worked last comes first, and doubtful ones come last.
 pub(super) fn ordered(
     addresses: &[SocketAddr],
     good: Option<SocketAddr>,
@@ -240,7 +242,8 @@ impl<F> AddressRace<F> {
         self.record_failure(phase, error);
     }
 
-    /// An attempt that started earlier than the winner was overtaken: its address is slower, or silent.
+    /// Ends the race with a connection. Attempts that started before the winner are doubtful: their
+    /// addresses are slower or do not respond.
     fn won<T>(mut self, index: usize, connection: T) -> RaceOutcome<T> {
         self.doubtful.extend(self.running[..index].iter().map(|attempt| attempt.address));
         let address = self.running[index].address;
@@ -251,7 +254,7 @@ impl<F> AddressRace<F> {
         RaceOutcome { result: Err(failure), doubtful: self.doubtful, tried: self.tried }
     }
 
-    /// No address is left.
+    /// Ends the race when no address is left.
     fn failed<T>(mut self) -> RaceOutcome<T> {
         let none = || (DialPhase::Name, io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         let (phase, error) = self.error.take().unwrap_or_else(none);
@@ -273,5 +276,6 @@ impl<F> AddressRace<F> {
     }
 }
 
-/// The time without progress after which the next address starts: the "Connection AddressAttempt Delay" of RFC 8305.
+/// The time without progress after which the next address starts: the "Connection Attempt Delay" of
+/// RFC 8305.
 const STAGGER: Duration = Duration::from_millis(250);

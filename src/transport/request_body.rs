@@ -1,4 +1,5 @@
-//! The body of a request on its way up: the client's frames as they come, counted, and never waited for beyond the limit.
+//! The request body sent upstream: forwards and counts the client's frames, and enforces the limits
+//! on size and on time without progress.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,44 +15,45 @@ use tokio::time::Instant;
 use super::io_timeout::IdleTimeout;
 use super::silence::{ResponseWaits, WaitPeriod};
 
-/// A request body, as hyper owns it.
+/// A request body in the form that hyper takes.
 #[derive(Debug)]
 pub struct RequestBody {
     slot: Rc<BodyState>,
     stall: Option<IdleTimeout>,
 }
 
-/// The client's body, which outlives the connection it was meant for: as long as none of it was taken, it can still go out on
-/// another.
+/// The client's body. It outlives the connection that it was passed to: until a frame of it is
+/// read, it can still be sent on another connection.
 #[derive(Debug)]
 pub(super) struct BodyState {
-    /// None for a request of our own, which has no body.
+    /// `None` for a request of the proxy itself, which has no body.
     inner: RefCell<Option<Incoming>>,
     ends: EofSemantics,
     taken: Cell<u64>,
-    /// Who is told of them.
+    /// The observer of the bytes read.
     told: Rc<dyn ByteObserver>,
-    /// Held until the body is: what counts the requests in flight.
+    /// Held as long as the body. Its clones count the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
-    /// When the request was handed to a connection; `None` while it waits for one.
+    /// The time at which the request was passed to a connection; `None` while it waits for one.
     begun: Cell<Option<Instant>>,
-    /// When its last byte came.
+    /// The time at which the last byte arrived.
     moved: Cell<Option<Instant>>,
-    /// Whether the next one is the client's to send.
+    /// Set while the client has more to send.
     awaited: Cell<bool>,
-    /// The requests that wait for a response, to which this belongs once its body has come whole.
+    /// The waits for responses of the destination. This request joins them once its body is
+    /// complete.
     waits: RefCell<Option<Rc<ResponseWaits>>>,
-    /// The wait of this request, if it has begun.
+    /// The period in which this request began to wait, if it did.
     wait: Cell<Option<WaitPeriod>>,
-    /// How many bytes it may have.
+    /// The size limit in bytes.
     limit: u64,
     fault: Cell<Option<BodyFault>>,
 }
 
-/// Who is told how much of a body was taken.
+/// An observer of the bytes read from a body.
 pub trait ByteObserver: fmt::Debug {
-    /// So many bytes more.
+    /// Called with the number of bytes in each frame.
     fn observe_bytes(&self, bytes: u64);
 }
 
@@ -59,44 +61,45 @@ impl ByteObserver for () {
     fn observe_bytes(&self, _: u64) {}
 }
 
-/// Why we gave a body up.
+/// The reason why the proxy stopped reading a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyFault {
-    /// The client stood still.
+    /// The client sent nothing until the timeout expired.
     Stalled,
-    /// It has more bytes than this.
+    /// The body exceeded this limit in bytes.
     TooLarge(u64),
 }
 
-/// Why a body does not go on. Whatever was sent of it is not completed.
+/// The reason why a body ends early. The part that was sent is not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
-    /// The client ended it early, or sent what is no body.
+    /// The client ended the body early, or sent an invalid one.
     #[error(transparent)]
     Client(#[from] hyper::Error),
-    /// The client reset the stream, in a way that looks like an end.
+    /// The client reset the stream in a way that looks like end-of-body.
     #[error("the client has reset the stream before the end of the body")]
     Reset,
-    /// The client sent nothing for the limit.
+    /// The client sent nothing until the timeout expired.
     #[error("the client has sent nothing for too long")]
     Stalled,
-    /// There is more of it than the limit.
+    /// The body is larger than the limit.
     #[error("the body is larger than it may be")]
     TooLarge,
 }
 
-/// What the end of a client's body is worth.
+/// The reliability of end-of-body from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EofSemantics {
-    /// It is one: HTTP/1 knows no other.
+    /// Reliable: HTTP/1, where it is only reported for a complete body.
     Surely,
-    /// It is one if the stream has ended too: a reset without an error also comes as an end (HTTP/2).
+    /// Reliable only if the stream has ended too: in HTTP/2, a reset without an error is also
+    /// reported as end-of-body.
     WithItsStream,
 }
 
 impl RequestBody {
-    /// Wraps a client's body; `told` hears of its bytes as they are read, while hyper owns the body.
-    /// `in_flight` is held as long as the body is. More than `limit` bytes are not sent.
+    /// Wraps a client's body. `told` observes its bytes when hyper reads them. `in_flight` is held
+    /// as long as the body. A body of more than `limit` bytes fails.
     #[must_use]
     pub fn new(
         inner: Incoming,
@@ -108,7 +111,7 @@ impl RequestBody {
         Self::of(Some(inner), ends, (told, limit), in_flight)
     }
 
-    /// No body: for requests that no client has sent.
+    /// Creates an empty body, for requests that no client has sent.
     #[must_use]
     pub fn none() -> Self {
         Self::of(None, EofSemantics::Surely, (Rc::new(()), 0), Rc::default())
@@ -138,7 +141,7 @@ impl RequestBody {
         Self { slot: Rc::new(slot), stall: None }
     }
 
-    /// Limits how long the client is waited for.
+    /// Sets the timeout for a client that sends nothing.
     pub(super) fn limit(&mut self, limit: Duration) {
         self.stall = Some(IdleTimeout::new(limit));
     }
@@ -149,41 +152,43 @@ impl RequestBody {
 }
 
 impl BodyState {
-    /// The body once more, for another connection. `None` if any of it was taken: it would be sent without its beginning.
+    /// Returns the body for another connection, or `None` if a frame of it was read: its beginning
+    /// would be missing.
     pub(super) fn for_retry(self: &Rc<Self>, limit: Duration) -> Option<RequestBody> {
         // guard: retry-whole-body
         let untouched = !self.yielded.get();
         untouched.then(|| RequestBody { slot: Rc::clone(self), stall: Some(IdleTimeout::new(limit)) })
     }
 
-    /// Whether an end of the frames is the end of the body.
+    /// Returns whether the end of the frames is the end of the body.
     fn is_ended(&self) -> bool {
         // guard: reset-is-no-end
         self.ends == EofSemantics::Surely || self.inner.borrow().as_ref().is_none_or(Body::is_end_stream)
     }
 
-    /// It is handed to a connection now.
+    /// Records that the request is passed to a connection now.
     pub(super) fn begin(&self) {
         self.begun.set(Some(Instant::now()));
         self.moved.set(None);
     }
 
-    /// When it was handed to a connection; now, if it was not yet.
+    /// Returns the time at which the request was passed to a connection; now, if it was not yet.
     pub(super) fn started_at(&self) -> Instant {
         self.begun.get().unwrap_or_else(Instant::now)
     }
 
-    /// When its last byte came; until one does, when it was handed over.
+    /// Returns the time at which the last byte arrived. Before the first byte, returns the time at
+    /// which the request was passed to a connection.
     pub(super) fn moved(&self) -> Instant {
         self.moved.get().unwrap_or_else(|| self.started_at())
     }
 
-    /// Whether the client is to send more.
+    /// Returns whether the client has more to send.
     pub(super) fn is_awaited(&self) -> bool {
         self.awaited.get()
     }
 
-    /// Waits for a response among `waits` from when the body has come whole.
+    /// Joins `waits` once the body is complete.
     pub(super) fn await_response(&self, waits: Rc<ResponseWaits>) {
         self.waits.replace(Some(waits));
         if self.inner.borrow().as_ref().is_none_or(Body::is_end_stream) {
@@ -199,13 +204,13 @@ impl BodyState {
         }
     }
 
-    /// Ends the wait. Returns `false` if it did not count any more.
+    /// Ends the wait. Returns `false` if it was no longer counted.
     pub(super) fn end_response_wait(&self) -> bool {
         let waits = self.waits.take();
         waits.zip(self.wait.take()).is_none_or(|(waits, wait)| waits.end(wait))
     }
 
-    /// Why the body was given up, if it was.
+    /// Returns the fault, if the proxy stopped reading the body.
     pub(super) fn fault(&self) -> Option<BodyFault> {
         self.fault.get()
     }

@@ -1,5 +1,5 @@
-//! When a lost request may be sent once more: on a fresh connection after a kept one, if OSS cannot have acted on it, or if
-//! acting twice is the same as once.
+//! Decides when a failed request may be retried. A request that failed on a reused connection is
+//! retried on a fresh one, if OSS cannot have acted on it or if it is idempotent.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use tokio::time::Instant;
 use super::is_timed_out;
 use super::request_body::{BodyState, RequestBody};
 
-/// What is needed to send a request again: hyper keeps the first for itself. It is seldom needed and made for every request,
-/// so the head is a text, and made again from it.
+/// A copy of the request for one retry, because hyper consumes the original. The head is kept as
+/// bytes: retries are rare, and copying bytes is cheaper than cloning a `HeaderMap`.
 pub struct RetryableRequest {
     method: Method,
-    /// The target and a line for each header.
+    /// The target, and one line for each header.
     head: Vec<u8>,
     body: Rc<BodyState>,
 }
 
-/// A request that got no answer on a connection.
+/// A request that got no response on a connection.
 pub(super) struct FailedAttempt {
-    /// What hyper said, or the time after which we gave up.
+    /// The error of hyper, or the timeout that expired.
     pub(super) why: Result<hyper::Error, Duration>,
-    /// The request, if hyper gave it back: then nothing of it was sent.
+    /// The request, if hyper returned it. No byte of it was sent then.
     pub(super) unsent: Option<Request<RequestBody>>,
-    /// Whether anything of an answer was read.
+    /// Set if a byte of a response was read.
     pub(super) answer_begun: bool,
 }
 
@@ -42,13 +42,13 @@ impl RetryableRequest {
         Self { method: request.method().clone(), head, body: request.body().slot() }
     }
 
-    /// When it was handed to the connection that it went out on.
+    /// Returns the time at which the request was passed to its connection.
     #[must_use]
     pub fn started_at(&self) -> Instant {
         self.body.started_at()
     }
 
-    /// The request once more, if no byte of its body was taken.
+    /// Rebuilds the request, if no frame of its body was read.
     #[must_use]
     pub fn whole(&self, stall: Duration) -> Option<Request<RequestBody>> {
         let mut request = Request::new(self.body.for_retry(stall)?);
@@ -59,8 +59,8 @@ impl RetryableRequest {
         Some(request)
     }
 
-    /// Target and headers. What was a head once can be read as one. No header is marked as sensitive any more, which only matters
-    /// where one is shown.
+    /// Parses target and headers. The bytes come from a valid head, so parsing succeeds. Headers
+    /// are no longer marked as sensitive, which only matters for printing them.
     fn head_again(&self) -> Option<(Uri, HeaderMap)> {
         let target = PathAndQuery::try_from(self.lines().next()?).ok()?;
         let mut headers = HeaderMap::new();
@@ -77,8 +77,9 @@ impl RetryableRequest {
         self.head.split(|byte| *byte == b'\n')
     }
 
-    /// The request to send once more, or the loss as it was. Never after a time-out, never when the client is at fault, never
-    /// when a byte of the answer was read or a byte of the body was taken.
+    /// Returns the request to retry, or `lost` unchanged. There is no retry after a timeout or an
+    /// error of the client. There is none either after a byte of the response or a frame of the
+    /// body was read.
     pub(super) fn retry_after(
         &self,
         lost: Box<FailedAttempt>,
@@ -94,7 +95,8 @@ impl RetryableRequest {
         self.whole(stall).ok_or(lost)
     }
 
-    /// Whether it does the same when it is done twice. A PUT that must not overwrite would find what it has written itself.
+    /// Returns whether the request is idempotent. A PUT with `x-oss-forbid-overwrite` is not: the
+    /// retry would fail on the object that the first attempt created.
     fn is_idempotent(&self) -> bool {
         match self.method {
             Method::GET | Method::HEAD | Method::DELETE => true,
@@ -105,7 +107,7 @@ impl RetryableRequest {
     }
 }
 
-/// Most heads fit into this.
+/// The initial capacity for a head, enough for most.
 const HEAD_BYTES: usize = 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of what requests hold while they wait, and of what is left when they are dropped.
+//! Tests of the permits that requests hold while they wait, and of their release on drop.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Answers each request on this connection, after a while.
+/// Responds to each request on this connection, after a delay.
 async fn answer(mut stream: TcpStream, answer: &'static str, after: Duration) {
     let mut head = [0; 1024];
     while stream.read(&mut head).await.is_ok_and(|bytes| bytes > 0) {
@@ -50,7 +50,7 @@ async fn answer(mut stream: TcpStream, answer: &'static str, after: Duration) {
     }
 }
 
-/// An upstream that answers each request in this way.
+/// An upstream that responds to each request in this way.
 async fn upstream(text: &'static str, after: Duration) -> SocketAddr {
     let (listener, address) = listener().await;
     spawn_local(async move {
@@ -67,13 +67,13 @@ async fn send(transport: &UpstreamTransport, to: &Rc<UpstreamDestination>) -> Se
     transport.send(to, request, ResponseTimeout::Usual).await
 }
 
-/// The gauges of what is going on now.
+/// Returns the gauges: connections in use, and requests in the queue.
 fn gauges(transport: &UpstreamTransport) -> (u64, u64) {
     let PoolStatsSnapshot { in_use, waiting, .. } = transport.tally().read();
     (in_use, waiting)
 }
 
-/// Polls a request at most this often; returns whether it has ended.
+/// Polls a request at most `polls` times. Returns whether it has ended.
 async fn advance(sent: &mut Pin<Box<impl Future<Output = Sent>>>, polls: usize) -> bool {
     for _ in 0..polls {
         if sent.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
@@ -97,7 +97,7 @@ async fn a_request_that_is_dropped_at_any_point_returns_all_it_held() {
                 let over = [advance(&mut one, first).await, advance(&mut two, second).await];
                 ended += over.iter().filter(|over| **over).count();
                 drop(one);
-                // Its grant may be on its way to the other.
+                // Its grant may be on its way to the other request.
                 if !over[1] && second % 2 == 1 {
                     advance(&mut two, 1).await;
                 }
@@ -187,7 +187,7 @@ async fn a_reload_with_a_higher_limit_serves_the_queue_and_one_with_a_lower_keep
 async fn a_request_in_the_queue_holds_nothing_that_another_destination_needs() {
     let test = async {
         let good = destination(upstream(KEPT, Duration::ZERO).await);
-        // Connections are accepted by the kernel and never answered.
+        // Connections are accepted by the kernel but get no response.
         let (_kept, mute) = listener().await;
         let mute = destination(mute);
         let transport = transport(2, 2);

@@ -1,8 +1,8 @@
-//! The limit on something that destinations share: none of them can take all of it.
+//! A limit on a resource that destinations share. No destination can use all of it.
 
 use std::cell::Cell;
 
-/// A limit for each destination, and one for all together.
+/// A limit for each destination and for all destinations together.
 #[derive(Debug)]
 pub(super) struct SharedLimit {
     each: Cell<usize>,
@@ -14,7 +14,7 @@ impl SharedLimit {
         Self { each: Cell::new(each), used: Cell::default() }
     }
 
-    /// The limit for each destination.
+    /// Returns the limit for each destination.
     pub(super) fn each(&self) -> usize {
         self.each.get()
     }
@@ -23,15 +23,16 @@ impl SharedLimit {
         self.each.set(each);
     }
 
-    /// Whether a destination that uses so many may have another. It must use fewer than are free: however many destinations
-    /// take all they get, they leave some for the next ("dynamic threshold" of Choudhury and Hahne, with a factor of one).
+    /// Returns whether a destination that uses `own` units may have another. It must use fewer than
+    /// are free. Even if every destination takes all it can, some remain for the next ("dynamic
+    /// threshold" of Choudhury and Hahne, with a factor of one).
     pub(super) fn admits(&self, own: usize) -> bool {
         let each = self.each.get();
         // guard: room-for-others
         own < each && own < self.free()
     }
 
-    /// The rest that all destinations together leave.
+    /// Returns the units that all destinations together leave free.
     pub(super) fn free(&self) -> usize {
         self.each.get().saturating_mul(TOTAL_FACTOR).saturating_sub(self.used.get())
     }
@@ -45,14 +46,15 @@ impl SharedLimit {
     }
 }
 
-/// All destinations together may have so many times what one may have.
+/// The factor between the limit of one destination and the limit of all together.
 const TOTAL_FACTOR: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::SharedLimit;
 
-    /// The numbers of slots of destinations that come one after another and take all that each can get.
+    /// Returns the units that destinations get if they arrive one after another and each takes all
+    /// it can.
     fn greedy(each: usize, destinations: usize) -> Vec<usize> {
         let limit = SharedLimit::new(each);
         let fill = |_| {

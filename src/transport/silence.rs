@@ -1,6 +1,8 @@
-//! The silence of a destination: many requests have come whole and wait for a response, and none has come for a while. Further
-//! requests are then rejected at once, but for a few trials. When a response comes, the requests that have waited through the
-//! silence do not count against the limits of connections any more: they may never get one. Their clients are limited.
+//! The silence of a destination: many complete requests wait for a response, and none has arrived
+//! for a while. Further requests are then rejected immediately, except for a few trials. When a
+//! response arrives, the silence ends. The requests that waited through it no longer count against
+//! the connection limits, because they may never get a response. Their number is bounded by the
+//! limit on client connections.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,23 +15,24 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct ResponseWaits {
     waiting: Cell<usize>,
-    /// Responses so far.
+    /// The number of responses so far.
     responses: Cell<u64>,
-    /// Silences that have ended.
+    /// The number of silences that have ended.
     silences: Cell<u64>,
-    /// The number of responses at the last look, and the time of the first look at which it was that.
+    /// The number of responses at the last check, and the time of the first check that found this
+    /// number.
     seen: Cell<Option<(u64, Instant)>>,
     is_silent: Cell<bool>,
     next_trial: Cell<Option<Instant>>,
-    /// The trials that have no response yet, the oldest first.
+    /// The trials without a response, oldest first.
     trials: RefCell<VecDeque<Rc<Notify>>>,
 }
 
-/// The number of the time between two silences in which a wait began.
+/// The number of the period, between two silences, in which a wait began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WaitPeriod(u64);
 
-/// A request that finds out whether a silence is over, until this is dropped.
+/// A request that finds out whether a silence is over. Dropping it ends the trial.
 pub(super) struct SilenceTrial {
     waits: Rc<ResponseWaits>,
     superseded: Rc<Notify>,
@@ -38,33 +41,34 @@ pub(super) struct SilenceTrial {
 /// The state of a silent destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DestinationSilence {
-    /// Requests that wait for a response.
+    /// The number of requests that wait for a response.
     pub(super) waiting: usize,
-    /// The time without one.
+    /// The time without a response.
     pub(super) lasting: Duration,
 }
 
-/// What becomes of another request to a silent destination.
+/// The decision about a new request to a silent destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SilenceStep {
-    /// It is sent, to find out whether the silence is over.
+    /// Send the request, to find out whether the silence is over.
     Trial,
     Reject(DestinationSilence),
 }
 
 impl ResponseWaits {
-    /// The trials without a response.
+    /// Returns the number of trials without a response.
     pub(super) fn trials(&self) -> usize {
         self.trials.borrow().len()
     }
 
-    /// Begins the wait of a request.
+    /// Begins the wait of a request, and returns its period.
     pub(super) fn begin(&self) -> WaitPeriod {
         self.waiting.set(self.waiting.get() + 1);
         WaitPeriod(self.silences.get())
     }
 
-    /// Ends a wait. Returns whether it still counted: those of before the last end of a silence do not.
+    /// Ends a wait. Returns whether it was still counted; waits from before the end of the last
+    /// silence are not.
     pub(super) fn end(&self, period: WaitPeriod) -> bool {
         let counts = period.0 == self.silences.get();
         if counts {
@@ -73,7 +77,8 @@ impl ResponseWaits {
         counts
     }
 
-    /// Notes a response. Returns how many requests that still wait do not count any more: none, unless a silence ends.
+    /// Records a response. If this ends a silence, returns the number of waiting requests that are
+    /// no longer counted; otherwise zero.
     pub(super) fn note_response(&self) -> usize {
         self.responses.set(self.responses.get() + 1);
         if !self.is_silent.replace(false) {
@@ -84,7 +89,8 @@ impl ResponseWaits {
         self.waiting.take()
     }
 
-    /// Whether the destination is silent at `now`. `limit` is the number of connections that it may have in use.
+    /// Returns the step for a request at `now`, or `None` if the destination is not silent. `limit`
+    /// is the number of connections that it may have in use.
     pub(super) fn step(&self, limit: usize, now: Instant) -> Option<SilenceStep> {
         let waiting = self.waiting.get();
         if waiting < (limit - limit / 2).max(WAITING_MIN) {
@@ -112,7 +118,8 @@ impl ResponseWaits {
 }
 
 impl SilenceTrial {
-    /// Begins a trial. There are at most `limit` at a time, and few in any case: a further one ends the oldest.
+    /// Begins a trial. At most `limit` run at a time, and never more than [`TRIALS_MAX`]: a further
+    /// one ends the oldest.
     pub(super) fn begin(waits: &Rc<ResponseWaits>, limit: usize) -> Self {
         let mut trials = waits.trials.borrow_mut();
         if trials.len() >= limit.clamp(1, TRIALS_MAX)
@@ -125,7 +132,7 @@ impl SilenceTrial {
         Self { waits: Rc::clone(waits), superseded }
     }
 
-    /// Waits until a newer trial has taken the place of this one.
+    /// Waits until a newer trial has replaced this one.
     pub(super) fn superseded(&self) -> impl Future<Output = ()> + use<> {
         let superseded = Rc::clone(&self.superseded);
         async move { superseded.notified().await }
@@ -138,11 +145,12 @@ impl Drop for SilenceTrial {
     }
 }
 
-/// Trials without a response: at two a second, the oldest has then waited for eight seconds.
+/// The limit of trials without a response. At two a second, the oldest has then waited for eight
+/// seconds.
 const TRIALS_MAX: usize = 16;
-/// Fewer requests without a response say nothing: each may be a slow one.
+/// The least number of waiting requests that counts as a silence. Fewer may just be slow.
 const WAITING_MIN: usize = 8;
-/// The time after which a destination counts as silent.
+/// The time without a response after which a destination counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// The time between two trials.
 const TRIAL_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,8 +1,8 @@
-//! What is counted of the upstream connections of a core, for others to read.
+//! Counters of the upstream connections of a worker, readable from other threads.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The counts of one core. Only that core writes.
+/// The counters of one worker. Only that worker writes them.
 #[derive(Debug, Default)]
 pub struct PoolStats {
     dialled: AtomicU64,
@@ -15,28 +15,28 @@ pub struct PoolStats {
     waiting: AtomicU64,
 }
 
-/// The counts at a moment.
+/// A snapshot of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStatsSnapshot {
-    /// Connections that were made.
+    /// Dials that succeeded.
     pub dialled: u64,
     /// Dials that failed.
     pub failed: u64,
-    /// Dials that were given up, because their client had left.
+    /// Dials that were abandoned because the client had disconnected.
     pub abandoned: u64,
-    /// Requests that found a kept connection.
+    /// Requests that reused an idle connection.
     pub reused: u64,
-    /// Requests that were lost with a kept connection, and sent once more.
+    /// Requests that failed on a reused connection and were retried.
     pub repeated: u64,
-    /// Connections that a request uses, or is making.
+    /// Connections in use by a request, including those being dialled.
     pub in_use: u64,
-    /// Connections that wait for a request.
+    /// Idle connections.
     pub kept: u64,
     /// Requests that wait for a connection.
     pub waiting: u64,
 }
 
-/// A dial, which is counted when this is dropped.
+/// A dial in progress, counted on drop.
 pub(super) struct DialAttempt<'a> {
     tally: &'a PoolStats,
     counted: &'a AtomicU64,
@@ -55,7 +55,7 @@ impl Drop for DialAttempt<'_> {
 }
 
 impl PoolStats {
-    /// The counts now.
+    /// Returns a snapshot of the counters.
     #[must_use]
     pub fn read(&self) -> PoolStatsSnapshot {
         let get = |count: &AtomicU64| count.load(Relaxed);
@@ -71,7 +71,8 @@ impl PoolStats {
         }
     }
 
-    /// A dial is under way. It counts as abandoned unless what is returned learns how it ended.
+    /// Begins a dial. It counts as abandoned unless its outcome is passed to
+    /// [`DialAttempt::finish`].
     pub(super) fn dials(&self) -> DialAttempt<'_> {
         DialAttempt { tally: self, counted: &self.abandoned }
     }
@@ -105,7 +106,7 @@ impl PoolStats {
     }
 }
 
-/// One thread writes, so that this needs no locked instruction.
+/// Only one thread writes, so no locked instruction is needed.
 fn add(count: &AtomicU64, more: u64) {
     count.store(count.load(Relaxed).wrapping_add(more), Relaxed);
 }

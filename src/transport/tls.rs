@@ -1,4 +1,4 @@
-//! TLS towards upstreams: whom we trust. Verification cannot be switched off.
+//! TLS for upstream connections: trust stores. Verification cannot be disabled.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,31 +8,32 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tokio_rustls::TlsConnector;
 
-/// The authorities whose certificates an upstream may show. Cheap to clone; sessions are resumed among the clones.
+/// The authorities that are trusted to sign an upstream's certificate. Cheap to clone; clones share
+/// resumable sessions.
 #[derive(Clone)]
 pub struct TrustStore {
     pub(super) connector: TlsConnector,
     roots: Arc<RootCertStore>,
 }
 
-/// Authorities that cannot be used.
+/// The reason why a trust store cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRoots {
-    /// The file cannot be read, or holds something else than certificates.
+    /// The file cannot be read, or contains something other than certificates.
     #[error("{path} cannot be read as certificates: {reason}; give a PEM file that this user may read")]
     File {
         /// The file.
         path: String,
-        /// What the system or the parser said.
+        /// The error of the system or of the parser.
         reason: String,
     },
-    /// The file holds no certificate.
+    /// The file contains no certificate.
     #[error("{path} holds no certificate; give a PEM file with the certificate of the authority")]
     Empty {
         /// The file.
         path: String,
     },
-    /// The file holds revocation lists, where they are not supported.
+    /// The file contains revocation lists, which are not supported for upstreams.
     #[error(
         "{path} holds a certificate revocation list, which is not supported for upstreams; give the certificates alone"
     )]
@@ -40,16 +41,16 @@ pub enum InvalidRoots {
         /// The file.
         path: String,
     },
-    /// The TLS library has no use for what it was given.
+    /// The TLS library rejected its configuration.
     #[error("TLS cannot be set up: {0}")]
     Library(#[from] rustls::Error),
 }
 
 impl TrustStore {
-    /// Trusts what this host trusts; if the host has no store, the store that is built in.
+    /// Loads the trust store of this host. If it has none, uses the built-in one.
     ///
     /// # Errors
-    /// [`InvalidRoots::Library`].
+    /// [`InvalidRoots::Library`] if TLS cannot be set up.
     pub fn host() -> Result<Self, InvalidRoots> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
@@ -60,10 +61,10 @@ impl TrustStore {
         Self::new(roots)
     }
 
-    /// Trusts the certificates of a PEM file, and no others.
+    /// Loads a trust store from a PEM file. No other authorities are trusted.
     ///
     /// # Errors
-    /// [`InvalidRoots`] names the file and says what to do.
+    /// [`InvalidRoots`], which names the file and a fix.
     pub fn file(path: &Path) -> Result<Self, InvalidRoots> {
         let roots = roots(path)?;
         if !revocation_lists(path)?.is_empty() {
@@ -72,7 +73,7 @@ impl TrustStore {
         Self::new(roots)
     }
 
-    /// Whether both trust the same authorities.
+    /// Returns whether both trust the same authorities.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.roots.roots == other.roots.roots
@@ -90,10 +91,10 @@ impl TrustStore {
     }
 }
 
-/// The authorities of a PEM file.
+/// Reads the authorities of a PEM file.
 ///
 /// # Errors
-/// [`InvalidRoots`] names the file and says what to do.
+/// [`InvalidRoots`], which names the file and a fix.
 pub fn roots(path: &Path) -> Result<RootCertStore, InvalidRoots> {
     let shown = || path.display().to_string();
     let bad = |reason: String| InvalidRoots::File { path: shown(), reason };
@@ -108,10 +109,10 @@ pub fn roots(path: &Path) -> Result<RootCertStore, InvalidRoots> {
     Ok(roots)
 }
 
-/// The certificate revocation lists of a PEM file; most have none.
+/// Reads the certificate revocation lists of a PEM file. Most files have none.
 ///
 /// # Errors
-/// [`InvalidRoots::File`].
+/// [`InvalidRoots::File`] if the file cannot be read or parsed.
 pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, InvalidRoots> {
     let lists = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
     lists.map_err(|error| InvalidRoots::File { path: path.display().to_string(), reason: error.to_string() })

@@ -1,6 +1,7 @@
-//! The outermost layer of an upstream connection. An upstream that answers early and closes makes our next write fail, and
-//! hyper would report that in place of the answer it has not read yet: here a failed write waits for ever, and the reading
-//! side tells the end, be it the answer or the reset.
+//! The outermost layer of an upstream connection. If an upstream responds early and closes, the
+//! next write fails. hyper would report that error instead of the response it has not read yet.
+//! Here a failed write never completes, and the reading side reports the outcome: the response or
+//! the reset.
 
 use std::cell::Cell;
 use std::io;
@@ -10,7 +11,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What the owner of a connection may ask about its wire.
+/// The state of a stream that the owner of its connection can query.
 #[derive(Debug, Default)]
 pub(super) struct UpstreamStreamState {
     dead: Cell<bool>,
@@ -18,18 +19,18 @@ pub(super) struct UpstreamStreamState {
 }
 
 impl UpstreamStreamState {
-    /// Whether a write has failed: the connection cannot be used again.
+    /// Returns whether a write has failed. The connection cannot be used again then.
     pub(super) fn is_dead(&self) -> bool {
         self.dead.get()
     }
 
-    /// How many bytes of answers have come.
+    /// Returns the number of response bytes read.
     pub(super) fn bytes_read(&self) -> u64 {
         self.read.get()
     }
 }
 
-/// A stream whose failed writes are left to the reading side.
+/// A stream whose write failures are left to the reading side to report.
 pub(super) struct UpstreamStream<T> {
     inner: T,
     state: Rc<UpstreamStreamState>,
@@ -50,7 +51,7 @@ impl<T> UpstreamStream<T> {
     }
 }
 
-/// Whether the other side takes nothing more.
+/// Returns whether the peer no longer accepts data.
 fn is_gone<T>(outcome: &Poll<io::Result<T>>) -> bool {
     let Poll::Ready(Err(error)) = outcome else { return false };
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
