@@ -1,11 +1,12 @@
-//! `assume_role`: temporary credentials for a role, asked for with the credentials of another source.
+//! `assume_role`: temporary credentials for a role, requested with the credentials of another
+//! source.
 
 use std::sync::Arc;
 
 use super::sts::{AssumedRole, StsCause, StsClient, StsEndpointConfig, StsError, StsSignature};
 use super::{CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 
-/// A role that the identity of another source assumes.
+/// A provider that assumes a role with the credentials of another source.
 pub(super) struct AssumeRole {
     source: Arc<CredentialSource>,
     role: AssumedRole,
@@ -24,7 +25,7 @@ impl AssumeRole {
 }
 
 impl AssumeRole {
-    /// STS has refused this key: another one, if the source has another.
+    /// Returns other credentials after STS rejected `refused`; `None` if the source has no others.
     async fn replacement_credentials(
         &self,
         refused: &Arc<Credentials>,
@@ -34,17 +35,17 @@ impl AssumeRole {
         if let Some(newer) = self.source.get(edge.now()).ok().filter(is_other) {
             return Some(newer);
         }
-        // What it says then is told by itself.
+        // The source reports a failed refresh itself.
         self.source.refresh(edge).await.ok().filter(is_other)
     }
 
-    /// An error of the source that is to assume the role.
+    /// Wraps an error of the source that assumes the role.
     fn of_source(&self, error: ProvideError) -> ProvideError {
         let name = self.source.name();
         let text = format!("the source {name:?} that is to assume {}: {error}", self.role.arn);
         match error {
             ProvideError::Unavailable(_) => ProvideError::Unavailable(text),
-            // To go on with anybody else would be the wrong identity.
+            // Falling through to another provider would sign with the wrong identity.
             ProvideError::Refused(_) | ProvideError::NotConfigured(_) | ProvideError::Failed(_) => {
                 ProvideError::Refused(text)
             }

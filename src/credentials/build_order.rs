@@ -1,23 +1,25 @@
-//! The order in which sources are built: each after the one that it needs, and otherwise as the configuration has them.
+//! The build order of sources: each after the source it needs, otherwise in configuration order.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-/// The sources that can be built, as those that they need are reported as built.
+/// A queue of the sources that can be built. Reporting a source as built releases the sources that
+/// need it.
 ///
-/// The order is that of repeated passes over the configuration, each of which builds what it can. It decides under which of several
-/// names a source runs. Each source is looked at once, however long a chain of roles is.
+/// The order is that of repeated passes over the configuration, each of which builds what it can.
+/// The order decides under which of several names a source runs. Each source is visited once,
+/// however long a chain of roles is.
 pub(super) struct BuildOrder<'a> {
-    /// Those that can be built now, each by its pass and its index.
+    /// Sources that can be built now, each as its pass and index.
     ready: BinaryHeap<Reverse<(usize, usize)>>,
-    /// Those that need a source that is not built yet, by its name.
+    /// Sources whose needed source is not built yet, by the name of the needed source.
     waiting: HashMap<&'a str, Vec<usize>>,
-    /// The pass and the index of the source that was given out last.
+    /// Pass and index of the source that was returned last.
     current: (usize, usize),
 }
 
 impl<'a> BuildOrder<'a> {
-    /// For sources that each need the source of this name, if any.
+    /// Creates the order for sources that each need the source of this name, if any.
     pub(super) fn new(needs: impl Iterator<Item = Option<&'a str>>) -> Self {
         let (mut ready, mut waiting) = (BinaryHeap::new(), HashMap::<_, Vec<_>>::new());
         for (index, needed) in needs.enumerate() {
@@ -29,18 +31,18 @@ impl<'a> BuildOrder<'a> {
         Self { ready, waiting, current: (0, 0) }
     }
 
-    /// The index of the source to build next; none if the others need what is not there.
+    /// Returns the index of the source to build next; `None` if the others need a missing source.
     pub(super) fn next(&mut self) -> Option<usize> {
         let Reverse(next) = self.ready.pop()?;
         self.current = next;
         Some(next.1)
     }
 
-    /// Notes that the source that was given out last is there, under this name.
+    /// Records that the source returned last is built under this name.
     pub(super) fn built(&mut self, name: &str) {
         let (pass, built) = self.current;
         for index in self.waiting.remove(name).into_iter().flatten() {
-            // This pass has gone past those before it.
+            // The current pass is already past the sources before it.
             let pass = if index > built { pass } else { pass + 1 };
             self.ready.push(Reverse((pass, index)));
         }
@@ -51,7 +53,7 @@ impl<'a> BuildOrder<'a> {
 mod tests {
     use super::BuildOrder;
 
-    /// The order for sources, each with its name and the name of what it needs.
+    /// Returns the order for sources, each with its name and the name of the source it needs.
     fn order(sources: &[(&str, Option<&str>)]) -> String {
         let mut order = BuildOrder::new(sources.iter().map(|(_, needed)| *needed));
         let mut names = Vec::new();

@@ -1,5 +1,5 @@
-//! `chain`: the first source that is configured. One that is configured and fails ends the chain: a silent move to the next
-//! would sign as somebody else. What was found once stays.
+//! `chain`: the first configured provider. A configured provider that fails stops the chain,
+//! because falling through would change the signing identity. The selection is sticky.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,32 +12,32 @@ use super::{
     StsEndpointConfig, ecs, env, ini_file, oidc, ossutil, profile, uri,
 };
 
-/// What is said about a chain.
+/// Configuration of a provider chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ChainConfig {
-    /// The order in which sources are asked.
+    /// The order in which providers are tried.
     pub order: ChainOrder,
-    /// Where STS is asked.
+    /// The STS endpoint.
     pub place: StsEndpointConfig,
-    /// The role that a key of the environment, or the pod, assumes.
+    /// The role that a key from the environment, or the pod, assumes.
     pub wanted: EnvConfig,
-    /// The ARN that must sign; anybody else is refused.
+    /// The ARN that must sign; any other identity is rejected.
     pub pin_identity: Option<String>,
-    /// Whether files that other users can read are refused.
+    /// If set, files that other users can read are rejected.
     pub strict: bool,
 }
 
-/// An order of sources.
+/// An order of providers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ChainOrder {
-    /// What somebody set up for this process, then what lies in the home directory, then the host.
+    /// Settings of this process, then files in the home directory, then the instance.
     #[default]
     Usual,
-    /// That of the vendor's libraries.
+    /// The order of the Alibaba Cloud SDKs.
     Alibaba,
 }
 
-/// Sources in order.
+/// A provider that tries other providers in order.
 pub(super) struct ProviderChain {
     links: Vec<ChainLink>,
     pin: Option<String>,
@@ -52,13 +52,13 @@ struct ChainLink {
 
 #[derive(Default)]
 struct ChainSelection {
-    /// The one that is configured, by index.
+    /// Index of the first configured provider.
     link: Option<usize>,
-    /// Why those before it are not.
+    /// Reasons why the providers before it are not configured.
     passed_over: Vec<String>,
-    /// Why it gave nothing when it was asked last.
+    /// Error of the selected provider's last attempt, if it failed.
     failed: Option<String>,
-    /// The access key id that belongs to the pinned identity.
+    /// Access key id that belongs to the pinned identity.
     pinned: Option<String>,
 }
 
@@ -140,7 +140,7 @@ impl ProviderChain {
         Err(ProvideError::NotConfigured(why))
     }
 
-    /// Refuses anybody but the pinned identity.
+    /// Rejects any identity but the pinned one.
     async fn check(&self, given: &Credentials, pin: &str, edge: &dyn SourceEnv) -> Result<(), ProvideError> {
         if self.found().pinned.as_deref() == Some(given.id.as_str()) {
             return Ok(());
@@ -161,7 +161,8 @@ impl ProviderChain {
     }
 }
 
-/// What is set up in part, and was not asked.
+/// Returns the error of the OIDC provider if its settings are incomplete. Other providers return
+/// `None`.
 fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
     match (name, OidcConfig::default().required_fields(edge)) {
         (OIDC, Err(why @ ProvideError::Failed(_))) => Some(why),

@@ -1,4 +1,4 @@
-//! A source from outside this crate: whoever builds a proxy brings it.
+//! A provider from outside this crate, supplied by the program that builds the proxy.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::{Provide, ProvideFuture, SourceEnv, StateFingerprint};
 
-/// A source from outside this crate, which [`crate::config::ProxyConfig::sign_with`] puts in the place of one of the file.
+/// A provider from outside this crate.
+///
+/// [`crate::config::ProxyConfig::sign_with`] replaces a source of the configuration file with it.
 #[derive(Clone)]
 pub struct CustomProvider(pub Arc<dyn Provide>);
 

@@ -1,5 +1,6 @@
-//! `ecs`: the role of the instance, from the metadata service. Version 2 with its session token; version 1 only where the service
-//! says that it has no tokens, never because it did not answer. Never through a proxy.
+//! `ecs`: credentials of the instance role, from the metadata service. Version 2 with its session
+//! token is preferred. Version 1 is used only if the service rejects token requests, never because
+//! it did not respond. Requests never go through a proxy.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,16 +16,17 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
-/// What is said about the metadata service.
+/// Configuration of the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EcsConfig {
-    /// The role; `None` for the one that the instance has.
+    /// The role; `None` for the role that the instance has.
     pub role_name: Option<String>,
-    /// Where the service is; `None` for where it always is.
+    /// The endpoint; `None` for that of the environment, or the default.
     pub endpoint: Option<Url>,
-    /// Whether version 1 may be spoken.
+    /// If set, version 1 may be used.
     pub imds_v1: bool,
-    /// Whether somebody asked for this source; if not, a machine that is no instance is no failure.
+    /// If set, this provider was requested by name. Otherwise a machine that is not an instance
+    /// counts as not configured.
     pub by_name: bool,
 }
 
@@ -34,14 +36,14 @@ impl Default for EcsConfig {
     }
 }
 
-/// The metadata service of the instance.
+/// A provider that reads the metadata service of the instance.
 pub(super) struct EcsProvider {
     instance: EcsConfig,
     fetcher: HttpClient,
     known: Mutex<EcsCache>,
 }
 
-/// What need not be asked again for a while.
+/// Values that are cached for a while, each with its expiry.
 #[derive(Default)]
 struct EcsCache {
     token: Option<(HeaderValue, Timestamp)>,
@@ -63,7 +65,8 @@ impl EcsProvider {
         Self { instance, fetcher: HttpClient::default(), known: Mutex::default() }
     }
 
-    /// Asks, and takes a machine that is no instance for no source if nobody asked for this one.
+    /// Requests credentials. Unless this provider was requested by name, a missing service or role
+    /// counts as not configured.
     async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         let by_name = self.instance.by_name || edge.variable(ROLE).is_some();
         self.ask_by_name(edge).await.map_err(|missing| match missing {
@@ -90,7 +93,7 @@ impl EcsProvider {
                 Err(EcsError::Credentials(if known {
                     ProvideError::Refused(format!("{text}; correct role_name, or leave it out"))
                 } else {
-                    // The instance had it a moment ago, and may have another now.
+                    // The instance had this role a moment ago, and may have another now.
                     ProvideError::Unavailable(format!("{text}; it is asked again which there is"))
                 }))
             }
@@ -110,7 +113,7 @@ impl EcsProvider {
         Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{from} {error}")))
     }
 
-    /// The name of the role, and whether it was given to us.
+    /// Returns the name of the role, and whether the configuration or the environment names it.
     async fn role(&self, base: &Url, edge: &dyn SourceEnv) -> Result<(String, bool), EcsError> {
         if let Some(role) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
             return Ok((role, true));
@@ -141,7 +144,8 @@ impl EcsProvider {
         }
     }
 
-    /// Asks for something, with a token if there are such; once more with a new one if it is refused.
+    /// Sends a GET request, with a token if the service issues tokens. Retries once with a new
+    /// token after a 401 response.
     async fn get(&self, url: &Url, edge: &dyn SourceEnv) -> Result<HttpResponse, EcsError> {
         let mut again = true;
         loop {
@@ -157,7 +161,7 @@ impl EcsProvider {
         }
     }
 
-    /// The token to ask with; `None` if version 1 is to be spoken.
+    /// Returns the session token; `None` if version 1 is used.
     async fn token(&self, url: &Url, edge: &dyn SourceEnv) -> Result<Option<HeaderValue>, EcsError> {
         let now = edge.now();
         if let Some((token, until)) = &self.known().token
@@ -228,11 +232,11 @@ impl Provide for EcsProvider {
     }
 }
 
-/// Why there are no credentials.
+/// Reasons why there are no credentials.
 enum EcsError {
-    /// There is no metadata service, or no role.
+    /// The metadata service does not respond, or the instance has no role.
     Nothing(ProvideError),
-    /// There are both.
+    /// Any other failure.
     Credentials(ProvideError),
 }
 

@@ -1,5 +1,6 @@
-//! `env`: the variables that OSS's own SDKs read, then those of Alibaba Cloud's other tools. The three values always come from
-//! one family; half a pair is an error, for the other family would sign as somebody else.
+//! `env`: the variables of the OSS SDKs, then those of the other Alibaba Cloud tools. All three
+//! values come from one family. Half a pair is an error, because another family would change the
+//! signing identity.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,27 +12,27 @@ use super::sts::{AssumedRole, StsClient, StsEndpointConfig, StsSignature};
 use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 
-/// The role that a key of the environment assumes.
+/// The role that a key from the environment assumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EnvConfig {
-    /// The ARN that the configuration names.
+    /// The ARN from the configuration.
     pub role_arn: Option<String>,
-    /// What shows in the audit trail.
+    /// The session name shown in the audit trail.
     pub session_name: Option<String>,
-    /// How long the credentials live.
+    /// The lifetime of the credentials.
     pub duration: Option<Duration>,
-    /// A policy that narrows what the role may do.
+    /// A policy that restricts the permissions of the role.
     pub policy: Option<String>,
-    /// What the role's trust asks for beside the identity.
+    /// The external id that the trust policy of the role requires.
     pub external_id: Option<String>,
-    /// Whether `ALIBABA_CLOUD_ROLE_ARN` beside a key is meant for it.
+    /// If set, `ALIBABA_CLOUD_ROLE_ARN` beside a key applies to that key.
     pub from_env: bool,
 }
 
-/// The environment of the process.
+/// A provider that reads the environment of the process.
 pub(super) struct EnvProvider {
     wanted: EnvConfig,
-    /// Who is asked if there is a role to assume.
+    /// The client that assumes the role, if there is one.
     sts: StsClient,
     warned: AtomicBool,
 }
@@ -41,7 +42,7 @@ impl EnvProvider {
         Self { wanted, sts: StsClient::new(place, StsSignature::Acs3), warned: AtomicBool::new(false) }
     }
 
-    /// The role that is to be assumed, and the families whose key may assume it.
+    /// Returns the role to assume, and the families whose key may assume it.
     fn role(&self, edge: &dyn SourceEnv) -> Option<(String, &'static [VariableFamily])> {
         if let Some(arn) = &self.wanted.role_arn {
             return Some((arn.clone(), &FAMILIES));
@@ -83,7 +84,7 @@ impl EnvProvider {
     }
 }
 
-/// Variables that belong together.
+/// Variables that together hold one set of credentials.
 struct VariableFamily {
     name: &'static str,
     id: &'static str,
@@ -116,7 +117,7 @@ const FAMILIES: [VariableFamily; 5] = [
         secret: "ALICLOUD_ACCESS_KEY_SECRET",
         tokens: &["ALICLOUD_SECURITY_TOKEN"],
     },
-    // As Terraform has it.
+    // The variables of Terraform.
     VariableFamily {
         name: "env/ALICLOUD_ACCESS_KEY",
         id: "ALICLOUD_ACCESS_KEY",
@@ -125,10 +126,10 @@ const FAMILIES: [VariableFamily; 5] = [
     },
 ];
 
-/// Set beside a pair of the first family, it asks to sign as a role; to sign as the pair's owner instead would be the wrong
-/// identity.
+/// Beside a pair of the first family, this variable requests signing as a role. Signing as the
+/// owner of the pair would be the wrong identity.
 const OSS_ROLE: &str = "OSS_STS_ROLE_ARN";
-/// The vendor's libraries take it for a pod alone.
+/// The Alibaba Cloud SDKs use this variable for a pod only.
 const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const OIDC: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
@@ -148,7 +149,7 @@ impl Provide for EnvProvider {
     }
 }
 
-/// Each family of which half a pair is set, whether it is asked or not.
+/// Returns an error for each family with half a pair, including families that are not read.
 fn half_set(edge: &dyn SourceEnv) -> impl Iterator<Item = ProvideError> {
     FAMILIES.iter().filter_map(|family| match (edge.variable(family.id), edge.variable(family.secret)) {
         (Some(_), None) => Some(half(family.id, family.secret)),

@@ -1,5 +1,5 @@
-//! Files that other tools keep their access keys in: found, read again when they change, never written. What they describe is
-//! built once for each state of the file.
+//! Files in which other tools keep their access keys. A file is reread when it changes, and never
+//! written. The provider it describes is built once for each state of the file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,30 +13,31 @@ use super::sts::StsEndpointConfig;
 use super::{Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 
-/// What is said about the file of a tool.
+/// Configuration for the file of another tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ExternalFileConfig {
-    /// The file; `None` for where the tool itself keeps it.
+    /// The file; `None` for the location that the tool itself uses.
     pub path: Option<PathBuf>,
-    /// The profile or section; `None` for the one that the tool would take.
+    /// The profile or section; `None` for the one that the tool would use.
     pub profile: Option<String>,
-    /// Whether a command that the file names is run.
+    /// If set, a command that the file names may run.
     pub allow_process: bool,
-    /// Whether a file that other users can read is refused.
+    /// If set, a file that other users can read is rejected.
     pub strict: bool,
-    /// Where STS is asked, if the file does not say.
+    /// The STS endpoint, if the file does not set one.
     pub place: StsEndpointConfig,
 }
 
-/// A kind of file.
+/// A file format of another tool.
 pub(super) trait ExternalFormat: Send + Sync {
-    /// What the vendor's libraries call it.
+    /// Returns the name that the Alibaba Cloud SDKs use for this provider.
     fn name(&self) -> &'static str;
 
-    /// Where the file is, if nobody says: a path that the environment names, or paths in the home directory.
+    /// Returns the default location: a path that the environment names, or paths in the home
+    /// directory.
     fn places(&self, edge: &dyn SourceEnv) -> FileLocations;
 
-    /// What the file describes.
+    /// Parses the file and returns the provider that it describes.
     fn read(
         &self,
         text: &str,
@@ -45,21 +46,21 @@ pub(super) trait ExternalFormat: Send + Sync {
     ) -> Result<FileProviderSpec, UnsupportedProfile>;
 }
 
-/// Where a file may be.
+/// Possible locations of a file.
 pub(super) enum FileLocations {
-    /// Only there.
+    /// Only this path.
     Named(PathBuf),
-    /// In the first of these that is there, below the home directory.
+    /// The first of these paths below the home directory that exists.
     Home(&'static [&'static str]),
-    /// Nowhere: it is switched off.
+    /// No location: the variable of this name disables the file.
     Off(&'static str),
 }
 
-/// Why a file describes no source of ours.
+/// Reasons why a file describes no supported provider.
 pub(super) enum UnsupportedProfile {
-    /// What was asked for is not in it, and nobody asked by name.
+    /// The credentials are absent. This is an error only if the file or the profile was named.
     Absent(String),
-    /// It is wrong.
+    /// The file or the profile is invalid.
     Wrong(String),
 }
 
@@ -69,7 +70,7 @@ impl From<InvalidField> for UnsupportedProfile {
     }
 }
 
-/// The file of a tool, as a source.
+/// A provider that reads the file of a tool.
 pub(super) struct ToolFile {
     format: Box<dyn ExternalFormat>,
     tool: ExternalFileConfig,
@@ -78,22 +79,22 @@ pub(super) struct ToolFile {
     built: Mutex<Option<BuiltProvider>>,
 }
 
-/// The paths at which the file may be.
+/// The paths at which the file may exist.
 enum CandidatePaths {
-    /// Only this one, which was named.
+    /// Only this path, which was named.
     Named(PathBuf),
     /// The first of these below the home directory that exists.
     Usual { home: PathBuf, below: &'static [&'static str] },
 }
 
-/// The file as it was read.
+/// The result of reading the file.
 struct ReadFile {
     path: PathBuf,
     named: bool,
     text: Result<Zeroizing<String>, SecretFileError>,
 }
 
-/// What a state of the file describes.
+/// The provider that one state of the file describes.
 #[derive(Clone)]
 struct BuiltProvider {
     path: PathBuf,
@@ -113,7 +114,8 @@ impl ToolFile {
         }
     }
 
-    /// Returns the paths at which the file may be. The error says why there are none. No file is looked at.
+    /// Returns the paths at which the file may exist, without accessing any. The error says why
+    /// there are none.
     fn candidates(&self, edge: &dyn SourceEnv) -> Result<CandidatePaths, String> {
         if let Some(path) = &self.tool.path {
             return Ok(CandidatePaths::Named(path.clone()));
@@ -128,7 +130,7 @@ impl ToolFile {
         }
     }
 
-    /// Reads the file. The error says why there is none.
+    /// Reads the file. The error says why no file was read.
     async fn read(&self, edge: &dyn SourceEnv) -> Result<ReadFile, ProvideError> {
         let candidates = self.candidates(edge).map_err(ProvideError::NotConfigured)?;
         let (all, guarded) = (candidates.shown(), Arc::clone(&self.guarded));
@@ -137,7 +139,8 @@ impl ToolFile {
         read.map_err(ProvideError::NotConfigured)
     }
 
-    /// What the file describes now.
+    /// Returns the provider that the file describes now. It is rebuilt only if the text has
+    /// changed.
     async fn provider(&self, edge: &dyn SourceEnv) -> Result<Arc<dyn Provide>, ProvideError> {
         let ReadFile { path, named, text } = self.read(edge).await?;
         let shown = path.display();
@@ -154,7 +157,7 @@ impl ToolFile {
             UnsupportedProfile::Absent(why) if !named && self.tool.profile.is_none() => {
                 ProvideError::NotConfigured(format!("{shown}: {why}"))
             }
-            // The file is somebody else's, and may be put right.
+            // Another tool owns the file, and may correct it.
             UnsupportedProfile::Absent(why) | UnsupportedProfile::Wrong(why) => {
                 ProvideError::Refused(format!("{shown}: {why}"))
             }
@@ -170,7 +173,7 @@ impl ToolFile {
 }
 
 impl CandidatePaths {
-    /// All of them, for a person.
+    /// Returns all paths, for messages.
     fn shown(&self) -> String {
         match self {
             Self::Named(path) => path.display().to_string(),
@@ -178,7 +181,7 @@ impl CandidatePaths {
         }
     }
 
-    /// Reads the first that exists. The error says that none does.
+    /// Reads the first path that exists. The error says that none exists.
     fn read(self, guarded: &SecretFileReader) -> Result<ReadFile, String> {
         let (path, named) = match self {
             Self::Named(path) => (path, true),
@@ -198,7 +201,7 @@ impl CandidatePaths {
     }
 }
 
-/// Warns if the two files differ.
+/// Warns if the contents of the two files differ.
 fn warn_of_two(used: &Path, ignored: &Path) {
     let content = |path| std::fs::read(path).ok().map(Zeroizing::new);
     if state(used) != state(ignored) && content(used) != content(ignored) {
@@ -215,7 +218,7 @@ impl Provide for ToolFile {
         Box::pin(async move {
             let provider = self.provider(edge).await?;
             let mut given = provider.provide(edge).await.map_err(|error| match error {
-                // The file names it: nobody else may sign in its place.
+                // The file names this provider; another one would change the signing identity.
                 ProvideError::NotConfigured(why) => {
                     ProvideError::Refused(format!("what {} describes: {why}", self.format.name()))
                 }

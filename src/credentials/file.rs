@@ -1,5 +1,6 @@
-//! `file`: credentials that somebody else puts down and renews: a JSON file, or a directory with a file for each value, as a
-//! Kubernetes Secret is mounted. Read again when it changes.
+//! `file`: credentials that another program writes and renews. The path is a JSON file, or a
+//! directory with a file for each value, as a Kubernetes Secret is mounted. It is reread when it
+//! changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,19 +14,19 @@ use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// Credentials from a file or a directory.
+/// A provider that reads a file or a directory.
 pub(super) struct FileProvider {
     file: Arc<CredentialFile>,
     lane: BlockingLane,
 }
 
-/// A file or a directory.
+/// A credential file, or a directory with a file for each value.
 struct CredentialFile {
     path: PathBuf,
     guarded: SecretFileReader,
 }
 
-/// Why there are no credentials in it. All of it can heal: the file is somebody else's.
+/// Reasons why there are no credentials. All are temporary, because another program owns the file.
 #[derive(Debug, thiserror::Error)]
 enum CredentialFileError {
     #[error(transparent)]
@@ -46,7 +47,7 @@ enum CredentialFileError {
     Insane(String, validate::InvalidAccessKey),
 }
 
-/// The values as they stand there.
+/// The values as written.
 struct FileValues {
     id: Zeroizing<String>,
     secret: Zeroizing<String>,
@@ -76,7 +77,7 @@ impl CredentialFile {
         self.path.display().to_string()
     }
 
-    /// Reads all values, of one and the same state of the file or directory.
+    /// Reads all values from one consistent state of the file or directory.
     fn read(&self) -> Result<Credentials, CredentialFileError> {
         for _ in 0..TRIES {
             let before = self.state();
@@ -121,7 +122,7 @@ impl CredentialFile {
         })
     }
 
-    /// A value under either of its names.
+    /// Returns the value under either of its names.
     fn value(
         &self,
         object: &Map<String, Value>,
@@ -151,7 +152,7 @@ impl CredentialFile {
         })
     }
 
-    /// What a file holds, without the line break at its end.
+    /// Returns the content of a file, without the line break at its end.
     fn text(&self, path: &Path) -> Result<Zeroizing<String>, CredentialFileError> {
         let mut text = self.guarded.read(path)?;
         let end =
@@ -160,12 +161,12 @@ impl CredentialFile {
         Ok(text)
     }
 
-    /// What tells one state of it from another.
+    /// Returns the fingerprints that distinguish one state from another.
     fn state(&self) -> Vec<FileFingerprint> {
         self.paths().map(|path| state(&path)).collect()
     }
 
-    /// The path itself, and those of the values if it is a directory.
+    /// Returns the path itself, and those of the values if it is a directory.
     fn paths(&self) -> impl Iterator<Item = PathBuf> {
         let values = FILES.iter().map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(values)
@@ -182,16 +183,16 @@ impl Provide for FileProvider {
     }
 }
 
-/// The names in JSON, of which both spellings are in use.
+/// The names in JSON; both spellings are in use.
 const NAMES: [(&str, &str); 4] = [
     ("AccessKeyId", "access_key_id"),
     ("AccessKeySecret", "access_key_secret"),
     ("SecurityToken", "security_token"),
     ("Expiration", "expiration"),
 ];
-/// The files of a directory.
+/// The file names in a directory.
 const FILES: [&str; 4] = ["access_key_id", "access_key_secret", "security_token", "expiration"];
-/// A directory that is replaced while it is read is read again.
+/// Attempts to read a consistent state. A directory that is replaced during a read is read again.
 const TRIES: usize = 3;
 
 #[cfg(test)]

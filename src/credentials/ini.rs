@@ -1,21 +1,21 @@
-//! The ini dialect of the vendor's files. A comment begins a line or follows white space, so that a secret with a `#` in it stays
-//! whole; nothing in a value is replaced.
+//! The INI dialect of the Alibaba Cloud tools. A comment begins a line or follows white space, so a
+//! secret may contain `#`. Values are not expanded.
 
 use zeroize::Zeroizing;
 
-/// The sections of a file, in its order.
+/// The sections of a file, in order. The first holds the values before any section.
 pub(super) struct IniDocument(Vec<IniSection>);
 
-/// A section.
 #[derive(Default)]
 pub(super) struct IniSection {
     name: String,
-    /// Keys as they stand there.
+    /// Keys, as written, and their values.
     values: Vec<(String, Zeroizing<String>)>,
 }
 
 impl IniDocument {
-    /// Reads a file; the error is the number of the first line that is neither a section, nor a value, nor a comment.
+    /// Parses a file. The error is the number of the first line that is neither a section, nor a
+    /// value, nor a comment.
     pub(super) fn parse(text: &str) -> Result<Self, usize> {
         let mut sections = vec![IniSection::default()];
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -36,26 +36,27 @@ impl IniDocument {
         Ok(Self(sections))
     }
 
-    /// The section of this name, in any letters. White space within a name counts as one space.
+    /// Returns the section of this name, ignoring case. White space within a name counts as one
+    /// space.
     pub(super) fn section(&self, name: &str) -> Option<&IniSection> {
         let words = |name: &str| name.split_whitespace().map(str::to_ascii_lowercase).collect::<Vec<_>>();
         let wanted = words(name);
         self.0.iter().skip(1).find(|section| words(&section.name) == wanted)
     }
 
-    /// Whether it has neither a section nor a value.
+    /// Returns whether the document has neither a section nor a value.
     pub(super) fn is_empty(&self) -> bool {
         self.0.len() == 1 && self.0.iter().all(|section| section.values.is_empty())
     }
 
-    /// Whether it has sections with these names alone, and no value before them.
+    /// Returns whether all sections have known names and no value precedes them.
     pub(super) fn has_only(&self, is_known: fn(&str) -> bool) -> bool {
         let (before, sections) = (self.0.first(), &self.0[1..]);
         before.is_some_and(|section| section.values.is_empty())
             && sections.iter().all(|section| is_known(&section.name))
     }
 
-    /// The names of the sections, for an error.
+    /// Returns the names of the sections, for an error message.
     pub(super) fn listing(&self) -> String {
         let names: Vec<String> =
             self.0.iter().skip(1).take(LISTED_MAX).map(|section| format!("[{}]", section.name)).collect();
@@ -68,8 +69,8 @@ impl IniDocument {
 }
 
 impl IniSection {
-    /// The value of the first of these keys that has one that is not empty. Letter case, `_` and `-` do not count in keys: that
-    /// is all in which the tools differ.
+    /// Returns the value of the first of these keys that has a non-empty one. Keys are compared
+    /// without case, `_` and `-`, because the tools differ only in these.
     pub(super) fn get(&self, keys: &[&str]) -> Option<&str> {
         keys.iter().find_map(|wanted| {
             let found = self.values.iter().rev().find(|(key, _)| plain(key) == plain(wanted))?;
@@ -77,13 +78,13 @@ impl IniSection {
         })
     }
 
-    /// All keys and values, as they stand there.
+    /// Returns all keys and values, as written.
     pub(super) fn raw(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 
-/// More names help nobody who reads an error.
+/// Maximum number of section names in an error message.
 const LISTED_MAX: usize = 10;
 
 fn without_comment(line: &str) -> &str {

@@ -1,5 +1,5 @@
-//! `ini`: the file that the vendor's libraries share, `~/.alibabacloud/credentials` or `credentials.ini`; and the one of OSS's own
-//! libraries, `~/.oss/credentials`.
+//! `ini`: the shared file of the Alibaba Cloud SDKs, and the file of the OSS SDKs. The paths are
+//! `~/.alibabacloud/credentials` (or `credentials.ini`) and `~/.oss/credentials`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::{EcsConfig, OidcConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::transport::Url;
 
-/// The file that the libraries share.
+/// The shared file of the Alibaba Cloud SDKs.
 pub(super) struct SharedFile;
 
-/// The file of OSS's own libraries.
+/// The file of the OSS SDKs.
 pub(super) struct OssFile;
 
 impl ExternalFormat for SharedFile {
@@ -152,7 +152,8 @@ fn parse(text: &str) -> Result<IniDocument, UnsupportedProfile> {
     })
 }
 
-/// The section that is to be read: the one that is asked for, in the configuration or by the variable, or else `default`.
+/// Returns the section to read. The configuration or the variable names it; the default is
+/// `default`.
 fn section<'a>(
     document: &'a IniDocument,
     tool: &ExternalFileConfig,
@@ -163,7 +164,7 @@ fn section<'a>(
     match document.section(&name) {
         Some(section) => Ok((name, section)),
         None if document.is_empty() => Err(UnsupportedProfile::Absent("it is empty".to_owned())),
-        // To pass over what it has would sign as somebody else.
+        // Skipping the existing sections would change the signing identity.
         None => Err(UnsupportedProfile::Wrong(format!(
             "there is no section [{name}]; the file has {}; set profile, or {variable}, to one of them",
             document.listing()

@@ -1,33 +1,33 @@
-//! Keys that a login of the vendor's command line has left behind. They are used until they expire, and never renewed here: a
-//! renewal replaces the login of the command line.
+//! Keys from a login of the Alibaba Cloud CLI. They are used until they expire, and never renewed
+//! here: a renewal replaces the login of the CLI.
 
 use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The keys of a login, and how a person renews them.
+/// The keys of a login, and the commands that renew them.
 #[derive(Debug)]
 pub(super) struct LoginSession {
-    /// The vendor's name for a provider of this kind.
+    /// The SDK name for a provider of this kind.
     pub(super) kind: &'static str,
-    /// The profile of the login.
+    /// The name of the profile with the login.
     pub(super) profile: String,
     pub(super) id: Secret,
     pub(super) secret: Secret,
     pub(super) token: Secret,
-    /// When the keys expire.
+    /// The expiry of the keys.
     pub(super) expires: Timestamp,
     pub(super) renewal: LoginRenewal,
 }
 
-/// The commands with which a person gets new keys.
+/// Commands that a user runs to get new keys.
 #[derive(Debug)]
 pub(super) struct LoginRenewal {
-    /// When the login expires from which the command line gets keys.
+    /// The expiry of the login from which the CLI gets keys.
     login_expires: Timestamp,
-    /// Gets new keys from the login.
+    /// Command that gets new keys from the login.
     renew: String,
-    /// Logs in again.
+    /// Command that logs in again.
     log_in: String,
 }
 
@@ -55,7 +55,7 @@ impl LoginSession {
 
 impl LoginRenewal {
     pub(super) fn new(profile: &str, mode: &str, login_expires: Timestamp) -> Self {
-        // No command holds a zero byte, so such a name is shown as it is.
+        // A command cannot contain a NUL byte, so such a name is shown unquoted.
         let name = shlex::try_quote(profile).unwrap_or_else(|_| profile.into());
         Self {
             login_expires,

@@ -1,5 +1,5 @@
-//! `oidc`: temporary credentials for a role, for the token of a service account (RRSA on Kubernetes). The token is read anew for
-//! each exchange: whoever puts it down renews it.
+//! `oidc`: temporary credentials for a role, in exchange for the token of a service account (RRSA
+//! on Kubernetes). The token is read for each exchange, because another program renews it.
 
 use std::fmt;
 use std::fs;
@@ -13,7 +13,7 @@ use super::{Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 
-/// Who is asked for; what is not given here is found in the environment.
+/// The role and the token to use; missing values come from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OidcConfig {
     /// The ARN of the role.
@@ -22,16 +22,16 @@ pub struct OidcConfig {
     pub provider_arn: Option<String>,
     /// The file with the token.
     pub token_file: Option<PathBuf>,
-    /// What shows in the audit trail.
+    /// The session name shown in the audit trail.
     pub session_name: Option<String>,
-    /// How long the credentials live.
+    /// The lifetime of the credentials.
     pub duration: Option<Duration>,
-    /// A policy that narrows what the role may do.
+    /// A policy that restricts the permissions of the role.
     pub policy: Option<String>,
 }
 
 impl OidcConfig {
-    /// The three that only make sense together: role, provider, file.
+    /// Returns the role, the provider and the file, which are only valid together.
     pub(super) fn required_fields(
         &self,
         edge: &dyn SourceEnv,
@@ -41,7 +41,7 @@ impl OidcConfig {
         let file = self.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
         match (role, provider, file) {
             (Some(role), Some(provider), Some(file)) => Ok((role, provider, file)),
-            // The role alone can be meant for another source.
+            // The role alone may be meant for another provider.
             (_, None, None) => {
                 Err(ProvideError::NotConfigured(format!("neither {PROVIDER} nor {FILE} is set")))
             }
@@ -52,7 +52,7 @@ impl OidcConfig {
     }
 }
 
-/// The token of a service account, exchanged for credentials.
+/// A provider that exchanges the token of a service account for credentials.
 pub(super) struct OidcProvider {
     pod: OidcConfig,
     lane: BlockingLane,
@@ -98,7 +98,7 @@ impl Provide for OidcProvider {
     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             let given = match self.exchange(edge).await {
-                // It may have been renewed since it was read.
+                // The token may have been renewed since it was read.
                 Err(StsError { cause: StsCause::OidcTokenExpired, .. }) => match self.exchange(edge).await {
                     Err(StsError { cause: StsCause::OidcTokenExpired, error }) => {
                         return Err(ProvideError::Unavailable(error.to_string()));
@@ -125,7 +125,7 @@ const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
-/// What STS gives when it is not asked for another.
+/// The default lifetime of STS credentials.
 pub(super) const DURATION: Duration = Duration::from_secs(3600);
-/// What STS takes.
+/// The longest token that STS accepts, in bytes.
 const TOKEN_MAX: usize = 20_000;

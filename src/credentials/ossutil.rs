@@ -1,4 +1,4 @@
-//! `ossutil`: the file of the vendor's OSS tool, `~/.ossutilconfig`, in the forms of its versions 1 and 2.
+//! `ossutil`: the file of the ossutil tool, `~/.ossutilconfig`, in the formats of versions 1 and 2.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::{EcsConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::transport::Url;
 
-/// The file of ossutil.
+/// The configuration file of ossutil.
 pub(super) struct OssutilFile;
 
-/// Option names, but for `_`, `-` and letter case. `access_key` is the secret there.
+/// Option names, without `_`, `-` and case. In this file `access_key` is the secret.
 pub(super) const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
 pub(super) const SECRET: [&str; 4] = ["accesskeysecret", "accesskey", "accesssecret", "keysecret"];
 pub(super) const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
 
-/// The section of version 1.
+/// The credentials section of version 1.
 const LEGACY: &str = "Credentials";
-/// The section of version 1 that names a service.
+/// The section of version 1 that names a credential service.
 const SERVICE: &str = "AkService";
-/// The profile of version 2 that is used where none is chosen.
+/// The default profile of version 2.
 pub(super) const DEFAULT: &str = "default";
 /// The variable with the path of the file.
 const FILE_VARIABLE: &str = "OSSUTIL_CONFIG_FILE";
@@ -33,9 +33,9 @@ const PROFILE_VARIABLE: &str = "OSSUTIL_PROFILE";
 
 /// The part of the file that describes credentials.
 enum SelectedSection<'a> {
-    /// The section of version 1, or another of that form, by its name.
+    /// The credentials section of version 1, or another of that format, with its name.
     Legacy(String, &'a IniSection),
-    /// The service of version 1, without a section beside it.
+    /// The service section of version 1, without a credentials section.
     Service(&'a IniSection),
     /// A profile of version 2.
     Profile(ProfileSettings<'a>),
@@ -74,7 +74,7 @@ impl ExternalFormat for OssutilFile {
     }
 }
 
-/// Selects the profile that is wanted by name, or else the only one that ossutil would take.
+/// Selects the profile requested by name, or else the only one that ossutil would use.
 fn select<'a>(
     document: &'a IniDocument,
     wanted: Option<&str>,
@@ -119,7 +119,7 @@ fn select<'a>(
     }
 }
 
-/// Returns the key of a section. The error names what it lacks.
+/// Returns the key of a section. The error names the missing option.
 pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<FileProviderSpec, &'static str> {
     Ok(FileProviderSpec::Key {
         id: Secret::from(section.get(&ID).ok_or("accessKeyID")?),
@@ -128,7 +128,7 @@ pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<FileProvi
     })
 }
 
-/// Returns what a section of version 1 describes.
+/// Returns the provider that a section of version 1 describes.
 fn legacy(
     document: &IniDocument,
     (wanted, section): (&str, &IniSection),
@@ -170,7 +170,7 @@ fn legacy(
             "[{wanted}] has a mode that nobody knows; write AK, StsToken, RamRoleArn or EcsRamRole"
         )));
     }
-    // The tool itself then takes what is there, a key before a service.
+    // Without a mode, ossutil uses what is present, a key before a service.
     if section.get(&ID).is_some() {
         return key(section.get(&TOKEN));
     }
@@ -183,7 +183,7 @@ fn legacy(
     }
 }
 
-/// Returns the source that `[AkService]` names, if it names one.
+/// Returns the provider that `[AkService]` names, if any.
 fn service(section: &IniSection) -> Result<Option<FileProviderSpec>, UnsupportedProfile> {
     let Some(url) = section.get(&["ecsAk"]) else { return Ok(None) };
     let url =
@@ -191,16 +191,16 @@ fn service(section: &IniSection) -> Result<Option<FileProviderSpec>, Unsupported
     Ok(Some(FileProviderSpec::Uri(url)))
 }
 
-/// Whether a section of this name has endpoints of buckets.
+/// Returns whether a section of this name holds bucket endpoints.
 fn is_of_buckets(name: &str) -> bool {
     let first = name.split_whitespace().next().unwrap_or_default();
     ["Bucket-Endpoint", "Bucket-Cname", "buckets"].iter().any(|known| known.eq_ignore_ascii_case(first))
 }
 
-/// Options that mean nothing without a key or a mode.
+/// Options that have no effect without a key or a mode.
 const LEGACY_PARTS: [&[&str]; 4] = [&SECRET, &TOKEN, &["ramRoleArn"], &["ecsRoleName"]];
 
-/// ossutil's region of STS; some write the whole host.
+/// Returns the STS region of a section. Some files hold the full host name instead.
 pub(super) fn region_of(section: &IniSection) -> Option<&str> {
     let text = section.get(&["stsRegion"])?;
     let text = text.strip_prefix("sts.").unwrap_or(text);

@@ -1,4 +1,4 @@
-//! The endpoints that the file of ossutil has for single buckets.
+//! Endpoints of single buckets in the file of ossutil.
 
 use super::ini::{IniDocument, IniSection};
 use super::ossutil::DEFAULT;
@@ -7,13 +7,13 @@ use super::ossutil_profile::ProfileSettings;
 /// An endpoint for one bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketEndpoint {
-    /// The bucket.
+    /// The name of the bucket.
     pub bucket: String,
-    /// Its endpoint, as it is written; `None` for the public one of its region.
+    /// The endpoint, as written; `None` for the public endpoint of the region.
     pub endpoint: Option<String>,
-    /// How the bucket is addressed there.
+    /// The addressing style of the bucket.
     pub style: BucketStyle,
-    /// Its region, if its entry names it.
+    /// The region, if the entry names it.
     pub region: Option<String>,
     /// The region of the profile.
     pub region_of_profile: Option<String>,
@@ -22,18 +22,18 @@ pub struct BucketEndpoint {
 /// A way to address a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketStyle {
-    /// As a label before the endpoint.
+    /// The bucket is a label before the endpoint.
     Virtual,
-    /// In the path.
+    /// The bucket is the first segment of the path.
     Path,
-    /// By a name that is the bucket's own.
+    /// The host is a custom domain of the bucket.
     Cname,
 }
 
-/// Why the endpoints of a file cannot be told.
+/// Errors in the bucket endpoints of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BucketEndpointsError {
-    /// A line cannot be read; its number.
+    /// A line is invalid; its number.
     #[error("line {0} is neither a [section], nor option = value")]
     Line(usize),
     /// The profile refers to a section that the file does not have.
@@ -41,11 +41,11 @@ pub enum BucketEndpointsError {
     NoSection(String),
 }
 
-/// Returns the endpoints that the file has for buckets. Those of the profile (ossutil 2) go before `[Bucket-Cname]`, and that before
-/// `[Bucket-Endpoint]` (ossutil 1).
+/// Returns the endpoints that the file has for buckets. Those of the profile (ossutil 2) take
+/// precedence over `[Bucket-Cname]`, and that section over `[Bucket-Endpoint]` (ossutil 1).
 ///
 /// # Errors
-/// A line that cannot be read, or a section that is missing.
+/// Fails if a line is invalid, or if a section is missing.
 pub fn bucket_endpoints(
     text: &str,
     profile: Option<&str>,
@@ -57,7 +57,7 @@ pub fn bucket_endpoints(
             found.push(endpoint);
         }
     };
-    // A profile that is wrong is an error of the source.
+    // The credential source reports an invalid profile.
     if let Ok(Some(settings)) = ProfileSettings::find(&document, profile.unwrap_or(DEFAULT)) {
         of_profile(&document, &settings)?.into_iter().for_each(&mut add);
     }
@@ -101,7 +101,7 @@ fn of_profile(
     Ok(entries.into_iter().filter_map(|entry| entry.resolve(settings.get(&["region"]))).collect())
 }
 
-/// What the file says of a bucket: the lines after its name.
+/// The settings of one bucket: the lines after its name.
 #[derive(Default)]
 struct BucketEntry<'a> {
     bucket: &'a str,
@@ -111,7 +111,7 @@ struct BucketEntry<'a> {
 }
 
 impl BucketEntry<'_> {
-    /// Returns the endpoint; `None` if neither the entry nor the profile tells it.
+    /// Returns the endpoint; `None` if neither the entry nor the profile determines it.
     fn resolve(&self, region_of_profile: Option<&str>) -> Option<BucketEndpoint> {
         self.endpoint.or(self.region).or(region_of_profile)?;
         let style = match self.style.map(str::to_ascii_lowercase).as_deref() {

@@ -1,4 +1,5 @@
-//! The profiles of ossutil 2: `[default]`, `[profile NAME]`, and what `source-profile` adds to them.
+//! The profiles of ossutil 2: `[default]`, `[profile NAME]`, and settings inherited by
+//! `source-profile`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::sts::{AssumedRole, StsEndpointConfig};
 use super::{EcsConfig, OidcConfig, ProcessConfig, SourceEnv};
 use crate::transport::Url;
 
-/// A profile, followed by those that it takes settings from.
+/// A profile, followed by the profiles from which it inherits settings.
 pub(super) struct ProfileSettings<'a> {
     name: String,
     sections: Vec<&'a IniSection>,
@@ -45,19 +46,19 @@ impl<'a> ProfileSettings<'a> {
         Ok(Some(settings))
     }
 
-    /// Returns a setting of the profile, or of the nearest profile that it takes settings from.
+    /// Returns a setting of the profile, or of the nearest profile from which it inherits settings.
     pub(super) fn get(&self, keys: &[&str]) -> Option<&'a str> {
         self.sections.iter().find_map(|section| section.get(keys))
     }
 
-    /// Whether anything in it is about credentials.
+    /// Returns whether any setting describes credentials.
     pub(super) fn has_credentials(&self) -> bool {
         let groups: [&[&str]; 9] =
             [&["mode"], &ID, &SECRET, &TOKEN, &ROLE_ARN, &PROCESS, &URI, &OIDC_PROVIDER, &ROLE_NAME];
         groups.iter().any(|keys| self.get(keys).is_some())
     }
 
-    /// Whether it describes the same key as this section of ossutil 1.
+    /// Returns whether the profile describes the same key as this section of ossutil 1.
     pub(super) fn is_same_key(&self, legacy: &IniSection) -> bool {
         let groups: [&[&str]; 3] = [&ID, &SECRET, &TOKEN];
         let implied = if legacy.get(&TOKEN).is_some() { "StsToken" } else { "AK" };
@@ -65,7 +66,7 @@ impl<'a> ProfileSettings<'a> {
         own.eq_ignore_ascii_case(other) && groups.iter().all(|keys| self.get(keys) == legacy.get(keys))
     }
 
-    /// Returns the source that the profile describes.
+    /// Returns the provider that the profile describes.
     pub(super) fn recipe(
         &self,
         tool: &ExternalFileConfig,
@@ -110,7 +111,7 @@ impl<'a> ProfileSettings<'a> {
         }
     }
 
-    /// The first profile that has a part of a key: parts of two keys are never mixed.
+    /// Returns the first profile that has a part of a key. Parts of two keys are never mixed.
     fn key_section(&self) -> &'a IniSection {
         let has_part = |section: &&&IniSection| {
             [&ID[..], &SECRET, &TOKEN].iter().any(|keys| section.get(keys).is_some())
@@ -186,7 +187,7 @@ impl<'a> ProfileSettings<'a> {
     }
 }
 
-/// The section of a profile. `[default]` is short for `[profile default]`.
+/// Returns the section of a profile. `[default]` is short for `[profile default]`.
 fn section_of<'a>(document: &'a IniDocument, name: &str) -> Option<&'a IniSection> {
     let short = name.eq_ignore_ascii_case("default").then(|| document.section("default")).flatten();
     short.or_else(|| document.section(&format!("profile {name}")))
@@ -203,5 +204,5 @@ const MODES: [&str; 9] = [
     "Process",
     "Anonymous",
 ];
-/// How long what STS gives lives.
+/// The lifetime requested from STS.
 const DURATION: Duration = Duration::from_secs(3_600);

@@ -1,5 +1,6 @@
-//! `process`: credentials that a command prints as JSON. It is run without a shell, with next to no environment, for a limited
-//! time, and all that it started ends with it. What it prints is never repeated.
+//! `process`: credentials that a command prints as JSON. The command runs without a shell, with a
+//! minimal environment and a timeout. Its process group is killed unless the command exits by
+//! itself. Messages never contain its output.
 
 use std::io;
 use std::process::Stdio;
@@ -16,25 +17,25 @@ use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// A command, and how it is run.
+/// A command and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessConfig {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The variables that it gets beside PATH, HOME and LANG, by name.
+    /// The names of the variables it gets besides PATH, HOME and LANG.
     pub environment: Vec<String>,
-    /// How long an answer without an end is used before the command is run again.
+    /// The time after which the command runs again if its output has no expiration.
     pub cache: Duration,
 }
 
-/// What a command prints.
+/// A provider that runs a command.
 pub(super) struct ProcessProvider {
     program: ProcessConfig,
-    /// For starting it: a program on a disk that does not answer does not start.
+    /// Starts the command, which can block if its disk does not respond.
     lane: BlockingLane,
 }
 
-/// Both dialects: that of the vendor's command line, and that of its OSS libraries.
+/// The output in both dialects: that of the Alibaba Cloud CLI, and that of the OSS SDKs.
 #[derive(Deserialize)]
 struct ProcessOutput {
     mode: Option<String>,
@@ -57,7 +58,7 @@ impl ProcessProvider {
         let name = self.program.command.first().map_or("", String::as_str);
         let failed = |why: String| ProvideError::Unavailable(format!("the command {name:?} {why}"));
         let mut command = self.command(edge);
-        // The group is ended too if the command starts after it was given up.
+        // The group is killed even if the command starts after the timeout.
         let started = self.lane.run(START_LIMIT, move || {
             let child = command.spawn()?;
             let group = ProcessGroup::of(&child);
@@ -81,7 +82,7 @@ impl ProcessProvider {
         })?;
         let (ended, printed, complained) =
             all.map_err(|OutputTooLarge| failed("printed more than 64 KiB".to_owned()))?;
-        // What it has left running on purpose goes on.
+        // Processes that the command left running on purpose are not killed.
         group.0 = None;
         let status = ended.map_err(|error| failed(format!("is lost: {error}")))?;
         if !status.success() {
@@ -104,7 +105,7 @@ impl ProcessProvider {
     }
 }
 
-/// The command and all that it started; they end with this, unless it has ended by itself.
+/// The process group of the command, killed on drop unless the command has exited.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
@@ -116,25 +117,25 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // If nothing of it is left, there is nothing to end.
+            // An error means that the group has no process left.
             // guard: group-ends
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// More is printed than any credentials are.
+/// The output exceeds [`LONGEST`].
 struct OutputTooLarge;
 
-/// All that is printed.
+/// Reads the whole output.
 async fn read(from: impl AsyncRead + Unpin) -> Result<Zeroizing<Vec<u8>>, OutputTooLarge> {
     let mut all = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    // What breaks off is no JSON, and is told as that.
+    // Truncated output is not valid JSON, and is reported as that.
     let _ = from.take(LONGEST as u64 + 1).read_to_end(&mut all).await;
     if all.len() <= LONGEST { Ok(all) } else { Err(OutputTooLarge) }
 }
 
-/// How many bytes are printed. They are read so that the command does not wait for ever.
+/// Counts the bytes of an output. Reading them keeps the command from blocking on a full pipe.
 async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, OutputTooLarge> {
     let (mut count, mut part) = (0, Zeroizing::new([0; 1024]));
     while let Ok(more @ 1..) = from.read(&mut *part).await {
@@ -143,7 +144,7 @@ async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, OutputTooLarge
     Ok(count)
 }
 
-/// Reads what was printed; the error says what it is instead.
+/// Parses the output. The error describes what was printed instead.
 fn parse(printed: &[u8]) -> Result<Credentials, String> {
     let given: ProcessOutput =
         serde_json::from_slice(printed).map_err(|_| "no credentials in JSON".to_owned())?;
@@ -160,7 +161,8 @@ fn parse(printed: &[u8]) -> Result<Credentials, String> {
     };
     validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
         .map_err(|insane| format!("no usable credentials: {insane}"))?;
-    // The vendor's own readers take an end that is no time for none; it is then asked for again as if it had not been given.
+    // Like the readers of the Alibaba Cloud tools, this treats an invalid expiration as missing.
+    // The command then runs again after `cache`.
     let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
     Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "external".into() })
 }
@@ -175,12 +177,12 @@ impl Provide for ProcessProvider {
     }
 }
 
-/// How long an answer without an end is used, unless a configuration says otherwise.
+/// The default time for which output without an expiration is used.
 pub(super) const DEFAULT_CACHE: Duration = Duration::from_secs(15 * 60);
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 const WITHIN: Duration = Duration::from_secs(15);
 const START_LIMIT: Duration = Duration::from_secs(4);
-/// Of what is printed, in bytes.
+/// Maximum length of the output, in bytes.
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -193,7 +195,7 @@ mod tests {
     use crate::credentials::test_env::TestEnv;
     use crate::credentials::{Provide as _, ProvideError};
 
-    /// What becomes of this published sample, run as a command.
+    /// Runs this published sample as a command and returns its error.
     async fn run(id: &str) -> ProvideError {
         let all: Value =
             serde_json::from_str(include_str!("../../tests/vectors/process_outputs.json")).expect("json");

@@ -1,4 +1,5 @@
-//! `profile`: the configuration of the vendor's command line, `~/.aliyun/config.json`. It is read, never written.
+//! `profile`: the configuration of the Alibaba Cloud CLI, `~/.aliyun/config.json`. The file is
+//! read, never written.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,14 +17,14 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::Url;
 
-/// The file of the vendor's command line.
+/// The configuration file of the Alibaba Cloud CLI.
 pub(super) struct CliFile;
 
 #[derive(Deserialize)]
 struct ProfileFile {
-    /// The name of the current profile; `default` where the file does not have it.
+    /// The name of the current profile; `default` if it is missing.
     current: Option<String>,
-    /// Without it the file is another tool's.
+    /// The profiles. A file without this field belongs to another tool.
     profiles: Option<Vec<CliProfile>>,
 }
 
@@ -41,7 +42,7 @@ struct CliProfile {
     ram_role_name: String,
     ram_role_arn: String,
     ram_session_name: String,
-    /// What the Python library calls it.
+    /// The name of `ram_session_name` in the Python SDK.
     role_session_name: String,
     expired_seconds: u64,
     external_id: String,
@@ -52,7 +53,7 @@ struct CliProfile {
     oidc_provider_arn: String,
     oidc_token_file: String,
     cloud_sso_sign_in_url: String,
-    /// When the cached keys of a login expire, in seconds since 1970.
+    /// The expiry of the cached keys of a login, in seconds since 1970.
     #[serde(deserialize_with = "seconds")]
     sts_expiration: i64,
     #[serde(deserialize_with = "seconds")]
@@ -63,7 +64,7 @@ struct CliProfile {
     oauth_refresh_token_expire: i64,
 }
 
-/// Reads a time; 0 for whatever is no whole number.
+/// Reads a time; 0 for any value that is not an integer.
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     Ok(Value::deserialize(from)?.as_i64().unwrap_or_default())
 }
@@ -125,14 +126,14 @@ impl ExternalFormat for CliFile {
                 Err(UnsupportedProfile::Absent(format!("the profile {name:?}{which}, has no credentials")))
             }
             Some(profile) => reading.recipe(profile),
-            // To pass over those that it has would sign as somebody else.
+            // Skipping the existing profiles would change the signing identity.
             None => Err(UnsupportedProfile::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
         }
     }
 }
 
 impl CliProfile {
-    /// Whether any field says where credentials come from. The mode AK, which is the default, says nothing by itself.
+    /// Returns whether any field describes credentials. The default mode, AK, does not by itself.
     fn has_credentials(&self) -> bool {
         let secrets = [&self.access_key_id, &self.access_key_secret, &self.sts_token];
         let texts = [
@@ -151,7 +152,7 @@ impl CliProfile {
     }
 }
 
-/// The profiles that have not been needed yet: one that is needed twice needs itself.
+/// The profiles that are not used yet. A profile that is needed twice depends on itself.
 struct ProfileReader<'a> {
     profiles: Vec<CliProfile>,
     tool: &'a ExternalFileConfig,
@@ -263,7 +264,7 @@ impl ProfileReader<'_> {
     }
 }
 
-/// What a mode makes of a token that is beside the key.
+/// The treatment of a token beside the key, which depends on the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenUse {
     Ignored,
@@ -284,7 +285,7 @@ fn key(profile: CliProfile, token_use: TokenUse) -> Result<FileProviderSpec, &'s
     })
 }
 
-/// The keys that a login has left behind, and the commands that get others.
+/// Returns the keys of a login, and the commands that renew them.
 fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
     let is_oauth = profile.mode.eq_ignore_ascii_case("OAuth");
     let (mode, kind, login_expires) = if is_oauth {
@@ -315,7 +316,7 @@ fn given(value: Option<Secret>) -> Option<Secret> {
     value.filter(|value| !value.expose().is_empty())
 }
 
-/// The mode of a profile that names none, as the command line guesses it.
+/// Returns the mode of a profile that names none, as the CLI guesses it.
 fn guessed(profile: &CliProfile) -> &'static str {
     let has = |value: &Option<Secret>| value.as_ref().is_some_and(|value| !value.expose().is_empty());
     let pair = has(&profile.access_key_id) && has(&profile.access_key_secret);
@@ -336,13 +337,13 @@ fn text(value: &str) -> Option<String> {
     Some(value.to_owned()).filter(|value| !value.is_empty())
 }
 
-/// The current profile of a file that names none.
+/// The current profile if the file names none.
 const DEFAULT: &str = "default";
 
-/// The variables that name a profile, in the order of the command line.
+/// The variables that name a profile, in the order of the CLI.
 const VARIABLES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
 
-/// How a person chooses a profile.
+/// A hint for choosing a profile.
 const CHOOSE: &str =
     "run `aliyun configure list`, and set profile, or ALIBABA_CLOUD_PROFILE, to one that it shows";
 
@@ -359,7 +360,7 @@ const MODES: [&str; 11] = [
     "CloudSSO",
     "OAuth",
 ];
-/// Modes that exist, and what does the same.
+/// Known modes that are not supported, each with an alternative.
 const UNSUPPORTED: [(&str, &str); 3] = [
     ("RsaKeyPair", "it is withdrawn by the vendor; use an access key or a role"),
     ("BearerToken", "OSS takes no bearer tokens; use an access key or a role"),

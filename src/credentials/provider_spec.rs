@@ -1,4 +1,4 @@
-//! What a file of another tool describes: a source of ours.
+//! Providers that files of other tools describe.
 
 use std::sync::Arc;
 
@@ -13,27 +13,27 @@ use super::{CredentialSource, Provide, assume_role};
 use crate::secret::Secret;
 use crate::transport::Url;
 
-/// A source, as a file describes it.
+/// A provider, as a file describes it.
 #[derive(Debug)]
 pub(super) enum FileProviderSpec {
     /// An access key, with or without a token.
     Key { id: Secret, secret: Secret, token: Option<Secret> },
-    /// A role that another identity assumes.
+    /// A role, assumed with the credentials of another provider.
     Role { of: Box<Self>, role: AssumedRole, place: StsEndpointConfig },
     /// The role of the instance.
     Ecs(EcsConfig),
     /// The token of a service account.
     Oidc(OidcConfig, StsEndpointConfig),
-    /// A service that hands out credentials.
+    /// An HTTP service that returns credentials.
     Uri(Url),
     /// A command.
     Process(ProcessConfig),
-    /// The keys that a login has left behind.
+    /// The keys of a login.
     Login(LoginSession),
 }
 
 impl FileProviderSpec {
-    /// The source; `name` is told where it fails as the one that assumes a role.
+    /// Builds the provider. `name` is the name of the source that assumes a role, in its errors.
     pub(super) fn build(self, name: &str) -> Box<dyn Provide> {
         match self {
             Self::Key { id, secret, token } => {
@@ -52,10 +52,10 @@ impl FileProviderSpec {
     }
 }
 
-/// What is described under names of others, in files that are read by name.
+/// An error in a field of a file.
 pub(super) struct InvalidField(pub(super) String);
 
-/// Where STS is, as a file says it.
+/// Returns the STS endpoint that a file sets; missing values come from `fallback`.
 pub(super) fn place(
     endpoint: Option<&str>,
     region: Option<&str>,

@@ -1,4 +1,4 @@
-//! Files with secrets in them: read in one piece into memory that is wiped, with an eye to who else can read them.
+//! Reads files with secrets in one piece into memory that is wiped, and checks their permissions.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
@@ -10,16 +10,16 @@ use rustix::fs::OFlags;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-/// How a file with secrets is looked at.
+/// A reader for files with secrets.
 #[derive(Debug, Default)]
 pub(super) struct SecretFileReader {
-    /// Whether one that other users can read is refused.
+    /// If set, a file that other users can read is rejected.
     strict: bool,
-    /// Whether that has been told.
+    /// Set once the warning about permissions was logged.
     warned: AtomicBool,
 }
 
-/// Why a file cannot be used. All of it can heal: the file is somebody else's.
+/// Reasons why a file cannot be used. All are temporary, because another program owns the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretFileError {
     #[error("{0}: {1}; see that it is there and that this user may read it")]
@@ -32,7 +32,7 @@ pub(super) enum SecretFileError {
     NotRegular(String),
 }
 
-/// What tells one state of a file from another, through all symbolic links; `None` if it is not there.
+/// The state of a file, with symbolic links followed; `None` if its metadata cannot be read.
 pub(super) type FileFingerprint = Option<[i64; 5]>;
 
 impl SecretFileReader {
@@ -40,11 +40,11 @@ impl SecretFileReader {
         Self { strict, warned: AtomicBool::new(false) }
     }
 
-    /// What a file holds.
+    /// Returns the content of a file.
     pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
         let name = || path.display().to_string();
         let failed = |error| SecretFileError::Failed(name(), error);
-        // Opened without waiting: a pipe that nobody writes to would never open.
+        // The open is non-blocking, because opening a pipe without a writer would block.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
         if !found.is_file() {
@@ -62,7 +62,7 @@ impl SecretFileReader {
                 );
             }
         }
-        // It never grows, so that nothing is left behind where it was.
+        // The buffer is never reallocated, so no copy of the secret remains in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
         file.take(LONGEST as u64 + 1).read_to_string(&mut text).map_err(failed)?;
         if text.len() > LONGEST {
@@ -73,13 +73,13 @@ impl SecretFileReader {
 }
 
 impl SecretFileError {
-    /// Whether there is no such file.
+    /// Returns whether the file does not exist.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Failed(_, error) if error.kind() == io::ErrorKind::NotFound)
     }
 }
 
-/// The state of a file as it is now.
+/// Returns the current state of a file.
 pub(super) fn state(path: &Path) -> FileFingerprint {
     let found = fs::metadata(path).ok()?;
     let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
@@ -87,7 +87,7 @@ pub(super) fn state(path: &Path) -> FileFingerprint {
 }
 
 const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
-/// Of a file with credentials, in bytes.
+/// Maximum size of a credential file, in bytes.
 const LONGEST: usize = 64 * 1024;
-/// Of group and others.
+/// The permission bits that let group and others read.
 const READABLE_BY_OTHERS: u32 = 0o044;

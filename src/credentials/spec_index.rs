@@ -1,4 +1,4 @@
-//! When two descriptions of sources come to the same source, and those of a configuration found by that.
+//! Equality of provider specifications, and an index of them by content.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash as _, Hasher, RandomState};
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use super::{ProviderSpec, SourceMap};
 use crate::secret::Secret;
 
-/// Descriptions with their names, found by what they say. Their hashes are keyed at random and stay in this process: what is hashed
-/// may be a secret.
+/// Specifications with their names, indexed by content. The hashes are keyed at random and never
+/// leave this process, because the hashed content may be secret.
 #[derive(Default)]
 pub(super) struct SpecsByContent<'a> {
     keys: RandomState,
-    /// By the hash of what they say. There is one of each that come to the same.
+    /// Specifications by the hash of their content, without duplicates.
     all: HashMap<u64, Vec<(&'a str, &'a ProviderSpec)>>,
 }
 
 impl<'a> SpecsByContent<'a> {
-    /// The name of the first description that comes to the same as this one, which is added if there is none. Both are given the
-    /// sources that they may need.
+    /// Returns the name of the first specification that equals this one. Adds this one if there is
+    /// none. `built` holds the sources that both may need.
     pub(super) fn find_or_add(
         &mut self,
         name: &'a str,
@@ -30,7 +30,7 @@ impl<'a> SpecsByContent<'a> {
         let alike = self.all.entry(hasher.finish()).or_default();
         let same = alike.iter().find(|(_, known)| spec.is_same(known, (built, built)));
         let found = same.map(|(name, _)| *name);
-        // What is the same as nothing, not even as itself, is not looked for.
+        // A specification that does not equal even itself is never found, so it is not added.
         if found.is_none() && spec.is_same(spec, (built, built)) {
             alike.push((name, spec));
         }
@@ -39,7 +39,7 @@ impl<'a> SpecsByContent<'a> {
 }
 
 impl ProviderSpec {
-    /// Whether two descriptions come to the same, each given the sources that it may need.
+    /// Returns whether two specifications are equal, each given the sources that it may need.
     pub(super) fn is_same(&self, other: &Self, (built, theirs): (&SourceMap, &SourceMap)) -> bool {
         match (self, other) {
             (Self::Env(a, x), Self::Env(b, y)) => a == b && x == y,
@@ -69,7 +69,7 @@ impl ProviderSpec {
         }
     }
 
-    /// Feeds what [`Self::is_same`] compares, so that what is the same hashes to the same.
+    /// Hashes what [`Self::is_same`] compares, so that equal specifications have equal hashes.
     fn hash_content(&self, built: &SourceMap, state: &mut impl Hasher) {
         std::mem::discriminant(self).hash(state);
         match self {
@@ -87,7 +87,7 @@ impl ProviderSpec {
             Self::Process(program) => program.hash(state),
             Self::Profile(tool) | Self::Ini(tool) | Self::Ossutil(tool) => tool.hash(state),
             Self::Chain(links) => links.hash(state),
-            // Never the same as another.
+            // Never equal to another.
             Self::Anonymous | Self::Custom(_) => {}
         }
     }
@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// Descriptions of which no two come to the same.
+    /// Returns specifications of which no two are equal.
     fn different() -> Vec<ProviderSpec> {
         let key = |id: &str, secret: &str, token: Option<&str>| ProviderSpec::Static {
             id: id.to_owned(),
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    /// Files, and a chain of roles in which each needs the next.
+    /// Returns files, and a chain of roles in which each needs the next.
     fn many() -> Vec<(String, ProviderSpec)> {
         let link = |number: usize| {
             let source = format!("role {}", number + 1);
@@ -228,7 +228,7 @@ mod tests {
         (0..ROLES).map(link).chain([end]).chain((0..FILES).map(file)).collect()
     }
 
-    /// Sources are dropped on the stack, each with the one that it needs.
+    /// The length of the chain. Sources are dropped recursively, so the stack limits it.
     const ROLES: usize = 1_000;
     const FILES: usize = 20_000;
 
@@ -238,7 +238,7 @@ mod tests {
         let begun = std::time::Instant::now();
         let sources = ProviderSpec::build_all(&before);
         let again = ProviderSpec::build_anew(&after, &[(&before, &sources)]);
-        // Compared in pairs, they took 40 s in a debug build.
+        // A comparison of all pairs took 40 s in a debug build.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert_eq!(sources.len(), ROLES + 1 + FILES);
         assert!(again.iter().all(|(name, source)| Arc::ptr_eq(source, &sources[name])));

@@ -1,9 +1,9 @@
-//! `static`: an access key, or a triple with a token, that the configuration holds.
+//! `static`: an access key, or temporary credentials with a token, from the configuration.
 
 use super::{Credentials, Provide, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 
-/// An access key as configured.
+/// A provider of configured credentials.
 pub(super) struct StaticKeys {
     id: String,
     secret: Secret,

@@ -1,4 +1,4 @@
-//! A world of the tests' own: its environment, its clock, and nothing of the machine they run on.
+//! An environment and a clock for tests, independent of the machine that runs them.
 
 use std::collections::HashMap;
 
@@ -24,13 +24,13 @@ impl Clock for TestEnv {
 
 impl SourceEnv for TestEnv {
     fn variable(&self, name: &str) -> Option<String> {
-        // No test asks the machine it runs on.
+        // No test contacts the metadata service of the machine that runs it.
         let own = self.0.get(name).filter(|value| !value.is_empty()).map(|value| (*value).to_owned());
         own.or_else(|| (name == "ALIBABA_CLOUD_ECS_METADATA_DISABLED").then(|| "true".to_owned()))
     }
 }
 
-/// Asks this source once.
+/// Requests credentials once from a source of this specification.
 pub(super) async fn ask(
     spec: ProviderSpec,
     variables: &[(&'static str, &'static str)],

@@ -1,5 +1,5 @@
-//! `uri`: credentials from a service that hands them out over HTTP, on this machine or over TLS. No redirect is followed, and
-//! what it says beyond credentials is not repeated.
+//! `uri`: credentials from an HTTP service, on this machine or over TLS. Redirects are not
+//! followed. Messages never contain the body of a response.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,11 +16,11 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
-/// A service that hands out credentials.
+/// A provider that requests credentials from an HTTP service.
 pub(super) struct UriProvider {
-    /// `None` for what the environment says.
+    /// The URL; `None` for the one in the environment.
     url: Option<Url>,
-    /// What stands in the file is sent as Authorization; it is read anew each time.
+    /// A file whose content is sent as `Authorization`. It is read for each request.
     authorization_file: Option<PathBuf>,
     lane: BlockingLane,
     fetcher: HttpClient,
@@ -73,7 +73,7 @@ impl UriProvider {
     }
 }
 
-/// Reads an answer.
+/// Parses a response.
 fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let status = reply.status;
     match status {
@@ -134,9 +134,9 @@ impl Provide for UriProvider {
 }
 
 const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
-/// What helps when it does not answer.
+/// A hint for a service that does not respond.
 const HINT: &str = "see that it runs, and that its address is right";
-/// When credentials without an end are asked for again.
+/// The time after which credentials without an expiration are refreshed.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
 const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
 

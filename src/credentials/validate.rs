@@ -1,40 +1,41 @@
-//! What an access key can never look like: the mistakes of copying one, caught before OSS answers 403 to everything.
+//! Checks for access keys with copying mistakes, which would make OSS respond with 403 to every
+//! request.
 
-/// A mistake in an access key. It tells which value is wrong, never the value.
+/// A mistake in an access key. It names the invalid value, but never contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidAccessKey {
     /// A value is empty.
     #[error("the {0} is empty")]
     Empty(&'static str),
-    /// The same text in both places.
+    /// The secret equals the id.
     #[error("the access key secret is the same as the access key id; one of them was pasted twice")]
     SecretIsId,
-    /// An id in the place of the secret.
+    /// The secret begins like an id.
     #[error("the access key secret begins like an access key id (LTAI or STS.); the two were exchanged")]
     SecretLooksLikeId,
-    /// A masked sample.
+    /// A value copied from masked output.
     #[error("the {0} holds ****; it was copied from a place that masks it")]
     Masked(&'static str),
     /// White space, a line break, or another character that no key has.
     #[error("the {0} holds white space, a line break or a character that no access key has")]
     Characters(&'static str),
-    /// Quotation marks, which some tools take off and others do not.
+    /// Quotation marks, which some tools remove and others do not.
     #[error("the {0} is in quotation marks, or holds one, and no access key does; write it without them")]
     Quoted(&'static str),
-    /// Temporary credentials without their token.
+    /// Temporary credentials without a token.
     #[error("the access key id begins with STS., so it is temporary, but there is no security token")]
     TokenMissing,
-    /// A token beside a lasting key.
+    /// A token beside a long-lived key.
     #[error(
         "there is a security token, but the access key id does not begin with STS.; they do not belong together"
     )]
     TokenUnwanted,
 }
 
-/// Checks that values can be sent, where a service has returned them.
+/// Checks that values returned by a service can be sent.
 ///
 /// # Errors
-/// The first mistake.
+/// Returns the first mistake.
 pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     let values =
         [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];
@@ -53,10 +54,11 @@ pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result
     Ok(())
 }
 
-/// Checks the credentials of any provider. A service does not copy by hand, so only what cannot sign at all is a mistake.
+/// Checks the credentials of any provider. A service makes no mistakes of copying, so only
+/// credentials that cannot sign are rejected.
 ///
 /// # Errors
-/// The first mistake.
+/// Returns the first mistake.
 pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     check_given(id, secret, token)?;
     if id == secret {
@@ -71,7 +73,7 @@ pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Resul
 /// Checks an access key for the mistakes above.
 ///
 /// # Errors
-/// The first mistake.
+/// Returns the first mistake.
 pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     check_usable(id, secret, token)?;
     let values =
