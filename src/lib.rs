@@ -1,31 +1,35 @@
-//! A signing reverse proxy for Alibaba Cloud OSS: clients send unsigned HTTP; it finds bucket and key, takes credentials,
-//! signs, forwards to OSS and streams the answer back.
+//! A signing reverse proxy for Alibaba Cloud OSS. Clients send unsigned HTTP requests. The proxy
+//! determines bucket and key, obtains credentials, signs each request, forwards it to OSS and
+//! streams the response back.
 //!
 //! ```text
 //!                                main.rs
 //!                                   │
-//!  ┌─────────────────────────────  cli  ──────────────────────────────┐  assembles; alone may print
+//!  ┌─────────────────────────────  cli  ──────────────────────────────┐  assembles; only cli prints
 //!  │ serve  run  wait  check  explain  doctor  presign  demo  emulate │
 //!  └───┬────────────────┬───────────────────────────────────┬─────────┘
 //!    server          config                              emulator      sockets, drain │ text → values │ a small OSS
 //!      │         File → Config                              │
-//!    proxy  ◄────── admin                                   │          THE WALK │ health
-//!      ├──────► telemetry                                   │          what is seen
-//!      ├──────► credentials ──► transport                   │          who signs │ bytes out
+//!    proxy  ◄────── admin                                   │          request path │ health
+//!      ├──────► telemetry                                   │          logs, metrics
+//!      ├──────► credentials ──► transport                   │          credential providers │ upstream HTTP
 //!  ════╪════════════════════════════════════════════════════╪═══  IO above · pure below (no tokio, clock, env, fs)
-//!      ├──────► caller ──► sign                             │          who asks │ signatures
-//!      ├──────► policy    address                           │          allowed? │ where
+//!      ├──────► caller ──► sign                             │          client identity │ signatures
+//!      ├──────► policy    address                           │          access policy │ resolved endpoint
 //!      ▼                                                    ▼
-//!     oss          time          secret                                words: Bucket, Key, Query, Operation, ErrorDocument …
+//!     oss          time          secret                                types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
 //!
-//! `offload` stands beside the picture: what may block, such as reading a file, runs through it, on threads of its own.
+//! `offload` is not in the picture: it runs blocking work, such as reading a file, on separate
+//! threads.
 //!
-//! Arrows point down, but for the sideways ones drawn; `tests/it/layers.rs` fails on any other. `config` knows the type of
-//! every section, no section knows `config`. `emulator` verifies signatures with its own code and never uses `sign`: the
-//! published vectors and the vendor's SDKs judge between the two.
+//! Arrows point down, except for the sideways arrows shown. `tests/it/layers.rs` fails on any
+//! other. `config` knows the type of every section, no section knows `config`. `emulator` verifies
+//! signatures with separate code and never uses `sign`. The published test vectors and the vendor's
+//! SDKs check both.
 //!
-//! To read the code, begin with [`proxy`]: one request, from the socket to the answer, on one screen.
+//! To read the code, begin with [`proxy`]: one request, from the socket to the response, on one
+//! screen.
 
 pub mod address;
 pub mod admin;

@@ -1,5 +1,5 @@
-//! Work that may block, such as reading a file, away from the threads that serve. A file system that does not answer then delays
-//! only what needs it.
+//! Blocking work, such as reading a file, off the threads that serve requests. A file system that
+//! does not respond then delays only the work that needs it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,25 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// A lane for blocking work: one piece at a time.
+/// A lane for blocking work: runs one piece of work at a time.
 ///
-/// Work that hangs keeps its thread, and until it ends no other begins in the same lane. A file system that does not answer
-/// therefore costs one thread for each lane, however often it is tried.
+/// Work that hangs keeps its thread, and no other work begins in the same lane until it ends. A
+/// file system that does not respond therefore costs one thread per lane, however often it is
+/// tried.
 #[derive(Clone, Debug, Default)]
 pub struct BlockingLane(Arc<Mutex<()>>);
 
-/// Blocking work that has not ended in time. It may still be going on.
+/// The timeout of blocking work, which may still be running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer within {0:?}; see that its file system responds")]
 pub struct BlockingTimeout(pub Duration);
 
 impl BlockingLane {
-    /// Runs `work` on a thread of the runtime for blocking work, and waits for it no longer than `limit`. The limit includes the
-    /// wait for earlier work of this lane. Must be called within a tokio runtime.
+    /// Runs `work` on a blocking thread of the runtime, and waits for at most `limit`. The limit
+    /// includes the wait for earlier work of this lane. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`BlockingTimeout`].
+    /// [`BlockingTimeout`] if the limit has passed or the runtime is shutting down.
     pub async fn run<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -50,7 +51,8 @@ impl BlockingLane {
     }
 }
 
-/// How long a file of a few KiB may take: a healthy file system needs milliseconds, a distant one a second.
+/// Timeout for a file of a few KiB. A healthy file system needs milliseconds, a distant one a
+/// second.
 pub const FILE_LIMIT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The certificates of listeners, and when they have to be replaced.
+//! Listener certificates and the warning before they expire.
 
 use crate::time::Timestamp;
 
@@ -7,12 +7,12 @@ use crate::time::Timestamp;
 pub struct ListenerCertificate {
     /// The address of the listener, as configured.
     pub listener: String,
-    /// The end of its validity.
+    /// The time when it expires.
     pub expires: Timestamp,
 }
 
 impl ListenerCertificate {
-    /// A warning if the certificate has expired or expires soon.
+    /// Returns a warning if the certificate has expired or expires soon.
     #[must_use]
     pub fn warning(&self, now: Timestamp) -> Option<String> {
         let Self { listener, expires } = self;
@@ -29,7 +29,7 @@ impl ListenerCertificate {
     }
 }
 
-/// How long before its end a certificate is warned about.
+/// Time before the expiry, in seconds, from which a certificate is reported.
 const WARN_WITHIN_S: i64 = 14 * 24 * 60 * 60;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One connection of the admin listener: how long it may last, and since when nothing is asked on it.
+//! One connection of the admin listener: its timeouts and its idle time.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -20,18 +20,19 @@ use tokio::time::{sleep, timeout};
 
 use super::{AdminProcess, AdminResponse, AdminSettings, ListenerReach, answer, text, with};
 
-/// Since when nothing is asked on a connection, for who has to make room for others.
+/// The start of the idle time of a connection, for a caller that closes idle connections to make
+/// room for others.
 #[derive(Clone, Debug)]
 pub struct IdleSince(Rc<Cell<Option<Instant>>>);
 
 impl IdleSince {
-    /// That of a connection that has just come.
+    /// The state of a new connection, which is idle.
     #[must_use]
     pub fn new() -> Self {
         Self(Rc::new(Cell::new(Some(Instant::now()))))
     }
 
-    /// When it began; `None` while something is being answered.
+    /// Returns the start of the idle time; `None` while a request is answered.
     #[must_use]
     pub fn since(&self) -> Option<Instant> {
         self.0.get()
@@ -44,7 +45,8 @@ impl Default for IdleSince {
     }
 }
 
-/// Answers what comes on one connection, until `leave` says that it is to end after the answer that is due.
+/// Serves requests on one connection until `leave` resolves. A response in progress is completed
+/// first.
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     (reach, silence): (ListenerReach, IdleSince),
@@ -52,7 +54,8 @@ pub async fn serve(
     leave: impl Future<Output = ()>,
 ) {
     let each = async |request| {
-        // Until the request has come whole, the connection may be closed to make room.
+        // The connection counts as idle until the whole request is received, so it may be closed to
+        // make room.
         let request = match whole(request).await {
             Ok(request) => request,
             Err(refusal) => return refusal,
@@ -65,7 +68,7 @@ pub async fn serve(
     serve_requests(stream, each, leave).await;
 }
 
-/// The request with its body, which is short and comes soon.
+/// Reads the whole request. The time and the size of its body are limited.
 async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, AdminResponse> {
     let (head, body) = request.into_parts();
     let (status, why) = match timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
@@ -90,7 +93,7 @@ async fn serve_requests(
             .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {
-        // How it ended is the client's affair.
+        // Errors of the connection concern only the client.
         _ = connection.as_mut() => return,
         () = sleep(CONNECTION_WITHIN) => {}
         () = leave => {}
@@ -99,15 +102,16 @@ async fn serve_requests(
     let _ = timeout(LAST_ANSWER_WITHIN, connection).await;
 }
 
-/// How long the head of a request may take, and a connection be silent before it. Who looks again and again does so every five
-/// seconds or less often.
+/// Timeout for a request head, including the idle time before it. Clients that poll do so every
+/// five seconds or less often.
 const HEAD_WITHIN: Duration = Duration::from_secs(4);
-/// How long the body of a request may take, and how many bytes it may have: most have none, and the name of a level is short.
+/// Timeout for a request body, followed by its maximum size. Most requests have no body, and the
+/// name of a level is short.
 const BODY_WITHIN: Duration = Duration::from_secs(2);
 const BODY_BYTES_MAX: usize = 4 << 10;
-/// How long a connection may last: who looks at a process asks and goes.
+/// Maximum lifetime of a connection. Admin clients only send short requests.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
-/// How much longer for the answer that is due then.
+/// Timeout for the response in progress when the connection closes.
 const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

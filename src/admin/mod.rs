@@ -1,5 +1,5 @@
-//! The admin listener: health, metrics, what the process runs with, and what it can be asked to do. Never on the data port, where
-//! every path is somebody's object.
+//! The admin listener: health, metrics, effective settings, and control of the process. It is
+//! separate from the data port, where every path can be an object.
 
 mod certificate;
 mod connection;
@@ -28,111 +28,116 @@ use crate::telemetry::ProcessCounters;
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
-/// The process, as the admin listener sees it.
+/// The process, as seen by the admin listener.
 pub trait AdminProcess: Send + Sync {
-    /// Whether the threads that accept and serve connections do their work. The error is a sentence that says which does not.
+    /// Checks that the threads that accept and serve connections are responsive. The error is a
+    /// sentence that names those that are not.
     fn live(&self) -> LivenessFuture;
 
-    /// Whether requests should be sent here: not stopping, and the sources of credentials are usable.
+    /// Checks that the process should receive requests: it is not stopping, and its credential
+    /// sources are usable.
     ///
     /// # Errors
-    /// A sentence that says why not.
+    /// A sentence with the reason.
     fn ready(&self) -> Result<(), String>;
 
-    /// Whether the start is over: it listens, and each source has answered once, well or badly.
+    /// Checks that startup is complete: the listeners are bound, and each credential source has
+    /// answered once, with or without success.
     ///
     /// # Errors
-    /// A sentence that says why not.
+    /// A sentence with the reason.
     fn started(&self) -> Result<(), String>;
 
-    /// How the sources of credentials are.
+    /// Returns the status of the credential sources.
     fn sources(&self) -> Vec<SourceStatus>;
 
-    /// Where requests go; the first is what no route takes.
+    /// Returns the routes. The first is the default upstream, used if no other route matches.
     fn routes(&self) -> Vec<AdminRoute>;
 
-    /// The certificates that listeners show.
+    /// Returns the certificates of the listeners.
     fn certificates(&self) -> Vec<ListenerCertificate>;
 
-    /// Everything that is configured.
+    /// Returns the effective settings.
     fn configuration(&self) -> Vec<ShownSetting>;
 
-    /// What is counted.
+    /// Returns the counters of the process.
     fn counters(&self) -> Arc<ProcessCounters>;
 
-    /// What is counted of the upstream connections of each core.
+    /// Returns the statistics of the upstream connection pool of each worker.
     fn upstream(&self) -> Vec<PoolStatsSnapshot>;
 
-    /// The time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Reads the configuration again. Returns what has changed.
+    /// Reloads the configuration. Returns what has changed.
     fn reload(&self) -> ReloadFuture;
 
-    /// Ends the process as TERM does.
+    /// Shuts the process down, as SIGTERM does.
     fn quit(&self);
 
-    /// How many lines of the log were lost, by why.
+    /// Returns the number of dropped log lines by reason.
     fn log_losses(&self) -> Vec<(&'static str, u64)>;
 
-    /// The level of the log.
+    /// Returns the level of the log.
     fn log_level(&self) -> &'static str;
 
-    /// Sets the level of the log; false if there is none of this name.
+    /// Sets the level of the log. Returns false if the name of the level is unknown.
     fn set_log_level(&self, name: &str) -> bool;
 }
 
-/// What [`AdminProcess::live`] returns.
+/// The future returned by [`AdminProcess::live`].
 pub type LivenessFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// What [`AdminProcess::reload`] returns: what has changed, or why nothing has.
+/// The future returned by [`AdminProcess::reload`]: the changes, or the reason why the
+/// configuration was not applied.
 pub type ReloadFuture = Pin<Box<dyn Future<Output = Result<Vec<String>, AdminReloadError>> + Send>>;
 
-/// Why another configuration is not in force.
+/// The reason why a new configuration was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminReloadError {
-    /// Nobody reads it any more.
+    /// The process is stopping and does not reload any more.
     #[error("the proxy is stopping")]
     Stopping,
-    /// It has mistakes, a line each.
+    /// The configuration is invalid; one error per line.
     #[error("{0}")]
     Wrong(String),
 }
 
-/// A way that requests take.
+/// A route, as shown to operators.
 #[derive(Clone, Debug)]
 pub struct AdminRoute {
     /// `upstream`, or `route` with its number.
     pub name: String,
-    /// What it matches; `None` for what no other takes.
+    /// The condition that requests must match; `None` for the default upstream.
     pub wanted: Option<String>,
-    /// Where it leads.
+    /// The endpoint of the destination.
     pub endpoint: String,
-    /// The region that is signed for.
+    /// The region in the signature.
     pub region: String,
-    /// The signature.
+    /// The signature version.
     pub signature: &'static str,
-    /// The source that signs; `None` if nobody does.
+    /// The credential source; `None` if requests are not signed.
     pub source: Option<String>,
 }
 
-/// A setting, for a person: nothing of a secret is in it.
+/// An effective setting, as shown to operators. It contains no secret.
 #[derive(Clone, Debug)]
 pub struct ShownSetting {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Its value, as a file would write it.
+    /// The value, in the syntax of a configuration file.
     pub value: String,
-    /// Where it was given.
+    /// The origin of the value.
     pub origin: String,
 }
 
-/// Whether a name service can lead web pages to the listener: it can to a port, and not to a unix socket.
+/// The reachability of the listener by DNS name. DNS can lead a web page to a TCP port, but not to
+/// a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerReach {
-    /// It can, so requests by name are refused.
+    /// Reachable by name, so the host of a request must be an IP address or `localhost`.
     ByName,
-    /// It cannot, and the Host says nothing.
+    /// Not reachable by name; the `Host` header is not checked.
     Unnamed,
 }
 
@@ -174,14 +179,16 @@ async fn answer(
     page.show(request, settings, process).await
 }
 
-/// Whether the request shows the token, if there is one. Digests are compared, so that the time it takes tells nothing of it.
+/// Returns whether the request has the token, or none is configured. Digests are compared, so that
+/// the timing does not reveal the token.
 fn may_see(headers: &HeaderMap, settings: &AdminSettings) -> bool {
     let Some(token) = &settings.token else { return true };
     let shown = headers.get(AUTHORIZATION).and_then(|value| bearer_token(value.as_bytes()));
     shown.is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token.expose()))
 }
 
-/// The token of an `Authorization` line; the name of the scheme has no case (RFC 9110, 11.1).
+/// Returns the token of an `Authorization` value. The name of the scheme is case-insensitive (RFC
+/// 9110, 11.1).
 fn bearer_token(line: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = line.split_at_checked(SCHEME.len())?;
     scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim_ascii())
@@ -189,7 +196,7 @@ fn bearer_token(line: &[u8]) -> Option<&[u8]> {
 
 const SCHEME: &[u8] = b"Bearer ";
 
-/// What can be asked for.
+/// The pages and actions of the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AdminPage {
     Status,
@@ -223,7 +230,7 @@ impl AdminPage {
         })
     }
 
-    /// Whether it is for everybody who gets here.
+    /// Returns whether the page requires no token.
     fn is_open(self) -> bool {
         matches!(self, Self::Live | Self::Ready | Self::Started | Self::Version | Self::Metrics)
     }
@@ -313,7 +320,7 @@ fn set_level(body: &[u8], process: &dyn AdminProcess) -> AdminResponse {
     }
 }
 
-/// How a source is, without a value of any credentials.
+/// Returns the status of a credential source as JSON, without any credential value.
 fn describe(source: &SourceStatus) -> Value {
     json!({
         "source": source.name,

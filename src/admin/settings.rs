@@ -1,26 +1,27 @@
-//! What the admin interface serves, and to whom.
+//! Settings of the admin interface: access and readiness.
 
 use std::sync::Arc;
 
 use crate::secret::Secret;
 
-/// Settings of the admin interface.
+/// The settings of the admin interface.
 #[derive(Clone, Debug, Default)]
 pub struct AdminSettings {
-    /// What a request for more than health and metrics must show. Without it, only this machine gets here.
+    /// The token required for everything except health, version and metrics. Without it, only this
+    /// machine can reach the listener.
     pub token: Option<Arc<Secret>>,
-    /// When the process counts as ready.
+    /// The condition for readiness.
     pub ready_when: ReadinessRule,
-    /// Whether the process can be asked to end.
+    /// Allows requests to shut the process down.
     pub quit: bool,
 }
 
-/// When the process counts as ready.
+/// The condition for readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ReadinessRule {
-    /// When one of the sources of credentials that requests are signed with is usable.
+    /// At least one of the credential sources used for signing is usable.
     #[default]
     Any,
-    /// When all of them are.
+    /// All credential sources used for signing are usable.
     All,
 }

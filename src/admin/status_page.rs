@@ -1,4 +1,4 @@
-//! The status page: what a person wants to know first, on one page without anything from elsewhere.
+//! The status page: the state of the process on one HTML page without external resources.
 
 use std::fmt::{self, Write as _};
 
@@ -8,10 +8,10 @@ use crate::telemetry::{OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
-/// The page.
+/// Returns the page as HTML.
 pub(super) fn html(process: &dyn AdminProcess) -> String {
     let mut page = String::with_capacity(8 * 1024);
-    // A text takes everything.
+    // Writing to a `String` cannot fail.
     let _ = write(&mut page, process);
     page
 }
@@ -61,7 +61,7 @@ fn certificates(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     Ok(())
 }
 
-/// The validity of a certificate, for a person.
+/// Formats the validity of a certificate.
 fn validity(expires: Timestamp, now: Timestamp) -> String {
     let time = expires.rfc3339();
     match expires.unix_s() - now.unix_s() {
@@ -91,7 +91,7 @@ fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     Ok(())
 }
 
-/// What is wrong with a source, if anything is.
+/// Returns the last error of a credential source, or the reason why it has not answered yet.
 fn trouble(source: &SourceStatus) -> String {
     match (&source.last_error, source.has_answered, source.asking_for) {
         (Some(error), ..) => error.clone(),
@@ -213,7 +213,7 @@ fn bytes(count: u64) -> String {
     }
 }
 
-/// A text in which nothing is markup.
+/// A text whose markup characters are escaped on display.
 struct EscapedHtml<'a>(&'a str);
 
 impl fmt::Display for EscapedHtml<'_> {
@@ -232,7 +232,7 @@ impl fmt::Display for EscapedHtml<'_> {
     }
 }
 
-/// It looks again by itself every five seconds.
+/// The start of the page, which refreshes itself every five seconds.
 const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
 <meta name=viewport content=\"width=device-width\"><title>oss-signing-proxy</title><style>\
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222;background:#fff}\

@@ -1,14 +1,15 @@
-//! Who asks. In this build every caller that reaches a listener is [`CallerIdentity::Open`]; what a client signed for itself, with
-//! whatever keys, is removed before the request is signed again. Pure.
+//! The identity of the client. In this build every client that reaches a listener is
+//! [`CallerIdentity::Open`]. A signature of the client, with any keys, is removed before the
+//! request is signed again. Pure.
 
 use http::{HeaderMap, HeaderName};
 
 use crate::oss::{Query, is_of_signature};
 
-/// Who a request comes from, as far as it was proven.
+/// The identity of a client, as far as it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerIdentity {
-    /// Nobody was asked: the listener is open to all who reach it.
+    /// Not authenticated: the listener is open to every client that reaches it.
     Open,
 }
 
@@ -22,8 +23,8 @@ impl CallerIdentity {
     }
 }
 
-/// Tells who asks, and takes the client's own signature off the request: OSS refuses two signatures, and a foreign token
-/// beside our key.
+/// Returns the identity of the client and removes its own signature from the request. OSS rejects
+/// two signatures, and a foreign token beside the access key of the proxy.
 pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
     // guard: client-signature
     remove_signature(headers);
@@ -31,7 +32,7 @@ pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
     CallerIdentity::Open
 }
 
-/// Takes a signature off the headers.
+/// Removes a signature from the headers.
 pub fn remove_signature(headers: &mut HeaderMap) {
     let signature: Vec<HeaderName> =
         headers.keys().filter(|name| SIGNATURE_HEADERS.contains(&name.as_str())).cloned().collect();

@@ -1,4 +1,4 @@
-//! What may be asked: the decision that stands before every signature. Pure.
+//! Access policy: the decision made before every signature. Pure.
 
 mod pin;
 
@@ -10,125 +10,127 @@ pub use pin::PinBreach;
 use crate::caller::CallerIdentity;
 use crate::oss::{AccessKind, Bucket, Operation, Query};
 
-/// What a listener allows.
+/// The access policy of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct AccessPolicy {
-    /// Which operations.
+    /// The allowed operations.
     pub operations: AllowedOperations,
-    /// Origins of web pages that may ask, as browsers write them: `https://app.example.com`.
+    /// Origins of web pages that may send requests, as browsers write them:
+    /// `https://app.example.com`.
     pub allowed_origins: Vec<String>,
-    /// What is done with requests that must not be signed.
+    /// The handling of requests that must not be signed.
     pub unsigned: UnsignedForms,
-    /// Whether pages of any site may show objects, at names that the operator has set up.
+    /// Access of pages of any site to objects, at host names configured by the operator.
     pub cross_site_reads: CrossSiteReads,
 }
 
-/// Whether pages of other sites may use objects without an `Origin`: images, scripts and links.
+/// Access of pages of other sites to objects without an `Origin`: images, scripts and links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CrossSiteReads {
-    /// They may not.
+    /// Rejected.
     #[default]
     Reject,
-    /// They may, at names that the operator has set up.
+    /// Allowed at host names configured by the operator.
     AllowByName,
 }
 
-/// What kind of host a request names.
+/// The kind of host that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedHost {
-    /// A name that the operator has set up, so that requests for it are meant for here.
+    /// A name configured by the operator, so that its requests are meant for this proxy.
     SetUp,
     /// An address, `localhost`, or a name of OSS.
     Other,
 }
 
-/// Which operations are allowed.
+/// The operations that a listener allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AllowedOperations {
-    /// All.
+    /// All operations.
     #[default]
     All,
     /// GET, HEAD and listing.
     ReadOnly,
 }
 
-/// What is done with form uploads and preflights: their credentials, if any, are not in headers, so a signature of ours would
-/// turn an anonymous question into one of ours.
+/// The handling of form uploads and preflights. Their credentials, if any, are not in headers. A
+/// signature of the proxy would turn an anonymous request into an authenticated one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum UnsignedForms {
-    /// They are refused.
+    /// Rejected.
     #[default]
     Refuse,
-    /// They are passed on without a signature.
+    /// Forwarded without a signature.
     Pass,
 }
 
-/// The parts of a request that policy decides by.
+/// The parts of a request that the policy depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestShape<'a> {
-    /// The caller.
+    /// The identity of the client.
     pub caller: CallerIdentity,
     /// The operation.
     pub operation: Operation,
-    /// The host that it names.
+    /// The kind of host that the request names.
     pub host: NamedHost,
     /// The method.
     pub method: &'a Method,
-    /// The parameters.
+    /// The query parameters.
     pub query: &'a Query,
     /// The headers.
     pub headers: &'a HeaderMap,
-    /// The only bucket that may be named, where the upstream is fixed to one.
+    /// The only bucket that may be named, if the upstream is fixed to one.
     pub pin: Option<&'a Bucket>,
 }
 
-/// What policy says of a request.
+/// The decision of the policy about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyDecision {
-    /// It may be signed.
+    /// The request may be signed.
     Sign,
-    /// It may be passed on, but never signed.
+    /// The request may be forwarded, but not signed.
     PassUnsigned,
-    /// It may not.
+    /// The request is denied.
     Deny(DenyReason),
 }
 
-/// Why a request is denied.
+/// The reason why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DenyReason {
     /// The listener is read-only.
     #[error("this listener is read-only, and {0:?} writes")]
     ReadOnly(Operation),
-    /// A web page asks.
+    /// The request comes from a web page of another origin.
     #[error(
         "requests of web pages from other origins are refused; add the page's origin to `allowed_origins` of the listener"
     )]
     Browser,
-    /// A web page without an origin asks, such as a file or a sandboxed frame.
+    /// The request comes from a web page without an origin, such as a file or a sandboxed frame.
     #[error(
         "requests of web pages without an origin (Origin: null) are rejected; serve the page from a site, and add its origin to `allowed_origins` of the listener"
     )]
     OpaqueOrigin,
-    /// A page of another site asks without an origin.
+    /// The request comes from a page of another site and has no `Origin`.
     #[error(
         "requests that pages of other sites send without an Origin are rejected; for images, scripts and links set `cross_site_reads` of the listener and use a name of its `domains` or of `match.host` of a route, not an address; for the rest let the page send an Origin (CORS) that `allowed_origins` names"
     )]
     CrossSite,
-    /// A form upload.
+    /// The request is a form upload.
     #[error(
         "form uploads carry their credentials in the body and cannot be signed; use PUT, or set `unsigned_forms` to pass them as they are"
     )]
     PostForm,
-    /// A preflight.
+    /// The request is a preflight.
     #[error("a preflight carries no credentials and is not signed; set `unsigned_forms` to pass it as it is")]
     Preflight,
-    /// Another bucket than the pinned one is named, or could be.
+    /// The request names, or could name, a bucket other than the pinned one.
     #[error(transparent)]
     Pinned(#[from] PinBreach),
 }
 
 impl AccessPolicy {
-    /// Decides about a request. Nobody is known by name in this build, so the caller does not matter yet.
+    /// Decides whether a request may be signed. No client is authenticated in this build, so the
+    /// identity does not matter yet.
     #[must_use]
     pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
         let (CallerIdentity::Open, operation) = (request.caller, request.operation);
@@ -155,7 +157,7 @@ impl AccessPolicy {
         }
     }
 
-    /// The denial, if a browser says that a page of another origin asks, and the page may not.
+    /// Returns the denial if a browser reports a page of another origin that is not allowed.
     fn foreign_page(&self, request: &RequestShape<'_>) -> Option<DenyReason> {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
@@ -174,14 +176,14 @@ impl AccessPolicy {
                 cross_site |= value.as_bytes() == b"cross-site";
             }
         }
-        // Pages add `?20240131` to what they name, so that no old copy is shown. OSS has no such parameter.
+        // Pages add `?20240131` to URLs to bypass cached copies. OSS has no such parameter.
         let operation = request.operation;
         let reads_object = matches!(operation, Operation::GetObject | Operation::HeadObject)
             || (operation == Operation::GetObjectSettings && Operation::selects_nothing(request.query));
         // guard: names-that-are-set-up
         let is_set_up = request.host == NamedHost::SetUp;
         let shown = self.cross_site_reads == CrossSiteReads::AllowByName && is_set_up;
-        // Who names his origin is judged by it alone.
+        // If `Origin` is present, `Sec-Fetch-Site` is ignored.
         if named {
             foreign
         } else {
@@ -190,7 +192,7 @@ impl AccessPolicy {
     }
 }
 
-/// Where a browser says from what page a request comes.
+/// The header in which a browser reports the relation between the page and the target.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The bucket that an upstream is fixed to, held in every header, parameter and body that can name another one. Bodies are
-//! not read: those that can name a bucket are rejected whole. Pure.
+//! The check that an upstream fixed to one bucket serves no other: in headers, parameters and
+//! bodies. Bodies are not read: those that can name a bucket are rejected whole. Pure.
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -10,25 +10,25 @@ use http::{HeaderName, HeaderValue, Method};
 use super::RequestShape;
 use crate::oss::{Bucket, QueryParameter, decode};
 
-/// A place in a request where a bucket other than the pinned one is named, or could be.
+/// The part of a request that names, or could name, a bucket other than the pinned one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinBreach {
-    /// A header.
+    /// The header with this name.
     #[error(
         "only the bucket of this upstream is served here, and the header {0} names another or cannot be read"
     )]
     Header(&'static str),
-    /// A parameter.
+    /// The query parameter with this name.
     #[error(
         "only the bucket of this upstream is served here, and the parameter {0} names another or cannot be read"
     )]
     Parameter(&'static str),
-    /// A body, by the parameter that says what it is.
+    /// A body, by the parameter that defines its content.
     #[error(
         "only the bucket of this upstream is served here, and a body sent with {0} can name another; send it through an upstream without `bucket`"
     )]
     Body(&'static str),
-    /// A body that nothing is known of.
+    /// A body of unknown content.
     #[error(
         "only the bucket of this upstream is served here, and the request writes a setting that is unknown here; send it through an upstream without `bucket`"
     )]
@@ -38,7 +38,7 @@ pub enum PinBreach {
 /// Checks that nothing in the request names a bucket other than `pin`.
 ///
 /// # Errors
-/// The first place that does, or could.
+/// The first part of the request that names, or could name, another bucket.
 pub(super) fn check(pin: &Bucket, request: &RequestShape<'_>) -> Result<(), PinBreach> {
     for name in request.headers.keys() {
         check_header(pin, name, request)?;
@@ -59,7 +59,7 @@ fn check_header(pin: &Bucket, name: &HeaderName, request: &RequestShape<'_>) -> 
     let mut lines = request.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let name = name.as_str().as_bytes();
     if let Some(name) = find(&COPY_SOURCES, name) {
-        // Several lines become one before they are sent.
+        // Repeated headers are merged before they are sent, so only a single one is accepted.
         // guard: pin-copy-source
         let is_ours = lines.next().is_some_and(|source| is_in(pin, source)) && lines.next().is_none();
         return if is_ours { Ok(()) } else { Err(PinBreach::Header(name)) };
@@ -72,7 +72,8 @@ fn check_header(pin: &Bucket, name: &HeaderName, request: &RequestShape<'_>) -> 
     }
 }
 
-/// Whether a copy source is an object of the bucket: `/BUCKET/KEY` or `BUCKET/KEY`, percent-encoded.
+/// Returns whether a copy source is an object of the bucket: `/BUCKET/KEY` or `BUCKET/KEY`,
+/// percent-encoded.
 fn is_in(pin: &Bucket, source: &[u8]) -> bool {
     let path = source.trim_ascii().split(|byte| *byte == b'?').next().unwrap_or_default();
     let Ok(path) = decode(path) else { return false };
@@ -91,14 +92,15 @@ fn check_process(
     if !names_only_pinned(pin, process, NESTED_MAX) {
         return Err(PinBreach::Parameter(name));
     }
-    // The body of a query over an object names nothing; other bodies are instructions.
+    // The body of an object query names no bucket; other bodies are processing instructions.
     if has_body && find(&QUERIES, process).is_none() {
         return Err(PinBreach::Body(name));
     }
     Ok(())
 }
 
-/// Whether an instruction of processing names no other bucket: by `b_` in `sys/saveas`, by `oss://`, or in an instruction inside it.
+/// Returns whether a processing instruction names no other bucket. Checks `b_` arguments
+/// (`sys/saveas`), `oss://` URIs and nested instructions.
 fn names_only_pinned(pin: &Bucket, process: &[u8], nested: usize) -> bool {
     let inner_stays = |inner: &[u8]| nested > 0 && names_only_pinned(pin, inner, nested - 1);
     let decoded: Vec<u8> = percent_encoding::percent_decode(process).collect();
@@ -118,19 +120,19 @@ fn names_only_pinned(pin: &Bucket, process: &[u8], nested: usize) -> bool {
             let value = value.strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
             return value == URL_SAFE_NO_PAD.encode(pin.as_str()).as_bytes();
         }
-        // A watermark may be processed itself.
+        // A watermark image can have a processing instruction itself.
         ANY_URL_SAFE.decode(value).map_or(true, |inner| !is_instruction(&inner) || inner_stays(&inner))
     })
 }
 
-/// An action without the name of its style, which may begin as a bucket's argument does.
+/// Returns an action without its style name, which may begin like a bucket argument.
 fn without_style(action: &[u8]) -> &[u8] {
     let Some(named) = action.strip_prefix(b"style/") else { return action };
     let end = named.iter().position(|byte| SEPARATORS.contains(byte)).unwrap_or(named.len());
     &named[end..]
 }
 
-/// Whether a decoded argument is an instruction, or holds one.
+/// Returns whether a decoded argument is or contains an instruction.
 fn is_instruction(text: &[u8]) -> bool {
     [&b"process="[..], b"saveas", URI]
         .iter()
@@ -152,18 +154,18 @@ fn find(names: &[&'static str], wanted: &[u8]) -> Option<&'static str> {
     names.iter().copied().find(|name| name.as_bytes() == wanted)
 }
 
-/// Headers with the object that is copied; the second is S3's.
+/// Headers that name the source object of a copy; the second is that of S3.
 const COPY_SOURCES: [&str; 2] = ["x-oss-copy-source", "x-amz-copy-source"];
-/// Parameters with an instruction of processing, which older clients also send as headers.
+/// Parameters with a processing instruction; older clients also send them as headers.
 const PROCESSES: [&str; 2] = ["x-oss-process", "x-oss-async-process"];
 /// Instructions whose body is a query over the object itself.
 const QUERIES: [&str; 5] = ["csv/select", "json/select", "parquet/select", "csv/meta", "json/meta"];
 const SEPARATORS: &[u8] = b"|/,?&=\r\n";
 const URI: &[u8] = b"oss://";
-/// Instructions inside instructions; deeper ones are rejected.
+/// Maximum nesting of instructions; deeper ones are rejected.
 const NESTED_MAX: usize = 3;
 
-/// What is written with a body that can name a bucket, a URL of one, or what belongs to one.
+/// Parameters of writes whose body can name a bucket, a URL of one, or a resource of one.
 const NAMING_BUCKETS: [&str; 12] = [
     "logging",
     "replication",
@@ -179,7 +181,7 @@ const NAMING_BUCKETS: [&str; 12] = [
     "x-oss-write-get-object-response",
 ];
 
-/// What is written with a body that names no bucket, or with none.
+/// Parameters of writes that have no body, or a body that names no bucket.
 const NAMING_NONE: [&str; 62] = [
     "accessPoint",
     "accessPointPolicy",
@@ -245,7 +247,7 @@ const NAMING_NONE: [&str; 62] = [
     "x-oss-rename",
 ];
 
-/// Decodes with padding or without.
+/// URL-safe Base64 that accepts input with or without padding.
 const ANY_URL_SAFE: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -266,7 +268,7 @@ mod tests {
 
     const PIN: &str = "photos-1";
 
-    /// Why a request is denied on an upstream that is fixed to [`PIN`].
+    /// Returns the breach if a request is denied on an upstream fixed to [`PIN`].
     fn breach(method: &str, target: &str, headers: &[(&'static str, &str)]) -> Option<PinBreach> {
         let method: Method = method.parse().expect("a method");
         let (key, query) = target.split_once('?').unwrap_or((target, ""));

@@ -1,4 +1,4 @@
-//! The access event: one for each request, when its answer has ended, or when either side gave up.
+//! The access event: one per request, written when the response has ended or either side gave up.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,81 +12,82 @@ use tracing::info;
 use super::metrics::{EndedRequest, MetricsHandle, RequestOutcome};
 use crate::oss::Operation;
 
-/// The id of a request, in the form of OSS's own.
+/// A request id, in the same form as the request ids of OSS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId(u64, u32);
 
-/// What is known of a request; it is logged when this is dropped, so that no way out is forgotten.
+/// The data of one request. It is logged on drop, so that every exit path produces an event.
 #[derive(Debug)]
 pub struct AccessLogEvent {
-    /// Our id of the request.
+    /// The request id assigned by the proxy.
     pub id: RequestId,
-    /// Who asked.
+    /// The name of the client identity.
     pub caller: &'static str,
-    /// The operation.
+    /// The OSS operation, if known.
     pub operation: Option<Operation>,
-    /// The bucket.
+    /// The bucket, if known.
     pub bucket: Option<String>,
-    /// The status of the answer; `None` if the client left before there was one.
+    /// The status of the response; `None` if the client left before there was one.
     pub status: Option<u16>,
-    /// The code of our own error.
+    /// The code of the error response, if the proxy rejected the request itself.
     pub refused: Option<&'static str>,
-    /// Which source signed.
+    /// The credential provider whose credentials signed the request.
     pub provider: Option<Arc<str>>,
-    /// Bytes of the request's body.
+    /// The number of request body bytes received.
     pub bytes_in: Rc<BodyByteCounter>,
-    /// How the answer ended.
+    /// The end of the response.
     pub end: ResponseEnd,
-    /// OSS's id of the request.
+    /// The request id assigned by OSS.
     pub oss_request_id: Option<String>,
-    /// OSS's error code number.
+    /// The error code number (`EC`) of OSS.
     pub oss_ec: Option<String>,
     bytes_out: u64,
     started: Instant,
     answered: Option<Instant>,
     logged: AccessLogging,
-    /// Where it is counted. Held until the event is written, as is what counts the requests of the connection.
+    /// The metrics that count the request. Like `_in_flight`, held until the event is written.
     meter: Rc<MetricsHandle>,
     _in_flight: Rc<()>,
 }
 
-/// The bytes of a request's body, counted as they are read by who reads them.
+/// A counter of request body bytes, updated by the reader of the body.
 #[derive(Debug)]
 pub struct BodyByteCounter {
     bytes: Cell<u64>,
     meter: Rc<MetricsHandle>,
 }
 
-/// How an answer ended.
+/// The end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseEnd {
-    /// Not at all, or in the middle: the client left, or we cut it, see [`MetricsHandle::cut`].
+    /// No response, or an incomplete one: the client left, or the proxy cut it, see
+    /// [`MetricsHandle::cut`].
     Left,
-    /// In the middle: the upstream broke off.
+    /// Incomplete: the upstream broke off.
     Broken,
-    /// Whole.
+    /// Complete.
     Whole,
 }
 
-/// Whether the event is written.
+/// The selection of requests whose access event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLogging {
-    /// It is.
+    /// All requests.
     Yes,
-    /// One of so many of those that went well is, and all others.
+    /// One in this number of successful requests, and all others.
     Sample(NonZeroU32),
-    /// The configuration says no.
+    /// No requests.
     No,
 }
 
 impl RequestId {
-    /// A new id; unique enough to find a request, not a secret.
+    /// Generates a new id. It is unique enough to find a request, and is not a secret.
     #[must_use]
     pub fn random() -> Self {
         Self(fastrand::u64(..), fastrand::u32(..))
     }
 
-    /// As it is written: 24 hexadecimal digits.
+    /// Returns the 24 hexadecimal digits of the id.
     #[must_use]
     pub fn digits(self) -> [u8; 24] {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -97,13 +98,13 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Digits only.
+        // The digits are ASCII.
         f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
 impl BodyByteCounter {
-    /// So many more were read.
+    /// Adds to the number of request body bytes received.
     pub fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
         self.meter.add_bytes_in(bytes);
@@ -111,7 +112,8 @@ impl BodyByteCounter {
 }
 
 impl AccessLogEvent {
-    /// The event of a request whose head was just read. What counts it as `in_flight` is held until it ends.
+    /// Begins the event of a request whose head was just read. `in_flight` is held until the event
+    /// is dropped.
     #[must_use]
     pub fn begin(logged: AccessLogging, meter: Rc<MetricsHandle>, in_flight: Rc<()>) -> Self {
         meter.on_start();
@@ -136,32 +138,34 @@ impl AccessLogEvent {
         }
     }
 
-    /// Whether it will be written: what is only for it need not be noted otherwise.
+    /// Returns whether the event may be written. If not, fields that only the log uses can be left
+    /// unset.
     #[must_use]
     pub fn is_logged(&self) -> bool {
         self.logged != AccessLogging::No
     }
 
-    /// Whether this one is: of those that went well, a sample may do.
+    /// Returns whether this event is written. Successful requests may be sampled.
     fn is_written(&self) -> bool {
         let AccessLogging::Sample(one_of) = self.logged else { return self.logged == AccessLogging::Yes };
         let went_well = self.end == ResponseEnd::Whole && self.status.is_some_and(|status| status < 400);
         !went_well || fastrand::u32(..one_of.get()) == 0
     }
 
-    /// Where the request is counted.
+    /// The metrics that count the request.
     #[must_use]
     pub fn meter(&self) -> &MetricsHandle {
         &self.meter
     }
 
-    /// The head of the answer is known.
+    /// Records the status and the time of the response head.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
         self.answered = Some(Instant::now());
     }
 
-    /// So many bytes of the body of the answer go out; they are counted at once, as their end may be far.
+    /// Adds to the number of response body bytes sent. The metrics are updated at once, because the
+    /// response may take long.
     pub fn add_response_bytes(&mut self, bytes: u64) {
         self.bytes_out += bytes;
         self.meter.add_bytes_out(bytes);

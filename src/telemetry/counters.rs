@@ -1,4 +1,4 @@
-//! Counts of what happens, over all cores and all configurations of a process.
+//! Counters of a process, over all workers and all configurations.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,33 +28,33 @@ struct RejectionHistory {
     last: VecDeque<RejectedRequest>,
 }
 
-/// A request that was refused by us.
+/// A request that the proxy rejected itself.
 #[derive(Clone, Debug)]
 pub struct RejectedRequest {
-    /// When.
+    /// The time of the error response.
     pub at: Timestamp,
-    /// Our id of the request.
+    /// The request id assigned by the proxy.
     pub id: RequestId,
-    /// The stable code.
+    /// The stable error code.
     pub code: &'static str,
-    /// What it asked for, if that was known.
+    /// The operation, if known.
     pub operation: Option<&'static str>,
 }
 
-/// How the configuration was read again.
+/// The results of configuration reloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReloadStatus {
-    /// How often it was taken.
+    /// The number of reloads that were applied.
     pub taken: u64,
-    /// How often it was not, and the old one stayed.
+    /// The number of reloads that failed; the current configuration was kept.
     pub failed: u64,
-    /// Whether it was the last time; `None` if it was never read again.
+    /// The result of the last reload, true if applied; `None` before the first reload.
     pub last: Option<bool>,
-    /// When the one that is in force was taken; `None` for that of the start.
+    /// The time when the current configuration was applied; `None` if it was loaded at startup.
     pub at: Option<Timestamp>,
 }
 
-/// Counts of requests and of what did not become one.
+/// Counts of requests, and of input that did not become a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestCounts {
     /// Requests whose head was read.
@@ -68,12 +68,12 @@ pub struct RequestCounts {
 }
 
 impl ProcessCounters {
-    /// A request was read.
+    /// Counts a request whose head was read.
     pub fn request(&self) {
         self.requests.fetch_add(1, Relaxed);
     }
 
-    /// A request was answered with an error of our own.
+    /// Counts a request that was answered with an error response of this proxy.
     pub fn refusal(&self, refused: RejectedRequest) {
         self.refused.fetch_add(1, Relaxed);
         let mut refusals = held(&self.refusals);
@@ -82,27 +82,28 @@ impl ProcessCounters {
         refusals.last.push_front(refused);
     }
 
-    /// The HTTP library refused what came, with a bare answer and a closed connection.
+    /// Counts input that the HTTP library rejected with a bare response, closing the connection.
     pub fn malformed(&self) {
         self.malformed.fetch_add(1, Relaxed);
     }
 
-    /// An answer came without length or chunks on plain TCP: nobody can tell whether it is whole.
+    /// Counts a response with neither length nor chunks on plain TCP: its completeness cannot be
+    /// verified.
     pub fn unframed(&self) {
         self.unframed.fetch_add(1, Relaxed);
     }
 
-    /// A client has connected.
+    /// Counts a client connection that was opened.
     pub fn opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
 
-    /// A client's connection has ended.
+    /// Counts a client connection that was closed.
     pub fn closed(&self) {
         self.closed.fetch_add(1, Relaxed);
     }
 
-    /// The configuration was read again, and taken or not.
+    /// Records a configuration reload, and whether it was applied.
     pub fn reloaded(&self, taken: bool, now: Timestamp) {
         let mut reloads = held(&self.reloads);
         if taken {
@@ -114,7 +115,7 @@ impl ProcessCounters {
         reloads.last = Some(taken);
     }
 
-    /// The meter of another core.
+    /// Creates the metrics of another worker.
     #[must_use]
     pub fn meter(&self) -> MetricsHandle {
         let meter = MetricsHandle::new();
@@ -133,33 +134,33 @@ impl ProcessCounters {
         }
     }
 
-    /// How many connections clients have opened, and how many of them have ended.
+    /// Returns the numbers of client connections opened and closed.
     #[must_use]
     pub fn connections(&self) -> (u64, u64) {
-        // In this order: none has ended before it was opened.
+        // `closed` is read first: a connection is opened before it is closed.
         let closed = self.closed.load(Relaxed);
         (self.opened.load(Relaxed).max(closed), closed)
     }
 
-    /// How often each code was answered.
+    /// Returns the number of error responses of this proxy by code.
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         held(&self.refusals).by_code.clone()
     }
 
-    /// The last refusals, the latest first.
+    /// Returns the last rejected requests, the latest first.
     #[must_use]
     pub fn last_refusals(&self) -> Vec<RejectedRequest> {
         held(&self.refusals).last.iter().cloned().collect()
     }
 
-    /// How the configuration was read again.
+    /// The results of configuration reloads.
     #[must_use]
     pub fn reloads(&self) -> ReloadStatus {
         *held(&self.reloads)
     }
 
-    /// What all cores have seen.
+    /// Returns the metrics summed over all workers.
     #[must_use]
     pub fn total(&self) -> MetricsSnapshot {
         MetricsSnapshot::of(&held(&self.sheets))
@@ -170,5 +171,5 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many refusals are remembered.
+/// The number of rejected requests kept.
 const LAST_MAX: usize = 20;

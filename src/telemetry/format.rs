@@ -1,5 +1,5 @@
-//! The lines of the log: `ts level msg` and fields, as text for people or as one JSON object. Text that came from a caller
-//! is escaped in both.
+//! Log lines: `ts level msg` and fields, as text for people or as one JSON object. Text from a
+//! client is escaped in both.
 
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal as _;
@@ -19,8 +19,9 @@ use super::log_writer::{DroppedLines, LogWriter};
 use super::settings::{LogFormat, LogLevel, LogSettings};
 use crate::time::Clock;
 
-/// The subscriber for these settings, and what changes them later. It writes to `batches`; `Auto` is text if standard error, and
-/// no file, is written to, and is a terminal.
+/// Returns the subscriber for these settings, and the control to change them later. The subscriber
+/// writes to `batches`. `Auto` selects text if the log goes to standard error and that is a
+/// terminal.
 pub fn subscribe(
     settings: &LogSettings,
     clock: Arc<dyn Clock>,
@@ -37,13 +38,13 @@ pub fn subscribe(
         .finish()
         .with(filter);
     let set: SetLevel = Box::new(move |level| {
-        // The subscriber lives as long as the process.
+        // This cannot fail: the subscriber lives until the process exits.
         let _ = handle.reload(self::filter(level));
     });
     (subscriber, LogControl { json, to_file, set, level: Mutex::new(settings.level), losses })
 }
 
-/// Changes what is logged, while it is.
+/// Changes the level and the format of the log at runtime.
 pub struct LogControl {
     json: Arc<AtomicBool>,
     to_file: bool,
@@ -55,25 +56,25 @@ pub struct LogControl {
 type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
 impl LogControl {
-    /// Has these settings from now on; where the log is written stays.
+    /// Applies new format and level settings. The destination of the log does not change.
     pub fn renew(&self, settings: &LogSettings) {
         self.json.store(is_json(settings.format, self.to_file), Relaxed);
         self.set_level(settings.level);
     }
 
-    /// Shows events of this level and of those above.
+    /// Logs events of this level and of more severe ones.
     pub fn set_level(&self, level: LogLevel) {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
         (self.set)(level);
     }
 
-    /// How many lines were lost, by why.
+    /// Returns the number of dropped lines by reason.
     #[must_use]
     pub fn losses(&self) -> [(&'static str, u64); 2] {
         self.losses.read()
     }
 
-    /// The level that is shown.
+    /// The current level.
     #[must_use]
     pub fn level(&self) -> LogLevel {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,12 +150,12 @@ fn level(metadata: &Metadata<'_>) -> &'static str {
     }
 }
 
-/// Whether a text needs no quotes in a line for people.
+/// Returns whether a value needs no quotes in the text format.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=')
 }
 
-/// Appends a text as JSON writes it.
+/// Appends `text` as a JSON string.
 fn quote(text: &str, out: &mut String) {
     let is_plain = |b: u8| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\';
     if text.bytes().all(is_plain) {
@@ -162,19 +163,19 @@ fn quote(text: &str, out: &mut String) {
         out.push_str(text);
         out.push('"');
     } else {
-        // A text always can be written.
+        // Serializing a string cannot fail.
         out.push_str(&serde_json::to_string(text).unwrap_or_default());
     }
 }
 
-/// The fields of an event, written in their order as they come.
+/// The fields of an event, formatted in the order in which they are recorded.
 struct EventFields {
     shape: LineFormat,
     message: String,
     rest: String,
 }
 
-// A line is written for each request: what is pushed costs a third of what is formatted.
+// A line is written for each request: pushing strings costs a third of formatting them.
 impl EventFields {
     fn name(&mut self, field: &Field) {
         let (before, after) = match self.shape {
@@ -213,7 +214,7 @@ impl Visit for EventFields {
             let text = std::str::from_utf8(&digits).unwrap_or_default();
             self.rest.push_str(text.trim_end_matches('0').trim_end_matches('.'));
         } else if thousandths.is_finite() {
-            // JSON has no word for what is no number.
+            // JSON cannot represent NaN or infinity; such fields are omitted.
             self.put(field, &(thousandths / 1000.0).to_string());
         }
     }
@@ -240,7 +241,7 @@ impl Visit for EventFields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(self.message, "{value:?}");
         } else {
             self.put_text(field, &format!("{value:?}"));
@@ -281,7 +282,7 @@ mod tests {
         }
     }
 
-    /// What is logged by `tell`.
+    /// Runs `tell` and returns its log output.
     fn logged(is_json: bool, tell: impl FnOnce()) -> String {
         let (text, json) = (Text::default(), Arc::new(AtomicBool::new(is_json)));
         let writer = text.clone();

@@ -1,11 +1,10 @@
-//! What the log is written on: it may take a part of what it is given, and then no more.
+//! A writer that tracks partial writes, so that a truncated line is terminated before the next one.
 
 use std::io::{self, Write};
 
-/// The other side of the log.
 pub(super) struct LineWriter<W> {
     out: W,
-    /// Whether the last line was taken in part.
+    /// True after a line was written in part.
     is_torn: bool,
 }
 
@@ -14,10 +13,10 @@ impl<W: Write> LineWriter<W> {
         Self { out, is_torn: false }
     }
 
-    /// Writes lines; on an error, tells how many bytes of them were taken.
+    /// Writes lines. An error has the number of bytes written before it.
     pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
         if self.is_torn && !lines.is_empty() {
-            // What follows half a line must not become its rest.
+            // Terminates the partial line, so that the next line does not continue it.
             self.put(b"\n").map_err(|(_, error)| (0, error))?;
             self.is_torn = false;
         }
@@ -46,7 +45,7 @@ mod tests {
 
     use super::LineWriter;
 
-    /// Has room for so many bytes.
+    /// A writer that accepts a limited number of bytes.
     struct Room(usize, Vec<u8>);
 
     impl Write for Room {

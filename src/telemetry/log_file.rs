@@ -1,4 +1,4 @@
-//! The log in a file, which is opened anew when somebody has moved it away.
+//! The log file, which is reopened on request after it was moved away (log rotation).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use rustix::fs::{Access, Mode, OFlags, access};
 use rustix::io::Errno;
 use tracing::error;
 
-/// The file, as the one thread that writes it has it.
+/// The log file, owned by the thread that writes it.
 pub struct LogFile {
     path: PathBuf,
     file: File,
@@ -19,20 +19,21 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file, or makes it, to write at its end. Setting `anew` has it opened once more before the next lines.
+    /// Opens the file for appending, or creates it. Setting `anew` reopens it before the next
+    /// write.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the operating system.
     pub fn open(path: &Path, anew: Arc<AtomicBool>) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)?, wanted: anew })
     }
 
-    /// Checks that [`Self::open`] would succeed, and makes no file.
+    /// Checks that [`Self::open`] would succeed, without creating the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the operating system.
     pub fn probe(path: &Path) -> io::Result<()> {
-        // A pipe that nobody reads would block.
+        // Without `NONBLOCK`, opening a pipe that has no reader would block.
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
             Err(Errno::NOENT) => {
@@ -52,11 +53,11 @@ impl Write for LogFile {
                     self.file = file;
                     let is_new = self.file.metadata().is_ok_and(|known| known.len() == 0);
                     if is_new && bytes == b"\n" {
-                        // It would end what the old file has of a line.
+                        // This newline terminates a partial line, which is in the old file.
                         return Ok(bytes.len());
                     }
                 }
-                // This line comes to the log like any other.
+                // This event is logged like any other.
                 Err(error) => error!(
                     path = %self.path.display(),
                     %error,
@@ -76,7 +77,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(MODE).open(path)
 }
 
-/// Names of buckets and of errors are not for everybody.
+/// Not readable by all users: the log has names of buckets and errors.
 const MODE: u32 = 0o640;
 
 #[cfg(test)]
@@ -115,7 +116,7 @@ mod tests {
         log.write_all(b"three\n").expect("written");
         assert_eq!(fs::read_to_string(&moved).expect("a file"), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).expect("a file"), "three\n");
-        // The end of half a line has no place in another file.
+        // The newline after a partial line is not written to another file.
         for (write, expected) in [("\n", "three\n\n"), ("\n", "")] {
             if expected.is_empty() {
                 fs::remove_file(&path).expect("removed");
@@ -124,7 +125,7 @@ mod tests {
             log.write_all(write.as_bytes()).expect("written");
             assert_eq!(fs::read_to_string(&path).expect("a file"), expected);
         }
-        // What cannot be opened leaves the lines where they went before.
+        // If reopening fails, lines still go to the old file.
         fs::remove_file(&path).expect("removed");
         fs::create_dir(&path).expect("a directory in its way");
         anew.store(true, Relaxed);

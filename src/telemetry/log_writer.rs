@@ -1,6 +1,6 @@
-//! The log on its way out: lines are gathered and written by a thread of their own, so that no request waits for the reader of
-//! the log. One of a request goes out within [`AT_MOST`], a warning or error at once. What is lost is counted, and told when it
-//! begins and when it ends.
+//! Buffered log output: a separate thread writes lines in batches, so that no request waits for the
+//! reader of the log. The line of a request is written within [`AT_MOST`], a warning or error at
+//! once. Dropped lines are counted; a notice is logged when dropping begins and when it ends.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,20 +12,20 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::line_writer::LineWriter;
 
-/// Where lines are put.
+/// The writer of the log: queues lines for the thread that writes them.
 #[derive(Clone)]
 pub struct LogWriter(Arc<LogQueue>);
 
-/// Who waits for the thread that writes: when this is dropped all is written that was put before, if it is taken in time.
+/// Flushes the queued lines on drop, waiting at most 2 s.
 pub struct LogFlushGuard(Arc<LogQueue>);
 
-/// A line, put when this is dropped.
+/// The writer of one line.
 pub struct LogLine {
     shared: Arc<LogQueue>,
     kind: LinePriority,
 }
 
-/// How many lines were lost.
+/// Counters of dropped lines.
 #[derive(Debug, Default)]
 pub struct DroppedLines {
     queue: AtomicU64,
@@ -34,11 +34,11 @@ pub struct DroppedLines {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinePriority {
-    /// It may wait for others.
+    /// The line may wait for a batch.
     Usual,
-    /// It may not.
+    /// The line is written at once.
     Urgent,
-    /// It tells of lines that are lost, so it is none of them: it is kept until it is written.
+    /// A notice of dropped lines. It is never dropped itself: it is retried until it is written.
     Notice,
 }
 
@@ -60,10 +60,10 @@ struct PendingLines {
 }
 
 impl LogWriter {
-    /// Begins to write to `out`.
+    /// Starts a thread that writes to `out`.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// The error of the operating system, if no thread can be started.
     pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LogFlushGuard)> {
         let shared = Arc::<LogQueue>::default();
         let theirs = Arc::clone(&shared);
@@ -71,7 +71,7 @@ impl LogWriter {
         Ok((Self(Arc::clone(&shared)), LogFlushGuard(shared)))
     }
 
-    /// What is lost of the lines.
+    /// Returns the counters of dropped lines.
     #[must_use]
     pub fn losses(&self) -> Arc<DroppedLines> {
         Arc::clone(&self.0.losses)
@@ -79,7 +79,7 @@ impl LogWriter {
 }
 
 impl DroppedLines {
-    /// How many, by why: there was no room for them in the queue, or they could not be written.
+    /// Returns the counts by reason: `queue` if the queue was full, `write` if writing failed.
     #[must_use]
     pub fn read(&self) -> [(&'static str, u64); 2] {
         [("queue", self.queue.load(Relaxed)), ("write", self.write.load(Relaxed))]
@@ -114,12 +114,12 @@ impl LogQueue {
         }
     }
 
-    /// Writes what is put until the end. What tells of lost lines is tried again with each batch.
+    /// Writes queued lines until shutdown. Notices are retried with each batch.
     fn write_all(&self, out: impl Write) {
         let mut paper = LineWriter::new(out);
         let (mut batch, mut notices) = (Vec::new(), Vec::new());
         let mut known = 0;
-        // How many were lost before those that are being lost now.
+        // The number of lines dropped before the current failure; `None` if there is no failure.
         let mut before = None;
         loop {
             let closing = self.take(&mut batch, &mut notices);
@@ -150,7 +150,7 @@ impl LogQueue {
         }
     }
 
-    /// Waits for something to write. Returns whether it is the last.
+    /// Waits for lines and takes them from the queue. Returns whether the log is shutting down.
     fn take(&self, batch: &mut Vec<u8>, notices: &mut Vec<u8>) -> bool {
         let pending = self.changed.wait_while(self.lock(), |pending| pending.is_idle());
         let pending = pending.unwrap_or_else(PoisonError::into_inner);
@@ -210,7 +210,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
 }
 
 impl Write for LogLine {
-    /// Takes a line as a whole, as the subscriber writes it.
+    /// Queues one whole line, as the subscriber passes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.shared.put(line, self.kind);
         Ok(line.len())
@@ -226,20 +226,21 @@ impl Drop for LogFlushGuard {
         let mut pending = self.0.lock();
         pending.closing = true;
         self.0.changed.notify_one();
-        // A reader that takes nothing must not hold the end of the process.
+        // A stalled reader must not block the exit of the process.
         drop(self.0.ended.wait_timeout_while(pending, FAREWELL, |pending| !pending.ended));
     }
 }
 
-/// How long a line may wait for others.
+/// Maximum time that a line waits for a batch.
 const AT_MOST: Duration = Duration::from_millis(100);
-/// How long the end of the process waits for the reader of the log.
+/// Timeout for the final flush.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// So much is written without waiting for more.
+/// Number of queued bytes that are written without waiting for more.
 const BATCH: usize = 64 * 1024;
-/// The target of what tells of lost lines.
+/// The tracing target of notices of dropped lines.
 const NOTICE: &str = "log";
-/// What may wait in all. More is dropped, and counted: a log that nobody reads must not stop the service.
+/// Limit of the queue in bytes. Lines above it are dropped and counted: a stalled reader must not
+/// block the service.
 const PENDING_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
@@ -251,7 +252,7 @@ mod tests {
 
     use super::{LinePriority, LogFlushGuard, LogLine, LogWriter, PENDING_MAX};
 
-    /// Tells each batch, and waits for leave to go on after it.
+    /// A writer that sends each batch to a channel, then waits for permission to continue.
     struct Reader(mpsc::Sender<Vec<u8>>, mpsc::Receiver<()>);
 
     impl Write for Reader {
@@ -313,7 +314,7 @@ mod tests {
         let (go_on, leave) = mpsc::channel();
         let batches = LogWriter(Arc::default());
         let (writing, shared) = (batches.clone(), Arc::clone(&batches.0));
-        // What is told there comes back here.
+        // Notices logged by that thread are queued in the same log.
         let thread = std::thread::spawn(move || {
             let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(writing);
             let write = || shared.write_all(Reader(written, leave));
@@ -335,7 +336,7 @@ mod tests {
         assert!(begun.contains("not read as fast") && ended.contains("lines=3"), "{told:?}");
     }
 
-    /// Takes nothing while it is full.
+    /// A writer that fails while its flag is set.
     struct Disk(Arc<AtomicBool>, mpsc::Sender<Vec<u8>>);
 
     impl Write for Disk {

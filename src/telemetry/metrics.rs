@@ -1,5 +1,5 @@
-//! What one core has seen, for `/metrics`. Only that core writes, so that counting takes neither a lock nor a locked instruction;
-//! anybody may read, and sees numbers that are a moment old.
+//! Metrics of one worker, for `/metrics`. Only that worker writes them, so counting needs neither a
+//! lock nor a locked instruction. Any thread may read them; the values may be slightly stale.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::oss::Operation;
 
-/// The counts of a core.
+/// The metrics of a worker.
 #[derive(Debug)]
 pub struct WorkerMetrics {
-    /// One for each operation and one for requests without any. Few of them are ever asked for.
+    /// One row per operation, and one for requests without a known operation. Rows are allocated on
+    /// first use, because most operations are never requested.
     rows: Vec<OnceLock<Box<OperationMetrics>>>,
     bytes_in: WorkerCounter,
     bytes_out: WorkerCounter,
@@ -20,44 +21,44 @@ pub struct WorkerMetrics {
     signed_v1: WorkerCounter,
 }
 
-/// A sheet in the hands of the core that writes it. Each request in flight holds it.
+/// The write handle of [`WorkerMetrics`], owned by its worker. Each request in flight holds it.
 #[derive(Debug)]
 pub struct MetricsHandle {
     sheet: Arc<WorkerMetrics>,
     is_cut: Cell<bool>,
 }
 
-/// How requests ended, as far as the labels of a metric tell it.
+/// The outcome of a request, as in the labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// With an answer whose status begins with this digit, 2 to 5.
+    /// A complete response, by the first digit of its status, 2 to 5.
     Status(u8),
-    /// In the middle of its answer: the upstream broke off.
+    /// The upstream broke off before the end of the response.
     Broken,
-    /// Before the end of its answer: the drain of this process was over.
+    /// The drain of this process ended before the response did.
     Cut,
-    /// The client left before the end of its answer.
+    /// The client left before the end of the response.
     None,
 }
 
-/// A request that has ended.
+/// The data of a request that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedRequest {
-    /// What it asked for; `None` if that was never known.
+    /// The operation, if known.
     pub operation: Option<Operation>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: RequestOutcome,
-    /// From the end of its head to the end of its answer.
+    /// The time from the end of the request head to the end of the response.
     pub duration: Duration,
-    /// From the end of its head to the head of the answer.
+    /// The time from the end of the request head to the response head.
     pub first_byte: Option<Duration>,
 }
 
-/// A number that one thread counts up.
+/// A counter that only one thread writes.
 #[derive(Debug, Default)]
 struct WorkerCounter(AtomicU64);
 
-/// What is counted for each operation.
+/// The metrics of one operation.
 #[derive(Debug, Default)]
 struct OperationMetrics {
     outcomes: [WorkerCounter; RequestOutcome::ALL.len()],
@@ -65,54 +66,56 @@ struct OperationMetrics {
     first_byte: DurationHistogram,
 }
 
-/// How many took how long.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 struct DurationHistogram {
     buckets: [WorkerCounter; BOUNDS_MS.len() + 1],
     sum_us: WorkerCounter,
 }
 
-/// How many took how long, over all cores.
+/// A snapshot of a histogram of durations, over all workers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistogramSnapshot {
-    /// For each of the bounds, and for what is above all of them: how many.
+    /// The count of each bucket of [`BOUNDS_MS`], not cumulative. The last one counts durations
+    /// above all bounds.
     pub buckets: [u64; BOUNDS_MS.len() + 1],
-    /// All of them together, in seconds.
+    /// The sum of all durations, in seconds.
     pub sum_s: f64,
 }
 
-/// What all cores have seen.
+/// A snapshot of the metrics, summed over all workers.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsSnapshot {
-    /// For each operation that was asked for at all; that of requests which never had one has no name.
+    /// One entry per operation with at least one ended request. Requests whose operation was never
+    /// known have an entry without a name.
     pub operations: Vec<OperationSnapshot>,
-    /// Bytes of the bodies of requests.
+    /// The number of request body bytes.
     pub bytes_in: u64,
-    /// Bytes of the bodies of answers.
+    /// The number of response body bytes.
     pub bytes_out: u64,
-    /// Requests that have not ended.
+    /// The number of requests in flight.
     pub in_flight: u64,
-    /// Requests signed with V4.
+    /// The number of requests signed with V4.
     pub signed_v4: u64,
-    /// Requests signed with V1.
+    /// The number of requests signed with V1.
     pub signed_v1: u64,
 }
 
-/// What all cores have seen of an operation.
+/// A snapshot of the metrics of an operation, summed over all workers.
 #[derive(Clone, Debug)]
 pub struct OperationSnapshot {
-    /// Its name; `None` for requests that never had one.
+    /// The operation; `None` for requests whose operation was never known.
     pub operation: Option<Operation>,
-    /// How many ended so.
+    /// The number of requests with each outcome.
     pub outcomes: [(RequestOutcome, u64); RequestOutcome::ALL.len()],
-    /// How long they took.
+    /// The time from the end of the request head to the end of the response.
     pub duration: HistogramSnapshot,
-    /// How long the head of the answer took.
+    /// The time from the end of the request head to the response head.
     pub first_byte: HistogramSnapshot,
 }
 
 impl RequestOutcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 7] = [
         Self::Status(2),
         Self::Status(3),
@@ -123,7 +126,8 @@ impl RequestOutcome {
         Self::None,
     ];
 
-    /// Of a request that was answered with this status, or was not.
+    /// Returns the outcome for a complete response with this status, or [`Self::None`] without a
+    /// response.
     #[must_use]
     pub fn of(status: Option<u16>) -> Self {
         match status.map(|status| status / 100) {
@@ -135,7 +139,7 @@ impl RequestOutcome {
         }
     }
 
-    /// The value of the label.
+    /// The value of the metric label.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -156,7 +160,7 @@ impl RequestOutcome {
 
 impl WorkerCounter {
     fn add(&self, more: u64) {
-        // Nobody else writes it.
+        // No other thread writes this counter.
         self.0.store(self.get().wrapping_add(more), Relaxed);
     }
 
@@ -175,7 +179,7 @@ impl DurationHistogram {
 }
 
 impl HistogramSnapshot {
-    /// How many there were.
+    /// Returns the number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
@@ -191,7 +195,7 @@ impl HistogramSnapshot {
 }
 
 impl MetricsHandle {
-    /// With nothing counted.
+    /// Creates metrics in which all counts are zero.
     #[must_use]
     pub fn new() -> Self {
         let rows = (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect();
@@ -200,35 +204,35 @@ impl MetricsHandle {
         Self { sheet: Arc::new(sheet), is_cut: Cell::default() }
     }
 
-    /// What has not ended by now does not end by itself: this process ends it.
+    /// Marks the requests still in flight as cut off by the shutdown of this process.
     pub fn cut(&self) {
         self.is_cut.set(true);
     }
 
-    /// Whether it is so.
+    /// Returns whether the shutdown has cut off the requests in flight.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut.get()
     }
 
-    /// For others to read.
+    /// Returns the metrics, for reading by other threads.
     #[must_use]
     pub fn sheet(&self) -> Arc<WorkerMetrics> {
         Arc::clone(&self.sheet)
     }
 
-    /// A request has begun; it must be told when it has ended.
+    /// Counts the start of a request. Each call requires a later call of [`Self::on_end`].
     pub fn on_start(&self) {
         self.sheet.in_flight.add(1);
     }
 
-    /// How many requests have begun and not ended.
+    /// Returns the number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.sheet.in_flight.get()
     }
 
-    /// A request has ended.
+    /// Counts the end of a request.
     pub fn on_end(&self, request: &EndedRequest) {
         let sheet = &*self.sheet;
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
@@ -241,22 +245,22 @@ impl MetricsHandle {
         sheet.in_flight.add(u64::MAX);
     }
 
-    /// So many bytes of the body of a request have come.
+    /// Adds to the number of request body bytes received.
     pub fn add_bytes_in(&self, bytes: u64) {
         self.sheet.bytes_in.add(bytes);
     }
 
-    /// So many bytes of the body of an answer go out.
+    /// Adds to the number of response body bytes sent.
     pub fn add_bytes_out(&self, bytes: u64) {
         self.sheet.bytes_out.add(bytes);
     }
 
-    /// A request was signed with V4.
+    /// Counts a request signed with V4.
     pub fn signed_v4(&self) {
         self.sheet.signed_v4.add(1);
     }
 
-    /// A request was signed with V1.
+    /// Counts a request signed with V1.
     pub fn signed_v1(&self) {
         self.sheet.signed_v1.add(1);
     }
@@ -269,7 +273,7 @@ impl Default for MetricsHandle {
 }
 
 impl MetricsSnapshot {
-    /// The sums of these sheets.
+    /// Sums the metrics of these workers.
     #[must_use]
     pub fn of(sheets: &[Arc<WorkerMetrics>]) -> Self {
         let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| sheets.iter().map(|sheet| of(sheet).get()).sum();
@@ -300,7 +304,7 @@ impl MetricsSnapshot {
         }
     }
 
-    /// How many requests have ended so.
+    /// Returns the number of ended requests whose outcome satisfies `wanted`.
     #[must_use]
     pub fn ended(&self, wanted: impl Fn(RequestOutcome) -> bool) -> u64 {
         let all = self.operations.iter().flat_map(|total| total.outcomes);
@@ -308,7 +312,8 @@ impl MetricsSnapshot {
     }
 }
 
-/// The upper bounds of the buckets of histograms, in milliseconds; transfers take minutes.
+/// The upper bounds of histogram buckets, in milliseconds. They reach 10 minutes, because transfers
+/// take minutes.
 pub const BOUNDS_MS: [f64; 18] = [
     1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0,
     60_000.0, 120_000.0, 300_000.0, 600_000.0,

@@ -1,4 +1,4 @@
-//! What is seen: the log, its one access event for each request, and counters.
+//! Telemetry: the log with one access event per request, and metrics.
 
 mod access_log;
 mod counters;

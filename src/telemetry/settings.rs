@@ -1,39 +1,39 @@
-//! What the log shows and how.
+//! Settings of the log: format, level, access events and destination.
 
 use std::path::PathBuf;
 
 use super::access_log::AccessLogging;
 
-/// Settings of the log.
+/// The settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// The least severe events that are shown.
+    /// The least severe level that is logged.
     pub level: LogLevel,
-    /// Which requests get a line.
+    /// The requests whose access event is written.
     pub access: AccessLogging,
-    /// Where it is written; `None` is standard error.
+    /// The file to write to; `None` is standard error.
     pub file: Option<PathBuf>,
 }
 
-/// The form of a line of the log.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogLevel {
-    /// All, the most severe first.
+    /// All levels, the most severe first.
     pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
 
-    /// As the configuration writes it.
+    /// The name of the level in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,17 +46,17 @@ impl LogLevel {
     }
 }
 
-/// How severe an event is.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LogLevel {
-    /// The process cannot do what it is for.
+    /// The process cannot do its work.
     Error,
     /// Something needs attention.
     Warn,
-    /// What happens, one event a request.
+    /// Normal operation, one event per request.
     #[default]
     Info,
-    /// What an operator looks for when something is wrong.
+    /// Details for troubleshooting.
     Debug,
     /// Everything.
     Trace,

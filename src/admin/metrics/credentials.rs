@@ -1,4 +1,5 @@
-//! Metrics of credentials: how the sources are, what requests got from them, and how the services behind them do.
+//! Metrics of credentials: the state of sources, the results of requests, and the endpoints behind
+//! the sources.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ use crate::credentials::{
 };
 use crate::time::Timestamp;
 
-/// All of them, at `now`.
+/// Encodes all metrics of credentials at `now`.
 pub(super) fn encode(
     sources: &[SourceStatus],
     now: Timestamp,
@@ -24,7 +25,7 @@ pub(super) fn encode(
     counts(sources, out)
 }
 
-/// How the services that give credentials are.
+/// Encodes the metrics of credential endpoints.
 fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let labels = |endpoint: &'_ EndpointStatus| vec![("endpoint", endpoint.name.clone())];
     let named: Vec<_> = endpoints.iter().map(labels).collect();
@@ -61,7 +62,7 @@ fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<
     gauge(out, "credential_expiry_seconds", "How long what the source gave is still good", expiry)
 }
 
-/// What requests got, and how long it took.
+/// Encodes the state of credentials at signing, and the waits and refreshes with their durations.
 fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let (mut requests, mut refreshed) = (MetricValues::new(), MetricValues::new());
     let (mut waits, mut refreshes) = (Vec::new(), Vec::new());

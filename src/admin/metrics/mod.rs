@@ -1,4 +1,5 @@
-//! `/metrics`: what is counted and how the sources of credentials are, as OpenMetrics text. No label comes from a request or a key.
+//! `/metrics`: counters and the state of credential sources as OpenMetrics text. No label comes
+//! from a request or a key.
 
 mod credentials;
 
@@ -21,7 +22,7 @@ use crate::telemetry::{
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
-/// The text that is scraped.
+/// Returns the OpenMetrics text.
 pub(super) fn text(process: &dyn AdminProcess) -> String {
     let counters = process.counters();
     let scrape = MetricsScrape {
@@ -41,12 +42,12 @@ pub(super) fn text(process: &dyn AdminProcess) -> String {
     let mut registry = Registry::with_prefix("oss_proxy");
     registry.register_collector(Box::new(scrape));
     let mut text = String::new();
-    // A text takes everything.
+    // Writing to a `String` cannot fail.
     let _ = encode(&mut text, &registry);
     text
 }
 
-/// Everything, at one moment.
+/// A snapshot of everything that is exported.
 #[derive(Debug)]
 struct MetricsScrape {
     now: Timestamp,
@@ -63,10 +64,10 @@ struct MetricsScrape {
     log_losses: Vec<(&'static str, u64)>,
 }
 
-/// Names and values of labels.
+/// The names and values of labels.
 type MetricLabels<'a> = Vec<(&'static str, &'a str)>;
 
-/// Values of a metric, each with its labels.
+/// The values of a metric, each with its labels.
 type MetricValues<'a, T> = Vec<(MetricLabels<'a>, T)>;
 
 impl Collector for MetricsScrape {
