@@ -1,5 +1,6 @@
-//! The host that a request asks for, and the form in which it does. A client that takes this proxy for its HTTP proxy sends an
-//! absolute target. Such a target is served only where it names something of OSS's or this listener.
+//! The requested host and the form of the request target. A client that uses this proxy as its HTTP
+//! proxy sends an absolute target. Such a target is served only if it names an OSS endpoint, a
+//! configured host or this listener.
 
 use http::{HeaderMap, Uri, header};
 
@@ -7,24 +8,24 @@ use super::host::{Host, Port};
 use super::locate::{ListenerNames, LocateError, ServedHost};
 use super::routing_table::{RoutingTable, UpstreamId};
 
-/// The host of a request with the form of its target.
+/// The host of a request, with the form of the target.
 pub(super) struct AskedHost {
     pub(super) host: Host,
     form: TargetForm,
 }
 
-/// How the target was written.
+/// The form of a request target.
 enum TargetForm {
-    /// A path; the host is that of the Host header.
+    /// A path. The host is that of the Host header.
     Origin,
-    /// A URL with this port; the Host header beside it, if it has one.
+    /// A URL with this port, and the host of the Host header if there is one.
     Absolute(Port, Option<Host>),
 }
 
 impl AskedHost {
-    /// Reads the authority of an absolute target, or else the one Host header.
+    /// Reads the authority of an absolute target, or otherwise the only Host header.
     pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Self, LocateError> {
-        // To go through a few lines costs less than to hash the name.
+        // A scan of a few headers is cheaper than hashing the name.
         let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next().map(http::HeaderValue::as_bytes);
         // guard: one-host-header
@@ -42,7 +43,7 @@ impl AskedHost {
         }
     }
 
-    /// What the host says at this entrance, if it is served here.
+    /// Interprets the host for a listener. Returns an error if the listener does not serve it.
     pub(super) fn served(
         &self,
         entrance: ListenerNames<'_>,
@@ -52,7 +53,7 @@ impl AskedHost {
         let TargetForm::Absolute(port, beside) = &self.form else {
             return ServedHost::of(host, entrance, directory);
         };
-        // A listener without a name accepts any name in place of its own, but only in a Host header.
+        // A listener without a name accepts any name, but only in a Host header.
         let by_name = ListenerNames { unnamed: false, ..entrance };
         // guard: target-and-host-agree
         if let Some(other) = beside
@@ -76,7 +77,7 @@ impl AskedHost {
 }
 
 impl RoutingTable {
-    /// The upstream whose configured endpoint is this address.
+    /// Returns the upstream whose configured endpoint is this address.
     fn endpoint_at(&self, host: &Host, port: Port) -> Option<UpstreamId> {
         self.endpoints()
             .position(|endpoint| endpoint.host == *host && endpoint.has_port(port))
@@ -84,7 +85,8 @@ impl RoutingTable {
     }
 }
 
-/// Whether an address or `localhost`, with this port, is where the client connected to.
+/// Returns whether an address or `localhost`, with this port, is the address that the client
+/// connected to.
 fn is_listener(host: &Host, port: Port, entrance: ListenerNames<'_>) -> bool {
     let Some(listener) = entrance.address else { return false };
     let port = match port {
@@ -99,7 +101,7 @@ fn is_listener(host: &Host, port: Port, entrance: ListenerNames<'_>) -> bool {
     is_address && port == listener.port()
 }
 
-/// Reads a host. One that cannot be read is quoted, but for what may be a password.
+/// Parses a host. An error quotes the invalid text, except where it may contain a password.
 fn parse(text: &[u8]) -> Result<(Host, Port), LocateError> {
     let unreadable = |reason| {
         if text.is_empty() || text.contains(&b'@') {
@@ -112,5 +114,5 @@ fn parse(text: &[u8]) -> Result<(Host, Port), LocateError> {
     Host::parse(name).map_err(unreadable)
 }
 
-/// What is quoted of a host that cannot be read.
+/// The maximum number of characters that an error quotes from an invalid host.
 const QUOTED_CHARACTERS_MAX: usize = 200;

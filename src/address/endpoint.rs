@@ -1,11 +1,11 @@
-//! Endpoints, as a configuration gives them.
+//! Endpoints in the form of the configuration.
 
 use super::host::{Host, Port};
 use super::oss_endpoint::{OssEndpoint, OssName};
 use super::service::ServiceName;
 use crate::oss::Region;
 
-/// How an upstream is spoken to.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UrlScheme {
     /// Plain TCP.
@@ -14,38 +14,38 @@ pub enum UrlScheme {
     Https,
 }
 
-/// Where an upstream is, without a bucket.
+/// The scheme, host and port of an upstream, without a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Plain or TLS.
+    /// HTTP or HTTPS.
     pub scheme: UrlScheme,
-    /// Name or address.
+    /// Name or IP address.
     pub host: Host,
     /// TCP port.
     pub port: u16,
 }
 
-/// A text that is no endpoint.
+/// The error for a text that is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// It does not begin with a scheme that is known.
+    /// The text does not begin with a supported scheme.
     #[error("{0:?} does not begin with https:// or http://")]
     Scheme(String),
-    /// It has a path, a query or a fragment.
+    /// The text has a path, a query or a fragment.
     #[error("{0:?} names more than a host and a port")]
     Path(String),
-    /// Its host is none.
+    /// The host is invalid.
     #[error("{text:?}: {reason}")]
     Host {
         /// The text.
         text: String,
-        /// What is wrong with its host.
+        /// The cause.
         reason: &'static str,
     },
 }
 
 impl UrlScheme {
-    /// As it stands before `://`.
+    /// Returns the name of the scheme, without `://`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl UrlScheme {
         }
     }
 
-    /// The port that goes without saying.
+    /// Returns the default port of the scheme.
     #[must_use]
     pub fn default_port(self) -> u16 {
         match self {
@@ -65,10 +65,10 @@ impl UrlScheme {
 }
 
 impl Endpoint {
-    /// Reads `https://host[:port]`.
+    /// Parses `https://host[:port]`.
     ///
     /// # Errors
-    /// [`InvalidEndpoint`] says what is wrong.
+    /// [`InvalidEndpoint`] describes the cause.
     pub fn parse(text: &str) -> Result<Self, InvalidEndpoint> {
         let (scheme, rest) = if let Some(rest) = text.strip_prefix("https://") {
             (UrlScheme::Https, rest)
@@ -90,17 +90,17 @@ impl Endpoint {
         Ok(Self { scheme, host, port })
     }
 
-    /// OSS's own endpoint at `place`.
+    /// Creates the endpoint with the host name of `place`.
     #[must_use]
     pub fn of(place: &OssEndpoint, scheme: UrlScheme) -> Self {
-        // The names that `Place` writes are hosts.
+        // `OssEndpoint::name` returns a valid host name.
         let host = Host::parse(&place.name()).map(|(host, _)| host);
         #[expect(clippy::expect_used, reason = "every place writes a valid host name; a test tries each")]
         let host = host.expect("a host name");
         Self { scheme, host, port: scheme.default_port() }
     }
 
-    /// Whether a URL with this port leads to it.
+    /// Returns whether the endpoint has the port of a URL.
     #[must_use]
     pub fn has_port(&self, port: Port) -> bool {
         match port {
@@ -109,25 +109,25 @@ impl Endpoint {
         }
     }
 
-    /// Which of OSS's own endpoints this is.
+    /// Returns the OSS endpoint that this is, if it is one.
     #[must_use]
     pub fn place(&self) -> Option<OssEndpoint> {
         self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.place)
     }
 
-    /// The name as one of OSS's own, with or without a bucket.
+    /// Returns the host as a name of an OSS endpoint, with or without a bucket.
     #[must_use]
     pub fn oss_name(&self) -> Option<OssName<'_>> {
         OssName::parse(self.host.as_str())
     }
 
-    /// The name as one of a family beside OSS's own endpoints.
+    /// Returns the host as a name of a service family beside the OSS endpoints.
     #[must_use]
     pub fn service_name(&self) -> Option<ServiceName> {
         ServiceName::parse(self.host.as_str())
     }
 
-    /// The region that the name contains.
+    /// Returns the region that the name contains.
     #[must_use]
     pub fn region(&self) -> Option<Region> {
         match self.oss_name() {
@@ -136,7 +136,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the name is one for networks inside Alibaba Cloud.
+    /// Returns whether the name is for networks inside Alibaba Cloud.
     #[must_use]
     pub fn is_internal(&self) -> bool {
         match self.oss_name() {

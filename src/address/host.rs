@@ -1,33 +1,34 @@
-//! The host that a request names: from the authority of its target, or else from its one Host header.
+//! The host of a request: from the authority of its target, or otherwise from its only Host header.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, Uri, header};
 
-/// A host as requests are compared by it: lower case, without the dot at the end, without the port.
+/// A host in the form in which hosts are compared: lower case, without final dot and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     text: Box<str>,
-    /// The text, if it is an address.
+    /// The IP address, if the text is one.
     address: Option<IpAddr>,
 }
 
-/// What stands after the colon of an authority.
+/// The port of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// Nothing: the scheme's own.
+    /// No port: the default port of the scheme applies.
     Implied,
-    /// This number.
+    /// An explicit port.
     Given(u16),
 }
 
 impl Host {
-    /// The host of a request. The authority of an absolute target stands in place of the header, which may then be absent.
+    /// Returns the host of a request. The authority of an absolute target replaces the Host header,
+    /// which may then be missing.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// A sentence that describes the cause.
     pub fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
-        // To go through a few lines costs less than to hash the name.
+        // A scan of a few headers is cheaper than hashing the name.
         let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next();
         if lines.next().is_some() {
@@ -42,10 +43,10 @@ impl Host {
         Self::parse(text).map(|(host, _)| host)
     }
 
-    /// Reads `host`, `host:port`, `address:port` or `[address]:port`.
+    /// Parses `host`, `host:port`, `address:port` or `[address]:port`.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with it.
+    /// A sentence that describes the cause.
     pub fn parse(text: &str) -> Result<(Self, Port), &'static str> {
         if text.contains('@') {
             return Err("the host holds a user name; credentials of that kind are not understood");
@@ -81,25 +82,26 @@ impl Host {
         Ok((Self { address: text.parse().ok(), text }, port))
     }
 
-    /// The name or address, IPv6 without brackets.
+    /// Returns the name or address; IPv6 has no brackets.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is an address or `localhost`, and so no name that somebody else's DNS could have led here.
+    /// Returns whether the host is an address or `localhost`. Such a host cannot be a foreign DNS
+    /// name that was pointed at this proxy.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.address.is_some() || &*self.text == "localhost"
     }
 
-    /// The address, if it is one.
+    /// Returns the IP address, if the host is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
-    /// As it stands in a URL or a Host header: IPv6 in brackets.
+    /// Returns the host in the form of a URL or a Host header: IPv6 in brackets.
     #[must_use]
     pub fn bracketed(&self) -> String {
         if self.text.contains(':') { format!("[{}]", self.text) } else { self.text.to_string() }

@@ -1,4 +1,5 @@
-//! The first step of a request: what it asks for, read from method, target, Host and headers as they came.
+//! Locates the object of a request: derives operation, bucket, key and upstream from method,
+//! target, Host and headers.
 
 use std::net::SocketAddr;
 
@@ -13,65 +14,67 @@ use super::routing_table::{RoutingTable, UpstreamId, label_before};
 use super::service::{ServiceFamily, ServiceName};
 use crate::oss::{Bucket, InvalidBucket, InvalidEscape, InvalidKey, Key, Operation, Query, decode};
 
-/// A request whose operation, bucket and key are known.
+/// A request whose operation, bucket and key have been determined.
 #[derive(Debug)]
 pub struct LocatedObject {
-    /// What it asks for.
+    /// The operation.
     pub operation: Operation,
     /// The bucket; `None` for requests to the service.
     pub bucket: Option<Bucket>,
     /// The key; empty for requests to the bucket or the service.
     pub key: Key,
-    /// The parameters.
+    /// The query parameters.
     pub query: Query,
-    /// The upstream that it belongs to.
+    /// The upstream that the request is routed to.
     pub upstream: UpstreamId,
-    /// The endpoint of OSS that the host named, if it named one.
+    /// The OSS endpoint that the host named, if it named one.
     pub place: Option<OssEndpoint>,
-    /// Whether the host is a name that the operator has set up: a domain of the listener, a host of a route, or the name of
-    /// a configured endpoint that is not OSS's own.
+    /// True if the operator configured the host: as a domain of the listener, as a host of a route,
+    /// or as an endpoint outside OSS.
     pub is_set_up_name: bool,
 }
 
-/// What the listener that a request came through says of names.
+/// The names and addresses of the listener that accepted a request.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerNames<'a> {
-    /// Its own names, in lower case.
+    /// The domains of the listener, in lower case.
     pub domains: &'a [String],
-    /// The scheme that its clients use.
+    /// The scheme that clients of the listener use.
     pub scheme: UrlScheme,
-    /// Whether no name service can lead anybody to it, as to a unix socket: then any name that is nobody's counts as an address.
+    /// True if DNS cannot lead a client to the listener, such as a Unix socket. An unknown name
+    /// then counts as an address.
     pub unnamed: bool,
-    /// The address that the client connected to, if it has one. An absolute target may name no other address.
+    /// The address that the client connected to, if it has one. An absolute target may name no
+    /// other address.
     pub address: Option<SocketAddr>,
 }
 
-/// Why a request is for nothing that is served here.
+/// The reason that a request cannot be located.
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
-    /// The target or the host cannot be read.
+    /// The target or the host is invalid.
     #[error("{0}")]
     Malformed(&'static str),
-    /// The host cannot be read.
+    /// The host is invalid.
     #[error("the host {0:?} cannot be read: {1}")]
     Host(String, &'static str),
-    /// The host has a path behind it.
+    /// The host is followed by a path.
     #[error(
         "the host {0:?} has a path; a host is NAME or NAME:PORT, and the bucket belongs in the target: write the path as /BUCKET/KEY"
     )]
     HostWithPath(String),
-    /// The target names one place, and the Host header another.
+    /// The target and the Host header name different hosts.
     #[error("the target names the host {0:?} and the Host header {1:?}; both must name the same")]
     TwoHosts(String, String),
-    /// A client takes this for its HTTP proxy, and asks for what is not OSS's.
+    /// A client uses this proxy as its HTTP proxy, and requests a host that is not part of OSS.
     #[error(
         "the target names the host {0:?}, which is no OSS endpoint, not this listener and not configured, and nothing else is forwarded; add the host to no_proxy of the client"
     )]
     NotForwarded(String),
-    /// The percent-encoding of the query is broken.
+    /// The percent-encoding of the query is invalid.
     #[error("in the query, {0}; write a percent sign as %25")]
     Query(#[from] InvalidEscape),
-    /// The method is none of OSS's.
+    /// OSS does not use the method.
     #[error("the method {0} is not served; OSS knows GET, HEAD, PUT, POST and DELETE")]
     Method(Method),
     /// CONNECT would hide the request from the signer.
@@ -79,53 +82,53 @@ pub enum LocateError {
         "CONNECT is not served: a tunnel cannot be signed; give the client an http:// endpoint, the proxy speaks TLS to OSS itself"
     )]
     Tunnel,
-    /// The host is not one of ours.
+    /// The host is unknown.
     #[error(
         "the host {0:?} is not served here; use an address, localhost, an OSS endpoint name, or add the name to `domains` of the listener or `match.host` of a route"
     )]
     UnknownHost(String),
-    /// The host is one of another service of Alibaba Cloud.
+    /// The host belongs to another service of Alibaba Cloud.
     #[error(
         "the host {0:?} is not served here: it is a name of {1}, and only requests of the object API are signed; take it out of the proxy's way, such as with no_proxy"
     )]
     OtherService(String, ServiceFamily),
-    /// The bucket name breaks the rule.
+    /// The bucket name is invalid.
     #[error(transparent)]
     Bucket(#[from] InvalidBucket),
-    /// A request that only makes sense for a bucket names none.
+    /// The request needs a bucket and names none.
     #[error("the request names no bucket; write the path as /BUCKET/KEY")]
     NoBucket,
-    /// A list of objects, or of something else in a bucket, that names no bucket.
+    /// The request lists objects, or another part of a bucket, and names no bucket.
     #[error(
         "the request names no bucket, and a list of buckets has no parameter {0:?}; write the path as /BUCKET, with the parameters behind it"
     )]
     NoBucketList(String),
-    /// The key is too long or broken.
+    /// The key is too long or invalid.
     #[error("in the path, {0}")]
     Key(#[from] InvalidKey),
-    /// The operation is about an object, and none is named.
+    /// The operation needs an object, and the request names none.
     #[error("the request names no object key, and {0:?} needs one")]
     NoKey(Operation),
-    /// The host names another bucket than the one that is served.
+    /// The host names a bucket other than the only one that is served.
     #[error("only one bucket is served here, and {0} is not it")]
     Pinned(Bucket),
 }
 
-/// What a host says.
+/// The interpretation of a host that is served.
 pub(super) struct ServedHost<'a> {
     /// The bucket label before the name.
     label: Option<&'a str>,
     place: Option<OssEndpoint>,
-    /// The upstream whose endpoint the host is.
+    /// The upstream whose endpoint is the host.
     pub(super) upstream: Option<UpstreamId>,
     is_set_up_name: bool,
 }
 
 impl LocatedObject {
-    /// Finds what a request is for.
+    /// Locates the object of a request.
     ///
     /// # Errors
-    /// [`LocateError`] says why it cannot be served.
+    /// [`LocateError`] describes the reason that the request cannot be served.
     pub fn find(
         method: &Method,
         uri: &Uri,
@@ -165,8 +168,9 @@ impl LocatedObject {
 }
 
 impl<'a> ServedHost<'a> {
-    /// In the order that the documentation gives: a route's host, the listener's domains, endpoint names, our own address.
-    /// A host that a route spells out is no bucket of a domain; one that a pattern matches is still read for a bucket.
+    /// Interprets a host in the documented order: route hosts, domains of the listener, endpoint
+    /// names, IP addresses. An exact host of a route is not read as a bucket of a domain. A host
+    /// that matches a pattern still is.
     pub(super) fn of(
         host: &'a Host,
         entrance: ListenerNames<'_>,
@@ -192,7 +196,7 @@ impl<'a> ServedHost<'a> {
             return Ok(Self { label, upstream: Some(upstream), is_set_up_name: true, ..unnamed });
         }
         if let Some(name) = OssName::parse(host.as_str()) {
-            // The operator has not set up a name of OSS: anybody's page may know it.
+            // An OSS name is not configured by the operator: any web page can know it.
             return Ok(Self {
                 label: name.bucket,
                 place: Some(name.place),
@@ -208,7 +212,7 @@ impl<'a> ServedHost<'a> {
     }
 }
 
-/// Refuses targets that are not a path, with or without a host before it.
+/// Rejects targets that are not a path, with or without a host before it.
 fn check_target(method: &Method, uri: &Uri, scheme: UrlScheme) -> Result<(), LocateError> {
     if uri.path() == "*" && *method != Method::OPTIONS {
         return Err(LocateError::Malformed("the target * is only for OPTIONS"));
@@ -225,7 +229,8 @@ fn check_target(method: &Method, uri: &Uri, scheme: UrlScheme) -> Result<(), Loc
     }
 }
 
-/// Bucket and key, from the label in the host, the pin, or the first segment of the path.
+/// Returns bucket and key, from the label in the host, the pinned bucket, or the first segment of
+/// the path.
 fn object(
     path: &str,
     host: &Host,

@@ -1,4 +1,4 @@
-//! Each row of the rules: which host means what, and where the request then goes.
+//! Interpretation of hosts, and the destinations of the requests, row by row.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 

@@ -1,5 +1,5 @@
-//! Where a request is for and where it goes: from the host and the path to bucket, key and upstream, and from there to the
-//! request line and host that OSS is asked with. Pure: no IO, no clock. The path is never normalised.
+//! Request addressing: maps host and path to bucket, key and upstream, and these to the request
+//! line and Host that are sent to OSS. Pure: no IO, no clock. The path is never normalised.
 
 mod asked_host;
 mod endpoint;

@@ -1,27 +1,27 @@
-//! Names of OSS's own endpoints: which host is which, and the region that its requests are signed for
-//! ("OSS regions and endpoints").
+//! Names of OSS endpoints: parses them, and derives the signing region ("OSS regions and
+//! endpoints").
 
 use crate::oss::Region;
 
-/// A host name of OSS's own, with or without a bucket before it.
+/// A host name of an OSS endpoint, with or without a bucket before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OssName<'a> {
-    /// The label before the endpoint; may be empty or no bucket name at all.
+    /// The label before the endpoint. It may be empty or an invalid bucket name.
     pub bucket: Option<&'a str>,
-    /// Which endpoint it is.
+    /// The endpoint.
     pub place: OssEndpoint,
 }
 
-/// One of OSS's own endpoints.
+/// An OSS endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OssEndpoint {
     kind: EndpointKind,
     region: Option<Region>,
-    /// The name without `.aliyuncs.com`, where it is not by the pattern.
+    /// The name without `.aliyuncs.com`, if it does not follow a pattern.
     irregular: Option<&'static str>,
 }
 
-/// Kind of an endpoint of OSS's own, as its name shows it.
+/// The kind of an OSS endpoint, as its name shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndpointKind {
     /// `oss-<region>`.
@@ -43,7 +43,8 @@ pub enum EndpointKind {
 }
 
 impl<'a> OssName<'a> {
-    /// Reads a host in lower case. `None` if the name as a whole is not one of OSS's own.
+    /// Parses a host in lower case. Returns `None` unless the whole name belongs to an OSS
+    /// endpoint.
     #[must_use]
     pub fn parse(host: &'a str) -> Option<Self> {
         let front = host.strip_suffix(DOMAIN)?;
@@ -52,15 +53,15 @@ impl<'a> OssName<'a> {
         }
         let (label, rest) = front.split_once('.')?;
         let place = OssEndpoint::read(rest)?;
-        // `cn-photos.oss` is a dual-stack name of a new region, or a bucket of Hangzhou.
+        // `cn-photos.oss` is either a dual-stack name of a new region or a bucket in Hangzhou.
         let is_ambiguous = place.kind == EndpointKind::Legacy && is_region_shaped(label);
-        // `s3` before an endpoint makes a name that expects signatures of AWS.
+        // `s3` before an endpoint makes a name that expects AWS signatures.
         (!is_ambiguous && label != S3_LABEL).then_some(Self { bucket: Some(label), place })
     }
 }
 
 impl OssEndpoint {
-    /// Returns the endpoint of this kind in `region`, or `None` where the region has none.
+    /// Returns the endpoint of this kind in `region`, or `None` if the region has none.
     #[must_use]
     pub fn new(kind: EndpointKind, region: Region) -> Option<Self> {
         let exists = region.as_str() != MAINLAND || kind == EndpointKind::Public;
@@ -69,7 +70,7 @@ impl OssEndpoint {
         (exists && is_named).then_some(Self { kind, region: Some(region), irregular })
     }
 
-    /// The host name.
+    /// Returns the host name.
     #[must_use]
     pub fn name(&self) -> String {
         let region = self.region().map_or("", Region::as_str);
@@ -81,19 +82,19 @@ impl OssEndpoint {
         }
     }
 
-    /// The region that the name contains.
+    /// Returns the region that the name contains.
     #[must_use]
     pub fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
 
-    /// The kind of endpoint.
+    /// Returns the kind of the endpoint.
     #[must_use]
     pub fn kind(&self) -> EndpointKind {
         self.kind
     }
 
-    /// Whether it is reached only from inside Alibaba Cloud.
+    /// Returns whether the endpoint is reachable only from inside Alibaba Cloud.
     #[must_use]
     pub fn is_internal(&self) -> bool {
         match self.kind {
@@ -106,7 +107,7 @@ impl OssEndpoint {
         }
     }
 
-    /// Reads a name without `.aliyuncs.com` and without a bucket.
+    /// Parses a name without `.aliyuncs.com` and without a bucket.
     fn read(front: &str) -> Option<Self> {
         if let Some((name, kind, region, _)) = IRREGULAR.iter().find(|(name, ..)| *name == front) {
             let region = region.and_then(|region| Region::parse(region).ok());
@@ -119,15 +120,15 @@ impl OssEndpoint {
         Self::new(kind, Region::parse(region).ok()?)
     }
 
-    /// Whether the name is this endpoint also without a bucket before it.
+    /// Returns whether the name denotes this endpoint even without a bucket before it.
     fn needs_no_bucket(&self) -> bool {
         let is_known = |region: &Region| KNOWN_REGIONS.contains(&region.as_str());
         self.kind != EndpointKind::DualStack || self.region().is_some_and(is_known)
     }
 }
 
-/// Whether a label of a host is a region: new ones come without notice, so the shape decides. What a configuration
-/// calls a region may have any form.
+/// Returns whether a label of a host is a region. New regions appear without notice, so the shape
+/// decides. A region in the configuration may have any form.
 pub(super) fn is_region_shaped(text: &str) -> bool {
     let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -147,20 +148,20 @@ pub(super) fn is_region_shaped(text: &str) -> bool {
     text == MAINLAND || rest.split_once('-').is_some_and(is_abroad)
 }
 
-/// The name of an endpoint in a region where the pattern makes a name that does not exist.
+/// Returns the endpoint name of a region for which the pattern yields a name that does not exist.
 fn implied(kind: EndpointKind, region: &Region) -> Option<&'static str> {
     let row =
         IRREGULAR.iter().find(|(_, of, at, implied)| *implied && *of == kind && *at == Some(region.as_str()));
     row.map(|(front, ..)| *front)
 }
 
-/// The domain of all of OSS's own names.
+/// The domain of all OSS names.
 pub(super) const DOMAIN: &str = ".aliyuncs.com";
 
-/// The label before an endpoint that expects signatures of AWS.
+/// The label before an endpoint that expects AWS signatures.
 pub(super) const S3_LABEL: &str = "s3";
 
-/// Endpoints by pattern, with what is before and after the region.
+/// Endpoints that follow a pattern, with the text before and after the region.
 const PATTERNS: [(EndpointKind, &str, &str); 4] = [
     (EndpointKind::Public, "oss-", ""),
     (EndpointKind::Internal, "oss-", "-internal"),
@@ -168,7 +169,8 @@ const PATTERNS: [(EndpointKind, &str, &str); 4] = [
     (EndpointKind::FirstVpc, "vpc100-oss-", ""),
 ];
 
-/// Endpoints whose names are not by pattern, each with its region, and whether the region implies this name.
+/// Endpoints whose names follow no pattern. Each has its region, and a flag that is set if the
+/// region implies this name.
 const IRREGULAR: [(&str, EndpointKind, Option<&str>, bool); 16] = {
     use EndpointKind::{Accelerate, AccelerateOverseas, DualStack, Internal, Legacy, LegacyInternal, Public};
     const HANGZHOU: Option<&str> = Some("cn-hangzhou-finance");
@@ -195,23 +197,24 @@ const IRREGULAR: [(&str, EndpointKind, Option<&str>, bool); 16] = {
     ]
 };
 
-/// The id of buckets without a region; it has a public endpoint alone.
+/// The id of buckets without a region; it has only a public endpoint.
 const MAINLAND: &str = "rg-china-mainland";
 
-/// First part of regions in China.
+/// First part of region ids in China.
 const CHINA: &str = "cn";
 
-/// First parts of regions outside of China.
+/// First parts of region ids outside China.
 const CONTINENTS: [&str; 9] = ["ap", "us", "eu", "me", "na", "sa", "af", "ca", "rus"];
 
 /// Last parts of names that are not regions, beside the letter of a zone.
 const NO_END: [&str; 4] = ["internal", "pub", "vpc", "console"];
 
-/// Parts of names that have the shape of a region and are not one.
+/// Parts of names that have the shape of a region but are not regions.
 const NO_REGIONS: [&str; 6] =
     ["cn-hzfinance", "cn-szfinance", "cn-hzjbp", "cn-bjzwy", "cn-shanghai-finance", "cn-shenzhen-finance"];
 
-/// Regions that are known. `<region>.oss` alone is a dual-stack name only for these; it could be a bucket of Hangzhou.
+/// Known regions. `<region>.oss` alone is a dual-stack name only for these; otherwise it could be a
+/// bucket in Hangzhou.
 const KNOWN_REGIONS: [&str; 44] = [
     "ap-northeast-1",
     "ap-northeast-2",

@@ -1,18 +1,19 @@
-//! Patterns of routes: `*` stands for any run of characters, everything else for itself; always the whole text.
+//! Patterns of routes. `*` matches any run of characters, and any other character matches itself. A
+//! pattern matches the whole text.
 
 use std::fmt;
 
-/// A pattern over a bucket or host name.
+/// A pattern for bucket or host names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamePattern(Box<str>);
 
-/// A text that is no pattern.
+/// The error for an invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidPattern {
-    /// It is empty.
+    /// The pattern is empty.
     #[error("the pattern is empty")]
     Empty,
-    /// It holds a character that no bucket or host name has.
+    /// The pattern has a character that cannot occur in a bucket or host name.
     #[error(
         "the pattern {0:?} can match nothing: names are of lower-case letters, digits, hyphens, underscores and dots, and * stands for any run of them"
     )]
@@ -20,10 +21,10 @@ pub enum InvalidPattern {
 }
 
 impl NamePattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// [`InvalidPattern`] if it could never match a name.
+    /// [`InvalidPattern`] if the pattern cannot match any name.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         if text.is_empty() {
             return Err(InvalidPattern::Empty);
@@ -35,7 +36,7 @@ impl NamePattern {
         Ok(Self(text.into()))
     }
 
-    /// Whether the whole of `name` is as the pattern says.
+    /// Returns whether the pattern matches the whole of `name`.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
@@ -55,7 +56,7 @@ impl NamePattern {
         rest.ends_with(last)
     }
 
-    /// Whether it is one name, spelled out.
+    /// Returns whether the pattern is a single name without `*`.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         !self.0.contains('*')

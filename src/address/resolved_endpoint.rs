@@ -1,4 +1,4 @@
-//! Where a located request goes: endpoint, Host, request line, and the region it is signed for.
+//! The destination of a located request: endpoint, Host, request line and signing region.
 
 use super::endpoint::{Endpoint, UrlScheme};
 use super::locate::LocatedObject;
@@ -6,34 +6,35 @@ use super::oss_endpoint::{DOMAIN, OssEndpoint};
 use super::routing_table::{BucketAddressing, RoutingTable, UpstreamAddress};
 use crate::oss::Region;
 
-/// How requests of one bucket reach OSS: what is the same for all of them.
+/// The part of the destination that all requests of a bucket share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedEndpoint {
-    /// Plain or TLS.
+    /// HTTP or HTTPS.
     pub scheme: UrlScheme,
-    /// The name or address that is asked, without port; the server name of TLS.
+    /// The name or address of the server, without port; the TLS server name.
     pub name: String,
-    /// The value of Host.
+    /// The value of the Host header.
     pub host: String,
-    /// What is dialled: host and port.
+    /// The host and port to connect to.
     pub dial: (String, u16),
-    /// Whether `dial` is a name of OSS's own, which must not lead back to this machine.
+    /// True if `dial` is an OSS name, which must not resolve to this machine.
     pub dials_oss_name: bool,
-    /// The region to sign for.
+    /// The signing region.
     pub region: Option<Region>,
     addressing: BucketAddressing,
 }
 
 impl ResolvedEndpoint {
-    /// The way of `located`, which depends on its upstream, bucket and place alone.
+    /// Resolves the endpoint of `located`. It depends only on the upstream, the bucket and the OSS
+    /// endpoint in the host.
     #[must_use]
     pub fn of(located: &LocatedObject, directory: &RoutingTable) -> Self {
         let upstream = directory.get(located.upstream);
         Self::by(located, upstream, located.place.as_ref().filter(|place| !is_configured(place, upstream)))
     }
 
-    /// The way of a client that asks OSS itself: by the name that it gave, also where requests through here take another name
-    /// of the same region.
+    /// Resolves the endpoint for a client that contacts OSS directly. The name in the request is
+    /// kept, even where the proxy uses another name of the same region.
     #[must_use]
     pub fn as_given(located: &LocatedObject, directory: &RoutingTable) -> Self {
         let upstream = directory.get(located.upstream);
@@ -74,7 +75,7 @@ impl ResolvedEndpoint {
         }
     }
 
-    /// Path and query of the request line.
+    /// Returns the path and query of the request line.
     #[must_use]
     pub fn target(&self, located: &LocatedObject) -> String {
         let mut target = String::with_capacity(located.key.wire().len() + 64);
@@ -89,20 +90,20 @@ impl ResolvedEndpoint {
     }
 }
 
-/// Whether requests for `place` go to the configured endpoint: it is that endpoint, whatever region is configured beside it,
-/// or it contains the upstream's own region.
+/// Returns whether requests for `place` use the configured endpoint. They do if `place` is that
+/// endpoint, whatever its configured region, or if `place` is in the region of the upstream.
 fn is_configured(place: &OssEndpoint, upstream: &UpstreamAddress) -> bool {
     let is_region = place.region().is_some_and(|region| upstream.region.as_ref() == Some(region));
     is_region || upstream.endpoint.place().as_ref() == Some(place)
 }
 
-/// Whether an endpoint is named under OSS's own domain, also with a region of an unusual form.
+/// Returns whether an endpoint is in the OSS domain, including one with an unusual region.
 fn is_oss_name(endpoint: &Endpoint) -> bool {
     endpoint.host.as_str().ends_with(DOMAIN) && endpoint.service_name().is_none()
 }
 
 fn host_header(name: &str, endpoint: &Endpoint) -> String {
-    // An IPv6 address stands in brackets.
+    // An IPv6 address needs brackets.
     let name = if name.contains(':') { endpoint.host.bracketed() } else { name.to_owned() };
     if endpoint.port == endpoint.scheme.default_port() { name } else { format!("{name}:{}", endpoint.port) }
 }

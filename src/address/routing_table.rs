@@ -1,4 +1,4 @@
-//! What the configuration says of upstreams: the default one, and those of routes, first match wins.
+//! The routing table: the default upstream and those of routes. The first matching route is used.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use super::host::Host;
 use super::pattern::NamePattern;
 use crate::oss::{Bucket, Region};
 
-/// How the bucket is named to an upstream.
+/// The part of a request that names the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketAddressing {
-    /// `BUCKET.endpoint`, the ordinary way.
+    /// `BUCKET.endpoint`, the usual form.
     Virtual,
     /// `/BUCKET/KEY`: for addresses, localhost and PrivateLink.
     Path,
@@ -18,35 +18,37 @@ pub enum BucketAddressing {
     Cname,
 }
 
-/// Where requests go.
+/// The address of an upstream and the form of its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamAddress {
-    /// The region that requests are signed for; V1 does without.
+    /// The signing region; V1 does not need one.
     pub region: Option<Region>,
-    /// Where it is.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// How buckets are named to it.
+    /// The addressing of buckets.
     pub addressing: BucketAddressing,
-    /// The only bucket that requests are for, and then the whole path is the key.
+    /// The only bucket of all requests. If it is set, the whole path is the key.
     pub pin: Option<Bucket>,
-    /// Dialled in place of every host of this upstream; Host, server name and signature stay.
+    /// The host and port to connect to for every host of this upstream. Host, TLS server name and
+    /// signature do not change.
     pub connect: Option<(Host, u16)>,
 }
 
-/// Which requests a route is for; what is absent matches everything.
+/// The requests that a route matches. A missing pattern matches everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMatch {
-    /// The host that the request names.
+    /// The pattern of the requested host.
     pub host: Option<NamePattern>,
-    /// The bucket.
+    /// The pattern of the bucket.
     pub bucket: Option<NamePattern>,
 }
 
-/// One of the upstreams of a [`RoutingTable`]; 0 is the default, the others are those of the routes in order.
+/// The index of an upstream in a [`RoutingTable`]: 0 is the default, followed by those of the
+/// routes in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub usize);
 
-/// All upstreams.
+/// All upstreams, with the routes to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingTable {
     default: UpstreamAddress,
@@ -54,13 +56,13 @@ pub struct RoutingTable {
 }
 
 impl RoutingTable {
-    /// The default upstream and the routes, in order.
+    /// Creates a table from the default upstream and the routes, in order.
     #[must_use]
     pub fn new(default: UpstreamAddress, routes: Vec<(RouteMatch, UpstreamAddress)>) -> Self {
         Self { default, routes }
     }
 
-    /// The upstream of this id.
+    /// Returns the upstream with this id.
     #[must_use]
     pub fn get(&self, id: UpstreamId) -> &UpstreamAddress {
         match id.0.checked_sub(1).and_then(|index| self.routes.get(index)) {
@@ -69,32 +71,34 @@ impl RoutingTable {
         }
     }
 
-    /// What the route of this id is for; `None` for the default, which takes what no route does.
+    /// Returns the requests that the route with this id matches. Returns `None` for the default,
+    /// which takes the requests that no route matches.
     #[must_use]
     pub fn wanted(&self, id: UpstreamId) -> Option<&RouteMatch> {
         let (wanted, _) = self.routes.get(id.0.checked_sub(1)?)?;
         Some(wanted)
     }
 
-    /// The pattern of the first route that is made for this host.
+    /// Returns the first host pattern of a route that matches this host.
     pub(super) fn host_pattern(&self, host: &Host) -> Option<&NamePattern> {
         self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref()).find(|p| p.matches(host.as_str()))
     }
 
-    /// Whether a route spells out this host.
+    /// Returns whether a route names this host exactly, without `*`.
     pub(super) fn has_exact_host(&self, host: &Host) -> bool {
         let hosts = self.routes.iter().filter_map(|(wanted, _)| wanted.host.as_ref());
         hosts.filter(|pattern| pattern.is_exact()).any(|pattern| pattern.matches(host.as_str()))
     }
 
-    /// The configured endpoints, by [`UpstreamId`].
+    /// Returns the configured endpoints in the order of [`UpstreamId`].
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         std::iter::once(&self.default)
             .chain(self.routes.iter().map(|(_, upstream)| upstream))
             .map(|upstream| &upstream.endpoint)
     }
 
-    /// The first route for the host and the bucket; routes for certain buckets are passed over while none is known.
+    /// Returns the first route that matches the host and the bucket. Without a bucket, routes with
+    /// a bucket pattern are skipped.
     pub(super) fn select(&self, host: &Host, bucket: Option<&Bucket>) -> Option<UpstreamId> {
         let fits = |wanted: &RouteMatch| {
             let host_fits = wanted.host.as_ref().is_none_or(|p| p.matches(host.as_str()));
@@ -108,7 +112,8 @@ impl RoutingTable {
         self.routes.iter().position(|(wanted, _)| fits(wanted)).map(|index| UpstreamId(index + 1))
     }
 
-    /// The upstream whose configured endpoint the host is, with the label before it.
+    /// Returns the upstream whose configured endpoint is the host, with the label before the
+    /// endpoint.
     pub(super) fn endpoint_named<'a>(&self, host: &'a Host) -> Option<(UpstreamId, Option<&'a str>)> {
         let upstreams =
             std::iter::once(&self.default).chain(self.routes.iter().map(|(_, upstream)| upstream));
@@ -122,7 +127,7 @@ impl RoutingTable {
     }
 }
 
-/// As it is called in what people read.
+/// The name of the upstream in output for operators.
 impl fmt::Display for UpstreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -143,7 +148,7 @@ impl fmt::Display for RouteMatch {
     }
 }
 
-/// `Some(None)` if `host` is `domain`, `Some(Some(label))` if it is `label.domain`.
+/// Returns `Some(None)` if `host` is `domain`, and `Some(Some(label))` if it is `label.domain`.
 pub(super) fn label_before<'a>(host: &'a str, domain: &str) -> Option<Option<&'a str>> {
     let front = host.strip_suffix(domain)?;
     if front.is_empty() { Some(None) } else { front.strip_suffix('.').map(Some) }

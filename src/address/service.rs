@@ -1,21 +1,22 @@
-//! Names of Alibaba Cloud that belong to a family beside `[BUCKET.]endpoint`: other ways to the object API, which can be
-//! configured as an endpoint, and other services, which are rejected.
+//! Names of Alibaba Cloud beside `[BUCKET.]endpoint`, by family. Some are other endpoints of the
+//! object API, which can be configured as an endpoint. The others belong to other services and are
+//! rejected.
 
 use std::fmt;
 
 use super::oss_endpoint::{DOMAIN, OssName, S3_LABEL, is_region_shaped};
 use crate::oss::Region;
 
-/// A host name of one of the families.
+/// A host name of a service family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceName {
     /// The family.
     pub service: ServiceFamily,
-    /// The region that requests are signed for; a `CloudBox` signs for its id.
+    /// The signing region; for a `CloudBox`, its id.
     pub region: Option<Region>,
-    /// The region whose STS is the nearest, where that is not `region`.
+    /// The region of the nearest STS endpoint, if it is not `region`.
     pub sts_region: Option<Region>,
-    /// Whether the name is for networks inside Alibaba Cloud.
+    /// True if the name is for networks inside Alibaba Cloud.
     pub is_internal: bool,
 }
 
@@ -26,7 +27,7 @@ pub enum ServiceFamily {
     PrivateLink,
     /// `[BUCKET.]cb-ID.REGION.oss-cloudbox`.
     CloudBox,
-    /// `[BUCKET.]ZONE-internal.oss-data-acc`, before that `[BUCKET.]oss-cache-ZONE`.
+    /// `[BUCKET.]ZONE-internal.oss-data-acc`, formerly `[BUCKET.]oss-cache-ZONE`.
     Accelerator,
     /// `NAME-ACCOUNT.oss-REGION.oss-accesspoint`.
     AccessPoint,
@@ -53,7 +54,7 @@ pub enum ServiceFamily {
 }
 
 impl ServiceName {
-    /// Reads a host in lower case. `None` if it belongs to none of the families.
+    /// Parses a host in lower case. Returns `None` if it belongs to no family.
     #[must_use]
     pub fn parse(host: &str) -> Option<Self> {
         if host.ends_with(".taihangcda.cn") {
@@ -111,7 +112,7 @@ impl ServiceName {
 }
 
 impl ServiceFamily {
-    /// Whether it takes requests of the object API with OSS's own signatures.
+    /// Returns whether the service accepts requests of the object API with OSS signatures.
     #[must_use]
     pub fn is_object_api(self) -> bool {
         match self {
@@ -133,7 +134,7 @@ impl ServiceFamily {
     }
 }
 
-/// For messages: what the names of the family are names of.
+/// The name of the service in messages.
 impl fmt::Display for ServiceFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -155,7 +156,7 @@ impl fmt::Display for ServiceFamily {
     }
 }
 
-/// The region of a zone such as `cn-beijing-h` or `ap-southeast-1c`, or of a region itself.
+/// Returns the region of a zone such as `cn-beijing-h` or `ap-southeast-1c`, or a region itself.
 fn region_of_zone(zone: &str) -> Option<Region> {
     let without_letter = zone.strip_suffix(|c: char| c.is_ascii_lowercase()).unwrap_or(zone);
     let without_letter = without_letter.strip_suffix('-').unwrap_or(without_letter);

@@ -1,4 +1,5 @@
-//! Every row of `tests/vectors/endpoints.json`: what a Host is read as, and what a configured endpoint tells.
+//! Every row of `tests/vectors/endpoints.json`: the interpretation of a Host, and of a configured
+//! endpoint.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ fn table(part: &str) -> Vec<Value> {
     table[part].as_array().expect("rows").clone()
 }
 
-/// An upstream whose region no row names.
+/// A routing table with one upstream, whose region occurs in no row.
 fn directory() -> RoutingTable {
     let upstream = UpstreamAddress {
         region: Region::parse(CONFIGURED).ok(),
@@ -27,7 +28,7 @@ fn directory() -> RoutingTable {
     RoutingTable::new(upstream, Vec::new())
 }
 
-/// The outcome of a request with this Host, as the table writes it.
+/// Returns the outcome of a request with this Host, in the notation of the table.
 fn outcome(host: &str) -> Value {
     let mut headers = HeaderMap::new();
     let Ok(value) = HeaderValue::from_bytes(host.as_bytes()) else { return "bad-host".into() };
@@ -51,7 +52,7 @@ fn outcome(host: &str) -> Value {
     }
 }
 
-/// The kind of an endpoint, as the table calls it.
+/// Returns the kind of an endpoint in the notation of the table.
 fn word(kind: EndpointKind) -> &'static str {
     match kind {
         EndpointKind::Public => "public",
@@ -103,7 +104,7 @@ fn names_of_other_services_are_rejected_by_name() {
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).expect("a host"));
-        // Where any name counts as an address, these do not.
+        // These names are rejected even if any other name counts as an address.
         let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: true, address: None };
         let uri = Uri::from_static("/b/k");
         let found = LocatedObject::find(&Method::GET, &uri, &headers, (entrance, &directory));

@@ -1,4 +1,4 @@
-//! `[credentials.NAME]`: sources, and the secrets that they refer to.
+//! `[credentials.NAME]`: credential sources and the secrets that they refer to.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -20,28 +20,29 @@ use crate::credentials::{EcsConfig, ExternalFileConfig, ProcessConfig, ProviderS
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
 
-/// The name of the source that is used where none is named; a chain unless the file says otherwise.
+/// The name of the source that is used where none is configured. It is a chain unless the file
+/// defines it.
 pub(super) const DEFAULT: &str = "default";
 
-/// How secrets are found.
+/// Resolves references to secrets.
 pub(super) struct SecretResolver<'a> {
     pub(super) outside: &'a dyn ConfigEnv,
     modes: FileModePolicy,
-    /// The files that were read, as they were.
+    /// The files that were read, with the digests of their contents.
     files: RefCell<Vec<(PathBuf, ContentDigest)>>,
 }
 
-/// What is done with files of secrets that other users can read.
+/// Policy for secret files that other users can read.
 #[derive(Clone, Copy)]
 pub(super) enum FileModePolicy {
-    /// A warning: Kubernetes mounts them so.
+    /// Report a warning: Kubernetes mounts secrets with such modes.
     Warn,
-    /// They are refused.
+    /// Report an error.
     Refuse,
 }
 
-/// The sources that the file describes, in its order. One that is wrong is in the list without a description, so that who
-/// names it makes no second mistake.
+/// Reads the sources that the file defines, in the order of the file. An invalid source is listed
+/// without a provider, so that a reference to it is not reported as a second error.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
@@ -62,7 +63,8 @@ pub(super) fn read(
     specs
 }
 
-/// Names of credentials for an error; of many, the first. The same list can be repeated for thousands of routes.
+/// Formats names of credentials for an error, up to [`LISTED_MAX`]. The same list can be repeated
+/// for thousands of routes.
 pub(super) fn listing<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
     let mut shown = names.clone().take(LISTED_MAX).collect::<Vec<_>>().join(", ");
     match names.count().saturating_sub(LISTED_MAX) {
@@ -72,7 +74,7 @@ pub(super) fn listing<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Strin
     shown
 }
 
-/// More names help nobody who reads an error.
+/// The maximum number of names in an error; a longer list is not helpful.
 const LISTED_MAX: usize = 20;
 
 impl<'a> SecretResolver<'a> {
@@ -80,7 +82,7 @@ impl<'a> SecretResolver<'a> {
         Self { outside, modes, files: RefCell::default() }
     }
 
-    /// The files that were read, as they were.
+    /// Returns the files that were read, with the digests of their contents.
     pub(super) fn into_files(self) -> Vec<(PathBuf, ContentDigest)> {
         self.files.into_inner()
     }
@@ -153,12 +155,12 @@ impl<'a> SecretResolver<'a> {
         }
     }
 
-    /// Whether files that other users can read are refused.
+    /// Returns whether secret files that other users can read are rejected.
     pub(super) fn is_strict(&self) -> bool {
         matches!(self.modes, FileModePolicy::Refuse)
     }
 
-    /// The file of another tool.
+    /// Reads the location of another tool's configuration file.
     fn tool(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> ExternalFileConfig {
         let text = |key: &str, report: &mut ConfigReport| {
             section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
@@ -172,7 +174,7 @@ impl<'a> SecretResolver<'a> {
         }
     }
 
-    /// A file that somebody else writes. It need not be there yet.
+    /// Reads a source whose file another program writes. The file may still be missing.
     fn put_down(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         let path = section.text("path", report).filter(|path| !path.value.is_empty());
         let Some(path) = path else {
@@ -204,7 +206,7 @@ impl<'a> SecretResolver<'a> {
         Some(ProviderSpec::Static { id, secret, token })
     }
 
-    /// A value that should not stand in the file.
+    /// Reads a secret. A value that is written in the file itself causes a warning.
     pub(super) fn confidential(
         &self,
         section: &ConfigSection<'_>,
@@ -242,7 +244,7 @@ impl<'a> SecretResolver<'a> {
         }
     }
 
-    /// The problem of a variable without a value that can be read.
+    /// Returns the error for a variable that is missing or not UTF-8.
     fn no_variable(&self, name: &str) -> ConfigErrorKind {
         let problem = if self.outside.is_not_text(name) {
             ConfigErrorKind::VariableNotText
@@ -252,7 +254,7 @@ impl<'a> SecretResolver<'a> {
         problem(name.to_owned())
     }
 
-    /// What a file of one secret holds; `given` refers to it.
+    /// Reads a file that holds one secret. `given` is the reference to it.
     pub(super) fn file(
         &self,
         path: &Path,
@@ -276,7 +278,7 @@ impl<'a> SecretResolver<'a> {
         Ok(file.secret)
     }
 
-    /// The file of a credential that systemd has put down for the unit.
+    /// Returns the path of a credential that systemd provides to the unit.
     fn systemd(&self, name: &str) -> Result<PathBuf, ConfigErrorKind> {
         if name.contains('/') || name == "." || name == ".." {
             return Err(ConfigErrorKind::CredentialName(name.to_owned()));
@@ -287,7 +289,7 @@ impl<'a> SecretResolver<'a> {
     }
 }
 
-/// What is said about the metadata service.
+/// Reads the settings of the metadata service.
 fn instance(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EcsConfig {
     let endpoint = section.parsed("endpoint", |text| Url::parse(text).map_err(ConfigErrorKind::Url), report);
     let role = section.text("role_name", report).map(|given| given.value);
@@ -299,7 +301,7 @@ fn instance(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EcsConfig
     }
 }
 
-/// A command that prints credentials.
+/// Reads a command that prints credentials.
 fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProcessConfig> {
     let words = |key: &str, report: &mut ConfigReport| -> Vec<String> {
         section.texts(key, report).into_iter().map(|given| given.value).collect()
@@ -324,10 +326,10 @@ fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Pro
     })
 }
 
-/// How long what a command prints without an end is used.
+/// The default lifetime of a command's output that has no expiration.
 const CACHE: Duration = Duration::from_secs(15 * 60);
 
-/// A service that hands out credentials.
+/// Reads a service that returns credentials over HTTP.
 fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     if !section.has("url") {
         let problem = ConfigErrorKind::Missing("write https://HOST/PATH, or http:// to a loopback address");
@@ -351,7 +353,7 @@ fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Provide
     Some(ProviderSpec::Uri { url: url?.value, authorization_file: file })
 }
 
-/// The types of this build.
+/// The types of credentials that this build supports.
 #[derive(Clone, Copy)]
 enum ProviderType {
     Chain,
@@ -391,7 +393,7 @@ fn kind(text: &str) -> Result<ProviderType, ConfigErrorKind> {
     }
 }
 
-/// How a secret is given.
+/// A secret in the file, or a reference to one.
 enum SecretReference<'a> {
     Inline(&'a str),
     Variable(&'a str),

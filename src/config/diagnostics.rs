@@ -1,4 +1,5 @@
-//! What was found wrong, collected until everything is read, so that one start shows all of it.
+//! Collects errors and warnings until the whole configuration has been read, so that one start
+//! reports all of them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,59 +9,62 @@ use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::ValueOrigin;
 use super::schema;
 
-/// A mistake in the configuration: where, what, and what to do.
+/// An error in the configuration: its location, its cause, and a suggestion.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConfigError {
     origin: ValueOrigin,
     problem: ConfigErrorKind,
 }
 
-/// All mistakes of a configuration, by line, then those of the environment and of flags.
+/// All errors of a configuration: those of the file by line, then those of the environment and of
+/// flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigErrors {
     all: Vec<ConfigError>,
     files: Vec<PathBuf>,
 }
 
-/// Mistakes and warnings as they are found.
+/// Collects errors and warnings.
 #[derive(Default)]
 pub(super) struct ConfigReport {
-    /// Each with the number of those that were found before it.
+    /// The errors, each with the number of errors found before it.
     errors: HashMap<ConfigError, usize>,
     warnings: Vec<String>,
 }
 
 impl ConfigError {
-    /// What it points at.
+    /// Returns the location of the error.
     #[must_use]
     pub fn origin(&self) -> &ValueOrigin {
         &self.origin
     }
 
-    /// The name of the credentials that it is about.
+    /// Returns the name of the credentials that the error concerns.
     #[must_use]
     pub fn credentials(&self) -> Option<&str> {
         let ValueOrigin::File { key, .. } = &self.origin else { return None };
         let rest = key.strip_prefix("credentials.")?;
-        // A name may have dots, and no key has; the section itself ends with its name.
+        // A name may contain dots, and a key may not. An error about the whole section ends with
+        // its name.
         let of_key = rest.rsplit_once('.').filter(|(_, key)| schema::is_key_of_credentials(key));
         Some(of_key.map_or(rest, |(name, _)| name))
     }
 }
 
 impl ConfigErrors {
-    /// The mistakes; there is at least one.
+    /// Iterates over the errors; there is at least one.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.all.iter()
     }
 
-    /// The files that the configuration names, as far as it could be read: what is wrong may be wrong with one of them.
+    /// Returns the files that the configuration refers to, as far as it could be read. The cause of
+    /// an error may be in one of them.
     #[must_use]
     pub fn into_files(self) -> Vec<PathBuf> {
         self.files
     }
 
-    /// The same, of a configuration that names these files.
+    /// Sets the files that the configuration refers to.
     pub(super) fn naming(self, files: Vec<PathBuf>) -> Self {
         Self { files, ..self }
     }
@@ -69,7 +73,7 @@ impl ConfigErrors {
 impl ConfigReport {
     pub(super) fn error(&mut self, at: &ValueOrigin, problem: ConfigErrorKind) {
         let error = ConfigError { origin: at.clone(), problem };
-        // Routes inherit, and what is inherited is only wrong once.
+        // Routes inherit settings, and an inherited error is reported once.
         let found = self.errors.len();
         self.errors.entry(error).or_insert(found);
     }
@@ -78,12 +82,12 @@ impl ConfigReport {
         self.warnings.push(format!("{at}: {caution}"));
     }
 
-    /// How many mistakes there are, to see whether reading something made one.
+    /// Returns the number of errors, to detect whether a step added one.
     pub(super) fn count(&self) -> usize {
         self.errors.len()
     }
 
-    /// The warnings, and the mistakes if there are any.
+    /// Returns the warnings, and the errors if there are any.
     pub(super) fn finish(self) -> (Vec<String>, Option<ConfigErrors>) {
         let mut errors: Vec<(ConfigError, usize)> = self.errors.into_iter().collect();
         errors.sort_by(|(a, found_a), (b, found_b)| (&a.origin, found_a).cmp(&(&b.origin, found_b)));

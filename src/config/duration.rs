@@ -1,17 +1,17 @@
-//! Durations, as they are written: a whole number and a unit.
+//! Parses durations: a whole number and a unit.
 
 use std::time::Duration;
 
 use super::error::ConfigErrorKind;
 
-/// Reads `500ms`, `5s`, `2m` or `1h`.
+/// Parses `500ms`, `5s`, `2m` or `1h`, at most [`LONGEST`].
 pub(super) fn parse(text: &str) -> Result<Duration, ConfigErrorKind> {
     read(text)
         .filter(|duration| *duration <= LONGEST)
         .ok_or_else(|| ConfigErrorKind::Duration(text.to_owned()))
 }
 
-/// Like [`parse`], without zero.
+/// Parses like [`parse`], and rejects zero.
 pub(super) fn positive(text: &str) -> Result<Duration, ConfigErrorKind> {
     match parse(text)? {
         Duration::ZERO => Err(ConfigErrorKind::Zero),
@@ -19,18 +19,18 @@ pub(super) fn positive(text: &str) -> Result<Duration, ConfigErrorKind> {
     }
 }
 
-/// Reads a duration that may be longer: how long a URL is good for.
+/// Parses the lifetime of a URL, which may exceed the maximum of other durations.
 ///
 /// # Errors
-/// A sentence that says how it is written.
+/// A sentence that describes the format.
 pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
     read(text).ok_or_else(|| "write a whole number and s, m or h, such as 10m".to_owned())
 }
 
-/// Reads a duration that somebody waits, of a day at most.
+/// Parses a waiting time of at most one day.
 ///
 /// # Errors
-/// A sentence that says how it is written.
+/// A sentence that describes the format.
 pub fn parse_wait(text: &str) -> Result<Duration, String> {
     parse(text).map_err(|problem| problem.to_string())
 }
@@ -49,7 +49,7 @@ fn read(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }
 
-/// Longer ones are slips of the unit.
+/// The longest duration; longer ones are probably mistakes in the unit.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]

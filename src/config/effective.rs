@@ -1,5 +1,5 @@
-//! Every setting as it was given, and where: for a person who wonders what a process runs with, and to tell what another
-//! configuration changes. Secrets are not shown; of a reference to one, the reference is.
+//! The effective settings with their origins, for display and for comparing two configurations.
+//! Secrets are redacted; a reference to a secret is shown.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,27 +13,27 @@ use super::layer::{FlagSetting, topmost};
 use super::origin::ValueOrigin;
 use super::section::ConfigDocument;
 
-/// A setting.
+/// An effective setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveSetting {
-    /// Its key with its sections; those that repeat are counted from 0: `listen[0].address`.
+    /// The key with its sections. Repeated sections are numbered from 0: `listen[0].address`.
     pub key: String,
-    /// Its value, as a file would write it.
+    /// The value in the syntax of the file, redacted if it may be secret.
     pub value: String,
-    /// Where it was given; `None` for a default.
+    /// The origin of the value; `None` for a default.
     pub origin: Option<ValueOrigin>,
-    /// Where its value is read from, if the value is a reference.
+    /// The source of the value, if the value is a reference.
     pub reference: Option<ValueReference>,
-    /// Tells whether it is another, also where that is not shown.
+    /// Detects a change of the value, including one that `value` redacts.
     mark: ValueFingerprint,
 }
 
-/// A place that a setting refers to instead of holding its value.
+/// The source that a setting refers to instead of holding its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueReference {
-    /// The variable of this name, `env:NAME`.
+    /// An environment variable, `env:NAME`.
     Variable(String),
-    /// A credential of systemd, `credential:NAME`.
+    /// A systemd credential, `credential:NAME`.
     SystemdCredential,
 }
 
@@ -47,13 +47,13 @@ pub struct SettingChange {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ChangeKind {
-    /// It has this value now and had none.
+    /// The setting is new and has this value.
     Added(String),
-    /// It had this value and has none now.
+    /// The setting was removed and had this value.
     Removed(String),
-    /// It has the second value and had the first.
+    /// The first value was replaced with the second.
     Replaced(String, String),
-    /// It has this value, in which the difference is not shown.
+    /// A redacted part of this value has changed.
     Hidden(String),
 }
 
@@ -67,7 +67,7 @@ impl ValueReference {
 }
 
 impl EffectiveSetting {
-    /// Returns the origin as it is displayed.
+    /// Returns the origin for display.
     #[must_use]
     pub fn shown_origin(&self) -> String {
         self.origin.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string)
@@ -75,7 +75,7 @@ impl EffectiveSetting {
 }
 
 impl SettingChange {
-    /// Returns whether the change takes effect only when the process starts again.
+    /// Returns whether the change takes effect only after a restart.
     #[must_use]
     pub fn needs_restart(&self) -> bool {
         self.key == "log.file" || self.key.starts_with("process.")
@@ -94,7 +94,8 @@ impl fmt::Display for SettingChange {
     }
 }
 
-/// Stands for a value. Outside this process it says nothing of it: values may be secrets that somebody could guess.
+/// A keyed hash that represents a value. The key is random per process: outside it, the hash does
+/// not help to guess a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ValueFingerprint(u64);
 
@@ -105,11 +106,12 @@ impl ValueFingerprint {
     }
 }
 
-/// All settings of a configuration: what flags and environment say, what the file says, and the defaults of the rest.
+/// Returns all settings: those of the file, overridden by flags and environment, and the defaults
+/// of the rest.
 pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<EffectiveSetting> {
     let mut facts = Vec::new();
     walk(table, "", document, &mut facts);
-    // In the order of the text.
+    // Sort by position in the text.
     facts.sort_by_key(|(place, _)| *place);
     let mut facts: Vec<EffectiveSetting> = facts.into_iter().map(|(_, fact)| fact).collect();
     let mut over = Vec::new();
@@ -122,7 +124,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
         } else {
             format!("{:?}", texts.join(","))
         };
-        // These replace what the file says of its first listener.
+        // These override the first listener of the file.
         let key = setting.key().replace("listen.", "listen[0].");
         let mark = ValueFingerprint::of(&value);
         let reference = ValueReference::parse(texts[0]);
@@ -141,7 +143,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
     facts
 }
 
-/// Returns the settings whose values differ. Their origins do not count.
+/// Returns the settings whose values differ. Differences in origin are ignored.
 #[must_use]
 pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<SettingChange> {
     let (was, is) = (by_key(before), by_key(after));
@@ -166,12 +168,12 @@ pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<S
     changes
 }
 
-/// The facts by their keys; of two with the same key, the first.
+/// Maps settings by key. Of two with the same key, the first is used.
 fn by_key(facts: &[EffectiveSetting]) -> HashMap<&str, &EffectiveSetting> {
     facts.iter().rev().map(|fact| (fact.key.as_str(), fact)).collect()
 }
 
-/// Collects the values of a table, each with its place in the text.
+/// Collects the values of a table, each with its position in the text.
 fn walk(
     table: &DeTable<'_>,
     path: &str,
@@ -201,7 +203,7 @@ fn walk(
                 let origin = Some(document.origin(Some(line), String::new()));
                 let reference = other.as_str().and_then(ValueReference::parse);
                 let value = shown(name, other);
-                // Of a text, all or nothing is shown.
+                // A text is either shown completely or redacted completely.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
                 let mark =
                     if is_shown { ValueFingerprint::of(&value) } else { ValueFingerprint::of(&whole(other)) };
@@ -219,7 +221,7 @@ fn shown(name: &str, value: &DeValue<'_>) -> String {
         DeValue::Float(number) => number.as_str().to_owned(),
         DeValue::Boolean(truth) => truth.to_string(),
         DeValue::Datetime(time) => time.to_string(),
-        // What a command is given may be secret.
+        // The arguments of a command may be secret.
         DeValue::Array(items) if name == "command" => match items.first() {
             Some(program) => format!("[{}, …]", shown("", program.get_ref())),
             None => "[]".to_owned(),
@@ -232,7 +234,7 @@ fn shown(name: &str, value: &DeValue<'_>) -> String {
     }
 }
 
-/// All of a value, for its mark.
+/// Returns a value without redaction, for its fingerprint.
 fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
     Zeroizing::new(match value {
         DeValue::String(text) => format!("{text:?}"),
@@ -248,12 +250,12 @@ fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
     })
 }
 
-/// Whether a text may itself be a secret. One that only says where the secret is, is none.
+/// Returns whether a text may contain a secret. A reference to a secret does not.
 fn is_confidential(name: &str, text: &str) -> bool {
     let is_reference = ["file:", "env:", "credential:"].iter().any(|kind| text.starts_with(kind));
     match name {
         "access_key_id" | "access_key_secret" | "security_token" | "token" => !is_reference,
-        // An address may hold a key.
+        // A URL may contain a key.
         "url" => text.contains(['?', '@']),
         "external_id" => true,
         _ => false,
@@ -262,7 +264,7 @@ fn is_confidential(name: &str, text: &str) -> bool {
 
 const HIDDEN: &str = "\"[hidden]\"";
 
-/// What holds where nothing is said.
+/// The default values by key.
 pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("strict_file_modes", "false"),
     ("listen[0].address", "\"127.0.0.1:8770\""),

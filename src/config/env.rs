@@ -1,4 +1,4 @@
-//! What a configuration refers to outside its own text: variables, files of secrets, certificates.
+//! Access to the resources that a configuration refers to: variables, secret files, certificates.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -12,26 +12,27 @@ use zeroize::Zeroizing;
 use crate::credentials::SourceEnv;
 use crate::secret::Secret;
 
-/// The world outside as a configuration sees it.
+/// The environment of a configuration.
 pub trait ConfigEnv {
-    /// A variable of the environment; an empty one counts as not set.
+    /// Returns an environment variable; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<Secret>;
 
-    /// Whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot return.
+    /// Returns whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot
+    /// return.
     fn is_not_text(&self, _name: &str) -> bool {
         false
     }
 
-    /// What a file of one secret holds, without the line break at its end.
+    /// Reads a file that holds one secret, and removes the line break at its end.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// The reason that the file cannot be read.
     fn secret(&self, path: &Path) -> io::Result<SecretFile>;
 
-    /// Whether a file can be read.
+    /// Checks that a file can be read.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason that the file cannot be read.
     fn probe(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -40,13 +41,14 @@ pub trait ConfigEnv {
 pub struct SecretFile {
     /// The secret.
     pub secret: Secret,
-    /// Whether users other than its owner can read it.
+    /// True if users other than its owner can read it.
     pub exposed: bool,
-    /// Of all that it holds.
+    /// The digest of the whole content.
     pub digest: ContentDigest,
 }
 
-/// What tells the content of a file from another; of one that cannot be read, that it cannot.
+/// A digest that distinguishes contents of a file. A file that cannot be read has a digest by its
+/// error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentDigest {
     hash: u64,
@@ -54,26 +56,27 @@ pub struct ContentDigest {
 }
 
 impl ContentDigest {
-    /// Of this content.
+    /// Returns the digest of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self::either(Ok(content))
     }
 
-    /// Of what the file holds now, as far as it is looked at. `None` if it is none that can be read twice: a pipe gives what it has
-    /// once, and whoever reads it again may wait for ever.
+    /// Returns the digest of the current content of a file, of which at most 16 MiB are read.
+    /// Returns `None` if it is not a regular file: a pipe can be read only once, and a second read
+    /// may block forever.
     #[must_use]
     pub fn now(path: &Path) -> Option<Self> {
         if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
             return None;
         }
-        // It may be a secret.
+        // The content may be a secret.
         let mut content = Zeroizing::new(Vec::new());
         let read = File::open(path).and_then(|file| file.take(LOOK_MAX).read_to_end(&mut content));
         Some(Self::either(read.map(|_| content.as_slice()).map_err(|error| error.kind())))
     }
 
-    /// Whether there is nothing in the file, or nothing to be seen.
+    /// Returns whether the file is empty or holds only whitespace.
     #[must_use]
     pub fn is_blank(self) -> bool {
         self.is_blank
@@ -87,7 +90,7 @@ impl ContentDigest {
     }
 }
 
-/// The real world: the environment as the edge shows it, and files, relative to the working directory.
+/// The variables of a [`SourceEnv`] and the files of the system, relative to the working directory.
 pub struct SystemFiles<'a>(pub &'a dyn SourceEnv);
 
 impl ConfigEnv for SystemFiles<'_> {
@@ -101,7 +104,7 @@ impl ConfigEnv for SystemFiles<'_> {
 
     fn secret(&self, path: &Path) -> io::Result<SecretFile> {
         let file = File::open(path)?;
-        // Of the open file, so that it is the one that is read.
+        // The mode is that of the open file, so that it belongs to the content that is read.
         let mode = file.metadata()?.permissions().mode();
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
         file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
@@ -119,12 +122,12 @@ impl ConfigEnv for SystemFiles<'_> {
     }
 
     fn probe(&self, path: &Path) -> io::Result<()> {
-        // Opening is not enough: a directory opens, and cannot be read.
+        // Opening is not sufficient: a directory can be opened but not read.
         File::open(path)?.read(&mut [0]).map(drop)
     }
 }
 
-/// The world outside, and the files that were looked for there.
+/// A [`ConfigEnv`] that records the paths of the files that are requested from it.
 pub(super) struct TrackedEnv<'a> {
     outside: &'a dyn ConfigEnv,
     files: RefCell<Vec<PathBuf>>,
@@ -135,7 +138,7 @@ impl<'a> TrackedEnv<'a> {
         Self { outside, files: RefCell::default() }
     }
 
-    /// The files, whether they are there or not.
+    /// Returns the paths of the files, including missing ones.
     pub(super) fn into_files(self) -> Vec<PathBuf> {
         self.files.into_inner()
     }
@@ -161,10 +164,11 @@ impl ConfigEnv for TrackedEnv<'_> {
     }
 }
 
-/// The authorities of the world are less than 1 MiB.
+/// The maximum size of a digested content. A bundle of all public certificate authorities is less
+/// than 1 MiB.
 const LOOK_MAX: u64 = 16 << 20;
-/// Tokens are a few KiB at most.
+/// The maximum size of a secret file. Tokens are a few KiB at most.
 const LONGEST: usize = 64 * 1024;
 
-/// Of group and others.
+/// The read permissions of group and others.
 const READABLE_BY_OTHERS: u32 = 0o044;

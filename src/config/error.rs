@@ -1,5 +1,5 @@
-//! What can be wrong with a configuration, each with what to do about it, and what is right but not wise. No text shows a
-//! secret: of what was given, only what cannot hold one is repeated.
+//! Errors of the configuration, each with a suggestion, and warnings. No message contains a secret:
+//! a value is repeated only if it cannot hold one.
 
 use crate::address::{Endpoint, InvalidEndpoint, InvalidPattern, ServiceFamily};
 use crate::credentials::{BucketEndpointsError, InvalidAccessKey};
@@ -7,10 +7,10 @@ use crate::oss::{InvalidBucket, InvalidRegion};
 use crate::server::ListenAddress;
 use crate::transport::InvalidUrl;
 
-/// A mistake.
+/// An error in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum ConfigErrorKind {
-    // The form of the file.
+    // Format of the file.
     #[error("{0}; a line is KEY = VALUE or [SECTION], each key once, texts in quotes")]
     Syntax(String),
     #[error("unknown key; did you mean {0}?")]
@@ -44,7 +44,7 @@ pub(super) enum ConfigErrorKind {
     #[error("must be more than 0; leave it out for the default")]
     Zero,
 
-    // The environment.
+    // Environment.
     #[error("is no variable of this program; did you mean {0}? use that name, or unset it")]
     UnknownVariable(String),
     #[error("has a value that is not UTF-8; set it to text, or unset it")]
@@ -213,7 +213,7 @@ pub(super) enum ConfigErrorKind {
     NoCredentialsDirectory,
 }
 
-/// Returns an endpoint as it may have been meant: the same name, if only its scheme is wrong.
+/// Returns a suggestion for an invalid endpoint: the same name, if only its scheme is invalid.
 fn suggested(invalid: &InvalidEndpoint) -> String {
     let meant = if let InvalidEndpoint::Scheme(text) = invalid {
         let name = text.split_once("://").map_or(text.as_str(), |(_, name)| name);
@@ -225,7 +225,7 @@ fn suggested(invalid: &InvalidEndpoint) -> String {
     meant.unwrap_or_else(|| "https://oss-cn-hangzhou.aliyuncs.com".to_owned())
 }
 
-/// Something that works and that its author may not have meant.
+/// A valid setting that may not be intended.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ConfigWarning {
     #[error(

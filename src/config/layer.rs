@@ -1,4 +1,4 @@
-//! What flags and the environment set over the file: the same settings by the same names.
+//! Settings from flags and the environment, which override the file. Both use the same names.
 
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
@@ -6,14 +6,14 @@ use super::origin::{SpannedValue, ValueOrigin};
 use super::variables;
 use crate::credentials::SourceEnv;
 
-/// A setting that has a flag and a variable.
+/// A setting with a flag and an environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagSetting {
     /// `--listen`
     Listen,
     /// `--unsafe-open`
     UnsafeOpen,
-    /// `--domain`: may be set several times, and names may be joined by commas.
+    /// `--domain`: may be repeated, and accepts names separated by commas.
     Domain,
     /// `--read-only`
     ReadOnly,
@@ -37,13 +37,13 @@ pub enum FlagSetting {
     LogFormat,
 }
 
-/// One layer of settings over the file.
+/// A layer of settings that overrides the file.
 #[derive(Clone, Debug)]
 pub struct SettingLayer {
     kind: LayerKind,
     alone: bool,
     values: Vec<(FlagSetting, String)>,
-    /// The variables that are wrong.
+    /// The invalid variables.
     wrong: Vec<(String, ConfigErrorKind)>,
 }
 
@@ -54,7 +54,7 @@ enum LayerKind {
 }
 
 impl FlagSetting {
-    /// All.
+    /// All settings.
     pub const ALL: [Self; 13] = [
         Self::Listen,
         Self::UnsafeOpen,
@@ -71,13 +71,13 @@ impl FlagSetting {
         Self::LogFormat,
     ];
 
-    /// The flag: `--admin-listen`.
+    /// Returns the flag: `--admin-listen`.
     #[must_use]
     pub fn flag(self) -> String {
         format!("--{}", self.name())
     }
 
-    /// The variable: `OSS_PROXY_ADMIN_LISTEN`.
+    /// Returns the variable: `OSS_PROXY_ADMIN_LISTEN`.
     #[must_use]
     pub fn variable(self) -> String {
         format!("OSS_PROXY_{}", self.name().to_ascii_uppercase().replace('-', "_"))
@@ -101,7 +101,7 @@ impl FlagSetting {
         }
     }
 
-    /// The key of the file that it stands over.
+    /// Returns the key of the file that the setting overrides.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Listen => "listen.address",
@@ -120,12 +120,12 @@ impl FlagSetting {
         }
     }
 
-    /// The setting that stands over this key of this section of the file.
+    /// Returns the setting that overrides this key of this section of the file.
     pub(super) fn over(section: &str, key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|setting| setting.key().split_once('.') == Some((section, key)))
     }
 
-    /// Whether a setting stands over any key of this section.
+    /// Returns whether a setting overrides any key of this section.
     pub(super) fn is_over_any(section: &str) -> bool {
         Self::ALL
             .into_iter()
@@ -134,13 +134,13 @@ impl FlagSetting {
 }
 
 impl SettingLayer {
-    /// The layer of flags, with none yet. A flag without a value is set to `true`.
+    /// Creates an empty layer of flags. A flag without a value is set to `true`.
     #[must_use]
     pub fn flags() -> Self {
         Self { kind: LayerKind::Flags, alone: false, values: Vec::new(), wrong: Vec::new() }
     }
 
-    /// The layer of the environment.
+    /// Reads the layer of the environment.
     #[must_use]
     pub fn from_environment(edge: &dyn SourceEnv) -> Self {
         let value = |setting: FlagSetting| Some((setting, edge.variable(&setting.variable())?));
@@ -148,21 +148,22 @@ impl SettingLayer {
         Self { kind: LayerKind::Environment, alone: false, values, wrong: variables::check(edge) }
     }
 
-    /// Reports the variables that are wrong.
+    /// Reports the invalid variables.
     pub(super) fn report(&self, report: &mut ConfigReport) {
         for (name, problem) in &self.wrong {
             report.error(&ValueOrigin::Variable(name.clone()), problem.clone());
         }
     }
 
-    /// Sets a setting, if there is a value.
+    /// Adds a value of a setting, if there is one.
     #[must_use]
     pub fn set(mut self, setting: FlagSetting, value: Option<impl Into<String>>) -> Self {
         self.values.extend(value.map(|value| (setting, value.into())));
         self
     }
 
-    /// Has one listener, on a free port of loopback, and no admin interface, whatever the file says of either.
+    /// Replaces the listeners of the file with one on a free loopback port, and turns the admin
+    /// interface off.
     #[must_use]
     pub fn alone(self) -> Self {
         let layer =
@@ -170,12 +171,12 @@ impl SettingLayer {
         Self { alone: true, ..layer }
     }
 
-    /// Whether what the file says of listeners counts for nothing.
+    /// Returns whether the listeners and the admin interface of the file are ignored.
     pub(super) fn is_alone(&self) -> bool {
         self.alone
     }
 
-    /// The values of a setting in this layer.
+    /// Returns the values of a setting in this layer.
     fn get(&self, setting: FlagSetting) -> Vec<SpannedValue<String>> {
         let at = match self.kind {
             LayerKind::Environment => ValueOrigin::Variable(setting.variable()),
@@ -187,7 +188,7 @@ impl SettingLayer {
     }
 }
 
-/// What the uppermost layer that sets `setting` gives; empty if none does. Later layers are above.
+/// Returns the values of the last layer that sets `setting`, or an empty list if no layer does.
 pub(super) fn topmost(layers: &[SettingLayer], setting: FlagSetting) -> Vec<SpannedValue<String>> {
     let mut values = layers.iter().rev().map(|layer| layer.get(setting));
     values.find(|values| !values.is_empty()).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! The lines of a text: on which of them a byte is.
+//! Line numbers of byte offsets in a text.
 
-/// Where the lines of a text begin, so that a line number takes one binary search.
+/// The offsets at which lines begin, so that a lookup takes one binary search.
 pub(super) struct LineTable {
-    /// The offset of each line but the first, ascending.
+    /// The offset of each line except the first, ascending.
     starts: Vec<usize>,
 }
 
@@ -12,7 +12,8 @@ impl LineTable {
         Self { starts: breaks.map(|(offset, _)| offset + 1).collect() }
     }
 
-    /// The line with the byte at `offset`, counted from 1. A line break belongs to the line that it ends.
+    /// Returns the line with the byte at `offset`, counted from 1. A line break belongs to the line
+    /// that it ends.
     pub(super) fn number(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset) + 1
     }
@@ -26,7 +27,7 @@ mod tests {
     fn the_line_of_every_byte_is_one_more_than_the_line_breaks_before_it() {
         for text in ["", "\n", "a", "a\n", "\n\na", "a\r\nb\r\n", "a = 1\n\n\nb = \"ü\"\nc", "\n\n\n"] {
             let lines = LineTable::new(text);
-            // One past the end is where a parser reports that something is missing.
+            // A parser reports a missing token one past the end.
             for offset in 0..=text.len() + 1 {
                 let breaks = text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
                 assert_eq!(lines.number(offset), breaks + 1, "{text:?}, {offset}");

@@ -1,4 +1,4 @@
-//! `[[listen]]` and `[admin]`: where requests are taken, and which.
+//! `[[listen]]` and `[admin]`: listeners and the requests that they accept.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::server::{ListenAddress, ListenSettings, TlsFiles};
 const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8771);
 
-/// The listeners and the address of the admin interface.
+/// Reads the listeners and the admin interface.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
@@ -35,7 +35,7 @@ pub(super) fn read(
     let replaced = sections[0].at("address");
     if sections.len() > 1 && !matches!(replaced, ValueOrigin::File { .. }) {
         report.error(&replaced, ConfigErrorKind::WhichListener(sections.len()));
-        // All of them would now have this address.
+        // All of them would have this address.
         for section in sections.drain(1..) {
             section.check(&LISTEN, report);
         }
@@ -63,7 +63,7 @@ pub(super) fn read(
     (listeners, admin.map(|(address, settings)| AdminConfig { address: address.value, settings }))
 }
 
-/// The admin interface alone.
+/// Reads the admin interface alone.
 pub(super) fn read_admin(
     root: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
@@ -83,7 +83,7 @@ fn address(
     } else {
         SpannedValue { value: ListenAddress::Tcp(DEFAULT), at: section.at("address") }
     };
-    // What systemd hands over is only known when it is there.
+    // The addresses of sockets from systemd are unknown until startup.
     if let Some(address) = given.value.socket()
         && !is_loopback(address)
     {
@@ -96,7 +96,8 @@ fn address(
     Some(given)
 }
 
-/// The files of a listener that speaks TLS. What is in them is read when it starts, and by `check`.
+/// Reads the files of a TLS listener. Their contents are parsed when the listener starts, and by
+/// `check`.
 fn tls(
     section: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
@@ -189,7 +190,7 @@ fn admin(
     Some((address, settings))
 }
 
-/// Notes who listens where, and reports an address that somebody else has.
+/// Records the owner of an address, and reports an address that overlaps one already recorded.
 fn claim(
     address: &SpannedValue<ListenAddress>,
     who: &str,
@@ -202,7 +203,7 @@ fn claim(
     taken.push((address.value.clone(), format!("{who} ({})", address.at)));
 }
 
-/// Whether a connection to `host` and `port` ends at `listener`.
+/// Returns whether a connection to `host` and `port` reaches `listener`.
 pub(super) fn reaches(listener: SocketAddr, host: &Host, port: u16) -> bool {
     let ours = listener.ip().to_canonical();
     let same = match host.address().map(|address| address.to_canonical()) {
@@ -218,18 +219,18 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Reads `ADDRESS:PORT`, `unix:PATH` or `systemd:NAME`.
+/// Parses `ADDRESS:PORT`, `unix:PATH` or `systemd:NAME`.
 fn address_of(text: &str) -> Result<ListenAddress, ConfigErrorKind> {
     let bad = || ConfigErrorKind::Address(text.to_owned());
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() { Err(bad()) } else { Ok(ListenAddress::Unix(PathBuf::from(path))) };
     }
     if let Some(name) = text.strip_prefix("systemd:") {
-        // The names stand in one variable, with colons between them.
+        // systemd passes the names in one variable, separated by colons.
         let fits = !name.is_empty() && !name.contains(':');
         return if fits { Ok(ListenAddress::Inherited(name.to_owned())) } else { Err(bad()) };
     }
-    // The one name that needs no resolver.
+    // `localhost` is the only name that needs no resolver.
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => &format!("{}:{port}", Ipv4Addr::LOCALHOST),
         None => text,
@@ -259,7 +260,7 @@ fn domain(text: &str) -> Result<String, ConfigErrorKind> {
     Ok(name.to_owned())
 }
 
-/// Reads an origin. Browsers write it in lower case and without the port that goes without saying.
+/// Parses an origin and normalizes it as browsers do: lower case, without the default port.
 fn web_origin(text: &str) -> Result<String, ConfigErrorKind> {
     let lower = text.to_ascii_lowercase();
     let (scheme, authority) = lower.split_once("://").ok_or(ConfigErrorKind::WebOrigin)?;

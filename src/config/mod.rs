@@ -1,7 +1,8 @@
-//! The configuration: from file, environment and flags to values that the other modules take. Nothing is looked up here but
-//! what the text refers to, and that through [`ConfigEnv`].
+//! The configuration: combines file, environment and flags into the settings that the other modules
+//! take. The only lookups are those that the text refers to, and they go through [`ConfigEnv`].
 //!
-//! Reading never stops at a mistake: [`ConfigErrors`] is all of them. Only a file that is no TOML at all is reported as just that.
+//! Reading does not stop at the first error: [`ConfigErrors`] has all of them. The exception is a
+//! file that is not valid TOML, whose settings are not checked.
 
 mod credentials;
 mod diagnostics;
@@ -51,111 +52,114 @@ use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
-/// Everything that is configured.
+/// The effective configuration.
 #[derive(Debug)]
 pub struct ProxyConfig {
     /// The listeners; at least one.
     pub listen: Vec<ListenSettings>,
-    /// The admin interface, if there is one.
+    /// The admin interface, unless it is off.
     pub admin: Option<AdminConfig>,
-    /// The upstreams.
+    /// The addresses of the upstreams, and the routes to them.
     pub directory: RoutingTable,
-    /// What else is said of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
+    /// The other settings of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
     pub upstreams: Vec<UpstreamSettings>,
-    /// The sources of credentials by name: those of the file, and `default` if an upstream uses it.
+    /// The credential sources by name: those of the file, and `default` if it is used.
     pub credentials: Vec<(String, ProviderSpec)>,
-    /// How much may go on at once.
+    /// Limits on concurrency and size.
     pub limits: LimitConfig,
-    /// How long things may take.
+    /// The timeouts.
     pub timeouts: TimeoutConfig,
-    /// What the log shows and how.
+    /// The settings of the log.
     pub log: LogSettings,
-    /// What the process lets itself and others do.
+    /// The hardening of the process.
     pub process: HardeningConfig,
-    /// What is not wrong, but to be looked at: a line each, with its place.
+    /// Warnings, one per line, each with its location.
     pub warnings: Vec<String>,
-    /// Every setting as it was given, and where.
+    /// All effective settings with their origins.
     pub facts: Vec<EffectiveSetting>,
-    /// Its own file, as it was when it was read.
+    /// The configuration file, with the digest of the content that was read.
     pub file: Option<(PathBuf, ContentDigest)>,
-    /// The files of secrets that were read for it, as they were then.
+    /// The secret files that were read, with the digests of their contents.
     pub files: Vec<(PathBuf, ContentDigest)>,
 }
 
 /// The admin interface.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// Where it listens.
+    /// The listen address.
     pub address: ListenAddress,
-    /// What it serves, and to whom.
+    /// The settings of its endpoints and of access to them.
     pub settings: admin::AdminSettings,
 }
 
-/// Settings of an upstream that are not about where it is.
+/// Settings of an upstream beside its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// Which signature it gets.
+    /// The signature version of its requests.
     pub signature: SignatureVersion,
-    /// The name of its source in [`ProxyConfig::credentials`].
+    /// The name of its credential source in [`ProxyConfig::credentials`].
     pub credentials: String,
-    /// The only roots that its certificates are checked against; `None` takes the host's. A file that could be read.
+    /// The file with the only roots that verify its certificates; `None` uses the roots of the
+    /// host. The file was readable when the configuration was loaded.
     pub ca_file: Option<PathBuf>,
 }
 
-/// What the process lets itself and others do.
+/// Hardening of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HardeningConfig {
-    /// It and its children can gain no rights, whatever they execute.
+    /// Sets `no_new_privs`, which children inherit: no executed program gains privileges.
     pub no_new_privileges: bool,
-    /// The system may write its memory to a file if it crashes.
+    /// Allows core dumps, which contain the memory of the process.
     pub core_dumps: bool,
-    /// Other processes of its user may read its memory and environment.
+    /// Lets other processes of the same user read the memory and the environment of the process.
     pub dumpable: bool,
 }
 
-/// How long things may take.
+/// Timeouts and delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeoutConfig {
-    /// Until a connection to an upstream stands.
+    /// Timeout for establishing a connection to an upstream.
     pub connect: Duration,
-    /// Until the head of an answer comes, counted from the last byte of the request.
+    /// Timeout for the head of a response, counted from the last byte of the request.
     pub first_byte: Duration,
-    /// How long either side may stand still in the middle of a body.
+    /// Timeout for either side to make progress in the middle of a body.
     pub stall: Duration,
-    /// How long a request waits for an upstream connection if all are in use.
+    /// Timeout for a request that waits for an upstream connection while all are in use.
     pub queue: Duration,
-    /// How long the head of a client's request may take, and what comes before it.
+    /// Timeout for the head of a client's request, and for what precedes it.
     pub header_read: Duration,
-    /// How long a connection may lie unused.
+    /// Timeout for an idle connection.
     pub idle: Duration,
-    /// How long requests in flight are waited for at the end.
+    /// Timeout of a drain: the time that requests in flight have to complete at shutdown.
     pub drain: Duration,
-    /// How long, at the end, requests are still taken after readiness has gone.
+    /// The time at shutdown during which requests are still accepted although readiness already
+    /// fails.
     pub drain_delay: Duration,
 }
 
-/// How much may go on at once, and how large things may be.
+/// Limits on concurrency and size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitConfig {
-    /// Connections of clients, in all.
+    /// Maximum number of client connections in the process.
     pub client_connections: usize,
-    /// Requests in flight, for each core.
+    /// Maximum number of requests in flight per core.
     pub requests: usize,
-    /// The head of a request, in bytes.
+    /// Maximum size of a request head in bytes.
     pub header_bytes: usize,
-    /// The body of a request, in bytes.
+    /// Maximum size of a request body in bytes.
     pub body: u64,
-    /// Connections to one destination in use, for each core.
+    /// Maximum number of connections in use to one destination, per core.
     pub upstream_connections: usize,
-    /// Connections to one destination that are being made, for each core.
+    /// Maximum number of connection attempts to one destination, per core.
     pub upstream_dials: usize,
 }
 
 impl ProxyConfig {
-    /// Reads the file, named and in full, under `layers`, of which later ones stand over earlier ones.
+    /// Loads the configuration from `file`, given as its name and full text, and from `layers`.
+    /// Each layer overrides the file and the layers before it.
     ///
     /// # Errors
-    /// Every mistake, not just the first.
+    /// All errors, not just the first.
     pub fn load(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
@@ -167,8 +171,9 @@ impl ProxyConfig {
         }
     }
 
-    /// The same, for who wants to show what is there although something is wrong: credentials that cannot be read are left out
-    /// of [`Self::credentials`]. Nothing is to be served with it if there is a mistake.
+    /// Loads like [`Self::load`], but returns a configuration despite errors where it can, so that
+    /// it can be displayed. Credentials that cannot be read are missing from [`Self::credentials`].
+    /// A configuration with errors must not be served.
     #[must_use]
     pub fn outline(
         file: Option<(&Path, &str)>,
@@ -192,10 +197,11 @@ impl ProxyConfig {
         (config, errors.map(|errors| errors.naming(noted.into_files())))
     }
 
-    /// Reads of the same no more than where health is asked, for who needs nothing else of it; `None` if it is nowhere.
+    /// Reads the settings of the admin interface alone, for callers that need no others. Returns
+    /// `None` if the interface is off.
     ///
     /// # Errors
-    /// Every mistake in what is read.
+    /// All errors in the part that is read.
     pub fn admin(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
@@ -216,14 +222,14 @@ impl ProxyConfig {
         }
     }
 
-    /// Has `provider` in the place of the credentials of this name, for whoever builds a proxy with a source of his own.
+    /// Replaces the named credentials with a custom provider.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
         self.credentials.retain(|(known, _)| known != name);
         self.credentials.push((name.to_owned(), ProviderSpec::Custom(CustomProvider(provider))));
     }
 }
 
-/// Reads the sections. What is `None` has been reported.
+/// Reads the sections. Returns `None` only after an error has been reported.
 fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
     let strict = root.truth("strict_file_modes", report);
     let modes = match strict {
@@ -252,13 +258,13 @@ fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigRe
             ProviderSpec::Chain(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }
-    // Of those that sign with the same credentials, the first.
+    // For each credential source, the first upstream that signs with it.
     let upstreams_of: HashMap<&str, usize> =
         upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
     for (name, spec) in &mut credentials {
         let used = upstreams_of.get(name.as_str()).copied();
         let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
-        // A CloudBox and a zone are in a region that requests to them are not signed for.
+        // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
         let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
         if let (Some(place), Some(region)) = (spec.place_mut(), around.or_else(|| upstream.region.clone())) {
             place.of_oss = Some((region, upstream.endpoint.is_internal()));
@@ -356,7 +362,8 @@ fn log(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LogSettings {
     }
 }
 
-/// What the head of a request may be limited to: what usual clients send, and what the buffer of a connection holds.
+/// The range of `limits.header_bytes`: from the heads that usual clients send to the size of a
+/// connection's buffer.
 const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=256 << 10;
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
-//! Where a value was given: what an error points at.
+//! The origin of a value, which errors point at.
 
 use std::fmt;
 
-/// Where a value was given, or would have been.
+/// The origin of a value, or the location where a missing value belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ValueOrigin {
-    /// In the file.
+    /// The configuration file.
     File {
-        /// The name of the file, as it was asked for.
+        /// The name of the file as given.
         file: String,
-        /// The line, counted from 1; `None` if nothing in the file is about it.
+        /// The line, counted from 1; `None` if no line of the file concerns the value.
         line: Option<usize>,
         /// The key with its sections: `upstream.region`.
         key: String,
     },
-    /// In a variable of the environment.
+    /// An environment variable.
     Variable(String),
-    /// In a flag.
+    /// A command line flag.
     Flag(String),
 }
 
@@ -28,7 +28,7 @@ pub(super) struct SpannedValue<T> {
 }
 
 impl<T> SpannedValue<T> {
-    /// Another value that was given at the same place.
+    /// Returns another value with the same origin.
     pub(super) fn with<U>(&self, value: U) -> SpannedValue<U> {
         SpannedValue { value, at: self.at.clone() }
     }

@@ -1,4 +1,5 @@
-//! Routes that stand in the file of ossutil: an endpoint, or a name of its own, for a bucket.
+//! Routes from the configuration file of ossutil, which can set an endpoint or a CNAME for a
+//! bucket.
 
 use std::path::PathBuf;
 
@@ -15,14 +16,15 @@ use crate::address::{
 use crate::credentials::{BucketEndpoint, BucketStyle, ProviderSpec, bucket_endpoints};
 use crate::oss::{Bucket, Region};
 
-/// A route that the file implies.
+/// A route from the file of ossutil.
 pub(super) struct ImpliedRoute {
     pub(super) credentials: String,
     pub(super) wanted: RouteMatch,
     pub(super) upstream: UpstreamAddress,
 }
 
-/// Returns the routes of all sources of this kind that ask for them. `default` is the upstream that they change.
+/// Returns the routes of all `ossutil` sources with `routes = true`. `default` is the upstream that
+/// they modify.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
@@ -75,7 +77,7 @@ pub(super) fn read(
     implied
 }
 
-/// The settings of a route for a bucket of the file, as `[[route]]` would have them.
+/// The settings of a bucket in the file, in the form of a `[[route]]`.
 struct BucketRoute {
     wanted: RouteMatch,
     addressing: SpannedValue<BucketAddressing>,

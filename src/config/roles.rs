@@ -1,4 +1,5 @@
-//! `[credentials.NAME]` of the sources that ask STS: `assume_role` and `oidc`, and those that may, `env` and `chain`.
+//! `[credentials.NAME]` for sources that call STS: always `assume_role` and `oidc`, optionally
+//! `env` and `chain`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use crate::credentials::{
 use crate::oss::Region;
 use crate::transport::Url;
 
-/// A role that the identity of another source assumes.
+/// Reads a role that the identity of another source assumes.
 pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     let place = place(section, report);
     let signature = section.word("sts_signature", &SIGNATURES, report);
@@ -37,7 +38,8 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
     Some(ProviderSpec::AssumeRole { source: source?, role, place, signature })
 }
 
-/// The token of a service account. What is not given is found in the environment when it is needed.
+/// Reads a source with the OIDC token of a service account. Missing settings are read from the
+/// environment when they are needed.
 pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> ProviderSpec {
     let pod = OidcConfig {
         role_arn: role_arn(section, report),
@@ -50,7 +52,7 @@ pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Pr
     ProviderSpec::Oidc(pod, place(section, report))
 }
 
-/// The role that a key of the environment assumes.
+/// Reads the role that an access key from the environment assumes.
 pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EnvConfig {
     EnvConfig {
         role_arn: role_arn(section, report),
@@ -62,7 +64,7 @@ pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> 
     }
 }
 
-/// A chain of sources.
+/// Reads a provider chain.
 pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut ConfigReport) -> ChainConfig {
     let order =
         section.word("order", &[("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)], report);
@@ -157,7 +159,8 @@ fn required(
     given
 }
 
-/// What is wrong between sources: one that is needed and not described, or needed by itself in the end.
+/// Checks the references between sources: reports unknown sources, and sources that depend on
+/// themselves.
 pub(super) fn check_needs(
     specs: &[(String, Option<ProviderSpec>)],
     root: &ConfigSection<'_>,
@@ -174,7 +177,7 @@ pub(super) fn check_needs(
         let Some(first) = needed(name) else { continue };
         let at_source = all.child(name, report).at("source");
         match known.get(first) {
-            // What is there without being described needs nobody.
+            // The implied default has no source.
             None if first == DEFAULT => {}
             None => {
                 let problem = ConfigErrorKind::UnknownCredentials(first.to_owned(), all_names.clone());
@@ -189,12 +192,13 @@ pub(super) fn check_needs(
     }
 }
 
-/// The names that need themselves in the end. Each name needs at most one other, and is followed once.
+/// Returns the names that depend on themselves, directly or through others. Each name needs at most
+/// one other, and is visited once.
 fn in_circles<'a>(
     names: impl Iterator<Item = &'a str>,
     needed: impl Fn(&str) -> Option<&'a str>,
 ) -> HashSet<&'a str> {
-    // Each name with the walk that met it first.
+    // Each name with the number of the walk that visited it first.
     let mut met: HashMap<&str, usize> = HashMap::new();
     let mut circular = HashSet::new();
     for (walk, start) in names.enumerate() {
@@ -203,7 +207,7 @@ fn in_circles<'a>(
             met.insert(name, walk);
             at = needed(name);
         }
-        // A walk that comes back to itself goes round a circle from there.
+        // A walk that reaches one of its names again has found a cycle, which begins there.
         let mut back = at.filter(|name| met.get(name) == Some(&walk));
         while let Some(name) = back.filter(|name| circular.insert(*name)) {
             back = needed(name);
@@ -212,8 +216,8 @@ fn in_circles<'a>(
     circular
 }
 
-/// How long STS gives credentials for; the role itself may allow less.
+/// The lifetimes that STS accepts; the role itself may allow less.
 const LIFE: std::ops::RangeInclusive<Duration> = Duration::from_secs(900)..=Duration::from_secs(43_200);
-/// Characters that STS takes.
+/// The maximum length of a policy in STS.
 const POLICY_MAX: usize = 2048;
 const SIGNATURES: [(&str, StsSignature); 2] = [("acs3", StsSignature::Acs3), ("rpc", StsSignature::Rpc)];

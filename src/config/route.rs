@@ -1,4 +1,4 @@
-//! `[[route]]`: other upstreams for certain hosts and buckets.
+//! `[[route]]`: upstreams for requests with certain hosts and buckets.
 
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
@@ -7,13 +7,13 @@ use super::section::ConfigSection;
 use super::upstream::{ADDRESSING, EndpointSettings, FIVE, UpstreamChecks};
 use crate::address::{NamePattern, RouteMatch, ServiceName, UpstreamAddress};
 
-/// What the file says of a route.
+/// A route of the file.
 pub(super) struct RouteConfig {
     pub(super) wanted: RouteMatch,
     pub(super) upstream: UpstreamAddress,
 }
 
-/// Reads a route. `default` is the upstream it changes.
+/// Reads a route. `default` is the upstream that it modifies.
 pub(super) fn read(
     section: &ConfigSection<'_>,
     default: Option<&UpstreamAddress>,
@@ -63,14 +63,14 @@ fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Rout
         .then(|| RouteMatch { host: host.map(|given| given.value), bucket: bucket.map(|given| given.value) })
 }
 
-/// Reads the pattern of a host; hosts are compared in lower case, without port.
+/// Parses the pattern of a host. Hosts are compared in lower case and without port.
 fn host(text: &str) -> Result<NamePattern, ConfigErrorKind> {
     let lower = text.to_ascii_lowercase();
     let pattern = NamePattern::parse(&lower)?;
     if !lower.contains(|c: char| c.is_ascii_alphanumeric()) {
         return Err(ConfigErrorKind::AnyHost(text.to_owned()));
     }
-    // What follows the last `*` is the end of every host that matches.
+    // The text after the last `*` is the end of every matching host.
     let tail = lower.rsplit('*').next().unwrap_or_default().trim_start_matches('.');
     if let Some(name) = ServiceName::parse(tail).filter(|name| !name.service.is_object_api()) {
         return Err(ConfigErrorKind::OtherService(text.to_owned(), name.service));

@@ -1,16 +1,17 @@
-//! The keys of the file: those that this build acts on, and those that are refused until a build does.
+//! The keys of the file: those that this build supports, and those that are reserved for later
+//! builds.
 
 use strsim::levenshtein;
 
 /// The keys of a section.
 pub(super) struct SectionSchema {
-    /// The section, as it is written.
+    /// The section in the syntax of the file.
     pub(super) name: &'static str,
-    /// Keys that are acted on.
+    /// Supported keys.
     pub(super) keys: &'static [&'static str],
-    /// Keys that belong to the format, but that this build does not act on.
+    /// Keys that are part of the format but not supported by this build.
     pub(super) later: &'static [&'static str],
-    /// Keys that can only be set in `[upstream]`, and hold here too.
+    /// Keys that can be set only in `[upstream]` and apply to this section too.
     pub(super) inherited: &'static [&'static str],
 }
 
@@ -212,7 +213,7 @@ pub(super) const OSSUTIL: SectionSchema = SectionSchema {
     inherited: &[],
 };
 
-/// Sources that take no settings.
+/// Sources without settings.
 pub(super) const PLAIN: SectionSchema =
     SectionSchema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
 
@@ -251,11 +252,11 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
     inherited: &[],
 };
 
-/// Section, old name and present name of renamed keys.
+/// Section, old name and current name of renamed keys.
 const RENAMED: [(&str, &str, &str); 2] =
     [("[process]", "core_files", "core_dumps"), ("[process]", "inspectable", "dumpable")];
 
-/// Types of credentials that this build has.
+/// Types of credentials that this build supports.
 pub(super) const TYPES: &[&str] = &[
     "chain",
     "static",
@@ -272,10 +273,10 @@ pub(super) const TYPES: &[&str] = &[
     "anonymous",
 ];
 
-/// Types of credentials that are refused until a build has them.
+/// Types of credentials that are rejected until a build supports them.
 pub(super) const LATER_TYPES: &[&str] = &["cloud_sso", "oauth"];
 
-/// Every section with keys of its own that are acted on.
+/// All sections with supported keys, except the root and those that have only `type`.
 pub(super) const ALL: [&SectionSchema; 22] = [
     &LISTEN,
     &TLS,
@@ -302,32 +303,32 @@ pub(super) const ALL: [&SectionSchema; 22] = [
 ];
 
 impl SectionSchema {
-    /// Returns the present name of a key that had another name.
+    /// Returns the current name of a renamed key.
     pub(super) fn renamed(&self, key: &str) -> Option<&'static str> {
         let is_old = |(section, old, _): &&(&str, &str, &str)| *section == self.name && *old == key;
         RENAMED.iter().find(is_old).map(|(_, _, name)| *name)
     }
 
-    /// The key that `key` may have been meant to be.
+    /// Returns the known key that is closest to `key`.
     pub(super) fn nearest(&self, key: &str) -> Option<&'static str> {
         nearest(key, self.keys.iter().chain(self.inherited))
     }
 
-    /// The section that has this key, if it is another one.
+    /// Returns another section that has this key.
     pub(super) fn home(&self, key: &str) -> Option<&'static str> {
         let has = |schema: &&&Self| schema.name != self.name && schema.keys.contains(&key);
         ALL.iter().find(has).map(|schema| schema.name)
     }
 }
 
-/// Whether some type of credentials has this key.
+/// Returns whether any type of credentials has this key.
 pub(super) fn is_key_of_credentials(key: &str) -> bool {
     let all =
         [&STATIC, &FILE, &ASSUME_ROLE, &OIDC, &ECS, &URI, &ENV, &CHAIN, &PROCESS, &PROFILE, &INI, &OSSUTIL];
     all.iter().any(|schema| schema.keys.contains(&key))
 }
 
-/// The word that is at most two letters away from `text`.
+/// Returns the closest word with a distance of at most two edits from `text`.
 pub(super) fn nearest<'a>(
     text: &str,
     words: impl IntoIterator<Item = &'a &'static str>,

@@ -1,5 +1,5 @@
-//! A section of the file, read key by key. What flags and environment set stands over what the file says; every mistake is
-//! reported with its origin, and reading goes on.
+//! Reads a section of the file key by key. Flags and environment override the file. Each error is
+//! reported with its origin, and reading continues.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,27 +14,28 @@ use super::lines::LineTable;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::schema::{self, SectionSchema};
 
-/// The file and what stands over it.
+/// The file, and the layers that override it.
 pub(super) struct ConfigDocument<'a> {
-    /// Its name; `None` if there is no file.
+    /// The name of the file; `None` if there is no file.
     pub(super) file: Option<String>,
     text: &'a str,
     lines: LineTable,
     pub(super) layers: &'a [SettingLayer],
 }
 
-/// A section; one that the file does not have is empty.
+/// A section of the file. A missing section is empty.
 pub(super) struct ConfigSection<'a> {
     document: &'a ConfigDocument<'a>,
     path: String,
-    /// Whether flags or the environment can set any of its keys.
+    /// True if flags or the environment can set any of its keys.
     layered: bool,
     table: Option<&'a DeTable<'a>>,
     line: Option<usize>,
 }
 
 impl<'a> ConfigDocument<'a> {
-    /// A file, named and in full, under `layers`.
+    /// Creates a document from a file, given as its name and full text, and the layers that
+    /// override it.
     pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [SettingLayer]) -> Self {
         let text = file.map_or("", |(_, text)| text);
         Self {
@@ -45,7 +46,7 @@ impl<'a> ConfigDocument<'a> {
         }
     }
 
-    /// What the file says; that it is no TOML is reported.
+    /// Parses the file, and reports syntax errors.
     pub(super) fn parse(&self, report: &mut ConfigReport) -> Spanned<DeTable<'a>> {
         let (table, mistakes) = DeTable::parse_recoverable(self.text);
         for mistake in mistakes {
@@ -57,37 +58,38 @@ impl<'a> ConfigDocument<'a> {
         table
     }
 
-    /// The whole file.
+    /// Returns the root section, and reports its unknown keys.
     pub(super) fn root(&'a self, table: &'a DeTable<'a>, report: &mut ConfigReport) -> ConfigSection<'a> {
         let root = self.top(table);
         root.check(&schema::ROOT, report);
         root
     }
 
-    /// The whole file, for who reads only a part of it.
+    /// Returns the root section without a check of its keys, for callers that read only a part of
+    /// the file.
     pub(super) fn top(&'a self, table: &'a DeTable<'a>) -> ConfigSection<'a> {
         ConfigSection { document: self, path: String::new(), layered: false, table: Some(table), line: None }
     }
 
-    /// A place in the file.
+    /// Returns the origin of a key at a line of the file.
     pub(super) fn origin(&self, line: Option<usize>, key: String) -> ValueOrigin {
         let file = self.file.clone();
         ValueOrigin::File { file: file.unwrap_or_else(|| "configuration".to_owned()), line, key }
     }
 
-    /// Whether what the file says of listeners counts for nothing.
+    /// Returns whether the listeners and the admin interface of the file are ignored.
     pub(super) fn is_alone(&self) -> bool {
         self.layers.iter().any(SettingLayer::is_alone)
     }
 
-    /// The line on which `span` begins.
+    /// Returns the line on which `span` begins.
     pub(super) fn line(&self, span: &Range<usize>) -> usize {
         self.lines.number(span.start)
     }
 }
 
 impl<'a> ConfigSection<'a> {
-    /// The section `key` of this one.
+    /// Returns the subsection `key`.
     pub(super) fn child(&self, key: &str, report: &mut ConfigReport) -> Self {
         match self.value(key) {
             Some(value) => match value.get_ref().as_table() {
@@ -101,7 +103,7 @@ impl<'a> ConfigSection<'a> {
         }
     }
 
-    /// The sections `[[key]]` of this one.
+    /// Returns the subsections `[[key]]`.
     pub(super) fn children(&self, key: &str, report: &mut ConfigReport) -> Vec<Self> {
         let Some(value) = self.value(key) else {
             return Vec::new();
@@ -118,24 +120,25 @@ impl<'a> ConfigSection<'a> {
         }
     }
 
-    /// The section `key`, as if the file did not have it.
+    /// Returns an empty subsection `key`, whatever the file contains.
     pub(super) fn absent(&self, key: &str) -> Self {
         self.inner(key, None)
     }
 
-    /// The section `key`, as it is where the file says nothing that counts of listeners.
+    /// Returns an empty subsection `key` if the listeners of the file are ignored, or `None`
+    /// otherwise.
     pub(super) fn alone(&self, key: &str) -> Option<Self> {
         self.document.is_alone().then(|| self.absent(key))
     }
 
-    /// The names in this section.
+    /// Returns the keys of this section in the order of the file.
     pub(super) fn names(&self) -> Vec<&'a str> {
         let mut names: Vec<_> = self.table.into_iter().flat_map(DeTable::keys).collect();
         names.sort_by_key(|name| name.span().start);
         names.into_iter().map(|name| &**name.get_ref()).collect()
     }
 
-    /// Reports the keys that are none.
+    /// Reports unknown and unsupported keys.
     pub(super) fn check(&self, schema: &SectionSchema, report: &mut ConfigReport) {
         for name in self.table.into_iter().flat_map(DeTable::keys) {
             let key: &str = name.get_ref();
@@ -160,17 +163,17 @@ impl<'a> ConfigSection<'a> {
         }
     }
 
-    /// Whether the file has this section.
+    /// Returns whether the file has this section.
     pub(super) fn exists(&self) -> bool {
         self.table.is_some()
     }
 
-    /// Whether the key is set anywhere.
+    /// Returns whether the key is set by the file or a layer.
     pub(super) fn has(&self, key: &str) -> bool {
         self.value(key).is_some() || !self.over(key).is_empty()
     }
 
-    /// A text.
+    /// Reads a text.
     pub(super) fn text(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<String>> {
         if let Some(last) = self.over(key).pop() {
             return Some(last);
@@ -183,7 +186,7 @@ impl<'a> ConfigSection<'a> {
         Some(SpannedValue { value: text.to_owned(), at: self.at(key) })
     }
 
-    /// A text that `parse` reads.
+    /// Reads a text and parses it.
     pub(super) fn parsed<T>(
         &self,
         key: &str,
@@ -194,7 +197,7 @@ impl<'a> ConfigSection<'a> {
         parsed(&text, parse, report)
     }
 
-    /// One of a few words.
+    /// Reads a text that must be one of `words`.
     pub(super) fn word<T: Copy>(
         &self,
         key: &str,
@@ -211,7 +214,7 @@ impl<'a> ConfigSection<'a> {
         self.parsed(key, find, report)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn truth(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<bool>> {
         if let Some(last) = self.over(key).pop() {
             let parse = |text: &str| match text {
@@ -229,7 +232,7 @@ impl<'a> ConfigSection<'a> {
         Some(SpannedValue { value: truth, at: self.at(key) })
     }
 
-    /// How many: a whole number from 1 to [`COUNT_MAX`].
+    /// Reads a whole number from 1 to [`COUNT_MAX`].
     pub(super) fn count(&self, key: &str, report: &mut ConfigReport) -> Option<usize> {
         let value = self.value(key)?;
         let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
@@ -240,7 +243,8 @@ impl<'a> ConfigSection<'a> {
         count
     }
 
-    /// A list of texts; from flags and environment, which have no lists, texts joined by commas.
+    /// Reads a list of texts. Flags and environment, which have no lists, give texts separated by
+    /// commas.
     pub(super) fn texts(&self, key: &str, report: &mut ConfigReport) -> Vec<SpannedValue<String>> {
         let over = self.over(key);
         if !over.is_empty() {
@@ -267,7 +271,7 @@ impl<'a> ConfigSection<'a> {
         })
     }
 
-    /// Where the key was given; if it was not, where it would have been.
+    /// Returns the origin of the key, or the location where a missing key belongs.
     pub(super) fn at(&self, key: &str) -> ValueOrigin {
         if let Some(over) = self.over(key).pop() {
             return over.at;
@@ -279,7 +283,7 @@ impl<'a> ConfigSection<'a> {
         }
     }
 
-    /// The section itself.
+    /// Returns the location of the section itself.
     pub(super) fn here(&self) -> ValueOrigin {
         self.document.origin(self.line, self.path.clone())
     }
@@ -297,7 +301,8 @@ impl<'a> ConfigSection<'a> {
         setting.map_or_else(Vec::new, |setting| layer::topmost(self.document.layers, setting))
     }
 
-    /// The setting that stands over the key. Routes and credentials have none, and no path is made for their keys.
+    /// Returns the setting that overrides the key. Routes and credentials have none, so no path is
+    /// built for their keys.
     fn setting(&self, key: &str) -> Option<FlagSetting> {
         if self.layered { FlagSetting::over(&self.path, key) } else { None }
     }
@@ -308,13 +313,14 @@ impl<'a> ConfigSection<'a> {
             document: self.document,
             layered: FlagSetting::is_over_any(&path),
             path,
-            // What is not there is missed where its section begins.
+            // A missing key is reported at the line where its section begins.
             line: table.as_ref().map(|(_, span)| self.document.line(span)).or(self.line),
             table: table.map(|(table, _)| table),
         }
     }
 
-    /// The key with its sections. It stays on one line, whatever stands between the quotes.
+    /// Returns the key with its sections. It is escaped, so that a quoted key cannot break the
+    /// line.
     fn key(&self, key: &str) -> String {
         let mut path = self.path.clone();
         if !path.is_empty() {
@@ -330,10 +336,10 @@ impl<'a> ConfigSection<'a> {
     }
 }
 
-/// More of anything is a slip.
+/// The maximum of any count; larger numbers are probably mistakes.
 const COUNT_MAX: usize = 1_000_000;
 
-/// Reads a text that was given.
+/// Parses a text, and reports an error at its origin.
 pub(super) fn parsed<T>(
     text: &SpannedValue<String>,
     parse: impl Fn(&str) -> Result<T, ConfigErrorKind>,

@@ -1,8 +1,8 @@
-//! Sizes, as they are written: a whole number and a binary unit.
+//! Parses sizes: a whole number and a binary unit.
 
 use super::error::ConfigErrorKind;
 
-/// Reads `100B`, `64KiB`, `8MiB` or `5GiB`, in bytes.
+/// Parses `100B`, `64KiB`, `8MiB` or `5GiB` into bytes.
 pub(super) fn parse(text: &str) -> Result<u64, ConfigErrorKind> {
     read(text).filter(|size| *size > 0).ok_or_else(|| ConfigErrorKind::Size(text.to_owned()))
 }

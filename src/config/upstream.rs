@@ -1,4 +1,5 @@
-//! `[upstream]`, and what a route makes of it: the settings that say where requests go, checked against each other.
+//! `[upstream]` and the upstreams of routes: the settings of a destination, validated against each
+//! other.
 
 use std::collections::HashMap;
 
@@ -15,35 +16,36 @@ use crate::oss::{Bucket, Region, SigningProduct};
 use crate::server::ListenSettings;
 use crate::sign::SignatureVersion;
 
-/// The five settings that belong together: a route that sets one takes none of them from `[upstream]`.
+/// The five settings that belong together: a route that sets one inherits none of them from
+/// `[upstream]`.
 pub(super) struct EndpointSettings {
     region: Option<SpannedValue<Region>>,
     internal: Option<SpannedValue<bool>>,
     endpoint: Option<SpannedValue<Endpoint>>,
     connect: Option<SpannedValue<(Host, u16)>>,
     bucket: Option<SpannedValue<Bucket>>,
-    /// Whether one was given that cannot be read; then there is no telling what the others mean.
+    /// True if one of the settings is invalid. The meaning of the others is then unknown.
     broken: bool,
 }
 
-/// The settings of `[upstream]` that hold for its routes too.
+/// The settings of `[upstream]` that also apply to its routes.
 pub(super) struct SharedSettings {
     pub(super) addressing: Option<SpannedValue<BucketAddressing>>,
     signature: SpannedValue<SignatureVersion>,
-    /// Whether one of them cannot be read.
+    /// True if one of the settings is invalid.
     broken: bool,
 }
 
-/// A resolved upstream is checked against this.
+/// The context against which the settings of an upstream are validated.
 #[derive(Clone, Copy)]
 pub(super) struct UpstreamChecks<'a> {
     pub(super) shared: &'a SharedSettings,
     pub(super) addressing: Option<&'a SpannedValue<BucketAddressing>>,
-    /// By their ports.
+    /// The listeners on TCP sockets by port.
     pub(super) listeners: &'a HashMap<u16, Vec<&'a ListenSettings>>,
 }
 
-/// The words of `addressing`.
+/// The values of `addressing`.
 pub(super) const ADDRESSING: [(&str, BucketAddressing); 3] = [
     ("virtual", BucketAddressing::Virtual),
     ("path", BucketAddressing::Path),
@@ -106,8 +108,9 @@ impl SharedSettings {
 }
 
 impl UpstreamChecks<'_> {
-    /// Returns the checks for a route with an upstream of its own, and perhaps an `addressing` of its own. Without that, an
-    /// endpoint of OSS's own is addressed as OSS requires; the addressing of the default upstream does not apply to it.
+    /// Returns the checks for a route with separate endpoint settings and an optional `addressing`.
+    /// If the route does not set it, an OSS endpoint is addressed as OSS requires. The addressing
+    /// of the default upstream applies only to other endpoints.
     pub(super) fn of_route<'b>(
         &'b self,
         five: &EndpointSettings,
@@ -118,7 +121,8 @@ impl UpstreamChecks<'_> {
         UpstreamChecks { addressing: own.or(inherited), ..*self }
     }
 
-    /// The upstream that `five` says, if it says one without contradicting itself. What is wrong is reported.
+    /// Resolves the settings to an upstream. Returns `None` if they are invalid or contradict each
+    /// other, which is reported.
     pub(super) fn resolve(
         &self,
         five: &EndpointSettings,
@@ -151,7 +155,8 @@ impl UpstreamChecks<'_> {
         self.addressing.is_some_and(|given| given.value == addressing)
     }
 
-    /// The region, given or told by the endpoint; `None` if a needed one is missing.
+    /// Returns the region, given or named by the endpoint. The outer `None` means that a required
+    /// region is missing.
     fn region(
         &self,
         five: &EndpointSettings,
@@ -222,7 +227,8 @@ impl UpstreamChecks<'_> {
         None
     }
 
-    /// Looks at what will be dialled: never ourselves, and not in the open without a word.
+    /// Checks the address that will be dialed. Reports an error if it is a listener of this proxy,
+    /// and a warning if plain HTTP leaves this machine.
     fn check_dialled(
         &self,
         endpoint: &SpannedValue<Endpoint>,
@@ -246,7 +252,7 @@ impl UpstreamChecks<'_> {
     }
 }
 
-/// The endpoint, given or implied by the region.
+/// Returns the endpoint, given or implied by the region.
 fn endpoint_of(
     five: &EndpointSettings,
     region: Option<&Region>,
@@ -273,8 +279,9 @@ fn endpoint_of(
     Some(SpannedValue { value: Endpoint::of(&place, UrlScheme::Https), at: section.at("endpoint") })
 }
 
-/// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and contradicts nothing. An endpoint
-/// overrides what a lower layer says of it: a flag the environment, and both the file.
+/// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and
+/// contradicts nothing. A setting of a lower layer does not contradict the endpoint: a flag
+/// overrides the environment, and both override the file.
 fn check_internal(endpoint: &SpannedValue<Endpoint>, five: &EndpointSettings, report: &mut ConfigReport) {
     let Some(internal) = five.internal.as_ref().filter(|internal| internal.value) else { return };
     let layer = |at: &ValueOrigin| match at {
@@ -290,7 +297,7 @@ fn check_internal(endpoint: &SpannedValue<Endpoint>, five: &EndpointSettings, re
     }
 }
 
-/// Reads an endpoint of the object API.
+/// Parses an endpoint of the object API.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, ConfigErrorKind> {
     if text.contains('@') {
         return Err(ConfigErrorKind::UserInfo);
@@ -304,7 +311,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, ConfigErrorKind> {
     }
 }
 
-/// Reads `HOST:PORT`.
+/// Parses `HOST:PORT`.
 fn destination(text: &str) -> Result<(Host, u16), ConfigErrorKind> {
     if text.contains('@') {
         return Err(ConfigErrorKind::UserInfo);

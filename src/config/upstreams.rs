@@ -1,4 +1,4 @@
-//! All upstreams together: the default one, then those of the routes.
+//! All upstreams: the default one, followed by those of the routes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::address::RoutingTable;
 use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
-/// What upstreams are checked against.
+/// The context against which upstreams are validated.
 pub(super) struct ValidationContext<'a> {
     pub(super) listeners: &'a [ListenSettings],
-    /// The credentials that the file describes.
+    /// The credentials that the file defines.
     pub(super) specs: &'a [(String, Option<ProviderSpec>)],
     pub(super) secrets: &'a SecretResolver<'a>,
 }
 
-/// Reads `[upstream]` and the routes. What is `None` has been reported.
+/// Reads `[upstream]` and the routes. Returns `None` only after an error has been reported.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
@@ -64,7 +64,7 @@ pub(super) fn read(
     Some((RoutingTable::new(default, routes), settings))
 }
 
-/// The listeners on sockets of the network, by their ports.
+/// Groups the listeners on TCP sockets by port.
 fn by_port(listeners: &[ListenSettings]) -> HashMap<u16, Vec<&ListenSettings>> {
     let mut all: HashMap<u16, Vec<&ListenSettings>> = HashMap::new();
     for listener in listeners {
@@ -75,10 +75,10 @@ fn by_port(listeners: &[ListenSettings]) -> HashMap<u16, Vec<&ListenSettings>> {
     all
 }
 
-/// The names that credentials can be called by.
+/// The valid names of credentials.
 struct KnownCredentials<'a> {
     names: HashSet<&'a str>,
-    /// The same for an error.
+    /// The list of names for an error.
     listing: String,
 }
 
@@ -90,7 +90,7 @@ impl<'a> KnownCredentials<'a> {
         Self { names, listing: listing(described.chain(implied)) }
     }
 
-    /// The name of credentials, if there are such.
+    /// Reads the name of credentials, and reports an unknown name.
     fn credentials(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<String> {
         let name = section.text("credentials", report)?;
         if self.names.contains(name.value.as_str()) {
@@ -102,7 +102,7 @@ impl<'a> KnownCredentials<'a> {
 }
 
 impl ValidationContext<'_> {
-    /// The path of a file of certificates, which can be read.
+    /// Reads the path of a certificate file, and reports a file that cannot be read.
     fn ca_file(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<PathBuf> {
         let given = section.text("ca_file", report)?;
         if let Err(error) = self.secrets.outside.probe(Path::new(&given.value)) {

@@ -1,4 +1,5 @@
-//! The variables of the environment that cannot be meant: names of ours that do not exist, and values that are not text.
+//! Checks environment variables: reports unknown names with the prefix of this program, and values
+//! that are not UTF-8.
 
 use strsim::levenshtein;
 
@@ -54,7 +55,7 @@ pub const READ_VARIABLES: [&str; 44] = [
     "LISTEN_FDNAMES",
 ];
 
-/// Checks the environment, and returns the variables that are wrong.
+/// Returns the invalid environment variables, each with its error.
 pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, ConfigErrorKind)> {
     let own: Vec<String> =
         FlagSetting::ALL.into_iter().map(FlagSetting::variable).chain([CONFIG.to_owned()]).collect();
@@ -72,7 +73,8 @@ pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, ConfigErrorKind)> {
     wrong
 }
 
-/// Whether Kubernetes sets this variable for a service of a name such as `oss-proxy` in every pod beside it, or Docker for a link.
+/// Returns whether Kubernetes or Docker sets this variable. Kubernetes does so in every pod beside
+/// a service with a name such as `oss-proxy`, and Docker for a link.
 fn is_service_link(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;
@@ -80,7 +82,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
     if name.ends_with("_PORT") && value.contains("://") {
         return true;
     }
-    // Docker's links do the same, and repeat the other container's environment.
+    // Docker links set the same variables, and repeat the environment of the other container.
     if name.ends_with("_NAME") && value.starts_with('/') || name.contains("_ENV_") {
         return true;
     }
@@ -94,9 +96,9 @@ fn is_service_link(name: &str, value: &str) -> bool {
     (0..parts.len()).any(is_link)
 }
 
-/// What our variables begin with.
+/// The prefix of the variables of this program.
 const PREFIX: &str = "OSS_PROXY_";
-/// The variable that names the file of the configuration.
+/// The variable with the path of the configuration file.
 const CONFIG: &str = "OSS_PROXY_CONFIG";
 
 #[cfg(test)]
@@ -106,7 +108,7 @@ mod tests {
     use super::{SourceEnv, check};
     use crate::time::{Clock, Timestamp};
 
-    /// An environment; a variable without a value has one that is not text.
+    /// An environment. A variable without a value is set to a value that is not UTF-8.
     struct Variables(BTreeMap<&'static str, Option<&'static str>>);
 
     impl Clock for Variables {
@@ -130,7 +132,7 @@ mod tests {
         }
     }
 
-    /// What is wrong with an environment of this one variable.
+    /// Returns the errors for an environment with only this variable.
     fn wrong(name: &'static str, value: Option<&'static str>) -> Vec<String> {
         let wrong = check(&Variables(BTreeMap::from([(name, value)])));
         wrong.into_iter().map(|(name, problem)| format!("{name}: {problem}")).collect()
@@ -163,7 +165,7 @@ mod tests {
             ("OSS_PROXY_REGOIN", ""),
             ("OSS_PROXYREGION", "cn-hangzhou"),
             ("OSS_REGION", "cn-hangzhou"),
-            // Of the services oss-proxy and oss-proxy-admin.
+            // Set for the services oss-proxy and oss-proxy-admin.
             ("OSS_PROXY_SERVICE_HOST", "10.0.0.1"),
             ("OSS_PROXY_NAME", "/client/oss-proxy"),
             ("OSS_PROXY_ENV_RUST_LOG", "info"),

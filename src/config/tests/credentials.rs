@@ -1,4 +1,4 @@
-//! `[credentials.NAME]`: types, references to secrets, and that no secret shows.
+//! `[credentials.NAME]`: types, references to secrets, and the redaction of secrets.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -167,7 +167,7 @@ fn unknown_credentials_are_answered_with_the_known_ones() {
     );
 }
 
-/// The real files, and one variable.
+/// An environment with one variable, for tests with real files.
 struct Variable;
 
 impl Clock for Variable {

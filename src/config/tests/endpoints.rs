@@ -1,4 +1,5 @@
-//! Every endpoint of `tests/vectors/endpoints.json` as the configured `endpoint`: the region that is signed for, and STS.
+//! Every endpoint of `tests/vectors/endpoints.json` as the configured `endpoint`: the signing
+//! region and the STS hosts.
 
 use serde_json::Value;
 
@@ -45,13 +46,13 @@ fn rows() -> Vec<Row> {
     rows.collect()
 }
 
-/// Whether endpoints of this kind take other requests than those of the object API.
+/// Returns whether endpoints of this kind accept other requests than those of the object API.
 fn is_rejected(kind: &str) -> bool {
     let kinds = ["s3", "vectors", "tables", "dls", "other-service", "cname-target"];
     kinds.iter().any(|rejected| kind.starts_with(rejected))
 }
 
-/// What is wrong with how the row is read.
+/// Returns the difference between the row and the loaded configuration, if there is one.
 fn fault(row: &Row) -> Option<String> {
     let text = format!("[upstream]\nendpoint = \"https://{}\"\n", row.host);
     let report = |text: &str| load(text).err().map(|errors| errors.to_string()).unwrap_or_default();
@@ -59,7 +60,7 @@ fn fault(row: &Row) -> Option<String> {
         let shown = report(&text);
         return (!shown.contains("is a name of")).then_some(shown);
     }
-    // A zone of the first years is not in the pattern of any family.
+    // Old zone names match the pattern of no family.
     let region = row.region.as_deref().filter(|_| row.kind != "legacy-zone");
     let Some(expected) = region else {
         let shown = report(&text);

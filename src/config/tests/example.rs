@@ -1,4 +1,5 @@
-//! `proxy.toml.example` shows every key, loads as it is, and keeps its promises.
+//! `proxy.toml.example` shows every key, loads without changes, and has the defaults that it
+//! states.
 
 use super::{World, load, load_in, loaded};
 use crate::config::{ProxyConfig, schema};
@@ -9,7 +10,7 @@ const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
 fn the_example_loads_as_it_is_and_says_what_the_defaults_are() {
     let example = loaded(EXAMPLE);
     let defaults = loaded("[upstream]\nregion = \"cn-hangzhou\"");
-    // Where each was given is different, of course, and so is the file.
+    // The origins and the file differ.
     let bare = |config: ProxyConfig| format!("{:?}", ProxyConfig { facts: Vec::new(), file: None, ..config });
     assert!(example.warnings.is_empty());
     assert_eq!(bare(example), bare(defaults));
@@ -26,7 +27,7 @@ fn the_example_has_every_key() {
     };
     for schema in schema::ALL {
         for key in schema.keys {
-            // The keys of these stand in braces.
+            // These sections are written as inline tables.
             let shown = match schema.name {
                 "match" | "tls of [[listen]]" => EXAMPLE.contains(&format!("{key} = \"")),
                 _ => has(key),

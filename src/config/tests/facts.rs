@@ -1,4 +1,4 @@
-//! What is told of settings, and what is not.
+//! Effective settings: their values and origins, redaction, and changes.
 
 use std::fmt::Write as _;
 

@@ -184,7 +184,7 @@ fn the_log_is_set_by_its_words() {
 
 #[test]
 fn a_mistake_is_on_the_line_where_its_value_begins() {
-    // Each text has one unknown key or wrong value.
+    // Each text has one unknown key or invalid value.
     for (text, line) in [
         ("first = 1\n[upstream]\nregion = \"cn-hangzhou\"\n", 1),
         ("\n\n[upstream]\nregion = \"cn-hangzhou\"\n[log]\nformat = \"no\"", 6),
@@ -196,10 +196,10 @@ fn a_mistake_is_on_the_line_where_its_value_begins() {
             "[upstream]\nregion = \"cn-hangzhou\"\n[[listen]]\ndomains = [\n  \"ok.example\",\n  \"no.*\",\n]\n",
             6,
         ),
-        // A text of several lines, before the mistake and as the mistake.
+        // A text of several lines, before the error and as the error.
         ("[upstream]\nregion = '''cn-hangzhou'''\n[log]\nfile = \"\"\"\n\n\nx\"\"\"\nformat = \"no\"\n", 8),
         ("[upstream]\nregion = \"cn-hangzhou\"\n[log]\nformat = \"\"\"\n\nno\n\"\"\"\n", 4),
-        // A section that lacks something is at its head.
+        // A missing key is reported at the head of its section.
         ("[upstream]\nregion = \"cn-hangzhou\"\n\n[[route]]\nregion = \"cn-beijing\"\n", 4),
     ] {
         let mistakes = mistakes(load(text));

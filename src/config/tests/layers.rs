@@ -1,4 +1,4 @@
-//! Defaults under the file under the environment under flags.
+//! Precedence: flags override the environment, which overrides the file, which overrides defaults.
 
 use super::{UPSTREAM, World, load_in, mistakes};
 use crate::address::UpstreamId;

@@ -170,6 +170,6 @@ fn the_admin_interface_is_on_loopback_or_off() {
     let admin = loaded(&with("unix:/run/x")).admin.map(|admin| admin.address);
     assert_eq!(admin, Some(ListenAddress::Unix("/run/x".into())));
     refused(&with("systemd:x"), "proxy.toml:4: admin.address", "cannot be on a socket of systemd");
-    // What is wrong with the address does not hide what is wrong elsewhere.
+    // An invalid address does not hide other errors.
     assert_eq!(mistakes(load("[admin]\naddress = \"x\"")).len(), 2);
 }

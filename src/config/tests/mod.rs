@@ -1,4 +1,4 @@
-//! The rules of the configuration, each by what a file, a variable or a flag leads to.
+//! Rules of the configuration, tested through files, variables and flags.
 
 mod credentials;
 mod endpoints;
@@ -19,7 +19,8 @@ use std::path::Path;
 use super::{ConfigEnv, ConfigErrors, ContentDigest, ProxyConfig, SecretFile, SettingLayer};
 use crate::secret::Secret;
 
-/// A world of its own: variables, and files with what they hold and whether others can read them.
+/// A test environment: variables, and files with their content and whether other users can read
+/// them.
 #[derive(Default)]
 struct World {
     variables: BTreeMap<&'static str, &'static str>,
@@ -59,7 +60,7 @@ fn loaded(text: &str) -> ProxyConfig {
     load(text).unwrap_or_else(|errors| panic!("{text}\nis refused:\n{errors}"))
 }
 
-/// The mistakes, as they are shown.
+/// Returns the errors as displayed, one per line.
 #[track_caller]
 fn mistakes(result: Result<ProxyConfig, ConfigErrors>) -> Vec<String> {
     match result {
@@ -68,7 +69,7 @@ fn mistakes(result: Result<ProxyConfig, ConfigErrors>) -> Vec<String> {
     }
 }
 
-/// Asserts that `text` has exactly one mistake, at this place and with these words in its sentence.
+/// Asserts that `text` has exactly one error, at this location and with these words in its message.
 #[track_caller]
 fn refused(text: &str, place: &str, words: &str) {
     let mistakes = mistakes(load(text));
@@ -87,5 +88,5 @@ fn warned(text: &str, place: &str, words: &str) {
     assert!(warnings.len() == 1 && warnings.iter().all(fits), "{text}\n{warnings:#?}");
 }
 
-/// An `[upstream]` that needs nothing else, on two lines.
+/// The minimal `[upstream]`, on two lines.
 const UPSTREAM: &str = "[upstream]\nregion = \"cn-hangzhou\"\n";

@@ -1,4 +1,5 @@
-//! `[[route]]`: what a route takes from `[upstream]`, and what it must say itself.
+//! `[[route]]`: settings that a route inherits from `[upstream]`, and settings that it must have
+//! itself.
 
 use super::{UPSTREAM, load, loaded, mistakes, refused, warned};
 use crate::address::{BucketAddressing, UpstreamId};

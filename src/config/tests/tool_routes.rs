@@ -1,4 +1,4 @@
-//! Routes from the file of ossutil: the endpoint of each bucket, and the region that its requests are signed for.
+//! Routes from the file of ossutil: the endpoint of each bucket and its signing region.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ fn file(named: &str, region_of_profile: &str, entry: &str) -> String {
     )
 }
 
-/// Returns the configuration with this file of ossutil.
+/// Loads a configuration with this file of ossutil.
 fn load_with(file: String) -> Result<ProxyConfig, ConfigErrors> {
     let world =
         World { files: BTreeMap::from([("/ossutilconfig", (&*file.leak(), false))]), ..World::default() };
@@ -21,7 +21,7 @@ fn load_with(file: String) -> Result<ProxyConfig, ConfigErrors> {
     load_in(&world, text, &[])
 }
 
-/// Returns endpoint and region of the only route of a file with this section `[buckets b]`.
+/// Returns the endpoint and the region of the only route of a file with this section `[buckets b]`.
 #[track_caller]
 fn route(region_of_profile: &str, entry: &str) -> (Endpoint, Option<String>) {
     let config = load_with(file("b", region_of_profile, entry)).expect("a configuration");

@@ -1,4 +1,4 @@
-//! `[upstream]`: settings that need, imply and contradict each other.
+//! `[upstream]`: settings that require, imply or contradict each other.
 
 use super::{World, load, load_in, loaded, mistakes, refused, warned};
 use crate::address::{BucketAddressing, Endpoint, UpstreamAddress, UpstreamId, UrlScheme};
