@@ -61,7 +61,7 @@ pub struct ProxyConfig {
     pub admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
     pub directory: RoutingTable,
-    /// The other settings of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
+    /// The other settings of each upstream, by its [`UpstreamId`].
     pub upstreams: Vec<UpstreamSettings>,
     /// The credential sources by name: those of the file, and `default` if it is used.
     pub credentials: Vec<(String, ProviderSpec)>,
