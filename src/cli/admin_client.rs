@@ -22,7 +22,7 @@ use crate::server::ListenAddress;
 pub(super) struct AdminRequest<'a> {
     /// The path of the page.
     pub(super) path: &'static str,
-    /// The token, if the listener wants one.
+    /// The token, if the listener requires one.
     pub(super) token: Option<&'a Secret>,
     /// The limit on the time until the response is read.
     pub(super) limit: Duration,
@@ -42,7 +42,7 @@ pub(super) enum NoResponse {
 }
 
 impl AdminRequest<'_> {
-    /// Sends it to the listener at this address. Must be called inside a `LocalSet`.
+    /// Sends the request to the listener at this address. Must be called inside a `LocalSet`.
     ///
     /// # Errors
     /// [`NoResponse`].
@@ -56,7 +56,7 @@ impl AdminRequest<'_> {
                 ListenAddress::Unix(path) => {
                     self.exchange(UnixStream::connect(path).await?, "localhost").await
                 }
-                // The configuration has none of these here.
+                // The configuration accepts no inherited socket for the admin listener.
                 ListenAddress::Inherited(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
             }
         };
@@ -69,7 +69,7 @@ impl AdminRequest<'_> {
         host: &str,
     ) -> Result<(StatusCode, Bytes), NoResponse> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // How it ends is seen in the answer.
+        // An error of the connection shows in the response.
         spawn_local(connection);
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = Uri::from_static(self.path);
@@ -88,7 +88,7 @@ impl AdminRequest<'_> {
     }
 }
 
-/// Where a listener on this address is reached from the same machine.
+/// Returns the address at which a client on the same machine reaches the listener.
 fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,4 +1,4 @@
-//! The proxy, put together from its configuration, and from another one while it runs.
+//! Assembles the proxy from its configuration, runs it, and reloads the configuration.
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ use crate::telemetry::LogControl;
 use crate::time::Clock;
 use crate::transport::{PoolStats, UpstreamReachability, UpstreamTransport};
 
-/// A proxy with its sockets, not yet serving.
+/// A proxy with bound sockets that does not serve yet.
 pub struct App {
     workshop: AppBuilder,
     assembled: BuiltApp,
@@ -34,20 +34,21 @@ pub struct App {
     log: Option<Arc<LogControl>>,
 }
 
-/// Reads the configuration again, as it was read at the start. It is called on a thread for blocking work.
+/// Reads the configuration again, in the same way as at the start. Called on a thread for blocking
+/// work.
 pub type LoadConfig = Arc<dyn Fn() -> Result<ProxyConfig, ReloadError> + Send + Sync>;
 
-/// Asks a running proxy to read its configuration again.
+/// A handle to request a reload of a running proxy.
 #[derive(Clone, Debug)]
 pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 
-/// What is counted of the upstream connections of each core.
+/// The statistics of the upstream connections of each worker.
 pub(super) type SharedPoolStats = Arc<Mutex<Vec<Arc<PoolStats>>>>;
 
-/// Somebody wants the configuration to be read again, and may want to know what came of it.
+/// A request to reload, with a channel for the result if the caller waits for it.
 type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
 
-/// A proxy that serves.
+/// A serving proxy.
 struct RunningApp {
     workshop: AppBuilder,
     assembled: BuiltApp,
@@ -57,14 +58,14 @@ struct RunningApp {
     notifier: ServiceNotifier,
     tallies: SharedPoolStats,
     load: Option<LoadConfig>,
-    /// For reading the configuration.
+    /// Runs blocking work: reading the configuration, and flushing notifications at shutdown.
     lane: BlockingLane,
     log: Option<Arc<LogControl>>,
     watch: ConfigWatcher,
 }
 
 impl ReloadHandle {
-    /// Has the configuration read again. Returns what has changed, or why it was not taken.
+    /// Reloads the configuration. Returns the changes, or the reason for its rejection.
     ///
     /// # Errors
     /// [`AdminReloadError`].
@@ -74,14 +75,16 @@ impl ReloadHandle {
         told.await.map_err(|_| AdminReloadError::Stopping)?.map_err(AdminReloadError::Wrong)
     }
 
-    /// The same, for who does not wait for it. If there are many such wishes already, one more changes nothing.
+    /// Requests a reload without waiting for the result. If the queue is full, the request is
+    /// dropped, because a queued one has the same effect.
     pub fn request_reload(&self) {
         let _ = self.0.try_send(None);
     }
 }
 
 impl App {
-    /// Asks each source once and takes the sockets. The upstream is not asked: it may come later than we do.
+    /// Starts each credential source, waits briefly for its first result, and binds the sockets.
+    /// Does not connect to the upstream, which may start later than the proxy.
     ///
     /// # Errors
     /// [`StartError`].
@@ -97,47 +100,48 @@ impl App {
         Ok(Self { workshop, assembled, watch, reloads, load: None, log: None })
     }
 
-    /// Reads the configuration again in this way, when it is asked to or a file of it changes.
+    /// Reloads the configuration with `load`, on request or when one of its files changes.
     #[must_use]
     pub fn reloading(self, load: LoadConfig) -> Self {
         Self { load: Some(load), ..self }
     }
 
-    /// Changes the log through this.
+    /// Changes the log of the process through `control`.
     #[must_use]
     pub fn logging(self, control: Arc<LogControl>) -> Self {
         Self { log: Some(control), ..self }
     }
 
-    /// Asks for the configuration to be read again.
+    /// Returns a handle to request reloads.
     #[must_use]
     pub fn reloads(&self) -> ReloadHandle {
         self.reloads.0.clone()
     }
 
-    /// Where clients connect, in the order of the configuration; ports are real ones.
+    /// Returns the addresses of the listeners, in the order of the configuration. Ports are the
+    /// bound ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<ListenAddress> {
         let bound = self.assembled.listeners.iter().flat_map(|listener| &listener.bound);
         bound.map(|bound| bound.address.clone()).collect()
     }
 
-    /// Where health is asked.
+    /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<ListenAddress> {
         Some(self.assembled.admin.as_ref()?.bound.as_ref()?.address.clone())
     }
 
-    /// What all cores share, for who wants to look at the counters.
+    /// Returns the state that all workers share, for access to the counters.
     #[must_use]
     pub fn state(&self) -> Arc<ProxyState> {
         Arc::clone(&self.assembled.state)
     }
 
-    /// Serves until `drain` says stop. Must run inside a `LocalSet`.
+    /// Serves until `drain` is triggered, then shuts down. Must run inside a `LocalSet`.
     ///
     /// # Errors
-    /// If the system refuses threads or sockets.
+    /// If the operating system provides no thread or socket.
     pub async fn run(self, drain: DrainSignal) -> io::Result<DrainOutcome> {
         let Self { workshop, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
         let tallies = SharedPoolStats::default();
@@ -181,12 +185,12 @@ impl App {
 }
 
 impl RunningApp {
-    /// Reads the configuration again whenever it is wanted.
+    /// Reloads the configuration on every request, and on every change of its files.
     async fn run_reload_loop(&mut self, wishes: &mut mpsc::Receiver<ReloadRequest>) {
         let mut looks = interval(LOOK_EVERY);
-        // Two looks in a row are worth nothing if they follow on each other's heels.
+        // Two checks in quick succession would not show that a file is stable.
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A look at files on a disk that does not answer delays no other wish.
+        // A check of files on a disk that does not respond does not delay reload requests.
         let mut look: Option<FileCheck> = None;
         loop {
             let (reason, wanted) = tokio::select! {
@@ -203,13 +207,13 @@ impl RunningApp {
                     }
                 }
             };
-            // It looks at what was known before.
+            // A check in progress compares with the content known before, so it is discarded.
             look = None;
             self.notifier.reloading();
             let outcome = self.reload(reason).await;
             self.notifier.ready();
             if let Some(report) = wanted {
-                // The caller may have left.
+                // The caller may have gone away.
                 let _ = report.send(outcome);
             }
         }
@@ -237,13 +241,15 @@ impl RunningApp {
         reloaded.map_err(|refused| refused.why)
     }
 
-    /// Everything that can fail comes first; then all of it changes at once.
+    /// Reads and applies a new configuration. All steps that can fail come first. Then all changes
+    /// are applied at once.
     async fn take_another(&mut self) -> Result<Vec<String>, ReloadError> {
         let nowhere = || ReloadError::from("there is no configuration file to read again".to_owned());
         let load = Arc::clone(self.load.as_ref().ok_or_else(nowhere)?);
         let known = self.watch.known();
         let loaded = self.lane.run(LOAD_LIMIT, move || {
-            // Before the configuration is read: what changes meanwhile is seen later.
+            // Taken before the configuration is read, so that changes during the read are noticed
+            // later.
             let found = known.now();
             (found, load().map(|config| (WatchedFiles::of(&config), config)))
         });
@@ -264,7 +270,7 @@ impl RunningApp {
         let admin = start_admin(&mut assembled, &self.console);
         let admin = admin
             .map_err(|error| files.refused(&format_args!("no thread for the admin listener: {error}")))?;
-        // Only now: one that is refused is tried again and again.
+        // Logged only now, because a rejected configuration is retried repeatedly.
         for warning in warnings {
             warn!("{warning}");
         }
@@ -284,7 +290,8 @@ impl RunningApp {
             (Some(thread), Some(settings)) if admin.is_none() => thread.renew(settings.settings.clone()),
             (_, _) => self.admin = admin,
         }
-        // A level that was set while it ran stays, unless the configuration has another word for it now.
+        // A level that was set at run time is kept, unless the configuration changes the log
+        // settings.
         if let Some(log) = &self.log
             && assembled.log != self.assembled.log
         {
@@ -295,7 +302,8 @@ impl RunningApp {
         Ok(changes)
     }
 
-    /// Readiness is gone by now. Requests are taken for a while, so that whoever sends them can notice; then those in flight end.
+    /// Shuts down. Readiness has already ended. Requests are accepted during `drain_delay`, so that
+    /// clients can notice. Then the requests in flight finish.
     async fn end(self, drain: &DrainSignal) -> io::Result<DrainOutcome> {
         self.notifier.stopping();
         let delay = self.assembled.drain_delay;
@@ -327,7 +335,7 @@ impl RunningApp {
     }
 }
 
-/// Describes a change, and whether it takes effect only at the next start.
+/// Returns the description of a change, including whether it takes effect only after a restart.
 fn with_its_time(change: &SettingChange) -> String {
     if change.needs_restart() {
         format!("{change}; it holds from the next start on")
@@ -336,7 +344,7 @@ fn with_its_time(change: &SettingChange) -> String {
     }
 }
 
-/// Logs which certificates of listeners have to be replaced.
+/// Logs a warning for each listener certificate that must be replaced.
 fn warn_of_certificates(assembled: &BuiltApp, clock: &dyn SourceEnv) {
     let now = clock.now();
     for warning in assembled.certificates.iter().filter_map(|certificate| certificate.warning(now)) {
@@ -344,14 +352,14 @@ fn warn_of_certificates(assembled: &BuiltApp, clock: &dyn SourceEnv) {
     }
 }
 
-/// Starts the admin listener of a configuration, if that has a socket of its own to take.
+/// Starts the admin listener of a configuration, if a new socket was bound for it.
 fn start_admin(assembled: &mut BuiltApp, console: &Arc<AdminConsole>) -> io::Result<Option<AdminThread>> {
     let Some(admin) = &mut assembled.admin else { return Ok(None) };
     let settings = admin.settings.clone();
     admin.bound.take().map(|bound| AdminThread::start(bound, settings, console)).transpose()
 }
 
-/// How everything is served under a configuration.
+/// Returns the server settings of a configuration, and the factory of its workers.
 fn plan(
     assembled: &BuiltApp,
     edge: &Arc<dyn SourceEnv>,
@@ -378,14 +386,14 @@ fn plan(
     ServerPlan { settings: assembled.server, make_core }
 }
 
-/// A look at the files of the configuration.
+/// A check of the configuration files in progress.
 type FileCheck = Pin<Box<dyn Future<Output = Option<FileSnapshot>>>>;
 
-/// How long it may take to read the configuration.
+/// The limit on the time to read the configuration.
 const LOAD_LIMIT: Duration = Duration::from_secs(5);
-/// How long the end waits for the last notification.
+/// The time that shutdown waits for the last notification.
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
-/// How often the files of the configuration are looked at.
+/// The interval between checks of the configuration files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Wishes to read the configuration that may wait.
+/// The number of reload requests that can be queued.
 const WISHES_MAX: usize = 16;

@@ -1,5 +1,5 @@
-//! What a configuration comes to: sources of credentials that have been asked, certificates that were read, sockets that are
-//! taken. All of it is made before any of it is used, so that a configuration with a mistake changes nothing.
+//! Builds everything that a configuration needs: credential sources, certificates and sockets. All
+//! of it is built before any of it is used, so that an invalid configuration changes nothing.
 
 use std::collections::HashSet;
 use std::io;
@@ -28,45 +28,46 @@ use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
 use crate::transport::{self, InvalidRoots, TrustStore, TrustStoreId, UpstreamTransport};
 
-/// Why a configuration cannot be used. Nothing here can heal while it stays as it is.
+/// A reason why a configuration cannot be used. It persists until the configuration, or something
+/// that it names, changes.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A socket cannot be had.
+    /// A socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// A certificate file cannot be used.
+    /// A file with trusted certificates cannot be used.
     #[error(transparent)]
     Roots(#[from] InvalidRoots),
-    /// What a listener needs for TLS cannot be used.
+    /// The TLS files of a listener cannot be used.
     #[error(transparent)]
     Tls(#[from] InvalidTls),
-    /// Sources of credentials are set up wrongly.
+    /// Credential sources are misconfigured.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Credentials(Vec<BadSource>),
     /// The files that the configuration names cannot be read in time.
     #[error("the files that the configuration names: {0}")]
     Files(#[from] BlockingTimeout),
-    /// The system refuses a thread.
+    /// The operating system provides no thread.
     #[error("no thread for the credentials: {0}")]
     Thread(#[from] io::Error),
-    /// An upstream signs with a source that does not exist.
+    /// An upstream names a credential source that is not configured.
     #[error("an upstream names the credentials {0:?}, which are not configured")]
     NoSource(String),
-    /// The file of the log cannot be written.
+    /// The log file cannot be written.
     #[error("the log cannot be written: {}: {error}", .path.display())]
     Log {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Several of these.
+    /// Several errors.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Self>),
 }
 
 impl StartError {
-    /// Whether the configuration, or what it names, must change.
+    /// Returns whether the configuration, or something that it names, must change.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -82,7 +83,7 @@ impl StartError {
         }
     }
 
-    /// Whether all that is wrong are addresses that other processes use.
+    /// Returns whether every error is an address in use by another process.
     pub(super) fn is_in_use(&self) -> bool {
         if let Self::Several(all) = self {
             return all.iter().all(Self::is_in_use);
@@ -90,7 +91,7 @@ impl StartError {
         matches!(self, Self::Bind(BindError::InUse(_)))
     }
 
-    /// Joins errors into one. The same error is kept once.
+    /// Joins errors into one, without duplicates.
     fn join(all: Vec<Self>) -> Result<(), Self> {
         let mut seen = HashSet::new();
         let mut all: Vec<Self> = all.into_iter().filter(|error| seen.insert(error.to_string())).collect();
@@ -105,7 +106,7 @@ impl StartError {
     }
 }
 
-/// A source of credentials that is set up wrongly.
+/// A misconfigured credential source.
 #[derive(Debug, thiserror::Error)]
 #[error("credentials {name:?}: {failure}")]
 pub struct BadSource {
@@ -113,33 +114,34 @@ pub struct BadSource {
     pub(super) failure: String,
 }
 
-/// What outlives a configuration.
+/// The builder of a [`BuiltApp`], with the resources that outlive a configuration.
 pub(super) struct AppBuilder {
     pub(super) edge: Arc<dyn SourceEnv>,
     pub(super) counters: Arc<ProcessCounters>,
     fixtures: Arc<Mutex<SharedResources>>,
-    /// For the files that a configuration names, and the paths at which it listens.
+    /// Runs blocking work: reading the files that a configuration names, and binding its sockets.
     lane: BlockingLane,
     keeper: SourceKeeper,
-    /// The sources of the configuration that was rejected last: it may be tried again, and they have been asked meanwhile.
+    /// The sources of the last rejected configuration. A retry reuses them, because they may have
+    /// responded in the meantime.
     rejected: Option<(Vec<(String, ProviderSpec)>, SourceMap)>,
 }
 
-/// What changes hands between configurations, used where it may block.
+/// Resources handed over between configurations, used where blocking is allowed.
 struct SharedResources {
     inherited: ActivatedSockets,
-    /// The number of the next trust that is like none before.
+    /// The id of the next trust store that differs from all known ones.
     next_trust: usize,
 }
 
-/// What a configuration came to.
+/// The parts of a proxy, built from one configuration.
 pub(super) struct BuiltApp {
     pub(super) state: Arc<ProxyState>,
     pub(super) sources: SourceMap,
     pub(super) server: server::ServerSettings,
     pub(super) transport: transport::TransportSettings,
     pub(super) trusts: Vec<(TrustStoreId, TrustStore)>,
-    /// Taken when it begins to serve.
+    /// Taken when serving starts.
     pub(super) listeners: Vec<ListenerPlan>,
     pub(super) admin: Option<AdminListener>,
     pub(super) log: telemetry::LogSettings,
@@ -154,16 +156,16 @@ pub(super) struct BuiltApp {
 pub(super) struct AdminListener {
     pub(super) configured: ListenAddress,
     pub(super) settings: admin::AdminSettings,
-    /// Its socket; none if the one that is there is to go on.
+    /// The new socket; `None` if the current one is kept.
     pub(super) bound: Option<BoundListener>,
 }
 
-/// What is in force when another configuration is assembled.
+/// The current state while another configuration is assembled.
 pub(super) struct PreviousApp<'a> {
     pub(super) assembled: &'a BuiltApp,
-    /// The sockets that are listened on, each with the address of its listener as configured.
+    /// The bound sockets, each with the configured address of its listener.
     pub(super) listening: Vec<(ListenAddress, SharedListener)>,
-    /// That of the admin listener, in the same way.
+    /// The socket of the admin listener, in the same form.
     pub(super) admin: Option<(ListenAddress, SharedListener)>,
 }
 
@@ -180,8 +182,9 @@ impl AppBuilder {
         })
     }
 
-    /// Makes everything that the configuration needs. What `before` has and is described as it was goes on. Sources that are
-    /// new are kept if the configuration is rejected, and used when it is tried again.
+    /// Builds everything that the configuration needs. Parts of `before` with an unchanged
+    /// description are kept. If the configuration is rejected, its new sources are kept for the
+    /// retry.
     pub(super) async fn assemble(
         &mut self,
         mut config: ProxyConfig,
@@ -204,7 +207,7 @@ impl AppBuilder {
         }
     }
 
-    /// All but the sources and their descriptions.
+    /// Builds everything except the sources and their descriptions.
     async fn put_together(
         &self,
         config: ProxyConfig,
@@ -247,7 +250,7 @@ impl AppBuilder {
         })
     }
 
-    /// The sources, each of which is being asked from now on.
+    /// Builds the sources, and starts to refresh each of them.
     fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&PreviousApp<'_>>) -> SourceMap {
         let running = before.map(|PreviousApp { assembled, .. }| (&assembled.specs[..], &assembled.sources));
         let rejected = self.rejected.as_ref().map(|(specs, sources)| (&specs[..], sources));
@@ -257,7 +260,8 @@ impl AppBuilder {
         sources
     }
 
-    /// Waits for the first answers of the sources, then reads the files of the configuration and takes its sockets.
+    /// Waits for the first results of the sources, then reads the files of the configuration and
+    /// binds its sockets.
     async fn draft(
         &self,
         config: ProxyConfig,
@@ -290,8 +294,8 @@ impl AppBuilder {
         draft.await?
     }
 
-    /// What new sources have answered within a moment. One that was there before, and is in trouble, is no reason to reject
-    /// another configuration.
+    /// Collects the results that new sources give within a time limit. Existing sources are
+    /// skipped: if one fails, the new configuration must not be rejected for that.
     async fn first_answers(&self, sources: &SourceMap, before: Option<&PreviousApp<'_>>) -> FirstAnswers {
         let known = |name: &str, source: &Arc<CredentialSource>| {
             let before = before.and_then(|before| before.assembled.sources.get(name));
@@ -310,17 +314,17 @@ impl AppBuilder {
     }
 }
 
-/// What was read and taken for a configuration.
+/// The files read and the sockets bound for a configuration.
 struct AppDraft {
     trusts: Vec<(TrustStoreId, TrustStore)>,
-    /// One for each upstream.
+    /// One id for each upstream.
     upstream_trusts: Vec<TrustStoreId>,
     listeners: Vec<ListenerPlan>,
     admin: Option<AdminListener>,
 }
 
 impl AppDraft {
-    /// Reads files and takes sockets, and may block. What cannot be used is reported together.
+    /// Reads files and binds sockets; may block. All problems are reported together.
     fn make(
         mut config: ProxyConfig,
         known: &[(TrustStoreId, TrustStore)],
@@ -356,19 +360,20 @@ impl AppDraft {
     }
 }
 
-/// What sources have answered to the first question.
+/// The first results of sources.
 #[derive(Default)]
 struct FirstAnswers {
-    /// Those that are configured wrongly.
+    /// Misconfigured sources.
     bad: Vec<BadSource>,
-    /// Those that give nothing yet, and may later.
+    /// Sources without credentials that may provide them later.
     unavailable: Vec<BadSource>,
-    /// Those that have not answered.
+    /// Sources that have not responded.
     late: Vec<String>,
 }
 
 impl FirstAnswers {
-    /// A source that nobody configured is none of these: it leaves the proxy running and unready.
+    /// Adds a failed source to its category. A source that is not configured is ignored: it leaves
+    /// the proxy running but not ready.
     fn sort(&mut self, name: &str, error: ProvideError) {
         let bad = |failure| BadSource { name: name.to_owned(), failure };
         match error {
@@ -381,7 +386,7 @@ impl FirstAnswers {
     }
 }
 
-/// A core as the configuration has it, without a socket: for who wants to know what would become of a request.
+/// Builds a worker for a configuration, without a socket, for a dry run of a request.
 pub(super) fn try_start(
     config: &ProxyConfig,
     sources: &SourceMap,
@@ -417,18 +422,18 @@ pub(super) fn try_start(
     ))
 }
 
-/// What came of asking each source once.
+/// The results of one fetch from each source.
 pub(super) struct SourceResults {
-    /// All of them.
+    /// All sources.
     pub(super) sources: SourceMap,
-    /// Those that are configured wrongly.
+    /// Misconfigured sources.
     pub(super) bad: Vec<BadSource>,
-    /// Those that give nothing yet, and may later.
+    /// Sources without credentials that may provide them later.
     pub(super) unavailable: Vec<BadSource>,
 }
 
-/// Asks each source that is described once, side by side, as many at once as the limit allows. One that does not answer in time
-/// gives nothing yet.
+/// Fetches credentials once from each described source, concurrently up to a limit. A source that
+/// does not respond in time counts as unavailable.
 pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
     let sources = ProviderSpec::build_all(specs);
     let until = Instant::now() + ASK_LIMIT;
@@ -446,7 +451,7 @@ pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceE
     SourceResults { sources, bad, unavailable }
 }
 
-/// The settings of connections to upstreams.
+/// Returns the settings of connections to upstreams.
 pub(super) fn to_upstreams(
     timeouts: &TimeoutConfig,
     limits: &config::LimitConfig,
@@ -462,7 +467,8 @@ pub(super) fn to_upstreams(
     }
 }
 
-/// Whom TLS trusts at each upstream. Reads files; one that cannot be used is added to the problems.
+/// Returns the trust store of each upstream. Reads files, and adds a problem for each file that
+/// cannot be used.
 fn upstream_trusts(
     config: &ProxyConfig,
     trusts: &mut TrustStores<'_>,
@@ -483,7 +489,7 @@ fn upstream_trusts(
     config.upstreams.iter().enumerate().map(&mut trust).collect()
 }
 
-/// The certificates that listeners show, as far as their end is known.
+/// Returns the listener certificates with a known expiry.
 fn certificates(listeners: &[ListenerPlan]) -> Vec<ListenerCertificate> {
     let certificate = |listener: &ListenerPlan| {
         let expires = listener.tls.as_ref()?.expires()?;
@@ -492,15 +498,16 @@ fn certificates(listeners: &[ListenerPlan]) -> Vec<ListenerCertificate> {
     listeners.iter().filter_map(certificate).collect()
 }
 
-/// What a start with a configuration would come to.
+/// The result of a trial start with a configuration.
 pub(super) struct StartTrial {
-    /// Whether the start would fail.
+    /// The error with which a start would fail, if any.
     pub(super) result: Result<(), StartError>,
-    /// What would work now and may not later, or elsewhere.
+    /// Warnings about settings that work now but may fail later or elsewhere.
     pub(super) warnings: Vec<String>,
 }
 
-/// Assembles a configuration as a start does, but for its sources, without taking a socket or making a file.
+/// Assembles a configuration as a start does, but without its sources. Binds no socket and creates
+/// no file.
 pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartTrial {
     let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
@@ -531,7 +538,7 @@ pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartT
     }
 }
 
-/// How requests for each upstream are signed.
+/// Returns the signature version, the source and the trust store for each upstream.
 fn signers(
     settings: &[UpstreamSettings],
     trusts: Vec<TrustStoreId>,
@@ -581,15 +588,17 @@ fn routes(
     upstreams.iter().enumerate().map(route).collect()
 }
 
-/// How many sources a command asks at the same time: each may be a process, or a connection.
+/// The limit on concurrent fetches of a command. Each may be a process or a connection.
 const ASKED_AT_ONCE_MAX: usize = 32;
-/// How long a command asks all sources.
+/// The limit on the time in which a command fetches from all sources.
 const ASK_LIMIT: Duration = Duration::from_secs(60);
-/// The trust of an upstream without TLS.
+/// The trust store id of an upstream without TLS.
 const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
-/// How long the start waits for the first answers of sources; what takes longer goes on in the background.
+/// The time that the start waits for the first results of sources. Slower sources continue in the
+/// background.
 const START_WAIT: Duration = Duration::from_millis(1_500);
-/// The same for new sources of a reload, which is rejected, and tried again, if they take longer.
+/// The time that a reload waits for new sources. If they take longer, the reload is rejected and
+/// retried.
 const RELOAD_WAIT: Duration = Duration::from_secs(5);
-/// How long it may take to read the files that a configuration names, and to take its sockets.
+/// The limit on the time to read the files that a configuration names, and to bind its sockets.
 const FILES_LIMIT: Duration = Duration::from_secs(10);

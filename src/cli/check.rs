@@ -1,4 +1,4 @@
-//! `check`: reads the configuration as `serve` would, and says what is wrong with it, or what it comes to.
+//! `check`: reads the configuration as `serve` would, and prints its errors or a summary.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
     })
 }
 
-/// Prints the mistakes of a configuration, and what is wrong with the files and addresses that it names.
+/// Prints the errors of a configuration, and the problems of the files and addresses that it names.
 fn reject(config: Option<ProxyConfig>, errors: Option<ConfigErrors>) -> CommandExit {
     errors.into_iter().for_each(complain);
     let Some(config) = config else { return CommandExit::Config };
@@ -76,9 +76,10 @@ fn reject(config: Option<ProxyConfig>, errors: Option<ConfigErrors>) -> CommandE
     })
 }
 
-/// Prints everything that is wrong. Returns the exit code of the worst of it.
+/// Prints all problems. Returns the exit code of the most severe one.
 ///
-/// A source that is not set up gives nothing, which is only wrong if credentials are asked for.
+/// A source that is not set up provides nothing. That is a problem only if credentials are
+/// requested.
 fn judge(asked: &SourceResults, trial: Result<(), StartError>, wants_credentials: bool) -> CommandExit {
     let SourceResults { sources, bad, unavailable } = asked;
     bad.iter().for_each(complain);
@@ -97,7 +98,7 @@ fn judge(asked: &SourceResults, trial: Result<(), StartError>, wants_credentials
     }
 }
 
-/// Warns about lasting keys in chains and files. Whether these hold one is known only when they were asked.
+/// Warns about long-lived keys from chains and files. These are recognized only after a fetch.
 fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described: &HashSet<&str>) {
     let is_lasting = |source: &CredentialSource| {
         let given = source.get(SystemEnv.now());
@@ -110,10 +111,10 @@ fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described
     }
 }
 
-/// What the vendor advises too.
+/// The vendor gives the same advice.
 const LASTING: &str = "this is a lasting access key; prefer a role (assume_role, oidc, ecs), whose keys end by themselves, or replace it regularly";
 
-/// What the configuration comes to, a line each.
+/// Returns a summary of the configuration, one item a line.
 fn describe(config: &ProxyConfig) -> Vec<String> {
     let mut lines = Vec::new();
     for listen in &config.listen {

@@ -1,4 +1,4 @@
-//! The command that `run` starts: its signals and its end.
+//! The command that `run` starts: its signals and its exit status.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,15 +16,17 @@ use super::exit::CommandExit;
 use super::output::complain;
 use super::system::ignored_signals;
 
-/// Signals that this process gets for the command.
+/// The signals that this process receives for the command.
 pub(super) struct ChildSignals {
     received: mpsc::Receiver<Signal>,
-    /// Held so that the end of the command is not lost if whoever started this process had it ignore the ends of its children.
+    /// Held so that the exit of the command is noticed even if this process was started with
+    /// SIGCHLD ignored.
     _ends: tokio::signal::unix::Signal,
 }
 
 impl ChildSignals {
-    /// Takes them from now on. One that whoever started this process has it ignore stays ignored, here and by the command.
+    /// Installs the handlers. A signal that was ignored when this process started is ignored by the
+    /// proxy and by the command.
     pub(super) fn take() -> io::Result<Self> {
         let (send, receive) = mpsc::channel(WAITING_MAX);
         let ignored = ignored_signals();
@@ -35,7 +37,7 @@ impl ChildSignals {
             let (mut signal, send) = (signal(kind)?, send.clone());
             spawn_local(async move {
                 while signal.recv().await.is_some() {
-                    // If so many wait already, one more says nothing new.
+                    // If the queue is full, another signal adds no information.
                     let _ = send.try_send(sent);
                 }
             });
@@ -43,17 +45,18 @@ impl ChildSignals {
         Ok(Self { received: receive, _ends: signal(SignalKind::child())? })
     }
 
-    /// The next.
+    /// Returns the next signal.
     pub(super) async fn next(&mut self) -> Signal {
         match self.received.recv().await {
             Some(signal) => signal,
-            // All of them are ignored.
+            // All signals are ignored.
             None => std::future::pending().await,
         }
     }
 }
 
-/// Sends a signal to the command, unless it has got it already: a terminal sends its own to all that it has in the foreground.
+/// Sends a signal to the command, unless the command has already received it. A terminal sends its
+/// signals to all processes in the foreground.
 pub(super) fn forward(signal: Signal, child: &Child) {
     let is_of_terminal = [Signal::INT, Signal::QUIT].contains(&signal) && is_in_foreground();
     if !is_of_terminal {
@@ -61,21 +64,21 @@ pub(super) fn forward(signal: Signal, child: &Child) {
     }
 }
 
-/// Sends a signal to the command, if it has not ended.
+/// Sends a signal to the command, if the command is still running.
 pub(super) fn send(signal: Signal, child: &Child) {
     if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        // That it ends just now is no failure.
+        // If the command exits at this moment, that is not a failure.
         let _ = kill_process(id, signal);
     }
 }
 
 fn is_in_foreground() -> bool {
-    // Without a terminal there is nothing to open.
+    // Without a terminal there is no file to open.
     let terminal = std::fs::File::open("/dev/tty");
     terminal.is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
 }
 
-/// How the command ended, as shells tell it.
+/// Returns the exit code for the exit status of the command, by the convention of shells.
 pub(super) fn ended(status: &io::Result<ExitStatus>) -> CommandExit {
     let code = |status: &ExitStatus| status.code().or_else(|| Some(BY_SIGNAL + status.signal()?));
     match status {
@@ -89,12 +92,14 @@ pub(super) fn ended(status: &io::Result<ExitStatus>) -> CommandExit {
     }
 }
 
-/// A signal that came before the command was started, as shells tell it.
+/// Returns the exit code for a signal received before the command was started, by the convention of
+/// shells.
 pub(super) fn interrupted(signal: Signal) -> CommandExit {
     CommandExit::Command(u8::try_from(BY_SIGNAL + signal.as_raw()).unwrap_or(u8::MAX))
 }
 
-/// Why the command was not started, told; and the code that shells have for it.
+/// Prints the reason why the command was not started, and returns the exit code that shells use for
+/// it.
 pub(super) fn not_started(program: &OsString, error: &io::Error) -> CommandExit {
     let program = program.display();
     if error.kind() == io::ErrorKind::NotFound {
@@ -105,7 +110,8 @@ pub(super) fn not_started(program: &OsString, error: &io::Error) -> CommandExit 
     CommandExit::Command(126)
 }
 
-/// What is meant for the command: all that people and supervisors send, but for what cannot be caught.
+/// The signals for the command: all that users and supervisors send, except those that cannot be
+/// caught.
 const FORWARDED: [(SignalKind, Signal); 6] = [
     (SignalKind::terminate(), Signal::TERM),
     (SignalKind::interrupt(), Signal::INT),
@@ -115,8 +121,8 @@ const FORWARDED: [(SignalKind, Signal); 6] = [
     (SignalKind::user_defined2(), Signal::USR2),
 ];
 
-/// Signals that may wait to be forwarded.
+/// The number of signals that can be queued for forwarding.
 const WAITING_MAX: usize = 64;
 
-/// What shells add to the number of a signal.
+/// The offset that shells add to a signal number.
 const BY_SIGNAL: i32 = 128;

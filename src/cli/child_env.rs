@@ -1,5 +1,6 @@
-//! The environment of a command that is run behind the proxy: where the proxy is, and none of the variables that hold a key or
-//! lead to one. Files that hold keys are not its business: whoever may read them still may.
+//! The environment of a command that `run` starts behind the proxy. It contains the address of the
+//! proxy, and no variable with a key or its location. Files with keys are not covered: a command
+//! with read access can still read them.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -10,14 +11,14 @@ use super::no_proxy::NoProxyList;
 use super::system::SystemEnv;
 use crate::config::{ProxyConfig, ValueReference};
 
-/// What a command sees that this process does not, or other than it.
+/// The differences between the environment of the command and that of this process.
 pub(super) struct ChildEnv {
     removed: Vec<OsString>,
     region: Option<String>,
     bypass: NoProxyList,
 }
 
-/// Whether plain HTTP of the command goes through the proxy, wherever it leads.
+/// Selects whether all plain HTTP of the command goes through the proxy, whatever its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ForwardMode {
     Yes,
@@ -25,7 +26,8 @@ pub(super) enum ForwardMode {
 }
 
 impl ChildEnv {
-    /// For a proxy of this configuration, of the variables with these names.
+    /// Determines the changes for a proxy with this configuration. `names` are the variables of
+    /// this process.
     pub(super) fn of(config: &ProxyConfig, names: Vec<OsString>) -> Self {
         let references = || config.facts.iter().filter_map(|fact| fact.reference.as_ref());
         let read: HashSet<&OsStr> = references()
@@ -46,7 +48,7 @@ impl ChildEnv {
         }
     }
 
-    /// Gives it to the command, with the proxy at this address.
+    /// Applies the changes to the command, with the proxy at this address.
     pub(super) fn apply_to(&self, command: &mut Command, proxy: std::net::SocketAddr, forward: ForwardMode) {
         for name in &self.removed {
             command.env_remove(name);
@@ -56,7 +58,8 @@ impl ChildEnv {
         if let Some(region) = &self.region {
             command.env("OSS_REGION", region);
         }
-        // Libraries refuse to start without a key. What they sign with these is signed anew.
+        // Libraries fail to start without a key. The proxy replaces the signatures made with this
+        // one.
         command.env("OSS_ACCESS_KEY_ID", DUMMY_ID).env("OSS_ACCESS_KEY_SECRET", DUMMY_SECRET);
         if forward == ForwardMode::Yes {
             command.env("http_proxy", &url).env("HTTP_PROXY", &url);
@@ -67,7 +70,7 @@ impl ChildEnv {
     }
 }
 
-/// Whether the variable of this name holds a key, or says where one is to be had.
+/// Returns whether the variable with this name holds a key, or refers to one.
 fn leads_to_a_key(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let is_of = |family: &&str| name.strip_prefix(*family).is_some_and(is_about_keys);
@@ -75,24 +78,25 @@ fn leads_to_a_key(name: &str) -> bool {
 }
 
 fn is_about_keys(rest: &str) -> bool {
-    // These keep libraries from looking where they should not.
+    // These keep libraries from searching in places that they should not use.
     let is_switch = rest.ends_with("_DISABLED") || rest == "IGNORE_PROFILE";
     !is_switch && WORDS.iter().any(|word| rest.contains(word))
 }
 
-/// Where systemd puts what the configuration names as `credential:NAME`.
+/// The directory with the systemd credentials, which the configuration names as `credential:NAME`.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// This program's own settings.
+/// The prefix of this program's settings.
 const OWN: &str = "OSS_PROXY_";
 
-/// What one of the vendor's tools reads without any family.
+/// The variables that one of the vendor's tools reads without any prefix.
 const BARE: [&str; 3] = ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"];
 
-/// The families of variables that the vendor's libraries and tools read, and those that are built on them.
+/// The prefixes of variables that the vendor's libraries and tools read, and the software built on
+/// them.
 const FAMILIES: [&str; 6] = ["OSS_", "OSSUTIL_", "ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "ALIYUN_"];
 
-/// What is in the name of a variable that is about keys.
+/// The words that mark the name of a variable about keys.
 const WORDS: [&str; 10] = [
     "ACCESS_KEY",
     "SECRET",

@@ -1,5 +1,5 @@
-//! The admin listener on a thread of its own, so that nobody who looks at the process is in the way of a request, and the process
-//! as it is seen there.
+//! The admin listener on a separate thread, so that admin requests do not delay proxied requests.
+//! Includes the view of the process that it serves.
 
 use std::collections::HashSet;
 use std::io;
@@ -28,7 +28,7 @@ use crate::telemetry::{LogControl, LogLevel, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
-/// The process, for the admin listener.
+/// The state of the process, for the admin listener.
 pub(super) struct AdminConsole {
     view: ArcSwap<ConsoleView>,
     edge: Arc<dyn SourceEnv>,
@@ -40,7 +40,7 @@ pub(super) struct AdminConsole {
     log: Option<Arc<LogControl>>,
 }
 
-/// What is seen of a configuration.
+/// The parts of a configuration that the admin listener shows.
 pub(super) struct ConsoleView {
     settings: admin::AdminSettings,
     state: Arc<ProxyState>,
@@ -50,10 +50,10 @@ pub(super) struct ConsoleView {
     facts: Vec<EffectiveSetting>,
 }
 
-/// A listener with its thread; both end with this.
+/// An admin listener with its thread. Dropping it stops both.
 pub(super) struct AdminThread {
     pub(super) held: SharedListener,
-    /// What it serves, and to whom: this listener's own, whatever another one is to serve.
+    /// The settings of this listener. A replacement listener has separate ones.
     settings: Arc<ArcSwap<admin::AdminSettings>>,
     end: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
@@ -81,7 +81,7 @@ impl AdminConsole {
         Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
     }
 
-    /// The sources that requests need and that give nothing to sign with, each with its state.
+    /// Returns the sources that requests need but that have no credentials, each with its state.
     fn down(&self, view: &ConsoleView) -> Vec<String> {
         let now = self.edge.now();
         let mut seen = HashSet::new();
@@ -95,7 +95,7 @@ impl AdminConsole {
         down.map(state).collect()
     }
 
-    /// Another configuration is in force.
+    /// Replaces the view after a new configuration was applied.
     pub(super) fn show(&self, view: ConsoleView) {
         self.view.store(Arc::new(view));
     }
@@ -209,7 +209,7 @@ impl AdminProcess for AdminConsole {
 }
 
 impl AdminThread {
-    /// Answers what comes through this socket.
+    /// Starts a thread that serves connections from this socket.
     pub(super) fn start(
         bound: BoundListener,
         settings: admin::AdminSettings,
@@ -232,23 +232,23 @@ impl AdminThread {
                 }
                 visits.end().await;
             });
-            // Nobody may wait for it any more.
+            // The receiver may be gone already.
             let _ = tell.send(());
         })?;
         Ok(Self { held, settings, end, ended })
     }
 
-    /// Serves this from now on.
+    /// Applies new settings.
     pub(super) fn renew(&self, settings: admin::AdminSettings) {
         self.settings.store(Arc::new(settings));
     }
 
-    /// Ends it, and waits until what was asked is answered, for a moment.
+    /// Stops the listener, and waits briefly for pending responses.
     pub(super) async fn end(self) {
         let Self { held, end, ended, .. } = self;
         drop(end);
         let _ = timeout(MOMENT, ended).await;
-        // A directory that does not answer keeps the file.
+        // If the directory does not respond, the socket file is left behind.
         let _ = BlockingLane::default().run(MOMENT, move || held.unlink()).await;
     }
 }
@@ -263,7 +263,7 @@ async fn accept(
     error!(%error, "the admin listener has ended");
 }
 
-/// How long threads may take to answer; they answer in microseconds.
+/// The limit on the response time of threads. They normally respond within microseconds.
 const PULSE_LIMIT: Duration = Duration::from_secs(3);
-/// How long the end of the process waits for the listener.
+/// The time that shutdown waits for the listener.
 const MOMENT: Duration = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! `demo`: the proxy at work against an embedded OSS, step by step, and then for the user to try.
+//! `demo`: runs the proxy against an embedded OSS, step by step, and then leaves both to the user.
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &DemoArgs) -> CommandExit {
 /// A failure that stops the demo.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
-    /// A socket or a signal handler cannot be had, or serving failed.
+    /// A socket or a signal handler cannot be set up, or serving failed.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The configuration of the demo is invalid.
@@ -93,7 +93,7 @@ async fn demo(arguments: &DemoArgs) -> Result<CommandExit, DemoError> {
     Ok(if whole && drained == DrainOutcome::Whole { CommandExit::Ok } else { CommandExit::Failure })
 }
 
-/// The usual port, or a free one.
+/// Starts the embedded OSS on the default port, or on a free one.
 async fn start_oss() -> Result<Emulator, DemoError> {
     let settings = || -> Result<EmulatorSettings, DemoError> {
         let settings = EmulatorSettings::new(Region::parse(REGION)?, Arc::new(SystemEnv));
@@ -107,7 +107,7 @@ async fn start_oss() -> Result<Emulator, DemoError> {
     }
 }
 
-/// The usual ports, or free ones.
+/// Starts the proxy on the default ports, or on free ones.
 async fn start_proxy(oss: SocketAddr) -> Result<App, DemoError> {
     let assemble = async |listen: &str, admin: &str| {
         let text = configuration(oss, listen, admin);
@@ -121,7 +121,8 @@ async fn start_proxy(oss: SocketAddr) -> Result<App, DemoError> {
     }
 }
 
-/// As a user would write it; only `connect` leads to the embedded OSS in place of the real one.
+/// Returns the configuration as a user would write it. Only `connect` differs, and leads to the
+/// embedded OSS.
 fn configuration(oss: SocketAddr, listen: &str, admin: &str) -> String {
     format!(
         r#"
@@ -141,7 +142,7 @@ access_key_secret = "{SAMPLE_SECRET}"
     )
 }
 
-/// Shows what the proxy is for. True if every step did what it should.
+/// Demonstrates the proxy. Returns whether every step had the expected result.
 async fn tour(oss: SocketAddr, proxy: SocketAddr) -> bool {
     let direct = format!("{BUCKET}.oss-{REGION}.aliyuncs.com");
     let put = ask(oss, &direct, Method::PUT, &format!("/{KEY}"), TEXT).await;
@@ -177,7 +178,7 @@ enum ExchangeError {
     Http(#[from] hyper::Error),
 }
 
-/// Prints one step, and whether it did what it should.
+/// Prints one step, and returns whether its result was as expected.
 fn step(what: &str, expected: &str, reply: &Reply, as_expected: impl Fn(StatusCode, &str) -> bool) -> bool {
     let (good, shown) = match reply {
         Ok((status, body)) => (as_expected(*status, body), status.to_string()),
@@ -200,7 +201,7 @@ async fn ask(to: SocketAddr, host: &str, method: Method, target: &str, body: &'s
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// What the user can do next.
+/// Prints commands for the user to try.
 fn invite(proxy: SocketAddr) {
     line("");
     line("Try it, without any keys:");
@@ -216,6 +217,6 @@ fn invite(proxy: SocketAddr) {
 
 const REGION: &str = "cn-hangzhou";
 const BUCKET: &str = "demo-bucket";
-/// A key that careless signers get wrong.
+/// A key that careless signers encode wrongly.
 const KEY: &str = "hello,%20world.txt";
 const TEXT: &str = "Signed by the proxy, not by the client.\n";

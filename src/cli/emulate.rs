@@ -1,4 +1,5 @@
-//! `emulate`: the embedded OSS on a port of its own, for tests of the proxy and of the applications behind it.
+//! `emulate`: the embedded OSS on a separate port, for tests of the proxy and of the applications
+//! behind it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -60,7 +61,7 @@ pub(super) struct EmulateArgs {
     fault: Vec<FaultOrder>,
 }
 
-/// A flag that has another name now. It has no value, because its use is an error.
+/// A renamed flag. The type has no value, because use of the flag is an error.
 #[derive(Clone, Debug)]
 enum RenamedFlag {}
 
@@ -147,6 +148,6 @@ fn issuer(arguments: &EmulateArgs, address: SocketAddr, oss: &OssService) -> io:
     Ok(issuer)
 }
 
-/// The access key that the embedded OSS knows unless told otherwise; it opens nothing else.
+/// The default access key of the embedded OSS. It is valid nowhere else.
 pub(super) const SAMPLE_ID: &str = "LTAI5tEmbeddedOssSample";
 pub(super) const SAMPLE_SECRET: &str = "embedded-oss-sample-secret";

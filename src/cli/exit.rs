@@ -2,27 +2,27 @@
 
 use std::process::ExitCode;
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandExit {
-    /// It did what it is for, or drained.
+    /// The command succeeded, or drained.
     Ok,
-    /// It failed, or was forced to end.
+    /// The command failed, or was forced to shut down.
     Failure,
-    /// The command line is wrong.
+    /// The command line is invalid.
     Usage,
-    /// Something that it was to wait for, or to reach, did not answer as it should.
+    /// A service that the command waited for, or tried to reach, did not respond as expected.
     Unavailable,
-    /// There is nothing to sign with, or not for as long as it was asked.
+    /// There are no credentials to sign with, or they expire before the requested time.
     Credentials,
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     Config,
-    /// The command that it ran ended with this code, or could not be run.
+    /// The command that `run` started exited with this code, or could not be run.
     Command(u8),
 }
 
 impl CommandExit {
-    /// The number that the process ends with.
+    /// Returns the exit code of the process.
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Ok => 0,

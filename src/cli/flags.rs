@@ -1,4 +1,5 @@
-//! The flags that most commands share, and the configuration that file, environment and flags make together.
+//! The flags that most commands share, and the configuration that results from file, environment
+//! and flags.
 
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,7 @@ pub(super) struct CommonFlags {
 }
 
 impl CommonFlags {
-    /// The configuration, or what is wrong with it, printed.
+    /// Returns the configuration, or prints its errors.
     pub(super) fn load(&self) -> Result<ProxyConfig, CommandExit> {
         match self.outline() {
             Ok((Some(config), None)) => Ok(config),
@@ -74,17 +75,17 @@ impl CommonFlags {
         }
     }
 
-    /// The bucket, for a command that means another thing by it, and the flags without it.
+    /// Returns the bucket, for a command that gives it another meaning, and the flags without it.
     pub(super) fn without_bucket(&self) -> (Option<&str>, Self) {
         (self.bucket.as_deref(), Self { bucket: None, ..self.clone() })
     }
 
-    /// The file that is named, if one is.
+    /// Returns the path of the configuration file, if one is named.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.config.clone().or_else(|| SystemEnv.variable("OSS_PROXY_CONFIG").map(PathBuf::from))
     }
 
-    /// The configuration, or what is wrong with it.
+    /// Returns the configuration, or its errors.
     pub(super) fn read(&self) -> Result<ProxyConfig, ReloadError> {
         match self.outline()? {
             // guard: config-with-mistake
@@ -93,14 +94,15 @@ impl CommonFlags {
         }
     }
 
-    /// The same for a proxy of one command: with one listener, on a free port of loopback, and no admin interface.
+    /// Reads the configuration for the proxy of one command. It has one listener, on a free port of
+    /// loopback, and no admin listener.
     pub(super) fn read_alone(&self) -> Result<ProxyConfig, ReloadError> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer().alone()];
         Ok(ProxyConfig::load(text.given(), &layers, &SystemFiles(&SystemEnv))?)
     }
 
-    /// Where health is asked, or what is wrong with that; nothing else of the configuration is read.
+    /// Returns the admin settings, or their errors. No other part of the configuration is read.
     pub(super) fn read_admin(&self) -> Result<Option<AdminConfig>, String> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
@@ -108,7 +110,7 @@ impl CommonFlags {
             .map_err(|errors| errors.to_string())
     }
 
-    /// The first flag that is given of those that say where to listen.
+    /// Returns the first given flag that configures a listener.
     pub(super) fn about_listeners(&self) -> Option<&'static str> {
         let given = [
             ("--listen", self.listen.is_some()),
@@ -118,14 +120,15 @@ impl CommonFlags {
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
 
-    /// The configuration as far as it can be read, and what is wrong with it; or why the file cannot be.
+    /// Returns the readable part of the configuration, and its errors. Fails if the file cannot be
+    /// read.
     pub(super) fn outline(&self) -> Result<(Option<ProxyConfig>, Option<ConfigErrors>), String> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
         Ok(ProxyConfig::outline(text.given(), &layers, &SystemFiles(&SystemEnv)))
     }
 
-    /// The file that is named, in full.
+    /// Reads the named file in full.
     fn text(&self) -> Result<ConfigText, String> {
         let Some(path) = self.file() else { return Ok(ConfigText(None)) };
         match std::fs::read_to_string(&path) {
@@ -156,7 +159,7 @@ impl CommonFlags {
     }
 }
 
-/// A file with its name, if there is one.
+/// A file with its path, if one is named.
 struct ConfigText(Option<(PathBuf, String)>);
 
 impl ConfigText {

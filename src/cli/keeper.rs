@@ -1,4 +1,5 @@
-//! The thread that keeps credentials fresh. A provider that is slow there delays neither a connection nor a signal.
+//! Refreshes credentials on a separate thread. A slow provider then delays neither a connection nor
+//! a signal.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::credentials::{CredentialSource, SourceEnv, SourceMap, each};
 
-/// The sources that are kept fresh, on a thread of their own. All of it ends when this is dropped.
+/// The sources that are refreshed, on a separate thread. Dropping it stops all refreshes.
 pub(super) struct SourceKeeper {
     edge: Arc<dyn SourceEnv>,
     runtime: Handle,
@@ -20,7 +21,7 @@ pub(super) struct SourceKeeper {
 }
 
 struct SourceTask {
-    /// Held so that no other source gets its address.
+    /// Held so that no other source gets the same address.
     _source: Arc<CredentialSource>,
     task: AbortHandle,
 }
@@ -29,22 +30,22 @@ impl SourceKeeper {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the system refuses a thread.
+    /// If the operating system provides no thread.
     pub(super) fn start(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
-        // Each file that does not answer holds a thread, and the look-up of a name needs one too.
+        // Each file that does not respond occupies a thread, and a name lookup needs one too.
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
         let (handle, (end, ended)) = (runtime.handle().clone(), oneshot::channel());
         std::thread::Builder::new().name("credentials".to_owned()).spawn(move || {
-            // It ends with its sender.
+            // Ends when the sender is dropped.
             let _ = runtime.block_on(ended);
-            // What only blocks is not waited for.
+            // Does not wait for blocking work.
             runtime.shutdown_background();
         })?;
         Ok(Self { edge, runtime: handle, tasks: RefCell::default(), _end: end })
     }
 
-    /// Asks each of these that is not kept yet, and keeps it fresh from then on.
+    /// Starts to refresh each source that is not refreshed yet.
     pub(super) fn keep(&self, sources: &SourceMap) {
         let mut tasks = self.tasks.borrow_mut();
         for (_, source) in each(sources) {
@@ -56,7 +57,7 @@ impl SourceKeeper {
         }
     }
 
-    /// Keeps only these.
+    /// Stops the refreshes of all other sources.
     pub(super) fn retain<'a>(&self, all: impl IntoIterator<Item = &'a SourceMap>) {
         let all: HashSet<*const CredentialSource> =
             all.into_iter().flat_map(SourceMap::values).map(Arc::as_ptr).collect();
@@ -70,5 +71,5 @@ impl SourceKeeper {
     }
 }
 
-/// Threads for work that blocks, made when they are needed.
+/// The limit on threads for blocking work. They are started on demand.
 const BLOCKING_THREADS_MAX: usize = 2048;

@@ -1,4 +1,5 @@
-//! `completion` and `man`: what shells and readers of manuals want to know of the command line, made from the command line itself.
+//! `completion` and `man`: shell completions and manual pages, generated from the command line
+//! definition.
 
 use clap::{Args, Command};
 use clap_complete::generate;
@@ -30,7 +31,7 @@ pub(super) fn completion(shell: &CompletionArgs, mut command: Command) -> Comman
 }
 
 pub(super) fn page(page: &ManArgs, mut command: Command) -> CommandExit {
-    // So that each command knows by which name it is called.
+    // Gives each subcommand its full name.
     command.build();
     let wanted = match &page.command {
         None => Some(command),

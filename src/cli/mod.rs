@@ -1,4 +1,5 @@
-//! The commands. This module assembles the others, reads the world outside, and alone may print.
+//! The commands. This module assembles the others, accesses the system, and is the only one that
+//! may print.
 
 mod admin_client;
 mod app;
@@ -90,7 +91,8 @@ fn run(arguments: impl Iterator<Item = OsString>) -> CommandExit {
     let cli = match CommandLine::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too. If nobody reads them, there is nothing else to do.
+            // Help and version are reported in this way too. If printing fails, there is nothing
+            // else to do.
             let _ = error.print();
             return if error.use_stderr() { CommandExit::Usage } else { CommandExit::Ok };
         }

@@ -1,14 +1,15 @@
-//! What a command that is run behind the proxy asks around proxies (`no_proxy`): the proxy itself, where another one is set for all
-//! HTTP; and not OSS, where all HTTP is to come here, but for the metadata service.
+//! Computes `no_proxy` for a command that is run behind the proxy. If another proxy is set for all
+//! HTTP, this proxy is added. If all HTTP goes through this proxy, names of OSS are removed and the
+//! metadata service is added.
 
 use super::child_env::ForwardMode;
 use crate::credentials::SourceEnv;
 
-/// What the environment says of proxies.
+/// The proxy variables of the environment.
 pub(super) struct NoProxyList {
-    /// Whether all HTTP goes through some proxy.
+    /// Set if all HTTP goes through some proxy.
     is_proxied: bool,
-    /// Each of the two variables, if it is set.
+    /// The value of each of the two variables, if set.
     lists: [Option<String>; 2],
 }
 
@@ -18,7 +19,7 @@ impl NoProxyList {
         Self { is_proxied, lists: LISTS.map(|name| edge.variable(name)) }
     }
 
-    /// The variables that are to be other than they are.
+    /// Returns the variables to change, with their values.
     pub(super) fn with(&self, proxy: &str, forward: ForwardMode) -> Vec<(&'static str, String)> {
         let [lower, upper] = &self.lists;
         let each =
@@ -44,8 +45,8 @@ fn and(list: &str, host: &str) -> String {
     if list.is_empty() { host.to_owned() } else { format!("{list},{host}") }
 }
 
-/// Whether an entry is for names of OSS, in any of the forms that programs know: `*`, `aliyuncs.com`, `.aliyuncs.com`,
-/// `*.aliyuncs.com`, with or without a port.
+/// Returns whether an entry matches names of OSS, in any form that programs accept: `*`,
+/// `aliyuncs.com`, `.aliyuncs.com`, `*.aliyuncs.com`, with or without a port.
 fn covers_oss(entry: &str) -> bool {
     let entry = entry.trim().to_ascii_lowercase();
     let name = entry.split(':').next().unwrap_or_default();
@@ -55,7 +56,7 @@ fn covers_oss(entry: &str) -> bool {
     entry == "*" || !name.is_empty() && (name == OSS || is_below(name, OSS) || is_below(OSS, name))
 }
 
-/// The metadata service of an instance, which credential libraries ask over plain HTTP.
+/// The metadata service of an instance, which credential libraries query over plain HTTP.
 const METADATA: &str = "100.100.100.200";
 const OSS: &str = "aliyuncs.com";
 const PROXIES: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];

@@ -1,5 +1,5 @@
-//! Notifications to the service manager (`sd_notify(3)`), if it wants them. They are sent from a thread of their own: a service
-//! manager that does not read them delays nothing else.
+//! Notifies the service manager (`sd_notify(3)`), if it requests that. Notifications are sent from
+//! a separate thread: a service manager that does not read them delays nothing else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,12 @@ use tracing::warn;
 use crate::credentials::SourceEnv;
 use crate::server::ServerWatchdog;
 
-/// The way to the service manager.
+/// A handle to notify the service manager.
 #[derive(Clone)]
 pub(super) struct ServiceNotifier(Option<Arc<NotifyQueue>>);
 
-/// Notifications that wait to be sent. If the service manager reads none, the oldest go: the last state counts.
+/// Notifications to send. If the service manager reads none, the oldest are dropped, because only
+/// the last state counts.
 #[derive(Default)]
 struct NotifyQueue {
     state: Mutex<QueueState>,
@@ -31,14 +32,14 @@ struct QueueState {
 }
 
 impl ServiceNotifier {
-    /// Starts the thread, if the environment names a socket to notify.
+    /// Starts the thread, if the environment names a notification socket.
     pub(super) fn start(edge: &dyn SourceEnv) -> Self {
         if edge.variable("NOTIFY_SOCKET").is_none() {
             return Self(None);
         }
         let queue = Arc::<NotifyQueue>::default();
         let sending = Arc::clone(&queue);
-        // It ends with the process.
+        // The thread ends with the process.
         match thread::Builder::new().name("notify".to_owned()).spawn(move || sending.send_all()) {
             Ok(_) => Self(Some(queue)),
             Err(error) => {
@@ -48,32 +49,33 @@ impl ServiceNotifier {
         }
     }
 
-    /// Serving.
+    /// Reports that the process serves.
     pub(super) fn ready(&self) {
         self.send(vec![NotifyState::Ready]);
     }
 
-    /// Reading the configuration again; [`Self::ready`] follows.
+    /// Reports that a reload has started. [`Self::ready`] must follow.
     pub(super) fn reloading(&self) {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             self.send(vec![NotifyState::Reloading, now]);
         }
     }
 
-    /// Draining.
+    /// Reports that shutdown has started.
     pub(super) fn stopping(&self) {
         self.send(vec![NotifyState::Stopping]);
     }
 
-    /// Gives the watchdog of the service manager its sign of life, if there is one, for as long as `pulse` beats.
+    /// Notifies the watchdog of the service manager, if there is one, while `pulse` shows that the
+    /// threads respond.
     pub(super) async fn feed_watchdog(self, pulse: ServerWatchdog) {
         let Some(limit) = sd_notify::watchdog_enabled() else { return };
-        // Twice in the time that the service manager waits, as it advises, and once for good measure.
+        // The service manager advises two notifications in its timeout. A third leaves a margin.
         let mut signs = interval(limit / 3);
         signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             signs.tick().await;
-            // A thread that was stuck for a while may recover.
+            // A thread that was blocked for a while may recover.
             if timeout(limit.max(PULSE_LIMIT_MIN), pulse.beat()).await == Ok(true) {
                 // guard: watchdog-sign
                 self.send(vec![NotifyState::Watchdog]);
@@ -81,7 +83,7 @@ impl ServiceNotifier {
         }
     }
 
-    /// Hands a notification to the thread.
+    /// Queues a notification for the thread.
     fn send(&self, states: Vec<NotifyState<'static>>) {
         let Some(queue) = &self.0 else { return };
         let waiting = &mut queue.lock().waiting;
@@ -92,7 +94,7 @@ impl ServiceNotifier {
         queue.changed.notify_all();
     }
 
-    /// Waits until everything is sent, for a moment. Blocks.
+    /// Waits until everything is sent, up to a limit. Blocks.
     pub(super) fn flush(&self) {
         if let Some(queue) = &self.0 {
             let is_busy = |state: &mut QueueState| state.is_sending || !state.waiting.is_empty();
@@ -102,7 +104,7 @@ impl ServiceNotifier {
 }
 
 impl NotifyQueue {
-    /// Sends what comes. Never returns.
+    /// Sends queued notifications. Never returns.
     fn send_all(&self) {
         loop {
             let state = self.changed.wait_while(self.lock(), |state| state.waiting.is_empty());
@@ -110,7 +112,8 @@ impl NotifyQueue {
             let next = state.waiting.pop_front();
             state.is_sending = true;
             drop(state);
-            // There is nobody else to report a failure to; the service manager notices that nothing came.
+            // A failure cannot be reported elsewhere. The service manager notices the missing
+            // notification.
             let _ = next.map(|states| sd_notify::notify(&states));
             self.lock().is_sending = false;
             self.changed.notify_all();
@@ -122,8 +125,8 @@ impl NotifyQueue {
     }
 }
 
-/// Notifications that wait to be sent.
+/// The number of notifications that can be queued.
 const WAITING_MAX: usize = 16;
 const PULSE_LIMIT_MIN: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for its last notification.
+/// The time that shutdown waits for the last notification.
 const FLUSH_LIMIT: Duration = Duration::from_millis(200);

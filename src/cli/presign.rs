@@ -1,4 +1,4 @@
-//! `presign`: a URL that is good for one request, for whoever has it.
+//! `presign`: prints a signed URL that is valid for one request, from any client that has it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,19 +38,19 @@ pub(super) struct PresignArgs {
     flags: CommonFlags,
 }
 
-/// Why there is no URL.
+/// A reason why no URL is printed.
 #[derive(Debug, thiserror::Error)]
 enum PresignError {
-    /// It is not asked for rightly.
+    /// The arguments are invalid.
     #[error("{0}")]
     Usage(String),
-    /// What it is for is not served here.
+    /// The proxy does not serve the requested object.
     #[error("{0}")]
     Refused(String),
-    /// There is nothing to sign with, or not for so long.
+    /// There are no credentials to sign with, or they expire before the requested time.
     #[error("{0}")]
     Credentials(String),
-    /// A source is set up wrongly.
+    /// A source is misconfigured.
     #[error("{0}")]
     Config(String),
 }
@@ -124,7 +124,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&located)))
 }
 
-/// What the URL is for: found as a request on any of the listeners would be.
+/// Locates the object of the URL as for a request on any of the listeners.
 fn locate(
     arguments: &PresignArgs,
     config: &ProxyConfig,
@@ -163,7 +163,8 @@ fn locate(
     located.map_err(|error| PresignError::Refused(error.to_string()))
 }
 
-/// A URL ends with the credentials that signed it, whatever stands in it.
+/// Checks the requested lifetime against the credentials. A URL expires with the credentials that
+/// signed it, whatever its content.
 fn check_end(
     arguments: &PresignArgs,
     credentials: &Arc<Credentials>,

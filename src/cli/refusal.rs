@@ -1,5 +1,5 @@
-//! Errors of OSS that tell what is wrong, and that no other key and no policy mends ("Error responses" and the EC
-//! pages of the OSS documentation). Pure.
+//! Errors of OSS that show their cause. Neither another key nor a policy resolves them ("Error
+//! responses" and the EC pages of the OSS documentation). Pure.
 
 use super::exit::CommandExit;
 use crate::address::OssName;
@@ -30,7 +30,7 @@ impl KnownRefusal {
             (_, Some("0003-00000806")) => Self::Arrears,
             _ if lower.contains("arrear") || lower.contains("overdue") => Self::Arrears,
             ("UserDisable", _) => Self::AccountDisabled,
-            // The second is of a CloudBox.
+            // The second number is that of a CloudBox.
             (_, Some("0002-00000080" | "0002-00000034")) => Self::OnlyV4,
             _ if rejects_v1(message) => Self::OnlyV4,
             _ => return None,
@@ -55,7 +55,7 @@ impl KnownRefusal {
         }
     }
 
-    /// Returns what is wrong.
+    /// Returns the cause.
     pub(super) fn cause(self) -> &'static str {
         match self {
             Self::PathStyle => {
@@ -74,7 +74,7 @@ impl KnownRefusal {
         }
     }
 
-    /// Returns what to do about it.
+    /// Returns the remedy.
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Self::PathStyle => {
@@ -94,7 +94,8 @@ impl KnownRefusal {
     }
 }
 
-/// Whether a message says that V1 is not accepted. The numbers of such errors are documented as unstable.
+/// Returns whether a message says that V1 is not accepted. The numbers of such errors are
+/// documented as unstable.
 fn rejects_v1(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     let is_about_version = message.contains("signature") || message.contains("signing");

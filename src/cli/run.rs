@@ -1,4 +1,5 @@
-//! `run`: the proxy for the life of one command, on a port of its own. The command learns where the proxy is, and no key.
+//! `run`: runs the proxy for the lifetime of one command, on a separate port. The command gets the
+//! address of the proxy, and no key.
 
 use std::ffi::OsString;
 use std::io;
@@ -62,7 +63,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
         };
         let assembled = tokio::select! {
             assembled = start(arguments) => assembled,
-            // There is no command yet that it could be for.
+            // There is no command yet that could receive the signal.
             signal = signals.next() => return interrupted(signal),
         };
         match assembled {
@@ -76,7 +77,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
     })
 }
 
-/// Reads the configuration, and takes the port.
+/// Reads the configuration, opens the log, and binds the port.
 async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), CommandExit> {
     let flags = arguments.flags.clone();
     let loaded = off_thread(move || {
@@ -95,7 +96,8 @@ async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), Co
     Ok((app.reloading(load).logging(log.control), environment, flusher))
 }
 
-/// What `serve` would have, but for listeners, and as quiet as the command may expect.
+/// Returns the configuration of `serve` with other listeners, and with a log that does not disturb
+/// the command.
 fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
     let mut config = flags.read_alone()?;
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
@@ -106,14 +108,14 @@ fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
     if !access {
         config.log.access = AccessLogging::No;
     }
-    // It is that of `serve`, which may be running.
+    // The log file belongs to `serve`, which may be running.
     config.log.file = None;
-    // Nobody asks this proxy whether it is ready.
+    // No client checks the readiness of this proxy.
     config.timeouts.drain_delay = Duration::ZERO;
     Ok(config)
 }
 
-/// Serves while the command runs, hands it the signals, and ends with its exit code.
+/// Serves while the command runs, forwards signals to it, and returns its exit code.
 async fn run_with_proxy(
     arguments: &RunArgs,
     app: App,
@@ -125,7 +127,7 @@ async fn run_with_proxy(
         return CommandExit::Failure;
     };
     let drain = DrainSignal::new();
-    // The socket takes connections by now, so the command may come at once.
+    // The socket accepts connections by now, so the command may connect at once.
     let serving = spawn_local(serve(app, drain.clone()));
     let (program, words) = arguments.command.split_first().unzip();
     let program = program.cloned().unwrap_or_default();
@@ -136,7 +138,7 @@ async fn run_with_proxy(
         address,
         if arguments.forward { ForwardMode::Yes } else { ForwardMode::No },
     );
-    // A program on a disk that does not answer does not start, and must not keep signals from acting.
+    // A program on a disk that does not respond does not start. It must not block the signals.
     let lane = BlockingLane::default();
     let mut starting = pin!(lane.run(START_LIMIT, move || command.spawn()));
     let mut early = Vec::new();
@@ -147,7 +149,8 @@ async fn run_with_proxy(
                 break started.unwrap_or_else(|no_answer| Err(io::Error::other(no_answer)));
             }
             signal = signals.next() => early.push(signal),
-            // The command may run already, and the signal be meant for it: it must not be left behind.
+            // The command may already run, and the signal may be for it. The command must not be left
+            // behind.
             () = sleep(SIGNALLED_START_LIMIT), if !early.is_empty() => {
                 drain.leave();
                 finish(serving, &drain, signals).await;
@@ -157,7 +160,7 @@ async fn run_with_proxy(
     };
     let exit = match started {
         Ok(mut child) => {
-            // Only now: programs of old are not prepared to inherit it.
+            // Raised only now, because old programs cannot handle an inherited higher limit.
             let _ = raise_file_limit();
             // guard: early-signal
             early.into_iter().for_each(|signal| forward(signal, &child));
@@ -170,7 +173,8 @@ async fn run_with_proxy(
     exit
 }
 
-/// Serves until the drain is over. If that cannot be, everything is to end.
+/// Serves until the drain is complete. If serving fails, starts the shutdown, which also ends the
+/// command.
 async fn serve(app: App, drain: DrainSignal) {
     match app.run(drain.clone()).await {
         Ok(DrainOutcome::Whole) => {}
@@ -184,7 +188,7 @@ async fn serve(app: App, drain: DrainSignal) {
     }
 }
 
-/// Waits for the end of the command, and forwards signals to it.
+/// Waits for the exit of the command, and forwards signals to it. Terminates it when a drain starts.
 async fn supervise_child(child: &mut Child, drain: &DrainSignal, signals: &mut ChildSignals) -> CommandExit {
     let mut serves = true;
     loop {
@@ -199,7 +203,8 @@ async fn supervise_child(child: &mut Child, drain: &DrainSignal, signals: &mut C
     }
 }
 
-/// Waits for the end of the proxy: what the command has left running may have requests in flight. Signals are for the proxy now.
+/// Waits for the shutdown of the proxy: processes left by the command may have requests in flight.
+/// Signals now apply to the proxy.
 async fn finish(serving: JoinHandle<()>, drain: &DrainSignal, signals: &mut ChildSignals) {
     let forced = async {
         loop {
@@ -210,13 +215,13 @@ async fn finish(serving: JoinHandle<()>, drain: &DrainSignal, signals: &mut Chil
         }
     };
     tokio::select! {
-        // Its only failure would be a panic, which is told already.
+        // Its only failure would be a panic, which is already reported.
         _ = serving => {}
         () = forced => {}
     }
 }
 
-/// How long the start of the command may take.
+/// The limit on the time to start the command.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may still take once a signal has come.
+/// The remaining time for the start after a signal has arrived.
 const SIGNALLED_START_LIMIT: Duration = Duration::from_secs(2);

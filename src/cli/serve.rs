@@ -1,4 +1,4 @@
-//! `serve`: the proxy as a process, with its log and its signals.
+//! `serve`: runs the proxy as a process, with its log and its signals.
 
 use std::future::Future;
 use std::io;
@@ -27,10 +27,11 @@ pub(super) fn run(flags: &CommonFlags) -> CommandExit {
     block_on(start(flags))
 }
 
-/// Reads the configuration and serves. Signals act from the beginning, whatever is waited for.
+/// Reads the configuration and serves. Signals are handled from the beginning, during every wait.
 async fn start(flags: &CommonFlags) -> CommandExit {
     let drain = DrainSignal::new();
-    // Before anything is waited for: a signal that nobody handles would end the process, or, as process 1, do nothing.
+    // Installed before any wait: an unhandled signal would end the process or, as process 1, have
+    // no effect.
     let asked = match signals(drain.clone()).and_then(|()| ReloadSignals::listen()) {
         Ok(asked) => asked,
         Err(error) => {
@@ -47,7 +48,7 @@ async fn start(flags: &CommonFlags) -> CommandExit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    // Before the threads that serve: each inherits it.
+    // Applied before the threads that serve start, because each of them inherits it.
     system::settle(&config.process);
     let opened = tokio::select! {
         opened = open_log(&config.log) => opened,
@@ -62,7 +63,7 @@ async fn start(flags: &CommonFlags) -> CommandExit {
     exit
 }
 
-/// Runs what reads files for the start on another thread.
+/// Runs `read`, which reads files for the start, on another thread.
 pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CommandExit> + Send + 'static,
 ) -> Result<T, CommandExit> {
@@ -75,11 +76,12 @@ pub(super) async fn off_thread<T: Send + 'static>(
 /// The log of the process.
 pub(super) struct ProcessLog {
     pub(super) control: Arc<LogControl>,
-    /// Has the file opened anew.
+    /// Set to reopen the log file.
     anew: Arc<AtomicBool>,
 }
 
-/// The log of this process from now on; it is written until the flusher goes. Why there is none is told.
+/// Opens the log of this process. It is written until the guard is dropped. Prints the reason for a
+/// failure.
 pub(super) async fn open_log(
     settings: &telemetry::LogSettings,
 ) -> Result<(ProcessLog, LogFlushGuard), CommandExit> {
@@ -93,7 +95,7 @@ pub(super) async fn open_log(
     });
     let (batches, flusher) = opened.await?;
     let (subscriber, control) = telemetry::subscribe(settings, Arc::new(SystemEnv), batches);
-    // Nobody else sets one in this process.
+    // No other code in this process sets a subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok((ProcessLog { control: Arc::new(control), anew }, flusher))
 }
@@ -108,8 +110,8 @@ fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(LogWriter, L
     }
 }
 
-/// Runs `task` on this thread, with a place for tasks that stay on it. What only blocks, as the look-up of a name does that no
-/// name service answers, is not waited for in the end.
+/// Runs `task` on this thread, inside a `LocalSet`. Does not wait for blocking work at the end,
+/// such as the lookup of a name that no name service answers.
 pub(super) fn block_on(task: impl Future<Output = CommandExit>) -> CommandExit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
@@ -164,14 +166,14 @@ async fn serve(
     }
 }
 
-/// Tells what is not wrong with the configuration, but to be looked at.
+/// Logs the warnings of the configuration.
 pub(super) fn print_warnings(config: &ProxyConfig) {
     for warning in &config.warnings {
         warn!("{warning}");
     }
 }
 
-/// Why there is no proxy, told.
+/// Prints the reason why the proxy cannot start, and returns the exit code.
 pub(super) fn not_assembled(error: &StartError) -> CommandExit {
     for line in error.to_string().lines() {
         complain(format_args!("cannot start: {line}"));
@@ -179,7 +181,8 @@ pub(super) fn not_assembled(error: &StartError) -> CommandExit {
     if error.is_configuration() { CommandExit::Config } else { CommandExit::Failure }
 }
 
-/// TERM and INT drain, and force when a second one comes, whoever else has asked for the end before.
+/// Handles TERM and INT. The first signal starts the drain, even if a drain has already been
+/// requested otherwise. The second one forces it.
 pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     spawn_local(async move {
@@ -199,19 +202,19 @@ pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
     Ok(())
 }
 
-/// What can be asked by signal while it serves.
+/// The signals that request an action while the process serves.
 struct ReloadSignals {
     hangup: Signal,
     user: Signal,
 }
 
 impl ReloadSignals {
-    /// Listens for it.
+    /// Registers the signals.
     fn listen() -> io::Result<Self> {
         Ok(Self { hangup: signal(SignalKind::hangup())?, user: signal(SignalKind::user_defined1())? })
     }
 
-    /// HUP has the configuration read again, USR1 the file of the log opened anew.
+    /// Starts the handlers. HUP reloads the configuration, and USR1 reopens the log file.
     fn install_handlers(self, reloads: ReloadHandle, anew: Arc<AtomicBool>) {
         let Self { mut hangup, mut user } = self;
         spawn_local(async move {
@@ -228,7 +231,7 @@ impl ReloadSignals {
     }
 }
 
-/// How long the start waits for the files that it reads.
+/// The time that the start waits for the files that it reads.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -245,7 +248,7 @@ mod tests {
         let begun = Instant::now();
         block_on(async {
             let (tell, told) = tokio::sync::oneshot::channel();
-            // Names are looked up on such a thread.
+            // Name lookups run on such a thread.
             tokio::task::spawn_blocking(move || {
                 let _ = tell.send(());
                 answer.recv_timeout(Duration::from_secs(10))

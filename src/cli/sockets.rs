@@ -1,5 +1,5 @@
-//! The sockets of the process while another configuration is assembled: which stay as they are, which change hands, which are
-//! new.
+//! The sockets of the process during a reload: those that are kept, those that are handed over, and
+//! new ones.
 
 use std::cell::RefCell;
 
@@ -9,24 +9,24 @@ use crate::server::{
     ActivatedSockets, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener,
 };
 
-/// What is listened on, each with the address of its listener as configured.
+/// The bound sockets, each with the configured address of its listener.
 #[derive(Default)]
 pub(super) struct BoundSockets {
     listening: Vec<(ListenAddress, SharedListener)>,
     admin: Option<(ListenAddress, SharedListener)>,
-    /// Those on which their listener listens no more under the new configuration.
+    /// The sockets whose listener the new configuration does not have.
     going: Vec<SharedListener>,
-    /// Nothing is taken if this is there; it notes what is to be looked at.
+    /// The warnings of a trial. If present, no socket is bound.
     trial: Option<RefCell<Vec<String>>>,
 }
 
 impl BoundSockets {
-    /// Of a process that is not to take any.
+    /// Creates the sockets of a process that must not bind any.
     pub(super) fn trial() -> Self {
         Self { trial: Some(RefCell::default()), ..Self::default() }
     }
 
-    /// The warnings of a trial.
+    /// Returns the warnings of a trial.
     pub(super) fn into_warnings(self) -> Vec<String> {
         self.trial.map(RefCell::into_inner).unwrap_or_default()
     }
@@ -42,7 +42,8 @@ impl BoundSockets {
         Self { listening: listening.clone(), admin: admin.clone(), going, trial: None }
     }
 
-    /// New ones for a listener; none if it has its own. Those must still be allowed to it.
+    /// Binds new sockets for a listener. If it already has sockets, binds none, and checks that the
+    /// listener may keep them.
     pub(super) fn listen(
         &self,
         listen: &ListenSettings,
@@ -54,7 +55,7 @@ impl BoundSockets {
         if own.is_empty() { self.bind(listen, inherited) } else { Ok(Vec::new()) }
     }
 
-    /// A new one for the admin listener, unless it has its own.
+    /// Binds a new socket for the admin listener, unless it already has one.
     pub(super) fn administer(
         &self,
         address: &ListenAddress,
@@ -73,7 +74,7 @@ impl BoundSockets {
     ) -> Result<Vec<BoundListener>, BindError> {
         if let Some(warnings) = &self.trial {
             return match BoundListener::probe(listen, inherited) {
-                // A configuration is checked beside the proxy that is to reload it.
+                // A configuration is checked while the proxy that will reload it is running.
                 Err(BindError::InUse(address)) if address.may_be_held_by_a_proxy() => {
                     warnings.borrow_mut().push(format!(
                         "{address} is in use; a proxy that listens there goes on with it, another one cannot start"

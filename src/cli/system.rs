@@ -1,4 +1,4 @@
-//! The edge: the one place that reads the clock and the environment of this machine.
+//! The system edge: the only place that reads the clock and the environment of this machine.
 
 use std::ffi::OsString;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use crate::config::HardeningConfig;
 use crate::credentials::SourceEnv;
 use crate::time::{Clock, Timestamp};
 
-/// This machine.
+/// The clock and the environment of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEnv;
 
@@ -37,31 +37,34 @@ impl SourceEnv for SystemEnv {
     }
 }
 
-/// The names of all variables of the environment.
+/// Returns the names of all environment variables.
 pub(super) fn variable_names() -> Vec<OsString> {
     std::env::vars_os().map(|(name, _)| name).collect()
 }
 
-/// The signals that this process was started to ignore, a bit each from 1 on; none if the system does not tell.
+/// Returns the signals that were ignored when this process started, one bit for each, from signal 1
+/// on. Returns 0 if the system does not report them.
 pub(super) fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Closes the memory and the environment of this process, which holds secrets, to others, also of its user. A command that it executes
-/// does not inherit that. What the system cannot do is not done; there is nothing else to try.
+/// Protects the memory and the environment of this process, which hold secrets, from other
+/// processes, even of the same user. A command that it executes does not inherit the protection. A
+/// failure is ignored, because there is no alternative.
 pub(super) fn hide() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// The same, and no core files, which is inherited.
+/// Protects the process as [`hide`] does, and disables core files. The latter is inherited.
 pub(super) fn close() {
     hide();
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
 }
 
-/// Opens again what the configuration wants open, and gives up the right to gain rights.
+/// Removes the protection that the configuration disables, and gives up the right to gain
+/// privileges if configured.
 pub(super) fn settle(process: &HardeningConfig) {
     if process.dumpable {
         let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
@@ -75,7 +78,8 @@ pub(super) fn settle(process: &HardeningConfig) {
     }
 }
 
-/// Takes all the open files that this process may have: each connection is one. Returns how many, if they are limited.
+/// Raises the limit on open files to its maximum, because each connection is a file. Returns the
+/// limit, if there is one.
 pub(super) fn raise_file_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() { maximum } else { current }

@@ -1,20 +1,20 @@
-//! Whom TLS trusts at upstreams, from one configuration to the next: who trusts the same authorities as before keeps his
-//! connections, and who does not shares none with those of before.
+//! The trust stores for upstream TLS across reloads. An upstream with an unchanged store keeps its
+//! connections. An upstream with a changed store uses none of the earlier connections.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::transport::{InvalidRoots, TrustStore, TrustStoreId};
 
-/// The trusts of a configuration while it is put together.
+/// The trust stores of a configuration while it is assembled.
 pub(super) struct TrustStores<'a> {
     before: &'a [(TrustStoreId, TrustStore)],
-    /// The first number that no trust has had yet.
+    /// The first id that no store has used yet.
     next: &'a mut usize,
     now: Vec<(TrustStoreId, TrustStore)>,
-    /// Those that were read, each once.
+    /// The ids of the files that were read, each once.
     read: HashMap<PathBuf, TrustStoreId>,
-    /// That of the host, once it was read.
+    /// The id of the host's store, once it was read.
     host: Option<TrustStoreId>,
 }
 
@@ -23,7 +23,8 @@ impl<'a> TrustStores<'a> {
         Self { before, next, now: Vec::new(), read: HashMap::new(), host: None }
     }
 
-    /// Reads the file; the host's roots if there is none.
+    /// Returns the trust store of the file, or that of the host without a file. Reads each only
+    /// once.
     pub(super) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustStoreId, InvalidRoots> {
         let Some(path) = file else {
             let id = match self.host {
@@ -41,7 +42,8 @@ impl<'a> TrustStores<'a> {
         Ok(id)
     }
 
-    /// The number of a trust: that of the same trust, if there is or was one.
+    /// Returns the id of a store. An equal store of this or the previous configuration keeps its
+    /// id.
     fn number_of(&mut self, trust: TrustStore) -> TrustStoreId {
         let is_same = |(_, known): &&(TrustStoreId, TrustStore)| known.is_same(&trust);
         if let Some((id, _)) = self.now.iter().find(is_same) {

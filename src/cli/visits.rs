@@ -1,5 +1,5 @@
-//! The connections of the admin listener: only so many at once. When there are as many, who has been silent longest gives its
-//! place to who comes: many who ask nothing keep out neither a probe nor a scrape.
+//! Limits the connections of the admin listener. At the limit, a new connection replaces the one
+//! that has been idle longest. Idle clients then block neither a probe nor a scrape.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::server::AcceptedSocket;
 pub(super) struct AdminConnections {
     tasks: JoinSet<()>,
     present: Vec<(IdleSince, AbortHandle)>,
-    /// Dropped when all are to go.
+    /// Dropped to close all connections.
     stay: watch::Sender<()>,
 }
 
@@ -26,7 +26,8 @@ impl AdminConnections {
         Self { tasks: JoinSet::new(), present: Vec::new(), stay: watch::Sender::new(()) }
     }
 
-    /// Answers on this connection too. Must run inside a `LocalSet`.
+    /// Serves another connection, or drops it if the limit is reached and all are busy. Must run
+    /// inside a `LocalSet`.
     pub(super) fn admit(
         &mut self,
         accepted: AcceptedSocket,
@@ -38,7 +39,7 @@ impl AdminConnections {
             return;
         }
         let (silence, mut stay) = (IdleSince::new(), self.stay.subscribe());
-        // Nothing is ever said: it ends when the sender is gone.
+        // No message is ever sent. The wait ends when the sender is dropped.
         let leave = async move { while stay.changed().await.is_ok() {} };
         let known = silence.clone();
         let task = match accepted {
@@ -54,7 +55,7 @@ impl AdminConnections {
         }
     }
 
-    /// Ends the connection that has been silent longest. `false` if each is being answered.
+    /// Closes the connection that has been idle longest. Returns `false` if all are busy.
     fn make_room(&mut self) -> bool {
         let silent = self.present.iter().enumerate();
         let silent = silent.filter_map(|(index, (silence, _))| Some((silence.since()?, index)));
@@ -63,7 +64,8 @@ impl AdminConnections {
         true
     }
 
-    /// Ends all of them, each after the answer that is due: who has asked for the end of the listener still gets it.
+    /// Closes all connections after their pending responses. The client that requested the shutdown
+    /// still gets its response.
     pub(super) async fn end(self) {
         let Self { mut tasks, stay, .. } = self;
         drop(stay);
@@ -72,7 +74,8 @@ impl AdminConnections {
     }
 }
 
-/// Connections at once: few look at a process, and many would take what requests need.
+/// The limit on connections. Few clients query a process, and many would use resources that
+/// requests need.
 const VISITS_MAX: usize = 64;
-/// How long connections of a listener that ends may go on.
+/// The time that the connections of a stopped listener may continue.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -1,4 +1,5 @@
-//! `wait`: asks the admin listener of a proxy until it says that it is ready. With `--timeout 0s` it is a probe.
+//! `wait`: polls the admin listener of a proxy until the proxy is ready. With `--timeout 0s` it
+//! probes once.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(super) struct WaitArgs {
     flags: CommonFlags,
 }
 
-/// Why a proxy does not count as ready.
+/// A reason why a proxy does not count as ready.
 #[derive(Debug, thiserror::Error)]
 enum NotReady {
     #[error(transparent)]
@@ -78,8 +79,8 @@ async fn look(address: &ListenAddress) -> Result<(), NotReady> {
     }
 }
 
-/// A proxy that is ready answers in no time.
+/// The limit on one probe. A ready proxy responds almost at once.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
-/// The longest reason names the sources of credentials that are not usable.
+/// The limit on a reason. The longest one names the unusable credential sources.
 const REASON_BYTES_MAX: usize = 8 << 10;

@@ -1,6 +1,7 @@
-//! The files of the configuration in force, and when what they hold now is a reason to read it again. Who writes a file may
-//! empty it first and fill it later: what the watch finds counts when it finds the same twice, and a file that has become empty
-//! is left to whoever asks for it to be read. What was refused is tried again, for the reason may go without a word.
+//! Watches the files of the current configuration, and decides when to reload it. A writer may
+//! truncate a file before filling it, so a change counts only after two identical checks. A file
+//! that has become empty is ignored until a reload is requested. A rejected configuration is
+//! retried, because the cause may disappear unnoticed.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,60 +14,62 @@ use tracing::{debug, info, warn};
 use crate::config::{ConfigErrors, ContentDigest, ProxyConfig};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 
-/// What files held.
+/// The content of files, as digests by path.
 type FileContents = Vec<(PathBuf, ContentDigest)>;
 
-/// What the watched files held at a look.
+/// The content of the watched files at one check.
 #[derive(Clone, Debug)]
 pub(super) struct FileSnapshot(FileContents);
 
 impl FileSnapshot {
-    /// What the same files hold now. Reads them, and may block.
+    /// Returns the current content of the same files. Reads them, and may block.
     pub(super) fn now(self) -> Self {
         Self(now(self.0))
     }
 }
 
-/// The files that a configuration was made from, each as it was before it was read, or when it was.
+/// The files that a configuration was made from, each with its content before or during the read.
 #[derive(Debug, Default)]
 pub(super) struct WatchedFiles {
-    /// Its own.
+    /// The configuration file itself.
     own: Option<(PathBuf, ContentDigest)>,
-    /// Those that it names. Those of credentials are looked after by their sources.
+    /// The files that the configuration names. Credential files are watched by their sources.
     named: FileContents,
 }
 
-/// Why another configuration is not taken.
+/// The reason for the rejection of a new configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct ReloadError {
     pub(super) why: String,
-    /// What the files that it names held: what is wrong may be wrong with one of them.
+    /// The content of the files that the configuration names, because the fault may be in one of
+    /// them.
     files: FileContents,
 }
 
-/// What has the configuration read again.
+/// The reason for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReloadReason {
-    /// Somebody has asked for it.
+    /// A reload was requested.
     Asked,
-    /// A file holds something else.
+    /// The content of a file has changed.
     Changed,
-    /// It was refused a while ago.
+    /// The configuration was rejected earlier, and is retried.
     Refused,
 }
 
-/// Looks at the files of the configuration in force.
+/// A watcher of the files of the current configuration.
 #[derive(Debug)]
 pub(super) struct ConfigWatcher {
     in_force: WatchedFiles,
-    /// What each file that is looked at held when the configuration was read last, whether it was taken or not.
+    /// The content of each watched file at the last read of the configuration, whether applied or
+    /// rejected.
     read: FileContents,
-    /// What the last look has found.
+    /// The content that the last check found.
     found: FileContents,
-    /// The file that has become empty, which has been told.
+    /// The file that has become empty, and was reported.
     emptied: Option<PathBuf>,
-    /// If the configuration was not taken when it was read last.
+    /// The rejection of the configuration at its last read, if it was rejected.
     refused: Option<RejectedConfig>,
     lane: BlockingLane,
 }
@@ -74,7 +77,7 @@ pub(super) struct ConfigWatcher {
 #[derive(Debug)]
 struct RejectedConfig {
     why: String,
-    /// How long it is left alone, and until when.
+    /// The backoff, and the time of the retry after it.
     pause: Duration,
     until: Instant,
 }
@@ -86,7 +89,7 @@ impl From<String> for ReloadError {
 }
 
 impl From<ConfigErrors> for ReloadError {
-    /// Reads the files that are named, and may block.
+    /// Reads the named files, and may block.
     fn from(errors: ConfigErrors) -> Self {
         let why = errors.to_string();
         let files = errors.into_files().into_iter();
@@ -98,12 +101,14 @@ impl From<ConfigErrors> for ReloadError {
 }
 
 impl WatchedFiles {
-    /// Those of this configuration: what was read for it already, and what is to be read after this. Reads them, and may block.
+    /// Returns the files of this configuration: those already read for it, and those to be read
+    /// later. Reads the latter, and may block.
     pub(super) fn of(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
-        // One that is named twice is one file, as it was at first. All routes have the ca_file of [upstream], which is read once.
+        // A file that is named twice counts once, with its first content. All routes share the
+        // ca_file of [upstream], which is read once.
         let mut known: HashSet<&Path> = HashSet::new();
         let read = config.files.iter().filter(|(path, _)| known.insert(path)).cloned();
         let mut named: FileContents = read.collect();
@@ -112,17 +117,18 @@ impl WatchedFiles {
         Self { own: config.file.clone(), named }
     }
 
-    /// Their configuration is not taken, for this reason.
+    /// Returns the error that rejects the configuration of these files.
     pub(super) fn refused(&self, why: &dyn fmt::Display) -> ReloadError {
         ReloadError { why: why.to_string(), files: self.held() }
     }
 
-    /// All of them.
+    /// Returns all files.
     fn held(&self) -> FileContents {
         self.own.iter().chain(&self.named).cloned().collect()
     }
 
-    /// Those that both name, and that hold something else now: a line each. What has changed in its own file is told otherwise.
+    /// Returns one line for each file that both name and whose content differs. Changes in the
+    /// configuration file itself are reported elsewhere.
     fn rewritten(&self, before: &Self) -> Vec<String> {
         let before = by_path(&before.named);
         let is_other =
@@ -139,18 +145,18 @@ impl ConfigWatcher {
         Self { in_force, found: read.clone(), read, emptied: None, refused: None, lane }
     }
 
-    /// What the files held that are watched, when the configuration was read last.
+    /// Returns the content of the watched files at the last read of the configuration.
     pub(super) fn known(&self) -> FileSnapshot {
         FileSnapshot(self.read.clone())
     }
 
-    /// What the files hold now; `None` if their disk does not answer.
+    /// Returns the current content of the files, or `None` if the disk does not respond.
     pub(super) fn find(&self) -> impl Future<Output = Option<FileSnapshot>> + use<> {
         let (lane, known) = (self.lane.clone(), self.known());
         async move { lane.run(FILE_LIMIT, || known.now()).await.ok() }
     }
 
-    /// Whether there is a reason to read the configuration again, when this was found.
+    /// Returns the reason for a reload after this check, if there is one.
     pub(super) fn look(&mut self, FileSnapshot(found): FileSnapshot, now: Instant) -> Option<ReloadReason> {
         let is_steady = found == self.found;
         self.found = found;
@@ -181,7 +187,7 @@ impl ConfigWatcher {
         }
     }
 
-    /// The first file that has become empty since the configuration was read.
+    /// Returns the first file that has become empty since the configuration was read.
     fn emptied(&self) -> Option<&Path> {
         let mut blank = self.found.iter().filter(|(_, digest)| digest.is_blank()).peekable();
         blank.peek()?;
@@ -191,15 +197,16 @@ impl ConfigWatcher {
         blank.find(has_become_empty).map(|(path, _)| path.as_path())
     }
 
-    /// The configuration was read after this was found. If it is not taken, the same mistake is told only once; what changes
-    /// while it is read is seen later.
+    /// Records the content found before a read of the configuration. If the configuration is
+    /// rejected, the same error is reported only once. Changes during the read are noticed later.
     pub(super) fn reading(&mut self, FileSnapshot(found): FileSnapshot) {
         self.found.clone_from(&found);
         self.read = found;
     }
 
-    /// It was not taken, after it was read for this reason. From now on the files are looked at on which that may hang as well,
-    /// and after a pause it is tried again. Returns whether this is news.
+    /// Records a rejection, after a read for this reason. The files that may be at fault are then
+    /// watched as well, and the configuration is retried after a backoff. Returns whether the error
+    /// is new.
     pub(super) fn refused(&mut self, reason: ReloadReason, refused: &ReloadError, now: Instant) -> bool {
         let known = self.refused.take().filter(|_| reason == ReloadReason::Refused);
         let is_news = known.as_ref().is_none_or(|known| known.why != refused.why);
@@ -217,7 +224,8 @@ impl ConfigWatcher {
         is_news
     }
 
-    /// Another configuration was taken, which was made from these. Returns which of them hold something else than before.
+    /// Records that a configuration made from these files was applied. Returns those whose content
+    /// has changed.
     pub(super) fn taken(&mut self, files: WatchedFiles) -> Vec<String> {
         let rewritten = files.rewritten(&self.in_force);
         *self = Self::new(files);
@@ -225,7 +233,8 @@ impl ConfigWatcher {
     }
 }
 
-/// What these files hold now; what cannot be read twice is taken to be as it was.
+/// Returns the current content of these files. A file that cannot be read twice counts as
+/// unchanged.
 fn now(held: FileContents) -> FileContents {
     let look = |(path, was): (PathBuf, ContentDigest)| {
         let digest = ContentDigest::now(&path).unwrap_or(was);
@@ -234,12 +243,12 @@ fn now(held: FileContents) -> FileContents {
     held.into_iter().map(look).collect()
 }
 
-/// What files held, by their paths; of two with the same path, the first.
+/// Returns the content of files by path. Of two with the same path, the first counts.
 fn by_path(held: &[(PathBuf, ContentDigest)]) -> HashMap<&Path, ContentDigest> {
     held.iter().rev().map(|(path, digest)| (path.as_path(), *digest)).collect()
 }
 
-/// How long what was refused is left alone: at first, and at most.
+/// The backoff after the first rejection. It doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -282,7 +291,7 @@ mod tests {
         }
         assert!(!look(&mut watch, "another") && look(&mut watch, "another"));
         assert!(!look(&mut watch, "whole") && !look(&mut watch, "whole"), "what it was made from");
-        // As HUP has it.
+        // The sequence of a reload by HUP.
         write("");
         watch.reading(watch.known().now());
         assert!(!look(&mut watch, "") && !look(&mut watch, ""), "it was read so");
@@ -330,7 +339,7 @@ mod tests {
     fn a_file_that_thousands_of_routes_name_is_read_once_and_thousands_of_files_are_compared_in_a_moment() {
         let directory = tempfile::tempdir().expect("a directory");
         let authorities = directory.path().join("ca.pem");
-        // As large as the store of a host.
+        // As large as the trust store of a host.
         fs::write(&authorities, "x".repeat(256 << 10)).expect("written");
         let mut text = format!(
             "[upstream]\nregion = \"cn-hangzhou\"\nca_file = {authorities:?}\n[credentials.default]\ntype = \"env\"\n"
@@ -355,7 +364,8 @@ mod tests {
         let mut watch = ConfigWatcher::new(files);
         watch.refused(ReloadReason::Changed, &refused, Instant::now());
         assert!(watch.taken(WatchedFiles::of(&config)).is_empty());
-        // It takes more than 30 s if the file is read for each route, or each file is searched for among all.
+        // This takes more than 30 s if the file is read for each route, or if each file is found by a
+        // linear search.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
@@ -364,7 +374,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
-        // As `--config <(command)` has it.
+        // The case of `--config <(command)`.
         let own = Some((path, ContentDigest::of(b"what came through it")));
         let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
         for _ in 0..3 {

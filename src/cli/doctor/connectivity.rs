@@ -1,4 +1,4 @@
-//! Names, addresses and connections: what they lead to, and what to do if they do not.
+//! Checks names, addresses and connections, and names a remedy for each failure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,8 @@ use super::report::Finding;
 use crate::address::{EndpointKind, ResolvedEndpoint, UpstreamAddress};
 use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, SendError};
 
-/// Looks the name up that will be dialled. What comes of it is judged when it is dialled.
+/// Resolves the name to dial. Reports loops and public addresses of internal names. The connection
+/// shows whether the addresses are reachable.
 pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, own: &[SocketAddr]) -> Finding {
     let (name, port) = &way.dial;
     let kind = kind(upstream);
@@ -41,7 +42,7 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
     Finding::ok("dns", text)
 }
 
-/// What an attempt to connect and to get an answer came to.
+/// Interprets a failure to connect or to receive a response.
 pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &UpstreamAddress) -> Finding {
     let (fault, remedy) = match error {
         SendError::Dial(DialError::Unreachable { obstacle, .. }) => obstructed(*obstacle, way, upstream),
@@ -69,7 +70,7 @@ pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &U
     Finding::fail(("connect", fault), CommandExit::Unavailable, error.to_string(), remedy)
 }
 
-/// The fault in a word, and what to do.
+/// Returns the name of the fault, and the remedy.
 fn obstructed(
     obstacle: ConnectFailure,
     way: &ResolvedEndpoint,
@@ -163,7 +164,7 @@ fn looped(text: String) -> Finding {
     )
 }
 
-/// What the endpoint is, by its name.
+/// Returns the kind of the endpoint, judged by its name.
 fn kind(upstream: &UpstreamAddress) -> &'static str {
     if upstream.connect.is_some() {
         return "`connect`, dialled in place of the endpoint";
@@ -179,7 +180,7 @@ fn kind(upstream: &UpstreamAddress) -> &'static str {
     }
 }
 
-/// From where an address is reached.
+/// Returns the network from which an address is reachable.
 fn reach(ip: IpAddr) -> &'static str {
     let shared = |ip: std::net::Ipv4Addr| ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
     match ip {
@@ -190,7 +191,7 @@ fn reach(ip: IpAddr) -> &'static str {
     }
 }
 
-/// A name service that is slower than this does not serve.
+/// The limit on a name lookup. A slower name service counts as unusable.
 const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[cfg(test)]

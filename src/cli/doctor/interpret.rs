@@ -1,4 +1,5 @@
-//! What OSS's answers mean, and what to do about them ("Error responses" and "Signature errors" of the OSS API reference).
+//! Interprets responses of OSS, and names remedies ("Error responses" and "Signature errors" of the
+//! OSS API reference).
 
 use http::{HeaderName, StatusCode};
 
@@ -9,18 +10,18 @@ use super::report::Finding;
 use crate::credentials::Credentials;
 use crate::oss::Region;
 
-/// What is known of the request that an answer is to.
+/// The request that a response belongs to.
 pub(super) struct ProbeContext<'a> {
-    /// As OSS calls it.
+    /// The operation, in the terms of OSS.
     pub(super) what: String,
     pub(super) key: &'a Credentials,
-    /// The region that it was signed for.
+    /// The region in the signature.
     pub(super) region: Option<&'a Region>,
-    /// The endpoint that was asked.
+    /// The endpoint that received the request.
     pub(super) endpoint: &'a str,
 }
 
-/// Whether it is OSS that answers.
+/// Checks whether the response comes from OSS.
 pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     if reply.headers.contains_key(OURS) || reply.headers.contains_key(OUR_ERROR) {
         let refusal = reply.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
@@ -49,7 +50,7 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     Finding::ok("answer", "OSS answers")
 }
 
-/// How far the clocks are apart.
+/// Judges the difference between the clocks.
 pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     let Some(ahead_s) = ahead_s else {
         return Finding::warn(
@@ -67,7 +68,7 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     }
 }
 
-/// What the answer to a signed request says of key, clock, region and bucket.
+/// Interprets the response to a signed request: key, clock, region and bucket.
 pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding {
     let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
@@ -104,7 +105,7 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
             "the key and the signature are taken, but there is no such bucket".to_owned(),
             "correct the name of the bucket; of another region it would have said so".to_owned(),
         ),
-        // Numbers of 0002 are about the signature, whatever the code.
+        // Numbers that begin with 0002 are about the signature, whatever the code.
         "AccessDenied" if reply.number().is_none_or(|number| !number.starts_with("0002-")) => {
             let text = format!(
                 "the key and the signature are taken; {} is not allowed ({})",
@@ -124,7 +125,7 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
 
 type Refused = (&'static str, CommandExit, String, String);
 
-/// What is wrong with the key.
+/// Returns the fault of the key, and the remedy.
 fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Refused {
     let Credentials { id, token, provider, .. } = asked.key;
     let (fault, why, remedy) = match (code, reply.number()) {
@@ -188,7 +189,8 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> R
     (fault, CommandExit::Credentials, why, remedy)
 }
 
-/// Whether the bucket, or this OSS, is in another region than the one that was asked or signed for.
+/// Returns the cause and the remedy if the bucket, or this OSS, is in another region than the one
+/// addressed or signed for.
 fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String, String)> {
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
@@ -209,7 +211,7 @@ fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String,
     None
 }
 
-/// The signature is taken, also if it was not for what was asked first.
+/// Reports an accepted signature. `refused` is the response to a preceding HEAD that OSS rejected.
 fn accepted_finding(
     reply: &ProbeResponse,
     refused: Option<&ProbeResponse>,
@@ -244,9 +246,9 @@ fn time(seconds: i64) -> String {
 
 const LEADS_ELSEWHERE: &str = "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a gate that wants a login";
 const SET_CLOCK: &str = "set the clock of this machine, and keep it by NTP; `serve` signs at OSS's time once it was refused, but each start is refused first";
-/// A clock that is off by more is told of.
+/// The largest clock difference that is not reported.
 const NOTABLE_S: i64 = 5;
-/// OSS refuses what is off by more.
+/// The largest clock difference that OSS accepts.
 const SKEW_S_MAX: i64 = 15 * 60;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 const OURS: HeaderName = HeaderName::from_static("x-proxy-request-id");

@@ -1,5 +1,5 @@
-//! `doctor`: asks everything that a request needs, in the order in which it needs it, and names the first thing that is wrong
-//! with what to do about it. What it sends goes through the signer and the connections of the proxy.
+//! `doctor`: checks everything that a request needs, in the order of need, and names the first
+//! fault with a remedy. Its probes use the signer and the connections of the proxy.
 
 mod connectivity;
 mod interpret;
@@ -60,11 +60,11 @@ pub(super) fn run(arguments: &DoctorArgs) -> CommandExit {
     })
 }
 
-/// Whether there is something to ask an upstream for.
+/// Selects whether probes are sent to upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UpstreamProbes {
     On,
-    /// Nothing is sent with a configuration that has mistakes.
+    /// Nothing is sent with an invalid configuration.
     NoFurther,
 }
 
@@ -128,7 +128,7 @@ fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Find
     good.into_iter().chain(warnings).chain(errors).collect()
 }
 
-/// The certificate of a listener with TLS.
+/// Checks the certificate of a listener with TLS.
 fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
     let expiry = |expires| {
         let certificate = ListenerCertificate { listener: listener.clone(), expires };
@@ -147,7 +147,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
     ReportSection { name: "listener".to_owned(), about: listener.clone(), findings: vec![finding] }
 }
 
-/// What `explain` says of a source, and whether it gives something to sign with.
+/// Describes a source as `explain` does, and reports whether it provides credentials.
 fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> ReportSection {
     let SourceDescription { summary, details } = SourceDescription::of(source);
     let about = |all: &[BadSource]| {
@@ -174,13 +174,13 @@ fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> Re
     }
 }
 
-/// Who signs at an upstream.
+/// The signer of requests for an upstream.
 enum UpstreamSigner<'a> {
-    /// This source, if it has something.
+    /// A source, which may have no credentials.
     Source(&'a CredentialSource),
-    /// Nobody.
+    /// Requests are not signed.
     Nobody,
-    /// A source that could not be made.
+    /// A source that could not be built.
     Broken,
 }
 
@@ -196,7 +196,7 @@ fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a SourceResults) 
     }
 }
 
-/// The upstream that a request for this bucket is routed to.
+/// Returns the upstream that a request for this bucket is routed to.
 fn served_by(name: &str, config: &ProxyConfig) -> Result<(Bucket, UpstreamId), Finding> {
     let wrong = |text: String, remedy: &str| {
         Finding::fail(("routing", "bucket-not-served"), CommandExit::Config, text, remedy)

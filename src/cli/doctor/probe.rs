@@ -1,5 +1,6 @@
-//! What `doctor` asks of an upstream: once unsigned, for its clock and its manners, and once signed. Of a bucket that is a HEAD; if it
-//! is refused, a GET asks for the error document, which an answer to HEAD cannot have.
+//! The requests that `doctor` sends to an upstream: one unsigned, to check its clock and identity,
+//! and one signed. For a bucket the signed request is a HEAD. If OSS rejects it, a GET fetches the
+//! error document, which a response to HEAD cannot have.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,11 +26,11 @@ use crate::transport::{
     RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamTransport,
 };
 
-/// Somebody to ask, and for what.
+/// An upstream to probe, and the requests to send.
 pub(super) struct ProbeRequest<'a> {
-    /// The bucket alone.
+    /// The HEAD, if there is a bucket.
     head: Option<LocatedObject>,
-    /// What is answered with a document.
+    /// The request whose response has a document.
     located: LocatedObject,
     pub(super) way: ResolvedEndpoint,
     signature: SignatureVersion,
@@ -38,42 +39,42 @@ pub(super) struct ProbeRequest<'a> {
     clock: &'a dyn Clock,
 }
 
-/// What came back. Its texts are OSS's own words; only those that cannot hold anything of ours are given out.
+/// A response. OSS wrote its texts; only those that cannot contain data of this proxy are shown.
 #[derive(Debug)]
 pub(super) struct ProbeResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     document: String,
-    /// How far the clock of the other side is ahead, in seconds.
+    /// The lead of the server's clock, in seconds.
     pub(super) ahead_s: Option<i64>,
 }
 
-/// What came back of a signed request.
+/// The response to a signed request.
 #[derive(Debug)]
 pub(super) struct SignedProbe {
-    /// What was asked, as OSS calls it.
+    /// The operation, in the terms of OSS.
     pub(super) what: String,
     pub(super) reply: ProbeResponse,
-    /// The answer to the HEAD before it, which was refused.
+    /// The response to the preceding HEAD, which was rejected.
     pub(super) refused: Option<ProbeResponse>,
 }
 
-/// Why there is no answer to a signed request.
+/// A failure to get a response to a signed request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProbeError {
-    /// It did not come.
+    /// No response arrived.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The key cannot be sent.
     #[error(transparent)]
     Key(#[from] UnsendableKey),
-    /// V4 needs a region.
+    /// V4 requires a region.
     #[error("no region is configured, and V4 signs for one")]
     NoRegion,
 }
 
 impl<'a> ProbeRequest<'a> {
-    /// About `bucket`, or about all of them.
+    /// Prepares requests about `bucket`, or about all buckets.
     pub(super) fn new(
         bucket: Option<&Bucket>,
         (upstream, directory): (UpstreamId, &RoutingTable),
@@ -104,12 +105,12 @@ impl<'a> ProbeRequest<'a> {
         Self { head, located, way, signature, destination, transport, clock }
     }
 
-    /// Asks without a signature.
+    /// Sends the unsigned request.
     pub(super) async fn unsigned(&self) -> Result<ProbeResponse, SendError> {
         self.send((&Method::GET, &self.located), HeaderMap::new()).await
     }
 
-    /// Asks with one, made at a time that is so far ahead of ours.
+    /// Sends the signed request. The signing time is `ahead_s` seconds ahead of the local clock.
     pub(super) async fn signed(
         &self,
         with: &Arc<Credentials>,
@@ -162,7 +163,7 @@ impl<'a> ProbeRequest<'a> {
     ) -> Result<ProbeResponse, SendError> {
         let mut request = Request::new(RequestBody::none());
         method.clone_into(request.method_mut());
-        // A way writes targets that can be sent, and hosts.
+        // A resolved endpoint produces only valid targets and hosts.
         *request.uri_mut() = self.way.target(located).parse().unwrap_or_default();
         *request.headers_mut() = headers;
         let host = HeaderValue::from_str(&self.way.host).unwrap_or(HeaderValue::from_static(""));
@@ -182,32 +183,34 @@ impl<'a> ProbeRequest<'a> {
 }
 
 impl ProbeResponse {
-    /// The words in this element of the document, if they are words: letters, digits, and what stands in names.
+    /// Returns the text of this element, if it is a word of letters, digits and the punctuation of
+    /// names.
     pub(super) fn element(&self, name: &str) -> Option<&str> {
         let (_, rest) = self.document.split_once(&format!("<{name}>"))?;
         let (text, _) = rest.split_once("</")?;
         word(text)
     }
 
-    /// The header, likewise.
+    /// Returns the value of the header, if it is such a word.
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
         word(self.headers.get(name)?.to_str().ok()?)
     }
 
-    /// The message of the document, whatever it holds: to be searched, and never shown.
+    /// Returns the message of the document, whatever its content. It may be searched, but must not
+    /// be shown.
     pub(super) fn message(&self) -> &str {
         let text = self.document.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</"));
         text.map_or("", |(text, _)| text)
     }
 
-    /// The region in the scope of what OSS says should have been signed.
+    /// Returns the region in the scope of the string to sign that OSS expected.
     pub(super) fn scope_region(&self) -> Option<&str> {
         let (_, rest) = self.document.split_once("<StringToSign>OSS4-HMAC-SHA256\n")?;
         let (_, scope) = rest.split_once('\n')?;
         word(scope.lines().next()?.split('/').nth(1)?)
     }
 
-    /// Code, number and request id, for a person.
+    /// Returns status, code, number and request id, for a user.
     pub(super) fn summary(&self) -> String {
         let mut text = self.status.as_u16().to_string();
         for word in [self.element("Code"), self.number()].into_iter().flatten() {
@@ -221,13 +224,14 @@ impl ProbeResponse {
         text
     }
 
-    /// OSS's number for the error.
+    /// Returns OSS's number for the error.
     pub(super) fn number(&self) -> Option<&str> {
         self.header(&NUMBER).or_else(|| self.element("EC"))
     }
 }
 
-/// Reads the answer, or its beginning if that is all that can be an error.
+/// Reads the body until it ends, or until it is longer than an error. Returns the text, and whether
+/// it is complete.
 async fn read(response: &mut Response<Incoming>, stall: Duration) -> Result<(String, bool), SendError> {
     let mut read = BytesMut::new();
     loop {
@@ -249,7 +253,8 @@ async fn read(response: &mut Response<Incoming>, stall: Duration) -> Result<(Str
     Ok((String::from_utf8_lossy(&read).into_owned(), true))
 }
 
-/// How far the clock that wrote the answer is ahead of ours, however far that is. An old answer tells nothing.
+/// Returns the lead of the server's clock over the local one, however large. A cached response does
+/// not show it.
 fn ahead(headers: &HeaderMap, (begun, ended): (Timestamp, Timestamp)) -> Option<i64> {
     if headers.contains_key(AGE) {
         return None;
@@ -266,7 +271,7 @@ fn word(text: &str) -> Option<&str> {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
 const NUMBER: HeaderName = HeaderName::from_static("x-oss-ec");
 const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
-/// The longest error that is looked into; OSS's have a few KiB.
+/// The longest body that is searched for an error. Those of OSS have a few KiB.
 const LOOKED_INTO_MAX: usize = 64 * 1024;
-/// The longest word of OSS's; tokens are longer.
+/// The longest word of OSS; tokens are longer.
 const WORD_MAX: usize = 128;

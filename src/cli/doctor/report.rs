@@ -1,38 +1,38 @@
-//! What `doctor` has found: lines for people, one document for programs, and the exit code that it comes to.
+//! The findings of `doctor`: lines for users, one document for programs, and the exit code.
 
 use serde_json::{Value, json};
 
 use super::super::exit::CommandExit;
 use super::super::output::{coloured, line};
 
-/// How a finding is to be taken.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FindingLevel {
-    /// As it should be.
+    /// The check passed.
     Ok,
-    /// It may be meant so.
+    /// The finding may be intended.
     Warn,
-    /// Requests fail, and the process ends so.
+    /// Requests fail, and the process exits with this code.
     Fail(CommandExit),
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) level: FindingLevel,
-    /// What was looked at.
+    /// The name of the check.
     pub(super) check: &'static str,
-    /// The fault in one word that stays, for programs; `ok` if there is none.
+    /// The stable name of the fault, for programs; `ok` if the check passed.
     pub(super) fault: &'static str,
-    /// What was seen.
+    /// The observation.
     pub(super) text: String,
-    /// What to do.
+    /// The remedy.
     pub(super) remedy: Option<String>,
-    /// More lines.
+    /// Additional lines.
     pub(super) details: Vec<String>,
 }
 
-/// What belongs together: the configuration, a source, an upstream.
+/// The findings about one subject: the configuration, a source or an upstream.
 #[derive(Debug)]
 pub(super) struct ReportSection {
     pub(super) name: String,
@@ -40,16 +40,16 @@ pub(super) struct ReportSection {
     pub(super) findings: Vec<Finding>,
 }
 
-/// For whom it is written.
+/// The format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReportFormat {
-    /// Lines, as they come.
+    /// Lines for a user, printed as the findings arrive.
     Person,
-    /// One document, at the end.
+    /// One document for a program, printed at the end.
     Program,
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Debug)]
 pub(super) struct DoctorReport {
     reader: ReportFormat,
@@ -133,7 +133,7 @@ impl DoctorReport {
         self.sections.push(section);
     }
 
-    /// Ends it, with the exit code.
+    /// Prints the end of the report, and returns the exit code.
     pub(super) fn end(self) -> CommandExit {
         let exit = self.exit();
         let failures =
@@ -151,7 +151,8 @@ impl DoctorReport {
         exit
     }
 
-    /// The first of these that anything ends with: what is configured wrongly, what cannot be reached, what is refused.
+    /// Returns the most important exit code of the findings: first invalid configuration, then
+    /// unreachable services, then rejected credentials.
     fn exit(&self) -> CommandExit {
         let is_among =
             |exit: &CommandExit| self.findings().any(|finding| finding.level == FindingLevel::Fail(*exit));

@@ -1,4 +1,5 @@
-//! The running process, asked through its admin listener: where its credentials differ from those found here.
+//! Compares the credentials of the running process, read through its admin listener, with those
+//! found here.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +15,7 @@ use crate::config::AdminConfig;
 use crate::credentials::{SourceMap, each};
 use crate::time::Timestamp;
 
-/// A source as the running process shows it (`/credentials`).
+/// A source as the running process reports it (`/credentials`).
 #[derive(Deserialize)]
 struct ShownSource {
     source: String,
@@ -30,7 +31,7 @@ impl ShownSource {
         !matches!(self.state.as_str(), "empty" | "expired")
     }
 
-    /// Why it gives nothing.
+    /// Returns the reason why the source has no credentials.
     fn trouble(&self) -> String {
         match (&self.last_error, self.asking_for_s) {
             (Some(error), _) => error.clone(),
@@ -41,7 +42,8 @@ impl ShownSource {
     }
 }
 
-/// Compares the sources of the running process with these, which were asked here at `now`. `None` if no process runs.
+/// Compares the sources of the running process with `sources`, which were queried here at `now`.
+/// Returns `None` if no process runs.
 pub(super) async fn examine(
     admin: &AdminConfig,
     sources: &SourceMap,
@@ -78,7 +80,7 @@ pub(super) async fn examine(
     Some(ReportSection { name: "running process".to_owned(), about: address.to_string(), findings })
 }
 
-/// Whether nothing listens there.
+/// Returns whether nothing listens at the address.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

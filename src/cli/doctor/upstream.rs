@@ -1,4 +1,4 @@
-//! One upstream from its name to a signed request: each step needs the one before it.
+//! Checks one upstream, from its name to a signed request. Each step requires the previous one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::transport::{
     self, InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport,
 };
 
-/// What is looked at, and what was found so far.
+/// The upstream to check, and the findings so far.
 struct UpstreamCheck<'a> {
     upstream: &'a UpstreamAddress,
     settings: &'a UpstreamSettings,
@@ -65,7 +65,7 @@ pub(super) async fn examine(
     ReportSection { name, about, findings: examination.findings }
 }
 
-/// Whom the certificate is held against; nobody without TLS.
+/// Returns the trust store that the certificate is verified against. The list is empty without TLS.
 fn trust(
     upstream: &UpstreamAddress,
     settings: &UpstreamSettings,
@@ -78,7 +78,7 @@ fn trust(
 }
 
 impl UpstreamCheck<'_> {
-    /// Goes on as long as there is something to go on with.
+    /// Runs the checks in order, until one fails that the next one requires.
     async fn run(&mut self, own: &[SocketAddr], signer: UpstreamSigner<'_>) {
         let names = connectivity::names(&self.question.way, self.upstream, own).await;
         if !self.record(names) {
@@ -137,12 +137,13 @@ impl UpstreamCheck<'_> {
             return;
         };
         if let Some(ahead_s) = self.ask(&key, 0).await {
-            // Whatever else is wrong shows only at the right time.
+            // Other faults show only if the signing time is right.
             self.ask(&key, ahead_s).await;
         }
     }
 
-    /// Asks signed. Returns how far OSS's clock is ahead if that is why it refuses.
+    /// Sends the signed request. Returns the lead of OSS's clock, if OSS rejects the request for
+    /// that reason.
     async fn ask(&mut self, key: &Arc<Credentials>, ahead_s: i64) -> Option<i64> {
         let answered = match self.question.signed(key, ahead_s).await {
             Ok(answered) => answered,
@@ -175,7 +176,7 @@ impl UpstreamCheck<'_> {
         answered.reply.ahead_s.filter(|_| is_clock)
     }
 
-    /// Notes it, and returns whether there is a point in going on.
+    /// Records a finding. Returns whether further checks are useful.
     fn record(&mut self, finding: Finding) -> bool {
         let goes_on = !matches!(finding.level, FindingLevel::Fail(_));
         self.findings.push(finding);
@@ -183,5 +184,5 @@ impl UpstreamCheck<'_> {
     }
 }
 
-/// Nobody waits longer for what is wrong.
+/// The limit on the wait for a response. A fault should not delay the report any longer.
 const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);

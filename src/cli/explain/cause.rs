@@ -1,4 +1,4 @@
-//! What is mostly behind two signed texts that differ, told by the part in which they do. Pure.
+//! The usual causes of a difference between two signed texts, found by the part that differs. Pure.
 
 use std::fmt;
 
@@ -107,7 +107,7 @@ impl fmt::Display for MismatchCause {
 }
 
 impl MismatchCause {
-    /// Where the canonical requests of V4 differ at this line.
+    /// Returns the cause if the canonical requests of V4 differ at this line.
     pub(super) fn in_canonical(theirs: &[u8], ours: &[u8], line: usize) -> Self {
         let (theirs, ours) = (lines(theirs), lines(ours));
         let at = |side: &[&[u8]], line: usize| side.get(line).copied().unwrap_or_default().to_vec();
@@ -129,7 +129,7 @@ impl MismatchCause {
         }
     }
 
-    /// Where the strings to sign of V4 differ at this line.
+    /// Returns the cause if the strings to sign of V4 differ at this line.
     pub(super) fn in_v4_string(theirs: &[u8], ours: &[u8], line: usize) -> Self {
         match line {
             0 => Self::Version,
@@ -153,7 +153,7 @@ impl MismatchCause {
         }
     }
 
-    /// Where the strings to sign of V1 differ at this line.
+    /// Returns the cause if the strings to sign of V1 differ at this line.
     pub(super) fn in_v1_string(theirs: &[u8], ours: &[u8], line: usize) -> Self {
         let (theirs, ours) = (lines(theirs), lines(ours));
         let at = |line: usize| {
@@ -202,7 +202,7 @@ fn has(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// What the first header does that is not the same on both sides; both are sorted by name.
+/// Returns the cause for the first header that differs. Both sides are sorted by name.
 fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<MismatchCause> {
     let value = |side: &[Header], name: &str| {
         side.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
@@ -214,7 +214,8 @@ fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<MismatchCause> {
     Some(sided(differing, (&a, &b)))
 }
 
-/// What a header does whose values these are, theirs first; empty is absent.
+/// Returns the cause for a header with these values, the server's first. An empty value means
+/// absent.
 fn sided(name: &str, (theirs, ours): (&[u8], &[u8])) -> MismatchCause {
     match (name, theirs.is_empty(), ours.is_empty()) {
         ("content-type", ..) => MismatchCause::ContentType,
@@ -237,7 +238,7 @@ fn in_path(theirs: &[u8], ours: &[u8]) -> MismatchCause {
     if bucket(theirs) == bucket(ours) { MismatchCause::Path } else { MismatchCause::Bucket }
 }
 
-/// A text, decoded once and twice, with spaces for plus signs or not.
+/// Returns a text, decoded once and twice, with plus signs kept or read as spaces.
 fn variants(text: &[u8]) -> Vec<Vec<u8>> {
     let decoded = |text: &[u8]| decode(text).unwrap_or_else(|_| text.to_vec());
     let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
@@ -269,7 +270,7 @@ fn in_query(theirs: &[u8], ours: &[u8]) -> MismatchCause {
     MismatchCause::Query(name(odd.split(|byte| *byte == b'=').next().unwrap_or_default()))
 }
 
-/// `/bucket/key?acl`, decoded.
+/// Compares resources such as `/bucket/key?acl`, decoded.
 fn in_resource(theirs: &[u8], ours: &[u8]) -> MismatchCause {
     let split = |text: &[u8]| {
         let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());

@@ -1,25 +1,25 @@
-//! Two texts that should be one: where they part. Pure.
+//! Finds the first difference between two texts that should be equal. Pure.
 
 use super::redact::printable;
 
-/// The first byte that differs.
+/// The first byte that differs, with its position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TextDifference {
-    /// How many bytes are the same.
+    /// The number of equal bytes before it.
     pub(super) offset: usize,
     /// The line, counted from zero.
     pub(super) line: usize,
-    /// The byte there and its line, on either side.
+    /// The byte and its line, on the server's side.
     pub(super) theirs: DifferingText,
     pub(super) ours: DifferingText,
 }
 
-/// One of the texts, where it parts from the other.
+/// One of the texts, at the first difference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DifferingText {
-    /// The byte; none where the text has ended.
+    /// The byte; `None` at the end of the text.
     pub(super) byte: Option<u8>,
-    /// The bytes of its line before it, and from it on.
+    /// The bytes of its line before the byte, and from the byte on.
     pub(super) around: (Vec<u8>, Vec<u8>),
 }
 
@@ -49,7 +49,8 @@ impl DifferingText {
         Self { byte: after.first().copied(), around: (before[start..].to_vec(), after[..end].to_vec()) }
     }
 
-    /// The line, with a mark before the byte; of long ones what is near it.
+    /// Returns the line with a mark around the byte. Of a long line, only the part near the byte is
+    /// shown.
     pub(super) fn shown(&self) -> String {
         let (before, after) = &self.around;
         let from = before.len().saturating_sub(AROUND);
@@ -60,7 +61,7 @@ impl DifferingText {
             cut(from > 0),
             printable(&before[from..]),
             self.byte_shown(),
-            // The byte itself stands in the mark.
+            // The mark already contains the byte itself.
             after.get(1..to).map(printable).unwrap_or_default(),
             cut(to < after.len())
         )
@@ -75,7 +76,7 @@ impl DifferingText {
     }
 }
 
-/// How much of a long line is shown on either side of the byte.
+/// The number of bytes of a long line that are shown on either side of the byte.
 const AROUND: usize = 120;
 
 #[cfg(test)]

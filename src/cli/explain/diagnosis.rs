@@ -1,5 +1,5 @@
-//! What an error of OSS means that does not tell what was signed: clock, region, token and key are refused before a signature is
-//! computed ("Error responses", OSS API reference). Pure.
+//! Diagnoses errors of OSS that contain no signed text. OSS rejects clock, region, token and key
+//! before it computes a signature ("Error responses", OSS API reference). Pure.
 
 use std::fmt;
 
@@ -7,18 +7,19 @@ use super::super::refusal::{KnownRefusal, region_of};
 use super::redact::printable;
 use crate::time::Timestamp;
 
-/// What is wrong.
+/// The cause of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ServerDiagnosis {
-    /// The clock of who signed is so many seconds behind that of OSS, or ahead if negative; `None` if it does not say.
+    /// The clock of the signer is this number of seconds behind that of OSS, or ahead if negative.
+    /// `None` if unknown.
     Clock(Option<i64>),
-    /// The bucket is elsewhere.
+    /// The bucket is at another endpoint.
     OtherEndpoint(String),
-    /// V4 was for another region than that of the endpoint.
+    /// V4 signed for another region than that of the endpoint.
     SigningRegion,
-    /// A temporary key without its token, or one that has ended.
+    /// A temporary key without its token, or with an expired one.
     TokenMissing,
-    /// A token beside a key that has none.
+    /// A token with a key that has none.
     TokenMisplaced,
     TokenExpired,
     TokenBroken,
@@ -28,18 +29,19 @@ pub(super) enum ServerDiagnosis {
     NoDate,
     BadDate,
     UrlEnded,
-    /// The endpoint, the account or the version of the signature is refused.
+    /// The endpoint, the account or the version of the signature was rejected.
     Known(KnownRefusal),
-    /// The signature is right, or there is none.
+    /// The signature is valid, or absent.
     Denied,
-    /// It is the answer of a proxy like this one, about the request.
+    /// The response comes from a proxy like this one, and is about the request.
     Ours(String),
-    /// The same, about the way to OSS.
+    /// The response comes from a proxy like this one, and is about its connection to OSS.
     OurUpstream(String),
 }
 
 impl ServerDiagnosis {
-    /// `of` has the texts of the document by the names of its elements.
+    /// Diagnoses the error with this code. `of` returns the text of an element of the document by
+    /// its name.
     pub(super) fn of(code: &str, of: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let number = of("EC").unwrap_or_default();
         let is_temporary = of("OSSAccessKeyId").is_some_and(|id| id.trim().starts_with("STS."));
@@ -161,9 +163,9 @@ fn shortened(text: &str) -> String {
     printable(text.chars().take(TEXT_MAX).collect::<String>().as_bytes())
 }
 
-/// The HostId of this proxy's own errors.
+/// The HostId in error responses of this proxy.
 const OURS: &str = "oss-signing-proxy";
-/// The longest sentence of this proxy's own.
+/// The longest text that is shown, in characters.
 const TEXT_MAX: usize = 300;
 
 #[cfg(test)]

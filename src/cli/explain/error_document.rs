@@ -1,5 +1,6 @@
-//! The error document in which OSS tells what it signed when it found a signature wrong ("Error responses", OSS API
-//! reference). It may come from anywhere, so nothing in it is taken for granted. Pure but for reading the file.
+//! Reads the error document in which OSS reports the texts it computed when it rejected a signature
+//! ("Error responses", OSS API reference). It may come from any source, so its content is not
+//! trusted. Pure but for reading the file.
 
 use std::borrow::Cow;
 use std::io::{self, Read as _};
@@ -14,18 +15,18 @@ use quick_xml::events::Event;
 use super::diagnosis::ServerDiagnosis;
 use super::redact::printable;
 
-/// What such a document says.
+/// The content of the document.
 #[derive(Debug)]
 pub(super) struct ServerErrorDocument {
     pub(super) code: String,
     pub(super) request_id: String,
     pub(super) key_id: Option<String>,
     pub(super) string_to_sign: Vec<u8>,
-    /// V4 alone has one.
+    /// Present only for V4.
     pub(super) canonical_request: Option<Vec<u8>>,
 }
 
-/// Why there is nothing to compare with.
+/// A reason why there is nothing to compare with.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidDocument {
     #[error("{0} cannot be read: {1}")]
@@ -44,13 +45,13 @@ pub(super) enum InvalidDocument {
     NoCode,
     #[error("the error is {code} and has no StringToSign; only SignatureDoesNotMatch has one")]
     NothingSigned { code: String },
-    /// It says by itself what is wrong.
+    /// The error itself shows the cause.
     #[error("the error is {code}; {diagnosis}")]
     Diagnosed { code: String, request_id: String, diagnosis: ServerDiagnosis },
 }
 
 impl ServerErrorDocument {
-    /// Reads a file, or standard input if it is `-`.
+    /// Reads a file, or standard input if `file` is `-`.
     pub(super) fn read(file: &Path) -> Result<Self, InvalidDocument> {
         let mut bytes = Vec::new();
         let limit = LENGTH_MAX + 1;
@@ -86,7 +87,8 @@ impl ServerErrorDocument {
                 None => InvalidDocument::NothingSigned { code },
             });
         };
-        // The text has lost what is no UTF-8; the bytes may have lost a secret on their way.
+        // Invalid UTF-8 is lost in the text, so the bytes are preferred. The bytes may be damaged
+        // if a secret was removed on the way.
         let bytes = of("StringToSignBytes").and_then(|pairs| from_hex(&pairs));
         Ok(Self {
             code,
@@ -98,7 +100,7 @@ impl ServerErrorDocument {
     }
 }
 
-/// The name of the root, and the names and texts of what stands in it.
+/// Returns the name of the root, and the names and texts of its child elements.
 fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocument> {
     let mut reader = Reader::from_str(text);
     let (mut root, mut elements, mut open) = (None, Vec::new(), Vec::<(String, String)>::new());
@@ -154,7 +156,7 @@ fn append(open: &mut [(String, String)], text: &str) -> Result<(), InvalidDocume
     Ok(())
 }
 
-/// Bytes as OSS writes them: `47 45 54 0A`.
+/// Decodes bytes in the form of OSS: `47 45 54 0A`.
 fn from_hex(pairs: &str) -> Option<Vec<u8>> {
     let pairs = pairs.split_ascii_whitespace();
     let bytes: Option<Vec<u8>> =
@@ -166,7 +168,7 @@ fn shortened(text: &str) -> String {
     printable(text.chars().take(60).collect::<String>().as_bytes())
 }
 
-/// The document in the value of `x-oss-err`, with or without the name of that header before it.
+/// Decodes the document from the value of `x-oss-err`, with or without the header name before it.
 fn from_header(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let value = match text.split_once(':') {

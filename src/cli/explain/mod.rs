@@ -1,4 +1,5 @@
-//! `explain`: who signs and why nobody else; what would become of a request; why OSS found a signature wrong.
+//! `explain`: shows which source signs and why others do not, the outcome of a request, or the
+//! cause of a rejected signature.
 
 mod cause;
 mod compare;

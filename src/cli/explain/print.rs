@@ -1,4 +1,4 @@
-//! What `explain` prints of a request. Everything here is masked.
+//! Prints the explanation of a request. All output is redacted.
 
 use super::super::output::line;
 use super::redact;
@@ -8,7 +8,7 @@ use crate::policy::PolicyDecision;
 use crate::proxy::{DryRunReport, DryRunRoute, OutboundHead};
 use crate::sign::{SignatureVersion, SigningTexts};
 
-/// What was found out, or why it goes no further.
+/// Prints the results of the dry run, or the reason why it stopped.
 pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
     let DryRunReport { operation, bucket, key, caller, verdict, route, source, .. } = explained;
     if let Some(operation) = operation {
@@ -58,7 +58,7 @@ fn route(route: &DryRunRoute, config: &ProxyConfig) {
     }
 }
 
-/// What would be sent, and what is signed in it.
+/// Prints the request that would be sent, and the texts that are signed.
 pub(super) fn outbound(explained: &DryRunReport) {
     let Some(OutboundHead { request_line, headers, signed }) = &explained.outbound else { return };
     let credentials = explained.credentials.as_deref();
@@ -84,7 +84,7 @@ fn texts(signed: &SigningTexts, version: Option<SignatureVersion>, token: Option
     block(&redact::redact_token(&signed.string_to_sign, token));
 }
 
-/// A text of several lines, indented.
+/// Prints a text of several lines, indented.
 fn block(text: &[u8]) {
     for text in text.split(|byte| *byte == b'\n') {
         line(format_args!("    {}", redact::printable(text)));

@@ -1,5 +1,5 @@
-//! What is shown of texts that hold secrets: a security token is hidden wherever it stands, signatures are cut, bytes that are
-//! no text are escaped. Pure.
+//! Redacts texts that contain secrets. Security tokens are hidden at any position, signatures are
+//! cut, and bytes that are not text are escaped. Pure.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue};
 
 use crate::proxy::without_token;
 
-/// A signed text as it may be shown: without security tokens, ours or anybody's. One that is not ours is told from ours; a
-/// proxy on the way may have taken ours out already.
+/// Redacts the security tokens in a signed text. A token that differs from `own` is marked as such.
+/// A proxy on the way may already have removed `own`.
 pub(super) fn redact_token(text: &[u8], own: Option<&str>) -> Vec<u8> {
     let own = own.unwrap_or_default();
     let mut out = Vec::with_capacity(text.len());
@@ -35,7 +35,7 @@ fn stand_in(value: &[u8], own: &str) -> &'static [u8] {
     }
 }
 
-/// The target of a request as it may be shown: without the token and the signature of a signed URL, and without a password.
+/// Redacts the target of a request: the token and the signature of a signed URL, and a password.
 pub(super) fn target(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     hide_parameters(without_user(text).as_bytes(), &SIGNATURE_PARAMETERS, &mut out);
@@ -51,7 +51,7 @@ fn without_user(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Copies a line, but for the values of these parameters.
+/// Copies a line, except for the values of these parameters.
 fn hide_parameters(line: &[u8], names: &[&[u8]], out: &mut Vec<u8>) {
     for part in line.split_inclusive(|byte| b"?&\n".contains(byte)) {
         match names.iter().find(|name| part.starts_with(name)) {
@@ -65,7 +65,7 @@ fn hide_parameters(line: &[u8], names: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-/// A header as it may be shown.
+/// Returns the value of a header, redacted.
 pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
     if !value.is_sensitive() && name != http::header::COOKIE {
@@ -88,7 +88,7 @@ pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
     }
 }
 
-/// Text as it is, and what is no text as `\xNN`.
+/// Returns the text with control characters escaped, and with bytes that are not text as `\xNN`.
 pub(super) fn printable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -104,7 +104,7 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 
 const HIDDEN: &[u8] = b"[hidden]";
 const TOKEN_LINE: &[u8] = b"x-oss-security-token:";
-/// Of signed URLs. The first two are signed themselves.
+/// The secret parameters of signed URLs. The first two are signed themselves.
 const SIGNATURE_PARAMETERS: [&[u8]; 4] =
     [b"x-oss-security-token=", b"security-token=", b"x-oss-signature=", b"Signature="];
 

@@ -1,4 +1,5 @@
-//! A request that a person asks about: as a listener would get it, through the steps that would serve it.
+//! Explains a request that a user describes: as a listener would receive it, through the steps that
+//! would serve it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,35 +24,35 @@ use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SigningTime;
 use crate::time::{Clock as _, Timestamp};
 
-/// What is asked about, as it stands on the command line.
+/// The request to explain, as given on the command line.
 pub(super) struct ExplainedRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) url: &'a str,
     pub(super) headers: &'a [(HeaderName, HeaderValue)],
 }
 
-/// Why nothing can be said of a request.
+/// A reason why a request cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExplainError {
-    /// The target is none.
+    /// The URL is invalid.
     #[error("{0:?} is no URL ({1}); percent-encode what is not a letter, a digit or one of -._~/")]
     Url(String, http::uri::InvalidUri),
-    /// What is behind it is never sent.
+    /// The URL has a fragment, which is never sent.
     #[error("the URL has a #, behind which nothing is sent; write %23 if it is in the key")]
     Fragment,
-    /// Nobody could send that.
+    /// The host cannot be sent in a header.
     #[error("the URL names no host that could stand in a header")]
     Host,
-    /// The server would not even take it for HTTP.
+    /// The length is invalid, and the server would not accept the request as HTTP.
     #[error("Content-Length is no number")]
     Length,
-    /// There is nowhere to send it to.
+    /// There is no listener to send the request to.
     #[error("no listener is configured")]
     NoListener,
-    /// A source is set up wrongly, and the proxy would not start.
+    /// A source is misconfigured, so the proxy would not start.
     #[error(transparent)]
     Source(#[from] assembly::BadSource),
-    /// Something else is, and it would not either.
+    /// Another error prevents the start of the proxy.
     #[error(transparent)]
     Start(#[from] assembly::StartError),
 }
@@ -65,7 +66,7 @@ impl ExplainError {
     }
 }
 
-/// A configuration whose sources have been asked.
+/// A configuration whose sources have been queried.
 pub(super) struct ReadyConfig {
     pub(super) config: ProxyConfig,
     sources: SourceMap,
@@ -95,7 +96,7 @@ pub(super) fn run(asked: &ExplainedRequest<'_>, flags: &CommonFlags) -> CommandE
     })
 }
 
-/// How the command ends that has shown this.
+/// Returns the exit code of a command that has printed this report.
 pub(super) fn exit(explained: &DryRunReport) -> CommandExit {
     match &explained.refused {
         None => CommandExit::Ok,
@@ -107,7 +108,7 @@ pub(super) fn exit(explained: &DryRunReport) -> CommandExit {
 }
 
 impl ReadyConfig {
-    /// Asks the sources, as the start does.
+    /// Queries the sources, as the start does.
     pub(super) async fn new(config: ProxyConfig) -> Result<Self, ExplainError> {
         let assembly::SourceResults { sources, bad, .. } = ask_all(&config.credentials, &SystemEnv).await;
         match bad.into_iter().next() {
@@ -116,7 +117,7 @@ impl ReadyConfig {
         }
     }
 
-    /// Takes the request through the walk, signed at this time.
+    /// Runs the request through all steps, signed at this time.
     pub(super) fn explain(
         &self,
         asked: &ExplainedRequest<'_>,
@@ -154,8 +155,8 @@ impl ExplainedRequest<'_> {
         self.url.parse().map_err(|error| ExplainError::Url(redact::target(self.url), error))
     }
 
-    /// The head as it comes to the listener. A URL that leads to the listener itself is a path there. Any other is sent as it is,
-    /// by a client that takes the listener for its HTTP proxy.
+    /// Returns the head as the listener receives it. A URL of the listener itself becomes a path.
+    /// Any other URL is sent unchanged, by a client that uses the listener as its HTTP proxy.
     fn head(&self, uri: Uri, listen: &ListenSettings) -> Result<Parts, ExplainError> {
         let host = match uri.authority() {
             Some(authority) => authority.as_str().to_owned(),
@@ -182,7 +183,8 @@ impl ExplainedRequest<'_> {
     }
 }
 
-/// The listener whose address the URL names, or one of whose domains; else the first that speaks its scheme, else the first.
+/// Returns the listener with the address or one of the domains in the URL. Otherwise returns the
+/// first listener with the scheme of the URL, or else the first.
 fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettings> {
     let named = uri.authority().map(Authority::as_str);
     let is_named = |listen: &&ListenSettings| {
@@ -200,14 +202,15 @@ fn listener<'a>(uri: &Uri, all: &'a [ListenSettings]) -> Option<&'a ListenSettin
     by_url.or_else(|| all.first())
 }
 
-/// Whether a client that asks for this URL connects to the listener: by its path, or by its port at any address.
+/// Returns whether a client with this URL connects to the listener: by its path, or by its port at
+/// any address.
 fn leads_to(uri: &Uri, address: &ListenAddress) -> bool {
     let Some(socket) = address.socket() else { return uri.authority().is_some() };
     let is_own = |authority: &Authority| Host::parse(authority.as_str()).is_ok_and(|(host, _)| host.is_own());
     uri.authority().is_some_and(is_own) && uri.port_u16() == Some(socket.port())
 }
 
-/// The address that a client connects to that asks a listener of this machine.
+/// Returns the address that a client on this machine connects to for a listener.
 fn connected_to(address: SocketAddr) -> SocketAddr {
     let local: IpAddr =
         if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
@@ -215,7 +218,7 @@ fn connected_to(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// What a client writes into Host that asks the listener itself.
+/// Returns the `Host` that a client sends to address the listener itself.
 fn own_host(address: &ListenAddress) -> String {
     match address.socket() {
         Some(address) if !address.ip().is_unspecified() => address.to_string(),
@@ -230,5 +233,5 @@ pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Stri
     Ok((name, value.map_err(|_| "that is no header value".to_owned())?))
 }
 
-/// Our code for requests that find nothing to sign with.
+/// The error code of this proxy for requests without credentials to sign with.
 const NO_CREDENTIALS: &str = "credentials-unavailable";

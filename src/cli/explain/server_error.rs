@@ -1,5 +1,5 @@
-//! `explain --server-error`: why OSS found a signature wrong. Its own words about what it signed are compared with ours for the
-//! same request at the same time.
+//! `explain --server-error`: explains why OSS rejected a signature. Compares the texts that OSS
+//! reports with those of this proxy for the same request and time.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
     })
 }
 
-/// What is ours, at the time of the server's text.
+/// Explains the request at the time of the server's text.
 fn ours(
     ready: &ReadyConfig,
     asked: &ExplainedRequest<'_>,
@@ -121,7 +121,8 @@ fn compare(
     CommandExit::Ok
 }
 
-/// Where the texts part. Of two that follow from one another only the first.
+/// Returns the differences between the texts. If one text depends on another, only the first
+/// difference is returned.
 fn findings(
     error: &ServerErrorDocument,
     signed: &SigningTexts,
@@ -165,13 +166,13 @@ fn print_difference(text: &str, difference: &TextDifference, cause: &MismatchCau
 }
 
 impl ServerErrorDocument {
-    /// Which signature the server was given.
+    /// Returns the version of the signature that the server received.
     fn version(&self) -> SignatureVersion {
         let is_v4 = self.canonical_request.is_some() || self.string_to_sign.starts_with(b"OSS4-");
         if is_v4 { SignatureVersion::V4 } else { SignatureVersion::V1 }
     }
 
-    /// When it was made, as its text says. A signed URL of V1 tells its end there.
+    /// Returns the signing time in the text. The text of a V1 signed URL has its expiry there.
     fn signed_at(&self) -> Option<Timestamp> {
         let number = match self.version() {
             SignatureVersion::V4 => 1,

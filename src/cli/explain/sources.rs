@@ -1,4 +1,5 @@
-//! `explain` without a request: who signs for each route, where the key comes from, and why from nowhere else.
+//! `explain` without a request: shows the signer of each route, the origin of its key, and why
+//! other sources are not used.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -44,7 +45,7 @@ pub(super) fn run(flags: &CommonFlags) -> CommandExit {
     })
 }
 
-/// Prints each route with who signs, and returns whether all of them are signed.
+/// Prints each route with its signer. Returns whether each route has credentials or is anonymous.
 fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
     let mut usable = true;
     let specs = by_name(config);
@@ -71,7 +72,7 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
     usable
 }
 
-/// Prints the sources that could not even be built, with what is wrong.
+/// Prints the sources that could not be built, each with its errors.
 fn missing(config: &ProxyConfig, sources: &SourceMap, errors: Option<&ConfigErrors>) {
     let named = config.upstreams.iter().map(|settings| settings.credentials.as_str());
     let described = config.credentials.iter().map(|(name, _)| name.as_str());
@@ -103,9 +104,9 @@ fn by_name(config: &ProxyConfig) -> HashMap<&str, &ProviderSpec> {
     config.credentials.iter().rev().map(|(name, spec)| (name.as_str(), spec)).collect()
 }
 
-/// The state of a source, for a person. Only the ends of the access key id are shown.
+/// The state of a source, for a user. Only the ends of the access key id are shown.
 pub(in super::super) struct SourceDescription {
-    /// The stage, and if there is a key, its provider and id.
+    /// The stage. If there is a key, also its provider and its id.
     pub(in super::super) summary: String,
     pub(in super::super) details: Vec<String>,
 }
