@@ -1,7 +1,8 @@
-//! How long a configuration takes until it can serve, by the number of its routes: `cargo bench --bench configuration`.
+//! Measures the time from a configuration to a proxy that can serve, by the number of routes:
+//! `cargo bench --bench configuration`.
 //!
-//! Prints milliseconds, the best of a few rounds; nothing is asserted. With other routes and sources:
-//! `cargo bench --bench configuration -- 50000 2000`.
+//! Prints milliseconds, the best of a few rounds; nothing is asserted. With other numbers of routes
+//! and credentials: `cargo bench --bench configuration -- 50000 2000`.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -16,7 +17,7 @@ use oss_signing_proxy::credentials::ProviderSpec;
 use tokio::task::LocalSet;
 
 fn main() -> io::Result<()> {
-    // Cargo adds a flag of its own.
+    // Cargo adds a flag, which is skipped.
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let sizes = match numbers[..] {
         [] => vec![(1_000, 10), (3_000, 10), (10_000, 10), (10_000, 5_000)],
@@ -40,8 +41,9 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The times of one round: reading the text, assembling the proxy, comparing two configurations, building the sources of the second
-/// after those of the first, and refusing a text in which each route has a mistake.
+/// Returns the times of the five steps of one round. They are reading the text, assembling the
+/// proxy, and comparing two configurations. Then the providers of the second are built after those
+/// of the first, and a text with a mistake in each route is rejected.
 fn measure(routes: usize, sources: usize) -> [Duration; 5] {
     let text = text(routes, sources, "known");
     let (config, loading) = timed(|| load(&text));
@@ -75,14 +77,14 @@ fn load(text: &str) -> ProxyConfig {
     read(text).expect("the text is a configuration")
 }
 
-/// The proxy with its sockets, which are closed with it.
+/// Assembles the proxy with its sockets, and closes them.
 fn assemble(config: ProxyConfig) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let app = LocalSet::new().block_on(&runtime, App::assemble(config, Arc::new(SystemEnv)));
     drop(app.expect("the configuration can be used"));
 }
 
-/// A configuration with a bucket of its own for each route, and sources in turn.
+/// Returns a configuration with one bucket per route. The routes use the credentials in turn.
 fn text(routes: usize, sources: usize, name: &str) -> String {
     let mut text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n\
                     [upstream]\nregion = \"cn-hangzhou\"\n"

@@ -1,5 +1,5 @@
-//! A proxy with a source of credentials of one's own: here a vault that lives in this process. It serves on a free port in front
-//! of an embedded OSS, stores an object through itself, and ends.
+//! A proxy with a custom credential provider: here a vault within this process. It serves on a free
+//! port in front of an embedded OSS, stores one object through the proxy, and exits.
 //!
 //! ```text
 //! cargo run --example custom_provider
@@ -20,7 +20,8 @@ use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::server::{DrainSignal, ListenAddress};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
-/// What issues keys. It only asks: when, how often and what for if it fails is the affair of the proxy.
+/// The issuer of the keys. It only fetches: the proxy decides when, how often, and what to do after
+/// a failure.
 struct Vault {
     role: String,
 }
@@ -29,7 +30,8 @@ impl Provide for Vault {
     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async move {
             if edge.variable("VAULT_SEALED").is_some() {
-                // It is asked again after a pause; requests get what is still good, or 503.
+                // The proxy retries after a backoff. Until then, requests use the credentials that
+                // are still valid, or fail with 503.
                 return Err(ProvideError::Unavailable("the vault is sealed; unseal it".to_owned()));
             }
             Ok(Credentials {
@@ -80,7 +82,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Stores an object, as any client would; the line of the answer with its status.
+/// Stores an object as any client would. Returns the status line of the response.
 fn put(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     let request = format!(

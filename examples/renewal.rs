@@ -1,5 +1,6 @@
-//! Requests at a fixed rate while what signs them ends every few seconds, and whoever gives it fails every second time, is slow,
-//! and then is dead for a while: no request may fail while a key is good, and all must succeed soon after the return.
+//! Sends requests at a fixed rate while the credentials expire every few seconds. The credential
+//! issuers fail every second time, then are slow, then are down for a while. No request may fail
+//! while a key is valid, and all must succeed soon after the issuers are back.
 //!
 //! ```text
 //! cargo run --release --example renewal             # a minute
@@ -24,26 +25,26 @@ use oss_signing_proxy::time::Clock as _;
 use tokio::task::LocalSet;
 
 const ROLE: &str = "acs:ram::1234567890123456:role/app";
-/// Requests a second, by so many clients.
+/// Requests per second, by all [`CLIENTS`] together.
 const RATE: u32 = 200;
 const CLIENTS: u32 = 8;
-/// A key is not used in its last second, and clocks count whole ones.
+/// A key is not used in its last second, and clocks count whole seconds.
 const HARD: Duration = Duration::from_secs(2);
-/// How soon after the return nothing fails any more.
+/// The time after the return of the issuers within which requests may still fail.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// How long everything lasts.
+/// The schedule of the run.
 #[derive(Clone, Copy)]
 struct Plan {
     total: Duration,
     life: Duration,
-    /// When it is slow, when it dies, and when it is back.
+    /// The times at which the issuers become slow, go down, and are back.
     slow: Duration,
     dead: Duration,
     back: Duration,
 }
 
-/// A request: which source signed it, when it was begun and ended, and what came.
+/// A request: the bucket, which selects the provider, the times, and the response.
 struct Outcome {
     bucket: &'static str,
     begun: Duration,
@@ -83,10 +84,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     until(plan.dead);
     all(IssuerFault { dead: true, ..IssuerFault::default() });
     until(plan.back);
-    // What was given last is good for so long.
+    // The keys issued last are valid until then.
     let now = SystemEnv.now().unix_s();
     let good_until = [&sts, &metadata].map(|issuer| {
-        // It may have ended before now.
+        // The expiry may be in the past.
         let ends = issuer.last_ends().map_or(0, |end| end.unix_s());
         let left = Duration::from_secs(u64::try_from(ends - now).unwrap_or(0));
         let ago = Duration::from_secs(u64::try_from(now - ends).unwrap_or(0));
@@ -107,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if good { Ok(()) } else { Err("it failed".into()) }
 }
 
-/// Starts a proxy; a role signs for one bucket, an instance for the other.
+/// Starts a proxy. A role signs for one bucket, an instance for the other.
 fn serve(
     oss: &EmulatorThread,
     sts: &CredentialIssuer,
@@ -131,7 +132,7 @@ fn serve(
         let runtime = runtime.map_err(|error| error.to_string())?;
         LocalSet::new().block_on(&runtime, async {
             let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| error.to_string())?;
-            // If nobody waits any more, there is nobody to tell.
+            // If the receiver is gone, the address is not needed.
             let _ = ready.send(app.addresses().iter().find_map(ListenAddress::socket));
             app.run(seen).await.map(|_| ()).map_err(|error| error.to_string())
         })
@@ -139,7 +140,8 @@ fn serve(
     Ok((started.recv()?.ok_or("no port")?, drain))
 }
 
-/// Asks at its part of the rate. A request that waits does not make the others later: they are then begun at once.
+/// Sends its share of the rate. A slow request does not delay the next ones: overdue requests are
+/// sent at once.
 fn client(address: SocketAddr, number: u32, begun: Instant, plan: Plan) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut connection: Option<BufReader<TcpStream>> = None;
@@ -194,7 +196,7 @@ fn exchange(
     Ok((status, retry_after))
 }
 
-/// Says what came of the requests of a source, and whether that is good.
+/// Prints a summary of the requests of a bucket, and returns whether it is acceptable.
 fn judge(
     bucket: &str,
     issuer: &CredentialIssuer,

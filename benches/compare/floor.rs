@@ -1,5 +1,6 @@
-//! The least that a proxy on hyper can cost: one runtime per core, kept connections, no limit, no address, no signature. What
-//! the proxy costs beyond it is its own; what it costs beyond nginx is hyper's.
+//! The lower bound of the cost of a proxy on hyper: one runtime per core, pooled connections, no
+//! limits, no address resolution and no signature. What the proxy costs beyond this floor is its
+//! own cost. What the floor costs beyond nginx is the cost of hyper.
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
@@ -21,14 +22,14 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 
-/// Where requests go, and the connections there that nobody uses.
+/// The address of an upstream and the idle connections to it.
 struct Upstream {
     address: SocketAddr,
     tls: Option<TlsConnector>,
     unused: RefCell<Vec<SendRequest<Incoming>>>,
 }
 
-/// Serves until the process ends: `PLAIN TLS PLAIN_ORIGIN TLS_ORIGIN AUTHORITY`.
+/// Serves until the process is killed: `PLAIN TLS PLAIN_ORIGIN TLS_ORIGIN AUTHORITY`.
 pub(crate) fn run(arguments: &[String]) {
     let [plain, tls, plain_origin, tls_origin, authority] = arguments else { panic!("five arguments") };
     let parsed = |text: &String| text.parse::<SocketAddr>().expect("an address");
@@ -83,7 +84,7 @@ async fn accept(listener: TcpListener, upstream: Rc<Upstream>) {
         let upstream = Rc::clone(&upstream);
         spawn_local(async move {
             let service = service_fn(|request| forward(Rc::clone(&upstream), request));
-            // How it ends is the client's affair.
+            // The client sees how the connection ends, so the result is ignored.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }

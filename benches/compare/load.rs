@@ -1,11 +1,12 @@
-//! Clients: as many as asked for, each on a connection that it keeps, in a closed loop or at a fixed rate.
+//! Load generator: any number of clients, each with one persistent connection, in a closed loop or
+//! at a fixed rate.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A request, written out.
+/// A serialized request.
 pub(crate) struct Ask {
     head: Vec<u8>,
     body_bytes: u64,
@@ -19,14 +20,14 @@ impl Ask {
             "{method} /{bucket}/k/{size} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n{length}\r\n"
         );
         let mut head = head.into_bytes();
-        // What is small goes out with the head.
+        // A small body is sent together with the head.
         let first = body_bytes.min(64 << 10);
         head.resize(head.len() + first as usize, b'x');
         Self { head, body_bytes: body_bytes - first }
     }
 }
 
-/// A client's connection.
+/// A client connection.
 pub(crate) struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -42,7 +43,7 @@ impl Client {
         Ok(Self { stream, buffer: vec![0; 256 << 10] })
     }
 
-    /// One with a small buffer, for those that do little.
+    /// Connects with a small buffer, for clients with little traffic.
     pub(crate) fn small(to: SocketAddr) -> io::Result<Self> {
         Ok(Self { buffer: vec![0; 4096], ..Self::connect(to)? })
     }
@@ -58,7 +59,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads an answer, which must be 200 and whole.
+    /// Reads a response, which must be complete and have status 200.
     pub(crate) fn answer(&mut self) -> io::Result<()> {
         let mut filled = 0;
         let (mut left, status_ok) = loop {
@@ -86,11 +87,11 @@ fn some(count: usize) -> io::Result<usize> {
     if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
 }
 
-/// What clients saw.
+/// The results of all clients.
 pub(crate) struct Seen {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
-    /// From the moment at which each request was due, in microseconds, sorted.
+    /// Latencies from the time at which each request was due, in microseconds, sorted.
     pub(crate) latencies_us: Vec<u32>,
 }
 
@@ -104,7 +105,8 @@ impl Seen {
     }
 }
 
-/// Clients that ask for a while: each again as soon as it is answered, or, with a rate for all of them, when it is due.
+/// Runs the clients for `seconds`. Each sends its next request after the previous response, or,
+/// with a total `rate`, when it is due.
 pub(crate) fn drive(to: SocketAddr, ask: &Ask, clients: usize, seconds: f64, rate: Option<f64>) -> Seen {
     let connected: Vec<Client> = (0..clients)
         .map(|_| {

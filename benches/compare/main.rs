@@ -1,8 +1,10 @@
-//! The proxy beside nginx and haproxy, which do not sign, before the same origin and under the same load, in interleaved rounds:
-//! the machine is never quiet, so only what ran side by side is compared. CPU is what the kernel accounts to the processes. A
-//! further row is the floor: what hyper costs that forwards and does nothing else.
+//! Compares the proxy with nginx and haproxy, which do not sign, in front of the same origin and
+//! under the same load. The rounds are interleaved: the machine is never quiet, so only
+//! simultaneous measurements are compared. CPU time is what the kernel accounts to the processes. A
+//! further row is the floor: a proxy on hyper that only forwards.
 //!
-//! `cargo bench --bench compare -- --help` tells the options. Needs nginx and haproxy, Debian packages of these names.
+//! `cargo bench --bench compare -- --help` lists the options. Requires nginx and haproxy, Debian
+//! packages of these names.
 
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
@@ -22,14 +24,14 @@ use scenario::Scenario;
 use subject::Subject;
 use table::Table;
 
-/// What was asked for.
+/// The command-line options.
 struct Options {
     rounds: usize,
     seconds: f64,
     only: Vec<String>,
-    /// The program that is compared.
+    /// The program to compare.
     proxy: PathBuf,
-    /// Another build of it, measured in the same rounds.
+    /// Another build of the program, measured in the same rounds.
     base: Option<PathBuf>,
 }
 
@@ -101,7 +103,7 @@ fn run(options: &Options, folder: &Path) {
     let mut table = Table::default();
     for scenario in &chosen {
         for round in 0..options.rounds.min(scenario.rounds_max) {
-            // Nobody always goes first.
+            // The order rotates, so that no subject is always first.
             for turn in 0..subjects.len() {
                 let at = (turn + round) % subjects.len();
                 if let Some(measured) = scenario.run(&subjects[at], &origin, options.seconds) {

@@ -1,5 +1,6 @@
-//! A cheap origin: answers GET of a path that ends in a number with so many bytes, and swallows what is uploaded. A thread for
-//! each connection; plain, and TLS with an authority of its own.
+//! A cheap origin. It answers GET of a path that ends in a number with a body of that many bytes,
+//! and discards uploads. Each connection has a thread. It serves plain HTTP, and TLS with a
+//! certificate authority generated for it.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,7 +13,7 @@ use std::thread;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// The running origin.
+/// A running origin.
 pub(crate) struct Origin {
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
@@ -21,7 +22,7 @@ pub(crate) struct Origin {
     open: Arc<Open>,
 }
 
-/// How many connections there are, and were at most.
+/// The current and the highest number of connections.
 #[derive(Default)]
 struct Open {
     now: AtomicUsize,
@@ -54,14 +55,14 @@ impl Origin {
         Self { plain, tls, authority, open }
     }
 
-    /// Forgets how many connections there were at most. Returns how many there are.
+    /// Resets the highest number of connections to the current number, and returns it.
     pub(crate) fn count_anew(&self) -> usize {
         let now = self.open.now.load(Ordering::SeqCst);
         self.open.most.store(now, Ordering::SeqCst);
         now
     }
 
-    /// The most connections at once since then.
+    /// Returns the highest number of simultaneous connections since the last reset.
     pub(crate) fn most(&self) -> usize {
         self.open.most.load(Ordering::SeqCst)
     }
@@ -85,7 +86,7 @@ fn listen(
             let _ = stream.set_nodelay(true);
             let each = thread::Builder::new().stack_size(256 << 10);
             let _ = each.spawn(move || {
-                // However it ends, the client sees it.
+                // The client sees any error.
                 let _ = serve(stream);
                 open.now.fetch_sub(1, Ordering::SeqCst);
             });
@@ -123,7 +124,7 @@ fn serve(stream: impl Read + Write) -> io::Result<()> {
         while left > 0 {
             let room = sink.len().min(left);
             left -= match stream.buffer().len() {
-                // Past the buffer: what is swallowed need not be copied into it first.
+                // Bypasses the buffer: discarded bytes need not be copied into it first.
                 0 => at_least_one(stream.get_mut().read(&mut sink[..room])?)?,
                 _ => stream.read(&mut sink[..room])?,
             };

@@ -1,9 +1,9 @@
-//! Processes that are started, and what the kernel says of them.
+//! Child processes, and their statistics from the kernel.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-/// A process that ends with this, and its children.
+/// A process that is killed on drop, with its children.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -11,14 +11,15 @@ impl Process {
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts"))
     }
 
-    /// The process and its children.
+    /// Returns the ids of the process and of its children.
     fn ids(&self) -> Vec<u32> {
         let id = self.0.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         std::iter::once(id).chain(children.split_whitespace().filter_map(|id| id.parse().ok())).collect()
     }
 
-    /// CPU time that all of them have used, in nanoseconds. The scheduler counts finer than the clock ticks.
+    /// Returns the CPU time of all of them in nanoseconds. The scheduler's accounting is finer than
+    /// clock ticks.
     pub(crate) fn cpu_ns(&self) -> u64 {
         let of_thread = |path: &std::path::Path| {
             let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
@@ -31,22 +32,22 @@ impl Process {
         self.ids().into_iter().map(of_process).sum()
     }
 
-    /// Memory of all of them that is theirs or their share of what they share, in KiB.
+    /// Returns the proportional set size of all of them, in KiB.
     pub(crate) fn pss_kib(&self) -> u64 {
         self.sum("smaps_rollup", "Pss:")
     }
 
-    /// Resident memory of all of them, in KiB.
+    /// Returns the resident memory of all of them, in KiB.
     pub(crate) fn rss_kib(&self) -> u64 {
         self.sum("status", "VmRSS:")
     }
 
-    /// The most that was ever resident, in KiB.
+    /// Returns the peak of their resident memory, in KiB.
     pub(crate) fn peak_kib(&self) -> u64 {
         self.sum("status", "VmHWM:")
     }
 
-    /// Has the most that was ever resident begin anew.
+    /// Resets the peak of the resident memory.
     pub(crate) fn forget_peak(&self) {
         for id in self.ids() {
             let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
@@ -78,20 +79,20 @@ impl Drop for Process {
     }
 }
 
-/// Whether there is a command of this name.
+/// Returns whether a command of this name exists.
 pub(crate) fn exists(name: &str) -> bool {
     Command::new(name).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// Takes all the open files that this process may have: each client is one.
+/// Raises the limit on open files to its maximum: each client needs one.
 pub(crate) fn allow_many_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // What cannot be raised shows when clients connect.
+    // If the limit cannot be raised, connecting the clients fails.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// Prints what everything runs on.
+/// Prints the environment of the measurement.
 pub(crate) fn describe() {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The scenarios of the measurement.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -13,7 +13,7 @@ use super::subject::Subject;
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) unit: &'static str,
-    /// What the ratio to nginx should not exceed, if there is such an aim.
+    /// The highest acceptable ratio to nginx, if there is a goal.
     pub(crate) bar: Option<f64>,
     pub(crate) rounds_max: usize,
     kind: Kind,
@@ -22,21 +22,21 @@ pub(crate) struct Scenario {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// So many clients, each asking again as soon as it is answered.
+    /// Clients in a closed loop, each with one request at a time.
     Closed { method: &'static str, size: u64 },
-    /// Requests a second, whatever the answers take.
+    /// Requests per second, independent of the response times.
     Rate { per_second: f64 },
-    /// One transfer after the other.
+    /// One transfer at a time.
     Bulk { method: &'static str },
-    /// One transfer of 5 GiB, for its memory.
+    /// One transfer of 5 GiB, to measure memory.
     Huge { method: &'static str },
-    /// Clients that have asked once and stay.
+    /// Idle clients, after one request each.
     Idle { clients: usize },
-    /// Clients that all ask at once.
+    /// Clients that all send a request at once.
     Burst { clients: usize },
 }
 
-/// What came out: the first number is compared, the others are told.
+/// The result: the first number is compared, the others are only printed.
 pub(crate) struct Measured {
     pub(crate) cost: f64,
     pub(crate) rest: Vec<(&'static str, f64)>,
@@ -78,7 +78,7 @@ impl Scenario {
                 add("rate-4000", "us p99", Kind::Rate { per_second: 4000.0 }, Some(1.2), usize::MAX);
             }
         }
-        // Last, for what they make a process hold it keeps.
+        // These are last, because processes keep the memory that they allocate for them.
         for (name, unit, kind) in [
             ("idle-2000-plain", "KiB PSS/client, bar 20 KiB", Kind::Idle { clients: 2000 }),
             ("idle-8000-plain", "KiB PSS/client, bar 20 KiB", Kind::Idle { clients: 8000 }),
@@ -89,9 +89,9 @@ impl Scenario {
         all
     }
 
-    /// Runs it once; `None` if it is not for this subject.
+    /// Runs the scenario once. `None` if it does not apply to this subject.
     pub(crate) fn run(&self, subject: &Subject, origin: &Origin, seconds: f64) -> Option<Measured> {
-        // What the log costs is looked at in one scenario.
+        // The cost of logging is measured in one scenario only.
         if subject.name == "logging" && self.name != "get-1k-plain" {
             return None;
         }

@@ -1,4 +1,5 @@
-//! Who is compared: the proxy, nginx and haproxy as plain reverse proxies with upstream keep-alive, and the floor.
+//! The subjects of the comparison: the proxy, nginx and haproxy as plain reverse proxies with
+//! upstream keep-alive, and the floor.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,9 +14,9 @@ use super::process::Process;
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) process: Process,
-    /// Where it takes requests for the plain origin.
+    /// The address that serves the plain origin.
     pub(crate) plain: SocketAddr,
-    /// Where it takes requests for the TLS origin.
+    /// The address that serves the TLS origin.
     pub(crate) tls: SocketAddr,
     pub(crate) ready_ms: f64,
 }
@@ -81,14 +82,14 @@ access = {access}
 "#;
 
 impl Subject {
-    /// All of them, ready. `base` is another build of the proxy.
+    /// Starts all subjects and waits until they are ready. `base` is another build of the proxy.
     pub(crate) fn all(folder: &Path, origin: &Origin, proxy: &Path, base: Option<&Path>) -> Vec<Self> {
         let names = ["nginx", "haproxy", "floor", "proxy", "logging"];
         let subjects = names.into_iter().map(|name| Self::start(name, folder, origin, proxy));
         subjects.chain(base.map(|base| Self::start("base", folder, origin, base))).collect()
     }
 
-    /// Whether it is the proxy, in any build or setting.
+    /// Returns whether this is the proxy, in any build or configuration.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self.name, "proxy" | "logging" | "base")
     }

@@ -1,10 +1,10 @@
-//! Rounds to medians, and medians to a table with ratios.
+//! Aggregates rounds into medians, and prints a table of medians and ratios.
 
 use std::collections::BTreeMap;
 
 use super::scenario::{Measured, Scenario};
 
-/// What each subject did in each round of a scenario.
+/// The results of each subject in each round of a scenario.
 #[derive(Default)]
 pub(crate) struct Table(BTreeMap<String, Vec<(&'static str, Vec<Measured>)>>);
 
@@ -17,7 +17,8 @@ impl Table {
         }
     }
 
-    /// The lines of a scenario. A ratio is the median of those within a round, its spread their least and greatest.
+    /// Prints the rows of a scenario. A ratio is the median of the ratios within each round,
+    /// followed by their minimum and maximum.
     pub(crate) fn print(&self, scenario: &Scenario) {
         let Some(rows) = self.0.get(&scenario.name) else { return };
         let rounds_of =
@@ -41,7 +42,7 @@ impl Table {
     }
 }
 
-/// The ratio of the costs, round by round; empty if there is nothing to compare with.
+/// Returns the ratio of the costs, round by round. Empty if there is nothing to compare with.
 fn ratio(rounds: &[Measured], others: Option<&Vec<Measured>>, to: &str) -> String {
     let pairs = rounds.iter().zip(others.into_iter().flatten());
     let ratios: Vec<f64> = pairs.map(|(one, other)| one.cost / other.cost).collect();

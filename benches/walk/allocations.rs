@@ -1,4 +1,5 @@
-//! How often signing and the walk allocate: `cargo bench --bench allocations`.
+//! Counts the allocations of signing and of the request pipeline: `cargo bench --bench
+//! allocations`.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod pure;
@@ -10,14 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use oss_signing_proxy::sign::SignatureVersion;
 use pure::Walk;
 
-/// The system's allocator, counted.
+/// The system allocator, with counters.
 struct Counting;
 
 static TIMES: AtomicUsize = AtomicUsize::new(0);
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 #[expect(unsafe_code, reason = "an allocator cannot be written without; each call goes on unchanged")]
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call is passed to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         TIMES.fetch_add(1, Relaxed);
@@ -42,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations and bytes of one call.
+/// Returns the number and the bytes of the allocations of one call.
 fn count<T>(work: impl FnOnce() -> T) -> (usize, usize) {
     let before = (TIMES.load(Relaxed), BYTES.load(Relaxed));
     black_box(work());

@@ -1,4 +1,4 @@
-//! The walk of a request without its sockets: everything pure that is done for it, in order.
+//! The pure part of the request pipeline, in order, without sockets.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use oss_signing_proxy::address::{
@@ -15,7 +15,7 @@ use oss_signing_proxy::sign::{
 };
 use oss_signing_proxy::time::Timestamp;
 
-/// What is there before the first request.
+/// The state before the first request.
 pub(crate) struct Walk {
     directory: RoutingTable,
     policy: AccessPolicy,
@@ -59,19 +59,19 @@ impl Walk {
         }
     }
 
-    /// The headers that came, to be walked with.
+    /// Returns a copy of the request headers.
     pub(crate) fn headers(&self) -> HeaderMap {
         self.headers.clone()
     }
 
-    /// Finds what is asked for.
+    /// Resolves the object that the request addresses.
     pub(crate) fn locate(&self, headers: &HeaderMap) -> LocatedObject {
         let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
         LocatedObject::find(&Method::GET, &self.uri, headers, (entrance, &self.directory))
             .expect("it is served")
     }
 
-    /// Signs what was found.
+    /// Signs the resolved request.
     pub(crate) fn sign(&self, located: &LocatedObject, headers: &mut HeaderMap) {
         let subject = SignableRequest {
             method: &Method::GET,
@@ -83,7 +83,7 @@ impl Walk {
         self.prepared.sign(&subject, &self.moment).apply(headers);
     }
 
-    /// All of it; what comes out is kept from being optimised away.
+    /// Runs the whole pipeline. The result is returned, so that it is not optimised away.
     pub(crate) fn all(&self, mut headers: HeaderMap) -> (HeaderMap, String) {
         let mut located = self.locate(&headers);
         let caller = caller::identify(&mut headers, &mut located.query);

@@ -1,4 +1,4 @@
-//! How long signing and the walk take: `cargo bench --bench walk`.
+//! Measures the time of signing and of the request pipeline: `cargo bench --bench walk`.
 
 mod pure;
 

@@ -1,4 +1,4 @@
-//! The chain and the environment: what is found where, and what ends the search.
+//! The provider chain and the environment: where credentials are found, and what ends the search.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn a_role_in_the_environment_needs_a_key_beside_it() {
     let failed = |failure| Err(ProvideError::Failed(failure));
     let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &[role]).await;
     assert_eq!(got, failed(SetupError::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
-    // A key of another family is not meant.
+    // A key of another family does not apply.
     let other = [role, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")];
     let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &other).await;
     assert_eq!(got, failed(SetupError::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
@@ -86,7 +86,7 @@ async fn two_of_the_three_of_a_pod_end_the_chain() {
     let role = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r");
     let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[file, role]).await;
     assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSetTrio { .. }))), "{got:?}");
-    // The role alone can be meant for something else.
+    // The role alone may be set for another purpose.
     let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[role]).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
@@ -111,7 +111,7 @@ async fn older_families_are_read_whole_and_after_the_others() {
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
 
-/// A home directory with a file in it.
+/// Returns a home directory with a file in it.
 fn home(path: &str, text: &str) -> (tempfile::TempDir, &'static str) {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join(path);
@@ -295,7 +295,7 @@ async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
 #[tokio::test]
 async fn the_vendors_order_has_files_before_the_uri() {
     let (_kept, home) = home(".aliyun/config.json", CONFIG);
-    // Nobody listens there.
+    // Nothing listens on this port.
     let variables = [("HOME", home), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/")];
     let got = ask(ProviderSpec::Chain(ChainConfig::default()), &variables).await;
     assert!(

@@ -1,4 +1,5 @@
-//! What the metadata service answers, and what comes of it: the published answers, each as it stands.
+//! Responses of the metadata service and their interpretation: the published responses, each
+//! unchanged.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +34,7 @@ impl SourceEnv for Empty {
 /// The heads of all requests.
 type Heads = Arc<Mutex<Vec<String>>>;
 
-/// A service that answers each request by its head.
+/// Starts a service that answers each request by its head.
 async fn service(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> (Url, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -54,7 +55,7 @@ async fn service(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> (Ur
     (Url::parse(&url).expect("a URL"), heads)
 }
 
-/// The published answer of this name.
+/// Returns the published response of this name.
 fn sample(id: &str) -> (u16, String) {
     let all: Value =
         serde_json::from_str(include_str!("../../tests/vectors/ecs_answers.json")).expect("json");
@@ -64,7 +65,8 @@ fn sample(id: &str) -> (u16, String) {
     (status, found["body"].as_str().expect("a body").to_owned())
 }
 
-/// Asks a service that answers to the request for a token, for the role and for its credentials with the samples of these names.
+/// Fetches from a service that answers with the samples of these names. They answer the requests
+/// for a token, for the role, and for its credentials.
 async fn asked(samples: [&str; 3], imds_v1: bool) -> (Result<String, ProvideError>, Vec<String>) {
     let answers = samples.map(sample);
     let (url, heads) = service(move |head| {
@@ -87,7 +89,7 @@ fn each_published_answer_with_credentials_comes_to_what_it_should() {
     let all: Value =
         serde_json::from_str(include_str!("../../tests/vectors/ecs_answers.json")).expect("json");
     let samples = all["samples"].as_array().expect("samples").iter();
-    // The others are about tokens and names, which tests/it/ecs.rs drives.
+    // The other samples are about tokens and names. tests/it/ecs.rs covers them.
     let samples: Vec<_> =
         samples.filter(|sample| sample["body"].as_str().expect("a body").starts_with('{')).collect();
     assert_eq!(samples.len(), 7);
@@ -97,7 +99,7 @@ fn each_published_answer_with_credentials_comes_to_what_it_should() {
         let reply =
             HttpResponse { status: 200, headers: HeaderMap::new(), body: Zeroizing::new(body.into_bytes()) };
         let outcome = match read(&reply, &url) {
-            // One that has ended is refused where it would be kept.
+            // Expired credentials are rejected by the cache, not here.
             Ok(_) if sample["expect"] == "expired_on_arrival" => "expired_on_arrival",
             Ok(_) => "credentials",
             Err(ProvideError::Refused(_)) => "permanent_error",
@@ -213,7 +215,7 @@ fn an_answer_that_lacks_something_is_an_error_and_no_panic() {
     }
 }
 
-/// Asks a service that answers everything so.
+/// Fetches from a service that answers every request with this response.
 async fn ask(instance: EcsConfig, status: u16, body: &'static str) -> ProvideError {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let at = listener.local_addr().expect("an address");

@@ -1,4 +1,4 @@
-//! Each form of the file, and each way in which it can be wrong.
+//! Each form of the file, and each way in which it can be invalid.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -15,7 +15,7 @@ fn write(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
-/// Reads `text` as the file of a strict source.
+/// Reads `text` as the file of a strict provider.
 fn json(text: &str) -> Result<Credentials, String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("key.json");
@@ -93,7 +93,8 @@ fn what_is_wrong_is_told_without_the_secret() {
     assert!(read(Path::new("/nowhere/key.json")).expect_err("missing").contains("No such file"));
 }
 
-/// A directory as Kubernetes mounts a Secret: the names lead through `..data` to the current state.
+/// A directory as Kubernetes mounts a Secret: the names are links through `..data` to the current
+/// version.
 struct Mounted(TempDir);
 
 impl Mounted {

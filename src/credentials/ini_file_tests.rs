@@ -1,4 +1,4 @@
-//! Each type of a section, from the vendor's own files.
+//! Each type of section, from the files of the vendor.
 
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ fn other_sections_of_the_shared_file() {
             ),
             ("oidc", Ok("duration: Some(900s)")),
             ("off", Err("absent: the section [off] says enable = false")),
-            // As another tool writes it and cannot read it.
+            // Another tool writes this form but cannot read it.
             ("exported", Ok("token: Some")),
             ("bad", Err("no number of seconds")),
             ("percent", Ok("%(x)s")),
@@ -252,7 +252,7 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
             "[default]\nregion = cn-hangzhou\n".to_owned(),
             Err("absent: the profile \"default\" has no credentials"),
         ),
-        // Endpoints of buckets name no identity.
+        // Endpoints of buckets are not credentials.
         ("[Bucket-Endpoint]\nb = e\n[Bucket-Cname]\nb = c\n".to_owned(), Err("absent: it has nothing but")),
         ("[buckets b]\nmine =\nregion = cn-hangzhou\n".to_owned(), Err("absent: it has nothing but")),
         (
@@ -262,7 +262,7 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
         ("[AkService]\necsAk = http://127.0.0.1:1/\n".to_owned(), Ok("Uri(")),
         ("[AkService]\necsAk = http://h/\n".to_owned(), Err("[AkService] ecsAk")),
         ("[AkService]\n[Bucket-Endpoint]\nb = e\n".to_owned(), Err("absent: [AkService] has no ecsAk")),
-        // A mode that the key implies makes no other key.
+        // A mode that the key implies does not make it a different key.
         (format!("{one}{two}mode = AK\n"), Ok("Key")),
         (format!("{one}mode = ak\n{two}mode = AK\n"), Ok("Key")),
         (format!("{one}stsToken = t\n{two}mode = StsToken\nsts-token = t\n"), Ok("token: Some")),

@@ -1,4 +1,4 @@
-//! Each mode of a profile, from the vendor's own file and from ours.
+//! Each mode of a profile, from the file of the vendor and from files of these tests.
 
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ fn other_modes_and_none_at_all() {
         (json!({}), false, Ok("Key")),
         (json!({"sts_token": "t"}), false, Ok("token: Some")),
         (json!({"ram_role_arn": "r"}), false, Ok("Role { of: Key")),
-        // The command line looks for a token before it looks for a role.
+        // The vendor's command line looks for a token before it looks for a role.
         (
             json!({"ram_role_arn": "r", "sts_token": "t"}),
             false,
@@ -102,7 +102,7 @@ fn other_modes_and_none_at_all() {
         ),
         (json!({"mode": "AK", "sts_token": "t"}), false, Ok("token: None }")),
         (json!({"mode": "ak"}), false, Ok("Key")),
-        // Not as the command line, which forgets both.
+        // Unlike here, the vendor's command line ignores both.
         (
             json!({"mode": "RamRoleArn", "ram_role_arn": "r", "expired_seconds": 900, "policy": "{}"}),
             false,
@@ -239,7 +239,7 @@ fn a_profile_keeps_its_duration_its_policy_and_its_session_name() {
     }
 }
 
-/// The clock of these tests, in seconds since 1970.
+/// The current time in these tests, in seconds since 1970.
 const NOW_S: i64 = 1_700_000_000;
 
 #[tokio::test]

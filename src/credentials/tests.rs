@@ -1,4 +1,4 @@
-//! Sources against an environment and a clock of the test's own.
+//! Providers with a test environment and a test clock.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ async fn a_static_triple_is_given_as_it_is_and_checked() {
     assert_eq!(got, Err(ProvideError::Failed(SetupError::Insane(InvalidAccessKey::TokenMissing))));
 }
 
-/// A source whose credentials end at a given time.
+/// A provider whose credentials expire at a given time.
 struct Ending(Timestamp);
 
 impl Provide for Ending {
@@ -74,7 +74,7 @@ async fn credentials_without_end_until_the_year_9999_are_kept_and_served() {
     }
 }
 
-/// A provider of one answer, as a crate outside this one might write it.
+/// A provider with one constant result, as another crate might implement it.
 struct Giving(&'static str, &'static str, Option<&'static str>);
 
 impl Provide for Giving {
@@ -125,7 +125,7 @@ async fn what_has_ended_before_it_came_is_no_answer() {
     assert_eq!(source.get(NOW).map(|_| ()), Err(NoCredentials::Expired));
 }
 
-/// A source that takes its time, and counts how often it is asked.
+/// A provider that is slow, and counts its calls.
 struct Slow(Arc<AtomicUsize>);
 
 impl Provide for Slow {
@@ -160,7 +160,7 @@ async fn a_request_waits_for_a_source_that_is_being_asked_and_for_no_other() {
     assert!(waited.is_ok());
 }
 
-/// A source that never answers.
+/// A provider that never returns.
 struct Silent;
 
 impl Provide for Silent {
@@ -217,7 +217,7 @@ async fn sources_that_are_the_same_are_one() {
     assert_eq!(each.len(), 4, "{each:?}");
 }
 
-/// A source that gives a key of this number.
+/// A provider that returns keys with increasing numbers.
 struct Numbered(Arc<AtomicUsize>);
 
 impl Provide for Numbered {
@@ -256,7 +256,7 @@ async fn a_refused_key_is_replaced_at_once_and_not_more_often_than_every_ten_sec
     assert_eq!((status.rejected["InvalidAccessKeyId"], status.generation), (3, 2));
 }
 
-/// A world whose clock jumps.
+/// An environment whose clock jumps.
 struct Jumping(std::sync::atomic::AtomicI64);
 
 impl Clock for Jumping {
@@ -271,7 +271,7 @@ impl SourceEnv for Jumping {
     }
 }
 
-/// A source whose credentials live a thousand seconds from when it is asked.
+/// A provider whose credentials are valid for a thousand seconds from the call.
 struct Living(Arc<AtomicUsize>);
 
 impl Provide for Living {
@@ -294,7 +294,7 @@ async fn a_clock_that_jumps_is_noticed_within_a_second() {
     assert!(following.await.is_err());
     assert!(source.get(world.now()).is_ok());
     assert_eq!(asked.load(Ordering::Relaxed), 2);
-    // Back to before it was issued: what is there is still good by any clock.
+    // Back to before the key was issued: the cached key is valid by either clock.
     world.0.fetch_sub(86_400, Ordering::Relaxed);
     assert!(source.get(world.now()).is_ok());
 }
@@ -316,7 +316,7 @@ async fn requests_are_counted_by_the_state_of_what_signs_them() {
         (CredentialState::Fresh, 3),
         (CredentialState::Advisory, 2),
         (CredentialState::Mandatory, 1),
-        // Who gets nothing may wait, and is counted by what that comes to.
+        // Requests without credentials wait, and count under their final result.
         (CredentialState::Expired, 0),
         (CredentialState::NonExpiring, 0),
     ];
@@ -339,7 +339,7 @@ async fn it_is_counted_how_long_a_source_takes_and_requests_wait() {
     assert_eq!((given.count, failed.count, failed.sum_s.round()), (0, 1, 20.0));
 }
 
-/// A source that refuses until a clock is right.
+/// A provider that fails until the clock is right.
 struct Strict {
     asked: Arc<AtomicUsize>,
     right: i64,
@@ -380,7 +380,7 @@ async fn what_was_refused_is_asked_again_at_once_when_the_clock_jumps() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// A source whose credentials have no known end, and are asked for again after a minute.
+/// A provider whose credentials have no known expiry, and are refreshed after a minute.
 struct Lasting(Arc<AtomicUsize>);
 
 impl Provide for Lasting {
@@ -419,7 +419,8 @@ async fn a_clock_that_is_set_back_does_not_put_off_a_renewal() {
     assert_eq!(asked.load(Ordering::Relaxed), 2, "not a day later");
 }
 
-/// A service that gives a temporary key without an expiry: its URL, and how often it was asked.
+/// Starts a service that issues a temporary key without an expiry. Returns its URL and a counter of
+/// its requests.
 fn service_without_expiry() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/keys", listener.local_addr().expect("an address"));

@@ -1,11 +1,12 @@
-//! Hosts, routes and regions, seen from the upstream: what it is asked, and for which region the request is signed.
+//! Hosts, routes and regions, seen from the upstream: the request that it receives, and the region
+//! in the signature.
 
 use crate::support::script::line_of;
 use crate::support::{Client, KEY, Script, ask, proxy, run};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// The head that the upstream sees of a GET.
+/// Returns the head that the upstream receives for a GET.
 fn seen(upstream: &Script, proxy: &crate::support::Proxy, target: &str, host: &str) -> String {
     let answer = Client::connect(proxy.address).ask("GET", target, host, "", b"");
     assert_eq!(answer.status, 200, "{host} {target}: {}", answer.text());

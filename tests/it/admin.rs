@@ -1,4 +1,5 @@
-//! The admin listener: health, version, counts and the states of credentials, for this machine alone.
+//! The admin listener: health, version, metrics and the states of credentials, for the local
+//! machine only.
 
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
@@ -26,14 +27,14 @@ fn names_and_web_pages_are_kept_out_of_every_page() {
     let evil = [
         (own.as_str(), "Origin: http://evil.example\r\n", 403),
         (&own, "Origin: null\r\n", 403),
-        // Another port of this machine is another site's page as well.
+        // A page on another port of this machine is another site too.
         (&own, "Origin: http://127.0.0.1:3000\r\n", 403),
         (&own, "Sec-Fetch-Site: cross-site\r\n", 403),
         ("evil.example", "", 421),
         (&rebound, "", 421),
         ("127.0.0.1.evil.example", "", 421),
         ("localhost.evil.example", "", 421),
-        // Under another name a page is its own site.
+        // After DNS rebinding, a page is same-origin with the name in its Host.
         (&rebound, "Sec-Fetch-Site: same-origin\r\n", 421),
     ];
     let pages = [
@@ -61,7 +62,7 @@ fn names_and_web_pages_are_kept_out_of_every_page() {
             assert!(answer.text().len() < 100, "nothing is told: {}", answer.text());
         }
     }
-    // Nothing of it was done.
+    // None of the requests had an effect.
     let mut client = Client::connect(served.admin());
     assert_eq!(client.ask("GET", "/-/log-level", &own, "", b"").text(), "info\n");
     let metrics = client.ask("GET", "/metrics", &own, "", b"").text();
@@ -158,7 +159,7 @@ fn what_requests_got_and_how_long_it_took_is_counted() {
     ] {
         assert!(metrics.contains(&format!("{line}\n")), "{line}: {metrics}");
     }
-    // Dates have whole seconds.
+    // HTTP dates have whole seconds.
     let offset = format!("oss_proxy_clock_offset_seconds{{endpoint=\"http://{}\"}} ", sts.address);
     let offset = metrics.lines().find_map(|line| line.strip_prefix(&offset)).expect("an offset");
     assert!((598..=602).contains(&offset.parse().expect("a number")), "{offset}");

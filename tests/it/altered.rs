@@ -1,4 +1,5 @@
-//! A request that was altered after it was signed is refused by OSS: our signer against the emulator's own verifier.
+//! OSS rejects a request that was altered after it was signed: the signer of the proxy against the
+//! separate verifier of the emulator.
 
 use std::sync::LazyLock;
 
@@ -16,7 +17,7 @@ use crate::support::{Answer, Client, ID, SECRET, bucket, oss};
 
 static OSS: LazyLock<EmulatorThread> = LazyLock::new(oss);
 
-/// A signed request, in pieces that can be changed.
+/// A signed request, in parts that can be altered.
 #[derive(Clone, Debug)]
 struct Signed {
     method: Method,
@@ -88,10 +89,10 @@ impl Signed {
     }
 }
 
-/// What is changed, and how.
+/// The name of an alteration, and its function.
 type Alteration = (&'static str, fn(&mut Signed));
 
-/// The pieces of a request that a signature covers.
+/// Returns an alteration for each part of a request that a signature covers.
 fn alterations(version: Version) -> Vec<Alteration> {
     let mut all: Vec<Alteration> = vec![
         ("method", |r| r.method = Method::DELETE),

@@ -1,10 +1,10 @@
-//! Bad input: each gets a clear answer, and nothing of it is forwarded.
+//! Invalid input: each gets a clear response, and none is forwarded.
 
 use crate::support::{Answer, Client, Script, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// Sends a request as it stands and reads the answer; `{}` stands for the proxy's own host.
+/// Sends a request unchanged and reads the response.
 fn raw(proxy: &crate::support::Proxy, request: &[u8]) -> Option<Answer> {
     let mut client = Client::connect(proxy.address);
     client.send(request);
@@ -12,7 +12,7 @@ fn raw(proxy: &crate::support::Proxy, request: &[u8]) -> Option<Answer> {
     client.answer(&method)
 }
 
-/// First line without its end, header lines, status, code.
+/// Request line without its protocol, header lines, status, error code.
 const MISTAKES: &[(&str, &str, u16, &str)] = &[
     ("GET /photos/%zz", "Host: 127.0.0.1\r\n", 400, "bad-request"),
     ("GET /photos/a%4", "Host: 127.0.0.1\r\n", 400, "bad-request"),
@@ -82,7 +82,7 @@ fn a_key_over_1023_bytes_is_refused_however_it_is_written() {
     assert!(upstream.heads().is_empty());
 }
 
-/// Sends a request that is refused so, with an error document.
+/// Asserts that a request is rejected with this status and code, and an error document.
 fn refused(proxy: &crate::support::Proxy, request: &str, status: u16, code: &str) {
     let answer = raw(proxy, request.as_bytes()).unwrap_or_else(|| panic!("no answer: {request}"));
     assert_eq!((answer.status, answer.refused()), (status, Some(code)), "{request}{}", answer.text());
@@ -132,7 +132,7 @@ fn what_the_http_library_refuses_gets_its_bare_answer_and_is_counted() {
     assert!(upstream.heads().is_empty());
 }
 
-/// How often a count is looked at again.
+/// The interval at which a count is polled.
 const TICK: std::time::Duration = std::time::Duration::from_millis(5);
 
 #[test]

@@ -1,5 +1,5 @@
-//! Sources that are wrong from outside: each error names the source, where it was asked, the code, the request id and what to do, and
-//! nothing that was sent or received.
+//! Misconfigured and failing credential providers. Each error names the provider, the endpoint, the
+//! code, the request id and the fix. No error repeats a sent or received value.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::support::{ID, SECRET, Script, oss, run};
 
 const PLANTED: &str = "planted-in-the-body";
 
-/// `check --credentials` of the credentials `mine`; everything that is printed.
+/// Runs `check --credentials` with `mine` as the credentials. Returns everything that it prints.
 fn check(lines: &str) -> (Option<i32>, String) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(
@@ -47,7 +47,7 @@ fn pod(endpoint: &str, file: &std::path::Path) -> String {
     )
 }
 
-/// Where nobody listens.
+/// Returns a URL at which nothing listens.
 fn nowhere() -> String {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     format!("http://{free}")
@@ -143,7 +143,7 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
     let (code, text) = check(&role(&format!("http://{}", sts.address), "acs:ram::1:role/r"));
     assert_eq!(code, Some(0), "{text}");
 
-    // One that goes on refusing, whatever the time: with its own time told, and without.
+    // A service that rejects the clock at any time, with a Date of its clock and without.
     let now = oss_signing_proxy::time::Clock::now(&oss_signing_proxy::cli::SystemEnv);
     let date = (now + std::time::Duration::from_secs(3_600)).http_date();
     let body =
@@ -167,7 +167,7 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
             ],
         );
     }
-    // What has ended before it came points at the clock too.
+    // Credentials that have expired on arrival also point at the clock.
     let file = tempfile::NamedTempFile::new().expect("a file");
     let key = format!(
         "{{\"AccessKeyId\":\"STS.a\",\"AccessKeySecret\":\"{PLANTED}\",\"SecurityToken\":\"t\",\"Expiration\":\"2020-01-01T00:00:00Z\"}}"

@@ -1,4 +1,5 @@
-//! Bodies on their way: framing kept, nothing completed that was not whole, nothing held in memory.
+//! Forwarded bodies: the framing is preserved, nothing truncated is completed, and nothing is
+//! buffered as a whole.
 
 use std::io::Read;
 use std::net::Shutdown;

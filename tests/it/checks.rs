@@ -1,4 +1,5 @@
-//! `check` rejects what `serve` rejects, all of it at once, and takes nothing for it.
+//! `check` rejects everything that `serve` rejects, all at once, and occupies no socket or path for
+//! it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::certificates::Authority;
 use crate::support::{KEY, Served, oss, run};
 
-/// A directory for a configuration and what it names.
+/// A directory for a configuration and the files that it names.
 struct Place(TempDir);
 
 impl Place {
@@ -28,7 +29,7 @@ impl Place {
         self.path(name)
     }
 
-    /// Runs a command with this configuration. It must end by itself.
+    /// Runs a command with this configuration. It must exit by itself.
     fn run(&self, command: &str, config: &str) -> (Option<i32>, String, String) {
         let path = self.file("proxy.toml", config);
         run(&[command, "--config", &path], &KEY)
@@ -37,7 +38,7 @@ impl Place {
 
 const UPSTREAM: &str = "[upstream]\nregion = \"cn-hangzhou\"\n";
 
-/// A configuration with one listener and no admin interface.
+/// Returns a configuration with one listener and no admin interface.
 fn listening(address: &str, rest: &str) -> String {
     format!(
         "[[listen]]\naddress = {address:?}\nunsafe_open = true\n[admin]\naddress = \"off\"\n{UPSTREAM}{rest}"

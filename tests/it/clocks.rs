@@ -1,5 +1,5 @@
-//! Every phase of a connection and of a request has a limit. The table lists them, and each is run into once over HTTP/1.1
-//! and HTTP/2, plain and over TLS, with a client that then does nothing more.
+//! Every phase of a connection and of a request has a limit. The table lists the phases, and a
+//! client stalls once in each. Cases cover HTTP/1.1 and HTTP/2, plain and over TLS.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,39 +20,39 @@ use crate::support::{Proxy, Script, ask, proxy};
 enum Phase {
     /// The client does not begin its TLS handshake.
     Handshake,
-    /// The client does not show which protocol it speaks, or sends no request.
+    /// The client does not show which protocol it uses, or sends no request.
     Silence,
     /// The head of the request does not end.
     Head,
-    /// The body of the request does not go on.
+    /// The body of the request stalls.
     BodyIn,
-    /// No credentials come.
+    /// No credentials are available.
     Credentials,
-    /// No connection to the upstream comes free.
+    /// No connection to the upstream becomes free.
     Queue,
-    /// The connection to the upstream is not made.
+    /// The connection to the upstream is not established.
     Dial,
-    /// The upstream takes nothing of the body of a request.
+    /// The upstream reads nothing of the body of a request.
     UploadOut,
     /// The upstream does not begin its response.
     FirstByte,
-    /// The upstream does not go on with its response.
+    /// The upstream does not continue its response.
     UpstreamBody,
-    /// The client does not take the response.
+    /// The client does not read the response.
     BodyOut,
-    /// The client does not take a rejection.
+    /// The client does not read an error response of the proxy.
     RejectionOut,
-    /// The body of a rejected request, which is read so that the connection can go on, does not go on.
+    /// The body of a rejected request stalls. It is read so that the connection can be reused.
     RejectedBody,
     /// The client does not close its side after the end.
     Linger,
     /// The client sends no further request.
     Idle,
-    /// A request is in flight when the process ends.
+    /// A request is in flight when the process shuts down.
     Drain,
 }
 
-/// What bounds a phase.
+/// The setting or constant that limits a phase.
 enum Bound {
     /// A key of `[timeouts]`, set to [`SHORT`] while all others are long.
     Key(&'static str),
@@ -60,7 +60,7 @@ enum Bound {
     Fixed(Duration),
 }
 
-/// What ends with the phase.
+/// The result when a phase reaches its limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Connection,
@@ -68,7 +68,7 @@ enum Ends {
     Process,
 }
 
-/// A protocol, and whether it is spoken over TLS.
+/// A protocol, with or without TLS.
 type Over = (Protocol, Security);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ const CLOCKS: &[(Phase, Bound, Ends, &[Over])] = &[
     (RejectionOut, Key("stall"), Ends::Request, HTTP2),
     (RejectedBody, Fixed(Duration::from_secs(5)), Ends::Connection, HTTP1),
     (RejectedBody, Fixed(Duration::from_secs(5)), Ends::Request, HTTP2),
-    // Over HTTP/2 a stream needs none, and a connection ends with GOAWAY.
+    // A stream of HTTP/2 does not linger, and a connection ends with GOAWAY.
     (Linger, Fixed(Duration::from_secs(2)), Ends::Connection, HTTP1),
     (Idle, Key("idle"), Ends::Connection, EVERY),
     (Drain, Key("drain"), Ends::Process, EVERY),
@@ -118,11 +118,11 @@ const CLOCKS: &[(Phase, Bound, Ends, &[Over])] = &[
 
 const KEYS: [&str; 7] = ["connect", "header_read", "first_byte", "stall", "queue", "idle", "drain"];
 const SHORT: Duration = Duration::from_millis(400);
-/// Longer than a case may take.
+/// Longer than any case may take.
 const LONG: Duration = Duration::from_secs(60);
-/// For a machine that does much else.
+/// Tolerance for a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
-/// Cases at once.
+/// The number of cases that run at once.
 const WORKERS: usize = 16;
 
 #[test]
@@ -131,7 +131,7 @@ fn no_phase_of_a_connection_or_a_request_lasts_longer_than_its_limit() {
         .iter()
         .flat_map(|(phase, bound, ends, overs)| overs.iter().map(move |over| (*phase, bound, *ends, *over)))
         .collect();
-    // The longest first.
+    // The longest cases are first.
     cases.sort_by_key(|(_, bound, ..)| matches!(bound, Key(_)));
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -145,14 +145,14 @@ fn no_phase_of_a_connection_or_a_request_lasts_longer_than_its_limit() {
     });
 }
 
-/// A stream that the client speaks over.
+/// A stream of the client.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
-/// A stream of HTTP/2 with its response, which nobody reads.
+/// A stream of HTTP/2 with its response, which is not read.
 type Half = (h2::client::ResponseFuture, h2::SendStream<bytes::Bytes>);
 
-/// What a client keeps open while it does nothing.
+/// The state that a client keeps open while it does nothing.
 #[derive(Default)]
 struct Kept {
     streams: Vec<Box<dyn Stream>>,
@@ -168,7 +168,7 @@ struct Case {
     over: Over,
     authority: Authority,
     proxy: Proxy,
-    /// Takes connections and says nothing.
+    /// Accepts connections and sends nothing.
     _mute: TcpListener,
 }
 
@@ -221,7 +221,7 @@ impl Case {
             self.wait_for_end(&mut kept).await;
             let took = begun.elapsed();
             assert!(took < self.limit + SLACK, "{}: {took:?}", self.name);
-            // Credentials are waited for from when the provider is asked, which is earlier.
+            // The wait for credentials begins when the provider is called, which is earlier.
             assert!(took >= self.limit || self.phase == Credentials, "{}: {took:?}", self.name);
             if self.phase != Queue {
                 self.ask_on_a_new_connection().await;
@@ -242,11 +242,12 @@ impl Case {
             | RejectedBody | Linger | Idle | Drain => 1,
         };
         self.until(|value| value(OPENED) > 0 && self.proxy.counts().read >= requests).await;
-        // The metrics may be those of a moment before.
+        // The metrics may be a moment old.
         tokio::time::sleep(SHORT / 8).await;
         match (self.phase, self.ends) {
             (RejectedBody, Ends::Request) => {
-                // What reads the body is no request in flight. When it ends the stream is reset.
+                // Reading the rest of a body does not count as a request in flight. When the read
+                // ends, the stream is reset.
                 let stream = &mut kept.halves[0].1;
                 let reset = std::future::poll_fn(|cx| stream.poll_reset(cx));
                 let reset = tokio::time::timeout(self.limit + SLACK, reset).await;
@@ -273,7 +274,7 @@ impl Case {
         String::from_utf8_lossy(&line[line.len() - 3..]).into_owned()
     }
 
-    /// Waits until the metrics are so.
+    /// Waits until the metrics satisfy the condition.
     async fn until(&self, is_so: impl Fn(&dyn Fn(&str) -> u64) -> bool) {
         let deadline = Instant::now() + self.limit + SLACK;
         loop {
@@ -290,16 +291,17 @@ impl Case {
         }
     }
 
-    /// Requests that use all connections to the upstream that there are for one more.
+    /// Returns the number of requests that use all the upstream connections available to one more
+    /// request.
     fn occupants(&self) -> u64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // The streams of a connection are on one core.
+        // All streams of a connection are on one worker.
         if self.over.0 == Http2 { 1 } else { cores as u64 }
     }
 
     async fn ask_on_a_new_connection(&self) {
         let (method, status) = if self.phase == Credentials {
-            // Only what needs none is answered at once.
+            // Only requests without credentials are answered at once.
             ("PATCH", "HTTP/1.1 405")
         } else {
             ("GET", if self.phase == Dial { "HTTP/1.1 502" } else { "HTTP/1.1 200" })
@@ -315,10 +317,10 @@ impl Case {
 
     async fn connect(&self, protocol: Protocol) -> Box<dyn Stream> {
         let socket = TcpSocket::new_v4().expect("a socket");
-        // So that little is taken for a client that does not read.
+        // A small buffer, so that little is sent to a client that does not read.
         socket.set_recv_buffer_size(16 << 10).expect("a size");
         let stream = socket.connect(self.proxy.address).await.expect("a connection");
-        // A client that leaves a request without an answer is noticed at once if it resets.
+        // A reset makes the proxy notice at once that the client is gone.
         stream.set_zero_linger().expect("an option");
         if self.over.1 == Plain {
             return Box::new(stream);
@@ -329,7 +331,7 @@ impl Case {
         Box::new(connector.connect(server, stream).await.expect("TLS"))
     }
 
-    /// Goes into the phase.
+    /// Enters the phase.
     async fn begin(&self) -> Kept {
         let kept = match (self.phase, self.over.0) {
             (Handshake, _) => {
@@ -372,12 +374,13 @@ impl Case {
             let mut stream = self.connect(Http1).await;
             say(&mut stream, &said).await;
             if self.phase == RejectionOut {
-                // Until nothing is taken any more, or the connection has been cut.
+                // Until no more bytes are accepted, or the connection is cut.
                 let all = async { while stream.write_all(said.as_bytes()).await.is_ok() {} };
                 let _ = tokio::time::timeout(Duration::from_secs(3), all).await;
             }
             if self.phase == UploadOut {
-                // Until nothing is taken for longer than the limit; after a rejection the rest may be.
+                // Until no bytes are accepted for longer than the limit. After a rejection, the
+                // rest may be read.
                 for _ in 0..LARGE / PIECE.len() {
                     let taken = tokio::time::timeout(2 * SHORT, stream.write_all(&PIECE)).await;
                     if !matches!(taken, Ok(Ok(()))) {
@@ -392,7 +395,7 @@ impl Case {
 
     async fn begin_http2(&self) -> Kept {
         let mut stream = self.connect(Http2).await;
-        // Settings, and of a head of 100 bytes the first ones.
+        // The settings, and the first bytes of a head of 100 bytes.
         let begun = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x64\x01\x05\0\0\0\x01abc";
         let (window, method, key, length) = match self.phase {
             Handshake | Silence | Head => {
@@ -437,7 +440,7 @@ async fn say(stream: &mut Box<dyn Stream>, said: &str) {
     stream.flush().await.expect("sent");
 }
 
-/// An upstream that does by the key what a phase needs.
+/// An upstream whose behavior depends on the key.
 fn upstream() -> Script {
     Script::start(|peer| {
         while let Some(head) = peer.head() {
@@ -446,14 +449,14 @@ fn upstream() -> Script {
                 continue;
             }
             if head.contains("/stuck") {
-                // Nothing more is read, and the connection stays.
+                // The rest is not read, and the connection remains open.
                 return std::thread::sleep(LONG);
             }
             if head.contains("/half") {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
             } else if head.contains("/large") {
                 peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 20));
-                // Until nobody takes any more.
+                // Until no more bytes are read.
                 for _ in 0..1024 {
                     peer.send(PIECE);
                 }
@@ -469,6 +472,6 @@ const IN_QUEUE: &str = "upstream_queue";
 const OPEN: &str = "client_connections";
 const OPENED: &str = "client_connections_opened_total";
 const WINDOW: u32 = 65_535;
-/// A body of an upload that no buffers hold.
+/// The length of an upload that exceeds all buffers.
 const LARGE: usize = 32 << 20;
 static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];

@@ -1,4 +1,4 @@
-//! The program as its users start it: exit codes, what it prints, how it stops.
+//! The program as its users run it: exit codes, output, and shutdown.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ fn the_demo_shows_what_the_proxy_is_for() {
 
 #[test]
 fn the_demo_finds_other_ports_when_the_usual_are_taken() {
-    // Whoever has them: this test, or a neighbour.
+    // The ports are in use, either by this test or by another process.
     let taken: Vec<_> =
         [8770, 8771, 8780].map(|port| TcpListener::bind(("127.0.0.1", port))).into_iter().collect();
     let (code, out, err) = run(&["demo", "--exit"], &[]);
@@ -269,7 +269,7 @@ fn large_bodies_stream_in_constant_memory() {
     assert!(peak < 64 * 1024, "the proxy had {peak} KiB at once");
 }
 
-/// The most memory that a process has had at once.
+/// Returns the peak resident memory of a process.
 fn peak_kib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the status of the process");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");

@@ -1,4 +1,5 @@
-//! What the admin listener shows, and to whom: the status page, the configuration, metrics, and the level of the log.
+//! The pages of the admin listener and their access control: status page, configuration, metrics,
+//! and log level.
 
 use serde_json::Value;
 
@@ -165,7 +166,7 @@ fn traffic_is_counted_by_operation_and_outcome() {
 fn who_connects_and_asks_nothing_keeps_nobody_out() {
     let oss = oss();
     let served = Served::start(oss.address, &[], &KEY);
-    // A source that does not answer holds this one up.
+    // A provider that does not respond delays this reload.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("an address"));
     served.rewrite(oss.address, &format!("[credentials.default]\ntype = \"uri\"\nurl = \"{url}\"\n"));

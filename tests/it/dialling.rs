@@ -1,4 +1,5 @@
-//! Dialling: TLS and whom it trusts, upstreams that are not there, and requests that would come back to us.
+//! Connections to upstreams: TLS and its trust store, unreachable upstreams, and requests that
+//! would loop back to the proxy.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -12,7 +13,8 @@ use tokio::task::LocalSet;
 use crate::support::certificates::Authority;
 use crate::support::{Client, Proxy, ask, bucket, eventually, oss, proxy};
 
-/// A TLS listener for these names before an embedded OSS, and the file with its authority.
+/// Starts a TLS listener for these names in front of an embedded OSS. Returns its address and the
+/// file with its authority.
 pub(crate) fn tls_before(
     oss: &oss_signing_proxy::emulator::EmulatorThread,
     names: &[&str],
@@ -124,7 +126,7 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway_and_heals() {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut stream = stream;
-            // One answer to whatever comes first.
+            // One response to any request.
             let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
         }
@@ -132,8 +134,8 @@ fn an_upstream_that_is_not_there_is_a_bad_gateway_and_heals() {
     eventually("the next trial finds it", || ask(proxy.address, "GET", "/photos/k", b"").status == 204);
 }
 
-/// A TLS upstream that answers one request of each connection so and ends it, with the word of TLS for that or without. It tells
-/// how each handshake went.
+/// Starts a TLS upstream. It sends `answer` to the first request of each connection and closes it,
+/// with close_notify if `farewell` is set. It reports the kind of each handshake.
 fn tls_once(
     authority: &Authority,
     answer: &'static str,
@@ -153,10 +155,10 @@ fn tls_once(
                 stream.read_exact(&mut byte).expect("a head");
                 head.push(byte[0]);
             }
-            // The test may have ended.
+            // The test may be over.
             let _ = tell.send(stream.conn.handshake_kind().expect("it is done"));
             stream.write_all(answer.as_bytes()).expect("an answer");
-            // What is broken at once may lose its head too.
+            // If the connection broke at once, the head could be lost too.
             std::thread::sleep(std::time::Duration::from_millis(50));
             if farewell {
                 stream.conn.send_close_notify();
@@ -167,7 +169,7 @@ fn tls_once(
     (address, told)
 }
 
-/// A proxy before such an upstream.
+/// Starts a proxy in front of such an upstream.
 fn before(authority: &Authority, address: SocketAddr) -> Proxy {
     let lines = format!(
         "endpoint = \"https://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\nca_file = {:?}",
@@ -182,7 +184,8 @@ fn a_later_connection_resumes_the_session_of_an_earlier_one() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let (address, handshakes) = tls_once(&authority, answer, true);
     let proxy = before(&authority, address);
-    // Each core has its own sessions; one connection of a client stays with one core.
+    // Each worker has its own sessions, and all requests of a client connection use the same
+    // worker.
     let mut client = Client::connect(proxy.address);
     let own = proxy.address.to_string();
     for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {

@@ -1,4 +1,5 @@
-//! Futures of the assembly and of the server that are dropped in the middle, at each of their await points: the next use works.
+//! Futures of the assembly and of the server that are dropped at each of their await points: the
+//! next use works.
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,8 +23,8 @@ use crate::support::cores::cores;
 use crate::support::h2::play;
 use crate::support::{ID, SECRET, ask, oss};
 
-/// Polls `future` until it has been pending `times`, or waits for what does not come, and drops it. Returns whether it was dropped
-/// before its end.
+/// Polls `future` until it has been pending more than `times` times, or for 3 s, and drops it.
+/// Returns whether it was dropped before its completion.
 async fn dropped_after(times: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut pending = 0;
@@ -61,7 +62,7 @@ async fn assembled(listen: SocketAddr, upstream: SocketAddr) -> App {
     panic!("the port is never free again");
 }
 
-/// Asserts that a proxy on this port serves, and ends it.
+/// Asserts that a proxy on this port serves, and shuts it down.
 async fn serves(app: App, listen: SocketAddr) {
     let drain = DrainSignal::new();
     let serving = spawn_local(app.run(drain.clone()));
@@ -96,7 +97,7 @@ fn a_proxy_that_is_dropped_while_it_serves_frees_what_it_had() {
             let app = assembled(listen, oss.address).await;
             assert!(dropped_after(times, app.run(DrainSignal::new())).await);
         }
-        // While it ends, too.
+        // Also during the drain.
         for times in 0..10 {
             let (app, drain) = (assembled(listen, oss.address).await, DrainSignal::new());
             drain.leave();
@@ -126,7 +127,7 @@ fn whoever_asks_for_a_reload_can_leave_at_any_time() {
     });
 }
 
-/// A server on this port with a listener and two cores.
+/// Starts a server on this port with one listener and two workers.
 async fn server(listen: SocketAddr, drain: DrainSignal) -> Server {
     let listen = ListenSettings::plain(ListenAddress::Tcp(listen));
     let bound =
@@ -140,7 +141,8 @@ fn whoever_waits_for_a_sign_of_life_can_leave_at_any_time() {
     play(async {
         let server = server(free(), DrainSignal::new()).await;
         let (pulse, mut dropped) = (server.pulse(), 0);
-        // How many polls it takes depends on how soon the threads answer, so that each number is tried more than once.
+        // The number of polls depends on how soon the threads respond, so each number is tried
+        // several times.
         for times in (0..5).cycle().take(50) {
             dropped += usize::from(dropped_after(times, pulse.beat()).await);
             assert!(pulse.beat().await, "after {times} polls");
@@ -202,7 +204,7 @@ fn whoever_waits_for_a_phase_of_the_drain_can_leave() {
     });
 }
 
-/// Accepts with one place, until a client has it. The counter holds the places that are taken.
+/// Accepts with one permit, until a client has it. The counter is the number of permits in use.
 async fn accept_one(held: &SharedListener, listen: &ListenSettings, taken: &Arc<AtomicUsize>) {
     let bound = BoundListener::bind(listen, &mut ActivatedSockets::nothing(), std::slice::from_ref(held))
         .expect("a handle");
@@ -225,7 +227,7 @@ async fn accept_one(held: &SharedListener, listen: &ListenSettings, taken: &Arc<
     }
 }
 
-/// A place, until it is dropped.
+/// A permit, released on drop.
 struct Taken(Arc<AtomicUsize>);
 
 impl Drop for Taken {

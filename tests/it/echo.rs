@@ -1,11 +1,11 @@
-//! What OSS repeats of our request in its errors: the token is never among it.
+//! Request data that OSS repeats in its error responses: the security token is always removed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::{Client, Proxy, SECRET, STS_ID, Script, TOKEN, ask, proxy};
 
-/// A proxy that signs with a token.
+/// Starts a proxy that signs with a security token.
 fn temporary(upstream: &Script) -> Proxy {
     let lines = format!(
         "type = \"static\"\naccess_key_id = \"{STS_ID}\"\naccess_key_secret = \"{SECRET}\"\nsecurity_token = \"{TOKEN}\"\n"
@@ -13,7 +13,8 @@ fn temporary(upstream: &Script) -> Proxy {
     proxy(upstream.address).credentials(&lines).start()
 }
 
-/// An upstream that answers each request with this head, to which its length is added, and body.
+/// Starts an upstream that answers each request with this body and this head, to which its length
+/// is added.
 fn erring(head: &str, body: impl Into<Vec<u8>>) -> Script {
     let (head, body) = (head.to_owned(), body.into());
     Script::start(move |peer| {
@@ -80,7 +81,8 @@ fn an_error_that_is_encoded_or_too_long_is_told_in_our_words() {
     }
 }
 
-/// Error documents that hold the token in a form of which we do not know all, or that are not plain XML.
+/// Returns error documents with the token in a form that is only partly known, or that are not
+/// plain XML.
 fn documents_not_understood() -> Vec<(&'static str, Vec<u8>)> {
     let all = |one: fn(u8) -> String| TOKEN.bytes().map(one).collect::<String>();
     let lines = |text: &str| {
@@ -155,7 +157,7 @@ fn a_203_in_a_form_that_is_not_understood_is_no_success() {
     }
 }
 
-/// Errors as OSS writes them, none with a token.
+/// Error documents as OSS writes them, all without a token.
 const PLAIN: [(&str, &str); 8] = [
     ("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>"),
     (

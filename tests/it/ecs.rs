@@ -1,11 +1,12 @@
-//! The role of an instance, from a metadata service that follows a script.
+//! The role of an ECS instance, from a scripted metadata service.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{Proxy, SECRET, STS_ID, Script, Served, TOKEN, ask, eventually, oss, proxy, run};
 
-/// What the service answers, by the beginning of the request and whether it came with the token.
+/// Starts a service whose response depends on the head of the request, and on whether the request
+/// has the token.
 fn service(answer: impl Fn(&str, bool) -> (u16, String) + Send + Sync + 'static) -> Script {
     Script::start(move |peer| {
         let Some(head) = peer.head() else { return };
@@ -22,11 +23,11 @@ fn triple() -> String {
     )
 }
 
-/// Without it no test of the program asks any instance.
+/// Enables the metadata service, which the tests of the program disable by default.
 const ON: (&str, &str) = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false");
 const ROLES: &str = "GET /latest/meta-data/ram/security-credentials/";
 
-/// As instances answer that want tokens: nothing without one.
+/// Answers like an instance that requires tokens: nothing without one.
 fn hardened(head: &str, with_token: bool) -> (u16, String) {
     if head.starts_with("PUT /latest/api/token ") {
         (200, "session-token".to_owned())
@@ -49,7 +50,7 @@ fn put(proxy: &Proxy) -> u16 {
     ask(proxy.address, "PUT", "/photos/k", b"v").status
 }
 
-/// Method and target of each request that the service got.
+/// Returns the method and target of each request to the service.
 fn asked(service: &Script) -> Vec<String> {
     let line = |head: &String| head.split(" HTTP/").next().unwrap_or_default().to_owned();
     service.heads().iter().map(line).collect()

@@ -1,5 +1,6 @@
-//! `explain`: every source has its row, also where something is wrong, and the exit code says that it is. Of a request it tells
-//! what the walk would do, in the words that the embedded OSS finds with code of its own.
+//! `explain`: every provider has its row, even if something is wrong, and the exit code reports it.
+//! For a request, it prints the dry run of the pipeline. The output must match what the embedded
+//! OSS computes independently.
 
 use std::fs;
 
@@ -106,7 +107,8 @@ pub(crate) const STS: [(&str, &str); 3] =
 
 type Environment<'a> = &'a [(&'a str, &'a str)];
 
-/// Runs `explain` for a request, in the region of the embedded OSS unless another is named. Nothing that it prints may be a secret.
+/// Runs `explain` for a request, in the region of the embedded OSS unless another is named. Asserts
+/// that it prints no secret.
 pub(crate) fn ask(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let region: &[&str] = if arguments.contains(&"--region") { &[] } else { &["--region", "cn-hangzhou"] };
     let all = [&["explain"], region, arguments].concat();
@@ -117,7 +119,7 @@ pub(crate) fn ask(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i
     (code, out, errors)
 }
 
-/// The indented lines under a heading.
+/// Returns the indented lines under a heading.
 fn block(out: &str, heading: &str) -> String {
     let lines = out.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
     let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("    ")).collect();
@@ -129,7 +131,7 @@ fn sha256(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An element of an error document, its text as it was before it was escaped.
+/// Returns the unescaped text of an element of an error document.
 fn element(answer: &Answer, name: &str) -> String {
     let text = answer.text();
     let (_, rest) = text.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{name}: {text}"));
@@ -139,7 +141,7 @@ fn element(answer: &Answer, name: &str) -> String {
         .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// A proxy that signs in this way, and an OSS that finds every signature wrong.
+/// Starts a proxy that signs with this version, and an OSS that rejects every signature.
 pub(crate) fn refused(version: &str, triple: bool) -> (EmulatorThread, Proxy) {
     let oss = oss();
     oss.faults.always(InjectedFault::WrongSignature);
@@ -152,7 +154,7 @@ pub(crate) fn refused(version: &str, triple: bool) -> (EmulatorThread, Proxy) {
     (oss, proxy)
 }
 
-/// What OSS answers to a request through the proxy.
+/// Returns the response of OSS to a request through the proxy.
 pub(crate) fn through(proxy: &Proxy, method: &str, target: &str, headers: &str) -> Answer {
     let answer = Client::connect(proxy.address).ask(method, target, &proxy.address.to_string(), headers, b"");
     assert_eq!(answer.status, 403, "{}", answer.text());

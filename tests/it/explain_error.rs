@@ -1,4 +1,5 @@
-//! `explain --server-error`: real refusals of the embedded OSS, and where their text and ours part.
+//! `explain --server-error`: real error responses of the embedded OSS, and the first difference
+//! between its text and the proxy's.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +13,7 @@ use oss_signing_proxy::time::Clock as _;
 use crate::explain::{STS, all_in, ask, refused, through};
 use crate::support::{Client, ID, KEY, STS_ID, oss, program, proxy};
 
-/// Compares a document with a request.
+/// Compares an error document with a request.
 fn compare(
     document: &[u8],
     arguments: &[&str],
@@ -113,7 +114,7 @@ fn a_token_that_is_missing_or_another_is_named_and_never_shown() {
         assert!(out.contains("Nothing differs") && out.contains("another triple"), "{out}{errors}");
         let (_, out, _) = compare(&redacted.body, &arguments, &KEY);
         all_in(&out, &["a security token came, and what signs here has none"]);
-        // As OSS itself would say it, without a proxy on the way.
+        // As OSS would send it without a proxy on the way.
         let shown = redacted.text().replace("[removed]", "another-token");
         let (_, out, errors) = compare(shown.as_bytes(), &arguments, &STS);
         assert!(out.contains("the security token is another"), "{out}{errors}");

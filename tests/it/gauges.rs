@@ -1,18 +1,18 @@
-//! What is told of what goes on now comes back to nothing when clients leave in the middle, whatever was under way.
+//! Gauges of current activity return to zero when clients disconnect in any phase of a request.
 
 use std::net::{SocketAddr, TcpListener};
 
 use crate::support::h2::{Connection, over_h2, request, send};
 use crate::support::{Client, Proxy, Script, ask, eventually, proxy};
 
-/// What is under way when the client leaves.
+/// The phase in which the client disconnects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Under {
-    /// It waits for an upstream connection.
+    /// The request waits for an upstream connection.
     Queued,
-    /// A connection is made for it.
+    /// A connection is being established for the request.
     Dialling,
-    /// The upstream has it, and is silent.
+    /// The upstream has received the request, and is silent.
     Awaited,
     Uploading,
     Downloading,
@@ -21,10 +21,10 @@ enum Under {
 const ALL: [Under; 5] =
     [Under::Queued, Under::Dialling, Under::Awaited, Under::Uploading, Under::Downloading];
 
-/// An upstream at which this goes on for as long as the client stays.
+/// An upstream that keeps requests in this phase until the client disconnects.
 enum Upstream {
     Script(Script),
-    /// Takes connections and says nothing, so that no TLS comes to be.
+    /// Accepts connections and sends nothing, so the TLS handshake does not complete.
     Mute(TcpListener),
 }
 
@@ -50,7 +50,7 @@ impl Upstream {
     }
 }
 
-/// A proxy that gives nothing up by itself in the time of a test.
+/// Starts a proxy whose timeouts are longer than the test.
 fn patient(under: Under, upstream: &Upstream) -> Proxy {
     let scheme = if under == Under::Dialling { "https" } else { "http" };
     let connections = if under == Under::Queued { 1 } else { 256 };
@@ -65,7 +65,7 @@ fn patient(under: Under, upstream: &Upstream) -> Proxy {
         .start()
 }
 
-/// The value of this metric.
+/// Returns the value of this metric.
 pub(crate) fn value(proxy: &Proxy, metric: &str) -> u64 {
     let text = ask(proxy.admin, "GET", "/metrics", b"").text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("oss_proxy_{metric} ")));
@@ -74,7 +74,7 @@ pub(crate) fn value(proxy: &Proxy, metric: &str) -> u64 {
 
 const IN_USE: &str = "upstream_connections{state=\"in_use\"}";
 
-/// Whether it has come so far with this many requests.
+/// Returns whether this many requests have reached the phase.
 fn is_under(under: Under, upstream: &Upstream, proxy: &Proxy, requests: usize) -> bool {
     let begun = value(proxy, "requests_in_flight") == requests as u64;
     begun
@@ -85,7 +85,7 @@ fn is_under(under: Under, upstream: &Upstream, proxy: &Proxy, requests: usize) -
         }
 }
 
-/// What is not at nothing.
+/// Returns the gauges that are not zero.
 fn left(proxy: &Proxy, gauges: &[&str]) -> Vec<String> {
     let values = gauges.iter().map(|gauge| (gauge, value(proxy, gauge)));
     values.filter(|(_, value)| *value > 0).map(|(gauge, value)| format!("{gauge} {value}")).collect()
@@ -103,7 +103,7 @@ fn none_left(under: Under, proxy: &Proxy) {
     });
 }
 
-/// More than there are cores, so that of a connection for each some request must wait.
+/// More than the number of workers, so that with one connection per worker some requests must wait.
 const QUEUED: usize = 40;
 
 fn count(under: Under) -> usize {
@@ -163,7 +163,7 @@ fn nothing_is_left_of_a_connection_that_ends_with_its_streams() {
 
 type Stream = (h2::client::ResponseFuture, h2::SendStream<bytes::Bytes>);
 
-/// As many streams as it takes.
+/// Begins as many streams as the phase needs.
 async fn begin(under: Under, connection: &Connection, proxy: &Proxy) -> Vec<Stream> {
     let at = format!("http://{}/photos/k", proxy.address);
     let mut streams = Vec::new();
@@ -182,7 +182,7 @@ async fn begin(under: Under, connection: &Connection, proxy: &Proxy) -> Vec<Stre
     streams
 }
 
-/// [`eventually`], while the connection goes on.
+/// Waits as [`eventually`], while the connection makes progress.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..400 {
         if condition() {

@@ -1,4 +1,4 @@
-//! Who and what is kept from the signer, and what a client's own signature becomes.
+//! Requests that are denied before signing, and the treatment of a client's own signature.
 
 use crate::support::script::line_of;
 use crate::support::{Client, SECRET, STS_ID, Script, TOKEN, oss, proxy};
@@ -43,11 +43,11 @@ fn pages_of_other_sites_show_objects_at_names_that_are_set_up() {
         ("GET", "/photos/k", "oss.example.test", cross_site, 200),
         ("GET", "/k", "files.example.com", cross_site, 200),
         ("GET", "/app.js?20240131", "files.example.com", cross_site, 200),
-        // The guard stays for addresses, and for names that nobody has set up here.
+        // The guard applies to addresses, and to names that are not configured here.
         ("GET", "/photos/k", &own, cross_site, 403),
         ("GET", "/photos/k", "localhost", cross_site, 403),
         ("GET", "/k", "photos.oss-cn-hangzhou.aliyuncs.com", cross_site, 403),
-        // It stays for all but objects, and for pages that send an Origin.
+        // The guard applies to everything but objects, and to pages that send an Origin.
         ("GET", "/", "photos.oss.example.test", cross_site, 403),
         ("GET", "/k?acl", "photos.oss.example.test", cross_site, 403),
         ("PUT", "/k", "photos.oss.example.test", cross_site, 403),
@@ -239,7 +239,7 @@ fn a_pinned_bucket_is_held_wherever_a_request_can_name_another() {
             assert_eq!(upstream.heads().len() - sent, usize::from(*passes), "{method} {target} {header}");
         }
     }
-    // An upstream for all buckets copies and saves as before.
+    // An upstream for all buckets permits copies and saves.
     for (method, target, header, _) in &rows {
         let target = format!("/photos{target}");
         let answer = Client::connect(routed.address).ask(method, &target, "127.0.0.1", header, b"");

@@ -1,4 +1,5 @@
-//! The keys that signers get wrong, through every form of address and both signatures, byte for byte.
+//! Keys that are difficult to sign correctly, in every form of address and with both signature
+//! versions, byte for byte.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use oss_signing_proxy::emulator::EmulatorThread;
 
 use crate::support::{Answer, Client, Proxy, bucket, oss, proxy};
 
-/// Keys as bytes. OSS takes no key that begins with a slash.
+/// Returns keys as bytes. OSS rejects keys that begin with a slash.
 pub(crate) fn nasty() -> Vec<Vec<u8>> {
     let texts = [
         "plain.txt",
@@ -61,7 +62,7 @@ pub(crate) fn escaped(key: &[u8]) -> String {
     })
 }
 
-/// How a client names the object.
+/// The form in which a client addresses the object.
 #[derive(Clone, Copy, Debug)]
 enum Form {
     Path,
@@ -74,7 +75,7 @@ enum Form {
 const FORMS: [Form; 5] = [Form::Path, Form::Domain, Form::OssName, Form::Absolute, Form::Pinned];
 
 impl Form {
-    /// Target and Host.
+    /// Returns the target and the Host.
     fn write(self, key: &str, proxy: SocketAddr) -> (String, String) {
         match self {
             Self::Path => (format!("/photos/{key}"), proxy.to_string()),
@@ -88,7 +89,7 @@ impl Form {
     }
 }
 
-/// A proxy for each kind of upstream, and one that is pinned.
+/// One proxy for each kind of upstream, and one that is pinned to a bucket.
 struct Bench {
     oss: EmulatorThread,
     open: Proxy,
@@ -113,7 +114,7 @@ impl Bench {
     }
 }
 
-/// Writes each key through one form, looks at what OSS stored, and reads it back through the next form.
+/// Writes each key in one form, checks the stored object, and reads it back in the next form.
 fn round_trip(upstream: &str) {
     let bench = Bench::start(upstream);
     for (number, key) in nasty().into_iter().enumerate() {

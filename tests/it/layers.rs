@@ -1,11 +1,11 @@
-//! The picture in `src/lib.rs`, enforced: which module may use which, what the pure ones may not touch, and which library
-//! features must stay off.
+//! Enforces the picture in `src/lib.rs`: the permitted dependencies of each module, the items that
+//! pure modules may not use, and the library features that must be disabled.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module with those it may use.
+/// Each module with the modules that it may use.
 const ARROWS: &[(&str, &[&str])] = &[
     ("oss", &[]),
     ("time", &[]),
@@ -61,7 +61,7 @@ const WORDS: &[&str] = &["oss", "time", "secret"];
 /// Modules without IO and clock.
 const PURE: &[&str] = &["oss", "time", "secret", "address", "sign", "caller", "policy"];
 
-/// What a pure module must not name.
+/// Names that must not occur in a pure module.
 const IMPURE: &[&str] = &[
     "tokio",
     "std::fs",
@@ -73,7 +73,7 @@ const IMPURE: &[&str] = &[
     "Instant::now",
 ];
 
-/// The sources of each module, without its unit tests.
+/// Returns the source of each module, without its unit tests.
 fn modules() -> BTreeMap<String, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut modules = BTreeMap::new();
@@ -106,7 +106,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The modules that a text names as `crate::name`.
+/// Returns the modules that a text names as `crate::name`.
 fn used(code: &str) -> Vec<String> {
     let mut names = Vec::new();
     for rest in code.split("crate::").skip(1) {

@@ -1,4 +1,4 @@
-//! What stands still is ended, what is slow is not, and no more goes on at once than was allowed.
+//! Stalled transfers are cut, slow ones are not, and concurrency is limited as configured.
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use crate::support::{Client, KEY, Proxy, Script, Served, ask, eventually, proxy}
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// A proxy with these limits on time.
+/// Starts a proxy with these timeouts.
 fn limited(upstream: &Script, lines: &str) -> Proxy {
     proxy(upstream.address).sections(&format!("[timeouts]\n{lines}")).start()
 }
 
-/// A connection on which a PUT of `length` bytes has begun.
+/// Returns a connection on which a PUT of `length` bytes has begun.
 fn put(proxy: &Proxy, length: usize) -> Client {
     let mut client = Client::connect(proxy.address);
     client.send(format!(
@@ -86,7 +86,7 @@ fn the_end_of_an_answer_that_waits_for_a_slow_client_is_not_cut_by_the_idle_limi
     });
     let proxy = limited(&upstream, "stall = \"20s\"\nidle = \"100ms\"");
     std::thread::scope(|scope| {
-        // The sockets take an unknown part of it, so that in one of these cases just the end is left.
+        // The sockets buffer an unknown part of it, so in one of these cases only the end is left.
         for step in 1..24 {
             scope.spawn({
                 let address = proxy.address;
@@ -108,7 +108,7 @@ fn a_client_that_stops_reading_is_cut_and_so_is_its_upstream() {
     const TOTAL: usize = 64 * 1024 * 1024;
     let upstream = Script::start(|peer| {
         peer.head();
-        // It cannot all be taken; the connection ends instead.
+        // The rest cannot be read; the connection is closed instead.
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
         let _ = std::io::Write::write_all(&mut peer.stream, head.as_bytes());
         let _ = std::io::Write::write_all(&mut peer.stream, &vec![b'x'; TOTAL]);
@@ -151,7 +151,7 @@ fn a_client_that_sends_slowly_is_no_stall() {
 
 #[test]
 fn an_upstream_that_stops_reading_is_a_stall() {
-    // It keeps the connection for as long as the proxy takes to notice.
+    // The upstream keeps the connection until the proxy has noticed.
     let (end, kept) = mpsc::channel::<()>();
     let kept = Mutex::new(kept);
     let upstream = Script::start(move |peer| {
@@ -159,17 +159,19 @@ fn an_upstream_that_stops_reading_is_a_stall() {
         let _ = kept.lock().expect("no panic").recv();
     });
     let proxy = limited(&upstream, "stall = \"1s\"\nfirst_byte = \"1h\"");
-    // Made before the request begins: it takes time, and a client that sends nothing is a stall as well.
+    // Allocated before the request begins: this takes time, and a client that sends nothing counts
+    // as stalled too.
     let body = vec![b'x'; 64 * 1024 * 1024];
     let mut client = put(&proxy, body.len());
-    // The proxy takes no more than it can pass on.
+    // The proxy reads no more than it can forward.
     let _ = std::io::Write::write_all(&mut client.stream, &body);
     let got = client.answer("PUT").expect("an answer");
     assert_eq!((got.status, got.refused()), (504, Some("upstream-stall")));
     drop(end);
 }
 
-/// An upstream that takes 50 ms for each answer and counts how many it works on at once, at most.
+/// An upstream that takes 50 ms for each response and records its highest number of concurrent
+/// requests.
 fn counting(most: &Arc<AtomicUsize>) -> Script {
     let (now, most) = (AtomicUsize::new(0), Arc::clone(most));
     Script::start(move |peer| {
@@ -320,7 +322,7 @@ fn more_requests_than_may_be_in_flight_are_told_to_slow_down() {
         peer.head();
         peer.rest();
     });
-    // Each core counts its own; the connection of HTTP/2 is on one of them.
+    // Each worker has its own limit; an HTTP/2 connection is on one of them.
     let proxy = proxy(upstream.address).sections("[limits]\nrequests = 2").start();
     let url = format!("http://{}/photos/k", proxy.address);
     crate::support::h2::over_h2(proxy.address, async |connection| {
@@ -340,7 +342,7 @@ fn downloads_that_nobody_reads_hold_little_memory() {
     let upstream = Script::start(|peer| {
         peer.head();
         peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 64 << 20));
-        // Until nobody takes any more.
+        // Until no more bytes are read.
         for _ in 0..1024 {
             peer.send(PIECE);
         }
@@ -369,7 +371,7 @@ fn downloads_that_nobody_reads_hold_little_memory() {
         });
         last
     };
-    // The first ones also pay for what is there once.
+    // The first connections also pay for one-time allocations.
     let before = stand_still(20);
     let each = (stand_still(CLIENTS) - before) / CLIENTS;
     assert!(each < 1300, "{each} KiB for each download that stands still");

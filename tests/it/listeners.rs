@@ -1,4 +1,4 @@
-//! Listeners of every kind: unix sockets, sockets of systemd, TLS.
+//! Every kind of listener: Unix sockets, sockets of systemd, TLS.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -22,7 +22,7 @@ use crate::support::{KEY, Script, Served, ask, eventually, oss, program, proxy, 
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// What comes back on any stream until it ends; `None` if it breaks.
+/// Returns what is read from a stream until its end; `None` if it breaks.
 fn exchange(mut stream: impl Read + Write, head: &str) -> Option<String> {
     stream.write_all(head.as_bytes()).ok()?;
     let mut answer = String::new();
@@ -101,7 +101,7 @@ fn a_unix_socket_speaks_http_2_to_who_begins_with_it() {
     assert_eq!((got.status.as_u16(), got.text().as_str()), (200, "over both"));
 }
 
-/// Runs `serve` on this path to its end, which must come by itself.
+/// Runs `serve` on this path to its end. It must exit by itself.
 fn refused_at(path: &Path) -> (Option<i32>, String) {
     let address = format!("unix:{}", path.display());
     let arguments = ["serve", "--region", "cn-hangzhou", "--listen", &address, "--admin-listen", "off"];
@@ -180,7 +180,7 @@ fn a_name_that_systemd_did_not_hand_over_is_told_with_those_it_did() {
     assert_eq!(output.status.code(), Some(78), "{log}");
     assert!(log.contains("\"oss\"") && log.contains("there are web, metrics"), "{log}");
 
-    // Meant for another process.
+    // Sockets for another process.
     let environment = [KEY[0], KEY[1], ("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "oss")];
     let (code, _, log) = run(&[&["serve"], &INHERIT[..]].concat(), &environment);
     assert!(code == Some(78) && log.contains("none was handed over"), "{code:?} {log}");
@@ -196,7 +196,7 @@ fn a_socket_of_systemd_beyond_loopback_must_be_wanted() {
     assert!(log.contains("can be reached from other machines") && log.contains("unsafe_open"), "{log}");
 }
 
-/// A TLS connection, its handshake to be done with the first bytes.
+/// Returns a TLS connection whose handshake is done with the first bytes.
 fn tls(to: SocketAddr, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
     let stream = TcpStream::connect(to).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
@@ -281,7 +281,7 @@ fn a_client_whose_certificate_was_revoked_is_rejected() {
     for (lists, good_is_served) in [
         (authority.revocation_list(&[7]), true),
         (format!("{}{}", authority.revocation_list(&[7]), other.revocation_list(&[8])), true),
-        // A list that says nothing of the authority does not make its clients good.
+        // A list of another authority does not make the clients of this one valid.
         (other.revocation_list(&[]), false),
     ] {
         for text in [format!("{ca}{lists}"), format!("{lists}{ca}")] {
@@ -360,7 +360,7 @@ fn a_broken_download_over_tls_does_not_end_as_if_whole() {
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
     });
     let proxy = proxy(upstream.address).listen(&Authority::listen(&files, "")).start();
-    // HTTP/1.0 is not told the end in any other way than by the end of TLS.
+    // In HTTP/1.0, only the end of TLS marks the end of the response.
     let head = "GET /photos/k HTTP/1.0\r\nHost: localhost\r\n\r\n";
     let mut stream = tls(proxy.address, authority.client(&[], None));
     stream.write_all(head.as_bytes()).expect("sent");

@@ -1,4 +1,5 @@
-//! The log in a file that takes no lines, or is not there any more: what is lost is counted, and told once it can be.
+//! A log file that cannot be written, or was removed: dropped lines are counted, and reported once
+//! writing is possible.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{KEY, ask, eventually, oss, program};
 
-/// `serve` with its log in a file. It is killed with this.
+/// `serve` with its log in a file. It is killed on drop.
 struct Served {
     child: Child,
     address: SocketAddr,
@@ -34,7 +35,7 @@ impl Served {
         Self { child, address, admin, _config: config }
     }
 
-    /// How many lines were lost for this reason.
+    /// Returns the number of lines that were dropped for this reason.
     fn lost(&self, reason: &str) -> u64 {
         let text = ask(self.admin, "GET", "/metrics", b"").text();
         let line = format!("oss_proxy_log_lines_dropped_total{{reason=\"{reason}\"}} ");
@@ -50,13 +51,13 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The lines of the log, each of them JSON.
+/// Returns the lines of the log, each of them JSON.
 fn lines(log: &Path) -> Vec<Value> {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}: {text}"))).collect()
@@ -79,7 +80,7 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_when_it_takes_some_
     }
     eventually("five more are lost", || served.lost("write") >= before + 5);
     assert_eq!(served.lost("queue"), 0);
-    // As if there were room again.
+    // As if the disk had space.
     fs::remove_file(&log).expect("removed");
     symlink(&real, &log).expect("a link");
     served.signal("USR1");

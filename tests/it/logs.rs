@@ -1,4 +1,4 @@
-//! What the program logs, and what it never does.
+//! The content of the log, and what must never be in it.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -129,7 +129,7 @@ fn on_a_terminal_the_log_is_lines_for_a_person_unless_json_is_asked_for() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, Served::text(oss.address, "")).expect("written");
     for (format, is_json) in [("auto", false), ("text", false), ("json", true)] {
-        // `script` gives it a terminal, and passes on what is written there.
+        // `script` gives it a terminal, and forwards what is written there.
         let line = format!(
             "echo $$; exec {} serve --config {} --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --log-format {format}",
             env!("CARGO_BIN_EXE_oss-signing-proxy"),

@@ -1,4 +1,5 @@
-//! Tests from outside: the real proxy on real sockets, against the embedded OSS or an upstream that follows a script.
+//! Integration tests: the real proxy on real sockets, against the embedded OSS or a scripted
+//! upstream.
 
 mod addressing;
 mod admin;

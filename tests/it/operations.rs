@@ -1,4 +1,5 @@
-//! Operations by their names: what is asked of the service as a whole, and what log, metrics and errors call the rest.
+//! Names of operations: requests for the service as a whole, and the names of others in the log,
+//! metrics and errors.
 
 use crate::support::http::Client;
 use crate::support::script::line_of;
@@ -6,7 +7,7 @@ use crate::support::{Script, ask, oss, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Requests that are for the service as a whole and may change it.
+/// Requests for the service as a whole that may change it.
 const SERVICE_WRITES: [(&str, &str, &str); 16] = [
     ("PUT", "/?publicAccessBlock", "PutPublicAccessBlock"),
     ("DELETE", "/?publicAccessBlock", "DeletePublicAccessBlock"),
@@ -24,7 +25,7 @@ const SERVICE_WRITES: [(&str, &str, &str); 16] = [
     ("DELETE", "/?vpcip", "DeleteVpcip"),
     ("PUT", "/?settingOfTheFuture", "PutServiceSettings"),
     ("DELETE", "/?settingOfTheFuture=1", "DeleteServiceSettings"),
-    // Of buckets and objects today: what OSS has for the service is its own to say.
+    // Subresources of buckets and objects today. OSS may define them for the service.
     ("PUT", "/?acl", "PutServiceSettings"),
     ("POST", "/?delete", "PostServiceSettings"),
     ("DELETE", "/?tagging=a", "DeleteServiceSettings"),

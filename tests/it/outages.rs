@@ -1,4 +1,4 @@
-//! One upstream that is dead or silent, and the requests for the others.
+//! One upstream that is down or silent, and the requests for the others.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::support::{Client, Proxy, Script, SilentListener, ask, eventually, pro
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// A proxy before a good upstream, with another one for the bucket `files`.
+/// Starts a proxy in front of a good upstream, with another upstream for the bucket `files`.
 fn with_route(good: SocketAddr, files: SocketAddr, sections: &str) -> Proxy {
     let route = format!(
         "[[route]]\nmatch = {{ bucket = \"files\" }}\nregion = \"cn-hangzhou\"\n\
@@ -18,7 +18,7 @@ fn with_route(good: SocketAddr, files: SocketAddr, sections: &str) -> Proxy {
     proxy(good).sections(&route).start()
 }
 
-/// Clients that have asked for an object of the bucket `files` and wait.
+/// Returns clients that have requested an object of the bucket `files` and wait.
 fn waiting(proxy: &Proxy, count: usize) -> Vec<Client> {
     let request = format!("GET /files/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address);
     let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(proxy.address)).collect();
@@ -26,7 +26,7 @@ fn waiting(proxy: &Proxy, count: usize) -> Vec<Client> {
     clients
 }
 
-/// The value of this metric.
+/// Returns the value of this metric.
 fn value(proxy: &Proxy, metric: &str) -> u64 {
     let text = ask(proxy.admin, "GET", "/metrics", b"").text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("oss_proxy_{metric} ")));
@@ -37,7 +37,7 @@ fn in_use(proxy: &Proxy) -> u64 {
     value(proxy, "upstream_connections{state=\"in_use\"}")
 }
 
-/// Asks the good upstream many times, and fails if any request fails or waits.
+/// Sends many requests to the good upstream, and fails if any request fails or waits.
 fn all_are_served_at_once(proxy: &Proxy) {
     for round in 0..10 {
         std::thread::scope(|scope| {
@@ -57,7 +57,7 @@ fn none_left(proxy: &Proxy) {
     eventually("nothing is in use", || in_use(proxy) == 0 && value(proxy, "upstream_queue") == 0);
 }
 
-/// What a request may take on a busy machine that has nothing to wait for.
+/// The longest time of a request on a busy machine, if it does not wait.
 const SOON: Duration = Duration::from_millis(1500);
 
 #[test]
@@ -96,7 +96,7 @@ fn an_upstream_that_swallowed_requests_serves_again_as_soon_as_it_answers() {
     let upstream = Script::start(move |peer| {
         while peer.head().is_some() {
             if is_silent.load(SeqCst) {
-                // These are never answered, whatever happens later.
+                // These requests are never answered, even after the upstream recovers.
                 return peer.rest();
             }
             peer.send(OK);
@@ -155,7 +155,7 @@ fn after_a_failed_dial_requests_are_rejected_without_another() {
         let got = ask(proxy.address, "GET", "/photos/k", b"");
         assert_eq!((got.status, got.refused()), (502, Some("upstream-unreachable")));
     }
-    // On each core: the first, then after 0.1 s, 0.2 s, 0.4 s and so on.
+    // On each worker: the first, then after 0.1 s, 0.2 s, 0.4 s and so on.
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let failed = value(&proxy, "upstream_connects_total{result=\"failed\"}");
     let seconds = begun.elapsed().as_secs();
@@ -252,7 +252,7 @@ fn requests_that_keep_coming_for_a_silent_upstream_leave_room_for_the_others() {
         assert!(asked.elapsed() < SOON, "after {:?}: {:?}", begun.elapsed(), asked.elapsed());
         std::thread::sleep(Duration::from_millis(150));
     }
-    // Its share, and as many trials.
+    // The share of the upstream, and as many trial requests.
     assert!(in_use(&proxy) <= 17 * cores, "{}", in_use(&proxy));
 }
 

@@ -1,4 +1,5 @@
-//! Which STS is asked: the nearest, told by `explain`, and never one that nobody meant.
+//! The selection of the STS endpoint: the nearest, as shown by `explain`, and never an unintended
+//! one.
 
 use std::fs;
 
@@ -34,7 +35,7 @@ fn two_roles_ask_each_their_own_sts() {
     assert_eq!((first.calls().len(), second.calls().len()), (1, 1));
 }
 
-/// What `explain` says of a pod whose token is not there, so that nobody is asked.
+/// Returns the output of `explain` for a pod without a token file, so that no request is sent.
 fn explained(upstream: &str, environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(

@@ -1,4 +1,4 @@
-//! `presign`: URLs that work where they point, judged by the embedded OSS.
+//! `presign`: URLs that work at their destination, verified by the embedded OSS.
 
 use crate::support::{Answer, Client, ID, KEY, SECRET, STS_ID, TOKEN, bucket, oss, run};
 
@@ -9,7 +9,7 @@ fn presign(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, St
     (code, out.trim_end().to_owned(), log)
 }
 
-/// The URL that `presign` prints, and nothing beside it.
+/// Returns the URL that `presign` prints. Asserts that it prints nothing else.
 fn url(arguments: &[&str]) -> String {
     let region = ["--region", "cn-hangzhou", "--expires", "10m"];
     let (code, url, log) = presign(&[arguments, &region[..]].concat(), &KEY);
@@ -17,7 +17,7 @@ fn url(arguments: &[&str]) -> String {
     url
 }
 
-/// Sends a request for `url` to `oss`, as if its host led there.
+/// Sends a request for `url` to `oss`, as if its host resolved to it.
 fn follow(oss: std::net::SocketAddr, method: &str, url: &str, headers: &str, body: &[u8]) -> Answer {
     let (_, rest) = url.split_once("://").expect("a scheme");
     let (host, target) = rest.split_at(rest.find('/').expect("a path"));
@@ -37,7 +37,7 @@ fn every_form_of_address_leads_to_the_same_url() {
         &["GET", "http://oss-cn-hangzhou.aliyuncs.com/photos/a/b%20c"],
         &["GET", "http://photos.oss.example/a/b%20c", "--domain", "oss.example"],
         &["GET", "/a/b%20c", "--bucket", "photos"],
-        // A signature that is there already is replaced.
+        // An existing signature is replaced.
         &["GET", "/photos/a/b%20c?x-oss-signature=old&Expires=1&Signature=x"],
     ]
     .into_iter()

@@ -1,4 +1,4 @@
-//! What the process lets others see of it, and what it can become.
+//! The process as visible to other processes, and its privileges.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,10 +8,10 @@ use std::process::{Child, Command};
 
 use crate::support::{ID, KEY, SECRET, eventually};
 
-/// Somebody who is not root, whom the system lets read less.
+/// A user other than root, with fewer permissions to read.
 const NOBODY: u32 = 65534;
 
-/// The program as another user, if there is one to be; killed with this.
+/// The program, as another user if the test runs as root. It is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -22,7 +22,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts it where that user can reach it.
+    /// Starts it in a folder that this user can access.
     fn start(folder: &Path, sections: &str) -> Self {
         let program = folder.join("program");
         fs::copy(env!("CARGO_BIN_EXE_oss-signing-proxy"), &program).expect("a copy");
@@ -64,7 +64,8 @@ impl Running {
 fn its_environment_and_memory_are_closed_and_it_can_gain_no_rights() {
     let folder = tempfile::tempdir().expect("a directory");
     let running = Running::start(folder.path(), "");
-    // What the system keeps from other processes of the same user it shows as root's.
+    // The kernel protects files from other processes of the same user by showing root as their
+    // owner.
     assert_eq!(fs::metadata(running.proc("environ")).expect("it is there").uid(), 0);
     assert!(running.read("status").contains("NoNewPrivs:\t1"));
     assert_eq!(running.core_limit(), "0");

@@ -1,5 +1,5 @@
-//! `docs/reference.md` names every setting, flag, variable, metric, log field, error code, exit code and admin path that there
-//! is, and none that there is not.
+//! `docs/reference.md` names every setting, flag, variable, metric, log field, error code, exit
+//! code and admin path that exists, and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,8 @@ const EXAMPLE: &str = include_str!("../../proxy.toml.example");
 
 type Words = BTreeSet<String>;
 
-/// The cells of the table under this heading, row by row; each cell as the words that stand in backticks.
+/// Returns the cells of the table under this heading, row by row. Each cell is the list of its
+/// words in backticks.
 fn table(heading: &str) -> Vec<Vec<Vec<&'static str>>> {
     let mut lines = REFERENCE.lines().skip_while(|line| *line != heading);
     assert!(lines.next().is_some(), "there is no heading {heading:?}");
@@ -27,17 +28,17 @@ fn table(heading: &str) -> Vec<Vec<Vec<&'static str>>> {
     rows.map(cells).collect()
 }
 
-/// The words in backticks.
+/// Returns the words in backticks.
 fn ticked(text: &'static str) -> impl Iterator<Item = &'static str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The words of the first column.
+/// Returns the words of the first column.
 fn named(heading: &str) -> Words {
     table(heading).into_iter().flat_map(|row| row[0].clone()).map(str::to_owned).collect()
 }
 
-/// Fails with what is only in one of the two.
+/// Fails with the words that are only in one of the two.
 fn same(what: &str, named: &Words, real: &Words) {
     let missing: Vec<_> = real.difference(named).collect();
     let invented: Vec<_> = named.difference(real).collect();
@@ -52,7 +53,7 @@ fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// The keys that the example shows, by section; those of credentials by their type.
+/// Returns the keys in the example, by section. Keys of credentials are listed by type.
 fn shown() -> BTreeMap<String, Words> {
     let mut sections: BTreeMap<String, Words> = BTreeMap::new();
     let (mut section, mut kind) = (String::new(), String::new());
@@ -105,7 +106,7 @@ fn every_setting_is_in_the_reference_and_no_other() {
     }
 }
 
-/// The flags that a command's help prints, but for `--help` itself.
+/// Returns the flags in the help of a command, except `--help`.
 fn flags(command: &str) -> Words {
     let (code, help, _) = run(&[command, "--help"], &[]);
     assert_eq!(code, Some(0), "{command}");
@@ -133,7 +134,8 @@ fn every_flag_and_its_variable_are_in_the_reference_and_no_other() {
     let own = REFERENCE.lines().filter_map(|line| line.strip_prefix("### Flags of `")?.strip_suffix('`'));
     for command in own.filter(|command| *command != "serve") {
         let mut real = flags(command);
-        // Those that take the flags of `serve` have them all, but that `run` listens where nobody chooses.
+        // Commands that accept the flags of `serve` accept all of them. The exception is `run`,
+        // whose listeners are not configurable.
         let listeners =
             if command == "run" { &["--listen", "--admin-listen", "--unsafe-open"][..] } else { &[] };
         if serve.iter().all(|flag| real.contains(flag) != listeners.contains(&flag.as_str())) {
@@ -150,7 +152,7 @@ fn every_flag_and_its_variable_are_in_the_reference_and_no_other() {
     }
 }
 
-/// The code of the program, without its tests.
+/// Returns the code of the program, without its tests.
 fn code(of: &Path, into: &mut String) {
     for entry in fs::read_dir(of).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -185,9 +187,9 @@ fn every_variable_of_the_environment_is_in_the_reference_and_no_other() {
             && !text.starts_with("OSS_PROXY_")
     };
     let real: Words = source.split('"').filter(is_name).map(str::to_owned).collect();
-    // Those of the flags are one to one with them.
+    // The variables of the flags correspond to them one to one.
     same("variables", &named("### Variables"), &real);
-    // These are set, and not read.
+    // These are only set, and not read.
     let read: Words =
         real.into_iter().filter(|name| !["OSS_ENDPOINT", "OSS_REGION"].contains(&name.as_str())).collect();
     assert_eq!(read, words(READ_VARIABLES), "those whose value is checked");
@@ -214,7 +216,7 @@ fn every_error_code_exit_code_and_admin_path_is_in_the_reference_and_no_other() 
     same("admin paths", &named("## Admin paths"), &real);
 }
 
-/// The metrics as they are scraped: each with its kind and the names of its labels.
+/// Returns the metrics of a scrape: each with its kind and the names of its labels.
 fn scraped(text: &str) -> BTreeMap<String, (String, Words)> {
     let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let mut metrics: BTreeMap<String, (String, Words)> =
@@ -226,7 +228,7 @@ fn scraped(text: &str) -> BTreeMap<String, (String, Words)> {
         let family = suffixes.iter().filter_map(|suffix| sample.strip_suffix(suffix));
         let family = family.filter(|name| metrics.contains_key(*name)).max_by_key(|name| name.len());
         let family = family.unwrap_or_else(|| panic!("a sample of no metric: {line}")).to_owned();
-        // What stands before `="` is a name; of the bounds of histograms nobody has to be told.
+        // The text before `="` is a name. The bounds of histograms need no documentation.
         let names = labels.split("=\"").filter_map(|before| before.rsplit(['"', ',']).next());
         let names = names.filter(|name| !name.is_empty() && *name != "le" && !name.contains(['}', ' ']));
         metrics.entry(family).or_default().1.extend(names.map(str::to_owned));
@@ -234,7 +236,7 @@ fn scraped(text: &str) -> BTreeMap<String, (String, Words)> {
     metrics
 }
 
-/// A proxy that has seen most of what can happen: what it counted, and the fields of its access events.
+/// Runs a proxy through most events. Returns its metrics, and the fields of its access events.
 fn busy() -> (String, Words) {
     let oss = oss();
     let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
@@ -256,7 +258,7 @@ fn busy() -> (String, Words) {
     ] {
         assert_eq!(ask(served.address, method, path, b"").status, status, "{method} {path}");
     }
-    // A reading that is taken has a time.
+    // A reload that is applied has a time.
     served.rewrite(oss.address, &format!("{sections}[limits]\nrequests = 100\n"));
     assert_eq!(ask(served.admin(), "POST", "/-/reload", b"").status, 200);
     let metrics = ask(served.admin(), "GET", "/metrics", b"").text();
@@ -281,7 +283,7 @@ fn every_metric_and_every_field_of_the_log_is_in_the_reference_and_no_other() {
     for row in table("## Metrics") {
         let family = row[0][0].strip_suffix("_total").unwrap_or(row[0][0]);
         let (written, labels) = (words(row[1].iter().copied()), &real[family].1);
-        // They can only be compared where there is a sample.
+        // Labels can only be compared where there is a sample.
         let sampled = metrics.lines().any(|line| line.starts_with(family));
         assert!(
             !sampled || written == *labels,

@@ -1,4 +1,5 @@
-//! What happens when OSS refuses the access key: another is asked for, and the request is sent once more, if it is still whole.
+//! Access keys that OSS rejects: the proxy refreshes the credentials, and retries the request if it
+//! is still complete.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -33,7 +34,7 @@ fn a_request_without_a_body_is_signed_anew_with_another_key() {
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
         for method in ["GET", "HEAD"] {
             if method == "HEAD" {
-                // Not more often than every ten seconds.
+                // At most once every ten seconds.
                 std::thread::sleep(Duration::from_secs(10));
             }
             let calls = sts.calls().len();
@@ -66,7 +67,7 @@ fn what_has_nothing_to_do_with_the_key_asks_nobody() {
     let (sts, proxy) = assuming(&oss);
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
     let denied = InjectedFault::Status { status: 403, code: "AccessDenied".to_owned() };
-    // A key that has signed rightly has the right secret.
+    // A key with a verified signature has the right secret.
     for fault in [denied, InjectedFault::WrongSignature] {
         oss.faults.next(1, fault.clone());
         assert_eq!(ask(proxy.address, "GET", "/photos/k", b"").status, 403, "{fault:?}");

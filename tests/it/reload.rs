@@ -1,4 +1,5 @@
-//! Another configuration while the proxy runs: taken as a whole or not at all, without a request or a connection lost.
+//! Reloads: a new configuration is applied as a whole or not at all, without losing a request or a
+//! connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -23,11 +24,11 @@ fn the_next_request_of_the_same_connection_comes_under_the_new_configuration() {
     let refused = client.ask("PUT", "/photos/k", &host, "", b"2");
     assert_eq!((refused.status, refused.refused()), (403, Some("denied")));
     assert_eq!(client.ask("GET", "/photos/k", &host, "", b"").text(), "1");
-    // By signal as well.
+    // A signal reloads too.
     served.rewrite(oss.address, "");
     served.signal("HUP");
     eventually("it may write again", || client.ask("PUT", "/photos/k", &host, "", b"3").status == 200);
-    // And by the file alone.
+    // A change of the file alone reloads too.
     served.rewrite(oss.address, READ_ONLY);
     eventually("the file was looked at", || {
         client.ask("PUT", "/photos/other", &host, "", b"4").status == 403
@@ -88,7 +89,7 @@ fn routes_limits_and_credentials_are_taken_and_sources_that_stay_are_kept() {
     let (status, told) = served.reload();
     assert_eq!(status, 200, "{told}");
     assert!(!told.contains("not-the-secret") && told.contains("limits.body = \"4B\""), "{told}");
-    // The source of before was not asked again.
+    // The previous provider was not called again.
     assert_eq!(credentials(&served)[0]["generation"], generation);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1234").status, 200);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"12345").refused(), Some("too-large"));
@@ -123,7 +124,7 @@ fn listeners_come_and_go_and_what_came_through_one_that_is_gone_ends() {
     let mut bytes = [0; 4096];
     let count = unix.read(&mut bytes).expect("an answer");
     assert!(bytes[..count].starts_with(b"HTTP/1.1 200"));
-    // Under another configuration that still has it, it lives on.
+    // The connection survives a reload that keeps its listener.
     std::fs::write(&file, format!("{both}{admin}{upstream}[timeouts]\nstall = \"7s\"\n")).expect("written");
     assert_eq!(served.reload().0, 200);
     unix.write_all(b"GET /photos?max-keys=1 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");

@@ -1,4 +1,5 @@
-//! The files that a configuration is made from: which are watched, from when on, and what their change comes to.
+//! The files of a configuration: the ones that are watched, the time from which they are watched,
+//! and the effect of a change.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,7 +31,8 @@ fn what_changes_while_the_proxy_starts_is_not_missed() {
     let directory = tempfile::tempdir().expect("a directory");
     let (file, key) = (directory.path().join("proxy.toml"), directory.path().join("key"));
     for changed in [&file, &key] {
-        // Its start waits for a source that does not answer, until long after the configuration was read.
+        // The start waits for a provider that does not respond, until long after the configuration
+        // was read.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/", silent.local_addr().expect("an address"));
         let text = format!(
@@ -78,7 +80,7 @@ fn a_file_that_is_emptied_before_it_is_written_is_never_taken_empty() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("proxy.toml");
     fs::write(&file, Served::text(oss.address, "[[listen]]\nread_only = true\n")).expect("written");
-    // All that an empty file needs to be a good configuration.
+    // With these variables, an empty file is a valid configuration.
     let given = [
         ("OSS_PROXY_LISTEN", "127.0.0.1:0"),
         ("OSS_PROXY_ADMIN_LISTEN", "127.0.0.1:0"),
@@ -93,7 +95,7 @@ fn a_file_that_is_emptied_before_it_is_written_is_never_taken_empty() {
     }
     fs::write(&file, Served::text(oss.address, "")).expect("written");
     eventually("what is there at last is taken", || put().status == 200);
-    // Whoever asks for it means it.
+    // An explicit reload accepts an empty file.
     fs::write(&file, "\n").expect("written");
     let (status, told) = served.reload();
     assert!(status == 200 && told.contains("connect"), "{told}");
@@ -102,7 +104,8 @@ fn a_file_that_is_emptied_before_it_is_written_is_never_taken_empty() {
     assert_eq!(log.matches("is empty now").count(), 1, "{log}");
 }
 
-/// Has the proxy refuse this configuration, which lets nobody write, until `mend` has taken away the reason; it is not told of that.
+/// Asserts that the proxy rejects this read-only configuration until `mend` has removed the cause.
+/// The proxy is not notified of that.
 fn refused_until(more: &str, mend: impl FnOnce()) {
     let oss = oss();
     let served = Served::start(oss.address, &[], &KEY);
@@ -150,7 +153,8 @@ fn a_configuration_that_was_refused_is_taken_when_its_source_comes_up() {
     refused_until(&section, || up.store(true, SeqCst));
 }
 
-/// An upstream with TLS that answers whatever it is asked, on connections that stay; and how many it has had.
+/// Starts a TLS upstream that answers every request on persistent connections. Returns its address
+/// and a counter of its connections.
 fn upstream(authority: &Authority) -> (SocketAddr, Arc<AtomicUsize>) {
     let config = authority.server("*.oss-cn-hangzhou.aliyuncs.com");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -178,7 +182,8 @@ fn upstream(authority: &Authority) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, count)
 }
 
-/// A proxy before it, which trusts the authorities of a file by way of these lines and variables.
+/// Starts a proxy in front of it. These lines and variables make it trust the authorities of a
+/// file.
 fn before(upstream: SocketAddr, directory: &Path, lines: &str, environment: &[(&str, &str)]) -> Served {
     let file = directory.join("proxy.toml");
     let text = format!(
@@ -196,7 +201,7 @@ fn new_connections_trust_whom_the_file_of_authorities_has_now() {
     let trusted = directory.path().join("ca.pem");
     let path = trusted.to_str().expect("a path");
     let named = format!("ca_file = {path:?}\n");
-    // The host's own, which are nobody's file to the configuration.
+    // The trust store of the host, which is not a file of the configuration.
     for (lines, environment) in [(&*named, &[][..]), ("", &[("SSL_CERT_FILE", path)])] {
         fs::copy(authority.file(), &trusted).expect("copied");
         let served = before(address, directory.path(), lines, environment);
@@ -205,7 +210,7 @@ fn new_connections_trust_whom_the_file_of_authorities_has_now() {
         assert_eq!(ask().status, 200);
         let before = connections.load(SeqCst);
 
-        // The connection that is kept was made when another authority was trusted.
+        // The pooled connection was established when another authority was trusted.
         fs::copy(other.file(), &trusted).expect("copied");
         assert_eq!(served.reload().0, 200);
         let refused = ask();
@@ -266,7 +271,8 @@ fn a_configuration_that_changes_nothing_keeps_the_connections_to_the_upstream() 
     assert_eq!(connections.load(SeqCst), 1);
 }
 
-/// 10,000 routes, of which one has other credentials if these are named. OSS knows none of the buckets.
+/// Returns 10,000 routes, one of which uses the credentials `changed`. The buckets are unknown to
+/// OSS.
 fn many_routes(changed: &str) -> String {
     let mut text = format!(
         "{LISTENERS}[credentials.default]\ntype = \"env\"\n[credentials.wrong]\ntype = \"static\"\n\
@@ -282,8 +288,9 @@ fn many_routes(changed: &str) -> String {
     text
 }
 
-/// Guards the accepting thread, the threads that serve and the one of the admin listener. A new configuration may not occupy one
-/// of them for long, neither while it is read and compared nor when each core builds its state of it. The reload may take seconds.
+/// Covers the accepting thread, the workers and the admin thread. A new configuration must not
+/// block one of them for long. This includes reading and comparing it, and building the state of
+/// each worker. The reload may take seconds.
 #[test]
 fn no_connection_waits_while_a_large_configuration_is_reloaded() {
     let (oss, file) = (oss(), tempfile::NamedTempFile::new().expect("a file"));
@@ -295,7 +302,7 @@ fn no_connection_waits_while_a_large_configuration_is_reloaded() {
     let begun = Instant::now();
     served.signal("HUP");
     let mut longest = Duration::ZERO;
-    // Each request has a connection of its own.
+    // Each request uses a new connection.
     while status("bucket-5000") != 403 {
         assert!(begun.elapsed() < Duration::from_secs(60), "it is not taken");
         for _ in 0..5 {

@@ -1,4 +1,5 @@
-//! Planted secrets in configurations that a running proxy is given: nothing that it says of them has one.
+//! Planted secrets in configurations that a running proxy reloads: no output of the proxy contains
+//! one.
 
 use crate::secrets::{STS, TRACE, log_of, search};
 use crate::support::{Client, SECRET, Served, ask, oss};

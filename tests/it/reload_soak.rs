@@ -1,5 +1,4 @@
-//! A proxy that reads its configuration again and again under load: no request fails, whatever it comes by and however long it
-//! takes.
+//! Repeated reloads under load: no request fails, on any kind of listener and of any duration.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,15 +16,15 @@ use crate::support::certificates::Authority;
 use crate::support::h2::{Connection, play, request};
 use crate::support::{Client, ID, KEY, SECRET, STS_ID, Served, TOKEN, eventually, oss};
 
-/// What the clients and who has the configuration read know of each other.
+/// State shared by the clients and the reloading loop.
 #[derive(Default)]
 struct Progress {
     done: AtomicBool,
-    /// How often the configuration was read.
+    /// The number of reloads.
     turns: AtomicU64,
-    /// How many requests were answered.
+    /// The number of answered requests.
     answered: AtomicU64,
-    /// How many of them took longer than a turn.
+    /// The number of requests that took longer than one reload.
     long: AtomicU64,
 }
 
@@ -34,13 +33,13 @@ impl Progress {
         self.done.load(SeqCst)
     }
 
-    /// Waits until the configuration has been read once more.
+    /// Waits until the configuration has been reloaded again.
     fn next_turn(&self) {
         let turn = self.turns.load(SeqCst);
         eventually("the configuration is read", || self.is_done() || self.turns.load(SeqCst) > turn);
     }
 
-    /// A request that began in this turn has been answered.
+    /// Records that a request that began in this turn has been answered.
     fn answered_since(&self, turn: u64) {
         self.answered.fetch_add(1, SeqCst);
         if self.turns.load(SeqCst) > turn + 1 {
@@ -59,7 +58,7 @@ type Open = Arc<dyn Fn() -> Box<dyn Stream> + Send + Sync>;
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 100;
 
-/// Sends a head and reads what comes until the end; in between, `pace` is called for each piece.
+/// Sends a request and reads the response until the end. Calls `pace` for each piece in between.
 fn exchange(open: &Open, head: &str, body: &[u8], mut pace: impl FnMut()) -> Vec<u8> {
     let mut stream = open();
     write!(
@@ -80,8 +79,8 @@ fn exchange(open: &Open, head: &str, body: &[u8], mut pace: impl FnMut()) -> Vec
     answer
 }
 
-/// What all listeners are asked while the configuration is read again and again: short requests on connections of their own,
-/// and transfers that last for many turns.
+/// Starts the clients of a listener: short requests on new connections, and transfers that last for
+/// many reloads.
 fn load(open: &Open, progress: &Arc<Progress>) -> Vec<JoinHandle<()>> {
     let spawn = |task: fn(&Open, &Progress)| {
         let (open, progress) = (Arc::clone(open), Arc::clone(progress));
@@ -107,20 +106,21 @@ fn load(open: &Open, progress: &Arc<Progress>) -> Vec<JoinHandle<()>> {
     vec![spawn(brief), spawn(brief), spawn(upload), spawn(download)]
 }
 
-/// Two keys that the embedded OSS takes.
+/// Returns one of two keys that the embedded OSS accepts.
 fn key(turn: u64) -> String {
     let token = format!("security_token = \"{TOKEN}\"\n");
     let (id, token) = if turn.is_multiple_of(2) { (ID, "") } else { (STS_ID, &*token) };
     format!("type = \"static\"\naccess_key_id = \"{id}\"\naccess_key_secret = \"{SECRET}\"\n{token}")
 }
 
-/// The token of the admin listener from this turn on.
+/// Returns the token of the admin listener from this turn on.
 fn admin_token(turn: u64) -> String {
     format!("token-of-turn-{turn}")
 }
 
-/// What changes at each turn beside all else: who signs and by which route, whom TLS trusts upstream, the token of the admin
-/// listener. The first lines go on with `[upstream]`.
+/// Returns the lines that change at each turn in addition to the sections under test. They cover
+/// the signing credentials and their route, the trusted authorities of the upstream, and the admin
+/// token. The first lines continue `[upstream]`.
 fn varied(turn: u64, trusted: &Path) -> String {
     let by_route = "[[route]]\nmatch = { bucket = \"photos\" }\ncredentials = \"other\"\n";
     format!(
@@ -133,7 +133,7 @@ fn varied(turn: u64, trusted: &Path) -> String {
     )
 }
 
-/// Has the configuration read with other sections each time while these clients ask.
+/// Reloads repeatedly, with other sections each time, while these clients send requests.
 fn soak(
     (oss, served): (&EmulatorThread, &Served),
     sections: impl Fn(u64) -> String,
@@ -200,7 +200,7 @@ fn requests_and_transfers_on_a_port_are_all_answered() {
     let progress = Arc::<Progress>::default();
     let open: Open = Arc::new(move || Box::new(connected(to)));
     let mut clients = load(&open, &progress);
-    // Those that keep their connections.
+    // Clients with persistent connections.
     clients.extend((0..2).map(|_| {
         let (progress, host) = (Arc::clone(&progress), host.clone());
         thread::spawn(move || {
@@ -215,7 +215,7 @@ fn requests_and_transfers_on_a_port_are_all_answered() {
     soak((&oss, &served), |_| String::new(), &progress, clients);
 }
 
-/// Asks on one connection, in HTTP/2, until it is done.
+/// Sends requests over one HTTP/2 connection until the soak is done.
 fn over_one_connection(to: SocketAddr, config: Arc<ClientConfig>, progress: &Progress) {
     play(async {
         let stream = tokio::net::TcpStream::connect(to).await.expect("connected");

@@ -1,5 +1,5 @@
-//! Listeners and their sockets under another configuration: who must come on other terms, which ports change hands, and what
-//! systemd has handed over.
+//! Listeners and their sockets across reloads: connections that must be closed, ports that are
+//! swapped, and sockets of systemd.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::support::certificates::Authority;
 use crate::support::h2::{over_h2, request};
 use crate::support::{Client, KEY, Served, ask, ask_if_open, eventually, oss};
 
-/// A TLS connection that may be asked on more than once.
+/// A TLS connection for several requests.
 struct Sealed(StreamOwned<ClientConnection, TcpStream>);
 
 impl Sealed {
@@ -26,7 +26,7 @@ impl Sealed {
         Self(StreamOwned::new(ClientConnection::new(config, name).expect("a client"), stream))
     }
 
-    /// What comes back first.
+    /// Sends a request and returns the first bytes of the response.
     fn ask(&mut self) -> Option<String> {
         self.0.write_all(b"HEAD /photos/none HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
         let mut bytes = [0; 4096];
@@ -65,9 +65,9 @@ fn who_came_in_the_open_is_not_served_any_more_when_the_listener_speaks_tls() {
     assert!(Sealed::connect(served.address, authority.client(&[], None)).is_served());
 }
 
-/// The head of a request in HTTP/2 (RFC 9113, 6.2), as short as it can be said (RFC 7541).
+/// Returns the HEADERS frame of a request (RFC 9113, 6.2), in the shortest encoding (RFC 7541).
 fn raw_head(stream: u32, method: &str, ends: bool) -> Vec<u8> {
-    // `:scheme: http` has a number, as have the names of the others.
+    // `:scheme: http` has an index, as have the names of the others.
     let mut block = vec![0x86];
     for (name, value) in [(0x02, method), (0x04, "/photos/none"), (0x01, "localhost")] {
         block.extend([name, u8::try_from(value.len()).expect("it is short")]);
@@ -86,7 +86,7 @@ fn who_does_not_answer_the_farewell_of_http_2_cannot_go_on_for_ever() {
     let served = Served::start(oss.address, &[], &KEY);
     let mut stream = TcpStream::connect(served.address).expect("a connection");
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("sent");
-    // This one is in flight all the time.
+    // This request is in flight all the time.
     stream.write_all(&raw_head(1, "PUT", false)).expect("sent");
     let mut answers = stream.try_clone().expect("a second handle");
     let reading = std::thread::spawn(move || {
@@ -126,7 +126,7 @@ fn who_showed_no_certificate_or_another_is_not_served_any_more_when_one_is_asked
 
     let mut certain = Sealed::connect(served.address, authority.client(&[], Some(&theirs)));
     assert!(certain.is_served());
-    // Another certificate of the listener itself, and other rules, are nothing that its clients have to do with.
+    // A new certificate of the listener, and new rules, do not affect the trust in its clients.
     authority.sign("listener", "localhost");
     served.rewrite(oss.address, &certified.replace("[[listen]]", "[[listen]]\nread_only = true"));
     assert_eq!(served.reload().0, 200);
@@ -139,7 +139,7 @@ fn who_showed_no_certificate_or_another_is_not_served_any_more_when_one_is_asked
     assert!(Sealed::connect(served.address, authority.client(&[], Some(&ours))).is_served());
 }
 
-/// A file that says everything itself.
+/// A complete configuration file.
 struct File {
     directory: tempfile::TempDir,
     upstream: SocketAddr,
@@ -154,7 +154,7 @@ impl File {
         self.directory.path().join("proxy.toml")
     }
 
-    /// Has these listeners, each with more lines, and this admin listener.
+    /// Writes these listeners, each with more lines, and this admin listener.
     fn write(&self, listeners: &[(&str, &str)], admin: &str) {
         let listen = |(address, more): &(&str, &str)| format!("[[listen]]\naddress = {address:?}\n{more}\n");
         let sections: String = listeners.iter().map(listen).collect();
@@ -178,7 +178,7 @@ fn ports_of_the_proxy_change_hands_without_being_closed() {
     let (data, admin) = (served.address, served.admin());
     file.write(&[(&admin.to_string(), "")], &data.to_string());
     served.signal("HUP");
-    // Until then the admin listener may take a connection, and end with it.
+    // Until then, the admin listener may accept a connection and close it.
     eventually("requests are taken where the admin listener was", || {
         ask_if_open(admin, "PUT", "/photos/k", b"1").is_some_and(|answer| answer.status == 200)
     });
@@ -313,7 +313,7 @@ fn commands_inherit_no_socket_of_systemd_whether_it_is_named_or_not() {
     let _served = Served::activated(&file.path(), "one:two", (one, two));
     let seen = std::fs::read_to_string(seen).expect("the command was run");
     assert!(seen.contains("pipe:") && !seen.contains("socket:"), "{seen}");
-    // The command of `run` keeps what it is given otherwise.
+    // Otherwise, the command of `run` inherits the file descriptors that it is given.
     let take = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
     let mut run = Command::new("sh");
     run.args(["-c", take, "sh", env!("CARGO_BIN_EXE_oss-signing-proxy"), "run", "--region", "cn-hangzhou"]);

@@ -1,5 +1,5 @@
-//! What a person is told when credentials cannot be had: the source, the place, the code, the request id, and what to do; never a
-//! body, and never a secret.
+//! Messages for unavailable credentials: the provider, the endpoint, the code, the request id, and
+//! a remedy; never a body, and never a secret.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +15,8 @@ use crate::support::{Client, ID, KEY, SECRET, Script, Served, ask, eventually, o
 
 const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 
-/// What `check` says of `[credentials.default]` with these lines, beside a pair that may assume roles.
+/// Runs `check` with these lines in `[credentials.default]`, next to a key pair that may assume
+/// roles.
 fn told(directory: &Path, lines: &str) -> (Option<i32>, String) {
     let path = directory.join("proxy.toml");
     let text = format!(
@@ -118,7 +119,7 @@ fn a_service_that_cannot_be_reached_is_named_with_what_to_look_at() {
     ] {
         expect(directory.path(), &lines, &[&place, remedy]);
     }
-    // One that takes the connection and says nothing, as behind a hop limit that is too low.
+    // A service that accepts the connection and is silent, as behind a hop limit that is too low.
     let silent = Script::start(|peer| {
         peer.head();
         peer.rest();
@@ -132,7 +133,7 @@ fn a_service_that_cannot_be_reached_is_named_with_what_to_look_at() {
 fn a_clock_that_is_off_by_an_hour_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
     let oss = oss();
-    // Nobody knows whose clock this Date is of.
+    // The origin of this Date is unknown.
     let body = r#"{"RequestId": "R-1", "Code": "InvalidTimeStamp.Expired", "Message": "planted"}"#;
     let head = "HTTP/1.1 400 X\r\nDate: Tue, 14 Nov 2023 23:13:22 GMT\r\nAge: 5";
     let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -141,7 +142,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
         ["answered 400 InvalidTimeStamp.Expired, request id R-1", "correct the clock of this machine"];
     expect(directory.path(), &role(cached.address), &words);
 
-    // What was given for an hour has ended by our clock before it came.
+    // Credentials issued for an hour have expired by the local clock before they arrive.
     let answer = format!(
         r#"{{"AccessKeyId":"STS.x","AccessKeySecret":"planted","SecurityToken":"planted","Expiration":"{}"}}"#,
         Timestamp::from_unix_s(SystemEnv.now().unix_s() - 1).rfc3339()
@@ -152,7 +153,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
         ["credential_uri gave credentials that have expired, at ", "look at the clock of this machine"];
     expect(directory.path(), &format!("type = \"uri\"\nurl = \"http://{}\"", behind.address), &words);
 
-    // By its own clock STS is asked all the same, and the difference is warned about.
+    // Requests to STS carry its time, and the difference between the clocks is logged as a warning.
     let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
     sts.role(ROLE, None);
     sts.ahead(3_600);
@@ -184,7 +185,7 @@ fn a_full_table_of_files_is_told_with_what_to_raise_and_passes() {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let served = Served::watch(command, None);
     let clients: Vec<Client> = (0..100).map(|_| Client::connect(served.address)).collect();
-    // The admin listener is in want of files as well.
+    // The admin listener needs file descriptors as well.
     eventually("the table is full", || {
         let open = fs::read_dir(format!("/proc/{}/fd", served.child.id())).expect("its files").count();
         open >= 63

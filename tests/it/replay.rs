@@ -1,4 +1,5 @@
-//! A request that is lost with a kept connection: sent once more where that cannot do harm, and nowhere else.
+//! Requests that are lost with a pooled connection: they are retried where that is safe, and
+//! nowhere else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,8 +7,9 @@ use crate::support::{Answer, Client, Script, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// An upstream that answers the first request of its first connection and meets the second one on it, once it has come whole,
-/// with `words` and the end. Later connections are served as `later` says.
+/// Starts an upstream. It answers the first request of its first connection. After the complete
+/// second request, it sends `words` and closes the connection. Later connections are served with
+/// `later`.
 fn losing(words: &'static str, later: &'static str) -> Script {
     let connections = AtomicUsize::new(0);
     Script::start(move |peer| {
@@ -27,7 +29,8 @@ fn losing(words: &'static str, later: &'static str) -> Script {
     })
 }
 
-/// What the second request on a client's connection gets, which travels on a kept upstream connection and is lost there.
+/// Returns the response to a client's second request, which is sent on a pooled upstream connection
+/// and is lost there.
 fn lost(upstream: &Script, settings: &str, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
     let proxy = proxy(upstream.address).sections(settings).start();
     let own = proxy.address.to_string();

@@ -1,4 +1,4 @@
-//! Roles: the sources that ask STS, from the configuration to a signature that OSS takes.
+//! Roles: the providers that call STS, from the configuration to a signature that OSS accepts.
 
 use std::fs;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn sts(oss: &EmulatorThread) -> CredentialIssuer {
     sts
 }
 
-/// `[credentials.default]` is the role, and `[credentials.base]` assumes it.
+/// Starts a proxy whose `[credentials.default]` is the role, which `[credentials.base]` assumes.
 fn assuming(oss: &EmulatorThread, sts: &CredentialIssuer, more: &str, base: &str) -> Proxy {
     proxy(oss.address)
         .credentials(&format!(
@@ -36,7 +36,7 @@ fn put(proxy: &Proxy) -> u16 {
     ask(proxy.address, "PUT", "/photos/k", b"v").status
 }
 
-/// The access key id of the last request that OSS got.
+/// Returns the access key id of the last request that OSS received.
 fn signer(oss: &EmulatorThread) -> String {
     let request = oss.journal.last().expect("a request");
     let text = request.headers["authorization"].to_str().expect("text").to_owned();
@@ -122,7 +122,7 @@ fn a_role_is_renewed_before_it_ends_and_no_request_fails() {
     let sts = sts(&oss);
     sts.life(Duration::from_secs(9));
     let proxy = assuming(&oss, &sts, "", &pair());
-    // What fails costs nothing as long as there is a key that is good.
+    // A failed refresh has no effect while the current key is valid.
     sts.fail(1, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
     eventually("another key signs, though STS has failed once", || {
         assert_eq!(put(&proxy), 200);
@@ -223,7 +223,7 @@ fn a_pod_signs_with_its_token_and_a_renewed_token_is_read() {
     });
 }
 
-/// What the cluster sets in a pod, with the token in `file`.
+/// Returns the variables that a cluster sets in a pod, with the token in `file`.
 fn of_a_pod<'a>(endpoint: &'a str, file: &'a str, session: &'a str) -> [(&'a str, &'a str); 5] {
     [
         ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint),
@@ -278,7 +278,7 @@ fn roles_that_cannot_be_are_refused_at_the_start() {
     }
 }
 
-/// The environment of a key that is to assume [`ROLE`] at this STS, by this variable.
+/// Returns the environment of a key that assumes [`ROLE`] at this STS, with this variable.
 fn of_role<'a>(variable: &'a str, endpoint: &'a str) -> Vec<(&'a str, &'a str)> {
     [&KEY[..], &[(variable, ROLE), ("ALIBABA_CLOUD_STS_ENDPOINT", endpoint)]].concat()
 }
@@ -366,7 +366,8 @@ fn a_source_whose_key_sts_refuses_is_asked_for_another() {
     };
     fs::write(&key, printed("LTAIrevoked")).expect("written");
     fs::write(&next, printed(ID)).expect("written");
-    // The first run prints the key that is no good any more; each later one prints the one that lies there then.
+    // The first run prints the revoked key and replaces the file. Each later run prints the
+    // replaced key.
     let script = format!("cat {key:?}; cp {next:?} {key:?}");
     let base = format!("type = \"process\"\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']");
     let proxy = assuming(&oss, &sts, "", &base);

@@ -1,4 +1,4 @@
-//! Credentials in a file or directory, renewed while requests come in.
+//! Credentials in a file or directory, rotated while requests are served.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -16,7 +16,7 @@ fn json(id: &str, secret: &str, token: Option<&str>, expiration: Option<&str>) -
     )
 }
 
-/// Puts a file in its place at once, as who renews it should.
+/// Replaces a file atomically, as rotation tools should.
 fn put(path: &Path, text: &str) {
     let next = path.with_extension("next");
     fs::write(&next, text).expect("written");
@@ -51,7 +51,7 @@ fn a_renewed_file_signs_without_a_restart_and_no_request_fails() {
     put(&path, &json(STS_ID, SECRET, Some(TOKEN), FUTURE));
     eventually("the new key signs", signer);
 
-    // What is broken changes nothing, and neither does a file that is gone.
+    // An invalid or removed file has no effect.
     put(&path, "{\"AccessKeyId\": \"LTAIx");
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert!(signer());
@@ -111,7 +111,7 @@ fn what_has_expired_never_signs() {
     eventually("the renewed key signs", || status(&proxy) == 200);
 }
 
-/// The lines of a configuration with this source, in a file of its own.
+/// Writes the lines of a configuration with this provider into a file, and returns its path.
 fn configured(directory: &Path, key: &Path, strict: bool) -> String {
     let path = directory.join("proxy.toml");
     let text = format!(
@@ -171,7 +171,7 @@ fn check_tells_of_a_file_that_is_missing_or_exposed_and_serve_waits_for_it() {
     assert_eq!(ask(served.address, "GET", "/photos?list-type=2", b"").status, 503);
     put(&key, &json(ID, SECRET, None, None));
     eventually("it serves", || ask(served.address, "GET", "/photos?list-type=2", b"").status == 200);
-    // Another file with the same key.
+    // A new file with the same key.
     put(&key, &json(ID, SECRET, None, None));
     let read = "oss_proxy_credential_refresh_seconds_count{source=\"default\",result=\"ok\"} 2\n";
     eventually("it is read again", || ask(served.admin(), "GET", "/metrics", b"").text().contains(read));

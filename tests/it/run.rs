@@ -1,4 +1,5 @@
-//! `run`: a command with a proxy of its own. It gets no key, and is as it would be without the proxy otherwise.
+//! `run`: a command with a private proxy. The command gets no key, and otherwise behaves as without
+//! the proxy.
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::{ID, KEY, SECRET, Script, TOKEN, oss, program};
 
-/// A configuration file for this upstream.
+/// Returns a configuration file for this upstream.
 fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(
@@ -19,15 +20,15 @@ fn file(upstream: SocketAddr, sections: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// `run` with this file and these flags, and a key; the command has to be added.
+/// Returns `run` with this file, these flags, and a key. The command must be added.
 fn with(file: &tempfile::NamedTempFile, flags: &[&str]) -> Command {
     let mut command = program(&["run", "--config", file.path().to_str().expect("a path")]);
-    // In a group of its own it is in the foreground of no terminal.
+    // In a separate process group, it is not in the foreground of any terminal.
     command.args(flags).arg("--").envs(KEY).env("PATH", "/usr/bin:/bin").process_group(0);
     command
 }
 
-/// Runs `script` in a shell to its end: exit code, output, errors.
+/// Runs `script` in a shell to its end. Returns exit code, standard output and standard error.
 fn shell(mut run: Command, script: &str) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = run.args(["sh", "-c", script]).output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -68,7 +69,7 @@ fn the_command_sees_where_the_proxy_is_and_no_key() {
         "ALICLOUD_SECRET_KEY",
         "ACCESS_KEY_SECRET",
     ] {
-        // The level of the log is read; whatever it is, it must not reach the command.
+        // The log level is read, so it needs a valid value. No value may reach the command.
         run.env(name, if name == "OSS_PROXY_LOG_LEVEL" { "error" } else { TOKEN });
     }
     run.env("MINE", ID).env("MINE_TOO", SECRET).env("OSS_BUCKET", "photos").env("no_proxy", "example.test");
@@ -121,9 +122,9 @@ fn what_the_command_uploads_unsigned_is_stored() {
     let file = file(oss.address, "");
     let script = "printf body | curl -fsS -T - $OSS_ENDPOINT/photos/k && curl -fsS $OSS_ENDPOINT/photos/k";
     let (code, out, err) = shell(with(&file, &[]), script);
-    // Without a line of the log, as nothing is wrong.
+    // No log line is written, because nothing is wrong.
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "body", ""));
-    // Signed with the dummy key, it is signed anew.
+    // A request signed with the dummy key is re-signed.
     let script = "curl -fsS -H 'Authorization: OSS dummy:x' $OSS_ENDPOINT/photos/k";
     assert_eq!(shell(with(&file, &[]), script).1, "body");
     let script = "curl -fsS http://photos.oss-cn-hangzhou.aliyuncs.com/k; curl -fsS $OSS_ENDPOINT/photos/k";
@@ -169,7 +170,7 @@ fn signals_are_forwarded_to_the_command() {
     }
 }
 
-/// Many at once, so that some of the signals come before `run` knows of its command.
+/// Starts many processes, so that some of the signals arrive before `run` has started its command.
 #[test]
 fn a_signal_that_comes_while_the_command_starts_reaches_it() {
     let oss = oss();
@@ -218,7 +219,7 @@ fn the_command_may_do_what_it_could_without_the_proxy_but_not_look_into_it() {
     let bare = Command::new("sh").args(["-c", limits]).output().expect("it runs");
     let (code, out, err) = shell(with(&file, &[]), limits);
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), &*String::from_utf8_lossy(&bare.stdout), ""));
-    // Whoever is allowed everything may look.
+    // A root user may read it.
     let (_, out, _) = shell(with(&file, &[]), "test $(id -u) = 0 || cat /proc/$PPID/environ");
     assert!(!out.contains(SECRET), "{out}");
 }
@@ -307,7 +308,7 @@ fn the_end_is_known_also_to_a_run_that_was_started_to_ignore_the_ends_of_childre
     let file = file(oss.address, "");
     let mut run = with(&file, &[]);
     run.args(["sh", "-c", "exit 7"]);
-    // A shell does not pass this on.
+    // A shell does not inherit this setting.
     let mut outer = Command::new("env");
     outer.arg("--ignore-signal=CHLD").arg(run.get_program()).args(run.get_args());
     let output = outer.envs(KEY).output().expect("it runs");

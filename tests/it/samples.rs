@@ -1,4 +1,5 @@
-//! Published answers, word for word, through the whole proxy: what the metadata service, STS and OSS have been seen to say.
+//! Published responses, verbatim, through the whole proxy: observed responses of the metadata
+//! service, STS and OSS.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ fn samples(text: &str) -> Vec<Value> {
     all["samples"].as_array().expect("samples").clone()
 }
 
-/// A sample by its name: its status and its body.
+/// Returns the status and the body of the sample with this name.
 fn sample(text: &str, id: &str) -> (u64, String) {
     let sample = samples(text).into_iter().find(|sample| sample["id"] == id).expect("the sample");
     (sample["status"].as_u64().expect("a status"), sample["body"].as_str().expect("a body").to_owned())
@@ -39,7 +40,8 @@ fn triple(expires: Timestamp) -> String {
     )
 }
 
-/// A metadata service that answers so to the PUT for a token, to who asks for the role, and to who asks for its key.
+/// Starts a metadata service with these responses: to the PUT for a token, to the request for the
+/// role, and to the request for its key.
 fn metadata(
     token: (u64, String),
     role: (u64, String),
@@ -160,7 +162,7 @@ fn a_token_of_a_pod_that_sts_calls_expired_is_read_once_more() {
     assert_eq!(*tokens.lock().expect("no panic"), ["token-1", "token-2"]);
 }
 
-/// An OSS that answers the first request so, and all others with 200.
+/// Starts an OSS that answers the first request with this response, and all others with 200.
 fn refusing_once(status: u64, headers: &'static str, body: String) -> Script {
     let asked = AtomicUsize::new(0);
     Script::start(move |peer| {
@@ -205,7 +207,8 @@ fn each_published_refusal_of_a_key_has_another_one_asked_for_and_the_request_sen
 #[test]
 fn the_published_refusal_of_a_clock_years_ago_is_passed_on_and_the_clock_is_kept() {
     let (status, body) = sample(OSS, "clock-skew");
-    // The date of that answer was 1970, and the time that it tells is years ago: neither makes sense.
+    // The Date of that response was 1970, and the time in its body is years in the past: neither is
+    // plausible.
     for date in ["", "Date: Thu, 01 Jan 1970 12:52:35 GMT\r\n"] {
         let upstream = refusing_once(status, date, body.clone());
         let proxy = proxy(upstream.address).start();
@@ -234,13 +237,14 @@ fn a_refusal_of_a_clock_that_makes_sense_is_signed_anew_at_the_time_that_it_tell
     let signed = line_of(&heads[1], "x-oss-date").and_then(Timestamp::parse_iso_basic).expect("a date");
     assert!(signed.unix_s().abs_diff(theirs.unix_s()) < 5, "{heads:?}");
 
-    // A body that is gone is not sent again; the client is told, and the next request is right.
+    // A consumed body is not sent again. The client gets a note, and the next request is signed
+    // correctly.
     let upstream = refusing_once(status, "", body.clone());
     let proxied = proxy(upstream.address).start();
     let answer = ask(proxied.address, "PUT", "/photos/k", b"v");
     assert_eq!((answer.status, answer.header("x-proxy-note")), (403, Some("clock-corrected")));
 
-    // An answer out of a cache tells nothing about now.
+    // A cached response does not contain the current time.
     let upstream = refusing_once(status, "Age: 1\r\n", body);
     let proxied = proxy(upstream.address).start();
     assert_eq!(ask(proxied.address, "GET", "/photos/k", b"").status, 403);

@@ -1,5 +1,5 @@
-//! Planted secrets: the program at its most talkative, through everything that can go well or wrong; then nothing of what it
-//! wrote or answered has any of them, in any form.
+//! Planted secrets: the program at its most verbose log level, through all successes and failures.
+//! Nothing that it writes or answers may contain a secret, in any form.
 
 use std::fmt::Write as _;
 
@@ -11,19 +11,19 @@ use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 
 use crate::support::{Client, SECRET, STS_ID, Script, Served, TOKEN, ask, oss, run};
 
-/// What a client sends of its own.
+/// The client's own signature.
 const THEIRS: &str = "clients-own-planted-signature";
 const THEIR_TOKEN: &str = "clients+own/planted+token==";
 
 pub(crate) const STS: [(&str, &str); 3] =
     [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
 
-/// What the small STS issues first.
+/// The first secrets that the small STS issues.
 const ISSUED: [&str; 2] = ["issued-secret-1", "issued+token/1=="];
-/// What a pod shows to STS.
+/// The token that a pod sends to STS.
 const POD_TOKEN: &str = "planted.token.of.a.pod";
 
-/// All ways in which a text could stand somewhere.
+/// Returns all encodings in which a secret could occur.
 fn forms(secret: &str) -> Vec<String> {
     let hex = |upper: bool, between: &str| {
         let one = |byte: u8| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
@@ -38,7 +38,8 @@ fn forms(secret: &str) -> Vec<String> {
         text
     });
     let twice = percent.replace('%', "%25");
-    // Inside a longer text base64 looks different at each of three offsets; the middle of it does not.
+    // Within a longer text, base64 differs at each of three offsets; its middle part does not
+    // depend on the rest.
     let shifted = (0..3).map(|shift| {
         let encoded = STANDARD.encode(format!("{}{secret}", "x".repeat(shift)));
         encoded[4..encoded.len() - 5].to_owned()
@@ -58,7 +59,7 @@ fn forms(secret: &str) -> Vec<String> {
     all
 }
 
-/// Asserts that `text` has none of the secrets, in no form.
+/// Asserts that `text` has none of the secrets, in any form.
 pub(crate) fn search(place: &str, text: &str) {
     for secret in [SECRET, TOKEN, THEIRS, THEIR_TOKEN, ISSUED[0], ISSUED[1], POD_TOKEN] {
         for form in forms(secret) {
@@ -73,8 +74,8 @@ pub(crate) fn search(place: &str, text: &str) {
     }
 }
 
-/// Everything that a client can ask, well and badly; what is answered is searched. `echoes` tells whether the upstream repeats
-/// what it gets, which then has our token in it, and nothing of the client's.
+/// Sends all kinds of valid and invalid requests, and searches the responses for secrets. They may
+/// contain no secret of the proxy or of the client, even if the upstream echoes requests.
 fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
     let own = served.address.to_string();
     let signed = format!(
@@ -96,7 +97,7 @@ fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
         ("POST", "/photos/k?uploads", "", b""),
         ("PUT", "/photos/large", "", &large),
         ("DELETE", "/photos/k", "", b""),
-        // Refused by us.
+        // Rejected by the proxy.
         ("GET", "/photos/%zz", &*signed, b""),
         ("GET", "/Bad_Bucket/k", &*signed, b""),
         ("PATCH", "/photos/k", &*signed, b""),
@@ -108,7 +109,7 @@ fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
         let answer = client.ask(method, target, &own, headers, body);
         search(&format!("the answer to {method} {target}"), &format!("{:?} {}", answer.head, answer.text()));
     }
-    // What is no HTTP, and what breaks off.
+    // Invalid HTTP, and truncated requests.
     for bytes in [
         format!("GET /photos/<k HTTP/1.1\r\nHost: {own}\r\nAuthorization: {THEIRS}\r\n\r\n"),
         format!(
@@ -119,7 +120,7 @@ fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
     ] {
         let mut client = Client::connect(served.address);
         client.send(bytes);
-        // However it ends, and if it has ended already.
+        // The result is ignored, because the connection may be closed already.
         let _ = client.stream.shutdown(std::net::Shutdown::Write);
         let mut rest = Vec::new();
         let _ = std::io::Read::read_to_end(&mut client.stream, &mut rest);
@@ -133,7 +134,7 @@ fn everything(served: &Served, admin: Option<std::net::SocketAddr>) {
     }
 }
 
-/// Ends the program and searches its log, which must have more in it than is usual.
+/// Shuts the program down and searches its log, which must be more verbose than usual.
 fn search_log(served: Served) {
     let log = log_of(served);
     assert!(
@@ -143,7 +144,7 @@ fn search_log(served: Served) {
     search("the log", &log);
 }
 
-/// Ends the program.
+/// Shuts the program down and returns its log.
 pub(crate) fn log_of(served: Served) -> String {
     served.signal("TERM");
     served.end().1
@@ -205,7 +206,8 @@ fn nothing_shows_in_what_commands_print() {
     }
 }
 
-/// A program that asks this STS for a role, at its most talkative: for a request, and until it has asked anew.
+/// Runs a program that assumes a role at this STS, at its most verbose log level: for one request,
+/// and until the next refresh.
 fn asking(oss: &EmulatorThread, sts: std::net::SocketAddr, token_file: &str) -> String {
     let endpoint = format!("http://{sts}");
     let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
@@ -241,7 +243,7 @@ fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
     search("the log", &log);
     assert!(log.contains("ram_role_arn") && log.contains("oidc_role_arn"), "{log}");
 
-    // One that refuses, and repeats what it was asked; one that answers nonsense with secrets in it.
+    // An STS that echoes the request and adds secrets, as an error and as an invalid success.
     for status in ["403 Forbidden", "200 OK"] {
         let echo = Script::start(move |peer| {
             let Some(head) = peer.head() else { return };
@@ -257,7 +259,8 @@ fn nothing_shows_of_what_goes_to_sts_and_comes_from_it() {
     }
 }
 
-/// A source of each kind that reads something or asks somebody, and what must not show of it.
+/// Returns a provider of each kind that reads files or sends requests. Their values must not be
+/// printed.
 fn kinds(issuer: &CredentialIssuer, directory: &std::path::Path) -> Vec<(&'static str, String)> {
     let file = |name: &str, text: String| {
         let path = directory.join(name);

@@ -1,11 +1,11 @@
-//! `SECURITY.md` names tests that exist, for each entry of what the proxy defends.
+//! `SECURITY.md` names tests that exist, for each listed defense of the proxy.
 
 use std::fs;
 use std::path::Path;
 
 const PAGE: &str = include_str!("../../SECURITY.md");
 
-/// The tests that the page names, each as a file and a function.
+/// Returns the tests that the page names, each as a file and a function.
 fn cited_tests() -> Vec<(String, &'static str)> {
     let code = PAGE.split('`').skip(1).step_by(2);
     let cited = code.filter_map(|words| words.split_once("::"));
@@ -14,7 +14,7 @@ fn cited_tests() -> Vec<(String, &'static str)> {
     cited.map(|(file, name)| (path(file), name)).collect()
 }
 
-/// Whether `source` has a test function of this name.
+/// Returns whether `source` has a test function of this name.
 fn has_test(source: &str, name: &str) -> bool {
     let mut lines = source.lines().map(str::trim_start);
     let declares = |line: &str| {

@@ -1,4 +1,5 @@
-//! Files, sockets and a service manager that do not answer: connections are accepted all the same, and signals act.
+//! Files, sockets and a service manager that do not respond: connections are still accepted, and
+//! signals are handled.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -16,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{ID, KEY, SECRET, STS_ID, Script, Served, TOKEN, activated, ask, eventually, oss};
 
-/// Makes a pipe that nobody writes to: a file that does not answer.
+/// Creates a pipe without a writer: a file whose read blocks.
 fn pipe(path: &Path) {
     let _ = fs::remove_file(path);
     assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
@@ -30,7 +31,7 @@ fn serves(served: &Served) {
     assert_eq!(ask(served.admin(), "GET", "/livez", b"").text(), "ok\n");
 }
 
-/// Asserts that the process ends soon after TERM.
+/// Asserts that the process exits soon after TERM.
 fn ends(served: Served) -> String {
     let begun = Instant::now();
     served.signal("TERM");
@@ -57,7 +58,8 @@ fn a_pipe_where_a_file_of_credentials_was_meant_is_an_error_of_that_source_alone
     ends(served);
 }
 
-/// A service that is a credentials URI and an STS. It gives the triple that the embedded OSS knows for what the files should hold.
+/// A service that is both a credentials URI and an STS. In exchange for the correct content of the
+/// files, it returns temporary credentials that the embedded OSS knows.
 fn service() -> Script {
     let triple = format!(
         "\"AccessKeyId\": \"{STS_ID}\", \"AccessKeySecret\": \"{SECRET}\", \"SecurityToken\": \"{TOKEN}\", \
@@ -77,7 +79,8 @@ fn service() -> Script {
     })
 }
 
-/// A `uri` source and an `oidc` source that read these files, each with a bucket of its name, beside a key in the environment.
+/// Returns a `uri` and an `oidc` provider that read these files, each with a bucket of its name,
+/// next to a key in the environment.
 fn reading(files: &[PathBuf; 2], service: &Script) -> String {
     let [authorization, token] = files;
     let at = service.address;
@@ -93,7 +96,8 @@ fn reading(files: &[PathBuf; 2], service: &Script) -> String {
 
 const READING: [&str; 2] = ["uri-bucket", "oidc-bucket"];
 
-/// Starts a process whose `uri` and `oidc` sources read pipes, and waits until both reads have been given up.
+/// Starts a process whose `uri` and `oidc` providers read pipes, and waits until both reads have
+/// timed out.
 fn with_pipes(oss: &EmulatorThread, files: &[PathBuf; 2], service: &Script) -> Served {
     files.iter().for_each(|path| pipe(path));
     let begun = Instant::now();
@@ -121,7 +125,7 @@ fn files_that_block_their_readers_fail_their_sources_and_delay_nothing_else() {
     let (oss, service, directory) = (oss(), service(), tempfile::tempdir().expect("a directory"));
     let files = ["authorization", "token"].map(|name| directory.path().join(name));
     let served = with_pipes(&oss, &files, &service);
-    // Both readers still block.
+    // Both readers are still blocked.
     ends(served);
     assert!(service.heads().is_empty(), "{:?}", service.heads());
 }
@@ -132,18 +136,19 @@ fn sources_whose_files_blocked_work_soon_after_these_can_be_read() {
     let files = ["authorization", "token"].map(|name| directory.path().join(name));
     let served = with_pipes(&oss, &files, &service);
     for path in &files {
-        // The pipe goes before its reader is released, so that no other begins to read it.
+        // The pipe is renamed before its reader is released, so that no other reader opens it.
         let (held, real) = (path.with_extension("held"), path.with_extension("real"));
         fs::hard_link(path, &held).expect("a second name");
         fs::write(&real, "planted\n").expect("written");
         fs::rename(&real, path).expect("replaced");
-        // Without waiting: it fails if nobody reads.
+        // Non-blocking: it fails if there is no reader.
         let writer = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&held);
         drop(writer.expect("a reader blocks"));
     }
     let begun = Instant::now();
     for bucket in READING {
-        // The bucket is unknown to OSS, which has verified the signature before it looks.
+        // The bucket is unknown to OSS, which verifies the signature before it looks for the
+        // bucket.
         eventually("it is signed for", || {
             ask(served.address, "GET", &format!("/{bucket}?list-type=2"), b"").status == 404
         });
@@ -214,7 +219,7 @@ fn a_path_where_a_busy_process_listens_is_in_use_and_not_waited_for() {
     let address = SockAddr::unix(&path).expect("a path");
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
     listener.bind(&address).and_then(|()| listener.listen(0)).expect("it listens");
-    // Its queue is full when one more would have to wait.
+    // The accept queue is full when the next connection would block.
     let mut waiting = Vec::new();
     loop {
         let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
@@ -249,7 +254,7 @@ fn a_service_manager_that_reads_no_notifications_delays_nothing() {
     let socket = path.to_str().expect("a path").to_owned();
     let environment = [KEY[0], KEY[1], ("NOTIFY_SOCKET", socket.as_str())];
     let served = Served::start_with(oss.address, "", &[], &environment);
-    // Each reload notifies twice.
+    // Each reload sends two notifications.
     for _ in 0..600 {
         served.reload();
     }

@@ -1,4 +1,5 @@
-//! Sources of credentials that are slow, silent or gone for a while: each serves again by itself, and none keeps another from serving.
+//! Credential providers that are slow, silent or unavailable for a while. Each recovers by itself,
+//! and none prevents another from serving.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::support::{ID, Peer, SECRET, Script, Served, ask, eventually, oss, run};
 
-/// The answer of a credentials URI with the key of the embedded OSS.
+/// Returns the response of a credentials URI with the key of the embedded OSS.
 fn key() -> String {
     let body = format!("{{\"AccessKeyId\": \"{ID}\", \"AccessKeySecret\": \"{SECRET}\"}}");
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
 }
 
-/// A service that gives the key after this time.
+/// Starts a service that returns the key after this time.
 fn slow(delay: Duration) -> Script {
     Script::start(move |peer| {
         if peer.head().is_some() {
@@ -30,7 +31,7 @@ fn uri(name: &str, at: SocketAddr) -> String {
     format!("[credentials.{name}]\ntype = \"uri\"\nurl = \"http://{at}/\"\n")
 }
 
-/// A port where connections are accepted by the system and nobody ever answers.
+/// Opens a port where the kernel accepts connections that are never answered.
 fn silent() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -77,13 +78,14 @@ fn a_source_that_never_answers_keeps_no_other_from_serving() {
     let served = Served::start_with(oss.address, &sections, &[], &[]);
     assert_eq!(status(&served, "photos"), 200);
     for bucket in ["b-bucket", "c-bucket", "d-bucket"] {
-        // The bucket is unknown to OSS, which has verified the signature before it looks.
+        // The bucket is unknown to OSS, which verifies the signature before it looks for the
+        // bucket.
         eventually("it is signed for", || status(&served, bucket) == 404);
     }
     assert_eq!(status(&served, "silent-bucket"), 503);
 }
 
-/// An STS that gives a key of its own for each role.
+/// Starts an STS that issues one key for each role.
 fn sts(play: impl Fn(&mut Peer) + Send + Sync + 'static) -> Script {
     Script::start(move |peer| {
         play(peer);
@@ -132,7 +134,7 @@ fn roles_serve_soon_after_an_sts_that_was_away_at_the_start_has_come_back() {
     let away = Duration::from_secs(3);
     let sts = sts(move |peer| {
         if begun.elapsed() < away {
-            // The connection is refused, as far as the client can see.
+            // For the client, the connection is closed without a response.
             let _ = peer.stream.shutdown(std::net::Shutdown::Both);
         }
     });
@@ -149,7 +151,7 @@ fn an_sts_that_swallowed_requests_is_used_within_five_seconds_of_its_return() {
     let hung = Duration::from_secs(7);
     let sts = sts(move |_| {
         if begun.elapsed() < hung {
-            // These requests are never answered, whatever happens later.
+            // These requests are never answered, even after the service recovers.
             sleep(Duration::from_secs(60));
         }
     });

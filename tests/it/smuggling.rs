@@ -1,5 +1,5 @@
-//! One request in is never two requests out, whatever its framing says; nothing that was signed is removed behind the signature;
-//! and one answer is never two.
+//! One request never becomes two, with any framing. No signed header is removed after signing. One
+//! response never becomes two.
 
 use crate::support::script::line_of;
 use crate::support::{Client, Proxy, Script, proxy};
@@ -7,7 +7,7 @@ use crate::support::{Client, Proxy, Script, proxy};
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const HIDDEN: &str = "GET /photos/hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-/// An upstream that takes whatever comes: it answers each head, and reads nothing as a body.
+/// An upstream that accepts anything: it answers each head, and reads nothing as a body.
 fn gullible() -> Script {
     Script::start(|peer| {
         while peer.head().is_some() {
@@ -16,15 +16,16 @@ fn gullible() -> Script {
     })
 }
 
-/// Sends the bytes as they are, and all of the hidden request behind them.
+/// Sends the bytes unchanged, with the hidden request in the body.
 fn send(proxy: &Proxy, head: &str, body: &str) -> Option<u16> {
     let mut client = Client::connect(proxy.address);
     client.send(format!("{head}\r\n{body}"));
-    // What comes behind is read as a request, or not at all.
+    // The following bytes are read as a request, or not at all.
     client.answer("PUT").map(|answer| answer.status)
 }
 
-/// Lines of framing that can be read in two ways; each with a body in which a request hides from one of them.
+/// Returns header lines with ambiguous framing. Each has a body that hides a request in one of its
+/// interpretations.
 fn ambiguous() -> Vec<(&'static str, String)> {
     let chunked = format!("0\r\n\r\n{HIDDEN}");
     let length = HIDDEN.len();
@@ -90,7 +91,8 @@ fn a_body_is_never_read_as_a_request() {
             let status = send(&proxy, &head, &body);
             let heads = upstream.heads();
             let new = &heads[before..];
-            // The upstream takes the body for heads; what counts is what the proxy itself had sent as one.
+            // The upstream reads the body as heads. Only those that the proxy sent as a request
+            // count.
             let signed = new.iter().filter(|head| line_of(head, "authorization").is_some()).count();
             assert!(signed <= 1, "{head}{body}\nbecame {new:#?}");
             let asks_for_it =
@@ -178,7 +180,7 @@ fn what_was_signed_cannot_be_nominated_away() {
     for name in ["host", "authorization", "x-oss-date", "x-oss-content-sha256", "content-length"] {
         assert!(line_of(head, name).is_some(), "{name}: {head}");
     }
-    // These the client has taken away itself, before anything was signed.
+    // The client's own Connection header removed these, before the request was signed.
     for name in ["content-type", "x-oss-meta-a", "connection"] {
         assert!(line_of(head, name).is_none(), "{name}: {head}");
     }

@@ -1,4 +1,5 @@
-//! The end of the process: readiness goes first, requests in flight end, and nobody can hold it for ever.
+//! Shutdown of the process: readiness is revoked first, requests in flight finish, and no client
+//! can delay it forever.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -101,7 +102,7 @@ fn a_signal_after_the_admin_listener_was_asked_is_no_second_one() {
     let mut client = Client::connect(served.address);
     client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", served.address));
     eventually("the request arrives", || !upstream.heads().is_empty());
-    // What a hook before the end does, and then whoever runs the hook.
+    // The request of a pre-stop hook, and then the signal of the process that runs the hook.
     assert_eq!(ask(served.admin(), "POST", "/-/quit", b"").status, 200);
     served.signal("TERM");
     eventually("nobody listens any more", || TcpStream::connect(served.address).is_err());
@@ -119,7 +120,7 @@ fn a_name_that_a_core_still_looks_up_does_not_hold_the_end() {
     play(async {
         let plan = cores(1, move || {
             let (answer, tell) = (Arc::clone(&answer), tell.clone());
-            // Names are looked up on such a thread.
+            // Names are resolved on a blocking thread like this one.
             tokio::task::spawn_blocking(move || {
                 tell.send(()).expect("somebody waits");
                 answer.lock().expect("one waits").recv_timeout(Duration::from_secs(10))

@@ -1,5 +1,6 @@
-//! Every source through its whole life, all at once: it signs, changes under load, ends, fails, comes back, and says what is wrong.
-//! `cargo test each_source_through_its_life -- --nocapture` prints what came of it.
+//! Every credential provider through its whole life, all at the same time. It signs, rotates under
+//! load, expires, fails, recovers, and reports errors.
+//! `cargo test each_source_through_its_life -- --nocapture` prints the results.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,10 +21,10 @@ const ROLE: &str = "acs:ram::1234567890123456:role/logs";
 const SCENARIOS: [&str; 6] =
     ["success", "rotation under load", "expiry", "failing backend", "recovery", "error text"];
 
-/// The results of a source, in the order of [`SCENARIOS`].
+/// The results of a provider, in the order of [`SCENARIOS`].
 type Row = (&'static str, [&'static str; 6]);
 
-/// What is asked, and what it stands in front of.
+/// The fixture: an OSS, an issuer of credentials, and a directory.
 struct Stage {
     oss: EmulatorThread,
     issuer: CredentialIssuer,
@@ -45,7 +46,7 @@ impl Stage {
         self.directory.path().join(name)
     }
 
-    /// The access key ids that have signed.
+    /// Returns the access key ids that have signed requests.
     fn signers(&self) -> BTreeSet<String> {
         let id = |text: &str| text.split("Credential=").nth(1)?.split('/').next().map(str::to_owned);
         let all = self.oss.journal.requests();
@@ -58,7 +59,7 @@ fn get(proxy: &Proxy) -> (u16, Option<String>) {
     (answer.status, answer.refused().map(str::to_owned))
 }
 
-/// Asks again and again for so long; nothing may fail.
+/// Sends requests continuously for this time; none may fail.
 fn load(proxy: &Proxy, source: &str, lasts: Duration) {
     let until = Instant::now() + lasts;
     while Instant::now() < until {
@@ -67,7 +68,7 @@ fn load(proxy: &Proxy, source: &str, lasts: Duration) {
     }
 }
 
-/// Asks until the status is this, and until then nothing that OSS would have refused is seen.
+/// Sends requests until the status is this. Until then, OSS must not reject any.
 fn until(proxy: &Proxy, source: &str, status: u16) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
@@ -82,7 +83,7 @@ fn until(proxy: &Proxy, source: &str, status: u16) {
     }
 }
 
-/// What went wrong last, as the admin listener tells it.
+/// Returns the last error, as shown by the admin listener.
 fn last_error(admin: SocketAddr) -> String {
     let text = ask(admin, "GET", "/credentials", b"").text();
     let sources: serde_json::Value = serde_json::from_str(&text).expect("json");
@@ -90,7 +91,7 @@ fn last_error(admin: SocketAddr) -> String {
     all.filter_map(|source| source["last_error"].as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// A source that asks the issuer.
+/// Runs a provider that calls the issuer.
 fn issued(name: &'static str, lines: impl Fn(&Stage) -> (String, String)) -> Row {
     let stage = Stage::new();
     stage.issuer.life(Duration::from_secs(6));
@@ -108,7 +109,7 @@ fn issued(name: &'static str, lines: impl Fn(&Stage) -> (String, String)) -> Row
     (name, ["ok"; 6])
 }
 
-/// A source that reads a key from a file that `write` writes: id, secret, and when it ends.
+/// Runs a provider that reads a key from a file that `write` writes: id, secret, and expiry.
 fn read(
     name: &'static str,
     expires: bool,
@@ -162,7 +163,7 @@ fn over_base(lines: &str) -> (String, String) {
     (lines.to_owned(), base)
 }
 
-/// A key that stands for itself: it cannot change while the process runs.
+/// Runs a static key, which cannot change while the process runs.
 fn fixed(name: &'static str, environment: &[(&str, &str)], sections: &str) -> Row {
     let stage = Stage::new();
     let served = Served::start_with(stage.oss.address, sections, &[], environment);
@@ -170,7 +171,7 @@ fn fixed(name: &'static str, environment: &[(&str, &str)], sections: &str) -> Ro
     (name, ["ok", "cannot change", "cannot expire", "has none", "has none", "see bad_input"])
 }
 
-/// The environment with a role, which is asked for as `assume_role` asks.
+/// Runs the environment with a role, which it assumes like `assume_role`.
 fn env_role() -> Row {
     let name = "env + OSS_STS_ROLE_ARN";
     let stage = Stage::new();
@@ -203,7 +204,7 @@ fn env_role() -> Row {
     (name, ["ok"; 6])
 }
 
-/// Those that ask somebody, and those that just are.
+/// Starts the providers that send requests, and the static ones.
 fn asking() -> Vec<thread::JoinHandle<Row>> {
     let role =
         |stage: &Stage| format!("role_arn = \"{ROLE}\"\nsts_endpoint = \"http://{}\"", stage.issuer.address);
@@ -252,7 +253,7 @@ fn asking() -> Vec<thread::JoinHandle<Row>> {
     ]
 }
 
-/// Those that read what somebody else writes.
+/// Starts the providers that read external files or output.
 fn reading() -> Vec<thread::JoinHandle<Row>> {
     let of_tool = |kind: &str, stage: &Stage, text: &str| {
         let path = stage.path("tool");
@@ -270,7 +271,8 @@ fn reading() -> Vec<thread::JoinHandle<Row>> {
             read(
                 "process",
                 true,
-                // Run anew before its answer ends; a change in between nobody can see.
+                // The command runs again before its credentials expire. It cannot detect a change
+                // in between.
                 |path| format!("type = \"process\"\ncommand = [\"/bin/cat\", {path:?}]\ncache = \"1s\""),
                 |path, id, secret, end| {
                     let soon = end.map(|end| end.min(SystemEnv.now() + Duration::from_secs(9)));

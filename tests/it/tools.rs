@@ -17,14 +17,14 @@ fn profile(id: &str, secret: &str) -> String {
 
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-    // As tools do it: never half a file.
+    // Atomically, as the tools write it.
     let fresh = path.with_extension("fresh");
     fs::write(&fresh, text).expect("written");
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).expect("a mode");
     fs::rename(fresh, path).expect("renamed");
 }
 
-/// A command that runs `lines`.
+/// Writes a command that runs `lines`, and returns its path.
 fn command(directory: &Path, lines: &str) -> String {
     let path = directory.join("command");
     fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("written");
@@ -41,7 +41,7 @@ fn the_profile_of_the_command_line_signs_and_is_never_written() {
     let path = home.path().to_str().expect("a path");
     let served = Served::start(oss.address, &[], &[("HOME", path)]);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 403);
-    // A broken file changes nothing, a good one does.
+    // An invalid file has no effect, a valid one has.
     write(&file, "{");
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, 403);
@@ -184,7 +184,7 @@ fn a_command_that_is_given_up_leaves_nothing_running() {
     assert_eq!(code, Some(77), "{errors}");
     let pid = fs::read_to_string(&pid).expect("it has run");
     let stat = Path::new("/proc").join(pid.trim()).join("stat");
-    // One that has ended and that nobody has waited for yet is a zombie.
+    // An exited process whose parent has not waited for it yet is a zombie.
     let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
     eventually("what it has started ends", ended);
 }
@@ -214,7 +214,7 @@ fn a_role_whose_key_was_replaced_is_assumed_with_the_new_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let runs = directory.path().join("runs");
     let print = |id: &str| format!("echo '{{\"AccessKeyId\":\"{id}\",\"AccessKeySecret\":\"{SECRET}\"}}'");
-    // The first key that it gives was deleted meanwhile.
+    // The first key that it prints has been deleted meanwhile.
     let text = format!(
         "echo run >> {runs:?}\nif [ $(wc -l < {runs:?}) = 1 ]; then {}; else {}; fi",
         print("LTAIdeleted"),
@@ -231,7 +231,7 @@ fn a_role_whose_key_was_replaced_is_assumed_with_the_new_one() {
     assert_eq!(fs::read_to_string(&runs).expect("it has run").lines().count(), 2);
     assert_eq!(sts.calls().len(), 2);
 
-    // A role that is refused for itself has nobody asked for another key.
+    // If the role itself is denied, the provider is not refreshed.
     sts.fail(1_000, http::StatusCode::FORBIDDEN, "NoPermission");
     let other = lines.replace(role, "acs:ram::1234567890123456:role/other");
     let refused = crate::support::proxy(oss.address).credentials(&other).sections(&base).start();
@@ -239,7 +239,7 @@ fn a_role_whose_key_was_replaced_is_assumed_with_the_new_one() {
     assert_eq!(fs::read_to_string(&runs).expect("it has run").lines().count(), 3);
 }
 
-/// Everything that the stand-ins of the vendor's services take.
+/// Returns an issuer that accepts the requests of all these providers.
 fn issuer(oss: &EmulatorThread) -> CredentialIssuer {
     let issuer = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an issuer");
     issuer.role("acs:ram::1:role/a", None);

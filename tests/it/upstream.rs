@@ -1,10 +1,10 @@
-//! Upstreams that do odd things, and what the client then gets.
+//! Upstreams with unusual behavior, and the resulting responses to the client.
 
 use std::time::Duration;
 
 use crate::support::{Client, Script, ask, eventually, oss, proxy};
 
-/// What a GET gets from an upstream that says this once and then waits for the end.
+/// Returns the response to a GET from an upstream that sends this once and closes.
 fn answered(answer: &'static str) -> crate::support::Answer {
     let upstream = Script::start(move |peer| {
         peer.head();

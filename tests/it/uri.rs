@@ -1,10 +1,11 @@
-//! Credentials from a URI: asked over HTTP on this machine, with what a file holds as Authorization.
+//! Credentials from a URI: requested over HTTP on this machine, with the content of a file as
+//! Authorization.
 
 use std::fs;
 
 use crate::support::{KEY, SECRET, STS_ID, Script, Served, TOKEN, ask, eventually, oss, proxy, run};
 
-/// A service that hands out the triple which the embedded OSS knows.
+/// Starts a service that returns the temporary credentials which the embedded OSS knows.
 fn service() -> Script {
     let body = format!(
         "{{\"Code\":\"Success\",\"AccessKeyId\":\"{STS_ID}\",\"AccessKeySecret\":\"{SECRET}\",\"SecurityToken\":\"{TOKEN}\",\"Expiration\":\"2999-01-01T00:00:00Z\"}}"
@@ -99,7 +100,7 @@ fn a_uri_that_would_give_credentials_away_is_refused() {
 #[test]
 fn an_address_that_is_listed_is_asked_without_tls_and_no_other() {
     let (oss, service) = (oss(), service());
-    // It leads to this machine, and is no loopback address.
+    // The address leads to this machine, but is not a loopback address.
     let url = format!("http://0.0.0.0:{}/keys", service.address.port());
     let lines = format!("type = \"uri\"\nurl = \"{url}\"\nallowed_addresses = [\"10.0.0.5\", \"0.0.0.0\"]");
     let proxy = proxy(oss.address).credentials(&lines).start();

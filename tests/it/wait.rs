@@ -1,11 +1,11 @@
-//! `wait`: whether a proxy is ready, for who starts something behind it and for probes.
+//! `wait`: waits until a proxy is ready, for scripts that start a dependent program and for probes.
 
 use std::path::Path;
 use std::process::{Child, Command};
 
 use crate::support::{KEY, Script, Served, eventually, in_flight, oss, program, run};
 
-/// `wait` for what the admin listener at this address says.
+/// Runs `wait` for the admin listener at this address.
 fn wait(address: &str, timeout: &str) -> (Option<i32>, String, String) {
     run(&["wait", "--admin-listen", address, "--timeout", timeout], &[])
 }
@@ -16,7 +16,7 @@ fn a_proxy_that_is_ready_is_seen_at_one_look() {
     let served = Served::start(oss.address, &[], &KEY);
     let ready = (Some(0), String::new(), String::new());
     assert_eq!(wait(&served.admin().to_string(), "0s"), ready);
-    // By the same file and variables as the proxy itself, with the default patience.
+    // With the file and variables of the proxy itself, and the default timeout.
     let environment = [("OSS_PROXY_ADMIN_LISTEN", &*served.admin().to_string())];
     assert_eq!(run(&["wait"], &environment), ready);
 }
@@ -46,7 +46,7 @@ fn what_is_not_ready_is_told_with_the_reason() {
     assert_eq!(code, Some(69), "{err}");
 }
 
-/// A proxy with its admin listener on a unix socket. It is killed with this.
+/// A proxy with its admin listener on a Unix socket. It is killed on drop.
 struct OnUnix(Child);
 
 impl OnUnix {
@@ -59,7 +59,7 @@ impl OnUnix {
 
 impl Drop for OnUnix {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -72,7 +72,7 @@ fn it_waits_for_a_proxy_that_comes_later() {
     let admin = format!("unix:{}", socket.display());
     let mut waiting: Command = program(&["wait", "--admin-listen", &admin, "--timeout", "60s"]);
     let mut waiting = waiting.spawn().expect("it starts");
-    // It has looked once by the time that somebody else has looked in vain.
+    // It has polled once by the time another `wait` has failed.
     assert_eq!(wait(&admin, "0s").0, Some(69));
     assert_eq!(waiting.try_wait().expect("a state"), None);
     let _proxy = OnUnix::start(&socket);

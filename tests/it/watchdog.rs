@@ -1,4 +1,5 @@
-//! The sign of life that systemd waits for: it is given while everything that serves does its work, whatever else goes on.
+//! The watchdog notifications to systemd: they are sent while all threads that serve respond,
+//! during any other activity.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -40,7 +41,7 @@ fn a_core_that_is_stuck_gives_none_until_it_goes_on() {
     });
 }
 
-/// What systemd is told, read as it comes: only so much of it may wait.
+/// The notifications to systemd, read as they arrive: the socket queues only a limited number.
 struct Told {
     messages: mpsc::Receiver<String>,
     directory: tempfile::TempDir,
@@ -60,7 +61,7 @@ impl Told {
         Self { messages, directory }
     }
 
-    /// How many signs of life came before this.
+    /// Returns the number of watchdog notifications before this message.
     fn signs_before(&self, end: &str) -> usize {
         let next = || self.messages.recv_timeout(SOME).expect("a message");
         signs(std::iter::from_fn(|| Some(next()).filter(|message| !message.contains(end))))
@@ -84,7 +85,7 @@ fn it_is_given_while_a_configuration_is_read_and_while_requests_in_flight_end() 
     let drain = "[timeouts]\ndrain = \"1500ms\"\n";
     let served = Served::start_with(upstream.address, drain, &[], &environment);
     told.signs_before("READY=1");
-    // A source that does not answer holds this one up, and then refuses it.
+    // A provider that does not respond delays this reload until it is rejected.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("an address"));
     served.rewrite(

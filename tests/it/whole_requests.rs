@@ -1,4 +1,5 @@
-//! A request with effects that has come whole is finished, whatever its client does. A download whose client is gone is not.
+//! A complete request with side effects is finished even if its client disconnects. A download
+//! whose client is gone is cancelled.
 
 use std::net::Shutdown;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::support::{Client, Proxy, Script, ask, bucket, eventually, oss, proxy}
 const UPLOADS: usize = 20;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A stream that clients speak HTTP/1.1 over.
+/// A stream for HTTP/1.1.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
@@ -32,18 +33,19 @@ enum Over {
     Unix,
 }
 
-/// What a client does after the last byte of its request.
+/// The action of a client after the last byte of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// It closes without reading; over TLS without a farewell.
+    /// The client closes without reading; over TLS without close_notify.
     Close,
-    /// It closes its sending side, over TLS with `close_notify`, and goes away a little later.
+    /// The client closes its sending side, over TLS with `close_notify`, and closes the connection
+    /// a little later.
     HalfClose,
-    /// It closes its sending side and reads to the end.
+    /// The client closes its sending side and reads to the end.
     HalfCloseAndRead,
 }
 
-/// Proxies before an upstream that listen on every kind of socket.
+/// Proxies in front of an upstream that listen on every kind of socket.
 struct Field {
     proxy: Proxy,
     tls: Proxy,
@@ -78,7 +80,7 @@ impl Field {
     }
 }
 
-/// An upload in each framing, as ffmpeg sends it.
+/// Returns an upload in either framing, as ffmpeg sends it.
 fn upload(key: &str, chunked: bool) -> String {
     let head = format!("PUT /photos/{key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if chunked {
@@ -138,11 +140,11 @@ fn every_whole_upload_is_stored_however_its_client_leaves() {
     }
 }
 
-/// An upstream that takes its time. It reports each body whose answer is still waited for.
+/// An upstream that is slow. It reports each body whose connection is still open.
 fn slow(head_seen: mpsc::Sender<()>) -> Script {
     Script::start(move |peer| {
         let Some(head) = peer.head() else { return };
-        // The test may have ended.
+        // The test may be over.
         let _ = head_seen.send(());
         let body = peer.body(&head);
         std::thread::sleep(Duration::from_millis(200));
@@ -306,7 +308,7 @@ fn a_request_without_effects_is_given_up_at_once_after_a_reset() {
                     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
                     Box::new(stream)
                 } else {
-                    // A close of a unix socket shows as one.
+                    // On a Unix socket, a close is visible without a reset.
                     field.connect(over).await
                 };
                 let head = format!("{method} /photos/k HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -1,4 +1,5 @@
-//! `doctor`: each fault that a newcomer meets is named rightly, with the exit code that says whose it is. Nothing secret shows.
+//! `doctor`: each common setup fault is identified, with the exit code of its cause. No secret is
+//! printed.
 
 mod network;
 mod refused;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{KEY, SECRET, STS_ID, Script, TOKEN, oss, run};
 
-/// What `doctor` says, in both forms.
+/// The output of `doctor`, in both forms.
 struct Seen {
     code: i64,
     lines: String,
@@ -18,7 +19,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// The fault that this check found; `ok` if none. The last one, if there are more.
+    /// Returns the fault that this check found; `ok` if none. The last one, if there are more.
     fn fault(&self, section: &str, check: &str) -> &str {
         self.finding(section, check)["fault"].as_str().expect("a fault")
     }
@@ -33,7 +34,8 @@ impl Seen {
         found.next_back().unwrap_or_else(|| panic!("no {check} in {section}: {}", self.lines))
     }
 
-    /// Asserts that this is what it ends with, that all `words` are told, and a remedy.
+    /// Asserts the exit code, the fault of the check, and that the output has all `words` and a
+    /// remedy.
     fn says(&self, code: i64, (check, fault): (&str, &str), words: &[&str]) {
         assert_eq!((self.code, self.fault("upstream", check)), (code, fault), "{}", self.lines);
         let finding = self.finding("upstream", check);
@@ -44,7 +46,7 @@ impl Seen {
     }
 }
 
-/// Runs `doctor` with this configuration, and searches what it prints.
+/// Runs `doctor` with this configuration, and searches its output for secrets.
 fn doctor(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Seen {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(&file, config).expect("written");
@@ -64,14 +66,14 @@ fn doctor(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> See
     Seen { code, lines, document }
 }
 
-/// An upstream at this address, which is taken for OSS.
+/// Returns an upstream at this address, which acts as OSS.
 fn at(address: SocketAddr) -> String {
     format!(
         "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{address}\"\n"
     )
 }
 
-/// What is found at an OSS with this fault, signing with this.
+/// Runs `doctor` against an OSS with this fault, and with this environment.
 fn with_fault(fault: InjectedFault, environment: &[(&str, &str)]) -> Seen {
     let oss = oss();
     oss.faults.always(fault);
@@ -81,7 +83,8 @@ fn with_fault(fault: InjectedFault, environment: &[(&str, &str)]) -> Seen {
 const STS: [(&str, &str); 3] =
     [("OSS_ACCESS_KEY_ID", STS_ID), ("OSS_ACCESS_KEY_SECRET", SECRET), ("OSS_SESSION_TOKEN", TOKEN)];
 
-/// An upstream that answers signed requests so, and lets unsigned ones pass for OSS's. To a HEAD there is no body.
+/// Starts an upstream that gives this error response to signed requests, and answers unsigned ones
+/// like OSS. Its responses to HEAD have no body.
 fn refusing(status: &'static str, document: &'static str) -> Script {
     Script::start(move |peer| {
         while let Some(head) = peer.head() {
@@ -125,7 +128,7 @@ fn what_works_is_told_step_by_step_and_ends_with_0() {
     assert_eq!(v1.code, 0, "{}", v1.lines);
 }
 
-/// What was asked signed: methods and targets.
+/// Returns the method and target of each signed request.
 fn signed(oss: &EmulatorThread) -> Vec<String> {
     let all = oss.journal.requests();
     let signed = all.iter().filter(|request| request.headers.contains_key("authorization"));
@@ -137,7 +140,7 @@ fn a_bucket_is_asked_for_by_one_signed_head_and_only_a_refusal_has_it_asked_why(
     let oss = oss();
     for version in ["v4", "v1"] {
         oss.journal.clear();
-        // The command runs twice, for people and for programs.
+        // The command runs twice, once for each output format.
         let seen = doctor(&at(oss.address), &["--bucket", "photos", "--signature", version], &KEY);
         assert_eq!((seen.code, signed(&oss)), (0, vec!["HEAD /".to_owned(); 2]), "{}", seen.lines);
     }
@@ -146,7 +149,7 @@ fn a_bucket_is_asked_for_by_one_signed_head_and_only_a_refusal_has_it_asked_why(
     assert_eq!(seen.fault("upstream", "signed"), "no-such-bucket", "{}", seen.lines);
     assert_eq!(signed(&oss), ["HEAD /", "GET /?bucketInfo=", "HEAD /", "GET /?bucketInfo="]);
 
-    // What refuses only the HEAD keeps nobody from OSS who sends none.
+    // A gateway that rejects only HEAD does not prevent other requests.
     let gate = Script::start(|peer| {
         while let Some(head) = peer.head() {
             let status = if head.starts_with("HEAD ") { "405 Method Not Allowed" } else { "200 OK" };

@@ -1,4 +1,4 @@
-//! `doctor` on the way to OSS: names, connections, certificates, and what answers there.
+//! `doctor` and the network: DNS, connections, certificates, and servers that are not OSS.
 
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ use crate::support::{KEY, Script, oss, proxy};
 fn an_endpoint_where_nobody_listens_or_answers_is_told() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     doctor(&at(free), &[], &KEY).says(69, ("connect", "refused"), &["nobody listens"]);
-    // Accepted by the system, and never answered.
+    // Accepted by the kernel, and never answered.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address");
     let timeouts = "[timeouts]\nconnect = \"300ms\"\nfirst_byte = \"300ms\"\n";
@@ -29,7 +29,7 @@ fn an_endpoint_where_nobody_listens_or_answers_is_told() {
 
 #[test]
 fn a_name_that_does_not_resolve_is_told() {
-    // A label that no name service is asked for: it is longer than any can be.
+    // A label longer than DNS permits, so no resolver is queried.
     let name = format!("{}.test", "a".repeat(64));
     let config = at(([127, 0, 0, 1], 1).into()).replace("127.0.0.1:1", &format!("{name}:1"));
     doctor(&config, &[], &KEY).says(69, ("dns", "unresolved"), &[&name, "does not resolve", "name service"]);
@@ -43,7 +43,8 @@ fn a_certificate_that_is_not_to_be_believed_is_told_with_the_reason() {
     let good = doctor(&format!("{region}{}", tls_lines(address, &authority)), &[], &KEY);
     assert_eq!((good.code, good.fault("upstream", "connect")), (0, "ok"), "{}", good.lines);
 
-    // This host trusts nobody who has signed it; nor does the file of an authority with the same name and another key.
+    // This host trusts no issuer of the certificate. The authority file has the same name and
+    // another key.
     let lines = tls_lines(address, &authority);
     let without = lines.split_once("ca_file").expect("a file").0;
     doctor(&format!("{region}{without}"), &[], &KEY).says(69, ("connect", "unknown-issuer"), &["--ca-file"]);
@@ -59,7 +60,7 @@ fn a_certificate_that_is_not_to_be_believed_is_told_with_the_reason() {
         ("connect", "wrong-name"),
         &["for other names than oss-cn-hangzhou.aliyuncs.com"],
     );
-    // Plain HTTP where TLS is expected, and the other way round.
+    // Plain HTTP where TLS is expected, and the reverse.
     let plain = at(oss.address).replace("http:", "https:");
     doctor(&plain, &[], &KEY).says(69, ("connect", "tls"), &["http://"]);
     doctor(&at(address), &[], &KEY).says(69, ("connect", "no-http"), &["https://"]);
@@ -79,11 +80,12 @@ fn an_authority_file_that_cannot_be_used_is_a_mistake_of_the_configuration() {
 fn a_proxy_in_the_place_of_oss_is_told_with_what_it_refuses() {
     let oss = oss();
     let other = proxy(oss.address).start();
-    // One that knows the name would sign again; one that does not refuses the Host.
+    // A proxy that knows the name would sign again. One that does not know it rejects the Host.
     doctor(&at(other.address), &[], &KEY).says(78, ("answer", "not-oss"), &["a proxy like this one"]);
     let strange = at(other.address).replace("oss-cn-hangzhou.aliyuncs.com", "strange.example");
     doctor(&strange, &[], &KEY).says(78, ("answer", "not-oss"), &["unknown-host"]);
-    // What is no OSS at all is told, and asked all the same, as the proxy would; what it says counts for nothing.
+    // A server that is not OSS is reported. The signed request is sent nevertheless, as the proxy
+    // would send it. Its response is not evaluated.
     for answer in [
         "HTTP/1.1 200 OK\r\nServer: web\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone",
@@ -102,7 +104,7 @@ fn an_endpoint_that_leads_back_here_is_told() {
     let seen = doctor(config, &[], &KEY);
     assert_eq!((seen.code, seen.fault("configuration", "read")), (78, "configuration"), "{}", seen.lines);
     assert!(seen.lines.contains("127.0.0.1:8770"), "{}", seen.lines);
-    // Written so that only its address tells it.
+    // In this form, only the resolved address reveals the loop.
     let config = config.replace("http://127.0.0.1:8770", "http://127.1:8770");
     let seen = doctor(&config, &[], &KEY);
     assert_eq!(seen.code, 78, "{}", seen.lines);

@@ -1,4 +1,5 @@
-//! `doctor` where OSS refuses what is signed, or nothing is there to sign with: clock, region, token, secret, key.
+//! `doctor` when OSS rejects the signed request, or there are no credentials: clock, region, token,
+//! secret, key.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
     assert!(early.code == 77 && early.lines.contains("3 days ahead of that of OSS"), "{}", early.lines);
     let little = with_fault(InjectedFault::Skew { seconds: 60 }, &KEY);
     assert_eq!((little.code, little.fault("upstream", "clock")), (0, "clock-off"), "{}", little.lines);
-    // A refusal without a Date.
+    // An error response without a Date.
     let script = refusing("403 Forbidden", "<Error><Code>RequestTimeTooSkewed</Code></Error>");
     let seen = doctor(&at(script.address), &[], &KEY);
     assert_eq!(seen.fault("upstream", "clock"), "clock-unknown", "{}", seen.lines);
@@ -34,15 +35,15 @@ fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
 
 #[test]
 fn a_wrong_region_is_told_with_the_right_one() {
-    // OSS names the endpoint of the bucket.
+    // OSS returns the endpoint of the bucket.
     let moved = with_fault(InjectedFault::OtherRegion(Region::parse("cn-beijing").expect("a region")), &KEY);
     moved.says(78, ("signed", "wrong-region"), &["oss-cn-beijing.aliyuncs.com", "--region cn-beijing"]);
-    // An endpoint that does not tell its region refuses the scope.
+    // An endpoint whose name does not contain its region rejects the scope.
     let oss = oss();
     let address = format!("http://{}", oss.address);
     let seen = doctor("", &["--region", "cn-beijing", "--endpoint", &address], &KEY);
     seen.says(78, ("signed", "wrong-region"), &["InvalidArgument", "cn-beijing is not the region"]);
-    // What should have been signed has another one.
+    // The string to sign in the error response has another region.
     let script = refusing(
         "403 Forbidden",
         "<Error><Code>SignatureDoesNotMatch</Code><StringToSign>OSS4-HMAC-SHA256\n20260101T000000Z\n20260101/cn-shanghai/oss/aliyun_v4_request\nab</StringToSign></Error>",
@@ -53,7 +54,7 @@ fn a_wrong_region_is_told_with_the_right_one() {
 #[test]
 fn a_temporary_key_without_its_token_is_told() {
     let oss = oss();
-    // The id alone tells it, before anything is sent.
+    // The id alone is sufficient, before anything is sent.
     let seen = doctor(&at(oss.address), &[], &STS[..2]);
     assert_eq!(
         (seen.code, seen.fault("source", "credentials")),
@@ -63,7 +64,7 @@ fn a_temporary_key_without_its_token_is_told() {
     );
     assert!(seen.lines.contains("no security token"), "{}", seen.lines);
     assert_eq!(seen.fault("upstream", "signed"), "not-asked", "{}", seen.lines);
-    // One that looks like a lasting key is told by OSS.
+    // OSS reports a temporary key that looks like a long-lived one.
     let oss = disguised();
     let key = [("OSS_ACCESS_KEY_ID", "TMP.testkeyid"), ("OSS_ACCESS_KEY_SECRET", SECRET)];
     doctor(&at(oss.address), &[], &key).says(
@@ -73,7 +74,7 @@ fn a_temporary_key_without_its_token_is_told() {
     );
 }
 
-/// An OSS that knows a temporary key which does not look like one.
+/// Starts an OSS that knows a temporary key without the usual prefix.
 fn disguised() -> EmulatorThread {
     let settings =
         EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
@@ -115,7 +116,7 @@ fn no_credentials_at_all_are_told_with_why_each_source_was_passed_over() {
     let oss = oss();
     let seen = doctor(&at(oss.address), &[], &[("HOME", "/nowhere")]);
     assert_eq!((seen.code, seen.fault("source", "credentials")), (77, "no-credentials"), "{}", seen.lines);
-    // It stands above in lines, and elsewhere in the document.
+    // The text output lists the providers above; the document has them in another place.
     let remedy = seen.finding("source", "credentials")["remedy"].as_str().expect("a remedy");
     assert!(remedy.ends_with("the list of sources says why each was passed over"), "{remedy}");
     for words in

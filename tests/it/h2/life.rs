@@ -1,4 +1,5 @@
-//! The life of an HTTP/2 connection: many streams at once, downloads that break, silence, the drain, and its end.
+//! The life of an HTTP/2 connection: many streams at once, broken downloads, silence, the drain,
+//! and its end.
 
 use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ fn a_stream_that_is_not_read_does_not_stop_the_others() {
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", &vec![b'x'; 4_000_000]).status, 200);
     over_h2(proxy.address, async |connection| {
         let (unread, mut stream) = connection.begin(request("PUT", &uri(&proxy, "/photos/stalled"))).await;
-        // Its upload stands still; no end is sent.
+        // Its upload stalls without END_STREAM.
         send(&mut stream, &vec![b'x'; 100_000], false).await;
         let head = connection.ask(request("HEAD", &at), b"").await;
         assert_eq!(head.status, 200);
@@ -97,7 +98,7 @@ fn silence_of_every_kind_ends_at_the_limit() {
         let mut client = Client::connect(proxy.address);
         client.send(&said);
         let begun = Instant::now();
-        // What was never read makes the end a reset; our own time-out would be neither.
+        // Unread data turns the end into a reset. A timeout of the test itself would be neither.
         let end = client.stream.read_to_end(&mut Vec::new());
         assert!(end.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true), "{said:?}");
         let took = begun.elapsed();
@@ -156,7 +157,7 @@ fn a_connection_that_breaks_the_protocol_is_counted() {
     let upstream = Script::answering(OK);
     let proxy = proxy(upstream.address).start();
     let mut client = Client::connect(proxy.address);
-    // After the preface, data for a stream that was never opened.
+    // After the preface, DATA for a stream that was never opened.
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\x07x");
     let mut rest = Vec::new();
     client.stream.read_to_end(&mut rest).expect("an end");

@@ -1,4 +1,5 @@
-//! HTTP/2 with prior knowledge: what holds over HTTP/1 holds here, and the ends of streams mean what they say.
+//! HTTP/2 with prior knowledge: the guarantees of HTTP/1.1 hold, and the end of a stream has its
+//! proper meaning.
 
 mod life;
 mod uploads;
@@ -19,12 +20,12 @@ fn uri(proxy: &Proxy, target: &str) -> String {
     format!("http://{}{target}", proxy.address)
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 fn once(proxy: &Proxy, request: Request<()>, body: &[u8]) -> Got {
     over_h2(proxy.address, async |connection| connection.ask(request, body).await)
 }
 
-/// Writes each key, looks at what OSS stored, reads it back and deletes it, on one connection.
+/// Writes each key, checks the stored object, reads it back and deletes it, on one connection.
 fn round_trip(upstream: &str) {
     let oss = oss();
     let proxy = proxy(oss.address).upstream(upstream).start();
@@ -89,7 +90,8 @@ fn a_head_that_begins_like_the_preface_is_http_1() {
         client.send(beginning);
         std::thread::sleep(Duration::from_millis(20));
         let rest = &"PUT /photos/k HTTP/1.1\r\n"[beginning.len()..];
-        // `PR` is no beginning of PUT; the method is refused, over HTTP/1.
+        // `PR` alone is not recognized as the beginning of PUT; the method is rejected, over
+        // HTTP/1.1.
         client.send(format!("{rest}Host: {}\r\nContent-Length: 0\r\n\r\n", proxy.address));
         let got = client.answer("PUT").expect("an answer");
         assert_eq!(got.status, if beginning == "PR" { 405 } else { 200 }, "{beginning}");
@@ -110,7 +112,7 @@ fn authority_and_host_must_agree() {
     assert_eq!(once(&proxy, with_host(&at, &own), b"").status, 200, "the same twice");
     let differ = once(&proxy, with_host(&at, "photos.oss-cn-hangzhou.aliyuncs.com"), b"");
     assert_eq!((differ.status.as_u16(), differ.refused()), (400, Some("bad-request")), "{}", differ.text());
-    // Without an authority, as from a gateway that speaks HTTP/1 behind.
+    // Without an authority, as from a gateway that forwards from HTTP/1.1.
     let mut only_host = with_host("/photos/k", &own);
     *only_host.version_mut() = Version::HTTP_11;
     assert_eq!(once(&proxy, only_host.clone(), b"").status, 200, "only a host");
@@ -172,7 +174,7 @@ fn refusals_are_told_and_the_connection_goes_on() {
             assert_eq!((got.status.as_u16(), got.refused()), (status, Some(code)), "{}", got.text());
             assert!(got.text().contains("<Error>") && got.header("connection").is_none());
         }
-        // One whose body is longer than what is read only to be forgotten.
+        // A body longer than the proxy reads in order to discard it.
         let large = vec![b'x'; 3 * 1024 * 1024];
         let got = connection.ask(request("PATCH", &at), &large).await;
         assert_eq!((got.status.as_u16(), got.refused()), (405, Some("method")));

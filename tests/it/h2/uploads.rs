@@ -1,4 +1,5 @@
-//! Uploads over HTTP/2: only a proper end is one, whatever else a stream or a connection ends with.
+//! Uploads over HTTP/2: only END_STREAM completes one; any other end of a stream or a connection
+//! does not.
 
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use super::{OK, uri};
 use crate::support::h2::{Connection, got, over_h2, request, send};
 use crate::support::{Script, ask, bucket, oss, proxy};
 
-/// How a client ends an upload of which `half` was sent.
+/// The way in which a client ends an upload after sending `half`.
 #[derive(Clone, Copy, Debug)]
 enum Leaving {
     Reset(Reason),
-    /// The TCP connection is cut.
+    /// The TCP connection is closed.
     Cut,
-    /// Less than the length that was told.
+    /// Fewer bytes than the announced length.
     Short,
 }
 
@@ -30,7 +31,7 @@ const LEAVINGS: [Leaving; 7] = [
     Leaving::Short,
 ];
 
-/// Begins an upload, waits until some of it is upstream, and leaves.
+/// Begins an upload, waits until some of it has reached the upstream, and ends it.
 async fn leave(connection: &Connection, at: &str, length: Option<usize>, how: Leaving, upstream: &Script) {
     let mut put = request("PUT", at);
     if let Some(length) = length {
@@ -48,7 +49,7 @@ async fn leave(connection: &Connection, at: &str, length: Option<usize>, how: Le
         Leaving::Cut => connection.driver.abort(),
         Leaving::Short => stream.send_data(Bytes::new(), true).expect("an end"),
     }
-    // Whatever it is, it is no success.
+    // A response, if there is one, is not a success.
     if let Ok(response) = response.await {
         assert!(!response.status().is_success(), "{how:?}: {}", response.status());
     }

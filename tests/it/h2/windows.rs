@@ -1,4 +1,5 @@
-//! Flow control: a client that opens no window is cut after the limit, and one that opens it slowly is not.
+//! Flow control: a client that opens no window is disconnected after the limit, and a slow one is
+//! not.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ const STALL: &str = "[timeouts]\nstall = \"300ms\"";
 const LIMIT: Duration = Duration::from_millis(300);
 const LATE: Duration = Duration::from_secs(8);
 
-/// An upstream whose answers are not whole yet when their beginning is sent, or are small and whole.
+/// An upstream with long responses, which are incomplete when their beginning is forwarded, and
+/// with short ones.
 fn upstream() -> Script {
     Script::start(|peer| {
         while let Some(head) = peer.head() {
@@ -29,12 +31,12 @@ fn upstream() -> Script {
     })
 }
 
-/// Whether nothing is in use any more.
+/// Returns whether no requests or connections are in use.
 fn is_free(proxy: &Proxy) -> bool {
     gauge(proxy, "requests_in_flight") + gauge(proxy, "upstream_connections{state=\"in_use\"}") == 0
 }
 
-/// How a stream that is never read ends, and after how long.
+/// Returns the end of a stream that is never read, and the time until then.
 async fn unread(connection: &Connection, method: &str, at: &str) -> (Option<Reason>, Duration) {
     let begun = Instant::now();
     let (response, _stream) = connection.begin_with(request(method, at), true).await;
@@ -76,7 +78,7 @@ fn a_response_that_is_never_taken_whole_ends_the_connection_after_the_limit() {
             let begun = Instant::now();
             let (_, took) = unread(connection, method, &uri(&proxy, target)).await;
             assert!(took >= LIMIT && took < LATE, "{target}: {took:?}");
-            // Either way it is an end.
+            // Both a clean end and an error are an end.
             let _ = (&mut connection.driver).await.expect("no panic");
             assert!(begun.elapsed() < LATE, "{target}: {:?}", begun.elapsed());
         });
@@ -97,7 +99,7 @@ fn a_client_that_opens_its_window_byte_by_byte_is_not_cut() {
     });
     let at_once = self::upstream();
     for upstream in [&upstream, &at_once] {
-        // The end of the response waits for its window for longer than the idle limit.
+        // The end of the response waits for its window longer than the idle timeout.
         let sections = format!("{STALL}\nidle = \"300ms\"");
         let proxy = proxy(upstream.address).sections(&sections).start();
         over_h2_with_window(proxy.address, 1, async |connection| {
@@ -132,7 +134,7 @@ fn a_client_that_vanishes_holds_nothing_after_the_limits() {
             let connection = Connection::open_with_window(stream, 5).await;
             let (response, _stream) = connection.begin_with(request("GET", &uri(&proxy, target)), true).await;
             let head = response.await.expect("a head");
-            // The socket stays open, but nobody reads or writes it any more.
+            // The socket remains open, but it is neither read nor written any more.
             connection.driver.abort();
             drop(head);
         });

@@ -1,5 +1,5 @@
-//! What the HTTP library does of itself where something ends early: clients that leave, answers that come before the upload is whole,
-//! floods of resets, handshakes without end.
+//! Behavior of the HTTP library when something ends early: client disconnects, responses before the
+//! upload is complete, floods of resets, and handshakes that do not complete.
 
 use std::io::Read as _;
 use std::net::{Shutdown, TcpListener};
@@ -71,7 +71,7 @@ fn a_refusal_is_there_for_who_first_sends_all() {
         let mut client = Client::connect(proxy.address);
         client.send(format!("PUT /photos/%zz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n"));
         for _ in 0..size / 100_000 {
-            // The answer has been given long ago.
+            // The response was sent long before.
             client.send(vec![b'x'; 100_000]);
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -100,13 +100,13 @@ fn a_flood_of_resets_ends_its_connection_and_no_other() {
         }
         (&mut connection.driver).await.expect("no panic").expect_err("it is ended by the other side")
     });
-    // The farewell can be lost behind what was sent after it.
+    // GOAWAY can be lost behind the data that was sent after it.
     assert!(ended.is_io() || ended.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{ended}");
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
     assert!(oss.journal.count() < 3_000, "most never went on");
 }
 
-// The way to the upstream.
+// The connection to the upstream.
 
 #[test]
 fn an_upstream_that_never_ends_its_handshake_is_unreachable() {

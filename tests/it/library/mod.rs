@@ -1,5 +1,5 @@
-//! What the HTTP library does by itself, row by row: each behaviour that the data path relies on or mends has a test here, unless
-//! one of the other files says it already.
+//! Behavior of the HTTP library, row by row. Each behavior that the data path relies on or
+//! compensates for has a test here, unless another file covers it.
 
 mod ends;
 
@@ -11,7 +11,8 @@ use crate::support::{Answer, Client, Script, ask, oss, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/// What a client gets from an upstream that reads one request, says this, and waits for the end.
+/// Returns the client's response from an upstream that reads one request, sends this, and waits for
+/// the end.
 fn answered(method: &str, answer: &'static str) -> Answer {
     let upstream = Script::start(move |peer| {
         let head = peer.head().unwrap_or_default();
@@ -23,7 +24,7 @@ fn answered(method: &str, answer: &'static str) -> Answer {
     ask(proxy.address, method, "/photos/k", b"")
 }
 
-/// What a client gets that sends this.
+/// Returns the response to a client that sends this.
 fn told(to: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
     let mut client = Client::connect(to);
     client.send(request);
@@ -125,7 +126,7 @@ fn a_head_beyond_what_the_library_parses_gets_its_bare_431() {
     assert!(upstream.heads().is_empty());
 }
 
-/// A request with a host and this many header lines more.
+/// Returns a request with a host and this many further header lines.
 fn head_of(count: usize) -> String {
     let lines: String = (0..count).map(|number| format!("x-{number}: v\r\n")).collect();
     format!("GET /photos/k HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n")
@@ -193,12 +194,12 @@ fn an_end_inside_the_last_chunk_is_no_end() {
     }
 }
 
-// The answer of the upstream.
+// The response of the upstream.
 
 #[test]
 fn a_length_is_written_as_one_number() {
     let answer = answered("GET", "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nwhole");
-    // Two equal lengths are one; what the library refuses is a bad gateway.
+    // Two equal lengths count as one. If the library rejects the response, the result is 502.
     match answer.status {
         200 => assert_eq!((answer.header("content-length"), answer.text().as_str()), (Some("5"), "whole")),
         status => assert_eq!((status, answer.refused()), (502, Some("upstream-invalid"))),

@@ -1,4 +1,5 @@
-//! Clients that leave in the middle of an upload or a download: nothing of it is stored, and the next request is served.
+//! Clients that disconnect in the middle of an upload or a download: no part of the object is
+//! stored, and the next request is served.
 
 use std::net::Shutdown;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use socket2::SockRef;
 use super::{Chunks, DATA, Field, Framing, Http2, Http2Length, Length, Method, Patience, UPLOADS};
 use crate::support::{Client, ask, bucket, eventually};
 
-/// How a client leaves in the middle of an upload.
+/// The way in which a client disconnects in the middle of an upload.
 #[derive(Clone, Copy, Debug)]
 enum Leaving {
     Close,
     Reset,
-    /// It closes its own direction and waits.
+    /// The client closes its sending side and waits.
     HalfClose,
 }
 
@@ -53,7 +54,7 @@ fn clients_that_leave_in_the_middle_of_an_upload() {
     }
 }
 
-/// Sends the head and some of the body, and leaves.
+/// Sends the head and some of the body, and disconnects.
 fn leave(field: &Field, (method, framing, sent): (Method, Framing, usize), leaving: Leaving, key: &str) {
     let mut client = Client::connect(field.proxy.address);
     let how = match framing {
@@ -73,7 +74,7 @@ fn leave(field: &Field, (method, framing, sent): (Method, Framing, usize), leavi
         Leaving::Reset => SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option"),
         Leaving::HalfClose => {
             client.stream.shutdown(Shutdown::Write).expect("half closed");
-            // If there is an answer, it is none of success.
+            // A response, if there is one, is not a success.
             if let Some(answer) = client.answer(method.name()) {
                 assert!(answer.status >= 400, "{leaving:?} {method:?} {framing:?}: {}", answer.status);
             }

@@ -1,5 +1,6 @@
-//! Every method, every framing, every fault: nothing is stored short, nothing that was consumed is sent twice, no broken download
-//! ends as if whole, no error looks like success, and the next request is served.
+//! Every combination of method, framing and fault. Nothing is stored truncated, and nothing that
+//! was consumed is sent twice. No broken download ends as if it were complete, and no error looks
+//! like success. The next request is served.
 
 mod leaving;
 
@@ -14,7 +15,7 @@ use oss_signing_proxy::oss::Region;
 use crate::support::h2::{Connection, got, over_h2, send};
 use crate::support::{Client, Proxy, ask, bucket, oss, proxy};
 
-/// What is moved: more than any buffer on the way is sure to hold at once.
+/// The data of uploads and downloads, larger than all buffers on the way.
 static DATA: LazyLock<Vec<u8>> = LazyLock::new(|| (0..400_000u32).map(|n| (n % 251) as u8).collect());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ enum Method {
     Append,
 }
 
-/// How the client speaks, and how it tells the length of a body.
+/// The protocol of the client, and the framing of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length,
@@ -38,12 +39,13 @@ enum Framing {
 use Framing::{Chunks, Http2, Http2Length, Length};
 use Method::{Append, Delete, Get, Head, Put};
 
-/// What the client gets.
+/// The result for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// What it asked for.
+    /// The expected response.
     Served,
-    /// A success that visibly breaks off; if that happens at once, its head may be lost with the connection.
+    /// A success that is visibly truncated. If that happens at once, the head may be lost with the
+    /// connection.
     Broken,
     /// An error with this status.
     Told(u16),
@@ -56,14 +58,14 @@ use Outcome::{Broken, Served, Told};
 struct Case {
     method: Method,
     framing: Framing,
-    /// Whether the request travels on an upstream connection that has served another.
+    /// Set if the request uses a pooled upstream connection.
     kept: bool,
     fault: InjectedFault,
 }
 
 const UPLOADS: [Method; 2] = [Put, Append];
 
-/// All ways to send something that meets this fault.
+/// Returns all cases in which a request meets this fault.
 fn cases(fault: &InjectedFault) -> Vec<Case> {
     let mut cases = Vec::new();
     for kept in [false, true] {
@@ -102,14 +104,14 @@ impl Method {
     }
 }
 
-/// An answer as far as it came.
+/// A response, as far as it was received.
 struct Came {
     status: Option<u16>,
     body: Vec<u8>,
     whole: bool,
 }
 
-/// Sends a request over HTTP/1, whatever becomes of its bytes, and reads what comes back.
+/// Sends a request over HTTP/1.1, ignoring write errors, and reads the response.
 fn over_http1(client: &mut Client, own: &str, method: Method, framing: Framing, key: &str) -> Came {
     let body = method.body();
     let how = match framing {
@@ -118,7 +120,7 @@ fn over_http1(client: &mut Client, own: &str, method: Method, framing: Framing, 
         Length | Http2 | Http2Length => format!("Content-Length: {}\r\n", body.len()),
     };
     let head = format!("{} {} HTTP/1.1\r\nHost: {own}\r\n{how}\r\n", method.name(), method.target(key));
-    // An early answer may end the connection before all is written.
+    // An early response may end the connection before everything is written.
     let _ = client.stream.write_all(head.as_bytes());
     if framing == Chunks {
         for chunk in body.chunks(30_000) {
@@ -163,15 +165,15 @@ async fn over_http2(connection: &Connection, own: &str, method: Method, framing:
     }
 }
 
-/// How long the proxy waits for an upstream that does nothing.
+/// The timeouts of the proxy for a stalled upstream.
 #[derive(Clone, Copy)]
 enum Patience {
-    /// As long as it does by default: a machine that is busy is no upstream that stands still.
+    /// The defaults: a busy machine must not look like a stalled upstream.
     Usual,
     Little,
 }
 
-/// The place of the matrix: an embedded OSS and a proxy before it.
+/// The fixture of the matrix: an embedded OSS and a proxy in front of it.
 struct Field {
     oss: EmulatorThread,
     proxy: Proxy,
@@ -200,7 +202,7 @@ impl Field {
         self.oss.service.object(&bucket("photos"), key.as_bytes())
     }
 
-    /// Plays the case and says what came of it; what must hold in every case is asserted.
+    /// Runs the case and returns its outcome. Asserts what must hold in every case.
     fn play(&self, case: &Case, key: &str) -> Outcome {
         if !UPLOADS.contains(&case.method) {
             self.oss.service.put_object(&bucket("photos"), key.as_bytes(), DATA.clone());
@@ -258,7 +260,7 @@ impl Field {
     }
 }
 
-/// Plays every case of each fault; what comes of it must be among what `allowed` names.
+/// Runs every case of each fault. The outcome must be among those that `allowed` returns.
 fn play(faults: &[InjectedFault], allowed: impl Fn(&Case) -> Vec<Outcome>) {
     play_with(Patience::Usual, faults, allowed);
 }
@@ -269,7 +271,7 @@ fn play_with(patience: Patience, faults: &[InjectedFault], allowed: impl Fn(&Cas
     let mut number = 0;
     for case in faults.iter().flat_map(cases) {
         number += 1;
-        // A new one has no connections.
+        // A new proxy has no connections.
         field.proxy = start(&field.oss, patience);
         field.own = field.proxy.address.to_string();
         let outcome = field.play(&case, &format!("case-{number}"));
@@ -280,8 +282,8 @@ fn play_with(patience: Patience, faults: &[InjectedFault], allowed: impl Fn(&Cas
     assert!(wrong.is_empty(), "{} of {number}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// What comes of a connection that is lost before its answer: what was on a kept one may go out once more if it is idempotent,
-/// and none of its body was taken.
+/// Returns the outcomes for a connection that is lost before its response. A request on a pooled
+/// connection may be retried if it is idempotent and none of its body was consumed.
 fn lost(case: &Case) -> Vec<Outcome> {
     match (case.kept, case.method) {
         (true, Get | Head | Delete) => vec![Served],
@@ -296,7 +298,7 @@ fn connections_that_are_lost_before_the_answer() {
     play(&[InjectedFault::CloseReused, InjectedFault::ResetReused], |case| {
         if case.kept { lost(case) } else { vec![Served] }
     });
-    // These wait for a new connection.
+    // These faults apply to a new connection.
     play(&[InjectedFault::CloseUnread, InjectedFault::ResetUnread], |case| {
         if case.kept { vec![Served] } else { vec![Told(502)] }
     });
@@ -309,7 +311,7 @@ fn answers_that_break_off() {
         match case.method {
             Get => vec![Broken],
             Head => vec![Served],
-            // The answers to these have no body; a length that is announced is missed.
+            // The responses to these have no body, but a missing announced body is an error.
             Delete => vec![Served, Told(502)],
             Put | Append if matches!(case.fault, InjectedFault::ShortBody { .. }) => vec![Broken],
             Put | Append => vec![Served],
@@ -320,7 +322,7 @@ fn answers_that_break_off() {
         Head | Delete => vec![Served],
         Put | Append => vec![Served, Broken],
     });
-    // A reset can destroy what was sent before it.
+    // A reset can discard data that was sent before it.
     let resets = [InjectedFault::ResetBody { after_bytes }, InjectedFault::ResetChunks { after_bytes }];
     play(&resets, |case| {
         let mut all =
@@ -355,7 +357,7 @@ fn upstreams_that_stand_still() {
         Put | Append => vec![Told(504)],
         Get | Head | Delete => vec![Served],
     };
-    // What is waited for in each case is waited for at once.
+    // The cases wait for timeouts, so they run at the same time.
     std::thread::scope(|scope| {
         scope.spawn(|| play_with(Patience::Little, &[InjectedFault::Hang], |_| vec![Told(504)]));
         scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! What holds for any bytes whatever: the property tests and the fuzz targets ask the same questions.
+//! Properties that hold for any bytes, shared by the property tests and the fuzz targets.
 
 use std::io;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn find(uri: &Uri, host: &[u8]) -> Option<LocatedObject> {
     LocatedObject::find(&Method::GET, uri, &headers, (entrance, &directory())).ok()
 }
 
-/// A host that is understood is understood in the same way once more, and a bucket before a name is one of its labels.
+/// A parsed host parses to the same host again, and a bucket in a host is its first label.
 pub(crate) fn host(data: &[u8]) {
     if let Some((host, _)) = std::str::from_utf8(data).ok().and_then(|text| Host::parse(text).ok()) {
         let again = Host::parse(&host.bracketed()).map(|(again, _)| again);
@@ -47,7 +47,8 @@ pub(crate) fn host(data: &[u8]) {
     assert!(in_host || bucket.as_str() == "key", "{bucket} of {lower}");
 }
 
-/// A target is refused, or the one that goes out names the same bucket, key and parameters, and would go out unchanged.
+/// A target is rejected, or the outbound target has the same bucket, key and parameters, and would
+/// be forwarded unchanged.
 pub(crate) fn target(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
     let Some(located) = find(&uri, b"127.0.0.1") else { return };
@@ -60,7 +61,7 @@ pub(crate) fn target(data: &[u8]) {
     assert_eq!(ResolvedEndpoint::of(&again, &directory()).target(&again), outbound);
 }
 
-/// A query that is understood is signed in the same way after it was sent, and in whatever order it was sent.
+/// A parsed query is signed identically after it was sent, and in any order of its parameters.
 pub(crate) fn query(data: &[u8]) {
     let Some(query) = std::str::from_utf8(data).ok().and_then(|text| Query::parse(text).ok()) else { return };
     let mut wire = String::new();
@@ -82,7 +83,8 @@ fn canonical(query: &Query) -> Vec<u8> {
     v4::canonical_request(&subject, &[], &[])
 }
 
-/// The first line is a token, the rest an error with the token in it: it is gone, and what has none is not touched.
+/// The first line is a token, the rest an error. If the token is inserted, redaction removes it.
+/// Text without the token is unchanged.
 pub(crate) fn redaction(data: &[u8]) {
     let split = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (token, rest) = data.split_at(split);
@@ -95,7 +97,7 @@ pub(crate) fn redaction(data: &[u8]) {
     let half = rest.len() / 2;
     let told = [&rest[..half], b"<T>", token.as_bytes(), b"</T>", &rest[half..]].concat();
     let clean = without_token(&told, token).expect("it was there");
-    // What is put in its place may make it anew only if the token has that in it.
+    // The replacement can form the token only if the token contains the replacement's text.
     assert!(!has(&clean) || token.contains("removed"));
     match without_token(rest, token) {
         None => assert!(!has(rest)),
@@ -103,7 +105,7 @@ pub(crate) fn redaction(data: &[u8]) {
     }
 }
 
-/// A configuration is read, or every mistake has a place and a sentence.
+/// A configuration is valid, or each error has a location and a message.
 pub(crate) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Err(errors) = ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &[], &Nothing) {
@@ -114,7 +116,7 @@ pub(crate) fn configuration(data: &[u8]) {
     }
 }
 
-/// A world without variables and files.
+/// An environment without variables and files.
 struct Nothing;
 
 impl ConfigEnv for Nothing {

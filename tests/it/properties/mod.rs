@@ -1,4 +1,4 @@
-//! The questions of the fuzz targets, asked with inputs that look like what they read.
+//! The checks of the fuzz targets, with generated inputs that resemble real ones.
 
 mod checks;
 
@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn errors(token in "[A-Za-z0-9+/=]{16,60}", rest in prop::collection::vec(any::<u8>(), 0..200)) {
         checks::redaction(&[token.as_bytes(), b"\n", &rest].concat());
-        // In the text around it stands what nearly is the token.
+        // The text around the token has parts of it.
         checks::redaction(&[token.as_bytes(), b"\n", &token.as_bytes()[..8], &rest, &token.as_bytes()[4..]].concat());
     }
 

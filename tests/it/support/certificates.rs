@@ -1,4 +1,4 @@
-//! An authority of the tests' own, and certificates of it in files.
+//! A test certificate authority, and certificates of it in files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
-/// An authority, and the directory with what it has signed.
+/// An authority, and the directory with the files that it has signed.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: TempDir,
 }
 
-/// A certificate with its key, as paths.
+/// The paths of a certificate and its key.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) certificate: PathBuf,
@@ -36,22 +36,22 @@ impl Authority {
         Self { issuer, directory }
     }
 
-    /// The directory, which has `ca.pem`.
+    /// Returns the directory, which has `ca.pem`.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The authority's own certificate.
+    /// Returns the path of the authority's certificate.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory().join("ca.pem")
     }
 
-    /// A certificate for `name`, in `STEM.pem` and `STEM-key.pem`.
+    /// Issues a certificate for `name`, in `STEM.pem` and `STEM-key.pem`.
     pub(crate) fn sign(&self, stem: &str, name: &str) -> Files {
         self.sign_with(stem, name, |_| {})
     }
 
-    /// The same of a certificate with other parameters.
+    /// Issues a certificate with other parameters, otherwise as [`Self::sign`].
     pub(crate) fn sign_with(
         &self,
         stem: &str,
@@ -69,7 +69,7 @@ impl Authority {
         files
     }
 
-    /// A revocation list of this authority with the certificates of these serial numbers, PEM.
+    /// Returns a PEM revocation list of this authority with these serial numbers.
     pub(crate) fn revocation_list(&self, serials: &[u64]) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
@@ -88,12 +88,12 @@ impl Authority {
         parameters.signed_by(&self.issuer).expect("signed").pem().expect("PEM")
     }
 
-    /// The line of `[[listen]]` that has a listener show this certificate.
+    /// Returns the line of `[[listen]]` for this certificate.
     pub(crate) fn listen(files: &Files, more: &str) -> String {
         format!("tls = {{ cert_file = {:?}, key_file = {:?}{more} }}", files.certificate, files.key)
     }
 
-    /// A server that shows a certificate for `name`, and the chain to nobody.
+    /// Returns a server configuration with a certificate for `name`, without client authentication.
     pub(crate) fn server(&self, name: &str) -> Arc<ServerConfig> {
         let files = self.sign("origin", name);
         let certificate = CertificateDer::from_pem_file(&files.certificate).expect("a certificate");
@@ -104,7 +104,8 @@ impl Authority {
         Arc::new(builder.with_single_cert(vec![certificate], key).expect("a configuration"))
     }
 
-    /// A client that trusts this authority alone, speaks these protocols, and shows `own`.
+    /// Returns a client configuration that trusts only this authority, offers these protocols, and
+    /// presents `own`.
     pub(crate) fn client(&self, protocols: &[&str], own: Option<&Files>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("a root");

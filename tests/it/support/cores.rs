@@ -1,4 +1,4 @@
-//! Cores, for tests of the threads that serve rather than of what they serve.
+//! Workers for tests of the serving threads, independent of the requests.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use oss_signing_proxy::proxy::WorkerCore;
 use oss_signing_proxy::server::{self, MakeCore, ServerPlan};
 use oss_signing_proxy::transport::{self, UpstreamTransport};
 
-/// A plan for so many cores. Each calls `made` when it is made, and at each renewal.
+/// Returns a plan for `count` workers. Each calls `made` when it is built, and at each reload.
 pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> ServerPlan {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
                 [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";

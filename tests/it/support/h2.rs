@@ -1,4 +1,4 @@
-//! An HTTP/2 client that can end its streams in every way there is.
+//! An HTTP/2 client that can end its streams in every possible way.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use http::{HeaderMap, Request, Response, StatusCode, Version};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-/// A connection with prior knowledge, which other tasks drive.
+/// A connection with prior knowledge, driven by another task.
 pub(crate) struct Connection {
     requests: SendRequest<Bytes>,
-    /// Ends when the connection does.
+    /// Finishes when the connection ends.
     pub(crate) driver: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// An answer, read to its end.
+/// A response, read to its end.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
-    /// How the stream was reset, if it was.
+    /// The reason of the stream reset, if there was one.
     pub(crate) reset: Option<Reason>,
 }
 
@@ -36,13 +36,13 @@ impl Got {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Our code for a refusal.
+    /// Returns the error code of the proxy.
     pub(crate) fn refused(&self) -> Option<&str> {
         self.header("x-proxy-error")
     }
 }
 
-/// Plays something over a connection, on a runtime of its own; nothing takes longer than the limit.
+/// Runs `part` with a connection, in a new runtime and within the time limit.
 pub(crate) fn over_h2<T>(to: SocketAddr, part: impl AsyncFnOnce(&mut Connection) -> T) -> T {
     play(async {
         let stream = TcpStream::connect(to).await.expect("a connection");
@@ -52,7 +52,7 @@ pub(crate) fn over_h2<T>(to: SocketAddr, part: impl AsyncFnOnce(&mut Connection)
     })
 }
 
-/// [`over_h2`] with a client that gives each stream a window of so many bytes.
+/// Runs [`over_h2`] with a client that gives each stream a window of `window` bytes.
 pub(crate) fn over_h2_with_window<T>(
     to: SocketAddr,
     window: u32,
@@ -65,21 +65,21 @@ pub(crate) fn over_h2_with_window<T>(
     })
 }
 
-/// Plays something on a runtime of its own, in limited time.
+/// Runs a future in a new runtime, within the time limit.
 pub(crate) fn play<T>(all: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let limited = async { tokio::time::timeout(LIMIT, all).await.expect("it ends in time") };
     LocalSet::new().block_on(&runtime, limited)
 }
 
-/// A request, as it goes over HTTP/2: with the authority, scheme and path of `uri`.
+/// Builds a request for HTTP/2, with the authority, scheme and path of `uri`.
 pub(crate) fn request(method: &str, uri: &str) -> Request<()> {
     let request = Request::builder().method(method).uri(uri).version(Version::HTTP_2);
     request.body(()).expect("a request")
 }
 
 impl Connection {
-    /// Over any stream.
+    /// Opens a connection over any stream.
     pub(crate) async fn open<S>(stream: S) -> Self
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
@@ -88,7 +88,7 @@ impl Connection {
         Self { requests, driver: spawn_local(driver) }
     }
 
-    /// Over any stream, with a window of so many bytes for each response.
+    /// Opens a connection over any stream, with a window of `window` bytes for each response.
     pub(crate) async fn open_with_window<S>(stream: S, window: u32) -> Self
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
@@ -104,7 +104,7 @@ impl Connection {
         self.begin_with(request, false).await
     }
 
-    /// Sends the head of a request that ends with it, or has a body.
+    /// Sends the head of a request, which either ends the stream or has a body.
     pub(crate) async fn begin_with(
         &self,
         request: Request<()>,
@@ -114,7 +114,7 @@ impl Connection {
         ready.send_request(request, ends).expect("a request that can be sent")
     }
 
-    /// The same, unless the connection has ended.
+    /// Sends the head of a request as [`Self::begin`]. `None` if the connection has ended.
     pub(crate) async fn try_begin(
         &self,
         request: Request<()>,
@@ -122,7 +122,7 @@ impl Connection {
         self.requests.clone().ready().await.ok()?.send_request(request, false).ok()
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub(crate) async fn ask(&self, request: Request<()>, body: &[u8]) -> Got {
         let (response, mut stream) = self.begin_with(request, body.is_empty()).await;
         if !body.is_empty() {
@@ -146,7 +146,7 @@ pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut data: &[u8], end: b
     }
 }
 
-/// Reads the body of an answer.
+/// Reads the body of a response.
 pub(crate) async fn got(response: Response<RecvStream>) -> Got {
     let (head, mut stream) = response.into_parts();
     let (mut body, mut reset) = (Vec::new(), None);

@@ -1,4 +1,4 @@
-//! A client that sends just what it is told and hides nothing of what comes back.
+//! An HTTP/1.1 client that sends exactly the given bytes and exposes the whole response.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,13 +12,13 @@ pub(crate) struct Client {
     reader: BufReader<TcpStream>,
 }
 
-/// An answer, read to its end.
+/// A response, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether the body ended as its framing said.
+    /// Set if the body ended as its framing announced.
     pub(crate) whole: bool,
 }
 
@@ -31,7 +31,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Our code for a refusal.
+    /// Returns the error code of the proxy.
     pub(crate) fn refused(&self) -> Option<&str> {
         self.header("x-proxy-error")
     }
@@ -47,22 +47,22 @@ impl Client {
         Self { stream, reader }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("sent");
     }
 
-    /// Waits for a byte no longer than this.
+    /// Limits the wait for each byte.
     pub(crate) fn limit(&self, limit: Duration) {
         self.stream.set_read_timeout(Some(limit)).expect("a limit");
     }
 
-    /// Ends the connection with a reset. A mere close looks like a client that still reads.
+    /// Closes the connection with a reset. After a plain close, the client could still be reading.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("an option");
     }
 
-    /// Reads the head of an answer; `None` if the connection ended before there was one.
+    /// Reads the head of a response; `None` if the connection ended before it.
     pub(crate) fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
         let mut line = String::new();
         if self.reader.read_line(&mut line).unwrap_or(0) == 0 {
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    /// Reads an answer; to HEAD there is no body.
+    /// Reads a response. A response to HEAD has no body.
     pub(crate) fn answer(&mut self, method: &str) -> Option<Answer> {
         let (status, head) = loop {
             match self.head()? {
@@ -132,7 +132,7 @@ impl Client {
         }
     }
 
-    /// One request with a length, and its answer.
+    /// Sends one request with a length, and reads its response.
     pub(crate) fn ask(
         &mut self,
         method: &str,
@@ -146,18 +146,18 @@ impl Client {
         self.answer(method).expect("an answer")
     }
 
-    /// Whether the other side has closed, with nothing more to read.
+    /// Returns whether the peer has closed, with nothing more to read.
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.reader.read(&mut [0; 1]), Ok(0) | Err(_))
     }
 }
 
-/// One request on a connection of its own, addressed to the proxy itself.
+/// Sends one request on a new connection, addressed to the proxy itself.
 pub(crate) fn ask(to: SocketAddr, method: &str, target: &str, body: &[u8]) -> Answer {
     Client::connect(to).ask(method, target, &to.to_string(), "", body)
 }
 
-/// As [`ask`], where the connection may be closed instead.
+/// Sends a request as [`ask`]. The connection may be closed instead of a response.
 pub(crate) fn ask_if_open(to: SocketAddr, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
     let mut client = Client::connect(to);
     let request = [&*head(method, target, &to.to_string(), "", body).into_bytes(), body].concat();
@@ -174,7 +174,8 @@ fn head(method: &str, target: &str, host: &str, headers: &str, body: &[u8]) -> S
     format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}{length}\r\n")
 }
 
-/// What was read, unless nothing came at all for the limit: who waits for an end must see one.
+/// Returns the result of a read. Panics if nothing arrived within the limit: the end of a
+/// connection must be visible.
 fn in_time<T>(read: io::Result<T>) -> io::Result<T> {
     let late =
         |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
@@ -182,5 +183,5 @@ fn in_time<T>(read: io::Result<T>) -> io::Result<T> {
     read
 }
 
-/// No test waits longer for a byte.
+/// The longest wait for a byte in any test.
 const LIMIT: Duration = Duration::from_secs(10);

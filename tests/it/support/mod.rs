@@ -1,5 +1,5 @@
-//! What tests start: the embedded OSS, the proxy, an upstream that follows a script, and a client that sends just what it is
-//! told.
+//! Test fixtures: the embedded OSS, the proxy, a scripted upstream, and a client that sends exactly
+//! the given bytes.
 
 pub(crate) mod certificates;
 pub(crate) mod cores;
@@ -29,12 +29,12 @@ pub(crate) const SECRET: &str = "planted-secret-value";
 pub(crate) const STS_ID: &str = "STS.testkeyid";
 pub(crate) const TOKEN: &str = "planted+token/value==";
 
-/// A bucket of this name.
+/// Returns a bucket of this name.
 pub(crate) fn bucket(name: &str) -> Bucket {
     Bucket::parse(name).expect("a bucket name")
 }
 
-/// The embedded OSS, with the buckets `photos` and `files`, on a free port.
+/// Starts the embedded OSS on a free port, with the buckets `photos` and `files`.
 pub(crate) fn oss() -> EmulatorThread {
     let settings =
         EmulatorSettings::new(Region::parse("cn-hangzhou").expect("a region"), Arc::new(SystemEnv))
@@ -46,7 +46,7 @@ pub(crate) fn oss() -> EmulatorThread {
     Emulator::spawn(SocketAddr::from(([127, 0, 0, 1], 0)), settings).expect("an embedded OSS")
 }
 
-/// Waits until `condition` holds; a test whose condition never does fails with what it waited for.
+/// Waits until `condition` holds. The test fails with `what` if it never does.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {

@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 
 use super::{ID, SECRET};
 
-/// A proxy to be.
+/// A proxy that is not started yet.
 pub(crate) struct Builder {
     upstream: SocketAddr,
     listen: String,
@@ -23,7 +23,7 @@ pub(crate) struct Builder {
     credentials: String,
 }
 
-/// A running proxy; it ends with this.
+/// A running proxy. It is stopped on drop.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -32,7 +32,7 @@ pub(crate) struct Proxy {
     thread: Option<JoinHandle<DrainOutcome>>,
 }
 
-/// A proxy in front of `upstream`, which it takes for the OSS of cn-hangzhou.
+/// Returns a builder of a proxy for `upstream`, which acts as the OSS of cn-hangzhou.
 pub(crate) fn proxy(upstream: SocketAddr) -> Builder {
     Builder {
         upstream,
@@ -46,25 +46,25 @@ pub(crate) fn proxy(upstream: SocketAddr) -> Builder {
 }
 
 impl Builder {
-    /// More lines for `[[listen]]`.
+    /// Adds lines to `[[listen]]`.
     pub(crate) fn listen(mut self, lines: &str) -> Self {
         self.listen = format!("{}\n{lines}", self.listen);
         self
     }
 
-    /// More lines for `[upstream]`; the endpoint among them replaces the usual one.
+    /// Adds lines to `[upstream]`. An endpoint among them replaces the default one.
     pub(crate) fn upstream(mut self, lines: &str) -> Self {
         self.settings = format!("{}\n{lines}", self.settings);
         self
     }
 
-    /// More sections.
+    /// Adds sections.
     pub(crate) fn sections(mut self, text: &str) -> Self {
         self.rest = format!("{}\n{text}", self.rest);
         self
     }
 
-    /// Other lines for `[credentials.default]`.
+    /// Replaces the lines of `[credentials.default]`.
     pub(crate) fn credentials(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.credentials);
         self
@@ -82,7 +82,7 @@ impl Builder {
         )
     }
 
-    /// Starts it on a thread of its own.
+    /// Starts the proxy in a new thread.
     pub(crate) fn start(self) -> Proxy {
         let text = self.text();
         let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&SystemEnv))
@@ -111,7 +111,7 @@ impl Builder {
 }
 
 impl Proxy {
-    /// Waits for the end that the drain came to.
+    /// Waits for the outcome of the drain.
     pub(crate) fn ended(mut self) -> DrainOutcome {
         self.thread.take().expect("running").join().expect("no panic")
     }
@@ -126,7 +126,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.drain.force();
-            // A panic there has been shown by the test that caused it.
+            // The test that caused a panic there has already shown it.
             let _ = thread.join();
         }
     }

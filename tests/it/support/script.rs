@@ -1,11 +1,11 @@
-//! An upstream that follows a script: for each connection a function, which reads and writes what it likes.
+//! A scripted upstream: a function serves each connection, and reads and writes freely.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-/// The upstream. What its connections received can be looked at.
+/// The upstream. It records the bytes that its connections received.
 pub(crate) struct Script {
     pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -21,7 +21,8 @@ pub(crate) struct Peer {
 }
 
 impl Script {
-    /// Runs `play` for each connection, on a thread of its own. The listener lives as long as the test process.
+    /// Runs `play` in a new thread for each connection. The listener lives as long as the test
+    /// process.
     pub(crate) fn start(play: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -43,7 +44,8 @@ impl Script {
         Self { address, heads, ended }
     }
 
-    /// Answers each request, once its head and its body of a known length have come, with the same bytes.
+    /// Answers each request with the same bytes, after its head and its body of a known length have
+    /// arrived.
     pub(crate) fn answering(answer: &'static str) -> Self {
         Self::start(move |peer| {
             while let Some(head) = peer.head() {
@@ -53,12 +55,13 @@ impl Script {
         })
     }
 
-    /// The heads of the requests so far, as they stood on the wire.
+    /// Returns the heads of the requests received until now, as sent.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().expect("no panic").clone()
     }
 
-    /// What a connection had left to read when it ended, told by [`Peer::rest`].
+    /// Returns the bytes that a connection had left to read when it ended, as reported by
+    /// [`Peer::rest`].
     pub(crate) fn rest(&self) -> Vec<u8> {
         self.ended.recv_timeout(LIMIT).expect("a connection ended")
     }
@@ -77,7 +80,7 @@ impl Peer {
         Some(head)
     }
 
-    /// Reads the body that the head announces by its length.
+    /// Reads the body whose length the head announces.
     pub(crate) fn body(&mut self, head: &str) -> Vec<u8> {
         let length = line_of(head, "content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
         let mut body = vec![0; length];
@@ -86,18 +89,18 @@ impl Peer {
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // The proxy may have gone; the test looks at its side.
+        // The proxy may have closed; the test checks the client side.
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// Reads so many bytes.
+    /// Reads `count` bytes.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).expect("so many bytes");
         bytes
     }
 
-    /// Reads to the end of the connection and tells the test what came.
+    /// Reads to the end of the connection and reports the bytes to the test.
     pub(crate) fn rest(&mut self) {
         let mut rest = Vec::new();
         // A reset is an end too.
@@ -106,7 +109,7 @@ impl Peer {
     }
 }
 
-/// The value of a header in a head.
+/// Returns the value of a header in a head.
 pub(crate) fn line_of<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (known, value) = line.split_once(':')?;
@@ -114,5 +117,5 @@ pub(crate) fn line_of<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// No script waits longer.
+/// The longest wait in any script.
 const LIMIT: Duration = Duration::from_secs(10);

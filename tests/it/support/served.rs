@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Client, ID, SECRET, Script, ask, eventually};
 
-/// The program with an environment that has next to nothing: it asks no metadata service, and finds no home.
+/// Builds a command with a nearly empty environment: no metadata service and no home directory.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oss-signing-proxy"));
     command
@@ -23,7 +23,8 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     command
 }
 
-/// The program as systemd would start it: with these sockets as descriptors 3 and 4, under these names.
+/// Builds a command as systemd would start it: with these sockets as descriptors 3 and 4, under
+/// these names.
 pub(crate) fn activated(names: &str, sockets: (OwnedFd, OwnedFd), arguments: &[&str]) -> Command {
     let take = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"";
     let mut command = Command::new("sh");
@@ -33,7 +34,7 @@ pub(crate) fn activated(names: &str, sockets: (OwnedFd, OwnedFd), arguments: &[&
     command
 }
 
-/// Runs it to its end: exit code, output, errors.
+/// Runs the program to its end. Returns its exit code, standard output and standard error.
 pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } =
         program(arguments).envs(environment.iter().copied()).output().expect("it runs");
@@ -44,27 +45,27 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i
     )
 }
 
-/// A key pair in the environment that the embedded OSS knows.
+/// The variables of a key pair that the embedded OSS knows.
 pub(crate) const KEY: [(&str, &str); 2] = [("OSS_ACCESS_KEY_ID", ID), ("OSS_ACCESS_KEY_SECRET", SECRET)];
 
-/// `serve` as a process. It is killed with this.
+/// `serve` as a process. It is killed on drop.
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
     log: BufReader<std::process::ChildStderr>,
     seen: String,
-    /// The file that it was started with, if it is its own.
+    /// The file that it was started with, if the file is temporary.
     config: Option<tempfile::NamedTempFile>,
 }
 
 impl Served {
-    /// Starts it on free ports before `upstream`, with the log in JSON.
+    /// Starts it on free ports in front of `upstream`, with the log in JSON.
     pub(crate) fn start(upstream: SocketAddr, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_with(upstream, "", arguments, environment)
     }
 
-    /// The same with more sections.
+    /// Starts it as [`Self::start`], with more sections.
     pub(crate) fn start_with(
         upstream: SocketAddr,
         sections: &str,
@@ -79,12 +80,12 @@ impl Served {
         Self::launch(&path, &all, environment, Some(config))
     }
 
-    /// Starts it with a file that says everything itself, and stays the test's.
+    /// Starts it with a complete configuration file, which the test keeps.
     pub(crate) fn of_file(path: &Path, environment: &[(&str, &str)]) -> Self {
         Self::launch(path, &[], environment, None)
     }
 
-    /// The same with the sockets of systemd under these names.
+    /// Starts it as [`Self::of_file`], with the sockets of systemd under these names.
     pub(crate) fn activated(path: &Path, names: &str, sockets: (OwnedFd, OwnedFd)) -> Self {
         let arguments = ["--config", path.to_str().expect("a path"), "--log-format", "json"];
         Self::watch(activated(names, sockets, &arguments), None)
@@ -103,7 +104,7 @@ impl Served {
         Self::watch(command, config)
     }
 
-    /// Starts it by this command, and reads where it listens.
+    /// Starts it with this command, and reads the addresses of its listeners.
     pub(crate) fn watch(mut command: Command, config: Option<tempfile::NamedTempFile>) -> Self {
         let mut child = command.spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("a log"));
@@ -120,26 +121,26 @@ impl Served {
         Self { child, address, admin, log, seen, config }
     }
 
-    /// `[upstream]` as it is usual, and more sections.
+    /// Returns the usual `[upstream]`, and more sections.
     pub(crate) fn text(upstream: SocketAddr, sections: &str) -> String {
         format!(
             "[upstream]\nregion = \"cn-hangzhou\"\nendpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n{sections}"
         )
     }
 
-    /// Has other sections in the file of its configuration.
+    /// Rewrites its configuration file with other sections.
     pub(crate) fn rewrite(&self, upstream: SocketAddr, sections: &str) {
         let config = self.config.as_ref().expect("its own file");
         std::fs::write(config.path(), Self::text(upstream, sections)).expect("written");
     }
 
-    /// Has the configuration read again, and returns what came of it.
+    /// Reloads the configuration, and returns the response.
     pub(crate) fn reload(&self) -> (u16, String) {
         let answer = ask(self.admin, "POST", "/-/reload", b"");
         (answer.status, answer.text())
     }
 
-    /// Where health is asked.
+    /// Returns the address of the admin listener.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
     }
@@ -151,7 +152,7 @@ impl Served {
         assert!(sent.success());
     }
 
-    /// Waits for the end. The exit code, and the whole log.
+    /// Waits for the end. Returns the exit code and the whole log.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         self.log.read_to_string(&mut self.seen).expect("text");
         (self.child.wait().expect("an end").code(), self.seen.clone())
@@ -160,18 +161,18 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A proxy with a request in flight, which the upstream has received and never answers.
+/// Starts a proxy with a request in flight, which the upstream has received and never answers.
 pub(crate) fn in_flight() -> (Script, Served, Client) {
     in_flight_with("")
 }
 
-/// The same with more sections.
+/// Starts a proxy as [`in_flight`], with more sections.
 pub(crate) fn in_flight_with(sections: &str) -> (Script, Served, Client) {
     let upstream = Script::start(|peer| {
         peer.head();

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A listener on loopback whose queue is full: the kernel drops what comes.
+/// A listener on loopback whose queue is full: the kernel drops new connections.
 pub(crate) struct SilentListener {
     pub(crate) address: SocketAddr,
     _kept: (socket2::Socket, Vec<TcpStream>),
