@@ -343,8 +343,9 @@ async fn linger(mut client: impl ClientStream) {
 /// The maximum number of bytes buffered on a connection whose reader has stalled.
 const BUFFER_MAX: usize = 256 * 1024;
 /// The limits at which hyper parses a head, as a multiple of the proxy's limits. hyper rejects a
-/// larger head with a bare 431, or over HTTP/2 ends the connection. Below that, the proxy sends an
-/// error response with an explanation. Each head takes 64 bytes a line while it is parsed.
+/// larger head with a bare 431, and over HTTP/2 ends the connection if it is far larger. Below that,
+/// the proxy sends an error response with an explanation. Each head takes 64 bytes a line while it
+/// is parsed.
 const PARSED_TIMES: usize = 2;
 const PARSED_LINES_MAX: usize = PARSED_TIMES * HEADER_LINES_MAX;
 /// The maximum number of concurrent requests on an HTTP/2 connection.
