@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::cli::{App, SystemEnv};
+use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SettingLayer, SystemFiles, changes};
 use oss_signing_proxy::credentials::ProviderSpec;
 use tokio::task::LocalSet;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, SystemEnv};
+use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings};

@@ -5,9 +5,10 @@
 //! ```text
 //!                                main.rs
 //!                                   │
-//!  ┌─────────────────────────────  cli  ──────────────────────────────┐  assembles; only cli prints
+//!  ┌─────────────────────────────  cli  ──────────────────────────────┐  commands; only cli prints
 //!  │ serve  run  wait  check  explain  doctor  presign  demo  emulate │
-//!  └───┬────────────────┬───────────────────────────────────┬─────────┘
+//!  └───┬───────────────────────────────────────────────────┬──────────┘
+//!     app ───────────┐                                      │          builds, reloads and runs the process
 //!    server          config                              emulator      sockets, drain │ text → values │ a small OSS
 //!      │         File → Config                              │
 //!    proxy  ◄────── admin                                   │          request path │ health
@@ -33,6 +34,7 @@
 
 pub mod address;
 pub mod admin;
+pub mod app;
 pub mod caller;
 pub mod cli;
 pub mod config;

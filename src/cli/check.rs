@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 
-use super::assembly::{SourceResults, StartError, ask_all, try_out};
 use super::exit::CommandExit;
 use super::explain;
 use super::flags::CommonFlags;
 use super::output::{complain, line};
 use super::serve::block_on;
-use super::system::SystemEnv;
 use crate::address::UpstreamId;
+use crate::app::build::{SourceResults, StartError, ask_all, try_out};
+use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, each};
 use crate::time::Clock as _;

@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 
 use super::exit::CommandExit;
 use super::output::complain;
-use super::system::ignored_signals;
+use crate::app::system_env::ignored_signals;
 
 /// The signals that this process receives for the command.
 pub(super) struct ChildSignals {

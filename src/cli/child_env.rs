@@ -7,8 +7,8 @@ use std::ffi::{OsStr, OsString};
 
 use tokio::process::Command;
 
-use super::no_proxy::NoProxyList;
-use super::system::SystemEnv;
+use super::no_proxy::{ForwardMode, NoProxyList};
+use crate::app::system_env::SystemEnv;
 use crate::config::{ProxyConfig, ValueReference};
 
 /// The differences between the environment of the command and that of this process.
@@ -16,13 +16,6 @@ pub(super) struct ChildEnv {
     removed: Vec<OsString>,
     region: Option<String>,
     bypass: NoProxyList,
-}
-
-/// Selects whether all plain HTTP of the command goes through the proxy, whatever its destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ForwardMode {
-    Yes,
-    No,
 }
 
 impl ChildEnv {

@@ -13,13 +13,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::{JoinError, spawn_local};
 
-use super::app::App;
-use super::assembly::StartError;
 use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
 use super::exit::CommandExit;
 use super::output::{coloured, complain, line};
 use super::serve::{block_on, signals};
-use super::system::SystemEnv;
+use crate::app::build::StartError;
+use crate::app::lifecycle::App;
+use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigErrors, ProxyConfig, SystemFiles};
 use crate::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
 use crate::oss::{Bucket, InvalidBucket, InvalidRegion, Region};

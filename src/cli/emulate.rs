@@ -11,7 +11,7 @@ use clap::Args as ClapArgs;
 use super::exit::CommandExit;
 use super::output::{complain, line};
 use super::serve::{block_on, signals};
-use super::system::SystemEnv;
+use crate::app::system_env::SystemEnv;
 use crate::config::parse_lifetime;
 use crate::emulator::issuer::CredentialIssuer;
 use crate::emulator::{EmulatedAccount, Emulator, EmulatorSettings, FaultOrder, OssService};

@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::exit::CommandExit;
 use super::output::complain;
-use super::system::SystemEnv;
-use super::watch::ReloadError;
+use crate::app::config_watcher::ReloadError;
+use crate::app::system_env::SystemEnv;
 use crate::config::{AdminConfig, ConfigErrors, FlagSetting, ProxyConfig, SettingLayer, SystemFiles};
 use crate::credentials::SourceEnv as _;
 

@@ -2,43 +2,28 @@
 //! may print.
 
 mod admin_client;
-mod app;
-mod assembly;
 mod check;
 mod child;
 mod child_env;
-mod console;
 mod demo;
 mod doctor;
 mod emulate;
 mod exit;
 mod explain;
 mod flags;
-mod keeper;
 mod man;
 mod no_proxy;
-mod notify;
 mod output;
 mod presign;
 mod refusal;
 mod run;
 mod serve;
-mod sockets;
-mod system;
-mod trusts;
-mod visits;
 mod wait;
-mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-
-pub use app::{App, LoadConfig, ReloadHandle};
-pub use assembly::{BadSource, StartError};
-pub use system::SystemEnv;
-pub use watch::ReloadError;
 
 use exit::CommandExit;
 use flags::CommonFlags;

@@ -2,8 +2,14 @@
 //! HTTP, this proxy is added. If all HTTP goes through this proxy, names of OSS are removed and the
 //! metadata service is added.
 
-use super::child_env::ForwardMode;
 use crate::credentials::SourceEnv;
+
+/// Selects whether all plain HTTP of the command goes through the proxy, whatever its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ForwardMode {
+    Yes,
+    No,
+}
 
 /// The proxy variables of the environment.
 pub(super) struct NoProxyList {

@@ -11,19 +11,20 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 use tracing::{info, warn};
 
-use super::app::{App, LoadConfig, ReloadHandle};
-use super::assembly::StartError;
 use super::exit::CommandExit;
 use super::flags::CommonFlags;
 use super::output::complain;
-use super::system::{self, SystemEnv, raise_file_limit};
+use crate::app::build::StartError;
+use crate::app::lifecycle::{App, LoadConfig};
+use crate::app::reload::ReloadHandle;
+use crate::app::system_env::{self, SystemEnv, raise_file_limit};
 use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal};
 use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
 
 pub(super) fn run(flags: &CommonFlags) -> CommandExit {
-    system::close();
+    system_env::close();
     block_on(start(flags))
 }
 
@@ -49,7 +50,7 @@ async fn start(flags: &CommonFlags) -> CommandExit {
         Err(exit) => return exit,
     };
     // Applied before the threads that serve start, because each of them inherits it.
-    system::settle(&config.process);
+    system_env::settle(&config.process);
     let opened = tokio::select! {
         opened = open_log(&config.log) => opened,
         () = drain.leaving() => return CommandExit::Ok,

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::listen::{AcceptSocket, ListeningSocket};
+use super::listen::AcceptSocket;
+use super::listening_socket::ListeningSocket;
 
 /// An accepted connection that is not assigned to a worker yet.
 pub enum AcceptedSocket {

@@ -25,13 +25,14 @@ use tracing::debug;
 use super::ServerSettings;
 use super::accept::AcceptedSocket;
 use super::client_io::{ActivityStream, ClientSocket, ClientStream};
+use super::context::WorkerState;
 use super::drain::DrainSignal;
+use super::http_version::HttpVersion;
 use super::idle::{ClientActivity, IdleLimits, IdleTimer};
-use super::protocol::{HttpVersion, spoken_on};
+use super::protocol::spoken_on;
 use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
-use super::workers::WorkerState;
 use crate::proxy::{self, ListenerRules, ResponseBody};
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
 

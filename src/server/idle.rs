@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::protocol::HttpVersion;
+use super::http_version::HttpVersion;
 use super::streams::UnreadStreams;
 
 /// The activity of a client; shared by the service, the stream and the task that serves the

@@ -6,13 +6,17 @@
 
 mod accept;
 mod acceptor;
+mod address;
 mod certificate;
 mod client_io;
 mod connection;
 mod connection_limit;
+mod context;
 mod drain;
+mod http_version;
 mod idle;
 mod listen;
+mod listening_socket;
 mod protocol;
 mod request_tasks;
 mod socket_activation;
@@ -30,8 +34,10 @@ use tokio::task::spawn_blocking;
 use tracing::info;
 
 pub use accept::AcceptedSocket;
+pub use address::ListenAddress;
 pub use drain::{DrainOutcome, DrainSignal};
-pub use listen::{AcceptSocket, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener};
+pub use listen::{AcceptSocket, BoundListener, ListenSettings, SharedListener};
+pub use listening_socket::BindError;
 pub use socket_activation::ActivatedSockets;
 pub use tls::{InvalidTls, ListenerTls, TlsFiles};
 
@@ -39,8 +45,9 @@ use crate::offload::BlockingLane;
 use crate::proxy::{ListenerRules, WorkerCore};
 use acceptor::{AcceptThread, AcceptWatchdog};
 use connection_limit::ConnectionLimit;
+use context::{ListenerConfig, ListenerConfigs};
 use tls::ClientTlsPolicy;
-use workers::{ListenerConfig, ListenerConfigs, WorkerPool};
+use workers::WorkerPool;
 
 /// The settings for all client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,13 +9,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 
 use super::client_io::ClientSocket;
-
-/// A version of HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HttpVersion {
-    Http1,
-    Http2,
-}
+use super::http_version::HttpVersion;
 
 /// Waits for as many bytes as the decision needs, and returns the protocol.
 ///

@@ -6,7 +6,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 use listenfd::ListenFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use super::listen::{BindError, ListenAddress, ListeningSocket};
+use super::address::ListenAddress;
+use super::listening_socket::{BindError, ListeningSocket};
 
 /// The sockets that systemd passed to this process.
 pub struct ActivatedSockets {

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listen::BACKLOG;
-
 /// The file of a socket. Dropping this removes it, unless another file has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -120,3 +118,6 @@ impl Drop for SocketFile {
 
 /// The mode of a socket. Users outside the owner and the group must not reach the signer.
 const MODE: u32 = 0o660;
+
+/// The maximum number of connections in the accept queue.
+pub(super) const BACKLOG: i32 = 1024;

@@ -1,6 +1,5 @@
 //! The worker threads that serve connections, and the choice of a worker for each connection.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -11,18 +10,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
-use tokio_rustls::TlsAcceptor;
 use tracing::error;
 
 use super::accept::AcceptedSocket;
 use super::connection::ConnectionContext;
 use super::connection_limit::ConnectionPermit;
+use super::context::{ListenerConfig, ListenerContext, WorkerConfig, WorkerState};
 use super::drain::{DrainOutcome, DrainSignal};
-use super::tls::ClientTlsPolicy;
 use super::{MakeCore, ServerPlan, ServerSettings};
-use crate::proxy::{ListenerRules, WorkerCore};
 use crate::telemetry::ProcessCounters;
 
 /// All workers of the process.
@@ -34,18 +31,6 @@ pub(super) struct WorkerPool {
     gone: Mutex<Vec<oneshot::Receiver<()>>>,
 }
 
-/// A listener as its connections see it.
-#[derive(Clone)]
-pub(super) struct ListenerConfig {
-    pub(super) gate: ListenerRules,
-    pub(super) tls: Option<TlsAcceptor>,
-    /// A reload keeps the `Arc` if the requirements are equal.
-    pub(super) terms: Arc<ClientTlsPolicy>,
-}
-
-/// All listeners, each with its id.
-pub(super) type ListenerConfigs = Vec<(usize, ListenerConfig)>;
-
 /// A message to a worker.
 enum WorkerMessage {
     /// Serve this connection.
@@ -56,82 +41,6 @@ enum WorkerMessage {
     End,
     /// Apply this configuration from now on.
     Renewal { plan: ServerPlan, entries: Arc<[(usize, ListenerConfig)]> },
-}
-
-/// The current configuration of a worker.
-pub(super) struct WorkerConfig {
-    pub(super) core: Rc<WorkerCore>,
-    pub(super) settings: ServerSettings,
-    entries: Vec<(usize, ListenerContext)>,
-    /// The listeners that the last reload has removed: their last connections may still be in the
-    /// inbox.
-    withdrawn: Vec<(usize, ListenerContext)>,
-}
-
-/// A listener on a worker.
-#[derive(Clone)]
-pub(super) struct ListenerContext {
-    pub(super) gate: Rc<ListenerRules>,
-    pub(super) tls: Option<TlsAcceptor>,
-    pub(super) terms: Arc<ClientTlsPolicy>,
-}
-
-/// The state of a worker, through which its connections see a reload.
-pub(super) struct WorkerState {
-    setup: RefCell<Rc<WorkerConfig>>,
-    renewed: Notify,
-}
-
-impl WorkerConfig {
-    fn new(core: WorkerCore, settings: ServerSettings, entries: &[(usize, ListenerConfig)]) -> Self {
-        let way = |(id, entry): &(usize, ListenerConfig)| {
-            let ListenerConfig { gate, tls, terms } = entry.clone();
-            (*id, ListenerContext { gate: Rc::new(gate), tls, terms })
-        };
-        let entries = entries.iter().map(way).collect();
-        Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
-    }
-
-    /// Records the listeners that `before` has and this configuration does not.
-    fn after(mut self, before: &Self) -> Self {
-        let withdrawn = before.entries.iter().filter(|(id, _)| self.listener(*id).is_none());
-        self.withdrawn = withdrawn.cloned().collect();
-        self
-    }
-
-    /// Returns the listener of a new connection, even if the last reload has removed it.
-    fn listener_of_arrival(&self, id: usize) -> Option<&ListenerContext> {
-        let withdrawn = || self.withdrawn.iter().find(|(known, _)| *known == id).map(|(_, way)| way);
-        self.listener(id).or_else(withdrawn)
-    }
-
-    /// Returns the listener with this id, unless it was removed.
-    pub(super) fn listener(&self, id: usize) -> Option<&ListenerContext> {
-        self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
-    }
-}
-
-impl WorkerState {
-    /// Returns the current configuration.
-    pub(super) fn get(&self) -> Rc<WorkerConfig> {
-        Rc::clone(&self.setup.borrow())
-    }
-
-    fn renew(&self, setup: WorkerConfig) {
-        self.setup.replace(Rc::new(setup));
-        self.renewed.notify_waiters();
-    }
-
-    /// Waits until the listener with this id is removed, or has other TLS requirements than these.
-    pub(super) async fn listener_changed(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
-        loop {
-            let renewed = self.renewed.notified();
-            if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {
-                return;
-            }
-            renewed.await;
-        }
-    }
 }
 
 /// An accepted connection on its way to a worker.
@@ -290,7 +199,7 @@ impl WorkerThread {
     async fn run(mut self) {
         // The listeners arrive in a message before the first connection.
         let setup = WorkerConfig::new((self.make_core)(None), self.settings, &[]);
-        let current = Rc::new(WorkerState { setup: RefCell::new(Rc::new(setup)), renewed: Notify::new() });
+        let current = Rc::new(WorkerState::new(setup));
         spawn_local(sweep(Rc::clone(&current)));
         while let Some(message) = self.inbox.recv().await {
             match message {

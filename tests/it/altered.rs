@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
-use oss_signing_proxy::cli::SystemEnv;
+use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::EmulatorThread;
 use oss_signing_proxy::oss::{Key, Query, Region};
 use oss_signing_proxy::secret::Secret;

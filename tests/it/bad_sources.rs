@@ -144,7 +144,7 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
     assert_eq!(code, Some(0), "{text}");
 
     // A service that rejects the clock at any time, with a Date of its clock and without.
-    let now = oss_signing_proxy::time::Clock::now(&oss_signing_proxy::cli::SystemEnv);
+    let now = oss_signing_proxy::time::Clock::now(&oss_signing_proxy::app::SystemEnv);
     let date = (now + std::time::Duration::from_secs(3_600)).http_date();
     let body =
         format!("{{\"RequestId\":\"R-1\",\"Code\":\"InvalidTimeStamp.Expired\",\"Message\":\"{PLANTED}\"}}");

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, ReloadHandle, SystemEnv};
+use oss_signing_proxy::app::{App, ReloadHandle, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::server::{
     ActivatedSockets, BoundListener, DrainOutcome, DrainSignal, ListenAddress, ListenSettings, ListenerPlan,

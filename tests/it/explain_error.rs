@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use oss_signing_proxy::cli::SystemEnv;
+use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::InjectedFault;
 use oss_signing_proxy::time::Clock as _;
 

@@ -54,6 +54,24 @@ const ARROWS: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
+    (
+        "app",
+        &[
+            "oss",
+            "time",
+            "secret",
+            "offload",
+            "address",
+            "sign",
+            "transport",
+            "credentials",
+            "telemetry",
+            "proxy",
+            "admin",
+            "server",
+            "config",
+        ],
+    ),
 ];
 
 const WORDS: &[&str] = &["oss", "time", "secret"];

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use http::StatusCode;
-use oss_signing_proxy::cli::SystemEnv;
+use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 

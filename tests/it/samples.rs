@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use oss_signing_proxy::cli::SystemEnv;
+use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 use serde_json::Value;

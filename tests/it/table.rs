@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::cli::SystemEnv;
+use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::issuer::{CredentialIssuer, IssuerFault};
 use oss_signing_proxy::emulator::{EmulatedAccount, EmulatorThread};
 use oss_signing_proxy::time::{Clock as _, Timestamp};

@@ -11,14 +11,14 @@ mod upstream;
 use clap::Args as ClapArgs;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
-use super::assembly::{BadSource, SourceResults, ask_all};
 use super::exit::CommandExit;
 use super::explain::SourceDescription;
 use super::flags::CommonFlags;
 use super::serve::block_on;
-use super::system::SystemEnv;
 use crate::address::{ListenerNames, LocatedObject, UpstreamId, UrlScheme};
 use crate::admin::ListenerCertificate;
+use crate::app::build::{BadSource, SourceResults, ask_all};
+use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, each};
 use crate::oss::Bucket;

@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::super::assembly::to_upstreams;
 use super::super::exit::CommandExit;
 use super::super::explain::masked;
-use super::super::system::SystemEnv;
 use super::UpstreamSigner;
 use super::interpret::{self, ProbeContext};
 use super::probe::{ProbeError, ProbeRequest};
 use super::report::{Finding, FindingLevel, ReportSection};
 use super::{Bucket, ProxyConfig, UpstreamId, connectivity};
 use crate::address::{UpstreamAddress, UrlScheme};
+use crate::app::build::to_upstreams;
+use crate::app::system_env::SystemEnv;
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;

@@ -9,14 +9,14 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
-use super::super::assembly::{self, ask_all, try_start};
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
-use super::super::system::SystemEnv;
 use super::{print, redact};
 use crate::address::Host;
+use crate::app::build::{self, ask_all, try_start};
+use crate::app::system_env::SystemEnv;
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
 use crate::proxy::{self, DryRunReport, ListenerRules};
@@ -51,10 +51,10 @@ pub(super) enum ExplainError {
     NoListener,
     /// A source is misconfigured, so the proxy would not start.
     #[error(transparent)]
-    Source(#[from] assembly::BadSource),
+    Source(#[from] build::BadSource),
     /// Another error prevents the start of the proxy.
     #[error(transparent)]
-    Start(#[from] assembly::StartError),
+    Start(#[from] build::StartError),
 }
 
 impl ExplainError {
@@ -110,7 +110,7 @@ pub(super) fn exit(explained: &DryRunReport) -> CommandExit {
 impl ReadyConfig {
     /// Queries the sources, as the start does.
     pub(super) async fn new(config: ProxyConfig) -> Result<Self, ExplainError> {
-        let assembly::SourceResults { sources, bad, .. } = ask_all(&config.credentials, &SystemEnv).await;
+        let build::SourceResults { sources, bad, .. } = ask_all(&config.credentials, &SystemEnv).await;
         match bad.into_iter().next() {
             Some(bad) => Err(bad.into()),
             None => Ok(Self { config, sources }),

@@ -4,13 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use super::super::assembly::{SourceResults, ask_all};
 use super::super::exit::CommandExit;
 use super::super::flags::CommonFlags;
 use super::super::output::{complain, line};
 use super::super::serve::block_on;
-use super::super::system::SystemEnv;
 use crate::address::UpstreamId;
+use crate::app::build::{SourceResults, ask_all};
+use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigError, ConfigErrors, ProxyConfig};
 use crate::credentials::{CredentialSource, ProviderSpec, SourceMap, each};
 use crate::time::{Clock as _, Timestamp};

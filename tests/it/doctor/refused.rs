@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oss_signing_proxy::cli::SystemEnv;
+use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::{
     EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread, InjectedFault,
 };

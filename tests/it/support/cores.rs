@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oss_signing_proxy::cli::{App, SystemEnv};
+use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::proxy::WorkerCore;
 use oss_signing_proxy::server::{self, MakeCore, ServerPlan};

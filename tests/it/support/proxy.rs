@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use oss_signing_proxy::cli::{App, SystemEnv};
+use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
 use oss_signing_proxy::proxy::ProxyState;
 use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};

@@ -3,15 +3,20 @@
 
 use std::cell::RefCell;
 
-use super::assembly::PreviousApp;
 use crate::config::ProxyConfig;
 use crate::server::{
     ActivatedSockets, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener,
 };
 
+/// The sockets of the current configuration, each with the configured address of its listener.
+pub(crate) struct PreviousSockets {
+    pub(crate) listening: Vec<(ListenAddress, SharedListener)>,
+    pub(crate) admin: Option<(ListenAddress, SharedListener)>,
+}
+
 /// The bound sockets, each with the configured address of its listener.
 #[derive(Default)]
-pub(super) struct BoundSockets {
+pub(crate) struct BoundSockets {
     listening: Vec<(ListenAddress, SharedListener)>,
     admin: Option<(ListenAddress, SharedListener)>,
     /// The sockets whose listener the new configuration does not have.
@@ -22,17 +27,17 @@ pub(super) struct BoundSockets {
 
 impl BoundSockets {
     /// Creates the sockets of a process that must not bind any.
-    pub(super) fn trial() -> Self {
+    pub(crate) fn trial() -> Self {
         Self { trial: Some(RefCell::default()), ..Self::default() }
     }
 
     /// Returns the warnings of a trial.
-    pub(super) fn into_warnings(self) -> Vec<String> {
+    pub(crate) fn into_warnings(self) -> Vec<String> {
         self.trial.map(RefCell::into_inner).unwrap_or_default()
     }
 
-    pub(super) fn of(before: Option<&PreviousApp<'_>>, config: &ProxyConfig) -> Self {
-        let Some(PreviousApp { listening, admin, .. }) = before else { return Self::default() };
+    pub(crate) fn of(before: Option<&PreviousSockets>, config: &ProxyConfig) -> Self {
+        let Some(PreviousSockets { listening, admin }) = before else { return Self::default() };
         let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
         let going = listening.iter().filter(|(configured, _)| !stays(configured));
         let stays =
@@ -44,7 +49,7 @@ impl BoundSockets {
 
     /// Binds new sockets for a listener. If it already has sockets, binds none, and checks that the
     /// listener may keep them.
-    pub(super) fn listen(
+    pub(crate) fn listen(
         &self,
         listen: &ListenSettings,
         inherited: &mut ActivatedSockets,
@@ -56,7 +61,7 @@ impl BoundSockets {
     }
 
     /// Binds a new socket for the admin listener, unless it already has one.
-    pub(super) fn administer(
+    pub(crate) fn administer(
         &self,
         address: &ListenAddress,
         inherited: &mut ActivatedSockets,

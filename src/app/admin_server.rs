@@ -12,9 +12,9 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::app::{ReloadHandle, SharedPoolStats};
-use super::assembly::BuiltApp;
-use super::visits::AdminConnections;
+use super::admin_connections::AdminConnections;
+use super::build::BuiltApp;
+use super::reload::{ReloadHandle, SharedPoolStats};
 use crate::admin::{
     self, AdminProcess, AdminRoute, ListenerCertificate, LivenessFuture, ReadinessRule, ReloadFuture,
     ShownSetting,
@@ -29,7 +29,7 @@ use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
 /// The state of the process, for the admin listener.
-pub(super) struct AdminConsole {
+pub(crate) struct AdminConsole {
     view: ArcSwap<ConsoleView>,
     edge: Arc<dyn SourceEnv>,
     counters: Arc<ProcessCounters>,
@@ -41,7 +41,7 @@ pub(super) struct AdminConsole {
 }
 
 /// The parts of a configuration that the admin listener shows.
-pub(super) struct ConsoleView {
+pub(crate) struct ConsoleView {
     settings: admin::AdminSettings,
     state: Arc<ProxyState>,
     sources: Vec<Arc<CredentialSource>>,
@@ -51,8 +51,8 @@ pub(super) struct ConsoleView {
 }
 
 /// An admin listener with its thread. Dropping it stops both.
-pub(super) struct AdminThread {
-    pub(super) held: SharedListener,
+pub(crate) struct AdminThread {
+    pub(crate) held: SharedListener,
     /// The settings of this listener. A replacement listener has separate ones.
     settings: Arc<ArcSwap<admin::AdminSettings>>,
     end: oneshot::Sender<()>,
@@ -60,7 +60,7 @@ pub(super) struct AdminThread {
 }
 
 impl ConsoleView {
-    pub(super) fn of(assembled: &BuiltApp) -> Self {
+    pub(crate) fn of(assembled: &BuiltApp) -> Self {
         Self {
             settings: assembled.admin.as_ref().map(|admin| admin.settings.clone()).unwrap_or_default(),
             state: Arc::clone(&assembled.state),
@@ -73,7 +73,7 @@ impl ConsoleView {
 }
 
 impl AdminConsole {
-    pub(super) fn new(
+    pub(crate) fn new(
         view: ConsoleView,
         (edge, counters, tallies): (Arc<dyn SourceEnv>, Arc<ProcessCounters>, SharedPoolStats),
         (drain, pulse, reloads, log): (DrainSignal, ServerWatchdog, ReloadHandle, Option<Arc<LogControl>>),
@@ -96,7 +96,7 @@ impl AdminConsole {
     }
 
     /// Replaces the view after a new configuration was applied.
-    pub(super) fn show(&self, view: ConsoleView) {
+    pub(crate) fn show(&self, view: ConsoleView) {
         self.view.store(Arc::new(view));
     }
 }
@@ -210,7 +210,7 @@ impl AdminProcess for AdminConsole {
 
 impl AdminThread {
     /// Starts a thread that serves connections from this socket.
-    pub(super) fn start(
+    pub(crate) fn start(
         bound: BoundListener,
         settings: admin::AdminSettings,
         console: &Arc<AdminConsole>,
@@ -239,12 +239,12 @@ impl AdminThread {
     }
 
     /// Applies new settings.
-    pub(super) fn renew(&self, settings: admin::AdminSettings) {
+    pub(crate) fn renew(&self, settings: admin::AdminSettings) {
         self.settings.store(Arc::new(settings));
     }
 
     /// Stops the listener, and waits briefly for pending responses.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         let Self { held, end, ended, .. } = self;
         drop(end);
         let _ = timeout(MOMENT, ended).await;

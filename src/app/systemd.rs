@@ -15,7 +15,7 @@ use crate::server::ServerWatchdog;
 
 /// A handle to notify the service manager.
 #[derive(Clone)]
-pub(super) struct ServiceNotifier(Option<Arc<NotifyQueue>>);
+pub(crate) struct ServiceNotifier(Option<Arc<NotifyQueue>>);
 
 /// Notifications to send. If the service manager reads none, the oldest are dropped, because only
 /// the last state counts.
@@ -33,7 +33,7 @@ struct QueueState {
 
 impl ServiceNotifier {
     /// Starts the thread, if the environment names a notification socket.
-    pub(super) fn start(edge: &dyn SourceEnv) -> Self {
+    pub(crate) fn start(edge: &dyn SourceEnv) -> Self {
         if edge.variable("NOTIFY_SOCKET").is_none() {
             return Self(None);
         }
@@ -50,25 +50,25 @@ impl ServiceNotifier {
     }
 
     /// Reports that the process serves.
-    pub(super) fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.send(vec![NotifyState::Ready]);
     }
 
     /// Reports that a reload has started. [`Self::ready`] must follow.
-    pub(super) fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             self.send(vec![NotifyState::Reloading, now]);
         }
     }
 
     /// Reports that shutdown has started.
-    pub(super) fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.send(vec![NotifyState::Stopping]);
     }
 
     /// Notifies the watchdog of the service manager, if there is one, while `pulse` shows that the
     /// threads respond.
-    pub(super) async fn feed_watchdog(self, pulse: ServerWatchdog) {
+    pub(crate) async fn feed_watchdog(self, pulse: ServerWatchdog) {
         let Some(limit) = sd_notify::watchdog_enabled() else { return };
         // The service manager advises two notifications in its timeout. A third leaves a margin.
         let mut signs = interval(limit / 3);
@@ -95,7 +95,7 @@ impl ServiceNotifier {
     }
 
     /// Waits until everything is sent, up to a limit. Blocks.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         if let Some(queue) = &self.0 {
             let is_busy = |state: &mut QueueState| state.is_sending || !state.waiting.is_empty();
             drop(queue.changed.wait_timeout_while(queue.lock(), FLUSH_LIMIT, is_busy));

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use crate::credentials::{CredentialSource, SourceEnv, SourceMap, each};
 
 /// The sources that are refreshed, on a separate thread. Dropping it stops all refreshes.
-pub(super) struct SourceKeeper {
+pub(crate) struct SourceKeeper {
     edge: Arc<dyn SourceEnv>,
     runtime: Handle,
     tasks: RefCell<HashMap<*const CredentialSource, SourceTask>>,
@@ -31,7 +31,7 @@ impl SourceKeeper {
     ///
     /// # Errors
     /// If the operating system provides no thread.
-    pub(super) fn start(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
+    pub(crate) fn start(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
         // Each file that does not respond occupies a thread, and a name lookup needs one too.
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
@@ -46,7 +46,7 @@ impl SourceKeeper {
     }
 
     /// Starts to refresh each source that is not refreshed yet.
-    pub(super) fn keep(&self, sources: &SourceMap) {
+    pub(crate) fn keep(&self, sources: &SourceMap) {
         let mut tasks = self.tasks.borrow_mut();
         for (_, source) in each(sources) {
             tasks.entry(Arc::as_ptr(source)).or_insert_with(|| {
@@ -58,7 +58,7 @@ impl SourceKeeper {
     }
 
     /// Stops the refreshes of all other sources.
-    pub(super) fn retain<'a>(&self, all: impl IntoIterator<Item = &'a SourceMap>) {
+    pub(crate) fn retain<'a>(&self, all: impl IntoIterator<Item = &'a SourceMap>) {
         let all: HashSet<*const CredentialSource> =
             all.into_iter().flat_map(SourceMap::values).map(Arc::as_ptr).collect();
         self.tasks.borrow_mut().retain(|source, kept| {

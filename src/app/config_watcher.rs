@@ -19,18 +19,18 @@ type FileContents = Vec<(PathBuf, ContentDigest)>;
 
 /// The content of the watched files at one check.
 #[derive(Clone, Debug)]
-pub(super) struct FileSnapshot(FileContents);
+pub(crate) struct FileSnapshot(FileContents);
 
 impl FileSnapshot {
     /// Returns the current content of the same files. Reads them, and may block.
-    pub(super) fn now(self) -> Self {
+    pub(crate) fn now(self) -> Self {
         Self(now(self.0))
     }
 }
 
 /// The files that a configuration was made from, each with its content before or during the read.
 #[derive(Debug, Default)]
-pub(super) struct WatchedFiles {
+pub(crate) struct WatchedFiles {
     /// The configuration file itself.
     own: Option<(PathBuf, ContentDigest)>,
     /// The files that the configuration names. Credential files are watched by their sources.
@@ -41,7 +41,7 @@ pub(super) struct WatchedFiles {
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct ReloadError {
-    pub(super) why: String,
+    pub(crate) why: String,
     /// The content of the files that the configuration names, because the fault may be in one of
     /// them.
     files: FileContents,
@@ -49,7 +49,7 @@ pub struct ReloadError {
 
 /// The reason for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReloadReason {
+pub(crate) enum ReloadReason {
     /// A reload was requested.
     Asked,
     /// The content of a file has changed.
@@ -60,7 +60,7 @@ pub(super) enum ReloadReason {
 
 /// A watcher of the files of the current configuration.
 #[derive(Debug)]
-pub(super) struct ConfigWatcher {
+pub(crate) struct ConfigWatcher {
     in_force: WatchedFiles,
     /// The content of each watched file at the last read of the configuration, whether applied or
     /// rejected.
@@ -103,7 +103,7 @@ impl From<ConfigErrors> for ReloadError {
 impl WatchedFiles {
     /// Returns the files of this configuration: those already read for it, and those to be read
     /// later. Reads the latter, and may block.
-    pub(super) fn of(config: &ProxyConfig) -> Self {
+    pub(crate) fn of(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
@@ -118,7 +118,7 @@ impl WatchedFiles {
     }
 
     /// Returns the error that rejects the configuration of these files.
-    pub(super) fn refused(&self, why: &dyn fmt::Display) -> ReloadError {
+    pub(crate) fn refused(&self, why: &dyn fmt::Display) -> ReloadError {
         ReloadError { why: why.to_string(), files: self.held() }
     }
 
@@ -139,25 +139,25 @@ impl WatchedFiles {
 }
 
 impl ConfigWatcher {
-    pub(super) fn new(in_force: WatchedFiles) -> Self {
+    pub(crate) fn new(in_force: WatchedFiles) -> Self {
         let read = in_force.held();
         let lane = BlockingLane::default();
         Self { in_force, found: read.clone(), read, emptied: None, refused: None, lane }
     }
 
     /// Returns the content of the watched files at the last read of the configuration.
-    pub(super) fn known(&self) -> FileSnapshot {
+    pub(crate) fn known(&self) -> FileSnapshot {
         FileSnapshot(self.read.clone())
     }
 
     /// Returns the current content of the files, or `None` if the disk does not respond.
-    pub(super) fn find(&self) -> impl Future<Output = Option<FileSnapshot>> + use<> {
+    pub(crate) fn find(&self) -> impl Future<Output = Option<FileSnapshot>> + use<> {
         let (lane, known) = (self.lane.clone(), self.known());
         async move { lane.run(FILE_LIMIT, || known.now()).await.ok() }
     }
 
     /// Returns the reason for a reload after this check, if there is one.
-    pub(super) fn look(&mut self, FileSnapshot(found): FileSnapshot, now: Instant) -> Option<ReloadReason> {
+    pub(crate) fn look(&mut self, FileSnapshot(found): FileSnapshot, now: Instant) -> Option<ReloadReason> {
         let is_steady = found == self.found;
         self.found = found;
         // guard: steady-file
@@ -199,7 +199,7 @@ impl ConfigWatcher {
 
     /// Records the content found before a read of the configuration. If the configuration is
     /// rejected, the same error is reported only once. Changes during the read are noticed later.
-    pub(super) fn reading(&mut self, FileSnapshot(found): FileSnapshot) {
+    pub(crate) fn reading(&mut self, FileSnapshot(found): FileSnapshot) {
         self.found.clone_from(&found);
         self.read = found;
     }
@@ -207,7 +207,7 @@ impl ConfigWatcher {
     /// Records a rejection, after a read for this reason. The files that may be at fault are then
     /// watched as well, and the configuration is retried after a backoff. Returns whether the error
     /// is new.
-    pub(super) fn refused(&mut self, reason: ReloadReason, refused: &ReloadError, now: Instant) -> bool {
+    pub(crate) fn refused(&mut self, reason: ReloadReason, refused: &ReloadError, now: Instant) -> bool {
         let known = self.refused.take().filter(|_| reason == ReloadReason::Refused);
         let is_news = known.as_ref().is_none_or(|known| known.why != refused.why);
         let pause = known.map_or(PAUSE_MIN, |known| (known.pause * 2).min(PAUSE_MAX));
@@ -226,7 +226,7 @@ impl ConfigWatcher {
 
     /// Records that a configuration made from these files was applied. Returns those whose content
     /// has changed.
-    pub(super) fn taken(&mut self, files: WatchedFiles) -> Vec<String> {
+    pub(crate) fn taken(&mut self, files: WatchedFiles) -> Vec<String> {
         let rewritten = files.rewritten(&self.in_force);
         *self = Self::new(files);
         rewritten
@@ -350,7 +350,7 @@ mod tests {
         let config = ProxyConfig::load(
             Some((Path::new("proxy.toml"), &text)),
             &[],
-            &SystemFiles(&crate::cli::SystemEnv),
+            &SystemFiles(&crate::app::SystemEnv),
         );
         let mut config = config.expect("a configuration");
         let secrets =

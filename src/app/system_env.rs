@@ -38,13 +38,13 @@ impl SourceEnv for SystemEnv {
 }
 
 /// Returns the names of all environment variables.
-pub(super) fn variable_names() -> Vec<OsString> {
+pub(crate) fn variable_names() -> Vec<OsString> {
     std::env::vars_os().map(|(name, _)| name).collect()
 }
 
 /// Returns the signals that were ignored when this process started, one bit for each, from signal 1
 /// on. Returns 0 if the system does not report them.
-pub(super) fn ignored_signals() -> u64 {
+pub(crate) fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
@@ -53,19 +53,19 @@ pub(super) fn ignored_signals() -> u64 {
 /// Protects the memory and the environment of this process, which hold secrets, from other
 /// processes, even of the same user. A command that it executes does not inherit the protection. A
 /// failure is ignored, because there is no alternative.
-pub(super) fn hide() {
+pub(crate) fn hide() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Protects the process as [`hide`] does, and disables core files. The latter is inherited.
-pub(super) fn close() {
+pub(crate) fn close() {
     hide();
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
 }
 
 /// Removes the protection that the configuration disables, and gives up the right to gain
 /// privileges if configured.
-pub(super) fn settle(process: &HardeningConfig) {
+pub(crate) fn settle(process: &HardeningConfig) {
     if process.dumpable {
         let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     }
@@ -80,7 +80,7 @@ pub(super) fn settle(process: &HardeningConfig) {
 
 /// Raises the limit on open files to its maximum, because each connection is a file. Returns the
 /// limit, if there is one.
-pub(super) fn raise_file_limit() -> Option<u64> {
+pub(crate) fn raise_file_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() { maximum } else { current }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::transport::{InvalidRoots, TrustStore, TrustStoreId};
 
 /// The trust stores of a configuration while it is assembled.
-pub(super) struct TrustStores<'a> {
+pub(crate) struct TrustStores<'a> {
     before: &'a [(TrustStoreId, TrustStore)],
     /// The first id that no store has used yet.
     next: &'a mut usize,
@@ -19,13 +19,13 @@ pub(super) struct TrustStores<'a> {
 }
 
 impl<'a> TrustStores<'a> {
-    pub(super) fn new(before: &'a [(TrustStoreId, TrustStore)], next: &'a mut usize) -> Self {
+    pub(crate) fn new(before: &'a [(TrustStoreId, TrustStore)], next: &'a mut usize) -> Self {
         Self { before, next, now: Vec::new(), read: HashMap::new(), host: None }
     }
 
     /// Returns the trust store of the file, or that of the host without a file. Reads each only
     /// once.
-    pub(super) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustStoreId, InvalidRoots> {
+    pub(crate) fn get(&mut self, file: Option<&PathBuf>) -> Result<TrustStoreId, InvalidRoots> {
         let Some(path) = file else {
             let id = match self.host {
                 Some(id) => id,
@@ -55,7 +55,7 @@ impl<'a> TrustStores<'a> {
         id
     }
 
-    pub(super) fn into_all(self) -> Vec<(TrustStoreId, TrustStore)> {
+    pub(crate) fn into_all(self) -> Vec<(TrustStoreId, TrustStore)> {
         self.now
     }
 

@@ -2,19 +2,20 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
-use super::assembly::{AppBuilder, BuiltApp, PreviousApp, StartError};
-use super::console::{AdminConsole, AdminThread, ConsoleView};
-use super::notify::ServiceNotifier;
-use super::watch::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
-use crate::admin::AdminReloadError;
+use super::admin_server::{AdminConsole, AdminThread, ConsoleView};
+use super::build::{AppBuilder, BuiltApp, PreviousApp, StartError};
+use super::config_watcher::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
+use super::listeners::PreviousSockets;
+use super::reload::{ReloadHandle, ReloadRequest, SharedPoolStats};
+use super::systemd::ServiceNotifier;
 use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
@@ -22,7 +23,7 @@ use crate::proxy::{ProxyState, WorkerCore};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
-use crate::transport::{PoolStats, UpstreamReachability, UpstreamTransport};
+use crate::transport::{UpstreamReachability, UpstreamTransport};
 
 /// A proxy with bound sockets that does not serve yet.
 pub struct App {
@@ -37,16 +38,6 @@ pub struct App {
 /// Reads the configuration again, in the same way as at the start. Called on a thread for blocking
 /// work.
 pub type LoadConfig = Arc<dyn Fn() -> Result<ProxyConfig, ReloadError> + Send + Sync>;
-
-/// A handle to request a reload of a running proxy.
-#[derive(Clone, Debug)]
-pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
-
-/// The statistics of the upstream connections of each worker.
-pub(super) type SharedPoolStats = Arc<Mutex<Vec<Arc<PoolStats>>>>;
-
-/// A request to reload, with a channel for the result if the caller waits for it.
-type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
 
 /// A serving proxy.
 struct RunningApp {
@@ -64,24 +55,6 @@ struct RunningApp {
     watch: ConfigWatcher,
 }
 
-impl ReloadHandle {
-    /// Reloads the configuration. Returns the changes, or the reason for its rejection.
-    ///
-    /// # Errors
-    /// [`AdminReloadError`].
-    pub async fn reload(&self) -> Result<Vec<String>, AdminReloadError> {
-        let (tell, told) = oneshot::channel();
-        self.0.send(Some(tell)).await.map_err(|_| AdminReloadError::Stopping)?;
-        told.await.map_err(|_| AdminReloadError::Stopping)?.map_err(AdminReloadError::Wrong)
-    }
-
-    /// Requests a reload without waiting for the result. If the queue is full, the request is
-    /// dropped, because a queued one has the same effect.
-    pub fn request_reload(&self) {
-        let _ = self.0.try_send(None);
-    }
-}
-
 impl App {
     /// Starts each credential source, waits briefly for its first result, and binds the sockets.
     /// Does not connect to the upstream, which may start later than the proxy.
@@ -95,8 +68,7 @@ impl App {
         let watch = ConfigWatcher::new(files);
         let assembled = workshop.assemble(config, None).await?;
         warn_of_certificates(&assembled, &*workshop.edge);
-        let (wish, wishes) = mpsc::channel(WISHES_MAX);
-        let reloads = (ReloadHandle(wish), wishes);
+        let reloads = ReloadHandle::channel();
         Ok(Self { workshop, assembled, watch, reloads, load: None, log: None })
     }
 
@@ -262,8 +234,7 @@ impl RunningApp {
         let admin = self.admin.as_ref().map(|thread| thread.held.clone());
         let before = PreviousApp {
             assembled: &self.assembled,
-            listening: self.server.sockets(),
-            admin: configured.zip(admin),
+            sockets: PreviousSockets { listening: self.server.sockets(), admin: configured.zip(admin) },
         };
         let mut assembled =
             self.workshop.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
@@ -395,5 +366,3 @@ const LOAD_LIMIT: Duration = Duration::from_secs(5);
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The interval between checks of the configuration files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The number of reload requests that can be queued.
-const WISHES_MAX: usize = 16;

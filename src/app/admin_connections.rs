@@ -14,7 +14,7 @@ use crate::admin::{self, AdminProcess, IdleSince, ListenerReach};
 use crate::server::AcceptedSocket;
 
 /// The connections of one listener.
-pub(super) struct AdminConnections {
+pub(crate) struct AdminConnections {
     tasks: JoinSet<()>,
     present: Vec<(IdleSince, AbortHandle)>,
     /// Dropped to close all connections.
@@ -22,13 +22,13 @@ pub(super) struct AdminConnections {
 }
 
 impl AdminConnections {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tasks: JoinSet::new(), present: Vec::new(), stay: watch::Sender::new(()) }
     }
 
     /// Serves another connection, or drops it if the limit is reached and all are busy. Must run
     /// inside a `LocalSet`.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         accepted: AcceptedSocket,
         served: (Arc<ArcSwap<admin::AdminSettings>>, Arc<dyn AdminProcess>),
@@ -66,7 +66,7 @@ impl AdminConnections {
 
     /// Closes all connections after their pending responses. The client that requested the shutdown
     /// still gets its response.
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         let Self { mut tasks, stay, .. } = self;
         drop(stay);
         let all_gone = async { while tasks.join_next().await.is_some() {} };

@@ -11,9 +11,9 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use super::keeper::SourceKeeper;
-use super::sockets::BoundSockets;
-use super::trusts::TrustStores;
+use super::listeners::{BoundSockets, PreviousSockets};
+use super::source_refresher::SourceKeeper;
+use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
@@ -21,8 +21,7 @@ use crate::credentials::{CredentialSource, ProvideError, ProviderSpec, SourceEnv
 use crate::offload::{BlockingLane, BlockingTimeout};
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 use crate::server::{
-    self, ActivatedSockets, BindError, BoundListener, InvalidTls, ListenAddress, ListenerPlan,
-    SharedListener, TlsFiles,
+    self, ActivatedSockets, BindError, BoundListener, InvalidTls, ListenAddress, ListenerPlan, TlsFiles,
 };
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
@@ -84,7 +83,7 @@ impl StartError {
     }
 
     /// Returns whether every error is an address in use by another process.
-    pub(super) fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         if let Self::Several(all) = self {
             return all.iter().all(Self::is_in_use);
         }
@@ -110,14 +109,14 @@ impl StartError {
 #[derive(Debug, thiserror::Error)]
 #[error("credentials {name:?}: {failure}")]
 pub struct BadSource {
-    pub(super) name: String,
-    pub(super) failure: String,
+    pub(crate) name: String,
+    pub(crate) failure: String,
 }
 
 /// The builder of a [`BuiltApp`], with the resources that outlive a configuration.
-pub(super) struct AppBuilder {
-    pub(super) edge: Arc<dyn SourceEnv>,
-    pub(super) counters: Arc<ProcessCounters>,
+pub(crate) struct AppBuilder {
+    pub(crate) edge: Arc<dyn SourceEnv>,
+    pub(crate) counters: Arc<ProcessCounters>,
     fixtures: Arc<Mutex<SharedResources>>,
     /// Runs blocking work: reading the files that a configuration names, and binding its sockets.
     lane: BlockingLane,
@@ -135,42 +134,39 @@ struct SharedResources {
 }
 
 /// The parts of a proxy, built from one configuration.
-pub(super) struct BuiltApp {
-    pub(super) state: Arc<ProxyState>,
-    pub(super) sources: SourceMap,
-    pub(super) server: server::ServerSettings,
-    pub(super) transport: transport::TransportSettings,
-    pub(super) trusts: Vec<(TrustStoreId, TrustStore)>,
+pub(crate) struct BuiltApp {
+    pub(crate) state: Arc<ProxyState>,
+    pub(crate) sources: SourceMap,
+    pub(crate) server: server::ServerSettings,
+    pub(crate) transport: transport::TransportSettings,
+    pub(crate) trusts: Vec<(TrustStoreId, TrustStore)>,
     /// Taken when serving starts.
-    pub(super) listeners: Vec<ListenerPlan>,
-    pub(super) admin: Option<AdminListener>,
-    pub(super) log: telemetry::LogSettings,
-    pub(super) drain_delay: Duration,
-    pub(super) facts: Vec<EffectiveSetting>,
-    pub(super) routes: Vec<admin::AdminRoute>,
-    pub(super) certificates: Vec<ListenerCertificate>,
+    pub(crate) listeners: Vec<ListenerPlan>,
+    pub(crate) admin: Option<AdminListener>,
+    pub(crate) log: telemetry::LogSettings,
+    pub(crate) drain_delay: Duration,
+    pub(crate) facts: Vec<EffectiveSetting>,
+    pub(crate) routes: Vec<admin::AdminRoute>,
+    pub(crate) certificates: Vec<ListenerCertificate>,
     specs: Vec<(String, ProviderSpec)>,
 }
 
 /// The admin listener of a configuration.
-pub(super) struct AdminListener {
-    pub(super) configured: ListenAddress,
-    pub(super) settings: admin::AdminSettings,
+pub(crate) struct AdminListener {
+    pub(crate) configured: ListenAddress,
+    pub(crate) settings: admin::AdminSettings,
     /// The new socket; `None` if the current one is kept.
-    pub(super) bound: Option<BoundListener>,
+    pub(crate) bound: Option<BoundListener>,
 }
 
 /// The current state while another configuration is assembled.
-pub(super) struct PreviousApp<'a> {
-    pub(super) assembled: &'a BuiltApp,
-    /// The bound sockets, each with the configured address of its listener.
-    pub(super) listening: Vec<(ListenAddress, SharedListener)>,
-    /// The socket of the admin listener, in the same form.
-    pub(super) admin: Option<(ListenAddress, SharedListener)>,
+pub(crate) struct PreviousApp<'a> {
+    pub(crate) assembled: &'a BuiltApp,
+    pub(crate) sockets: PreviousSockets,
 }
 
 impl AppBuilder {
-    pub(super) fn new(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
+    pub(crate) fn new(edge: Arc<dyn SourceEnv>) -> io::Result<Self> {
         let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
         Ok(Self {
             keeper: SourceKeeper::start(Arc::clone(&edge))?,
@@ -185,7 +181,7 @@ impl AppBuilder {
     /// Builds everything that the configuration needs. Parts of `before` with an unchanged
     /// description are kept. If the configuration is rejected, its new sources are kept for the
     /// retry.
-    pub(super) async fn assemble(
+    pub(crate) async fn assemble(
         &mut self,
         mut config: ProxyConfig,
         before: Option<PreviousApp<'_>>,
@@ -286,7 +282,8 @@ impl AppBuilder {
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
         }
         let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());
-        let (sockets, fixtures) = (BoundSockets::of(before, &config), Arc::clone(&self.fixtures));
+        let (sockets, fixtures) =
+            (BoundSockets::of(before.map(|before| &before.sockets), &config), Arc::clone(&self.fixtures));
         let draft = self.lane.run(FILES_LIMIT, move || {
             let mut fixtures = fixtures.lock().unwrap_or_else(PoisonError::into_inner);
             AppDraft::make(config, &trusts, &sockets, &mut fixtures)
@@ -387,7 +384,7 @@ impl FirstAnswers {
 }
 
 /// Builds a worker for a configuration, without a socket, for a dry run of a request.
-pub(super) fn try_start(
+pub(crate) fn try_start(
     config: &ProxyConfig,
     sources: &SourceMap,
     clock: Arc<dyn Clock>,
@@ -423,18 +420,18 @@ pub(super) fn try_start(
 }
 
 /// The results of one fetch from each source.
-pub(super) struct SourceResults {
+pub(crate) struct SourceResults {
     /// All sources.
-    pub(super) sources: SourceMap,
+    pub(crate) sources: SourceMap,
     /// Misconfigured sources.
-    pub(super) bad: Vec<BadSource>,
+    pub(crate) bad: Vec<BadSource>,
     /// Sources without credentials that may provide them later.
-    pub(super) unavailable: Vec<BadSource>,
+    pub(crate) unavailable: Vec<BadSource>,
 }
 
 /// Fetches credentials once from each described source, concurrently up to a limit. A source that
 /// does not respond in time counts as unavailable.
-pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
+pub(crate) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
     let sources = ProviderSpec::build_all(specs);
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
@@ -452,7 +449,7 @@ pub(super) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceE
 }
 
 /// Returns the settings of connections to upstreams.
-pub(super) fn to_upstreams(
+pub(crate) fn to_upstreams(
     timeouts: &TimeoutConfig,
     limits: &config::LimitConfig,
 ) -> transport::TransportSettings {
@@ -499,16 +496,16 @@ fn certificates(listeners: &[ListenerPlan]) -> Vec<ListenerCertificate> {
 }
 
 /// The result of a trial start with a configuration.
-pub(super) struct StartTrial {
+pub(crate) struct StartTrial {
     /// The error with which a start would fail, if any.
-    pub(super) result: Result<(), StartError>,
+    pub(crate) result: Result<(), StartError>,
     /// Warnings about settings that work now but may fail later or elsewhere.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Assembles a configuration as a start does, but without its sources. Binds no socket and creates
 /// no file.
-pub(super) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartTrial {
+pub(crate) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartTrial {
     let inherited = ActivatedSockets::from_environment(edge.variable("LISTEN_FDNAMES").as_deref());
     let log = config.log.file.clone();
     let lane = BlockingLane::default();

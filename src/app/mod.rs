@@ -1,0 +1,20 @@
+//! The running proxy: builds it from a configuration, reloads it, and runs its admin listener. It
+//! parses no arguments and prints nothing.
+
+pub(crate) mod admin_connections;
+pub(crate) mod admin_server;
+pub(crate) mod build;
+pub(crate) mod config_watcher;
+pub(crate) mod lifecycle;
+pub(crate) mod listeners;
+pub(crate) mod reload;
+pub(crate) mod source_refresher;
+pub(crate) mod system_env;
+pub(crate) mod systemd;
+pub(crate) mod trust_stores;
+
+pub use build::{BadSource, StartError};
+pub use config_watcher::ReloadError;
+pub use lifecycle::{App, LoadConfig};
+pub use reload::ReloadHandle;
+pub use system_env::SystemEnv;

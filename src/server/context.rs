@@ -1,0 +1,108 @@
+//! The configuration of a worker as its connections see it, and its change by a reload.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+use super::ServerSettings;
+use super::tls::ClientTlsPolicy;
+use crate::proxy::{ListenerRules, WorkerCore};
+
+/// A listener as its connections see it.
+#[derive(Clone)]
+pub(super) struct ListenerConfig {
+    pub(super) gate: ListenerRules,
+    pub(super) tls: Option<TlsAcceptor>,
+    /// A reload keeps the `Arc` if the requirements are equal.
+    pub(super) terms: Arc<ClientTlsPolicy>,
+}
+
+/// All listeners, each with its id.
+pub(super) type ListenerConfigs = Vec<(usize, ListenerConfig)>;
+
+/// The current configuration of a worker.
+pub(super) struct WorkerConfig {
+    pub(super) core: Rc<WorkerCore>,
+    pub(super) settings: ServerSettings,
+    entries: Vec<(usize, ListenerContext)>,
+    /// The listeners that the last reload has removed: their last connections may still be in the
+    /// inbox.
+    withdrawn: Vec<(usize, ListenerContext)>,
+}
+
+/// A listener on a worker.
+#[derive(Clone)]
+pub(super) struct ListenerContext {
+    pub(super) gate: Rc<ListenerRules>,
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) terms: Arc<ClientTlsPolicy>,
+}
+
+/// The state of a worker, through which its connections see a reload.
+pub(super) struct WorkerState {
+    setup: RefCell<Rc<WorkerConfig>>,
+    renewed: Notify,
+}
+
+impl WorkerConfig {
+    pub(super) fn new(
+        core: WorkerCore,
+        settings: ServerSettings,
+        entries: &[(usize, ListenerConfig)],
+    ) -> Self {
+        let way = |(id, entry): &(usize, ListenerConfig)| {
+            let ListenerConfig { gate, tls, terms } = entry.clone();
+            (*id, ListenerContext { gate: Rc::new(gate), tls, terms })
+        };
+        let entries = entries.iter().map(way).collect();
+        Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
+    }
+
+    /// Records the listeners that `before` has and this configuration does not.
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        let withdrawn = before.entries.iter().filter(|(id, _)| self.listener(*id).is_none());
+        self.withdrawn = withdrawn.cloned().collect();
+        self
+    }
+
+    /// Returns the listener of a new connection, even if the last reload has removed it.
+    pub(super) fn listener_of_arrival(&self, id: usize) -> Option<&ListenerContext> {
+        let withdrawn = || self.withdrawn.iter().find(|(known, _)| *known == id).map(|(_, way)| way);
+        self.listener(id).or_else(withdrawn)
+    }
+
+    /// Returns the listener with this id, unless it was removed.
+    pub(super) fn listener(&self, id: usize) -> Option<&ListenerContext> {
+        self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
+    }
+}
+
+impl WorkerState {
+    pub(super) fn new(setup: WorkerConfig) -> Self {
+        Self { setup: RefCell::new(Rc::new(setup)), renewed: Notify::new() }
+    }
+
+    /// Returns the current configuration.
+    pub(super) fn get(&self) -> Rc<WorkerConfig> {
+        Rc::clone(&self.setup.borrow())
+    }
+
+    pub(super) fn renew(&self, setup: WorkerConfig) {
+        self.setup.replace(Rc::new(setup));
+        self.renewed.notify_waiters();
+    }
+
+    /// Waits until the listener with this id is removed, or has other TLS requirements than these.
+    pub(super) async fn listener_changed(&self, id: usize, terms: &Arc<ClientTlsPolicy>) {
+        loop {
+            let renewed = self.renewed.notified();
+            if !self.get().listener(id).is_some_and(|way| Arc::ptr_eq(&way.terms, terms)) {
+                return;
+            }
+            renewed.await;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A listening socket of either kind, and the errors that prevent one.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use rustix::net::sockopt::socket_acceptconn;
+
+use super::address::ListenAddress;
+use super::unix::SocketFile;
+
+/// A listening socket, TCP or Unix.
+#[derive(Debug)]
+pub(super) enum ListeningSocket {
+    Tcp(TcpListener),
+    /// With the file to remove at the end, if this process created it.
+    Unix(UnixListener, Option<Arc<SocketFile>>),
+}
+
+/// An error that prevents listening.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process listens on the address.
+    #[error(
+        "{0} is already in use by another process; stop it, or choose another address with --listen or `address`"
+    )]
+    InUse(ListenAddress),
+    /// This process already listens on the address, or on a part of it.
+    #[error(
+        "{0} overlaps with {1}, where this proxy listens itself; take another port, or first a configuration without {1} and then this one, or start the proxy anew"
+    )]
+    Ours(ListenAddress, ListenAddress),
+    /// The port is privileged, or this user cannot write to the directory.
+    #[error(
+        "this user may not listen on {0}; choose a port from 1024 upwards, or a directory that this user may write"
+    )]
+    Forbidden(ListenAddress),
+    /// The path is taken by a file that is not a socket.
+    #[error("{0} is a file and no socket; remove it, or choose another path")]
+    NoSocket(ListenAddress),
+    /// systemd passed no socket with this name.
+    #[error(
+        "no socket {0:?} was handed over by systemd: {1}; the name is FileDescriptorName= of the .socket unit"
+    )]
+    NotInherited(String, String),
+    /// The socket from systemd does not listen, so it cannot accept connections.
+    #[error(
+        "the socket {0:?} of systemd does not listen; the .socket unit needs ListenStream= and Accept=no"
+    )]
+    NotListening(String),
+    /// The socket from systemd can be reached from other machines.
+    #[error(
+        "the socket {0:?} of systemd listens on {1}, which can be reached from other machines, and everybody who reaches it is signed for; change ListenStream= to 127.0.0.1, or set unsafe_open = true if the network keeps others out"
+    )]
+    Open(String, SocketAddr),
+    /// Any other error of the system.
+    #[error("cannot listen on {address}: {source}")]
+    System {
+        /// The address of the listener.
+        address: ListenAddress,
+        /// The error of the system.
+        source: io::Error,
+    },
+}
+
+impl ListeningSocket {
+    /// Returns another handle to the same socket.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Unix(socket, file) => Self::Unix(socket.try_clone()?, file.clone()),
+        })
+    }
+
+    /// Returns whether the socket is listening.
+    pub(super) fn is_listening(&self) -> bool {
+        let listens = match self {
+            Self::Tcp(socket) => socket_acceptconn(socket),
+            Self::Unix(socket, _) => socket_acceptconn(socket),
+        };
+        listens.unwrap_or(false)
+    }
+
+    pub(super) fn port(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+impl BindError {
+    /// Returns whether the fix is a change of the configuration or of the systemd unit.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::NoSocket(_) | Self::NotInherited(..) | Self::NotListening(_) | Self::Open(..) => true,
+            // A path that is too long.
+            Self::System { source, .. } => source.kind() == io::ErrorKind::InvalidInput,
+            Self::InUse(_) | Self::Ours(..) | Self::Forbidden(_) => false,
+        }
+    }
+
+    pub(super) fn of(address: ListenAddress, source: io::Error) -> Self {
+        let is = |kind| source.kind() == kind;
+        if is(io::ErrorKind::AddrInUse) {
+            Self::InUse(address)
+        } else if is(io::ErrorKind::PermissionDenied) {
+            Self::Forbidden(address)
+        } else if is(io::ErrorKind::AlreadyExists) {
+            Self::NoSocket(address)
+        } else {
+            Self::System { address, source }
+        }
+    }
+}
