@@ -1,7 +1,8 @@
-//! Enforces the picture in `src/lib.rs`: the permitted dependencies of each module, the items that
-//! pure modules may not use, and the library features that must be disabled.
+//! Enforces the picture in `src/lib.rs`: the permitted dependencies of each module, files without
+//! circular imports, the items that pure modules may not use, and the library features that must be
+//! disabled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -156,6 +157,126 @@ fn every_arrow_between_modules_is_one_of_the_picture() {
             );
         }
     }
+}
+
+/// A module as its path from the root of the crate, such as `["server", "tls"]`.
+type ModulePath = Vec<String>;
+
+/// Returns the files of `src` by module, without their unit tests and comments. A `mod.rs` is left
+/// out: it names the files of its folder, and they name it.
+fn files() -> BTreeMap<ModulePath, String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = BTreeMap::new();
+    for path in sources(&src) {
+        let inside = path.strip_prefix(&src).expect("below src").with_extension("");
+        let module: ModulePath = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let is_left_out = ["mod", "lib", "main", "tests"].contains(&module[module.len() - 1].as_str());
+        if is_left_out || module.iter().any(|part| part == "tests" || part.ends_with("_tests")) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a source");
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        files.insert(module, lines.flat_map(|line| [line, "\n"]).collect());
+    }
+    files
+}
+
+/// Returns the paths that a text names with `crate::`, `super::` or `self::`, from the root of the
+/// crate.
+fn paths(module: &[String], code: &str) -> Vec<ModulePath> {
+    let mut found = Vec::new();
+    for prefix in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(prefix) {
+            // The later part of `super::super::` and the end of `my_crate::` begin no path.
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if before.is_alphanumeric() || before == '_' || before == ':' {
+                continue;
+            }
+            let mut rest = &code[at..];
+            let mut base = if prefix == "crate::" { Vec::new() } else { module.to_vec() };
+            while let Some(after) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = after;
+            }
+            let rest = rest.trim_start_matches("crate::").trim_start_matches("self::");
+            expand(&base, rest, &mut found);
+        }
+    }
+    found
+}
+
+/// Adds the paths that `rest` begins with; a group in braces has several.
+fn expand(base: &[String], rest: &str, found: &mut Vec<ModulePath>) {
+    let rest = rest.trim_start();
+    if let Some(group) = rest.strip_prefix('{') {
+        let mut depth = 0;
+        let mut start = 0;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                '}' | ',' if depth == 0 => {
+                    expand(base, &group[start..at], found);
+                    start = at + 1;
+                    if c == '}' {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    if name.is_empty() {
+        return;
+    }
+    let mut path = base.to_vec();
+    if name != "self" {
+        path.push(name.clone());
+    }
+    match rest[name.len()..].strip_prefix("::") {
+        Some(after) => expand(&path, after, found),
+        None => found.push(path),
+    }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = files();
+    assert!(files.len() >= 150, "files were not found: {}", files.len());
+    let mut imports: BTreeMap<&ModulePath, BTreeSet<&ModulePath>> = BTreeMap::new();
+    for (module, code) in &files {
+        let of_file = |path: ModulePath| {
+            (1..=path.len()).rev().find_map(|length| files.get_key_value(&path[..length]).map(|(key, _)| key))
+        };
+        let others = paths(module, code).into_iter().filter_map(of_file).filter(|other| *other != module);
+        imports.insert(module, others.collect());
+    }
+    assert!(imports.values().map(BTreeSet::len).sum::<usize>() >= 300, "imports were not found");
+    // A file that imports no remaining file is in no circle, nor is one that none imports.
+    loop {
+        let imported: BTreeSet<_> = imports.values().flatten().copied().collect();
+        let is_outside = |file: &ModulePath, of: &BTreeSet<_>| of.is_empty() || !imported.contains(file);
+        let outside: Vec<_> =
+            imports.iter().filter(|(file, of)| is_outside(file, of)).map(|(file, _)| *file).collect();
+        if outside.is_empty() {
+            break;
+        }
+        for file in outside {
+            imports.remove(file);
+            imports.values_mut().for_each(|of| {
+                of.remove(file);
+            });
+        }
+    }
+    let mut left: Vec<String> = Vec::new();
+    for (file, of) in &imports {
+        let of: Vec<_> = of.iter().map(|path| path.join("/")).collect();
+        left.push(format!("{} imports {}", file.join("/"), of.join(", ")));
+    }
+    assert!(left.is_empty(), "these files import each other in a circle: {left:#?}");
 }
 
 #[test]
