@@ -183,7 +183,7 @@ impl UpstreamResponse {
             let number = text(headers, "x-oss-ec").or_else(|| of("EC"));
             let document = ErrorDocument {
                 code: &of("Code").unwrap_or(words),
-                message: "the text of this error is not in a form that can be searched for secrets, and was left out",
+                message: "error text omitted: its format cannot be searched for secrets",
                 request_id: &request_id,
                 host_id: "oss-signing-proxy",
                 extra: &number.as_deref().map(|number| ("EC", number)).into_iter().collect::<Vec<_>>(),

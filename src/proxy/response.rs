@@ -35,7 +35,7 @@ pub enum ResponseBodyError {
     #[error(transparent)]
     Upstream(#[from] hyper::Error),
     /// The upstream sent nothing within the timeout, although the client was ready to read.
-    #[error("the upstream has sent nothing of the body for too long")]
+    #[error("the upstream timed out while sending the response body")]
     Stalled,
 }
 
@@ -97,7 +97,7 @@ impl UpstreamResponse {
         if extent == BodyFraming::Nowhere && !bodiless && !response.body().is_end_stream() {
             counters.unframed();
             debug!(
-                "the answer has neither length nor chunks; on plain TCP nobody can tell whether it is whole"
+                "the upstream response has neither length nor chunks; truncation cannot be detected on plain TCP"
             );
         }
         Ok(Self { response, lease: Some(lease), bodiless, replaced: None })

@@ -178,7 +178,7 @@ fn what_oss_refuses_before_it_looks_at_the_signature_is_told_by_itself() {
     let cut_off = self::proxy(free).start();
     let unreachable = crate::support::ask(cut_off.address, "GET", "/photos/k", b"");
     told(&unreachable.body, "a proxy like this one, not of OSS: ");
-    told(&unreachable.body, "cannot be reached");
+    told(&unreachable.body, "cannot connect to");
     told(&unreachable.body, "run doctor");
     let bare = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
     told(&bare.body, "without a signature");
