@@ -41,7 +41,7 @@ impl AcceptThread {
         std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime.block_on(run(inbox, &cores, &places)),
-                Err(error) => error!(%error, "no connections can be accepted; restart this process"),
+                Err(error) => error!(%error, "cannot start accepting connections; restart the process"),
             }
         })?;
         Ok(Self(messages))
@@ -70,7 +70,7 @@ impl AcceptThread {
 
     fn send(&self, message: AcceptMessage) {
         if self.0.send(message).is_err() {
-            error!("the thread that accepts connections has ended; restart this process");
+            error!("the accept thread has exited; restart the process");
         }
     }
 }
@@ -130,7 +130,7 @@ async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, places:
     let places = (|| places.take(), async || places.freed().await);
     let serve = |accepted, place| cores.hand_over(accepted, id, place);
     let Err(error) = socket.accept(places, serve).await;
-    error!(%address, %error, "no connections are accepted here any more; restart this process");
+    error!(%address, %error, "listener failed; restart the process");
 }
 
 /// The timeout at shutdown for the sockets to be closed.

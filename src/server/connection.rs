@@ -91,7 +91,7 @@ impl ConnectionContext {
         match self.in_time(tls.accept(client)).await {
             Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
             Ok(client) => self.http1(client).await,
-            Err(error) => debug!(%error, "a client connected and came to no terms on TLS"),
+            Err(error) => debug!(%error, "TLS handshake with client failed"),
         }
     }
 
@@ -102,7 +102,7 @@ impl ConnectionContext {
             Ok(HttpVersion::Http1) => self.http1(client).await,
             // This future is large. Boxing it keeps HTTP/1 connections small.
             Ok(HttpVersion::Http2) => Box::pin(self.http2(client)).await,
-            Err(error) => debug!(%error, "a client connected and asked for nothing"),
+            Err(error) => debug!(%error, "client connected but sent no request"),
         }
     }
 
@@ -115,7 +115,7 @@ impl ConnectionContext {
             begun = timeout(self.settings.header_read, begun) => {
                 begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            () = self.drain_grace() => Err(io::Error::other("nobody is served here any more")),
+            () = self.drain_grace() => Err(io::Error::other("the listener is closing")),
         }
     }
 
@@ -197,7 +197,7 @@ impl ConnectionContext {
 
     fn malformed(&self, error: &hyper::Error) {
         self.current.get().core.counters().malformed();
-        debug!(%error, "what came is no HTTP request; the connection was closed");
+        debug!(%error, "malformed HTTP request; closing connection");
     }
 
     fn service(

@@ -54,7 +54,7 @@ impl ConnectionLimit {
         if !self.0.told.swap(true, Ordering::Relaxed) {
             warn!(
                 client_connections = count,
-                "all client connections are in use; new ones wait (limits.client_connections)"
+                "client connection limit reached; new connections wait (limits.client_connections)"
             );
         }
         freed.await;

@@ -160,7 +160,7 @@ impl Server {
         let (kept, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
         *accepting = kept;
         for one in &withdrawn {
-            info!(address = %one.held.address, "listens no more");
+            info!(address = %one.held.address, "stopped listening");
         }
         let (mut entries, mut fresh) = (ListenerConfigs::new(), Vec::new());
         for ListenerPlan { listen, tls, bound } in listeners {

@@ -84,15 +84,15 @@ impl ActivatedSockets {
 
     fn told(&self) -> String {
         if self.names.is_empty() {
-            return "none was handed over to this process (LISTEN_FDS, LISTEN_PID)".to_owned();
+            return "this process received none (LISTEN_FDS, LISTEN_PID)".to_owned();
         }
-        format!("there are {}", self.names.join(", "))
+        format!("this process received {}", self.names.join(", "))
     }
 }
 
 /// Sets close-on-exec, so that no command executed by this process inherits the descriptor. This
 /// includes sockets that no listener uses.
-#[expect(unsafe_code, reason = "what is handed over is known by its number only")]
+#[expect(unsafe_code, reason = "a passed socket is known only by its descriptor number")]
 fn keep_from_commands(descriptor: RawFd) {
     // SAFETY: the descriptor is borrowed for one call, which does not close or read it. The parent
     // process reports it as open. If it is not, the call fails and changes nothing.

@@ -118,7 +118,7 @@ impl WorkerPool {
         core.load.fetch_add(1, Ordering::Relaxed);
         let arrival = WorkerMessage::Arrival(NewConnection { accepted, listener, place });
         if core.messages.send(arrival).is_err() {
-            error!("a core has ended; the connection is dropped");
+            error!("a worker has exited; dropping the connection");
         }
     }
 
@@ -127,7 +127,7 @@ impl WorkerPool {
         for core in &self.cores {
             let renewal = WorkerMessage::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
             if core.messages.send(renewal).is_err() {
-                error!("a core has ended; it does not serve any more");
+                error!("a worker has exited and cannot apply the new configuration; restart the process");
             }
         }
     }

@@ -77,7 +77,7 @@ fn check_rejects_what_serve_rejects_with_its_code_and_words() {
         (log(&place.path("")), 78, "the log cannot be written"),
         (log(&format!("{junk}/log")), 78, "the log cannot be written"),
         (unix(&long), 78, "cannot listen on unix:"),
-        (unix(&text), 78, "is a file and no socket"),
+        (unix(&text), 78, "is not a socket"),
         (unix(&place.path("live.sock")), 1, "live.sock is already in use"),
         (unix(&place.path("missing/oss.sock")), 1, "No such file"),
         (listening("192.0.2.1:0", ""), 1, "cannot listen on 192.0.2.1:0"),
@@ -120,12 +120,12 @@ fn check_reports_everything_that_is_wrong_at_once() {
     let (code, out, errors) = place.run("check", &config);
     assert_eq!(code, Some(78), "{out}{errors}");
     for words in [
-        "give the key of that certificate",
-        "a-file is a file and no socket",
+        "use the key that belongs to the certificate",
+        "a-file is not a socket",
         "sss",
         "missing/it: No such file",
         "the log cannot be written",
-        "first.pem holds no certificate",
+        "first.pem contains no certificate",
         "credentials \"half\": ",
     ] {
         assert_eq!(errors.matches(words).count().min(1), 1, "{words}: {errors}");

@@ -303,7 +303,7 @@ fn a_socket_of_systemd_that_does_not_listen_is_an_error() {
         let ended = activated("port:path", sockets, &arguments).output().expect("it runs");
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(78), "{name}: {errors}");
-        assert!(errors.contains(&format!("the socket \"{name}\" of systemd does not listen")), "{errors}");
+        assert!(errors.contains(&format!("the systemd socket \"{name}\" is not listening")), "{errors}");
     }
 }
 
