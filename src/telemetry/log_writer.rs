@@ -129,15 +129,15 @@ impl LogQueue {
             match (before, refused) {
                 (None, Some(error)) => {
                     before = Some(known);
-                    error!(target: NOTICE, %error, "the log cannot be written; its lines are lost until it can");
+                    error!(target: NOTICE, %error, "log output failed; dropping lines until a write succeeds");
                 }
                 (None, None) if !goes_well => {
                     before = Some(known);
-                    warn!(target: NOTICE, "the log is not read as fast as it is written; lines are lost");
+                    warn!(target: NOTICE, "log output is too slow; dropping lines");
                 }
                 (Some(count), None) if goes_well => {
                     before = None;
-                    warn!(target: NOTICE, lines = lost - count, "the log is written again; these lines were lost");
+                    warn!(target: NOTICE, lines = lost - count, "log output recovered; these lines were dropped");
                 }
                 _ if closing => {
                     self.lock().ended = true;
@@ -333,7 +333,7 @@ mod tests {
         let told = batch.try_iter().filter_map(|batch| String::from_utf8(batch).ok());
         let told: Vec<String> = told.filter(|text| text.contains("WARN")).collect();
         let [begun, ended] = &told[..] else { panic!("{told:?}") };
-        assert!(begun.contains("not read as fast") && ended.contains("lines=3"), "{told:?}");
+        assert!(begun.contains("log output is too slow") && ended.contains("lines=3"), "{told:?}");
     }
 
     /// A writer that fails while its flag is set.
