@@ -73,8 +73,8 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, AdminRespon
     let (head, body) = request.into_parts();
     let (status, why) = match timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => return Ok(Request::from_parts(head, body.to_bytes())),
-        Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the body breaks off or is too long\n"),
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
+        Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is incomplete or too large\n"),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "timed out reading the request body\n"),
     };
     Err(with(text(status, why), CONNECTION, "close"))
 }

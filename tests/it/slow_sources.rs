@@ -55,7 +55,7 @@ fn a_source_that_takes_longer_than_the_start_waits_is_named_and_serves_once_it_h
     assert_eq!(ready, "no source of credentials is usable: default (has not answered yet)\n");
     let metrics = page(&served, "/metrics");
     assert!(metrics.contains("oss_proxy_credential_answered{source=\"default\"} 0\n"), "{metrics}");
-    assert!(page(&served, "/").contains("has not answered for"));
+    assert!(page(&served, "/").contains("no response for"));
     assert!(page(&served, "/credentials").contains("\"asking_for_s\""));
     eventually("it serves", || status(&served, "photos") == 200);
     assert_eq!(page(&served, "/readyz"), "ok\n");
