@@ -88,7 +88,7 @@ impl AdminConsole {
         let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
         let down = signers.filter(|source| source.get(now).is_err() && seen.insert(source.name()));
         let state = |source: &Arc<CredentialSource>| match (source.has_answered(), source.get(now)) {
-            (false, _) => format!("{} (has not answered yet)", source.name()),
+            (false, _) => format!("{} (no response yet)", source.name()),
             (true, Err(nothing)) => format!("{} ({nothing})", source.name()),
             (true, Ok(_)) => source.name().to_owned(),
         };
@@ -107,10 +107,8 @@ impl AdminProcess for AdminConsole {
         Box::pin(async move {
             match timeout(PULSE_LIMIT, pulse.beat()).await {
                 Ok(true) => Ok(()),
-                Ok(false) => Err("a thread that accepts or serves connections has ended".to_owned()),
-                Err(_) => Err(format!(
-                    "a thread that accepts or serves connections has not answered within {PULSE_LIMIT:?}"
-                )),
+                Ok(false) => Err("an accept or worker thread has exited".to_owned()),
+                Err(_) => Err(format!("an accept or worker thread has not responded within {PULSE_LIMIT:?}")),
             }
         })
     }
@@ -126,11 +124,11 @@ impl AdminProcess for AdminConsole {
         match view.settings.ready_when {
             ReadinessRule::Any if usable.any(|usable| usable) => Ok(()),
             ReadinessRule::Any => {
-                Err(format!("no source of credentials is usable: {}", self.down(&view).join(", ")))
+                Err(format!("no credentials source is usable: {}", self.down(&view).join(", ")))
             }
             ReadinessRule::All if usable.all(|usable| usable) => Ok(()),
             ReadinessRule::All => {
-                Err(format!("these sources of credentials are not usable: {}", self.down(&view).join(", ")))
+                Err(format!("unusable credentials sources: {}", self.down(&view).join(", ")))
             }
         }
     }
@@ -138,7 +136,7 @@ impl AdminProcess for AdminConsole {
     fn started(&self) -> Result<(), String> {
         let view = self.view.load();
         match view.sources.iter().find(|source| !source.has_answered()) {
-            Some(source) => Err(format!("the credentials {:?} have not answered yet", source.name())),
+            Some(source) => Err(format!("credentials {:?}: no response yet", source.name())),
             None => Ok(()),
         }
     }
@@ -183,7 +181,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn quit(&self) {
-        info!("asked to stop, by the admin listener");
+        info!("shutdown requested via the admin API");
         self.drain.leave();
     }
 
@@ -200,7 +198,7 @@ impl AdminProcess for AdminConsole {
         match (level, &self.log) {
             (Some(level), Some(log)) => {
                 log.set_level(level);
-                info!(level = name, "the level of the log was set by the admin listener");
+                info!(level = name, "log level set via the admin API");
                 true
             }
             (_, _) => false,
@@ -260,7 +258,7 @@ async fn accept(
 ) {
     let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
     let Err(error) = socket.accept((|| Some(()), async || {}), serve).await;
-    error!(%error, "the admin listener has ended");
+    error!(%error, "admin listener failed; restart the process");
 }
 
 /// The limit on the response time of threads. They normally respond within microseconds.

@@ -196,19 +196,19 @@ impl RunningApp {
         self.workshop.counters.reloaded(reloaded.is_ok(), self.workshop.edge.now());
         match &reloaded {
             Ok(changes) if changes.is_empty() => {
-                info!("the configuration was read again; nothing has changed")
+                info!("configuration reloaded; no changes")
             }
             Ok(changes) => {
                 for change in changes {
-                    info!(change, "the configuration has changed");
+                    info!(change, "configuration changed");
                 }
             }
             Err(refused) if self.watch.refused(reason, refused, Instant::now()) => {
                 for line in refused.why.lines() {
-                    error!(error = line, "the configuration was not taken, the old one stays");
+                    error!(error = line, "reload failed; keeping the current configuration");
                 }
             }
-            Err(_) => debug!("the configuration is still not taken"),
+            Err(_) => debug!("reload still fails; keeping the current configuration"),
         }
         reloaded.map_err(|refused| refused.why)
     }
@@ -216,7 +216,7 @@ impl RunningApp {
     /// Reads and applies a new configuration. All steps that can fail come first. Then all changes
     /// are applied at once.
     async fn take_another(&mut self) -> Result<Vec<String>, ReloadError> {
-        let nowhere = || ReloadError::from("there is no configuration file to read again".to_owned());
+        let nowhere = || ReloadError::from("no configuration file to reload".to_owned());
         let load = Arc::clone(self.load.as_ref().ok_or_else(nowhere)?);
         let known = self.watch.known();
         let loaded = self.lane.run(LOAD_LIMIT, move || {
@@ -225,8 +225,9 @@ impl RunningApp {
             let found = known.now();
             (found, load().map(|config| (WatchedFiles::of(&config), config)))
         });
-        let (found, loaded) =
-            loaded.await.map_err(|no_answer| ReloadError::from(format!("the configuration: {no_answer}")))?;
+        let (found, loaded) = loaded
+            .await
+            .map_err(|no_answer| ReloadError::from(format!("cannot read the configuration: {no_answer}")))?;
         self.watch.reading(found);
         let (files, mut config) = loaded?;
         let warnings = std::mem::take(&mut config.warnings);
@@ -239,8 +240,9 @@ impl RunningApp {
         let mut assembled =
             self.workshop.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
         let admin = start_admin(&mut assembled, &self.console);
-        let admin = admin
-            .map_err(|error| files.refused(&format_args!("no thread for the admin listener: {error}")))?;
+        let admin = admin.map_err(|error| {
+            files.refused(&format_args!("cannot start the admin listener thread: {error}"))
+        })?;
         // Logged only now, because a rejected configuration is retried repeatedly.
         for warning in warnings {
             warn!("{warning}");
@@ -279,7 +281,7 @@ impl RunningApp {
         self.notifier.stopping();
         let delay = self.assembled.drain_delay;
         if !delay.is_zero() {
-            info!(?delay, "stopping; requests are still taken for drain_delay");
+            info!(?delay, "stopping; still accepting requests during drain_delay");
         }
         tokio::select! {
             // guard: drain-delay
@@ -309,7 +311,7 @@ impl RunningApp {
 /// Returns the description of a change, including whether it takes effect only after a restart.
 fn with_its_time(change: &SettingChange) -> String {
     if change.needs_restart() {
-        format!("{change}; it holds from the next start on")
+        format!("{change}; takes effect after a restart")
     } else {
         change.to_string()
     }

@@ -43,7 +43,7 @@ impl ServiceNotifier {
         match thread::Builder::new().name("notify".to_owned()).spawn(move || sending.send_all()) {
             Ok(_) => Self(Some(queue)),
             Err(error) => {
-                warn!(%error, "the service manager cannot be notified");
+                warn!(%error, "cannot notify the service manager");
                 Self(None)
             }
         }

@@ -73,9 +73,9 @@ fn check_rejects_what_serve_rejects_with_its_code_and_words() {
         (ca_file(&junk), 78, "junk.pem cannot be read as certificates"),
         (ca_file(&text), 78, "text.pem holds no certificate"),
         (ca_file(&revoked), 78, "revoked.pem holds a certificate revocation list"),
-        (log(&place.path("missing/log")), 78, "the log cannot be written"),
-        (log(&place.path("")), 78, "the log cannot be written"),
-        (log(&format!("{junk}/log")), 78, "the log cannot be written"),
+        (log(&place.path("missing/log")), 78, "cannot write the log file"),
+        (log(&place.path("")), 78, "cannot write the log file"),
+        (log(&format!("{junk}/log")), 78, "cannot write the log file"),
         (unix(&long), 78, "cannot listen on unix:"),
         (unix(&text), 78, "is not a socket"),
         (unix(&place.path("live.sock")), 1, "live.sock is already in use"),
@@ -124,7 +124,7 @@ fn check_reports_everything_that_is_wrong_at_once() {
         "a-file is not a socket",
         "sss",
         "missing/it: No such file",
-        "the log cannot be written",
+        "cannot write the log file",
         "first.pem contains no certificate",
         "credentials \"half\": ",
     ] {
@@ -143,7 +143,7 @@ fn check_reports_mistakes_of_the_configuration_and_of_its_files_together() {
     );
     let (code, out, errors) = place.run("check", &config);
     assert_eq!(code, Some(78), "{out}{errors}");
-    for words in ["did you mean region?", "junk.pem holds no certificate", "the log cannot be written"] {
+    for words in ["did you mean region?", "junk.pem holds no certificate", "cannot write the log file"] {
         assert_eq!(errors.matches(words).count(), 1, "{words}: {errors}");
     }
 }

@@ -50,9 +50,9 @@ fn page(served: &Served, path: &str) -> String {
 fn a_source_that_takes_longer_than_the_start_waits_is_named_and_serves_once_it_has_answered() {
     let (oss, service) = (oss(), slow(Duration::from_millis(3_500)));
     let served = Served::start_with(oss.address, &uri("default", service.address), &[], &[]);
-    assert_eq!(page(&served, "/startupz"), "the credentials \"default\" have not answered yet\n");
+    assert_eq!(page(&served, "/startupz"), "credentials \"default\": no response yet\n");
     let ready = page(&served, "/readyz");
-    assert_eq!(ready, "no source of credentials is usable: default (has not answered yet)\n");
+    assert_eq!(ready, "no credentials source is usable: default (no response yet)\n");
     let metrics = page(&served, "/metrics");
     assert!(metrics.contains("oss_proxy_credential_answered{source=\"default\"} 0\n"), "{metrics}");
     assert!(page(&served, "/").contains("no response for"));
@@ -62,7 +62,7 @@ fn a_source_that_takes_longer_than_the_start_waits_is_named_and_serves_once_it_h
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(log.matches("has not answered yet").count(), 1, "{log}");
+    assert_eq!(log.matches("no response from the credentials source yet").count(), 1, "{log}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_reload_waits_a_moment_for_a_new_source_and_keeps_one_that_takes_longer_unti
     });
     served.rewrite(oss.address, &uri("default", slow.address));
     let (code, text) = served.reload();
-    assert!(code == 400 && text.contains("\"default\": it has not answered yet"), "{code} {text}");
+    assert!(code == 400 && text.contains("\"default\": no response yet"), "{code} {text}");
     assert_eq!(status(&served, "photos"), 200, "the current configuration stays");
     let configured = slow.address.to_string();
     eventually("it is taken by itself", || page(&served, "/config").contains(&configured));

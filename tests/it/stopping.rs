@@ -27,7 +27,7 @@ fn requests_are_taken_for_a_while_after_readiness_has_gone() {
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    let [delay, request, drain] = ["stopping; requests are still taken", "PutObject", "\"draining\""]
+    let [delay, request, drain] = ["stopping; still accepting requests", "PutObject", "\"draining\""]
         .map(|words| log.find(words).unwrap_or_else(|| panic!("{words}: {log}")));
     assert!(delay < request && request < drain, "{log}");
 }

@@ -29,7 +29,7 @@ fn what_is_not_ready_is_told_with_the_reason() {
     leaving.signal("TERM");
     let somebody = Script::answering("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nwelcome");
     for (address, reason) in [
-        (keyless.admin().to_string(), "no source of credentials is usable"),
+        (keyless.admin().to_string(), "no credentials source is usable"),
         (leaving.admin().to_string(), "stopping"),
         (somebody.address.to_string(), "it says 200 OK: welcome"),
         ("unix:/nowhere/admin".to_owned(), "nobody answers"),
