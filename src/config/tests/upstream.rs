@@ -80,8 +80,8 @@ fn internal_must_agree_with_the_endpoint() {
 #[test]
 fn values_are_read_before_they_are_compared() {
     let rows = [
-        ("region = \"oss-cn-hangzhou\"", "upstream.region", "not a region id"),
-        ("bucket = \"My.Bucket\"\nregion = \"cn-hangzhou\"", "upstream.bucket", "not a bucket name"),
+        ("region = \"oss-cn-hangzhou\"", "upstream.region", "invalid region ID"),
+        ("bucket = \"My.Bucket\"\nregion = \"cn-hangzhou\"", "upstream.bucket", "invalid bucket name"),
         ("endpoint = \"oss.example\"", "upstream.endpoint", "https://"),
         ("endpoint = \"https://oss.example/x\"", "upstream.endpoint", "more than a host"),
         ("connect = \"tunnel.example\"\nregion = \"cn-hangzhou\"", "upstream.connect", "HOST:PORT"),
