@@ -159,7 +159,7 @@ fn a_host_pattern_names_somebody() {
     refused(
         &routed("match.bucket = \"Logs\"\ncredentials = \"default\""),
         "proxy.toml:6: route.match.bucket",
-        "can match nothing",
+        "invalid pattern",
     );
 }
 

@@ -223,7 +223,7 @@ fn the_advice_for_an_endpoint_without_a_scheme_repeats_its_name() {
         ("//img.example.com", "write it as https://img.example.com"),
         ("htps://img.example.com", "write it as https://img.example.com"),
         ("img.example.com/b", "write it as https://oss-cn-hangzhou.aliyuncs.com"),
-        ("https://img.example.com/b", "names more than a host and a port; write it as https://"),
+        ("https://img.example.com/b", "has more than a host and a port; write it as https://"),
     ] {
         let settings = format!("region = \"cn-beijing\"\nendpoint = \"{given}\"");
         refused(&text(&settings), "proxy.toml:3: upstream.endpoint", words);
