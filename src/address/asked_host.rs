@@ -110,7 +110,7 @@ fn parse(text: &[u8]) -> Result<(Host, Port), LocateError> {
         let shown = String::from_utf8_lossy(text).chars().take(QUOTED_CHARACTERS_MAX).collect();
         if text.contains(&b'/') { LocateError::HostWithPath(shown) } else { LocateError::Host(shown, reason) }
     };
-    let name = std::str::from_utf8(text).map_err(|_| unreadable("it is not a name or an address"))?;
+    let name = std::str::from_utf8(text).map_err(|_| unreadable("the host is not a name or an address"))?;
     Host::parse(name).map_err(unreadable)
 }
 

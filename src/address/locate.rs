@@ -56,61 +56,61 @@ pub enum LocateError {
     #[error("{0}")]
     Malformed(&'static str),
     /// The host is invalid.
-    #[error("the host {0:?} cannot be read: {1}")]
+    #[error("invalid host {0:?}: {1}")]
     Host(String, &'static str),
     /// The host is followed by a path.
     #[error(
-        "the host {0:?} has a path; a host is NAME or NAME:PORT, and the bucket belongs in the target: write the path as /BUCKET/KEY"
+        "invalid host {0:?}: must be NAME or NAME:PORT, without a path; write the bucket in the request path, as /BUCKET/KEY"
     )]
     HostWithPath(String),
     /// The target and the Host header name different hosts.
-    #[error("the target names the host {0:?} and the Host header {1:?}; both must name the same")]
+    #[error("the request target has the host {0:?}, but the Host header has {1:?}; both must be the same")]
     TwoHosts(String, String),
     /// A client uses this proxy as its HTTP proxy, and requests a host that is not part of OSS.
     #[error(
-        "the target names the host {0:?}, which is no OSS endpoint, not this listener and not configured, and nothing else is forwarded; add the host to no_proxy of the client"
+        "cannot forward to the host {0:?}: it is not an OSS endpoint, this listener or a configured host; add it to no_proxy of the client"
     )]
     NotForwarded(String),
     /// The percent-encoding of the query is invalid.
-    #[error("in the query, {0}; write a percent sign as %25")]
+    #[error("invalid query: {0}; write a percent sign as %25")]
     Query(#[from] InvalidEscape),
     /// OSS does not use the method.
-    #[error("the method {0} is not served; OSS knows GET, HEAD, PUT, POST and DELETE")]
+    #[error("unsupported method {0}; OSS supports GET, HEAD, PUT, POST and DELETE")]
     Method(Method),
     /// CONNECT would hide the request from the signer.
     #[error(
-        "CONNECT is not served: a tunnel cannot be signed; give the client an http:// endpoint, the proxy speaks TLS to OSS itself"
+        "CONNECT is not supported: requests in a tunnel cannot be signed; use an http:// endpoint in the client, the proxy itself uses TLS to OSS"
     )]
     Tunnel,
     /// The host is unknown.
     #[error(
-        "the host {0:?} is not served here; use an address, localhost, an OSS endpoint name, or add the name to `domains` of the listener or `match.host` of a route"
+        "unknown host {0:?}; use an address, localhost or an OSS endpoint name, or add the host to `domains` of the listener or `match.host` of a route"
     )]
     UnknownHost(String),
     /// The host belongs to another service of Alibaba Cloud.
     #[error(
-        "the host {0:?} is not served here: it is a name of {1}, and only requests of the object API are signed; take it out of the proxy's way, such as with no_proxy"
+        "unsupported host {0:?}: it belongs to {1}, and only object API requests are signed; bypass the proxy for it, such as with no_proxy"
     )]
     OtherService(String, ServiceFamily),
     /// The bucket name is invalid.
     #[error(transparent)]
     Bucket(#[from] InvalidBucket),
     /// The request needs a bucket and names none.
-    #[error("the request names no bucket; write the path as /BUCKET/KEY")]
+    #[error("missing bucket; write the path as /BUCKET/KEY")]
     NoBucket,
     /// The request lists objects, or another part of a bucket, and names no bucket.
     #[error(
-        "the request names no bucket, and a list of buckets has no parameter {0:?}; write the path as /BUCKET, with the parameters behind it"
+        "missing bucket: a list of buckets has no parameter {0:?}; write the path as /BUCKET, followed by the parameters"
     )]
     NoBucketList(String),
     /// The key is too long or invalid.
-    #[error("in the path, {0}")]
+    #[error("invalid path: {0}")]
     Key(#[from] InvalidKey),
     /// The operation needs an object, and the request names none.
-    #[error("the request names no object key, and {0:?} needs one")]
+    #[error("missing object key: {0:?} requires one")]
     NoKey(Operation),
     /// The host names a bucket other than the only one that is served.
-    #[error("only one bucket is served here, and {0} is not it")]
+    #[error("the bucket {0} is not served here; only the configured bucket is")]
     Pinned(Bucket),
 }
 
@@ -215,16 +215,16 @@ impl<'a> ServedHost<'a> {
 /// Rejects targets that are not a path, with or without a host before it.
 fn check_target(method: &Method, uri: &Uri, scheme: UrlScheme) -> Result<(), LocateError> {
     if uri.path() == "*" && *method != Method::OPTIONS {
-        return Err(LocateError::Malformed("the target * is only for OPTIONS"));
+        return Err(LocateError::Malformed("the request target * is valid only for OPTIONS"));
     }
     if uri.path_and_query().is_none() {
-        return Err(LocateError::Malformed("the target of the request is not a path"));
+        return Err(LocateError::Malformed("the request target is not a path"));
     }
     match uri.scheme_str() {
         None => Ok(()),
         Some(given) if given == scheme.as_str() => Ok(()),
         Some(_) => {
-            Err(LocateError::Malformed("the scheme of the target is not the one that this listener speaks"))
+            Err(LocateError::Malformed("the scheme of the request target is not that of this listener"))
         }
     }
 }

@@ -90,7 +90,7 @@ impl<'a> SecretResolver<'a> {
     fn spec(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         if !section.has("type") {
             let problem =
-                ConfigErrorKind::Missing("write type = \"chain\", or another of docs/credentials.md");
+                ConfigErrorKind::Missing("write type = \"chain\", or another type of docs/credentials.md");
             report.error(&section.at("type"), problem);
             return None;
         }
@@ -179,7 +179,7 @@ impl<'a> SecretResolver<'a> {
         let path = section.text("path", report).filter(|path| !path.value.is_empty());
         let Some(path) = path else {
             let problem = ConfigErrorKind::Missing(
-                "set path to a JSON file with an access key, or to a directory with its parts",
+                "set path to a JSON file with an access key, or to a directory with one file per part",
             );
             report.error(&section.at("path"), problem);
             return None;
@@ -313,7 +313,7 @@ fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Pro
     }
     if command.first().is_none_or(String::is_empty) {
         let problem = ConfigErrorKind::Missing(
-            "write command = [\"/path/to/program\", \"argument\"]; no shell reads it",
+            "write command = [\"/path/to/program\", \"argument\"]; it is run without a shell",
         );
         report.error(&section.at("command"), problem);
         return None;

@@ -53,8 +53,8 @@ enum ChangeKind {
     Removed(String),
     /// The first value was replaced with the second.
     Replaced(String, String),
-    /// A redacted part of this value has changed.
-    Hidden(String),
+    /// A redacted part of the value has changed.
+    Hidden,
 }
 
 impl ValueReference {
@@ -86,10 +86,10 @@ impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, kind } = self;
         match kind {
-            ChangeKind::Added(value) => write!(f, "{key} = {value} is new"),
-            ChangeKind::Removed(value) => write!(f, "{key} is gone, it was {value}"),
-            ChangeKind::Replaced(was, is) => write!(f, "{key} = {is} was {was}"),
-            ChangeKind::Hidden(value) => write!(f, "{key} = {value} is another than it was"),
+            ChangeKind::Added(value) => write!(f, "{key} added: {value}"),
+            ChangeKind::Removed(value) => write!(f, "{key} removed (was {value})"),
+            ChangeKind::Replaced(was, is) => write!(f, "{key} changed from {was} to {is}"),
+            ChangeKind::Hidden => write!(f, "{key} changed (value hidden)"),
         }
     }
 }
@@ -153,7 +153,7 @@ pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<S
         let kind = match was.get(fact.key.as_str()) {
             None => ChangeKind::Added(value),
             Some(was) if was.value != fact.value => ChangeKind::Replaced(was.value.clone(), value),
-            Some(was) if was.mark != fact.mark => ChangeKind::Hidden(value),
+            Some(was) if was.mark != fact.mark => ChangeKind::Hidden,
             Some(_) => continue,
         };
         changes.push(SettingChange { key: fact.key.clone(), kind });

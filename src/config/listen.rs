@@ -58,7 +58,7 @@ pub(super) fn read(
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);
     if let Some((address, _)) = &admin {
-        claim(address, "the admin interface", &mut taken, report);
+        claim(address, "the admin listener", &mut taken, report);
     }
     (listeners, admin.map(|(address, settings)| AdminConfig { address: address.value, settings }))
 }
@@ -132,7 +132,7 @@ fn tls(
 }
 
 const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
-const NO_KEY: &str = "set key_file to a PEM file with the key of the certificate";
+const NO_KEY: &str = "set key_file to a PEM file with the private key of the certificate";
 
 fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AccessPolicy {
     let is_set = |given: Option<SpannedValue<bool>>| given.is_some_and(|given| given.value);

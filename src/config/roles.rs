@@ -21,7 +21,7 @@ use crate::transport::Url;
 pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     let place = place(section, report);
     let signature = section.word("sts_signature", &SIGNATURES, report);
-    let source = required(section, "source", "name the credentials that are to assume the role", report);
+    let source = required(section, "source", "set it to the credentials that assume the role", report);
     let arn = role_arn(section, report);
     if arn.is_none() && !section.has("role_arn") {
         let problem = ConfigErrorKind::Missing("write acs:ram::ACCOUNT:role/NAME");

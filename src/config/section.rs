@@ -95,7 +95,7 @@ impl<'a> ConfigSection<'a> {
             Some(value) => match value.get_ref().as_table() {
                 Some(table) => self.inner(key, Some((table, value.span()))),
                 None => {
-                    self.mistyped(key, &format!("a section, [{}]", self.key(key)), report);
+                    self.mistyped(key, &format!("a section [{}]", self.key(key)), report);
                     self.inner(key, None)
                 }
             },
@@ -114,7 +114,7 @@ impl<'a> ConfigSection<'a> {
         match all {
             Some(all) => all.into_iter().map(|table| self.inner(key, Some(table))).collect(),
             None => {
-                self.mistyped(key, &format!("sections, [[{key}]]"), report);
+                self.mistyped(key, &format!("a list of sections [[{key}]]"), report);
                 Vec::new()
             }
         }
@@ -180,7 +180,7 @@ impl<'a> ConfigSection<'a> {
         }
         let value = self.value(key)?;
         let Some(text) = value.get_ref().as_str() else {
-            self.mistyped(key, "a text in quotes", report);
+            self.mistyped(key, "a string in quotes", report);
             return None;
         };
         Some(SpannedValue { value: text.to_owned(), at: self.at(key) })
@@ -266,7 +266,7 @@ impl<'a> ConfigSection<'a> {
         };
         let all = value.get_ref().as_array().and_then(|array| array.iter().map(text).collect());
         all.unwrap_or_else(|| {
-            self.mistyped(key, "a list of texts, such as [\"one\", \"two\"]", report);
+            self.mistyped(key, "a list of strings, such as [\"one\", \"two\"]", report);
             Vec::new()
         })
     }

@@ -14,23 +14,21 @@ use crate::oss::{Bucket, QueryParameter, decode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinBreach {
     /// The header with this name.
-    #[error(
-        "only the bucket of this upstream is served here, and the header {0} names another or cannot be read"
-    )]
+    #[error("the header {0} is invalid or names another bucket; only the bucket of this upstream is allowed")]
     Header(&'static str),
     /// The query parameter with this name.
     #[error(
-        "only the bucket of this upstream is served here, and the parameter {0} names another or cannot be read"
+        "the parameter {0} is invalid or names another bucket; only the bucket of this upstream is allowed"
     )]
     Parameter(&'static str),
     /// A body, by the parameter that defines its content.
     #[error(
-        "only the bucket of this upstream is served here, and a body sent with {0} can name another; send it through an upstream without `bucket`"
+        "only the bucket of this upstream is allowed, and a body sent with {0} can name another; send it through an upstream without `bucket`"
     )]
     Body(&'static str),
     /// A body of unknown content.
     #[error(
-        "only the bucket of this upstream is served here, and the request writes a setting that is unknown here; send it through an upstream without `bucket`"
+        "only the bucket of this upstream is allowed, and the request writes an unknown setting; send it through an upstream without `bucket`"
     )]
     UnknownSetting,
 }

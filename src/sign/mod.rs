@@ -107,16 +107,16 @@ pub struct SigningTexts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLifetime {
     /// The lifetime is shorter than a second; OSS counts whole seconds.
-    #[error("a URL is good for at least one second")]
+    #[error("a presigned URL must be valid for at least one second")]
     TooShort,
     /// The lifetime is longer than OSS accepts.
-    #[error("a V4 signature in a URL is good for at most 7 days (168h)")]
+    #[error("a presigned URL with a V4 signature can be valid for at most 7 days (168h)")]
     TooLong,
 }
 
 /// An access key id or security token that cannot be written into a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {0} holds characters that cannot be sent in a header")]
+#[error("the {0} contains characters that are not allowed in a header")]
 pub struct UnsendableKey(&'static str);
 
 impl SignatureVersion {

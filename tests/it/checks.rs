@@ -81,14 +81,14 @@ fn check_rejects_what_serve_rejects_with_its_code_and_words() {
         (unix(&place.path("live.sock")), 1, "live.sock is already in use"),
         (unix(&place.path("missing/oss.sock")), 1, "No such file"),
         (listening("192.0.2.1:0", ""), 1, "cannot listen on 192.0.2.1:0"),
-        (everywhere("[::]", "0.0.0.0"), 78, "is also the address of a listener"),
-        (everywhere("0.0.0.0", "[::]"), 78, "is also the address of a listener"),
-        (everywhere("[::]", "127.0.0.1"), 78, "is also the address of a listener"),
-        (everywhere("[::ffff:127.0.0.1]", "127.0.0.1"), 78, "is also the address of a listener"),
+        (everywhere("[::]", "0.0.0.0"), 78, "conflicts with the address of a listener"),
+        (everywhere("0.0.0.0", "[::]"), 78, "conflicts with the address of a listener"),
+        (everywhere("[::]", "127.0.0.1"), 78, "conflicts with the address of a listener"),
+        (everywhere("[::ffff:127.0.0.1]", "127.0.0.1"), 78, "conflicts with the address of a listener"),
         (
             pair(&format!("unix:{}", place.path("a.sock")), &format!("unix:{}", place.path("./a.sock"))),
             78,
-            "is also the address of a listener",
+            "conflicts with the address of a listener",
         ),
     ] {
         for command in ["serve", "check"] {

@@ -80,16 +80,16 @@ fn a_variable_that_is_not_text_or_not_known_ends_the_start_with_78() {
     std::fs::write(process.path(), text).expect("written");
     let usual = ["--region", "cn-hangzhou", "--listen", "127.0.0.1:0", "--admin-listen", "off"];
     for (name, value, words) in [
-        ("OSS_PROXY_REGION", not_text, "OSS_PROXY_REGION: has a value that is not UTF-8"),
-        ("OSS_PROXY_CONFIG", not_text, "OSS_PROXY_CONFIG: has a value that is not UTF-8"),
-        ("OSS_ACCESS_KEY_SECRET", not_text, "OSS_ACCESS_KEY_SECRET: has a value that is not UTF-8"),
-        ("ALIBABA_CLOUD_ROLE_ARN", not_text, "ALIBABA_CLOUD_ROLE_ARN: has a value that is not UTF-8"),
-        ("MY_TOOL", not_text, "the variable \"MY_TOOL\" has a value that is not UTF-8"),
-        ("MY_SECRET", not_text, "the variable \"MY_SECRET\" has a value that is not UTF-8"),
+        ("OSS_PROXY_REGION", not_text, "OSS_PROXY_REGION: the value is not UTF-8"),
+        ("OSS_PROXY_CONFIG", not_text, "OSS_PROXY_CONFIG: the value is not UTF-8"),
+        ("OSS_ACCESS_KEY_SECRET", not_text, "OSS_ACCESS_KEY_SECRET: the value is not UTF-8"),
+        ("ALIBABA_CLOUD_ROLE_ARN", not_text, "ALIBABA_CLOUD_ROLE_ARN: the value is not UTF-8"),
+        ("MY_TOOL", not_text, "the value of the variable \"MY_TOOL\" is not UTF-8"),
+        ("MY_SECRET", not_text, "the value of the variable \"MY_SECRET\" is not UTF-8"),
         (
             "OSS_PROXY_REGOIN",
             "cn-hangzhou".as_ref(),
-            "OSS_PROXY_REGOIN: is no variable of this program; did you mean OSS_PROXY_REGION?",
+            "OSS_PROXY_REGOIN: unknown environment variable; did you mean OSS_PROXY_REGION?",
         ),
     ] {
         for command in ["serve", "check", "explain"] {

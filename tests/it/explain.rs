@@ -69,7 +69,7 @@ fn a_file_that_is_named_and_missing_is_a_row_beside_all_others() {
         &[
             "-> source \"broken\"",
             "source \"broken\"  misconfigured\n",
-            "credentials.broken.access_key_secret: the file \"/nowhere/secret\" cannot be read",
+            "credentials.broken.access_key_secret: cannot read the file \"/nowhere/secret\"",
             "source \"role\"  misconfigured\n    needs the source \"broken\"",
             "source \"env\"  non_expiring  env/OSS",
         ],

@@ -172,7 +172,7 @@ fn what_oss_refuses_before_it_looks_at_the_signature_is_told_by_itself() {
     told(head.header("x-oss-err").expect("the error").as_bytes(), "OSS does not know it");
     let proxy = proxy(oss.address).start();
     let refused = Client::connect(proxy.address).ask("GET", "/photos/k", "nobody.test", "", b"");
-    told(&refused.body, "a proxy like this one, not of OSS: the host \"nobody.test\" is not served here");
+    told(&refused.body, "a proxy like this one, not of OSS: unknown host \"nobody.test\"");
     told(&refused.body, "explain the request without --server-error");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let cut_off = self::proxy(free).start();
