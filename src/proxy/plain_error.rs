@@ -32,7 +32,7 @@ impl TokenSearch {
         for form in std::iter::once(text.as_bytes()).chain(once.iter().chain(&twice).map(Vec::as_slice)) {
             letters.extend(pieces(&letters_of(form)));
         }
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = base16ct::lower::encode_string(text.as_bytes());
         Self {
             token: Secret::from(text),
             letters,

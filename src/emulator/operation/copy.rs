@@ -7,8 +7,8 @@ use super::super::error::OssError;
 use super::super::request::{self, OssRequest};
 use super::super::response::OssResponse;
 use super::super::store::{ObjectKind, ObjectMetadata, ObjectStore, StoredObject, SummedBody, UploadedPart};
-use super::condition::{ConditionHeaders, ConditionResult};
-use super::object::{check_overwrite, modified};
+use super::condition::{ConditionHeaders, ConditionResult, check_overwrite};
+use super::object::modified;
 use super::xml::XmlDocument;
 use super::{OperationContext, multipart, object_metadata, range};
 

@@ -1,19 +1,19 @@
 //! Multipart uploads.
 
+use base16ct::upper;
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use http::StatusCode;
 use md5::{Digest as _, Md5};
 
-use super::super::encoding::hex;
 use super::super::error::OssError;
 use super::super::request::OssRequest;
 use super::super::response::OssResponse;
 use super::super::store::{
     MultipartUpload, ObjectKind, ObjectMetadata, StoredObject, SummedBody, UploadedPart,
 };
-use super::object::check_overwrite;
+use super::condition::check_overwrite;
 use super::xml::{self, KeyEncoding, XmlDocument};
 use super::{OperationContext, object_metadata};
 
@@ -167,7 +167,7 @@ fn assemble(parts: &[&UploadedPart]) -> StoredObject {
         data.extend_from_slice(&part.payload.data);
         tags.update(part.payload.md5);
     }
-    let digits = hex(&tags.finalize()).to_ascii_uppercase();
+    let digits = upper::encode_string(&tags.finalize());
     let whole =
         StoredObject::new(SummedBody::of(data.freeze()), ObjectMetadata::default(), parts[0].modified);
     StoredObject {

@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::super::error::OssError;
 use super::super::request::OssRequest;
 use super::super::response::OssResponse;
-use super::super::store::{BucketContents, ObjectKind, StoredObject, SummedBody};
-use super::condition::{ConditionHeaders, ConditionResult};
-use super::extras::resolved;
+use super::super::store::{ObjectKind, StoredObject, SummedBody};
+use super::condition::{ConditionHeaders, ConditionResult, check_overwrite};
+use super::symlink::resolved;
 use super::xml::XmlDocument;
 use super::{OperationContext, object_metadata, range};
 use crate::time::Timestamp;
@@ -122,24 +122,6 @@ pub(super) fn acl_document(acl: &str) -> OssResponse {
     document.text("Grant", acl);
     document.close("AccessControlList");
     OssResponse::xml(document.finish())
-}
-
-/// Rejects overwriting an object if the request forbids it.
-pub(super) fn check_overwrite(
-    request: &OssRequest,
-    contents: &BucketContents,
-    key: &[u8],
-) -> Result<(), OssError> {
-    let forbids =
-        request.header("x-oss-forbid-overwrite").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if forbids && contents.objects.contains_key(key) {
-        return Err(conflict(
-            "FileAlreadyExists",
-            "The object you specified already exists and can not be overwritten.",
-        )
-        .ec("0026-00000044"));
-    }
-    Ok(())
 }
 
 /// Formats a time for documents, as in `LastModified`.
