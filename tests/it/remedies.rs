@@ -129,7 +129,7 @@ fn a_service_that_cannot_be_reached_is_named_with_what_to_look_at() {
         peer.rest();
     });
     let lines = format!("type = \"ecs\"\nendpoint = \"http://{}\"", silent.address);
-    expect(directory.path(), &lines, &["no answer from", "hop limit"]);
+    expect(directory.path(), &lines, &["no response from", "hop limit"]);
     assert!(silent.heads().iter().all(|head| head.starts_with("PUT ")), "no version 1 after a silence");
 }
 
