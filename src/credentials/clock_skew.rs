@@ -39,7 +39,7 @@ pub fn note_clock(endpoint: &str, ahead_s: i64) {
         warn!(
             endpoint,
             ahead_s,
-            "the clock of this service is ahead of ours (behind, if below 0); OSS refuses what is 15 minutes off, correct the clock of this machine"
+            "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, OSS rejects requests 15 minutes off"
         );
     }
 }

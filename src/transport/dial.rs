@@ -56,10 +56,10 @@ impl UpstreamReachability {
                 warn!(
                     upstream = to.at(),
                     error = %error,
-                    "upstream cannot be reached; see that `endpoint`, or `connect`, leads to OSS from here: doctor tells where the way ends"
+                    "upstream unreachable; check `endpoint` and `connect`, or run `oss-signing-proxy doctor`"
                 );
             }
-            None if down.remove(&to.dial) => info!(upstream = to.at(), "upstream can be reached again"),
+            None if down.remove(&to.dial) => info!(upstream = to.at(), "upstream reachable again"),
             Some(_) | None => {}
         }
     }
@@ -152,7 +152,7 @@ where
     };
     let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
     let trust = means.trusts.iter().find(|(id, _)| id == trust);
-    let (_, trust) = trust.ok_or_else(|| io::Error::other("no trust store of that number"))?;
+    let (_, trust) = trust.ok_or_else(|| io::Error::other("unknown trust store"))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
     handshake(trust.connector.connect(name, stream).await?, address).await
 }

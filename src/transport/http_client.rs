@@ -39,10 +39,10 @@ pub struct Url {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidUrl {
     /// The URL is malformed.
-    #[error("is no URL; write https://HOST or https://HOST:PORT, with or without a path")]
+    #[error("is not a valid URL; expected https://HOST or https://HOST:PORT, with or without a path")]
     Form,
     /// The URL contains a user name or a password.
-    #[error("holds an @; a user name or password has no place here")]
+    #[error("contains an @; user names and passwords are not supported")]
     UserInfo,
     /// The URL is unencrypted, and its host is not allowed without TLS.
     #[error(
@@ -93,16 +93,16 @@ pub enum HttpClientError {
     #[error("no connection to {0} within {1:?}{2}")]
     ConnectLate(String, Duration, String),
     /// The total timeout expired.
-    #[error("no answer from {0} within {1:?}")]
+    #[error("no response from {0} within {1:?}")]
     Late(String, Duration),
     /// The response is incomplete or not valid HTTP.
-    #[error("the answer of {0} cannot be read: {1}")]
+    #[error("invalid response from {0}: {1}")]
     Broken(String, hyper::Error),
     /// The response is larger than any with credentials.
-    #[error("the answer of {0} is larger than 64 KiB")]
+    #[error("the response from {0} is larger than 64 KiB")]
     TooLarge(String),
     /// The request cannot be built.
-    #[error("the request to {0} cannot be sent: {1}")]
+    #[error("cannot send the request to {0}: {1}")]
     Unsendable(String, http::Error),
 }
 
@@ -237,7 +237,7 @@ impl HttpClient {
         let vet = |mut addresses: Vec<SocketAddr>| {
             addresses.retain(|address| !only_here || address.ip().is_loopback());
             if only_here && addresses.is_empty() {
-                let error = io::Error::other("the name is not of this machine");
+                let error = io::Error::other("the name does not resolve to a loopback address");
                 return Err(DialFailure::Io(DialPhase::Name, error));
             }
             Ok(addresses)
@@ -263,11 +263,11 @@ impl HttpClient {
         };
         let loaded = tokio::time::timeout_at(time.deadline, loading.wait()).await;
         let loaded = loaded.map_err(|_| {
-            let text = format!("the certificates of this host were not read within {:?}", time.limit);
+            let text = format!("the certificates of this host were not loaded within {:?}", time.limit);
             DialFailure::Io(DialPhase::Tls, io::Error::other(text))
         })?;
         let loaded =
-            loaded.unwrap_or_else(|| Err("reading the certificates of this host was cancelled".to_owned()));
+            loaded.unwrap_or_else(|| Err("loading the certificates of this host was cancelled".to_owned()));
         loaded.map_err(|text| DialFailure::Io(DialPhase::Tls, io::Error::other(text)).into())
     }
 }
@@ -284,7 +284,7 @@ fn failed(at: String, limit: Duration, failure: AddressFailure) -> HttpClientErr
             HttpClientError::Connect(at, io::Error::new(error.kind(), text))
         }
         DialFailure::Loop(address) => {
-            HttpClientError::Connect(at, io::Error::other(format!("{address} is this machine")))
+            HttpClientError::Connect(at, io::Error::other(format!("{address} is this host")))
         }
     }
 }

@@ -67,7 +67,7 @@ impl<T> WriteTimeout<T> {
     }
 }
 
-const STALLED: &str = "the other side takes nothing";
+const STALLED: &str = "write timeout: the peer stopped reading";
 
 impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(

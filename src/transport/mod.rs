@@ -116,26 +116,26 @@ pub enum SendError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The connection ended before the response.
-    #[error("the connection to the upstream ended before its answer: {0}")]
+    #[error("the connection to the upstream ended before the response: {0}")]
     Reset(#[source] hyper::Error),
     /// The response is not valid HTTP.
-    #[error("the answer of the upstream cannot be read: {0}")]
+    #[error("invalid response from the upstream: {0}")]
     Invalid(#[source] hyper::Error),
     /// The body of the request ended early: the client has disconnected. Nothing was completed
     /// upstream.
-    #[error("the client ended its request early: {0}")]
+    #[error("the client ended the request early: {0}")]
     Client(#[source] hyper::Error),
     /// The body of the request exceeded its limit, in bytes. Nothing was completed upstream.
-    #[error("the body of the request is larger than {0} bytes")]
+    #[error("the request body is larger than {0} bytes")]
     TooLarge(u64),
     /// The client stopped sending in the middle of the body. Nothing was completed upstream.
-    #[error("the client has sent nothing of its body for {0:?}")]
+    #[error("the client sent no part of the request body for {0:?}")]
     ClientStalled(Duration),
     /// The upstream did not respond in time, or stopped accepting the body.
-    #[error("the upstream has done nothing for {0:?}")]
+    #[error("the upstream made no progress for {0:?}")]
     Stalled(Duration),
     /// All connections that the destination may have were in use, and none became free in time.
-    #[error("all connections to {at} are in use, and none came free within {waited:?}")]
+    #[error("all connections to {at} are in use, and none became free within {waited:?}")]
     Busy {
         /// Host and port.
         at: String,
@@ -143,7 +143,7 @@ pub enum SendError {
         waited: Duration,
     },
     /// Many requests wait for the destination, and it has responded to none of them for a while.
-    #[error("{at} has answered none of {waiting} requests for {lasting:?}")]
+    #[error("{at} has responded to none of {waiting} requests for {lasting:?}")]
     Silent {
         /// Host and port.
         at: String,
@@ -169,7 +169,7 @@ pub enum DialError {
     },
     /// The name resolves to this machine.
     #[error(
-        "{name} resolves to {address}, which is this machine: the request would come back here; set `connect` of the upstream to the real address, or correct the name service"
+        "{name} resolves to {address}, which is this host: the request would loop back to the proxy; set `connect` of the upstream to the real address, or correct the DNS record"
     )]
     Loop {
         /// The dialled name.
@@ -354,7 +354,7 @@ impl UpstreamTransport {
     /// Logs the reason for rejected requests, at most once per interval and destination.
     fn logged(error: SendError, state: &DestinationState) -> SendError {
         if state.should_log_busy(Instant::now()) {
-            warn!(upstream = state.to().at(), %error, "requests are rejected");
+            warn!(upstream = state.to().at(), %error, "rejecting requests");
         }
         error
     }

@@ -103,7 +103,7 @@ impl AddressBook {
                 return Err(DialFailure::Io(DialPhase::Name, error).into());
             }
             Some(Err(error)) => {
-                debug!(host, %error, "the name lookup failed; its last addresses are used");
+                debug!(host, %error, "name lookup failed; using the addresses of the last lookup");
                 (remembered, None)
             }
             None => (remembered, Some(lookup)),

@@ -107,7 +107,7 @@ async fn silent_addresses_only_are_a_timeout_that_names_them() {
     let DialFailure::Io(DialPhase::Connect, error) = &failure.why else { panic!("{failure:?}") };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     for address in addresses {
-        assert!(failure.tried.contains(&format!("{address} (no answer)")), "{}", failure.tried);
+        assert!(failure.tried.contains(&format!("{address} (no response)")), "{}", failure.tried);
     }
 }
 

@@ -265,8 +265,8 @@ impl<F> AddressRace<F> {
         let mut phase = DialPhase::Name;
         for attempt in std::mem::take(&mut self.running) {
             let (reached, text) = match attempt.step {
-                AddressStep::Connecting(_) => (DialPhase::Connect, "no answer"),
-                AddressStep::Finishing(_) => (DialPhase::Tls, "no answer to TLS"),
+                AddressStep::Connecting(_) => (DialPhase::Connect, "no response"),
+                AddressStep::Finishing(_) => (DialPhase::Tls, "no response to the TLS handshake"),
             };
             phase = phase.max(reached);
             self.doubtful.push(attempt.address);

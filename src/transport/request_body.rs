@@ -77,13 +77,13 @@ pub enum RequestBodyError {
     #[error(transparent)]
     Client(#[from] hyper::Error),
     /// The client reset the stream in a way that looks like end-of-body.
-    #[error("the client has reset the stream before the end of the body")]
+    #[error("the client reset the stream before the end of the body")]
     Reset,
     /// The client sent nothing until the timeout expired.
-    #[error("the client has sent nothing for too long")]
+    #[error("the client stopped sending the body")]
     Stalled,
     /// The body is larger than the limit.
-    #[error("the body is larger than it may be")]
+    #[error("the body exceeds the size limit")]
     TooLarge,
 }
 

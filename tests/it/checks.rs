@@ -70,9 +70,9 @@ fn check_rejects_what_serve_rejects_with_its_code_and_words() {
     let everywhere = |all: &str, one: &str| pair(&format!("{all}:{port}"), &format!("{one}:{port}"));
     let long = place.path(&"s".repeat(120));
     for (config, code, words) in [
-        (ca_file(&junk), 78, "junk.pem cannot be read as certificates"),
-        (ca_file(&text), 78, "text.pem holds no certificate"),
-        (ca_file(&revoked), 78, "revoked.pem holds a certificate revocation list"),
+        (ca_file(&junk), 78, "junk.pem: cannot read certificates"),
+        (ca_file(&text), 78, "text.pem contains no certificate"),
+        (ca_file(&revoked), 78, "revoked.pem contains a certificate revocation list"),
         (log(&place.path("missing/log")), 78, "cannot write the log file"),
         (log(&place.path("")), 78, "cannot write the log file"),
         (log(&format!("{junk}/log")), 78, "cannot write the log file"),
@@ -143,7 +143,7 @@ fn check_reports_mistakes_of_the_configuration_and_of_its_files_together() {
     );
     let (code, out, errors) = place.run("check", &config);
     assert_eq!(code, Some(78), "{out}{errors}");
-    for words in ["did you mean region?", "junk.pem holds no certificate", "cannot write the log file"] {
+    for words in ["did you mean region?", "junk.pem contains no certificate", "cannot write the log file"] {
         assert_eq!(errors.matches(words).count(), 1, "{words}: {errors}");
     }
 }

@@ -51,7 +51,7 @@ fn a_wrong_access_key_in_the_environment_ends_the_start_with_78() {
         (&[("OSS_ACCESS_KEY_ID", "LTAIx"), ("OSS_ACCESS_KEY_SECRET", "ab****yz")], "****"),
         (&[("OSS_ACCESS_KEY_ID", "LTAIx"), ("OSS_ACCESS_KEY_SECRET", "ab\n")], "line break"),
         (&[("OSS_ACCESS_KEY_ID", "STS.x"), ("OSS_ACCESS_KEY_SECRET", "s3cret")], "no security token"),
-        (&[("OSS_STS_ROLE_ARN", "acs:ram::1:role/r")], "could assume the role"),
+        (&[("OSS_STS_ROLE_ARN", "acs:ram::1:role/r")], "which assume the role"),
     ];
     for (environment, expected) in rows {
         let (code, _, err) = run(
@@ -290,7 +290,7 @@ fn explain_tells_who_signs_and_why_nobody_else() {
         "route 1    bucket public  https://oss-cn-hangzhou.aliyuncs.com:443  -> nobody signs (anonymous)",
         "source \"default\"  non_expiring  default/env/OSS",
         "env             SELECTED",
-        "oidc_role_arn   not asked",
+        "oidc_role_arn   not tried",
     ] {
         assert!(out.contains(words), "{words}: {out}");
     }

@@ -34,9 +34,9 @@ fn half_a_pair_is_a_row_beside_all_others() {
             "upstream",
             "route 1    bucket logs-*  https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"logs\"",
             "source \"default\"  empty",
-            "env             SELECTED, FAILS  OSS_ACCESS_KEY_ID is set and OSS_ACCESS_KEY_SECRET is not",
-            "oidc_role_arn   not asked",
-            "ecs_ram_role    not asked",
+            "env             SELECTED, FAILS  OSS_ACCESS_KEY_ID is set but OSS_ACCESS_KEY_SECRET is not",
+            "oidc_role_arn   not tried",
+            "ecs_ram_role    not tried",
             "source \"logs\"  non_expiring",
         ],
     );
@@ -87,8 +87,8 @@ fn what_is_set_up_in_part_is_told_though_another_source_signs() {
         &out,
         &[
             "env             SELECTED",
-            "half set: ALIBABA_CLOUD_ACCESS_KEY_ID is set and ALIBABA_CLOUD_ACCESS_KEY_SECRET is not",
-            "half set: the OIDC source is set up in part",
+            "incomplete: ALIBABA_CLOUD_ACCESS_KEY_ID is set but ALIBABA_CLOUD_ACCESS_KEY_SECRET is not",
+            "incomplete: the OIDC configuration lacks",
         ],
     );
 }

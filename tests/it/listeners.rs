@@ -402,7 +402,7 @@ fn files_that_make_no_tls_end_the_start_and_the_check() {
         (&one.certificate, &other.key, None, "use the key that belongs to the certificate"),
         (&empty, &one.key, None, "contains no certificate"),
         (&one.certificate, &empty, None, "contains no usable private key"),
-        (&one.certificate, &one.key, Some(&empty), "holds no certificate"),
+        (&one.certificate, &one.key, Some(&empty), "contains no certificate"),
         (&one.certificate, &one.key, Some(&no_list), "cannot be used to verify client certificates"),
     ] {
         let more = client_ca.map_or_else(String::new, |path| format!(", client_ca_file = {path:?}"));

@@ -19,12 +19,12 @@ fn an_endpoint_where_nobody_listens_or_answers_is_told() {
     doctor(&format!("{}{timeouts}", at(address)), &[], &KEY).says(
         69,
         ("connect", "no-answer"),
-        &["nothing for 300ms"],
+        &["no progress for 300ms"],
     );
     let tls = at(address).replace("http:", "https:");
     doctor(&format!("{tls}{timeouts}"), &[], &KEY).says(69, ("connect", "tls-silent"), &["within 300ms"]);
     let closing = Script::start(|peer| drop(peer.head()));
-    doctor(&at(closing.address), &[], &KEY).says(69, ("connect", "no-http"), &["before its answer"]);
+    doctor(&at(closing.address), &[], &KEY).says(69, ("connect", "no-http"), &["before the response"]);
 }
 
 #[test]
