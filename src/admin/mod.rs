@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use certificate::ListenerCertificate;
-pub use connection::{IdleSince, serve};
+pub use connection::{AdminService, IdleSince, serve};
 pub use settings::{AdminSettings, ReadinessRule};
 
 use crate::address::Host;
@@ -145,7 +145,8 @@ type AdminResponse = Response<Full<Bytes>>;
 
 async fn answer(
     request: Request<Bytes>,
-    (reach, settings): (ListenerReach, &AdminSettings),
+    reach: ListenerReach,
+    settings: &AdminSettings,
     process: &dyn AdminProcess,
 ) -> AdminResponse {
     let own_host = reach == ListenerReach::Unnamed

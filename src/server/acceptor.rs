@@ -64,7 +64,7 @@ impl AcceptThread {
         let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
     }
 
-    pub(super) fn pulse(&self) -> AcceptWatchdog {
+    pub(super) fn watchdog(&self) -> AcceptWatchdog {
         AcceptWatchdog(self.0.clone())
     }
 

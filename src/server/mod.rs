@@ -212,8 +212,8 @@ impl Server {
 
     /// Returns a handle to check that the server's threads are responsive.
     #[must_use]
-    pub fn pulse(&self) -> ServerWatchdog {
-        ServerWatchdog { acceptor: self.acceptor.pulse(), cores: Arc::clone(&self.cores) }
+    pub fn watchdog(&self) -> ServerWatchdog {
+        ServerWatchdog { acceptor: self.acceptor.watchdog(), cores: Arc::clone(&self.cores) }
     }
 
     /// Returns the number of open client connections.

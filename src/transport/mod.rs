@@ -212,7 +212,7 @@ impl UpstreamTransport {
 
     /// Returns the counters of its connections.
     #[must_use]
-    pub fn tally(&self) -> Arc<PoolStats> {
+    pub fn stats(&self) -> Arc<PoolStats> {
         Arc::clone(&self.tally)
     }
 

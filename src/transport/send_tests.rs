@@ -69,7 +69,7 @@ async fn send(transport: &UpstreamTransport, to: &Rc<UpstreamDestination>) -> Se
 
 /// Returns the gauges: connections in use, and requests in the queue.
 fn gauges(transport: &UpstreamTransport) -> (u64, u64) {
-    let PoolStatsSnapshot { in_use, waiting, .. } = transport.tally().read();
+    let PoolStatsSnapshot { in_use, waiting, .. } = transport.stats().read();
     (in_use, waiting)
 }
 
@@ -132,7 +132,7 @@ async fn an_idle_connection_is_used_while_new_ones_cannot_be_made() {
         }
         lease.finish();
         let (_, lease, _) = send(&transport, &to).await.expect("an answer on the idle connection");
-        assert_eq!(transport.tally().read().failed, 1, "one dial failed, two requests were rejected");
+        assert_eq!(transport.stats().read().failed, 1, "one dial failed, two requests were rejected");
         drop(lease);
     };
     LocalSet::new().run_until(test).await;
@@ -156,7 +156,7 @@ async fn a_released_connection_goes_to_the_request_that_has_waited_longest() {
         let (_, lease, _) = two.await.expect("an answer");
         lease.finish();
         assert_eq!(gauges(&transport), (0, 0));
-        assert_eq!(transport.tally().read().dialled, 1);
+        assert_eq!(transport.stats().read().dialled, 1);
     };
     LocalSet::new().run_until(test).await;
 }
@@ -241,9 +241,9 @@ async fn an_address_that_stops_answering_loses_its_idle_connections() {
         let mut second = Box::pin(send(&transport, &to));
         assert!(!advance(&mut second, 3).await);
         lease.finish();
-        assert_eq!(transport.tally().read().kept, 1);
+        assert_eq!(transport.stats().read().kept, 1);
         assert!(matches!(second.await, Err(SendError::Stalled(_))));
-        assert_eq!(transport.tally().read().kept, 0);
+        assert_eq!(transport.stats().read().kept, 0);
     };
     LocalSet::new().run_until(test).await;
 }

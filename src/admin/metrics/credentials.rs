@@ -35,7 +35,7 @@ fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fm
     gauge(out, "credential_circuit_state", help, named.iter().cloned().zip(circuit).collect())?;
     let help = "Time that calls to a credential service waited for the rate limit";
     let waits = endpoints.iter().map(|endpoint| &endpoint.budget_wait);
-    durations(out, ("sts_budget_wait", help), named.into_iter().zip(waits).collect())?;
+    durations(out, "sts_budget_wait", help, named.into_iter().zip(waits).collect())?;
     let clocks: Vec<_> = clocks().into_iter().collect();
     let offsets = clocks.iter().map(|(name, ahead_s)| (vec![("endpoint", name.as_str())], *ahead_s));
     let help = "How far the clock of a service was ahead of the local one in its last response";
@@ -85,9 +85,9 @@ fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
     counter(out, "credential_served", help, requests)?;
     counter(out, "credential_refresh", "Refresh attempts by result", refreshed)?;
     let help = "Time that requests waited for the credential provider";
-    durations(out, ("credential_wait", help), waits)?;
+    durations(out, "credential_wait", help, waits)?;
     let help = "Duration of refresh attempts by result";
-    durations(out, ("credential_refresh", help), refreshes)
+    durations(out, "credential_refresh", help, refreshes)
 }
 
 fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -128,7 +128,8 @@ fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
 
 fn durations(
     out: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
+    name: &str,
+    help: &str,
     rows: Vec<(MetricLabels<'_>, &AttemptSnapshot)>,
 ) -> fmt::Result {
     let mut family = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
