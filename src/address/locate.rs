@@ -48,7 +48,8 @@ impl LocatedObject {
         }
         check_target(method, uri, listener.scheme)?;
         let asked = AskedHost::read(uri, headers)?;
-        let (host, served) = (&asked.host, asked.served(listener, table)?);
+        let host = &asked.host;
+        let served = asked.served(listener, table)?;
         let query = Query::parse(uri.query().unwrap_or_default())?;
         let (bucket, key) = object(uri.path(), host, &served, table)?;
         let upstream = table.select(host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));

@@ -161,7 +161,8 @@ fn refusals(page: &mut String, last: &[RejectedRequest]) -> fmt::Result {
     }
     page.push_str("<table><tr><th>time<th>code<th>operation<th>request id</tr>");
     for refused in last {
-        let (when, operation) = (refused.at.rfc3339(), refused.operation.unwrap_or("–"));
+        let when = refused.at.rfc3339();
+        let operation = refused.operation.unwrap_or("–");
         write!(
             page,
             "<tr><td>{when}<td>{}<td>{operation}<td><code>{}</code></tr>",

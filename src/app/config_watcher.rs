@@ -152,7 +152,8 @@ impl ConfigWatcher {
 
     /// Returns the current content of the files, or `None` if the disk does not respond.
     pub(crate) fn find(&self) -> impl Future<Output = Option<FileSnapshot>> + use<> {
-        let (lane, known) = (self.lane.clone(), self.known());
+        let lane = self.lane.clone();
+        let known = self.known();
         async move { lane.run(FILE_LIMIT, || known.now()).await.ok() }
     }
 

@@ -347,10 +347,14 @@ fn plan(
 ) -> ServerPlan {
     let reachability =
         Arc::new(UpstreamReachability::new(own.iter().filter_map(ListenAddress::socket).collect()));
-    let (state, edge, pool_stats) = (Arc::clone(&assembled.state), Arc::clone(edge), Arc::clone(pool_stats));
-    let (settings, trusts) = (assembled.transport, assembled.trusts.clone());
+    let state = Arc::clone(&assembled.state);
+    let edge = Arc::clone(edge);
+    let pool_stats = Arc::clone(pool_stats);
+    let settings = assembled.transport;
+    let trusts = assembled.trusts.clone();
     let make_core: MakeCore = Arc::new(move |before| {
-        let (state, reachability) = (Arc::clone(&state), Arc::clone(&reachability));
+        let state = Arc::clone(&state);
+        let reachability = Arc::clone(&reachability);
         match before {
             Some(core) => {
                 core.renewed(state, |transport| transport.renewed(settings, trusts.clone(), reachability))

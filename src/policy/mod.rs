@@ -135,7 +135,8 @@ impl AccessPolicy {
     /// identity does not matter yet.
     #[must_use]
     pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
-        let (CallerIdentity::Open, operation) = (request.caller, request.operation);
+        let CallerIdentity::Open = request.caller;
+        let operation = request.operation;
         // guard: pages-of-other-sites
         if let Some(denial) = self.foreign_page(request) {
             return PolicyDecision::Deny(denial);
@@ -164,7 +165,9 @@ impl AccessPolicy {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
-        let (mut named, mut foreign, mut cross_site) = (false, None, false);
+        let mut named = false;
+        let mut foreign = None;
+        let mut cross_site = false;
         for (name, value) in request.headers {
             if *name == ORIGIN {
                 named = true;
@@ -224,7 +227,8 @@ mod tests {
         operation: Operation,
         headers: &HeaderMap,
     ) -> PolicyDecision {
-        let (method, query) = (&Method::GET, &Query::default());
+        let method = &Method::GET;
+        let query = &Query::default();
         policy.decide(&RequestShape {
             caller: CallerIdentity::Open,
             operation,

@@ -113,7 +113,8 @@ fn names_only_pinned(pin: &Bucket, process: &[u8], nested: usize) -> bool {
     let arguments = process.split(|byte| *byte == b'|').map(without_style);
     arguments.flat_map(|action| action.split(|byte| SEPARATORS.contains(byte))).all(|argument| {
         let Some(at) = argument.iter().position(|byte| *byte == b'_') else { return true };
-        let (name, value) = (argument[..at].trim_ascii(), argument[at + 1..].trim_ascii());
+        let name = argument[..at].trim_ascii();
+        let value = argument[at + 1..].trim_ascii();
         if name.eq_ignore_ascii_case(b"b") {
             let value = value.strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
             return value == URL_SAFE_NO_PAD.encode(pin.as_str()).as_bytes();
@@ -328,7 +329,8 @@ mod tests {
 
     #[test]
     fn processing_saves_into_the_pinned_bucket_alone() {
-        let (ours, theirs) = (URL_SAFE_NO_PAD.encode(PIN), URL_SAFE_NO_PAD.encode("files"));
+        let ours = URL_SAFE_NO_PAD.encode(PIN);
+        let theirs = URL_SAFE_NO_PAD.encode("files");
         let watermark =
             |inner: &str| format!("image/watermark,image_{}", URL_SAFE.encode(format!("logo.png?{inner}")));
         let rows = [

@@ -47,7 +47,8 @@ fn borrowed<'a>(labels: &'a [(&'static str, String)]) -> MetricLabels<'a> {
 }
 
 fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (mut state, mut expiry) = (MetricValues::new(), MetricValues::new());
+    let mut state = MetricValues::new();
+    let mut expiry = MetricValues::new();
     for source in sources {
         let name = ("source", source.name.as_str());
         for stage in CredentialState::ALL {
@@ -64,8 +65,10 @@ fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<
 
 /// Encodes the state of credentials at signing, and the waits and refreshes with their durations.
 fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (mut requests, mut refreshed) = (MetricValues::new(), MetricValues::new());
-    let (mut waits, mut refreshes) = (Vec::new(), Vec::new());
+    let mut requests = MetricValues::new();
+    let mut refreshed = MetricValues::new();
+    let mut waits = Vec::new();
+    let mut refreshes = Vec::new();
     for source in sources {
         let name = ("source", source.name.as_str());
         for (stage, count) in source.served {

@@ -122,7 +122,8 @@ impl ActiveFaults {
         mut reply: OssResponse,
         exit: &ExitFlag,
     ) -> Response<OutgoingBody> {
-        let (mut end, mut pace) = (BodyEnding::Whole, None);
+        let mut end = BodyEnding::Whole;
+        let mut pace = None;
         for fault in &self.0 {
             match fault {
                 InjectedFault::CutBody { after_bytes } => {
