@@ -15,9 +15,9 @@ use tokio::task::spawn_local;
 use tracing::{info, warn};
 
 use super::connect_error::{ConnectFailure, DialPhase};
+use super::connection::UpstreamConnection;
 use super::io_timeout::WriteTimeout;
 use super::names::AddressBook;
-use super::pooled::UpstreamConnection;
 use super::race::{DialFailure, TimeLimit};
 use super::tls::TrustStore;
 use super::upstream_io::{UpstreamStream, UpstreamStreamState};

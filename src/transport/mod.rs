@@ -3,6 +3,7 @@
 //! dials.
 
 mod connect_error;
+mod connection;
 mod dial;
 mod flight;
 mod http_client;
@@ -12,6 +13,7 @@ mod outage;
 mod pool;
 mod pooled;
 mod queue;
+mod queue_wait;
 mod race;
 mod request_body;
 mod retry;
@@ -45,10 +47,11 @@ pub use retry::RetryableRequest;
 pub use stats::{PoolStats, PoolStatsSnapshot};
 pub use tls::{InvalidRoots, TrustStore, revocation_lists, roots};
 
+use connection::UpstreamConnection;
 use dial::DialContext;
 use names::AddressBook;
 use pool::{CheckoutGrant, ConnectionPool, DestinationState, DialPermit, UsePermit};
-use pooled::UpstreamConnection;
+use queue_wait::QueueWait;
 use request_body::{BodyFault, BodyState};
 use retry::FailedAttempt;
 use silence::{DestinationSilence, SilenceTrial};
@@ -347,7 +350,7 @@ impl UpstreamTransport {
     /// Waits in the queue of the destination, at most for the `queue` timeout.
     async fn wait(&self, state: &Rc<DestinationState>, fresh: bool) -> Result<CheckoutGrant, SendError> {
         let waited = self.settings.queue;
-        let granted = tokio::time::timeout(waited, self.pool.enqueue(state, fresh)).await;
+        let granted = tokio::time::timeout(waited, QueueWait::new(&self.pool, state, fresh)).await;
         granted.map_err(|_| Self::logged(SendError::Busy { at: state.to().at(), waited }, state))
     }
 

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::UpstreamConnection;
 use super::outage::DialOutage;
-use super::pooled::UpstreamConnection;
-use super::queue::{QueueWait, QueuedRequest};
+use super::queue::QueuedRequest;
 use super::request_body::BodyState;
 use super::share::SharedLimit;
 use super::silence::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTrial};
@@ -37,7 +37,7 @@ pub(super) struct DestinationState {
     idle: RefCell<Vec<IdleConnection>>,
     in_use: Cell<usize>,
     dialling: Cell<usize>,
-    queue: RefCell<VecDeque<Rc<QueuedRequest>>>,
+    queue: RefCell<VecDeque<Rc<QueuedRequest<CheckoutGrant>>>>,
     outage: RefCell<Option<DialOutage>>,
     responses: Rc<ResponseWaits>,
     /// The time of the last successful dial.
@@ -159,21 +159,24 @@ impl ConnectionPool {
     }
 
     /// Appends a request to the queue of its destination.
-    pub(super) fn enqueue(self: &Rc<Self>, state: &Rc<DestinationState>, fresh: bool) -> QueueWait {
+    pub(super) fn enqueue(
+        self: &Rc<Self>,
+        state: &Rc<DestinationState>,
+        fresh: bool,
+    ) -> Rc<QueuedRequest<CheckoutGrant>> {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket + 1);
         let request = Rc::new(QueuedRequest::new(ticket, fresh));
         state.queue.borrow_mut().push_back(Rc::clone(&request));
         self.waiting.set(self.waiting.get() + 1);
         self.tally.waits();
-        let wait = QueueWait::new(request, Rc::clone(self), Rc::clone(state));
         // The requests before it may need fresh connections, and must not delay this one.
         self.serve_queues();
-        wait
+        request
     }
 
     /// Removes a request from the queue, unless it has left already.
-    pub(super) fn dequeue(self: &Rc<Self>, state: &Rc<DestinationState>, request: &QueuedRequest) {
+    pub(super) fn dequeue(&self, state: &DestinationState, request: &QueuedRequest<CheckoutGrant>) {
         self.tally.dequeued();
         let mut queue = state.queue.borrow_mut();
         // Tickets ascend.
