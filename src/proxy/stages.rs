@@ -202,7 +202,7 @@ impl<'a> SignableRoute<'a> {
         access: &mut AccessLogEvent,
     ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, paved, signature, source } = self;
-        let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
+        let prepared = keys.get(credentials, signature, paved.way.region.as_ref(), now)?;
         let subject = SignableRequest {
             method: &located.method,
             bucket: located.object.bucket.as_ref(),
@@ -252,7 +252,7 @@ impl<'a> SignedRequest<'a> {
         keys: &SigningKeyCache,
     ) -> Result<Option<sign::SigningTexts>, ProxyError> {
         let Some(RequestSigner { credentials, signature, .. }) = &self.signer else { return Ok(None) };
-        let prepared = keys.get(credentials, (*signature, self.paved.way.region.as_ref()), now)?;
+        let prepared = keys.get(credentials, *signature, self.paved.way.region.as_ref(), now)?;
         let object = &self.located.object;
         let subject = SignableRequest {
             method: &self.located.method,
@@ -365,8 +365,7 @@ impl RequestSigner<'_> {
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
         let now = core.signing_time();
-        let prepared =
-            core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;
+        let prepared = core.keys().get(&self.credentials, self.signature, paved.way.region.as_ref(), &now)?;
         caller::remove_signature(request.headers_mut());
         let subject = SignableRequest {
             method: request.method(),
