@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -169,7 +169,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn upstream(&self) -> Vec<PoolStatsSnapshot> {
-        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let tallies = self.tallies.lock();
         tallies.iter().map(|tally| tally.read()).collect()
     }
 

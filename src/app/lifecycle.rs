@@ -349,7 +349,7 @@ fn plan(
             }
             None => {
                 let transport = UpstreamTransport::new(settings, trusts.clone(), reachability);
-                tallies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport.tally());
+                tallies.lock().push(transport.tally());
                 WorkerCore::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
             }
         }

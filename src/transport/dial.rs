@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
@@ -49,7 +49,7 @@ impl UpstreamReachability {
 
     /// Logs the first failed dial of a destination, and the first successful one after it.
     pub(super) fn record_dial(&self, to: &UpstreamDestination, error: Option<&DialError>) {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut down = self.down.lock();
         match error {
             Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {
                 down.insert(to.dial.clone());

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -125,18 +126,18 @@ impl AddressBook {
 
     /// Returns the addresses of the last successful lookup.
     fn remembered(&self, name: &DialName) -> Vec<SocketAddr> {
-        self.lock().get(name).map(|memory| memory.addresses.clone()).unwrap_or_default()
+        self.memory.lock().get(name).map(|memory| memory.addresses.clone()).unwrap_or_default()
     }
 
     fn ordered(&self, name: &DialName, addresses: &[SocketAddr]) -> std::collections::VecDeque<SocketAddr> {
-        match self.lock().get(name) {
+        match self.memory.lock().get(name) {
             Some(memory) => ordered(addresses, memory.good, &memory.doubtful),
             None => ordered(addresses, None, &[]),
         }
     }
 
     fn record_result(&self, name: &DialName, good: Option<SocketAddr>, doubtful: &[SocketAddr]) {
-        let mut book = self.lock();
+        let mut book = self.memory.lock();
         let Some(memory) = book.get_mut(name) else { return };
         memory.doubtful.retain(|address| good != Some(*address) && !doubtful.contains(address));
         memory.doubtful.extend_from_slice(doubtful);
@@ -164,7 +165,7 @@ impl AddressBook {
         name: &DialName,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Option<SharedTask<LookupResult>> {
-        let mut book = self.lock();
+        let mut book = self.memory.lock();
         if !book.contains_key(name) {
             make_room(&mut book);
         }
@@ -191,15 +192,11 @@ impl AddressBook {
 
     /// Records the result of a lookup. Addresses that are no longer in it are dropped.
     fn found(&self, name: &DialName, addresses: &[SocketAddr]) {
-        let mut book = self.lock();
+        let mut book = self.memory.lock();
         let Some(memory) = book.get_mut(name) else { return };
         memory.addresses = addresses.to_vec();
         memory.good = memory.good.filter(|good| addresses.contains(good));
         memory.doubtful.retain(|address| addresses.contains(address));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<DialName, NameMemory>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

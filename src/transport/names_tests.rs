@@ -291,7 +291,7 @@ async fn names_that_are_remembered_are_bounded() {
     for number in 0..2 * NAMES_MAX {
         book.look_up(&(format!("{number}.example"), 80)).await.expect("an empty list");
     }
-    assert_eq!(book.lock().len(), NAMES_MAX);
+    assert_eq!(book.memory.lock().len(), NAMES_MAX);
 }
 
 #[tokio::test]
