@@ -67,6 +67,12 @@ impl<T> WriteTimeout<T> {
     }
 }
 
+/// Returns whether an error of hyper is that of a [`WriteTimeout`].
+pub(crate) fn is_write_timeout(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
 const STALLED: &str = "the other side takes nothing";
 
 impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {

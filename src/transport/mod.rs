@@ -40,6 +40,7 @@ pub use dial::{LoopbackPolicy, UpstreamReachability};
 pub use http_client::{
     HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
 };
+pub(crate) use io_timeout::is_write_timeout;
 pub use io_timeout::{IdleTimeout, WriteTimeout};
 pub use pooled::PooledConnection;
 pub use request_body::{ByteObserver, EofSemantics, RequestBody, RequestBodyError};
@@ -439,7 +440,7 @@ impl UpstreamTransport {
             SendError::Client(error)
         } else if error.is_parse() {
             SendError::Invalid(error)
-        } else if is_timed_out(&error) {
+        } else if is_write_timeout(&error) {
             SendError::Stalled(self.settings.stall)
         } else {
             SendError::Reset(error)
@@ -467,12 +468,6 @@ async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
             return;
         }
     }
-}
-
-/// Returns whether the error is a write timeout.
-fn is_timed_out(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// The limit of header lines in a head, both of a client's request and of an upstream's response.
