@@ -1,5 +1,8 @@
 //! A timeout for a peer that makes no progress. It runs only during a wait, and is reset when a
 //! wait begins. Transfers that make progress pay nothing for it.
+//!
+//! Written by hand: request bodies need the timeout without a stream, so `TimeoutWriter` of
+//! tokio-io-timeout would replace only the wrapper.
 
 use std::io;
 use std::pin::Pin;
