@@ -8,7 +8,7 @@ use super::error::ProxyError;
 use super::limited_cache::LimitedCache;
 use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable, UpstreamId, UrlScheme};
 use crate::oss::Bucket;
-use crate::transport::{LoopbackPolicy, TrustStoreId, UpstreamDestination};
+use crate::transport::{DialName, LoopbackPolicy, TrustStoreId, UpstreamDestination};
 
 /// A cache of resolved endpoints.
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl CachedEndpoint {
 #[must_use]
 pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
     UpstreamDestination {
-        dial: way.dial.clone(),
+        dial: DialName::new(&way.dial.0, way.dial.1),
         tls: match way.scheme {
             UrlScheme::Https => Some((way.name.clone(), trust)),
             UrlScheme::Http => None,

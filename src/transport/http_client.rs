@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::connect_error::DialPhase;
 use super::flight::SharedTask;
-use super::names::{AddressBook, AddressFailure};
+use super::names::{AddressBook, AddressFailure, DialName};
 use super::race::{DialFailure, TimeLimit};
 use super::tls::TrustStore;
 
@@ -244,7 +244,9 @@ impl HttpClient {
             Ok(addresses)
         };
         NAMES
-            .connect(&url.host, url.port, time, vet, |stream, _| handshake(url, trust.as_ref(), stream))
+            .connect(&DialName::new(&url.host, url.port), time, vet, |stream, _| {
+                handshake(url, trust.as_ref(), stream)
+            })
             .await
     }
 
