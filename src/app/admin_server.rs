@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -160,7 +160,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn upstream(&self) -> Vec<PoolStatsSnapshot> {
-        let all = self.pool_stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.pool_stats.lock();
         all.iter().map(|stats| stats.read()).collect()
     }
 

@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -285,7 +286,7 @@ impl AppBuilder {
         let (sockets, fixtures) =
             (BoundSockets::of(before.map(|before| &before.sockets), &config), Arc::clone(&self.fixtures));
         let draft = self.lane.run(FILES_LIMIT, move || {
-            let mut fixtures = fixtures.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut fixtures = fixtures.lock();
             AppDraft::make(config, &trusts, &sockets, &mut fixtures)
         });
         draft.await?

@@ -361,7 +361,7 @@ fn plan(
             }
             None => {
                 let transport = UpstreamTransport::new(settings, trusts.clone(), reachability);
-                pool_stats.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport.stats());
+                pool_stats.lock().push(transport.stats());
                 WorkerCore::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
             }
         }

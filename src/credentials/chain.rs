@@ -2,8 +2,9 @@
 //! because falling through would change the signing identity. The selection is sticky.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::external_file::{ExternalFileConfig, ToolFile};
 use super::sts::{StsClient, StsSignature};
@@ -157,7 +158,7 @@ impl ProviderChain {
     }
 
     fn found(&self) -> MutexGuard<'_, ChainSelection> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.lock()
     }
 }
 

@@ -2,11 +2,11 @@
 //! token is preferred. Version 1 is used only if the service rejects token requests, never because
 //! it did not respond. Requests never go through a proxy.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -215,7 +215,7 @@ impl EcsProvider {
     }
 
     fn known(&self) -> MutexGuard<'_, EcsCache> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

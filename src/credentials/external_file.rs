@@ -2,9 +2,10 @@
 //! written. The provider it describes is built once for each state of the file.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 use super::provider_spec::{FileProviderSpec, InvalidField};
@@ -168,7 +169,7 @@ impl ToolFile {
     }
 
     fn built(&self) -> MutexGuard<'_, Option<BuiltProvider>> {
-        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+        self.built.lock()
     }
 }
 

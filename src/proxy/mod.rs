@@ -7,6 +7,7 @@ mod endpoint_cache;
 mod error;
 mod error_response;
 mod headers;
+mod limited_cache;
 mod plain_error;
 mod redact;
 mod request;

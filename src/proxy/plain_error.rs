@@ -1,11 +1,11 @@
 //! Redaction of error documents. Only plain XML is supported; it is searched for the token in every
 //! known encoding. A document that is not understood is not passed on. Pure.
 
-use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::limited_cache::LimitedCache;
 use super::redact::{base64_middle, reference, without_token};
 use crate::credentials::Credentials;
 use crate::secret::Secret;
@@ -89,23 +89,16 @@ impl TokenSearch {
     }
 }
 
-/// A cache of token searches, one for each set of credentials of this worker. It evicts the oldest
-/// insertion.
+/// A cache of token searches, one for each set of credentials of this worker.
 #[derive(Default)]
-pub(super) struct TokenSearches(RefCell<VecDeque<(Arc<Credentials>, Rc<TokenSearch>)>>);
+pub(super) struct TokenSearches(LimitedCache<Arc<Credentials>, TokenSearch, SEARCHES_MAX>);
 
 impl TokenSearches {
     /// Returns the search for the token of these credentials, if they have one.
     pub(super) fn get(&self, credentials: &Arc<Credentials>) -> Option<Rc<TokenSearch>> {
         let token = credentials.token.as_ref()?;
-        let mut searches = self.0.borrow_mut();
-        if let Some((_, search)) = searches.iter().find(|(known, _)| Arc::ptr_eq(known, credentials)) {
-            return Some(Rc::clone(search));
-        }
-        let search = Rc::new(TokenSearch::new(token));
-        searches.truncate(SEARCHES_MAX - 1);
-        searches.push_front((Arc::clone(credentials), Rc::clone(&search)));
-        Some(search)
+        let known = self.0.get(|known| Arc::ptr_eq(known, credentials));
+        Some(known.unwrap_or_else(|| self.0.insert(Arc::clone(credentials), TokenSearch::new(token))))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
 use crate::sign::{self, SignableRequest, SignatureVersion, SigningTime};
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
-use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
+use crate::transport::{ByteObserver, RequestBody, ResponseTimeout, UpstreamExchange};
 
 /// A request with a known target. The value is large, so the stages pass it on in its box.
 pub(super) struct LocatedRequest {
@@ -202,7 +202,7 @@ impl<'a> SignableRoute<'a> {
         access: &mut AccessLogEvent,
     ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, paved, signature, source } = self;
-        let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
+        let prepared = keys.get(credentials, signature, paved.way.region.as_ref(), now)?;
         let subject = SignableRequest {
             method: &located.method,
             bucket: located.object.bucket.as_ref(),
@@ -252,7 +252,7 @@ impl<'a> SignedRequest<'a> {
         keys: &SigningKeyCache,
     ) -> Result<Option<sign::SigningTexts>, ProxyError> {
         let Some(RequestSigner { credentials, signature, .. }) = &self.signer else { return Ok(None) };
-        let prepared = keys.get(credentials, (*signature, self.paved.way.region.as_ref()), now)?;
+        let prepared = keys.get(credentials, *signature, self.paved.way.region.as_ref(), now)?;
         let object = &self.located.object;
         let subject = SignableRequest {
             method: &self.located.method,
@@ -282,8 +282,8 @@ impl<'a> SignedRequest<'a> {
         let upstream = located.object.upstream;
         let unanswered = |error| ProxyError::unanswered(&core.state().directory, upstream, error);
         let sent = core.transport().send(&paved.destination, request, patience).await;
-        let (response, lease, spare) = sent.map_err(unanswered)?;
-        let mut answer = UpstreamResponse::new(response, lease, head_only, core.counters())?;
+        let UpstreamExchange { response, connection, request: spare } = sent.map_err(unanswered)?;
+        let mut answer = UpstreamResponse::new(response, connection, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
         if answer.is_good() {
             signer.source.accept(&signer.credentials);
@@ -304,8 +304,8 @@ impl<'a> SignedRequest<'a> {
                     signer.sign_again(&mut request, (&located.object, &paved), core)?;
                     access.provider = Some(Arc::clone(&signer.credentials.provider));
                     let sent = core.transport().send(&paved.destination, request, patience).await;
-                    let (response, lease, _) = sent.map_err(unanswered)?;
-                    answer = UpstreamResponse::new(response, lease, head_only, core.counters())?;
+                    let UpstreamExchange { response, connection, .. } = sent.map_err(unanswered)?;
+                    answer = UpstreamResponse::new(response, connection, head_only, core.counters())?;
                 } else {
                     answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
                 }
@@ -365,8 +365,7 @@ impl RequestSigner<'_> {
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
         let now = core.signing_time();
-        let prepared =
-            core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;
+        let prepared = core.keys().get(&self.credentials, self.signature, paved.way.region.as_ref(), &now)?;
         caller::remove_signature(request.headers_mut());
         let subject = SignableRequest {
             method: request.method(),

@@ -34,7 +34,7 @@ use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
 use crate::proxy::{self, ListenerRules, ResponseBody};
-use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
+use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 
 /// The context in which a connection is served.
 pub(super) struct ConnectionContext {
@@ -154,7 +154,7 @@ impl ConnectionContext {
         let client = connection.into_parts().io.into_inner().into_inner();
         match ended {
             ConnectionEnd::Cut => return,
-            ConnectionEnd::Itself(Err(error)) if error.is_user() || is_stalled(&error) => {
+            ConnectionEnd::Itself(Err(error)) if error.is_user() || is_write_timeout(&error) => {
                 // The response was cut off. Without a known length, the client would take a plain
                 // close for the end of a complete response.
                 client.reset();
@@ -188,7 +188,7 @@ impl ConnectionContext {
             self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await
         };
         if let ConnectionEnd::Itself(Err(error)) = ended
-            && !is_stalled(&error)
+            && !is_write_timeout(&error)
         {
             self.malformed(&error);
         }
@@ -292,12 +292,6 @@ impl ConnectionContext {
             () = unused(presence, self.settings.stall) => ConnectionEnd::Cut,
         }
     }
-}
-
-/// Returns whether the connection failed because the client took nothing for the limit.
-fn is_stalled(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Waits until two consecutive checks find no request in flight. hyper closes an idle connection by

@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
@@ -160,7 +161,7 @@ impl WorkerPool {
         }
         // A second call, after the first was cancelled, waits for the remaining workers.
         let all_gone = poll_fn(|cx| {
-            let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.gone.lock();
             // guard: end-of-all-workers
             all.retain_mut(|gone| Pin::new(gone).poll(cx).is_pending());
             if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }

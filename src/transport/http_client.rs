@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::connect_error::DialPhase;
 use super::flight::SharedTask;
-use super::names::{AddressBook, AddressFailure};
+use super::names::{AddressBook, AddressFailure, DialName};
 use super::race::{DialFailure, TimeLimit};
 use super::tls::TrustStore;
 
@@ -243,7 +244,9 @@ impl HttpClient {
             Ok(addresses)
         };
         NAMES
-            .connect(&url.host, url.port, time, vet, |stream, _| handshake(url, trust.as_ref(), stream))
+            .connect(&DialName::new(&url.host, url.port), time, vet, |stream, _| {
+                handshake(url, trust.as_ref(), stream)
+            })
             .await
     }
 
@@ -251,7 +254,7 @@ impl HttpClient {
     /// be slow.
     async fn trust(&self, time: TimeLimit) -> Result<TrustStore, AddressFailure> {
         let loading = {
-            let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut trust = self.trust.lock();
             // A failed load is retried.
             let is_useful = |loading: &&SharedTask<Result<TrustStore, String>>| {
                 !loading.is_over() || matches!(loading.result(), Some(Ok(_)))

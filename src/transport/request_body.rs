@@ -118,19 +118,20 @@ impl RequestBody {
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
-        Self::of(Some(inner), ends, (told, limit), in_flight)
+        Self::of(Some(inner), ends, told, limit, in_flight)
     }
 
     /// Creates an empty body, for requests that no client has sent.
     #[must_use]
     pub fn none() -> Self {
-        Self::of(None, EofSemantics::Surely, (Rc::new(()), 0), Rc::default())
+        Self::of(None, EofSemantics::Surely, Rc::new(()), 0, Rc::default())
     }
 
     fn of(
         inner: Option<Incoming>,
         ends: EofSemantics,
-        (told, limit): (Rc<dyn ByteObserver>, u64),
+        told: Rc<dyn ByteObserver>,
+        limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
         let slot = BodyState {

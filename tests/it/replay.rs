@@ -36,6 +36,7 @@ fn losing(words: &'static str, later: &'static str) -> Script {
 
 /// Returns the response to a client's second request, which is sent on a pooled upstream connection
 /// and is lost there.
+#[expect(clippy::too_many_arguments, reason = "the parts of a request, in the order of the wire")]
 fn lost(upstream: &Script, settings: &str, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
     let proxy = proxy(upstream.address).sections(settings).start();
     let own = proxy.address.to_string();

@@ -23,7 +23,8 @@ use crate::sign::{
 };
 use crate::time::{Clock, Timestamp};
 use crate::transport::{
-    RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamTransport,
+    RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamExchange,
+    UpstreamTransport,
 };
 
 /// An upstream to probe, and the requests to send.
@@ -169,12 +170,12 @@ impl<'a> ProbeRequest<'a> {
         let host = HeaderValue::from_str(&self.way.host).unwrap_or(HeaderValue::from_static(""));
         request.headers_mut().insert(HOST, host);
         let begun = self.clock.now();
-        let (mut response, lease, _) =
+        let UpstreamExchange { mut response, connection, .. } =
             self.transport.send(&self.destination, request, ResponseTimeout::Usual).await?;
         let ended = self.clock.now();
         let (document, whole) = read(&mut response, self.transport.stall()).await?;
         if whole {
-            lease.finish();
+            connection.finish();
         }
         let (head, _) = response.into_parts();
         let ahead_s = ahead(&head.headers, (begun, ended));
