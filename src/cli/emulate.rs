@@ -30,36 +30,46 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "NAME", value_parser = Bucket::parse)]
     bucket: Vec<Bucket>,
     /// The access key id that may sign
-    #[arg(long, value_name = "ID", default_value = SAMPLE_ID)]
+    #[arg(long, value_name = "ID", default_value = SAMPLE_ID, help_heading = CREDENTIALS)]
     access_key_id: String,
     /// The secret of that id
-    #[arg(long, value_name = "SECRET", default_value = SAMPLE_SECRET)]
+    #[arg(long, value_name = "SECRET", default_value = SAMPLE_SECRET, help_heading = CREDENTIALS)]
     access_key_secret: String,
     /// The token that must come with them
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", help_heading = CREDENTIALS)]
     security_token: Option<String>,
     /// Where STS, a metadata service and a credentials URI are stood in for; what they issue, the embedded OSS takes
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", help_heading = ISSUER)]
     issuer: Option<SocketAddr>,
     /// A role that may be assumed there; may be repeated
-    #[arg(long, value_name = "ARN", requires = "issuer")]
+    #[arg(long, value_name = "ARN", requires = "issuer", help_heading = ISSUER)]
     role: Vec<String>,
     /// The role of the instance that the metadata service is of
-    #[arg(long, value_name = "NAME", requires = "issuer", default_value = "app")]
+    #[arg(long, value_name = "NAME", requires = "issuer", default_value = "app", help_heading = ISSUER)]
     instance_role: String,
     /// Service account token that is exchanged there
-    #[arg(long, value_name = "TOKEN", requires = "issuer")]
+    #[arg(long, value_name = "TOKEN", requires = "issuer", help_heading = ISSUER)]
     oidc_token: Option<String>,
     /// Lifetime of issued credentials, such as 20s [default: the requested one]
-    #[arg(long, value_name = "DURATION", requires = "issuer", value_parser = parse_lifetime)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        requires = "issuer",
+        value_parser = parse_lifetime,
+        help_heading = ISSUER
+    )]
     token_lifetime: Option<Duration>,
     #[arg(long = "pod-token", hide = true, value_parser = |_: &str| renamed("--oidc-token"))]
     _pod_token: Option<RenamedFlag>,
     #[arg(long = "life", hide = true, value_parser = |_: &str| renamed("--token-lifetime"))]
     _life: Option<RenamedFlag>,
-    #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help())]
+    #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help(), help_heading = FAULTS)]
     fault: Vec<FaultOrder>,
 }
+
+const CREDENTIALS: &str = "Credentials";
+const ISSUER: &str = "Credential issuer";
+const FAULTS: &str = "Faults";
 
 /// A renamed flag. The type has no value, because use of the flag is an error.
 #[derive(Clone, Debug)]
