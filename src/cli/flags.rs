@@ -15,46 +15,46 @@ use crate::credentials::SourceEnv as _;
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct CommonFlags {
-    /// The configuration file; none is looked for unless named
+    /// Path to the configuration file [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where clients connect: HOST:PORT, unix:PATH or systemd:NAME [default: 127.0.0.1:8770]
+    /// Address to listen on: HOST:PORT, unix:PATH or systemd:NAME [default: 127.0.0.1:8770]
     #[arg(long, value_name = "ADDRESS", help_heading = LISTENER)]
     listen: Option<String>,
-    /// Allow a listener beyond loopback, where anybody who reaches it can use the keys
+    /// Allow non-loopback listeners (anyone who can connect can use the keys)
     #[arg(long, help_heading = LISTENER)]
     unsafe_open: bool,
-    /// A name under which buckets are addressed as BUCKET.NAME; may be repeated
-    #[arg(long, value_name = "NAME", help_heading = LISTENER)]
+    /// Base domain for virtual-hosted requests (BUCKET.DOMAIN); may be repeated
+    #[arg(long, value_name = "DOMAIN", help_heading = LISTENER)]
     domain: Vec<String>,
-    /// Where health is asked: HOST:PORT, unix:PATH or "off" [default: 127.0.0.1:8771]
+    /// Address of the admin listener: HOST:PORT, unix:PATH or "off" [default: 127.0.0.1:8771]
     #[arg(long, value_name = "ADDRESS", help_heading = LISTENER)]
     admin_listen: Option<String>,
-    /// Allow reads only: GET, HEAD, and queries by POST
+    /// Reject all requests but reads: GET, HEAD, and queries by POST
     #[arg(long, help_heading = LISTENER)]
     read_only: bool,
-    /// The region of the buckets, such as cn-hangzhou
+    /// Region of the buckets, such as cn-hangzhou
     #[arg(long, help_heading = UPSTREAM)]
     region: Option<String>,
     /// Use the region's internal endpoint
     #[arg(long, help_heading = UPSTREAM)]
     internal: bool,
-    /// The endpoint, if it is not the region's own
+    /// OSS endpoint [default: that of the region]
     #[arg(long, value_name = "URL", help_heading = UPSTREAM)]
     endpoint: Option<String>,
-    /// Serve this bucket alone; the whole path is then the key
+    /// Serve only this bucket; the whole path is then the key
     #[arg(long, help_heading = UPSTREAM)]
     bucket: Option<String>,
-    /// The signature [default: v4]
+    /// Signature version [default: v4]
     #[arg(long, value_name = "VERSION", help_heading = UPSTREAM)]
     signature: Option<SignatureValue>,
-    /// Trust the certificates of this PEM file in place of the host's
+    /// PEM file of CA certificates to trust instead of the system store
     #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
     ca_file: Option<String>,
-    /// The least severe level that is logged [default: info]
+    /// Least severe level to log [default: info]
     #[arg(long, value_name = "LEVEL", help_heading = LOGGING)]
     log_level: Option<LogLevelValue>,
-    /// The format of the log; auto is text on a terminal, JSON elsewhere [default: auto]
+    /// Log format; auto is text on a terminal and JSON elsewhere [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = LOGGING)]
     log_format: Option<LogFormatValue>,
 }

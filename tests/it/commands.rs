@@ -290,7 +290,7 @@ fn the_embedded_oss_runs_alone_and_misbehaves_on_request() {
     for (old, present) in [("--life", "--token-lifetime"), ("--pod-token", "--oidc-token")] {
         let (code, _, err) = run(&["emulate", "--issuer", "127.0.0.1:0", old, "20s"], &[]);
         assert_eq!(code, Some(2), "{err}");
-        assert!(err.contains(&format!("now called {present}")), "{err}");
+        assert!(err.contains(&format!("renamed to {present}")), "{err}");
     }
     let (code, _, err) = run(&["emulate", "--fault", "nope"], &[]);
     assert_eq!(code, Some(2), "{err}");
@@ -349,7 +349,7 @@ fn explain_tells_who_signs_and_why_nobody_else() {
     assert_eq!(code, Some(0), "{errors}");
     for words in [
         "upstream   https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"default\"",
-        "route 1    bucket public  https://oss-cn-hangzhou.aliyuncs.com:443  -> nobody signs (anonymous)",
+        "route 1    bucket public  https://oss-cn-hangzhou.aliyuncs.com:443  -> unsigned (anonymous)",
         "source \"default\"  non_expiring  default/env/OSS",
         "env             SELECTED",
         "oidc_role_arn   not asked",
@@ -376,7 +376,7 @@ fn check_shows_the_credentials_masked_and_warns_about_lasting_ones() {
     let (code, out, errors) = run(&arguments, &KEY);
     assert_eq!(code, Some(0), "{errors}");
     assert!(out.contains("default/env/OSS  key LTAI…eyid"), "{out}");
-    assert!(errors.contains("lasting access key"), "{errors}");
+    assert!(errors.contains("long-lived access key"), "{errors}");
     assert!(!format!("{out}{errors}").contains(KEY[1].1));
     let (code, out, _) = run(&arguments, &[("HOME", "/nowhere")]);
     assert_eq!(code, Some(77), "{out}");
