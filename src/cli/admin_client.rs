@@ -33,11 +33,11 @@ pub(super) struct AdminRequest<'a> {
 /// A request to the admin listener that got no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoResponse {
-    #[error("nobody answers: {0}")]
+    #[error("connection failed: {0}")]
     Nobody(#[from] io::Error),
-    #[error("the answer breaks off: {0}")]
+    #[error("invalid response: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("there is no answer within {}s", .0.as_secs())]
+    #[error("no response within {}s", .0.as_secs())]
     Late(Duration),
 }
 

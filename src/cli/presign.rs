@@ -21,17 +21,17 @@ use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
 pub(super) struct PresignArgs {
-    /// The method that the URL is for
+    /// HTTP method that the URL allows
     method: Method,
-    /// What it is for, as a client would ask this proxy: a URL with any host that is served, or /BUCKET/KEY
+    /// Object, as a client of this proxy would request it: a URL with any host that is served, or /BUCKET/KEY
     url: String,
-    /// How long it is good for, such as 10m; V4 allows at most 168h
+    /// Lifetime of the URL, such as 10m; V4 allows at most 168h
     #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
     expires: Duration,
-    /// A header that will be sent with it and is signed: Content-Type, Content-MD5 or x-oss-*; may be repeated
+    /// Header to sign, which the client must send: Content-Type, Content-MD5 or x-oss-*; may be repeated
     #[arg(long, value_name = "NAME:VALUE", value_parser = parse_header)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// Print the URL although the credentials end before it, and it with them
+    /// Allow an expiry later than that of the credentials (the URL stops working when they expire)
     #[arg(long)]
     outlive_credentials: bool,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &PresignArgs) -> CommandExit {
                 CommandExit::Ok
             }
             Err(reason) => {
-                complain(format_args!("no URL: {reason}"));
+                complain(format_args!("cannot presign: {reason}"));
                 match reason {
                     PresignError::Usage(_) => CommandExit::Usage,
                     PresignError::Refused(_) => CommandExit::Failure,
@@ -89,10 +89,10 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     caller::identify(&mut headers, &mut located.query);
     prepare_headers(&mut headers);
     let settings = config.upstreams.get(located.upstream.0);
-    let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
+    let settings = settings.ok_or_else(|| refused(&"unknown upstream"))?;
     let sources = ProviderSpec::build_all(&config.credentials);
     let source = sources.get(&settings.credentials).ok_or_else(|| {
-        refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
+        refused(&"its credentials are of type \"anonymous\", which never sign; a public object needs no presigned URL")
     })?;
     let credentials = source.refresh(&SystemEnv).await.map_err(PresignError::from_source)?;
     let moment = SigningTime::new(SystemEnv.now());
@@ -105,7 +105,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
             crate::sign::SigningScheme::V4 { day: moment.at().day(), region }
         }
         (SignatureVersion::V4, None) => {
-            return Err(refused(&"no region is configured, and V4 signs for one; set it"));
+            return Err(refused(&"no region is configured, and V4 signatures require one; set `region`"));
         }
     };
     let Credentials { id, secret, token, .. } = &*credentials;
@@ -133,12 +133,13 @@ fn locate(
     let text = &arguments.url;
     if text.contains('#') {
         return Err(PresignError::Usage(
-            "the URL has a #, behind which nothing is sent; write %23 if it is in the key".to_owned(),
+            "the URL has a fragment (#), which is never sent; write %23 if the # is part of the key"
+                .to_owned(),
         ));
     }
     let uri: Uri = text.parse().map_err(|error| {
         PresignError::Usage(format!(
-            "{text:?} is no URL ({error}); percent-encode what is not a letter, a digit or one of -._~/"
+            "{text:?} is not a valid URL ({error}); percent-encode all characters but letters, digits and -._~/"
         ))
     })?;
     let scheme = match uri.scheme_str() {
@@ -146,7 +147,7 @@ fn locate(
         Some("https") => UrlScheme::Https,
         Some(other) => {
             return Err(PresignError::Usage(format!(
-                "the URL begins with {other}:; write http:// or https://, or /BUCKET/KEY"
+                "unsupported URL scheme {other}:; write http://, https:// or /BUCKET/KEY"
             )));
         }
     };
@@ -179,15 +180,15 @@ fn check_end(
         Some(end) if end.unix_s() < moment.at().unix_s().saturating_add(lifetime_s) => {
             if !arguments.outlive_credentials {
                 return Err(PresignError::Credentials(format!(
-                    "the credentials end at {}, and the URL with them; ask for a shorter time, or for this one with --outlive-credentials",
+                    "the credentials expire at {}, and the URL with them; shorten --expires, or pass --outlive-credentials",
                     end.rfc3339()
                 )));
             }
-            complain(format_args!("warning: the URL ends with the credentials, at {}", end.rfc3339()));
+            complain(format_args!("warning: the URL expires with the credentials, at {}", end.rfc3339()));
             Ok(())
         }
         None if credentials.token.is_some() => {
-            complain("warning: the URL ends with the security token, and when that is, is not known");
+            complain("warning: the URL expires with the security token, whose expiry is unknown");
             Ok(())
         }
         Some(_) | None => Ok(()),
@@ -208,11 +209,11 @@ impl PresignError {
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
-    let name: HeaderName = name.trim().parse().map_err(|_| "that is no header name".to_owned())?;
+    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
+    let name: HeaderName = name.trim().parse().map_err(|_| "invalid header name".to_owned())?;
     if !crate::sign::v4::is_signed(name.as_str()) {
-        return Err(format!("{name} is not signed, so it can be sent without being named here"));
+        return Err(format!("{name} is not signed; the client can send it without --header"));
     }
-    let value = value.trim().parse().map_err(|_| "that is no header value".to_owned())?;
+    let value = value.trim().parse().map_err(|_| "invalid header value".to_owned())?;
     Ok((name, value))
 }

@@ -36,12 +36,12 @@ use crate::telemetry::{AccessLogging, LogFlushGuard, LogLevel};
     mut_arg("unsafe_open", |open| open.hide(true))
 )]
 pub(super) struct RunArgs {
-    /// Send all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work as they are
+    /// Route all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work unchanged
     #[arg(long)]
     forward: bool,
     #[command(flatten)]
     flags: CommonFlags,
-    /// The command and its arguments
+    /// Command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
     hide();
     if let Some(flag) = arguments.flags.about_listeners() {
         complain(format_args!(
-            "{flag} is for serve: run listens on a free port of loopback, for its command"
+            "{flag} applies only to serve: run listens on a free port of loopback, for its command"
         ));
         return CommandExit::Usage;
     }
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
         let mut signals = match ChildSignals::take() {
             Ok(signals) => signals,
             Err(error) => {
-                complain(format_args!("cannot start: signals cannot be received: {error}"));
+                complain(format_args!("cannot start: cannot handle signals: {error}"));
                 return CommandExit::Failure;
             }
         };
@@ -124,7 +124,7 @@ async fn run_with_proxy(
     signals: &mut ChildSignals,
 ) -> CommandExit {
     let Some(address) = app.addresses().iter().find_map(ListenAddress::socket) else {
-        complain("cannot start: there is no port to listen on");
+        complain("cannot start: no TCP listener");
         return CommandExit::Failure;
     };
     let drain = DrainSignal::new();
@@ -180,10 +180,10 @@ async fn serve(app: App, drain: DrainSignal) {
     match app.run(drain.clone()).await {
         Ok(DrainOutcome::Whole) => {}
         Ok(DrainOutcome::Cut { connections }) => {
-            warn!(connections, "the drain ended before these connections did");
+            warn!(connections, "the drain ended with open connections");
         }
         Err(error) => {
-            complain(format_args!("cannot serve: {error}; the command is asked to end"));
+            complain(format_args!("cannot serve: {error}; terminating the command"));
             drain.leave();
         }
     }

@@ -36,7 +36,7 @@ async fn start(flags: &CommonFlags) -> CommandExit {
     let asked = match signals(drain.clone()).and_then(|()| ReloadSignals::listen()) {
         Ok(asked) => asked,
         Err(error) => {
-            complain(format_args!("cannot start: signals cannot be received: {error}"));
+            complain(format_args!("cannot start: cannot handle signals: {error}"));
             return CommandExit::Failure;
         }
     };
@@ -69,7 +69,7 @@ pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CommandExit> + Send + 'static,
 ) -> Result<T, CommandExit> {
     BlockingLane::default().run(START_LIMIT, read).await.unwrap_or_else(|no_answer| {
-        complain(format_args!("cannot start: the files of the configuration: {no_answer}"));
+        complain(format_args!("cannot start: reading the configuration files: {no_answer}"));
         Err(CommandExit::Config)
     })
 }
@@ -140,7 +140,7 @@ async fn serve(
         warn!(
             files,
             client_connections = config.limits.client_connections,
-            "this process may not open as many files as it may have clients; raise its limit (ulimit -n, LimitNOFILE=)"
+            "the limit on open files is below that on client connections; raise it (ulimit -n, LimitNOFILE=)"
         );
     }
     let again = flags.clone();
@@ -157,7 +157,7 @@ async fn serve(
     match app.run(drain).await {
         Ok(DrainOutcome::Whole) => CommandExit::Ok,
         Ok(DrainOutcome::Cut { connections }) => {
-            warn!(connections, "the drain ended before these connections did");
+            warn!(connections, "the drain ended with open connections");
             CommandExit::Failure
         }
         Err(error) => {
@@ -194,10 +194,10 @@ pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
             }
         };
         next().await;
-        info!("asked to stop");
+        info!("shutdown requested");
         drain.leave();
         next().await;
-        info!("asked to stop at once");
+        info!("forced shutdown requested");
         drain.force();
     });
     Ok(())
@@ -226,7 +226,7 @@ impl ReloadSignals {
         spawn_local(async move {
             while user.recv().await.is_some() {
                 anew.store(true, Relaxed);
-                info!("asked to open the file of the log anew");
+                info!("reopening the log file");
             }
         });
     }

@@ -256,7 +256,7 @@ impl fmt::Debug for OssService {
 
 impl fmt::Display for ConnectionClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection is closed without an answer")
+        f.write_str("the connection is closed without a response")
     }
 }
 

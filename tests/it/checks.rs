@@ -94,7 +94,7 @@ fn check_rejects_what_serve_rejects_with_its_code_and_words() {
         for command in ["serve", "check"] {
             let (got, out, errors) = place.run(command, &config);
             assert!(got == Some(code) && errors.contains(words), "{command} {config}: {got:?} {out}{errors}");
-            assert!(!out.contains("the configuration is good"), "{command} {config}");
+            assert!(!out.contains("the configuration is valid"), "{command} {config}");
         }
     }
 }

@@ -175,7 +175,7 @@ fn a_role_in_the_environment_is_assumed_and_never_passed_over() {
     assert_eq!(code, Some(0), "{errors}");
     for words in [
         "default/env/OSS/ram_role_arn/static_ak",
-        ", renewed in 4",
+        ", refresh in 4",
         &format!("role {ROLE}"),
         &format!("STS at {endpoint} (ALIBABA_CLOUD_STS_ENDPOINT)"),
     ] {

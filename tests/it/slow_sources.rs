@@ -232,16 +232,13 @@ fn doctor_says_where_the_running_process_differs() {
     let served = Served::of_file(file.path(), &[]);
     let (code, lines, errors) = doctor(&crate::support::KEY);
     assert_eq!(code, Some(77), "{lines}{errors}");
-    assert!(lines.contains("\"default\" gives credentials here, and none there: not configured"), "{lines}");
+    assert!(lines.contains("\"default\" has credentials here, but not there: not configured"), "{lines}");
     drop(served);
     let _served = Served::of_file(file.path(), &crate::support::KEY);
     let (code, lines, _) = doctor(&crate::support::KEY);
     assert!(code == Some(0) && lines.contains("\"default\" is non_expiring there too"), "{lines}");
     let (code, lines, _) = doctor(&[]);
-    assert!(
-        code == Some(77) && lines.contains("gives no credentials here, and there it has some"),
-        "{lines}"
-    );
+    assert!(code == Some(77) && lines.contains("has no credentials here, but has some there"), "{lines}");
 }
 
 #[test]

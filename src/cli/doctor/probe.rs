@@ -70,7 +70,7 @@ pub(super) enum ProbeError {
     #[error(transparent)]
     Key(#[from] UnsendableKey),
     /// V4 requires a region.
-    #[error("no region is configured, and V4 signs for one")]
+    #[error("no region is configured, and V4 signatures require one")]
     NoRegion,
 }
 

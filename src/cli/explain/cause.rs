@@ -37,69 +37,69 @@ impl fmt::Display for MismatchCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::HeaderDropped(name) => {
-                return write!(f, "the header {name} did not arrive: a hop on the way dropped it");
+                return write!(f, "the header {name} did not arrive: an intermediary dropped it");
             }
             Self::HeaderAdded(name) => {
                 return write!(
                     f,
-                    "the header {name} is not in this request: give it with -H if the client sends it, else a hop on the way added it"
+                    "the header {name} is not in this request: add it with -H if the client sends it; otherwise an intermediary added it"
                 );
             }
             Self::HeaderChanged(name) => {
-                return write!(f, "the header {name} has another value: a hop changed it, or the client did");
+                return write!(f, "the header {name} differs: an intermediary or the client changed it");
             }
             Self::Query(name) => {
                 return write!(
                     f,
-                    "the parameter {name} is on one side alone, or has another value there: a hop on the way added, dropped or changed it, or the client asks for something else"
+                    "the parameter {name} is on one side only, or has another value: an intermediary added, dropped or changed it, or the client sends another request"
                 );
             }
-            Self::Method => "the method is another: a hop on the way changed it, or the client sends another",
-            Self::Bucket => "the bucket is another: the host or the path names another than this request",
+            Self::Method => "the method differs: an intermediary changed it, or the client sends another",
+            Self::Bucket => "the bucket differs: the host or the path names another one than this request",
             Self::Path => {
-                "the path is another: a hop on the way rewrote it (merged //, took out . or ..), or the client asks for another key"
+                "the path differs: an intermediary rewrote it (merged //, removed . or ..), or the client requests another key"
             }
             Self::PathEncoding => {
-                "path encoding: both name the same key, encoded in different ways; a hop on the way decoded the path or encoded it again"
+                "path encoding: both name the same key, encoded differently; an intermediary decoded the path or encoded it again"
             }
-            Self::QueryOrder => "query order: the parameters are the same, sorted in different ways",
+            Self::QueryOrder => "query order: the parameters are the same, sorted differently",
             Self::QueryEncoding => {
-                "query encoding: the parameters are the same, encoded in different ways (+ and %20, or encoded twice)"
+                "query encoding: the parameters are the same, encoded differently (+ and %20, or encoded twice)"
             }
             Self::SignedUrl => {
-                "a signed URL was used: this proxy signs in the header, so it did not sign that request"
+                "a presigned URL was used: this proxy signs in the header, so it did not sign that request"
             }
             Self::ContentType => {
-                "content-type: the client sends one that is not given here (use -H), or a hop or library on the way added, dropped or changed it behind the signature"
+                "content-type: the client sends one that is missing here (add it with -H), or a library or an intermediary added, dropped or changed it after signing"
             }
             Self::TokenMissing => {
-                "the security token did not arrive: a hop on the way dropped x-oss-security-token, or other credentials signed, which have none"
+                "the security token did not arrive: an intermediary dropped x-oss-security-token, or other credentials signed, which have no token"
             }
             Self::TokenAdded => {
-                "a security token came, and what signs here has none: other credentials signed, or a hop on the way added it"
+                "a security token arrived, but the credentials here have none: other credentials signed, or an intermediary added it"
             }
             Self::OtherToken => {
-                "the security token is another: the credentials were renewed since, or others signed"
+                "the security token differs: the credentials were refreshed since, or others signed"
             }
             Self::Date => {
-                "the date: it was signed on another day or in another form than the request says, or a hop on the way set the header anew"
+                "the date: the request was signed for another day or in another format than it states, or an intermediary replaced the header"
             }
             Self::Region => {
-                "the region: it was signed for another than this route's; set `region` to that of the bucket"
+                "the region: the request was signed for a region other than that of this route; set `region` to that of the bucket"
             }
-            Self::Product => "the product: one side signs for a CloudBox, the other does not; see `region`",
+            Self::Product => "the product: one side signs for a CloudBox, the other does not; check `region`",
             Self::AdditionalHeaders => {
                 "additional headers were signed: this proxy signs none, so something else signed that request"
             }
             Self::Payload => {
-                "the payload hash: this proxy signs UNSIGNED-PAYLOAD, so something else signed that request, or a hop on the way changed x-oss-content-sha256"
+                "the payload hash: this proxy signs UNSIGNED-PAYLOAD, so something else signed that request, or an intermediary changed x-oss-content-sha256"
             }
-            Self::Version => "the version of the signature is another",
+            Self::Version => "the signature version differs",
             Self::UnknownHash => {
-                "the hash of the canonical request, which the document does not have; compare ours with what was sent"
+                "the hash of the canonical request, which the document does not contain; compare ours with the request that was sent"
             }
             Self::Hash => {
-                "the hash of the canonical request, though what is shown of it is the same: the security token is another, or the document was changed on its way here"
+                "the hash of the canonical request, although its visible part is the same: the security token differs, or the document was altered"
             }
         };
         f.write_str(text)

@@ -45,7 +45,7 @@ fn route(route: &DryRunRoute, config: &ProxyConfig) {
     let (host, scheme) = (endpoint.host.bracketed(), endpoint.scheme.as_str());
     let wanted = config.directory.wanted(*upstream).map_or(String::new(), |wanted| format!(" ({wanted})"));
     entry("route", format_args!("{upstream}{wanted}, endpoint {scheme}://{host}:{}", endpoint.port));
-    entry("region", way.region.as_ref().map_or("- (none is configured)", |region| region.as_str()));
+    entry("region", way.region.as_ref().map_or("- (not configured)", |region| region.as_str()));
     let (dialled, port) = &way.dial;
     let tls = match way.scheme {
         crate::address::UrlScheme::Https => format!(", TLS as {}", way.name),

@@ -35,16 +35,16 @@ pub(super) struct ExplainedRequest<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExplainError {
     /// The URL is invalid.
-    #[error("{0:?} is no URL ({1}); percent-encode what is not a letter, a digit or one of -._~/")]
+    #[error("{0:?} is not a valid URL ({1}); percent-encode all characters but letters, digits and -._~/")]
     Url(String, http::uri::InvalidUri),
     /// The URL has a fragment, which is never sent.
-    #[error("the URL has a #, behind which nothing is sent; write %23 if it is in the key")]
+    #[error("the URL has a fragment (#), which is never sent; write %23 if the # is part of the key")]
     Fragment,
     /// The host cannot be sent in a header.
-    #[error("the URL names no host that could stand in a header")]
+    #[error("the host of the URL cannot be sent in a header")]
     Host,
     /// The length is invalid, and the server would not accept the request as HTTP.
-    #[error("Content-Length is no number")]
+    #[error("Content-Length is not a number")]
     Length,
     /// There is no listener to send the request to.
     #[error("no listener is configured")]
@@ -89,7 +89,7 @@ pub(super) fn run(asked: &ExplainedRequest<'_>, flags: &CommonFlags) -> CommandE
                 exit(&explained)
             }
             Err(error) => {
-                complain(format_args!("nothing to explain: {error}"));
+                complain(format_args!("cannot explain: {error}"));
                 error.exit()
             }
         }
@@ -138,7 +138,7 @@ impl ReadyConfig {
         line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
         if asked.url.starts_with("https:") && !gate.tls {
             line(format_args!(
-                "{:12}for https:// a client opens a tunnel, which cannot be signed; write http://",
+                "{:12}for https:// clients open a tunnel, which cannot be signed; use http://",
                 "note"
             ));
         }
@@ -227,10 +227,10 @@ fn own_host(address: &ListenAddress) -> String {
 }
 
 pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
-    let name = name.trim().parse().map_err(|_| "that is no header name".to_owned())?;
+    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
+    let name = name.trim().parse().map_err(|_| "invalid header name".to_owned())?;
     let value = HeaderValue::from_bytes(value.trim().as_bytes());
-    Ok((name, value.map_err(|_| "that is no header value".to_owned())?))
+    Ok((name, value.map_err(|_| "invalid header value".to_owned())?))
 }
 
 /// The error code of this proxy for requests without credentials to sign with.

@@ -24,7 +24,9 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         Ok(error) => error,
         Err(InvalidDocument::Diagnosed { code, request_id, diagnosis }) => {
             line(format_args!("{:12}{code}, request {request_id}", "error"));
-            line("It has no text to compare: the signature was not what it was refused for.");
+            line(
+                "It has no signed text to compare: OSS rejected the request for another reason than its signature.",
+            );
             line(format_args!("    usual cause: {diagnosis}"));
             return CommandExit::Ok;
         }
@@ -64,7 +66,7 @@ fn ours(
     error: &ServerErrorDocument,
 ) -> Result<DryRunReport, ExplainError> {
     let at = error.signed_at();
-    let shown = at.map_or_else(|| "a time that cannot be read".to_owned(), Timestamp::rfc3339);
+    let shown = at.map_or_else(|| "an unknown time".to_owned(), Timestamp::rfc3339);
     line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
     line(format_args!("{:12}{}, made at {shown}", "signature", error.version().as_str()));
     let explained = ready.explain(asked, at.unwrap_or_else(|| SystemEnv.now()))?;
@@ -88,14 +90,14 @@ fn compare(
         && configured.get(route.upstream.0).is_some_and(|version| *version != error.version())
     {
         line(format_args!(
-            "The server was given a {} signature, and this route signs otherwise: something else signed that request, or the configuration was another.",
+            "The server received a {} signature, but this route uses the other version: something else signed that request, or the configuration was different.",
             error.version().as_str()
         ));
     }
     let other_key = error.key_id.as_deref().filter(|id| *id != credentials.id);
     if let Some(id) = other_key {
         line(format_args!(
-            "The server was given the access key id {}, and {} signs here: other credentials signed.",
+            "The server received the access key id {}, but {} signs here: other credentials signed.",
             printable(masked(id).as_bytes()),
             masked(&credentials.id)
         ));
@@ -108,12 +110,12 @@ fn compare(
     if found.is_empty() {
         line("Nothing differs: OSS and this proxy sign the same text.");
         let cause = match (other_key, token) {
-            (Some(_), _) => "the secrets of the two keys are not the same; see above which key signed",
+            (Some(_), _) => "the two keys have different secrets; see above which key signed",
             (None, None) => {
-                "the secret is wrong for this access key id: mistyped, cut, or of another key; set it anew"
+                "the secret is wrong for this access key id: mistyped, truncated, or of another key; set it again"
             }
             (None, Some(_)) => {
-                "the secret is wrong for this access key id: of another triple, so mixed from two renewals; take id, secret and token from one answer"
+                "the secret is wrong for this access key id: it is from another refresh; set id, secret and token from one response"
             }
         };
         line(format_args!("    usual cause: {cause}"));
@@ -159,7 +161,7 @@ fn findings(
 
 fn print_difference(text: &str, difference: &TextDifference, cause: &MismatchCause) {
     let TextDifference { offset, line: number, theirs, ours } = difference;
-    line(format_args!("The {text} differs at byte {offset}, in line {}:", number + 1));
+    line(format_args!("The {text} differs at byte {offset}, line {}:", number + 1));
     line(format_args!("    server  {}", theirs.shown()));
     line(format_args!("    ours    {}", ours.shown()));
     line(format_args!("    usual cause: {cause}"));

@@ -59,7 +59,7 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
         usable &= anonymous || source.is_some_and(|source| source.get(SystemEnv.now()).is_ok());
         let signer = match source {
             Some(source) => format!("source {:?}", source.name()),
-            None if anonymous => "nobody signs (anonymous)".to_owned(),
+            None if anonymous => "unsigned (anonymous)".to_owned(),
             None => format!("source {:?}", settings.credentials),
         };
         line(format_args!(
@@ -92,7 +92,7 @@ fn missing(config: &ProxyConfig, sources: &SourceMap, errors: Option<&ConfigErro
         }
         line(format_args!("source {name:?}  misconfigured"));
         if let Some(needed) = spec.and_then(|spec| spec.needs()) {
-            line(format_args!("    needs the source {needed:?}, which is not usable"));
+            line(format_args!("    requires the source {needed:?}, which is not usable"));
         }
         for error in errors_of.get(name).into_iter().flatten() {
             line(format_args!("    {error}"));
@@ -125,8 +125,8 @@ impl SourceDescription {
         let mut details = Vec::new();
         if let Some(expires) = status.expires {
             let renewal =
-                status.renewal.map_or(String::new(), |at| format!(", renewed in {}", until(at, now)));
-            details.push(format!("ends {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
+                status.renewal.map_or(String::new(), |at| format!(", refresh in {}", until(at, now)));
+            details.push(format!("expires {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
         }
         details.extend(status.explanation);
         details.extend(status.last_error.map(|error| format!("last error: {error}")));

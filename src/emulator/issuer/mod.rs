@@ -313,13 +313,13 @@ impl IssuerShared {
         state.calls.push(call);
         if !state.mishaps.is_empty() {
             let (status, code) = state.mishaps.remove(0);
-            return Err(IssuerRejection(status, code, "as it was told to"));
+            return Err(IssuerRejection(status, code, "a fault is injected"));
         }
         if state.trouble.every_second && state.calls.len().is_multiple_of(2) {
             return Err(IssuerRejection(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
-                "every second time",
+                "a fault is injected into every second call",
             ));
         }
         Ok(())
@@ -357,5 +357,5 @@ impl IssuedCredentials {
 
 /// An error that closes the connection without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("closed, as it was told to")]
+#[error("closed by an injected fault")]
 struct DeadConnection;
