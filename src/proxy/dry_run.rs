@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
 use super::request::InboundRequest;
-use super::stages::RoutedRequest;
+use super::stages::{LocatedRequest, RoutedRequest};
 use super::state::{ListenerRules, WorkerCore};
 use crate::address::{ResolvedEndpoint, UpstreamId};
 use crate::credentials::{CredentialSource, Credentials};
@@ -105,7 +105,7 @@ fn walk(
     let mut access = AccessLogEvent::begin(AccessLogging::No, core.admit(), Rc::clone(&in_flight));
     let mut inbound = InboundRequest::from_head(head, in_flight);
 
-    let located = inbound.locate(gate, core.state())?.record(&mut access);
+    let located = LocatedRequest::locate(&mut inbound, gate, core.state())?.record(&mut access);
     let object = located.object();
     let upstream = object.upstream;
     explained.operation = Some(object.operation);

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
-use super::response::ResponseBody;
+use super::response_body::ResponseBody;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;

@@ -5,12 +5,12 @@
 mod dry_run;
 mod endpoint_cache;
 mod error;
-mod error_response;
 mod headers;
 mod plain_error;
 mod redact;
 mod request;
 mod response;
+mod response_body;
 mod signing_key_cache;
 mod stages;
 mod state;
@@ -27,7 +27,7 @@ pub use endpoint_cache::destination;
 pub use error::ProxyError;
 pub use headers::prepare_headers;
 pub use redact::without_token;
-pub use response::ResponseBody;
+pub use response_body::ResponseBody;
 pub use state::{ListenerRules, ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 
 use crate::oss::Operation;
@@ -78,7 +78,7 @@ async fn walk(
         return Err(ProxyError::Full(core.state().limits.requests));
     }
     let now = core.signing_time();
-    let located = inbound.locate((gate, address), core.state())?.record(access);
+    let located = stages::LocatedRequest::locate(inbound, (gate, address), core.state())?.record(access);
     let admitted = located.identify(access).admit(&gate.policy, &core.state().directory)?;
     let routed = admitted.route(core)?;
     let signed = match routed {

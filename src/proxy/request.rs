@@ -12,10 +12,9 @@ use hyper::body::{Body as _, Incoming};
 
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
-use super::response::ResponseBody;
-use super::stages::LocatedRequest;
+use super::response_body::ResponseBody;
 use super::state::{ListenerRules, ProxyState, RequestLimits};
-use crate::address::{self, ListenerNames, LocateError, UrlScheme};
+use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -162,12 +161,22 @@ impl InboundRequest {
         }
     }
 
+    /// Returns the method.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Takes the headers. Those of this hop are removed by [`locate`](Self::locate).
+    pub(super) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+
     /// Resolves the target of the request, after checking its limits and its framing.
     pub(super) fn locate(
         &mut self,
         (gate, address): (&ListenerRules, Option<SocketAddr>),
         state: &ProxyState,
-    ) -> Result<Box<LocatedRequest>, ProxyError> {
+    ) -> Result<LocatedObject, ProxyError> {
         if self.headers.len() > HEADER_LINES_MAX {
             return Err(ProxyError::TooManyHeaders(HEADER_LINES_MAX));
         }
@@ -202,8 +211,7 @@ impl InboundRequest {
             address,
         };
         let names = (entrance, &state.directory);
-        let object = address::LocatedObject::find(&self.method, &self.uri, &self.headers, names)?;
-        Ok(LocatedRequest::new(self.method.clone(), std::mem::take(&mut self.headers), object))
+        Ok(LocatedObject::find(&self.method, &self.uri, &self.headers, names)?)
     }
 
     /// Combines the body with the head that will be sent, and keeps the framing of the client.

@@ -2,6 +2,7 @@
 //! makes an [`AdmittedRequest`], and only an [`AdmittedRequest`] can be routed. Only a
 //! [`SignableRoute`] has a `sign` method.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,11 +11,10 @@ use tokio::time::Instant;
 
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
-use super::error_response::KeyRejection;
 use super::request::InboundRequest;
-use super::response::UpstreamResponse;
+use super::response::{KeyRejection, UpstreamResponse};
 use super::signing_key_cache::SigningKeyCache;
-use super::state::WorkerCore;
+use super::state::{ListenerRules, ProxyState, WorkerCore};
 use crate::address::{self, ResolvedEndpoint, RoutingTable};
 use crate::caller::{self, CallerIdentity};
 use crate::credentials::{CredentialSource, Credentials, ahead, note_clock};
@@ -88,8 +88,14 @@ struct RequestSigner<'a> {
 }
 
 impl LocatedRequest {
-    pub(super) fn new(method: Method, headers: HeaderMap, object: address::LocatedObject) -> Box<Self> {
-        Box::new(Self { method, headers, object })
+    /// Takes the head of a request whose target can be resolved.
+    pub(super) fn locate(
+        inbound: &mut InboundRequest,
+        listener: (&ListenerRules, Option<SocketAddr>),
+        state: &ProxyState,
+    ) -> Result<Box<Self>, ProxyError> {
+        let object = inbound.locate(listener, state)?;
+        Ok(Box::new(Self { method: inbound.method().clone(), headers: inbound.take_headers(), object }))
     }
 
     /// Records the operation and the bucket in the access event.
