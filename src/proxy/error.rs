@@ -121,14 +121,13 @@ impl ProxyError {
         self.to_parts().1
     }
 
-    /// Returns status, code and message, for callers that did not ask over HTTP.
-    pub(super) fn to_plain(&self) -> (StatusCode, &'static str, String) {
-        let ErrorResponseParts(status, code, _) = self.to_parts();
-        (status, code, self.message())
+    /// Returns the status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        self.to_parts().0
     }
 
     /// Returns the message for the client. Details of a failed dial are only logged.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Send(why) => send_message("the upstream", why),
             Self::SendTo(upstream, why) => send_message(upstream, why),

@@ -1,6 +1,5 @@
 //! An inbound request: its head, the framing of its body, and the body until it is taken.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
 use super::response_body::ResponseBody;
-use super::state::{ListenerRules, ProxyState, RequestLimits};
+use super::state::{AcceptingListener, ProxyState, RequestLimits};
 use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
@@ -174,7 +173,7 @@ impl InboundRequest {
     /// Resolves the target of the request, after checking its limits and its framing.
     pub(super) fn locate(
         &mut self,
-        (gate, address): (&ListenerRules, Option<SocketAddr>),
+        listener: &AcceptingListener,
         state: &ProxyState,
     ) -> Result<LocatedObject, ProxyError> {
         if self.headers.len() > HEADER_LINES_MAX {
@@ -204,11 +203,12 @@ impl InboundRequest {
             return Err(ProxyError::Expectation);
         }
         strip_hop_by_hop(&mut self.headers);
+        let rules = &listener.rules;
         let entrance = ListenerNames {
-            domains: &gate.domains,
-            scheme: if gate.tls { UrlScheme::Https } else { UrlScheme::Http },
-            unnamed: gate.unnamed,
-            address,
+            domains: &rules.domains,
+            scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },
+            unnamed: rules.unnamed,
+            address: listener.address,
         };
         let names = (entrance, &state.directory);
         Ok(LocatedObject::find(&self.method, &self.uri, &self.headers, names)?)
@@ -218,18 +218,14 @@ impl InboundRequest {
     /// `told` observes the bytes of the body.
     pub(super) fn attach(
         &mut self,
-        (method, target, mut headers): (Method, Uri, HeaderMap),
+        mut head: Request<()>,
         told: Rc<dyn ByteObserver>,
         limits: &RequestLimits,
     ) -> Option<Request<RequestBody>> {
-        self.frame(&mut headers);
+        self.frame(head.headers_mut());
         let in_flight = Rc::clone(&self.in_flight);
         let body = RequestBody::new(self.body.take()?, self.ends, told, limits.body, in_flight);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Some(request)
+        Some(head.map(|()| body))
     }
 
     /// Sets the framing headers in the head that will be sent.

@@ -1,6 +1,7 @@
 //! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -62,6 +63,23 @@ pub struct ListenerRules {
     /// `true` if the listener is unreachable via DNS (a Unix socket). Unknown `Host` values are
     /// then treated as an IP address.
     pub unnamed: bool,
+}
+
+/// The listener that accepted a connection.
+#[derive(Clone, Debug)]
+pub struct AcceptingListener {
+    /// The rules of the listener.
+    pub rules: Rc<ListenerRules>,
+    /// The address that the client connected to, if there is one.
+    pub address: Option<SocketAddr>,
+}
+
+/// The times of a signature. They differ in a dry run, which may sign for the past.
+#[derive(Clone, Copy)]
+pub(super) struct SignatureTimes<'a> {
+    pub(super) signed_at: &'a SigningTime,
+    /// The time at which the credentials must be valid.
+    pub(super) valid_at: Timestamp,
 }
 
 /// The state of one worker.

@@ -58,8 +58,7 @@ pub(super) async fn examine(
     let limits = transport::TransportSettings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
-    let question =
-        ProbeRequest::new(bucket, (id, &config.directory), settings.signature, (&transport, &SystemEnv));
+    let question = ProbeRequest::new(bucket, id, &config.directory, settings.signature, &transport);
     let mut examination = UpstreamCheck { upstream, settings, question, findings: Vec::new() };
     examination.run(&own, signer).await;
     ReportSection { name, about, findings: examination.findings }

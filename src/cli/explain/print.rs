@@ -25,7 +25,6 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         Some(PolicyDecision::Sign) => entry("policy", "allowed"),
         Some(PolicyDecision::PassUnsigned) => entry("policy", "allowed, but never signed"),
         Some(PolicyDecision::Deny(_)) => entry("policy", "denied"),
-        None if caller.is_some() => entry("policy", "denied"),
         None => {}
     }
     if let Some(route) = route {

@@ -15,6 +15,7 @@ use super::redact::{printable, redact_token};
 use super::request::{ExplainError, ExplainedRequest, ReadyConfig, exit};
 use super::sources::masked;
 use crate::app::system_env::SystemEnv;
+use crate::config::ProxyConfig;
 use crate::proxy::DryRunReport;
 use crate::sign::{SignatureVersion, SigningTexts};
 use crate::time::{Clock as _, Timestamp};
@@ -43,11 +44,7 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         upstream.signature = error.version();
     }
     block_on(async {
-        let explained = match ReadyConfig::new(config).await {
-            Ok(ready) => ours(&ready, asked, &error),
-            Err(failure) => Err(failure),
-        };
-        match explained {
+        match ours(config, asked, &error).await {
             Ok(explained) => compare(&error, &explained, &configured),
             Err(failure) => {
                 complain(format_args!("nothing to compare: {failure}"));
@@ -58,16 +55,17 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
 }
 
 /// Explains the request at the time of the server's text.
-fn ours(
-    ready: &ReadyConfig,
+async fn ours(
+    config: ProxyConfig,
     asked: &ExplainedRequest<'_>,
     error: &ServerErrorDocument,
 ) -> Result<DryRunReport, ExplainError> {
+    let ready = ReadyConfig::new(config).await?;
     let at = error.signed_at();
     let shown = at.map_or_else(|| "a time that cannot be read".to_owned(), Timestamp::rfc3339);
     line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
     line(format_args!("{:12}{}, made at {shown}", "signature", error.version().as_str()));
-    let explained = ready.explain(asked, at.unwrap_or_else(|| SystemEnv.now()))?;
+    let explained = ready.explain(asked, at.unwrap_or_else(|| SystemEnv.now())).await?;
     print::head(&explained, &ready.config);
     Ok(explained)
 }
