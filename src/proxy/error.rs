@@ -101,8 +101,8 @@ impl ProxyError {
             host_id: "oss-signing-proxy",
             extra: &[],
         };
-        let document = if *method == Method::HEAD { String::new() } else { document.to_xml() };
-        let mut response = Response::new(ResponseBody::own(document, access));
+        let body = if *method == Method::HEAD { String::new() } else { document.to_xml() };
+        let mut response = Response::new(ResponseBody::own(body, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(PROXY_ERROR, HeaderValue::from_static(code));

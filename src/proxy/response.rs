@@ -31,6 +31,12 @@ pub(super) struct UpstreamResponse {
     replaced: Option<Bytes>,
 }
 
+/// The body of an error response, as far as it was read.
+struct ErrorBody {
+    bytes: Bytes,
+    is_whole: bool,
+}
+
 /// A reason for which OSS rejects a signed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum KeyRejection {
@@ -131,26 +137,22 @@ impl UpstreamResponse {
             return Ok(self);
         }
         let encoded = self.response.headers().contains_key(CONTENT_ENCODING);
-        let (body, whole) = match self.replaced.take() {
-            Some(held) => (held, true),
-            None if encoded => (Bytes::new(), false),
+        let body = match self.replaced.take() {
+            Some(bytes) => ErrorBody { bytes, is_whole: true },
+            None if encoded => ErrorBody { bytes: Bytes::new(), is_whole: false },
             None => self.read(stall).await?,
         };
-        let clean = if whole { token.clean_document(&body) } else { None };
+        let clean = if body.is_whole { token.clean_document(&body.bytes) } else { None };
         let document = match clean {
             Some(clean) => Bytes::from(clean),
             // Under a success status, the proxy's document could be mistaken for the object.
             None if self.response.status().is_success() => return Err(ProxyError::UnknownSuccess),
-            None => self.in_our_words(&body, Some(token)),
+            None => self.in_our_words(&body.bytes, Some(token)),
         };
         let headers = self.response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
         self.replaced = Some(document);
-        // A connection with an unread body cannot be reused.
-        let lease = self.lease.take();
-        if let Some(lease) = lease.filter(|_| whole) {
-            lease.finish();
-        }
+        self.release_connection(body.is_whole);
         Ok(self)
     }
 
@@ -199,19 +201,16 @@ impl UpstreamResponse {
             if self.response.body().size_hint().lower() > LOOKED_INTO_MAX as u64 {
                 return Ok(None);
             }
-            let (body, whole) = self.read(stall).await?;
-            let lease = self.lease.take();
-            if let Some(lease) = lease.filter(|_| whole) {
-                lease.finish();
-            }
-            let body = if whole { body } else { self.in_our_words(&body, None) };
-            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-            self.replaced = Some(body.clone());
-            body
+            let body = self.read(stall).await?;
+            self.release_connection(body.is_whole);
+            let kept = if body.is_whole { body.bytes } else { self.in_our_words(&body.bytes, None) };
+            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(kept.len()));
+            self.replaced = Some(kept.clone());
+            kept
         };
         let document = String::from_utf8_lossy(&document);
-        let number = text(self.response.headers(), "x-oss-ec");
-        let number = number.as_deref().or_else(|| element(&document, "EC"));
+        let header = text(self.response.headers(), "x-oss-ec");
+        let number = header.as_deref().or_else(|| element(&document, "EC"));
         Ok(match element(&document, "Code") {
             Some("InvalidAccessKeyId") => Some(KeyRejection::Key("InvalidAccessKeyId")),
             Some("InvalidSecurityToken") => Some(KeyRejection::Key("InvalidSecurityToken")),
@@ -231,20 +230,27 @@ impl UpstreamResponse {
         self.response.headers_mut().insert(NOTE, HeaderValue::from_static(why));
     }
 
-    /// Reads the body, or its beginning if it is too long; the flag is true for a complete body. A
-    /// body that breaks off is an error.
-    async fn read(&mut self, stall: Duration) -> Result<(Bytes, bool), ProxyError> {
+    /// Releases the connection. One with an unread body cannot be reused.
+    fn release_connection(&mut self, is_read: bool) {
+        let lease = self.lease.take();
+        if let Some(lease) = lease.filter(|_| is_read) {
+            lease.finish();
+        }
+    }
+
+    /// Reads the body, or its beginning if it is too long. A body that breaks off is an error.
+    async fn read(&mut self, stall: Duration) -> Result<ErrorBody, ProxyError> {
         let mut read = BytesMut::new();
         loop {
             let frame = tokio::time::timeout(stall, self.response.body_mut().frame()).await;
             let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else {
-                return Ok((read.freeze(), true));
+                return Ok(ErrorBody { bytes: read.freeze(), is_whole: true });
             };
             if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
                 read.extend_from_slice(&data);
             }
             if read.len() > LOOKED_INTO_MAX {
-                return Ok((read.freeze(), false));
+                return Ok(ErrorBody { bytes: read.freeze(), is_whole: false });
             }
         }
     }
@@ -261,7 +267,8 @@ impl UpstreamResponse {
 
     /// Builds the proxy's document from the head and the `beginning` of an error document.
     fn our_words(&self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
-        let (status, headers) = (self.response.status(), self.response.headers());
+        let status = self.response.status();
+        let headers = self.response.headers();
         let document = |beginning: &str| {
             let of = |name: &str| element(beginning, name).map(str::to_owned);
             let words = status.canonical_reason().unwrap_or("Error").replace(' ', "");

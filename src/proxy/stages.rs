@@ -127,9 +127,9 @@ impl IdentifiedRequest {
             headers: &located.headers,
             pin: directory.get(object.upstream).pin.as_ref(),
         };
-        let decision = policy.decide(&shape);
-        trace.record_decision(decision);
-        let decision = match decision {
+        let verdict = policy.decide(&shape);
+        trace.record_decision(verdict);
+        let decision = match verdict {
             PolicyDecision::Sign => AdmittedDecision::Sign,
             PolicyDecision::PassUnsigned => AdmittedDecision::Unsigned,
             PolicyDecision::Deny(denial) => return Err(denial.into()),
