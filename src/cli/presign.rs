@@ -88,8 +88,8 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     let mut request = locate(arguments, &config, &headers)?;
     caller::identify(&mut headers, &mut request.object.query);
     prepare_headers(&mut headers);
-    let settings = config.upstreams.get(request.object.upstream.0);
-    let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
+    let found = config.upstreams.get(request.object.upstream.0);
+    let settings = found.ok_or_else(|| refused(&"there is no such upstream"))?;
     let sources = ProviderSpec::build_all(&config.credentials);
     let source = sources.get(&settings.credentials).ok_or_else(|| {
         refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
@@ -99,8 +99,8 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     check_end(arguments, &credentials, &moment)?;
 
     let way = ResolvedEndpoint::as_given(&request.object, &config.directory);
-    let scheme = SigningScheme::select(settings.signature, way.region.as_ref(), moment.day());
-    let scheme = scheme.ok_or_else(|| refused(&"no region is configured, and V4 signs for one; set it"))?;
+    let selected = SigningScheme::select(settings.signature, way.region.as_ref(), moment.day());
+    let scheme = selected.ok_or_else(|| refused(&"no region is configured, and V4 signs for one; set it"))?;
     let key =
         signing_key(&credentials, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
     let signed = key.presign(&request.signable(&headers), &moment, arguments.expires);
@@ -135,8 +135,8 @@ fn locate(
         }
     };
     // A client of this proxy would send the host of the URL as its Host header.
-    let host = uri.authority().map_or("localhost", http::uri::Authority::as_str);
-    let host = HeaderValue::from_str(host).map_err(|error| PresignError::Usage(error.to_string()))?;
+    let name = uri.authority().map_or("localhost", http::uri::Authority::as_str);
+    let host = HeaderValue::from_str(name).map_err(|error| PresignError::Usage(error.to_string()))?;
     let mut headers = headers.clone();
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();

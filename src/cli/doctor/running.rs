@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::admin_client::{AdminRequest, NoResponse};
+use super::super::admin_client::{AdminRequest, FetchedPage, NoResponse};
 use super::super::exit::CommandExit;
 use super::report::{Finding, ReportSection};
 use crate::config::AdminConfig;
@@ -66,16 +66,18 @@ pub(super) async fn examine(
             format!("the process at {address} does not answer: {error}"),
             "look at its log; if it is no proxy, give [admin] another address",
         )],
-        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<ShownSource>>(&body) {
-            Ok(shown) => compare(shown, sources, now),
-            Err(_) => vec![not_read(&format!(
-                "what answers at {address} does not answer as this version of the proxy does"
-            ))],
-        },
-        Ok((StatusCode::UNAUTHORIZED, _)) => {
+        Ok(FetchedPage { status: StatusCode::OK, body }) => {
+            match serde_json::from_slice::<Vec<ShownSource>>(&body) {
+                Ok(shown) => compare(shown, sources, now),
+                Err(_) => vec![not_read(&format!(
+                    "what answers at {address} does not answer as this version of the proxy does"
+                ))],
+            }
+        }
+        Ok(FetchedPage { status: StatusCode::UNAUTHORIZED, .. }) => {
             vec![not_read(&format!("the process at {address} rejects the token of this configuration"))]
         }
-        Ok((status, _)) => vec![not_read(&format!("the process at {address} says {status}"))],
+        Ok(FetchedPage { status, .. }) => vec![not_read(&format!("the process at {address} says {status}"))],
     };
     Some(ReportSection { name: "running process".to_owned(), about: address.to_string(), findings })
 }
