@@ -34,7 +34,8 @@ impl ChildSignals {
             if ignored & (1 << (sent.as_raw() - 1)) != 0 {
                 continue;
             }
-            let (mut signal, send) = (signal(kind)?, send.clone());
+            let mut signal = signal(kind)?;
+            let send = send.clone();
             spawn_local(async move {
                 while signal.recv().await.is_some() {
                     // If the queue is full, another signal adds no information.

@@ -74,7 +74,8 @@ async fn demo(arguments: &DemoArgs) -> Result<CommandExit, DemoError> {
     let oss = start_oss().await?;
     let app = start_proxy(oss.local_addr()).await?;
     let listener = app.addresses().first().and_then(ListenAddress::socket);
-    let (proxy, oss_address) = (listener.ok_or(DemoError::NoListener)?, oss.local_addr());
+    let proxy = listener.ok_or(DemoError::NoListener)?;
+    let oss_address = oss.local_addr();
     let drain = DrainSignal::new();
     signals(drain.clone())?;
     let serving = spawn_local(app.run(drain.clone()));

@@ -15,8 +15,8 @@ use crate::app::system_env::SystemEnv;
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, ProviderSpec};
-use crate::proxy::prepare_headers;
-use crate::sign::{SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime};
+use crate::proxy::{AddressedRequest, prepare_headers, signing_key};
+use crate::sign::{SigningScheme, SigningTime};
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
@@ -85,11 +85,11 @@ pub(super) fn run(arguments: &PresignArgs) -> CommandExit {
 async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String, PresignError> {
     let refused = |reason: &dyn std::fmt::Display| PresignError::Refused(reason.to_string());
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
-    let mut located = locate(arguments, &config, &headers)?;
-    caller::identify(&mut headers, &mut located.query);
+    let mut request = locate(arguments, &config, &headers)?;
+    caller::identify(&mut headers, &mut request.object.query);
     prepare_headers(&mut headers);
-    let settings = config.upstreams.get(located.upstream.0);
-    let settings = settings.ok_or_else(|| refused(&"unknown upstream"))?;
+    let found = config.upstreams.get(request.object.upstream.0);
+    let settings = found.ok_or_else(|| refused(&"unknown upstream"))?;
     let sources = ProviderSpec::build_all(&config.credentials);
     let source = sources.get(&settings.credentials).ok_or_else(|| {
         refused(&"its credentials are of type \"anonymous\", which never sign; a public object needs no presigned URL")
@@ -98,30 +98,15 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     let moment = SigningTime::new(SystemEnv.now());
     check_end(arguments, &credentials, &moment)?;
 
-    let way = ResolvedEndpoint::as_given(&located, &config.directory);
-    let scheme = match (settings.signature, &way.region) {
-        (SignatureVersion::V1, _) => crate::sign::SigningScheme::V1,
-        (SignatureVersion::V4, Some(region)) => {
-            crate::sign::SigningScheme::V4 { day: moment.at().day(), region }
-        }
-        (SignatureVersion::V4, None) => {
-            return Err(refused(&"no region is configured, and V4 signatures require one; set `region`"));
-        }
-    };
-    let Credentials { id, secret, token, .. } = &*credentials;
-    let identity = SigningIdentity { id, secret, token: token.as_ref() };
-    let prepared =
-        SigningKey::new(identity, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
-    let subject = SignableRequest {
-        method: &arguments.method,
-        bucket: located.bucket.as_ref(),
-        key: &located.key,
-        query: &located.query,
-        headers: &headers,
-    };
-    let signed = prepared.presign(&subject, &moment, arguments.expires);
-    located.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
-    Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&located)))
+    let way = ResolvedEndpoint::as_given(&request.object, &config.directory);
+    let selected = SigningScheme::select(settings.signature, way.region.as_ref(), moment.day());
+    let scheme = selected
+        .ok_or_else(|| refused(&"no region is configured, and V4 signatures require one; set `region`"))?;
+    let key =
+        signing_key(&credentials, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
+    let signed = key.presign(&request.signable(&headers), &moment, arguments.expires);
+    request.object.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
+    Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&request.object)))
 }
 
 /// Locates the object of the URL as for a request on any of the listeners.
@@ -129,7 +114,7 @@ fn locate(
     arguments: &PresignArgs,
     config: &ProxyConfig,
     headers: &HeaderMap,
-) -> Result<LocatedObject, PresignError> {
+) -> Result<AddressedRequest, PresignError> {
     let text = &arguments.url;
     if text.contains('#') {
         return Err(PresignError::Usage(
@@ -152,16 +137,17 @@ fn locate(
         }
     };
     // A client of this proxy would send the host of the URL as its Host header.
-    let host = uri.authority().map_or("localhost", http::uri::Authority::as_str);
-    let host = HeaderValue::from_str(host).map_err(|error| PresignError::Usage(error.to_string()))?;
+    let name = uri.authority().map_or("localhost", http::uri::Authority::as_str);
+    let host = HeaderValue::from_str(name).map_err(|error| PresignError::Usage(error.to_string()))?;
     let mut headers = headers.clone();
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
     let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
     Host::of(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
-    let located = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory));
-    located.map_err(|error| PresignError::Refused(error.to_string()))
+    let object = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory))
+        .map_err(|error| PresignError::Refused(error.to_string()))?;
+    Ok(AddressedRequest { method: arguments.method.clone(), object })
 }
 
 /// Checks the requested lifetime against the credentials. A URL expires with the credentials that

@@ -68,18 +68,24 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
             signal = signals.next() => return interrupted(signal),
         };
         match assembled {
-            Ok((app, environment, flusher)) => {
-                let exit = run_with_proxy(arguments, app, &environment, &mut signals).await;
-                drop(flusher);
-                exit
+            Ok(PreparedRun { app, environment, flusher: _flusher }) => {
+                run_with_proxy(arguments, app, &environment, &mut signals).await
             }
             Err(exit) => exit,
         }
     })
 }
 
+/// A proxy that is ready to serve its command.
+struct PreparedRun {
+    app: App,
+    environment: ChildEnv,
+    /// The log is written until this is dropped.
+    flusher: LogFlushGuard,
+}
+
 /// Reads the configuration, opens the log, and binds the port.
-async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), CommandExit> {
+async fn start(arguments: &RunArgs) -> Result<PreparedRun, CommandExit> {
     let flags = arguments.flags.clone();
     let loaded = off_thread(move || {
         configuration(&flags).map_err(|errors| {
@@ -88,13 +94,14 @@ async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), Co
         })
     });
     let config = loaded.await?;
-    let (log, flusher) = open_log(&config.log).await?;
+    let log = open_log(&config.log).await?;
     print_warnings(&config);
     let environment = ChildEnv::of(&config, variable_names());
     let again = arguments.flags.clone();
     let load: LoadConfig = Arc::new(move || configuration(&again));
     let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| not_assembled(&error))?;
-    Ok((app.reloading(load).logging(log.control), environment, flusher))
+    let app = app.reloading(load).logging(log.control);
+    Ok(PreparedRun { app, environment, flusher: log.flusher })
 }
 
 /// Returns the configuration of `serve` with other listeners, and with a log that does not disturb
@@ -102,11 +109,12 @@ async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), Co
 fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
     let mut config = flags.read_alone()?;
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
-    let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));
-    if !level {
+    let has_level = is_given("log.level");
+    let has_access = is_given("log.access") || is_given("log.sample");
+    if !has_level {
         config.log.level = LogLevel::Warn;
     }
-    if !access {
+    if !has_access {
         config.log.access = AccessLogging::No;
     }
     // The log file belongs to `serve`, which may be running.

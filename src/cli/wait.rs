@@ -72,10 +72,10 @@ async fn wait(address: &ListenAddress, patience: Duration) -> CommandExit {
 async fn look(address: &ListenAddress) -> Result<(), NotReady> {
     let request =
         AdminRequest { path: "/readyz", token: None, limit: LOOK_WITHIN, bytes_max: REASON_BYTES_MAX };
-    let (status, body) = request.send(address).await?;
-    match String::from_utf8_lossy(&body).trim() {
-        "ok" if status == StatusCode::OK => Ok(()),
-        reason => Err(NotReady::Says(status, reason.escape_debug().to_string())),
+    let page = request.send(address).await?;
+    match String::from_utf8_lossy(&page.body).trim() {
+        "ok" if page.status == StatusCode::OK => Ok(()),
+        reason => Err(NotReady::Says(page.status, reason.escape_debug().to_string())),
     }
 }
 

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
-use super::response::ResponseBody;
+use super::response_body::ResponseBody;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
@@ -101,8 +101,8 @@ impl ProxyError {
             host_id: "oss-signing-proxy",
             extra: &[],
         };
-        let document = if *method == Method::HEAD { String::new() } else { document.to_xml() };
-        let mut response = Response::new(ResponseBody::own(document, access));
+        let body = if *method == Method::HEAD { String::new() } else { document.to_xml() };
+        let mut response = Response::new(ResponseBody::own(body, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(PROXY_ERROR, HeaderValue::from_static(code));
@@ -121,14 +121,13 @@ impl ProxyError {
         self.to_parts().1
     }
 
-    /// Returns status, code and message, for callers that did not ask over HTTP.
-    pub(super) fn to_plain(&self) -> (StatusCode, &'static str, String) {
-        let ErrorResponseParts(status, code, _) = self.to_parts();
-        (status, code, self.message())
+    /// Returns the status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        self.to_parts().0
     }
 
     /// Returns the message for the client. Details of a failed dial are only logged.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Send(why) => send_message("the upstream", why),
             Self::SendTo(upstream, why) => send_message(upstream, why),

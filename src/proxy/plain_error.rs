@@ -27,8 +27,8 @@ impl TokenSearch {
         let text = token.expose();
         let mut letters = HashSet::new();
         let once: Vec<Vec<u8>> = (0..3).filter_map(|before| base64_middle(text.as_bytes(), before)).collect();
-        let twice = once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before)));
-        let twice: Vec<Vec<u8>> = twice.collect();
+        let twice: Vec<Vec<u8>> =
+            once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before))).collect();
         for form in std::iter::once(text.as_bytes()).chain(once.iter().chain(&twice).map(Vec::as_slice)) {
             letters.extend(pieces(&letters_of(form)));
         }
@@ -163,7 +163,7 @@ fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
         text.extend_from_slice(before.as_bytes());
         let (name, following) = after.split_once(';')?;
         let c = match reference(&rest.as_bytes()[before.len()..]) {
-            Some((byte, _)) if byte.is_ascii() => char::from(byte),
+            Some(decoded) if decoded.byte.is_ascii() => char::from(decoded.byte),
             Some(_) | None => large_reference(name)?,
         };
         text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -175,10 +175,10 @@ fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
 
 /// Returns the character of a numeric reference outside ASCII.
 fn large_reference(name: &str) -> Option<char> {
-    let number = name.strip_prefix('#')?;
-    let number = match number.strip_prefix(['x', 'X']) {
+    let digits = name.strip_prefix('#')?;
+    let number = match digits.strip_prefix(['x', 'X']) {
         Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-        None => number.parse().ok()?,
+        None => digits.parse().ok()?,
     };
     char::from_u32(number).filter(|c| !c.is_ascii())
 }
@@ -203,11 +203,12 @@ fn letters_of(text: &[u8]) -> Vec<u8> {
 /// Returns the bytes that the numbers in a text stand for, with any separators. A number above 255
 /// becomes 0.
 fn numbers_of(text: &[u8], radix: u32) -> Vec<u8> {
-    let texts = text.split(|byte| !char::from(*byte).is_digit(radix)).filter(|digits| !digits.is_empty());
-    // Skip the 0 of prefixes such as 0x41.
-    let texts = texts.filter(|digits| *digits != b"0");
     let number = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
-    texts.map(|digits| number(digits).unwrap_or(0)).collect()
+    text.split(|byte| !char::from(*byte).is_digit(radix))
+        // The 0 is that of prefixes such as 0x41.
+        .filter(|digits| !digits.is_empty() && *digits != b"0")
+        .map(|digits| number(digits).unwrap_or(0))
+        .collect()
 }
 
 /// Returns the text with each `%XX` decoded; other percent signs are kept.

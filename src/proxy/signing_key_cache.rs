@@ -4,11 +4,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::error::ProxyError;
 use super::limited_cache::LimitedCache;
+use super::signing::signing_key;
 use crate::credentials::Credentials;
 use crate::oss::Region;
-use crate::sign::{SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime};
+use crate::sign::{SigningKey, SigningScheme, UnsendableKey};
 use crate::time::UtcDay;
 
 /// A cache of signing keys.
@@ -28,26 +28,16 @@ enum KeyScope {
 }
 
 impl SigningKeyCache {
-    /// Returns the key of these credentials for a request to `region` at `now`. Derives it on a
-    /// miss.
+    /// Returns the key of these credentials for a scheme. Derives it on a miss.
     pub(super) fn get(
         &self,
         credentials: &Arc<Credentials>,
-        version: SignatureVersion,
-        region: Option<&Region>,
-        now: &SigningTime,
-    ) -> Result<Rc<SigningKey>, ProxyError> {
-        let day = now.day();
-        let wanted = match (version, region) {
-            (SignatureVersion::V4, Some(region)) => SigningScheme::V4 { day, region },
-            (SignatureVersion::V4, None) => return Err(ProxyError::NoRegion),
-            (SignatureVersion::V1, _) => SigningScheme::V1,
-        };
+        wanted: SigningScheme<'_>,
+    ) -> Result<Rc<SigningKey>, UnsendableKey> {
         if let Some(prepared) = self.0.get(|origin| origin.serves(credentials, &wanted)) {
             return Ok(prepared);
         }
-        let Credentials { id, secret, token, .. } = &**credentials;
-        let prepared = SigningKey::new(SigningIdentity { id, secret, token: token.as_ref() }, wanted)?;
+        let prepared = signing_key(credentials, wanted)?;
         let scope = match wanted {
             SigningScheme::V4 { day, region } => KeyScope::V4(day, region.clone()),
             SigningScheme::V1 => KeyScope::V1,

@@ -33,7 +33,7 @@ use super::protocol::spoken_on;
 use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
-use crate::proxy::{self, ListenerRules, ResponseBody};
+use crate::proxy::{self, AcceptingListener, ListenerRules, ResponseBody};
 use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 
 /// The context in which a connection is served.
@@ -219,9 +219,9 @@ impl ConnectionContext {
             if let Some(way) = setup.listener(id) {
                 last.replace(Rc::clone(&way.gate));
             }
-            let gate = Rc::clone(&last.borrow());
-            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin(request.method()));
-            proxy::handle(core, (gate, address), request, in_flight)
+            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address };
+            let in_flight = presence.begin(request.method());
+            proxy::handle(Rc::clone(&setup.core), listener, request, in_flight)
         })
     }
 

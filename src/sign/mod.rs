@@ -130,6 +130,17 @@ impl SignatureVersion {
     }
 }
 
+impl<'a> SigningScheme<'a> {
+    /// Selects the scheme for requests to `region` on `day`. Returns `None` if V4 has no region.
+    pub(crate) fn select(version: SignatureVersion, region: Option<&'a Region>, day: UtcDay) -> Option<Self> {
+        match (version, region) {
+            (SignatureVersion::V4, Some(region)) => Some(Self::V4 { day, region }),
+            (SignatureVersion::V4, None) => None,
+            (SignatureVersion::V1, _) => Some(Self::V1),
+        }
+    }
+}
+
 impl SigningTime {
     /// Formats a time.
     #[must_use]

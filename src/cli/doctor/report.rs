@@ -58,8 +58,14 @@ pub(super) struct DoctorReport {
 
 impl Finding {
     pub(super) fn ok(check: &'static str, text: impl Into<String>) -> Self {
-        let (text, details) = (text.into(), Vec::new());
-        Self { level: FindingLevel::Ok, check, fault: "ok", text, remedy: None, details }
+        Self {
+            level: FindingLevel::Ok,
+            check,
+            fault: "ok",
+            text: text.into(),
+            remedy: None,
+            details: Vec::new(),
+        }
     }
 
     pub(super) fn warn(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::admin_client::{AdminRequest, NoResponse};
+use super::super::admin_client::{AdminRequest, FetchedPage, NoResponse};
 use super::super::exit::CommandExit;
 use super::report::{Finding, ReportSection};
 use crate::config::AdminConfig;
@@ -66,16 +66,20 @@ pub(super) async fn examine(
             format!("the process at {address} does not respond: {error}"),
             "check its log; if it is not a proxy, set another address in [admin]",
         )],
-        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<ShownSource>>(&body) {
-            Ok(shown) => compare(shown, sources, now),
-            Err(_) => vec![not_read(&format!(
-                "the response from {address} is not that of this version of the proxy"
-            ))],
-        },
-        Ok((StatusCode::UNAUTHORIZED, _)) => {
+        Ok(FetchedPage { status: StatusCode::OK, body }) => {
+            match serde_json::from_slice::<Vec<ShownSource>>(&body) {
+                Ok(shown) => compare(shown, sources, now),
+                Err(_) => vec![not_read(&format!(
+                    "the response from {address} is not that of this version of the proxy"
+                ))],
+            }
+        }
+        Ok(FetchedPage { status: StatusCode::UNAUTHORIZED, .. }) => {
             vec![not_read(&format!("the process at {address} rejects the token of this configuration"))]
         }
-        Ok((status, _)) => vec![not_read(&format!("the process at {address} responded {status}"))],
+        Ok(FetchedPage { status, .. }) => {
+            vec![not_read(&format!("the process at {address} responded {status}"))]
+        }
     };
     Some(ReportSection { name: "running process".to_owned(), about: address.to_string(), findings })
 }

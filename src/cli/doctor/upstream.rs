@@ -16,9 +16,7 @@ use crate::app::system_env::SystemEnv;
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;
-use crate::transport::{
-    self, InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport,
-};
+use crate::transport::{InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport};
 
 /// The upstream to check, and the findings so far.
 struct UpstreamCheck<'a> {
@@ -34,7 +32,7 @@ pub(super) async fn examine(
     bucket: Option<&Bucket>,
     signer: UpstreamSigner<'_>,
 ) -> ReportSection {
-    let (id, settings) = (UpstreamId(index), config.upstreams.get(index));
+    let id = UpstreamId(index);
     let upstream = config.directory.get(id);
     let name = id.to_string();
     let endpoint = &upstream.endpoint;
@@ -43,7 +41,9 @@ pub(super) async fn examine(
     let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
     let about =
         format!("{wanted}{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
-    let Some(settings) = settings else { return ReportSection { name, about, findings: Vec::new() } };
+    let Some(settings) = config.upstreams.get(index) else {
+        return ReportSection { name, about, findings: Vec::new() };
+    };
     let trust = match trust(upstream, settings) {
         Ok(trust) => trust,
         Err(error) => {
@@ -54,12 +54,11 @@ pub(super) async fn examine(
         }
     };
     let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
-    let limits = to_upstreams(&config.timeouts, &config.limits);
-    let limits = transport::TransportSettings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
+    let mut limits = to_upstreams(&config.timeouts, &config.limits);
+    limits.first_byte = limits.first_byte.min(ANSWER_WITHIN);
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
-    let question =
-        ProbeRequest::new(bucket, (id, &config.directory), settings.signature, (&transport, &SystemEnv));
+    let question = ProbeRequest::new(bucket, id, &config.directory, settings.signature, &transport);
     let mut examination = UpstreamCheck { upstream, settings, question, findings: Vec::new() };
     examination.run(&own, signer).await;
     ReportSection { name, about, findings: examination.findings }

@@ -72,14 +72,15 @@ impl ServerErrorDocument {
             return Err(InvalidDocument::Empty);
         }
         let document = from_header(document).map_or(Cow::Borrowed(document), Cow::Owned);
-        let (root, elements) = elements(&String::from_utf8_lossy(&document))?;
+        let ParsedElements { root, children } = elements(&String::from_utf8_lossy(&document))?;
         if root != "Error" {
             return Err(InvalidDocument::Foreign(shortened(&root)));
         }
-        let of =
-            |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
-        let code = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
-        let code = shortened(&code.ok_or(InvalidDocument::NoCode)?);
+        let of = |wanted: &str| {
+            children.iter().find(|element| element.name == wanted).map(|element| element.text.clone())
+        };
+        let given = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
+        let code = shortened(&given.ok_or(InvalidDocument::NoCode)?);
         let request_id = shortened(of("RequestId").unwrap_or_default().trim());
         let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {
             return Err(match ServerDiagnosis::of(&code, of) {
@@ -100,10 +101,23 @@ impl ServerErrorDocument {
     }
 }
 
-/// Returns the name of the root, and the names and texts of its child elements.
-fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocument> {
+/// The root of a document, with its child elements.
+struct ParsedElements {
+    root: String,
+    children: Vec<ParsedElement>,
+}
+
+struct ParsedElement {
+    name: String,
+    text: String,
+}
+
+/// Parses the root and its child elements.
+fn elements(text: &str) -> Result<ParsedElements, InvalidDocument> {
     let mut reader = Reader::from_str(text);
-    let (mut root, mut elements, mut open) = (None, Vec::new(), Vec::<(String, String)>::new());
+    let mut root = None;
+    let mut children = Vec::new();
+    let mut open: Vec<ParsedElement> = Vec::new();
     loop {
         match reader.read_event().map_err(|_| InvalidDocument::NotXml("its markup is malformed"))? {
             Event::Start(tag) => {
@@ -114,13 +128,13 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocume
                 if open.len() == DEPTH_MAX {
                     return Err(InvalidDocument::NotXml("it is nested too deeply"));
                 }
-                open.push((name, String::new()));
+                open.push(ParsedElement { name, text: String::new() });
             }
             Event::End(_) => {
                 if let Some(element) = open.pop()
                     && open.len() == 1
                 {
-                    elements.push(element);
+                    children.push(element);
                 }
             }
             Event::Text(part) => append(&mut open, &part.xml10_content())?,
@@ -137,7 +151,7 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocume
             }
             Event::Eof => {
                 return match root {
-                    Some(root) if open.is_empty() => Ok((root, elements)),
+                    Some(root) if open.is_empty() => Ok(ParsedElements { root, children }),
                     Some(_) => Err(InvalidDocument::NotXml("it is truncated")),
                     None => Err(InvalidDocument::NotXml("it has no element")),
                 };
@@ -147,9 +161,9 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocume
     }
 }
 
-fn append(open: &mut [(String, String)], text: &str) -> Result<(), InvalidDocument> {
+fn append(open: &mut [ParsedElement], text: &str) -> Result<(), InvalidDocument> {
     match open.last_mut() {
-        Some((_, own)) => own.push_str(text),
+        Some(element) => element.text.push_str(text),
         None if text.trim().is_empty() => {}
         None => return Err(InvalidDocument::NotXml("there is text around its elements")),
     }

@@ -52,8 +52,7 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
     for (index, settings) in config.upstreams.iter().enumerate() {
         let id = UpstreamId(index);
         let upstream = config.directory.get(id);
-        let wanted = config.directory.wanted(id);
-        let wanted = wanted.map_or(String::new(), |wanted| format!("{wanted}  "));
+        let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
         let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(ProviderSpec::Anonymous));
         usable &= anonymous || source.is_some_and(|source| source.get(SystemEnv.now()).is_ok());
@@ -113,7 +112,8 @@ pub(in super::super) struct SourceDescription {
 
 impl SourceDescription {
     pub(in super::super) fn of(source: &CredentialSource) -> Self {
-        let (status, now) = (source.status(&SystemEnv), SystemEnv.now());
+        let status = source.status(&SystemEnv);
+        let now = SystemEnv.now();
         let mut summary = status.stage.to_string();
         if let Some(provider) = &status.provider {
             let _ = write!(summary, "  {provider}");
