@@ -22,6 +22,7 @@ mod section;
 mod size;
 mod upstream;
 mod upstreams;
+mod validation;
 mod variables;
 
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ use self::env::TrackedEnv;
 use self::error::ConfigErrorKind;
 use self::origin::SpannedValue;
 use self::section::{ConfigDocument, ConfigSection};
-use self::upstreams::ValidationContext;
+use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
 use crate::credentials::{ChainConfig, CustomProvider, Provide, ProviderSpec};
