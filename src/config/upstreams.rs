@@ -8,8 +8,8 @@ use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::ossutil_routes::{self, ImpliedRoute};
 use super::route::{self, RouteConfig};
-use super::schema::UPSTREAM;
 use super::section::ConfigSection;
+use super::settings::UPSTREAM;
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
 use super::validation::ValidationContext;
 use crate::address::RoutingTable;
@@ -33,7 +33,9 @@ pub(super) fn read(
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
         signature: shared.signature(),
-        credentials: known.credentials(&section, report).unwrap_or_else(|| DEFAULT.to_owned()),
+        credentials: known
+            .credentials(&section, report)
+            .unwrap_or_else(|| section.default("credentials", |name| Ok(name.to_owned())).value),
         ca_file: surroundings.ca_file(&section, report),
     }];
     let mut routes = Vec::new();
