@@ -8,7 +8,7 @@ use super::error::ConfigErrorKind;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
 use super::upstream::{EndpointSettings, UpstreamChecks, endpoint};
-use super::upstreams::ValidationContext;
+use super::validation::ValidationContext;
 use crate::address::{
     BucketAddressing, Endpoint, EndpointKind, NamePattern, OssEndpoint, RouteMatch, ServiceFamily,
     UpstreamAddress, UrlScheme,
