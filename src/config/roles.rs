@@ -20,8 +20,8 @@ use crate::transport::Url;
 /// Reads a role that the identity of another source assumes.
 pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     let place = place(section, report);
-    let signature = section.word("sts_signature", &SIGNATURES, report);
-    let source = required(section, "source", "name the credentials that are to assume the role", report);
+    let signature = section.word_or_default("sts_signature", &SIGNATURES, report).value;
+    let source = required(section, "source", "set it to the credentials that assume the role", report);
     let arn = role_arn(section, report);
     if arn.is_none() && !section.has("role_arn") {
         let problem = ConfigErrorKind::Missing("write acs:ram::ACCOUNT:role/NAME");
@@ -34,7 +34,6 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
         policy: policy(section, report),
         external_id: external_id(section, report),
     };
-    let signature = signature.map_or(StsSignature::Acs3, |given| given.value);
     Some(ProviderSpec::AssumeRole { source: source?, role, place, signature })
 }
 
@@ -60,14 +59,13 @@ pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> 
         duration: duration(section, report),
         policy: policy(section, report),
         external_id: external_id(section, report),
-        from_env: section.truth("assume_role_from_env", report).is_some_and(|given| given.value),
+        from_env: section.is_true("assume_role_from_env", report),
     }
 }
 
 /// Reads a provider chain.
 pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut ConfigReport) -> ChainConfig {
-    let order =
-        section.word("order", &[("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)], report);
+    let orders = [("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)];
     let identity = |text: &str| {
         let fits = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(':'));
         let fits = fits.is_some_and(|(account, who)| {
@@ -78,7 +76,7 @@ pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut Conf
     };
     let pin = section.parsed("pin_identity", identity, report);
     ChainConfig {
-        order: order.map(|given| given.value).unwrap_or_default(),
+        order: section.word_or_default("order", &orders, report).value,
         place: place(section, report),
         wanted: wanted(section, report),
         pin_identity: pin.map(|given| given.value),

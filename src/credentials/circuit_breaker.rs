@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
@@ -157,7 +158,7 @@ fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> CallOutcome {
 /// Returns a snapshot of all endpoints that were called so far.
 #[must_use]
 pub fn endpoints() -> Vec<EndpointStatus> {
-    let all = all().lock().unwrap_or_else(PoisonError::into_inner);
+    let all = all().lock();
     let now = Instant::now();
     let mut told: Vec<_> = all
         .iter()
@@ -192,7 +193,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 impl CredentialEndpoint {
     /// Returns the endpoint of this URL, regardless of the path.
     fn of(url: &Url) -> Arc<Self> {
-        let mut all = all().lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = all().lock();
         Arc::clone(all.entry(url.to_string()).or_insert_with(|| Arc::new(Self::new())))
     }
 
@@ -235,7 +236,7 @@ impl CredentialEndpoint {
     }
 
     fn state(&self) -> MutexGuard<'_, EndpointState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

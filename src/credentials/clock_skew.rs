@@ -1,10 +1,10 @@
 //! Clock skew of other machines, measured from their responses. Implausible values are ignored.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use http::HeaderMap;
 use http::header::{AGE, DATE};
+use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ pub fn ahead(
 /// Records how far the clock of a service is ahead of the local clock, in seconds. Logs a warning
 /// when the difference becomes too large.
 pub fn note_clock(endpoint: &str, ahead_s: i64) {
-    let mut clocks = CLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut clocks = CLOCKS.lock();
     let before = clocks.insert(endpoint.to_owned(), ahead_s);
     drop(clocks);
     let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
@@ -39,7 +39,7 @@ pub fn note_clock(endpoint: &str, ahead_s: i64) {
         warn!(
             endpoint,
             ahead_s,
-            "the clock of this service is ahead of ours (behind, if below 0); OSS refuses what is 15 minutes off, correct the clock of this machine"
+            "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, OSS rejects requests 15 minutes off"
         );
     }
 }
@@ -47,7 +47,7 @@ pub fn note_clock(endpoint: &str, ahead_s: i64) {
 /// Returns how far each recorded clock is ahead of the local clock, in seconds.
 #[must_use]
 pub fn clocks() -> BTreeMap<String, i64> {
-    CLOCKS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    CLOCKS.lock().clone()
 }
 
 /// One entry per service.

@@ -2,9 +2,10 @@
 //! written. The provider it describes is built once for each state of the file.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 use super::provider_spec::{FileProviderSpec, InvalidField};
@@ -168,7 +169,7 @@ impl ToolFile {
     }
 
     fn built(&self) -> MutexGuard<'_, Option<BuiltProvider>> {
-        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+        self.built.lock()
     }
 }
 
@@ -188,7 +189,7 @@ impl CandidatePaths {
             Self::Usual { home, below } => {
                 let mut existing = below.iter().map(|below| home.join(below)).filter(|path| path.exists());
                 let Some(path) = existing.next() else {
-                    return Err(format!("there is no ~/{}", below.join(" and no ~/")));
+                    return Err(format!("no file ~/{}", below.join(" or ~/")));
                 };
                 if let Some(other) = existing.next() {
                     warn_of_two(&path, &other);
@@ -208,7 +209,7 @@ fn warn_of_two(used: &Path, ignored: &Path) {
         tracing::warn!(
             used = %used.display(),
             ignored = %ignored.display(),
-            "there are two files of the same kind, and they differ; keep one of them"
+            "found two credential files that differ; remove one of them"
         );
     }
 }
@@ -220,10 +221,10 @@ impl Provide for ToolFile {
             let mut given = provider.provide(edge).await.map_err(|error| match error {
                 // The file names this provider; another one would change the signing identity.
                 ProvideError::NotConfigured(why) => {
-                    ProvideError::Refused(format!("what {} describes: {why}", self.format.name()))
+                    ProvideError::Refused(format!("the provider described by {}: {why}", self.format.name()))
                 }
                 ProvideError::Failed(why) => {
-                    ProvideError::Refused(format!("what {} describes: {why}", self.format.name()))
+                    ProvideError::Refused(format!("the provider described by {}: {why}", self.format.name()))
                 }
                 ProvideError::Unavailable(_) | ProvideError::Refused(_) => error,
             })?;

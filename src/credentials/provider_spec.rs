@@ -64,10 +64,10 @@ pub(super) fn place(
 ) -> Result<StsEndpointConfig, InvalidField> {
     let endpoint = endpoint.map(|text| {
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        Url::parse(&text).map_err(|error| InvalidField(format!("its endpoint of STS {error}")))
+        Url::parse(&text).map_err(|error| InvalidField(format!("the STS endpoint {error}")))
     });
     let region = region.map(|text| {
-        crate::oss::Region::parse(text).map_err(|error| InvalidField(format!("its region of STS: {error}")))
+        crate::oss::Region::parse(text).map_err(|error| InvalidField(format!("the STS region: {error}")))
     });
     Ok(StsEndpointConfig {
         endpoint: endpoint.transpose()?.or_else(|| fallback.endpoint.clone()),

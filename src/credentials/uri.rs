@@ -53,15 +53,14 @@ impl UriProvider {
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
         if let Some(path) = &self.authorization_file {
             let shown = path.display();
-            let unusable = |why: String| {
-                ProvideError::Unavailable(format!("the file {shown}, which is sent as Authorization, {why}"))
-            };
+            let unusable =
+                |why: String| ProvideError::Unavailable(format!("the authorization file {shown} {why}"));
             let file = path.clone();
             let text = self.lane.run(FILE_LIMIT, move || fs::read_to_string(file).map(Secret::new)).await;
             let text = text.map_err(|no_answer| unusable(format!("cannot be read: {no_answer}")))?;
             let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
             let mut value = HeaderValue::from_str(text.expose().trim())
-                .map_err(|_| unusable("holds more than a line of text".to_owned()))?;
+                .map_err(|_| unusable("is not a single line of text".to_owned()))?;
             value.set_sensitive(true);
             headers.push((AUTHORIZATION, value));
         }
@@ -80,38 +79,38 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
         200 => {}
         300..400 => {
             return Err(ProvideError::Refused(format!(
-                "the credentials URI at {url} answered {status}, and redirects are not followed; give the address it leads to"
+                "the credentials URI at {url} returned {status}, but redirects are not followed; set the address it redirects to"
             )));
         }
         429 | 500.. => {
-            return Err(ProvideError::Unavailable(format!("the credentials URI at {url} answered {status}")));
+            return Err(ProvideError::Unavailable(format!("the credentials URI at {url} returned {status}")));
         }
         _ => {
             return Err(ProvideError::Refused(format!(
-                "the credentials URI at {url} answered {status}; correct the address, or what it wants as Authorization"
+                "the credentials URI at {url} returned {status}; correct the address or the Authorization value"
             )));
         }
     }
     let unusable = |what: &str| {
-        ProvideError::Unavailable(format!("the credentials URI at {url} answered 200 and {what}"))
+        ProvideError::Unavailable(format!("the credentials URI at {url} returned 200, but {what}"))
     };
     let given: UriDocument =
-        serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
+        serde_json::from_slice(&reply.body).map_err(|_| unusable("the body is not JSON credentials"))?;
     if given.code.as_deref().is_some_and(|code| code != "Success") {
         return Err(ProvideError::Refused(format!(
-            "the credentials URI at {url} answered 200 and a Code that is not Success; look into its own log"
+            "the credentials URI at {url} returned 200, but Code is not Success; see the log of that service"
         )));
     }
     let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
-        return Err(unusable("no AccessKeyId and AccessKeySecret"));
+        return Err(unusable("AccessKeyId or AccessKeySecret is missing"));
     };
     let token = given.security_token.filter(|token| !token.expose().is_empty());
     validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
+        .map_err(|insane| unusable(&format!("the credentials are invalid: {insane}")))?;
     let expires = match given.expiration.filter(|text| !text.is_empty()) {
         None => None,
         Some(text) => {
-            Some(Timestamp::parse_rfc3339(&text).ok_or_else(|| unusable("an Expiration that is no time"))?)
+            Some(Timestamp::parse_rfc3339(&text).ok_or_else(|| unusable("Expiration is not a valid time"))?)
         }
     };
     Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "credential_uri".into() })
@@ -128,14 +127,14 @@ impl Provide for UriProvider {
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let asked = self.url.as_ref().map(ToString::to_string);
-        let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| format!("what {VARIABLE} says")));
+        let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| VARIABLE.to_owned()));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
     }
 }
 
 const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 /// A hint for a service that does not respond.
-const HINT: &str = "see that it runs, and that its address is right";
+const HINT: &str = "check that the service runs and that its address is correct";
 /// The time after which credentials without an expiration are refreshed.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
 const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(2), total: Duration::from_secs(5) };

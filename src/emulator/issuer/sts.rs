@@ -117,7 +117,8 @@ impl IssuerShared {
         if text("x-acs-content-sha256") != lower::encode_string(&Sha256::digest(body)) {
             return Err(MISMATCH);
         }
-        let (id, names) = (field("Credential="), field("SignedHeaders="));
+        let id = field("Credential=");
+        let names = field("SignedHeaders=");
         let secret = self.secret(&id, text("x-acs-security-token"))?;
         let must = head.headers.keys().map(header::HeaderName::as_str);
         let signed: Vec<&str> = names.split(';').collect();

@@ -32,7 +32,8 @@ struct ListPage<'a> {
 
 /// Handles ListObjects (GetBucket).
 pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
+    let query = context.query();
+    let names = KeyEncoding::asked(&context)?;
     let (bucket, contents, _) = context.place()?;
     let marker = query.bytes("marker").unwrap_or_default();
     let ask = ListParameters::read(query, marker)?;
@@ -51,7 +52,8 @@ pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, Os
 
 /// Handles ListObjectsV2.
 pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
+    let query = context.query();
+    let names = KeyEncoding::asked(&context)?;
     let (bucket, contents, _) = context.place()?;
     let token = query.get("continuation-token").filter(|token| !token.is_empty());
     let resumed = token.map(|token| mixed::decode_vec(token).map_err(|_| bad_token())).transpose()?;

@@ -16,7 +16,8 @@ use crate::time::Timestamp;
 
 /// Handles PutObject.
 pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (now, request) = (context.now, context.request);
+    let now = context.now;
+    let request = context.request;
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
@@ -74,7 +75,8 @@ pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, O
 
 /// Handles AppendObject.
 pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (now, request) = (context.now, context.request);
+    let now = context.now;
+    let request = context.request;
     let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
     let position = position.ok_or_else(|| OssError::argument("The position is missing or invalid."))?;
     let payload = std::mem::take(&mut context.payload);

@@ -11,7 +11,8 @@ use super::{OperationContext, object_metadata};
 
 /// Handles PutSymlink.
 pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (request, now) = (context.request, context.now);
+    let request = context.request;
+    let now = context.now;
     let target = request.headers.get("x-oss-symlink-target").filter(|target| !target.is_empty());
     let target = target.ok_or_else(|| OssError::argument("The x-oss-symlink-target header is missing."))?;
     let (_, contents, key) = context.place()?;

@@ -35,7 +35,9 @@ pub(super) fn in_header(
     fields: &str,
     place: &ServiceIdentity,
 ) -> Result<SignatureClaim, OssError> {
-    let (mut credential, mut additional, mut signature) = (None, None, None);
+    let mut credential = None;
+    let mut additional = None;
+    let mut signature = None;
     for field in fields.split(',') {
         let slot = match field.trim().split_once('=') {
             Some(("Credential", value)) => credential.replace(value),
