@@ -17,7 +17,10 @@ use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
-use crate::credentials::{CredentialSource, ProvideError, ProviderSpec, SourceEnv, SourceMap, each};
+use crate::credentials::{
+    CredentialSource, PreviousSources, ProvideError, ProviderSpec, SourceEnv, SourceMap, build_sources, each,
+    rebuild_sources,
+};
 use crate::offload::{BlockingLane, BlockingTimeout};
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 use crate::server::{
@@ -248,10 +251,13 @@ impl AppBuilder {
 
     /// Builds the sources, and starts to refresh each of them.
     fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&PreviousApp<'_>>) -> SourceMap {
-        let running = before.map(|PreviousApp { assembled, .. }| (&assembled.specs[..], &assembled.sources));
-        let rejected = self.rejected.as_ref().map(|(specs, sources)| (&specs[..], sources));
-        let known: Vec<_> = running.into_iter().chain(rejected).collect();
-        let sources = ProviderSpec::build_anew(specs, &known);
+        let running = before.map(|before| PreviousSources {
+            specs: &before.assembled.specs,
+            sources: &before.assembled.sources,
+        });
+        let rejected = self.rejected.as_ref().map(|(specs, sources)| PreviousSources { specs, sources });
+        let previous: Vec<_> = running.into_iter().chain(rejected).collect();
+        let sources = rebuild_sources(specs, &previous);
         self.keeper.keep(&sources);
         sources
     }
@@ -432,7 +438,7 @@ pub(crate) struct SourceResults {
 /// Fetches credentials once from each described source, concurrently up to a limit. A source that
 /// does not respond in time counts as unavailable.
 pub(crate) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
-    let sources = ProviderSpec::build_all(specs);
+    let sources = build_sources(specs);
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
         let obtained = timeout_at(until, source.obtain(edge)).await;

@@ -11,8 +11,8 @@ use super::duration;
 use super::error::ConfigErrorKind;
 use super::section::ConfigSection;
 use crate::credentials::{
-    AssumedRole, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec, StsEndpointConfig,
-    StsSignature,
+    AssumeRoleConfig, AssumedRole, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec,
+    StsEndpointConfig, StsSignature,
 };
 use crate::oss::Region;
 use crate::transport::Url;
@@ -35,21 +35,22 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
         external_id: external_id(section, report),
     };
     let signature = signature.map_or(StsSignature::Acs3, |given| given.value);
-    Some(ProviderSpec::AssumeRole { source: source?, role, place, signature })
+    let role = AssumeRoleConfig { role, place, signature };
+    Some(ProviderSpec::AssumeRole { source: source?, role })
 }
 
 /// Reads a source with the OIDC token of a service account. Missing settings are read from the
 /// environment when they are needed.
-pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> ProviderSpec {
-    let pod = OidcConfig {
+pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> OidcConfig {
+    OidcConfig {
         role_arn: role_arn(section, report),
         provider_arn: text(section, "oidc_provider_arn", report),
         token_file: text(section, "token_file", report).map(PathBuf::from),
         session_name: text(section, "session_name", report),
         duration: duration(section, report),
         policy: policy(section, report),
-    };
-    ProviderSpec::Oidc(pod, place(section, report))
+        place: place(section, report),
+    }
 }
 
 /// Reads the role that an access key from the environment assumes.
@@ -61,6 +62,7 @@ pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> 
         policy: policy(section, report),
         external_id: external_id(section, report),
         from_env: section.truth("assume_role_from_env", report).is_some_and(|given| given.value),
+        place: place(section, report),
     }
 }
 
@@ -79,7 +81,6 @@ pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut Conf
     let pin = section.parsed("pin_identity", identity, report);
     ChainConfig {
         order: order.map(|given| given.value).unwrap_or_default(),
-        place: place(section, report),
         wanted: wanted(section, report),
         pin_identity: pin.map(|given| given.value),
         strict,

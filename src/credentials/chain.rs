@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::external_file::{ExternalFileConfig, ToolFile};
+use super::external_file::{ExternalFileConfig, ExternalFormat, ToolFileConfig};
+use super::ini_file::{OssFile, SharedFile};
+use super::provider_config::ProviderConfig;
 use super::sts::{StsClient, StsSignature};
 use super::{
-    Credentials, EcsConfig, EnvConfig, OidcConfig, Provide, ProvideError, ProvideFuture, SourceEnv,
-    StsEndpointConfig, ecs, env, ini_file, oidc, ossutil, profile, uri,
+    CliFile, Credentials, EcsConfig, EnvConfig, OidcConfig, OssutilFile, Provide, ProvideError,
+    ProvideFuture, SourceEnv, StsEndpointConfig, UriConfig,
 };
 
 /// Configuration of a provider chain.
@@ -17,14 +19,23 @@ use super::{
 pub struct ChainConfig {
     /// The order in which providers are tried.
     pub order: ChainOrder,
-    /// The STS endpoint.
-    pub place: StsEndpointConfig,
-    /// The role that a key from the environment, or the pod, assumes.
+    /// The role that a key from the environment, or the pod, assumes. Its STS endpoint is that of
+    /// all providers.
     pub wanted: EnvConfig,
     /// The ARN that must sign; any other identity is rejected.
     pub pin_identity: Option<String>,
     /// If set, files that other users can read are rejected.
     pub strict: bool,
+}
+
+impl ProviderConfig for ChainConfig {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.wanted.place)
+    }
+
+    fn build(&self) -> Box<dyn Provide> {
+        Box::new(ProviderChain::new(self))
+    }
 }
 
 /// An order of providers.
@@ -38,7 +49,7 @@ pub enum ChainOrder {
 }
 
 /// A provider that tries other providers in order.
-pub(super) struct ProviderChain {
+struct ProviderChain {
     links: Vec<ChainLink>,
     pin: Option<String>,
     sts: StsClient,
@@ -63,33 +74,40 @@ struct ChainSelection {
 }
 
 impl ProviderChain {
-    pub(super) fn new(links: ChainConfig) -> Self {
-        let ChainConfig { order, place, wanted, pin_identity, strict } = links;
+    fn new(chain: &ChainConfig) -> Self {
+        let ChainConfig { order, wanted, pin_identity, strict } = chain;
         let pod = OidcConfig {
             role_arn: wanted.role_arn.clone(),
             session_name: wanted.session_name.clone(),
             duration: wanted.duration,
             policy: wanted.policy.clone(),
+            place: wanted.place.clone(),
             ..OidcConfig::default()
         };
-        let tool = ExternalFileConfig { strict, place: place.clone(), ..ExternalFileConfig::default() };
-        let instance = EcsConfig { by_name: false, ..EcsConfig::default() };
-        let cli = ChainLink::new("cli_profile", ToolFile::new(profile::CliFile, tool.clone()));
-        let shared = ChainLink::new("profile", ToolFile::new(ini_file::SharedFile, tool.clone()));
-        let oss = ChainLink::new("oss_profile", ToolFile::new(ini_file::OssFile, tool.clone()));
-        let ossutil = ChainLink::new("ossutil", ToolFile::new(ossutil::OssutilFile, tool));
-        let ecs = ChainLink::new("ecs_ram_role", ecs::EcsProvider::new(instance));
-        let uri = ChainLink::new("credential_uri", uri::UriProvider::new(None, None));
-        let oidc = ChainLink::new(OIDC, oidc::OidcProvider::new(pod, place.clone()));
-        let env = ChainLink::new("env", env::EnvProvider::new(place.clone(), wanted));
+        let file = ExternalFileConfig {
+            strict: *strict,
+            place: wanted.place.clone(),
+            ..ExternalFileConfig::default()
+        };
+        let env = ChainLink::new("env", wanted);
+        let oidc = ChainLink::new(OIDC, &pod);
+        let uri = ChainLink::new("credential_uri", &UriConfig::default());
+        let cli = ChainLink::of_file("cli_profile", CliFile, &file);
+        let shared = ChainLink::of_file("profile", SharedFile, &file);
+        let ecs = EcsConfig { by_name: false, ..EcsConfig::default() };
+        let ecs = ChainLink::new("ecs_ram_role", &ecs);
         let links = match order {
-            ChainOrder::Usual => vec![env, oidc, uri, cli, shared, oss, ossutil, ecs],
+            ChainOrder::Usual => {
+                let oss = ChainLink::of_file("oss_profile", OssFile, &file);
+                let ossutil = ChainLink::of_file("ossutil", OssutilFile, &file);
+                vec![env, oidc, uri, cli, shared, oss, ossutil, ecs]
+            }
             ChainOrder::Alibaba => vec![env, oidc, cli, shared, ecs, uri],
         };
         Self {
             links,
-            pin: pin_identity,
-            sts: StsClient::new(place, StsSignature::Acs3),
+            pin: pin_identity.clone(),
+            sts: StsClient::new(wanted.place.clone(), StsSignature::Acs3),
             found: Mutex::default(),
         }
     }
@@ -173,8 +191,16 @@ fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
 const OIDC: &str = "oidc_role_arn";
 
 impl ChainLink {
-    fn new(name: &'static str, source: impl Provide + 'static) -> Self {
-        Self { name, source: Box::new(source) }
+    fn new(name: &'static str, config: &dyn ProviderConfig) -> Self {
+        Self { name, source: config.build() }
+    }
+
+    fn of_file(
+        name: &'static str,
+        format: impl ExternalFormat + Copy + 'static,
+        file: &ExternalFileConfig,
+    ) -> Self {
+        Self::new(name, &ToolFileConfig { format, file: file.clone() })
     }
 }
 

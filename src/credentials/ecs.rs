@@ -10,6 +10,7 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::provider_config::ProviderConfig;
 use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
@@ -36,8 +37,14 @@ impl Default for EcsConfig {
     }
 }
 
+impl ProviderConfig for EcsConfig {
+    fn build(&self) -> Box<dyn Provide> {
+        Box::new(EcsProvider::new(self.clone()))
+    }
+}
+
 /// A provider that reads the metadata service of the instance.
-pub(super) struct EcsProvider {
+struct EcsProvider {
     instance: EcsConfig,
     fetcher: HttpClient,
     known: Mutex<EcsCache>,
@@ -61,7 +68,7 @@ struct EcsDocument {
 }
 
 impl EcsProvider {
-    pub(super) fn new(instance: EcsConfig) -> Self {
+    fn new(instance: EcsConfig) -> Self {
         Self { instance, fetcher: HttpClient::default(), known: Mutex::default() }
     }
 

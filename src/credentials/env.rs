@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::oidc::DURATION;
+use super::provider_config::ProviderConfig;
 use super::sts::{AssumedRole, StsClient, StsEndpointConfig, StsSignature};
 use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
@@ -27,10 +28,26 @@ pub struct EnvConfig {
     pub external_id: Option<String>,
     /// If set, `ALIBABA_CLOUD_ROLE_ARN` beside a key applies to that key.
     pub from_env: bool,
+    /// The STS endpoint at which the role is assumed.
+    pub place: StsEndpointConfig,
+}
+
+impl ProviderConfig for EnvConfig {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.place)
+    }
+
+    fn build(&self) -> Box<dyn Provide> {
+        Box::new(EnvProvider {
+            wanted: self.clone(),
+            sts: StsClient::new(self.place.clone(), StsSignature::Acs3),
+            warned: AtomicBool::new(false),
+        })
+    }
 }
 
 /// A provider that reads the environment of the process.
-pub(super) struct EnvProvider {
+struct EnvProvider {
     wanted: EnvConfig,
     /// The client that assumes the role, if there is one.
     sts: StsClient,
@@ -38,10 +55,6 @@ pub(super) struct EnvProvider {
 }
 
 impl EnvProvider {
-    pub(super) fn new(place: StsEndpointConfig, wanted: EnvConfig) -> Self {
-        Self { wanted, sts: StsClient::new(place, StsSignature::Acs3), warned: AtomicBool::new(false) }
-    }
-
     /// Returns the role to assume, and the families whose key may assume it.
     fn role(&self, edge: &dyn SourceEnv) -> Option<(String, &'static [VariableFamily])> {
         if let Some(arn) = &self.wanted.role_arn {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::provider_config::ProviderConfig;
 use super::sts::{
     AssumedRole, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError, StsSignature,
 };
@@ -28,6 +29,22 @@ pub struct OidcConfig {
     pub duration: Option<Duration>,
     /// A policy that restricts the permissions of the role.
     pub policy: Option<String>,
+    /// The STS endpoint.
+    pub place: StsEndpointConfig,
+}
+
+impl ProviderConfig for OidcConfig {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.place)
+    }
+
+    fn build(&self) -> Box<dyn Provide> {
+        Box::new(OidcProvider {
+            pod: self.clone(),
+            lane: BlockingLane::default(),
+            sts: StsClient::new(self.place.clone(), StsSignature::Acs3),
+        })
+    }
 }
 
 impl OidcConfig {
@@ -53,17 +70,13 @@ impl OidcConfig {
 }
 
 /// A provider that exchanges the token of a service account for credentials.
-pub(super) struct OidcProvider {
+struct OidcProvider {
     pod: OidcConfig,
     lane: BlockingLane,
     sts: StsClient,
 }
 
 impl OidcProvider {
-    pub(super) fn new(pod: OidcConfig, place: StsEndpointConfig) -> Self {
-        Self { pod, lane: BlockingLane::default(), sts: StsClient::new(place, StsSignature::Acs3) }
-    }
-
     async fn exchange(&self, edge: &dyn SourceEnv) -> Result<StsCredentials, StsError> {
         let (arn, provider, file) = self.pod.required_fields(edge)?;
         let shown = file.display();

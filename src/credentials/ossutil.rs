@@ -3,23 +3,29 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
 use super::ini::{IniDocument, IniSection};
 use super::ossutil_profile::ProfileSettings;
-use super::provider_spec::{FileProviderSpec, place};
+use super::provider_config::ProviderConfig;
+use super::static_keys::StaticKeyConfig;
 use super::sts::AssumedRole;
+use super::uri::UriConfig;
 use super::{EcsConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::transport::Url;
 
 /// The configuration file of ossutil.
-pub(super) struct OssutilFile;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OssutilFile;
 
 /// Option names, without `_`, `-` and case. In this file `access_key` is the secret.
 pub(super) const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
 pub(super) const SECRET: [&str; 4] = ["accesskeysecret", "accesskey", "accesssecret", "keysecret"];
 pub(super) const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
 
+/// The name of this provider in that of its credentials.
+pub(super) const NAME: &str = "ossutil";
 /// The credentials section of version 1.
 const LEGACY: &str = "Credentials";
 /// The section of version 1 that names a credential service.
@@ -43,7 +49,7 @@ enum SelectedSection<'a> {
 
 impl ExternalFormat for OssutilFile {
     fn name(&self) -> &'static str {
-        "ossutil"
+        NAME
     }
 
     fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
@@ -58,7 +64,7 @@ impl ExternalFormat for OssutilFile {
         text: &str,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = IniDocument::parse(text).map_err(|line| {
             UnsupportedProfile::Wrong(format!(
                 "line {line} is neither a [section], nor option = value, nor a comment"
@@ -67,8 +73,10 @@ impl ExternalFormat for OssutilFile {
         let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
         match select(&document, wanted.as_deref())? {
             SelectedSection::Profile(settings) => settings.recipe(tool, edge),
-            SelectedSection::Service(section) => service(section)?
-                .ok_or_else(|| UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
+            SelectedSection::Service(section) => match service(section)? {
+                Some(uri) => Ok(Box::new(uri)),
+                None => Err(UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
+            },
             SelectedSection::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
         }
     }
@@ -120,8 +128,8 @@ fn select<'a>(
 }
 
 /// Returns the key of a section. The error names the missing option.
-pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<FileProviderSpec, &'static str> {
-    Ok(FileProviderSpec::Key {
+pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<StaticKeyConfig, &'static str> {
+    Ok(StaticKeyConfig {
         id: Secret::from(section.get(&ID).ok_or("accessKeyID")?),
         secret: Secret::from(section.get(&SECRET).ok_or("accessKeySecret")?),
         token: token.map(Secret::from),
@@ -134,16 +142,17 @@ fn legacy(
     (wanted, section): (&str, &IniSection),
     tool: &ExternalFileConfig,
     edge: &dyn SourceEnv,
-) -> Result<FileProviderSpec, UnsupportedProfile> {
+) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
     let missing = |name: &str| UnsupportedProfile::Wrong(format!("[{wanted}] has no {name}"));
     let key = |token: Option<&str>| key(section, token).map_err(missing);
     let mode = section.get(&["mode"]);
     let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
     if is("AK") {
-        return key(None);
+        return Ok(Box::new(key(None)?));
     }
     if is("StsToken") {
-        return key(Some(section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?));
+        let token = section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?;
+        return Ok(Box::new(key(Some(token))?));
     }
     if is("RamRoleArn") {
         let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
@@ -158,12 +167,13 @@ fn legacy(
             policy: None,
             external_id: None,
         };
-        let place = place(None, region_of(section), false, &tool.place)?;
-        return Ok(FileProviderSpec::Role { of: Box::new(key(section.get(&TOKEN))?), role, place });
+        let place = tool.sts_endpoint(None, region_of(section), false)?;
+        let signer = Box::new(key(section.get(&TOKEN))?);
+        return Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place }));
     }
     if is("EcsRamRole") {
         let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
-        return Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }));
+        return Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }));
     }
     if mode.is_some() {
         return Err(UnsupportedProfile::Wrong(format!(
@@ -172,10 +182,10 @@ fn legacy(
     }
     // Without a mode, ossutil uses what is present, a key before a service.
     if section.get(&ID).is_some() {
-        return key(section.get(&TOKEN));
+        return Ok(Box::new(key(section.get(&TOKEN))?));
     }
     match document.section(SERVICE).map(service).transpose()?.flatten() {
-        Some(recipe) => Ok(recipe),
+        Some(uri) => Ok(Box::new(uri)),
         None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
             Err(missing("accessKeyID, and no mode"))
         }
@@ -183,12 +193,12 @@ fn legacy(
     }
 }
 
-/// Returns the provider that `[AkService]` names, if any.
-fn service(section: &IniSection) -> Result<Option<FileProviderSpec>, UnsupportedProfile> {
+/// Returns the service that `[AkService]` names, if any.
+fn service(section: &IniSection) -> Result<Option<UriConfig>, UnsupportedProfile> {
     let Some(url) = section.get(&["ecsAk"]) else { return Ok(None) };
     let url =
         Url::parse(url).map_err(|error| UnsupportedProfile::Wrong(format!("[{SERVICE}] ecsAk {error}")))?;
-    Ok(Some(FileProviderSpec::Uri(url)))
+    Ok(Some(UriConfig { url: Some(url), authorization_file: None }))
 }
 
 /// Returns whether a section of this name holds bucket endpoints.

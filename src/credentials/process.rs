@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use super::provider_config::ProviderConfig;
 use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
@@ -28,8 +29,14 @@ pub struct ProcessConfig {
     pub cache: Duration,
 }
 
+impl ProviderConfig for ProcessConfig {
+    fn build(&self) -> Box<dyn Provide> {
+        Box::new(ProcessProvider::new(self.clone()))
+    }
+}
+
 /// A provider that runs a command.
-pub(super) struct ProcessProvider {
+struct ProcessProvider {
     program: ProcessConfig,
     /// Starts the command, which can block if its disk does not respond.
     lane: BlockingLane,
@@ -50,7 +57,7 @@ struct ProcessOutput {
 }
 
 impl ProcessProvider {
-    pub(super) fn new(program: ProcessConfig) -> Self {
+    fn new(program: ProcessConfig) -> Self {
         Self { program, lane: BlockingLane::default() }
     }
 

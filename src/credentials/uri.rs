@@ -10,18 +10,35 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::provider_config::ProviderConfig;
 use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
-/// A provider that requests credentials from an HTTP service.
-pub(super) struct UriProvider {
+/// An HTTP service that returns credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UriConfig {
     /// The URL; `None` for the one in the environment.
-    url: Option<Url>,
+    pub url: Option<Url>,
     /// A file whose content is sent as `Authorization`. It is read for each request.
-    authorization_file: Option<PathBuf>,
+    pub authorization_file: Option<PathBuf>,
+}
+
+impl ProviderConfig for UriConfig {
+    fn build(&self) -> Box<dyn Provide> {
+        Box::new(UriProvider {
+            service: self.clone(),
+            lane: BlockingLane::default(),
+            fetcher: HttpClient::default(),
+        })
+    }
+}
+
+/// A provider that requests credentials from an HTTP service.
+struct UriProvider {
+    service: UriConfig,
     lane: BlockingLane,
     fetcher: HttpClient,
 }
@@ -38,12 +55,8 @@ struct UriDocument {
 }
 
 impl UriProvider {
-    pub(super) fn new(url: Option<Url>, authorization_file: Option<PathBuf>) -> Self {
-        Self { url, authorization_file, lane: BlockingLane::default(), fetcher: HttpClient::default() }
-    }
-
     async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let url = match (&self.url, edge.variable(VARIABLE)) {
+        let url = match (&self.service.url, edge.variable(VARIABLE)) {
             (Some(url), _) => url.clone(),
             (None, Some(text)) => {
                 Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{VARIABLE} {error}")))?
@@ -51,7 +64,7 @@ impl UriProvider {
             (None, None) => return Err(ProvideError::NotConfigured(format!("{VARIABLE} is not set"))),
         };
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
-        if let Some(path) = &self.authorization_file {
+        if let Some(path) = &self.service.authorization_file {
             let shown = path.display();
             let unusable = |why: String| {
                 ProvideError::Unavailable(format!("the file {shown}, which is sent as Authorization, {why}"))
@@ -127,7 +140,7 @@ impl Provide for UriProvider {
     }
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let asked = self.url.as_ref().map(ToString::to_string);
+        let asked = self.service.url.as_ref().map(ToString::to_string);
         let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| format!("what {VARIABLE} says")));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
     }

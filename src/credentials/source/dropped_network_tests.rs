@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::dropped_tests::dropped_after;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec, StsEndpointConfig, StsSignature,
-    circuit_breaker,
+    AssumeRoleConfig, AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec, StsEndpointConfig,
+    StsSignature, UriConfig, build_sources, circuit_breaker,
 };
 use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
 
@@ -121,21 +121,24 @@ impl NetworkKind {
             Some(path)
         };
         let place = || StsEndpointConfig { endpoint: Some(url("/")), ..StsEndpointConfig::default() };
-        let uri = || ProviderSpec::Uri {
-            url: url("/keys"),
-            authorization_file: file("authorization", "bearer planted\n"),
+        let uri = || {
+            ProviderSpec::new(UriConfig {
+                url: Some(url("/keys")),
+                authorization_file: file("authorization", "bearer planted\n"),
+            })
         };
         let spec = match self {
             Self::Uri => uri(),
-            Self::Ecs => ProviderSpec::Ecs(EcsConfig { endpoint: Some(url("/")), ..EcsConfig::default() }),
+            Self::Ecs => ProviderSpec::new(EcsConfig { endpoint: Some(url("/")), ..EcsConfig::default() }),
             Self::Oidc => {
                 let pod = OidcConfig {
                     role_arn: Some(ROLE.to_owned()),
                     provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
                     token_file: file("token", "planted"),
+                    place: place(),
                     ..OidcConfig::default()
                 };
-                ProviderSpec::Oidc(pod, place())
+                ProviderSpec::new(pod)
             }
             Self::AssumeRole => {
                 let role = AssumedRole {
@@ -145,10 +148,10 @@ impl NetworkKind {
                     policy: None,
                     external_id: None,
                 };
-                let (source, signature) = ("base".to_owned(), StsSignature::Acs3);
-                ProviderSpec::AssumeRole { source, role, place: place(), signature }
+                let role = AssumeRoleConfig { role, place: place(), signature: StsSignature::Acs3 };
+                ProviderSpec::AssumeRole { source: "base".to_owned(), role }
             }
-            Self::Chain => ProviderSpec::Chain(ChainConfig::default()),
+            Self::Chain => ProviderSpec::new(ChainConfig::default()),
         };
         let base = matches!(self, Self::AssumeRole).then(|| ("base".to_owned(), uri()));
         base.into_iter().chain([("default".to_owned(), spec)]).collect()
@@ -180,8 +183,7 @@ impl NetworkKind {
     /// it was dropped.
     async fn survives(self, times: usize, directory: &Path) -> bool {
         let services = services().await;
-        let (sources, world) =
-            (ProviderSpec::build_all(&self.specs(services, directory)), self.world(services));
+        let (sources, world) = (build_sources(&self.specs(services, directory)), self.world(services));
         let source = &sources["default"];
         let was_dropped = dropped_after(times, source.refresh(&world)).await;
         for (name, source) in &sources {
