@@ -11,7 +11,7 @@ use super::duration;
 use super::error::ConfigErrorKind;
 use super::section::ConfigSection;
 use crate::credentials::{
-    AssumeRoleConfig, AssumedRole, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec,
+    AssumeRoleConfig, AssumeRoleParams, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec,
     StsEndpointConfig, StsSignature,
 };
 use crate::oss::Region;
@@ -22,18 +22,12 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
     let place = place(section, report);
     let signature = section.word("sts_signature", &SIGNATURES, report);
     let source = required(section, "source", "name the credentials that are to assume the role", report);
-    let arn = role_arn(section, report);
-    if arn.is_none() && !section.has("role_arn") {
+    let params = signed_role_params(section, report);
+    if params.role_arn.is_none() && !section.has("role_arn") {
         let problem = ConfigErrorKind::Missing("write acs:ram::ACCOUNT:role/NAME");
         report.error(&section.at("role_arn"), problem);
     }
-    let role = AssumedRole {
-        arn: arn?,
-        session_name: text(section, "session_name", report),
-        duration: duration(section, report).unwrap_or(Duration::from_secs(3600)),
-        policy: policy(section, report),
-        external_id: external_id(section, report),
-    };
+    let role = params.to_role(params.role_arn.clone()?);
     let signature = signature.map_or(StsSignature::Acs3, |given| given.value);
     let role = AssumeRoleConfig { role, place, signature };
     Some(ProviderSpec::AssumeRole { source: source?, role })
@@ -43,12 +37,9 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
 /// environment when they are needed.
 pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> OidcConfig {
     OidcConfig {
-        role_arn: role_arn(section, report),
+        role: role_params(section, report),
         provider_arn: text(section, "oidc_provider_arn", report),
         token_file: text(section, "token_file", report).map(PathBuf::from),
-        session_name: text(section, "session_name", report),
-        duration: duration(section, report),
-        policy: policy(section, report),
         place: place(section, report),
     }
 }
@@ -56,11 +47,7 @@ pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Oi
 /// Reads the role that an access key from the environment assumes.
 pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EnvConfig {
     EnvConfig {
-        role_arn: role_arn(section, report),
-        session_name: text(section, "session_name", report),
-        duration: duration(section, report),
-        policy: policy(section, report),
-        external_id: external_id(section, report),
+        role: signed_role_params(section, report),
         from_env: section.truth("assume_role_from_env", report).is_some_and(|given| given.value),
         place: place(section, report),
     }
@@ -100,6 +87,23 @@ pub(super) fn place(section: &ConfigSection<'_>, report: &mut ConfigReport) -> S
         region: region.map(|given| given.value),
         vpc: false,
         of_oss: None,
+    }
+}
+
+/// Reads the parameters for assuming a role with an access key.
+fn signed_role_params(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AssumeRoleParams {
+    let params = role_params(section, report);
+    AssumeRoleParams { external_id: external_id(section, report), ..params }
+}
+
+/// Reads the parameters for assuming a role, except for the external id.
+fn role_params(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AssumeRoleParams {
+    AssumeRoleParams {
+        role_arn: role_arn(section, report),
+        session_name: text(section, "session_name", report),
+        duration: duration(section, report),
+        policy: policy(section, report),
+        external_id: None,
     }
 }
 

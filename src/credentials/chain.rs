@@ -76,14 +76,8 @@ struct ChainSelection {
 impl ProviderChain {
     fn new(chain: &ChainConfig) -> Self {
         let ChainConfig { order, wanted, pin_identity, strict } = chain;
-        let pod = OidcConfig {
-            role_arn: wanted.role_arn.clone(),
-            session_name: wanted.session_name.clone(),
-            duration: wanted.duration,
-            policy: wanted.policy.clone(),
-            place: wanted.place.clone(),
-            ..OidcConfig::default()
-        };
+        let pod =
+            OidcConfig { role: wanted.role.clone(), place: wanted.place.clone(), ..OidcConfig::default() };
         let file = ExternalFileConfig {
             strict: *strict,
             place: wanted.place.clone(),

@@ -82,14 +82,10 @@ impl ExternalFormat for SharedFile {
                 Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }))
             }
             Some("oidc_role_arn") => {
-                let AssumedRole { arn, session_name, duration, policy, external_id: _ } = role()?;
                 let pod = OidcConfig {
-                    role_arn: Some(arn),
+                    role: role()?.into(),
                     provider_arn: Some(need(&["oidc_provider_arn"])?.to_owned()),
                     token_file: Some(PathBuf::from(need(&["oidc_token_file_path", "oidc_token_file"])?)),
-                    session_name,
-                    duration: Some(duration),
-                    policy,
                     place: place()?,
                 };
                 Ok(Box::new(pod))

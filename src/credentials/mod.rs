@@ -66,7 +66,7 @@ pub use provider_spec::ProviderSpec;
 pub use source::{CredentialSource, NoCredentials};
 pub use static_keys::StaticKeyConfig;
 pub use status::{CredentialState, SourceStatus};
-pub use sts::{AssumedRole, StsEndpointConfig, StsSignature};
+pub use sts::{AssumeRoleParams, AssumedRole, StsEndpointConfig, StsSignature};
 pub use uri::UriConfig;
 pub use validate::{InvalidAccessKey, check as check_key};
 

@@ -144,14 +144,10 @@ impl<'a> ProfileSettings<'a> {
     }
 
     fn pod(&self, tool: &ExternalFileConfig, edge: &dyn SourceEnv) -> Result<OidcConfig, UnsupportedProfile> {
-        let AssumedRole { arn, session_name, .. } = self.role(edge)?;
         Ok(OidcConfig {
-            role_arn: Some(arn),
+            role: self.role(edge)?.into(),
             provider_arn: Some(self.need(&OIDC_PROVIDER)?.to_owned()),
             token_file: Some(PathBuf::from(self.need(&OIDC_TOKEN)?)),
-            session_name,
-            duration: Some(DURATION),
-            policy: None,
             place: self.place(tool)?,
         })
     }

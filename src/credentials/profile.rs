@@ -209,14 +209,11 @@ impl ProfileReader<'_> {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
                 let pod = OidcConfig {
-                    role_arn: Some(role.arn),
+                    role: role.into(),
                     provider_arn: Some(text(&profile.oidc_provider_arn).ok_or_else(|| missing("oidc_provider_arn"))?),
                     token_file: Some(PathBuf::from(
                         text(&profile.oidc_token_file).ok_or_else(|| missing("oidc_token_file"))?,
                     )),
-                    session_name: role.session_name,
-                    duration: Some(role.duration),
-                    policy: role.policy,
                     place,
                 };
                 Ok(Box::new(pod))

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::dropped_tests::dropped_after;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumeRoleConfig, AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec, StsEndpointConfig,
-    StsSignature, UriConfig, build_sources, circuit_breaker,
+    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec,
+    StsEndpointConfig, StsSignature, UriConfig, build_sources, circuit_breaker,
 };
 use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
 
@@ -132,7 +132,7 @@ impl NetworkKind {
             Self::Ecs => ProviderSpec::new(EcsConfig { endpoint: Some(url("/")), ..EcsConfig::default() }),
             Self::Oidc => {
                 let pod = OidcConfig {
-                    role_arn: Some(ROLE.to_owned()),
+                    role: AssumeRoleParams { role_arn: Some(ROLE.to_owned()), ..AssumeRoleParams::default() },
                     provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
                     token_file: file("token", "planted"),
                     place: place(),

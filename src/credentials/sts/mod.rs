@@ -4,6 +4,7 @@
 mod acs3;
 mod endpoint;
 mod response;
+mod role;
 mod rpc;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 pub use endpoint::StsEndpointConfig;
 pub(super) use response::{StsCause, StsCredentials, StsError};
+pub use role::{AssumeRoleParams, AssumedRole};
 
 use super::{Credentials, ProvideError, SourceEnv, circuit_breaker, clock_skew};
 use crate::oss::encode_strict;
@@ -33,22 +35,6 @@ pub enum StsSignature {
     Acs3,
     /// RPC V1, with HMAC-SHA1, for private clouds that support no other.
     Rpc,
-}
-
-/// A role, and the parameters for assuming it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AssumedRole {
-    /// The ARN, `acs:ram::ACCOUNT:role/NAME`.
-    pub arn: String,
-    /// The session name in the audit trail. It is truncated, and invalid characters are replaced.
-    /// `None` derives it from the name of this host.
-    pub session_name: Option<String>,
-    /// The lifetime of the credentials, from 900 s to 12 h.
-    pub duration: Duration,
-    /// A policy that restricts the permissions of the role.
-    pub policy: Option<String>,
-    /// The external id that the trust policy of the role requires.
-    pub external_id: Option<String>,
 }
 
 /// A client of an STS endpoint.
@@ -238,34 +224,6 @@ impl StsCall {
         let form = Zeroizing::new(std::mem::take(&mut *form).into_bytes());
         Self { action, form, fields }
     }
-}
-
-impl AssumedRole {
-    fn fields(&self, edge: &dyn SourceEnv) -> Vec<(&'static str, Zeroizing<String>)> {
-        let host = || {
-            edge.variable("HOSTNAME")
-                .map_or_else(|| "oss-signing-proxy".to_owned(), |host| format!("ossp-{host}"))
-        };
-        let session = session_name(&self.session_name.clone().unwrap_or_else(host));
-        let mut fields = vec![
-            ("RoleArn", self.arn.clone()),
-            ("RoleSessionName", session),
-            ("DurationSeconds", self.duration.as_secs().to_string()),
-        ];
-        fields.extend(self.policy.clone().map(|policy| ("Policy", policy)));
-        fields.extend(self.external_id.clone().map(|id| ("ExternalId", id)));
-        fields.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect()
-    }
-}
-
-/// Turns `wanted` into a session name that STS accepts: 2 to 64 of the allowed characters.
-fn session_name(wanted: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
-    let mut name: String = wanted.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
-    while name.len() < 2 {
-        name.push('-');
-    }
-    name
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
