@@ -90,7 +90,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     prepare_headers(&mut headers);
     let settings = config.upstreams.get(located.upstream.0);
     let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
-    let sources = build_sources(&config.credentials);
+    let sources = build_sources(&config.credentials, &Arc::default());
     let source = sources.get(&settings.credentials).ok_or_else(|| {
         refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
     })?;

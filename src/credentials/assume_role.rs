@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::provider_config::ProviderConfig;
 use super::sts::{AssumedRole, StsCause, StsClient, StsEndpointConfig, StsError, StsSignature};
-use super::{CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
+use super::{
+    CredentialServices, CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv,
+};
 
 /// A role to assume, and the STS that issues its credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,8 +22,12 @@ pub struct AssumeRoleConfig {
 
 impl AssumeRoleConfig {
     /// Builds the provider that assumes the role with the credentials of `source`.
-    pub(super) fn build(&self, source: Arc<CredentialSource>) -> Box<dyn Provide> {
-        let sts = StsClient::new(self.place.clone(), self.signature);
+    pub(super) fn build(
+        &self,
+        source: Arc<CredentialSource>,
+        services: &Arc<CredentialServices>,
+    ) -> Box<dyn Provide> {
+        let sts = StsClient::new(self.place.clone(), self.signature, services);
         Box::new(AssumeRole { source, role: self.role.clone(), sts })
     }
 }
@@ -37,12 +43,12 @@ pub(super) struct FileRoleConfig {
 }
 
 impl ProviderConfig for FileRoleConfig {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         let Self { signer, signer_name, role, place } = self;
-        let signer = Arc::new(CredentialSource::new(signer_name, signer.build()));
+        let signer = Arc::new(CredentialSource::new(signer_name, signer.build(services)));
         let role =
             AssumeRoleConfig { role: role.clone(), place: place.clone(), signature: StsSignature::Acs3 };
-        role.build(signer)
+        role.build(signer, services)
     }
 }
 

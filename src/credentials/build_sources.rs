@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::build_order::BuildOrder;
 use super::spec_index::SpecsByContent;
-use super::{CredentialSource, ProviderSpec, SourceMap};
+use super::{CredentialServices, CredentialSource, ProviderSpec, SourceMap};
 
 /// The sources of a previous configuration, with their specifications.
 #[derive(Clone, Copy)]
@@ -21,14 +21,18 @@ pub struct PreviousSources<'a> {
 /// are left out, as are those that need a missing one. Such a configuration is rejected before
 /// it reaches this function.
 #[must_use]
-pub fn build_sources(specs: &[(String, ProviderSpec)]) -> SourceMap {
-    rebuild_sources(specs, &[])
+pub fn build_sources(specs: &[(String, ProviderSpec)], services: &Arc<CredentialServices>) -> SourceMap {
+    rebuild_sources(specs, &[], services)
 }
 
 /// Builds all sources after a reload. A source whose name and specification are those of a previous
 /// one is reused, with its credentials.
 #[must_use]
-pub fn rebuild_sources(specs: &[(String, ProviderSpec)], previous: &[PreviousSources<'_>]) -> SourceMap {
+pub fn rebuild_sources(
+    specs: &[(String, ProviderSpec)],
+    previous: &[PreviousSources<'_>],
+    services: &Arc<CredentialServices>,
+) -> SourceMap {
     let mut known = Vec::new();
     for PreviousSources { specs, sources } in previous {
         // The first of two with the same name counts.
@@ -49,7 +53,9 @@ pub fn rebuild_sources(specs: &[(String, ProviderSpec)], previous: &[PreviousSou
         let same = done.find_or_add(name, spec, &built).and_then(|name| built.get(name)).map(Arc::clone);
         let source = match same.or_else(|| kept(name, spec, &built)) {
             Some(source) => Some(source),
-            None => spec.build(&built).map(|provider| Arc::new(CredentialSource::new(name, provider))),
+            None => {
+                spec.build(&built, services).map(|provider| Arc::new(CredentialSource::new(name, provider)))
+            }
         };
         if let Some(source) = source {
             built.insert(name.clone(), source);

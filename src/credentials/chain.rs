@@ -2,16 +2,16 @@
 //! because falling through would change the signing identity. The selection is sticky.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::external_file::{ExternalFileConfig, ExternalFormat, ToolFileConfig};
+use super::external_file::{ExternalFileConfig, ToolFileConfig};
 use super::ini_file::{OssFile, SharedFile};
 use super::provider_config::ProviderConfig;
 use super::sts::{StsClient, StsSignature};
 use super::{
-    CliFile, Credentials, EcsConfig, EnvConfig, OidcConfig, OssutilFile, Provide, ProvideError,
-    ProvideFuture, SourceEnv, StsEndpointConfig, UriConfig,
+    CliFile, CredentialServices, Credentials, EcsConfig, EnvConfig, OidcConfig, OssutilFile, Provide,
+    ProvideError, ProvideFuture, SourceEnv, StsEndpointConfig, UriConfig,
 };
 
 /// Configuration of a provider chain.
@@ -33,8 +33,8 @@ impl ProviderConfig for ChainConfig {
         Some(&mut self.wanted.place)
     }
 
-    fn build(&self) -> Box<dyn Provide> {
-        Box::new(ProviderChain::new(self))
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(ProviderChain::new(self, services))
     }
 }
 
@@ -74,7 +74,7 @@ struct ChainSelection {
 }
 
 impl ProviderChain {
-    fn new(chain: &ChainConfig) -> Self {
+    fn new(chain: &ChainConfig, services: &Arc<CredentialServices>) -> Self {
         let ChainConfig { order, wanted, pin_identity, strict } = chain;
         let pod =
             OidcConfig { role: wanted.role.clone(), place: wanted.place.clone(), ..OidcConfig::default() };
@@ -83,17 +83,17 @@ impl ProviderChain {
             place: wanted.place.clone(),
             ..ExternalFileConfig::default()
         };
-        let env = ChainLink::new("env", wanted);
-        let oidc = ChainLink::new(OIDC, &pod);
-        let uri = ChainLink::new("credential_uri", &UriConfig::default());
-        let cli = ChainLink::of_file("cli_profile", CliFile, &file);
-        let shared = ChainLink::of_file("profile", SharedFile, &file);
-        let ecs = EcsConfig { by_name: false, ..EcsConfig::default() };
-        let ecs = ChainLink::new("ecs_ram_role", &ecs);
+        let link = |name, config: &dyn ProviderConfig| ChainLink { name, source: config.build(services) };
+        let env = link("env", wanted);
+        let oidc = link(OIDC, &pod);
+        let uri = link("credential_uri", &UriConfig::default());
+        let cli = link("cli_profile", &ToolFileConfig { format: CliFile, file: file.clone() });
+        let shared = link("profile", &ToolFileConfig { format: SharedFile, file: file.clone() });
+        let ecs = link("ecs_ram_role", &EcsConfig { by_name: false, ..EcsConfig::default() });
         let links = match order {
             ChainOrder::Usual => {
-                let oss = ChainLink::of_file("oss_profile", OssFile, &file);
-                let ossutil = ChainLink::of_file("ossutil", OssutilFile, &file);
+                let oss = link("oss_profile", &ToolFileConfig { format: OssFile, file: file.clone() });
+                let ossutil = link("ossutil", &ToolFileConfig { format: OssutilFile, file });
                 vec![env, oidc, uri, cli, shared, oss, ossutil, ecs]
             }
             ChainOrder::Alibaba => vec![env, oidc, cli, shared, ecs, uri],
@@ -101,7 +101,7 @@ impl ProviderChain {
         Self {
             links,
             pin: pin_identity.clone(),
-            sts: StsClient::new(wanted.place.clone(), StsSignature::Acs3),
+            sts: StsClient::new(wanted.place.clone(), StsSignature::Acs3, services),
             found: Mutex::default(),
         }
     }
@@ -183,20 +183,6 @@ fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
 }
 
 const OIDC: &str = "oidc_role_arn";
-
-impl ChainLink {
-    fn new(name: &'static str, config: &dyn ProviderConfig) -> Self {
-        Self { name, source: config.build() }
-    }
-
-    fn of_file(
-        name: &'static str,
-        format: impl ExternalFormat + Copy + 'static,
-        file: &ExternalFileConfig,
-    ) -> Self {
-        Self::new(name, &ToolFileConfig { format, file: file.clone() })
-    }
-}
 
 impl Provide for ProviderChain {
     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {

@@ -1,5 +1,6 @@
 //! The provider chain and the environment: where credentials are found, and what ends the search.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -248,7 +249,8 @@ async fn what_the_chain_has_found_stays() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
     std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
         .expect("written");
-    let sources = build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))]);
+    let sources =
+        build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))], &Arc::default());
     let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
     std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
@@ -264,7 +266,8 @@ async fn what_the_chain_has_found_stays() {
 #[tokio::test(start_paused = true)]
 async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
-    let sources = build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))]);
+    let sources =
+        build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))], &Arc::default());
     let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     source.refresh(&world).await.expect("a key");
     let asked = async || {

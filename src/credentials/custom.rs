@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::provider_config::ProviderConfig;
-use super::{Provide, ProvideFuture, SourceEnv, StateFingerprint};
+use super::{CredentialServices, Provide, ProvideFuture, SourceEnv, StateFingerprint};
 
 /// A provider from outside this crate.
 ///
@@ -32,7 +32,7 @@ impl Hash for CustomProvider {
 }
 
 impl ProviderConfig for CustomProvider {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(self.clone())
     }
 }

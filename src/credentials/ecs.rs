@@ -2,7 +2,7 @@
 //! token is preferred. Version 1 is used only if the service rejects token requests, never because
 //! it did not respond. Requests never go through a proxy.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::HeaderName;
@@ -11,11 +11,12 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::provider_config::ProviderConfig;
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
+use super::service_client::ServiceClient;
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::{HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// Configuration of the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,15 +39,15 @@ impl Default for EcsConfig {
 }
 
 impl ProviderConfig for EcsConfig {
-    fn build(&self) -> Box<dyn Provide> {
-        Box::new(EcsProvider::new(self.clone()))
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(EcsProvider::new(self.clone(), services))
     }
 }
 
 /// A provider that reads the metadata service of the instance.
 struct EcsProvider {
     instance: EcsConfig,
-    fetcher: HttpClient,
+    client: ServiceClient,
     known: Mutex<EcsCache>,
 }
 
@@ -68,8 +69,8 @@ struct EcsDocument {
 }
 
 impl EcsProvider {
-    fn new(instance: EcsConfig) -> Self {
-        Self { instance, fetcher: HttpClient::default(), known: Mutex::default() }
+    fn new(instance: EcsConfig, services: &Arc<CredentialServices>) -> Self {
+        Self { instance, client: ServiceClient::new(services), known: Mutex::default() }
     }
 
     /// Requests credentials. Unless this provider was requested by name, a missing service or role
@@ -205,20 +206,18 @@ impl EcsProvider {
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<HttpResponse, EcsError> {
         let ask = HttpRequest { method, url, headers, body: Zeroizing::default() };
-        circuit_breaker::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(
-            |error| {
-                let hint = match error {
-                    HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
-                        "in a container, the hop limit of the instance's metadata may be too low"
-                    }
-                    HttpClientError::Connect(..)
-                    | HttpClientError::Broken(..)
-                    | HttpClientError::TooLarge(_)
-                    | HttpClientError::Unsendable(..) => "this may be no ECS instance",
-                };
-                EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
-            },
-        )
+        self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
+            let hint = match error {
+                HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
+                    "in a container, the hop limit of the instance's metadata may be too low"
+                }
+                HttpClientError::Connect(..)
+                | HttpClientError::Broken(..)
+                | HttpClientError::TooLarge(_)
+                | HttpClientError::Unsendable(..) => "this may be no ECS instance",
+            };
+            EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, EcsCache> {

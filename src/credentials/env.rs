@@ -2,13 +2,16 @@
 //! values come from one family. Half a pair is an error, because another family would change the
 //! signing identity.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::warn;
 
 use super::provider_config::ProviderConfig;
 use super::sts::{AssumeRoleParams, StsClient, StsEndpointConfig, StsSignature};
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
+use super::{
+    CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate,
+};
 use crate::secret::Secret;
 
 /// The role that a key from the environment assumes.
@@ -27,10 +30,10 @@ impl ProviderConfig for EnvConfig {
         Some(&mut self.place)
     }
 
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(EnvProvider {
             wanted: self.clone(),
-            sts: StsClient::new(self.place.clone(), StsSignature::Acs3),
+            sts: StsClient::new(self.place.clone(), StsSignature::Acs3, services),
             warned: AtomicBool::new(false),
         })
     }

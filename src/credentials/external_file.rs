@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::provider_config::ProviderConfig;
 use super::secret_file::{SecretFileError, SecretFileReader, state};
-use super::{Provide, ProvideError, ProvideFuture, SourceEnv, StsEndpointConfig};
+use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SourceEnv, StsEndpointConfig};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::oss::Region;
 use crate::transport::Url;
@@ -77,13 +77,14 @@ impl<F: ExternalFormat + Copy + 'static> ProviderConfig for ToolFileConfig<F> {
         Some(&mut self.file.place)
     }
 
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(ToolFile {
             format: Box::new(self.format),
             tool: self.file.clone(),
             guarded: Arc::new(SecretFileReader::new(self.file.strict)),
             lane: BlockingLane::default(),
             built: Mutex::default(),
+            services: Arc::clone(services),
         })
     }
 }
@@ -134,6 +135,7 @@ struct ToolFile {
     guarded: Arc<SecretFileReader>,
     lane: BlockingLane,
     built: Mutex<Option<BuiltProvider>>,
+    services: Arc<CredentialServices>,
 }
 
 /// The paths at which the file may exist.
@@ -208,7 +210,7 @@ impl ToolFile {
                 ProvideError::Refused(format!("{shown}: {why}"))
             }
         })?;
-        let provider: Arc<dyn Provide> = described.build().into();
+        let provider: Arc<dyn Provide> = described.build(&self.services).into();
         *self.built() = Some(BuiltProvider { path, text: Arc::new(text), provider: Arc::clone(&provider) });
         Ok(provider)
     }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::provider_config::ProviderConfig;
 use super::secret_file::{FileFingerprint, SecretFileError, SecretFileReader, state};
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -25,7 +25,7 @@ pub struct CredentialFileConfig {
 }
 
 impl ProviderConfig for CredentialFileConfig {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(FileProvider {
             file: Arc::new(CredentialFile::new(self.path.clone(), self.strict)),
             lane: BlockingLane::default(),

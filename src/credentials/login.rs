@@ -1,9 +1,13 @@
 //! Keys from a login of the Alibaba Cloud CLI. They are used until they expire, and never renewed
 //! here: a renewal replaces the login of the CLI.
 
+use std::sync::Arc;
+
 use super::provider_config::ProviderConfig;
 use super::static_keys::StaticKeyConfig;
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
+use super::{
+    CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate,
+};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -74,7 +78,7 @@ impl LoginRenewal {
 }
 
 impl ProviderConfig for LoginSession {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         let Self { kind, profile, keys, expires, renewal } = self;
         Box::new(Self {
             kind,

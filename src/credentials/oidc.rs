@@ -4,12 +4,13 @@
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::provider_config::ProviderConfig;
 use super::sts::{
     AssumeRoleParams, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError, StsSignature,
 };
-use super::{Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
+use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 
@@ -31,11 +32,11 @@ impl ProviderConfig for OidcConfig {
         Some(&mut self.place)
     }
 
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(OidcProvider {
             pod: self.clone(),
             lane: BlockingLane::default(),
-            sts: StsClient::new(self.place.clone(), StsSignature::Acs3),
+            sts: StsClient::new(self.place.clone(), StsSignature::Acs3, services),
         })
     }
 }

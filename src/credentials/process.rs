@@ -4,6 +4,7 @@
 
 use std::io;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -13,7 +14,7 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use super::provider_config::ProviderConfig;
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -30,7 +31,7 @@ pub struct ProcessConfig {
 }
 
 impl ProviderConfig for ProcessConfig {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(ProcessProvider::new(self.clone()))
     }
 }

@@ -1,5 +1,7 @@
 //! Each mode of a profile, from the file of the vendor and from files of these tests.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::CliFile;
@@ -267,7 +269,7 @@ async fn the_keys_of_a_login_sign_until_they_expire_and_then_the_command_that_re
             profile[login_key] = login_expires.into();
             let text = json!({"current": "p", "profiles": [profile]}).to_string();
             let got = match CliFile.read(&text, &ExternalFileConfig::default(), &Empty) {
-                Ok(config) => config.build().provide(&Empty).await.map_err(|error| {
+                Ok(config) => config.build(&Arc::default()).provide(&Empty).await.map_err(|error| {
                     assert!(matches!(error, ProvideError::Refused(_)), "{error:?}");
                     error.to_string()
                 }),

@@ -3,8 +3,9 @@
 use std::any::{Any, TypeId};
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
-use super::{Provide, StsEndpointConfig};
+use super::{CredentialServices, Provide, StsEndpointConfig};
 
 /// The configuration of one kind of credential provider.
 pub trait ProviderConfig: Debug + Send + Sync {
@@ -13,8 +14,8 @@ pub trait ProviderConfig: Debug + Send + Sync {
         None
     }
 
-    /// Builds the provider, without requesting credentials.
-    fn build(&self) -> Box<dyn Provide>;
+    /// Builds the provider, without requesting credentials. It calls services by way of `services`.
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide>;
 }
 
 /// A [`ProviderConfig`] that can be compared with the configuration of any other provider.

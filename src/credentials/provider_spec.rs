@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::assume_role::AssumeRoleConfig;
 use super::provider_config::ComparableConfig;
 use super::static_keys::StaticKeyConfig;
-use super::{Provide, SourceMap, StsEndpointConfig};
+use super::{CredentialServices, Provide, SourceMap, StsEndpointConfig};
 
 /// The specification of a credential source.
 #[derive(Debug)]
@@ -67,10 +67,14 @@ impl ProviderSpec {
 
     /// Builds the provider. Returns `None` if the source that it needs is not among `others`, or if
     /// it signs nothing.
-    pub(super) fn build(&self, others: &SourceMap) -> Option<Box<dyn Provide>> {
+    pub(super) fn build(
+        &self,
+        others: &SourceMap,
+        services: &Arc<CredentialServices>,
+    ) -> Option<Box<dyn Provide>> {
         match self {
-            Self::Provider(config) => Some(config.build()),
-            Self::AssumeRole { source, role } => Some(role.build(Arc::clone(others.get(source)?))),
+            Self::Provider(config) => Some(config.build(services)),
+            Self::AssumeRole { source, role } => Some(role.build(Arc::clone(others.get(source)?), services)),
             Self::Anonymous => None,
         }
     }

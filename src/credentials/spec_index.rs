@@ -128,7 +128,7 @@ mod tests {
         let mut built = SourceMap::new();
         for (name, target) in [("one", "one"), ("two", "two"), ("one again", "one")] {
             let source = built.get(target).map(Arc::clone);
-            let new = || Arc::new(CredentialSource::new(name, EcsConfig::default().build()));
+            let new = || Arc::new(CredentialSource::new(name, EcsConfig::default().build(&Arc::default())));
             built.insert(name.to_owned(), source.unwrap_or_else(new));
         }
         let (first, mut again) = (different(), different());
@@ -178,8 +178,12 @@ mod tests {
     fn thousands_of_sources_are_built_in_a_moment_and_kept_by_the_next_configuration() {
         let (before, after) = (many(), many());
         let begun = std::time::Instant::now();
-        let sources = build_sources(&before);
-        let again = rebuild_sources(&after, &[PreviousSources { specs: &before, sources: &sources }]);
+        let sources = build_sources(&before, &Arc::default());
+        let again = rebuild_sources(
+            &after,
+            &[PreviousSources { specs: &before, sources: &sources }],
+            &Arc::default(),
+        );
         // A comparison of all pairs took 40 s in a debug build.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert_eq!(sources.len(), ROLES + 1 + FILES);

@@ -1,9 +1,10 @@
 //! `static`: an access key, or temporary credentials with a token, from the configuration.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use super::provider_config::ProviderConfig;
-use super::{Credentials, Provide, ProvideFuture, SetupError, SourceEnv, validate};
+use super::{CredentialServices, Credentials, Provide, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 
 /// An access key, with or without a token.
@@ -46,7 +47,7 @@ impl Hash for StaticKeyConfig {
 }
 
 impl ProviderConfig for StaticKeyConfig {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(StaticKeys(self.duplicate()))
     }
 }

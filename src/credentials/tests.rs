@@ -214,7 +214,7 @@ async fn sources_that_are_the_same_are_one() {
         named("c", ProviderSpec::new(ChainConfig::default())),
         named("nobody", ProviderSpec::Anonymous),
     ];
-    let sources = build_sources(&specs);
+    let sources = build_sources(&specs, &Arc::default());
     let same = |a: &str, b: &str| Arc::ptr_eq(&sources[a], &sources[b]);
     assert!(same("a", "b") && same("z", "y") && !same("x", "y") && !same("a", "c"));
     assert!(!sources.contains_key("nobody"));
@@ -481,7 +481,7 @@ async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_c
     for spec in specs {
         let name = format!("{spec:?}");
         asked.store(0, Ordering::Relaxed);
-        let sources = build_sources(&[("default".to_owned(), spec)]);
+        let sources = build_sources(&[("default".to_owned(), spec)], &Arc::default());
         let source = &sources["default"];
         let world = Jumping(NOW.unix_s().into());
         assert_eq!(source.refresh(&world).await.expect("a key").id, "STS.0", "{name}");

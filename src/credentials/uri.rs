@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
@@ -11,11 +12,12 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::provider_config::ProviderConfig;
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
+use super::service_client::ServiceClient;
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// An HTTP service that returns credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -27,11 +29,11 @@ pub struct UriConfig {
 }
 
 impl ProviderConfig for UriConfig {
-    fn build(&self) -> Box<dyn Provide> {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
         Box::new(UriProvider {
             service: self.clone(),
             lane: BlockingLane::default(),
-            fetcher: HttpClient::default(),
+            client: ServiceClient::new(services),
         })
     }
 }
@@ -40,7 +42,7 @@ impl ProviderConfig for UriConfig {
 struct UriProvider {
     service: UriConfig,
     lane: BlockingLane,
-    fetcher: HttpClient,
+    client: ServiceClient,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +81,7 @@ impl UriProvider {
             headers.push((AUTHORIZATION, value));
         }
         let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = circuit_breaker::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await;
+        let reply = self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await;
         let reply = reply
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
         read(&reply, &url)

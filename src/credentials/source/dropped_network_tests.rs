@@ -17,12 +17,13 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::dropped_tests::dropped_after;
+use crate::credentials::service_client::ServiceClient;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec,
-    StsEndpointConfig, StsSignature, UriConfig, build_sources, circuit_breaker,
+    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, CredentialServices, EcsConfig, OidcConfig,
+    ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
 };
-use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
+use crate::transport::{HttpRequest, HttpTimeouts, Url};
 
 /// A request received by the service.
 struct ServiceRequest {
@@ -183,7 +184,8 @@ impl NetworkKind {
     /// it was dropped.
     async fn survives(self, times: usize, directory: &Path) -> bool {
         let services = services().await;
-        let (sources, world) = (build_sources(&self.specs(services, directory)), self.world(services));
+        let (sources, world) =
+            (build_sources(&self.specs(services, directory), &Arc::default()), self.world(services));
         let source = &sources["default"];
         let was_dropped = dropped_after(times, source.refresh(&world)).await;
         for (name, source) in &sources {
@@ -221,6 +223,7 @@ async fn an_attempt_over_the_network_can_be_dropped_anywhere() {
 struct LossyService {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    services: Arc<CredentialServices>,
 }
 
 impl LossyService {
@@ -235,7 +238,7 @@ impl LossyService {
                 tokio::spawn(Self::serve(BufReader::new(stream), Arc::clone(&together)));
             }
         });
-        Self { address, connections }
+        Self { address, connections, services: Arc::default() }
     }
 
     async fn serve(mut stream: BufReader<TcpStream>, together: Arc<Barrier>) {
@@ -263,17 +266,18 @@ impl LossyService {
 
     /// Makes a single call and returns its status.
     async fn call(&self, path: &str) -> u16 {
-        let reply = circuit_breaker::ask(&HttpClient::default(), self.ask(path), || None, WITHIN).await;
+        let reply = ServiceClient::new(&self.services).send(self.ask(path), || None, WITHIN).await;
         reply.expect("an answer").status
     }
 
     /// Makes a call whose response is lost and that is retried, and drops it after `times` polls.
     /// Returns whether it was dropped, and the number of connections at that time.
     async fn lose_one(&self, times: usize) -> (bool, usize) {
-        let (fetcher, before) = (HttpClient::default(), self.connections.load(Ordering::Relaxed));
+        let client = ServiceClient::new(&self.services);
+        let before = self.connections.load(Ordering::Relaxed);
         let again = || Some(self.ask("/again"));
         let asked = async {
-            let reply = circuit_breaker::ask(&fetcher, self.ask("/lost"), again, WITHIN).await;
+            let reply = client.send(self.ask("/lost"), again, WITHIN).await;
             assert_eq!(reply.map(|reply| reply.status).ok(), Some(200), "after {times} polls");
         };
         let was_dropped = dropped_after(times, asked).await;
@@ -290,8 +294,8 @@ async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<
     }
     let lost = service.lose_one(times).await;
     let name = format!("http://{}", service.address);
-    let known =
-        circuit_breaker::endpoints().into_iter().find(|known| known.name == name).expect("it was asked");
+    let known = service.services.endpoints();
+    let known = known.into_iter().find(|known| known.name == name).expect("it was asked");
     assert!(is_left_alone || !known.is_left_alone, "after {times} polls");
     // One service at a time, so that these calls are quick.
     let _alone = alone.lock().await;

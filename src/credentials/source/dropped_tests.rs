@@ -170,7 +170,7 @@ fn role() -> [Arc<CredentialSource>; 2] {
     let place = StsEndpointConfig { endpoint: Some(sts), ..StsEndpointConfig::default() };
     let base = Arc::new(steps());
     let role = AssumeRoleConfig { role, place, signature: StsSignature::Acs3 };
-    let role = CredentialSource::new("role", role.build(Arc::clone(&base)));
+    let role = CredentialSource::new("role", role.build(Arc::clone(&base), &Arc::default()));
     [base, Arc::new(role)]
 }
 
@@ -222,7 +222,7 @@ async fn a_look_at_files_and_a_program_can_be_given_up_anywhere() {
     for (kind, spec) in of_files(directory.path()) {
         let specs = [("default".to_owned(), spec)];
         for times in 0..50 {
-            let sources = build_sources(&specs);
+            let sources = build_sources(&specs, &Arc::default());
             let source = &sources["default"];
             let was_dropped = dropped_after(times, source.refresh(&world)).await;
             let again = timeout(Duration::from_secs(10), source.refresh(&world)).await.expect("in time");

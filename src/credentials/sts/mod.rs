@@ -22,11 +22,13 @@ pub use endpoint::StsEndpointConfig;
 pub(super) use response::{StsCause, StsCredentials, StsError};
 pub use role::{AssumeRoleParams, AssumedRole};
 
-use super::{Credentials, ProvideError, SourceEnv, circuit_breaker, clock_skew};
+use super::clock_skew::{CallPeriod, ahead};
+use super::service_client::ServiceClient;
+use super::{CredentialServices, Credentials, ProvideError, SourceEnv};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// The signature algorithm of calls to STS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +43,7 @@ pub enum StsSignature {
 pub(super) struct StsClient {
     place: StsEndpointConfig,
     signature: StsSignature,
-    fetcher: Arc<HttpClient>,
+    client: ServiceClient,
     /// The lead of the STS clock over the local clock, in seconds. It is set once STS has rejected
     /// the local time.
     ahead_s: AtomicI64,
@@ -64,8 +66,13 @@ struct StsCall {
 }
 
 impl StsClient {
-    pub(super) fn new(place: StsEndpointConfig, signature: StsSignature) -> Self {
-        Self { place, signature, fetcher: Arc::default(), ahead_s: AtomicI64::new(0) }
+    pub(super) fn new(
+        place: StsEndpointConfig,
+        signature: StsSignature,
+        services: &Arc<CredentialServices>,
+    ) -> Self {
+        let client = ServiceClient::new(services);
+        Self { place, signature, client, ahead_s: AtomicI64::new(0) }
     }
 
     /// Calls `AssumeRole`, signed by `signer`.
@@ -134,9 +141,9 @@ impl StsClient {
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
         let server_time = response::server_time(&reply);
-        let ahead_s = clock_skew::ahead(server_time.as_deref(), &reply.headers, (begun, edge.now()));
+        let ahead_s = ahead(server_time.as_deref(), &reply.headers, CallPeriod { begun, ended: edge.now() });
         if let Some(ahead_s) = ahead_s {
-            clock_skew::note_clock(&url.to_string(), ahead_s);
+            self.client.clocks().record(&url.to_string(), ahead_s);
         }
         let Some(ahead_s) = ahead_s.filter(|_| response::is_about_time(&reply)) else {
             return Ok((reply, url, None));
@@ -156,7 +163,8 @@ impl StsClient {
         let first = self.request(call, who, url, edge)?;
         // Each request has its own time and nonce.
         let again = || self.request(call, who, url, edge).ok();
-        circuit_breaker::ask(&self.fetcher, first, again, WITHIN)
+        self.client
+            .send(first, again, WITHIN)
             .await
             .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", endpoint::HINT)))
     }
