@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::credentials_document::{DocumentOrigin, parse_credentials_document};
 use super::provider_config::ProviderConfig;
 use super::service_client::ServiceClient;
-use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::oss::encode_strict;
-use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
@@ -56,16 +55,6 @@ struct EcsProvider {
 struct EcsCache {
     token: Option<(HeaderValue, Timestamp)>,
     role: Option<(String, Timestamp)>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct EcsDocument {
-    code: Option<String>,
-    access_key_id: Option<Secret>,
-    access_key_secret: Option<Secret>,
-    security_token: Option<Secret>,
-    expiration: Option<String>,
 }
 
 impl EcsProvider {
@@ -263,32 +252,13 @@ fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
 }
 
 fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
-    let unusable = |what: &str| {
-        ProvideError::Unavailable(format!("the metadata service at {url} answered 200 and {what}"))
+    let origin = DocumentOrigin {
+        service: format!("the metadata service at {url}"),
+        is_temporary: true,
+        code_hint: "look at the role of the instance",
+        provider: "ecs_ram_role",
     };
-    let given: EcsDocument =
-        serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
-    if given.code.as_deref().is_some_and(|code| code != "Success") {
-        return Err(ProvideError::Refused(format!(
-            "the metadata service at {url} answered 200 and a Code that is not Success; look at the role of the instance"
-        )));
-    }
-    let (Some(id), Some(secret), Some(token)) =
-        (given.access_key_id, given.access_key_secret, given.security_token)
-    else {
-        return Err(unusable("no AccessKeyId, AccessKeySecret and SecurityToken"));
-    };
-    validate::check_given(id.expose(), secret.expose(), Some(token.expose()))
-        .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
-    let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
-    let expires = expires.ok_or_else(|| unusable("no Expiration that is a time"))?;
-    Ok(Credentials {
-        id: id.expose().to_owned(),
-        secret,
-        token: Some(token),
-        expires: Some(expires),
-        provider: "ecs_ram_role".into(),
-    })
+    parse_credentials_document(&reply.body, &origin)
 }
 
 const ENDPOINT: &str = "http://100.100.100.200";

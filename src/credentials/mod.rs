@@ -6,6 +6,7 @@ mod build_sources;
 mod chain;
 mod circuit_breaker;
 mod clock_skew;
+mod credentials_document;
 mod custom;
 mod durations;
 mod ecs;

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Method};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::credentials_document::{DocumentOrigin, parse_credentials_document};
 use super::provider_config::ProviderConfig;
 use super::service_client::ServiceClient;
-use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
-use crate::time::Timestamp;
 use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// An HTTP service that returns credentials.
@@ -43,17 +42,6 @@ struct UriProvider {
     service: UriConfig,
     lane: BlockingLane,
     client: ServiceClient,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct UriDocument {
-    code: Option<String>,
-    access_key_id: Option<Secret>,
-    access_key_secret: Option<Secret>,
-    #[serde(alias = "SessionToken")]
-    security_token: Option<Secret>,
-    expiration: Option<String>,
 }
 
 impl UriProvider {
@@ -107,29 +95,13 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
             )));
         }
     }
-    let unusable = |what: &str| {
-        ProvideError::Unavailable(format!("the credentials URI at {url} answered 200 and {what}"))
+    let origin = DocumentOrigin {
+        service: format!("the credentials URI at {url}"),
+        is_temporary: false,
+        code_hint: "look into its own log",
+        provider: "credential_uri",
     };
-    let given: UriDocument =
-        serde_json::from_slice(&reply.body).map_err(|_| unusable("no credentials in JSON"))?;
-    if given.code.as_deref().is_some_and(|code| code != "Success") {
-        return Err(ProvideError::Refused(format!(
-            "the credentials URI at {url} answered 200 and a Code that is not Success; look into its own log"
-        )));
-    }
-    let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
-        return Err(unusable("no AccessKeyId and AccessKeySecret"));
-    };
-    let token = given.security_token.filter(|token| !token.expose().is_empty());
-    validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
-    let expires = match given.expiration.filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => {
-            Some(Timestamp::parse_rfc3339(&text).ok_or_else(|| unusable("an Expiration that is no time"))?)
-        }
-    };
-    Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "credential_uri".into() })
+    parse_credentials_document(&reply.body, &origin)
 }
 
 impl Provide for UriProvider {
