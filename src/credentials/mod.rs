@@ -19,6 +19,7 @@ mod login;
 mod oidc;
 mod ossutil;
 mod ossutil_buckets;
+mod ossutil_options;
 mod ossutil_profile;
 mod process;
 mod profile;

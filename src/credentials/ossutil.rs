@@ -6,32 +6,22 @@ use std::time::Duration;
 use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
 use super::ini::{IniDocument, IniSection};
+use super::ossutil_options::{DEFAULT, ID, NAME, SECRET, TOKEN, key, region_of};
 use super::ossutil_profile::ProfileSettings;
 use super::provider_config::ProviderConfig;
-use super::static_keys::StaticKeyConfig;
 use super::sts::AssumedRole;
 use super::uri::UriConfig;
 use super::{EcsConfig, SourceEnv};
-use crate::secret::Secret;
 use crate::transport::Url;
 
 /// The configuration file of ossutil.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OssutilFile;
 
-/// Option names, without `_`, `-` and case. In this file `access_key` is the secret.
-pub(super) const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
-pub(super) const SECRET: [&str; 4] = ["accesskeysecret", "accesskey", "accesssecret", "keysecret"];
-pub(super) const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
-
-/// The name of this provider in that of its credentials.
-pub(super) const NAME: &str = "ossutil";
 /// The credentials section of version 1.
 const LEGACY: &str = "Credentials";
 /// The section of version 1 that names a credential service.
 const SERVICE: &str = "AkService";
-/// The default profile of version 2.
-pub(super) const DEFAULT: &str = "default";
 /// The variable with the path of the file.
 const FILE_VARIABLE: &str = "OSSUTIL_CONFIG_FILE";
 /// The variable with the name of the profile.
@@ -127,15 +117,6 @@ fn select<'a>(
     }
 }
 
-/// Returns the key of a section. The error names the missing option.
-pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<StaticKeyConfig, &'static str> {
-    Ok(StaticKeyConfig {
-        id: Secret::from(section.get(&ID).ok_or("accessKeyID")?),
-        secret: Secret::from(section.get(&SECRET).ok_or("accessKeySecret")?),
-        token: token.map(Secret::from),
-    })
-}
-
 /// Returns the provider that a section of version 1 describes.
 fn legacy(
     document: &IniDocument,
@@ -209,10 +190,3 @@ fn is_of_buckets(name: &str) -> bool {
 
 /// Options that have no effect without a key or a mode.
 const LEGACY_PARTS: [&[&str]; 4] = [&SECRET, &TOKEN, &["ramRoleArn"], &["ecsRoleName"]];
-
-/// Returns the STS region of a section. Some files hold the full host name instead.
-pub(super) fn region_of(section: &IniSection) -> Option<&str> {
-    let text = section.get(&["stsRegion"])?;
-    let text = text.strip_prefix("sts.").unwrap_or(text);
-    Some(text.strip_suffix(".aliyuncs.com").unwrap_or(text)).filter(|region| !region.is_empty())
-}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, UnsupportedProfile};
 use super::ini::{IniDocument, IniSection};
-use super::ossutil::{ID, NAME, SECRET, TOKEN, key, region_of};
+use super::ossutil_options::{ID, NAME, SECRET, TOKEN, key, region_of};
 use super::process::DEFAULT_CACHE;
 use super::provider_config::ProviderConfig;
 use super::static_keys::StaticKeyConfig;
