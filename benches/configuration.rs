@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SettingLayer, SystemFiles, changes};
-use oss_signing_proxy::credentials::ProviderSpec;
+use oss_signing_proxy::credentials::{PreviousSources, build_sources, rebuild_sources};
 use tokio::task::LocalSet;
 
 fn main() -> io::Result<()> {
@@ -49,9 +49,9 @@ fn measure(routes: usize, sources: usize) -> [Duration; 5] {
     let (config, loading) = timed(|| load(&text));
     let again = load(&text.replace("\"cn-beijing\"", "\"cn-shanghai\""));
     let (_, comparing) = timed(|| changes(&config.facts, &again.facts));
-    let before = ProviderSpec::build_all(&config.credentials);
-    let (_, building) =
-        timed(|| ProviderSpec::build_anew(&again.credentials, &[(&config.credentials, &before)]));
+    let sources = build_sources(&config.credentials, &Arc::default());
+    let before = PreviousSources { specs: &config.credentials, sources: &sources };
+    let (_, building) = timed(|| rebuild_sources(&again.credentials, &[before], &Arc::default()));
     let wrong = text.replace("credentials = \"known", "credentials = \"unknown");
     let (_, refusing) = timed(|| read(&wrong).map_err(|errors| errors.to_string()));
     let (_, assembling) = timed(|| assemble(config));

@@ -23,7 +23,7 @@ pub use connection::{AdminService, IdleSince, serve};
 pub use settings::{AdminSettings, ReadinessRule};
 
 use crate::address::Host;
-use crate::credentials::SourceStatus;
+use crate::credentials::{CredentialServices, SourceStatus};
 use crate::telemetry::ProcessCounters;
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -62,6 +62,9 @@ pub trait AdminProcess: Send + Sync {
 
     /// Returns the counters of the process.
     fn counters(&self) -> Arc<ProcessCounters>;
+
+    /// Returns the state of the services that credentials come from.
+    fn services(&self) -> Arc<CredentialServices>;
 
     /// Returns the statistics of the upstream connection pool of each worker.
     fn upstream(&self) -> Vec<PoolStatsSnapshot>;

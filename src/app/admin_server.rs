@@ -20,7 +20,7 @@ use crate::admin::{
     ReloadFuture, ShownSetting,
 };
 use crate::config::EffectiveSetting;
-use crate::credentials::{CredentialSource, SourceEnv, SourceStatus, each};
+use crate::credentials::{CredentialServices, CredentialSource, SourceEnv, SourceStatus, each};
 use crate::offload::BlockingLane;
 use crate::proxy::ProxyState;
 use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
@@ -157,6 +157,10 @@ impl AdminProcess for AdminConsole {
 
     fn counters(&self) -> Arc<ProcessCounters> {
         Arc::clone(&self.counters)
+    }
+
+    fn services(&self) -> Arc<CredentialServices> {
+        Arc::clone(&self.view.load().state.services)
     }
 
     fn upstream(&self) -> Vec<PoolStatsSnapshot> {

@@ -18,7 +18,10 @@ use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
-use crate::credentials::{CredentialSource, ProvideError, ProviderSpec, SourceEnv, SourceMap, each};
+use crate::credentials::{
+    CredentialServices, CredentialSource, PreviousSources, ProvideError, ProviderSpec, SourceEnv, SourceMap,
+    build_sources, each, rebuild_sources,
+};
 use crate::offload::{BlockingLane, BlockingTimeout};
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 use crate::server::{
@@ -118,6 +121,7 @@ pub struct BadSource {
 pub(crate) struct AppBuilder {
     pub(crate) edge: Arc<dyn SourceEnv>,
     pub(crate) counters: Arc<ProcessCounters>,
+    services: Arc<CredentialServices>,
     fixtures: Arc<Mutex<SharedResources>>,
     /// Runs blocking work: reading the files that a configuration names, and binding its sockets.
     lane: BlockingLane,
@@ -173,6 +177,7 @@ impl AppBuilder {
             keeper: SourceKeeper::start(Arc::clone(&edge))?,
             edge,
             counters: Arc::default(),
+            services: Arc::default(),
             fixtures: Arc::new(Mutex::new(SharedResources { inherited, next_trust: 0 })),
             lane: BlockingLane::default(),
             rejected: None,
@@ -221,6 +226,7 @@ impl AppBuilder {
             limits: RequestLimits { requests: limits.requests, head: limits.header_bytes, body: limits.body },
             access_log: log.access,
             counters: Arc::clone(&self.counters),
+            services: Arc::clone(&self.services),
         };
         Ok(BuiltApp {
             state: Arc::new(state),
@@ -249,10 +255,13 @@ impl AppBuilder {
 
     /// Builds the sources, and starts to refresh each of them.
     fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&PreviousApp<'_>>) -> SourceMap {
-        let running = before.map(|PreviousApp { assembled, .. }| (&assembled.specs[..], &assembled.sources));
-        let rejected = self.rejected.as_ref().map(|(specs, sources)| (&specs[..], sources));
-        let known: Vec<_> = running.into_iter().chain(rejected).collect();
-        let sources = ProviderSpec::build_anew(specs, &known);
+        let running = before.map(|before| PreviousSources {
+            specs: &before.assembled.specs,
+            sources: &before.assembled.sources,
+        });
+        let rejected = self.rejected.as_ref().map(|(specs, sources)| PreviousSources { specs, sources });
+        let previous: Vec<_> = running.into_iter().chain(rejected).collect();
+        let sources = rebuild_sources(specs, &previous, &self.services);
         self.keeper.keep(&sources);
         sources
     }
@@ -411,6 +420,7 @@ pub(crate) fn try_start(
         },
         access_log: telemetry::AccessLogging::No,
         counters: Arc::default(),
+        services: Arc::default(),
     };
     let settings = to_upstreams(&config.timeouts, &config.limits);
     Ok(WorkerCore::new(
@@ -433,7 +443,7 @@ pub(crate) struct SourceResults {
 /// Fetches credentials once from each described source, concurrently up to a limit. A source that
 /// does not respond in time counts as unavailable.
 pub(crate) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
-    let sources = ProviderSpec::build_all(specs);
+    let sources = build_sources(specs, &Arc::default());
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
         let obtained = timeout_at(until, source.obtain(edge)).await;

@@ -14,7 +14,7 @@ use crate::address::{Host, ListenerNames, LocatedObject, ResolvedEndpoint, UrlSc
 use crate::app::system_env::SystemEnv;
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
-use crate::credentials::{Credentials, ProviderSpec};
+use crate::credentials::{Credentials, build_sources};
 use crate::proxy::{AddressedRequest, prepare_headers, signing_key};
 use crate::sign::{SigningScheme, SigningTime};
 use crate::time::Clock as _;
@@ -90,7 +90,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     prepare_headers(&mut headers);
     let found = config.upstreams.get(request.object.upstream.0);
     let settings = found.ok_or_else(|| refused(&"unknown upstream"))?;
-    let sources = ProviderSpec::build_all(&config.credentials);
+    let sources = build_sources(&config.credentials, &Arc::default());
     let source = sources.get(&settings.credentials).ok_or_else(|| {
         refused(&"its credentials are of type \"anonymous\", which never sign; a public object needs no presigned URL")
     })?;

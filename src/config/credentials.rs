@@ -15,7 +15,10 @@ use super::provider_settings::{
 };
 use super::roles;
 use super::section::ConfigSection;
-use crate::credentials::{EcsConfig, ExternalFileConfig, ProcessConfig, ProviderSpec, check_key};
+use crate::credentials::{
+    CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
+    ProcessConfig, ProviderSpec, SharedFile, StaticKeyConfig, ToolFileConfig, UriConfig, check_key,
+};
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
 
@@ -104,7 +107,7 @@ impl<'a> SecretResolver<'a> {
             }
             ProviderType::Chain => {
                 section.check(&CHAIN, report);
-                Some(ProviderSpec::Chain(roles::chain(section, self.is_strict(), report)))
+                Some(ProviderSpec::new(roles::chain(section, self.is_strict(), report)))
             }
             ProviderType::AssumeRole => {
                 section.check(&ASSUME_ROLE, report);
@@ -112,19 +115,19 @@ impl<'a> SecretResolver<'a> {
             }
             ProviderType::Oidc => {
                 section.check(&OIDC, report);
-                Some(roles::oidc(section, report))
+                Some(ProviderSpec::new(roles::oidc(section, report)))
             }
             ProviderType::Ecs => {
                 section.check(&ECS, report);
-                Some(ProviderSpec::Ecs(instance(section, report)))
+                Some(ProviderSpec::new(instance(section, report)))
             }
             ProviderType::Uri => {
                 section.check(&URI, report);
-                uri(section, report)
+                uri(section, report).map(ProviderSpec::new)
             }
             ProviderType::Env => {
                 section.check(&ENV, report);
-                Some(ProviderSpec::Env(roles::place(section, report), roles::wanted(section, report)))
+                Some(ProviderSpec::new(roles::wanted(section, report)))
             }
             ProviderType::Process => {
                 section.check(&PROCESS, report);
@@ -133,19 +136,19 @@ impl<'a> SecretResolver<'a> {
                         report.error(&given.at, ConfigErrorKind::VariableNotText(given.value));
                     }
                 }
-                program(section, report).map(ProviderSpec::Process)
+                program(section, report).map(ProviderSpec::new)
             }
             ProviderType::Profile => {
                 section.check(&PROFILE, report);
-                Some(ProviderSpec::Profile(self.tool(section, report)))
+                Some(self.tool(CliFile, section, report))
             }
             ProviderType::Ini => {
                 section.check(&INI, report);
-                Some(ProviderSpec::Ini(self.tool(section, report)))
+                Some(self.tool(SharedFile, section, report))
             }
             ProviderType::Ossutil => {
                 section.check(&OSSUTIL, report);
-                Some(ProviderSpec::Ossutil(self.tool(section, report)))
+                Some(self.tool(OssutilFile, section, report))
             }
             ProviderType::Anonymous => {
                 section.check(&ANONYMOUS, report);
@@ -160,17 +163,21 @@ impl<'a> SecretResolver<'a> {
     }
 
     /// Reads the location of another tool's configuration file.
-    fn tool(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> ExternalFileConfig {
+    fn tool<F>(&self, format: F, section: &ConfigSection<'_>, report: &mut ConfigReport) -> ProviderSpec
+    where
+        ToolFileConfig<F>: ComparableConfig,
+    {
         let text = |key: &str, report: &mut ConfigReport| {
             section.text(key, report).map(|given| given.value).filter(|text| !text.is_empty())
         };
-        ExternalFileConfig {
+        let file = ExternalFileConfig {
             path: text("path", report).map(PathBuf::from),
             profile: text("profile", report),
             allow_process: section.truth("allow_process", report).is_some_and(|given| given.value),
             strict: self.is_strict(),
             place: roles::place(section, report),
-        }
+        };
+        ProviderSpec::new(ToolFileConfig { format, file })
     }
 
     /// Reads a source whose file another program writes. The file may still be missing.
@@ -183,7 +190,8 @@ impl<'a> SecretResolver<'a> {
             report.error(&section.at("path"), problem);
             return None;
         };
-        Some(ProviderSpec::File { path: PathBuf::from(path.value), strict: self.is_strict() })
+        let path = PathBuf::from(path.value);
+        Some(ProviderSpec::new(CredentialFileConfig { path, strict: self.is_strict() }))
     }
 
     fn fixed(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
@@ -197,12 +205,13 @@ impl<'a> SecretResolver<'a> {
         let id = id.and_then(|given| self.resolve(&given, report));
         let secret = self.confidential(section, "access_key_secret", report);
         let token = self.confidential(section, "security_token", report);
-        let (id, secret) = (id?.expose().to_owned(), secret?);
-        if let Err(insane) = check_key(&id, secret.expose(), token.as_ref().map(Secret::expose)) {
+        let id = id?;
+        let secret = secret?;
+        if let Err(insane) = check_key(id.expose(), secret.expose(), token.as_ref().map(Secret::expose)) {
             report.error(&section.here(), insane.into());
             return None;
         }
-        Some(ProviderSpec::Static { id, secret, token })
+        Some(ProviderSpec::new(StaticKeyConfig { id, secret, token }))
     }
 
     /// Reads a secret. A value that is written in the file itself causes a warning.
@@ -325,7 +334,7 @@ fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Pro
 }
 
 /// Reads a service that returns credentials over HTTP.
-fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
+fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<UriConfig> {
     if !section.has("url") {
         let problem = ConfigErrorKind::Missing("write https://HOST/PATH, or http:// to a loopback address");
         report.error(&section.at("url"), problem);
@@ -345,7 +354,7 @@ fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Provide
     };
     let url = section.parsed("url", url, report);
     let file = section.text("authorization_file", report).map(|given| PathBuf::from(given.value));
-    Some(ProviderSpec::Uri { url: url?.value, authorization_file: file })
+    Some(UriConfig { url: Some(url?.value), authorization_file: file })
 }
 
 /// The types of credentials that this build supports.

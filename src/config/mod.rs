@@ -229,7 +229,7 @@ impl ProxyConfig {
     /// Replaces the named credentials with a custom provider.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
         self.credentials.retain(|(known, _)| known != name);
-        self.credentials.push((name.to_owned(), ProviderSpec::Custom(CustomProvider(provider))));
+        self.credentials.push((name.to_owned(), ProviderSpec::new(CustomProvider(provider))));
     }
 }
 
@@ -256,7 +256,7 @@ fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigRe
     if !is_described && implied(credentials::DEFAULT) {
         credentials.push((
             credentials::DEFAULT.to_owned(),
-            ProviderSpec::Chain(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
+            ProviderSpec::new(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }
     // For each credential source, the first upstream that signs with it.
@@ -267,7 +267,9 @@ fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigRe
         let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
         // The signing region of a CloudBox or an accelerator zone is not the region that it is in.
         let around = upstream.endpoint.service_name().and_then(|name| name.sts_region);
-        if let (Some(place), Some(region)) = (spec.place_mut(), around.or_else(|| upstream.region.clone())) {
+        if let (Some(place), Some(region)) =
+            (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
+        {
             place.of_oss = Some((region, upstream.endpoint.is_internal()));
         }
     }

@@ -13,7 +13,7 @@ use crate::address::{
     BucketAddressing, Endpoint, EndpointKind, NamePattern, OssEndpoint, RouteMatch, ServiceFamily,
     UpstreamAddress, UrlScheme,
 };
-use crate::credentials::{BucketEndpoint, BucketStyle, ProviderSpec, bucket_endpoints};
+use crate::credentials::{BucketEndpoint, BucketStyle, OssutilFile, ToolFileConfig, bucket_endpoints};
 use crate::oss::{Bucket, Region};
 
 /// A route from the file of ossutil.
@@ -35,7 +35,8 @@ pub(super) fn read(
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
     for (name, spec) in *specs {
-        let Some(ProviderSpec::Ossutil(tool)) = spec else { continue };
+        let tool = spec.as_ref().and_then(|spec| spec.config::<ToolFileConfig<OssutilFile>>());
+        let Some(ToolFileConfig { file: tool, .. }) = tool else { continue };
         let section = all.child(name, report);
         let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
         let variable = |name: &str| secrets.outside.variable(name).filter(|value| !value.expose().is_empty());

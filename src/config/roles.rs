@@ -11,8 +11,8 @@ use super::duration;
 use super::error::ConfigErrorKind;
 use super::section::ConfigSection;
 use crate::credentials::{
-    AssumedRole, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec, StsEndpointConfig,
-    StsSignature,
+    AssumeRoleConfig, AssumeRoleParams, ChainConfig, ChainOrder, EnvConfig, OidcConfig, ProviderSpec,
+    StsEndpointConfig, StsSignature,
 };
 use crate::oss::Region;
 use crate::transport::Url;
@@ -22,44 +22,33 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
     let place = place(section, report);
     let signature = section.word_or_default("sts_signature", &SIGNATURES, report).value;
     let source = required(section, "source", "set it to the credentials that assume the role", report);
-    let arn = role_arn(section, report);
-    if arn.is_none() && !section.has("role_arn") {
+    let params = signed_role_params(section, report);
+    if params.role_arn.is_none() && !section.has("role_arn") {
         let problem = ConfigErrorKind::Missing("write acs:ram::ACCOUNT:role/NAME");
         report.error(&section.at("role_arn"), problem);
     }
-    let role = AssumedRole {
-        arn: arn?,
-        session_name: text(section, "session_name", report),
-        duration: duration(section, report).unwrap_or(Duration::from_secs(3600)),
-        policy: policy(section, report),
-        external_id: external_id(section, report),
-    };
-    Some(ProviderSpec::AssumeRole { source: source?, role, place, signature })
+    let role = params.to_role(params.role_arn.clone()?);
+    let role = AssumeRoleConfig { role, place, signature };
+    Some(ProviderSpec::AssumeRole { source: source?, role: Box::new(role) })
 }
 
 /// Reads a source with the OIDC token of a service account. Missing settings are read from the
 /// environment when they are needed.
-pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> ProviderSpec {
-    let pod = OidcConfig {
-        role_arn: role_arn(section, report),
+pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> OidcConfig {
+    OidcConfig {
+        role: role_params(section, report),
         provider_arn: text(section, "oidc_provider_arn", report),
         token_file: text(section, "token_file", report).map(PathBuf::from),
-        session_name: text(section, "session_name", report),
-        duration: duration(section, report),
-        policy: policy(section, report),
-    };
-    ProviderSpec::Oidc(pod, place(section, report))
+        place: place(section, report),
+    }
 }
 
 /// Reads the role that an access key from the environment assumes.
 pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EnvConfig {
     EnvConfig {
-        role_arn: role_arn(section, report),
-        session_name: text(section, "session_name", report),
-        duration: duration(section, report),
-        policy: policy(section, report),
-        external_id: external_id(section, report),
+        role: signed_role_params(section, report),
         from_env: section.is_true("assume_role_from_env", report),
+        place: place(section, report),
     }
 }
 
@@ -77,7 +66,6 @@ pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut Conf
     let pin = section.parsed("pin_identity", identity, report);
     ChainConfig {
         order: section.word_or_default("order", &orders, report).value,
-        place: place(section, report),
         wanted: wanted(section, report),
         pin_identity: pin.map(|given| given.value),
         strict,
@@ -97,6 +85,23 @@ pub(super) fn place(section: &ConfigSection<'_>, report: &mut ConfigReport) -> S
         region: region.map(|given| given.value),
         vpc: false,
         of_oss: None,
+    }
+}
+
+/// Reads the parameters for assuming a role with an access key.
+fn signed_role_params(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AssumeRoleParams {
+    let params = role_params(section, report);
+    AssumeRoleParams { external_id: external_id(section, report), ..params }
+}
+
+/// Reads the parameters for assuming a role, except for the external id.
+fn role_params(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AssumeRoleParams {
+    AssumeRoleParams {
+        role_arn: role_arn(section, report),
+        session_name: text(section, "session_name", report),
+        duration: duration(section, report),
+        policy: policy(section, report),
+        external_id: None,
     }
 }
 

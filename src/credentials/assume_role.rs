@@ -3,25 +3,60 @@
 
 use std::sync::Arc;
 
+use super::provider_config::ProviderConfig;
 use super::sts::{AssumedRole, StsCause, StsClient, StsEndpointConfig, StsError, StsSignature};
-use super::{CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
+use super::{
+    CredentialServices, CredentialSource, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv,
+};
+
+/// A role to assume, and the STS that issues its credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AssumeRoleConfig {
+    /// The role.
+    pub role: AssumedRole,
+    /// The STS endpoint.
+    pub place: StsEndpointConfig,
+    /// The signature of calls to STS.
+    pub signature: StsSignature,
+}
+
+impl AssumeRoleConfig {
+    /// Builds the provider that assumes the role with the credentials of `source`.
+    pub(super) fn build(
+        &self,
+        source: Arc<CredentialSource>,
+        services: &Arc<CredentialServices>,
+    ) -> Box<dyn Provide> {
+        let sts = StsClient::new(self.place.clone(), self.signature, services);
+        Box::new(AssumeRole { source, role: self.role.clone(), sts })
+    }
+}
+
+/// A role in the file of another tool, assumed by a provider that the same file describes.
+#[derive(Debug)]
+pub(super) struct FileRoleConfig {
+    pub(super) signer: Box<dyn ProviderConfig>,
+    /// The name of `signer` in errors.
+    pub(super) signer_name: &'static str,
+    pub(super) role: AssumedRole,
+    pub(super) place: StsEndpointConfig,
+}
+
+impl ProviderConfig for FileRoleConfig {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        let Self { signer, signer_name, role, place } = self;
+        let signer = Arc::new(CredentialSource::new(signer_name, signer.build(services)));
+        let role =
+            AssumeRoleConfig { role: role.clone(), place: place.clone(), signature: StsSignature::Acs3 };
+        role.build(signer, services)
+    }
+}
 
 /// A provider that assumes a role with the credentials of another source.
-pub(super) struct AssumeRole {
+struct AssumeRole {
     source: Arc<CredentialSource>,
     role: AssumedRole,
     sts: StsClient,
-}
-
-impl AssumeRole {
-    pub(super) fn new(
-        source: Arc<CredentialSource>,
-        role: AssumedRole,
-        place: StsEndpointConfig,
-        signature: StsSignature,
-    ) -> Self {
-        Self { source, role, sts: StsClient::new(place, signature) }
-    }
 }
 
 impl AssumeRole {

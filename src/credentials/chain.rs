@@ -2,15 +2,18 @@
 //! because falling through would change the signing identity. The selection is sticky.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::external_file::{ExternalFileConfig, ToolFile};
+use super::external_file::{ExternalFileConfig, ToolFileConfig};
+use super::ini_file::{OssFile, SharedFile};
+use super::provider_config::ProviderConfig;
 use super::sts::{StsClient, StsSignature};
 use super::{
-    Credentials, EcsConfig, EnvConfig, OidcConfig, Provide, ProvideError, ProvideFuture, SourceEnv,
-    StsEndpointConfig, ecs, env, ini_file, oidc, ossutil, profile, uri,
+    CliFile, CredentialServices, Credentials, EcsConfig, EnvConfig, OidcConfig, OssutilFile, Provide,
+    ProvideError, ProvideFuture, SourceEnv, StsEndpointConfig, UriConfig,
 };
 
 /// Configuration of a provider chain.
@@ -18,14 +21,23 @@ use super::{
 pub struct ChainConfig {
     /// The order in which providers are tried.
     pub order: ChainOrder,
-    /// The STS endpoint.
-    pub place: StsEndpointConfig,
-    /// The role that a key from the environment, or the pod, assumes.
+    /// The role that a key from the environment, or the pod, assumes. Its STS endpoint is that of
+    /// all providers.
     pub wanted: EnvConfig,
     /// The ARN that must sign; any other identity is rejected.
     pub pin_identity: Option<String>,
     /// If set, files that other users can read are rejected.
     pub strict: bool,
+}
+
+impl ProviderConfig for ChainConfig {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.wanted.place)
+    }
+
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(ProviderChain::new(self, services))
+    }
 }
 
 /// An order of providers.
@@ -39,7 +51,7 @@ pub enum ChainOrder {
 }
 
 /// A provider that tries other providers in order.
-pub(super) struct ProviderChain {
+struct ProviderChain {
     links: Vec<ChainLink>,
     pin: Option<String>,
     sts: StsClient,
@@ -64,33 +76,34 @@ struct ChainSelection {
 }
 
 impl ProviderChain {
-    pub(super) fn new(links: ChainConfig) -> Self {
-        let ChainConfig { order, place, wanted, pin_identity, strict } = links;
-        let pod = OidcConfig {
-            role_arn: wanted.role_arn.clone(),
-            session_name: wanted.session_name.clone(),
-            duration: wanted.duration,
-            policy: wanted.policy.clone(),
-            ..OidcConfig::default()
+    fn new(chain: &ChainConfig, services: &Arc<CredentialServices>) -> Self {
+        let ChainConfig { order, wanted, pin_identity, strict } = chain;
+        let pod =
+            OidcConfig { role: wanted.role.clone(), place: wanted.place.clone(), ..OidcConfig::default() };
+        let file = ExternalFileConfig {
+            strict: *strict,
+            place: wanted.place.clone(),
+            ..ExternalFileConfig::default()
         };
-        let tool = ExternalFileConfig { strict, place: place.clone(), ..ExternalFileConfig::default() };
-        let instance = EcsConfig { by_name: false, ..EcsConfig::default() };
-        let cli = ChainLink::new("cli_profile", ToolFile::new(profile::CliFile, tool.clone()));
-        let shared = ChainLink::new("profile", ToolFile::new(ini_file::SharedFile, tool.clone()));
-        let oss = ChainLink::new("oss_profile", ToolFile::new(ini_file::OssFile, tool.clone()));
-        let ossutil = ChainLink::new("ossutil", ToolFile::new(ossutil::OssutilFile, tool));
-        let ecs = ChainLink::new("ecs_ram_role", ecs::EcsProvider::new(instance));
-        let uri = ChainLink::new("credential_uri", uri::UriProvider::new(None, None));
-        let oidc = ChainLink::new(OIDC, oidc::OidcProvider::new(pod, place.clone()));
-        let env = ChainLink::new("env", env::EnvProvider::new(place.clone(), wanted));
+        let link = |name, config: &dyn ProviderConfig| ChainLink { name, source: config.build(services) };
+        let env = link("env", wanted);
+        let oidc = link(OIDC, &pod);
+        let uri = link("credential_uri", &UriConfig::default());
+        let cli = link("cli_profile", &ToolFileConfig { format: CliFile, file: file.clone() });
+        let shared = link("profile", &ToolFileConfig { format: SharedFile, file: file.clone() });
+        let ecs = link("ecs_ram_role", &EcsConfig { by_name: false, ..EcsConfig::default() });
         let links = match order {
-            ChainOrder::Usual => vec![env, oidc, uri, cli, shared, oss, ossutil, ecs],
+            ChainOrder::Usual => {
+                let oss = link("oss_profile", &ToolFileConfig { format: OssFile, file: file.clone() });
+                let ossutil = link("ossutil", &ToolFileConfig { format: OssutilFile, file });
+                vec![env, oidc, uri, cli, shared, oss, ossutil, ecs]
+            }
             ChainOrder::Alibaba => vec![env, oidc, cli, shared, ecs, uri],
         };
         Self {
             links,
-            pin: pin_identity,
-            sts: StsClient::new(place, StsSignature::Acs3),
+            pin: pin_identity.clone(),
+            sts: StsClient::new(wanted.place.clone(), StsSignature::Acs3, services),
             found: Mutex::default(),
         }
     }
@@ -172,12 +185,6 @@ fn half_set(name: &str, edge: &dyn SourceEnv) -> Option<ProvideError> {
 }
 
 const OIDC: &str = "oidc_role_arn";
-
-impl ChainLink {
-    fn new(name: &'static str, source: impl Provide + 'static) -> Self {
-        Self { name, source: Box::new(source) }
-    }
-}
 
 impl Provide for ProviderChain {
     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {

@@ -1,12 +1,13 @@
 //! The provider chain and the environment: where credentials are found, and what ends the search.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
-    ChainConfig, ChainOrder, EnvConfig, ProvideError, ProviderSpec, SetupError, StsEndpointConfig,
+    ChainConfig, ChainOrder, EnvConfig, ProvideError, ProviderSpec, SetupError, build_sources,
 };
 
 #[tokio::test]
@@ -17,23 +18,23 @@ async fn the_oss_family_comes_before_the_general_one() {
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIali"),
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2"),
     ];
-    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &all).await;
+    let got = ask(ProviderSpec::new(EnvConfig::default()), &all).await;
     assert_eq!(got, Ok(("LTAIoss".to_owned(), false, "env/OSS".to_owned())));
-    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &all[2..]).await;
+    let got = ask(ProviderSpec::new(ChainConfig::default()), &all[2..]).await;
     assert_eq!(got, Ok(("LTAIali".to_owned(), false, "default/env/ALIBABA_CLOUD".to_owned())));
 }
 
 #[tokio::test]
 async fn families_are_never_mixed() {
     let got = ask(
-        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
+        ProviderSpec::new(EnvConfig::default()),
         &[("OSS_ACCESS_KEY_ID", "LTAIoss"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s2")],
     )
     .await;
     let half = SetupError::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
     assert_eq!(got, Err(ProvideError::Failed(half)));
     let with_foreign_token = ask(
-        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
+        ProviderSpec::new(EnvConfig::default()),
         &[
             ("OSS_ACCESS_KEY_ID", "LTAIoss"),
             ("OSS_ACCESS_KEY_SECRET", "s1"),
@@ -47,14 +48,14 @@ async fn families_are_never_mixed() {
 #[tokio::test]
 async fn a_half_set_pair_ends_the_chain() {
     let got =
-        ask(ProviderSpec::Chain(ChainConfig::default()), &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
+        ask(ProviderSpec::new(ChainConfig::default()), &[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")]).await;
     assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSet { .. }))), "{got:?}");
 }
 
 #[tokio::test]
 async fn an_empty_variable_counts_as_not_set() {
     let got = ask(
-        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
+        ProviderSpec::new(EnvConfig::default()),
         &[("OSS_ACCESS_KEY_ID", ""), ("OSS_ACCESS_KEY_SECRET", "")],
     )
     .await;
@@ -65,17 +66,13 @@ async fn an_empty_variable_counts_as_not_set() {
 async fn a_role_in_the_environment_needs_a_key_beside_it() {
     let role = ("OSS_STS_ROLE_ARN", "acs:ram::1:role/r");
     let failed = |failure| Err(ProvideError::Failed(failure));
-    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &[role]).await;
+    let got = ask(ProviderSpec::new(EnvConfig::default()), &[role]).await;
     assert_eq!(got, failed(SetupError::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
     // A key of another family does not apply.
     let other = [role, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "s")];
-    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &other).await;
+    let got = ask(ProviderSpec::new(EnvConfig::default()), &other).await;
     assert_eq!(got, failed(SetupError::RoleWithoutKey { variable: "OSS_STS_ROLE_ARN" }));
-    let got = ask(
-        ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()),
-        &[role, ("OSS_ACCESS_KEY_ID", "LTAIx")],
-    )
-    .await;
+    let got = ask(ProviderSpec::new(EnvConfig::default()), &[role, ("OSS_ACCESS_KEY_ID", "LTAIx")]).await;
     let half = SetupError::HalfSet { present: "OSS_ACCESS_KEY_ID", missing: "OSS_ACCESS_KEY_SECRET" };
     assert_eq!(got, failed(half));
 }
@@ -84,10 +81,10 @@ async fn a_role_in_the_environment_needs_a_key_beside_it() {
 async fn two_of_the_three_of_a_pod_end_the_chain() {
     let file = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/nowhere/token");
     let role = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/r");
-    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[file, role]).await;
+    let got = ask(ProviderSpec::new(ChainConfig::default()), &[file, role]).await;
     assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSetTrio { .. }))), "{got:?}");
     // The role alone may be set for another purpose.
-    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[role]).await;
+    let got = ask(ProviderSpec::new(ChainConfig::default()), &[role]).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
 
@@ -101,13 +98,13 @@ async fn older_families_are_read_whole_and_after_the_others() {
         ([("ALICLOUD_ACCESS_KEY_ID", "LTAIx"), ("ALICLOUD_ACCESS_KEY_SECRET", "s")], "env/ALICLOUD"),
         ([("ALICLOUD_ACCESS_KEY", "LTAIx"), ("ALICLOUD_SECRET_KEY", "s")], "env/ALICLOUD_ACCESS_KEY"),
     ] {
-        let spec = || ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default());
+        let spec = || ProviderSpec::new(EnvConfig::default());
         assert_eq!(ask(spec(), &variables).await, Ok(("LTAIx".to_owned(), false, provider.to_owned())));
         let got = ask(spec(), &variables[..1]).await;
         assert!(matches!(got, Err(ProvideError::Failed(SetupError::HalfSet { .. }))), "{provider}: {got:?}");
     }
     let bare = [("ACCESS_KEY_ID", "LTAIx"), ("ACCESS_KEY_SECRET", "s")];
-    let got = ask(ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default()), &bare).await;
+    let got = ask(ProviderSpec::new(EnvConfig::default()), &bare).await;
     assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{got:?}");
 }
 
@@ -149,10 +146,10 @@ async fn the_chain_finds_each_file_of_the_home_directory() {
         ),
     ] {
         let (_kept, home) = home(path, text);
-        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home)]).await;
+        let got = ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", home)]).await;
         assert_eq!(got, Ok(("LTAIcli".to_owned(), false, provider.to_owned())), "{path}");
         let with_key = [("HOME", home), ("OSS_ACCESS_KEY_ID", "LTAIenv"), ("OSS_ACCESS_KEY_SECRET", "s")];
-        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &with_key).await;
+        let got = ask(ProviderSpec::new(ChainConfig::default()), &with_key).await;
         assert_eq!(got.map(|(id, ..)| id), Ok("LTAIenv".to_owned()), "{path}");
     }
 }
@@ -174,7 +171,7 @@ async fn a_file_of_a_tool_that_is_not_understood_ends_the_chain_and_is_named() {
         (".ossutilconfig", "[other]\naccessKeyID=LTAIx\naccessKeySecret=s"),
     ] {
         let (_kept, home) = home(path, text);
-        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home)]).await;
+        let got = ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", home)]).await;
         let Err(ProvideError::Refused(why)) = &got else { panic!("{path} {text}: {got:?}") };
         assert!(why.contains(path), "{path}: {why}");
     }
@@ -187,7 +184,7 @@ async fn a_file_of_a_tool_that_is_not_understood_ends_the_chain_and_is_named() {
         (".ossutilconfig", "[default]\nregion=cn-hangzhou"),
     ] {
         let (_kept, home) = home(path, text);
-        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home)]).await;
+        let got = ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", home)]).await;
         assert!(matches!(got, Err(ProvideError::NotConfigured(_))), "{path}: {got:?}");
     }
 }
@@ -205,12 +202,11 @@ async fn the_file_and_the_profile_of_ossutil_are_chosen_by_its_variables() {
         (vec![("OSSUTIL_CONFIG_FILE", file)], "LTAIother-default"),
         (vec![("OSSUTIL_CONFIG_FILE", file), ("OSSUTIL_PROFILE", "dev")], "LTAIother-dev"),
     ] {
-        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &variables).await.map(|(id, ..)| id);
+        let got = ask(ProviderSpec::new(ChainConfig::default()), &variables).await.map(|(id, ..)| id);
         assert_eq!(got, Ok(id.to_owned()), "{variables:?}");
     }
     let got =
-        ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", home), ("OSSUTIL_PROFILE", "prod")])
-            .await;
+        ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", home), ("OSSUTIL_PROFILE", "prod")]).await;
     assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("[profile prod]")), "{got:?}");
 }
 
@@ -223,11 +219,9 @@ async fn a_file_that_is_named_and_missing_ends_the_chain() {
         "OSS_CREDENTIAL_PROFILES_FILE",
         "OSSUTIL_CONFIG_FILE",
     ] {
-        let got = ask(
-            ProviderSpec::Chain(ChainConfig::default()),
-            &[("HOME", home), (variable, "/nowhere/at-all")],
-        )
-        .await;
+        let got =
+            ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", home), (variable, "/nowhere/at-all")])
+                .await;
         assert!(
             matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("/nowhere/at-all")),
             "{got:?}"
@@ -239,14 +233,14 @@ async fn a_file_that_is_named_and_missing_ends_the_chain() {
 async fn a_profile_that_is_switched_off_or_not_supported() {
     let (_kept, path) = home(".aliyun/config.json", CONFIG);
     for off in ["ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "ALIBABA_CLOUD_IGNORE_PROFILE"] {
-        let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", path), (off, "TRUE")]).await;
+        let got = ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", path), (off, "TRUE")]).await;
         assert!(matches!(&got, Err(ProvideError::NotConfigured(why)) if why.contains(off)), "{got:?}");
     }
     let (_kept, path) = home(
         ".aliyun/config.json",
         r#"{"current": "a", "profiles": [{"name": "a", "mode": "External", "process_command": "touch /tmp/never"}]}"#,
     );
-    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &[("HOME", path)]).await;
+    let got = ask(ProviderSpec::new(ChainConfig::default()), &[("HOME", path)]).await;
     assert!(matches!(&got, Err(ProvideError::Refused(why)) if why.contains("allow_process")), "{got:?}");
 }
 
@@ -256,7 +250,7 @@ async fn what_the_chain_has_found_stays() {
     std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
         .expect("written");
     let sources =
-        ProviderSpec::build_all(&[("default".to_owned(), ProviderSpec::Chain(ChainConfig::default()))]);
+        build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))], &Arc::default());
     let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
     std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
@@ -276,7 +270,7 @@ async fn what_the_chain_has_found_stays() {
 async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
     let sources =
-        ProviderSpec::build_all(&[("default".to_owned(), ProviderSpec::Chain(ChainConfig::default()))]);
+        build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))], &Arc::default());
     let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     source.refresh(&world).await.expect("a key");
     let asked = async || {
@@ -300,14 +294,14 @@ async fn the_vendors_order_has_files_before_the_uri() {
     let (_kept, home) = home(".aliyun/config.json", CONFIG);
     // Nothing listens on this port.
     let variables = [("HOME", home), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:1/")];
-    let got = ask(ProviderSpec::Chain(ChainConfig::default()), &variables).await;
+    let got = ask(ProviderSpec::new(ChainConfig::default()), &variables).await;
     assert!(
         matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("credentials URI")),
         "{got:?}"
     );
     let alibaba = ChainConfig { order: ChainOrder::Alibaba, ..ChainConfig::default() };
     assert_eq!(
-        ask(ProviderSpec::Chain(alibaba), &variables).await.map(|(id, ..)| id),
+        ask(ProviderSpec::new(alibaba), &variables).await.map(|(id, ..)| id),
         Ok("LTAIcli".to_owned())
     );
 }

@@ -1,24 +1,22 @@
-//! Rate limiting and circuit breaking for credential endpoints, shared by all providers in the
-//! process.
+//! Rate limiting and circuit breaking for credential endpoints.
 
-use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use super::durations::{AttemptHistogram, AttemptSnapshot};
-use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::Url;
+
+/// All endpoints that were called so far, by URL without the path.
+#[derive(Default)]
+pub(super) struct EndpointRegistry(Mutex<BTreeMap<String, Arc<CredentialEndpoint>>>);
 
 /// An endpoint of a service that returns credentials.
-struct CredentialEndpoint {
+pub(super) struct CredentialEndpoint {
     state: Mutex<EndpointState>,
     /// The time that calls have waited for the rate limit.
     budget_wait: AttemptHistogram,
@@ -63,7 +61,7 @@ pub struct EndpointStatus {
 
 /// A permit for one call. If it is dropped without an outcome, the call was abandoned by its caller
 /// and says nothing about the endpoint.
-struct CallPermit {
+pub(super) struct CallPermit {
     endpoint: Arc<CredentialEndpoint>,
     /// True if the call is a probe.
     is_probe: bool,
@@ -73,7 +71,7 @@ struct CallPermit {
 
 /// The outcome of a call.
 #[derive(Clone, Copy)]
-enum CallOutcome {
+pub(super) enum CallOutcome {
     /// The endpoint responds.
     Answered,
     /// There is no response, or a response with a server error.
@@ -82,121 +80,29 @@ enum CallOutcome {
     Throttled(Option<Duration>),
 }
 
-/// Sends a request as soon as the endpoint allows a call. While there is no response, further
-/// requests made by `again` are sent, and the first response counts. A response lost on the way
-/// must not delay the next.
-///
-/// # Errors
-/// Those of the fetch; a response of any status is a success.
-pub(super) async fn ask(
-    fetcher: &HttpClient,
-    first: HttpRequest,
-    again: impl Fn() -> Option<HttpRequest>,
-    within: HttpTimeouts,
-) -> Result<HttpResponse, HttpClientError> {
-    let endpoint = CredentialEndpoint::of(&first.url);
-    let silent = Notify::new();
-    let mut calls = FuturesUnordered::new();
-    calls.push(call(&endpoint, fetcher, first, within, &silent));
-    let mut calls_left = CALLS_MAX - 1;
-    loop {
-        tokio::select! {
-            biased;
-            Some(reply) = calls.next() => {
-                // A failed call decides nothing while another is in flight, unless it timed out.
-                let late = matches!(reply, Err(HttpClientError::Late(..) | HttpClientError::ConnectLate(..)));
-                if calls.is_empty() || late || matches!(outcome(&reply), CallOutcome::Answered) {
-                    return reply;
-                }
-            }
-            () = silent.notified(), if calls_left > 0 => {
-                calls_left -= 1;
-                calls.extend(again().map(|ask| call(&endpoint, fetcher, ask, within, &silent)));
-            }
-        }
+impl EndpointRegistry {
+    /// Returns the endpoint of this URL, regardless of the path.
+    pub(super) fn endpoint(&self, url: &Url) -> Arc<CredentialEndpoint> {
+        Arc::clone(self.all().entry(url.to_string()).or_insert_with(|| Arc::new(CredentialEndpoint::new())))
     }
-}
 
-/// Makes one call. If there is no response for a while, notifies `silent` and reports a failure to
-/// the endpoint.
-async fn call(
-    endpoint: &Arc<CredentialEndpoint>,
-    fetcher: &HttpClient,
-    ask: HttpRequest,
-    within: HttpTimeouts,
-    silent: &Notify,
-) -> Result<HttpResponse, HttpClientError> {
-    let pass = Arc::clone(endpoint).enter().await;
-    let mut fetched = pin!(fetcher.fetch(ask, within));
-    let reply = tokio::select! {
-        biased;
-        reply = fetched.as_mut() => reply,
-        () = sleep(SILENT_AFTER) => {
-            // Releases the permit, so that other calls need not wait.
-            pass.report_outcome(CallOutcome::Failed);
-            silent.notify_one();
-            let reply = fetched.await;
-            if reply.is_ok() {
-                endpoint.state().record_outcome(outcome(&reply), Instant::now());
-            }
-            return reply;
-        }
-    };
-    pass.report_outcome(outcome(&reply));
-    reply
-}
-
-fn outcome(reply: &Result<HttpResponse, HttpClientError>) -> CallOutcome {
-    match reply {
-        Err(_) => CallOutcome::Failed,
-        Ok(reply) if is_throttled(reply) => CallOutcome::Throttled(retry_after(&reply.headers)),
-        Ok(reply) if reply.status >= 500 => CallOutcome::Failed,
-        Ok(_) => CallOutcome::Answered,
+    /// Returns a snapshot of all endpoints.
+    pub(super) fn statuses(&self) -> Vec<EndpointStatus> {
+        let now = Instant::now();
+        let status = |(name, endpoint): (&String, &Arc<CredentialEndpoint>)| EndpointStatus {
+            name: name.clone(),
+            is_left_alone: endpoint.state().closed_until.is_some_and(|until| now < until),
+            budget_wait: endpoint.budget_wait.noted(),
+        };
+        self.all().iter().map(status).collect()
     }
-}
 
-/// Returns a snapshot of all endpoints that were called so far.
-#[must_use]
-pub fn endpoints() -> Vec<EndpointStatus> {
-    let all = all().lock();
-    let now = Instant::now();
-    let mut told: Vec<_> = all
-        .iter()
-        .map(|(name, endpoint)| {
-            let state = endpoint.state();
-            EndpointStatus {
-                name: name.clone(),
-                is_left_alone: state.closed_until.is_some_and(|until| now < until),
-                budget_wait: endpoint.budget_wait.noted(),
-            }
-        })
-        .collect();
-    told.sort_by(|a, b| a.name.cmp(&b.name));
-    told
-}
-
-fn all() -> &'static Mutex<HashMap<String, Arc<CredentialEndpoint>>> {
-    static ALL: LazyLock<Mutex<HashMap<String, Arc<CredentialEndpoint>>>> = LazyLock::new(Mutex::default);
-    &ALL
-}
-
-fn is_throttled(reply: &HttpResponse) -> bool {
-    let words = || reply.body.windows(THROTTLING.len()).any(|words| words == THROTTLING);
-    reply.status == 429 || (matches!(reply.status, 400 | 403 | 503) && words())
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CredentialEndpoint>>> {
+        self.0.lock()
+    }
 }
 
 impl CredentialEndpoint {
-    /// Returns the endpoint of this URL, regardless of the path.
-    fn of(url: &Url) -> Arc<Self> {
-        let mut all = all().lock();
-        Arc::clone(all.entry(url.to_string()).or_insert_with(|| Arc::new(Self::new())))
-    }
-
     fn new() -> Self {
         let state = EndpointState {
             failures: 0,
@@ -214,7 +120,7 @@ impl CredentialEndpoint {
     }
 
     /// Waits until a call is allowed.
-    async fn enter(self: Arc<Self>) -> CallPermit {
+    pub(super) async fn enter(self: Arc<Self>) -> CallPermit {
         let begun = Instant::now();
         // The semaphore is never closed.
         let flight = Arc::clone(&self.flights).acquire_owned().await.ok();
@@ -233,6 +139,11 @@ impl CredentialEndpoint {
                 }
             }
         }
+    }
+
+    /// Records the outcome of a call whose permit was already returned.
+    pub(super) fn record_late_outcome(&self, outcome: CallOutcome) {
+        self.state().record_outcome(outcome, Instant::now());
     }
 
     fn state(&self) -> MutexGuard<'_, EndpointState> {
@@ -282,7 +193,7 @@ impl EndpointState {
 }
 
 impl CallPermit {
-    fn report_outcome(mut self, outcome: CallOutcome) {
+    pub(super) fn report_outcome(mut self, outcome: CallOutcome) {
         self.noted = true;
         self.endpoint.state().record_outcome(outcome, Instant::now());
     }
@@ -300,13 +211,9 @@ impl Drop for CallPermit {
 
 /// Failures in a row that open the circuit breaker.
 const FAILURES_MAX: u32 = 5;
-/// The time for which it holds calls back, after which one probe is sent. With [`SILENT_AFTER`]
-/// this bounds how late the recovery of an unresponsive service is detected.
+/// The time for which it holds calls back, after which one probe is sent. With the `SILENT_AFTER`
+/// of a call this bounds how late the recovery of an unresponsive service is detected.
 const CLOSED: Duration = Duration::from_millis(1_500);
-/// A call without a response for this long counts as failed, and another is sent while it waits.
-const SILENT_AFTER: Duration = Duration::from_secs(2);
-/// The limit on calls per attempt, including the first.
-const CALLS_MAX: usize = 4;
 /// The bounds of the pause after a throttling response. Without a `Retry-After` the pause starts at
 /// the lower one and doubles each time.
 const THROTTLED_MIN: Duration = Duration::from_secs(3);
@@ -319,8 +226,6 @@ const FLIGHTS: usize = 8;
 /// proxy.
 const PER_SECOND: f64 = 20.0;
 const BURST: f64 = 40.0;
-/// The start of the error code of a throttling response of STS.
-const THROTTLING: &[u8] = b"\"Throttling";
 
 #[cfg(test)]
 mod tests {

@@ -4,54 +4,64 @@ use std::collections::BTreeMap;
 
 use http::HeaderMap;
 use http::header::{AGE, DATE};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tracing::warn;
 
 use crate::time::Timestamp;
+
+/// The offset of the clock of each service: how far it is ahead of the local clock, in seconds.
+#[derive(Default)]
+pub struct ClockOffsets(Mutex<BTreeMap<String, i64>>);
+
+/// A call, by the local time.
+#[derive(Clone, Copy)]
+pub struct CallPeriod {
+    /// The time at which the call began.
+    pub begun: Timestamp,
+    /// The time at which the response arrived.
+    pub ended: Timestamp,
+}
+
+impl ClockOffsets {
+    /// Records the offset of the clock of a service. Logs a warning when it becomes too large.
+    pub fn record(&self, endpoint: &str, ahead_s: i64) {
+        let before = self.all().insert(endpoint.to_owned(), ahead_s);
+        let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
+        if alarming(ahead_s) && !before.is_some_and(alarming) {
+            warn!(
+                endpoint,
+                ahead_s,
+                "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, OSS rejects requests 15 minutes off"
+            );
+        }
+    }
+
+    /// Returns all offsets, by service.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, i64> {
+        self.all().clone()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, i64>> {
+        self.0.lock()
+    }
+}
 
 /// Returns how far the clock that wrote a response is ahead of the local clock, in seconds.
 /// `server_time`, if valid, takes precedence over the `Date` header. Either is compared with the
 /// middle of the call. Returns `None` if the response may come from a cache, or if its time is
 /// missing, invalid or implausible.
 #[must_use]
-pub fn ahead(
-    server_time: Option<&str>,
-    headers: &HeaderMap,
-    (begun, ended): (Timestamp, Timestamp),
-) -> Option<i64> {
+pub fn ahead(server_time: Option<&str>, headers: &HeaderMap, call: CallPeriod) -> Option<i64> {
     if headers.contains_key(AGE) {
         return None;
     }
     let date = || Timestamp::parse_http_date(headers.get(DATE)?.to_str().ok()?);
     let theirs = server_time.and_then(Timestamp::parse_rfc3339).or_else(date)?;
-    let ahead_s = theirs.unix_s() - i64::midpoint(begun.unix_s(), ended.unix_s());
+    let ahead_s = theirs.unix_s() - i64::midpoint(call.begun.unix_s(), call.ended.unix_s());
     (ahead_s.abs() <= AHEAD_MAX_S).then_some(ahead_s)
 }
 
-/// Records how far the clock of a service is ahead of the local clock, in seconds. Logs a warning
-/// when the difference becomes too large.
-pub fn note_clock(endpoint: &str, ahead_s: i64) {
-    let mut clocks = CLOCKS.lock();
-    let before = clocks.insert(endpoint.to_owned(), ahead_s);
-    drop(clocks);
-    let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
-    if alarming(ahead_s) && !before.is_some_and(alarming) {
-        warn!(
-            endpoint,
-            ahead_s,
-            "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, OSS rejects requests 15 minutes off"
-        );
-    }
-}
-
-/// Returns how far each recorded clock is ahead of the local clock, in seconds.
-#[must_use]
-pub fn clocks() -> BTreeMap<String, i64> {
-    CLOCKS.lock().clone()
-}
-
-/// One entry per service.
-static CLOCKS: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
 /// A larger difference is ignored, because one of the two clocks is broken.
 const AHEAD_MAX_S: i64 = 24 * 60 * 60;
 /// A larger difference is logged. OSS tolerates 15 minutes.
@@ -61,7 +71,7 @@ const ALARMING_S: i64 = 5;
 mod tests {
     use http::HeaderMap;
 
-    use super::ahead;
+    use super::{CallPeriod, ahead};
     use crate::time::Timestamp;
 
     /// Measures a call that began at 2023-11-14T22:13:20Z and took four seconds.
@@ -71,7 +81,7 @@ mod tests {
             .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value")))
             .collect();
         let at = |seconds: i64| Timestamp::from_unix_s(1_700_000_000 + seconds);
-        ahead(server_time, &headers, (at(0), at(4)))
+        ahead(server_time, &headers, CallPeriod { begun: at(0), ended: at(4) })
     }
 
     #[test]

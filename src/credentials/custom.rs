@@ -1,10 +1,12 @@
 //! A provider from outside this crate, supplied by the program that builds the proxy.
 
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Provide, ProvideFuture, SourceEnv, StateFingerprint};
+use super::provider_config::ProviderConfig;
+use super::{CredentialServices, Provide, ProvideFuture, SourceEnv, StateFingerprint};
 
 /// A provider from outside this crate.
 ///
@@ -15,6 +17,23 @@ pub struct CustomProvider(pub Arc<dyn Provide>);
 impl std::fmt::Debug for CustomProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Custom(..)")
+    }
+}
+
+/// Two custom providers are never known to be equal.
+impl PartialEq for CustomProvider {
+    fn eq(&self, _other: &Self) -> bool {
+        false
+    }
+}
+
+impl Hash for CustomProvider {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
+}
+
+impl ProviderConfig for CustomProvider {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(self.clone())
     }
 }
 

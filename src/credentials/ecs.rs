@@ -2,19 +2,21 @@
 //! token is preferred. Version 1 is used only if the service rejects token requests, never because
 //! it did not respond. Requests never go through a proxy.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
 use parking_lot::{Mutex, MutexGuard};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
+use super::credentials_document::{DocumentOrigin, parse_credentials_document};
+use super::provider_config::ProviderConfig;
+use super::service_client::ServiceClient;
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::oss::encode_strict;
-use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::{HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// Configuration of the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,10 +38,16 @@ impl Default for EcsConfig {
     }
 }
 
+impl ProviderConfig for EcsConfig {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(EcsProvider::new(self.clone(), services))
+    }
+}
+
 /// A provider that reads the metadata service of the instance.
-pub(super) struct EcsProvider {
+struct EcsProvider {
     instance: EcsConfig,
-    fetcher: HttpClient,
+    client: ServiceClient,
     known: Mutex<EcsCache>,
 }
 
@@ -50,19 +58,9 @@ struct EcsCache {
     role: Option<(String, Timestamp)>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct EcsDocument {
-    code: Option<String>,
-    access_key_id: Option<Secret>,
-    access_key_secret: Option<Secret>,
-    security_token: Option<Secret>,
-    expiration: Option<String>,
-}
-
 impl EcsProvider {
-    pub(super) fn new(instance: EcsConfig) -> Self {
-        Self { instance, fetcher: HttpClient::default(), known: Mutex::default() }
+    fn new(instance: EcsConfig, services: &Arc<CredentialServices>) -> Self {
+        Self { instance, client: ServiceClient::new(services), known: Mutex::default() }
     }
 
     /// Requests credentials. Unless this provider was requested by name, a missing service or role
@@ -198,20 +196,18 @@ impl EcsProvider {
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<HttpResponse, EcsError> {
         let ask = HttpRequest { method, url, headers, body: Zeroizing::default() };
-        circuit_breaker::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(
-            |error| {
-                let hint = match error {
-                    HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
-                        "in a container, the metadata hop limit of the instance may be too low"
-                    }
-                    HttpClientError::Connect(..)
-                    | HttpClientError::Broken(..)
-                    | HttpClientError::TooLarge(_)
-                    | HttpClientError::Unsendable(..) => "this host may not be an ECS instance",
-                };
-                EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
-            },
-        )
+        self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
+            let hint = match error {
+                HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
+                    "in a container, the metadata hop limit of the instance may be too low"
+                }
+                HttpClientError::Connect(..)
+                | HttpClientError::Broken(..)
+                | HttpClientError::TooLarge(_)
+                | HttpClientError::Unsendable(..) => "this host may not be an ECS instance",
+            };
+            EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, EcsCache> {
@@ -258,32 +254,13 @@ fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
 }
 
 fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
-    let unusable = |what: &str| {
-        ProvideError::Unavailable(format!("the metadata service at {url} returned 200, but {what}"))
+    let origin = DocumentOrigin {
+        service: format!("the metadata service at {url}"),
+        is_temporary: true,
+        code_hint: "check the role of the instance",
+        provider: "ecs_ram_role",
     };
-    let given: EcsDocument =
-        serde_json::from_slice(&reply.body).map_err(|_| unusable("the body is not JSON credentials"))?;
-    if given.code.as_deref().is_some_and(|code| code != "Success") {
-        return Err(ProvideError::Refused(format!(
-            "the metadata service at {url} returned 200, but Code is not Success; check the role of the instance"
-        )));
-    }
-    let (Some(id), Some(secret), Some(token)) =
-        (given.access_key_id, given.access_key_secret, given.security_token)
-    else {
-        return Err(unusable("AccessKeyId, AccessKeySecret or SecurityToken is missing"));
-    };
-    validate::check_given(id.expose(), secret.expose(), Some(token.expose()))
-        .map_err(|insane| unusable(&format!("the credentials are invalid: {insane}")))?;
-    let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);
-    let expires = expires.ok_or_else(|| unusable("Expiration is missing or not a valid time"))?;
-    Ok(Credentials {
-        id: id.expose().to_owned(),
-        secret,
-        token: Some(token),
-        expires: Some(expires),
-        provider: "ecs_ram_role".into(),
-    })
+    parse_credentials_document(&reply.body, &origin)
 }
 
 const ENDPOINT: &str = "http://100.100.100.200";

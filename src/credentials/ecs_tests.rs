@@ -79,7 +79,7 @@ async fn asked(samples: [&str; 3], imds_v1: bool) -> (Result<String, ProvideErro
     })
     .await;
     let instance = EcsConfig { endpoint: Some(url), imds_v1, by_name: false, ..EcsConfig::default() };
-    let given = EcsProvider::new(instance).provide(&Empty).await.map(|given| given.id);
+    let given = EcsProvider::new(instance, &Arc::default()).provide(&Empty).await.map(|given| given.id);
     let heads = heads.lock().expect("no panic").clone();
     (given, heads)
 }
@@ -158,7 +158,7 @@ async fn an_answer_without_code_or_without_an_end_is_no_panic() {
     };
     let (url, _) = service(without_end).await;
     let instance = EcsConfig { endpoint: Some(url), ..EcsConfig::default() };
-    let given = EcsProvider::new(instance).provide(&Empty).await.map(|given| given.id);
+    let given = EcsProvider::new(instance, &Arc::default()).provide(&Empty).await.map(|given| given.id);
     assert!(
         matches!(&given, Err(ProvideError::Unavailable(why)) if why.contains("Expiration is missing")),
         "{given:?}"
@@ -179,7 +179,7 @@ async fn a_role_that_was_exchanged_is_found_again_with_the_token_that_is_there()
         }
     })
     .await;
-    let ecs = EcsProvider::new(EcsConfig { endpoint: Some(url), ..EcsConfig::default() });
+    let ecs = EcsProvider::new(EcsConfig { endpoint: Some(url), ..EcsConfig::default() }, &Arc::default());
     assert!(ecs.provide(&Empty).await.is_ok());
     exchanged.store(true, Ordering::Relaxed);
     let given = ecs.provide(&Empty).await.map(|given| given.id);
@@ -233,7 +233,7 @@ async fn ask(instance: EcsConfig, status: u16, body: &'static str) -> ProvideErr
             stream.write_all(answer.as_bytes()).await.expect("written");
         }
     };
-    let source = EcsProvider::new(EcsConfig { endpoint, ..instance });
+    let source = EcsProvider::new(EcsConfig { endpoint, ..instance }, &Arc::default());
     let world = TestEnv::with(&[("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "false")]);
     tokio::select! {
         () = serving => panic!("it never ends"),

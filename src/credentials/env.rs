@@ -2,35 +2,45 @@
 //! values come from one family. Half a pair is an error, because another family would change the
 //! signing identity.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tracing::warn;
 
-use super::oidc::DURATION;
-use super::sts::{AssumedRole, StsClient, StsEndpointConfig, StsSignature};
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
+use super::provider_config::ProviderConfig;
+use super::sts::{AssumeRoleParams, StsClient, StsEndpointConfig, StsSignature};
+use super::{
+    CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate,
+};
 use crate::secret::Secret;
 
 /// The role that a key from the environment assumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EnvConfig {
-    /// The ARN from the configuration.
-    pub role_arn: Option<String>,
-    /// The session name shown in the audit trail.
-    pub session_name: Option<String>,
-    /// The lifetime of the credentials.
-    pub duration: Option<Duration>,
-    /// A policy that restricts the permissions of the role.
-    pub policy: Option<String>,
-    /// The external id that the trust policy of the role requires.
-    pub external_id: Option<String>,
+    /// The role, and the parameters for assuming it.
+    pub role: AssumeRoleParams,
     /// If set, `ALIBABA_CLOUD_ROLE_ARN` beside a key applies to that key.
     pub from_env: bool,
+    /// The STS endpoint at which the role is assumed.
+    pub place: StsEndpointConfig,
+}
+
+impl ProviderConfig for EnvConfig {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.place)
+    }
+
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(EnvProvider {
+            wanted: self.clone(),
+            sts: StsClient::new(self.place.clone(), StsSignature::Acs3, services),
+            warned: AtomicBool::new(false),
+        })
+    }
 }
 
 /// A provider that reads the environment of the process.
-pub(super) struct EnvProvider {
+struct EnvProvider {
     wanted: EnvConfig,
     /// The client that assumes the role, if there is one.
     sts: StsClient,
@@ -38,13 +48,9 @@ pub(super) struct EnvProvider {
 }
 
 impl EnvProvider {
-    pub(super) fn new(place: StsEndpointConfig, wanted: EnvConfig) -> Self {
-        Self { wanted, sts: StsClient::new(place, StsSignature::Acs3), warned: AtomicBool::new(false) }
-    }
-
     /// Returns the role to assume, and the families whose key may assume it.
     fn role(&self, edge: &dyn SourceEnv) -> Option<(String, &'static [VariableFamily])> {
-        if let Some(arn) = &self.wanted.role_arn {
+        if let Some(arn) = &self.wanted.role.role_arn {
             return Some((arn.clone(), &FAMILIES));
         }
         if let Some(arn) = edge.variable(OSS_ROLE) {
@@ -71,13 +77,9 @@ impl EnvProvider {
             }
             read => read?,
         };
-        let role = AssumedRole {
-            arn,
-            session_name: self.wanted.session_name.clone().or_else(|| edge.variable(SESSION)),
-            duration: self.wanted.duration.unwrap_or(DURATION),
-            policy: self.wanted.policy.clone(),
-            external_id: self.wanted.external_id.clone().or_else(|| edge.variable(EXTERNAL_ID)),
-        };
+        let mut role = self.wanted.role.to_role(arn);
+        role.session_name = role.session_name.or_else(|| edge.variable(SESSION));
+        role.external_id = role.external_id.or_else(|| edge.variable(EXTERNAL_ID));
         let triple = self.sts.assume(&role, &signer, edge).await?;
         let kind = if signer.token.is_some() { "static_sts" } else { "static_ak" };
         triple.into_credentials(&format!("{}/ram_role_arn/{kind}", signer.provider), "STS")

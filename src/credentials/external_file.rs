@@ -1,6 +1,7 @@
 //! Files in which other tools keep their access keys. A file is reread when it changes, and never
 //! written. The provider it describes is built once for each state of the file.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
-use super::provider_spec::{FileProviderSpec, InvalidField};
+use super::provider_config::ProviderConfig;
 use super::secret_file::{SecretFileError, SecretFileReader, state};
-use super::sts::StsEndpointConfig;
-use super::{Provide, ProvideError, ProvideFuture, SourceEnv};
+use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SourceEnv, StsEndpointConfig};
 use crate::offload::{BlockingLane, FILE_LIMIT};
+use crate::oss::Region;
+use crate::transport::Url;
 
 /// Configuration for the file of another tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,8 +31,67 @@ pub struct ExternalFileConfig {
     pub place: StsEndpointConfig,
 }
 
+impl ExternalFileConfig {
+    /// Returns the STS endpoint that the file sets; missing values are those of this configuration.
+    pub(super) fn sts_endpoint(
+        &self,
+        endpoint: Option<&str>,
+        region: Option<&str>,
+        vpc: bool,
+    ) -> Result<StsEndpointConfig, InvalidField> {
+        let endpoint = endpoint.map(|text| {
+            let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+            Url::parse(&text).map_err(|error| InvalidField(format!("the STS endpoint {error}")))
+        });
+        let region = region.map(|text| {
+            Region::parse(text).map_err(|error| InvalidField(format!("the STS region: {error}")))
+        });
+        Ok(StsEndpointConfig {
+            endpoint: endpoint.transpose()?.or_else(|| self.place.endpoint.clone()),
+            region: region.transpose()?.or_else(|| self.place.region.clone()),
+            vpc: vpc || self.place.vpc,
+            of_oss: self.place.of_oss.clone(),
+        })
+    }
+}
+
+/// An error in a field of a file.
+pub(super) struct InvalidField(pub(super) String);
+
+impl From<InvalidField> for UnsupportedProfile {
+    fn from(InvalidField(text): InvalidField) -> Self {
+        Self::Wrong(text)
+    }
+}
+
+/// The file of another tool in a known format.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ToolFileConfig<F> {
+    /// The format.
+    pub format: F,
+    /// The file.
+    pub file: ExternalFileConfig,
+}
+
+impl<F: ExternalFormat + Copy + 'static> ProviderConfig for ToolFileConfig<F> {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.file.place)
+    }
+
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(ToolFile {
+            format: Box::new(self.format),
+            tool: self.file.clone(),
+            guarded: Arc::new(SecretFileReader::new(self.file.strict)),
+            lane: BlockingLane::default(),
+            built: Mutex::default(),
+            services: Arc::clone(services),
+        })
+    }
+}
+
 /// A file format of another tool.
-pub(super) trait ExternalFormat: Send + Sync {
+pub trait ExternalFormat: Debug + Send + Sync {
     /// Returns the name that the Alibaba Cloud SDKs use for this provider.
     fn name(&self) -> &'static str;
 
@@ -39,16 +100,19 @@ pub(super) trait ExternalFormat: Send + Sync {
     fn places(&self, edge: &dyn SourceEnv) -> FileLocations;
 
     /// Parses the file and returns the provider that it describes.
+    ///
+    /// # Errors
+    /// The reason why there is none.
     fn read(
         &self,
         text: &str,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile>;
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile>;
 }
 
 /// Possible locations of a file.
-pub(super) enum FileLocations {
+pub enum FileLocations {
     /// Only this path.
     Named(PathBuf),
     /// The first of these paths below the home directory that exists.
@@ -58,26 +122,21 @@ pub(super) enum FileLocations {
 }
 
 /// Reasons why a file describes no supported provider.
-pub(super) enum UnsupportedProfile {
+pub enum UnsupportedProfile {
     /// The credentials are absent. This is an error only if the file or the profile was named.
     Absent(String),
     /// The file or the profile is invalid.
     Wrong(String),
 }
 
-impl From<InvalidField> for UnsupportedProfile {
-    fn from(InvalidField(text): InvalidField) -> Self {
-        Self::Wrong(text)
-    }
-}
-
 /// A provider that reads the file of a tool.
-pub(super) struct ToolFile {
+struct ToolFile {
     format: Box<dyn ExternalFormat>,
     tool: ExternalFileConfig,
     guarded: Arc<SecretFileReader>,
     lane: BlockingLane,
     built: Mutex<Option<BuiltProvider>>,
+    services: Arc<CredentialServices>,
 }
 
 /// The paths at which the file may exist.
@@ -104,17 +163,6 @@ struct BuiltProvider {
 }
 
 impl ToolFile {
-    pub(super) fn new(format: impl ExternalFormat + 'static, tool: ExternalFileConfig) -> Self {
-        let guarded = Arc::new(SecretFileReader::new(tool.strict));
-        Self {
-            format: Box::new(format),
-            tool,
-            guarded,
-            lane: BlockingLane::default(),
-            built: Mutex::default(),
-        }
-    }
-
     /// Returns the paths at which the file may exist, without accessing any. The error says why
     /// there are none.
     fn candidates(&self, edge: &dyn SourceEnv) -> Result<CandidatePaths, String> {
@@ -154,7 +202,7 @@ impl ToolFile {
         {
             return Ok(Arc::clone(&built.provider));
         }
-        let recipe = self.format.read(&text, &self.tool, edge).map_err(|unfit| match unfit {
+        let described = self.format.read(&text, &self.tool, edge).map_err(|unfit| match unfit {
             UnsupportedProfile::Absent(why) if !named && self.tool.profile.is_none() => {
                 ProvideError::NotConfigured(format!("{shown}: {why}"))
             }
@@ -163,7 +211,7 @@ impl ToolFile {
                 ProvideError::Refused(format!("{shown}: {why}"))
             }
         })?;
-        let provider: Arc<dyn Provide> = recipe.build(self.format.name()).into();
+        let provider: Arc<dyn Provide> = described.build(&self.services).into();
         *self.built() = Some(BuiltProvider { path, text: Arc::new(text), provider: Arc::clone(&provider) });
         Ok(provider)
     }

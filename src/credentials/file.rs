@@ -8,14 +8,33 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::provider_config::ProviderConfig;
 use super::secret_file::{FileFingerprint, SecretFileError, SecretFileReader, state};
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
+/// The file or directory to read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CredentialFileConfig {
+    /// The path.
+    pub path: PathBuf,
+    /// If set, a file that other users can read is rejected.
+    pub strict: bool,
+}
+
+impl ProviderConfig for CredentialFileConfig {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(FileProvider {
+            file: Arc::new(CredentialFile::new(self.path.clone(), self.strict)),
+            lane: BlockingLane::default(),
+        })
+    }
+}
+
 /// A provider that reads a file or a directory.
-pub(super) struct FileProvider {
+struct FileProvider {
     file: Arc<CredentialFile>,
     lane: BlockingLane,
 }
@@ -58,10 +77,6 @@ struct FileValues {
 }
 
 impl FileProvider {
-    pub(super) fn new(path: PathBuf, strict: bool) -> Self {
-        Self { file: Arc::new(CredentialFile::new(path, strict)), lane: BlockingLane::default() }
-    }
-
     async fn read(&self) -> Result<Credentials, ProvideError> {
         let file = Arc::clone(&self.file);
         let read = self.lane.run(FILE_LIMIT, move || file.read()).await;

@@ -4,23 +4,28 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
 use super::ini::{IniDocument, IniSection};
-use super::provider_spec::{FileProviderSpec, place};
+use super::provider_config::ProviderConfig;
+use super::static_keys::StaticKeyConfig;
 use super::sts::AssumedRole;
+use super::uri::UriConfig;
 use super::{EcsConfig, OidcConfig, SourceEnv};
 use crate::secret::Secret;
 use crate::transport::Url;
 
 /// The shared file of the Alibaba Cloud SDKs.
-pub(super) struct SharedFile;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SharedFile;
 
 /// The file of the OSS SDKs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OssFile;
 
 impl ExternalFormat for SharedFile {
     fn name(&self) -> &'static str {
-        "profile"
+        NAME
     }
 
     fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
@@ -35,7 +40,7 @@ impl ExternalFormat for SharedFile {
         text: &str,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
         let (name, section) = section(&document, tool, ("ALIBABA_CLOUD_PROFILE", edge))?;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
@@ -47,7 +52,7 @@ impl ExternalFormat for SharedFile {
         let need = |keys: &[&str]| section.get(keys).ok_or_else(|| wrong(format!("has no {}", keys[0])));
         let place = || {
             let vpc = section.get(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-            place(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc, &tool.place)
+            tool.sts_endpoint(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc)
                 .map_err(|mistake| wrong(format!("is invalid: {}", mistake.0)))
         };
         let role = || -> Result<AssumedRole, UnsupportedProfile> {
@@ -60,39 +65,37 @@ impl ExternalFormat for SharedFile {
                 external_id: section.get(&["external_id"]).map(str::to_owned),
             })
         };
-        let key = |token: Option<&str>| -> Result<FileProviderSpec, UnsupportedProfile> {
-            Ok(FileProviderSpec::Key {
+        let key = |token: Option<&str>| -> Result<StaticKeyConfig, UnsupportedProfile> {
+            Ok(StaticKeyConfig {
                 id: Secret::from(need(&["access_key_id"])?),
                 secret: Secret::from(need(&["access_key_secret"])?),
                 token: token.map(Secret::from),
             })
         };
         match section.get(&["type"]) {
-            Some("access_key") => key(None),
-            Some("sts") => key(Some(need(&["sts_token", "security_token"])?)),
+            Some("access_key") => Ok(Box::new(key(None)?)),
+            Some("sts") => Ok(Box::new(key(Some(need(&["sts_token", "security_token"])?))?)),
             Some("ram_role_arn") => {
-                let of = key(section.get(&["sts_token", "security_token"]))?;
-                Ok(FileProviderSpec::Role { of: Box::new(of), role: role()?, place: place()? })
+                let signer = Box::new(key(section.get(&["sts_token", "security_token"]))?);
+                Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role: role()?, place: place()? }))
             }
             Some("ecs_ram_role") => {
                 let role_name = section.get(&["role_name"]).map(str::to_owned);
-                Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }))
+                Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }))
             }
             Some("oidc_role_arn") => {
-                let AssumedRole { arn, session_name, duration, policy, external_id: _ } = role()?;
                 let pod = OidcConfig {
-                    role_arn: Some(arn),
+                    role: role()?.into(),
                     provider_arn: Some(need(&["oidc_provider_arn"])?.to_owned()),
                     token_file: Some(PathBuf::from(need(&["oidc_token_file_path", "oidc_token_file"])?)),
-                    session_name,
-                    duration: Some(duration),
-                    policy,
+                    place: place()?,
                 };
-                Ok(FileProviderSpec::Oidc(pod, place()?))
+                Ok(Box::new(pod))
             }
             Some("credentials_uri") => {
                 let url = Url::parse(need(&["credentials_uri", "url"])?);
-                Ok(FileProviderSpec::Uri(url.map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
+                let url = url.map_err(|error| wrong(format!("has a credentials_uri that {error}")))?;
+                Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
             Some("external") => Err(wrong(
                 "runs a command (type external), which this file must not; configure the command in credentials of type \"process\"".to_owned(),
@@ -128,7 +131,7 @@ impl ExternalFormat for OssFile {
         text: &str,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
         let (name, section) = section(&document, tool, ("OSS_PROFILE", edge))?;
         let need = |keys: &[&str]| {
@@ -136,13 +139,13 @@ impl ExternalFormat for OssFile {
                 .get(keys)
                 .ok_or_else(|| UnsupportedProfile::Wrong(format!("the section [{name}] has no {}", keys[0])))
         };
-        Ok(FileProviderSpec::Key {
+        Ok(Box::new(StaticKeyConfig {
             id: Secret::from(need(&["access_key_id", "oss_access_key_id"])?),
             secret: Secret::from(need(&["access_key_secret", "oss_secret_access_key"])?),
             token: section
                 .get(&["session_token", "oss_session_token", "security_token", "sts_token", "token"])
                 .map(Secret::from),
-        })
+        }))
     }
 }
 
@@ -181,6 +184,9 @@ fn seconds(section: &IniSection) -> Result<Duration, String> {
         text.parse().map_err(|_| format!("has an invalid {}; expected a number of seconds", keys[0]))?;
     Ok(Duration::from_secs(seconds))
 }
+
+/// The name that the Alibaba Cloud SDKs use for the provider that reads their shared file.
+const NAME: &str = "profile";
 
 #[cfg(test)]
 #[path = "ini_file_tests.rs"]

@@ -64,23 +64,27 @@ fn each_section_of_the_vendors_files_comes_to_what_it_should() {
         &SharedFile,
         &file("shared_ini"),
         &[
-            ("", Ok("Key")),
+            ("", Ok("StaticKeyConfig")),
             ("default", Ok("token: None")),
             ("notype", Err("has no type")),
             ("emptyak", Err("has no access_key_id")),
-            ("ecs", Ok("Ecs(EcsConfig { role_name: Some(\"EcsRamRoleTest\")")),
-            ("noecs", Ok("Ecs(EcsConfig { role_name: None")),
-            ("ram", Ok("Role { of: Key")),
+            ("ecs", Ok("EcsConfig { role_name: Some(\"EcsRamRoleTest\")")),
+            ("noecs", Ok("EcsConfig { role_name: None")),
+            ("ram", Ok("FileRoleConfig { signer: StaticKeyConfig")),
             ("rsa", Err("rsa_key_pair, which the vendor has withdrawn")),
             ("error_type", Err("an unknown type")),
             ("nobody", Err("the section [nobody] does not exist")),
         ],
     );
-    check(&SharedFile, &file("shared_ini_inline_comment"), &[("", Ok("Key"))]);
+    check(&SharedFile, &file("shared_ini_inline_comment"), &[("", Ok("StaticKeyConfig"))]);
     check(
         &SharedFile,
         &file("ack_ini"),
-        &[("", Ok("token: Some")), ("uri", Ok("Uri(http://127.0.0.1)")), ("ext", Err("type \"process\""))],
+        &[
+            ("", Ok("token: Some")),
+            ("uri", Ok("UriConfig { url: Some(http://127.0.0.1)")),
+            ("ext", Err("type \"process\"")),
+        ],
     );
 }
 
@@ -147,7 +151,7 @@ fn ossutils_file_with_its_many_names() {
         ("language=EN".to_owned(), Err("absent: [Credentials] has no access key")),
         (
             "language=EN\n[AkService]\necsAk=http://100.100.100.200/latest/meta-data/Ram/security-credentials/R".to_owned(),
-            Ok("Uri(http://100.100.100.200)"),
+            Ok("UriConfig { url: Some(http://100.100.100.200)"),
         ),
     ] {
         check(&OssutilFile, &of(&lines), &[("", expected)]);
@@ -187,8 +191,8 @@ const PROFILES: &str = "[default]\naccessKeyID = LTAIdefault\naccessKeySecret = 
 
 #[test]
 fn each_profile_of_ossutil_2_comes_to_what_it_should() {
-    let key = "Key { id: Secret(..), secret: Secret(..), token: None }";
-    let triple = "Key { id: Secret(..), secret: Secret(..), token: Some(Secret(..)) }";
+    let key = "StaticKeyConfig { id: Secret(..), secret: Secret(..), token: None }";
+    let triple = "StaticKeyConfig { id: Secret(..), secret: Secret(..), token: Some(Secret(..)) }";
     check(
         &OssutilFile,
         PROFILES,
@@ -200,17 +204,22 @@ fn each_profile_of_ossutil_2_comes_to_what_it_should() {
             ("mode", Ok(triple)),
             ("notoken", Err("the profile \"notoken\" has no sts-token")),
             ("ak", Ok(key)),
-            ("role", Ok("Role { of: Key { id: Secret(..), secret: Secret(..), token: None }")),
+            (
+                "role",
+                Ok(
+                    "FileRoleConfig { signer: StaticKeyConfig { id: Secret(..), secret: Secret(..), token: None }",
+                ),
+            ),
             ("role", Ok("arn: \"r\", session_name: Some(\"mine\")")),
-            ("chained", Ok("Role { of: Key")),
+            ("chained", Ok("FileRoleConfig { signer: StaticKeyConfig")),
             // The token of another profile belongs to another key.
             ("own", Ok(key)),
             ("half", Err("has no accessKeySecret")),
             ("norole", Err("has no role-arn")),
-            ("ecs", Ok("Ecs(EcsConfig { role_name: None")),
-            ("ecs2", Ok("Ecs(EcsConfig { role_name: Some(\"n\")")),
+            ("ecs", Ok("EcsConfig { role_name: None")),
+            ("ecs2", Ok("EcsConfig { role_name: Some(\"n\")")),
             ("pod", Ok("provider_arn: Some(\"p\"), token_file: Some(\"/t\")")),
-            ("uri", Ok("Uri(http://127.0.0.1)")),
+            ("uri", Ok("UriConfig { url: Some(http://127.0.0.1)")),
             ("plain", Err("unencrypted")),
             ("process", Err("allow_process = true")),
             ("nobody", Err("type \"anonymous\"")),
@@ -234,13 +243,13 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
     let one = "[Credentials]\naccessKeyID = LTAIa\naccessKeySecret = s\n";
     let two = "[default]\naccess-key-id = LTAIa\naccess-key-secret = s\n";
     for (text, expected) in [
-        (format!("{one}{two}"), Ok("Key")),
+        (format!("{one}{two}"), Ok("StaticKeyConfig")),
         (
             format!("{one}{}", two.replace("LTAIa", "LTAIb")),
             Err("have different access keys; set profile or OSSUTIL_PROFILE"),
         ),
-        (format!("{one}[default]\nregion = cn-hangzhou\n"), Ok("Key")),
-        (format!("[Credentials]\nlanguage = EN\n{two}"), Ok("Key")),
+        (format!("{one}[default]\nregion = cn-hangzhou\n"), Ok("StaticKeyConfig")),
+        (format!("[Credentials]\nlanguage = EN\n{two}"), Ok("StaticKeyConfig")),
         (
             two.replace("default", "profile dev"),
             Err("neither [default] nor [Credentials] exists; the file has [profile dev]; set profile"),
@@ -268,12 +277,12 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
             "[Bucket-Endpoint]\nb = e\n[profile dev]\nmode = AK\n".to_owned(),
             Err("the file has [Bucket-Endpoint]"),
         ),
-        ("[AkService]\necsAk = http://127.0.0.1:1/\n".to_owned(), Ok("Uri(")),
+        ("[AkService]\necsAk = http://127.0.0.1:1/\n".to_owned(), Ok("UriConfig {")),
         ("[AkService]\necsAk = http://h/\n".to_owned(), Err("[AkService] ecsAk")),
         ("[AkService]\n[Bucket-Endpoint]\nb = e\n".to_owned(), Err("absent: [AkService] has no ecsAk")),
         // A mode that the key implies does not make it a different key.
-        (format!("{one}{two}mode = AK\n"), Ok("Key")),
-        (format!("{one}mode = ak\n{two}mode = AK\n"), Ok("Key")),
+        (format!("{one}{two}mode = AK\n"), Ok("StaticKeyConfig")),
+        (format!("{one}mode = ak\n{two}mode = AK\n"), Ok("StaticKeyConfig")),
         (format!("{one}stsToken = t\n{two}mode = StsToken\nsts-token = t\n"), Ok("token: Some")),
         (format!("{one}stsToken = t\n{two}mode = AK\nsts-token = t\n"), Err("have different access keys")),
         (format!("{one}{two}mode = EcsRamRole\n"), Err("have different access keys")),

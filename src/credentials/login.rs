@@ -1,7 +1,13 @@
 //! Keys from a login of the Alibaba Cloud CLI. They are used until they expire, and never renewed
 //! here: a renewal replaces the login of the CLI.
 
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate};
+use std::sync::Arc;
+
+use super::provider_config::ProviderConfig;
+use super::static_keys::StaticKeyConfig;
+use super::{
+    CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv, validate,
+};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -12,16 +18,15 @@ pub(super) struct LoginSession {
     pub(super) kind: &'static str,
     /// The name of the profile with the login.
     pub(super) profile: String,
-    pub(super) id: Secret,
-    pub(super) secret: Secret,
-    pub(super) token: Secret,
+    /// The keys; the token is always present.
+    pub(super) keys: StaticKeyConfig,
     /// The expiry of the keys.
     pub(super) expires: Timestamp,
     pub(super) renewal: LoginRenewal,
 }
 
 /// Commands that a user runs to get new keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LoginRenewal {
     /// The expiry of the login from which the CLI gets keys.
     login_expires: Timestamp,
@@ -41,12 +46,13 @@ impl LoginSession {
                 self.renewal.commands(now)
             )));
         }
-        validate::check(self.id.expose(), self.secret.expose(), Some(self.token.expose()))
+        let StaticKeyConfig { id, secret, token } = self.keys.duplicate();
+        validate::check(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
             .map_err(SetupError::from)?;
         Ok(Credentials {
-            id: self.id.expose().to_owned(),
-            secret: Secret::from(self.secret.expose()),
-            token: Some(Secret::from(self.token.expose())),
+            id: id.expose().to_owned(),
+            secret,
+            token,
             expires: Some(self.expires),
             provider: self.kind.into(),
         })
@@ -68,6 +74,19 @@ impl LoginRenewal {
     pub(super) fn commands(&self, now: Timestamp) -> String {
         let Self { login_expires, renew, log_in } = self;
         if now < *login_expires { format!("`{renew}`") } else { format!("`{log_in}`, then `{renew}`") }
+    }
+}
+
+impl ProviderConfig for LoginSession {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        let Self { kind, profile, keys, expires, renewal } = self;
+        Box::new(Self {
+            kind,
+            profile: profile.clone(),
+            keys: keys.duplicate(),
+            expires: *expires,
+            renewal: renewal.clone(),
+        })
     }
 }
 

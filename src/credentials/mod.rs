@@ -2,9 +2,11 @@
 
 mod assume_role;
 mod build_order;
+mod build_sources;
 mod chain;
 mod circuit_breaker;
 mod clock_skew;
+mod credentials_document;
 mod custom;
 mod durations;
 mod ecs;
@@ -17,12 +19,16 @@ mod login;
 mod oidc;
 mod ossutil;
 mod ossutil_buckets;
+mod ossutil_options;
 mod ossutil_profile;
 mod process;
 mod profile;
+mod provider_config;
 mod provider_spec;
 mod refresh_policy;
 mod secret_file;
+mod service_client;
+mod services;
 mod source;
 mod spec_index;
 mod static_keys;
@@ -34,7 +40,7 @@ mod validate;
 #[cfg(test)]
 mod test_env;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::PathBuf;
@@ -42,28 +48,35 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use assume_role::AssumeRoleConfig;
+pub use build_sources::{PreviousSources, build_sources, rebuild_sources};
 pub use chain::{ChainConfig, ChainOrder};
-pub use circuit_breaker::{EndpointStatus, endpoints};
-pub use clock_skew::{ahead, clocks, note_clock};
+pub use circuit_breaker::EndpointStatus;
+pub use clock_skew::{CallPeriod, ClockOffsets, ahead};
 pub use custom::CustomProvider;
 pub use durations::AttemptSnapshot;
 pub use ecs::EcsConfig;
 pub use env::EnvConfig;
-pub use external_file::ExternalFileConfig;
+pub use external_file::{ExternalFileConfig, ToolFileConfig};
+pub use file::CredentialFileConfig;
+pub use ini_file::SharedFile;
 pub use oidc::OidcConfig;
+pub use ossutil::OssutilFile;
 pub use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
 pub use process::ProcessConfig;
+pub use profile::CliFile;
+pub use provider_config::{ComparableConfig, ProviderConfig};
+pub use provider_spec::ProviderSpec;
+pub use services::CredentialServices;
 pub use source::{CredentialSource, NoCredentials};
+pub use static_keys::StaticKeyConfig;
 pub use status::{CredentialState, SourceStatus};
-pub use sts::{AssumedRole, StsEndpointConfig, StsSignature};
+pub use sts::{AssumeRoleParams, AssumedRole, StsEndpointConfig, StsSignature};
+pub use uri::UriConfig;
 pub use validate::{InvalidAccessKey, check as check_key};
-
-use build_order::BuildOrder;
-use spec_index::SpecsByContent;
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
-use crate::transport::Url;
 
 /// An access key. It is immutable, so that id, secret and token always belong together.
 #[derive(Debug)]
@@ -212,185 +225,9 @@ pub enum SetupError {
     Insane(#[from] InvalidAccessKey),
 }
 
-/// The configuration of a credential provider.
-#[derive(Debug)]
-pub enum ProviderSpec {
-    /// An access key in the configuration itself.
-    Static {
-        /// The access key id.
-        id: String,
-        /// The access key secret.
-        secret: Secret,
-        /// The security token.
-        token: Option<Secret>,
-    },
-    /// The environment of the process. A role named there is assumed at this STS endpoint.
-    Env(StsEndpointConfig, EnvConfig),
-    /// A file written by another program, or a directory of files.
-    File {
-        /// The path of the file or directory.
-        path: PathBuf,
-        /// Rejects a file that other users can read.
-        strict: bool,
-    },
-    /// A role assumed with the credentials of another source.
-    AssumeRole {
-        /// The name of that source.
-        source: String,
-        /// The role.
-        role: AssumedRole,
-        /// The STS endpoint.
-        place: StsEndpointConfig,
-        /// The signature of calls to STS.
-        signature: StsSignature,
-    },
-    /// The token of a service account, exchanged at STS.
-    Oidc(OidcConfig, StsEndpointConfig),
-    /// The role of the instance, from the metadata service.
-    Ecs(EcsConfig),
-    /// A service that returns credentials over HTTP.
-    Uri {
-        /// The URL of the service.
-        url: Url,
-        /// The file with the value of the `Authorization` header.
-        authorization_file: Option<PathBuf>,
-    },
-    /// A command that prints credentials.
-    Process(ProcessConfig),
-    /// A profile of the vendor's command-line tool.
-    Profile(ExternalFileConfig),
-    /// A section of the credentials file that the vendor's libraries share.
-    Ini(ExternalFileConfig),
-    /// The configuration file of the vendor's OSS tool.
-    Ossutil(ExternalFileConfig),
-    /// No credentials: requests are forwarded without a signature.
-    Anonymous,
-    /// A provider from outside this crate.
-    Custom(CustomProvider),
-    /// A provider chain: the first configured provider is used.
-    Chain(ChainConfig),
-}
-
 /// Sources by their names in the configuration. Identical ones are shared; one that signs nothing
 /// is left out.
 pub type SourceMap = BTreeMap<String, Arc<CredentialSource>>;
-
-impl ProviderSpec {
-    /// Returns the name of the source that this provider needs.
-    #[must_use]
-    pub fn needs(&self) -> Option<&str> {
-        match self {
-            Self::AssumeRole { source, .. } => Some(source),
-            Self::Static { .. }
-            | Self::Env(..)
-            | Self::File { .. }
-            | Self::Oidc(..)
-            | Self::Ecs(_)
-            | Self::Uri { .. }
-            | Self::Process(_)
-            | Self::Profile(_)
-            | Self::Ini(_)
-            | Self::Ossutil(_)
-            | Self::Anonymous
-            | Self::Custom(_)
-            | Self::Chain(_) => None,
-        }
-    }
-
-    /// Returns the configuration of the STS endpoint, for a provider that may call STS.
-    pub fn place_mut(&mut self) -> Option<&mut StsEndpointConfig> {
-        match self {
-            Self::Env(place, _) | Self::AssumeRole { place, .. } | Self::Oidc(_, place) => Some(place),
-            Self::Profile(tool) | Self::Ini(tool) | Self::Ossutil(tool) => Some(&mut tool.place),
-            Self::Chain(links) => Some(&mut links.place),
-            Self::Static { .. }
-            | Self::File { .. }
-            | Self::Ecs(_)
-            | Self::Uri { .. }
-            | Self::Process(_)
-            | Self::Custom(_)
-            | Self::Anonymous => None,
-        }
-    }
-
-    /// Returns whether this is a long-lived access key in the configuration.
-    #[must_use]
-    pub fn is_lasting_key(&self) -> bool {
-        matches!(self, Self::Static { token: None, .. })
-    }
-
-    /// Builds the provider. Returns `None` if the source that it needs is not among `others`, or if
-    /// it signs nothing.
-    fn build(&self, others: &SourceMap) -> Option<Box<dyn Provide>> {
-        Some(match self {
-            Self::Static { id, secret, token } => {
-                let token = token.as_ref().map(|token| Secret::from(token.expose()));
-                Box::new(static_keys::StaticKeys::new(id.clone(), Secret::from(secret.expose()), token))
-            }
-            Self::Env(place, wanted) => Box::new(env::EnvProvider::new(place.clone(), wanted.clone())),
-            Self::File { path, strict } => Box::new(file::FileProvider::new(path.clone(), *strict)),
-            Self::AssumeRole { source, role, place, signature } => {
-                let source = Arc::clone(others.get(source)?);
-                Box::new(assume_role::AssumeRole::new(source, role.clone(), place.clone(), *signature))
-            }
-            Self::Oidc(pod, place) => Box::new(oidc::OidcProvider::new(pod.clone(), place.clone())),
-            Self::Ecs(instance) => Box::new(ecs::EcsProvider::new(instance.clone())),
-            Self::Uri { url, authorization_file } => {
-                Box::new(uri::UriProvider::new(Some(url.clone()), authorization_file.clone()))
-            }
-            Self::Process(program) => Box::new(process::ProcessProvider::new(program.clone())),
-            Self::Profile(tool) => Box::new(external_file::ToolFile::new(profile::CliFile, tool.clone())),
-            Self::Ini(tool) => Box::new(external_file::ToolFile::new(ini_file::SharedFile, tool.clone())),
-            Self::Ossutil(tool) => Box::new(external_file::ToolFile::new(ossutil::OssutilFile, tool.clone())),
-            Self::Chain(links) => Box::new(chain::ProviderChain::new(links.clone())),
-            Self::Custom(custom) => Box::new(custom.clone()),
-            Self::Anonymous => return None,
-        })
-    }
-
-    /// Builds all sources, without requesting credentials. Sources that need each other in a circle
-    /// are left out, as are those that need a missing one. Such a configuration is rejected before
-    /// it reaches this function.
-    #[must_use]
-    pub fn build_all(specs: &[(String, Self)]) -> SourceMap {
-        Self::build_anew(specs, &[])
-    }
-
-    /// Builds all sources after a reload; `before` has the previous configurations and their
-    /// sources. A source whose name and configuration are unchanged is reused, with its
-    /// credentials.
-    #[must_use]
-    pub fn build_anew(specs: &[(String, Self)], before: &[(&[(String, Self)], &SourceMap)]) -> SourceMap {
-        let mut known = Vec::new();
-        for (specs, before) in before {
-            // The first of two with the same name counts.
-            let by_name = specs.iter().rev().map(|(name, spec)| (name.as_str(), spec));
-            known.push((by_name.collect::<HashMap<&str, &Self>>(), *before));
-        }
-        let kept = |name: &str, spec: &Self, built: &SourceMap| {
-            known.iter().find_map(|(known, before)| {
-                let known = known.get(name)?;
-                let source = before.get(name).filter(|source| source.name() == name)?;
-                spec.is_same(known, (built, before)).then(|| Arc::clone(source))
-            })
-        };
-        let mut built = SourceMap::new();
-        let mut done = SpecsByContent::default();
-        let mut order = BuildOrder::new(specs.iter().map(|(_, spec)| spec.needs()));
-        while let Some((name, spec)) = order.next().and_then(|index| specs.get(index)) {
-            let same = done.find_or_add(name, spec, &built).and_then(|name| built.get(name)).map(Arc::clone);
-            let source = match same.or_else(|| kept(name, spec, &built)) {
-                Some(source) => Some(source),
-                None => spec.build(&built).map(|provider| Arc::new(CredentialSource::new(name, provider))),
-            };
-            if let Some(source) = source {
-                built.insert(name.clone(), source);
-                order.built(name);
-            }
-        }
-        built
-    }
-}
 
 /// Returns each source once, under the first of its names.
 pub fn each(sources: &SourceMap) -> impl Iterator<Item = (&str, &Arc<CredentialSource>)> {

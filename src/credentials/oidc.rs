@@ -4,43 +4,53 @@
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
+use super::provider_config::ProviderConfig;
 use super::sts::{
-    AssumedRole, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError, StsSignature,
+    AssumeRoleParams, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError, StsSignature,
 };
-use super::{Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
+use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 
 /// The role and the token to use; missing values come from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OidcConfig {
-    /// The ARN of the role.
-    pub role_arn: Option<String>,
+    /// The role, and the parameters for assuming it.
+    pub role: AssumeRoleParams,
     /// The ARN of the OIDC provider.
     pub provider_arn: Option<String>,
     /// The file with the token.
     pub token_file: Option<PathBuf>,
-    /// The session name shown in the audit trail.
-    pub session_name: Option<String>,
-    /// The lifetime of the credentials.
-    pub duration: Option<Duration>,
-    /// A policy that restricts the permissions of the role.
-    pub policy: Option<String>,
+    /// The STS endpoint.
+    pub place: StsEndpointConfig,
+}
+
+impl ProviderConfig for OidcConfig {
+    fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        Some(&mut self.place)
+    }
+
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(OidcProvider {
+            pod: self.clone(),
+            lane: BlockingLane::default(),
+            sts: StsClient::new(self.place.clone(), StsSignature::Acs3, services),
+        })
+    }
 }
 
 impl OidcConfig {
-    /// Returns the role, the provider and the file, which are only valid together.
-    pub(super) fn required_fields(
-        &self,
-        edge: &dyn SourceEnv,
-    ) -> Result<(String, String, PathBuf), ProvideError> {
-        let role = self.role_arn.clone().or_else(|| edge.variable(ROLE));
+    /// Returns the settings that are only valid together.
+    pub(super) fn required_fields(&self, edge: &dyn SourceEnv) -> Result<RequiredFields, ProvideError> {
+        let role = self.role.role_arn.clone().or_else(|| edge.variable(ROLE));
         let provider = self.provider_arn.clone().or_else(|| edge.variable(PROVIDER));
         let file = self.token_file.clone().or_else(|| edge.variable(FILE).map(PathBuf::from));
         match (role, provider, file) {
-            (Some(role), Some(provider), Some(file)) => Ok((role, provider, file)),
+            (Some(role_arn), Some(provider_arn), Some(token_file)) => {
+                Ok(RequiredFields { role_arn, provider_arn, token_file })
+            }
             // The role alone may be meant for another provider.
             (_, None, None) => {
                 Err(ProvideError::NotConfigured(format!("neither {PROVIDER} nor {FILE} is set")))
@@ -52,28 +62,31 @@ impl OidcConfig {
     }
 }
 
+/// The settings of an OIDC provider that are only valid together.
+pub(super) struct RequiredFields {
+    role_arn: String,
+    provider_arn: String,
+    token_file: PathBuf,
+}
+
 /// A provider that exchanges the token of a service account for credentials.
-pub(super) struct OidcProvider {
+struct OidcProvider {
     pod: OidcConfig,
     lane: BlockingLane,
     sts: StsClient,
 }
 
 impl OidcProvider {
-    pub(super) fn new(pod: OidcConfig, place: StsEndpointConfig) -> Self {
-        Self { pod, lane: BlockingLane::default(), sts: StsClient::new(place, StsSignature::Acs3) }
-    }
-
     async fn exchange(&self, edge: &dyn SourceEnv) -> Result<StsCredentials, StsError> {
-        let (arn, provider, file) = self.pod.required_fields(edge)?;
-        let shown = file.display();
+        let RequiredFields { role_arn, provider_arn, token_file } = self.pod.required_fields(edge)?;
+        let shown = token_file.display();
         let unreadable = |error: &dyn fmt::Display| {
             ProvideError::Unavailable(format!(
                 "cannot read the OIDC token in {shown}: {error}; check that it is mounted"
             ))
         };
         let text = self.lane.run(FILE_LIMIT, {
-            let file = file.clone();
+            let file = token_file.clone();
             move || fs::read_to_string(file).map(Secret::new)
         });
         let text = text.await.map_err(|no_answer| unreadable(&no_answer))?;
@@ -83,14 +96,10 @@ impl OidcProvider {
             let text = format!("invalid OIDC token in {shown}: it is empty or longer than {TOKEN_MAX} bytes");
             return Err(ProvideError::Unavailable(text).into());
         }
-        let role = AssumedRole {
-            arn,
-            session_name: self.pod.session_name.clone().or_else(|| edge.variable(SESSION)),
-            duration: self.pod.duration.unwrap_or(DURATION),
-            policy: self.pod.policy.clone(),
-            external_id: None,
-        };
-        self.sts.assume_with_token(&role, (&provider, &token), edge).await
+        let mut role = self.pod.role.to_role(role_arn);
+        role.session_name = role.session_name.or_else(|| edge.variable(SESSION));
+        role.external_id = None;
+        self.sts.assume_with_token(&role, (&provider_arn, &token), edge).await
     }
 }
 
@@ -112,8 +121,10 @@ impl Provide for OidcProvider {
     }
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let Ok((role, _, file)) = self.pod.required_fields(edge) else { return Vec::new() };
-        vec![format!("role {role}, token in {}", file.display()), self.sts.explain(edge)]
+        let Ok(RequiredFields { role_arn, token_file, .. }) = self.pod.required_fields(edge) else {
+            return Vec::new();
+        };
+        vec![format!("role {role_arn}, token in {}", token_file.display()), self.sts.explain(edge)]
     }
 }
 
@@ -125,7 +136,5 @@ const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
 const PROVIDER: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 const FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
-/// The default lifetime of STS credentials.
-pub(super) const DURATION: Duration = Duration::from_secs(3600);
 /// The longest token that STS accepts, in bytes.
 const TOKEN_MAX: usize = 20_000;

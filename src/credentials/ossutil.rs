@@ -3,29 +3,25 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
 use super::ini::{IniDocument, IniSection};
+use super::ossutil_options::{DEFAULT, ID, NAME, SECRET, TOKEN, key, region_of};
 use super::ossutil_profile::ProfileSettings;
-use super::provider_spec::{FileProviderSpec, place};
+use super::provider_config::ProviderConfig;
 use super::sts::AssumedRole;
+use super::uri::UriConfig;
 use super::{EcsConfig, SourceEnv};
-use crate::secret::Secret;
 use crate::transport::Url;
 
 /// The configuration file of ossutil.
-pub(super) struct OssutilFile;
-
-/// Option names, without `_`, `-` and case. In this file `access_key` is the secret.
-pub(super) const ID: [&str; 4] = ["accesskeyid", "accessid", "accesskeyidentifier", "keyid"];
-pub(super) const SECRET: [&str; 4] = ["accesskeysecret", "accesskey", "accesssecret", "keysecret"];
-pub(super) const TOKEN: [&str; 2] = ["ststoken", "securitytoken"];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OssutilFile;
 
 /// The credentials section of version 1.
 const LEGACY: &str = "Credentials";
 /// The section of version 1 that names a credential service.
 const SERVICE: &str = "AkService";
-/// The default profile of version 2.
-pub(super) const DEFAULT: &str = "default";
 /// The variable with the path of the file.
 const FILE_VARIABLE: &str = "OSSUTIL_CONFIG_FILE";
 /// The variable with the name of the profile.
@@ -43,7 +39,7 @@ enum SelectedSection<'a> {
 
 impl ExternalFormat for OssutilFile {
     fn name(&self) -> &'static str {
-        "ossutil"
+        NAME
     }
 
     fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
@@ -58,7 +54,7 @@ impl ExternalFormat for OssutilFile {
         text: &str,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = IniDocument::parse(text).map_err(|line| {
             UnsupportedProfile::Wrong(format!(
                 "line {line} is invalid; expected a [section], option = value or a comment"
@@ -67,8 +63,10 @@ impl ExternalFormat for OssutilFile {
         let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
         match select(&document, wanted.as_deref())? {
             SelectedSection::Profile(settings) => settings.recipe(tool, edge),
-            SelectedSection::Service(section) => service(section)?
-                .ok_or_else(|| UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
+            SelectedSection::Service(section) => match service(section)? {
+                Some(uri) => Ok(Box::new(uri)),
+                None => Err(UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
+            },
             SelectedSection::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
         }
     }
@@ -121,31 +119,23 @@ fn select<'a>(
     }
 }
 
-/// Returns the key of a section. The error names the missing option.
-pub(super) fn key(section: &IniSection, token: Option<&str>) -> Result<FileProviderSpec, &'static str> {
-    Ok(FileProviderSpec::Key {
-        id: Secret::from(section.get(&ID).ok_or("accessKeyID")?),
-        secret: Secret::from(section.get(&SECRET).ok_or("accessKeySecret")?),
-        token: token.map(Secret::from),
-    })
-}
-
 /// Returns the provider that a section of version 1 describes.
 fn legacy(
     document: &IniDocument,
     (wanted, section): (&str, &IniSection),
     tool: &ExternalFileConfig,
     edge: &dyn SourceEnv,
-) -> Result<FileProviderSpec, UnsupportedProfile> {
+) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
     let missing = |name: &str| UnsupportedProfile::Wrong(format!("[{wanted}] has no {name}"));
     let key = |token: Option<&str>| key(section, token).map_err(missing);
     let mode = section.get(&["mode"]);
     let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
     if is("AK") {
-        return key(None);
+        return Ok(Box::new(key(None)?));
     }
     if is("StsToken") {
-        return key(Some(section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?));
+        let token = section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?;
+        return Ok(Box::new(key(Some(token))?));
     }
     if is("RamRoleArn") {
         let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
@@ -162,12 +152,13 @@ fn legacy(
             policy: None,
             external_id: None,
         };
-        let place = place(None, region_of(section), false, &tool.place)?;
-        return Ok(FileProviderSpec::Role { of: Box::new(key(section.get(&TOKEN))?), role, place });
+        let place = tool.sts_endpoint(None, region_of(section), false)?;
+        let signer = Box::new(key(section.get(&TOKEN))?);
+        return Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place }));
     }
     if is("EcsRamRole") {
         let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
-        return Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }));
+        return Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }));
     }
     if mode.is_some() {
         return Err(UnsupportedProfile::Wrong(format!(
@@ -176,10 +167,10 @@ fn legacy(
     }
     // Without a mode, ossutil uses what is present, a key before a service.
     if section.get(&ID).is_some() {
-        return key(section.get(&TOKEN));
+        return Ok(Box::new(key(section.get(&TOKEN))?));
     }
     match document.section(SERVICE).map(service).transpose()?.flatten() {
-        Some(recipe) => Ok(recipe),
+        Some(uri) => Ok(Box::new(uri)),
         None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
             Err(missing("accessKeyID and no mode"))
         }
@@ -187,12 +178,12 @@ fn legacy(
     }
 }
 
-/// Returns the provider that `[AkService]` names, if any.
-fn service(section: &IniSection) -> Result<Option<FileProviderSpec>, UnsupportedProfile> {
+/// Returns the service that `[AkService]` names, if any.
+fn service(section: &IniSection) -> Result<Option<UriConfig>, UnsupportedProfile> {
     let Some(url) = section.get(&["ecsAk"]) else { return Ok(None) };
     let url =
         Url::parse(url).map_err(|error| UnsupportedProfile::Wrong(format!("[{SERVICE}] ecsAk {error}")))?;
-    Ok(Some(FileProviderSpec::Uri(url)))
+    Ok(Some(UriConfig { url: Some(url), authorization_file: None }))
 }
 
 /// Returns whether a section of this name holds bucket endpoints.
@@ -203,10 +194,3 @@ fn is_of_buckets(name: &str) -> bool {
 
 /// Options that have no effect without a key or a mode.
 const LEGACY_PARTS: [&[&str]; 4] = [&SECRET, &TOKEN, &["ramRoleArn"], &["ecsRoleName"]];
-
-/// Returns the STS region of a section. Some files hold the full host name instead.
-pub(super) fn region_of(section: &IniSection) -> Option<&str> {
-    let text = section.get(&["stsRegion"])?;
-    let text = text.strip_prefix("sts.").unwrap_or(text);
-    Some(text.strip_suffix(".aliyuncs.com").unwrap_or(text)).filter(|region| !region.is_empty())
-}

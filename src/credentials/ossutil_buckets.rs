@@ -1,7 +1,7 @@
 //! Endpoints of single buckets in the file of ossutil.
 
 use super::ini::{IniDocument, IniSection};
-use super::ossutil::DEFAULT;
+use super::ossutil_options::DEFAULT;
 use super::ossutil_profile::ProfileSettings;
 
 /// An endpoint for one bucket.

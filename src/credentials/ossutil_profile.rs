@@ -4,12 +4,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, UnsupportedProfile};
 use super::ini::{IniDocument, IniSection};
-use super::ossutil::{ID, SECRET, TOKEN, key, region_of};
+use super::ossutil_options::{ID, NAME, SECRET, TOKEN, key, region_of};
 use super::process::DEFAULT_CACHE;
-use super::provider_spec::{FileProviderSpec, place};
+use super::provider_config::ProviderConfig;
+use super::static_keys::StaticKeyConfig;
 use super::sts::{AssumedRole, StsEndpointConfig};
+use super::uri::UriConfig;
 use super::{EcsConfig, OidcConfig, ProcessConfig, SourceEnv};
 use crate::transport::Url;
 
@@ -71,7 +74,7 @@ impl<'a> ProfileSettings<'a> {
         &self,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         if !self.has_credentials() {
             return Err(UnsupportedProfile::Absent(format!(
                 "the profile {:?} has no credentials",
@@ -82,23 +85,27 @@ impl<'a> ProfileSettings<'a> {
         let mode = self.get(&["mode"]);
         let known = MODES.iter().find(|known| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(known)));
         match (known.copied(), mode) {
-            (Some("AK"), _) => self.key(None),
-            (Some("StsToken"), _) => self.key(Some(token.ok_or_else(|| self.missing("sts-token"))?)),
+            (Some("AK"), _) => Ok(Box::new(self.key(None)?)),
+            (Some("StsToken"), _) => {
+                let token = token.ok_or_else(|| self.missing("sts-token"))?;
+                Ok(Box::new(self.key(Some(token))?))
+            }
             (Some("RamRoleArn"), _) => {
                 let role = self.role(edge)?;
-                Ok(FileProviderSpec::Role { of: Box::new(self.key(token)?), role, place: self.place(tool)? })
+                let signer = Box::new(self.key(token)?);
+                Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place: self.place(tool)? }))
             }
             (Some("EcsRamRole" | "Ali-EcsRamRole"), _) => {
                 let role_name = self.get(&ROLE_NAME).map(str::to_owned);
-                Ok(FileProviderSpec::Ecs(EcsConfig { role_name, ..EcsConfig::default() }))
+                Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }))
             }
-            (Some("OIDCRoleArn"), _) => self.pod(tool, edge),
+            (Some("OIDCRoleArn"), _) => Ok(Box::new(self.pod(tool, edge)?)),
             (Some("Uri"), _) => {
                 let url = Url::parse(self.need(&URI)?);
                 let url = url.map_err(|error| self.wrong(format!("has a credential-uri that {error}")))?;
-                Ok(FileProviderSpec::Uri(url))
+                Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
-            (Some("Process"), _) => self.process(tool),
+            (Some("Process"), _) => Ok(Box::new(self.process(tool)?)),
             (Some(_), _) => {
                 Err(self.wrong("has the mode Anonymous; use credentials of type \"anonymous\"".to_owned()))
             }
@@ -106,7 +113,9 @@ impl<'a> ProfileSettings<'a> {
                 let modes = MODES.join(", ");
                 Err(self.wrong(format!("has an unknown mode; expected one of {modes}")))
             }
-            (None, None) if self.get(&ID).is_some() || self.get(&SECRET).is_some() => self.key(token),
+            (None, None) if self.get(&ID).is_some() || self.get(&SECRET).is_some() => {
+                Ok(Box::new(self.key(token)?))
+            }
             (None, None) => Err(self.missing("mode and no access-key-id")),
         }
     }
@@ -119,7 +128,7 @@ impl<'a> ProfileSettings<'a> {
         self.sections.iter().find(has_part).copied().unwrap_or(self.sections[0])
     }
 
-    fn key(&self, token: Option<&str>) -> Result<FileProviderSpec, UnsupportedProfile> {
+    fn key(&self, token: Option<&str>) -> Result<StaticKeyConfig, UnsupportedProfile> {
         key(self.key_section(), token).map_err(|name| self.missing(name))
     }
 
@@ -134,24 +143,16 @@ impl<'a> ProfileSettings<'a> {
         })
     }
 
-    fn pod(
-        &self,
-        tool: &ExternalFileConfig,
-        edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
-        let AssumedRole { arn, session_name, .. } = self.role(edge)?;
-        let pod = OidcConfig {
-            role_arn: Some(arn),
+    fn pod(&self, tool: &ExternalFileConfig, edge: &dyn SourceEnv) -> Result<OidcConfig, UnsupportedProfile> {
+        Ok(OidcConfig {
+            role: self.role(edge)?.into(),
             provider_arn: Some(self.need(&OIDC_PROVIDER)?.to_owned()),
             token_file: Some(PathBuf::from(self.need(&OIDC_TOKEN)?)),
-            session_name,
-            duration: Some(DURATION),
-            policy: None,
-        };
-        Ok(FileProviderSpec::Oidc(pod, self.place(tool)?))
+            place: self.place(tool)?,
+        })
     }
 
-    fn process(&self, tool: &ExternalFileConfig) -> Result<FileProviderSpec, UnsupportedProfile> {
+    fn process(&self, tool: &ExternalFileConfig) -> Result<ProcessConfig, UnsupportedProfile> {
         if !tool.allow_process {
             return Err(self.wrong(
                 "runs a command (mode Process), which must be allowed: configure this file in credentials of type \"ossutil\" with allow_process = true, or the command in credentials of type \"process\""
@@ -162,16 +163,12 @@ impl<'a> ProfileSettings<'a> {
         let command = command.ok_or_else(|| {
             self.wrong("has a credential-process that cannot be split into words".to_owned())
         })?;
-        Ok(FileProviderSpec::Process(ProcessConfig {
-            command,
-            environment: Vec::new(),
-            cache: DEFAULT_CACHE,
-        }))
+        Ok(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE })
     }
 
     fn place(&self, tool: &ExternalFileConfig) -> Result<StsEndpointConfig, UnsupportedProfile> {
         let region = self.sections.iter().find_map(|section| region_of(section));
-        Ok(place(None, region, false, &tool.place)?)
+        Ok(tool.sts_endpoint(None, region, false)?)
     }
 
     fn need(&self, keys: &[&'static str]) -> Result<&'a str, UnsupportedProfile> {

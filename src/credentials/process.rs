@@ -4,6 +4,7 @@
 
 use std::io;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -12,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
+use super::provider_config::ProviderConfig;
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, validate};
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -28,8 +30,14 @@ pub struct ProcessConfig {
     pub cache: Duration,
 }
 
+impl ProviderConfig for ProcessConfig {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(ProcessProvider::new(self.clone()))
+    }
+}
+
 /// A provider that runs a command.
-pub(super) struct ProcessProvider {
+struct ProcessProvider {
     program: ProcessConfig,
     /// Starts the command, which can block if its disk does not respond.
     lane: BlockingLane,
@@ -50,7 +58,7 @@ struct ProcessOutput {
 }
 
 impl ProcessProvider {
-    pub(super) fn new(program: ProcessConfig) -> Self {
+    fn new(program: ProcessConfig) -> Self {
         Self { program, lane: BlockingLane::default() }
     }
 

@@ -7,18 +7,22 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::assume_role::FileRoleConfig;
 use super::external_file::{ExternalFileConfig, ExternalFormat, FileLocations, UnsupportedProfile};
 use super::login::{LoginRenewal, LoginSession};
 use super::process::DEFAULT_CACHE;
-use super::provider_spec::{FileProviderSpec, place};
+use super::provider_config::ProviderConfig;
+use super::static_keys::StaticKeyConfig;
 use super::sts::AssumedRole;
-use super::{EcsConfig, OidcConfig, ProcessConfig, SourceEnv};
+use super::uri::UriConfig;
+use super::{EcsConfig, OidcConfig, ProcessConfig, SourceEnv, StsEndpointConfig};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::Url;
 
 /// The configuration file of the Alibaba Cloud CLI.
-pub(super) struct CliFile;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CliFile;
 
 #[derive(Deserialize)]
 struct ProfileFile {
@@ -71,7 +75,7 @@ fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
 
 impl ExternalFormat for CliFile {
     fn name(&self) -> &'static str {
-        "cli_profile"
+        NAME
     }
 
     fn places(&self, edge: &dyn SourceEnv) -> FileLocations {
@@ -95,7 +99,7 @@ impl ExternalFormat for CliFile {
         text: &str,
         tool: &ExternalFileConfig,
         edge: &dyn SourceEnv,
-    ) -> Result<FileProviderSpec, UnsupportedProfile> {
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let file: ProfileFile = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             UnsupportedProfile::Wrong(format!("invalid configuration of the Alibaba Cloud CLI (line {line}, column {column}); correct it or set another path"))
@@ -165,26 +169,26 @@ impl ProfileReader<'_> {
         Some(self.profiles.swap_remove(at))
     }
 
-    fn recipe(&mut self, profile: CliProfile) -> Result<FileProviderSpec, UnsupportedProfile> {
+    fn recipe(&mut self, profile: CliProfile) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let name = profile.name.clone();
         let wrong = |why: String| UnsupportedProfile::Wrong(format!("the profile {name:?} {why}"));
         let missing = |key: &str| wrong(format!("has no {key}"));
         let mode = if profile.mode.is_empty() { guessed(&profile) } else { profile.mode.as_str() };
         let mode = MODES.iter().find(|known| known.eq_ignore_ascii_case(mode)).copied();
         match mode.unwrap_or(&profile.mode) {
-            "AK" => key(profile, TokenUse::Ignored).map_err(missing),
-            "StsToken" => key(profile, TokenUse::Required).map_err(missing),
-            "CloudSSO" | "OAuth" => Ok(FileProviderSpec::Login(login(profile, self.edge.now()).map_err(wrong)?)),
+            "AK" => Ok(Box::new(key(profile, TokenUse::Ignored).map_err(missing)?)),
+            "StsToken" => Ok(Box::new(key(profile, TokenUse::Required).map_err(missing)?)),
+            "CloudSSO" | "OAuth" => Ok(Box::new(login(profile, self.edge.now()).map_err(wrong)?)),
             "RamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
                 let of = key(profile, TokenUse::IfPresent).map_err(missing)?;
-                Ok(FileProviderSpec::Role { of: Box::new(of), role, place })
+                Ok(Box::new(FileRoleConfig { signer: Box::new(of), signer_name: NAME, role, place }))
             }
             "RamRoleArnWithRoleName" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
-                Ok(FileProviderSpec::Role { of: Box::new(self.instance(&profile)), role, place })
+                Ok(Box::new(FileRoleConfig { signer: Box::new(instance(&profile)), signer_name: NAME, role, place }))
             }
             "ChainableRamRoleArn" => {
                 let role = self.role(&profile).map_err(missing)?;
@@ -198,27 +202,26 @@ impl ProfileReader<'_> {
                         profile.source_profile
                     ))
                 })?;
-                Ok(FileProviderSpec::Role { of: Box::new(self.recipe(of)?), role, place })
+                Ok(Box::new(FileRoleConfig { signer: self.recipe(of)?, signer_name: NAME, role, place }))
             }
-            "EcsRamRole" => Ok(self.instance(&profile)),
+            "EcsRamRole" => Ok(Box::new(instance(&profile))),
             "OIDC" => {
                 let role = self.role(&profile).map_err(missing)?;
                 let place = self.place(&profile).map_err(wrong)?;
                 let pod = OidcConfig {
-                    role_arn: Some(role.arn),
+                    role: role.into(),
                     provider_arn: Some(text(&profile.oidc_provider_arn).ok_or_else(|| missing("oidc_provider_arn"))?),
                     token_file: Some(PathBuf::from(
                         text(&profile.oidc_token_file).ok_or_else(|| missing("oidc_token_file"))?,
                     )),
-                    session_name: role.session_name,
-                    duration: Some(role.duration),
-                    policy: role.policy,
+                    place,
                 };
-                Ok(FileProviderSpec::Oidc(pod, place))
+                Ok(Box::new(pod))
             }
             "CredentialsURI" => {
                 let url = text(&profile.credentials_uri).ok_or_else(|| missing("credentials_uri"))?;
-                Ok(FileProviderSpec::Uri(Url::parse(&url).map_err(|error| wrong(format!("has a credentials_uri that {error}")))?))
+                let url = Url::parse(&url).map_err(|error| wrong(format!("has a credentials_uri that {error}")))?;
+                Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
             "External" if !self.tool.allow_process => Err(wrong(
                 "runs a command (mode External), which must be allowed: configure this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\""
@@ -227,7 +230,7 @@ impl ProfileReader<'_> {
             "External" => {
                 let command = shlex::split(&profile.process_command).filter(|words| !words.is_empty());
                 let command = command.ok_or_else(|| wrong("has no process_command that can be split into words".to_owned()))?;
-                Ok(FileProviderSpec::Process(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
+                Ok(Box::new(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
             }
             "" => Err(wrong("has no mode, and no settings that imply one".to_owned())),
             mode => Err(wrong(match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
@@ -235,10 +238,6 @@ impl ProfileReader<'_> {
                 None => "has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI, CloudSSO, OAuth".to_owned(),
             })),
         }
-    }
-
-    fn instance(&self, profile: &CliProfile) -> FileProviderSpec {
-        FileProviderSpec::Ecs(EcsConfig { role_name: text(&profile.ram_role_name), ..EcsConfig::default() })
     }
 
     fn role(&self, profile: &CliProfile) -> Result<AssumedRole, &'static str> {
@@ -256,10 +255,12 @@ impl ProfileReader<'_> {
         })
     }
 
-    fn place(&self, profile: &CliProfile) -> Result<super::StsEndpointConfig, String> {
+    fn place(&self, profile: &CliProfile) -> Result<StsEndpointConfig, String> {
         let CliProfile { sts_endpoint, sts_region, enable_vpc, .. } = profile;
-        let (endpoint, region) = (text(sts_endpoint), text(sts_region));
-        place(endpoint.as_deref(), region.as_deref(), *enable_vpc, &self.tool.place)
+        let endpoint = text(sts_endpoint);
+        let region = text(sts_region);
+        self.tool
+            .sts_endpoint(endpoint.as_deref(), region.as_deref(), *enable_vpc)
             .map_err(|mistake| format!("is invalid: {}", mistake.0))
     }
 }
@@ -272,9 +273,13 @@ enum TokenUse {
     Required,
 }
 
-fn key(profile: CliProfile, token_use: TokenUse) -> Result<FileProviderSpec, &'static str> {
+fn instance(profile: &CliProfile) -> EcsConfig {
+    EcsConfig { role_name: text(&profile.ram_role_name), ..EcsConfig::default() }
+}
+
+fn key(profile: CliProfile, token_use: TokenUse) -> Result<StaticKeyConfig, &'static str> {
     let token = given(profile.sts_token);
-    Ok(FileProviderSpec::Key {
+    Ok(StaticKeyConfig {
         id: given(profile.access_key_id).ok_or("access_key_id")?,
         secret: given(profile.access_key_secret).ok_or("access_key_secret")?,
         token: match token_use {
@@ -299,9 +304,7 @@ fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
         (Some(id), Some(secret), Some(token)) if profile.sts_expiration > 0 => Ok(LoginSession {
             kind,
             profile: profile.name,
-            id,
-            secret,
-            token,
+            keys: StaticKeyConfig { id, secret, token: Some(token) },
             expires: Timestamp::from_unix_s(profile.sts_expiration),
             renewal,
         }),
@@ -336,6 +339,9 @@ fn guessed(profile: &CliProfile) -> &'static str {
 fn text(value: &str) -> Option<String> {
     Some(value.to_owned()).filter(|value| !value.is_empty())
 }
+
+/// The name that the Alibaba Cloud SDKs use for this provider.
+const NAME: &str = "cli_profile";
 
 /// The current profile if the file names none.
 const DEFAULT: &str = "default";

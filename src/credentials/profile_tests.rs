@@ -1,5 +1,7 @@
 //! Each mode of a profile, from the file of the vendor and from files of these tests.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::CliFile;
@@ -39,13 +41,13 @@ fn each_profile_of_the_vendors_file_comes_to_what_it_should() {
         serde_json::from_str(include_str!("../../tests/vectors/tool_files.json")).expect("json");
     let file = &files["aliyun_config_json"]["content"];
     for (profile, expected) in [
-        ("", Ok("Key")),
-        ("AK", Ok("Key")),
+        ("", Ok("StaticKeyConfig")),
+        ("AK", Ok("StaticKeyConfig")),
         ("StsToken", Ok("token: Some(Secret(..))")),
-        ("RamRoleArn", Ok("Role { of: Key")),
-        ("EcsRamRole", Ok("Ecs(EcsConfig { role_name: Some(\"rolename\")")),
+        ("RamRoleArn", Ok("FileRoleConfig { signer: StaticKeyConfig")),
+        ("EcsRamRole", Ok("EcsConfig { role_name: Some(\"rolename\")")),
         ("OIDC", Ok("token_file: Some(\"path/to/oidc/file\")")),
-        ("ChainableRamRoleArn", Ok("Role { of: Role { of: Key")),
+        ("ChainableRamRoleArn", Ok("FileRoleConfig { signer: FileRoleConfig { signer: StaticKeyConfig")),
         ("ChainableRamRoleArn1", Err("has no ram_role_arn")),
         ("ChainableRamRoleArn2", Err("has no ram_role_arn")),
         ("Unsupported", Err("an unknown mode")),
@@ -85,23 +87,23 @@ fn other_modes_and_none_at_all() {
     let role = json!({"mode": "RamRoleArnWithRoleName", "ram_role_arn": "r", "ram_role_name": "n", "expired_seconds": 900});
     let command = json!({"mode": "external", "process_command": "/bin/tool --for 'a b'"});
     for (profile, allow, expected) in [
-        (json!({}), false, Ok("Key")),
+        (json!({}), false, Ok("StaticKeyConfig")),
         (json!({"sts_token": "t"}), false, Ok("token: Some")),
-        (json!({"ram_role_arn": "r"}), false, Ok("Role { of: Key")),
+        (json!({"ram_role_arn": "r"}), false, Ok("FileRoleConfig { signer: StaticKeyConfig")),
         // The vendor's command line looks for a token before it looks for a role.
         (
             json!({"ram_role_arn": "r", "sts_token": "t"}),
             false,
-            Ok("Key { id: Secret(..), secret: Secret(..), token: Some"),
+            Ok("StaticKeyConfig { id: Secret(..), secret: Secret(..), token: Some"),
         ),
         (json!({"mode": "RamRoleArn", "ram_role_arn": "r"}), false, Ok("token: None }")),
         (
             json!({"mode": "RamRoleArn", "ram_role_arn": "r", "sts_token": "t"}),
             false,
-            Ok("Role { of: Key { id: Secret(..), secret: Secret(..), token: Some"),
+            Ok("FileRoleConfig { signer: StaticKeyConfig { id: Secret(..), secret: Secret(..), token: Some"),
         ),
         (json!({"mode": "AK", "sts_token": "t"}), false, Ok("token: None }")),
-        (json!({"mode": "ak"}), false, Ok("Key")),
+        (json!({"mode": "ak"}), false, Ok("StaticKeyConfig")),
         // Unlike here, the vendor's command line ignores both.
         (
             json!({"mode": "RamRoleArn", "ram_role_arn": "r", "expired_seconds": 900, "policy": "{}"}),
@@ -113,11 +115,15 @@ fn other_modes_and_none_at_all() {
             false,
             Ok("duration: Some(900s)"),
         ),
-        (role, false, Ok("Role { of: Ecs(EcsConfig { role_name: Some(\"n\")")),
+        (role, false, Ok("FileRoleConfig { signer: EcsConfig { role_name: Some(\"n\")")),
         (command.clone(), true, Ok("command: [\"/bin/tool\", \"--for\", \"a b\"]")),
         (command, false, Err("allow_process = true")),
         (json!({"mode": "External", "process_command": "'"}), true, Err("split into words")),
-        (json!({"mode": "CredentialsURI", "credentials_uri": "http://127.0.0.1:1/x"}), false, Ok("Uri(")),
+        (
+            json!({"mode": "CredentialsURI", "credentials_uri": "http://127.0.0.1:1/x"}),
+            false,
+            Ok("UriConfig {"),
+        ),
         (json!({"mode": "CredentialsURI", "credentials_uri": "http://h/x"}), false, Err("unencrypted")),
         (json!({"mode": "OAuth"}), false, Err("run `aliyun configure --profile p --mode OAuth`")),
         (
@@ -168,7 +174,7 @@ fn the_profile_default_is_current_where_the_file_names_none() {
         json!({"name": "default", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
     for file in [json!({"profiles": [profile]}), json!({"current": null, "profiles": [profile]})] {
         let got = read(&file, "", false);
-        assert!(got.as_ref().is_ok_and(|recipe| recipe.contains("Key")), "{file}: {got:?}");
+        assert!(got.as_ref().is_ok_and(|recipe| recipe.contains("StaticKeyConfig")), "{file}: {got:?}");
     }
 }
 
@@ -219,7 +225,7 @@ fn times_of_a_login_that_are_no_whole_numbers_leave_the_file_readable() {
         }
         let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
         let file = json!({"current": "p", "profiles": [other, one]});
-        assert!(read(&file, "", false).is_ok_and(|recipe| recipe.contains("Key")), "{file}");
+        assert!(read(&file, "", false).is_ok_and(|recipe| recipe.contains("StaticKeyConfig")), "{file}");
         let why = read(&file, "other", false).expect_err("no time");
         assert!(why.contains("no login credentials"), "{file}: {why}");
     }
@@ -265,7 +271,7 @@ async fn the_keys_of_a_login_sign_until_they_expire_and_then_the_command_that_re
             profile[login_key] = login_expires.into();
             let text = json!({"current": "p", "profiles": [profile]}).to_string();
             let got = match CliFile.read(&text, &ExternalFileConfig::default(), &Empty) {
-                Ok(recipe) => recipe.build("cli_profile").provide(&Empty).await.map_err(|error| {
+                Ok(config) => config.build(&Arc::default()).provide(&Empty).await.map_err(|error| {
                     assert!(matches!(error, ProvideError::Refused(_)), "{error:?}");
                     error.to_string()
                 }),

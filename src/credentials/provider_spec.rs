@@ -1,78 +1,103 @@
-//! Providers that files of other tools describe.
+//! The specification of a credential source: its provider, and the source whose credentials that
+//! provider uses.
 
+use std::any::Any;
+use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
-use super::ecs::{EcsConfig, EcsProvider};
-use super::login::LoginSession;
-use super::oidc::{OidcConfig, OidcProvider};
-use super::process::{ProcessConfig, ProcessProvider};
-use super::static_keys::StaticKeys;
-use super::sts::{AssumedRole, StsEndpointConfig, StsSignature};
-use super::uri::UriProvider;
-use super::{CredentialSource, Provide, assume_role};
-use crate::secret::Secret;
-use crate::transport::Url;
+use super::assume_role::AssumeRoleConfig;
+use super::provider_config::ComparableConfig;
+use super::static_keys::StaticKeyConfig;
+use super::{CredentialServices, Provide, SourceMap, StsEndpointConfig};
 
-/// A provider, as a file describes it.
+/// The specification of a credential source.
 #[derive(Debug)]
-pub(super) enum FileProviderSpec {
-    /// An access key, with or without a token.
-    Key { id: Secret, secret: Secret, token: Option<Secret> },
-    /// A role, assumed with the credentials of another provider.
-    Role { of: Box<Self>, role: AssumedRole, place: StsEndpointConfig },
-    /// The role of the instance.
-    Ecs(EcsConfig),
-    /// The token of a service account.
-    Oidc(OidcConfig, StsEndpointConfig),
-    /// An HTTP service that returns credentials.
-    Uri(Url),
-    /// A command.
-    Process(ProcessConfig),
-    /// The keys of a login.
-    Login(LoginSession),
+pub enum ProviderSpec {
+    /// A provider that needs no other source.
+    Provider(Box<dyn ComparableConfig>),
+    /// A role assumed with the credentials of another source.
+    AssumeRole {
+        /// The name of that source.
+        source: String,
+        /// The role, and the STS that issues its credentials.
+        role: Box<AssumeRoleConfig>,
+    },
+    /// No credentials: requests are forwarded without a signature.
+    Anonymous,
 }
 
-impl FileProviderSpec {
-    /// Builds the provider. `name` is the name of the source that assumes a role, in its errors.
-    pub(super) fn build(self, name: &str) -> Box<dyn Provide> {
+impl ProviderSpec {
+    /// Creates the specification of a provider that needs no other source.
+    #[must_use]
+    pub fn new(config: impl ComparableConfig) -> Self {
+        Self::Provider(Box::new(config))
+    }
+
+    /// Returns the configuration of the provider, if it is of type `T`.
+    #[must_use]
+    pub fn config<T: ComparableConfig>(&self) -> Option<&T> {
+        let Self::Provider(config) = self else { return None };
+        let config: &dyn Any = &**config;
+        config.downcast_ref()
+    }
+
+    /// Returns the name of the source that this provider needs.
+    #[must_use]
+    pub fn needs(&self) -> Option<&str> {
         match self {
-            Self::Key { id, secret, token } => {
-                Box::new(StaticKeys::new(id.expose().to_owned(), secret, token))
-            }
-            Self::Role { of, role, place } => {
-                let source = Arc::new(CredentialSource::new(name, of.build(name)));
-                Box::new(assume_role::AssumeRole::new(source, role, place, StsSignature::Acs3))
-            }
-            Self::Ecs(instance) => Box::new(EcsProvider::new(instance)),
-            Self::Oidc(pod, place) => Box::new(OidcProvider::new(pod, place)),
-            Self::Uri(url) => Box::new(UriProvider::new(Some(url), None)),
-            Self::Process(program) => Box::new(ProcessProvider::new(program)),
-            Self::Login(session) => Box::new(session),
+            Self::AssumeRole { source, .. } => Some(source),
+            Self::Provider(_) | Self::Anonymous => None,
         }
     }
-}
 
-/// An error in a field of a file.
-pub(super) struct InvalidField(pub(super) String);
+    /// Returns the configuration of the STS endpoint, for a provider that may call STS.
+    pub fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+        match self {
+            Self::Provider(config) => config.sts_endpoint_mut(),
+            Self::AssumeRole { role, .. } => Some(&mut role.place),
+            Self::Anonymous => None,
+        }
+    }
 
-/// Returns the STS endpoint that a file sets; missing values come from `fallback`.
-pub(super) fn place(
-    endpoint: Option<&str>,
-    region: Option<&str>,
-    vpc: bool,
-    fallback: &StsEndpointConfig,
-) -> Result<StsEndpointConfig, InvalidField> {
-    let endpoint = endpoint.map(|text| {
-        let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        Url::parse(&text).map_err(|error| InvalidField(format!("the STS endpoint {error}")))
-    });
-    let region = region.map(|text| {
-        crate::oss::Region::parse(text).map_err(|error| InvalidField(format!("the STS region: {error}")))
-    });
-    Ok(StsEndpointConfig {
-        endpoint: endpoint.transpose()?.or_else(|| fallback.endpoint.clone()),
-        region: region.transpose()?.or_else(|| fallback.region.clone()),
-        vpc: vpc || fallback.vpc,
-        of_oss: fallback.of_oss.clone(),
-    })
+    /// Returns whether this is a long-lived access key in the configuration.
+    #[must_use]
+    pub fn is_lasting_key(&self) -> bool {
+        self.config::<StaticKeyConfig>().is_some_and(|key| key.token.is_none())
+    }
+
+    /// Builds the provider. Returns `None` if the source that it needs is not among `others`, or if
+    /// it signs nothing.
+    pub(super) fn build(
+        &self,
+        others: &SourceMap,
+        services: &Arc<CredentialServices>,
+    ) -> Option<Box<dyn Provide>> {
+        match self {
+            Self::Provider(config) => Some(config.build(services)),
+            Self::AssumeRole { source, role } => Some(role.build(Arc::clone(others.get(source)?), services)),
+            Self::Anonymous => None,
+        }
+    }
+
+    /// Returns whether two specifications are equal, each given the sources that it may need.
+    /// [`Self::Anonymous`] has no source to share, and equals nothing.
+    pub(super) fn is_same(&self, other: &Self, built: &SourceMap, theirs: &SourceMap) -> bool {
+        match (self, other) {
+            (Self::Provider(ours), Self::Provider(other)) => ours.is_same(&**other),
+            (Self::AssumeRole { source: a, role }, Self::AssumeRole { source: b, role: other }) => {
+                let is_same_source = built.get(a).zip(theirs.get(b)).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                is_same_source && role == other
+            }
+            (_, _) => false,
+        }
+    }
+
+    /// Hashes what [`Self::is_same`] compares, so that equal specifications have equal hashes.
+    pub(super) fn hash_content(&self, built: &SourceMap, state: &mut impl Hasher) {
+        match self {
+            Self::Provider(config) => config.hash_content(state),
+            Self::AssumeRole { source, role } => (built.get(source).map(Arc::as_ptr), role).hash(state),
+            Self::Anonymous => {}
+        }
+    }
 }

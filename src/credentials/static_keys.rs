@@ -1,32 +1,72 @@
 //! `static`: an access key, or temporary credentials with a token, from the configuration.
 
-use super::{Credentials, Provide, ProvideFuture, SetupError, SourceEnv, validate};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::provider_config::ProviderConfig;
+use super::{CredentialServices, Credentials, Provide, ProvideFuture, SetupError, SourceEnv, validate};
 use crate::secret::Secret;
 
-/// A provider of configured credentials.
-pub(super) struct StaticKeys {
-    id: String,
-    secret: Secret,
-    token: Option<Secret>,
+/// An access key, with or without a token.
+#[derive(Debug)]
+pub struct StaticKeyConfig {
+    /// The access key id.
+    pub id: Secret,
+    /// The access key secret.
+    pub secret: Secret,
+    /// The security token.
+    pub token: Option<Secret>,
 }
 
-impl StaticKeys {
-    pub(super) fn new(id: String, secret: Secret, token: Option<Secret>) -> Self {
-        Self { id, secret, token }
+impl StaticKeyConfig {
+    /// Returns a copy, for a provider that outlives this configuration.
+    pub(super) fn duplicate(&self) -> Self {
+        Self {
+            id: Secret::from(self.id.expose()),
+            secret: Secret::from(self.secret.expose()),
+            token: self.token.as_ref().map(|token| Secret::from(token.expose())),
+        }
+    }
+
+    /// Returns the id, the secret and the token.
+    fn exposed(&self) -> [Option<&str>; 3] {
+        [Some(self.id.expose()), Some(self.secret.expose()), self.token.as_ref().map(Secret::expose)]
     }
 }
+
+impl PartialEq for StaticKeyConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.exposed() == other.exposed()
+    }
+}
+
+impl Hash for StaticKeyConfig {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.exposed().hash(state);
+    }
+}
+
+impl ProviderConfig for StaticKeyConfig {
+    fn build(&self, _services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(StaticKeys(self.duplicate()))
+    }
+}
+
+/// A provider of configured credentials.
+struct StaticKeys(StaticKeyConfig);
 
 impl Provide for StaticKeys {
     fn provide<'a>(&'a self, _edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
         Box::pin(async {
-            let token = self.token.as_ref().map(Secret::expose);
-            validate::check(&self.id, self.secret.expose(), token).map_err(SetupError::from)?;
+            let StaticKeyConfig { id, secret, token } = self.0.duplicate();
+            validate::check(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
+                .map_err(SetupError::from)?;
             Ok(Credentials {
-                id: self.id.clone(),
-                secret: Secret::from(self.secret.expose()),
-                token: token.map(Secret::from),
-                expires: None,
+                id: id.expose().to_owned(),
                 provider: if token.is_some() { "static_sts" } else { "static_ak" }.into(),
+                secret,
+                token,
+                expires: None,
             })
         })
     }

@@ -1,8 +1,9 @@
 //! An environment and a clock for tests, independent of the machine that runs them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{ProvideError, ProviderSpec, SourceEnv};
+use super::{ProvideError, ProviderSpec, SourceEnv, build_sources};
 use crate::time::{Clock, Timestamp};
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
@@ -35,7 +36,7 @@ pub(super) async fn ask(
     spec: ProviderSpec,
     variables: &[(&'static str, &'static str)],
 ) -> Result<(String, bool, String), ProvideError> {
-    let sources = ProviderSpec::build_all(&[("default".to_owned(), spec)]);
+    let sources = build_sources(&[("default".to_owned(), spec)], &Arc::default());
     let source = &sources["default"];
     let got = source.refresh(&TestEnv::with(variables)).await?;
     Ok((got.id.clone(), got.token.is_some(), got.provider.to_string()))

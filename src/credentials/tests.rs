@@ -9,19 +9,22 @@ use std::time::Duration;
 
 use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
-    ChainConfig, CredentialSource, CredentialState, Credentials, EnvConfig, ExternalFileConfig,
-    InvalidAccessKey, NoCredentials, Provide, ProvideError, ProvideFuture, ProviderSpec, SetupError,
-    SourceEnv, StsEndpointConfig,
+    AssumeRoleConfig, AssumedRole, ChainConfig, CliFile, CredentialSource, CredentialState, Credentials,
+    EnvConfig, ExternalFileConfig, InvalidAccessKey, NoCredentials, OssutilFile, Provide, ProvideError,
+    ProvideFuture, ProviderSpec, SetupError, SharedFile, SourceEnv, StaticKeyConfig, StsEndpointConfig,
+    StsSignature, ToolFileConfig, UriConfig, build_sources,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
 #[tokio::test]
 async fn a_static_triple_is_given_as_it_is_and_checked() {
-    let spec = |id: &str, token: Option<&str>| ProviderSpec::Static {
-        id: id.to_owned(),
-        secret: Secret::from("s3cret"),
-        token: token.map(Secret::from),
+    let spec = |id: &str, token: Option<&str>| {
+        ProviderSpec::new(StaticKeyConfig {
+            id: Secret::from(id),
+            secret: Secret::from("s3cret"),
+            token: token.map(Secret::from),
+        })
     };
     assert_eq!(
         ask(spec("STS.x", Some("t")), &[]).await,
@@ -188,17 +191,19 @@ async fn neither_an_attempt_nor_a_request_waits_for_ever() {
 async fn sources_that_are_the_same_are_one() {
     let role = |source: &str| ProviderSpec::AssumeRole {
         source: source.to_owned(),
-        role: super::super::AssumedRole {
-            arn: "acs:ram::1:role/r".to_owned(),
-            session_name: None,
-            duration: Duration::from_secs(900),
-            policy: None,
-            external_id: None,
-        },
-        place: StsEndpointConfig::default(),
-        signature: super::super::StsSignature::Acs3,
+        role: Box::new(AssumeRoleConfig {
+            role: AssumedRole {
+                arn: "acs:ram::1:role/r".to_owned(),
+                session_name: None,
+                duration: Duration::from_secs(900),
+                policy: None,
+                external_id: None,
+            },
+            place: StsEndpointConfig::default(),
+            signature: StsSignature::Acs3,
+        }),
     };
-    let env = || ProviderSpec::Env(StsEndpointConfig::default(), EnvConfig::default());
+    let env = || ProviderSpec::new(EnvConfig::default());
     let named = |name: &str, spec: ProviderSpec| (name.to_owned(), spec);
     let specs = [
         named("z", role("a")),
@@ -206,10 +211,10 @@ async fn sources_that_are_the_same_are_one() {
         named("b", env()),
         named("y", role("b")),
         named("x", role("c")),
-        named("c", ProviderSpec::Chain(ChainConfig::default())),
+        named("c", ProviderSpec::new(ChainConfig::default())),
         named("nobody", ProviderSpec::Anonymous),
     ];
-    let sources = ProviderSpec::build_all(&specs);
+    let sources = build_sources(&specs, &Arc::default());
     let same = |a: &str, b: &str| Arc::ptr_eq(&sources[a], &sources[b]);
     assert!(same("a", "b") && same("z", "y") && !same("x", "y") && !same("a", "c"));
     assert!(!sources.contains_key("nobody"));
@@ -455,22 +460,28 @@ async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_c
         r#"{{"current": "a", "profiles": [{{"name": "a", "mode": "CredentialsURI", "credentials_uri": "{url}"}}]}}"#
     );
     let specs = [
-        ProviderSpec::Uri {
-            url: crate::transport::Url::parse(&url).expect("a URL"),
+        ProviderSpec::new(UriConfig {
+            url: Some(crate::transport::Url::parse(&url).expect("a URL")),
             authorization_file: None,
-        },
-        ProviderSpec::Profile(file("config.json", profile)),
-        ProviderSpec::Ini(file(
-            "ini",
-            format!("[default]\ntype = credentials_uri\ncredentials_uri = {url}\n"),
-        )),
-        ProviderSpec::Ossutil(file("two", format!("[default]\nmode = Uri\ncredential-uri = {url}\n"))),
-        ProviderSpec::Ossutil(file("one", format!("[Credentials]\n[AkService]\necsAk = {url}\n"))),
+        }),
+        ProviderSpec::new(ToolFileConfig { format: CliFile, file: file("config.json", profile) }),
+        ProviderSpec::new(ToolFileConfig {
+            format: SharedFile,
+            file: file("ini", format!("[default]\ntype = credentials_uri\ncredentials_uri = {url}\n")),
+        }),
+        ProviderSpec::new(ToolFileConfig {
+            format: OssutilFile,
+            file: file("two", format!("[default]\nmode = Uri\ncredential-uri = {url}\n")),
+        }),
+        ProviderSpec::new(ToolFileConfig {
+            format: OssutilFile,
+            file: file("one", format!("[Credentials]\n[AkService]\necsAk = {url}\n")),
+        }),
     ];
     for spec in specs {
         let name = format!("{spec:?}");
         asked.store(0, Ordering::Relaxed);
-        let sources = ProviderSpec::build_all(&[("default".to_owned(), spec)]);
+        let sources = build_sources(&[("default".to_owned(), spec)], &Arc::default());
         let source = &sources["default"];
         let world = Jumping(NOW.unix_s().into());
         assert_eq!(source.refresh(&world).await.expect("a key").id, "STS.0", "{name}");

@@ -3,47 +3,50 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, Method};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv, circuit_breaker, validate};
+use super::credentials_document::{DocumentOrigin, parse_credentials_document};
+use super::provider_config::ProviderConfig;
+use super::service_client::ServiceClient;
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
-use crate::time::Timestamp;
-use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
-/// A provider that requests credentials from an HTTP service.
-pub(super) struct UriProvider {
+/// An HTTP service that returns credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UriConfig {
     /// The URL; `None` for the one in the environment.
-    url: Option<Url>,
+    pub url: Option<Url>,
     /// A file whose content is sent as `Authorization`. It is read for each request.
-    authorization_file: Option<PathBuf>,
-    lane: BlockingLane,
-    fetcher: HttpClient,
+    pub authorization_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct UriDocument {
-    code: Option<String>,
-    access_key_id: Option<Secret>,
-    access_key_secret: Option<Secret>,
-    #[serde(alias = "SessionToken")]
-    security_token: Option<Secret>,
-    expiration: Option<String>,
+impl ProviderConfig for UriConfig {
+    fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide> {
+        Box::new(UriProvider {
+            service: self.clone(),
+            lane: BlockingLane::default(),
+            client: ServiceClient::new(services),
+        })
+    }
+}
+
+/// A provider that requests credentials from an HTTP service.
+struct UriProvider {
+    service: UriConfig,
+    lane: BlockingLane,
+    client: ServiceClient,
 }
 
 impl UriProvider {
-    pub(super) fn new(url: Option<Url>, authorization_file: Option<PathBuf>) -> Self {
-        Self { url, authorization_file, lane: BlockingLane::default(), fetcher: HttpClient::default() }
-    }
-
     async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
-        let url = match (&self.url, edge.variable(VARIABLE)) {
+        let url = match (&self.service.url, edge.variable(VARIABLE)) {
             (Some(url), _) => url.clone(),
             (None, Some(text)) => {
                 Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{VARIABLE} {error}")))?
@@ -51,7 +54,7 @@ impl UriProvider {
             (None, None) => return Err(ProvideError::NotConfigured(format!("{VARIABLE} is not set"))),
         };
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
-        if let Some(path) = &self.authorization_file {
+        if let Some(path) = &self.service.authorization_file {
             let shown = path.display();
             let unusable =
                 |why: String| ProvideError::Unavailable(format!("the authorization file {shown} {why}"));
@@ -65,7 +68,7 @@ impl UriProvider {
             headers.push((AUTHORIZATION, value));
         }
         let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = circuit_breaker::ask(&self.fetcher, ask.clone(), || Some(ask.clone()), WITHIN).await;
+        let reply = self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await;
         let reply = reply
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
         read(&reply, &url)
@@ -91,29 +94,13 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
             )));
         }
     }
-    let unusable = |what: &str| {
-        ProvideError::Unavailable(format!("the credentials URI at {url} returned 200, but {what}"))
+    let origin = DocumentOrigin {
+        service: format!("the credentials URI at {url}"),
+        is_temporary: false,
+        code_hint: "see the log of that service",
+        provider: "credential_uri",
     };
-    let given: UriDocument =
-        serde_json::from_slice(&reply.body).map_err(|_| unusable("the body is not JSON credentials"))?;
-    if given.code.as_deref().is_some_and(|code| code != "Success") {
-        return Err(ProvideError::Refused(format!(
-            "the credentials URI at {url} returned 200, but Code is not Success; see the log of that service"
-        )));
-    }
-    let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
-        return Err(unusable("AccessKeyId or AccessKeySecret is missing"));
-    };
-    let token = given.security_token.filter(|token| !token.expose().is_empty());
-    validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| unusable(&format!("the credentials are invalid: {insane}")))?;
-    let expires = match given.expiration.filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => {
-            Some(Timestamp::parse_rfc3339(&text).ok_or_else(|| unusable("Expiration is not a valid time"))?)
-        }
-    };
-    Ok(Credentials { id: id.expose().to_owned(), secret, token, expires, provider: "credential_uri".into() })
+    parse_credentials_document(&reply.body, &origin)
 }
 
 impl Provide for UriProvider {
@@ -126,7 +113,7 @@ impl Provide for UriProvider {
     }
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let asked = self.url.as_ref().map(ToString::to_string);
+        let asked = self.service.url.as_ref().map(ToString::to_string);
         let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| VARIABLE.to_owned()));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
     }

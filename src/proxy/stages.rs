@@ -19,7 +19,7 @@ use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
 use crate::address::RoutingTable;
 use crate::caller::{self, CallerIdentity};
-use crate::credentials::{CredentialSource, Credentials, ahead, note_clock};
+use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
 use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
@@ -322,10 +322,11 @@ impl RequestSigner<'_> {
             Some(KeyRejection::Clock(server_time)) => {
                 let ended = core.clock().now();
                 let took_s = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
-                let during = (Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s)), ended);
-                let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), during);
+                let begun = Timestamp::from_unix_s(ended.unix_s().saturating_sub(took_s));
+                let call = CallPeriod { begun, ended };
+                let ahead_s = ahead(server_time.as_deref(), answer.response.headers(), call);
                 Ok(ahead_s.map(|ahead_s| {
-                    note_clock(endpoint, ahead_s);
+                    core.state().services.clocks().record(endpoint, ahead_s);
                     core.correct_clock(ahead_s);
                     Arc::clone(&self.credentials)
                 }))

@@ -9,7 +9,7 @@ use super::endpoint_cache::EndpointCache;
 use super::plain_error::TokenSearches;
 use super::signing_key_cache::SigningKeyCache;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::credentials::CredentialSource;
+use crate::credentials::{CredentialServices, CredentialSource};
 use crate::policy::AccessPolicy;
 use crate::sign::{SignatureVersion, SigningTime};
 use crate::telemetry::{AccessLogging, MetricsHandle, ProcessCounters};
@@ -28,6 +28,8 @@ pub struct ProxyState {
     pub limits: RequestLimits,
     /// The counters of the process, which outlive a configuration.
     pub counters: Arc<ProcessCounters>,
+    /// The state of the services that credentials come from, which outlives a configuration.
+    pub services: Arc<CredentialServices>,
 }
 
 /// Limits on inbound requests.

@@ -1,32 +1,32 @@
 //! Metrics of credentials: the state of sources, the results of requests, and the endpoints behind
 //! the sources.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::{MetricLabels, MetricValues, counter, gauge, signed};
-use crate::credentials::{
-    AttemptSnapshot, CredentialState, EndpointStatus, ProvideError, SourceStatus, clocks, endpoints,
-};
+use super::{MetricLabels, MetricValues, MetricsScrape, counter, gauge, signed};
+use crate::credentials::{AttemptSnapshot, CredentialState, EndpointStatus, ProvideError, SourceStatus};
 use crate::time::Timestamp;
 
-/// Encodes all metrics of credentials at `now`.
-pub(super) fn encode(
-    sources: &[SourceStatus],
-    now: Timestamp,
-    out: &mut DescriptorEncoder<'_>,
-) -> fmt::Result {
-    services(&endpoints(), out)?;
-    states(sources, now, out)?;
+/// Encodes all metrics of credentials.
+pub(super) fn encode(scrape: &MetricsScrape, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let MetricsScrape { now, sources, endpoints, clocks, .. } = scrape;
+    services(endpoints, clocks, out)?;
+    states(sources, *now, out)?;
     served(sources, out)?;
     counts(sources, out)
 }
 
 /// Encodes the metrics of credential endpoints.
-fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn services(
+    endpoints: &[EndpointStatus],
+    clocks: &BTreeMap<String, i64>,
+    out: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
     let labels = |endpoint: &'_ EndpointStatus| vec![("endpoint", endpoint.name.clone())];
     let named: Vec<_> = endpoints.iter().map(labels).collect();
     let named: Vec<MetricLabels<'_>> = named.iter().map(|labels| borrowed(labels)).collect();
@@ -36,7 +36,6 @@ fn services(endpoints: &[EndpointStatus], out: &mut DescriptorEncoder<'_>) -> fm
     let help = "Time that calls to a credential service waited for the rate limit";
     let waits = endpoints.iter().map(|endpoint| &endpoint.budget_wait);
     durations(out, "sts_budget_wait", help, named.into_iter().zip(waits).collect())?;
-    let clocks: Vec<_> = clocks().into_iter().collect();
     let offsets = clocks.iter().map(|(name, ahead_s)| (vec![("endpoint", name.as_str())], *ahead_s));
     let help = "How far the clock of a service was ahead of the local one in its last response";
     gauge(out, "clock_offset_seconds", help, offsets.collect())

@@ -3,6 +3,7 @@
 
 mod credentials;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -14,7 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{AdminProcess, AdminRoute, ListenerCertificate};
-use crate::credentials::SourceStatus;
+use crate::credentials::{EndpointStatus, SourceStatus};
 use crate::oss::Operation;
 use crate::telemetry::{
     BOUNDS_MS, HistogramSnapshot, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
@@ -35,6 +36,8 @@ pub(super) fn text(process: &dyn AdminProcess) -> String {
         total: counters.total(),
         upstream: process.upstream(),
         sources: process.sources(),
+        endpoints: process.services().endpoints(),
+        clocks: process.services().clocks().snapshot(),
         routes: process.routes(),
         certificates: process.certificates(),
         log_losses: process.log_losses(),
@@ -59,6 +62,8 @@ struct MetricsScrape {
     total: MetricsSnapshot,
     upstream: Vec<PoolStatsSnapshot>,
     sources: Vec<SourceStatus>,
+    endpoints: Vec<EndpointStatus>,
+    clocks: BTreeMap<String, i64>,
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
     log_losses: Vec<(&'static str, u64)>,
@@ -75,7 +80,7 @@ impl Collector for MetricsScrape {
         self.process(&mut out)?;
         self.requests(&mut out)?;
         self.upstream(&mut out)?;
-        credentials::encode(&self.sources, self.now, &mut out)
+        credentials::encode(self, &mut out)
     }
 }
 

@@ -17,12 +17,13 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::dropped_tests::dropped_after;
+use crate::credentials::service_client::ServiceClient;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumedRole, ChainConfig, EcsConfig, OidcConfig, ProviderSpec, StsEndpointConfig, StsSignature,
-    circuit_breaker,
+    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, CredentialServices, EcsConfig, OidcConfig,
+    ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
 };
-use crate::transport::{HttpClient, HttpRequest, HttpTimeouts, Url};
+use crate::transport::{HttpRequest, HttpTimeouts, Url};
 
 /// A request received by the service.
 struct ServiceRequest {
@@ -121,21 +122,23 @@ impl NetworkKind {
             Some(path)
         };
         let place = || StsEndpointConfig { endpoint: Some(url("/")), ..StsEndpointConfig::default() };
-        let uri = || ProviderSpec::Uri {
-            url: url("/keys"),
-            authorization_file: file("authorization", "bearer planted\n"),
+        let uri = || {
+            ProviderSpec::new(UriConfig {
+                url: Some(url("/keys")),
+                authorization_file: file("authorization", "bearer planted\n"),
+            })
         };
         let spec = match self {
             Self::Uri => uri(),
-            Self::Ecs => ProviderSpec::Ecs(EcsConfig { endpoint: Some(url("/")), ..EcsConfig::default() }),
+            Self::Ecs => ProviderSpec::new(EcsConfig { endpoint: Some(url("/")), ..EcsConfig::default() }),
             Self::Oidc => {
                 let pod = OidcConfig {
-                    role_arn: Some(ROLE.to_owned()),
+                    role: AssumeRoleParams { role_arn: Some(ROLE.to_owned()), ..AssumeRoleParams::default() },
                     provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
                     token_file: file("token", "planted"),
-                    ..OidcConfig::default()
+                    place: place(),
                 };
-                ProviderSpec::Oidc(pod, place())
+                ProviderSpec::new(pod)
             }
             Self::AssumeRole => {
                 let role = AssumedRole {
@@ -145,10 +148,10 @@ impl NetworkKind {
                     policy: None,
                     external_id: None,
                 };
-                let (source, signature) = ("base".to_owned(), StsSignature::Acs3);
-                ProviderSpec::AssumeRole { source, role, place: place(), signature }
+                let role = AssumeRoleConfig { role, place: place(), signature: StsSignature::Acs3 };
+                ProviderSpec::AssumeRole { source: "base".to_owned(), role: Box::new(role) }
             }
-            Self::Chain => ProviderSpec::Chain(ChainConfig::default()),
+            Self::Chain => ProviderSpec::new(ChainConfig::default()),
         };
         let base = matches!(self, Self::AssumeRole).then(|| ("base".to_owned(), uri()));
         base.into_iter().chain([("default".to_owned(), spec)]).collect()
@@ -181,7 +184,7 @@ impl NetworkKind {
     async fn survives(self, times: usize, directory: &Path) -> bool {
         let services = services().await;
         let (sources, world) =
-            (ProviderSpec::build_all(&self.specs(services, directory)), self.world(services));
+            (build_sources(&self.specs(services, directory), &Arc::default()), self.world(services));
         let source = &sources["default"];
         let was_dropped = dropped_after(times, source.refresh(&world)).await;
         for (name, source) in &sources {
@@ -219,6 +222,7 @@ async fn an_attempt_over_the_network_can_be_dropped_anywhere() {
 struct LossyService {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    services: Arc<CredentialServices>,
 }
 
 impl LossyService {
@@ -233,7 +237,7 @@ impl LossyService {
                 tokio::spawn(Self::serve(BufReader::new(stream), Arc::clone(&together)));
             }
         });
-        Self { address, connections }
+        Self { address, connections, services: Arc::default() }
     }
 
     async fn serve(mut stream: BufReader<TcpStream>, together: Arc<Barrier>) {
@@ -261,17 +265,18 @@ impl LossyService {
 
     /// Makes a single call and returns its status.
     async fn call(&self, path: &str) -> u16 {
-        let reply = circuit_breaker::ask(&HttpClient::default(), self.ask(path), || None, WITHIN).await;
+        let reply = ServiceClient::new(&self.services).send(self.ask(path), || None, WITHIN).await;
         reply.expect("an answer").status
     }
 
     /// Makes a call whose response is lost and that is retried, and drops it after `times` polls.
     /// Returns whether it was dropped, and the number of connections at that time.
     async fn lose_one(&self, times: usize) -> (bool, usize) {
-        let (fetcher, before) = (HttpClient::default(), self.connections.load(Ordering::Relaxed));
+        let client = ServiceClient::new(&self.services);
+        let before = self.connections.load(Ordering::Relaxed);
         let again = || Some(self.ask("/again"));
         let asked = async {
-            let reply = circuit_breaker::ask(&fetcher, self.ask("/lost"), again, WITHIN).await;
+            let reply = client.send(self.ask("/lost"), again, WITHIN).await;
             assert_eq!(reply.map(|reply| reply.status).ok(), Some(200), "after {times} polls");
         };
         let was_dropped = dropped_after(times, asked).await;
@@ -288,8 +293,8 @@ async fn leaves_the_endpoint_free(times: usize, is_left_alone: bool, alone: Arc<
     }
     let lost = service.lose_one(times).await;
     let name = format!("http://{}", service.address);
-    let known =
-        circuit_breaker::endpoints().into_iter().find(|known| known.name == name).expect("it was asked");
+    let known = service.services.endpoints();
+    let known = known.into_iter().find(|known| known.name == name).expect("it was asked");
     assert!(is_left_alone || !known.is_left_alone, "after {times} polls");
     // One service at a time, so that these calls are quick.
     let _alone = alone.lock().await;

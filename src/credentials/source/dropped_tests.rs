@@ -13,8 +13,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::credentials::test_env::{NOW, TestEnv};
 use crate::credentials::{
-    AssumedRole, CredentialSource, Credentials, ProcessConfig, Provide, ProvideError, ProvideFuture,
-    ProviderSpec, SourceEnv, StsEndpointConfig, StsSignature,
+    AssumeRoleConfig, AssumedRole, CredentialFileConfig, CredentialSource, Credentials, ExternalFileConfig,
+    ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, SharedFile, SourceEnv,
+    StsEndpointConfig, StsSignature, ToolFileConfig, build_sources,
 };
 use crate::secret::Secret;
 
@@ -168,9 +169,9 @@ fn role() -> [Arc<CredentialSource>; 2] {
     let sts = crate::transport::Url::parse("http://127.0.0.1:9/").expect("a URL");
     let place = StsEndpointConfig { endpoint: Some(sts), ..StsEndpointConfig::default() };
     let base = Arc::new(steps());
-    let assume =
-        super::super::assume_role::AssumeRole::new(Arc::clone(&base), role, place, StsSignature::Acs3);
-    [base, Arc::new(CredentialSource::new("role", Box::new(assume)))]
+    let role = AssumeRoleConfig { role, place, signature: StsSignature::Acs3 };
+    let role = CredentialSource::new("role", role.build(Arc::clone(&base), &Arc::default()));
+    [base, Arc::new(role)]
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,17 +196,17 @@ fn of_files(directory: &std::path::Path) -> Vec<(&'static str, ProviderSpec)> {
     let printed = format!("cat {}", json.display());
     let command = ["/bin/sh", "-c", &printed].map(str::to_owned).into();
     vec![
-        ("file", ProviderSpec::File { path: json, strict: false }),
+        ("file", ProviderSpec::new(CredentialFileConfig { path: json, strict: false })),
         (
             "ini",
-            ProviderSpec::Ini(crate::credentials::ExternalFileConfig {
-                path: Some(ini),
-                ..Default::default()
+            ProviderSpec::new(ToolFileConfig {
+                format: SharedFile,
+                file: ExternalFileConfig { path: Some(ini), ..ExternalFileConfig::default() },
             }),
         ),
         (
             "process",
-            ProviderSpec::Process(ProcessConfig {
+            ProviderSpec::new(ProcessConfig {
                 command,
                 environment: Vec::new(),
                 cache: Duration::from_secs(60),
@@ -221,7 +222,7 @@ async fn a_look_at_files_and_a_program_can_be_given_up_anywhere() {
     for (kind, spec) in of_files(directory.path()) {
         let specs = [("default".to_owned(), spec)];
         for times in 0..50 {
-            let sources = ProviderSpec::build_all(&specs);
+            let sources = build_sources(&specs, &Arc::default());
             let source = &sources["default"];
             let was_dropped = dropped_after(times, source.refresh(&world)).await;
             let again = timeout(Duration::from_secs(10), source.refresh(&world)).await.expect("in time");

@@ -4,6 +4,7 @@
 mod acs3;
 mod endpoint;
 mod response;
+mod role;
 mod rpc;
 
 #[cfg(test)]
@@ -19,12 +20,15 @@ use zeroize::Zeroizing;
 
 pub use endpoint::StsEndpointConfig;
 pub(super) use response::{StsCause, StsCredentials, StsError};
+pub use role::{AssumeRoleParams, AssumedRole};
 
-use super::{Credentials, ProvideError, SourceEnv, circuit_breaker, clock_skew};
+use super::clock_skew::{CallPeriod, ahead};
+use super::service_client::ServiceClient;
+use super::{CredentialServices, Credentials, ProvideError, SourceEnv};
 use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::transport::{HttpClient, HttpRequest, HttpResponse, HttpTimeouts, Url};
+use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// The signature algorithm of calls to STS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,27 +39,11 @@ pub enum StsSignature {
     Rpc,
 }
 
-/// A role, and the parameters for assuming it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AssumedRole {
-    /// The ARN, `acs:ram::ACCOUNT:role/NAME`.
-    pub arn: String,
-    /// The session name in the audit trail. It is truncated, and invalid characters are replaced.
-    /// `None` derives it from the name of this host.
-    pub session_name: Option<String>,
-    /// The lifetime of the credentials, from 900 s to 12 h.
-    pub duration: Duration,
-    /// A policy that restricts the permissions of the role.
-    pub policy: Option<String>,
-    /// The external id that the trust policy of the role requires.
-    pub external_id: Option<String>,
-}
-
 /// A client of an STS endpoint.
 pub(super) struct StsClient {
     place: StsEndpointConfig,
     signature: StsSignature,
-    fetcher: Arc<HttpClient>,
+    client: ServiceClient,
     /// The lead of the STS clock over the local clock, in seconds. It is set once STS has rejected
     /// the local time.
     ahead_s: AtomicI64,
@@ -78,8 +66,13 @@ struct StsCall {
 }
 
 impl StsClient {
-    pub(super) fn new(place: StsEndpointConfig, signature: StsSignature) -> Self {
-        Self { place, signature, fetcher: Arc::default(), ahead_s: AtomicI64::new(0) }
+    pub(super) fn new(
+        place: StsEndpointConfig,
+        signature: StsSignature,
+        services: &Arc<CredentialServices>,
+    ) -> Self {
+        let client = ServiceClient::new(services);
+        Self { place, signature, client, ahead_s: AtomicI64::new(0) }
     }
 
     /// Calls `AssumeRole`, signed by `signer`.
@@ -148,9 +141,9 @@ impl StsClient {
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
         let server_time = response::server_time(&reply);
-        let ahead_s = clock_skew::ahead(server_time.as_deref(), &reply.headers, (begun, edge.now()));
+        let ahead_s = ahead(server_time.as_deref(), &reply.headers, CallPeriod { begun, ended: edge.now() });
         if let Some(ahead_s) = ahead_s {
-            clock_skew::note_clock(&url.to_string(), ahead_s);
+            self.client.clocks().record(&url.to_string(), ahead_s);
         }
         let Some(ahead_s) = ahead_s.filter(|_| response::is_about_time(&reply)) else {
             return Ok((reply, url, None));
@@ -170,7 +163,8 @@ impl StsClient {
         let first = self.request(call, who, url, edge)?;
         // Each request has its own time and nonce.
         let again = || self.request(call, who, url, edge).ok();
-        circuit_breaker::ask(&self.fetcher, first, again, WITHIN)
+        self.client
+            .send(first, again, WITHIN)
             .await
             .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", endpoint::HINT)))
     }
@@ -239,34 +233,6 @@ impl StsCall {
         let form = Zeroizing::new(std::mem::take(&mut *form).into_bytes());
         Self { action, form, fields }
     }
-}
-
-impl AssumedRole {
-    fn fields(&self, edge: &dyn SourceEnv) -> Vec<(&'static str, Zeroizing<String>)> {
-        let host = || {
-            edge.variable("HOSTNAME")
-                .map_or_else(|| "oss-signing-proxy".to_owned(), |host| format!("ossp-{host}"))
-        };
-        let session = session_name(&self.session_name.clone().unwrap_or_else(host));
-        let mut fields = vec![
-            ("RoleArn", self.arn.clone()),
-            ("RoleSessionName", session),
-            ("DurationSeconds", self.duration.as_secs().to_string()),
-        ];
-        fields.extend(self.policy.clone().map(|policy| ("Policy", policy)));
-        fields.extend(self.external_id.clone().map(|id| ("ExternalId", id)));
-        fields.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect()
-    }
-}
-
-/// Turns `wanted` into a session name that STS accepts: 2 to 64 of the allowed characters.
-fn session_name(wanted: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
-    let mut name: String = wanted.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
-    while name.len() < 2 {
-        name.push('-');
-    }
-    name
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

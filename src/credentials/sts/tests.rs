@@ -6,7 +6,8 @@ use http::HeaderMap;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{StsCause, StsEndpointConfig, response, session_name};
+use super::role::session_name;
+use super::{StsCause, StsEndpointConfig, response};
 use crate::credentials::{ProvideError, SourceEnv};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};

@@ -1,0 +1,26 @@
+//! The state of the services that credentials come from. It is shared by all providers and outlives
+//! a configuration.
+
+use super::circuit_breaker::{EndpointRegistry, EndpointStatus};
+use super::clock_skew::ClockOffsets;
+
+/// The limits on calls to services, and the offsets of the clocks of services.
+#[derive(Default)]
+pub struct CredentialServices {
+    pub(super) endpoints: EndpointRegistry,
+    pub(super) clocks: ClockOffsets,
+}
+
+impl CredentialServices {
+    /// Returns a snapshot of all endpoints that were called so far.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+        self.endpoints.statuses()
+    }
+
+    /// Returns the offsets of the clocks of services, including OSS.
+    #[must_use]
+    pub fn clocks(&self) -> &ClockOffsets {
+        &self.clocks
+    }
+}

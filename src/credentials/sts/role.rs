@@ -1,0 +1,90 @@
+//! Roles to assume, and their parameters in a call to STS.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::credentials::SourceEnv;
+
+/// A role, and the parameters for assuming it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AssumedRole {
+    /// The ARN, `acs:ram::ACCOUNT:role/NAME`.
+    pub arn: String,
+    /// The session name in the audit trail. It is truncated, and invalid characters are replaced.
+    /// `None` derives it from the name of this host.
+    pub session_name: Option<String>,
+    /// The lifetime of the credentials, from 900 s to 12 h.
+    pub duration: Duration,
+    /// A policy that restricts the permissions of the role.
+    pub policy: Option<String>,
+    /// The external id that the trust policy of the role requires.
+    pub external_id: Option<String>,
+}
+
+/// The configured parameters for assuming a role. The provider fills in missing ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AssumeRoleParams {
+    /// The ARN of the role.
+    pub role_arn: Option<String>,
+    /// The session name in the audit trail.
+    pub session_name: Option<String>,
+    /// The lifetime of the credentials.
+    pub duration: Option<Duration>,
+    /// A policy that restricts the permissions of the role.
+    pub policy: Option<String>,
+    /// The external id that the trust policy of the role requires. A call with an OIDC token has
+    /// none.
+    pub external_id: Option<String>,
+}
+
+impl AssumeRoleParams {
+    /// Returns the role of this ARN with these parameters.
+    pub(crate) fn to_role(&self, arn: String) -> AssumedRole {
+        AssumedRole {
+            arn,
+            session_name: self.session_name.clone(),
+            duration: self.duration.unwrap_or(DURATION),
+            policy: self.policy.clone(),
+            external_id: self.external_id.clone(),
+        }
+    }
+}
+
+impl From<AssumedRole> for AssumeRoleParams {
+    fn from(role: AssumedRole) -> Self {
+        let AssumedRole { arn, session_name, duration, policy, external_id } = role;
+        Self { role_arn: Some(arn), session_name, duration: Some(duration), policy, external_id }
+    }
+}
+
+impl AssumedRole {
+    pub(super) fn fields(&self, edge: &dyn SourceEnv) -> Vec<(&'static str, Zeroizing<String>)> {
+        let host = || {
+            edge.variable("HOSTNAME")
+                .map_or_else(|| "oss-signing-proxy".to_owned(), |host| format!("ossp-{host}"))
+        };
+        let session = session_name(&self.session_name.clone().unwrap_or_else(host));
+        let mut fields = vec![
+            ("RoleArn", self.arn.clone()),
+            ("RoleSessionName", session),
+            ("DurationSeconds", self.duration.as_secs().to_string()),
+        ];
+        fields.extend(self.policy.clone().map(|policy| ("Policy", policy)));
+        fields.extend(self.external_id.clone().map(|id| ("ExternalId", id)));
+        fields.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect()
+    }
+}
+
+/// Turns `wanted` into a session name that STS accepts: 2 to 64 of the allowed characters.
+pub(super) fn session_name(wanted: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".@-_".contains(c);
+    let mut name: String = wanted.chars().map(|c| if fits(c) { c } else { '-' }).take(64).collect();
+    while name.len() < 2 {
+        name.push('-');
+    }
+    name
+}
+
+/// The default lifetime of STS credentials.
+const DURATION: Duration = Duration::from_secs(3600);
