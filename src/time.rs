@@ -1,4 +1,5 @@
-//! Points in time as OSS writes them. Pure: nothing here reads a clock; who needs the time is given a [`Clock`].
+//! Points in time as OSS writes them. Pure: nothing here reads a clock; code that needs the time gets
+//! a [`Clock`].
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
