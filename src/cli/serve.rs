@@ -87,7 +87,7 @@ pub(super) async fn open_log(settings: &telemetry::LogSettings) -> Result<Proces
     let file = settings.file.clone();
     let opened = off_thread(move || {
         open(file.as_deref(), &wanted).map_err(|error| {
-            complain(format_args!("cannot start: the log cannot be written: {error}"));
+            complain(format_args!("cannot start: cannot write the log file {error}"));
             CommandExit::Config
         })
     });

@@ -178,7 +178,7 @@ fn a_name_that_systemd_did_not_hand_over_is_told_with_those_it_did() {
     let output = command.output().expect("it runs");
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{log}");
-    assert!(log.contains("\"oss\"") && log.contains("there are web, metrics"), "{log}");
+    assert!(log.contains("\"oss\"") && log.contains("received web, metrics"), "{log}");
 
     // Sockets for another process.
     let environment = [KEY[0], KEY[1], ("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "oss")];

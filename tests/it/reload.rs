@@ -20,7 +20,11 @@ fn the_next_request_of_the_same_connection_comes_under_the_new_configuration() {
     assert_eq!(client.ask("PUT", "/photos/k", &host, "", b"1").status, 200);
     served.rewrite(oss.address, READ_ONLY);
     let (status, told) = served.reload();
-    assert_eq!((status, told.contains("listen[0].read_only = true was false")), (200, true), "{told}");
+    assert_eq!(
+        (status, told.contains("listen[0].read_only changed from false to true")),
+        (200, true),
+        "{told}"
+    );
     let refused = client.ask("PUT", "/photos/k", &host, "", b"2");
     assert_eq!((refused.status, refused.refused()), (403, Some("denied")));
     assert_eq!(client.ask("GET", "/photos/k", &host, "", b"").text(), "1");
@@ -88,7 +92,10 @@ fn routes_limits_and_credentials_are_taken_and_sources_that_stay_are_kept() {
     served.rewrite(oss.address, &route);
     let (status, told) = served.reload();
     assert_eq!(status, 200, "{told}");
-    assert!(!told.contains("not-the-secret") && told.contains("limits.body = \"4B\""), "{told}");
+    assert!(
+        !told.contains("not-the-secret") && told.contains("limits.body changed from \"5GiB\" to \"4B\""),
+        "{told}"
+    );
     // The previous provider was not called again.
     assert_eq!(credentials(&served)[0]["generation"], generation);
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1234").status, 200);

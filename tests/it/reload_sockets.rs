@@ -272,7 +272,7 @@ fn sockets_of_systemd_come_and_go_and_who_waits_at_one_is_served_when_it_comes_a
     }
     file.write(&[("systemd:one", ""), ("systemd:three", "")], ANY);
     let (status, told) = served.reload();
-    assert!(status == 400 && told.contains("there are one, two"), "{told}");
+    assert!(status == 400 && told.contains("received one, two"), "{told}");
     assert_eq!(ask(first, "PUT", "/photos/k", b"1").status, 200);
 }
 

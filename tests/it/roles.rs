@@ -258,14 +258,14 @@ fn roles_that_cannot_be_are_refused_at_the_start() {
     let path = file.path().to_str().expect("a path");
     let role = |lines: &str| format!("type = \"assume_role\"\nrole_arn = \"{ROLE}\"\n{lines}");
     for (lines, words) in [
-        (role("source = \"nobody\""), "no credentials \"nobody\""),
-        (role("source = \"default\""), "need themselves"),
+        (role("source = \"nobody\""), "unknown credentials \"nobody\""),
+        (role("source = \"default\""), "depend on themselves"),
         (role(""), "source: is missing"),
         (role("source = \"base\"\nduration = \"5m\""), "15m to 12h"),
-        (role("source = \"base\"\npolicy = \"{\""), "is no policy"),
-        (role("source = \"base\"\nexternal_id = \"a b\""), "is no external id"),
+        (role("source = \"base\"\npolicy = \"{\""), "invalid policy"),
+        (role("source = \"base\"\nexternal_id = \"a b\""), "invalid external ID"),
         (role("source = \"base\"\nsts_endpoint = \"http://sts.aliyuncs.com\""), "unencrypted"),
-        (role("source = \"base\"").replace("acs:ram::", "arn:aws:iam::"), "is no role"),
+        (role("source = \"base\"").replace("acs:ram::", "arn:aws:iam::"), "invalid role ARN"),
     ] {
         let text = format!(
             "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\n{lines}\n[credentials.base]\n{}",

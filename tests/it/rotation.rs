@@ -147,7 +147,7 @@ fn a_url_does_not_outlive_the_credentials_unless_that_is_wanted() {
     );
     put(&key, &json(STS_ID, SECRET, Some(TOKEN), PAST));
     let (code, _, log) = presign("1m", &["--outlive-credentials"]);
-    assert!(code == Some(77) && log.contains("have expired"), "{code:?} {log}");
+    assert!(code == Some(77) && log.contains("returned credentials that expired"), "{code:?} {log}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn read(
     }
     eventually("the error is told", || {
         let error = last_error(proxy.admin);
-        error.contains(path.to_str().expect("a path")) || error.contains("/bin/cat\" ended with")
+        error.contains(path.to_str().expect("a path")) || error.contains("/bin/cat\" failed with")
     });
     write(&path, ID, SECRET, end(3_600));
     until(&proxy, name, 200);

@@ -113,8 +113,8 @@ fn an_address_that_is_listed_is_asked_without_tls_and_no_other() {
         ("http://10.0.0.6/", "[\"10.0.0.5\"]", "unencrypted"),
         ("http://keys.example.com/", "[\"10.0.0.5\"]", "unencrypted"),
         ("http://10.0.0.5/", "[]", "unencrypted"),
-        ("http://10.0.0.5/", "[\"10.0.0.0/8\"]", "is no address"),
-        ("http://10.0.0.5/", "[\"10.0.0.5:80\"]", "is no address"),
+        ("http://10.0.0.5/", "[\"10.0.0.0/8\"]", "invalid IP address"),
+        ("http://10.0.0.5/", "[\"10.0.0.5:80\"]", "invalid IP address"),
         ("http://10.0.0.5/", "\"10.0.0.5\"", "a list of texts"),
     ] {
         let text = format!(
