@@ -29,7 +29,7 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
     }
     let role = params.to_role(params.role_arn.clone()?);
     let signature = signature.map_or(StsSignature::Acs3, |given| given.value);
-    let role = AssumeRoleConfig { role, place, signature };
+    let role = Box::new(AssumeRoleConfig { role, place, signature });
     Some(ProviderSpec::AssumeRole { source: source?, role })
 }
 

@@ -69,7 +69,7 @@ pub use services::CredentialServices;
 pub use source::{CredentialSource, NoCredentials};
 pub use static_keys::StaticKeyConfig;
 pub use status::{CredentialState, SourceStatus};
-pub use sts::{AssumeRoleParams, AssumedRole, StsEndpointConfig, StsSignature};
+pub use sts::{AssumeRoleParams, AssumedRole, OssLocation, StsEndpointConfig, StsSignature};
 pub use uri::UriConfig;
 pub use validate::{InvalidAccessKey, check as check_key};
 

@@ -20,7 +20,7 @@ pub enum ProviderSpec {
         /// The name of that source.
         source: String,
         /// The role, and the STS that issues its credentials.
-        role: AssumeRoleConfig,
+        role: Box<AssumeRoleConfig>,
     },
     /// No credentials: requests are forwarded without a signature.
     Anonymous,

@@ -62,7 +62,7 @@ mod tests {
         };
         ProviderSpec::AssumeRole {
             source: source.to_owned(),
-            role: AssumeRoleConfig { role, place: StsEndpointConfig::default(), signature },
+            role: Box::new(AssumeRoleConfig { role, place: StsEndpointConfig::default(), signature }),
         }
     }
 

@@ -191,7 +191,7 @@ async fn neither_an_attempt_nor_a_request_waits_for_ever() {
 async fn sources_that_are_the_same_are_one() {
     let role = |source: &str| ProviderSpec::AssumeRole {
         source: source.to_owned(),
-        role: AssumeRoleConfig {
+        role: Box::new(AssumeRoleConfig {
             role: AssumedRole {
                 arn: "acs:ram::1:role/r".to_owned(),
                 session_name: None,
@@ -201,7 +201,7 @@ async fn sources_that_are_the_same_are_one() {
             },
             place: StsEndpointConfig::default(),
             signature: StsSignature::Acs3,
-        },
+        }),
     };
     let env = || ProviderSpec::new(EnvConfig::default());
     let named = |name: &str, spec: ProviderSpec| (name.to_owned(), spec);

@@ -137,7 +137,6 @@ impl NetworkKind {
                     provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
                     token_file: file("token", "planted"),
                     place: place(),
-                    ..OidcConfig::default()
                 };
                 ProviderSpec::new(pod)
             }
@@ -150,7 +149,7 @@ impl NetworkKind {
                     external_id: None,
                 };
                 let role = AssumeRoleConfig { role, place: place(), signature: StsSignature::Acs3 };
-                ProviderSpec::AssumeRole { source: "base".to_owned(), role }
+                ProviderSpec::AssumeRole { source: "base".to_owned(), role: Box::new(role) }
             }
             Self::Chain => ProviderSpec::new(ChainConfig::default()),
         };
