@@ -18,7 +18,7 @@
 //!      ├──────► caller ──► sign                             │          client identity │ signatures
 //!      ├──────► policy    address                           │          access policy │ resolved endpoint
 //!      ▼                                                    ▼
-//!     oss          time          secret                                types: Bucket, Key, Query, Operation, ErrorDocument …
+//!     oss          time          secret          histogram             types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
 //!
 //! `offload` is not in the picture: it runs blocking work, such as reading a file, on separate
@@ -42,6 +42,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod emulator;
+pub mod histogram;
 pub mod offload;
 pub mod oss;
 pub mod policy;

@@ -184,7 +184,7 @@ fn operation(page: &mut String, row: &OperationSnapshot) -> fmt::Result {
         write!(page, "<td{class}>{count}")?;
     }
     #[expect(clippy::cast_precision_loss, reason = "it is shown to three digits")]
-    let mean_ms = row.duration.sum_s * 1000.0 / row.duration.count().max(1) as f64;
+    let mean_ms = row.duration.sum_s() * 1000.0 / row.duration.count().max(1) as f64;
     write!(page, "<td>{mean_ms:.1} ms</tr>")
 }
 

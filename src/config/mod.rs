@@ -51,7 +51,7 @@ use self::section::{ConfigDocument, ConfigSection};
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
-use crate::credentials::{ChainConfig, CustomProvider, Provide, ProviderSpec};
+use crate::credentials::{ChainConfig, CustomProvider, OssLocation, Provide, ProviderSpec};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
@@ -270,7 +270,7 @@ fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigRe
         if let (Some(place), Some(region)) =
             (spec.sts_endpoint_mut(), around.or_else(|| upstream.region.clone()))
         {
-            place.of_oss = Some((region, upstream.endpoint.is_internal()));
+            place.of_oss = Some(OssLocation { region, is_internal: upstream.endpoint.is_internal() });
         }
     }
     Some(ProxyConfig {

@@ -21,7 +21,8 @@ pub(super) struct BuildOrder<'a> {
 impl<'a> BuildOrder<'a> {
     /// Creates the order for sources that each need the source of this name, if any.
     pub(super) fn new(needs: impl Iterator<Item = Option<&'a str>>) -> Self {
-        let (mut ready, mut waiting) = (BinaryHeap::new(), HashMap::<_, Vec<_>>::new());
+        let mut ready = BinaryHeap::new();
+        let mut waiting = HashMap::<_, Vec<_>>::new();
         for (index, needed) in needs.enumerate() {
             match needed {
                 Some(name) => waiting.entry(name).or_default().push(index),

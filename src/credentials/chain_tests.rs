@@ -277,7 +277,7 @@ async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
         let some = Duration::from_secs(5);
         assert!(timeout(some, source.follow(&world)).await.is_err(), "it never ends");
         let [(_, given), _] = source.status(&world).refreshes;
-        given.count
+        given.count()
     };
     assert_eq!(asked().await, 1, "nothing has changed");
     std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")

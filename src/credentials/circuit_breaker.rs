@@ -8,7 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
-use super::durations::{AttemptHistogram, AttemptSnapshot};
+use super::BOUNDS_US;
+use crate::histogram::{DurationHistogram, HistogramSnapshot};
 use crate::transport::Url;
 
 /// All endpoints that were called so far, by URL without the path.
@@ -19,7 +20,7 @@ pub(super) struct EndpointRegistry(Mutex<BTreeMap<String, Arc<CredentialEndpoint
 pub(super) struct CredentialEndpoint {
     state: Mutex<EndpointState>,
     /// The time that calls have waited for the rate limit.
-    budget_wait: AttemptHistogram,
+    budget_wait: DurationHistogram,
     flights: Arc<Semaphore>,
 }
 
@@ -56,7 +57,7 @@ pub struct EndpointStatus {
     /// True while the circuit breaker holds calls back.
     pub is_left_alone: bool,
     /// The time that calls have waited for the rate limit.
-    pub budget_wait: AttemptSnapshot,
+    pub budget_wait: HistogramSnapshot,
 }
 
 /// A permit for one call. If it is dropped without an outcome, the call was abandoned by its caller
@@ -92,7 +93,7 @@ impl EndpointRegistry {
         let status = |(name, endpoint): (&String, &Arc<CredentialEndpoint>)| EndpointStatus {
             name: name.clone(),
             is_left_alone: endpoint.state().closed_until.is_some_and(|until| now < until),
-            budget_wait: endpoint.budget_wait.noted(),
+            budget_wait: endpoint.budget_wait.snapshot(),
         };
         self.all().iter().map(status).collect()
     }
@@ -114,7 +115,7 @@ impl CredentialEndpoint {
         };
         Self {
             state: Mutex::new(state),
-            budget_wait: AttemptHistogram::default(),
+            budget_wait: DurationHistogram::new(&BOUNDS_US),
             flights: Arc::new(Semaphore::new(FLIGHTS)),
         }
     }
@@ -300,8 +301,8 @@ mod tests {
         }
         let took = begun.elapsed().as_secs_f64();
         assert!((2.9..3.2).contains(&took), "40 at once, then 20 a second: {took}");
-        let waited = endpoint.budget_wait.noted();
-        assert_eq!(waited.count, 100);
-        assert!((waited.sum_s - took).abs() < 0.2, "who waits for the budget is counted: {waited:?}");
+        let waited = endpoint.budget_wait.snapshot();
+        assert_eq!(waited.count(), 100);
+        assert!((waited.sum_s() - took).abs() < 0.2, "who waits for the budget is counted: {waited:?}");
     }
 }

@@ -51,11 +51,24 @@ struct EcsProvider {
     known: Mutex<EcsCache>,
 }
 
-/// Values that are cached for a while, each with its expiry.
+/// The values that are cached for a while.
 #[derive(Default)]
 struct EcsCache {
-    token: Option<(HeaderValue, Timestamp)>,
-    role: Option<(String, Timestamp)>,
+    token: Option<Cached<HeaderValue>>,
+    role: Option<Cached<String>>,
+}
+
+/// A cached value with its expiry.
+struct Cached<T> {
+    value: T,
+    until: Timestamp,
+}
+
+/// The name of a role.
+struct InstanceRole {
+    name: String,
+    /// True if the configuration or the environment names it.
+    is_named: bool,
 }
 
 impl EcsProvider {
@@ -79,7 +92,7 @@ impl EcsProvider {
             return Err(ProvideError::NotConfigured(format!("{DISABLED} is true")).into());
         }
         let base = self.base(edge)?;
-        let (role, known) = self.role(&base, edge).await?;
+        let InstanceRole { name: role, is_named } = self.role(&base, edge).await?;
         let mut target = ROLES.to_owned();
         encode_strict(role.as_bytes(), &mut target);
         let reply = self.get(&base.at(&target), edge).await?;
@@ -88,7 +101,7 @@ impl EcsProvider {
             404 => {
                 self.known().role = None;
                 let text = format!("the metadata service at {base} has no role {role:?}");
-                Err(EcsError::Credentials(if known {
+                Err(EcsError::Credentials(if is_named {
                     ProvideError::Refused(format!("{text}; correct role_name or omit it"))
                 } else {
                     // The instance had this role a moment ago, and may have another now.
@@ -111,16 +124,15 @@ impl EcsProvider {
         Url::parse(&text).map_err(|error| ProvideError::Refused(format!("{from} {error}")))
     }
 
-    /// Returns the name of the role, and whether the configuration or the environment names it.
-    async fn role(&self, base: &Url, edge: &dyn SourceEnv) -> Result<(String, bool), EcsError> {
-        if let Some(role) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
-            return Ok((role, true));
+    async fn role(&self, base: &Url, edge: &dyn SourceEnv) -> Result<InstanceRole, EcsError> {
+        if let Some(name) = self.instance.role_name.clone().or_else(|| edge.variable(ROLE)) {
+            return Ok(InstanceRole { name, is_named: true });
         }
         let now = edge.now();
-        if let Some((role, until)) = &self.known().role
+        if let Some(Cached { value, until }) = &self.known().role
             && now < *until
         {
-            return Ok((role.clone(), false));
+            return Ok(InstanceRole { name: value.clone(), is_named: false });
         }
         let reply = self.get(&base.at(ROLES), edge).await?;
         let text = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
@@ -129,8 +141,8 @@ impl EcsProvider {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
         match reply.status {
             200 if is_name => {
-                self.known().role = Some((text.to_owned(), now + ROLE_FOR));
-                Ok((text.to_owned(), false))
+                self.known().role = Some(Cached { value: text.to_owned(), until: now + ROLE_FOR });
+                Ok(InstanceRole { name: text.to_owned(), is_named: false })
             }
             404 => Err(EcsError::Nothing(ProvideError::Refused(format!(
                 "the metadata service at {base} reports that this instance has no RAM role; attach one to it"
@@ -162,10 +174,10 @@ impl EcsProvider {
     /// Returns the session token; `None` if version 1 is used.
     async fn token(&self, url: &Url, edge: &dyn SourceEnv) -> Result<Option<HeaderValue>, EcsError> {
         let now = edge.now();
-        if let Some((token, until)) = &self.known().token
+        if let Some(Cached { value, until }) = &self.known().token
             && now < *until
         {
-            return Ok(Some(token.clone()));
+            return Ok(Some(value.clone()));
         }
         let ttl = (TTL, HeaderValue::from(TTL_S));
         let reply = self.fetch(Method::PUT, url.at("/latest/api/token"), vec![ttl]).await?;
@@ -178,7 +190,7 @@ impl EcsProvider {
                 })?;
                 token.set_sensitive(true);
                 let until = now + Duration::from_secs(TTL_S * 4 / 5 - 60);
-                self.known().token = Some((token.clone(), until));
+                self.known().token = Some(Cached { value: token.clone(), until });
                 Ok(Some(token))
             }
             403..=405 if self.instance.imds_v1 && !edge.is_true(NO_V1) => Ok(None),
@@ -222,7 +234,7 @@ impl Provide for EcsProvider {
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let named = self.instance.role_name.clone().or_else(|| edge.variable(ROLE));
-        let role = named.or_else(|| self.known().role.as_ref().map(|(role, _)| role.clone()));
+        let role = named.or_else(|| self.known().role.as_ref().map(|role| role.value.clone()));
         let at = self.base(edge).map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
         vec![format!(
             "role {} from the metadata service at {at}",

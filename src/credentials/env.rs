@@ -48,20 +48,21 @@ struct EnvProvider {
 }
 
 impl EnvProvider {
-    /// Returns the role to assume, and the families whose key may assume it.
-    fn role(&self, edge: &dyn SourceEnv) -> Option<(String, &'static [VariableFamily])> {
+    /// Returns the role to assume, if there is one.
+    fn role(&self, edge: &dyn SourceEnv) -> Option<KeyRole> {
         if let Some(arn) = &self.wanted.role.role_arn {
-            return Some((arn.clone(), &FAMILIES));
+            return Some(KeyRole { arn: arn.clone(), families: &FAMILIES });
         }
         if let Some(arn) = edge.variable(OSS_ROLE) {
-            return Some((arn, &FAMILIES[..1]));
+            return Some(KeyRole { arn, families: &FAMILIES[..1] });
         }
-        edge.variable(ROLE).filter(|_| self.wanted.from_env).map(|arn| (arn, &FAMILIES[..]))
+        let arn = edge.variable(ROLE).filter(|_| self.wanted.from_env)?;
+        Some(KeyRole { arn, families: &FAMILIES })
     }
 
     async fn ask(&self, edge: &dyn SourceEnv) -> Result<Credentials, ProvideError> {
         // guard: role-is-assumed
-        let Some((arn, families)) = self.role(edge) else {
+        let Some(KeyRole { arn, families }) = self.role(edge) else {
             let given = read(edge, &FAMILIES)?;
             let unused = edge.variable(ROLE).is_some() && edge.variable(OIDC).is_none();
             if unused && !self.warned.swap(true, Ordering::Relaxed) {
@@ -84,6 +85,13 @@ impl EnvProvider {
         let kind = if signer.token.is_some() { "static_sts" } else { "static_ak" };
         triple.into_credentials(&format!("{}/ram_role_arn/{kind}", signer.provider), "STS")
     }
+}
+
+/// A role that an access key from the environment assumes.
+struct KeyRole {
+    arn: String,
+    /// The families whose key may assume it.
+    families: &'static [VariableFamily],
 }
 
 /// Variables that together hold one set of credentials.
@@ -145,7 +153,7 @@ impl Provide for EnvProvider {
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let role = self.role(edge);
         let mut lines =
-            role.map_or_else(Vec::new, |(arn, _)| vec![format!("role {arn}"), self.sts.explain(edge)]);
+            role.map_or_else(Vec::new, |role| vec![format!("role {}", role.arn), self.sts.explain(edge)]);
         lines.extend(half_set(edge).map(|why| format!("incomplete: {why}")));
         lines
     }

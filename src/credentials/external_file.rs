@@ -182,7 +182,8 @@ impl ToolFile {
     /// Reads the file. The error says why no file was read.
     async fn read(&self, edge: &dyn SourceEnv) -> Result<ReadFile, ProvideError> {
         let candidates = self.candidates(edge).map_err(ProvideError::NotConfigured)?;
-        let (all, guarded) = (candidates.shown(), Arc::clone(&self.guarded));
+        let all = candidates.shown();
+        let guarded = Arc::clone(&self.guarded);
         let read = self.lane.run(FILE_LIMIT, move || candidates.read(&guarded)).await;
         let read = read.map_err(|no_answer| ProvideError::Unavailable(format!("{all}: {no_answer}")))?;
         read.map_err(ProvideError::NotConfigured)
@@ -232,8 +233,9 @@ impl CandidatePaths {
 
     /// Reads the first path that exists. The error says that none exists.
     fn read(self, guarded: &SecretFileReader) -> Result<ReadFile, String> {
-        let (path, named) = match self {
-            Self::Named(path) => (path, true),
+        let named = matches!(self, Self::Named(_));
+        let path = match self {
+            Self::Named(path) => path,
             Self::Usual { home, below } => {
                 let mut existing = below.iter().map(|below| home.join(below)).filter(|path| path.exists());
                 let Some(path) = existing.next() else {
@@ -242,7 +244,7 @@ impl CandidatePaths {
                 if let Some(other) = existing.next() {
                     warn_of_two(&path, &other);
                 }
-                (path, false)
+                path
             }
         };
         let text = guarded.read(&path);

@@ -76,6 +76,13 @@ struct FileValues {
     expiration: Option<Zeroizing<String>>,
 }
 
+/// The two spellings of the name of a value.
+#[derive(Clone, Copy)]
+struct ValueName {
+    camel: &'static str,
+    snake: &'static str,
+}
+
 impl FileProvider {
     async fn read(&self) -> Result<Credentials, ProvideError> {
         let file = Arc::clone(&self.file);
@@ -132,8 +139,8 @@ impl CredentialFile {
         let [id, secret, token, expiration] = NAMES.map(|names| self.value(object, names));
         let missing = |name| CredentialFileError::Missing(self.name(), name);
         Ok(FileValues {
-            id: id?.ok_or_else(|| missing(NAMES[0].1))?,
-            secret: secret?.ok_or_else(|| missing(NAMES[1].1))?,
+            id: id?.ok_or_else(|| missing(NAMES[0].snake))?,
+            secret: secret?.ok_or_else(|| missing(NAMES[1].snake))?,
             token: token?,
             expiration: expiration?,
         })
@@ -143,15 +150,17 @@ impl CredentialFile {
     fn value(
         &self,
         object: &Map<String, Value>,
-        (camel, snake): (&'static str, &'static str),
+        name: ValueName,
     ) -> Result<Option<Zeroizing<String>>, CredentialFileError> {
         let one = |name: &'static str| match object.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(Zeroizing::new(text.clone()))),
             Some(_) => Err(CredentialFileError::Missing(self.name(), name)),
         };
-        match (one(camel)?, one(snake)?) {
-            (Some(a), Some(b)) if a != b => Err(CredentialFileError::Ambiguous(self.name(), camel, snake)),
+        match (one(name.camel)?, one(name.snake)?) {
+            (Some(a), Some(b)) if a != b => {
+                Err(CredentialFileError::Ambiguous(self.name(), name.camel, name.snake))
+            }
             (a, b) => Ok(a.or(b)),
         }
     }
@@ -201,11 +210,11 @@ impl Provide for FileProvider {
 }
 
 /// The names in JSON; both spellings are in use.
-const NAMES: [(&str, &str); 4] = [
-    ("AccessKeyId", "access_key_id"),
-    ("AccessKeySecret", "access_key_secret"),
-    ("SecurityToken", "security_token"),
-    ("Expiration", "expiration"),
+const NAMES: [ValueName; 4] = [
+    ValueName { camel: "AccessKeyId", snake: "access_key_id" },
+    ValueName { camel: "AccessKeySecret", snake: "access_key_secret" },
+    ValueName { camel: "SecurityToken", snake: "security_token" },
+    ValueName { camel: "Expiration", snake: "expiration" },
 ];
 /// The file names in a directory.
 const FILES: [&str; 4] = ["access_key_id", "access_key_secret", "security_token", "expiration"];

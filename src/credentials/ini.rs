@@ -51,9 +51,8 @@ impl IniDocument {
 
     /// Returns whether all sections have known names and no value precedes them.
     pub(super) fn has_only(&self, is_known: fn(&str) -> bool) -> bool {
-        let (before, sections) = (self.0.first(), &self.0[1..]);
-        before.is_some_and(|section| section.values.is_empty())
-            && sections.iter().all(|section| is_known(&section.name))
+        self.0.first().is_some_and(|section| section.values.is_empty())
+            && self.0[1..].iter().all(|section| is_known(&section.name))
     }
 
     /// Returns the names of the sections, for an error message.

@@ -42,7 +42,7 @@ impl ExternalFormat for SharedFile {
         edge: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
-        let (name, section) = section(&document, tool, ("ALIBABA_CLOUD_PROFILE", edge))?;
+        let NamedSection { name, section } = section(&document, tool, "ALIBABA_CLOUD_PROFILE", edge)?;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
             return Err(UnsupportedProfile::Absent(format!(
                 "the section [{name}] is disabled (enable = false)"
@@ -133,7 +133,7 @@ impl ExternalFormat for OssFile {
         edge: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = parse(text)?;
-        let (name, section) = section(&document, tool, ("OSS_PROFILE", edge))?;
+        let NamedSection { name, section } = section(&document, tool, "OSS_PROFILE", edge)?;
         let need = |keys: &[&str]| {
             section
                 .get(keys)
@@ -149,6 +149,12 @@ impl ExternalFormat for OssFile {
     }
 }
 
+/// The section to read.
+struct NamedSection<'a> {
+    name: String,
+    section: &'a IniSection,
+}
+
 fn parse(text: &str) -> Result<IniDocument, UnsupportedProfile> {
     IniDocument::parse(text).map_err(|line| {
         UnsupportedProfile::Wrong(format!(
@@ -162,12 +168,13 @@ fn parse(text: &str) -> Result<IniDocument, UnsupportedProfile> {
 fn section<'a>(
     document: &'a IniDocument,
     tool: &ExternalFileConfig,
-    (variable, edge): (&str, &dyn SourceEnv),
-) -> Result<(String, &'a IniSection), UnsupportedProfile> {
+    variable: &str,
+    edge: &dyn SourceEnv,
+) -> Result<NamedSection<'a>, UnsupportedProfile> {
     let wanted = tool.profile.clone().or_else(|| edge.variable(variable));
     let name = wanted.unwrap_or_else(|| "default".to_owned());
     match document.section(&name) {
-        Some(section) => Ok((name, section)),
+        Some(section) => Ok(NamedSection { name, section }),
         None if document.is_empty() => Err(UnsupportedProfile::Absent("the file is empty".to_owned())),
         // Skipping the existing sections would change the signing identity.
         None => Err(UnsupportedProfile::Wrong(format!(

@@ -96,7 +96,8 @@ impl Provide for LoginSession {
     }
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
-        let (until, commands) = (self.expires.rfc3339(), self.renewal.commands(edge.now()));
+        let until = self.expires.rfc3339();
+        let commands = self.renewal.commands(edge.now());
         vec![format!("login credentials valid until {until}; to renew them, run {commands}")]
     }
 }

@@ -8,7 +8,6 @@ mod circuit_breaker;
 mod clock_skew;
 mod credentials_document;
 mod custom;
-mod durations;
 mod ecs;
 mod env;
 mod external_file;
@@ -54,7 +53,6 @@ pub use chain::{ChainConfig, ChainOrder};
 pub use circuit_breaker::EndpointStatus;
 pub use clock_skew::{CallPeriod, ClockOffsets, ahead};
 pub use custom::CustomProvider;
-pub use durations::AttemptSnapshot;
 pub use ecs::EcsConfig;
 pub use env::EnvConfig;
 pub use external_file::{ExternalFileConfig, ToolFileConfig};
@@ -71,7 +69,7 @@ pub use services::CredentialServices;
 pub use source::{CredentialSource, NoCredentials};
 pub use static_keys::StaticKeyConfig;
 pub use status::{CredentialState, SourceStatus};
-pub use sts::{AssumeRoleParams, AssumedRole, StsEndpointConfig, StsSignature};
+pub use sts::{AssumeRoleParams, AssumedRole, OssLocation, StsEndpointConfig, StsSignature};
 pub use uri::UriConfig;
 pub use validate::{InvalidAccessKey, check as check_key};
 
@@ -233,3 +231,8 @@ pub type SourceMap = BTreeMap<String, Arc<CredentialSource>>;
 pub fn each(sources: &SourceMap) -> impl Iterator<Item = (&str, &Arc<CredentialSource>)> {
     sources.iter().filter(|(name, source)| source.name() == **name).map(|(name, source)| (&**name, source))
 }
+
+/// The upper bounds of the buckets of histograms, in microseconds. They range from the read of a
+/// file to the timeout of an attempt.
+const BOUNDS_US: [u64; 10] =
+    [1_000, 5_000, 25_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 20_000_000];

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::provider_config::ProviderConfig;
 use super::sts::{
-    AssumeRoleParams, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError, StsSignature,
+    AssumeRoleParams, OidcToken, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError,
+    StsSignature,
 };
 use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
@@ -99,7 +100,8 @@ impl OidcProvider {
         let mut role = self.pod.role.to_role(role_arn);
         role.session_name = role.session_name.or_else(|| edge.variable(SESSION));
         role.external_id = None;
-        self.sts.assume_with_token(&role, (&provider_arn, &token), edge).await
+        let token = OidcToken { provider_arn: &provider_arn, token: &token };
+        self.sts.assume_with_token(&role, token, edge).await
     }
 }
 

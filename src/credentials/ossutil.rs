@@ -27,10 +27,16 @@ const FILE_VARIABLE: &str = "OSSUTIL_CONFIG_FILE";
 /// The variable with the name of the profile.
 const PROFILE_VARIABLE: &str = "OSSUTIL_PROFILE";
 
+/// A section of version 1 with its name.
+struct LegacySection<'a> {
+    name: &'a str,
+    section: &'a IniSection,
+}
+
 /// The part of the file that describes credentials.
 enum SelectedSection<'a> {
-    /// The credentials section of version 1, or another of that format, with its name.
-    Legacy(String, &'a IniSection),
+    /// The credentials section of version 1, or another of that format.
+    Legacy(LegacySection<'a>),
     /// The service section of version 1, without a credentials section.
     Service(&'a IniSection),
     /// A profile of version 2.
@@ -67,7 +73,7 @@ impl ExternalFormat for OssutilFile {
                 Some(uri) => Ok(Box::new(uri)),
                 None => Err(UnsupportedProfile::Absent(format!("[{SERVICE}] has no ecsAk"))),
             },
-            SelectedSection::Legacy(name, section) => legacy(&document, (&name, section), tool, edge),
+            SelectedSection::Legacy(legacy) => legacy.config(&document, tool, edge),
         }
     }
 }
@@ -75,12 +81,12 @@ impl ExternalFormat for OssutilFile {
 /// Selects the profile requested by name, or else the only one that ossutil would use.
 fn select<'a>(
     document: &'a IniDocument,
-    wanted: Option<&str>,
+    wanted: Option<&'a str>,
 ) -> Result<SelectedSection<'a>, UnsupportedProfile> {
     if let Some(name) = wanted {
         return match (ProfileSettings::find(document, name)?, document.section(name)) {
             (Some(settings), _) => Ok(SelectedSection::Profile(settings)),
-            (None, Some(section)) => Ok(SelectedSection::Legacy(name.to_owned(), section)),
+            (None, Some(section)) => Ok(SelectedSection::Legacy(LegacySection { name, section })),
             (None, None) => {
                 let sections = document.listing();
                 Err(UnsupportedProfile::Wrong(format!(
@@ -102,10 +108,10 @@ fn select<'a>(
             )))
         }
         (Some(section), Some(settings)) if !settings.has_credentials() => {
-            Ok(SelectedSection::Legacy(LEGACY.to_owned(), section))
+            Ok(SelectedSection::Legacy(LegacySection { name: LEGACY, section }))
         }
         (_, Some(settings)) => Ok(SelectedSection::Profile(settings)),
-        (Some(section), None) => Ok(SelectedSection::Legacy(LEGACY.to_owned(), section)),
+        (Some(section), None) => Ok(SelectedSection::Legacy(LegacySection { name: LEGACY, section })),
         (None, None) if document.is_empty() => {
             Err(UnsupportedProfile::Absent("the file is empty".to_owned()))
         }
@@ -119,62 +125,65 @@ fn select<'a>(
     }
 }
 
-/// Returns the provider that a section of version 1 describes.
-fn legacy(
-    document: &IniDocument,
-    (wanted, section): (&str, &IniSection),
-    tool: &ExternalFileConfig,
-    edge: &dyn SourceEnv,
-) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
-    let missing = |name: &str| UnsupportedProfile::Wrong(format!("[{wanted}] has no {name}"));
-    let key = |token: Option<&str>| key(section, token).map_err(missing);
-    let mode = section.get(&["mode"]);
-    let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
-    if is("AK") {
-        return Ok(Box::new(key(None)?));
-    }
-    if is("StsToken") {
-        let token = section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?;
-        return Ok(Box::new(key(Some(token))?));
-    }
-    if is("RamRoleArn") {
-        let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
-        let seconds = seconds.map_err(|_| {
-            UnsupportedProfile::Wrong(format!(
-                "[{wanted}] has an invalid tokenTimeout; expected a number of seconds"
-            ))
-        })?;
-        let session = section.get(&["roleSessionName"]).map(str::to_owned);
-        let role = AssumedRole {
-            arn: section.get(&["ramRoleArn"]).ok_or_else(|| missing("ramRoleArn"))?.to_owned(),
-            session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
-            duration: Duration::from_secs(seconds),
-            policy: None,
-            external_id: None,
-        };
-        let place = tool.sts_endpoint(None, region_of(section), false)?;
-        let signer = Box::new(key(section.get(&TOKEN))?);
-        return Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place }));
-    }
-    if is("EcsRamRole") {
-        let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
-        return Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }));
-    }
-    if mode.is_some() {
-        return Err(UnsupportedProfile::Wrong(format!(
-            "[{wanted}] has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole"
-        )));
-    }
-    // Without a mode, ossutil uses what is present, a key before a service.
-    if section.get(&ID).is_some() {
-        return Ok(Box::new(key(section.get(&TOKEN))?));
-    }
-    match document.section(SERVICE).map(service).transpose()?.flatten() {
-        Some(uri) => Ok(Box::new(uri)),
-        None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
-            Err(missing("accessKeyID and no mode"))
+impl LegacySection<'_> {
+    /// Returns the provider that the section describes.
+    fn config(
+        &self,
+        document: &IniDocument,
+        tool: &ExternalFileConfig,
+        edge: &dyn SourceEnv,
+    ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
+        let Self { name: wanted, section } = self;
+        let missing = |name: &str| UnsupportedProfile::Wrong(format!("[{wanted}] has no {name}"));
+        let key = |token: Option<&str>| key(section, token).map_err(missing);
+        let mode = section.get(&["mode"]);
+        let is = |wanted: &str| mode.is_some_and(|mode| mode.eq_ignore_ascii_case(wanted));
+        if is("AK") {
+            return Ok(Box::new(key(None)?));
         }
-        None => Err(UnsupportedProfile::Absent(format!("[{wanted}] has no access key"))),
+        if is("StsToken") {
+            let token = section.get(&TOKEN).ok_or_else(|| missing("stsToken"))?;
+            return Ok(Box::new(key(Some(token))?));
+        }
+        if is("RamRoleArn") {
+            let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
+            let seconds = seconds.map_err(|_| {
+                UnsupportedProfile::Wrong(format!(
+                    "[{wanted}] has an invalid tokenTimeout; expected a number of seconds"
+                ))
+            })?;
+            let session = section.get(&["roleSessionName"]).map(str::to_owned);
+            let role = AssumedRole {
+                arn: section.get(&["ramRoleArn"]).ok_or_else(|| missing("ramRoleArn"))?.to_owned(),
+                session_name: session.or_else(|| edge.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME")),
+                duration: Duration::from_secs(seconds),
+                policy: None,
+                external_id: None,
+            };
+            let place = tool.sts_endpoint(None, region_of(section), false)?;
+            let signer = Box::new(key(section.get(&TOKEN))?);
+            return Ok(Box::new(FileRoleConfig { signer, signer_name: NAME, role, place }));
+        }
+        if is("EcsRamRole") {
+            let role_name = section.get(&["ecsRoleName"]).map(str::to_owned);
+            return Ok(Box::new(EcsConfig { role_name, ..EcsConfig::default() }));
+        }
+        if mode.is_some() {
+            return Err(UnsupportedProfile::Wrong(format!(
+                "[{wanted}] has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole"
+            )));
+        }
+        // Without a mode, ossutil uses what is present, a key before a service.
+        if section.get(&ID).is_some() {
+            return Ok(Box::new(key(section.get(&TOKEN))?));
+        }
+        match document.section(SERVICE).map(service).transpose()?.flatten() {
+            Some(uri) => Ok(Box::new(uri)),
+            None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
+                Err(missing("accessKeyID and no mode"))
+            }
+            None => Err(UnsupportedProfile::Absent(format!("[{wanted}] has no access key"))),
+        }
     }
 }
 

@@ -65,8 +65,13 @@ pub fn bucket_endpoints(
     {
         for (bucket, endpoint) in document.section(section).into_iter().flat_map(IniSection::raw) {
             if !endpoint.is_empty() {
-                let (bucket, endpoint) = (bucket.to_owned(), Some(endpoint.to_owned()));
-                add(BucketEndpoint { bucket, endpoint, style, region: None, region_of_profile: None });
+                add(BucketEndpoint {
+                    bucket: bucket.to_owned(),
+                    endpoint: Some(endpoint.to_owned()),
+                    style,
+                    region: None,
+                    region_of_profile: None,
+                });
             }
         }
     }

@@ -34,7 +34,8 @@ impl<'a> ProfileSettings<'a> {
     pub(super) fn find(document: &'a IniDocument, name: &str) -> Result<Option<Self>, UnsupportedProfile> {
         let Some(first) = section_of(document, name) else { return Ok(None) };
         let mut settings = Self { name: name.to_owned(), sections: vec![first] };
-        let (mut names, mut last) = (vec![name.to_ascii_lowercase()], first);
+        let mut names = vec![name.to_ascii_lowercase()];
+        let mut last = first;
         while let Some(source) = last.get(&["source-profile"]) {
             let wrong =
                 |why| Err(settings.wrong(format!("inherits settings from the profile {source:?}, {why}")));

@@ -145,7 +145,8 @@ async fn read(from: impl AsyncRead + Unpin) -> Result<Zeroizing<Vec<u8>>, Output
 
 /// Counts the bytes of an output. Reading them keeps the command from blocking on a full pipe.
 async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, OutputTooLarge> {
-    let (mut count, mut part) = (0, Zeroizing::new([0; 1024]));
+    let mut count = 0;
+    let mut part = Zeroizing::new([0; 1024]);
     while let Ok(more @ 1..) = from.read(&mut *part).await {
         count += more;
     }

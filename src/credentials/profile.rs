@@ -101,7 +101,8 @@ impl ExternalFormat for CliFile {
         edge: &dyn SourceEnv,
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let file: ProfileFile = serde_json::from_str(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
+            let line = error.line();
+            let column = error.column();
             UnsupportedProfile::Wrong(format!("invalid configuration of the Alibaba Cloud CLI (line {line}, column {column}); correct it or set another path"))
         })?;
         let ProfileFile { current, profiles } = file;
@@ -299,8 +300,8 @@ fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
         ("CloudSSO", "cloud_sso", profile.cloud_sso_access_token_expire)
     };
     let renewal = LoginRenewal::new(&profile.name, mode, Timestamp::from_unix_s(login_expires));
-    let (id, secret) = (given(profile.access_key_id), given(profile.access_key_secret));
-    match (id, secret, given(profile.sts_token)) {
+    let keys = (given(profile.access_key_id), given(profile.access_key_secret), given(profile.sts_token));
+    match keys {
         (Some(id), Some(secret), Some(token)) if profile.sts_expiration > 0 => Ok(LoginSession {
             kind,
             profile: profile.name,

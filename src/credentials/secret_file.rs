@@ -82,8 +82,8 @@ impl SecretFileError {
 /// Returns the current state of a file.
 pub(super) fn state(path: &Path) -> FileFingerprint {
     let found = fs::metadata(path).ok()?;
-    let (device, inode) = (found.dev().cast_signed(), found.ino().cast_signed());
-    Some([device, inode, found.size().cast_signed(), found.mtime(), found.mtime_nsec()])
+    let [device, inode, size] = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
+    Some([device, inode, size, found.mtime(), found.mtime_nsec()])
 }
 
 const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();

@@ -17,10 +17,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::durations::AttemptHistogram;
 use super::refresh_policy::{RefreshUrgency, RefreshWindows, pause, pause_refused, pause_unchanged};
 use super::status::{CredentialState, SourceStatus};
-use super::{Credentials, Provide, ProvideError, SourceEnv, validate};
+use super::{BOUNDS_US, Credentials, Provide, ProvideError, SourceEnv, validate};
+use crate::histogram::DurationHistogram;
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -46,14 +46,24 @@ pub struct CredentialSource {
 }
 
 /// The counters of a source for metrics.
-#[derive(Default)]
 struct SourceCounts {
     /// Requests by the state of the credentials they were signed with, including those that got
     /// none.
     served: [AtomicU64; CredentialState::ALL.len()],
-    waits: AttemptHistogram,
-    given: AttemptHistogram,
-    failed: AttemptHistogram,
+    waits: DurationHistogram,
+    given: DurationHistogram,
+    failed: DurationHistogram,
+}
+
+impl Default for SourceCounts {
+    fn default() -> Self {
+        Self {
+            served: Default::default(),
+            waits: DurationHistogram::new(&BOUNDS_US),
+            given: DurationHistogram::new(&BOUNDS_US),
+            failed: DurationHistogram::new(&BOUNDS_US),
+        }
+    }
 }
 
 /// Credentials with their refresh windows, if they have to be refreshed.
@@ -422,8 +432,8 @@ impl CredentialSource {
             has_answered: asking.done > 0,
             served: CredentialState::ALL
                 .map(|stage| (stage, self.counts.served[stage as usize].load(Ordering::Relaxed))),
-            waits: self.counts.waits.noted(),
-            refreshes: [("ok", self.counts.given.noted()), ("failed", self.counts.failed.noted())],
+            waits: self.counts.waits.snapshot(),
+            refreshes: [("ok", self.counts.given.snapshot()), ("failed", self.counts.failed.snapshot())],
             last_error: history.last_error.as_ref().map(ToString::to_string),
             explanation,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ProvideError;
-use super::durations::AttemptSnapshot;
+use crate::histogram::HistogramSnapshot;
 use crate::time::Timestamp;
 
 /// A snapshot of the state of a source.
@@ -41,9 +41,9 @@ pub struct SourceStatus {
     /// Requests by the state of the credentials at that time, including requests that got none.
     pub served: [(CredentialState, u64); 6],
     /// The time that requests have waited for credentials.
-    pub waits: AttemptSnapshot,
+    pub waits: HistogramSnapshot,
     /// The duration of attempts, separately for successes and failures.
-    pub refreshes: [(&'static str, AttemptSnapshot); 2],
+    pub refreshes: [(&'static str, HistogramSnapshot); 2],
     /// The error of the last attempt; `None` if it succeeded.
     pub last_error: Option<String>,
     /// The origin of the credentials, and the reasons why other providers were skipped.

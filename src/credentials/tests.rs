@@ -336,12 +336,12 @@ async fn it_is_counted_how_long_a_source_takes_and_requests_wait() {
     assert!(given.is_ok() && waited.is_ok());
     let status = source.status(&world);
     let [(_, given), (_, failed)] = status.refreshes;
-    assert_eq!((given.count, failed.count, status.waits.count), (1, 0, 1));
-    assert!((given.sum_s - 0.1).abs() < 0.01 && (status.waits.sum_s - 0.1).abs() < 0.01, "{given:?}");
+    assert_eq!((given.count(), failed.count(), status.waits.count()), (1, 0, 1));
+    assert!((given.sum_s() - 0.1).abs() < 0.01 && (status.waits.sum_s() - 0.1).abs() < 0.01, "{given:?}");
     let silent = CredentialSource::new("default", Box::new(Silent));
     assert!(silent.refresh(&world).await.is_err());
     let [(_, given), (_, failed)] = silent.status(&world).refreshes;
-    assert_eq!((given.count, failed.count, failed.sum_s.round()), (0, 1, 20.0));
+    assert_eq!((given.count(), failed.count(), failed.sum_s().round()), (0, 1, 20.0));
 }
 
 /// A provider that fails until the clock is right.

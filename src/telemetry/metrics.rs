@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::histogram::{DurationHistogram, HistogramCounter, HistogramSnapshot};
 use crate::oss::Operation;
 
 /// The metrics of a worker.
@@ -59,28 +60,11 @@ pub struct EndedRequest {
 struct WorkerCounter(AtomicU64);
 
 /// The metrics of one operation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OperationMetrics {
     outcomes: [WorkerCounter; RequestOutcome::ALL.len()],
-    duration: DurationHistogram,
-    first_byte: DurationHistogram,
-}
-
-/// A histogram of durations.
-#[derive(Debug, Default)]
-struct DurationHistogram {
-    buckets: [WorkerCounter; BOUNDS_MS.len() + 1],
-    sum_us: WorkerCounter,
-}
-
-/// A snapshot of a histogram of durations, over all workers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HistogramSnapshot {
-    /// The count of each bucket of [`BOUNDS_MS`], not cumulative. The last one counts durations
-    /// above all bounds.
-    pub buckets: [u64; BOUNDS_MS.len() + 1],
-    /// The sum of all durations, in seconds.
-    pub sum_s: f64,
+    duration: DurationHistogram<WorkerCounter>,
+    first_byte: DurationHistogram<WorkerCounter>,
 }
 
 /// A snapshot of the metrics, summed over all workers.
@@ -158,7 +142,7 @@ impl RequestOutcome {
     }
 }
 
-impl WorkerCounter {
+impl HistogramCounter for WorkerCounter {
     fn add(&self, more: u64) {
         // No other thread writes this counter.
         self.0.store(self.get().wrapping_add(more), Relaxed);
@@ -169,28 +153,13 @@ impl WorkerCounter {
     }
 }
 
-impl DurationHistogram {
-    fn observe(&self, took: Duration) {
-        let ms = took.as_secs_f64() * 1000.0;
-        let bucket = BOUNDS_MS.iter().position(|bound| ms <= *bound).unwrap_or(BOUNDS_MS.len());
-        self.buckets[bucket].add(1);
-        self.sum_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    }
-}
-
-impl HistogramSnapshot {
-    /// Returns the number of durations.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a metric of more than 285 years may be off")]
-    fn add(&mut self, histogram: &DurationHistogram) {
-        for (sum, count) in self.buckets.iter_mut().zip(&histogram.buckets) {
-            *sum += count.get();
+impl Default for OperationMetrics {
+    fn default() -> Self {
+        Self {
+            outcomes: Default::default(),
+            duration: DurationHistogram::new(&BOUNDS_US),
+            first_byte: DurationHistogram::new(&BOUNDS_US),
         }
-        self.sum_s += histogram.sum_us.get() as f64 / 1e6;
     }
 }
 
@@ -238,9 +207,9 @@ impl MetricsHandle {
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         let row = row.get_or_init(Box::default);
         row.outcomes[request.outcome.index()].add(1);
-        row.duration.observe(request.duration);
+        row.duration.record(request.duration);
         if let Some(first_byte) = request.first_byte {
-            row.first_byte.observe(first_byte);
+            row.first_byte.record(first_byte);
         }
         sheet.in_flight.add(u64::MAX);
     }
@@ -282,8 +251,8 @@ impl MetricsSnapshot {
             let mut total = OperationSnapshot {
                 operation,
                 outcomes: RequestOutcome::ALL.map(|outcome| (outcome, 0)),
-                duration: HistogramSnapshot::default(),
-                first_byte: HistogramSnapshot::default(),
+                duration: HistogramSnapshot::new(&BOUNDS_US),
+                first_byte: HistogramSnapshot::new(&BOUNDS_US),
             };
             for row in sheets.iter().filter_map(|sheet| sheet.rows[index].get()) {
                 for ((_, sum), count) in total.outcomes.iter_mut().zip(&row.outcomes) {
@@ -312,11 +281,27 @@ impl MetricsSnapshot {
     }
 }
 
-/// The upper bounds of histogram buckets, in milliseconds. They reach 10 minutes, because transfers
+/// The upper bounds of histogram buckets, in microseconds. They reach 10 minutes, because transfers
 /// take minutes.
-pub const BOUNDS_MS: [f64; 18] = [
-    1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0,
-    60_000.0, 120_000.0, 300_000.0, 600_000.0,
+const BOUNDS_US: [u64; 18] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    120_000_000,
+    300_000_000,
+    600_000_000,
 ];
 
 #[cfg(test)]
@@ -353,8 +338,9 @@ mod tests {
         assert_eq!(names, [Some(Operation::Preflight), Some(Operation::GetObject), None]);
         let get = &total.operations[1];
         assert_eq!(get.outcomes[0], (RequestOutcome::Status(2), 2));
-        assert_eq!((get.duration.buckets[2], get.duration.buckets[16], get.duration.count()), (1, 1, 2));
-        assert!((get.duration.sum_s - 200.004).abs() < 1e-6);
+        let buckets = get.duration.buckets();
+        assert_eq!((buckets[2], buckets[16], get.duration.count()), ((0.005, 1), (300.0, 1), 2));
+        assert!((get.duration.sum_s() - 200.004).abs() < 1e-6);
         assert_eq!((total.bytes_in, total.bytes_out, total.in_flight), (12, 20, 1));
         assert_eq!(
             (total.ended(|outcome| outcome == RequestOutcome::Status(4)), total.ended(|_| true)),

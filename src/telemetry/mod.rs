@@ -15,7 +15,6 @@ pub use format::{LogControl, subscribe};
 pub use log_file::LogFile;
 pub use log_writer::{DroppedLines, LogFlushGuard, LogWriter};
 pub use metrics::{
-    BOUNDS_MS, EndedRequest, HistogramSnapshot, MetricsHandle, MetricsSnapshot, OperationSnapshot,
-    RequestOutcome, WorkerMetrics,
+    EndedRequest, MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome, WorkerMetrics,
 };
 pub use settings::{LogFormat, LogLevel, LogSettings};

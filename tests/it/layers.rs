@@ -11,14 +11,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("oss", &[]),
     ("time", &[]),
     ("secret", &[]),
+    ("histogram", &[]),
     ("offload", &[]),
     ("address", &["oss"]),
     ("sign", WORDS),
     ("caller", &["oss", "sign"]),
     ("policy", &["oss", "caller"]),
     ("transport", &["oss", "time", "secret", "offload"]),
-    ("credentials", &["oss", "time", "secret", "transport", "offload"]),
-    ("telemetry", WORDS),
+    ("credentials", &["oss", "time", "secret", "histogram", "transport", "offload"]),
+    ("telemetry", &["oss", "time", "secret", "histogram"]),
     (
         "proxy",
         &[
@@ -34,7 +35,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("admin", &["oss", "time", "secret", "address", "proxy", "telemetry", "credentials", "transport"]),
+    (
+        "admin",
+        &["oss", "time", "secret", "histogram", "address", "proxy", "telemetry", "credentials", "transport"],
+    ),
     ("server", &["oss", "time", "policy", "proxy", "telemetry", "transport", "offload"]),
     ("emulator", WORDS),
     (
@@ -78,7 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const WORDS: &[&str] = &["oss", "time", "secret"];
 
 /// Modules without IO and clock.
-const PURE: &[&str] = &["oss", "time", "secret", "address", "sign", "caller", "policy"];
+const PURE: &[&str] = &["oss", "time", "secret", "histogram", "address", "sign", "caller", "policy"];
 
 /// Names that must not occur in a pure module.
 const IMPURE: &[&str] = &[

@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
+use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{MetricLabels, MetricValues, MetricsScrape, counter, gauge, signed};
-use crate::credentials::{AttemptSnapshot, CredentialState, EndpointStatus, ProvideError, SourceStatus};
+use super::{MetricLabels, MetricValues, MetricsScrape, counter, gauge, histogram, signed};
+use crate::credentials::{CredentialState, EndpointStatus, ProvideError, SourceStatus};
 use crate::time::Timestamp;
 
 /// Encodes all metrics of credentials.
@@ -35,7 +33,7 @@ fn services(
     gauge(out, "credential_circuit_state", help, named.iter().cloned().zip(circuit).collect())?;
     let help = "Time that calls to a credential service waited for the rate limit";
     let waits = endpoints.iter().map(|endpoint| &endpoint.budget_wait);
-    durations(out, "sts_budget_wait", help, named.into_iter().zip(waits).collect())?;
+    histogram(out, "sts_budget_wait", help, &named.into_iter().zip(waits).collect::<Vec<_>>())?;
     let offsets = clocks.iter().map(|(name, ahead_s)| (vec![("endpoint", name.as_str())], *ahead_s));
     let help = "How far the clock of a service was ahead of the local one in its last response";
     gauge(out, "clock_offset_seconds", help, offsets.collect())
@@ -87,9 +85,9 @@ fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
     counter(out, "credential_served", help, requests)?;
     counter(out, "credential_refresh", "Refresh attempts by result", refreshed)?;
     let help = "Time that requests waited for the credential provider";
-    durations(out, "credential_wait", help, waits)?;
+    histogram(out, "credential_wait", help, &waits)?;
     let help = "Duration of refresh attempts by result";
-    durations(out, "credential_refresh", help, refreshes)
+    histogram(out, "credential_refresh", help, &refreshes)
 }
 
 fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -126,17 +124,4 @@ fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
     counter(out, "credential_rejected", help, rejected.collect())?;
     let changes = counts(|source| source.identity_changes);
     counter(out, "credential_identity_changes", "How often the signing identity changed", changes)
-}
-
-fn durations(
-    out: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    rows: Vec<(MetricLabels<'_>, &AttemptSnapshot)>,
-) -> fmt::Result {
-    let mut family = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for (labels, AttemptSnapshot { sum_s, count, buckets }) in rows {
-        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(*sum_s, *count, buckets, None)?;
-    }
-    Ok(())
 }

@@ -16,10 +16,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{AdminProcess, AdminRoute, ListenerCertificate};
 use crate::credentials::{EndpointStatus, SourceStatus};
+use crate::histogram::HistogramSnapshot;
 use crate::oss::Operation;
-use crate::telemetry::{
-    BOUNDS_MS, HistogramSnapshot, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
-};
+use crate::telemetry::{MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -251,11 +250,9 @@ fn histogram(
     values: &[(MetricLabels<'_>, &HistogramSnapshot)],
 ) -> fmt::Result {
     let mut encoder = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for (labels, spread) in values {
-        let bounds = BOUNDS_MS.iter().map(|ms| ms / 1000.0).chain([f64::MAX]);
-        let buckets: Vec<_> = bounds.zip(spread.buckets).collect();
+    for (labels, durations) in values {
         let mut out = encoder.encode_family(labels)?;
-        out.encode_histogram::<NoLabelSet>(spread.sum_s, spread.count(), &buckets, None)?;
+        out.encode_histogram::<NoLabelSet>(durations.sum_s(), durations.count(), &durations.buckets(), None)?;
     }
     Ok(())
 }

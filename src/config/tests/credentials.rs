@@ -151,7 +151,7 @@ fn sts_is_asked_in_the_region_of_the_upstream_and_inside_the_vpc_if_that_is_inte
     ] {
         let mut config = loaded(&format!("[upstream]\n{upstream}"));
         let place = config.credentials[0].1.sts_endpoint_mut().expect("a source that may ask STS");
-        let of_oss = place.of_oss.as_ref().map(|(region, internal)| (region.as_str(), *internal));
+        let of_oss = place.of_oss.as_ref().map(|oss| (oss.region.as_str(), oss.is_internal));
         assert_eq!(of_oss, Some(expected), "{upstream}");
     }
     let route = "[upstream]\nregion = \"cn-beijing\"\n[[route]]\nmatch = { bucket = \"logs\" }\nregion = \"cn-shenzhen\"\n\
@@ -159,9 +159,7 @@ fn sts_is_asked_in_the_region_of_the_upstream_and_inside_the_vpc_if_that_is_inte
     let mut config = loaded(route);
     let (_, spec) = config.credentials.iter_mut().find(|(name, _)| name == "logs").expect("logs");
     let place = spec.sts_endpoint_mut().expect("a place");
-    assert!(
-        place.of_oss.as_ref().is_some_and(|(region, internal)| region.as_str() == "cn-shenzhen" && *internal)
-    );
+    assert!(place.of_oss.as_ref().is_some_and(|oss| oss.region.as_str() == "cn-shenzhen" && oss.is_internal));
 }
 
 #[test]

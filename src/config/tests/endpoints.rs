@@ -83,10 +83,10 @@ fn fault(row: &Row) -> Option<String> {
     let place = config.credentials[0].1.sts_endpoint_mut().expect("credentials that may ask STS");
     let hosts = [false, true].map(|vpc| {
         place.vpc = vpc;
-        if let Some((_, internal)) = &mut place.of_oss {
-            *internal = vpc;
+        if let Some(oss) = &mut place.of_oss {
+            oss.is_internal = vpc;
         }
-        place.url(&NoVariables).map(|(url, _)| url.to_string().replace("https://", ""))
+        place.select(&NoVariables).map(|selected| selected.url.to_string().replace("https://", ""))
     });
     let fits = hosts.iter().zip(&row.sts).all(|(got, expected)| {
         expected.as_ref().is_none_or(|expected| got.as_ref().is_ok_and(|got| got == expected))

@@ -38,14 +38,14 @@ impl CredentialSource {
     /// Refreshes the credentials before they expire, and whenever the state that the provider reads
     /// has changed. Never returns.
     pub async fn follow(&self, edge: &dyn SourceEnv) {
-        let mut anchor = (Instant::now(), edge.now());
+        let mut anchor = ClockReading::take(edge);
         loop {
             let wanted = tokio::select! {
                 () = sleep(self.next_wakeup(edge.now())) => false,
                 () = self.wanted.notified() => true,
             };
-            let moment = (Instant::now(), edge.now());
-            if jumped(anchor, moment) {
+            let moment = ClockReading::take(edge);
+            if moment.has_jumped_since(anchor) {
                 warn!(source = self.name, "system clock jumped; re-evaluating credentials");
                 self.reset_after_clock_jump(moment);
             }
@@ -59,8 +59,10 @@ impl CredentialSource {
             if wanted {
                 warn!(source = self.name, "OSS rejected the access key; refreshing credentials");
             }
-            let (before, failed) = (self.current.load_full(), self.history().told.is_some());
-            let (asked_before, is_first) = (self.history().asked.clone(), before.is_none());
+            let before = self.current.load_full();
+            let is_first = before.is_none();
+            let failed = self.history().told.is_some();
+            let asked_before = self.history().asked.clone();
             let outcome = self.refresh(edge).await;
             let asked = self.history().asked.clone();
             let changed = asked_before.zip(asked).is_some_and(|(before, now)| before.differs_from(&now));
@@ -82,13 +84,13 @@ impl CredentialSource {
 
     /// Adapts to a jump of the clock. A failure may have been due to the wrong time, so a retry is
     /// due at once. Refresh windows counted from the clock start again now.
-    fn reset_after_clock_jump(&self, (instant, now): (Instant, Timestamp)) {
+    fn reset_after_clock_jump(&self, moment: ClockReading) {
         if let Some(snapshot) = self.current.load_full() {
-            self.renew_later(&snapshot.credentials, now);
+            self.renew_later(&snapshot.credentials, moment.wall);
         }
         let mut history = self.history();
-        if history.next.at(instant).is_some() && history.failures > 0 {
-            history.next = NextAttempt::At(instant);
+        if history.next.at(moment.monotonic).is_some() && history.failures > 0 {
+            history.next = NextAttempt::At(moment.monotonic);
         }
     }
 
@@ -107,7 +109,8 @@ impl CredentialSource {
             }
             Err(failure) => failure,
         };
-        let (text, has_credentials) = (failure.to_string(), self.get(now).is_ok());
+        let text = failure.to_string();
+        let has_credentials = self.get(now).is_ok();
         let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
         match failure {
             _ if known => debug!(source = self.name, error = text, "credential refresh still fails"),
@@ -210,10 +213,24 @@ impl CredentialSource {
     }
 }
 
-/// Returns whether the wall clock moved differently from the monotonic clock.
-fn jumped((began, at): (Instant, Timestamp), (ended, now): (Instant, Timestamp)) -> bool {
-    let passed = i64::try_from(ended.duration_since(began).as_secs()).unwrap_or(i64::MAX);
-    (now.unix_s() - at.unix_s()).abs_diff(passed) > JUMP_S
+/// The time of both clocks at one moment.
+#[derive(Clone, Copy)]
+struct ClockReading {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
+impl ClockReading {
+    fn take(clock: &dyn SourceEnv) -> Self {
+        Self { monotonic: Instant::now(), wall: clock.now() }
+    }
+
+    /// Returns whether the wall clock moved differently from the monotonic clock.
+    fn has_jumped_since(self, before: Self) -> bool {
+        let passed = self.monotonic.duration_since(before.monotonic).as_secs();
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        (self.wall.unix_s() - before.wall.unix_s()).abs_diff(passed) > JUMP_S
+    }
 }
 
 /// The threshold of a jump. A clock that is being adjusted (NTP slewing) remains below it.

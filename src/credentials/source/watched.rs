@@ -25,7 +25,8 @@ impl WatchedState {
         edge: &dyn SourceEnv,
         lane: &BlockingLane,
     ) -> Result<Option<Self>, BlockingTimeout> {
-        let (fingerprint, paths) = (provider.fingerprint(edge), provider.files(edge));
+        let fingerprint = provider.fingerprint(edge);
+        let paths = provider.files(edge);
         if paths.is_empty() {
             return Ok(fingerprint.map(|_| Self { fingerprint, files: BTreeMap::new() }));
         }

@@ -34,7 +34,7 @@ pub(super) fn headers(
     let lines: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let canonical = CanonicalRequest { method: "POST", path: "/", query: "", headers: &lines };
     let authorization =
-        canonical.authorization(&encode_string(&Sha256::digest(&call.form)), (&key.id, key.secret.expose()));
+        canonical.authorization(&encode_string(&Sha256::digest(&call.form)), &key.id, key.secret.expose());
     // The HTTP client writes `Host`.
     signed.retain(|(name, _)| *name != "host");
     signed.push(("authorization", Zeroizing::new(authorization)));
@@ -50,7 +50,7 @@ struct CanonicalRequest<'a> {
 }
 
 impl CanonicalRequest<'_> {
-    fn authorization(&self, hashed_body: &str, (id, secret): (&str, &str)) -> String {
+    fn authorization(&self, hashed_body: &str, id: &str, secret: &str) -> String {
         let names = self.headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let mut request = Zeroizing::new(format!("{}\n{}\n{}\n", self.method, self.path, self.query));
         for (name, value) in self.headers {
@@ -95,7 +95,7 @@ mod tests {
             ],
         };
         assert_eq!(
-            canonical.authorization(empty, ("YourAccessKeyId", "YourAccessKeySecret")),
+            canonical.authorization(empty, "YourAccessKeyId", "YourAccessKeySecret"),
             "ACS3-HMAC-SHA256 Credential=YourAccessKeyId,SignedHeaders=host;x-acs-action;x-acs-content-sha256;x-acs-date;\
              x-acs-signature-nonce;x-acs-version,Signature=06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0"
         );
@@ -124,8 +124,9 @@ mod tests {
                 query: &query.join("&"),
                 headers: &headers,
             };
-            let key = (text("access_key_id"), text("access_key_secret"));
-            let authorization = canonical.authorization(text("hashed_payload"), key);
+            let id = text("access_key_id");
+            let secret = text("access_key_secret");
+            let authorization = canonical.authorization(text("hashed_payload"), id, secret);
             assert_eq!(authorization, row["expected_authorization"], "{}", row["id"]);
         }
         let hash = &all["primitives"][0];

@@ -14,21 +14,38 @@ pub struct StsEndpointConfig {
     pub region: Option<Region>,
     /// True if the configuration requests the endpoint inside the VPC.
     pub vpc: bool,
-    /// The OSS region that the credentials are used for, and whether its internal endpoint is used.
-    pub of_oss: Option<(Region, bool)>,
+    /// The OSS that the credentials are used for.
+    pub of_oss: Option<OssLocation>,
+}
+
+/// A region of OSS, and the endpoint of it that is used.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OssLocation {
+    /// The region.
+    pub region: Region,
+    /// True if its internal endpoint is used.
+    pub is_internal: bool,
+}
+
+/// A selected STS endpoint.
+#[derive(Debug)]
+pub(crate) struct SelectedEndpoint {
+    pub(crate) url: Url,
+    /// The setting that selected it.
+    pub(crate) setting: &'static str,
 }
 
 impl StsEndpointConfig {
-    /// Returns the URL and the setting that selected it. The configuration takes precedence over
-    /// the environment, and both over the region of the upstream.
-    pub(crate) fn url(&self, edge: &dyn SourceEnv) -> Result<(Url, &'static str), ProvideError> {
+    /// Selects the endpoint. The configuration takes precedence over the environment, and both over
+    /// the region of the upstream.
+    pub(crate) fn select(&self, edge: &dyn SourceEnv) -> Result<SelectedEndpoint, ProvideError> {
         if let Some(endpoint) = &self.endpoint {
-            return Ok((endpoint.clone(), "sts_endpoint"));
+            return Ok(SelectedEndpoint { url: endpoint.clone(), setting: "sts_endpoint" });
         }
         if let Some(text) = edge.variable(ENDPOINT) {
             let text = if text.contains("://") { text } else { format!("https://{text}") };
             return Url::parse(&text)
-                .map(|url| (url, ENDPOINT))
+                .map(|url| SelectedEndpoint { url, setting: ENDPOINT })
                 .map_err(|error| ProvideError::Refused(format!("{ENDPOINT} {error}")));
         }
         let region = match &self.region {
@@ -42,17 +59,19 @@ impl StsEndpointConfig {
             },
         };
         let vpc = self.vpc || edge.is_true(VPC);
-        let (host, why) = match (region, &self.of_oss) {
+        let (host, setting) = match (region, &self.of_oss) {
             (Some(region), _) if self.region.is_some() => (name(&region, vpc), "sts_region"),
             (Some(region), _) => (name(&region, vpc), REGION),
-            (None, Some((region, internal))) => (name(region, vpc || *internal), "the upstream's region"),
+            (None, Some(OssLocation { region, is_internal })) => {
+                (name(region, vpc || *is_internal), "the upstream's region")
+            }
             (None, None) if vpc => {
                 return Err(SetupError::VpcWithoutRegion { variable: VPC }.into());
             }
             (None, None) => (CENTRAL.to_owned(), "the default"),
         };
         Url::parse(&format!("https://{host}"))
-            .map(|url| (url, why))
+            .map(|url| SelectedEndpoint { url, setting })
             .map_err(|error| ProvideError::Refused(format!("the STS host {host} {error}")))
     }
 }

@@ -18,9 +18,12 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
 use zeroize::Zeroizing;
 
-pub use endpoint::StsEndpointConfig;
+pub use endpoint::{OssLocation, StsEndpointConfig};
 pub(super) use response::{StsCause, StsCredentials, StsError};
 pub use role::{AssumeRoleParams, AssumedRole};
+
+use endpoint::SelectedEndpoint;
+use response::StsReply;
 
 use super::clock_skew::{CallPeriod, ahead};
 use super::service_client::ServiceClient;
@@ -47,6 +50,13 @@ pub(super) struct StsClient {
     /// The lead of the STS clock over the local clock, in seconds. It is set once STS has rejected
     /// the local time.
     ahead_s: AtomicI64,
+}
+
+/// An OIDC token with the provider that issued it.
+#[derive(Clone, Copy)]
+pub(super) struct OidcToken<'a> {
+    pub(super) provider_arn: &'a str,
+    pub(super) token: &'a Secret,
 }
 
 /// The authentication of a call.
@@ -90,12 +100,12 @@ impl StsClient {
     pub(super) async fn assume_with_token(
         &self,
         role: &AssumedRole,
-        (provider_arn, token): (&str, &Secret),
+        token: OidcToken<'_>,
         edge: &dyn SourceEnv,
     ) -> Result<StsCredentials, StsError> {
         let mut fields = role.fields(edge);
-        fields.push(("OIDCProviderArn", Zeroizing::new(provider_arn.to_owned())));
-        fields.push(("OIDCToken", Zeroizing::new(token.expose().to_owned())));
+        fields.push(("OIDCProviderArn", Zeroizing::new(token.provider_arn.to_owned())));
+        fields.push(("OIDCToken", Zeroizing::new(token.token.expose().to_owned())));
         self.call(&StsCall::new("AssumeRoleWithOIDC", fields), CallAuthentication::Nobody, edge).await
     }
 
@@ -107,14 +117,13 @@ impl StsClient {
         edge: &dyn SourceEnv,
     ) -> Result<String, ProvideError> {
         let call = StsCall::new("GetCallerIdentity", Vec::new());
-        let (reply, url, ahead_s) = self.reply(&call, CallAuthentication::Key(signer), edge).await?;
-        response::read_identity(&reply, &url, ahead_s)
+        response::read_identity(&self.reply(&call, CallAuthentication::Key(signer), edge).await?)
     }
 
     /// Returns a description of the endpoint for operators.
     pub(super) fn explain(&self, edge: &dyn SourceEnv) -> String {
-        match self.place.url(edge) {
-            Ok((url, why)) => format!("STS at {url} ({why})"),
+        match self.place.select(edge) {
+            Ok(SelectedEndpoint { url, setting }) => format!("STS at {url} ({setting})"),
             Err(why) => why.to_string(),
         }
     }
@@ -125,19 +134,17 @@ impl StsClient {
         who: CallAuthentication<'_>,
         edge: &dyn SourceEnv,
     ) -> Result<StsCredentials, StsError> {
-        let (reply, url, ahead_s) = self.reply(call, who, edge).await?;
-        response::read(&reply, &url, ahead_s)
+        response::read(&self.reply(call, who, edge).await?)
     }
 
-    /// Makes a call. If STS rejects the local time, retries with the time of STS, and returns the
-    /// difference too.
+    /// Makes a call. If STS rejects the local time, retries with the time of STS.
     async fn reply(
         &self,
         call: &StsCall,
         who: CallAuthentication<'_>,
         edge: &dyn SourceEnv,
-    ) -> Result<(HttpResponse, Url, Option<i64>), ProvideError> {
-        let (url, _) = self.place.url(edge)?;
+    ) -> Result<StsReply, ProvideError> {
+        let SelectedEndpoint { url, .. } = self.place.select(edge)?;
         let begun = edge.now();
         let reply = self.attempt(call, &who, &url, edge).await?;
         let server_time = response::server_time(&reply);
@@ -146,11 +153,11 @@ impl StsClient {
             self.client.clocks().record(&url.to_string(), ahead_s);
         }
         let Some(ahead_s) = ahead_s.filter(|_| response::is_about_time(&reply)) else {
-            return Ok((reply, url, None));
+            return Ok(StsReply { response: reply, url, ahead_s: None });
         };
         self.ahead_s.store(ahead_s, Ordering::Relaxed);
-        let reply = self.attempt(call, &who, &url, edge).await?;
-        Ok((reply, url, Some(ahead_s)))
+        let response = self.attempt(call, &who, &url, edge).await?;
+        Ok(StsReply { response, url, ahead_s: Some(ahead_s) })
     }
 
     async fn attempt(

@@ -9,6 +9,15 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpResponse, Url};
 
+/// A response of STS.
+pub(super) struct StsReply {
+    pub(super) response: HttpResponse,
+    pub(super) url: Url,
+    /// How far the clock of STS is ahead of the local clock, in seconds, if STS rejected the local
+    /// time.
+    pub(super) ahead_s: Option<i64>,
+}
+
 /// Temporary credentials as in a response.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -120,42 +129,36 @@ pub(super) fn server_time(reply: &HttpResponse) -> Option<String> {
 const KEY_CODES: [&str; 3] = ["InvalidAccessKeyId", "InvalidSecurityToken", "SecurityTokenExpired"];
 const OIDC_TOKEN_EXPIRED: &str = "OIDCToken.Expired";
 
-/// Reads a response. `ahead_s` is how far the clock of STS is ahead of the local clock, if STS
-/// rejected the local time.
-pub(super) fn read(
-    reply: &HttpResponse,
-    url: &Url,
-    ahead_s: Option<i64>,
-) -> Result<StsCredentials, StsError> {
-    if reply.status == 200 {
-        let read: Result<StsResponse, _> = from_slice(&reply.body);
+/// Reads a response.
+pub(super) fn read(reply: &StsReply) -> Result<StsCredentials, StsError> {
+    let StsReply { response, url, .. } = reply;
+    if response.status == 200 {
+        let read: Result<StsResponse, _> = from_slice(&response.body);
         return read.map(|answer| answer.credentials).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
+            let line = error.line();
+            let column = error.column();
             ProvideError::Unavailable(format!(
                 "STS at {url} returned 200, but not JSON credentials (line {line}, column {column}); check whether another server responds in its place"
             ))
             .into()
         });
     }
-    Err(refused(reply, url, ahead_s))
+    Err(refused(reply))
 }
 
 /// Reads the identity from a `GetCallerIdentity` response: `acs:ram::1:user/NAME`,
 /// `acs:ram::1:role/NAME` or `acs:ram::1:root`.
-pub(super) fn read_identity(
-    reply: &HttpResponse,
-    url: &Url,
-    ahead_s: Option<i64>,
-) -> Result<String, ProvideError> {
+pub(super) fn read_identity(reply: &StsReply) -> Result<String, ProvideError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Identity {
         arn: String,
     }
-    if reply.status != 200 {
-        return Err(refused(reply, url, ahead_s).error);
+    let StsReply { response, url, .. } = reply;
+    if response.status != 200 {
+        return Err(refused(reply).error);
     }
-    let identity: Identity = from_slice(&reply.body)
+    let identity: Identity = from_slice(&response.body)
         .map_err(|_| ProvideError::Unavailable(format!("STS at {url} returned 200, but no identity")))?;
     // A session of a role is `acs:ram::1:assumed-role/NAME/SESSION`.
     Ok(match identity.arn.split_once(":assumed-role/") {
@@ -166,14 +169,15 @@ pub(super) fn read_identity(
     })
 }
 
-fn refused(reply: &HttpResponse, url: &Url, ahead_s: Option<i64>) -> StsError {
-    let StsErrorDocument { code, request_id } = mistake(reply);
+fn refused(reply: &StsReply) -> StsError {
+    let StsReply { response, url, ahead_s } = reply;
+    let StsErrorDocument { code, request_id } = mistake(response);
     let code = if code.is_empty() { "without a code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
     let clock =
         ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of this host's)"));
-    let text = format!("STS at {url} returned {} {code}{id}{clock}; {}", reply.status, hint(&code));
-    let passing = reply.status >= 500 || reply.status == 429 || code.starts_with("Throttling");
+    let text = format!("STS at {url} returned {} {code}{id}{clock}; {}", response.status, hint(&code));
+    let passing = response.status >= 500 || response.status == 429 || code.starts_with("Throttling");
     if passing {
         ProvideError::Unavailable(text).into()
     } else {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::role::session_name;
-use super::{StsCause, StsEndpointConfig, response};
+use super::{OssLocation, StsCause, StsEndpointConfig, StsReply, response};
 use crate::credentials::{ProvideError, SourceEnv};
 use crate::oss::Region;
 use crate::time::{Clock, Timestamp};
@@ -27,8 +27,14 @@ impl SourceEnv for World {
     }
 }
 
-fn rejected(reply: &HttpResponse, url: &Url) -> String {
-    match response::read(reply, url, None).map_err(ProvideError::from) {
+fn reply(status: u16, body: &[u8], url: &Url) -> StsReply {
+    let body = Zeroizing::new(body.to_vec());
+    let response = HttpResponse { status, headers: HeaderMap::new(), body };
+    StsReply { response, url: url.clone(), ahead_s: None }
+}
+
+fn rejected(reply: &StsReply) -> String {
+    match response::read(reply).map_err(ProvideError::from) {
         Err(ProvideError::Refused(text)) => text,
         Ok(_) | Err(_) => panic!("no refusal"),
     }
@@ -45,12 +51,8 @@ fn each_published_answer_comes_to_what_it_should() {
         let id = sample["id"].as_str().expect("an id");
         let body = sample["body"].as_str().expect("a body").replace("{now+900s}", "2999-01-01T00:00:00Z");
         let status = u16::try_from(sample["status"].as_u64().expect("a status")).expect("a status");
-        let reply = HttpResponse {
-            status,
-            headers: HeaderMap::new(),
-            body: Zeroizing::new(body.clone().into_bytes()),
-        };
-        let read = response::read(&reply, &url, None);
+        let reply = reply(status, body.as_bytes(), &url);
+        let read = response::read(&reply);
         let cause = read.as_ref().err().map(|error| error.cause);
         let given = read.map_err(ProvideError::from).and_then(|triple| triple.into_credentials("x", "STS"));
         let outcome = match &given {
@@ -61,7 +63,7 @@ fn each_published_answer_comes_to_what_it_should() {
             Ok(_) => "credentials",
             Err(ProvideError::Unavailable(_)) => "retryable_error",
             Err(_) if cause == Some(StsCause::OidcTokenExpired) => "reread_token_then_retry",
-            Err(ProvideError::Refused(_)) if response::is_about_time(&reply) => "clock_error",
+            Err(ProvideError::Refused(_)) if response::is_about_time(&reply.response) => "clock_error",
             Err(ProvideError::Refused(_)) => "permanent_error",
             Err(other) => panic!("{id}: {other}"),
         };
@@ -79,22 +81,20 @@ fn each_published_answer_comes_to_what_it_should() {
 #[test]
 fn an_error_tells_code_request_id_and_remedy_and_nothing_else() {
     let body = br#"{"RequestId":"R-1","Code":"NoPermission","Message":"the secret is hunter2"}"#;
-    let reply = HttpResponse { status: 403, headers: HeaderMap::new(), body: Zeroizing::new(body.to_vec()) };
     let url = Url::parse("https://sts.example.com").expect("a URL");
-    let text = rejected(&reply, &url);
+    let text = rejected(&reply(403, body, &url));
     assert!(text.contains("403 NoPermission, request id R-1") && text.contains("trust policy"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let forged = br#"{"RequestId":"a\nb","Code":"No\u001b[31mPermission"}"#;
-    let reply = HttpResponse { body: Zeroizing::new(forged.to_vec()), ..reply };
-    let text = rejected(&reply, &url);
+    let text = rejected(&reply(403, forged, &url));
     assert!(text.contains("403 without a code;"), "{text}");
 }
 
 #[test]
 fn the_nearest_sts_is_asked() {
     let region = |text: &str| Region::parse(text).expect("a region");
-    let shenzhen = |internal| StsEndpointConfig {
-        of_oss: Some((region("cn-shenzhen"), internal)),
+    let shenzhen = |is_internal| StsEndpointConfig {
+        of_oss: Some(OssLocation { region: region("cn-shenzhen"), is_internal }),
         ..StsEndpointConfig::default()
     };
     let named = StsEndpointConfig { region: Some(region("cn-beijing")), ..shenzhen(true) };
@@ -125,10 +125,10 @@ fn the_nearest_sts_is_asked() {
             "https://sts.aliyuncs.com",
         ),
     ] {
-        let url = place.url(&World(variables.iter().copied().collect())).expect("a URL").0;
+        let url = place.select(&World(variables.iter().copied().collect())).expect("a URL").url;
         assert_eq!(url.to_string(), expected, "{place:?} {variables:?}");
     }
-    let refused = StsEndpointConfig::default().url(&World([vpc].into()));
+    let refused = StsEndpointConfig::default().select(&World([vpc].into()));
     assert!(
         matches!(&refused, Err(ProvideError::Failed(failure)) if failure.to_string().contains("sts_region")),
         "{refused:?}"
@@ -144,10 +144,12 @@ fn every_sts_of_the_table_is_asked() {
         let region = Region::parse(row["region"].as_str().expect("a region")).ok();
         let vpc = row["vpc"].as_bool().expect("a truth");
         let configured = StsEndpointConfig { region: region.clone(), vpc, ..StsEndpointConfig::default() };
-        let suggested =
-            StsEndpointConfig { of_oss: region.map(|region| (region, vpc)), ..StsEndpointConfig::default() };
+        let suggested = StsEndpointConfig {
+            of_oss: region.map(|region| OssLocation { region, is_internal: vpc }),
+            ..StsEndpointConfig::default()
+        };
         for place in [configured, suggested] {
-            let url = place.url(&World([].into())).expect("a URL").0.to_string();
+            let url = place.select(&World([].into())).expect("a URL").url.to_string();
             let host = url.strip_prefix("https://").expect("a host");
             if !row["expected"].as_array().expect("hosts").iter().any(|expected| expected == host) {
                 failed.push(format!("{row}: {host}"));
