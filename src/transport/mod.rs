@@ -75,6 +75,15 @@ pub struct UpstreamDestination {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrustStoreId(pub usize);
 
+/// A trust store with its id.
+#[derive(Clone)]
+pub struct TrustStoreEntry {
+    /// The id, by which destinations refer to the trust store.
+    pub id: TrustStoreId,
+    /// The trust store.
+    pub store: TrustStore,
+}
+
 /// Settings of all upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportSettings {
@@ -213,7 +222,7 @@ impl UpstreamDestination {
 /// The upstream connections of one worker.
 pub struct UpstreamTransport {
     settings: TransportSettings,
-    trusts: Vec<(TrustStoreId, TrustStore)>,
+    trusts: Vec<TrustStoreEntry>,
     reachability: Arc<UpstreamReachability>,
     names: AddressBook,
     pool: Rc<ConnectionPool>,
@@ -226,7 +235,7 @@ impl UpstreamTransport {
     #[must_use]
     pub fn new(
         settings: TransportSettings,
-        trusts: Vec<(TrustStoreId, TrustStore)>,
+        trusts: Vec<TrustStoreEntry>,
         reachability: Arc<UpstreamReachability>,
     ) -> Self {
         let tally = Arc::<PoolStats>::default();
@@ -246,7 +255,7 @@ impl UpstreamTransport {
     pub fn renewed(
         &self,
         settings: TransportSettings,
-        trusts: Vec<(TrustStoreId, TrustStore)>,
+        trusts: Vec<TrustStoreEntry>,
         reachability: Arc<UpstreamReachability>,
     ) -> Self {
         let pool = Rc::clone(&self.pool);
