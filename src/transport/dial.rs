@@ -145,11 +145,11 @@ where
     // Below TLS, so that bytes waiting in the TLS buffer are limited as well.
     // guard: write-limit-below-tls
     let stream = WriteTimeout::new(stream, means.settings.stall);
-    let Some((name, trust)) = &to.tls else {
+    let Some(tls) = &to.tls else {
         return handshake(stream, address).await;
     };
-    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-    let trust = means.trusts.iter().find(|entry| entry.id == *trust);
+    let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
+    let trust = means.trusts.iter().find(|entry| entry.id == tls.trust);
     let trust = trust.ok_or_else(|| io::Error::other("unknown trust store"))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
     handshake(trust.store.connector.connect(name, stream).await?, address).await
@@ -199,9 +199,9 @@ mod tests {
     use tokio::time::timeout;
     use tokio_rustls::TlsAcceptor;
 
-    use super::super::TrustStoreId;
     use super::super::request_body::RequestBody;
     use super::super::tls::TrustStore;
+    use super::super::{TrustStoreId, UpstreamTls};
     use super::{
         AddressBook, DialContext, DialError, DialName, LoopbackPolicy, TransportSettings, TrustStoreEntry,
         UpstreamDestination, UpstreamReachability, dial, secure,
@@ -229,11 +229,12 @@ mod tests {
     /// fits into the TLS buffer as a whole, but not into the upstream's connection.
     async fn is_given_up(is_tls: bool) -> bool {
         let (acceptor, trust) = upstream();
-        let tls = is_tls.then(|| ("oss".to_owned(), TrustStoreId(0)));
+        let tls = is_tls.then(|| UpstreamTls { name: "oss".to_owned(), trust: TrustStoreId(0) });
         let to =
             UpstreamDestination { dial: DialName::new("oss", 443), tls, guard: LoopbackPolicy::Configured };
-        let (settings, reachability, names) =
-            (TransportSettings::patient(1, 1), UpstreamReachability::default(), AddressBook::default());
+        let settings = TransportSettings::patient(1, 1);
+        let reachability = UpstreamReachability::default();
+        let names = AddressBook::default();
         let trusts = [TrustStoreEntry { id: TrustStoreId(0), store: trust }];
         let means =
             DialContext { trusts: &trusts, settings: &settings, reachability: &reachability, names: &names };

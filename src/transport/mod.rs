@@ -63,11 +63,19 @@ use silence::{DestinationSilence, SilenceTrial};
 pub struct UpstreamDestination {
     /// The host and port to dial.
     pub dial: DialName,
-    /// The name that the certificate must have and the trust store to verify it with; `None`
-    /// without TLS.
-    pub tls: Option<(String, TrustStoreId)>,
+    /// The verification of the certificate; `None` without TLS.
+    pub tls: Option<UpstreamTls>,
     /// The check that the dialled name does not lead back to this machine.
     pub guard: LoopbackPolicy,
+}
+
+/// The verification of the certificate of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamTls {
+    /// The name that the certificate must have.
+    pub name: String,
+    /// The id of the trust store.
+    pub trust: TrustStoreId,
 }
 
 /// The id of a trust store of a [`UpstreamTransport`]. Pooled connections are matched by it: in a
