@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::AdminProcess;
 use crate::credentials::SourceStatus;
-use crate::telemetry::{OperationSnapshot, RejectedRequest, RequestOutcome};
+use crate::telemetry::{ClientConnectionCounts, OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -30,7 +30,7 @@ fn write(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
 
 fn head(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let counters = process.counters();
-    let (opened, closed) = counters.connections();
+    let ClientConnectionCounts { opened, closed } = counters.connections();
     let (class, state) = match process.ready() {
         Ok(()) => ("good", "ready".to_owned()),
         Err(reason) => ("bad", format!("not ready: {reason}")),

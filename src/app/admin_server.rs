@@ -250,7 +250,7 @@ impl AdminThread {
 
 async fn accept(socket: AcceptSocket, service: &AdminService, connections: &mut AdminConnections) {
     let serve = |accepted, ()| connections.admit(accepted, service.clone());
-    let Err(error) = socket.accept((|| Some(()), async || {}), serve).await;
+    let Err(error) = socket.accept(|| Some(()), async || {}, serve).await;
     error!(%error, "admin listener failed; restart the process");
 }
 

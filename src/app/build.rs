@@ -29,7 +29,7 @@ use crate::server::{
 };
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
-use crate::transport::{self, InvalidRoots, TrustStore, TrustStoreId, UpstreamTransport};
+use crate::transport::{self, InvalidRoots, TrustStoreEntry, TrustStoreId, UpstreamTransport};
 
 /// A reason why a configuration cannot be used. It persists until the configuration, or something
 /// that it names, changes.
@@ -144,7 +144,7 @@ pub(crate) struct BuiltApp {
     pub(crate) sources: SourceMap,
     pub(crate) server: server::ServerSettings,
     pub(crate) transport: transport::TransportSettings,
-    pub(crate) trusts: Vec<(TrustStoreId, TrustStore)>,
+    pub(crate) trusts: Vec<TrustStoreEntry>,
     /// Taken when serving starts.
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) admin: Option<AdminListener>,
@@ -323,7 +323,7 @@ impl AppBuilder {
 
 /// The files read and the sockets bound for a configuration.
 struct AppDraft {
-    trusts: Vec<(TrustStoreId, TrustStore)>,
+    trusts: Vec<TrustStoreEntry>,
     /// One id for each upstream.
     upstream_trusts: Vec<TrustStoreId>,
     listeners: Vec<ListenerPlan>,
@@ -334,7 +334,7 @@ impl AppDraft {
     /// Reads files and binds sockets; may block. All problems are reported together.
     fn make(
         mut config: ProxyConfig,
-        known: &[(TrustStoreId, TrustStore)],
+        known: &[TrustStoreEntry],
         sockets: &BoundSockets,
         fixtures: &mut SharedResources,
     ) -> Result<(ProxyConfig, Self), StartError> {

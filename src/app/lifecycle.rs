@@ -21,7 +21,9 @@ use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
 use crate::proxy::{ProxyState, WorkerCore};
-use crate::server::{DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan};
+use crate::server::{
+    ConfiguredSocket, DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan,
+};
 use crate::telemetry::LogControl;
 use crate::time::Clock;
 use crate::transport::{UpstreamReachability, UpstreamTransport};
@@ -238,10 +240,12 @@ impl RunningApp {
         let (files, mut config) = loaded?;
         let warnings = std::mem::take(&mut config.warnings);
         let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
-        let admin = self.admin.as_ref().map(|thread| thread.listener.clone());
+        let listener = self.admin.as_ref().map(|thread| thread.listener.clone());
+        let socket = |(configured, listener)| ConfiguredSocket { configured, listener };
+        let admin = configured.zip(listener).map(socket);
         let before = PreviousApp {
             assembled: &self.assembled,
-            sockets: PreviousSockets { listening: self.server.sockets(), admin: configured.zip(admin) },
+            sockets: PreviousSockets { listening: self.server.sockets(), admin },
         };
         let mut assembled =
             self.builder.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;

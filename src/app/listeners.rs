@@ -5,20 +5,21 @@ use std::cell::RefCell;
 
 use crate::config::ProxyConfig;
 use crate::server::{
-    ActivatedSockets, BindError, BoundListener, ListenAddress, ListenSettings, SharedListener,
+    ActivatedSockets, BindError, BoundListener, ConfiguredSocket, ListenAddress, ListenSettings,
+    SharedListener,
 };
 
-/// The sockets of the current configuration, each with the configured address of its listener.
+/// The sockets of the current configuration.
 pub(crate) struct PreviousSockets {
-    pub(crate) listening: Vec<(ListenAddress, SharedListener)>,
-    pub(crate) admin: Option<(ListenAddress, SharedListener)>,
+    pub(crate) listening: Vec<ConfiguredSocket>,
+    pub(crate) admin: Option<ConfiguredSocket>,
 }
 
-/// The bound sockets, each with the configured address of its listener.
+/// The bound sockets.
 #[derive(Default)]
 pub(crate) struct BoundSockets {
-    listening: Vec<(ListenAddress, SharedListener)>,
-    admin: Option<(ListenAddress, SharedListener)>,
+    listening: Vec<ConfiguredSocket>,
+    admin: Option<ConfiguredSocket>,
     /// The sockets whose listener the new configuration does not have.
     going: Vec<SharedListener>,
     /// The warnings of a trial. If present, no socket is bound.
@@ -39,11 +40,11 @@ impl BoundSockets {
     pub(crate) fn of(before: Option<&PreviousSockets>, config: &ProxyConfig) -> Self {
         let Some(PreviousSockets { listening, admin }) = before else { return Self::default() };
         let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
-        let going = listening.iter().filter(|(configured, _)| !stays(configured));
+        let going = listening.iter().filter(|socket| !stays(&socket.configured));
         let stays =
             |address: &ListenAddress| config.admin.as_ref().is_some_and(|admin| admin.address == *address);
-        let going = going.chain(admin.iter().filter(|(configured, _)| !stays(configured)));
-        let going = going.map(|(_, held)| held.clone()).collect();
+        let going = going.chain(admin.iter().filter(|socket| !stays(&socket.configured)));
+        let going = going.map(|socket| socket.listener.clone()).collect();
         Self { listening: listening.clone(), admin: admin.clone(), going, trial: None }
     }
 
@@ -54,8 +55,8 @@ impl BoundSockets {
         listen: &ListenSettings,
         inherited: &mut ActivatedSockets,
     ) -> Result<Vec<BoundListener>, BindError> {
-        let own = self.listening.iter().filter(|(configured, _)| *configured == listen.address);
-        let own: Vec<SharedListener> = own.map(|(_, held)| held.clone()).collect();
+        let own = self.listening.iter().filter(|socket| socket.configured == listen.address);
+        let own: Vec<SharedListener> = own.map(|socket| socket.listener.clone()).collect();
         listen.check_open(&own)?;
         if own.is_empty() { self.bind(listen, inherited) } else { Ok(Vec::new()) }
     }
@@ -66,7 +67,7 @@ impl BoundSockets {
         address: &ListenAddress,
         inherited: &mut ActivatedSockets,
     ) -> Result<Option<BoundListener>, BindError> {
-        if self.admin.as_ref().is_some_and(|(configured, _)| configured == address) {
+        if self.admin.as_ref().is_some_and(|socket| socket.configured == *address) {
             return Ok(None);
         }
         Ok(self.bind(&ListenSettings::plain(address.clone()), inherited)?.pop())
@@ -91,7 +92,7 @@ impl BoundSockets {
         }
         BoundListener::bind(listen, inherited, &self.going).map_err(|error| match error {
             BindError::InUse(address) => {
-                let mut all = self.listening.iter().chain(&self.admin).map(|(_, held)| &held.address);
+                let mut all = self.listening.iter().chain(&self.admin).map(|socket| &socket.listener.address);
                 match all.find(|ours| ours.overlaps(&address)) {
                     Some(ours) => BindError::Ours(address, ours.clone()),
                     None => BindError::InUse(address),

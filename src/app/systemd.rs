@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
@@ -87,7 +87,7 @@ impl ServiceNotifier {
     /// Queues a notification for the thread.
     fn send(&self, states: Vec<NotifyState<'static>>) {
         let Some(queue) = &self.0 else { return };
-        let waiting = &mut queue.lock().waiting;
+        let waiting = &mut queue.state.lock().waiting;
         if waiting.len() >= WAITING_MAX {
             waiting.pop_front();
         }
@@ -99,7 +99,7 @@ impl ServiceNotifier {
     pub(crate) fn flush(&self) {
         if let Some(queue) = &self.0 {
             let is_busy = |state: &mut QueueState| state.is_sending || !state.waiting.is_empty();
-            queue.changed.wait_while_for(&mut queue.lock(), is_busy, FLUSH_LIMIT);
+            queue.changed.wait_while_for(&mut queue.state.lock(), is_busy, FLUSH_LIMIT);
         }
     }
 }
@@ -108,7 +108,7 @@ impl NotifyQueue {
     /// Sends queued notifications. Never returns.
     fn send_all(&self) {
         loop {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             self.changed.wait_while(&mut state, |state| state.waiting.is_empty());
             let next = state.waiting.pop_front();
             state.is_sending = true;
@@ -116,13 +116,9 @@ impl NotifyQueue {
             // A failure cannot be reported elsewhere. The service manager notices the missing
             // notification.
             let _ = next.map(|states| sd_notify::notify(&states));
-            self.lock().is_sending = false;
+            self.state.lock().is_sending = false;
             self.changed.notify_all();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock()
     }
 }
 

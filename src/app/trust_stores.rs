@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::transport::{InvalidRoots, TrustStore, TrustStoreId};
+use crate::transport::{InvalidRoots, TrustStore, TrustStoreEntry, TrustStoreId};
 
 /// The trust stores of a configuration while it is assembled.
 pub(crate) struct TrustStores<'a> {
-    before: &'a [(TrustStoreId, TrustStore)],
+    before: &'a [TrustStoreEntry],
     /// The first id that no store has used yet.
     next: &'a mut usize,
-    now: Vec<(TrustStoreId, TrustStore)>,
+    now: Vec<TrustStoreEntry>,
     /// The ids of the files that were read, each once.
     read: HashMap<PathBuf, TrustStoreId>,
     /// The id of the host's store, once it was read.
@@ -19,7 +19,7 @@ pub(crate) struct TrustStores<'a> {
 }
 
 impl<'a> TrustStores<'a> {
-    pub(crate) fn new(before: &'a [(TrustStoreId, TrustStore)], next: &'a mut usize) -> Self {
+    pub(crate) fn new(before: &'a [TrustStoreEntry], next: &'a mut usize) -> Self {
         Self { before, next, now: Vec::new(), read: HashMap::new(), host: None }
     }
 
@@ -45,17 +45,18 @@ impl<'a> TrustStores<'a> {
     /// Returns the id of a store. An equal store of this or the previous configuration keeps its
     /// id.
     fn number_of(&mut self, trust: TrustStore) -> TrustStoreId {
-        let is_same = |(_, known): &&(TrustStoreId, TrustStore)| known.is_same(&trust);
-        if let Some((id, _)) = self.now.iter().find(is_same) {
-            return *id;
+        let is_same = |known: &&TrustStoreEntry| known.store.is_same(&trust);
+        if let Some(known) = self.now.iter().find(is_same) {
+            return known.id;
         }
         let known = self.before.iter().find(is_same).cloned();
-        let (id, trust) = known.unwrap_or_else(|| (self.number(), trust));
-        self.now.push((id, trust));
+        let entry = known.unwrap_or_else(|| TrustStoreEntry { id: self.number(), store: trust });
+        let id = entry.id;
+        self.now.push(entry);
         id
     }
 
-    pub(crate) fn into_all(self) -> Vec<(TrustStoreId, TrustStore)> {
+    pub(crate) fn into_all(self) -> Vec<TrustStoreEntry> {
         self.now
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, request};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// A request as received.
 #[derive(Clone, Debug)]
@@ -61,41 +61,41 @@ impl RequestRecorder {
     /// Returns the number of accepted connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.lock().connections
+        self.0.lock().connections
     }
 
     /// Returns the number of received requests.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().requests
+        self.0.lock().requests
     }
 
     /// Returns the number of uploads that ended before their body was complete.
     #[must_use]
     pub fn broken_bodies(&self) -> usize {
-        self.lock().broken_bodies
+        self.0.lock().broken_bodies
     }
 
     /// Returns the latest thousand requests, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<ReceivedRequest> {
-        self.lock().latest.iter().cloned().collect()
+        self.0.lock().latest.iter().cloned().collect()
     }
 
     /// Returns the latest request.
     #[must_use]
     pub fn last(&self) -> Option<ReceivedRequest> {
-        self.lock().latest.back().cloned()
+        self.0.lock().latest.back().cloned()
     }
 
     /// Drops the recorded requests and resets the counters.
     pub fn clear(&self) {
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         *entries = RecordedRequests { next: entries.next, ..RecordedRequests::default() };
     }
 
     pub(super) fn connected(&self) -> usize {
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         entries.connections += 1;
         entries.connections
     }
@@ -106,7 +106,7 @@ impl RequestRecorder {
             (None, Some(origin)) => origin.as_str().to_owned(),
             (_, _) => head.uri.to_string(),
         };
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         let number = entries.next;
         entries.next += 1;
         entries.requests += 1;
@@ -124,16 +124,12 @@ impl RequestRecorder {
         });
         RecordedEntry { journal: self.clone(), number }
     }
-
-    fn lock(&self) -> MutexGuard<'_, RecordedRequests> {
-        self.0.lock()
-    }
 }
 
 impl RecordedEntry {
     /// Adds to the number of body bytes received.
     pub(super) fn received(&self, bytes: usize) {
-        let mut entries = self.journal.lock();
+        let mut entries = self.journal.0.lock();
         if let Some(received) = entries.find(self.number) {
             received.body_bytes += bytes as u64;
         }
@@ -141,7 +137,7 @@ impl RecordedEntry {
 
     /// Records the final state of the body.
     pub(super) fn ended(&self, arrival: BodyArrival) {
-        let mut entries = self.journal.lock();
+        let mut entries = self.journal.0.lock();
         if arrival == BodyArrival::Broken {
             entries.broken_bodies += 1;
         }

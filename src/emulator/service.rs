@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::error::OssError;
 use super::faults::{ActiveFaults, FaultContext, FaultSwitches};
@@ -106,17 +106,17 @@ impl OssService {
 
     /// Adds an account whose signatures are accepted.
     pub fn add_account(&self, account: EmulatedAccount) {
-        lock(&self.0.accounts).push(account);
+        self.0.accounts.lock().push(account);
     }
 
     pub(super) fn with_accounts<T>(&self, look: impl FnOnce(&[EmulatedAccount]) -> T) -> T {
-        look(&lock(&self.0.accounts))
+        look(&self.0.accounts.lock())
     }
 
     /// Returns the bytes stored under `key`, if any.
     #[must_use]
     pub fn object(&self, bucket: &Bucket, key: &[u8]) -> Option<bytes::Bytes> {
-        let mut store = lock(&self.0.store);
+        let mut store = self.0.store.lock();
         let contents = store.bucket(bucket).ok()?;
         contents.objects.get(key).map(|object| object.data.clone())
     }
@@ -124,7 +124,7 @@ impl OssService {
     /// Returns the keys of a bucket in order, or an empty list if the bucket does not exist.
     #[must_use]
     pub fn keys(&self, bucket: &Bucket) -> Vec<Vec<u8>> {
-        let mut store = lock(&self.0.store);
+        let mut store = self.0.store.lock();
         store.bucket(bucket).map(|contents| contents.objects.keys().cloned().collect()).unwrap_or_default()
     }
 
@@ -132,7 +132,7 @@ impl OssService {
     pub fn put_object(&self, bucket: &Bucket, key: &[u8], data: impl Into<bytes::Bytes>) {
         let now = self.0.clock.now();
         let object = StoredObject::new(SummedBody::of(data.into()), ObjectMetadata::default(), now);
-        let mut store = lock(&self.0.store);
+        let mut store = self.0.store.lock();
         let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| BucketContents::new(now));
         contents.objects.insert(key.to_vec(), object);
     }
@@ -194,7 +194,7 @@ impl OssService {
             return Ok(Err(failure));
         }
         let now = faults.clock(self.0.clock.now());
-        let mut store = lock(&self.0.store);
+        let mut store = self.0.store.lock();
         let outcome =
             plan.run(OperationContext { request: &request, place: &place, store: &mut store, now, payload });
         if is_whole { Ok(outcome) } else { Err(ConnectionClosed) }
@@ -211,7 +211,7 @@ impl OssService {
         let caller = verify::authenticate(
             &request,
             &SignatureVerifier {
-                accounts: &lock(&shared.accounts),
+                accounts: &shared.accounts.lock(),
                 place,
                 now: faults.clock(shared.clock.now()),
                 pretence: faults.pretence(),
@@ -221,7 +221,7 @@ impl OssService {
         if let Some(bucket) = request.target.bucket()
             && !plan.makes_bucket()
         {
-            lock(&shared.store).bucket(bucket)?;
+            shared.store.lock().bucket(bucket)?;
         }
         if caller == RequestAuthentication::Anonymous && !self.is_public(&request.target, &plan) {
             return Err(OssError::denied("You have no right to access this object because of bucket acl.")
@@ -236,7 +236,7 @@ impl OssService {
         let Some(bucket) = target.bucket() else {
             return false;
         };
-        let mut store = lock(&self.0.store);
+        let mut store = self.0.store.lock();
         let Ok(contents) = store.bucket(bucket) else {
             return false;
         };
@@ -275,10 +275,6 @@ fn host_for_error(head: &request::Parts) -> String {
 /// Generates a request ID: 24 upper-case hexadecimal digits.
 fn request_id() -> String {
     format!("{:016X}{:08X}", fastrand::u64(..), fastrand::u32(..))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 /// The limit on request headers, above what any client sends.

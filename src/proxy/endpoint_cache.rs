@@ -9,7 +9,7 @@ use super::limited_cache::LimitedCache;
 use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable, UpstreamId, UrlScheme};
 use crate::oss::Bucket;
 use crate::sign::{SignatureVersion, SigningScheme, SigningTime};
-use crate::transport::{DialName, LoopbackPolicy, TrustStoreId, UpstreamDestination};
+use crate::transport::{DialName, LoopbackPolicy, TrustStoreId, UpstreamDestination, UpstreamTls};
 
 /// A cache of resolved endpoints.
 #[derive(Default)]
@@ -79,7 +79,7 @@ pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDesti
     UpstreamDestination {
         dial: DialName::new(&way.dial.0, way.dial.1),
         tls: match way.scheme {
-            UrlScheme::Https => Some((way.name.clone(), trust)),
+            UrlScheme::Https => Some(UpstreamTls { name: way.name.clone(), trust }),
             UrlScheme::Http => None,
         },
         guard: if way.dials_oss_name { LoopbackPolicy::OssName } else { LoopbackPolicy::Configured },

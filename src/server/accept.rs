@@ -56,7 +56,8 @@ impl AcceptSocket {
     /// If there is no runtime to register the socket with.
     pub async fn accept<Place>(
         self,
-        (place, freed): (impl Fn() -> Option<Place>, impl AsyncFn()),
+        place: impl Fn() -> Option<Place>,
+        freed: impl AsyncFn(),
         mut serve: impl FnMut(AcceptedSocket, Place),
     ) -> io::Result<Infallible> {
         let listener = match self.socket {

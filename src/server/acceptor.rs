@@ -127,9 +127,8 @@ async fn run(
 
 async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, places: ConnectionLimit) {
     let address = socket.address.clone();
-    let places = (|| places.take(), async || places.freed().await);
     let serve = |accepted, place| cores.hand_over(accepted, id, place);
-    let Err(error) = socket.accept(places, serve).await;
+    let Err(error) = socket.accept(|| places.take(), async || places.freed().await, serve).await;
     error!(%address, %error, "listener failed; restart the process");
 }
 

@@ -44,7 +44,8 @@ impl ListenAddress {
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(one), Self::Tcp(two)) => {
-                let (one_ip, two_ip) = (one.ip().to_canonical(), two.ip().to_canonical());
+                let one_ip = one.ip().to_canonical();
+                let two_ip = two.ip().to_canonical();
                 one.port() == two.port()
                     && one.port() != 0
                     && (one_ip == two_ip

@@ -40,8 +40,10 @@ use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 pub(super) struct ConnectionContext {
     /// The state of the worker, from which each request takes the current configuration.
     pub(super) current: Rc<WorkerState>,
-    /// The id of its listener, and the listener's rules when the connection was accepted.
-    pub(super) listener: (usize, Rc<ListenerRules>),
+    /// The id of its listener.
+    pub(super) listener: usize,
+    /// The listener's rules when the connection was accepted.
+    pub(super) gate: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
     pub(super) address: Option<SocketAddr>,
     /// The TLS requirements under which the connection was accepted.
@@ -129,7 +131,7 @@ impl ConnectionContext {
 
     /// Waits until the listener is removed, or its TLS requirements change.
     async fn withdrawn(&self) {
-        self.current.listener_changed(self.listener.0, &self.terms).await;
+        self.current.listener_changed(self.listener, &self.terms).await;
     }
 
     async fn http1(&self, client: impl ClientStream) {
@@ -209,10 +211,12 @@ impl ConnectionContext {
         Error = Infallible,
         Future: 'static,
     > + use<> {
-        let (current, presence) = (Rc::clone(&self.current), Rc::clone(presence));
-        let ((id, last), address) = (self.listener.clone(), self.address);
+        let current = Rc::clone(&self.current);
+        let presence = Rc::clone(presence);
+        let id = self.listener;
+        let address = self.address;
         // The last rules of a listener that is removed still apply to its connections.
-        let last = RefCell::new(last);
+        let last = RefCell::new(Rc::clone(&self.gate));
         service_fn(move |request: Request<Incoming>| {
             // Read the configuration once per request. A reload applies to the next request.
             let setup = current.get();
@@ -235,7 +239,8 @@ impl ConnectionContext {
         tasks: &Rc<RequestTasks>,
     ) -> impl Service<Request<Incoming>, Response = Response<StreamBody>, Error = RecvError, Future: 'static> + use<>
     {
-        let (service, tasks) = (self.service(presence), Rc::clone(tasks));
+        let service = self.service(presence);
+        let tasks = Rc::clone(tasks);
         service_fn(move |request: Request<Incoming>| {
             let clock = executor.start_clock();
             let is_task = !request.method().is_safe() && !tasks.is_full();
@@ -302,7 +307,8 @@ impl ConnectionContext {
 /// could send requests forever.
 async fn unused(presence: &ClientActivity, stall: Duration) {
     let farewell = Instant::now();
-    let (mut idle_before, mut begun) = (false, presence.requests_started());
+    let mut idle_before = false;
+    let mut begun = presence.requests_started();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let idle = presence.is_over(stall);
@@ -310,7 +316,8 @@ async fn unused(presence: &ClientActivity, stall: Duration) {
         if (idle && idle_before) || goes_on {
             return;
         }
-        (idle_before, begun) = (idle, presence.requests_started());
+        idle_before = idle;
+        begun = presence.requests_started();
     }
 }
 

@@ -33,8 +33,12 @@ pub(super) struct ConnectionPermit(Arc<LimitState>);
 
 impl ConnectionLimit {
     pub(super) fn new(count: usize) -> Self {
-        let (taken, count) = (AtomicUsize::new(0), AtomicUsize::new(count));
-        Self(Arc::new(LimitState { taken, count, freed: Notify::new(), told: AtomicBool::default() }))
+        Self(Arc::new(LimitState {
+            taken: AtomicUsize::new(0),
+            count: AtomicUsize::new(count),
+            freed: Notify::new(),
+            told: AtomicBool::default(),
+        }))
     }
 
     /// Changes the limit. Permits that are in use remain valid.
@@ -100,7 +104,8 @@ mod tests {
         let places = ConnectionLimit::new(1);
         let first = places.take().expect("a place");
         assert!(places.take().is_none());
-        let (mut one, mut other) = (pin!(places.freed()), pin!(places.freed()));
+        let mut one = pin!(places.freed());
+        let mut other = pin!(places.freed());
         assert!(poll_once(one.as_mut()).is_pending() && poll_once(other.as_mut()).is_pending());
         drop(first);
         assert!(poll_once(one.as_mut()).is_ready() && poll_once(other.as_mut()).is_ready());

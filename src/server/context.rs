@@ -14,28 +14,27 @@ use crate::proxy::{ListenerRules, WorkerCore};
 /// A listener as its connections see it.
 #[derive(Clone)]
 pub(super) struct ListenerConfig {
+    pub(super) id: usize,
     pub(super) gate: ListenerRules,
     pub(super) tls: Option<TlsAcceptor>,
     /// A reload keeps the `Arc` if the requirements are equal.
     pub(super) terms: Arc<ClientTlsPolicy>,
 }
 
-/// All listeners, each with its id.
-pub(super) type ListenerConfigs = Vec<(usize, ListenerConfig)>;
-
 /// The current configuration of a worker.
 pub(super) struct WorkerConfig {
     pub(super) core: Rc<WorkerCore>,
     pub(super) settings: ServerSettings,
-    entries: Vec<(usize, ListenerContext)>,
+    entries: Vec<ListenerContext>,
     /// The listeners that the last reload has removed: their last connections may still be in the
     /// inbox.
-    withdrawn: Vec<(usize, ListenerContext)>,
+    withdrawn: Vec<ListenerContext>,
 }
 
 /// A listener on a worker.
 #[derive(Clone)]
 pub(super) struct ListenerContext {
+    pub(super) id: usize,
     pub(super) gate: Rc<ListenerRules>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) terms: Arc<ClientTlsPolicy>,
@@ -48,14 +47,10 @@ pub(super) struct WorkerState {
 }
 
 impl WorkerConfig {
-    pub(super) fn new(
-        core: WorkerCore,
-        settings: ServerSettings,
-        entries: &[(usize, ListenerConfig)],
-    ) -> Self {
-        let way = |(id, entry): &(usize, ListenerConfig)| {
-            let ListenerConfig { gate, tls, terms } = entry.clone();
-            (*id, ListenerContext { gate: Rc::new(gate), tls, terms })
+    pub(super) fn new(core: WorkerCore, settings: ServerSettings, entries: &[ListenerConfig]) -> Self {
+        let way = |entry: &ListenerConfig| {
+            let ListenerConfig { id, gate, tls, terms } = entry.clone();
+            ListenerContext { id, gate: Rc::new(gate), tls, terms }
         };
         let entries = entries.iter().map(way).collect();
         Self { core: Rc::new(core), settings, entries, withdrawn: Vec::new() }
@@ -63,20 +58,20 @@ impl WorkerConfig {
 
     /// Records the listeners that `before` has and this configuration does not.
     pub(super) fn after(mut self, before: &Self) -> Self {
-        let withdrawn = before.entries.iter().filter(|(id, _)| self.listener(*id).is_none());
+        let withdrawn = before.entries.iter().filter(|way| self.listener(way.id).is_none());
         self.withdrawn = withdrawn.cloned().collect();
         self
     }
 
     /// Returns the listener of a new connection, even if the last reload has removed it.
     pub(super) fn listener_of_arrival(&self, id: usize) -> Option<&ListenerContext> {
-        let withdrawn = || self.withdrawn.iter().find(|(known, _)| *known == id).map(|(_, way)| way);
+        let withdrawn = || self.withdrawn.iter().find(|way| way.id == id);
         self.listener(id).or_else(withdrawn)
     }
 
     /// Returns the listener with this id, unless it was removed.
     pub(super) fn listener(&self, id: usize) -> Option<&ListenerContext> {
-        self.entries.iter().find(|(known, _)| *known == id).map(|(_, way)| way)
+        self.entries.iter().find(|way| way.id == id)
     }
 }
 

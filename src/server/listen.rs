@@ -78,6 +78,15 @@ pub struct SharedListener {
     socket: Arc<ListeningSocket>,
 }
 
+/// A listening socket with the address of its listener as configured.
+#[derive(Clone, Debug)]
+pub struct ConfiguredSocket {
+    /// The address as configured.
+    pub configured: ListenAddress,
+    /// The socket.
+    pub listener: SharedListener,
+}
+
 impl BoundListener {
     /// Binds the sockets of a listener: one, or all that systemd passes under its name. A socket in
     /// `going` with the same address is taken over, together with the connections in its accept

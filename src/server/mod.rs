@@ -36,7 +36,7 @@ use tracing::info;
 pub use accept::AcceptedSocket;
 pub use address::ListenAddress;
 pub use drain::{DrainOutcome, DrainSignal};
-pub use listen::{AcceptSocket, BoundListener, ListenSettings, SharedListener};
+pub use listen::{AcceptSocket, BoundListener, ConfiguredSocket, ListenSettings, SharedListener};
 pub use listening_socket::BindError;
 pub use socket_activation::ActivatedSockets;
 pub use tls::{InvalidTls, ListenerTls, TlsFiles};
@@ -45,7 +45,7 @@ use crate::offload::BlockingLane;
 use crate::proxy::{ListenerRules, WorkerCore};
 use acceptor::{AcceptThread, AcceptWatchdog};
 use connection_limit::ConnectionLimit;
-use context::{ListenerConfig, ListenerConfigs};
+use context::ListenerConfig;
 use tls::ClientTlsPolicy;
 use workers::WorkerPool;
 
@@ -104,9 +104,7 @@ pub struct Server {
 /// A socket that the accept thread accepts from.
 struct ActiveListener {
     id: usize,
-    /// The address of its listener, as configured.
-    configured: ListenAddress,
-    held: SharedListener,
+    socket: ConfiguredSocket,
     /// The TLS requirements for its clients.
     terms: Arc<ClientTlsPolicy>,
 }
@@ -155,14 +153,16 @@ impl Server {
         self.settings.set(plan.settings);
         self.places.resize(plan.settings.connections);
         let mut accepting = self.accepting.borrow_mut();
-        let is_kept =
-            |one: &ActiveListener| listeners.iter().any(|listener| listener.listen.address == one.configured);
+        let is_kept = |one: &ActiveListener| {
+            listeners.iter().any(|listener| listener.listen.address == one.socket.configured)
+        };
         let (kept, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
         *accepting = kept;
         for one in &withdrawn {
-            info!(address = %one.held.address, "stopped listening");
+            info!(address = %one.socket.listener.address, "stopped listening");
         }
-        let (mut entries, mut fresh) = (ListenerConfigs::new(), Vec::new());
+        let mut entries = Vec::new();
+        let mut fresh = Vec::new();
         for ListenerPlan { listen, tls, bound } in listeners {
             let terms = Arc::new(ClientTlsPolicy::of(tls.as_ref()));
             for bound in bound {
@@ -171,7 +171,7 @@ impl Server {
                 fresh.push((one.id, socket));
                 accepting.push(one);
             }
-            for one in accepting.iter_mut().filter(|one| one.configured == listen.address) {
+            for one in accepting.iter_mut().filter(|one| one.socket.configured == listen.address) {
                 if one.terms != terms {
                     one.terms = Arc::clone(&terms);
                 }
@@ -179,10 +179,10 @@ impl Server {
                     domains: listen.domains.clone(),
                     policy: listen.policy.clone(),
                     tls: listen.tls.is_some(),
-                    unnamed: one.held.is_unix(),
+                    unnamed: one.socket.listener.is_unix(),
                 };
                 let tls = tls.as_ref().map(|tls| tls.acceptor.clone());
-                entries.push((one.id, ListenerConfig { gate, tls, terms: Arc::clone(&one.terms) }));
+                entries.push(ListenerConfig { id: one.id, gate, tls, terms: Arc::clone(&one.terms) });
             }
         }
         self.acceptor.withdraw(withdrawn.iter().map(|one| one.id).collect());
@@ -200,14 +200,15 @@ impl Server {
     /// Returns the addresses that clients connect to, with actual ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<ListenAddress> {
-        self.accepting.borrow().iter().map(|one| one.held.address.clone()).collect()
+        self.accepting.borrow().iter().map(|one| one.socket.listener.address.clone()).collect()
     }
 
-    /// Returns the sockets, each with the address of its listener as configured.
+    /// Returns the sockets.
     #[must_use]
-    pub fn sockets(&self) -> Vec<(ListenAddress, SharedListener)> {
+    pub fn sockets(&self) -> Vec<ConfiguredSocket> {
         let accepting = self.accepting.borrow();
-        accepting.iter().map(|one| (one.configured.clone(), one.held.clone())).collect()
+        let socket = |one: &ActiveListener| one.socket.clone();
+        accepting.iter().map(socket).collect()
     }
 
     /// Returns a handle to check that the server's threads are responsive.
@@ -243,7 +244,8 @@ impl Server {
     ) -> ActiveListener {
         let id = self.ids.replace(self.ids.get() + 1);
         info!(address = %held.address, "listening");
-        ActiveListener { id, configured: listen.address.clone(), held, terms: Arc::clone(terms) }
+        let socket = ConfiguredSocket { configured: listen.address.clone(), listener: held };
+        ActiveListener { id, socket, terms: Arc::clone(terms) }
     }
 }
 

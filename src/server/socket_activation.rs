@@ -1,5 +1,6 @@
 //! Sockets that systemd has opened for this process (`sd_listen_fds(3)`).
 
+use std::collections::BTreeMap;
 use std::io;
 
 use listenfd::ListenFd;
@@ -12,7 +13,7 @@ pub struct ActivatedSockets {
     sockets: ListenFd,
     names: Vec<String>,
     /// The sockets already taken, by index: another configuration may need them again.
-    taken: Vec<(usize, ListeningSocket)>,
+    taken: BTreeMap<usize, ListeningSocket>,
 }
 
 impl ActivatedSockets {
@@ -27,13 +28,13 @@ impl ActivatedSockets {
         let sockets = ListenFd::from_env();
         let mut names: Vec<_> = names.into_iter().flat_map(|all| all.split(':')).map(str::to_owned).collect();
         names.resize(sockets.len(), UNNAMED.to_owned());
-        Self { sockets, names, taken: Vec::new() }
+        Self { sockets, names, taken: BTreeMap::new() }
     }
 
     /// Returns an empty set, for a process that was started without socket activation.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { sockets: ListenFd::empty(), names: Vec::new(), taken: Vec::new() }
+        Self { sockets: ListenFd::empty(), names: Vec::new(), taken: BTreeMap::new() }
     }
 
     /// Returns whether no socket was passed.
@@ -62,12 +63,12 @@ impl ActivatedSockets {
     }
 
     fn socket(&mut self, index: usize) -> io::Result<Option<ListeningSocket>> {
-        if let Some((_, socket)) = self.taken.iter().find(|(known, _)| *known == index) {
+        if let Some(socket) = self.taken.get(&index) {
             return socket.try_clone().map(Some);
         }
         let socket = self.first(index)?;
         if let Some(socket) = &socket {
-            self.taken.push((index, socket.try_clone()?));
+            self.taken.insert(index, socket.try_clone()?);
         }
         Ok(socket)
     }

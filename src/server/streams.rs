@@ -94,7 +94,8 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for StreamExecutor {
             spawn_local(stream);
             return;
         };
-        let (unread, limit) = (Rc::clone(&self.unread), self.limit);
+        let unread = Rc::clone(&self.unread);
+        let limit = self.limit;
         spawn_local(async move {
             let mut stream = pin!(stream);
             let mut timer = None;

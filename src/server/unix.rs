@@ -13,7 +13,14 @@ use socket2::{Domain, SockAddr, Socket, Type};
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: FileIdentity,
+}
+
+/// The identity of a file, which no other file has as long as it exists.
+#[derive(Debug, PartialEq, Eq)]
+struct FileIdentity {
+    device: u64,
+    inode: u64,
 }
 
 /// Binds a socket that the user and the group can connect to. Replaces a stale one that another
@@ -26,7 +33,7 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     remove_dead(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile { path: path.to_owned(), identity: identity(&fs::symlink_metadata(path)?) };
+    let file = SocketFile { path: path.to_owned(), identity: FileIdentity::of(&fs::symlink_metadata(path)?) };
     // Clients can connect only after `listen`, when the mode is already set.
     fs::set_permissions(path, Permissions::from_mode(MODE))?;
     socket.listen(BACKLOG)?;
@@ -96,14 +103,16 @@ fn connect(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn identity(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
+impl FileIdentity {
+    fn of(file: &Metadata) -> Self {
+        Self { device: file.dev(), inode: file.ino() }
+    }
 }
 
 impl SocketFile {
     /// Removes the file, unless another file has replaced it. A later drop finds nothing to remove.
     pub(super) fn remove(&self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|now| FileIdentity::of(&now) == self.identity) {
             // A file that cannot be removed is replaced at the next start.
             let _ = fs::remove_file(&self.path);
         }

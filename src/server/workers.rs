@@ -41,7 +41,7 @@ enum WorkerMessage {
     /// Shut down now, closing open connections.
     End,
     /// Apply this configuration from now on.
-    Renewal { plan: ServerPlan, entries: Arc<[(usize, ListenerConfig)]> },
+    Renewal { plan: ServerPlan, entries: Arc<[ListenerConfig]> },
 }
 
 /// An accepted connection on its way to a worker.
@@ -75,7 +75,8 @@ impl Drop for OpenConnection {
 impl WorkerPool {
     pub(super) fn start(plan: &ServerPlan, drain: &DrainSignal) -> io::Result<Self> {
         let (ended, _) = watch::channel(());
-        let (mut cores, mut all_gone) = (Vec::new(), Vec::new());
+        let mut cores = Vec::new();
+        let mut all_gone = Vec::new();
         for index in 0..plan.settings.cores.max(1) {
             let (messages, inbox) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
@@ -84,7 +85,8 @@ impl WorkerPool {
                 make_core: Arc::clone(&plan.make_core),
                 drain: drain.clone(),
                 settings: plan.settings,
-                open: (Arc::clone(&load), ended.clone()),
+                load: Arc::clone(&load),
+                ended: ended.clone(),
             };
             let name = format!("core-{index}");
             let (tell, gone) = oneshot::channel();
@@ -124,7 +126,7 @@ impl WorkerPool {
     }
 
     /// Applies this configuration on all workers.
-    pub(super) fn renew(&self, plan: &ServerPlan, entries: &Arc<[(usize, ListenerConfig)]>) {
+    pub(super) fn renew(&self, plan: &ServerPlan, entries: &Arc<[ListenerConfig]>) {
         for core in &self.cores {
             let renewal = WorkerMessage::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
             if core.messages.send(renewal).is_err() {
@@ -193,7 +195,8 @@ struct WorkerThread {
     make_core: MakeCore,
     drain: DrainSignal,
     settings: ServerSettings,
-    open: (Arc<AtomicUsize>, watch::Sender<()>),
+    load: Arc<AtomicUsize>,
+    ended: watch::Sender<()>,
 }
 
 impl WorkerThread {
@@ -222,14 +225,16 @@ impl WorkerThread {
 
     fn serve(&self, NewConnection { accepted, listener, place }: NewConnection, current: &Rc<WorkerState>) {
         let setup = current.get();
-        let (load, ended) = (Arc::clone(&self.open.0), self.open.1.clone());
         let counters = Arc::clone(&setup.core.state().counters);
         counters.opened();
-        let open = OpenConnection { load, ended, counters };
-        let Some(ListenerContext { gate, tls, terms }) = setup.listener_of_arrival(listener) else { return };
+        let open = OpenConnection { load: Arc::clone(&self.load), ended: self.ended.clone(), counters };
+        let Some(ListenerContext { id, gate, tls, terms }) = setup.listener_of_arrival(listener) else {
+            return;
+        };
         let host = ConnectionContext {
             current: Rc::clone(current),
-            listener: (listener, Rc::clone(gate)),
+            listener: *id,
+            gate: Rc::clone(gate),
             address: accepted.address(),
             terms: Arc::clone(terms),
             tls: tls.clone(),

@@ -178,7 +178,8 @@ impl AccessLogEvent {
 
 impl Drop for AccessLogEvent {
     fn drop(&mut self) {
-        let (now, since) = (Instant::now(), |at: Instant| at.duration_since(self.started));
+        let now = Instant::now();
+        let since = |at: Instant| at.duration_since(self.started);
         self.meter.on_end(&EndedRequest {
             operation: self.operation,
             outcome: match self.end {

@@ -69,6 +69,15 @@ pub struct RequestCounts {
     pub unframed: u64,
 }
 
+/// Counts of client connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientConnectionCounts {
+    /// Connections that were opened.
+    pub opened: u64,
+    /// Those of them that were closed.
+    pub closed: u64,
+}
+
 impl ProcessCounters {
     /// Counts a request whose head was read.
     pub fn request(&self) {
@@ -136,12 +145,12 @@ impl ProcessCounters {
         }
     }
 
-    /// Returns the numbers of client connections opened and closed.
+    /// Returns the counts of client connections at this moment.
     #[must_use]
-    pub fn connections(&self) -> (u64, u64) {
+    pub fn connections(&self) -> ClientConnectionCounts {
         // `closed` is read first: a connection is opened before it is closed.
         let closed = self.closed.load(Relaxed);
-        (self.opened.load(Relaxed).max(closed), closed)
+        ClientConnectionCounts { opened: self.opened.load(Relaxed).max(closed), closed }
     }
 
     /// Returns the number of error responses of this proxy by code.

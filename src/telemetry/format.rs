@@ -126,7 +126,8 @@ where
         let mut fields = EventFields { shape, message: String::new(), rest: String::with_capacity(512) };
         event.record(&mut fields);
         let EventFields { message, rest, .. } = fields;
-        let (ts, level) = (self.clock.now().rfc3339(), level(event.metadata()));
+        let ts = self.clock.now().rfc3339();
+        let level = level(event.metadata());
         match shape {
             LineFormat::Json => {
                 let mut msg = String::with_capacity(message.len() + 2);
@@ -208,7 +209,8 @@ impl Visit for EventFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let thousandths = (value * 1000.0).round();
         if (0.0..1e15).contains(&thousandths) {
-            let (whole, rest) = (thousandths as u64 / 1000, thousandths as u64 % 1000);
+            let whole = thousandths as u64 / 1000;
+            let rest = thousandths as u64 % 1000;
             self.put(field, itoa::Buffer::new().format(whole));
             let digits =
                 [b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8];
@@ -285,7 +287,8 @@ mod tests {
 
     /// Runs `tell` and returns its log output.
     fn logged(is_json: bool, tell: impl FnOnce()) -> String {
-        let (text, json) = (Text::default(), Arc::new(AtomicBool::new(is_json)));
+        let text = Text::default();
+        let json = Arc::new(AtomicBool::new(is_json));
         let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())

@@ -8,34 +8,42 @@ pub(super) struct LineWriter<W> {
     is_torn: bool,
 }
 
+/// An error after a part of the lines was written.
+#[derive(Debug)]
+pub(super) struct PartialWriteError {
+    /// The number of bytes written before the error.
+    pub(super) taken: usize,
+    pub(super) error: io::Error,
+}
+
 impl<W: Write> LineWriter<W> {
     pub(super) fn new(out: W) -> Self {
         Self { out, is_torn: false }
     }
 
-    /// Writes lines. An error has the number of bytes written before it.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+    /// Writes lines.
+    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), PartialWriteError> {
         if self.is_torn && !lines.is_empty() {
             // Terminates the partial line, so that the next line does not continue it.
-            self.put(b"\n").map_err(|(_, error)| (0, error))?;
+            self.put(b"\n").map_err(|failed| PartialWriteError { taken: 0, ..failed })?;
             self.is_torn = false;
         }
-        self.put(lines).inspect_err(|(taken, _)| {
-            self.is_torn |= lines[..*taken].last().is_some_and(|byte| *byte != b'\n');
+        self.put(lines).inspect_err(|failed| {
+            self.is_torn |= lines[..failed.taken].last().is_some_and(|byte| *byte != b'\n');
         })
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), PartialWriteError> {
         let mut taken = 0;
         while taken < bytes.len() {
             match self.out.write(&bytes[taken..]) {
-                Ok(0) => return Err((taken, io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(PartialWriteError { taken, error: io::ErrorKind::WriteZero.into() }),
                 Ok(more) => taken += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err((taken, error)),
+                Err(error) => return Err(PartialWriteError { taken, error }),
             }
         }
-        self.out.flush().map_err(|error| (taken, error))
+        self.out.flush().map_err(|error| PartialWriteError { taken, error })
     }
 }
 
@@ -67,9 +75,8 @@ mod tests {
     #[test]
     fn a_line_that_was_taken_in_part_does_not_spoil_the_next() {
         let mut paper = LineWriter::new(Room(6, Vec::new()));
-        let (taken, _) = paper.write(b"one\ntwo\n").expect_err("no room");
-        assert_eq!(taken, 6);
-        assert_eq!(paper.write(b"three\n").expect_err("no room").0, 0);
+        assert_eq!(paper.write(b"one\ntwo\n").expect_err("no room").taken, 6);
+        assert_eq!(paper.write(b"three\n").expect_err("no room").taken, 0);
         paper.out.0 = 100;
         paper.write(b"four\n").expect("room");
         paper.write(b"five\n").expect("room");

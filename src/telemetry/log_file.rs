@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn a_file_that_was_moved_away_is_made_anew_when_it_is_asked_for() {
         let directory = tempfile::tempdir().expect("a directory");
-        let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
+        let path = directory.path().join("log");
+        let moved = directory.path().join("log.1");
         let anew = Arc::new(AtomicBool::new(false));
         let mut log = LogFile::open(&path, Arc::clone(&anew)).expect("a file");
         log.write_all(b"one\n").expect("written");

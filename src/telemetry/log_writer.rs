@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::line_writer::LineWriter;
+use super::line_writer::{LineWriter, PartialWriteError};
 
 /// The writer of the log: queues lines for the thread that writes them.
 #[derive(Clone)]
@@ -114,7 +114,8 @@ impl LogQueue {
     /// Writes queued lines until shutdown. Notices are retried with each batch.
     fn write_all(&self, out: impl Write) {
         let mut paper = LineWriter::new(out);
-        let (mut batch, mut notices) = (Vec::new(), Vec::new());
+        let mut batch = Vec::new();
+        let mut notices = Vec::new();
         let mut known = 0;
         // The number of lines dropped before the current failure; `None` if there is no failure.
         let mut before = None;
@@ -168,9 +169,9 @@ impl LogQueue {
         let told = paper.write(notices).map(|()| notices.clear());
         let written = match told {
             Ok(()) => paper.write(batch),
-            Err((_, error)) => Err((0, error)),
+            Err(PartialWriteError { error, .. }) => Err(PartialWriteError { taken: 0, error }),
         };
-        written.map_err(|(taken, error)| {
+        written.map_err(|PartialWriteError { taken, error }| {
             let lines = batch[taken..].iter().filter(|byte| **byte == b'\n').count();
             self.losses.write.fetch_add(lines as u64, Relaxed);
             error
@@ -309,7 +310,8 @@ mod tests {
         let (written, batch) = mpsc::channel();
         let (go_on, leave) = mpsc::channel();
         let batches = LogWriter(Arc::default());
-        let (writing, shared) = (batches.clone(), Arc::clone(&batches.0));
+        let writing = batches.clone();
+        let shared = Arc::clone(&batches.0);
         // Notices logged by that thread are queued in the same log.
         let thread = std::thread::spawn(move || {
             let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(writing);

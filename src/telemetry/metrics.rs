@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn what_cores_have_seen_is_added_up() {
-        let (one, other) = (MetricsHandle::new(), MetricsHandle::new());
+        let one = MetricsHandle::new();
+        let other = MetricsHandle::new();
         let all = [
             (&one, ended(Some(Operation::GetObject), Some(200), 0.004)),
             (&other, ended(Some(Operation::GetObject), Some(206), 200.0)),

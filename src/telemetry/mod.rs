@@ -10,7 +10,7 @@ mod metrics;
 mod settings;
 
 pub use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, RequestId, ResponseEnd};
-pub use counters::{ProcessCounters, RejectedRequest, ReloadStatus, RequestCounts};
+pub use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus, RequestCounts};
 pub use format::{LogControl, subscribe};
 pub use log_file::LogFile;
 pub use log_writer::{DroppedLines, LogFlushGuard, LogWriter};

@@ -19,9 +19,8 @@ use super::connection::UpstreamConnection;
 use super::io_timeout::WriteTimeout;
 use super::names::{AddressBook, DialName};
 use super::race::{DialFailure, TimeLimit};
-use super::tls::TrustStore;
 use super::upstream_io::{UpstreamStream, UpstreamStreamState};
-use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreId, UpstreamDestination};
+use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreEntry, UpstreamDestination};
 
 /// The loopback addresses that a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +78,7 @@ impl UpstreamReachability {
 /// The dependencies of a dial.
 #[derive(Clone, Copy)]
 pub(super) struct DialContext<'a> {
-    pub(super) trusts: &'a [(TrustStoreId, TrustStore)],
+    pub(super) trusts: &'a [TrustStoreEntry],
     pub(super) settings: &'a TransportSettings,
     pub(super) reachability: &'a UpstreamReachability,
     pub(super) names: &'a AddressBook,
@@ -146,14 +145,14 @@ where
     // Below TLS, so that bytes waiting in the TLS buffer are limited as well.
     // guard: write-limit-below-tls
     let stream = WriteTimeout::new(stream, means.settings.stall);
-    let Some((name, trust)) = &to.tls else {
+    let Some(tls) = &to.tls else {
         return handshake(stream, address).await;
     };
-    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
-    let trust = means.trusts.iter().find(|(id, _)| id == trust);
-    let (_, trust) = trust.ok_or_else(|| io::Error::other("unknown trust store"))?;
+    let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
+    let trust = means.trusts.iter().find(|entry| entry.id == tls.trust);
+    let trust = trust.ok_or_else(|| io::Error::other("unknown trust store"))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
-    handshake(trust.connector.connect(name, stream).await?, address).await
+    handshake(trust.store.connector.connect(name, stream).await?, address).await
 }
 
 async fn handshake<T>(stream: T, address: SocketAddr) -> io::Result<UpstreamConnection>
@@ -201,9 +200,11 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::super::request_body::RequestBody;
+    use super::super::tls::TrustStore;
+    use super::super::{TrustStoreId, UpstreamTls};
     use super::{
-        AddressBook, DialContext, DialError, DialName, LoopbackPolicy, TransportSettings, TrustStore,
-        TrustStoreId, UpstreamDestination, UpstreamReachability, dial, secure,
+        AddressBook, DialContext, DialError, DialName, LoopbackPolicy, TransportSettings, TrustStoreEntry,
+        UpstreamDestination, UpstreamReachability, dial, secure,
     };
 
     /// The TLS acceptor of an upstream named `oss`, and a trust store for its certificate.
@@ -228,12 +229,13 @@ mod tests {
     /// fits into the TLS buffer as a whole, but not into the upstream's connection.
     async fn is_given_up(is_tls: bool) -> bool {
         let (acceptor, trust) = upstream();
-        let tls = is_tls.then(|| ("oss".to_owned(), TrustStoreId(0)));
+        let tls = is_tls.then(|| UpstreamTls { name: "oss".to_owned(), trust: TrustStoreId(0) });
         let to =
             UpstreamDestination { dial: DialName::new("oss", 443), tls, guard: LoopbackPolicy::Configured };
-        let (settings, reachability, names) =
-            (TransportSettings::patient(1, 1), UpstreamReachability::default(), AddressBook::default());
-        let trusts = [(TrustStoreId(0), trust)];
+        let settings = TransportSettings::patient(1, 1);
+        let reachability = UpstreamReachability::default();
+        let names = AddressBook::default();
+        let trusts = [TrustStoreEntry { id: TrustStoreId(0), store: trust }];
         let means =
             DialContext { trusts: &trusts, settings: &settings, reachability: &reachability, names: &names };
         let (near, mut far) = duplex(4 * 1024);

@@ -63,17 +63,34 @@ use silence::{DestinationSilence, SilenceTrial};
 pub struct UpstreamDestination {
     /// The host and port to dial.
     pub dial: DialName,
-    /// The name that the certificate must have and the trust store to verify it with; `None`
-    /// without TLS.
-    pub tls: Option<(String, TrustStoreId)>,
+    /// The verification of the certificate; `None` without TLS.
+    pub tls: Option<UpstreamTls>,
     /// The check that the dialled name does not lead back to this machine.
     pub guard: LoopbackPolicy,
+}
+
+/// The verification of the certificate of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamTls {
+    /// The name that the certificate must have.
+    pub name: String,
+    /// The id of the trust store.
+    pub trust: TrustStoreId,
 }
 
 /// The id of a trust store of a [`UpstreamTransport`]. Pooled connections are matched by it: in a
 /// later transport with the same pool, an id refers to the same trust store or to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrustStoreId(pub usize);
+
+/// A trust store with its id.
+#[derive(Clone)]
+pub struct TrustStoreEntry {
+    /// The id, by which destinations refer to the trust store.
+    pub id: TrustStoreId,
+    /// The trust store.
+    pub store: TrustStore,
+}
 
 /// Settings of all upstream connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +230,7 @@ impl UpstreamDestination {
 /// The upstream connections of one worker.
 pub struct UpstreamTransport {
     settings: TransportSettings,
-    trusts: Vec<(TrustStoreId, TrustStore)>,
+    trusts: Vec<TrustStoreEntry>,
     reachability: Arc<UpstreamReachability>,
     names: AddressBook,
     pool: Rc<ConnectionPool>,
@@ -226,7 +243,7 @@ impl UpstreamTransport {
     #[must_use]
     pub fn new(
         settings: TransportSettings,
-        trusts: Vec<(TrustStoreId, TrustStore)>,
+        trusts: Vec<TrustStoreEntry>,
         reachability: Arc<UpstreamReachability>,
     ) -> Self {
         let tally = Arc::<PoolStats>::default();
@@ -246,7 +263,7 @@ impl UpstreamTransport {
     pub fn renewed(
         &self,
         settings: TransportSettings,
-        trusts: Vec<(TrustStoreId, TrustStore)>,
+        trusts: Vec<TrustStoreEntry>,
         reachability: Arc<UpstreamReachability>,
     ) -> Self {
         let pool = Rc::clone(&self.pool);

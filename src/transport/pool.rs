@@ -567,7 +567,8 @@ mod tests {
             Some(CheckoutGrant::Dial(used, dial)) => (used, dial),
             Some(_) | None => panic!("it dials"),
         };
-        let (old, new) = (dial(), dial());
+        let old = dial();
+        let new = dial();
         std::thread::sleep(Duration::from_millis(2));
         new.1.finish(&Ok(()));
         let error = DialError::Unreachable {

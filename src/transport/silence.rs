@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn half_of_the_connections_without_a_response_for_a_while_is_a_silence_with_trials() {
-        let (waits, start) = (ResponseWaits::default(), Instant::now());
+        let waits = ResponseWaits::default();
+        let start = Instant::now();
         let step = |limit, ms| waits.step(limit, start + Duration::from_millis(ms));
         let mut waiting: Vec<_> = (0..16).map(|_| waits.begin()).collect();
         assert_eq!(step(33, 0), None, "fewer than half");
@@ -206,7 +207,8 @@ mod tests {
 
     #[test]
     fn responses_now_and_then_are_no_silence() {
-        let (waits, start) = (ResponseWaits::default(), Instant::now());
+        let waits = ResponseWaits::default();
+        let start = Instant::now();
         for second in 0..20 {
             let waiting = waits.begin();
             (0..40).for_each(|_| _ = waits.begin());
@@ -218,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_few_slow_requests_are_no_silence_whatever_the_limit() {
-        let (waits, start) = (ResponseWaits::default(), Instant::now());
+        let waits = ResponseWaits::default();
+        let start = Instant::now();
         (0..7).for_each(|_| _ = waits.begin());
         for limit in [1, 2, 7, 14] {
             assert_eq!(waits.step(limit, start), None);

@@ -223,7 +223,7 @@ async fn accept_one(held: &SharedListener, listen: &ListenSettings, taken: &Arc<
     tokio::select! {
         biased;
         connection = is_accepted => drop(connection),
-        Err(error) = socket.accept((place, freed), serve) => panic!("{error}"),
+        Err(error) = socket.accept(place, freed, serve) => panic!("{error}"),
     }
 }
 

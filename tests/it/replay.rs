@@ -8,7 +8,7 @@ use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::time::Clock as _;
 
 use crate::support::h2::{over_h2, request, send};
-use crate::support::{Answer, Client, Script, proxy};
+use crate::support::{Answer, Client, ProxyBuilder, Script, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -36,9 +36,8 @@ fn losing(words: &'static str, later: &'static str) -> Script {
 
 /// Returns the response to a client's second request, which is sent on a pooled upstream connection
 /// and is lost there.
-#[expect(clippy::too_many_arguments, reason = "the parts of a request, in the order of the wire")]
-fn lost(upstream: &Script, settings: &str, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
-    let proxy = proxy(upstream.address).sections(settings).start();
+fn lost(proxy: ProxyBuilder, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
+    let proxy = proxy.start();
     let own = proxy.address.to_string();
     let mut client = Client::connect(proxy.address);
     assert_eq!(client.ask("GET", "/photos/first", &own, "", b"").status, 200);
@@ -55,7 +54,7 @@ fn a_request_that_may_be_done_twice_is_sent_once_more() {
         ("GET", "/photos?list-type=2&prefix=a%2Fb"),
     ] {
         let upstream = losing("", OK);
-        let got = lost(&upstream, "", method, target, "x-oss-meta-a: b\r\n", b"");
+        let got = lost(proxy(upstream.address), method, target, "x-oss-meta-a: b\r\n", b"");
         assert_eq!(got.status, 200, "{method}");
         let heads = upstream.heads();
         assert_eq!(heads.len(), 3, "{method}");
@@ -72,7 +71,7 @@ fn a_request_that_must_not_be_done_twice_is_not() {
         ("PUT", "/photos/k", "", b"a body of which some was taken"),
     ] {
         let upstream = losing("", OK);
-        let got = lost(&upstream, "", method, target, headers, body);
+        let got = lost(proxy(upstream.address), method, target, headers, body);
         assert_eq!((got.status, got.refused()), (502, Some("upstream-reset")), "{method} {target} {headers}");
         assert_eq!(upstream.heads().len(), 2, "{method} {target} {headers}");
     }
@@ -81,14 +80,14 @@ fn a_request_that_must_not_be_done_twice_is_not() {
 #[test]
 fn a_request_whose_answer_has_begun_is_not_sent_again() {
     let upstream = losing("HTTP/1.1 2", OK);
-    assert_eq!(lost(&upstream, "", "GET", "/photos/k", "", b"").refused(), Some("upstream-reset"));
+    assert_eq!(lost(proxy(upstream.address), "GET", "/photos/k", "", b"").refused(), Some("upstream-reset"));
     assert_eq!(upstream.heads().len(), 2);
 }
 
 #[test]
 fn a_request_is_sent_again_only_once_and_never_after_a_fresh_connection() {
     let upstream = losing("", "");
-    assert_eq!(lost(&upstream, "", "GET", "/photos/k", "", b"").refused(), Some("upstream-reset"));
+    assert_eq!(lost(proxy(upstream.address), "GET", "/photos/k", "", b"").refused(), Some("upstream-reset"));
     assert_eq!(upstream.heads().len(), 3, "the first, the lost, and one more");
 }
 
@@ -100,7 +99,8 @@ fn a_request_that_timed_out_on_a_kept_connection_is_not_sent_again() {
         peer.head();
         peer.rest();
     });
-    let got = lost(&upstream, "[timeouts]\nfirst_byte = \"300ms\"", "GET", "/photos/k", "", b"");
+    let proxy = proxy(upstream.address).sections("[timeouts]\nfirst_byte = \"300ms\"");
+    let got = lost(proxy, "GET", "/photos/k", "", b"");
     assert_eq!((got.status, got.refused()), (504, Some("upstream-stall")));
     assert_eq!(upstream.heads().len(), 2);
 }

@@ -18,7 +18,9 @@ use super::{AdminProcess, AdminRoute, ListenerCertificate};
 use crate::credentials::{EndpointStatus, SourceStatus};
 use crate::histogram::HistogramSnapshot;
 use crate::oss::Operation;
-use crate::telemetry::{MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts};
+use crate::telemetry::{
+    ClientConnectionCounts, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
+};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -57,7 +59,7 @@ struct MetricsScrape {
     counts: RequestCounts,
     refusals: Vec<(&'static str, u64)>,
     reloads: ReloadStatus,
-    connections: (u64, u64),
+    connections: ClientConnectionCounts,
     total: MetricsSnapshot,
     upstream: Vec<PoolStatsSnapshot>,
     sources: Vec<SourceStatus>,
@@ -109,7 +111,7 @@ impl MetricsScrape {
         }
         let losses = self.log_losses.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
         counter(out, "log_lines_dropped", "Dropped log lines", losses.collect())?;
-        let (opened, closed) = self.connections;
+        let ClientConnectionCounts { opened, closed } = self.connections;
         counter(out, "client_connections_opened", "Client connections accepted", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];
         gauge(out, "client_connections", "Client connections open", open)?;

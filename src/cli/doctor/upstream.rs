@@ -16,7 +16,9 @@ use crate::app::system_env::SystemEnv;
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;
-use crate::transport::{InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport};
+use crate::transport::{
+    InvalidRoots, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamReachability, UpstreamTransport,
+};
 
 /// The upstream to check, and the findings so far.
 struct UpstreamCheck<'a> {
@@ -68,11 +70,13 @@ pub(super) async fn examine(
 fn trust(
     upstream: &UpstreamAddress,
     settings: &UpstreamSettings,
-) -> Result<Vec<(TrustStoreId, TrustStore)>, InvalidRoots> {
+) -> Result<Vec<TrustStoreEntry>, InvalidRoots> {
     Ok(match (upstream.endpoint.scheme, &settings.ca_file) {
         (UrlScheme::Http, _) => Vec::new(),
-        (UrlScheme::Https, Some(path)) => vec![(TrustStoreId(0), TrustStore::file(path)?)],
-        (UrlScheme::Https, None) => vec![(TrustStoreId(0), TrustStore::host()?)],
+        (UrlScheme::Https, Some(path)) => {
+            vec![TrustStoreEntry { id: TrustStoreId(0), store: TrustStore::file(path)? }]
+        }
+        (UrlScheme::Https, None) => vec![TrustStoreEntry { id: TrustStoreId(0), store: TrustStore::host()? }],
     })
 }
 

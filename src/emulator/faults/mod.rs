@@ -6,7 +6,7 @@ mod parse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::wire::CloseMode;
 use crate::oss::Region;
@@ -142,17 +142,17 @@ pub(super) struct FaultContext {
 impl FaultSwitches {
     /// Applies `fault` to every request from now on.
     pub fn always(&self, fault: InjectedFault) {
-        self.lock().push(PlannedFault { fault, left: None });
+        self.0.lock().push(PlannedFault { fault, left: None });
     }
 
     /// Applies `fault` to the next `requests` requests. Several faults can affect the same request.
     pub fn next(&self, requests: usize, fault: InjectedFault) {
-        self.lock().push(PlannedFault { fault, left: Some(requests) });
+        self.0.lock().push(PlannedFault { fault, left: Some(requests) });
     }
 
     /// Disables all faults.
     pub fn clear(&self) {
-        self.lock().clear();
+        self.0.lock().clear();
     }
 
     /// Returns the faults for one request, and decrements their counts.
@@ -166,7 +166,7 @@ impl FaultSwitches {
     }
 
     fn take_those(&self, wanted: impl Fn(&InjectedFault) -> bool) -> Vec<InjectedFault> {
-        let mut planned = self.lock();
+        let mut planned = self.0.lock();
         planned.retain(|one| one.left != Some(0));
         let mut taken = Vec::new();
         for one in planned.iter_mut().filter(|one| wanted(&one.fault)) {
@@ -174,10 +174,6 @@ impl FaultSwitches {
             taken.push(one.fault.clone());
         }
         taken
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<PlannedFault>> {
-        self.0.lock()
     }
 }
 

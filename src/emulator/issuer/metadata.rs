@@ -16,7 +16,7 @@ impl IssuerShared {
         self.note(call("metadata", method, path))?;
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let (hardened, token, role) = {
-            let state = self.state();
+            let state = self.state.lock();
             (state.hardened, format!("metadata-token-{}", state.metadata_tokens), state.instance_role.clone())
         };
         if path == "/latest/api/token" {
@@ -53,7 +53,7 @@ impl IssuerShared {
     pub(super) fn handed(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
         self.note(call("uri", &head.method, head.uri.path()))?;
         let given = head.headers.get("authorization").and_then(|value| value.to_str().ok());
-        if self.state().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
+        if self.state.lock().authorization.as_deref().is_some_and(|wanted| given != Some(wanted)) {
             return Err(IssuerRejection(StatusCode::UNAUTHORIZED, "Unauthorized", "unauthorized"));
         }
         Ok(self.triple())

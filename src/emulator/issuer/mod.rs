@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -137,67 +137,67 @@ impl CredentialIssuer {
 
     /// Adds a role that can be assumed, with its external ID if it has one.
     pub fn role(&self, arn: &str, external_id: Option<&str>) {
-        self.shared.state().roles.insert(arn.to_owned(), external_id.map(str::to_owned));
+        self.shared.state.lock().roles.insert(arn.to_owned(), external_id.map(str::to_owned));
     }
 
     /// Sets the only valid token of a service account.
     pub fn token(&self, token: &str) {
-        self.shared.state().tokens = vec![token.to_owned()];
+        self.shared.state.lock().tokens = vec![token.to_owned()];
     }
 
     /// Rejects the next `times` calls with this status and code.
     pub fn fail(&self, times: usize, status: StatusCode, code: &'static str) {
-        self.shared.state().mishaps.extend(std::iter::repeat_n((status, code), times));
+        self.shared.state.lock().mishaps.extend(std::iter::repeat_n((status, code), times));
     }
 
     /// Sets the lifetime of issued credentials, overriding the requested one.
     pub fn life(&self, life: Duration) {
-        self.shared.state().life = Some(life);
+        self.shared.state.lock().life = Some(life);
     }
 
     /// Sets the clock ahead of that of OSS, or behind it if negative.
     pub fn ahead(&self, seconds: i64) {
-        self.shared.state().ahead_s = seconds;
+        self.shared.state.lock().ahead_s = seconds;
     }
 
     /// Sets the RAM role of the instance. `hardened` is true if metadata requires a token, and
     /// false if the token is optional. `None` disables tokens.
     pub fn instance(&self, role: &str, hardened: Option<bool>) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         (state.instance_role, state.hardened) = (Some(role.to_owned()), hardened);
     }
 
     /// Revokes all metadata tokens.
     pub fn forget_metadata_tokens(&self) {
-        self.shared.state().metadata_tokens += 1;
+        self.shared.state.lock().metadata_tokens += 1;
     }
 
     /// Sets the `Authorization` value that the credentials URI, `/credentials`, requires.
     pub fn authorization(&self, wanted: &str) {
-        self.shared.state().authorization = Some(wanted.to_owned());
+        self.shared.state.lock().authorization = Some(wanted.to_owned());
     }
 
     /// Replaces the current fault.
     pub fn trouble(&self, trouble: IssuerFault) {
-        self.shared.state().trouble = trouble;
+        self.shared.state.lock().trouble = trouble;
     }
 
     /// Returns the expiration of the credentials issued last.
     #[must_use]
     pub fn last_ends(&self) -> Option<Timestamp> {
-        self.shared.state().last_ends
+        self.shared.state.lock().last_ends
     }
 
     /// Returns the highest number of concurrent calls.
     #[must_use]
     pub fn in_flight_max(&self) -> usize {
-        self.shared.state().in_flight_max
+        self.shared.state.lock().in_flight_max
     }
 
     /// Returns the calls so far.
     #[must_use]
     pub fn calls(&self) -> Vec<IssuerCall> {
-        self.shared.state().calls.clone()
+        self.shared.state.lock().calls.clone()
     }
 }
 
@@ -256,12 +256,8 @@ fn run(
 }
 
 impl IssuerShared {
-    fn state(&self) -> MutexGuard<'_, IssuerState> {
-        self.state.lock()
-    }
-
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_s(self.oss.now().unix_s() + self.state().ahead_s)
+        Timestamp::from_unix_s(self.oss.now().unix_s() + self.state.lock().ahead_s)
     }
 
     async fn handle(
@@ -271,13 +267,13 @@ impl IssuerShared {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let trouble = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.in_flight += 1;
             state.in_flight_max = state.in_flight_max.max(state.in_flight);
             state.trouble
         };
         tokio::time::sleep(trouble.delay).await;
-        self.state().in_flight -= 1;
+        self.state.lock().in_flight -= 1;
         if trouble.dead {
             return Err(DeadConnection);
         }
@@ -309,7 +305,7 @@ impl IssuerShared {
 
     /// Records a call. Returns an error if a fault replaces the response.
     fn note(&self, call: IssuerCall) -> Result<(), IssuerRejection> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.calls.push(call);
         if !state.mishaps.is_empty() {
             let (status, code) = state.mishaps.remove(0);
@@ -328,7 +324,7 @@ impl IssuerShared {
     /// Issues temporary credentials and registers them with OSS.
     fn issue(&self, usual: Duration) -> IssuedCredentials {
         let (number, life) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             state.issued += 1;
             (state.issued, state.life.unwrap_or(usual))
         };
@@ -338,7 +334,7 @@ impl IssuerShared {
             format!("issued+token/{number}=="),
         );
         let expires = self.oss.now() + life;
-        self.state().last_ends = Some(expires);
+        self.state.lock().last_ends = Some(expires);
         self.oss.add_account(EmulatedAccount::triple(&id, &secret, &token).until(expires));
         IssuedCredentials { id, secret: Secret::new(secret), token: Secret::new(token), expires }
     }

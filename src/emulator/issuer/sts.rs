@@ -47,14 +47,14 @@ impl IssuerShared {
                     Some(_) => self.judge_rpc(&head.method, &parameters)?,
                     None => return Err(IssuerRejection(BAD, "MissingParameter.Signature", "unsigned")),
                 };
-                let wanted = self.state().roles.get(get("RoleArn").unwrap_or_default()).cloned();
+                let wanted = self.state.lock().roles.get(get("RoleArn").unwrap_or_default()).cloned();
                 match wanted {
                     Some(id) if id.as_deref() == get("ExternalId") => {}
                     Some(_) | None => return Err(IssuerRejection(DENIED, "NoPermission", "not authorised")),
                 }
             }
             "AssumeRoleWithOIDC" => {
-                let state = self.state();
+                let state = self.state.lock();
                 if !state.tokens.iter().any(|token| Some(token.as_str()) == get("OIDCToken")) {
                     return Err(IssuerRejection(BAD, "AuthenticationFail.OIDCToken.Expired", "expired"));
                 }
@@ -69,7 +69,7 @@ impl IssuerShared {
                     Some(_) => self.judge_rpc(&head.method, &parameters)?,
                     None => return Err(IssuerRejection(BAD, "MissingParameter.Signature", "unsigned")),
                 };
-                let arn = self.state().arns.get(&id).cloned();
+                let arn = self.state.lock().arns.get(&id).cloned();
                 let arn = arn.unwrap_or_else(|| "acs:ram::1234567890123456:user/app".to_owned());
                 return Ok(
                     json!({"RequestId": "STS-REQUEST-1", "AccountId": "1234567890123456", "Arn": arn})
@@ -95,7 +95,7 @@ impl IssuerShared {
         }
         let issued = self.issue(std::time::Duration::from_secs(asked));
         let arn = format!("{}/{session}", get("RoleArn").replace(":role/", ":assumed-role/"));
-        self.state().arns.insert(issued.id.clone(), arn);
+        self.state.lock().arns.insert(issued.id.clone(), arn);
         let answer = json!({
             "RequestId": "STS-REQUEST-1",
             "AssumedRoleUser": {"Arn": get("RoleArn"), "AssumedRoleId": format!("1:{session}")},

@@ -19,7 +19,7 @@ use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings, E
 use oss_signing_proxy::oss::{Bucket, Region};
 
 pub(crate) use http::{Answer, Client, ask, ask_if_open};
-pub(crate) use proxy::{Proxy, proxy};
+pub(crate) use proxy::{Proxy, ProxyBuilder, proxy};
 pub(crate) use script::{Peer, Script};
 pub(crate) use served::{KEY, Served, activated, in_flight, program, run};
 pub(crate) use silent::SilentListener;

@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use super::{ID, SECRET};
 
 /// A proxy that is not started yet.
-pub(crate) struct Builder {
+pub(crate) struct ProxyBuilder {
     upstream: SocketAddr,
     listen: String,
     settings: String,
@@ -33,8 +33,8 @@ pub(crate) struct Proxy {
 }
 
 /// Returns a builder of a proxy for `upstream`, which acts as the OSS of cn-hangzhou.
-pub(crate) fn proxy(upstream: SocketAddr) -> Builder {
-    Builder {
+pub(crate) fn proxy(upstream: SocketAddr) -> ProxyBuilder {
+    ProxyBuilder {
         upstream,
         listen: "domains = [\"oss.example.test\"]".to_owned(),
         settings: String::new(),
@@ -45,7 +45,7 @@ pub(crate) fn proxy(upstream: SocketAddr) -> Builder {
     }
 }
 
-impl Builder {
+impl ProxyBuilder {
     /// Adds lines to `[[listen]]`.
     pub(crate) fn listen(mut self, lines: &str) -> Self {
         self.listen = format!("{}\n{lines}", self.listen);
