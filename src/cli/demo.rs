@@ -163,7 +163,11 @@ async fn tour(oss: SocketAddr, proxy: SocketAddr) -> bool {
     whole
 }
 
-type Reply = Result<(StatusCode, String), ExchangeError>;
+/// A response, read completely.
+struct DemoReply {
+    status: StatusCode,
+    body: String,
+}
 
 /// A failure to get a response.
 #[derive(Debug, thiserror::Error)]
@@ -180,9 +184,14 @@ enum ExchangeError {
 }
 
 /// Prints one step, and returns whether its result was as expected.
-fn step(what: &str, expected: &str, reply: &Reply, as_expected: impl Fn(StatusCode, &str) -> bool) -> bool {
+fn step(
+    what: &str,
+    expected: &str,
+    reply: &Result<DemoReply, ExchangeError>,
+    as_expected: impl Fn(StatusCode, &str) -> bool,
+) -> bool {
     let (good, shown) = match reply {
-        Ok((status, body)) => (as_expected(*status, body), status.to_string()),
+        Ok(DemoReply { status, body }) => (as_expected(*status, body), status.to_string()),
         Err(error) => (false, error.to_string()),
     };
     let verdict = if good { coloured("ok", 32) } else { coloured("NOT AS EXPECTED", 31) };
@@ -190,7 +199,13 @@ fn step(what: &str, expected: &str, reply: &Reply, as_expected: impl Fn(StatusCo
     good
 }
 
-async fn ask(to: SocketAddr, host: &str, method: Method, target: &str, body: &'static str) -> Reply {
+async fn ask(
+    to: SocketAddr,
+    host: &str,
+    method: Method,
+    target: &str,
+    body: &'static str,
+) -> Result<DemoReply, ExchangeError> {
     let stream = TcpStream::connect(to).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = spawn_local(connection);
@@ -199,7 +214,7 @@ async fn ask(to: SocketAddr, host: &str, method: Method, target: &str, body: &'s
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     connection.abort();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    Ok(DemoReply { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// Prints commands for the user to try.

@@ -100,8 +100,10 @@ async fn emulate(arguments: &EmulateArgs) -> CommandExit {
         None => EmulatedAccount::pair(&arguments.access_key_id, &arguments.access_key_secret),
         Some(token) => EmulatedAccount::triple(&arguments.access_key_id, &arguments.access_key_secret, token),
     };
-    let settings = EmulatorSettings::new(arguments.region.clone(), Arc::new(SystemEnv)).account(account);
-    let settings = arguments.bucket.iter().cloned().fold(settings, EmulatorSettings::bucket);
+    let settings = arguments.bucket.iter().cloned().fold(
+        EmulatorSettings::new(arguments.region.clone(), Arc::new(SystemEnv)).account(account),
+        EmulatorSettings::bucket,
+    );
     let emulator = match Emulator::bind(arguments.listen, settings).await {
         Ok(emulator) => emulator,
         Err(error) => {

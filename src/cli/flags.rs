@@ -79,9 +79,14 @@ impl CommonFlags {
         }
     }
 
-    /// Returns the bucket, for a command that gives it another meaning, and the flags without it.
-    pub(super) fn without_bucket(&self) -> (Option<&str>, Self) {
-        (self.bucket.as_deref(), Self { bucket: None, ..self.clone() })
+    /// Returns the bucket, for a command that gives it another meaning.
+    pub(super) fn bucket(&self) -> Option<&str> {
+        self.bucket.as_deref()
+    }
+
+    /// Returns the flags without the bucket.
+    pub(super) fn without_bucket(&self) -> Self {
+        Self { bucket: None, ..self.clone() }
     }
 
     /// Returns the path of the configuration file, if one is named.

@@ -55,8 +55,8 @@ fn and(list: &str, host: &str) -> String {
 /// `aliyuncs.com`, `.aliyuncs.com`, `*.aliyuncs.com`, with or without a port.
 fn covers_oss(entry: &str) -> bool {
     let entry = entry.trim().to_ascii_lowercase();
-    let name = entry.split(':').next().unwrap_or_default();
-    let name = name.trim_start_matches('*').trim_start_matches('.');
+    let host = entry.split(':').next().unwrap_or_default();
+    let name = host.trim_start_matches('*').trim_start_matches('.');
     let is_below =
         |name: &str, above: &str| name.strip_suffix(above).is_some_and(|front| front.ends_with('.'));
     entry == "*" || !name.is_empty() && (name == OSS || is_below(name, OSS) || is_below(OSS, name))

@@ -100,8 +100,7 @@ async fn start(arguments: &RunArgs) -> Result<PreparedRun, CommandExit> {
     let again = arguments.flags.clone();
     let load: LoadConfig = Arc::new(move || configuration(&again));
     let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| not_assembled(&error))?;
-    let app = app.reloading(load).logging(log.control);
-    Ok(PreparedRun { app, environment, flusher: log.flusher })
+    Ok(PreparedRun { app: app.reloading(load).logging(log.control), environment, flusher: log.flusher })
 }
 
 /// Returns the configuration of `serve` with other listeners, and with a log that does not disturb

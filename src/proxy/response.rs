@@ -178,11 +178,11 @@ impl UpstreamResponse {
         let document = STANDARD.decode(told.as_bytes()).ok();
         let clean = document.as_deref().and_then(|document| token.clean_document(document));
         if clean.is_none() || clean != document {
-            let clean = clean.map_or_else(
+            let shown = clean.map_or_else(
                 || self.our_words(document.as_deref().unwrap_or_default(), Some(token)),
                 Bytes::from,
             );
-            let value = HeaderValue::try_from(STANDARD.encode(clean)).unwrap_or(REMOVED);
+            let value = HeaderValue::try_from(STANDARD.encode(shown)).unwrap_or(REMOVED);
             self.response.headers_mut().insert(ERROR, value);
         }
     }

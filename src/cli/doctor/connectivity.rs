@@ -34,7 +34,8 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
         && ips.iter().any(|ip| reach(*ip) == "public")
     {
         return Finding::warn(
-            ("dns", "internal-name-public-address"),
+            "dns",
+            "internal-name-public-address",
             text,
             "an internal endpoint has private addresses; check the DNS configuration of this host",
         );
@@ -44,38 +45,43 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
 
 /// Interprets a failure to connect or to receive a response.
 pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &UpstreamAddress) -> Finding {
-    let (fault, remedy) = match error {
+    let fault = match error {
         SendError::Dial(DialError::Unreachable { obstacle, .. }) => obstructed(*obstacle, way, upstream),
         SendError::Dial(DialError::Loop { .. }) => return looped(error.to_string()),
-        SendError::Invalid(_) if way.scheme == crate::address::UrlScheme::Http => (
+        SendError::Invalid(_) if way.scheme == crate::address::UrlScheme::Http => ConnectFault::new(
             "no-http",
-            "the server does not speak plain HTTP; write https:// in `endpoint`, or correct the port"
-                .to_owned(),
+            "the server does not speak plain HTTP; write https:// in `endpoint`, or correct the port",
         ),
-        SendError::Reset(_) | SendError::Invalid(_) => (
+        SendError::Reset(_) | SendError::Invalid(_) => ConnectFault::new(
             "no-http",
-            "the server is not OSS, or a proxy in between closes the connection; correct `endpoint` or `connect`"
-                .to_owned(),
+            "the server is not OSS, or a proxy in between closes the connection; correct `endpoint` or `connect`",
         ),
-        SendError::Stalled(_) => (
+        SendError::Stalled(_) => ConnectFault::new(
             "no-answer",
-            "connected, but no response arrived: check the status of OSS and proxies in between; `[timeouts] first_byte` sets the timeout"
-                .to_owned(),
+            "connected, but no response arrived: check the status of OSS and proxies in between; `[timeouts] first_byte` sets the timeout",
         ),
         SendError::Client(_)
         | SendError::TooLarge(_)
         | SendError::ClientStalled(_)
-        | SendError::Silent { .. } | SendError::Busy { .. } => ("no-answer", "run doctor again".to_owned()),
+        | SendError::Silent { .. }
+        | SendError::Busy { .. } => ConnectFault::new("no-answer", "run doctor again"),
     };
-    Finding::fail(("connect", fault), CommandExit::Unavailable, error.to_string(), remedy)
+    Finding::fail("connect", fault.name, CommandExit::Unavailable, error.to_string(), fault.remedy)
 }
 
-/// Returns the name of the fault, and the remedy.
-fn obstructed(
-    obstacle: ConnectFailure,
-    way: &ResolvedEndpoint,
-    upstream: &UpstreamAddress,
-) -> (&'static str, String) {
+/// A fault of the connection.
+struct ConnectFault {
+    name: &'static str,
+    remedy: String,
+}
+
+impl ConnectFault {
+    fn new(name: &'static str, remedy: impl Into<String>) -> Self {
+        Self { name, remedy: remedy.into() }
+    }
+}
+
+fn obstructed(obstacle: ConnectFailure, way: &ResolvedEndpoint, upstream: &UpstreamAddress) -> ConnectFault {
     let at = format!("{}:{}", way.dial.0, way.dial.1);
     let is_public = upstream.endpoint.place().is_some_and(|place| place.kind() == EndpointKind::Public);
     let internal = if upstream.endpoint.is_internal() {
@@ -87,28 +93,29 @@ fn obstructed(
     };
     match obstacle {
         ConnectFailure::NoAddress | ConnectFailure::Silence(DialPhase::Name) => {
-            ("unresolved", no_name(&way.dial.0, upstream))
+            ConnectFault::new("unresolved", no_name(&way.dial.0, upstream))
         }
-        ConnectFailure::Refused => (
+        ConnectFailure::Refused => ConnectFault::new(
             "refused",
             format!(
                 "nothing listens at {at}: correct `endpoint` or `connect`, or start the server{internal}"
             ),
         ),
-        ConnectFailure::Silence(DialPhase::Connect) => (
+        ConnectFailure::Silence(DialPhase::Connect) => ConnectFault::new(
             "unreachable",
             format!("packets to {at} are dropped: check security groups, firewalls and routes{internal}"),
         ),
-        ConnectFailure::Network => {
-            ("unreachable", format!("no route to {at}: check the routes of this host{internal}"))
-        }
-        ConnectFailure::Silence(DialPhase::Tls) => (
+        ConnectFailure::Network => ConnectFault::new(
+            "unreachable",
+            format!("no route to {at}: check the routes of this host{internal}"),
+        ),
+        ConnectFailure::Silence(DialPhase::Tls) => ConnectFault::new(
             "tls-silent",
             format!(
                 "{at} accepts the connection, but not the TLS handshake: write http:// if it does not speak TLS; otherwise something in between drops the handshake"
             ),
         ),
-        ConnectFailure::Tls => (
+        ConnectFailure::Tls => ConnectFault::new(
             "tls",
             format!(
                 "the TLS handshake with {at} failed: write http:// in `endpoint` for a plain port; TLS 1.2 or later is required"
@@ -118,35 +125,36 @@ fn obstructed(
     }
 }
 
-fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> (&'static str, String) {
+fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> ConnectFault {
     let name = &way.name;
     match flaw {
-        CertificateFault::UnknownIssuer => (
+        CertificateFault::UnknownIssuer => ConnectFault::new(
             "unknown-issuer",
-            "the certificate is signed by an unknown authority: set `ca_file` (--ca-file) to the certificate of the authority; if the server should be OSS, a proxy may be intercepting TLS".to_owned(),
+            "the certificate is signed by an unknown authority: set `ca_file` (--ca-file) to the certificate of the authority; if the server should be OSS, a proxy may be intercepting TLS",
         ),
-        CertificateFault::WrongName => (
+        CertificateFault::WrongName => ConnectFault::new(
             "wrong-name",
-            format!("the certificate is not valid for {name}: correct the name in `endpoint`, and set the address in `connect`"),
+            format!(
+                "the certificate is not valid for {name}: correct the name in `endpoint`, and set the address in `connect`"
+            ),
         ),
-        CertificateFault::Expired => (
+        CertificateFault::Expired => ConnectFault::new(
             "certificate-expired",
-            "renew the certificate; if it is that of OSS, the clock of this host is wrong".to_owned(),
+            "renew the certificate; if it is that of OSS, the clock of this host is wrong",
         ),
-        CertificateFault::NotYetValid => (
+        CertificateFault::NotYetValid => ConnectFault::new(
             "certificate-not-yet-valid",
-            "the clock of this host is behind, or the certificate is not valid yet".to_owned(),
+            "the clock of this host is behind, or the certificate is not valid yet",
         ),
-        CertificateFault::Unusable => (
-            "certificate-unusable",
-            "the certificate is malformed; issue a new one".to_owned(),
-        ),
+        CertificateFault::Unusable => {
+            ConnectFault::new("certificate-unusable", "the certificate is malformed; issue a new one")
+        }
     }
 }
 
 fn unresolved(name: &str, reason: &str, upstream: &UpstreamAddress) -> Finding {
     let text = format!("{name} does not resolve: {reason}");
-    Finding::fail(("dns", "unresolved"), CommandExit::Unavailable, text, no_name(name, upstream))
+    Finding::fail("dns", "unresolved", CommandExit::Unavailable, text, no_name(name, upstream))
 }
 
 fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
@@ -157,7 +165,8 @@ fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
 
 fn looped(text: String) -> Finding {
     Finding::fail(
-        ("dns", "loop"),
+        "dns",
+        "loop",
         CommandExit::Config,
         text,
         "the address is on this host, so requests would loop: set `connect` of the upstream to the real address, or correct the DNS configuration",

@@ -26,7 +26,8 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     if reply.headers.contains_key(OURS) || reply.headers.contains_key(OUR_ERROR) {
         let refusal = reply.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
         return Finding::fail(
-            ("answer", "not-oss"),
+            "answer",
+            "not-oss",
             CommandExit::Config,
             format!("the response is from a proxy like this one{refusal}, not from OSS"),
             "point `endpoint` or `connect` at OSS itself: requests that are signed twice are rejected or loop; `unknown-host` means that the other proxy does not serve this name",
@@ -34,7 +35,8 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     }
     if reply.status.is_server_error() {
         return Finding::fail(
-            ("answer", "server-error"),
+            "answer",
+            "server-error",
             CommandExit::Unavailable,
             format!("OSS, or a proxy in front of it, reports a server error: {}", reply.summary()),
             "retry later; if it persists, check the status of OSS and proxies in between",
@@ -42,7 +44,8 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     }
     if !reply.headers.contains_key(REQUEST_ID) {
         return Finding::warn(
-            ("answer", "not-oss"),
+            "answer",
+            "not-oss",
             format!("the response ({}) does not look like one of OSS: it has no request id", reply.summary()),
             LEADS_ELSEWHERE,
         );
@@ -54,7 +57,8 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
 pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     let Some(ahead_s) = ahead_s else {
         return Finding::warn(
-            ("clock", "clock-unknown"),
+            "clock",
+            "clock-unknown",
             "the Date header of the response is missing, invalid or from a cache",
             "make sure that the clock of this host is right: OSS rejects requests more than 15 minutes off",
         );
@@ -63,8 +67,8 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     let text = format!("the clock of this host is {} {side} that of OSS", time(ahead_s.abs()));
     match ahead_s.abs() {
         0..=NOTABLE_S => Finding::ok("clock", format!("within {NOTABLE_S} s of that of OSS")),
-        ..=SKEW_S_MAX => Finding::warn(("clock", "clock-off"), text, SET_CLOCK),
-        _ => Finding::fail(("clock", "clock-skewed"), CommandExit::Credentials, text, SET_CLOCK),
+        ..=SKEW_S_MAX => Finding::warn("clock", "clock-off", text, SET_CLOCK),
+        _ => Finding::fail("clock", "clock-skewed", CommandExit::Credentials, text, SET_CLOCK),
     }
 }
 
@@ -73,38 +77,35 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
     let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
         let text = format!("the response to {} ({}) is not from OSS", asked.what, reply.summary());
-        return Finding::fail(("signed", "not-oss"), CommandExit::Config, text, LEADS_ELSEWHERE);
+        return Finding::fail("signed", "not-oss", CommandExit::Config, text, LEADS_ELSEWHERE);
     }
     if reply.status.is_success() {
         return accepted_finding(reply, refused.as_ref(), asked);
     }
-    let refused = |fault: &'static str, exit: CommandExit, why: String, remedy: String| {
-        let text = format!("{} was rejected ({}): {why}", asked.what, reply.summary());
-        Finding::fail(("signed", fault), exit, text, remedy)
-    };
     if reply.status.is_server_error() {
-        let why = "OSS reports a server error".to_owned();
-        return refused("server-error", CommandExit::Unavailable, why, "retry later".to_owned());
+        let exit = CommandExit::Unavailable;
+        let fault = SignedFault::new("server-error", exit, "OSS reports a server error", "retry later");
+        return fault.finding(reply, asked);
     }
-    if let Some((why, remedy)) = elsewhere(reply, asked) {
-        return refused("wrong-region", CommandExit::Config, why, remedy);
+    if let Some(fault) = elsewhere(reply, asked) {
+        return fault.finding(reply, asked);
     }
     if let Some(known) = known(reply) {
-        return refused(known.fault(), known.exit(), known.cause().to_owned(), known.remedy().to_owned());
+        let fault = SignedFault::new(known.fault(), known.exit(), known.cause(), known.remedy());
+        return fault.finding(reply, asked);
     }
-    let (fault, exit, why, remedy) = match reply.element("Code").unwrap_or_default() {
-        "RequestTimeTooSkewed" => (
+    let fault = match reply.element("Code").unwrap_or_default() {
+        "RequestTimeTooSkewed" => SignedFault::new(
             "clock-skewed",
             CommandExit::Credentials,
-            "the clock of this host is too far off".to_owned(),
-            SET_CLOCK.to_owned(),
+            "the clock of this host is too far off",
+            SET_CLOCK,
         ),
-        "NoSuchBucket" => (
+        "NoSuchBucket" => SignedFault::new(
             "no-such-bucket",
             CommandExit::Config,
-            "the key and the signature are accepted, but the bucket does not exist".to_owned(),
-            "correct the name of the bucket; if it were in another region, OSS would have reported that"
-                .to_owned(),
+            "the key and the signature are accepted, but the bucket does not exist",
+            "correct the name of the bucket; if it were in another region, OSS would have reported that",
         ),
         // Numbers that begin with 0002 are about the signature, whatever the code.
         "AccessDenied" if reply.number().is_none_or(|number| !number.starts_with("0002-")) => {
@@ -114,25 +115,53 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
                 reply.summary()
             );
             return Finding::warn(
-                ("signed", "not-allowed"),
+                "signed",
+                "not-allowed",
                 text,
                 "ignore this if your applications do not need it; otherwise check the policies of the RAM identity and of the bucket",
             );
         }
         code => refused_key(code, reply, asked),
     };
-    refused(fault, exit, why, remedy)
+    fault.finding(reply, asked)
 }
 
-type Refused = (&'static str, CommandExit, String, String);
+/// A fault for which OSS rejects a signed request.
+struct SignedFault {
+    name: &'static str,
+    exit: CommandExit,
+    cause: String,
+    remedy: String,
+}
 
-/// Returns the fault of the key, and the remedy.
-fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Refused {
+impl SignedFault {
+    fn new(
+        name: &'static str,
+        exit: CommandExit,
+        cause: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { name, exit, cause: cause.into(), remedy: remedy.into() }
+    }
+
+    fn of_key(name: &'static str, cause: &str, remedy: impl Into<String>) -> Self {
+        Self::new(name, CommandExit::Credentials, cause, remedy)
+    }
+
+    fn finding(self, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Finding {
+        let why = self.cause;
+        let text = format!("{} was rejected ({}): {why}", asked.what, reply.summary());
+        Finding::fail("signed", self.name, self.exit, text, self.remedy)
+    }
+}
+
+/// Returns the fault of the key.
+fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> SignedFault {
     let Credentials { id, token, provider, .. } = asked.key;
-    let (fault, why, remedy) = match (code, reply.number()) {
-        ("SecurityTokenExpired", _) | (_, Some(TOKEN_EXPIRED)) => (
+    match (code, reply.number()) {
+        ("SecurityTokenExpired", _) | (_, Some(TOKEN_EXPIRED)) => SignedFault::of_key(
             "token-expired",
-            "the security token has expired".to_owned(),
+            "the security token has expired",
             format!(
                 "set a fresh id, secret and token in {provider}, or use a provider that refreshes them (assume_role, oidc, ecs)"
             ),
@@ -140,66 +169,69 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> R
         ("InvalidAccessKeyId", Some(TOKEN_MISSING)) | ("InvalidAccessKeyId", _)
             if token.is_none() && (id.starts_with("STS.") || reply.number() == Some(TOKEN_MISSING)) =>
         {
-            (
+            SignedFault::of_key(
                 "token-missing",
-                "the key is temporary, and its security token is missing".to_owned(),
+                "the key is temporary, and its security token is missing",
                 format!(
                     "set the token beside id and secret in {provider}: `security_token`, or its variable"
                 ),
             )
         }
-        ("InvalidAccessKeyId", Some(TOKEN_MISSING)) => (
+        ("InvalidAccessKeyId", Some(TOKEN_MISSING)) => SignedFault::of_key(
             "token-superfluous",
-            "the key is long-lived, but was sent with a security token".to_owned(),
+            "the key is long-lived, but was sent with a security token",
             format!("remove the token from {provider}, or set the id that belongs to it"),
         ),
-        ("InvalidAccessKeyId", Some(KEY_DISABLED)) => (
+        ("InvalidAccessKeyId", Some(KEY_DISABLED)) => SignedFault::of_key(
             "key-disabled",
-            "the access key is disabled".to_owned(),
+            "the access key is disabled",
             format!("enable it in RAM, or set another one in {provider}"),
         ),
-        ("InvalidAccessKeyId", _) => (
+        ("InvalidAccessKeyId", _) => SignedFault::of_key(
             "unknown-key",
-            "OSS does not know this access key id".to_owned(),
+            "OSS does not know this access key id",
             format!(
                 "check {provider} for a typo; check in RAM that the key exists, is enabled, and belongs to this cloud (cn or intl)"
             ),
         ),
-        ("InvalidSecurityToken" | "AccessKeyIdAndSecurityTokenNotMatch", _) => (
+        ("InvalidSecurityToken" | "AccessKeyIdAndSecurityTokenNotMatch", _) => SignedFault::of_key(
             "token-wrong",
-            "the security token is damaged, or does not belong to this id".to_owned(),
+            "the security token is damaged, or does not belong to this id",
             format!("set id, secret and token of {provider} together, from one STS response"),
         ),
-        ("SignatureDoesNotMatch", _) => (
+        ("SignatureDoesNotMatch", _) => SignedFault::of_key(
             "wrong-secret",
-            "clock, region and id are right, but the signature does not match".to_owned(),
+            "clock, region and id are right, but the signature does not match",
             format!(
                 "the secret in {provider} does not belong to this id: copy it again, completely and without spaces; if it is right, a proxy in between changes the request"
             ),
         ),
-        (_, _) if reply.status == StatusCode::FORBIDDEN => (
+        (_, _) if reply.status == StatusCode::FORBIDDEN => SignedFault::of_key(
             "refused",
-            "OSS rejects it for another reason".to_owned(),
-            "look up the code among the error codes of OSS".to_owned(),
+            "OSS rejects it for another reason",
+            "look up the code among the error codes of OSS",
         ),
-        (_, _) => {
-            let remedy = "look up the code among the error codes of OSS".to_owned();
-            return ("refused", CommandExit::Config, "OSS rejects it for another reason".to_owned(), remedy);
-        }
-    };
-    (fault, CommandExit::Credentials, why, remedy)
+        (_, _) => SignedFault::new(
+            "refused",
+            CommandExit::Config,
+            "OSS rejects it for another reason",
+            "look up the code among the error codes of OSS",
+        ),
+    }
 }
 
-/// Returns the cause and the remedy if the bucket, or this OSS, is in another region than the one
-/// addressed or signed for.
-fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String, String)> {
+/// Returns the fault if the bucket, or this OSS, is in another region than the one addressed or
+/// signed for.
+fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFault> {
+    let fault =
+        |cause: String, remedy: String| SignedFault::new("wrong-region", CommandExit::Config, cause, remedy);
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
         let remedy = match region_of(endpoint).filter(|region| region.as_str() != signed) {
             Some(right) => format!("set `region` to \"{right}\" (--region {right}) instead of {signed:?}"),
             None => format!("set `endpoint` to {endpoint}, with the current scheme"),
         };
-        return Some((
+        return Some(fault(
             format!("the bucket belongs to {endpoint}, but the request was sent to {}", asked.endpoint),
             remedy,
         ));
@@ -207,7 +239,7 @@ fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String,
     let scope = reply.scope_region().filter(|region| asked.region.is_some() && *region != signed);
     if reply.number() == Some(WRONG_REGION) || scope.is_some() {
         let right = scope.map_or(String::new(), |region| format!("; {region} is"));
-        return Some((
+        return Some(fault(
             format!("{signed} is not the region of this endpoint{right}"),
             format!("set `region` to that of {}, or use the endpoint of {signed}", asked.endpoint),
         ));
@@ -229,10 +261,11 @@ fn accepted_finding(
             refused.summary(),
             known.cause()
         );
-        return Finding::fail(("signed", known.fault()), known.exit(), text, known.remedy());
+        return Finding::fail("signed", known.fault(), known.exit(), text, known.remedy());
     }
     Finding::warn(
-        ("signed", "head-refused"),
+        "signed",
+        "head-refused",
         format!("{text}; a HEAD of the bucket was rejected before ({})", refused.summary()),
         "ignore this if your applications send no HEAD; otherwise check the policies of the RAM identity and of the bucket, and proxies in between",
     )

@@ -42,8 +42,8 @@ pub(super) struct DoctorArgs {
 pub(super) fn run(arguments: &DoctorArgs) -> CommandExit {
     let reader = if arguments.json { ReportFormat::Program } else { ReportFormat::Person };
     let mut report = DoctorReport::new(reader);
-    let (bucket, flags) = arguments.flags.without_bucket();
-    let (config, errors) = match flags.outline() {
+    let bucket = arguments.flags.bucket();
+    let (config, errors) = match arguments.flags.without_bucket().outline() {
         Ok(outline) => outline,
         Err(unreadable) => {
             report.add(configuration(vec![wrong(unreadable)]));
@@ -91,19 +91,20 @@ async fn examine(
     if goes == UpstreamProbes::NoFurther {
         return;
     }
-    let wanted = bucket.map(|name| served_by(name, config));
-    if let Some(Err(finding)) = wanted {
-        report.add(ReportSection {
-            name: "bucket".to_owned(),
-            about: bucket.unwrap_or_default().to_owned(),
-            findings: vec![finding],
-        });
-        return;
-    }
-    let wanted = wanted.and_then(Result::ok);
+    let served = match bucket.map(|name| served_by(name, config)).transpose() {
+        Ok(served) => served,
+        Err(finding) => {
+            report.add(ReportSection {
+                name: "bucket".to_owned(),
+                about: bucket.unwrap_or_default().to_owned(),
+                findings: vec![finding],
+            });
+            return;
+        }
+    };
     for index in 0..config.upstreams.len() {
-        let of_it = |(_, id): &&(Bucket, UpstreamId)| id.0 == index;
-        let bucket = wanted.as_ref().filter(of_it).map(|(bucket, _)| bucket);
+        let of_it = |served: &&ServedBucket| served.upstream.0 == index;
+        let bucket = served.as_ref().filter(of_it).map(|served| &served.bucket);
         let source = sources_of(config, index, &asked);
         report.add(upstream::examine(config, index, bucket, source).await);
     }
@@ -115,13 +116,14 @@ fn configuration(findings: Vec<Finding>) -> ReportSection {
 
 fn wrong(text: impl Into<String>) -> Finding {
     let remedy = "correct it; `check` reports the same errors";
-    Finding::fail(("read", "configuration"), CommandExit::Config, text, remedy)
+    Finding::fail("read", "configuration", CommandExit::Config, text, remedy)
 }
 
 fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Finding> {
-    let warnings = config.into_iter().flat_map(|config| &config.warnings);
-    let warnings = warnings
-        .map(|text| Finding::warn(("read", "caution"), text.as_str(), "ignore this if it is intended"));
+    let warnings = config
+        .into_iter()
+        .flat_map(|config| &config.warnings)
+        .map(|text| Finding::warn("read", "caution", text.as_str(), "ignore this if it is intended"));
     let errors: Vec<_> =
         errors.into_iter().flat_map(ConfigErrors::iter).map(|error| wrong(error.to_string())).collect();
     let good = errors.is_empty().then(|| Finding::ok("read", "no errors"));
@@ -134,7 +136,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
         let certificate = ListenerCertificate { listener: listener.clone(), expires };
         match certificate.warning(SystemEnv.now()) {
             Some(warning) => {
-                Finding::warn(("certificate", "certificate-expiry"), warning, "renew the certificate")
+                Finding::warn("certificate", "certificate-expiry", warning, "renew the certificate")
             }
             None => Finding::ok("certificate", format!("the certificate expires {}", expires.rfc3339())),
         }
@@ -145,7 +147,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
         }
         Err(error) => {
             let remedy = "correct the files of `tls`; `check` reports the same errors";
-            Finding::fail(("certificate", "tls-files"), CommandExit::Config, error.to_string(), remedy)
+            Finding::fail("certificate", "tls-files", CommandExit::Config, error.to_string(), remedy)
         }
     };
     ReportSection { name: "listener".to_owned(), about: listener.clone(), findings: vec![finding] }
@@ -160,7 +162,7 @@ fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> Re
     };
     let finding = if let Some(failure) = about(&asked.bad) {
         let remedy = "correct this provider; if the message names several, start with the first";
-        Finding::fail(("credentials", "source-misconfigured"), CommandExit::Config, failure, remedy)
+        Finding::fail("credentials", "source-misconfigured", CommandExit::Config, failure, remedy)
     } else if source.get(SystemEnv.now()).is_ok() {
         Finding::ok("credentials", summary)
     } else {
@@ -169,7 +171,7 @@ fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> Re
             None => ("no-credentials", "no provider has credentials".to_owned()),
         };
         let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of providers shows why each was skipped";
-        Finding::fail(("credentials", fault), CommandExit::Credentials, text, remedy)
+        Finding::fail("credentials", fault, CommandExit::Credentials, text, remedy)
     };
     ReportSection {
         name: "source".to_owned(),
@@ -200,20 +202,27 @@ fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a SourceResults) 
     }
 }
 
+/// A bucket with the upstream that its requests are routed to.
+struct ServedBucket {
+    bucket: Bucket,
+    upstream: UpstreamId,
+}
+
 /// Returns the upstream that a request for this bucket is routed to.
-fn served_by(name: &str, config: &ProxyConfig) -> Result<(Bucket, UpstreamId), Finding> {
+fn served_by(name: &str, config: &ProxyConfig) -> Result<ServedBucket, Finding> {
     let wrong = |text: String, remedy: &str| {
-        Finding::fail(("routing", "bucket-not-served"), CommandExit::Config, text, remedy)
+        Finding::fail("routing", "bucket-not-served", CommandExit::Config, text, remedy)
     };
-    let remedy = "name an existing bucket";
-    let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), remedy))?;
+    let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), "name an existing bucket"))?;
     let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();
     let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
     let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
     let located = LocatedObject::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
     let remedy = "name the configured bucket, or add a route with match.bucket";
     match located {
-        Ok(LocatedObject { bucket: Some(found), upstream, .. }) if found == bucket => Ok((bucket, upstream)),
+        Ok(LocatedObject { bucket: Some(found), upstream, .. }) if found == bucket => {
+            Ok(ServedBucket { bucket, upstream })
+        }
         Ok(LocatedObject { bucket: Some(pin), .. }) => {
             Err(wrong(format!("the configuration serves only the bucket {pin}, not {bucket}"), remedy))
         }

@@ -162,13 +162,13 @@ impl<'a> ProbeRequest<'a> {
         let UpstreamExchange { mut response, connection, .. } =
             self.transport.send(&self.destination, request, ResponseTimeout::Usual).await?;
         let ended = SystemEnv.now();
-        let (document, whole) = read(&mut response, self.transport.stall()).await?;
-        if whole {
+        let document = ProbeDocument::read(&mut response, self.transport.stall()).await?;
+        if document.is_whole {
             connection.finish();
         }
         let (head, _) = response.into_parts();
         let ahead_s = ahead(&head.headers, begun, ended);
-        Ok(ProbeResponse { status: head.status, headers: head.headers, document, ahead_s })
+        Ok(ProbeResponse { status: head.status, headers: head.headers, document: document.text, ahead_s })
     }
 }
 
@@ -220,27 +220,34 @@ impl ProbeResponse {
     }
 }
 
-/// Reads the body until it ends, or until it is longer than an error. Returns the text, and whether
-/// it is complete.
-async fn read(response: &mut Response<Incoming>, stall: Duration) -> Result<(String, bool), SendError> {
-    let mut read = BytesMut::new();
-    loop {
-        let frame = tokio::time::timeout(stall, response.body_mut().frame()).await;
-        let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else { break };
-        if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
-            read.extend_from_slice(&data);
+/// The document in a response, as far as it was read.
+struct ProbeDocument {
+    text: String,
+    is_whole: bool,
+}
+
+impl ProbeDocument {
+    /// Reads the body until it ends, or until it is longer than an error.
+    async fn read(response: &mut Response<Incoming>, stall: Duration) -> Result<Self, SendError> {
+        let mut read = BytesMut::new();
+        loop {
+            let frame = tokio::time::timeout(stall, response.body_mut().frame()).await;
+            let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else { break };
+            if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
+                read.extend_from_slice(&data);
+            }
+            if read.len() > LOOKED_INTO_MAX {
+                return Ok(Self { text: String::from_utf8_lossy(&read).into_owned(), is_whole: false });
+            }
         }
-        if read.len() > LOOKED_INTO_MAX {
-            return Ok((String::from_utf8_lossy(&read).into_owned(), false));
-        }
+        let text = match response.headers().get(ERROR) {
+            Some(error) if read.is_empty() => {
+                String::from_utf8_lossy(&STANDARD.decode(error).unwrap_or_default()).into_owned()
+            }
+            Some(_) | None => String::from_utf8_lossy(&read).into_owned(),
+        };
+        Ok(Self { text, is_whole: true })
     }
-    if read.is_empty()
-        && let Some(error) = response.headers().get(ERROR)
-    {
-        let document = STANDARD.decode(error).unwrap_or_default();
-        return Ok((String::from_utf8_lossy(&document).into_owned(), true));
-    }
-    Ok((String::from_utf8_lossy(&read).into_owned(), true))
 }
 
 /// Returns the lead of the server's clock over the local one, however large. A cached response does

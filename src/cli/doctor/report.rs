@@ -69,7 +69,8 @@ impl Finding {
     }
 
     pub(super) fn warn(
-        (check, fault): (&'static str, &'static str),
+        check: &'static str,
+        fault: &'static str,
         text: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
@@ -77,12 +78,13 @@ impl Finding {
     }
 
     pub(super) fn fail(
-        (check, fault): (&'static str, &'static str),
+        check: &'static str,
+        fault: &'static str,
         exit: CommandExit,
         text: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { level: FindingLevel::Fail(exit), ..Self::warn((check, fault), text, remedy) }
+        Self { level: FindingLevel::Fail(exit), ..Self::warn(check, fault, text, remedy) }
     }
 
     pub(super) fn with(self, details: Vec<String>) -> Self {
@@ -198,7 +200,7 @@ mod tests {
         let of = |exits: &[CommandExit]| ReportSection {
             name: "upstream".to_owned(),
             about: String::new(),
-            findings: exits.iter().map(|exit| Finding::fail(("a", "b"), *exit, "c", "d")).collect(),
+            findings: exits.iter().map(|exit| Finding::fail("a", "b", *exit, "c", "d")).collect(),
         };
         assert_eq!(report.exit(), CommandExit::Ok);
         report.add(of(&[CommandExit::Credentials]));

@@ -61,7 +61,8 @@ pub(super) async fn examine(
             vec![not_read(&format!("cannot query the process at {address}: {error}"))]
         }
         Err(error @ (NoResponse::Broken(_) | NoResponse::Late(_))) => vec![Finding::fail(
-            ("running", "no_answer"),
+            "running",
+            "no_answer",
             CommandExit::Unavailable,
             format!("the process at {address} does not respond: {error}"),
             "check its log; if it is not a proxy, set another address in [admin]",
@@ -90,7 +91,7 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 fn not_read(text: &str) -> Finding {
-    Finding::warn(("running", "not_read"), text, "run doctor with the configuration of the running process")
+    Finding::warn("running", "not_read", text, "run doctor with the configuration of the running process")
 }
 
 fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<Finding> {
@@ -100,18 +101,18 @@ fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<
         let is_usable_here = source.get(now).is_ok();
         match shown.get(name) {
             None => Finding::warn(
-                ("running", "other_configuration"),
+                "running", "other_configuration",
                 format!("it has no credentials named {name:?}"),
                 "reload its configuration (HUP), or run doctor with its configuration",
             ),
             Some(there) if is_usable_here && !there.is_usable() => Finding::fail(
-                ("running", "differs"),
+                "running", "differs",
                 CommandExit::Credentials,
                 format!("{name:?} has credentials here, but not there: {}", there.trouble()),
                 "check its log, and how its user, environment and network differ; then send it HUP",
             ),
             Some(there) if !is_usable_here && there.is_usable() => Finding::warn(
-                ("running", "differs"),
+                "running", "differs",
                 format!("{name:?} has no credentials here, but has some there: they are {}", there.state),
                 "correct this before they expire, or run doctor as the user of that process, with its environment",
             ),

@@ -51,7 +51,7 @@ pub(super) async fn examine(
         Err(error) => {
             let remedy = "set `ca_file` to the PEM file of the authority";
             let findings =
-                vec![Finding::fail(("tls", "ca-file"), CommandExit::Config, error.to_string(), remedy)];
+                vec![Finding::fail("tls", "ca-file", CommandExit::Config, error.to_string(), remedy)];
             return ReportSection { name, about, findings };
         }
     };
@@ -121,7 +121,7 @@ impl UpstreamCheck<'_> {
     async fn sign(&mut self, signer: UpstreamSigner<'_>) {
         let skipped = |text: String| {
             let remedy = "correct that first, then run doctor again";
-            Finding::warn(("signed", "not-asked"), text, remedy)
+            Finding::warn("signed", "not-asked", text, remedy)
         };
         let source = match signer {
             UpstreamSigner::Source(source) => source,
@@ -156,13 +156,13 @@ impl UpstreamCheck<'_> {
             }
             Err(error @ ProbeError::Key(_)) => {
                 let remedy = "check id and token for line breaks and stray characters";
-                let fault = ("signed", "unsendable-key");
-                self.record(Finding::fail(fault, CommandExit::Credentials, error.to_string(), remedy));
+                let exit = CommandExit::Credentials;
+                self.record(Finding::fail("signed", "unsendable-key", exit, error.to_string(), remedy));
                 return None;
             }
             Err(error @ ProbeError::NoRegion) => {
-                let fault = ("signed", "no-region");
-                self.record(Finding::fail(fault, CommandExit::Config, error.to_string(), "set `region`"));
+                let exit = CommandExit::Config;
+                self.record(Finding::fail("signed", "no-region", exit, error.to_string(), "set `region`"));
                 return None;
             }
         };
