@@ -32,6 +32,8 @@
 //! To read the code, begin with [`proxy`]: one request, from the socket to the response, on one
 //! screen.
 
+#![forbid(unsafe_code)]
+
 pub mod address;
 pub mod admin;
 pub mod app;

@@ -18,7 +18,7 @@ pub struct BlockingLane(Arc<Mutex<()>>);
 
 /// The timeout of blocking work, which may still be running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no answer within {0:?}; see that its file system responds")]
+#[error("no response within {0:?}; check that its file system responds")]
 pub struct BlockingTimeout(pub Duration);
 
 impl BlockingLane {

@@ -89,8 +89,11 @@ impl Timestamp {
                 .try_fold(0_i16, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i16::from(b - b'0')))
         };
         let small = |from, to| number(from, to).and_then(|n| i8::try_from(n).ok());
-        let (month, day) = (small(4, 6)?, small(6, 8)?);
-        let (hour, minute, second) = (small(9, 11)?, small(11, 13)?, small(13, 15)?);
+        let month = small(4, 6)?;
+        let day = small(6, 8)?;
+        let hour = small(9, 11)?;
+        let minute = small(11, 13)?;
+        let second = small(13, 15)?;
         let time = DateTime::new(number(0, 4)?, month, day, hour, minute, second, 0).ok()?;
         Some(Self::from_unix_s(time.duration_since(EPOCH).as_secs()))
     }

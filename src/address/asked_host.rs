@@ -5,8 +5,9 @@
 use http::{HeaderMap, Uri, header};
 
 use super::host::{Host, Port};
-use super::locate::{ListenerNames, LocateError, ServedHost};
+use super::locate_error::LocateError;
 use super::routing_table::{RoutingTable, UpstreamId};
+use super::served_host::{ListenerNames, ServedHost};
 
 /// The host of a request, with the form of the target.
 pub(super) struct AskedHost {
@@ -46,32 +47,32 @@ impl AskedHost {
     /// Interprets the host for a listener. Returns an error if the listener does not serve it.
     pub(super) fn served(
         &self,
-        entrance: ListenerNames<'_>,
-        directory: &RoutingTable,
+        listener: ListenerNames<'_>,
+        table: &RoutingTable,
     ) -> Result<ServedHost<'_>, LocateError> {
         let host = &self.host;
         let TargetForm::Absolute(port, beside) = &self.form else {
-            return ServedHost::of(host, entrance, directory);
+            return ServedHost::of(host, listener, table);
         };
         // A listener without a name accepts any name, but only in a Host header.
-        let by_name = ListenerNames { unnamed: false, ..entrance };
+        let by_name = ListenerNames { unnamed: false, ..listener };
         // guard: target-and-host-agree
         if let Some(other) = beside
             && other != host
             && !other.is_own()
-            && ServedHost::of(other, by_name, directory).is_ok()
+            && ServedHost::of(other, by_name, table).is_ok()
         {
             return Err(LocateError::TwoHosts(host.as_str().to_owned(), other.as_str().to_owned()));
         }
         let not_forwarded = || LocateError::NotForwarded(host.as_str().to_owned());
-        let mut served = ServedHost::of(host, by_name, directory).map_err(|error| {
+        let mut served = ServedHost::of(host, by_name, table).map_err(|error| {
             if matches!(error, LocateError::OtherService(..)) { error } else { not_forwarded() }
         })?;
         // guard: absolute-target
-        if !host.is_own() || directory.has_exact_host(host) || is_listener(host, *port, entrance) {
+        if !host.is_own() || table.has_exact_host(host) || is_listener(host, *port, listener) {
             return Ok(served);
         }
-        served.upstream = Some(directory.endpoint_at(host, *port).ok_or_else(not_forwarded)?);
+        served.upstream = Some(table.endpoint_at(host, *port).ok_or_else(not_forwarded)?);
         Ok(served)
     }
 }
@@ -87,18 +88,18 @@ impl RoutingTable {
 
 /// Returns whether an address or `localhost`, with this port, is the address that the client
 /// connected to.
-fn is_listener(host: &Host, port: Port, entrance: ListenerNames<'_>) -> bool {
-    let Some(listener) = entrance.address else { return false };
+fn is_listener(host: &Host, port: Port, listener: ListenerNames<'_>) -> bool {
+    let Some(address) = listener.address else { return false };
     let port = match port {
-        Port::Implied => entrance.scheme.default_port(),
+        Port::Implied => listener.scheme.default_port(),
         Port::Given(port) => port,
     };
-    let ours = listener.ip().to_canonical();
+    let ours = address.ip().to_canonical();
     let is_address = match host.address() {
-        Some(address) => address.to_canonical() == ours,
+        Some(asked) => asked.to_canonical() == ours,
         None => ours.is_loopback(),
     };
-    is_address && port == listener.port()
+    is_address && port == address.port()
 }
 
 /// Parses a host. An error quotes the invalid text, except where it may contain a password.
@@ -110,7 +111,7 @@ fn parse(text: &[u8]) -> Result<(Host, Port), LocateError> {
         let shown = String::from_utf8_lossy(text).chars().take(QUOTED_CHARACTERS_MAX).collect();
         if text.contains(&b'/') { LocateError::HostWithPath(shown) } else { LocateError::Host(shown, reason) }
     };
-    let name = std::str::from_utf8(text).map_err(|_| unreadable("it is not a name or an address"))?;
+    let name = std::str::from_utf8(text).map_err(|_| unreadable("the host is not a name or an address"))?;
     Host::parse(name).map_err(unreadable)
 }
 

@@ -29,10 +29,10 @@ pub struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidEndpoint {
     /// The text does not begin with a supported scheme.
-    #[error("{0:?} does not begin with https:// or http://")]
+    #[error("{0:?} must start with https:// or http://")]
     Scheme(String),
     /// The text has a path, a query or a fragment.
-    #[error("{0:?} names more than a host and a port")]
+    #[error("{0:?} has more than a host and a port")]
     Path(String),
     /// The host is invalid.
     #[error("{text:?}: {reason}")]

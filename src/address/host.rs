@@ -49,7 +49,7 @@ impl Host {
     /// A sentence that describes the cause.
     pub fn parse(text: &str) -> Result<(Self, Port), &'static str> {
         if text.contains('@') {
-            return Err("the host holds a user name; credentials of that kind are not understood");
+            return Err("the host contains a user name; user names and passwords are not supported");
         }
         let (name, port) = match text.strip_prefix('[') {
             Some(rest) => {

@@ -1,18 +1,16 @@
 //! Locates the object of a request: derives operation, bucket, key and upstream from method,
 //! target, Host and headers.
 
-use std::net::SocketAddr;
-
 use http::{HeaderMap, Method, Uri};
 
 use super::asked_host::AskedHost;
 use super::endpoint::UrlScheme;
 use super::host::Host;
-use super::oss_endpoint::{OssEndpoint, OssName};
-use super::pattern::NamePattern;
-use super::routing_table::{RoutingTable, UpstreamId, label_before};
-use super::service::{ServiceFamily, ServiceName};
-use crate::oss::{Bucket, InvalidBucket, InvalidEscape, InvalidKey, Key, Operation, Query, decode};
+use super::locate_error::LocateError;
+use super::oss_endpoint::OssEndpoint;
+use super::routing_table::{RoutingTable, UpstreamId};
+use super::served_host::{ListenerNames, ServedHost};
+use crate::oss::{Bucket, InvalidKey, Key, Operation, Query, decode};
 
 /// A request whose operation, bucket and key have been determined.
 #[derive(Debug)]
@@ -34,96 +32,6 @@ pub struct LocatedObject {
     pub is_set_up_name: bool,
 }
 
-/// The names and addresses of the listener that accepted a request.
-#[derive(Clone, Copy, Debug)]
-pub struct ListenerNames<'a> {
-    /// The domains of the listener, in lower case.
-    pub domains: &'a [String],
-    /// The scheme that clients of the listener use.
-    pub scheme: UrlScheme,
-    /// True if DNS cannot lead a client to the listener, such as a Unix socket. An unknown name
-    /// then counts as an address.
-    pub unnamed: bool,
-    /// The address that the client connected to, if it has one. An absolute target may name no
-    /// other address.
-    pub address: Option<SocketAddr>,
-}
-
-/// The reason that a request cannot be located.
-#[derive(Debug, thiserror::Error)]
-pub enum LocateError {
-    /// The target or the host is invalid.
-    #[error("{0}")]
-    Malformed(&'static str),
-    /// The host is invalid.
-    #[error("the host {0:?} cannot be read: {1}")]
-    Host(String, &'static str),
-    /// The host is followed by a path.
-    #[error(
-        "the host {0:?} has a path; a host is NAME or NAME:PORT, and the bucket belongs in the target: write the path as /BUCKET/KEY"
-    )]
-    HostWithPath(String),
-    /// The target and the Host header name different hosts.
-    #[error("the target names the host {0:?} and the Host header {1:?}; both must name the same")]
-    TwoHosts(String, String),
-    /// A client uses this proxy as its HTTP proxy, and requests a host that is not part of OSS.
-    #[error(
-        "the target names the host {0:?}, which is no OSS endpoint, not this listener and not configured, and nothing else is forwarded; add the host to no_proxy of the client"
-    )]
-    NotForwarded(String),
-    /// The percent-encoding of the query is invalid.
-    #[error("in the query, {0}; write a percent sign as %25")]
-    Query(#[from] InvalidEscape),
-    /// OSS does not use the method.
-    #[error("the method {0} is not served; OSS knows GET, HEAD, PUT, POST and DELETE")]
-    Method(Method),
-    /// CONNECT would hide the request from the signer.
-    #[error(
-        "CONNECT is not served: a tunnel cannot be signed; give the client an http:// endpoint, the proxy speaks TLS to OSS itself"
-    )]
-    Tunnel,
-    /// The host is unknown.
-    #[error(
-        "the host {0:?} is not served here; use an address, localhost, an OSS endpoint name, or add the name to `domains` of the listener or `match.host` of a route"
-    )]
-    UnknownHost(String),
-    /// The host belongs to another service of Alibaba Cloud.
-    #[error(
-        "the host {0:?} is not served here: it is a name of {1}, and only requests of the object API are signed; take it out of the proxy's way, such as with no_proxy"
-    )]
-    OtherService(String, ServiceFamily),
-    /// The bucket name is invalid.
-    #[error(transparent)]
-    Bucket(#[from] InvalidBucket),
-    /// The request needs a bucket and names none.
-    #[error("the request names no bucket; write the path as /BUCKET/KEY")]
-    NoBucket,
-    /// The request lists objects, or another part of a bucket, and names no bucket.
-    #[error(
-        "the request names no bucket, and a list of buckets has no parameter {0:?}; write the path as /BUCKET, with the parameters behind it"
-    )]
-    NoBucketList(String),
-    /// The key is too long or invalid.
-    #[error("in the path, {0}")]
-    Key(#[from] InvalidKey),
-    /// The operation needs an object, and the request names none.
-    #[error("the request names no object key, and {0:?} needs one")]
-    NoKey(Operation),
-    /// The host names a bucket other than the only one that is served.
-    #[error("only one bucket is served here, and {0} is not it")]
-    Pinned(Bucket),
-}
-
-/// The interpretation of a host that is served.
-pub(super) struct ServedHost<'a> {
-    /// The bucket label before the name.
-    label: Option<&'a str>,
-    place: Option<OssEndpoint>,
-    /// The upstream whose endpoint is the host.
-    pub(super) upstream: Option<UpstreamId>,
-    is_set_up_name: bool,
-}
-
 impl LocatedObject {
     /// Locates the object of a request.
     ///
@@ -133,18 +41,19 @@ impl LocatedObject {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-        (entrance, directory): (ListenerNames<'_>, &RoutingTable),
+        (listener, table): (ListenerNames<'_>, &RoutingTable),
     ) -> Result<Self, LocateError> {
         if *method == Method::CONNECT {
             return Err(LocateError::Tunnel);
         }
-        check_target(method, uri, entrance.scheme)?;
+        check_target(method, uri, listener.scheme)?;
         let asked = AskedHost::read(uri, headers)?;
-        let (host, served) = (&asked.host, asked.served(entrance, directory)?);
+        let host = &asked.host;
+        let served = asked.served(listener, table)?;
         let query = Query::parse(uri.query().unwrap_or_default())?;
-        let (bucket, key) = object(uri.path(), host, &served, directory)?;
-        let upstream = directory.select(host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
-        if let (Some(bucket), Some(pin)) = (&bucket, &directory.get(upstream).pin)
+        let (bucket, key) = object(uri.path(), host, &served, table)?;
+        let upstream = table.select(host, bucket.as_ref()).or(served.upstream).unwrap_or(UpstreamId(0));
+        if let (Some(bucket), Some(pin)) = (&bucket, &table.get(upstream).pin)
             && bucket != pin
         {
             return Err(LocateError::Pinned(bucket.clone()));
@@ -167,64 +76,19 @@ impl LocatedObject {
     }
 }
 
-impl<'a> ServedHost<'a> {
-    /// Interprets a host in the documented order: route hosts, domains of the listener, endpoint
-    /// names, IP addresses. An exact host of a route is not read as a bucket of a domain. A host
-    /// that matches a pattern still is.
-    pub(super) fn of(
-        host: &'a Host,
-        entrance: ListenerNames<'_>,
-        directory: &RoutingTable,
-    ) -> Result<Self, LocateError> {
-        if let Some(name) = ServiceName::parse(host.as_str()).filter(|name| !name.service.is_object_api()) {
-            return Err(LocateError::OtherService(host.as_str().to_owned(), name.service));
-        }
-        let by_route = directory.host_pattern(host);
-        let is_set_up_name = by_route.is_some() && !host.is_own();
-        let unnamed = Self { label: None, place: None, upstream: None, is_set_up_name };
-        let domains = if by_route.is_some_and(NamePattern::is_exact) { &[] } else { entrance.domains };
-        let domain = domains
-            .iter()
-            .filter_map(|domain| label_before(host.as_str(), domain).map(|label| (domain.len(), label)))
-            .max_by_key(|(length, _)| *length);
-        if let Some((_, label)) = domain {
-            return Ok(Self { label, is_set_up_name: true, ..unnamed });
-        }
-        if let Some((upstream, label)) = directory.endpoint_named(host)
-            && directory.get(upstream).endpoint.place().is_none()
-        {
-            return Ok(Self { label, upstream: Some(upstream), is_set_up_name: true, ..unnamed });
-        }
-        if let Some(name) = OssName::parse(host.as_str()) {
-            // An OSS name is not configured by the operator: any web page can know it.
-            return Ok(Self {
-                label: name.bucket,
-                place: Some(name.place),
-                is_set_up_name: false,
-                ..unnamed
-            });
-        }
-        // guard: unknown-host
-        if host.is_own() || by_route.is_some() || entrance.unnamed {
-            return Ok(unnamed);
-        }
-        Err(LocateError::UnknownHost(host.as_str().to_owned()))
-    }
-}
-
 /// Rejects targets that are not a path, with or without a host before it.
 fn check_target(method: &Method, uri: &Uri, scheme: UrlScheme) -> Result<(), LocateError> {
     if uri.path() == "*" && *method != Method::OPTIONS {
-        return Err(LocateError::Malformed("the target * is only for OPTIONS"));
+        return Err(LocateError::Malformed("the request target * is valid only for OPTIONS"));
     }
     if uri.path_and_query().is_none() {
-        return Err(LocateError::Malformed("the target of the request is not a path"));
+        return Err(LocateError::Malformed("the request target is not a path"));
     }
     match uri.scheme_str() {
         None => Ok(()),
         Some(given) if given == scheme.as_str() => Ok(()),
         Some(_) => {
-            Err(LocateError::Malformed("the scheme of the target is not the one that this listener speaks"))
+            Err(LocateError::Malformed("the scheme of the request target is not that of this listener"))
         }
     }
 }
@@ -235,14 +99,14 @@ fn object(
     path: &str,
     host: &Host,
     served: &ServedHost<'_>,
-    directory: &RoutingTable,
+    table: &RoutingTable,
 ) -> Result<(Option<Bucket>, Key), LocateError> {
     let path = path.strip_prefix('/').unwrap_or(path);
     if let Some(label) = served.label {
         return Ok((Some(Bucket::parse(label)?), Key::from_path(path)?));
     }
-    let unnamed = directory.select(host, None).or(served.upstream).unwrap_or(UpstreamId(0));
-    if let Some(pin) = &directory.get(unnamed).pin {
+    let unnamed = table.select(host, None).or(served.upstream).unwrap_or(UpstreamId(0));
+    if let Some(pin) = &table.get(unnamed).pin {
         return Ok((Some(pin.clone()), Key::from_path(path)?));
     }
     if path.is_empty() || path == "*" {

@@ -5,19 +5,23 @@ mod asked_host;
 mod endpoint;
 mod host;
 mod locate;
+mod locate_error;
 mod oss_endpoint;
 mod pattern;
 mod resolved_endpoint;
 mod routing_table;
+mod served_host;
 mod service;
 
 pub use endpoint::{Endpoint, InvalidEndpoint, UrlScheme};
 pub use host::{Host, Port};
-pub use locate::{ListenerNames, LocateError, LocatedObject};
+pub use locate::LocatedObject;
+pub use locate_error::LocateError;
 pub use oss_endpoint::{EndpointKind, OssEndpoint, OssName};
 pub use pattern::{InvalidPattern, NamePattern};
 pub use resolved_endpoint::ResolvedEndpoint;
 pub use routing_table::{BucketAddressing, RouteMatch, RoutingTable, UpstreamAddress, UpstreamId};
+pub use served_host::ListenerNames;
 pub use service::{ServiceFamily, ServiceName};
 
 #[cfg(test)]

@@ -139,7 +139,8 @@ pub(super) fn is_region_shaped(text: &str) -> bool {
         return false;
     };
     if head == CHINA {
-        let (first, last) = (rest.split('-').next(), rest.rsplit('-').next());
+        let first = rest.split('-').next();
+        let last = rest.rsplit('-').next();
         let may_end = |part: &str| !NO_END.contains(&part) && !is_zone(part);
         return first.is_some_and(is_word) && rest.split('-').all(is_part) && last.is_some_and(may_end);
     }

@@ -15,7 +15,7 @@ pub enum InvalidPattern {
     Empty,
     /// The pattern has a character that cannot occur in a bucket or host name.
     #[error(
-        "the pattern {0:?} can match nothing: names are of lower-case letters, digits, hyphens, underscores and dots, and * stands for any run of them"
+        "invalid pattern {0:?}: use lower-case letters, digits, hyphens, underscores and dots, and * for any sequence of them"
     )]
     Characters(String),
 }

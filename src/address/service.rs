@@ -33,7 +33,7 @@ pub enum ServiceFamily {
     AccessPoint,
     /// `NAME-ACCOUNT.oss-REGION.oss-object-process`.
     ObjectProcess,
-    /// `img-REGION`, the old image service.
+    /// `img-REGION`, the legacy image service.
     Image,
     /// `[BUCKET-ACCOUNT.]REGION.oss-vectors`.
     Vectors,
@@ -143,15 +143,15 @@ impl fmt::Display for ServiceFamily {
             Self::Accelerator => "the OSS accelerator",
             Self::AccessPoint => "an access point",
             Self::ObjectProcess => "an object FC access point",
-            Self::Image => "the old image service",
+            Self::Image => "the legacy image service",
             Self::Vectors => "vector buckets (oss-vectors)",
             Self::Tables => "table buckets (oss-tables)",
             Self::Hdfs => "OSS-HDFS",
             Self::Migration => "the migration service",
-            Self::Administration => "the OpenAPI of OSS",
+            Self::Administration => "the OSS OpenAPI",
             Self::Console => "the console",
-            Self::S3 => "the S3 interface, which expects signatures of AWS",
-            Self::CnameTarget => "the DNS targets of custom domains",
+            Self::S3 => "the S3 API, which expects AWS signatures",
+            Self::CnameTarget => "the CNAME targets of custom domains",
         })
     }
 }

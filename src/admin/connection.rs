@@ -45,12 +45,22 @@ impl Default for IdleSince {
     }
 }
 
+/// The process that the admin listener serves, with the settings of the listener.
+#[derive(Clone)]
+pub struct AdminService {
+    /// The settings, which a reload replaces.
+    pub settings: Arc<ArcSwap<AdminSettings>>,
+    /// The process.
+    pub process: Arc<dyn AdminProcess>,
+}
+
 /// Serves requests on one connection until `leave` resolves. A response in progress is completed
 /// first.
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    (reach, silence): (ListenerReach, IdleSince),
-    (settings, process): (Arc<ArcSwap<AdminSettings>>, Arc<dyn AdminProcess>),
+    reach: ListenerReach,
+    idle: IdleSince,
+    service: AdminService,
     leave: impl Future<Output = ()>,
 ) {
     let each = async |request| {
@@ -60,9 +70,9 @@ pub async fn serve(
             Ok(request) => request,
             Err(refusal) => return refusal,
         };
-        silence.0.set(None);
-        let answer = answer(request, (reach, &settings.load_full()), &*process).await;
-        silence.0.set(Some(Instant::now()));
+        idle.0.set(None);
+        let answer = answer(request, reach, &service.settings.load_full(), &*service.process).await;
+        idle.0.set(Some(Instant::now()));
         answer
     };
     serve_requests(stream, each, leave).await;
@@ -73,8 +83,8 @@ async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, AdminRespon
     let (head, body) = request.into_parts();
     let (status, why) = match timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => return Ok(Request::from_parts(head, body.to_bytes())),
-        Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the body breaks off or is too long\n"),
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
+        Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is incomplete or too large\n"),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "timed out reading the request body\n"),
     };
     Err(with(text(status, why), CONNECTION, "close"))
 }

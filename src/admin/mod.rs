@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use certificate::ListenerCertificate;
-pub use connection::{IdleSince, serve};
+pub use connection::{AdminService, IdleSince, serve};
 pub use settings::{AdminSettings, ReadinessRule};
 
 use crate::address::Host;
@@ -148,7 +148,8 @@ type AdminResponse = Response<Full<Bytes>>;
 
 async fn answer(
     request: Request<Bytes>,
-    (reach, settings): (ListenerReach, &AdminSettings),
+    reach: ListenerReach,
+    settings: &AdminSettings,
     process: &dyn AdminProcess,
 ) -> AdminResponse {
     let own_host = reach == ListenerReach::Unnamed
@@ -157,26 +158,29 @@ async fn answer(
     if !own_host {
         return text(
             StatusCode::MISDIRECTED_REQUEST,
-            "the admin listener is asked by address or as localhost\n",
+            "invalid host; address the admin listener by IP address or as localhost\n",
         );
     }
     let headers = request.headers();
     let cross_site = headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"cross-site");
     // guard: admin-origin
     if headers.contains_key(ORIGIN) || cross_site {
-        return text(StatusCode::FORBIDDEN, "requests of web pages are refused\n");
+        return text(StatusCode::FORBIDDEN, "requests from web pages are rejected\n");
     }
     let Some(page) = AdminPage::of(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, INDEX);
     };
     if !page.allows(request.method()) {
-        let answer = text(StatusCode::METHOD_NOT_ALLOWED, &format!("this takes {}\n", page.methods()));
+        let answer =
+            text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed; use {}\n", page.methods()));
         return with(answer, ALLOW, page.methods());
     }
     // guard: admin-token
     if !page.is_open() && !may_see(headers, settings) {
-        let answer =
-            text(StatusCode::UNAUTHORIZED, "this needs the token of [admin]: Authorization: Bearer TOKEN\n");
+        let answer = text(
+            StatusCode::UNAUTHORIZED,
+            "missing or invalid token; send that of [admin] as Authorization: Bearer TOKEN\n",
+        );
         return with(answer, WWW_AUTHENTICATE, "Bearer");
     }
     page.show(request, settings, process).await
@@ -288,19 +292,19 @@ impl AdminPage {
             }
             Self::Credentials => document(process.sources().iter().map(describe).collect()),
             Self::Reload => match process.reload().await {
-                Ok(changes) if changes.is_empty() => text(StatusCode::OK, "taken; nothing has changed\n"),
-                Ok(changes) => text(StatusCode::OK, &format!("taken\n{}\n", changes.join("\n"))),
+                Ok(changes) if changes.is_empty() => text(StatusCode::OK, "reloaded; no changes\n"),
+                Ok(changes) => text(StatusCode::OK, &format!("reloaded\n{}\n", changes.join("\n"))),
                 Err(why) => {
                     let status = match why {
                         AdminReloadError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
                         AdminReloadError::Wrong(_) => StatusCode::BAD_REQUEST,
                     };
-                    text(status, &format!("not taken, the old one stays\n{why}\n"))
+                    text(status, &format!("reload failed; keeping the current configuration\n{why}\n"))
                 }
             },
             Self::Quit if !settings.quit => text(
                 StatusCode::FORBIDDEN,
-                "the process is ended by signal; set quit = true in [admin] to have it end here\n",
+                "shutdown via the admin API is disabled; set quit = true in [admin], or send SIGTERM\n",
             ),
             Self::Quit => {
                 process.quit();
@@ -317,9 +321,10 @@ fn set_level(body: &[u8], process: &dyn AdminProcess) -> AdminResponse {
         Ok(name) if process.set_log_level(name.trim()) => {
             text(StatusCode::OK, &format!("{}\n", process.log_level()))
         }
-        Ok(_) | Err(_) => {
-            text(StatusCode::BAD_REQUEST, "the body must be error, warn, info, debug or trace\n")
-        }
+        Ok(_) | Err(_) => text(
+            StatusCode::BAD_REQUEST,
+            "invalid log level; expected one of error, warn, info, debug, trace\n",
+        ),
     }
 }
 
@@ -363,5 +368,5 @@ fn with(mut answer: AdminResponse, name: HeaderName, value: &'static str) -> Adm
 
 const CONTENT_SECURITY_POLICY: HeaderName = HeaderName::from_static("content-security-policy");
 
-const INDEX: &str = "there are / /livez /readyz /startupz /version /metrics /config /credentials, \
-                     POST /-/reload, POST /-/quit, and PUT /-/log-level\n";
+const INDEX: &str = "not found; available: / /livez /readyz /startupz /version /metrics /config \
+                     /credentials, POST /-/reload, POST /-/quit, and PUT /-/log-level\n";

@@ -38,7 +38,7 @@ fn head(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     write!(page, "{HEAD}<h1>oss-signing-proxy <small>{}</small></h1>", env!("CARGO_PKG_VERSION"))?;
     write!(
         page,
-        "<p class={class}>{}</p><p>{} · {} · {} requests in flight · {} connections of clients</p>",
+        "<p class={class}>{}</p><p>{} · {} · {} requests in flight · {} client connections</p>",
         EscapedHtml(&state),
         process.now().rfc3339(),
         reloaded(process),
@@ -72,10 +72,12 @@ fn validity(expires: Timestamp, now: Timestamp) -> String {
 
 fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let now = process.now();
-    page.push_str("<h2>Credentials</h2><table><tr><th>source<th>state<th>from<th>ends<th>last error</tr>");
+    page.push_str(
+        "<h2>Credentials</h2><table><tr><th>source<th>state<th>provider<th>expires<th>last error</tr>",
+    );
     for source in process.sources() {
         let class = if source.stage.signs() { "good" } else { "bad" };
-        let ends = source.expires.map_or_else(|| "no known end".to_owned(), |at| until(at, now));
+        let ends = source.expires.map_or_else(|| "no known expiry".to_owned(), |at| until(at, now));
         let ends = if source.provider.is_some() { ends } else { "–".to_owned() };
         write!(
             page,
@@ -95,14 +97,14 @@ fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
 fn trouble(source: &SourceStatus) -> String {
     match (&source.last_error, source.has_answered, source.asking_for) {
         (Some(error), ..) => error.clone(),
-        (None, false, Some(asking)) => format!("has not answered for {} s", asking.as_secs()),
-        (None, false, None) => "was not asked yet".to_owned(),
+        (None, false, Some(asking)) => format!("no response for {} s", asking.as_secs()),
+        (None, false, None) => "not requested yet".to_owned(),
         (None, true, _) => "–".to_owned(),
     }
 }
 
 fn routes(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
-    page.push_str("<h2>Routes</h2><table><tr><th>for<th>to<th>region<th>signature<th>source</tr>");
+    page.push_str("<h2>Routes</h2><table><tr><th>route<th>endpoint<th>region<th>signature<th>source</tr>");
     for route in process.routes() {
         let wanted = route.wanted.map_or(String::new(), |wanted| format!(": {wanted}"));
         write!(
@@ -113,7 +115,7 @@ fn routes(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
             EscapedHtml(&route.endpoint),
             EscapedHtml(&route.region),
             route.signature,
-            EscapedHtml(route.source.as_deref().unwrap_or("nobody: unsigned"))
+            EscapedHtml(route.source.as_deref().unwrap_or("none (unsigned)"))
         )?;
     }
     page.push_str("</table>");
@@ -126,13 +128,13 @@ fn traffic(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     for outcome in RequestOutcome::ALL {
         let name = match outcome {
             RequestOutcome::Status(_) => outcome.name(),
-            RequestOutcome::Broken => "broke off",
+            RequestOutcome::Broken => "broken",
             RequestOutcome::Cut => "cut",
             RequestOutcome::None => "client left",
         };
         write!(page, "<th>{name}")?;
     }
-    page.push_str("<th>mean time</tr>");
+    page.push_str("<th>mean duration</tr>");
     for row in &total.operations {
         operation(page, row)?;
     }
@@ -140,7 +142,7 @@ fn traffic(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     let sum = |of: fn(&PoolStatsSnapshot) -> u64| figures.iter().map(of).sum::<u64>();
     write!(
         page,
-        "</table><p>{} in · {} out · upstream connections: {} in use, {} kept, {} made, {} dials failed, {} requests waiting</p>",
+        "</table><p>{} in · {} out · upstream connections: {} in use, {} idle, {} opened, {} failed, {} requests queued</p>",
         bytes(total.bytes_in),
         bytes(total.bytes_out),
         sum(|tally| tally.in_use),
@@ -152,14 +154,15 @@ fn traffic(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
 }
 
 fn refusals(page: &mut String, last: &[RejectedRequest]) -> fmt::Result {
-    page.push_str("<h2>Last refusals</h2>");
+    page.push_str("<h2>Last rejected requests</h2>");
     if last.is_empty() {
         page.push_str("<p>none</p>");
         return Ok(());
     }
-    page.push_str("<table><tr><th>when<th>code<th>operation<th>request id</tr>");
+    page.push_str("<table><tr><th>time<th>code<th>operation<th>request id</tr>");
     for refused in last {
-        let (when, operation) = (refused.at.rfc3339(), refused.operation.unwrap_or("–"));
+        let when = refused.at.rfc3339();
+        let operation = refused.operation.unwrap_or("–");
         write!(
             page,
             "<tr><td>{when}<td>{}<td>{operation}<td><code>{}</code></tr>",
@@ -187,17 +190,17 @@ fn operation(page: &mut String, row: &OperationSnapshot) -> fmt::Result {
 
 fn reloaded(process: &dyn AdminProcess) -> String {
     let reloads = process.counters().reloads();
-    let since = reloads.at.map_or_else(|| "the start".to_owned(), Timestamp::rfc3339);
+    let since = reloads.at.map_or_else(|| "startup".to_owned(), Timestamp::rfc3339);
     match reloads.last {
-        Some(false) => format!("configuration of {since}; the last one was not taken"),
-        Some(true) | None => format!("configuration of {since}"),
+        Some(false) => format!("configuration applied at {since}; the last reload failed"),
+        Some(true) | None => format!("configuration applied at {since}"),
     }
 }
 
 fn until(at: Timestamp, now: Timestamp) -> String {
     let time = at.rfc3339();
     match at.unix_s() - now.unix_s() {
-        ..=0 => format!("ended {time}"),
+        ..=0 => format!("expired {time}"),
         seconds @ ..120 => format!("in {seconds} s"),
         seconds @ ..7200 => format!("in {} min, {time}", seconds / 60),
         seconds => format!("in {} h, {time}", seconds / 3600),

@@ -1,16 +1,14 @@
 //! Limits the connections of the admin listener. At the limit, a new connection replaces the one
 //! that has been idle longest. Idle clients then block neither a probe nor a scrape.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::admin::{self, AdminProcess, IdleSince, ListenerReach};
+use crate::admin::{self, AdminService, IdleSince, ListenerReach};
 use crate::server::AcceptedSocket;
 
 /// The connections of one listener.
@@ -28,38 +26,47 @@ impl AdminConnections {
 
     /// Serves another connection, or drops it if the limit is reached and all are busy. Must run
     /// inside a `LocalSet`.
-    pub(crate) fn admit(
-        &mut self,
-        accepted: AcceptedSocket,
-        served: (Arc<ArcSwap<admin::AdminSettings>>, Arc<dyn AdminProcess>),
-    ) {
+    pub(crate) fn admit(&mut self, accepted: AcceptedSocket, service: AdminService) {
         while self.tasks.try_join_next().is_some() {}
         self.present.retain(|(_, task)| !task.is_finished());
-        if self.present.len() >= VISITS_MAX && !self.make_room() {
+        if self.present.len() >= CONNECTIONS_MAX && !self.make_room() {
             return;
         }
-        let (silence, mut stay) = (IdleSince::new(), self.stay.subscribe());
+        let idle = IdleSince::new();
+        let mut stay = self.stay.subscribe();
         // No message is ever sent. The wait ends when the sender is dropped.
         let leave = async move { while stay.changed().await.is_ok() {} };
-        let known = silence.clone();
+        let of_connection = idle.clone();
         let task = match accepted {
             AcceptedSocket::Tcp(stream) => TcpStream::from_std(stream).map(|stream| {
-                self.tasks.spawn_local(admin::serve(stream, (ListenerReach::ByName, known), served, leave))
+                self.tasks.spawn_local(admin::serve(
+                    stream,
+                    ListenerReach::ByName,
+                    of_connection,
+                    service,
+                    leave,
+                ))
             }),
             AcceptedSocket::Unix(stream) => UnixStream::from_std(stream).map(|stream| {
-                self.tasks.spawn_local(admin::serve(stream, (ListenerReach::Unnamed, known), served, leave))
+                self.tasks.spawn_local(admin::serve(
+                    stream,
+                    ListenerReach::Unnamed,
+                    of_connection,
+                    service,
+                    leave,
+                ))
             }),
         };
         if let Ok(task) = task {
-            self.present.push((silence, task));
+            self.present.push((idle, task));
         }
     }
 
     /// Closes the connection that has been idle longest. Returns `false` if all are busy.
     fn make_room(&mut self) -> bool {
-        let silent = self.present.iter().enumerate();
-        let silent = silent.filter_map(|(index, (silence, _))| Some((silence.since()?, index)));
-        let Some((_, longest)) = silent.min() else { return false };
+        let connections = self.present.iter().enumerate();
+        let idle = connections.filter_map(|(index, (idle, _))| Some((idle.since()?, index)));
+        let Some((_, longest)) = idle.min() else { return false };
         self.present.swap_remove(longest).1.abort();
         true
     }
@@ -70,12 +77,12 @@ impl AdminConnections {
         let Self { mut tasks, stay, .. } = self;
         drop(stay);
         let all_gone = async { while tasks.join_next().await.is_some() {} };
-        let _ = timeout(FAREWELL, all_gone).await;
+        let _ = timeout(LAST_RESPONSES_WITHIN, all_gone).await;
     }
 }
 
 /// The limit on connections. Few clients query a process, and many would use resources that
 /// requests need.
-const VISITS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 64;
 /// The time that the connections of a stopped listener may continue.
-const FAREWELL: Duration = Duration::from_secs(2);
+const LAST_RESPONSES_WITHIN: Duration = Duration::from_secs(2);

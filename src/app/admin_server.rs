@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,8 +16,8 @@ use super::admin_connections::AdminConnections;
 use super::build::BuiltApp;
 use super::reload::{ReloadHandle, SharedPoolStats};
 use crate::admin::{
-    self, AdminProcess, AdminRoute, ListenerCertificate, LivenessFuture, ReadinessRule, ReloadFuture,
-    ShownSetting,
+    self, AdminProcess, AdminRoute, AdminService, ListenerCertificate, LivenessFuture, ReadinessRule,
+    ReloadFuture, ShownSetting,
 };
 use crate::config::EffectiveSetting;
 use crate::credentials::{CredentialServices, CredentialSource, SourceEnv, SourceStatus, each};
@@ -30,14 +30,14 @@ use crate::transport::PoolStatsSnapshot;
 
 /// The state of the process, for the admin listener.
 pub(crate) struct AdminConsole {
-    view: ArcSwap<ConsoleView>,
-    edge: Arc<dyn SourceEnv>,
-    counters: Arc<ProcessCounters>,
-    tallies: SharedPoolStats,
-    drain: DrainSignal,
-    pulse: ServerWatchdog,
-    reloads: ReloadHandle,
-    log: Option<Arc<LogControl>>,
+    pub(super) view: ArcSwap<ConsoleView>,
+    pub(super) edge: Arc<dyn SourceEnv>,
+    pub(super) counters: Arc<ProcessCounters>,
+    pub(super) pool_stats: SharedPoolStats,
+    pub(super) drain: DrainSignal,
+    pub(super) watchdog: ServerWatchdog,
+    pub(super) reloads: ReloadHandle,
+    pub(super) log: Option<Arc<LogControl>>,
 }
 
 /// The parts of a configuration that the admin listener shows.
@@ -52,7 +52,7 @@ pub(crate) struct ConsoleView {
 
 /// An admin listener with its thread. Dropping it stops both.
 pub(crate) struct AdminThread {
-    pub(crate) held: SharedListener,
+    pub(crate) listener: SharedListener,
     /// The settings of this listener. A replacement listener has separate ones.
     settings: Arc<ArcSwap<admin::AdminSettings>>,
     end: oneshot::Sender<()>,
@@ -73,14 +73,6 @@ impl ConsoleView {
 }
 
 impl AdminConsole {
-    pub(crate) fn new(
-        view: ConsoleView,
-        (edge, counters, tallies): (Arc<dyn SourceEnv>, Arc<ProcessCounters>, SharedPoolStats),
-        (drain, pulse, reloads, log): (DrainSignal, ServerWatchdog, ReloadHandle, Option<Arc<LogControl>>),
-    ) -> Self {
-        Self { view: ArcSwap::from_pointee(view), edge, counters, tallies, drain, pulse, reloads, log }
-    }
-
     /// Returns the sources that requests need but that have no credentials, each with its state.
     fn down(&self, view: &ConsoleView) -> Vec<String> {
         let now = self.edge.now();
@@ -88,7 +80,7 @@ impl AdminConsole {
         let signers = view.state.upstreams.iter().filter_map(|upstream| upstream.source.as_ref());
         let down = signers.filter(|source| source.get(now).is_err() && seen.insert(source.name()));
         let state = |source: &Arc<CredentialSource>| match (source.has_answered(), source.get(now)) {
-            (false, _) => format!("{} (has not answered yet)", source.name()),
+            (false, _) => format!("{} (no response yet)", source.name()),
             (true, Err(nothing)) => format!("{} ({nothing})", source.name()),
             (true, Ok(_)) => source.name().to_owned(),
         };
@@ -103,14 +95,12 @@ impl AdminConsole {
 
 impl AdminProcess for AdminConsole {
     fn live(&self) -> LivenessFuture {
-        let pulse = self.pulse.clone();
+        let watchdog = self.watchdog.clone();
         Box::pin(async move {
-            match timeout(PULSE_LIMIT, pulse.beat()).await {
+            match timeout(PULSE_LIMIT, watchdog.beat()).await {
                 Ok(true) => Ok(()),
-                Ok(false) => Err("a thread that accepts or serves connections has ended".to_owned()),
-                Err(_) => Err(format!(
-                    "a thread that accepts or serves connections has not answered within {PULSE_LIMIT:?}"
-                )),
+                Ok(false) => Err("an accept or worker thread has exited".to_owned()),
+                Err(_) => Err(format!("an accept or worker thread has not responded within {PULSE_LIMIT:?}")),
             }
         })
     }
@@ -120,17 +110,18 @@ impl AdminProcess for AdminConsole {
         if self.drain.is_leaving() {
             return Err("stopping".to_owned());
         }
-        let (view, now) = (self.view.load(), self.edge.now());
+        let view = self.view.load();
+        let now = self.edge.now();
         let signers = view.state.upstreams.iter().map(|upstream| upstream.source.as_ref());
         let mut usable = signers.map(|source| source.is_none_or(|source| source.get(now).is_ok()));
         match view.settings.ready_when {
             ReadinessRule::Any if usable.any(|usable| usable) => Ok(()),
             ReadinessRule::Any => {
-                Err(format!("no source of credentials is usable: {}", self.down(&view).join(", ")))
+                Err(format!("no credentials source is usable: {}", self.down(&view).join(", ")))
             }
             ReadinessRule::All if usable.all(|usable| usable) => Ok(()),
             ReadinessRule::All => {
-                Err(format!("these sources of credentials are not usable: {}", self.down(&view).join(", ")))
+                Err(format!("unusable credentials sources: {}", self.down(&view).join(", ")))
             }
         }
     }
@@ -138,7 +129,7 @@ impl AdminProcess for AdminConsole {
     fn started(&self) -> Result<(), String> {
         let view = self.view.load();
         match view.sources.iter().find(|source| !source.has_answered()) {
-            Some(source) => Err(format!("the credentials {:?} have not answered yet", source.name())),
+            Some(source) => Err(format!("credentials {:?}: no response yet", source.name())),
             None => Ok(()),
         }
     }
@@ -173,8 +164,8 @@ impl AdminProcess for AdminConsole {
     }
 
     fn upstream(&self) -> Vec<PoolStatsSnapshot> {
-        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-        tallies.iter().map(|tally| tally.read()).collect()
+        let all = self.pool_stats.lock();
+        all.iter().map(|stats| stats.read()).collect()
     }
 
     fn now(&self) -> Timestamp {
@@ -187,7 +178,7 @@ impl AdminProcess for AdminConsole {
     }
 
     fn quit(&self) {
-        info!("asked to stop, by the admin listener");
+        info!("shutdown requested via the admin API");
         self.drain.leave();
     }
 
@@ -204,7 +195,7 @@ impl AdminProcess for AdminConsole {
         match (level, &self.log) {
             (Some(level), Some(log)) => {
                 log.set_level(level);
-                info!(level = name, "the level of the log was set by the admin listener");
+                info!(level = name, "log level set via the admin API");
                 true
             }
             (_, _) => false,
@@ -222,24 +213,24 @@ impl AdminThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (end, wanted) = oneshot::channel();
         let (tell, ended) = oneshot::channel();
-        let (socket, held) = bound.into_parts();
+        let (socket, listener) = bound.into_parts();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        let its_own = Arc::clone(&settings);
         let process: Arc<dyn AdminProcess> = Arc::<AdminConsole>::clone(console);
+        let service = AdminService { settings: Arc::clone(&settings), process };
         info!(address = %socket.address, "admin listening");
         std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
-                let mut visits = AdminConnections::new();
+                let mut connections = AdminConnections::new();
                 tokio::select! {
-                    () = accept(socket, (its_own, process), &mut visits) => {}
+                    () = accept(socket, &service, &mut connections) => {}
                     _ = wanted => {}
                 }
-                visits.end().await;
+                connections.end().await;
             });
             // The receiver may be gone already.
             let _ = tell.send(());
         })?;
-        Ok(Self { held, settings, end, ended })
+        Ok(Self { listener, settings, end, ended })
     }
 
     /// Applies new settings.
@@ -249,22 +240,18 @@ impl AdminThread {
 
     /// Stops the listener, and waits briefly for pending responses.
     pub(crate) async fn end(self) {
-        let Self { held, end, ended, .. } = self;
+        let Self { listener, end, ended, .. } = self;
         drop(end);
         let _ = timeout(MOMENT, ended).await;
         // If the directory does not respond, the socket file is left behind.
-        let _ = BlockingLane::default().run(MOMENT, move || held.unlink()).await;
+        let _ = BlockingLane::default().run(MOMENT, move || listener.unlink()).await;
     }
 }
 
-async fn accept(
-    socket: AcceptSocket,
-    (settings, process): (Arc<ArcSwap<admin::AdminSettings>>, Arc<dyn AdminProcess>),
-    visits: &mut AdminConnections,
-) {
-    let serve = |accepted, ()| visits.admit(accepted, (Arc::clone(&settings), Arc::clone(&process)));
+async fn accept(socket: AcceptSocket, service: &AdminService, connections: &mut AdminConnections) {
+    let serve = |accepted, ()| connections.admit(accepted, service.clone());
     let Err(error) = socket.accept((|| Some(()), async || {}), serve).await;
-    error!(%error, "the admin listener has ended");
+    error!(%error, "admin listener failed; restart the process");
 }
 
 /// The limit on the response time of threads. They normally respond within microseconds.

@@ -4,10 +4,11 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -47,16 +48,16 @@ pub enum StartError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Credentials(Vec<BadSource>),
     /// The files that the configuration names cannot be read in time.
-    #[error("the files that the configuration names: {0}")]
+    #[error("cannot read the files named in the configuration: {0}")]
     Files(#[from] BlockingTimeout),
     /// The operating system provides no thread.
-    #[error("no thread for the credentials: {0}")]
+    #[error("cannot start the credentials thread: {0}")]
     Thread(#[from] io::Error),
     /// An upstream names a credential source that is not configured.
-    #[error("an upstream names the credentials {0:?}, which are not configured")]
+    #[error("unknown credentials {0:?}: an upstream uses them, but they are not configured")]
     NoSource(String),
     /// The log file cannot be written.
-    #[error("the log cannot be written: {}: {error}", .path.display())]
+    #[error("cannot write the log file {}: {error}", .path.display())]
     Log {
         /// The file.
         path: PathBuf,
@@ -281,11 +282,11 @@ impl AppBuilder {
             for source in late {
                 warn!(
                     source,
-                    "the source has not answered yet and is still being asked; requests are answered 503 until it gives credentials"
+                    "no response from the credentials source yet, still waiting; requests get 503 until it returns credentials"
                 );
             }
         } else if !unavailable.is_empty() || !late.is_empty() {
-            let failure = "it has not answered yet; it is still being asked".to_owned();
+            let failure = "no response yet; still waiting for it".to_owned();
             let late = late.into_iter().map(|name| BadSource { name, failure: failure.clone() });
             // guard: sources-without-credentials
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
@@ -294,7 +295,7 @@ impl AppBuilder {
         let (sockets, fixtures) =
             (BoundSockets::of(before.map(|before| &before.sockets), &config), Arc::clone(&self.fixtures));
         let draft = self.lane.run(FILES_LIMIT, move || {
-            let mut fixtures = fixtures.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut fixtures = fixtures.lock();
             AppDraft::make(config, &trusts, &sockets, &mut fixtures)
         });
         draft.await?
@@ -446,7 +447,7 @@ pub(crate) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceE
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
         let obtained = timeout_at(until, source.obtain(edge)).await;
-        let late = ProvideError::Unavailable(format!("it has not answered within {ASK_LIMIT:?}"));
+        let late = ProvideError::Unavailable(format!("no response within {ASK_LIMIT:?}"));
         (name, obtained.map_or(Some(late), Result::err))
     });
     let asked: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE_MAX).collect().await;

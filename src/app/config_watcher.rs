@@ -133,7 +133,7 @@ impl WatchedFiles {
         let before = by_path(&before.named);
         let is_other =
             |(path, digest): &&(PathBuf, ContentDigest)| before.get(&**path).is_some_and(|was| was != digest);
-        let line = |(path, _): &(PathBuf, ContentDigest)| format!("{} holds something else", path.display());
+        let line = |(path, _): &(PathBuf, ContentDigest)| format!("{} changed", path.display());
         self.named.iter().filter(is_other).map(line).collect()
     }
 }
@@ -152,7 +152,8 @@ impl ConfigWatcher {
 
     /// Returns the current content of the files, or `None` if the disk does not respond.
     pub(crate) fn find(&self) -> impl Future<Output = Option<FileSnapshot>> + use<> {
-        let (lane, known) = (self.lane.clone(), self.known());
+        let lane = self.lane.clone();
+        let known = self.known();
         async move { lane.run(FILE_LIMIT, || known.now()).await.ok() }
     }
 
@@ -168,7 +169,7 @@ impl ConfigWatcher {
         if let Some(path) = emptied.as_ref().filter(|_| emptied != self.emptied) {
             warn!(
                 file = %path.display(),
-                "a file of the configuration is empty now, as if it was being written, and is not taken; if it is meant to be empty, send HUP"
+                "configuration file is empty; ignoring it until it has content (send SIGHUP to force a reload)"
             );
         }
         self.emptied = emptied;
@@ -176,10 +177,10 @@ impl ConfigWatcher {
         if self.emptied.is_some() {
             None
         } else if self.found != self.read {
-            info!("a file of the configuration has changed");
+            info!("a watched file changed; reloading the configuration");
             Some(ReloadReason::Changed)
         } else if self.refused.as_ref().is_some_and(|refused| refused.until <= now) {
-            debug!("the configuration that was not taken is tried again");
+            debug!("retrying the rejected configuration");
             // guard: rejected-is-retried
             Some(ReloadReason::Refused)
         } else {

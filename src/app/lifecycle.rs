@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -27,7 +28,7 @@ use crate::transport::{UpstreamReachability, UpstreamTransport};
 
 /// A proxy with bound sockets that does not serve yet.
 pub struct App {
-    workshop: AppBuilder,
+    builder: AppBuilder,
     assembled: BuiltApp,
     watch: ConfigWatcher,
     reloads: (ReloadHandle, mpsc::Receiver<ReloadRequest>),
@@ -41,13 +42,13 @@ pub type LoadConfig = Arc<dyn Fn() -> Result<ProxyConfig, ReloadError> + Send + 
 
 /// A serving proxy.
 struct RunningApp {
-    workshop: AppBuilder,
+    builder: AppBuilder,
     assembled: BuiltApp,
     server: Server,
     console: Arc<AdminConsole>,
     admin: Option<AdminThread>,
     notifier: ServiceNotifier,
-    tallies: SharedPoolStats,
+    pool_stats: SharedPoolStats,
     load: Option<LoadConfig>,
     /// Runs blocking work: reading the configuration, and flushing notifications at shutdown.
     lane: BlockingLane,
@@ -62,14 +63,14 @@ impl App {
     /// # Errors
     /// [`StartError`].
     pub async fn assemble(config: ProxyConfig, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
-        let mut workshop = AppBuilder::new(edge)?;
+        let mut builder = AppBuilder::new(edge)?;
         let lane = BlockingLane::default();
         let (files, config) = lane.run(LOAD_LIMIT, move || (WatchedFiles::of(&config), config)).await?;
         let watch = ConfigWatcher::new(files);
-        let assembled = workshop.assemble(config, None).await?;
-        warn_of_certificates(&assembled, &*workshop.edge);
+        let assembled = builder.assemble(config, None).await?;
+        warn_of_certificates(&assembled, &*builder.edge);
         let reloads = ReloadHandle::channel();
-        Ok(Self { workshop, assembled, watch, reloads, load: None, log: None })
+        Ok(Self { builder, assembled, watch, reloads, load: None, log: None })
     }
 
     /// Reloads the configuration with `load`, on request or when one of its files changes.
@@ -115,36 +116,41 @@ impl App {
     /// # Errors
     /// If the operating system provides no thread or socket.
     pub async fn run(self, drain: DrainSignal) -> io::Result<DrainOutcome> {
-        let Self { workshop, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
-        let tallies = SharedPoolStats::default();
+        let Self { builder, mut assembled, watch, reloads: (reloads, mut wishes), load, log } = self;
+        let pool_stats = SharedPoolStats::default();
         let mut listeners = std::mem::take(&mut assembled.listeners);
         let own = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
         let own = own.chain(assembled.admin.iter().flat_map(|admin| &admin.bound).map(|b| b.address.clone()));
         let own: Vec<ListenAddress> = own.collect();
-        let plan = plan(&assembled, &workshop.edge, &own, &tallies);
+        let plan = plan(&assembled, &builder.edge, &own, &pool_stats);
         let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
-        let console = Arc::new(AdminConsole::new(
-            ConsoleView::of(&assembled),
-            (Arc::clone(&workshop.edge), Arc::clone(&workshop.counters), Arc::clone(&tallies)),
-            (drain.clone(), server.pulse(), reloads, log.clone()),
-        ));
+        let console = Arc::new(AdminConsole {
+            view: ArcSwap::from_pointee(ConsoleView::of(&assembled)),
+            edge: Arc::clone(&builder.edge),
+            counters: Arc::clone(&builder.counters),
+            pool_stats: Arc::clone(&pool_stats),
+            drain: drain.clone(),
+            watchdog: server.watchdog(),
+            reloads,
+            log: log.clone(),
+        });
         let admin = start_admin(&mut assembled, &console)?;
-        let notifier = ServiceNotifier::start(&*workshop.edge);
+        let notifier = ServiceNotifier::start(&*builder.edge);
         let mut running = RunningApp {
-            workshop,
+            builder,
             assembled,
             server,
             console,
             admin,
             notifier,
-            tallies,
+            pool_stats,
             load,
             lane: BlockingLane::default(),
             log,
             watch,
         };
         running.notifier.ready();
-        let watchdog = spawn_local(running.notifier.clone().feed_watchdog(running.server.pulse()));
+        let watchdog = spawn_local(running.notifier.clone().feed_watchdog(running.server.watchdog()));
         tokio::select! {
             () = drain.leaving() => {}
             () = running.run_reload_loop(&mut wishes) => {}
@@ -193,22 +199,22 @@ impl RunningApp {
 
     async fn reload(&mut self, reason: ReloadReason) -> Result<Vec<String>, String> {
         let reloaded = self.take_another().await;
-        self.workshop.counters.reloaded(reloaded.is_ok(), self.workshop.edge.now());
+        self.builder.counters.reloaded(reloaded.is_ok(), self.builder.edge.now());
         match &reloaded {
             Ok(changes) if changes.is_empty() => {
-                info!("the configuration was read again; nothing has changed")
+                info!("configuration reloaded; no changes")
             }
             Ok(changes) => {
                 for change in changes {
-                    info!(change, "the configuration has changed");
+                    info!(change, "configuration changed");
                 }
             }
             Err(refused) if self.watch.refused(reason, refused, Instant::now()) => {
                 for line in refused.why.lines() {
-                    error!(error = line, "the configuration was not taken, the old one stays");
+                    error!(error = line, "reload failed; keeping the current configuration");
                 }
             }
-            Err(_) => debug!("the configuration is still not taken"),
+            Err(_) => debug!("reload still fails; keeping the current configuration"),
         }
         reloaded.map_err(|refused| refused.why)
     }
@@ -216,7 +222,7 @@ impl RunningApp {
     /// Reads and applies a new configuration. All steps that can fail come first. Then all changes
     /// are applied at once.
     async fn take_another(&mut self) -> Result<Vec<String>, ReloadError> {
-        let nowhere = || ReloadError::from("there is no configuration file to read again".to_owned());
+        let nowhere = || ReloadError::from("no configuration file to reload".to_owned());
         let load = Arc::clone(self.load.as_ref().ok_or_else(nowhere)?);
         let known = self.watch.known();
         let loaded = self.lane.run(LOAD_LIMIT, move || {
@@ -225,37 +231,39 @@ impl RunningApp {
             let found = known.now();
             (found, load().map(|config| (WatchedFiles::of(&config), config)))
         });
-        let (found, loaded) =
-            loaded.await.map_err(|no_answer| ReloadError::from(format!("the configuration: {no_answer}")))?;
+        let (found, loaded) = loaded
+            .await
+            .map_err(|no_answer| ReloadError::from(format!("cannot read the configuration: {no_answer}")))?;
         self.watch.reading(found);
         let (files, mut config) = loaded?;
         let warnings = std::mem::take(&mut config.warnings);
         let configured = self.assembled.admin.as_ref().map(|admin| admin.configured.clone());
-        let admin = self.admin.as_ref().map(|thread| thread.held.clone());
+        let admin = self.admin.as_ref().map(|thread| thread.listener.clone());
         let before = PreviousApp {
             assembled: &self.assembled,
             sockets: PreviousSockets { listening: self.server.sockets(), admin: configured.zip(admin) },
         };
         let mut assembled =
-            self.workshop.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
+            self.builder.assemble(config, Some(before)).await.map_err(|error| files.refused(&error))?;
         let admin = start_admin(&mut assembled, &self.console);
-        let admin = admin
-            .map_err(|error| files.refused(&format_args!("no thread for the admin listener: {error}")))?;
+        let admin = admin.map_err(|error| {
+            files.refused(&format_args!("cannot start the admin listener thread: {error}"))
+        })?;
         // Logged only now, because a rejected configuration is retried repeatedly.
         for warning in warnings {
             warn!("{warning}");
         }
-        warn_of_certificates(&assembled, &*self.workshop.edge);
+        warn_of_certificates(&assembled, &*self.builder.edge);
         let settings =
             changes(&self.assembled.facts, &assembled.facts).iter().map(with_its_time).collect::<Vec<_>>();
         let changes = settings.into_iter().chain(self.watch.taken(files)).collect();
 
         let listeners = std::mem::take(&mut assembled.listeners);
         let fresh = listeners.iter().flat_map(|listener| &listener.bound).map(|bound| bound.address.clone());
-        let admins = admin.iter().chain(&self.admin).map(|thread| thread.held.address.clone());
+        let admins = admin.iter().chain(&self.admin).map(|thread| thread.listener.address.clone());
         let own: Vec<ListenAddress> =
             self.server.addresses().into_iter().chain(fresh).chain(admins).collect();
-        let plan = plan(&assembled, &self.workshop.edge, &own, &self.tallies);
+        let plan = plan(&assembled, &self.builder.edge, &own, &self.pool_stats);
         self.server.renew(listeners, &plan);
         match (&self.admin, &assembled.admin) {
             (Some(thread), Some(settings)) if admin.is_none() => thread.renew(settings.settings.clone()),
@@ -279,7 +287,7 @@ impl RunningApp {
         self.notifier.stopping();
         let delay = self.assembled.drain_delay;
         if !delay.is_zero() {
-            info!(?delay, "stopping; requests are still taken for drain_delay");
+            info!(?delay, "stopping; still accepting requests during drain_delay");
         }
         tokio::select! {
             // guard: drain-delay
@@ -294,7 +302,7 @@ impl RunningApp {
         }
         let notifier = self.notifier.clone();
         let _ = self.lane.run(FLUSH_LIMIT, move || notifier.flush()).await;
-        let counts = self.workshop.counters.requests();
+        let counts = self.builder.counters.requests();
         info!(
             requests = counts.read,
             refused = counts.rejected,
@@ -309,7 +317,7 @@ impl RunningApp {
 /// Returns the description of a change, including whether it takes effect only after a restart.
 fn with_its_time(change: &SettingChange) -> String {
     if change.needs_restart() {
-        format!("{change}; it holds from the next start on")
+        format!("{change}; takes effect after a restart")
     } else {
         change.to_string()
     }
@@ -335,21 +343,25 @@ fn plan(
     assembled: &BuiltApp,
     edge: &Arc<dyn SourceEnv>,
     own: &[ListenAddress],
-    tallies: &SharedPoolStats,
+    pool_stats: &SharedPoolStats,
 ) -> ServerPlan {
     let reachability =
         Arc::new(UpstreamReachability::new(own.iter().filter_map(ListenAddress::socket).collect()));
-    let (state, edge, tallies) = (Arc::clone(&assembled.state), Arc::clone(edge), Arc::clone(tallies));
-    let (settings, trusts) = (assembled.transport, assembled.trusts.clone());
+    let state = Arc::clone(&assembled.state);
+    let edge = Arc::clone(edge);
+    let pool_stats = Arc::clone(pool_stats);
+    let settings = assembled.transport;
+    let trusts = assembled.trusts.clone();
     let make_core: MakeCore = Arc::new(move |before| {
-        let (state, reachability) = (Arc::clone(&state), Arc::clone(&reachability));
+        let state = Arc::clone(&state);
+        let reachability = Arc::clone(&reachability);
         match before {
             Some(core) => {
                 core.renewed(state, |transport| transport.renewed(settings, trusts.clone(), reachability))
             }
             None => {
                 let transport = UpstreamTransport::new(settings, trusts.clone(), reachability);
-                tallies.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(transport.tally());
+                pool_stats.lock().push(transport.stats());
                 WorkerCore::new(state, Arc::clone(&edge) as Arc<dyn Clock>, transport)
             }
         }

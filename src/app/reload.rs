@@ -1,7 +1,8 @@
 //! Requests for a reload, and what the application shares with its admin listener.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::AdminReloadError;

@@ -35,7 +35,8 @@ impl SourceKeeper {
         // Each file that does not respond occupies a thread, and a name lookup needs one too.
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()?;
-        let (handle, (end, ended)) = (runtime.handle().clone(), oneshot::channel());
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel();
         std::thread::Builder::new().name("credentials".to_owned()).spawn(move || {
             // Ends when the sender is dropped.
             let _ = runtime.block_on(ended);
@@ -50,7 +51,8 @@ impl SourceKeeper {
         let mut tasks = self.tasks.borrow_mut();
         for (_, source) in each(sources) {
             tasks.entry(Arc::as_ptr(source)).or_insert_with(|| {
-                let (kept, edge) = (Arc::clone(source), Arc::clone(&self.edge));
+                let kept = Arc::clone(source);
+                let edge = Arc::clone(&self.edge);
                 let task = self.runtime.spawn(async move { kept.follow(&*edge).await });
                 SourceTask { _source: Arc::clone(source), task: task.abort_handle() }
             });

@@ -15,7 +15,7 @@ use crate::time::{Clock, Timestamp};
 pub struct SystemEnv;
 
 impl Clock for SystemEnv {
-    #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the clock")]
+    #[expect(clippy::disallowed_methods, reason = "this type provides the system clock")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_unix_s(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
@@ -23,7 +23,7 @@ impl Clock for SystemEnv {
 }
 
 impl SourceEnv for SystemEnv {
-    #[expect(clippy::disallowed_methods, reason = "this is the edge that owns the environment")]
+    #[expect(clippy::disallowed_methods, reason = "this type provides the process environment")]
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }

@@ -2,10 +2,11 @@
 //! a separate thread: a service manager that does not read them delays nothing else.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::warn;
@@ -43,7 +44,7 @@ impl ServiceNotifier {
         match thread::Builder::new().name("notify".to_owned()).spawn(move || sending.send_all()) {
             Ok(_) => Self(Some(queue)),
             Err(error) => {
-                warn!(%error, "the service manager cannot be notified");
+                warn!(%error, "cannot notify the service manager");
                 Self(None)
             }
         }
@@ -98,7 +99,7 @@ impl ServiceNotifier {
     pub(crate) fn flush(&self) {
         if let Some(queue) = &self.0 {
             let is_busy = |state: &mut QueueState| state.is_sending || !state.waiting.is_empty();
-            drop(queue.changed.wait_timeout_while(queue.lock(), FLUSH_LIMIT, is_busy));
+            queue.changed.wait_while_for(&mut queue.lock(), is_busy, FLUSH_LIMIT);
         }
     }
 }
@@ -107,8 +108,8 @@ impl NotifyQueue {
     /// Sends queued notifications. Never returns.
     fn send_all(&self) {
         loop {
-            let state = self.changed.wait_while(self.lock(), |state| state.waiting.is_empty());
-            let mut state = state.unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.lock();
+            self.changed.wait_while(&mut state, |state| state.waiting.is_empty());
             let next = state.waiting.pop_front();
             state.is_sending = true;
             drop(state);
@@ -121,7 +122,7 @@ impl NotifyQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -83,8 +83,10 @@ mod tests {
     fn a_trust_keeps_its_number_while_it_is_the_same_and_is_forgotten_when_nobody_has_it() {
         let directory = tempfile::tempdir().expect("a directory");
         let files: Vec<PathBuf> = ["one", "two"].map(|name| directory.path().join(name)).into();
-        let (first, second) = (authority(), authority());
-        let (mut before, mut next) = (Vec::new(), 0);
+        let first = authority();
+        let second = authority();
+        let mut before = Vec::new();
+        let mut next = 0;
         let mut take = |one: &str, two: &str| {
             fs::write(&files[0], one).and_then(|()| fs::write(&files[1], two)).expect("written");
             let mut trusts = TrustStores::new(&before, &mut next);

@@ -30,14 +30,20 @@ pub(super) struct AdminRequest<'a> {
     pub(super) bytes_max: usize,
 }
 
+/// A page of the admin listener.
+pub(super) struct FetchedPage {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
 /// A request to the admin listener that got no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoResponse {
-    #[error("nobody answers: {0}")]
+    #[error("connection failed: {0}")]
     Nobody(#[from] io::Error),
-    #[error("the answer breaks off: {0}")]
+    #[error("invalid response: {0}")]
     Broken(#[from] hyper::Error),
-    #[error("there is no answer within {}s", .0.as_secs())]
+    #[error("no response within {}s", .0.as_secs())]
     Late(Duration),
 }
 
@@ -46,7 +52,7 @@ impl AdminRequest<'_> {
     ///
     /// # Errors
     /// [`NoResponse`].
-    pub(super) async fn send(&self, to: &ListenAddress) -> Result<(StatusCode, Bytes), NoResponse> {
+    pub(super) async fn send(&self, to: &ListenAddress) -> Result<FetchedPage, NoResponse> {
         let response = async {
             match to {
                 ListenAddress::Tcp(socket) => {
@@ -67,7 +73,7 @@ impl AdminRequest<'_> {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
         host: &str,
-    ) -> Result<(StatusCode, Bytes), NoResponse> {
+    ) -> Result<FetchedPage, NoResponse> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // An error of the connection shows in the response.
         spawn_local(connection);
@@ -84,7 +90,7 @@ impl AdminRequest<'_> {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), self.bytes_max).collect().await;
-        Ok((status, body.map(http_body_util::Collected::to_bytes).unwrap_or_default()))
+        Ok(FetchedPage { status, body: body.map(http_body_util::Collected::to_bytes).unwrap_or_default() })
     }
 }
 

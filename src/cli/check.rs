@@ -19,7 +19,7 @@ use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
 pub(super) struct CheckArgs {
-    /// Show what each source of credentials gives: the key masked, its end, and where it comes from
+    /// Also print the credentials of each provider: masked key, expiry and origin
     #[arg(long)]
     credentials: bool,
     #[command(flatten)]
@@ -112,7 +112,7 @@ fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described
 }
 
 /// The vendor gives the same advice.
-const LASTING: &str = "this is a lasting access key; prefer a role (assume_role, oidc, ecs), whose keys end by themselves, or replace it regularly";
+const LASTING: &str = "this is a long-lived access key; prefer a role (assume_role, oidc, ecs), whose credentials expire by themselves, or rotate it regularly";
 
 /// Returns a summary of the configuration, one item a line.
 fn describe(config: &ProxyConfig) -> Vec<String> {
@@ -142,6 +142,6 @@ fn describe(config: &ProxyConfig) -> Vec<String> {
             settings.credentials
         ));
     }
-    lines.push("the configuration is good".to_owned());
+    lines.push("the configuration is valid".to_owned());
     lines
 }

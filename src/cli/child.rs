@@ -34,7 +34,8 @@ impl ChildSignals {
             if ignored & (1 << (sent.as_raw() - 1)) != 0 {
                 continue;
             }
-            let (mut signal, send) = (signal(kind)?, send.clone());
+            let mut signal = signal(kind)?;
+            let send = send.clone();
             spawn_local(async move {
                 while signal.recv().await.is_some() {
                     // If the queue is full, another signal adds no information.
@@ -86,7 +87,7 @@ pub(super) fn ended(status: &io::Result<ExitStatus>) -> CommandExit {
             CommandExit::Command(code(status).and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
         }
         Err(error) => {
-            complain(format_args!("how the command ended is lost: {error}"));
+            complain(format_args!("cannot get the exit status of the command: {error}"));
             CommandExit::Failure
         }
     }
@@ -103,10 +104,10 @@ pub(super) fn interrupted(signal: Signal) -> CommandExit {
 pub(super) fn not_started(program: &OsString, error: &io::Error) -> CommandExit {
     let program = program.display();
     if error.kind() == io::ErrorKind::NotFound {
-        complain(format_args!("{program}: not found; name a program of PATH, or one with its path"));
+        complain(format_args!("{program}: not found; name a program in PATH, or give its path"));
         return CommandExit::Command(127);
     }
-    complain(format_args!("{program}: cannot be executed: {error}"));
+    complain(format_args!("{program}: cannot execute: {error}"));
     CommandExit::Command(126)
 }
 

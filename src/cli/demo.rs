@@ -27,7 +27,7 @@ use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
 
 #[derive(ClapArgs)]
 pub(super) struct DemoArgs {
-    /// Stop after the tour; the exit status tells whether every step did what it should
+    /// Exit after the tour; the exit code is 0 if every step had the expected result
     #[arg(long)]
     exit: bool,
 }
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &DemoArgs) -> CommandExit {
         match demo(arguments).await {
             Ok(exit) => exit,
             Err(error) => {
-                complain(format_args!("the demo cannot go on: {error}"));
+                complain(format_args!("the demo failed: {error}"));
                 CommandExit::Failure
             }
         }
@@ -57,7 +57,7 @@ enum DemoError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The proxy listens on no TCP address.
-    #[error("no listener")]
+    #[error("no TCP listener")]
     NoListener,
     /// The task that serves panicked.
     #[error(transparent)]
@@ -74,13 +74,14 @@ async fn demo(arguments: &DemoArgs) -> Result<CommandExit, DemoError> {
     let oss = start_oss().await?;
     let app = start_proxy(oss.local_addr()).await?;
     let listener = app.addresses().first().and_then(ListenAddress::socket);
-    let (proxy, oss_address) = (listener.ok_or(DemoError::NoListener)?, oss.local_addr());
+    let proxy = listener.ok_or(DemoError::NoListener)?;
+    let oss_address = oss.local_addr();
     let drain = DrainSignal::new();
     signals(drain.clone())?;
     let serving = spawn_local(app.run(drain.clone()));
 
-    line(format_args!("An OSS in memory    http://{oss_address}  (bucket {BUCKET})"));
-    line(format_args!("A proxy before it   http://{proxy}  (it alone has the keys)"));
+    line(format_args!("In-memory OSS       http://{oss_address}  (bucket {BUCKET})"));
+    line(format_args!("Proxy               http://{proxy}  (only the proxy has the keys)"));
     line("");
     let whole = tour(oss_address, proxy).await;
     if arguments.exit || !whole {
@@ -146,7 +147,7 @@ access_key_secret = "{SAMPLE_SECRET}"
 async fn tour(oss: SocketAddr, proxy: SocketAddr) -> bool {
     let direct = format!("{BUCKET}.oss-{REGION}.aliyuncs.com");
     let put = ask(oss, &direct, Method::PUT, &format!("/{KEY}"), TEXT).await;
-    let mut whole = step("unsigned PUT straight to OSS", "refused", &put, |status, body| {
+    let mut whole = step("unsigned PUT directly to OSS", "rejected", &put, |status, body| {
         status == StatusCode::FORBIDDEN && body.contains("AccessDenied")
     });
     let own = proxy.to_string();
@@ -156,7 +157,7 @@ async fn tour(oss: SocketAddr, proxy: SocketAddr) -> bool {
     let get = ask(proxy, &own, Method::GET, &object, "").await;
     whole &= step("GET through the proxy", "the same bytes", &get, |_, body| body == TEXT);
     let list = ask(proxy, &own, Method::GET, &format!("/{BUCKET}?list-type=2"), "").await;
-    whole &= step("listing through the proxy", "the key is there", &list, |_, body| {
+    whole &= step("list through the proxy", "the key is listed", &list, |_, body| {
         body.contains("<KeyCount>1</KeyCount>") && body.contains("hello, world.txt")
     });
     whole
@@ -212,7 +213,7 @@ fn invite(proxy: SocketAddr) {
         "  http_proxy=http://{proxy} wget -qO- http://{BUCKET}.oss-{REGION}.aliyuncs.com/LICENSE"
     ));
     line("");
-    line("Ctrl-C ends it.");
+    line("Press Ctrl-C to stop.");
 }
 
 const REGION: &str = "cn-hangzhou";

@@ -20,65 +20,76 @@ use crate::server::DrainSignal;
 
 #[derive(ClapArgs)]
 pub(super) struct EmulateArgs {
-    /// Where it listens; port 0 takes a free one, which is printed
+    /// Address to listen on; port 0 selects a free port, which is printed
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8780")]
     listen: SocketAddr,
-    /// The region it stands in
+    /// Region of the emulated OSS
     #[arg(long, default_value = "cn-hangzhou", value_parser = Region::parse)]
     region: Region,
-    /// A bucket that exists from the beginning; may be repeated
+    /// Bucket to create at startup; may be repeated
     #[arg(long, value_name = "NAME", value_parser = Bucket::parse)]
     bucket: Vec<Bucket>,
-    /// The access key id that may sign
-    #[arg(long, value_name = "ID", default_value = SAMPLE_ID)]
+    /// Access key id that requests must be signed with
+    #[arg(long, value_name = "ID", default_value = SAMPLE_ID, help_heading = CREDENTIALS)]
     access_key_id: String,
-    /// The secret of that id
-    #[arg(long, value_name = "SECRET", default_value = SAMPLE_SECRET)]
+    /// Secret of that access key
+    #[arg(long, value_name = "SECRET", default_value = SAMPLE_SECRET, help_heading = CREDENTIALS)]
     access_key_secret: String,
-    /// The token that must come with them
-    #[arg(long, value_name = "TOKEN")]
+    /// Security token that requests with that key must carry
+    #[arg(long, value_name = "TOKEN", help_heading = CREDENTIALS)]
     security_token: Option<String>,
-    /// Where STS, a metadata service and a credentials URI are stood in for; what they issue, the embedded OSS takes
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address of a fake STS, ECS metadata service and credentials URI; the emulated OSS accepts their credentials
+    #[arg(long, value_name = "HOST:PORT", help_heading = ISSUER)]
     issuer: Option<SocketAddr>,
-    /// A role that may be assumed there; may be repeated
-    #[arg(long, value_name = "ARN", requires = "issuer")]
+    /// Role that the fake STS lets callers assume; may be repeated
+    #[arg(long, value_name = "ARN", requires = "issuer", help_heading = ISSUER)]
     role: Vec<String>,
-    /// The role of the instance that the metadata service is of
-    #[arg(long, value_name = "NAME", requires = "issuer", default_value = "app")]
+    /// Instance role of the fake ECS metadata service
+    #[arg(long, value_name = "NAME", requires = "issuer", default_value = "app", help_heading = ISSUER)]
     instance_role: String,
-    /// Service account token that is exchanged there
-    #[arg(long, value_name = "TOKEN", requires = "issuer")]
+    /// Service account token that the fake STS exchanges for credentials
+    #[arg(long, value_name = "TOKEN", requires = "issuer", help_heading = ISSUER)]
     oidc_token: Option<String>,
     /// Lifetime of issued credentials, such as 20s [default: the requested one]
-    #[arg(long, value_name = "DURATION", requires = "issuer", value_parser = parse_lifetime)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        requires = "issuer",
+        value_parser = parse_lifetime,
+        help_heading = ISSUER
+    )]
     token_lifetime: Option<Duration>,
     #[arg(long = "pod-token", hide = true, value_parser = |_: &str| renamed("--oidc-token"))]
     _pod_token: Option<RenamedFlag>,
     #[arg(long = "life", hide = true, value_parser = |_: &str| renamed("--token-lifetime"))]
     _life: Option<RenamedFlag>,
-    #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help())]
+    #[arg(long, value_name = "[TIMES:]KIND[=VALUE]", help = fault_help(), help_heading = FAULTS)]
     fault: Vec<FaultOrder>,
 }
+
+const CREDENTIALS: &str = "Credentials";
+const ISSUER: &str = "Credential issuer";
+const FAULTS: &str = "Faults";
 
 /// A renamed flag. The type has no value, because use of the flag is an error.
 #[derive(Clone, Debug)]
 enum RenamedFlag {}
 
 fn renamed(name: &str) -> Result<RenamedFlag, String> {
-    Err(format!("this flag is now called {name}"))
+    Err(format!("this flag was renamed to {name}"))
 }
 
 fn fault_help() -> String {
-    format!("Misbehave at every request, or at so many; may be repeated. Kinds: {}", FaultOrder::KINDS)
+    format!(
+        "Inject a fault into every request, or into the next TIMES requests; may be repeated. Kinds: {}",
+        FaultOrder::KINDS
+    )
 }
 
 pub(super) fn run(arguments: &EmulateArgs) -> CommandExit {
     let open = |address: &SocketAddr| !address.ip().is_loopback();
     if open(&arguments.listen) || arguments.issuer.as_ref().is_some_and(open) {
-        complain(
-            "the embedded OSS is for tests on this machine: --listen and --issuer take loopback addresses",
-        );
+        complain("the emulated OSS is for local tests: --listen and --issuer must be loopback addresses");
         return CommandExit::Usage;
     }
     block_on(emulate(arguments))
@@ -95,7 +106,7 @@ async fn emulate(arguments: &EmulateArgs) -> CommandExit {
         Ok(emulator) => emulator,
         Err(error) => {
             complain(format_args!(
-                "cannot listen on {}: {error}; choose another with --listen",
+                "cannot listen on {}: {error}; choose another address with --listen",
                 arguments.listen
             ));
             return CommandExit::Failure;
@@ -115,7 +126,7 @@ async fn emulate(arguments: &EmulateArgs) -> CommandExit {
         fault.apply_to(emulator.service().faults());
     }
     line(format_args!(
-        "embedded OSS of {} on http://{}, access key id {}",
+        "emulated OSS of {} on http://{}, access key id {}",
         arguments.region,
         emulator.local_addr(),
         arguments.access_key_id
@@ -125,7 +136,7 @@ async fn emulate(arguments: &EmulateArgs) -> CommandExit {
     }
     let drain = DrainSignal::new();
     if let Err(error) = signals(drain.clone()) {
-        complain(format_args!("signals cannot be received: {error}"));
+        complain(format_args!("cannot handle signals: {error}"));
         return CommandExit::Failure;
     }
     drain.leaving().await;

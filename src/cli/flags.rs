@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::exit::CommandExit;
 use super::output::complain;
@@ -15,49 +15,53 @@ use crate::credentials::SourceEnv as _;
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct CommonFlags {
-    /// The configuration file; none is looked for unless named
+    /// Path to the configuration file [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where clients connect: HOST:PORT, unix:PATH or systemd:NAME [default: 127.0.0.1:8770]
-    #[arg(long, value_name = "ADDRESS")]
+    /// Address to listen on: HOST:PORT, unix:PATH or systemd:NAME [default: 127.0.0.1:8770]
+    #[arg(long, value_name = "ADDRESS", help_heading = LISTENER)]
     listen: Option<String>,
-    /// Allow a listener beyond loopback, where anybody who reaches it can use the keys
-    #[arg(long)]
+    /// Allow non-loopback listeners (anyone who can connect can use the keys)
+    #[arg(long, help_heading = LISTENER)]
     unsafe_open: bool,
-    /// A name under which buckets are addressed as BUCKET.NAME; may be repeated
-    #[arg(long, value_name = "NAME")]
+    /// Base domain for virtual-hosted requests (BUCKET.DOMAIN); may be repeated
+    #[arg(long, value_name = "DOMAIN", help_heading = LISTENER)]
     domain: Vec<String>,
-    /// Where health is asked: HOST:PORT, unix:PATH or "off" [default: 127.0.0.1:8771]
-    #[arg(long, value_name = "ADDRESS")]
+    /// Address of the admin listener: HOST:PORT, unix:PATH or "off" [default: 127.0.0.1:8771]
+    #[arg(long, value_name = "ADDRESS", help_heading = LISTENER)]
     admin_listen: Option<String>,
-    /// The region of the buckets, such as cn-hangzhou
-    #[arg(long)]
+    /// Reject all requests but reads: GET, HEAD, and queries by POST
+    #[arg(long, help_heading = LISTENER)]
+    read_only: bool,
+    /// Region of the buckets, such as cn-hangzhou
+    #[arg(long, help_heading = UPSTREAM)]
     region: Option<String>,
     /// Use the region's internal endpoint
-    #[arg(long)]
+    #[arg(long, help_heading = UPSTREAM)]
     internal: bool,
-    /// The endpoint, if it is not the region's own
-    #[arg(long, value_name = "URL")]
+    /// OSS endpoint [default: that of the region]
+    #[arg(long, value_name = "URL", help_heading = UPSTREAM)]
     endpoint: Option<String>,
-    /// Serve this bucket alone; the whole path is then the key
-    #[arg(long)]
+    /// Serve only this bucket; the whole path is then the key
+    #[arg(long, help_heading = UPSTREAM)]
     bucket: Option<String>,
-    /// The signature: v4 or v1 [default: v4]
-    #[arg(long)]
-    signature: Option<String>,
-    /// Trust the certificates of this PEM file in place of the host's
-    #[arg(long, value_name = "FILE")]
+    /// Signature version [default: v4]
+    #[arg(long, value_name = "VERSION", help_heading = UPSTREAM)]
+    signature: Option<SignatureValue>,
+    /// PEM file of CA certificates to trust instead of the system store
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
     ca_file: Option<String>,
-    /// Allow reads only: GET, HEAD, and queries by POST
-    #[arg(long)]
-    read_only: bool,
-    /// error, warn, info, debug or trace [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// auto, text or json [default: auto]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
+    /// Least severe level to log [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = LOGGING)]
+    log_level: Option<LogLevelValue>,
+    /// Log format; auto is text on a terminal and JSON elsewhere [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = LOGGING)]
+    log_format: Option<LogFormatValue>,
 }
+
+const LISTENER: &str = "Listener";
+const UPSTREAM: &str = "Upstream";
+const LOGGING: &str = "Logging";
 
 impl CommonFlags {
     /// Returns the configuration, or prints its errors.
@@ -142,6 +146,9 @@ impl CommonFlags {
 
     fn layer(&self) -> SettingLayer {
         let yes = |flag: bool| flag.then_some("true");
+        let signature = self.signature.and_then(name);
+        let log_level = self.log_level.and_then(name);
+        let log_format = self.log_format.and_then(name);
         let layer = SettingLayer::flags()
             .set(FlagSetting::Listen, self.listen.as_deref())
             .set(FlagSetting::UnsafeOpen, yes(self.unsafe_open))
@@ -150,13 +157,44 @@ impl CommonFlags {
             .set(FlagSetting::Internal, yes(self.internal))
             .set(FlagSetting::Endpoint, self.endpoint.as_deref())
             .set(FlagSetting::Bucket, self.bucket.as_deref())
-            .set(FlagSetting::Signature, self.signature.as_deref())
+            .set(FlagSetting::Signature, signature.as_deref())
             .set(FlagSetting::CaFile, self.ca_file.as_deref())
             .set(FlagSetting::ReadOnly, yes(self.read_only))
-            .set(FlagSetting::LogLevel, self.log_level.as_deref())
-            .set(FlagSetting::LogFormat, self.log_format.as_deref());
+            .set(FlagSetting::LogLevel, log_level.as_deref())
+            .set(FlagSetting::LogFormat, log_format.as_deref());
         self.domain.iter().fold(layer, |layer, name| layer.set(FlagSetting::Domain, Some(name.as_str())))
     }
+}
+
+/// A value of `--signature`. The variants of the three enums have no comments, because clap would
+/// print them, and then spread every flag over several lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SignatureValue {
+    V4,
+    V1,
+}
+
+/// A value of `--log-level`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevelValue {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// A value of `--log-format`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormatValue {
+    Auto,
+    Text,
+    Json,
+}
+
+/// Returns the text of a value on the command line, which is also its text in the configuration.
+fn name(value: impl ValueEnum) -> Option<String> {
+    value.to_possible_value().map(|value| value.get_name().to_owned())
 }
 
 /// A file with its path, if one is named.

@@ -10,14 +10,14 @@ use super::output::{all, complain};
 
 #[derive(Args)]
 pub(super) struct CompletionArgs {
-    /// The shell
+    /// Shell to generate completions for
     #[arg(value_name = "SHELL")]
     shell: clap_complete::Shell,
 }
 
 #[derive(Args)]
 pub(super) struct ManArgs {
-    /// The command, such as run; all of them unless named
+    /// Command to document, such as run [default: the program]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
@@ -38,7 +38,7 @@ pub(super) fn page(page: &ManArgs, mut command: Command) -> CommandExit {
         Some(name) => command.find_subcommand(name).cloned(),
     };
     let Some(wanted) = wanted else {
-        complain("there is no such command; --help names them");
+        complain("unknown command; --help lists the commands");
         return CommandExit::Usage;
     };
     let mut text = Vec::new();

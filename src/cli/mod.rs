@@ -40,27 +40,27 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Serve clients (the default)
+    /// Run the proxy (default)
     Serve(CommonFlags),
-    /// Read the configuration, say what is wrong with it, and stop
+    /// Validate the configuration
     Check(check::CheckArgs),
-    /// Say who signs for each route and why nobody else; of a request, what would become of it and what is signed
+    /// Show which credentials sign each route, or trace how a request would be signed
     Explain(explain::ExplainArgs),
-    /// Find out what keeps requests from being served: names, TLS, clock, credentials, region, a signed request
+    /// Diagnose connectivity, TLS, clock, credentials and region
     Doctor(doctor::DoctorArgs),
-    /// Show the proxy at work against an embedded OSS
+    /// Show the proxy in front of an in-memory OSS emulator
     Demo(demo::DemoArgs),
-    /// Print a signed URL, good for one request, for whoever has it
+    /// Print a presigned URL
     Presign(presign::PresignArgs),
-    /// Serve an embedded OSS, in memory, for tests
+    /// Run an in-memory OSS emulator
     Emulate(emulate::EmulateArgs),
-    /// Run a command with a proxy of its own, and without keys
+    /// Run a command behind a temporary proxy, without keys in its environment
     Run(run::RunArgs),
-    /// Wait until a proxy that serves is ready, or look once
+    /// Wait until a running proxy is ready
     Wait(wait::WaitArgs),
-    /// Print what a shell needs to complete this command line
+    /// Generate shell completions
     Completion(man::CompletionArgs),
-    /// Print the manual page, of all or of one command
+    /// Print the man page
     Man(man::ManArgs),
     /// Print the version
     Version,

@@ -15,23 +15,23 @@ use crate::app::system_env::SystemEnv;
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, build_sources};
-use crate::proxy::prepare_headers;
-use crate::sign::{SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime};
+use crate::proxy::{AddressedRequest, prepare_headers, signing_key};
+use crate::sign::{SigningScheme, SigningTime};
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
 pub(super) struct PresignArgs {
-    /// The method that the URL is for
+    /// HTTP method that the URL allows
     method: Method,
-    /// What it is for, as a client would ask this proxy: a URL with any host that is served, or /BUCKET/KEY
+    /// Object, as a client of this proxy would request it: a URL with any host that is served, or /BUCKET/KEY
     url: String,
-    /// How long it is good for, such as 10m; V4 allows at most 168h
+    /// Lifetime of the URL, such as 10m; V4 allows at most 168h
     #[arg(long, value_name = "DURATION", value_parser = parse_lifetime)]
     expires: Duration,
-    /// A header that will be sent with it and is signed: Content-Type, Content-MD5 or x-oss-*; may be repeated
+    /// Header to sign, which the client must send: Content-Type, Content-MD5 or x-oss-*; may be repeated
     #[arg(long, value_name = "NAME:VALUE", value_parser = parse_header)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// Print the URL although the credentials end before it, and it with them
+    /// Allow an expiry later than that of the credentials (the URL stops working when they expire)
     #[arg(long)]
     outlive_credentials: bool,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &PresignArgs) -> CommandExit {
                 CommandExit::Ok
             }
             Err(reason) => {
-                complain(format_args!("no URL: {reason}"));
+                complain(format_args!("cannot presign: {reason}"));
                 match reason {
                     PresignError::Usage(_) => CommandExit::Usage,
                     PresignError::Refused(_) => CommandExit::Failure,
@@ -85,43 +85,28 @@ pub(super) fn run(arguments: &PresignArgs) -> CommandExit {
 async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String, PresignError> {
     let refused = |reason: &dyn std::fmt::Display| PresignError::Refused(reason.to_string());
     let mut headers: HeaderMap = arguments.header.iter().cloned().collect();
-    let mut located = locate(arguments, &config, &headers)?;
-    caller::identify(&mut headers, &mut located.query);
+    let mut request = locate(arguments, &config, &headers)?;
+    caller::identify(&mut headers, &mut request.object.query);
     prepare_headers(&mut headers);
-    let settings = config.upstreams.get(located.upstream.0);
-    let settings = settings.ok_or_else(|| refused(&"there is no such upstream"))?;
+    let found = config.upstreams.get(request.object.upstream.0);
+    let settings = found.ok_or_else(|| refused(&"unknown upstream"))?;
     let sources = build_sources(&config.credentials, &Arc::default());
     let source = sources.get(&settings.credentials).ok_or_else(|| {
-        refused(&"its credentials are of type \"anonymous\", which sign nothing; a public object needs no signed URL")
+        refused(&"its credentials are of type \"anonymous\", which never sign; a public object needs no presigned URL")
     })?;
     let credentials = source.refresh(&SystemEnv).await.map_err(PresignError::from_source)?;
     let moment = SigningTime::new(SystemEnv.now());
     check_end(arguments, &credentials, &moment)?;
 
-    let way = ResolvedEndpoint::as_given(&located, &config.directory);
-    let scheme = match (settings.signature, &way.region) {
-        (SignatureVersion::V1, _) => crate::sign::SigningScheme::V1,
-        (SignatureVersion::V4, Some(region)) => {
-            crate::sign::SigningScheme::V4 { day: moment.at().day(), region }
-        }
-        (SignatureVersion::V4, None) => {
-            return Err(refused(&"no region is configured, and V4 signs for one; set it"));
-        }
-    };
-    let Credentials { id, secret, token, .. } = &*credentials;
-    let identity = SigningIdentity { id, secret, token: token.as_ref() };
-    let prepared =
-        SigningKey::new(identity, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
-    let subject = SignableRequest {
-        method: &arguments.method,
-        bucket: located.bucket.as_ref(),
-        key: &located.key,
-        query: &located.query,
-        headers: &headers,
-    };
-    let signed = prepared.presign(&subject, &moment, arguments.expires);
-    located.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
-    Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&located)))
+    let way = ResolvedEndpoint::as_given(&request.object, &config.directory);
+    let selected = SigningScheme::select(settings.signature, way.region.as_ref(), moment.day());
+    let scheme = selected
+        .ok_or_else(|| refused(&"no region is configured, and V4 signatures require one; set `region`"))?;
+    let key =
+        signing_key(&credentials, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
+    let signed = key.presign(&request.signable(&headers), &moment, arguments.expires);
+    request.object.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
+    Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&request.object)))
 }
 
 /// Locates the object of the URL as for a request on any of the listeners.
@@ -129,16 +114,17 @@ fn locate(
     arguments: &PresignArgs,
     config: &ProxyConfig,
     headers: &HeaderMap,
-) -> Result<LocatedObject, PresignError> {
+) -> Result<AddressedRequest, PresignError> {
     let text = &arguments.url;
     if text.contains('#') {
         return Err(PresignError::Usage(
-            "the URL has a #, behind which nothing is sent; write %23 if it is in the key".to_owned(),
+            "the URL has a fragment (#), which is never sent; write %23 if the # is part of the key"
+                .to_owned(),
         ));
     }
     let uri: Uri = text.parse().map_err(|error| {
         PresignError::Usage(format!(
-            "{text:?} is no URL ({error}); percent-encode what is not a letter, a digit or one of -._~/"
+            "{text:?} is not a valid URL ({error}); percent-encode all characters but letters, digits and -._~/"
         ))
     })?;
     let scheme = match uri.scheme_str() {
@@ -146,21 +132,22 @@ fn locate(
         Some("https") => UrlScheme::Https,
         Some(other) => {
             return Err(PresignError::Usage(format!(
-                "the URL begins with {other}:; write http:// or https://, or /BUCKET/KEY"
+                "unsupported URL scheme {other}:; write http://, https:// or /BUCKET/KEY"
             )));
         }
     };
     // A client of this proxy would send the host of the URL as its Host header.
-    let host = uri.authority().map_or("localhost", http::uri::Authority::as_str);
-    let host = HeaderValue::from_str(host).map_err(|error| PresignError::Usage(error.to_string()))?;
+    let name = uri.authority().map_or("localhost", http::uri::Authority::as_str);
+    let host = HeaderValue::from_str(name).map_err(|error| PresignError::Usage(error.to_string()))?;
     let mut headers = headers.clone();
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
     let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
     Host::of(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
-    let located = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory));
-    located.map_err(|error| PresignError::Refused(error.to_string()))
+    let object = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory))
+        .map_err(|error| PresignError::Refused(error.to_string()))?;
+    Ok(AddressedRequest { method: arguments.method.clone(), object })
 }
 
 /// Checks the requested lifetime against the credentials. A URL expires with the credentials that
@@ -179,15 +166,15 @@ fn check_end(
         Some(end) if end.unix_s() < moment.at().unix_s().saturating_add(lifetime_s) => {
             if !arguments.outlive_credentials {
                 return Err(PresignError::Credentials(format!(
-                    "the credentials end at {}, and the URL with them; ask for a shorter time, or for this one with --outlive-credentials",
+                    "the credentials expire at {}, and the URL with them; shorten --expires, or pass --outlive-credentials",
                     end.rfc3339()
                 )));
             }
-            complain(format_args!("warning: the URL ends with the credentials, at {}", end.rfc3339()));
+            complain(format_args!("warning: the URL expires with the credentials, at {}", end.rfc3339()));
             Ok(())
         }
         None if credentials.token.is_some() => {
-            complain("warning: the URL ends with the security token, and when that is, is not known");
+            complain("warning: the URL expires with the security token, whose expiry is unknown");
             Ok(())
         }
         Some(_) | None => Ok(()),
@@ -208,11 +195,11 @@ impl PresignError {
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
-    let name: HeaderName = name.trim().parse().map_err(|_| "that is no header name".to_owned())?;
+    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
+    let name: HeaderName = name.trim().parse().map_err(|_| "invalid header name".to_owned())?;
     if !crate::sign::v4::is_signed(name.as_str()) {
-        return Err(format!("{name} is not signed, so it can be sent without being named here"));
+        return Err(format!("{name} is not signed; the client can send it without --header"));
     }
-    let value = value.trim().parse().map_err(|_| "that is no header value".to_owned())?;
+    let value = value.trim().parse().map_err(|_| "invalid header value".to_owned())?;
     Ok((name, value))
 }

@@ -58,18 +58,16 @@ impl KnownRefusal {
     /// Returns the cause.
     pub(super) fn cause(self) -> &'static str {
         match self {
-            Self::PathStyle => {
-                "the bucket is in the path, and OSS accepts it only in the host of this endpoint"
-            }
+            Self::PathStyle => "the bucket is in the path, but this endpoint accepts it only in the host",
             Self::PublicEndpoint => {
-                "the endpoint: since 2025-03-20 OSS rejects data operations of new accounts at its default public names, for buckets in mainland regions"
+                "the endpoint: since 2025-03-20 OSS rejects data operations of new accounts on its default public names, for buckets in mainland regions"
             }
             Self::AccountDisabled => {
                 "the account that owns the bucket or the key is disabled, for overdue payments or for security"
             }
             Self::Arrears => "the account has overdue payments",
             Self::OnlyV4 => {
-                "the version of the signature: OSS takes no V1 for this account or bucket, only V4"
+                "the signature version: OSS rejects V1 for this account or bucket, and accepts only V4"
             }
         }
     }
@@ -78,16 +76,16 @@ impl KnownRefusal {
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Self::PathStyle => {
-                "set addressing = \"virtual\", with an endpoint of OSS's own name; a client that asks OSS itself must use the host BUCKET.ENDPOINT"
+                "set addressing = \"virtual\", with an endpoint under the domain of OSS; a client that connects to OSS directly must use the host BUCKET.ENDPOINT"
             }
             Self::PublicEndpoint => {
-                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and give the bucket a [[route]] with `bucket`, `region`, the domain as `endpoint` and addressing = \"cname\"; wider permissions never help"
+                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and add a [[route]] with `bucket`, `region`, the domain as `endpoint` and addressing = \"cname\"; wider permissions never help"
             }
             Self::AccountDisabled => {
                 "pay what the account owes, or follow the security notice in its console; other keys and wider permissions do not help"
             }
             Self::Arrears => {
-                "pay what the account owes, then try again; other keys and wider permissions do not help"
+                "pay what the account owes, then retry; other keys and wider permissions do not help"
             }
             Self::OnlyV4 => "set signature = \"v4\" and `region`",
         }

@@ -36,12 +36,12 @@ use crate::telemetry::{AccessLogging, LogFlushGuard, LogLevel};
     mut_arg("unsafe_open", |open| open.hide(true))
 )]
 pub(super) struct RunArgs {
-    /// Send all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work as they are
+    /// Route all plain HTTP of the command through the proxy (http_proxy), so that http:// URLs of OSS work unchanged
     #[arg(long)]
     forward: bool,
     #[command(flatten)]
     flags: CommonFlags,
-    /// The command and its arguments
+    /// Command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
     hide();
     if let Some(flag) = arguments.flags.about_listeners() {
         complain(format_args!(
-            "{flag} is for serve: run listens on a free port of loopback, for its command"
+            "{flag} applies only to serve: run listens on a free port of loopback, for its command"
         ));
         return CommandExit::Usage;
     }
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
         let mut signals = match ChildSignals::take() {
             Ok(signals) => signals,
             Err(error) => {
-                complain(format_args!("cannot start: signals cannot be received: {error}"));
+                complain(format_args!("cannot start: cannot handle signals: {error}"));
                 return CommandExit::Failure;
             }
         };
@@ -68,18 +68,24 @@ pub(super) fn run(arguments: &RunArgs) -> CommandExit {
             signal = signals.next() => return interrupted(signal),
         };
         match assembled {
-            Ok((app, environment, flusher)) => {
-                let exit = run_with_proxy(arguments, app, &environment, &mut signals).await;
-                drop(flusher);
-                exit
+            Ok(PreparedRun { app, environment, flusher: _flusher }) => {
+                run_with_proxy(arguments, app, &environment, &mut signals).await
             }
             Err(exit) => exit,
         }
     })
 }
 
+/// A proxy that is ready to serve its command.
+struct PreparedRun {
+    app: App,
+    environment: ChildEnv,
+    /// The log is written until this is dropped.
+    flusher: LogFlushGuard,
+}
+
 /// Reads the configuration, opens the log, and binds the port.
-async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), CommandExit> {
+async fn start(arguments: &RunArgs) -> Result<PreparedRun, CommandExit> {
     let flags = arguments.flags.clone();
     let loaded = off_thread(move || {
         configuration(&flags).map_err(|errors| {
@@ -88,13 +94,14 @@ async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), Co
         })
     });
     let config = loaded.await?;
-    let (log, flusher) = open_log(&config.log).await?;
+    let log = open_log(&config.log).await?;
     print_warnings(&config);
     let environment = ChildEnv::of(&config, variable_names());
     let again = arguments.flags.clone();
     let load: LoadConfig = Arc::new(move || configuration(&again));
     let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| not_assembled(&error))?;
-    Ok((app.reloading(load).logging(log.control), environment, flusher))
+    let app = app.reloading(load).logging(log.control);
+    Ok(PreparedRun { app, environment, flusher: log.flusher })
 }
 
 /// Returns the configuration of `serve` with other listeners, and with a log that does not disturb
@@ -102,11 +109,12 @@ async fn start(arguments: &RunArgs) -> Result<(App, ChildEnv, LogFlushGuard), Co
 fn configuration(flags: &CommonFlags) -> Result<ProxyConfig, ReloadError> {
     let mut config = flags.read_alone()?;
     let is_given = |key: &str| config.facts.iter().any(|fact| fact.key == key && fact.origin.is_some());
-    let (level, access) = (is_given("log.level"), is_given("log.access") || is_given("log.sample"));
-    if !level {
+    let has_level = is_given("log.level");
+    let has_access = is_given("log.access") || is_given("log.sample");
+    if !has_level {
         config.log.level = LogLevel::Warn;
     }
-    if !access {
+    if !has_access {
         config.log.access = AccessLogging::No;
     }
     // The log file belongs to `serve`, which may be running.
@@ -124,7 +132,7 @@ async fn run_with_proxy(
     signals: &mut ChildSignals,
 ) -> CommandExit {
     let Some(address) = app.addresses().iter().find_map(ListenAddress::socket) else {
-        complain("cannot start: there is no port to listen on");
+        complain("cannot start: no TCP listener");
         return CommandExit::Failure;
     };
     let drain = DrainSignal::new();
@@ -180,10 +188,10 @@ async fn serve(app: App, drain: DrainSignal) {
     match app.run(drain.clone()).await {
         Ok(DrainOutcome::Whole) => {}
         Ok(DrainOutcome::Cut { connections }) => {
-            warn!(connections, "the drain ended before these connections did");
+            warn!(connections, "the drain ended with open connections");
         }
         Err(error) => {
-            complain(format_args!("cannot serve: {error}; the command is asked to end"));
+            complain(format_args!("cannot serve: {error}; terminating the command"));
             drain.leave();
         }
     }

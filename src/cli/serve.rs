@@ -36,7 +36,7 @@ async fn start(flags: &CommonFlags) -> CommandExit {
     let asked = match signals(drain.clone()).and_then(|()| ReloadSignals::listen()) {
         Ok(asked) => asked,
         Err(error) => {
-            complain(format_args!("cannot start: signals cannot be received: {error}"));
+            complain(format_args!("cannot start: cannot handle signals: {error}"));
             return CommandExit::Failure;
         }
     };
@@ -55,13 +55,10 @@ async fn start(flags: &CommonFlags) -> CommandExit {
         opened = open_log(&config.log) => opened,
         () = drain.leaving() => return CommandExit::Ok,
     };
-    let (log, flusher) = match opened {
-        Ok(log) => log,
-        Err(exit) => return exit,
-    };
-    let exit = serve(flags, config, log, (drain, asked)).await;
-    drop(flusher);
-    exit
+    match opened {
+        Ok(log) => serve(flags, config, log, drain, asked).await,
+        Err(exit) => exit,
+    }
 }
 
 /// Runs `read`, which reads files for the start, on another thread.
@@ -69,7 +66,7 @@ pub(super) async fn off_thread<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, CommandExit> + Send + 'static,
 ) -> Result<T, CommandExit> {
     BlockingLane::default().run(START_LIMIT, read).await.unwrap_or_else(|no_answer| {
-        complain(format_args!("cannot start: the files of the configuration: {no_answer}"));
+        complain(format_args!("cannot start: reading the configuration files: {no_answer}"));
         Err(CommandExit::Config)
     })
 }
@@ -79,15 +76,15 @@ pub(super) struct ProcessLog {
     pub(super) control: Arc<LogControl>,
     /// Set to reopen the log file.
     anew: Arc<AtomicBool>,
+    /// The log is written until this is dropped.
+    pub(super) flusher: LogFlushGuard,
 }
 
-/// Opens the log of this process. It is written until the guard is dropped. Prints the reason for a
-/// failure.
-pub(super) async fn open_log(
-    settings: &telemetry::LogSettings,
-) -> Result<(ProcessLog, LogFlushGuard), CommandExit> {
+/// Opens the log of this process. Prints the reason for a failure.
+pub(super) async fn open_log(settings: &telemetry::LogSettings) -> Result<ProcessLog, CommandExit> {
     let anew = Arc::new(AtomicBool::new(false));
-    let (file, wanted) = (settings.file.clone(), Arc::clone(&anew));
+    let wanted = Arc::clone(&anew);
+    let file = settings.file.clone();
     let opened = off_thread(move || {
         open(file.as_deref(), &wanted).map_err(|error| {
             complain(format_args!("cannot start: the log cannot be written: {error}"));
@@ -98,7 +95,7 @@ pub(super) async fn open_log(
     let (subscriber, control) = telemetry::subscribe(settings, Arc::new(SystemEnv), batches);
     // No other code in this process sets a subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok((ProcessLog { control: Arc::new(control), anew }, flusher))
+    Ok(ProcessLog { control: Arc::new(control), anew, flusher })
 }
 
 fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(LogWriter, LogFlushGuard)> {
@@ -132,7 +129,8 @@ async fn serve(
     flags: &CommonFlags,
     config: ProxyConfig,
     log: ProcessLog,
-    (drain, asked): (DrainSignal, ReloadSignals),
+    drain: DrainSignal,
+    asked: ReloadSignals,
 ) -> CommandExit {
     print_warnings(&config);
     let files = raise_file_limit();
@@ -140,7 +138,7 @@ async fn serve(
         warn!(
             files,
             client_connections = config.limits.client_connections,
-            "this process may not open as many files as it may have clients; raise its limit (ulimit -n, LimitNOFILE=)"
+            "the limit on open files is below that on client connections; raise it (ulimit -n, LimitNOFILE=)"
         );
     }
     let again = flags.clone();
@@ -157,7 +155,7 @@ async fn serve(
     match app.run(drain).await {
         Ok(DrainOutcome::Whole) => CommandExit::Ok,
         Ok(DrainOutcome::Cut { connections }) => {
-            warn!(connections, "the drain ended before these connections did");
+            warn!(connections, "the drain ended with open connections");
             CommandExit::Failure
         }
         Err(error) => {
@@ -185,7 +183,8 @@ pub(super) fn not_assembled(error: &StartError) -> CommandExit {
 /// Handles TERM and INT. The first signal starts the drain, even if a drain has already been
 /// requested otherwise. The second one forces it.
 pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     spawn_local(async move {
         let mut next = async || {
             tokio::select! {
@@ -194,10 +193,10 @@ pub(super) fn signals(drain: DrainSignal) -> io::Result<()> {
             }
         };
         next().await;
-        info!("asked to stop");
+        info!("shutdown requested");
         drain.leave();
         next().await;
-        info!("asked to stop at once");
+        info!("forced shutdown requested");
         drain.force();
     });
     Ok(())
@@ -226,7 +225,7 @@ impl ReloadSignals {
         spawn_local(async move {
             while user.recv().await.is_some() {
                 anew.store(true, Relaxed);
-                info!("asked to open the file of the log anew");
+                info!("reopening the log file");
             }
         });
     }

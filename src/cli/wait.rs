@@ -17,7 +17,7 @@ use crate::server::ListenAddress;
 
 #[derive(ClapArgs)]
 pub(super) struct WaitArgs {
-    /// How long to wait; 0s looks once
+    /// Maximum time to wait; 0s checks once
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_wait)]
     timeout: Duration,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(super) struct WaitArgs {
 enum NotReady {
     #[error(transparent)]
     NoResponse(#[from] NoResponse),
-    #[error("it says {0}: {1}")]
+    #[error("it responded {0}: {1}")]
     Says(StatusCode, String),
 }
 
@@ -43,13 +43,13 @@ pub(super) fn run(arguments: &WaitArgs) -> CommandExit {
     };
     let Some(admin) = admin else {
         complain(
-            "the admin listener is off, so nobody says when the proxy is ready; set address in [admin], or --admin-listen",
+            "the admin listener is off, so readiness cannot be checked; set address in [admin], or --admin-listen",
         );
         return CommandExit::Config;
     };
     if admin.address.socket().is_some_and(|address| address.port() == 0) {
         complain(
-            "the admin listener is on a free port, which nobody but the proxy knows; choose one in [admin]",
+            "the admin listener has port 0, and only the proxy knows the actual port; set a fixed port in [admin]",
         );
         return CommandExit::Config;
     }
@@ -72,10 +72,10 @@ async fn wait(address: &ListenAddress, patience: Duration) -> CommandExit {
 async fn look(address: &ListenAddress) -> Result<(), NotReady> {
     let request =
         AdminRequest { path: "/readyz", token: None, limit: LOOK_WITHIN, bytes_max: REASON_BYTES_MAX };
-    let (status, body) = request.send(address).await?;
-    match String::from_utf8_lossy(&body).trim() {
-        "ok" if status == StatusCode::OK => Ok(()),
-        reason => Err(NotReady::Says(status, reason.escape_debug().to_string())),
+    let page = request.send(address).await?;
+    match String::from_utf8_lossy(&page.body).trim() {
+        "ok" if page.status == StatusCode::OK => Ok(()),
+        reason => Err(NotReady::Says(page.status, reason.escape_debug().to_string())),
     }
 }
 

@@ -3,18 +3,17 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::diagnostics::ConfigReport;
 use super::duration;
 use super::env::{ConfigEnv, ContentDigest};
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::SpannedValue;
-use super::roles;
-use super::schema::{
-    ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, LATER_TYPES, OIDC, OSSUTIL, PLAIN, PROCESS, PROFILE, STATIC,
-    TYPES, URI,
+use super::provider_settings::{
+    ANONYMOUS, ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, LATER_TYPES, OIDC, OSSUTIL, PROCESS, PROFILE, STATIC,
+    URI, listed_types,
 };
+use super::roles;
 use super::section::ConfigSection;
 use crate::credentials::{
     CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
@@ -93,7 +92,7 @@ impl<'a> SecretResolver<'a> {
     fn spec(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
         if !section.has("type") {
             let problem =
-                ConfigErrorKind::Missing("write type = \"chain\", or another of docs/credentials.md");
+                ConfigErrorKind::Missing("write type = \"chain\", or another type of docs/credentials.md");
             report.error(&section.at("type"), problem);
             return None;
         }
@@ -152,7 +151,7 @@ impl<'a> SecretResolver<'a> {
                 Some(self.tool(OssutilFile, section, report))
             }
             ProviderType::Anonymous => {
-                section.check(&PLAIN, report);
+                section.check(&ANONYMOUS, report);
                 Some(ProviderSpec::Anonymous)
             }
         }
@@ -186,7 +185,7 @@ impl<'a> SecretResolver<'a> {
         let path = section.text("path", report).filter(|path| !path.value.is_empty());
         let Some(path) = path else {
             let problem = ConfigErrorKind::Missing(
-                "set path to a JSON file with an access key, or to a directory with its parts",
+                "set path to a JSON file with an access key, or to a directory with one file per part",
             );
             report.error(&section.at("path"), problem);
             return None;
@@ -305,7 +304,7 @@ fn instance(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EcsConfig
     EcsConfig {
         role_name: role.filter(|name| !name.is_empty()),
         endpoint: endpoint.map(|given| given.value),
-        imds_v1: section.truth("imds_v1", report).is_none_or(|given| given.value),
+        imds_v1: section.is_true("imds_v1", report),
         by_name: true,
     }
 }
@@ -322,21 +321,17 @@ fn program(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<Pro
     }
     if command.first().is_none_or(String::is_empty) {
         let problem = ConfigErrorKind::Missing(
-            "write command = [\"/path/to/program\", \"argument\"]; no shell reads it",
+            "write command = [\"/path/to/program\", \"argument\"]; it is run without a shell",
         );
         report.error(&section.at("command"), problem);
         return None;
     }
-    let cache = section.parsed("cache", duration::positive, report);
     Some(ProcessConfig {
         command,
         environment: words("environment", report),
-        cache: cache.map_or(CACHE, |given| given.value),
+        cache: section.parsed_or_default("cache", duration::positive, report).value,
     })
 }
-
-/// The default lifetime of a command's output that has no expiration.
-const CACHE: Duration = Duration::from_secs(15 * 60);
 
 /// Reads a service that returns credentials over HTTP.
 fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<UriConfig> {
@@ -396,9 +391,9 @@ fn kind(text: &str) -> Result<ProviderType, ConfigErrorKind> {
         "ossutil" => Ok(ProviderType::Ossutil),
         "anonymous" => Ok(ProviderType::Anonymous),
         later if LATER_TYPES.contains(&later) => {
-            Err(ConfigErrorKind::LaterType(later.to_owned(), TYPES.join(", ")))
+            Err(ConfigErrorKind::LaterType(later.to_owned(), listed_types()))
         }
-        other => Err(ConfigErrorKind::UnknownType(other.to_owned(), TYPES.join(", "))),
+        other => Err(ConfigErrorKind::UnknownType(other.to_owned(), listed_types())),
     }
 }
 

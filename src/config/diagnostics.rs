@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::ValueOrigin;
-use super::schema;
+use super::provider_settings;
 
 /// An error in the configuration: its location, its cause, and a suggestion.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,7 +46,7 @@ impl ConfigError {
         let rest = key.strip_prefix("credentials.")?;
         // A name may contain dots, and a key may not. An error about the whole section ends with
         // its name.
-        let of_key = rest.rsplit_once('.').filter(|(_, key)| schema::is_key_of_credentials(key));
+        let of_key = rest.rsplit_once('.').filter(|(_, key)| provider_settings::has_key(key));
         Some(of_key.map_or(rest, |(name, _)| name))
     }
 }

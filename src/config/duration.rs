@@ -24,7 +24,7 @@ pub(super) fn positive(text: &str) -> Result<Duration, ConfigErrorKind> {
 /// # Errors
 /// A sentence that describes the format.
 pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
-    read(text).ok_or_else(|| "write a whole number and s, m or h, such as 10m".to_owned())
+    read(text).ok_or_else(|| "write a whole number and ms, s, m or h, such as 10m".to_owned())
 }
 
 /// Parses a waiting time of at most one day.

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::layer::{FlagSetting, topmost};
 use super::origin::ValueOrigin;
 use super::section::ConfigDocument;
+use super::settings::{SingleSetting, single_settings};
 
 /// An effective setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ enum ChangeKind {
     Removed(String),
     /// The first value was replaced with the second.
     Replaced(String, String),
-    /// A redacted part of this value has changed.
-    Hidden(String),
+    /// A redacted part of the value has changed.
+    Hidden,
 }
 
 impl ValueReference {
@@ -86,10 +87,10 @@ impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, kind } = self;
         match kind {
-            ChangeKind::Added(value) => write!(f, "{key} = {value} is new"),
-            ChangeKind::Removed(value) => write!(f, "{key} is gone, it was {value}"),
-            ChangeKind::Replaced(was, is) => write!(f, "{key} = {is} was {was}"),
-            ChangeKind::Hidden(value) => write!(f, "{key} = {value} is another than it was"),
+            ChangeKind::Added(value) => write!(f, "{key} added: {value}"),
+            ChangeKind::Removed(value) => write!(f, "{key} removed (was {value})"),
+            ChangeKind::Replaced(was, is) => write!(f, "{key} changed from {was} to {is}"),
+            ChangeKind::Hidden => write!(f, "{key} changed (value hidden)"),
         }
     }
 }
@@ -114,9 +115,11 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
     // Sort by position in the text.
     facts.sort_by_key(|(place, _)| *place);
     let mut facts: Vec<EffectiveSetting> = facts.into_iter().map(|(_, fact)| fact).collect();
+    let settings = single_settings();
     let mut over = Vec::new();
-    for setting in FlagSetting::ALL {
-        let values = topmost(document.layers, setting);
+    for flag in FlagSetting::ALL {
+        let Some(setting) = settings.iter().find(|setting| setting.spec.flag == Some(flag)) else { continue };
+        let values = topmost(document.layers, flag);
         let Some(first) = values.first() else { continue };
         let texts: Vec<&str> = values.iter().map(|given| given.value.as_str()).collect();
         let value = if matches!(texts[..], ["true" | "false"]) {
@@ -124,8 +127,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
         } else {
             format!("{:?}", texts.join(","))
         };
-        // These override the first listener of the file.
-        let key = setting.key().replace("listen.", "listen[0].");
+        let key = setting.path.clone();
         let mark = ValueFingerprint::of(&value);
         let reference = ValueReference::parse(texts[0]);
         over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), reference, mark });
@@ -133,10 +135,12 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
     facts.retain(|fact| !over.iter().any(|over| over.key == fact.key));
     facts.extend(over);
     let given: HashSet<&str> = facts.iter().map(|fact| fact.key.as_str()).collect();
-    let absent = DEFAULTS.iter().filter(|(key, _)| !given.contains(key));
-    let default = |(key, value): &(&str, &str)| {
-        let (key, value, mark) = ((*key).to_owned(), (*value).to_owned(), ValueFingerprint::of(value));
-        EffectiveSetting { key, value, origin: None, reference: None, mark }
+    let absent = settings.iter().filter(|setting| !given.contains(setting.path.as_str()));
+    let absent = absent.filter(|setting| setting.spec.default.is_value());
+    let default = |setting: &SingleSetting| {
+        let value = setting.spec.default.to_string();
+        let mark = ValueFingerprint::of(&value);
+        EffectiveSetting { key: setting.path.clone(), value, origin: None, reference: None, mark }
     };
     let defaults: Vec<EffectiveSetting> = absent.map(default).collect();
     facts.extend(defaults);
@@ -153,7 +157,7 @@ pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<S
         let kind = match was.get(fact.key.as_str()) {
             None => ChangeKind::Added(value),
             Some(was) if was.value != fact.value => ChangeKind::Replaced(was.value.clone(), value),
-            Some(was) if was.mark != fact.mark => ChangeKind::Hidden(value),
+            Some(was) if was.mark != fact.mark => ChangeKind::Hidden,
             Some(_) => continue,
         };
         changes.push(SettingChange { key: fact.key.clone(), kind });
@@ -263,42 +267,3 @@ fn is_confidential(name: &str, text: &str) -> bool {
 }
 
 const HIDDEN: &str = "\"[hidden]\"";
-
-/// The default values by key.
-pub(super) const DEFAULTS: &[(&str, &str)] = &[
-    ("strict_file_modes", "false"),
-    ("listen[0].address", "\"127.0.0.1:8770\""),
-    ("listen[0].domains", "[]"),
-    ("listen[0].allowed_origins", "[]"),
-    ("listen[0].cross_site_reads", "false"),
-    ("listen[0].read_only", "false"),
-    ("listen[0].unsigned_forms", "false"),
-    ("listen[0].unsafe_open", "false"),
-    ("admin.address", "\"127.0.0.1:8771\""),
-    ("admin.ready_when", "\"any\""),
-    ("admin.quit", "false"),
-    ("upstream.internal", "false"),
-    ("upstream.signature", "\"v4\""),
-    ("upstream.credentials", "\"default\""),
-    ("limits.client_connections", "10000"),
-    ("limits.requests", "4096"),
-    ("limits.header_bytes", "\"64KiB\""),
-    ("limits.body", "\"5GiB\""),
-    ("limits.upstream_connections", "256"),
-    ("limits.upstream_dials", "32"),
-    ("timeouts.connect", "\"5s\""),
-    ("timeouts.header_read", "\"10s\""),
-    ("timeouts.first_byte", "\"60s\""),
-    ("timeouts.stall", "\"60s\""),
-    ("timeouts.queue", "\"5s\""),
-    ("timeouts.idle", "\"50s\""),
-    ("timeouts.drain", "\"25s\""),
-    ("timeouts.drain_delay", "\"0s\""),
-    ("log.format", "\"auto\""),
-    ("log.level", "\"info\""),
-    ("log.access", "true"),
-    ("log.sample", "1"),
-    ("process.no_new_privileges", "true"),
-    ("process.core_dumps", "false"),
-    ("process.dumpable", "false"),
-];

@@ -109,10 +109,10 @@ impl ConfigEnv for SystemFiles<'_> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
         file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > LONGEST {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, "it is over 64 KiB"));
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "larger than 64 KiB"));
         }
         let text = std::str::from_utf8(&bytes)
-            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text"))?;
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not valid UTF-8"))?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         Ok(SecretFile {
             secret: Secret::from(line.strip_suffix('\r').unwrap_or(line)),

@@ -11,139 +11,135 @@ use crate::transport::InvalidUrl;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum ConfigErrorKind {
     // Format of the file.
-    #[error("{0}; a line is KEY = VALUE or [SECTION], each key once, texts in quotes")]
+    #[error("invalid TOML: {0}; a line must be KEY = VALUE or [SECTION], each key once, strings in quotes")]
     Syntax(String),
     #[error("unknown key; did you mean {0}?")]
     Misspelt(&'static str),
-    #[error("unknown key here; it belongs to {0}")]
+    #[error("unknown key in this section; it belongs to {0}")]
     Misplaced(&'static str),
-    #[error("this key is now called {0}; rename it")]
+    #[error("this key was renamed to {0}; use the new name")]
     Renamed(&'static str),
-    #[error("unknown key; the keys here are {0}")]
+    #[error("unknown key; expected one of {0}")]
     UnknownKey(String),
-    #[error("is not supported by this build; remove it")]
+    #[error("not supported by this build; remove it")]
     NotYet,
-    #[error("a route takes this from [upstream]; set it there")]
+    #[error("cannot be set for a route; set it in [upstream]")]
     Inherited,
-    #[error("is {1}, and must be {0}")]
+    #[error("must be {0}; found {1}")]
     Type(String, &'static str),
-    #[error("{0:?} is not one of {1}")]
+    #[error("invalid value {0:?}; expected one of {1}")]
     Word(String, String),
     #[error(transparent)]
     Key(#[from] InvalidAccessKey),
-    #[error("is missing; {0}")]
+    #[error("missing; {0}")]
     Missing(&'static str),
-    #[error("{0:?} is not a duration; write a whole number and ms, s, m or h, such as \"5s\", at most 24h")]
+    #[error("invalid duration {0:?}; write a whole number and ms, s, m or h, such as \"5s\", at most 24h")]
     Duration(String),
-    #[error(
-        "{0:?} is not a size; write a whole number and B, KiB, MiB or GiB, such as \"64KiB\", more than 0"
-    )]
+    #[error("invalid size {0:?}; write a whole number above 0 and B, KiB, MiB or GiB, such as \"64KiB\"")]
     Size(String),
-    #[error("{0:?} is not from 8KiB to 256KiB")]
+    #[error("{0:?} is out of range; must be from 8KiB to 256KiB")]
     HeaderBytes(String),
-    #[error("must be more than 0; leave it out for the default")]
+    #[error("must be greater than 0; omit it for the default")]
     Zero,
 
     // Environment.
-    #[error("is no variable of this program; did you mean {0}? use that name, or unset it")]
+    #[error("unknown environment variable; did you mean {0}? rename it or unset it")]
     UnknownVariable(String),
-    #[error("has a value that is not UTF-8; set it to text, or unset it")]
+    #[error("the value is not UTF-8; correct it or unset it")]
     NotText,
-    #[error(
-        "the variable {0:?} has a value that is not UTF-8; set it to text, or refer to a file with file:PATH"
-    )]
+    #[error("the value of the variable {0:?} is not UTF-8; correct it, or use file:PATH")]
     VariableNotText(String),
 
     // Listeners.
-    #[error(
-        "{0:?} is not an address; write HOST:PORT with an IP address, such as 127.0.0.1:8770, unix:PATH, or systemd:NAME"
-    )]
+    #[error("invalid address {0:?}; expected IP:PORT, such as 127.0.0.1:8770, unix:PATH or systemd:NAME")]
     Address(String),
-    #[error("the admin interface cannot be on a socket of systemd; write HOST:PORT, unix:PATH or \"off\"")]
+    #[error("the admin listener cannot use a systemd socket; write HOST:PORT, unix:PATH or \"off\"")]
     InheritedAdmin,
-    #[error("{0:?} cannot be read: {1}; give the path of a readable PEM file")]
+    #[error("cannot read {0:?}: {1}; set the path of a readable PEM file")]
     TlsFile(String, String),
     #[error(
-        "{0} can be reached from other machines, and everybody who reaches it is signed for; listen on 127.0.0.1, or set unsafe_open = true (--unsafe-open) if the network keeps others out"
+        "{0} is not a loopback address: any client that can connect can use the credentials; listen on 127.0.0.1, or set unsafe_open = true (--unsafe-open) if the network restricts access"
     )]
     Open(std::net::SocketAddr),
     #[error(
-        "{0} can be reached from other machines, and the admin interface would tell everybody there; set token = \"file:PATH\" in [admin], or use 127.0.0.1, [::1] or \"off\""
+        "{0} is not a loopback address: any client that can connect could use the admin API; set token = \"file:PATH\" in [admin], or use 127.0.0.1, [::1] or \"off\""
     )]
     OpenAdmin(std::net::SocketAddr),
-    #[error("{0} is also the address of {1}; give one of them another")]
+    #[error("{0} conflicts with the address of {1}; change one of them")]
     Taken(ListenAddress, String),
-    #[error("the file has {0} listeners, and this can only replace the address of one; change the file")]
+    #[error(
+        "the file has {0} listeners, and this can replace the address of only one; change the file instead"
+    )]
     WhichListener(usize),
-    #[error("{0:?} is not a domain; write a host name without port and *, such as oss.example.internal")]
+    #[error("invalid domain {0:?}; write a host name without a port or *, such as oss.example.internal")]
     Domain(String),
-    #[error("{0:?} is always served as an address; leave it out")]
+    #[error("{0:?} is not needed: addresses and localhost are always served; remove it")]
     OwnDomain(String),
-    #[error("{0:?} belongs to Alibaba Cloud; OSS's own names are understood without it, leave it out")]
+    #[error("{0:?} belongs to Alibaba Cloud: OSS endpoint names are recognized without it; remove it")]
     OssDomain(String),
     #[error(
-        "is not an origin; write it as browsers do, scheme://host or scheme://host:port, such as https://app.example.com"
+        "invalid origin; write it as browsers send it: scheme://host or scheme://host:port, such as https://app.example.com"
     )]
     WebOrigin,
 
     // Upstreams.
     #[error(
-        "no region, and V4 signatures are for one; set it, such as cn-hangzhou, or give an endpoint that is one of OSS's own names with a region"
+        "missing region, which V4 signatures require; set it, such as cn-hangzhou, or use an OSS endpoint name that contains a region"
     )]
     NoRegion,
-    #[error("neither a region nor an endpoint; set one of them")]
+    #[error("missing region or endpoint; set one of them")]
     Nowhere,
     #[error(transparent)]
     Region(#[from] InvalidRegion),
     #[error(transparent)]
     Bucket(#[from] InvalidBucket),
-    #[error("{0}; write it as {meant}", meant = suggested(.0))]
+    #[error("{0}; write {meant}", meant = suggested(.0))]
     Endpoint(#[from] InvalidEndpoint),
-    #[error("holds an @; a user name or password has no place here, write HOST and PORT alone")]
+    #[error("must not contain @: user names and passwords are not supported; write only HOST and PORT")]
     UserInfo,
     #[error(
-        "{0} is a name of {1}, and only requests of the object API are signed; write the endpoint of a region, such as oss-cn-hangzhou.aliyuncs.com"
+        "{0} belongs to {1}, and only object API requests are signed; use a regional endpoint, such as oss-cn-hangzhou.aliyuncs.com"
     )]
     OtherService(String, ServiceFamily),
-    #[error("{0} has no internal endpoint; leave out internal")]
+    #[error("{0} has no internal endpoint; remove internal")]
     NoInternal(String),
     #[error(
-        "{0} says true, and this endpoint is not internal; the endpoint says by its name whether it is internal, leave out internal"
+        "{0} is true, but this endpoint is not internal; remove internal, because the endpoint name determines it"
     )]
     Internal(String),
     #[error(
-        "the endpoint begins with a bucket; write it without {0:?}, and set bucket if all requests are for that one"
+        "the endpoint starts with a bucket; remove {0:?}, and set bucket if all requests are for that bucket"
     )]
     EndpointBucket(String),
-    #[error("cname needs to know the bucket that the endpoint is a name of; set bucket")]
+    #[error("cname addressing requires the bucket that the endpoint belongs to; set bucket")]
     CnameBucket,
     #[error(
-        "cname is for a name of the bucket's own, and {0} is none; set endpoint to that name, or leave out addressing"
+        "cname addressing requires a custom domain of the bucket, and {0} is an OSS endpoint; set endpoint to the custom domain, or remove addressing"
     )]
     CnameEndpoint(String),
     #[error(
-        "{0} is an address, which can have no bucket before it and be no bucket's name; leave out addressing, and path is used for it"
+        "{0} is an address, which supports neither virtual nor cname addressing; remove addressing to use path"
     )]
     AddressedBucket(String),
     #[error(
-        "{0} is a name of PrivateLink, which has no bucket before it; leave out addressing, and path is used for it"
+        "{0} is a PrivateLink endpoint, which does not support virtual addressing; remove addressing to use path"
     )]
     PrivateLinkBucket(String),
-    #[error("a CloudBox takes only V4 signatures; leave out signature")]
+    #[error("a CloudBox supports only V4 signatures; remove signature")]
     CloudBoxV1,
-    #[error("a CloudBox has no endpoint that is implied; set https://{0}.REGION.oss-cloudbox.aliyuncs.com")]
-    CloudBoxEndpoint(String),
-    #[error("{0:?} is not a destination; write HOST:PORT, such as 127.0.0.1:9000")]
-    Destination(String),
     #[error(
-        "leads back to {0}, where this proxy itself listens; write the address of OSS or of the tunnel to it"
+        "a CloudBox has no default endpoint; set endpoint to https://{0}.REGION.oss-cloudbox.aliyuncs.com"
     )]
+    CloudBoxEndpoint(String),
+    #[error("invalid destination {0:?}; write HOST:PORT, such as 127.0.0.1:9000")]
+    Destination(String),
+    #[error("points to {0}, a listener of this proxy; set the address of OSS or of a tunnel to it")]
     Loop(String),
-    #[error("{0:?} cannot be read: {1}; give the path of a readable file with PEM certificates")]
+    #[error("cannot read {0:?}: {1}; set the path of a readable PEM file with certificates")]
     CaFile(String, String),
 
     // Routes.
-    #[error("a route must say what it is for; set match.host or match.bucket")]
+    #[error("a route must match something; set match.host or match.bucket")]
     Matchless,
     #[error(
         "a route must change something; set region, endpoint, internal, connect, bucket, addressing or credentials"
@@ -152,60 +148,62 @@ pub(super) enum ConfigErrorKind {
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
     #[error(
-        "{0:?} would serve any name, and so any web page whose name leads here (DNS rebinding); name the hosts"
+        "{0:?} matches any host, which lets any web page use the proxy through DNS rebinding; list the hosts"
     )]
     AnyHost(String),
-    #[error("{0:?} has a port, and hosts are compared without; leave it out")]
+    #[error("{0:?} has a port, but hosts are compared without ports; remove it")]
     HostPort(String),
-    #[error("the route is for buckets {0:?}, but all its requests are for {1}; nothing would ever take it")]
+    #[error(
+        "the route matches buckets {0:?}, but serves only {1}, so no request can use it; change one of them"
+    )]
     Unreachable(String, String),
 
     // Credentials.
-    #[error("there are no credentials {0:?}; known are {1}")]
+    #[error("unknown credentials {0:?}; expected one of {1}")]
     UnknownCredentials(String, String),
-    #[error("{0:?} is no name for credentials; use letters, digits, -, _ and .")]
+    #[error("invalid credentials name {0:?}; use letters, digits, -, _ and .")]
     CredentialsName(String),
-    #[error("credentials of type {0:?} are not supported by this build; it has {1}")]
+    #[error("credentials type {0:?} is not supported by this build; expected one of {1}")]
     LaterType(String, String),
-    #[error("there are no credentials of type {0:?}; this build has {1}")]
+    #[error("unknown credentials type {0:?}; expected one of {1}")]
     UnknownType(String, String),
     #[error(transparent)]
     Url(InvalidUrl),
-    #[error("{0}; an address on a trusted network may be named in allowed_addresses")]
+    #[error("{0}; for a trusted network, add the address to allowed_addresses")]
     UnlistedUrl(InvalidUrl),
-    #[error("{0:?} is no address; write IP addresses without ports, such as [\"10.0.0.5\"]")]
+    #[error("invalid IP address {0:?}; write addresses without ports, such as [\"10.0.0.5\"]")]
     ListedAddress(String),
-    #[error("{0:?} is no role; write acs:ram::ACCOUNT:role/NAME, as the console shows it")]
+    #[error("invalid role ARN {0:?}; write acs:ram::ACCOUNT:role/NAME, as shown in the console")]
     RoleArn(String),
-    #[error("{0:?} is not from 15m to 12h")]
+    #[error("{0:?} is out of range; must be from 15m to 12h")]
     RoleDuration(String),
-    #[error("is no policy; write a JSON object of at most 2048 characters, in ''' quotes")]
+    #[error("invalid policy; write a JSON object of at most 2048 characters, in ''' quotes")]
     Policy,
     #[error(
-        "{0:?} is nobody; write acs:ram::ACCOUNT:role/NAME, acs:ram::ACCOUNT:user/NAME or acs:ram::ACCOUNT:root"
+        "invalid identity {0:?}; write acs:ram::ACCOUNT:role/NAME, acs:ram::ACCOUNT:user/NAME or acs:ram::ACCOUNT:root"
     )]
     Identity(String),
-    #[error("credentials of type \"anonymous\" are nobody, who can assume no role; name others")]
+    #[error("credentials of type \"anonymous\" cannot assume a role; use other credentials")]
     NobodyAssumes,
-    #[error("the file {0:?} cannot be read as that of ossutil: {1}")]
+    #[error("invalid ossutil configuration file {0:?}: {1}")]
     ToolFile(String, BucketEndpointsError),
-    #[error("is no external id; it has 2 to 1224 letters, digits and characters of _+=,.@:/-")]
+    #[error("invalid external ID; use 2 to 1224 letters, digits and characters of _+=,.@:/-")]
     ExternalId,
-    #[error("the credentials {0:?} need themselves in the end; let one in the circle be of another type")]
+    #[error("the credentials {0:?} depend on themselves; break the cycle with credentials of another type")]
     Circle(String),
-    #[error("the variable {0:?} is not set; set it, or refer to a file with file:PATH")]
+    #[error("the variable {0:?} is not set; set it, or use file:PATH")]
     NoVariable(String),
-    #[error("the file {0:?} cannot be read: {1}; create it, or correct the path")]
+    #[error("cannot read the file {0:?}: {1}; create it, or correct the path")]
     SecretFile(String, String),
     #[error("the file {0:?} is empty")]
     EmptySecret(String),
     #[error(
-        "the file {0:?} can be read by other users, and strict_file_modes is set; chmod 600 it, or unset strict_file_modes"
+        "the file {0:?} is readable by other users, and strict_file_modes is set; chmod 600 it, or unset strict_file_modes"
     )]
     ExposedSecret(String),
-    #[error("refers to nothing; write file:PATH, env:NAME or credential:NAME")]
+    #[error("empty reference; write file:PATH, env:NAME or credential:NAME")]
     EmptyReference,
-    #[error("{0:?} is no name of a systemd credential; write credential:NAME, without a directory")]
+    #[error("invalid systemd credential name {0:?}; write credential:NAME, without a directory")]
     CredentialName(String),
     #[error(
         "CREDENTIALS_DIRECTORY is not set; systemd sets it for units with LoadCredential=, or use file:PATH"
@@ -229,25 +227,27 @@ fn suggested(invalid: &InvalidEndpoint) -> String {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ConfigWarning {
     #[error(
-        "the name of the endpoint is one of region {0}, and requests are signed for {1}, which {2} says; leave out one of them if that is not meant"
+        "the endpoint is in region {0}, but requests are signed for region {1}, set by {2}; remove one of them if this is not intended"
     )]
     Regions(String, String, String),
-    #[error("requests and objects travel unencrypted; use https:// unless the network is trusted")]
+    #[error("requests and objects are sent unencrypted; use https:// unless the network is trusted")]
     Plain,
     #[error(
-        "OSS refuses path addressing on its own public and internal endpoints; it is for PrivateLink and addresses"
+        "OSS rejects path addressing on its own public and internal endpoints; use it for PrivateLink and addresses"
     )]
     PathOnOss,
     #[error(
-        "the pattern {0:?} matches names under any domain; a web page could have itself led here (DNS rebinding)"
+        "the pattern {0:?} matches names under any domain, which lets web pages use the proxy through DNS rebinding"
     )]
     OpenEnded(String),
     #[error(
-        "{0} can be reached from other machines, and everybody who reaches it is signed for (unsafe_open)"
+        "{0} is not a loopback address: any client that can connect can use the credentials (unsafe_open)"
     )]
     Open(std::net::SocketAddr),
-    #[error("the secret stands in the file itself; refer to it with file:PATH, env:NAME or credential:NAME")]
+    #[error(
+        "the secret is stored in the configuration file itself; use file:PATH, env:NAME or credential:NAME"
+    )]
     Inline,
-    #[error("the file {0:?} can be read by other users of this machine; chmod 600 it")]
+    #[error("the file {0:?} is readable by other users of this host; chmod 600 it")]
     Exposed(String),
 }

@@ -100,37 +100,6 @@ impl FlagSetting {
             Self::LogFormat => "log-format",
         }
     }
-
-    /// Returns the key of the file that the setting overrides.
-    pub(super) fn key(self) -> &'static str {
-        match self {
-            Self::Listen => "listen.address",
-            Self::UnsafeOpen => "listen.unsafe_open",
-            Self::Domain => "listen.domains",
-            Self::ReadOnly => "listen.read_only",
-            Self::AdminListen => "admin.address",
-            Self::Region => "upstream.region",
-            Self::Internal => "upstream.internal",
-            Self::Endpoint => "upstream.endpoint",
-            Self::Bucket => "upstream.bucket",
-            Self::Signature => "upstream.signature",
-            Self::CaFile => "upstream.ca_file",
-            Self::LogLevel => "log.level",
-            Self::LogFormat => "log.format",
-        }
-    }
-
-    /// Returns the setting that overrides this key of this section of the file.
-    pub(super) fn over(section: &str, key: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|setting| setting.key().split_once('.') == Some((section, key)))
-    }
-
-    /// Returns whether a setting overrides any key of this section.
-    pub(super) fn is_over_any(section: &str) -> bool {
-        Self::ALL
-            .into_iter()
-            .any(|setting| setting.key().split_once('.').is_some_and(|(of, _)| of == section))
-    }
 }
 
 impl SettingLayer {

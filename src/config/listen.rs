@@ -9,15 +9,12 @@ use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::{SpannedValue, ValueOrigin};
-use super::schema::{ADMIN, LISTEN, TLS};
 use super::section::{ConfigSection, parsed};
+use super::settings::{ADMIN, LISTEN, TLS};
 use crate::address::{Endpoint, Host, Port};
 use crate::admin::{self, ReadinessRule};
 use crate::policy::{AccessPolicy, AllowedOperations, CrossSiteReads, UnsignedForms};
 use crate::server::{ListenAddress, ListenSettings, TlsFiles};
-
-const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8770);
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8771);
 
 /// Reads the listeners and the admin interface.
 pub(super) fn read(
@@ -44,7 +41,7 @@ pub(super) fn read(
     let mut listeners = Vec::new();
     for section in &sections {
         section.check(&LISTEN, report);
-        let unsafe_open = section.truth("unsafe_open", report).is_some_and(|given| given.value);
+        let unsafe_open = section.is_true("unsafe_open", report);
         let address = address(section, unsafe_open, report);
         let policy = policy(section, report);
         let domains = section.texts("domains", report);
@@ -58,7 +55,7 @@ pub(super) fn read(
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);
     if let Some((address, _)) = &admin {
-        claim(address, "the admin interface", &mut taken, report);
+        claim(address, "the admin listener", &mut taken, report);
     }
     (listeners, admin.map(|(address, settings)| AdminConfig { address: address.value, settings }))
 }
@@ -81,7 +78,7 @@ fn address(
     let given = if section.has("address") {
         section.parsed("address", address_of, report)?
     } else {
-        SpannedValue { value: ListenAddress::Tcp(DEFAULT), at: section.at("address") }
+        section.default("address", address_of)
     };
     // The addresses of sockets from systemd are unknown until startup.
     if let Some(address) = given.value.socket()
@@ -132,21 +129,17 @@ fn tls(
 }
 
 const NO_CERTIFICATE: &str = "set cert_file to a PEM file with the certificate of this listener";
-const NO_KEY: &str = "set key_file to a PEM file with the key of the certificate";
+const NO_KEY: &str = "set key_file to a PEM file with the private key of the certificate";
 
 fn policy(section: &ConfigSection<'_>, report: &mut ConfigReport) -> AccessPolicy {
-    let is_set = |given: Option<SpannedValue<bool>>| given.is_some_and(|given| given.value);
-    let operations = if is_set(section.truth("read_only", report)) {
+    let operations = if section.is_true("read_only", report) {
         AllowedOperations::ReadOnly
     } else {
         AllowedOperations::All
     };
-    let unsigned = if is_set(section.truth("unsigned_forms", report)) {
-        UnsignedForms::Pass
-    } else {
-        UnsignedForms::Refuse
-    };
-    let cross_site_reads = if is_set(section.truth("cross_site_reads", report)) {
+    let unsigned =
+        if section.is_true("unsigned_forms", report) { UnsignedForms::Pass } else { UnsignedForms::Refuse };
+    let cross_site_reads = if section.is_true("cross_site_reads", report) {
         CrossSiteReads::AllowByName
     } else {
         CrossSiteReads::Reject
@@ -166,14 +159,11 @@ fn admin(
     let words = [("any", ReadinessRule::Any), ("all", ReadinessRule::All)];
     let settings = admin::AdminSettings {
         token: secrets.confidential(section, "token", report).map(Arc::new),
-        ready_when: section.word("ready_when", &words, report).map(|given| given.value).unwrap_or_default(),
-        quit: section.truth("quit", report).is_some_and(|given| given.value),
+        ready_when: section.word_or_default("ready_when", &words, report).value,
+        quit: section.is_true("quit", report),
     };
     if !section.has("address") {
-        return Some((
-            SpannedValue { value: ListenAddress::Tcp(DEFAULT_ADMIN), at: section.at("address") },
-            settings,
-        ));
+        return Some((section.default("address", address_of), settings));
     }
     let text = section.text("address", report)?;
     if text.value == "off" {

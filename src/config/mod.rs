@@ -15,13 +15,17 @@ mod lines;
 mod listen;
 mod origin;
 mod ossutil_routes;
+mod provider_settings;
+mod reference;
 mod roles;
 mod route;
 mod schema;
 mod section;
+mod settings;
 mod size;
 mod upstream;
 mod upstreams;
+mod validation;
 mod variables;
 
 use std::collections::HashMap;
@@ -36,15 +40,15 @@ pub use self::effective::{EffectiveSetting, SettingChange, ValueReference, chang
 pub use self::env::{ConfigEnv, ContentDigest, SecretFile, SystemFiles};
 pub use self::layer::{FlagSetting, SettingLayer};
 pub use self::origin::ValueOrigin;
+pub use self::reference::{ReferenceTable, reference_tables};
 pub use self::variables::READ_VARIABLES;
 
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::ConfigReport;
 use self::env::TrackedEnv;
 use self::error::ConfigErrorKind;
-use self::origin::SpannedValue;
 use self::section::{ConfigDocument, ConfigSection};
-use self::upstreams::ValidationContext;
+use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
 use crate::credentials::{ChainConfig, CustomProvider, OssLocation, Provide, ProviderSpec};
@@ -231,11 +235,8 @@ impl ProxyConfig {
 
 /// Reads the sections. Returns `None` only after an error has been reported.
 fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
-    let strict = root.truth("strict_file_modes", report);
-    let modes = match strict {
-        Some(SpannedValue { value: true, .. }) => FileModePolicy::Refuse,
-        _ => FileModePolicy::Warn,
-    };
+    let modes =
+        if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(outside, modes);
     let (listen, admin) = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
@@ -290,77 +291,60 @@ fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigRe
 }
 
 fn timeouts(section: &ConfigSection<'_>, report: &mut ConfigReport) -> TimeoutConfig {
-    section.check(&schema::TIMEOUTS, report);
-    let connect = section.parsed("connect", duration::positive, report);
-    let first_byte = section.parsed("first_byte", duration::positive, report);
-    let stall = section.parsed("stall", duration::positive, report);
-    let queue = section.parsed("queue", duration::parse, report);
-    let header_read = section.parsed("header_read", duration::positive, report);
-    let idle = section.parsed("idle", duration::positive, report);
-    let drain = section.parsed("drain", duration::parse, report);
-    let drain_delay = section.parsed("drain_delay", duration::parse, report);
-    let or = |given: Option<SpannedValue<Duration>>, seconds| {
-        given.map_or_else(|| Duration::from_secs(seconds), |given| given.value)
-    };
-    TimeoutConfig {
-        connect: or(connect, 5),
-        first_byte: or(first_byte, 60),
-        stall: or(stall, 60),
-        queue: or(queue, 5),
-        header_read: or(header_read, 10),
-        idle: or(idle, 50),
-        drain: or(drain, 25),
-        drain_delay: or(drain_delay, 0),
-    }
+    section.check(&settings::TIMEOUTS, report);
+    let mut positive = |key: &str| section.parsed_or_default(key, duration::positive, report).value;
+    let connect = positive("connect");
+    let first_byte = positive("first_byte");
+    let stall = positive("stall");
+    let header_read = positive("header_read");
+    let idle = positive("idle");
+    let mut any = |key: &str| section.parsed_or_default(key, duration::parse, report).value;
+    let queue = any("queue");
+    let drain = any("drain");
+    let drain_delay = any("drain_delay");
+    TimeoutConfig { connect, first_byte, stall, queue, header_read, idle, drain, drain_delay }
 }
 
 fn limits(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LimitConfig {
-    section.check(&schema::LIMITS, report);
+    section.check(&settings::LIMITS, report);
     let header_bytes = |text: &str| {
         let bytes = usize::try_from(size::parse(text)?).ok().filter(|bytes| HEADER_BYTES.contains(bytes));
         bytes.ok_or_else(|| ConfigErrorKind::HeaderBytes(text.to_owned()))
     };
-    let header_bytes = section.parsed("header_bytes", header_bytes, report);
-    let body = section.parsed("body", size::parse, report);
     LimitConfig {
-        client_connections: section.count("client_connections", report).unwrap_or(10_000),
-        requests: section.count("requests", report).unwrap_or(4096),
-        header_bytes: header_bytes.map_or(64 << 10, |given| given.value),
-        body: body.map_or(5 << 30, |given| given.value),
-        upstream_connections: section.count("upstream_connections", report).unwrap_or(256),
-        upstream_dials: section.count("upstream_dials", report).unwrap_or(32),
+        client_connections: section.count("client_connections", report),
+        requests: section.count("requests", report),
+        header_bytes: section.parsed_or_default("header_bytes", header_bytes, report).value,
+        body: section.parsed_or_default("body", size::parse, report).value,
+        upstream_connections: section.count("upstream_connections", report),
+        upstream_dials: section.count("upstream_dials", report),
     }
 }
 
 fn process(section: &ConfigSection<'_>, report: &mut ConfigReport) -> HardeningConfig {
-    section.check(&schema::OWN_PROCESS, report);
-    let mut is_set = |key: &str, default| section.truth(key, report).map_or(default, |given| given.value);
+    section.check(&settings::OWN_PROCESS, report);
     HardeningConfig {
-        no_new_privileges: is_set("no_new_privileges", true),
-        core_dumps: is_set("core_dumps", false),
-        dumpable: is_set("dumpable", false),
+        no_new_privileges: section.is_true("no_new_privileges", report),
+        core_dumps: section.is_true("core_dumps", report),
+        dumpable: section.is_true("dumpable", report),
     }
 }
 
 fn log(section: &ConfigSection<'_>, report: &mut ConfigReport) -> LogSettings {
-    section.check(&schema::LOG, report);
+    section.check(&settings::LOG, report);
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let levels = LogLevel::ALL.map(|level| (level.as_str(), level));
-    let format = section.word("format", &formats, report);
-    let level = section.word("level", &levels, report);
-    let access = section.truth("access", report);
-    let sample = section.count("sample", report).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-    let sample = sample.and_then(NonZeroU32::new);
-    let file = section.text("file", report);
+    let is_logged = section.is_true("access", report);
+    let sample = u32::try_from(section.count("sample", report)).unwrap_or(u32::MAX);
     LogSettings {
-        format: format.map(|given| given.value).unwrap_or_default(),
-        level: level.map(|given| given.value).unwrap_or_default(),
-        access: match (access, sample) {
-            (Some(SpannedValue { value: false, .. }), _) => AccessLogging::No,
-            (_, Some(one_of)) if one_of.get() > 1 => AccessLogging::Sample(one_of),
-            (_, _) => AccessLogging::Yes,
+        format: section.word_or_default("format", &formats, report).value,
+        level: section.word_or_default("level", &levels, report).value,
+        access: match NonZeroU32::new(sample) {
+            _ if !is_logged => AccessLogging::No,
+            Some(one_of) if one_of.get() > 1 => AccessLogging::Sample(one_of),
+            Some(_) | None => AccessLogging::Yes,
         },
-        file: file.map(|given| PathBuf::from(given.value)),
+        file: section.text("file", report).map(|given| PathBuf::from(given.value)),
     }
 }
 

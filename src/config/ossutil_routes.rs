@@ -8,7 +8,7 @@ use super::error::ConfigErrorKind;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
 use super::upstream::{EndpointSettings, UpstreamChecks, endpoint};
-use super::upstreams::ValidationContext;
+use super::validation::ValidationContext;
 use crate::address::{
     BucketAddressing, Endpoint, EndpointKind, NamePattern, OssEndpoint, RouteMatch, ServiceFamily,
     UpstreamAddress, UrlScheme,
@@ -45,7 +45,7 @@ pub(super) fn read(
         let Some(path) = tool.path.clone().or_else(named).or_else(home) else {
             report.error(
                 &routes.at,
-                ConfigErrorKind::Missing("set path: HOME, where the file would be, is not set"),
+                ConfigErrorKind::Missing("set path; HOME, the default directory of the file, is not set"),
             );
             continue;
         };
@@ -104,7 +104,7 @@ impl BucketRoute {
                 let region = named.clone().or_else(|| of_profile.clone());
                 let place = region.and_then(|region| OssEndpoint::new(EndpointKind::Public, region));
                 let place = place.ok_or(ConfigErrorKind::Missing(
-                    "give each bucket of the file a region or an endpoint",
+                    "set a region or an endpoint for each bucket in the file",
                 ))?;
                 Endpoint::of(&place, default.endpoint.scheme)
             }

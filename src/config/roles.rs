@@ -20,15 +20,14 @@ use crate::transport::Url;
 /// Reads a role that the identity of another source assumes.
 pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<ProviderSpec> {
     let place = place(section, report);
-    let signature = section.word("sts_signature", &SIGNATURES, report);
-    let source = required(section, "source", "name the credentials that are to assume the role", report);
+    let signature = section.word_or_default("sts_signature", &SIGNATURES, report).value;
+    let source = required(section, "source", "set it to the credentials that assume the role", report);
     let params = signed_role_params(section, report);
     if params.role_arn.is_none() && !section.has("role_arn") {
         let problem = ConfigErrorKind::Missing("write acs:ram::ACCOUNT:role/NAME");
         report.error(&section.at("role_arn"), problem);
     }
     let role = params.to_role(params.role_arn.clone()?);
-    let signature = signature.map_or(StsSignature::Acs3, |given| given.value);
     let role = Box::new(AssumeRoleConfig { role, place, signature });
     Some(ProviderSpec::AssumeRole { source: source?, role })
 }
@@ -48,15 +47,14 @@ pub(super) fn oidc(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Oi
 pub(super) fn wanted(section: &ConfigSection<'_>, report: &mut ConfigReport) -> EnvConfig {
     EnvConfig {
         role: signed_role_params(section, report),
-        from_env: section.truth("assume_role_from_env", report).is_some_and(|given| given.value),
+        from_env: section.is_true("assume_role_from_env", report),
         place: place(section, report),
     }
 }
 
 /// Reads a provider chain.
 pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut ConfigReport) -> ChainConfig {
-    let order =
-        section.word("order", &[("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)], report);
+    let orders = [("default", ChainOrder::Usual), ("alibaba", ChainOrder::Alibaba)];
     let identity = |text: &str| {
         let fits = text.strip_prefix("acs:ram::").and_then(|rest| rest.split_once(':'));
         let fits = fits.is_some_and(|(account, who)| {
@@ -67,7 +65,7 @@ pub(super) fn chain(section: &ConfigSection<'_>, strict: bool, report: &mut Conf
     };
     let pin = section.parsed("pin_identity", identity, report);
     ChainConfig {
-        order: order.map(|given| given.value).unwrap_or_default(),
+        order: section.word_or_default("order", &orders, report).value,
         wanted: wanted(section, report),
         pin_identity: pin.map(|given| given.value),
         strict,

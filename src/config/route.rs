@@ -2,8 +2,8 @@
 
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};
-use super::schema::{MATCH, ROUTE};
 use super::section::ConfigSection;
+use super::settings::{MATCH, ROUTE};
 use super::upstream::{ADDRESSING, EndpointSettings, FIVE, UpstreamChecks};
 use crate::address::{NamePattern, RouteMatch, ServiceName, UpstreamAddress};
 

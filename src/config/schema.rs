@@ -1,342 +1,221 @@
-//! The keys of the file: those that this build supports, and those that are reserved for later
-//! builds.
+//! The form of a table of settings: a key with its type, its default and its description, and the
+//! keys of a section.
+
+use std::fmt;
 
 use strsim::levenshtein;
 
+use super::layer::FlagSetting;
+
+/// A key of the configuration file.
+#[derive(Clone, Copy)]
+pub(super) struct SettingSpec {
+    pub(super) key: &'static str,
+    pub(super) kind: ValueKind,
+    pub(super) default: DefaultValue,
+    /// The description in `docs/reference.md`, in Markdown.
+    pub(super) description: &'static str,
+    /// The flag that overrides the key, as the environment variable of the flag does.
+    pub(super) flag: Option<FlagSetting>,
+}
+
+/// The type of a value.
+#[derive(Clone, Copy)]
+pub(super) enum ValueKind {
+    Text,
+    Boolean,
+    Number,
+    /// A text such as `"5s"`.
+    Duration,
+    /// A text such as `"64KiB"`.
+    Size,
+    TextList,
+    /// `[key]`, or an inline table.
+    Table(&'static SectionSchema),
+    /// `[[key]]`.
+    TableList(&'static SectionSchema),
+    /// `[key.NAME]`, where the key `type` of each section determines its other keys.
+    Providers,
+}
+
+/// The value that applies where a key is missing.
+#[derive(Clone, Copy)]
+pub(super) enum DefaultValue {
+    Text(&'static str),
+    Boolean(bool),
+    Number(usize),
+    EmptyList,
+    /// No fixed value. The text says in Markdown what applies instead.
+    Described(&'static str),
+}
+
 /// The keys of a section.
+#[derive(Clone, Copy)]
 pub(super) struct SectionSchema {
     /// The section in the syntax of the file.
     pub(super) name: &'static str,
-    /// Supported keys.
-    pub(super) keys: &'static [&'static str],
+    /// The supported keys, in groups that sections can share.
+    pub(super) groups: &'static [&'static [SettingSpec]],
     /// Keys that are part of the format but not supported by this build.
     pub(super) later: &'static [&'static str],
     /// Keys that can be set only in `[upstream]` and apply to this section too.
     pub(super) inherited: &'static [&'static str],
+    pub(super) renamed: &'static [RenamedKey],
 }
 
-pub(super) const ROOT: SectionSchema = SectionSchema {
-    name: "",
-    keys: &[
-        "strict_file_modes",
-        "listen",
-        "admin",
-        "upstream",
-        "route",
-        "credentials",
-        "limits",
-        "timeouts",
-        "log",
-        "process",
-    ],
-    later: &[],
-    inherited: &[],
-};
+/// A key that has another name now.
+#[derive(Clone, Copy)]
+pub(super) struct RenamedKey {
+    pub(super) old: &'static str,
+    pub(super) new: &'static str,
+}
 
-pub(super) const LISTEN: SectionSchema = SectionSchema {
-    name: "[[listen]]",
-    keys: &[
-        "address",
-        "tls",
-        "domains",
-        "allowed_origins",
-        "cross_site_reads",
-        "read_only",
-        "unsigned_forms",
-        "unsafe_open",
-    ],
-    later: &[],
-    inherited: &[],
-};
+impl SettingSpec {
+    pub(super) const fn text(key: &'static str, default: &'static str, description: &'static str) -> Self {
+        Self::new(key, ValueKind::Text, DefaultValue::Text(default), description)
+    }
 
-pub(super) const TLS: SectionSchema = SectionSchema {
-    name: "tls of [[listen]]",
-    keys: &["cert_file", "key_file", "client_ca_file"],
-    later: &[],
-    inherited: &[],
-};
+    /// Creates a text without a fixed default. `absent` says what applies instead.
+    pub(super) const fn optional_text(
+        key: &'static str,
+        absent: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self::new(key, ValueKind::Text, DefaultValue::Described(absent), description)
+    }
 
-pub(super) const ADMIN: SectionSchema = SectionSchema {
-    name: "[admin]",
-    keys: &["address", "token", "ready_when", "quit"],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) const fn boolean(key: &'static str, default: bool, description: &'static str) -> Self {
+        Self::new(key, ValueKind::Boolean, DefaultValue::Boolean(default), description)
+    }
 
-pub(super) const UPSTREAM: SectionSchema = SectionSchema {
-    name: "[upstream]",
-    keys: &[
-        "region",
-        "internal",
-        "endpoint",
-        "bucket",
-        "addressing",
-        "signature",
-        "connect",
-        "ca_file",
-        "credentials",
-    ],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) const fn number(key: &'static str, default: usize, description: &'static str) -> Self {
+        Self::new(key, ValueKind::Number, DefaultValue::Number(default), description)
+    }
 
-pub(super) const ROUTE: SectionSchema = SectionSchema {
-    name: "[[route]]",
-    keys: &["match", "region", "internal", "endpoint", "bucket", "addressing", "connect", "credentials"],
-    later: &[],
-    inherited: &["signature", "ca_file"],
-};
+    pub(super) const fn duration(
+        key: &'static str,
+        default: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self::new(key, ValueKind::Duration, DefaultValue::Text(default), description)
+    }
 
-pub(super) const MATCH: SectionSchema =
-    SectionSchema { name: "match", keys: &["host", "bucket"], later: &["prefix", "caller"], inherited: &[] };
+    pub(super) const fn size(key: &'static str, default: &'static str, description: &'static str) -> Self {
+        Self::new(key, ValueKind::Size, DefaultValue::Text(default), description)
+    }
 
-pub(super) const STATIC: SectionSchema = SectionSchema {
-    name: "credentials of type static",
-    keys: &["type", "access_key_id", "access_key_secret", "security_token"],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) const fn list(key: &'static str, description: &'static str) -> Self {
+        Self::new(key, ValueKind::TextList, DefaultValue::EmptyList, description)
+    }
 
-pub(super) const FILE: SectionSchema =
-    SectionSchema { name: "credentials of type file", keys: &["type", "path"], later: &[], inherited: &[] };
+    pub(super) const fn new(
+        key: &'static str,
+        kind: ValueKind,
+        default: DefaultValue,
+        description: &'static str,
+    ) -> Self {
+        Self { key, kind, default, description, flag: None }
+    }
 
-pub(super) const ASSUME_ROLE: SectionSchema = SectionSchema {
-    name: "credentials of type assume_role",
-    keys: &[
-        "type",
-        "source",
-        "role_arn",
-        "session_name",
-        "duration",
-        "policy",
-        "external_id",
-        "sts_endpoint",
-        "sts_region",
-        "sts_signature",
-    ],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) const fn with_flag(self, flag: FlagSetting) -> Self {
+        Self { flag: Some(flag), ..self }
+    }
 
-pub(super) const OIDC: SectionSchema = SectionSchema {
-    name: "credentials of type oidc",
-    keys: &[
-        "type",
-        "role_arn",
-        "oidc_provider_arn",
-        "token_file",
-        "session_name",
-        "duration",
-        "policy",
-        "sts_endpoint",
-        "sts_region",
-    ],
-    later: &[],
-    inherited: &[],
-};
+    /// Returns the keys of the section or sections that the key holds, if they are always the same.
+    pub(super) fn section(&self) -> Option<&'static SectionSchema> {
+        match self.kind {
+            ValueKind::Table(schema) | ValueKind::TableList(schema) => Some(schema),
+            ValueKind::Text
+            | ValueKind::Boolean
+            | ValueKind::Number
+            | ValueKind::Duration
+            | ValueKind::Size
+            | ValueKind::TextList
+            | ValueKind::Providers => None,
+        }
+    }
+}
 
-pub(super) const ECS: SectionSchema = SectionSchema {
-    name: "credentials of type ecs",
-    keys: &["type", "role_name", "endpoint", "imds_v1"],
-    later: &[],
-    inherited: &[],
-};
+impl ValueKind {
+    /// Returns the name of the type for `docs/reference.md`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Boolean => "boolean",
+            Self::Number => "number",
+            Self::Duration => "duration",
+            Self::Size => "size",
+            Self::TextList => "list of texts",
+            Self::Table(_) => "table",
+            Self::TableList(_) | Self::Providers => "tables",
+        }
+    }
+}
 
-pub(super) const URI: SectionSchema = SectionSchema {
-    name: "credentials of type uri",
-    keys: &["type", "url", "allowed_addresses", "authorization_file"],
-    later: &[],
-    inherited: &[],
-};
+impl DefaultValue {
+    /// Returns whether the default is a value that a file could contain.
+    pub(super) fn is_value(self) -> bool {
+        !matches!(self, Self::Described(_))
+    }
 
-pub(super) const ENV: SectionSchema = SectionSchema {
-    name: "credentials of type env",
-    keys: &[
-        "type",
-        "role_arn",
-        "session_name",
-        "duration",
-        "policy",
-        "external_id",
-        "sts_endpoint",
-        "sts_region",
-        "assume_role_from_env",
-    ],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) fn as_text(self) -> Option<&'static str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
 
-pub(super) const CHAIN: SectionSchema = SectionSchema {
-    name: "credentials of type chain",
-    keys: &[
-        "type",
-        "order",
-        "pin_identity",
-        "role_arn",
-        "session_name",
-        "duration",
-        "policy",
-        "external_id",
-        "sts_endpoint",
-        "sts_region",
-        "assume_role_from_env",
-    ],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) fn as_boolean(self) -> Option<bool> {
+        if let Self::Boolean(truth) = self { Some(truth) } else { None }
+    }
 
-pub(super) const PROCESS: SectionSchema = SectionSchema {
-    name: "credentials of type process",
-    keys: &["type", "command", "environment", "cache"],
-    later: &[],
-    inherited: &[],
-};
+    pub(super) fn as_number(self) -> Option<usize> {
+        if let Self::Number(number) = self { Some(number) } else { None }
+    }
+}
 
-pub(super) const PROFILE: SectionSchema = SectionSchema {
-    name: "credentials of type profile",
-    keys: &["type", "path", "profile", "allow_process", "sts_endpoint", "sts_region"],
-    later: &[],
-    inherited: &[],
-};
-
-pub(super) const INI: SectionSchema = SectionSchema {
-    name: "credentials of type ini",
-    keys: &["type", "path", "profile", "sts_endpoint", "sts_region"],
-    later: &[],
-    inherited: &[],
-};
-
-pub(super) const OSSUTIL: SectionSchema = SectionSchema {
-    name: "credentials of type ossutil",
-    keys: &["type", "path", "profile", "allow_process", "routes", "sts_endpoint", "sts_region"],
-    later: &[],
-    inherited: &[],
-};
-
-/// Sources without settings.
-pub(super) const PLAIN: SectionSchema =
-    SectionSchema { name: "credentials of this type", keys: &["type"], later: &[], inherited: &[] };
-
-pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
-    name: "[timeouts]",
-    keys: &["connect", "header_read", "first_byte", "stall", "queue", "idle", "drain", "drain_delay"],
-    later: &[],
-    inherited: &[],
-};
-
-pub(super) const LIMITS: SectionSchema = SectionSchema {
-    name: "[limits]",
-    keys: &[
-        "client_connections",
-        "requests",
-        "header_bytes",
-        "body",
-        "upstream_connections",
-        "upstream_dials",
-    ],
-    later: &[],
-    inherited: &[],
-};
-
-pub(super) const LOG: SectionSchema = SectionSchema {
-    name: "[log]",
-    keys: &["format", "level", "access", "sample", "file"],
-    later: &[],
-    inherited: &[],
-};
-
-pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
-    name: "[process]",
-    keys: &["no_new_privileges", "core_dumps", "dumpable"],
-    later: &[],
-    inherited: &[],
-};
-
-/// Section, old name and current name of renamed keys.
-const RENAMED: [(&str, &str, &str); 2] =
-    [("[process]", "core_files", "core_dumps"), ("[process]", "inspectable", "dumpable")];
-
-/// Types of credentials that this build supports.
-pub(super) const TYPES: &[&str] = &[
-    "chain",
-    "static",
-    "env",
-    "file",
-    "assume_role",
-    "oidc",
-    "ecs",
-    "uri",
-    "process",
-    "profile",
-    "ini",
-    "ossutil",
-    "anonymous",
-];
-
-/// Types of credentials that are rejected until a build supports them.
-pub(super) const LATER_TYPES: &[&str] = &["cloud_sso", "oauth"];
-
-/// All sections with supported keys, except the root and those that have only `type`.
-pub(super) const ALL: [&SectionSchema; 22] = [
-    &LISTEN,
-    &TLS,
-    &ADMIN,
-    &UPSTREAM,
-    &ROUTE,
-    &MATCH,
-    &STATIC,
-    &FILE,
-    &ASSUME_ROLE,
-    &OIDC,
-    &ECS,
-    &URI,
-    &ENV,
-    &CHAIN,
-    &PROCESS,
-    &PROFILE,
-    &INI,
-    &OSSUTIL,
-    &LIMITS,
-    &TIMEOUTS,
-    &LOG,
-    &OWN_PROCESS,
-];
+/// The default in the syntax of the file, or its description.
+impl fmt::Display for DefaultValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Boolean(truth) => write!(f, "{truth}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::EmptyList => f.write_str("[]"),
+            Self::Described(text) => f.write_str(text),
+        }
+    }
+}
 
 impl SectionSchema {
+    /// A section without a name and without keys.
+    pub(super) const EMPTY: Self = Self { name: "", groups: &[], later: &[], inherited: &[], renamed: &[] };
+
+    /// Iterates over the supported keys.
+    pub(super) fn settings(&self) -> impl Iterator<Item = &'static SettingSpec> + use<> {
+        self.groups.iter().flat_map(|group| group.iter())
+    }
+
+    /// Returns a supported key.
+    pub(super) fn setting(&self, key: &str) -> Option<&'static SettingSpec> {
+        self.settings().find(|setting| setting.key == key)
+    }
+
+    /// Returns the supported keys, separated by commas.
+    pub(super) fn listing(&self) -> String {
+        let keys: Vec<&str> = self.settings().map(|setting| setting.key).collect();
+        keys.join(", ")
+    }
+
     /// Returns the current name of a renamed key.
     pub(super) fn renamed(&self, key: &str) -> Option<&'static str> {
-        let is_old = |(section, old, _): &&(&str, &str, &str)| *section == self.name && *old == key;
-        RENAMED.iter().find(is_old).map(|(_, _, name)| *name)
+        self.renamed.iter().find(|renamed| renamed.old == key).map(|renamed| renamed.new)
     }
 
-    /// Returns the known key that is closest to `key`.
+    /// Returns the known key that is closest to `key`, at a distance of at most two edits.
     pub(super) fn nearest(&self, key: &str) -> Option<&'static str> {
-        nearest(key, self.keys.iter().chain(self.inherited))
+        let known = self.settings().map(|setting| setting.key).chain(self.inherited.iter().copied());
+        let close = |word: &'static str| {
+            let distance = levenshtein(key, word);
+            (distance <= 2 && distance < word.len()).then_some((distance, word))
+        };
+        known.filter_map(close).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
     }
-
-    /// Returns another section that has this key.
-    pub(super) fn home(&self, key: &str) -> Option<&'static str> {
-        let has = |schema: &&&Self| schema.name != self.name && schema.keys.contains(&key);
-        ALL.iter().find(has).map(|schema| schema.name)
-    }
-}
-
-/// Returns whether any type of credentials has this key.
-pub(super) fn is_key_of_credentials(key: &str) -> bool {
-    let all =
-        [&STATIC, &FILE, &ASSUME_ROLE, &OIDC, &ECS, &URI, &ENV, &CHAIN, &PROCESS, &PROFILE, &INI, &OSSUTIL];
-    all.iter().any(|schema| schema.keys.contains(&key))
-}
-
-/// Returns the closest word with a distance of at most two edits from `text`.
-pub(super) fn nearest<'a>(
-    text: &str,
-    words: impl IntoIterator<Item = &'a &'static str>,
-) -> Option<&'static str> {
-    let close = |word: &&'static str| {
-        let distance = levenshtein(text, word);
-        (distance <= 2 && distance < word.len()).then_some((distance, *word))
-    };
-    let best = words.into_iter().filter_map(close).min_by_key(|(d, _)| *d);
-    best.map(|(_, word)| word)
 }

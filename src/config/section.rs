@@ -9,10 +9,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
-use super::layer::{self, FlagSetting, SettingLayer};
+use super::layer::{self, SettingLayer};
 use super::lines::LineTable;
 use super::origin::{SpannedValue, ValueOrigin};
-use super::schema::{self, SectionSchema};
+use super::provider_settings;
+use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
+use super::settings;
 
 /// The file, and the layers that override it.
 pub(super) struct ConfigDocument<'a> {
@@ -27,10 +29,19 @@ pub(super) struct ConfigDocument<'a> {
 pub(super) struct ConfigSection<'a> {
     document: &'a ConfigDocument<'a>,
     path: String,
-    /// True if flags or the environment can set any of its keys.
-    layered: bool,
+    keys: SectionKeys,
     table: Option<&'a DeTable<'a>>,
     line: Option<usize>,
+}
+
+/// The entry of a section in the table of settings.
+#[derive(Clone, Copy)]
+enum SectionKeys {
+    Known(&'static SectionSchema),
+    /// The section `credentials`, whose keys are the names of providers.
+    Providers,
+    /// The section is not in the table, or its type is unknown.
+    Unknown,
 }
 
 impl<'a> ConfigDocument<'a> {
@@ -61,14 +72,15 @@ impl<'a> ConfigDocument<'a> {
     /// Returns the root section, and reports its unknown keys.
     pub(super) fn root(&'a self, table: &'a DeTable<'a>, report: &mut ConfigReport) -> ConfigSection<'a> {
         let root = self.top(table);
-        root.check(&schema::ROOT, report);
+        root.check(&settings::ROOT, report);
         root
     }
 
     /// Returns the root section without a check of its keys, for callers that read only a part of
     /// the file.
     pub(super) fn top(&'a self, table: &'a DeTable<'a>) -> ConfigSection<'a> {
-        ConfigSection { document: self, path: String::new(), layered: false, table: Some(table), line: None }
+        let keys = SectionKeys::Known(&settings::ROOT);
+        ConfigSection { document: self, path: String::new(), keys, table: Some(table), line: None }
     }
 
     /// Returns the origin of a key at a line of the file.
@@ -95,7 +107,7 @@ impl<'a> ConfigSection<'a> {
             Some(value) => match value.get_ref().as_table() {
                 Some(table) => self.inner(key, Some((table, value.span()))),
                 None => {
-                    self.mistyped(key, &format!("a section, [{}]", self.key(key)), report);
+                    self.mistyped(key, &format!("a section [{}]", self.key(key)), report);
                     self.inner(key, None)
                 }
             },
@@ -114,7 +126,7 @@ impl<'a> ConfigSection<'a> {
         match all {
             Some(all) => all.into_iter().map(|table| self.inner(key, Some(table))).collect(),
             None => {
-                self.mistyped(key, &format!("sections, [[{key}]]"), report);
+                self.mistyped(key, &format!("a list of sections [[{key}]]"), report);
                 Vec::new()
             }
         }
@@ -142,7 +154,7 @@ impl<'a> ConfigSection<'a> {
     pub(super) fn check(&self, schema: &SectionSchema, report: &mut ConfigReport) {
         for name in self.table.into_iter().flat_map(DeTable::keys) {
             let key: &str = name.get_ref();
-            if schema.keys.contains(&key) {
+            if schema.setting(key).is_some() {
                 continue;
             }
             let at = self.origin(&name.span(), key);
@@ -154,10 +166,10 @@ impl<'a> ConfigSection<'a> {
                 ConfigErrorKind::Inherited
             } else if let Some(nearest) = schema.nearest(key) {
                 ConfigErrorKind::Misspelt(nearest)
-            } else if let Some(home) = schema.home(key) {
+            } else if let Some(home) = settings::home(key, schema) {
                 ConfigErrorKind::Misplaced(home)
             } else {
-                ConfigErrorKind::UnknownKey(schema.keys.join(", "))
+                ConfigErrorKind::UnknownKey(schema.listing())
             };
             report.error(&at, problem);
         }
@@ -180,7 +192,7 @@ impl<'a> ConfigSection<'a> {
         }
         let value = self.value(key)?;
         let Some(text) = value.get_ref().as_str() else {
-            self.mistyped(key, "a text in quotes", report);
+            self.mistyped(key, "a string in quotes", report);
             return None;
         };
         Some(SpannedValue { value: text.to_owned(), at: self.at(key) })
@@ -197,6 +209,26 @@ impl<'a> ConfigSection<'a> {
         parsed(&text, parse, report)
     }
 
+    /// Reads a text and parses it. Returns the default if the text is missing or invalid.
+    pub(super) fn parsed_or_default<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, ConfigErrorKind>,
+        report: &mut ConfigReport,
+    ) -> SpannedValue<T> {
+        self.parsed(key, &parse, report).unwrap_or_else(|| self.default(key, parse))
+    }
+
+    /// Returns the default of a key that has a text as default.
+    pub(super) fn default<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, ConfigErrorKind>,
+    ) -> SpannedValue<T> {
+        let value = self.default_of(key, |default| parse(default.as_text()?).ok());
+        SpannedValue { value, at: self.at(key) }
+    }
+
     /// Reads a text that must be one of `words`.
     pub(super) fn word<T: Copy>(
         &self,
@@ -204,14 +236,18 @@ impl<'a> ConfigSection<'a> {
         words: &[(&'static str, T)],
         report: &mut ConfigReport,
     ) -> Option<SpannedValue<T>> {
-        let find = |text: &str| match words.iter().find(|(word, _)| *word == text) {
-            Some((_, value)) => Ok(*value),
-            None => {
-                let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                Err(ConfigErrorKind::Word(text.to_owned(), known.join(", ")))
-            }
-        };
-        self.parsed(key, find, report)
+        self.parsed(key, |text| one_of(words, text), report)
+    }
+
+    /// Reads a text that must be one of `words`. Returns the default if the text is missing or
+    /// invalid.
+    pub(super) fn word_or_default<T: Copy>(
+        &self,
+        key: &str,
+        words: &[(&'static str, T)],
+        report: &mut ConfigReport,
+    ) -> SpannedValue<T> {
+        self.parsed_or_default(key, |text| one_of(words, text), report)
     }
 
     /// Reads `true` or `false`.
@@ -232,15 +268,26 @@ impl<'a> ConfigSection<'a> {
         Some(SpannedValue { value: truth, at: self.at(key) })
     }
 
-    /// Reads a whole number from 1 to [`COUNT_MAX`].
-    pub(super) fn count(&self, key: &str, report: &mut ConfigReport) -> Option<usize> {
-        let value = self.value(key)?;
-        let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
-        let count = number.filter(|count| (1..=COUNT_MAX).contains(count));
-        if count.is_none() {
+    /// Reads `true` or `false`. Returns the default if the value is missing or invalid.
+    pub(super) fn is_true(&self, key: &str, report: &mut ConfigReport) -> bool {
+        match self.truth(key, report) {
+            Some(given) => given.value,
+            None => self.default_of(key, DefaultValue::as_boolean),
+        }
+    }
+
+    /// Reads a whole number from 1 to [`COUNT_MAX`]. Returns the default if the number is missing
+    /// or invalid.
+    pub(super) fn count(&self, key: &str, report: &mut ConfigReport) -> usize {
+        let value = self.value(key).map(Spanned::get_ref);
+        let number = value.and_then(DeValue::as_integer).and_then(|number| number.as_str().parse().ok());
+        if let Some(count) = number.filter(|count| (1..=COUNT_MAX).contains(count)) {
+            return count;
+        }
+        if value.is_some() {
             self.mistyped(key, &format!("a whole number from 1 to {COUNT_MAX}, without quotes"), report);
         }
-        count
+        self.default_of(key, DefaultValue::as_number)
     }
 
     /// Reads a list of texts. Flags and environment, which have no lists, give texts separated by
@@ -266,7 +313,7 @@ impl<'a> ConfigSection<'a> {
         };
         let all = value.get_ref().as_array().and_then(|array| array.iter().map(text).collect());
         all.unwrap_or_else(|| {
-            self.mistyped(key, "a list of texts, such as [\"one\", \"two\"]", report);
+            self.mistyped(key, "a list of strings, such as [\"one\", \"two\"]", report);
             Vec::new()
         })
     }
@@ -276,9 +323,10 @@ impl<'a> ConfigSection<'a> {
         if let Some(over) = self.over(key).pop() {
             return over.at;
         }
-        match (self.value(key), &self.document.file, self.setting(key)) {
+        let flag = self.spec(key).and_then(|spec| spec.flag);
+        match (self.value(key), &self.document.file, flag) {
             (Some(value), _, _) => self.origin(&value.span(), key),
-            (None, None, Some(setting)) => ValueOrigin::Flag(setting.flag()),
+            (None, None, Some(flag)) => ValueOrigin::Flag(flag.flag()),
             (None, _, _) => self.document.origin(self.line, self.key(key)),
         }
     }
@@ -297,22 +345,44 @@ impl<'a> ConfigSection<'a> {
     }
 
     fn over(&self, key: &str) -> Vec<SpannedValue<String>> {
-        let setting = self.setting(key);
-        setting.map_or_else(Vec::new, |setting| layer::topmost(self.document.layers, setting))
+        let flag = self.spec(key).and_then(|spec| spec.flag);
+        flag.map_or_else(Vec::new, |flag| layer::topmost(self.document.layers, flag))
     }
 
-    /// Returns the setting that overrides the key. Routes and credentials have none, so no path is
-    /// built for their keys.
-    fn setting(&self, key: &str) -> Option<FlagSetting> {
-        if self.layered { FlagSetting::over(&self.path, key) } else { None }
+    /// Returns the key in the table of settings.
+    fn spec(&self, key: &str) -> Option<&'static SettingSpec> {
+        match self.keys {
+            SectionKeys::Known(schema) => schema.setting(key),
+            SectionKeys::Providers | SectionKeys::Unknown => None,
+        }
+    }
+
+    /// Returns the default of a key, converted to the type that is read.
+    #[expect(clippy::expect_used, reason = "the tests load a configuration without any of these keys")]
+    fn default_of<T>(&self, key: &str, convert: impl Fn(DefaultValue) -> Option<T>) -> T {
+        let default = self.spec(key).and_then(|spec| convert(spec.default));
+        default.expect("the table of settings has a default of this type")
+    }
+
+    /// Returns the entry of the subsection `key`, which has this content, in the table of settings.
+    fn keys_of(&self, key: &str, table: Option<&DeTable<'_>>) -> SectionKeys {
+        let schema = match (self.keys, self.spec(key)) {
+            (_, Some(SettingSpec { kind: ValueKind::Providers, .. })) => return SectionKeys::Providers,
+            (_, Some(spec)) => spec.section(),
+            (SectionKeys::Providers, None) => {
+                let kind = table.and_then(|table| table.get("type")?.get_ref().as_str());
+                kind.and_then(provider_settings::provider)
+            }
+            (SectionKeys::Known(_) | SectionKeys::Unknown, None) => None,
+        };
+        schema.map_or(SectionKeys::Unknown, SectionKeys::Known)
     }
 
     fn inner(&self, key: &str, table: Option<(&'a DeTable<'a>, Range<usize>)>) -> Self {
-        let path = self.key(key);
         Self {
             document: self.document,
-            layered: FlagSetting::is_over_any(&path),
-            path,
+            path: self.key(key),
+            keys: self.keys_of(key, table.as_ref().map(|(table, _)| *table)),
             // A missing key is reported at the line where its section begins.
             line: table.as_ref().map(|(_, span)| self.document.line(span)).or(self.line),
             table: table.map(|(table, _)| table),
@@ -338,6 +408,17 @@ impl<'a> ConfigSection<'a> {
 
 /// The maximum of any count; larger numbers are probably mistakes.
 const COUNT_MAX: usize = 1_000_000;
+
+/// Returns the value of a word.
+fn one_of<T: Copy>(words: &[(&'static str, T)], text: &str) -> Result<T, ConfigErrorKind> {
+    match words.iter().find(|(word, _)| *word == text) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            Err(ConfigErrorKind::Word(text.to_owned(), known.join(", ")))
+        }
+    }
+}
 
 /// Parses a text, and reports an error at its origin.
 pub(super) fn parsed<T>(

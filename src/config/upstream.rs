@@ -93,11 +93,9 @@ impl SharedSettings {
         let before = report.count();
         let addressing = section.word("addressing", &ADDRESSING, report);
         let signature = [("v4", SignatureVersion::V4), ("v1", SignatureVersion::V1)];
-        let signature = section.word("signature", &signature, report);
         Self {
             addressing,
-            signature: signature
-                .unwrap_or_else(|| SpannedValue { value: SignatureVersion::V4, at: section.at("signature") }),
+            signature: section.word_or_default("signature", &signature, report),
             broken: report.count() > before,
         }
     }

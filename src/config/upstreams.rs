@@ -1,28 +1,20 @@
 //! All upstreams: the default one, followed by those of the routes.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 
 use super::UpstreamSettings;
-use super::credentials::{DEFAULT, SecretResolver, listing};
+use super::credentials::{DEFAULT, listing};
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::ossutil_routes::{self, ImpliedRoute};
 use super::route::{self, RouteConfig};
-use super::schema::UPSTREAM;
 use super::section::ConfigSection;
+use super::settings::UPSTREAM;
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
+use super::validation::ValidationContext;
 use crate::address::RoutingTable;
 use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
-
-/// The context against which upstreams are validated.
-pub(super) struct ValidationContext<'a> {
-    pub(super) listeners: &'a [ListenSettings],
-    /// The credentials that the file defines.
-    pub(super) specs: &'a [(String, Option<ProviderSpec>)],
-    pub(super) secrets: &'a SecretResolver<'a>,
-}
 
 /// Reads `[upstream]` and the routes. Returns `None` only after an error has been reported.
 pub(super) fn read(
@@ -41,7 +33,9 @@ pub(super) fn read(
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
         signature: shared.signature(),
-        credentials: known.credentials(&section, report).unwrap_or_else(|| DEFAULT.to_owned()),
+        credentials: known
+            .credentials(&section, report)
+            .unwrap_or_else(|| section.default("credentials", |name| Ok(name.to_owned())).value),
         ca_file: surroundings.ca_file(&section, report),
     }];
     let mut routes = Vec::new();
@@ -98,17 +92,5 @@ impl<'a> KnownCredentials<'a> {
         }
         report.error(&name.at, ConfigErrorKind::UnknownCredentials(name.value, self.listing.clone()));
         None
-    }
-}
-
-impl ValidationContext<'_> {
-    /// Reads the path of a certificate file, and reports a file that cannot be read.
-    fn ca_file(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<PathBuf> {
-        let given = section.text("ca_file", report)?;
-        if let Err(error) = self.secrets.outside.probe(Path::new(&given.value)) {
-            let problem = ConfigErrorKind::CaFile(given.value.clone(), error.to_string());
-            report.error(&given.at, problem);
-        }
-        Some(PathBuf::from(given.value))
     }
 }

@@ -77,7 +77,7 @@ impl AssumeRole {
     /// Wraps an error of the source that assumes the role.
     fn of_source(&self, error: ProvideError) -> ProvideError {
         let name = self.source.name();
-        let text = format!("the source {name:?} that is to assume {}: {error}", self.role.arn);
+        let text = format!("the source {name:?} cannot assume {}: {error}", self.role.arn);
         match error {
             ProvideError::Unavailable(_) => ProvideError::Unavailable(text),
             // Falling through to another provider would sign with the wrong identity.
@@ -107,7 +107,7 @@ impl Provide for AssumeRole {
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         vec![
-            format!("role {}, assumed by the source {:?}", self.role.arn, self.source.name()),
+            format!("role {}, assumed with the source {:?}", self.role.arn, self.source.name()),
             self.sts.explain(edge),
         ]
     }

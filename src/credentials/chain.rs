@@ -2,8 +2,10 @@
 //! because falling through would change the signing identity. The selection is sticky.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::external_file::{ExternalFileConfig, ToolFileConfig};
 use super::ini_file::{OssFile, SharedFile};
@@ -127,7 +129,7 @@ impl ProviderChain {
         if let Some(link) = known.and_then(|index| self.links.get(index)) {
             return link.source.provide(edge).await.map_err(|error| match error {
                 ProvideError::NotConfigured(why) => ProvideError::Unavailable(format!(
-                    "{}, which the chain had found, is gone ({why}); bring it back, or start again to have another one found",
+                    "{}, which the provider chain selected, is no longer configured ({why}); restore it, or restart to select another provider",
                     link.name
                 )),
                 ProvideError::Failed(_) | ProvideError::Unavailable(_) | ProvideError::Refused(_) => error,
@@ -160,7 +162,7 @@ impl ProviderChain {
         let identity = self.sts.caller(given, edge).await?;
         if identity != pin {
             return Err(ProvideError::Refused(format!(
-                "{} is {identity}, and pin_identity wants {pin}; correct the one or the other",
+                "the identity of {} is {identity}, but pin_identity is {pin}; correct one of them",
                 given.provider
             )));
         }
@@ -169,7 +171,7 @@ impl ProviderChain {
     }
 
     fn found(&self) -> MutexGuard<'_, ChainSelection> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.lock()
     }
 }
 
@@ -214,11 +216,11 @@ impl Provide for ProviderChain {
                     lines.extend(source.explain(edge).into_iter().map(|line| format!("    {line}")));
                 }
                 (None, Some(_)) => {
-                    lines.push(format!("{name:15} not asked        another one comes before it"));
+                    lines.push(format!("{name:15} not tried        an earlier provider is selected"));
                     let half = half_set(name, edge);
-                    lines.extend(half.map(|why| format!("    half set: {why}")));
+                    lines.extend(half.map(|why| format!("    incomplete: {why}")));
                 }
-                (None, None) => lines.push(format!("{name:15} not asked yet")),
+                (None, None) => lines.push(format!("{name:15} not tried yet")),
             }
         }
         lines

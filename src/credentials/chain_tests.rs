@@ -255,10 +255,13 @@ async fn what_the_chain_has_found_stays() {
     assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
     std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
     let got = source.refresh(&world).await.map(|given| given.id.clone());
-    assert!(matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("is gone")), "{got:?}");
+    assert!(
+        matches!(&got, Err(ProvideError::Unavailable(why)) if why.contains("no longer configured")),
+        "{got:?}"
+    );
     assert_eq!(source.get(NOW).expect("what was there").id, "LTAIcli");
     let lines = source.status(&world).explanation.join("\n");
-    for words in ["env             not configured", "cli_profile     SELECTED", "ossutil         not asked"] {
+    for words in ["env             not configured", "cli_profile     SELECTED", "ossutil         not tried"] {
         assert!(lines.contains(words), "{words}: {lines}");
     }
 }

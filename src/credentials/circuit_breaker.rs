@@ -1,9 +1,10 @@
 //! Rate limiting and circuit breaking for credential endpoints.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
@@ -98,7 +99,7 @@ impl EndpointRegistry {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CredentialEndpoint>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -147,7 +148,7 @@ impl CredentialEndpoint {
     }
 
     fn state(&self) -> MutexGuard<'_, EndpointState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,10 +1,10 @@
 //! Clock skew of other machines, measured from their responses. Implausible values are ignored.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::HeaderMap;
 use http::header::{AGE, DATE};
+use parking_lot::{Mutex, MutexGuard};
 use tracing::warn;
 
 use crate::time::Timestamp;
@@ -31,7 +31,7 @@ impl ClockOffsets {
             warn!(
                 endpoint,
                 ahead_s,
-                "the clock of this service is ahead of ours (behind, if below 0); OSS refuses what is 15 minutes off, correct the clock of this machine"
+                "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, OSS rejects requests 15 minutes off"
             );
         }
     }
@@ -43,7 +43,7 @@ impl ClockOffsets {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -36,31 +36,34 @@ pub(super) fn parse_credentials_document(
     origin: &DocumentOrigin<'_>,
 ) -> Result<Credentials, ProvideError> {
     let DocumentOrigin { service, is_temporary, code_hint, provider } = origin;
-    let unusable = |what: &str| ProvideError::Unavailable(format!("{service} answered 200 and {what}"));
+    let unusable = |what: &str| ProvideError::Unavailable(format!("{service} returned 200, but {what}"));
     let document: CredentialsDocument =
-        serde_json::from_slice(body).map_err(|_| unusable("no credentials in JSON"))?;
+        serde_json::from_slice(body).map_err(|_| unusable("the body is not JSON credentials"))?;
     let CredentialsDocument { code, access_key_id, access_key_secret, security_token, expiration } = document;
     if code.is_some_and(|code| code != "Success") {
         return Err(ProvideError::Refused(format!(
-            "{service} answered 200 and a Code that is not Success; {code_hint}"
+            "{service} returned 200, but Code is not Success; {code_hint}"
         )));
     }
     let token = security_token.filter(|token| *is_temporary || !token.expose().is_empty());
     let has_token = token.is_some() || !is_temporary;
     let (Some(id), Some(secret), true) = (access_key_id, access_key_secret, has_token) else {
         return Err(unusable(if *is_temporary {
-            "no AccessKeyId, AccessKeySecret and SecurityToken"
+            "AccessKeyId, AccessKeySecret or SecurityToken is missing"
         } else {
-            "no AccessKeyId and AccessKeySecret"
+            "AccessKeyId or AccessKeySecret is missing"
         }));
     };
     validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
+        .map_err(|insane| unusable(&format!("the credentials are invalid: {insane}")))?;
     let expires = match expiration.as_deref() {
         None | Some("") if !is_temporary => None,
         text => {
-            let wrong =
-                if *is_temporary { "no Expiration that is a time" } else { "an Expiration that is no time" };
+            let wrong = if *is_temporary {
+                "Expiration is missing or not a valid time"
+            } else {
+                "Expiration is not a valid time"
+            };
             Some(text.and_then(Timestamp::parse_rfc3339).ok_or_else(|| unusable(wrong))?)
         }
     };

@@ -2,11 +2,12 @@
 //! token is preferred. Version 1 is used only if the service rejects token requests, never because
 //! it did not respond. Requests never go through a proxy.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderValue, Method};
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 use super::credentials_document::{DocumentOrigin, parse_credentials_document};
@@ -99,15 +100,15 @@ impl EcsProvider {
             200 => Ok(read(&reply, &base)?),
             404 => {
                 self.known().role = None;
-                let text = format!("the metadata service at {base} knows no role {role:?}");
+                let text = format!("the metadata service at {base} has no role {role:?}");
                 Err(EcsError::Credentials(if is_named {
-                    ProvideError::Refused(format!("{text}; correct role_name, or leave it out"))
+                    ProvideError::Refused(format!("{text}; correct role_name or omit it"))
                 } else {
                     // The instance had this role a moment ago, and may have another now.
-                    ProvideError::Unavailable(format!("{text}; it is asked again which there is"))
+                    ProvideError::Unavailable(format!("{text}; the role name is looked up again"))
                 }))
             }
-            status => Err(unexpected(&base, "its role", status).into()),
+            status => Err(unexpected(&base, "the role", status).into()),
         }
     }
 
@@ -144,12 +145,12 @@ impl EcsProvider {
                 Ok(InstanceRole { name: text.to_owned(), is_named: false })
             }
             404 => Err(EcsError::Nothing(ProvideError::Refused(format!(
-                "the metadata service at {base} says that this instance has no RAM role; attach one to it"
+                "the metadata service at {base} reports that this instance has no RAM role; attach one to it"
             )))),
             200 => Err(EcsError::Credentials(ProvideError::Unavailable(format!(
-                "the metadata service at {base} answered 200 and no name of a role"
+                "the metadata service at {base} returned 200, but no role name"
             )))),
-            status => Err(unexpected(base, "its role", status).into()),
+            status => Err(unexpected(base, "the role", status).into()),
         }
     }
 
@@ -184,7 +185,7 @@ impl EcsProvider {
             200 => {
                 let mut token = HeaderValue::from_bytes(reply.body.trim_ascii()).map_err(|_| {
                     ProvideError::Unavailable(format!(
-                        "the metadata service at {url} gave a token that cannot be sent"
+                        "the metadata service at {url} returned an invalid token"
                     ))
                 })?;
                 token.set_sensitive(true);
@@ -194,7 +195,7 @@ impl EcsProvider {
             }
             403..=405 if self.instance.imds_v1 && !edge.is_true(NO_V1) => Ok(None),
             status @ 403..=405 => Err(EcsError::Credentials(ProvideError::Refused(format!(
-                "the metadata service at {url} gives no tokens ({status}), and version 1 is switched off (imds_v1, {NO_V1})"
+                "the metadata service at {url} issues no tokens ({status}), and version 1 is disabled (imds_v1, {NO_V1})"
             )))),
             status => Err(unexpected(url, "a token", status).into()),
         }
@@ -210,19 +211,19 @@ impl EcsProvider {
         self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
             let hint = match error {
                 HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
-                    "in a container, the hop limit of the instance's metadata may be too low"
+                    "in a container, the metadata hop limit of the instance may be too low"
                 }
                 HttpClientError::Connect(..)
                 | HttpClientError::Broken(..)
                 | HttpClientError::TooLarge(_)
-                | HttpClientError::Unsendable(..) => "this may be no ECS instance",
+                | HttpClientError::Unsendable(..) => "this host may not be an ECS instance",
             };
             EcsError::Nothing(ProvideError::Unavailable(format!("the metadata service: {error}; {hint}")))
         })
     }
 
     fn known(&self) -> MutexGuard<'_, EcsCache> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 
@@ -235,7 +236,10 @@ impl Provide for EcsProvider {
         let named = self.instance.role_name.clone().or_else(|| edge.variable(ROLE));
         let role = named.or_else(|| self.known().role.as_ref().map(|role| role.value.clone()));
         let at = self.base(edge).map_or_else(|_| ENDPOINT.to_owned(), |base| base.to_string());
-        vec![format!("role {} at the metadata service {at}", role.as_deref().unwrap_or("of the instance"))]
+        vec![format!(
+            "role {} from the metadata service at {at}",
+            role.as_deref().unwrap_or("of the instance")
+        )]
     }
 }
 
@@ -255,19 +259,17 @@ impl From<ProvideError> for EcsError {
 
 fn unexpected(url: &Url, what: &str, status: u16) -> ProvideError {
     let remedy = match status {
-        401 => "; it wants a token with each request (version 2), so see that it gives them to this machine",
+        401 => "; it requires a token (version 2), so check that it issues tokens to this host",
         _ => "",
     };
-    ProvideError::Unavailable(format!(
-        "the metadata service at {url}, asked for {what}, answered {status}{remedy}"
-    ))
+    ProvideError::Unavailable(format!("the metadata service at {url} returned {status} for {what}{remedy}"))
 }
 
 fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
     let origin = DocumentOrigin {
         service: format!("the metadata service at {url}"),
         is_temporary: true,
-        code_hint: "look at the role of the instance",
+        code_hint: "check the role of the instance",
         provider: "ecs_ram_role",
     };
     parse_credentials_document(&reply.body, &origin)

@@ -160,7 +160,7 @@ async fn an_answer_without_code_or_without_an_end_is_no_panic() {
     let instance = EcsConfig { endpoint: Some(url), ..EcsConfig::default() };
     let given = EcsProvider::new(instance, &Arc::default()).provide(&Empty).await.map(|given| given.id);
     assert!(
-        matches!(&given, Err(ProvideError::Unavailable(why)) if why.contains("no Expiration")),
+        matches!(&given, Err(ProvideError::Unavailable(why)) if why.contains("Expiration is missing")),
         "{given:?}"
     );
 }

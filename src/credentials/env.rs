@@ -67,7 +67,7 @@ impl EnvProvider {
             let unused = edge.variable(ROLE).is_some() && edge.variable(OIDC).is_none();
             if unused && !self.warned.swap(true, Ordering::Relaxed) {
                 warn!(
-                    "{ROLE} is set beside an access key, and the access key itself signs; set assume_role_from_env = true if the role is meant"
+                    "{ROLE} is set, but requests are signed with the access key itself; set assume_role_from_env = true to assume the role"
                 );
             }
             return Ok(given);
@@ -154,7 +154,7 @@ impl Provide for EnvProvider {
         let role = self.role(edge);
         let mut lines =
             role.map_or_else(Vec::new, |role| vec![format!("role {}", role.arn), self.sts.explain(edge)]);
-        lines.extend(half_set(edge).map(|why| format!("half set: {why}")));
+        lines.extend(half_set(edge).map(|why| format!("incomplete: {why}")));
         lines
     }
 }

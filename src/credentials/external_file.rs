@@ -3,9 +3,10 @@
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 use super::provider_config::ProviderConfig;
@@ -40,10 +41,10 @@ impl ExternalFileConfig {
     ) -> Result<StsEndpointConfig, InvalidField> {
         let endpoint = endpoint.map(|text| {
             let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-            Url::parse(&text).map_err(|error| InvalidField(format!("its endpoint of STS {error}")))
+            Url::parse(&text).map_err(|error| InvalidField(format!("the STS endpoint {error}")))
         });
         let region = region.map(|text| {
-            Region::parse(text).map_err(|error| InvalidField(format!("its region of STS: {error}")))
+            Region::parse(text).map_err(|error| InvalidField(format!("the STS region: {error}")))
         });
         Ok(StsEndpointConfig {
             endpoint: endpoint.transpose()?.or_else(|| self.place.endpoint.clone()),
@@ -217,7 +218,7 @@ impl ToolFile {
     }
 
     fn built(&self) -> MutexGuard<'_, Option<BuiltProvider>> {
-        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+        self.built.lock()
     }
 }
 
@@ -238,7 +239,7 @@ impl CandidatePaths {
             Self::Usual { home, below } => {
                 let mut existing = below.iter().map(|below| home.join(below)).filter(|path| path.exists());
                 let Some(path) = existing.next() else {
-                    return Err(format!("there is no ~/{}", below.join(" and no ~/")));
+                    return Err(format!("no file ~/{}", below.join(" or ~/")));
                 };
                 if let Some(other) = existing.next() {
                     warn_of_two(&path, &other);
@@ -258,7 +259,7 @@ fn warn_of_two(used: &Path, ignored: &Path) {
         tracing::warn!(
             used = %used.display(),
             ignored = %ignored.display(),
-            "there are two files of the same kind, and they differ; keep one of them"
+            "found two credential files that differ; remove one of them"
         );
     }
 }
@@ -270,10 +271,10 @@ impl Provide for ToolFile {
             let mut given = provider.provide(edge).await.map_err(|error| match error {
                 // The file names this provider; another one would change the signing identity.
                 ProvideError::NotConfigured(why) => {
-                    ProvideError::Refused(format!("what {} describes: {why}", self.format.name()))
+                    ProvideError::Refused(format!("the provider described by {}: {why}", self.format.name()))
                 }
                 ProvideError::Failed(why) => {
-                    ProvideError::Refused(format!("what {} describes: {why}", self.format.name()))
+                    ProvideError::Refused(format!("the provider described by {}: {why}", self.format.name()))
                 }
                 ProvideError::Unavailable(_) | ProvideError::Refused(_) => error,
             })?;

@@ -50,19 +50,21 @@ struct CredentialFile {
 enum CredentialFileError {
     #[error(transparent)]
     Unreadable(#[from] SecretFileError),
-    #[error("{0} is no JSON (line {1}, column {2}); it wants an object with AccessKeyId and AccessKeySecret")]
+    #[error(
+        "{0} is not valid JSON (line {1}, column {2}); expected an object with AccessKeyId and AccessKeySecret"
+    )]
     NoJson(String, usize, usize),
-    #[error("{0} holds no JSON object")]
+    #[error("{0} is not a JSON object")]
     NoObject(String),
-    #[error("{0} holds no {1} as a text")]
+    #[error("{0}: {1} is missing or not a string")]
     Missing(String, &'static str),
-    #[error("{0} holds {1} and {2}, and they differ")]
+    #[error("{0}: {1} and {2} have different values; remove one of them")]
     Ambiguous(String, &'static str, &'static str),
-    #[error("the expiration in {0} is no time; write it as 2026-01-31T12:00:00Z")]
+    #[error("invalid expiration in {0}; expected a time such as 2026-01-31T12:00:00Z")]
     Expiration(String),
-    #[error("{0} changes faster than it can be read")]
+    #[error("{0} kept changing while it was read")]
     Restless(String),
-    #[error("in {0}, {1}")]
+    #[error("{0}: {1}")]
     Insane(String, validate::InvalidAccessKey),
 }
 

@@ -68,16 +68,19 @@ fn json_has_either_spelling_and_needs_no_token() {
 #[test]
 fn what_is_wrong_is_told_without_the_secret() {
     let rows = [
-        ("", "is no JSON (line 1, column 0)"),
-        (r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": "planted"#, "is no JSON (line 1, column"),
-        (r#"["planted"]"#, "holds no JSON object"),
-        (r#"{"AccessKeySecret": "planted"}"#, "holds no access_key_id"),
-        (r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": 5}"#, "holds no AccessKeySecret as a text"),
+        ("", "is not valid JSON (line 1, column 0)"),
+        (r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": "planted"#, "is not valid JSON (line 1, column"),
+        (r#"["planted"]"#, "is not a JSON object"),
+        (r#"{"AccessKeySecret": "planted"}"#, "access_key_id is missing"),
+        (r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": 5}"#, "AccessKeySecret is missing or not a string"),
         (
             r#"{"AccessKeyId": "LTAIa", "access_key_id": "LTAIb", "AccessKeySecret": "planted"}"#,
-            "they differ",
+            "different values",
         ),
-        (r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": "planted", "Expiration": "tomorrow"}"#, "is no time"),
+        (
+            r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": "planted", "Expiration": "tomorrow"}"#,
+            "invalid expiration",
+        ),
         (r#"{"AccessKeyId": "STS.a", "AccessKeySecret": "planted"}"#, "no security token"),
         (r#"{"AccessKeyId": "LTAIa", "AccessKeySecret": "planted\n"}"#, "line break"),
     ];
@@ -89,7 +92,7 @@ fn what_is_wrong_is_told_without_the_secret() {
         );
     }
     let large = format!("{{\"x\": \"{}\"}}", "x".repeat(70_000));
-    assert!(json(&large).expect_err("large").contains("over 64 KiB"));
+    assert!(json(&large).expect_err("large").contains("more than 64 KiB"));
     assert!(read(Path::new("/nowhere/key.json")).expect_err("missing").contains("No such file"));
 }
 

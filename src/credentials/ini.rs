@@ -60,7 +60,7 @@ impl IniDocument {
         let names: Vec<String> =
             self.0.iter().skip(1).take(LISTED_MAX).map(|section| format!("[{}]", section.name)).collect();
         match (names.is_empty(), self.0.len() - 1 > LISTED_MAX) {
-            (true, _) => "no section".to_owned(),
+            (true, _) => "no sections".to_owned(),
             (false, true) => format!("{} and more", names.join(", ")),
             (false, false) => names.join(", "),
         }

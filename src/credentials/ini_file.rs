@@ -44,14 +44,16 @@ impl ExternalFormat for SharedFile {
         let document = parse(text)?;
         let NamedSection { name, section } = section(&document, tool, "ALIBABA_CLOUD_PROFILE", edge)?;
         if section.get(&["enable"]).is_some_and(|enable| enable.eq_ignore_ascii_case("false")) {
-            return Err(UnsupportedProfile::Absent(format!("the section [{name}] says enable = false")));
+            return Err(UnsupportedProfile::Absent(format!(
+                "the section [{name}] is disabled (enable = false)"
+            )));
         }
         let wrong = |why: String| UnsupportedProfile::Wrong(format!("the section [{name}] {why}"));
         let need = |keys: &[&str]| section.get(keys).ok_or_else(|| wrong(format!("has no {}", keys[0])));
         let place = || {
             let vpc = section.get(&["enable_vpc"]).is_some_and(|value| value.eq_ignore_ascii_case("true"));
             tool.sts_endpoint(section.get(&["sts_endpoint"]), section.get(&["sts_region"]), vpc)
-                .map_err(|mistake| wrong(format!("has a mistake: {}", mistake.0)))
+                .map_err(|mistake| wrong(format!("is invalid: {}", mistake.0)))
         };
         let role = || -> Result<AssumedRole, UnsupportedProfile> {
             let session = section.get(&["role_session_name", "session_name"]).map(str::to_owned);
@@ -96,18 +98,18 @@ impl ExternalFormat for SharedFile {
                 Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
             Some("external") => Err(wrong(
-                "runs a command (type external), which this file may not; name the command in credentials of type \"process\"".to_owned(),
+                "runs a command (type external), which this file must not; configure the command in credentials of type \"process\"".to_owned(),
             )),
             Some("rsa_key_pair") => Err(wrong(
-                "has the type rsa_key_pair, which is withdrawn by the vendor; use an access key or a role".to_owned(),
+                "has the type rsa_key_pair, which the vendor has withdrawn; use an access key or a role".to_owned(),
             )),
             Some("bearer") => {
-                Err(wrong("has the type bearer, and OSS takes no bearer tokens; use an access key or a role".to_owned()))
+                Err(wrong("has the type bearer, but OSS does not support bearer tokens; use an access key or a role".to_owned()))
             }
             Some(_) => Err(wrong(
-                "has a type that nobody knows; write access_key, sts, ram_role_arn, ecs_ram_role, oidc_role_arn or credentials_uri".to_owned(),
+                "has an unknown type; expected one of access_key, sts, ram_role_arn, ecs_ram_role, oidc_role_arn, credentials_uri".to_owned(),
             )),
-            None => Err(wrong("has no type; write type = access_key, or what it is".to_owned())),
+            None => Err(wrong("has no type; set it, for example type = access_key".to_owned())),
         }
     }
 }
@@ -156,7 +158,7 @@ struct NamedSection<'a> {
 fn parse(text: &str) -> Result<IniDocument, UnsupportedProfile> {
     IniDocument::parse(text).map_err(|line| {
         UnsupportedProfile::Wrong(format!(
-            "line {line} is neither a [section], nor key = value, nor a comment"
+            "line {line} is invalid; expected a [section], key = value or a comment"
         ))
     })
 }
@@ -173,10 +175,10 @@ fn section<'a>(
     let name = wanted.unwrap_or_else(|| "default".to_owned());
     match document.section(&name) {
         Some(section) => Ok(NamedSection { name, section }),
-        None if document.is_empty() => Err(UnsupportedProfile::Absent("it is empty".to_owned())),
+        None if document.is_empty() => Err(UnsupportedProfile::Absent("the file is empty".to_owned())),
         // Skipping the existing sections would change the signing identity.
         None => Err(UnsupportedProfile::Wrong(format!(
-            "there is no section [{name}]; the file has {}; set profile, or {variable}, to one of them",
+            "the section [{name}] does not exist; the file has {}; set profile or {variable} to one of them",
             document.listing()
         ))),
     }
@@ -185,7 +187,8 @@ fn section<'a>(
 fn seconds(section: &IniSection) -> Result<Duration, String> {
     let keys = ["role_session_expiration", "duration_seconds"];
     let text = section.get(&keys).unwrap_or("3600");
-    let seconds = text.parse().map_err(|_| format!("has a {} that is no number of seconds", keys[0]))?;
+    let seconds =
+        text.parse().map_err(|_| format!("has an invalid {}; expected a number of seconds", keys[0]))?;
     Ok(Duration::from_secs(seconds))
 }
 

@@ -71,9 +71,9 @@ fn each_section_of_the_vendors_files_comes_to_what_it_should() {
             ("ecs", Ok("EcsConfig { role_name: Some(\"EcsRamRoleTest\")")),
             ("noecs", Ok("EcsConfig { role_name: None")),
             ("ram", Ok("FileRoleConfig { signer: StaticKeyConfig")),
-            ("rsa", Err("rsa_key_pair, which is withdrawn")),
-            ("error_type", Err("a type that nobody knows")),
-            ("nobody", Err("no section [nobody]")),
+            ("rsa", Err("rsa_key_pair, which the vendor has withdrawn")),
+            ("error_type", Err("an unknown type")),
+            ("nobody", Err("the section [nobody] does not exist")),
         ],
     );
     check(&SharedFile, &file("shared_ini_inline_comment"), &[("", Ok("StaticKeyConfig"))]);
@@ -102,22 +102,22 @@ fn other_sections_of_the_shared_file() {
             (
                 "",
                 Err(
-                    "no section [default]; the file has [oidc], [off], [exported], [bad], [percent]; set profile",
+                    "the section [default] does not exist; the file has [oidc], [off], [exported], [bad], [percent]; set profile",
                 ),
             ),
             ("oidc", Ok("duration: Some(900s)")),
-            ("off", Err("absent: the section [off] says enable = false")),
+            ("off", Err("absent: the section [off] is disabled (enable = false)")),
             // Another tool writes this form but cannot read it.
             ("exported", Ok("token: Some")),
-            ("bad", Err("no number of seconds")),
+            ("bad", Err("expected a number of seconds")),
             ("percent", Ok("%(x)s")),
         ],
     );
     let nothing = "# nothing yet\n\n";
-    assert_eq!(read(&SharedFile, nothing, "").expect_err("nothing"), "absent: it is empty");
-    assert_eq!(read(&OssFile, nothing, "").expect_err("nothing"), "absent: it is empty");
+    assert_eq!(read(&SharedFile, nothing, "").expect_err("nothing"), "absent: the file is empty");
+    assert_eq!(read(&OssFile, nothing, "").expect_err("nothing"), "absent: the file is empty");
     let why = read(&OssFile, "access_key_id = a\n", "").expect_err("no section");
-    assert!(why.contains("the file has no section; set profile, or OSS_PROFILE"), "{why}");
+    assert!(why.contains("the file has no sections; set profile or OSS_PROFILE"), "{why}");
     assert!(read(&SharedFile, "nonsense", "").expect_err("no file").contains("line 1"));
 }
 
@@ -147,7 +147,7 @@ fn ossutils_file_with_its_many_names() {
             Ok("cn-beijing"),
         ),
         ("mode=EcsRamRole\necsRoleName=n".to_owned(), Ok("role_name: Some(\"n\")")),
-        ("mode=Else".to_owned(), Err("a mode that nobody knows")),
+        ("mode=Else".to_owned(), Err("an unknown mode")),
         ("language=EN".to_owned(), Err("absent: [Credentials] has no access key")),
         (
             "language=EN\n[AkService]\necsAk=http://100.100.100.200/latest/meta-data/Ram/security-credentials/R".to_owned(),
@@ -223,12 +223,15 @@ fn each_profile_of_ossutil_2_comes_to_what_it_should() {
             ("plain", Err("unencrypted")),
             ("process", Err("allow_process = true")),
             ("nobody", Err("type \"anonymous\"")),
-            ("other", Err("a mode that is unknown; write one of AK, StsToken")),
-            ("modeless", Err("has no mode, and no access-key-id")),
+            ("other", Err("an unknown mode; expected one of AK, StsToken")),
+            ("modeless", Err("has no mode and no access-key-id")),
             ("settings", Err("absent: the profile \"settings\" has no credentials")),
-            ("a", Err("the profile \"A\", which takes its own from this one")),
-            ("lost", Err("\"nowhere\", which is not there")),
-            ("nobody-knows", Err("no [profile nobody-knows]; the file has [default], [Profile  sts]")),
+            ("a", Err("the profile \"A\", which inherits from this one")),
+            ("lost", Err("\"nowhere\", which does not exist")),
+            (
+                "nobody-knows",
+                Err("[profile nobody-knows] does not exist; the file has [default], [Profile  sts]"),
+            ),
         ],
     );
     let recipe = read_with(&OssutilFile, PROFILES, "process", true).expect("allowed");
@@ -243,27 +246,33 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
         (format!("{one}{two}"), Ok("StaticKeyConfig")),
         (
             format!("{one}{}", two.replace("LTAIa", "LTAIb")),
-            Err("hold different keys; set profile, or OSSUTIL_PROFILE"),
+            Err("have different access keys; set profile or OSSUTIL_PROFILE"),
         ),
         (format!("{one}[default]\nregion = cn-hangzhou\n"), Ok("StaticKeyConfig")),
         (format!("[Credentials]\nlanguage = EN\n{two}"), Ok("StaticKeyConfig")),
         (
             two.replace("default", "profile dev"),
-            Err("no [default] and no [Credentials]; the file has [profile dev]; set profile"),
+            Err("neither [default] nor [Credentials] exists; the file has [profile dev]; set profile"),
         ),
         (one.replace("Credentials", "Credential"), Err("the file has [Credential]")),
-        ("accessKeyID = LTAIa\n".to_owned(), Err("the file has no section")),
-        ("[Credentials]\naccessKeySecret = s\n".to_owned(), Err("has no accessKeyID, and no mode")),
-        ("[Credentials]\necsRoleName = r\n".to_owned(), Err("has no accessKeyID, and no mode")),
+        ("accessKeyID = LTAIa\n".to_owned(), Err("the file has no sections")),
+        ("[Credentials]\naccessKeySecret = s\n".to_owned(), Err("has no accessKeyID and no mode")),
+        ("[Credentials]\necsRoleName = r\n".to_owned(), Err("has no accessKeyID and no mode")),
         ("{\"current\": \"default\"}".to_owned(), Err("line 1")),
-        ("# nothing\n".to_owned(), Err("absent: it is empty")),
+        ("# nothing\n".to_owned(), Err("absent: the file is empty")),
         (
             "[default]\nregion = cn-hangzhou\n".to_owned(),
             Err("absent: the profile \"default\" has no credentials"),
         ),
         // Endpoints of buckets are not credentials.
-        ("[Bucket-Endpoint]\nb = e\n[Bucket-Cname]\nb = c\n".to_owned(), Err("absent: it has nothing but")),
-        ("[buckets b]\nmine =\nregion = cn-hangzhou\n".to_owned(), Err("absent: it has nothing but")),
+        (
+            "[Bucket-Endpoint]\nb = e\n[Bucket-Cname]\nb = c\n".to_owned(),
+            Err("absent: the file has only bucket endpoints"),
+        ),
+        (
+            "[buckets b]\nmine =\nregion = cn-hangzhou\n".to_owned(),
+            Err("absent: the file has only bucket endpoints"),
+        ),
         (
             "[Bucket-Endpoint]\nb = e\n[profile dev]\nmode = AK\n".to_owned(),
             Err("the file has [Bucket-Endpoint]"),
@@ -275,8 +284,8 @@ fn a_file_of_ossutil_that_is_not_understood_is_never_taken_for_an_empty_one() {
         (format!("{one}{two}mode = AK\n"), Ok("StaticKeyConfig")),
         (format!("{one}mode = ak\n{two}mode = AK\n"), Ok("StaticKeyConfig")),
         (format!("{one}stsToken = t\n{two}mode = StsToken\nsts-token = t\n"), Ok("token: Some")),
-        (format!("{one}stsToken = t\n{two}mode = AK\nsts-token = t\n"), Err("hold different keys")),
-        (format!("{one}{two}mode = EcsRamRole\n"), Err("hold different keys")),
+        (format!("{one}stsToken = t\n{two}mode = AK\nsts-token = t\n"), Err("have different access keys")),
+        (format!("{one}{two}mode = EcsRamRole\n"), Err("have different access keys")),
     ] {
         check(&OssutilFile, &text, &[("", expected)]);
     }

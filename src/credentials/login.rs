@@ -40,7 +40,7 @@ impl LoginSession {
     fn current(&self, now: Timestamp) -> Result<Credentials, ProvideError> {
         if now >= self.expires {
             return Err(ProvideError::Refused(format!(
-                "the keys of the profile {:?} expired at {}; run {}",
+                "the credentials of the profile {:?} expired at {}; run {}",
                 self.profile,
                 self.expires.rfc3339(),
                 self.renewal.commands(now)
@@ -98,6 +98,6 @@ impl Provide for LoginSession {
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let until = self.expires.rfc3339();
         let commands = self.renewal.commands(edge.now());
-        vec![format!("keys of a login until {until}; {commands} renews them")]
+        vec![format!("login credentials valid until {until}; to renew them, run {commands}")]
     }
 }

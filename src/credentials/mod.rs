@@ -187,7 +187,7 @@ pub enum ProvideError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// One of two variables is missing.
-    #[error("{present} is set and {missing} is not; set both or neither")]
+    #[error("{present} is set but {missing} is not; set both or neither")]
     HalfSet {
         /// The variable that is set.
         present: &'static str,
@@ -195,7 +195,7 @@ pub enum SetupError {
         missing: &'static str,
     },
     /// One of the three settings of an OIDC provider is missing.
-    #[error("the OIDC source is set up in part; set {key}, or the variable {variable}")]
+    #[error("the OIDC configuration lacks {key}; set it or the variable {variable}")]
     HalfSetTrio {
         /// The missing configuration key.
         key: &'static str,
@@ -204,7 +204,7 @@ pub enum SetupError {
     },
     /// A role should be assumed with the access key of the environment, but that key is missing.
     #[error(
-        "{variable} is set, and no OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET that could assume the role; set them, or unset it"
+        "{variable} is set, but OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, which assume the role, are not; set them or unset {variable}"
     )]
     RoleWithoutKey {
         /// The variable that names the role.
@@ -212,7 +212,7 @@ pub enum SetupError {
     },
     /// The STS endpoint inside the VPC is requested, but the region is unknown.
     #[error(
-        "{variable} asks for STS inside the VPC, and no region is known; set sts_region, or ALIBABA_CLOUD_STS_REGION"
+        "{variable} requests the STS endpoint inside the VPC, but the region is unknown; set sts_region or ALIBABA_CLOUD_STS_REGION"
     )]
     VpcWithoutRegion {
         /// The variable that requests it.

@@ -83,7 +83,7 @@ impl OidcProvider {
         let shown = token_file.display();
         let unreadable = |error: &dyn fmt::Display| {
             ProvideError::Unavailable(format!(
-                "the OIDC token in {shown} cannot be read: {error}; see that it is mounted"
+                "cannot read the OIDC token in {shown}: {error}; check that it is mounted"
             ))
         };
         let text = self.lane.run(FILE_LIMIT, {
@@ -94,7 +94,7 @@ impl OidcProvider {
         let text = text.map_err(|error| unreadable(&error))?;
         let token = Secret::from(text.expose().trim());
         if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {
-            let text = format!("{shown} holds no OIDC token: it is empty or longer than {TOKEN_MAX} bytes");
+            let text = format!("invalid OIDC token in {shown}: it is empty or longer than {TOKEN_MAX} bytes");
             return Err(ProvideError::Unavailable(text).into());
         }
         let mut role = self.pod.role.to_role(role_arn);

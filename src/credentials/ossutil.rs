@@ -63,7 +63,7 @@ impl ExternalFormat for OssutilFile {
     ) -> Result<Box<dyn ProviderConfig>, UnsupportedProfile> {
         let document = IniDocument::parse(text).map_err(|line| {
             UnsupportedProfile::Wrong(format!(
-                "line {line} is neither a [section], nor option = value, nor a comment"
+                "line {line} is invalid; expected a [section], option = value or a comment"
             ))
         })?;
         let wanted = tool.profile.clone().or_else(|| edge.variable(PROFILE_VARIABLE));
@@ -90,7 +90,7 @@ fn select<'a>(
             (None, None) => {
                 let sections = document.listing();
                 Err(UnsupportedProfile::Wrong(format!(
-                    "there is no [profile {name}]; the file has {sections}"
+                    "[profile {name}] does not exist; the file has {sections}"
                 )))
             }
         };
@@ -104,7 +104,7 @@ fn select<'a>(
             if section.get(&ID).is_some() && settings.has_credentials() && !settings.is_same_key(section) =>
         {
             Err(UnsupportedProfile::Wrong(format!(
-                "[{LEGACY}] (ossutil 1) and [{DEFAULT}] (ossutil 2) hold different keys; set profile, or {PROFILE_VARIABLE}, to the one that is meant"
+                "[{LEGACY}] (ossutil 1) and [{DEFAULT}] (ossutil 2) have different access keys; set profile or {PROFILE_VARIABLE} to the one to use"
             )))
         }
         (Some(section), Some(settings)) if !settings.has_credentials() => {
@@ -112,12 +112,14 @@ fn select<'a>(
         }
         (_, Some(settings)) => Ok(SelectedSection::Profile(settings)),
         (Some(section), None) => Ok(SelectedSection::Legacy(LegacySection { name: LEGACY, section })),
-        (None, None) if document.is_empty() => Err(UnsupportedProfile::Absent("it is empty".to_owned())),
+        (None, None) if document.is_empty() => {
+            Err(UnsupportedProfile::Absent("the file is empty".to_owned()))
+        }
         (None, None) if document.has_only(is_of_buckets) => {
-            Err(UnsupportedProfile::Absent("it has nothing but endpoints of buckets".to_owned()))
+            Err(UnsupportedProfile::Absent("the file has only bucket endpoints".to_owned()))
         }
         (None, None) => Err(UnsupportedProfile::Wrong(format!(
-            "there is no [{DEFAULT}] and no [{LEGACY}]; the file has {}; set profile, or {PROFILE_VARIABLE}",
+            "neither [{DEFAULT}] nor [{LEGACY}] exists; the file has {}; set profile or {PROFILE_VARIABLE}",
             document.listing()
         ))),
     }
@@ -146,7 +148,9 @@ impl LegacySection<'_> {
         if is("RamRoleArn") {
             let seconds = section.get(&["tokenTimeout"]).unwrap_or("3600").parse();
             let seconds = seconds.map_err(|_| {
-                UnsupportedProfile::Wrong(format!("[{wanted}] has a tokenTimeout that is no number"))
+                UnsupportedProfile::Wrong(format!(
+                    "[{wanted}] has an invalid tokenTimeout; expected a number of seconds"
+                ))
             })?;
             let session = section.get(&["roleSessionName"]).map(str::to_owned);
             let role = AssumedRole {
@@ -166,7 +170,7 @@ impl LegacySection<'_> {
         }
         if mode.is_some() {
             return Err(UnsupportedProfile::Wrong(format!(
-                "[{wanted}] has a mode that nobody knows; write AK, StsToken, RamRoleArn or EcsRamRole"
+                "[{wanted}] has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole"
             )));
         }
         // Without a mode, ossutil uses what is present, a key before a service.
@@ -176,7 +180,7 @@ impl LegacySection<'_> {
         match document.section(SERVICE).map(service).transpose()?.flatten() {
             Some(uri) => Ok(Box::new(uri)),
             None if LEGACY_PARTS.iter().any(|keys| section.get(keys).is_some()) => {
-                Err(missing("accessKeyID, and no mode"))
+                Err(missing("accessKeyID and no mode"))
             }
             None => Err(UnsupportedProfile::Absent(format!("[{wanted}] has no access key"))),
         }

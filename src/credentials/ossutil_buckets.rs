@@ -34,10 +34,10 @@ pub enum BucketStyle {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum BucketEndpointsError {
     /// A line is invalid; its number.
-    #[error("line {0} is neither a [section], nor option = value")]
+    #[error("line {0} is invalid; expected a [section] or option = value")]
     Line(usize),
     /// The profile refers to a section that the file does not have.
-    #[error("its profile refers to the section [buckets {0}], which it does not have")]
+    #[error("the profile refers to the section [buckets {0}], which does not exist")]
     NoSection(String),
 }
 

@@ -38,11 +38,11 @@ impl<'a> ProfileSettings<'a> {
         let mut last = first;
         while let Some(source) = last.get(&["source-profile"]) {
             let wrong =
-                |why| Err(settings.wrong(format!("takes settings from the profile {source:?}, {why}")));
+                |why| Err(settings.wrong(format!("inherits settings from the profile {source:?}, {why}")));
             if names.contains(&source.to_ascii_lowercase()) {
-                return wrong("which takes its own from this one");
+                return wrong("which inherits from this one");
             }
-            let Some(section) = section_of(document, source) else { return wrong("which is not there") };
+            let Some(section) = section_of(document, source) else { return wrong("which does not exist") };
             names.push(source.to_ascii_lowercase());
             settings.sections.push(section);
             last = section;
@@ -112,12 +112,12 @@ impl<'a> ProfileSettings<'a> {
             }
             (None, Some(_)) => {
                 let modes = MODES.join(", ");
-                Err(self.wrong(format!("has a mode that is unknown; write one of {modes}")))
+                Err(self.wrong(format!("has an unknown mode; expected one of {modes}")))
             }
             (None, None) if self.get(&ID).is_some() || self.get(&SECRET).is_some() => {
                 Ok(Box::new(self.key(token)?))
             }
-            (None, None) => Err(self.missing("mode, and no access-key-id")),
+            (None, None) => Err(self.missing("mode and no access-key-id")),
         }
     }
 
@@ -156,7 +156,7 @@ impl<'a> ProfileSettings<'a> {
     fn process(&self, tool: &ExternalFileConfig) -> Result<ProcessConfig, UnsupportedProfile> {
         if !tool.allow_process {
             return Err(self.wrong(
-                "runs a command (mode Process), which needs to be allowed: name this file in credentials of type \"ossutil\" with allow_process = true, or the command in credentials of type \"process\""
+                "runs a command (mode Process), which must be allowed: configure this file in credentials of type \"ossutil\" with allow_process = true, or the command in credentials of type \"process\""
                     .to_owned(),
             ));
         }

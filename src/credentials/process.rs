@@ -75,7 +75,7 @@ impl ProcessProvider {
         let started = started.await.map_err(|no_answer| failed(format!("cannot be started: {no_answer}")))?;
         let (mut group, mut child) = started.map_err(|error| {
             ProvideError::Refused(format!(
-                "the command {name:?} cannot be run: {error}; give its path, and see that this user may run it"
+                "cannot run the command {name:?}: {error}; set its path, and check that this user may run it"
             ))
         })?;
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
@@ -86,19 +86,19 @@ impl ProcessProvider {
             Ok::<_, OutputTooLarge>((child.wait().await, printed, complained))
         };
         let all = tokio::time::timeout(WITHIN, all).await.map_err(|_| {
-            failed(format!("did not end within {WITHIN:?}, and was ended; run it by hand as this user"))
+            failed(format!("did not exit within {WITHIN:?} and was killed; run it manually as this user"))
         })?;
         let (ended, printed, complained) =
             all.map_err(|OutputTooLarge| failed("printed more than 64 KiB".to_owned()))?;
         // Processes that the command left running on purpose are not killed.
         group.0 = None;
-        let status = ended.map_err(|error| failed(format!("is lost: {error}")))?;
+        let status = ended.map_err(|error| failed(format!("has no exit status: {error}")))?;
         if !status.success() {
             return Err(failed(format!(
-                "ended with {status} and {complained} bytes on standard error, which are not repeated here; run it by hand as this user, without its usual variables"
+                "failed with {status} and wrote {complained} bytes to standard error (not logged); run it manually as this user, without its usual environment"
             )));
         }
-        parse(&printed).map_err(|what| failed(format!("printed {what}")))
+        parse(&printed).map_err(|what| failed(format!("printed invalid output: {what}")))
     }
 
     fn command(&self, edge: &dyn SourceEnv) -> Command {
@@ -156,20 +156,20 @@ async fn count(mut from: impl AsyncRead + Unpin) -> Result<usize, OutputTooLarge
 /// Parses the output. The error describes what was printed instead.
 fn parse(printed: &[u8]) -> Result<Credentials, String> {
     let given: ProcessOutput =
-        serde_json::from_slice(printed).map_err(|_| "no credentials in JSON".to_owned())?;
+        serde_json::from_slice(printed).map_err(|_| "not JSON credentials".to_owned())?;
     let token = given.sts_token.filter(|token| !token.expose().is_empty());
     match given.mode.as_deref() {
         None | Some("AK" | "StsToken") => {}
-        Some(_) => return Err("a mode that is neither AK nor StsToken".to_owned()),
+        Some(_) => return Err("the mode is neither AK nor StsToken".to_owned()),
     }
     if given.mode.as_deref() == Some("StsToken") && token.is_none() {
-        return Err("the mode StsToken and no token".to_owned());
+        return Err("the mode is StsToken, but the token is missing".to_owned());
     }
     let (Some(id), Some(secret)) = (given.access_key_id, given.access_key_secret) else {
-        return Err("no access key id and secret".to_owned());
+        return Err("the access key id or secret is missing".to_owned());
     };
     validate::check_given(id.expose(), secret.expose(), token.as_ref().map(Secret::expose))
-        .map_err(|insane| format!("no usable credentials: {insane}"))?;
+        .map_err(|insane| insane.to_string())?;
     // Like the readers of the Alibaba Cloud tools, this treats an invalid expiration as missing.
     // The command then runs again after `cache`.
     let expires = given.expiration.as_deref().and_then(Timestamp::parse_rfc3339);

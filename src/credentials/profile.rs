@@ -103,36 +103,36 @@ impl ExternalFormat for CliFile {
         let file: ProfileFile = serde_json::from_str(text).map_err(|error| {
             let line = error.line();
             let column = error.column();
-            UnsupportedProfile::Wrong(format!("is no configuration of the command line (line {line}, column {column}); correct it, or give another path"))
+            UnsupportedProfile::Wrong(format!("invalid configuration of the Alibaba Cloud CLI (line {line}, column {column}); correct it or set another path"))
         })?;
         let ProfileFile { current, profiles } = file;
         let profiles = profiles.ok_or_else(|| {
             UnsupportedProfile::Wrong(
-                "is no configuration of the command line: it has no list of profiles".to_owned(),
+                "invalid configuration of the Alibaba Cloud CLI: no list of profiles".to_owned(),
             )
         })?;
         let variable = || VARIABLES.iter().find_map(|name| edge.variable(name));
         let wanted = tool.profile.clone().or_else(variable);
         if profiles.is_empty() && wanted.is_none() {
-            return Err(UnsupportedProfile::Absent("it has no profiles".to_owned()));
+            return Err(UnsupportedProfile::Absent("the file has no profiles".to_owned()));
         }
         let current = current.unwrap_or_else(|| DEFAULT.to_owned());
         let is_chosen = wanted.is_some();
         let (name, which) = match wanted {
-            Some(name) => (name, ""),
+            Some(name) => (name, "profile"),
             None if current.is_empty() => {
-                return Err(UnsupportedProfile::Wrong(format!("no profile is current; {CHOOSE}")));
+                return Err(UnsupportedProfile::Wrong(format!("no current profile is set; {CHOOSE}")));
             }
-            None => (current, ", which is current"),
+            None => (current, "current profile"),
         };
         let mut reading = ProfileReader { profiles, tool, edge };
         match reading.take(&name) {
             Some(profile) if !is_chosen && !profile.has_credentials() => {
-                Err(UnsupportedProfile::Absent(format!("the profile {name:?}{which}, has no credentials")))
+                Err(UnsupportedProfile::Absent(format!("the {which} {name:?} has no credentials")))
             }
             Some(profile) => reading.recipe(profile),
             // Skipping the existing profiles would change the signing identity.
-            None => Err(UnsupportedProfile::Wrong(format!("there is no profile {name:?}{which}; {CHOOSE}"))),
+            None => Err(UnsupportedProfile::Wrong(format!("the {which} {name:?} does not exist; {CHOOSE}"))),
         }
     }
 }
@@ -199,7 +199,7 @@ impl ProfileReader<'_> {
                 }
                 let of = self.take(&profile.source_profile).ok_or_else(|| {
                     wrong(format!(
-                        "needs the profile {:?}, which is not there or needs this one itself",
+                        "uses the source_profile {:?}, which does not exist or uses this profile itself",
                         profile.source_profile
                     ))
                 })?;
@@ -225,7 +225,7 @@ impl ProfileReader<'_> {
                 Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
             "External" if !self.tool.allow_process => Err(wrong(
-                "runs a command (mode External), which needs to be allowed: name this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\""
+                "runs a command (mode External), which must be allowed: configure this file in credentials of type \"profile\" with allow_process = true, or the command in credentials of type \"process\""
                     .to_owned(),
             )),
             "External" => {
@@ -233,10 +233,10 @@ impl ProfileReader<'_> {
                 let command = command.ok_or_else(|| wrong("has no process_command that can be split into words".to_owned()))?;
                 Ok(Box::new(ProcessConfig { command, environment: Vec::new(), cache: DEFAULT_CACHE }))
             }
-            "" => Err(wrong("has no mode, and nothing that tells one".to_owned())),
+            "" => Err(wrong("has no mode, and no settings that imply one".to_owned())),
             mode => Err(wrong(match UNSUPPORTED.iter().find(|(known, _)| known.eq_ignore_ascii_case(mode)) {
-                Some((mode, instead)) => format!("has the mode {mode}, which this build does not support; {instead}"),
-                None => "has a mode that nobody knows; write one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI, CloudSSO, OAuth".to_owned(),
+                Some((mode, instead)) => format!("has the unsupported mode {mode}; {instead}"),
+                None => "has an unknown mode; expected one of AK, StsToken, RamRoleArn, EcsRamRole, OIDC, CredentialsURI, CloudSSO, OAuth".to_owned(),
             })),
         }
     }
@@ -262,7 +262,7 @@ impl ProfileReader<'_> {
         let region = text(sts_region);
         self.tool
             .sts_endpoint(endpoint.as_deref(), region.as_deref(), *enable_vpc)
-            .map_err(|mistake| mistake.0)
+            .map_err(|mistake| format!("is invalid: {}", mistake.0))
     }
 }
 
@@ -311,7 +311,7 @@ fn login(profile: CliProfile, now: Timestamp) -> Result<LoginSession, String> {
         }),
         _ => {
             let commands = renewal.commands(now);
-            Err(format!("has the mode {mode}, and no keys of a login; run {commands}"))
+            Err(format!("has the mode {mode}, but no login credentials; run {commands}"))
         }
     }
 }
@@ -352,7 +352,7 @@ const VARIABLES: [&str; 3] = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "
 
 /// A hint for choosing a profile.
 const CHOOSE: &str =
-    "run `aliyun configure list`, and set profile, or ALIBABA_CLOUD_PROFILE, to one that it shows";
+    "run `aliyun configure list`, and set profile or ALIBABA_CLOUD_PROFILE to a listed profile";
 
 const MODES: [&str; 11] = [
     "AK",
@@ -369,8 +369,8 @@ const MODES: [&str; 11] = [
 ];
 /// Known modes that are not supported, each with an alternative.
 const UNSUPPORTED: [(&str, &str); 3] = [
-    ("RsaKeyPair", "it is withdrawn by the vendor; use an access key or a role"),
-    ("BearerToken", "OSS takes no bearer tokens; use an access key or a role"),
+    ("RsaKeyPair", "the vendor has withdrawn it; use an access key or a role"),
+    ("BearerToken", "OSS does not support bearer tokens; use an access key or a role"),
     ("Anonymous", "use credentials of type \"anonymous\""),
 ];
 

@@ -50,9 +50,9 @@ fn each_profile_of_the_vendors_file_comes_to_what_it_should() {
         ("ChainableRamRoleArn", Ok("FileRoleConfig { signer: FileRoleConfig { signer: StaticKeyConfig")),
         ("ChainableRamRoleArn1", Err("has no ram_role_arn")),
         ("ChainableRamRoleArn2", Err("has no ram_role_arn")),
-        ("Unsupported", Err("a mode that nobody knows")),
+        ("Unsupported", Err("an unknown mode")),
         ("CloudSSO", Err("run `aliyun configure --profile CloudSSO --mode CloudSSO`")),
-        ("nobody", Err("no profile \"nobody\"")),
+        ("nobody", Err("the profile \"nobody\" does not exist")),
     ] {
         match (read(file, profile, false), expected) {
             (Ok(recipe), Ok(words)) => assert!(recipe.contains(words), "{profile}: {recipe}"),
@@ -71,7 +71,7 @@ fn profiles_that_need_each_other_in_a_circle_are_refused() {
     let files: Value =
         serde_json::from_str(include_str!("../../tests/vectors/tool_files.json")).expect("json");
     let why = read(&files["aliyun_config_json_cycle"]["content"], "", false).expect_err("a circle");
-    assert!(why.contains("\"b\"") && why.contains("needs this one itself"), "{why}");
+    assert!(why.contains("\"b\"") && why.contains("uses this profile itself"), "{why}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn other_modes_and_none_at_all() {
             false,
             Err("run `aliyun configure --profile p --mode CloudSSO`"),
         ),
-        (json!({"mode": "BearerToken"}), false, Err("takes no bearer tokens")),
+        (json!({"mode": "BearerToken"}), false, Err("does not support bearer tokens")),
         (json!({"mode": "StsToken"}), false, Err("no sts_token")),
         (json!({"mode": "AK", "access_key_secret": ""}), false, Err("no access_key_secret")),
     ] {
@@ -146,17 +146,19 @@ fn other_modes_and_none_at_all() {
 #[test]
 fn a_file_without_the_wanted_profile_is_wrong_unless_it_has_none() {
     let none = json!({"current": "", "profiles": []});
-    assert_eq!(read(&none, "", false).expect_err("none"), "absent: it has no profiles");
+    assert_eq!(read(&none, "", false).expect_err("none"), "absent: the file has no profiles");
     let one = json!({"name": "p", "mode": "AK", "access_key_id": "LTAIa", "access_key_secret": "s"});
-    for (current, words) in [("", "no profile is current"), ("q", "no profile \"q\", which is current")] {
+    for (current, words) in
+        [("", "no current profile is set"), ("q", "the current profile \"q\" does not exist")]
+    {
         let why = read(&json!({"current": current, "profiles": [one]}), "", false).expect_err("none");
         assert!(why.contains(words) && why.contains("aliyun configure list"), "{why}");
     }
     let why = read(&json!({"profiles": [one]}), "", false).expect_err("none");
-    assert!(why.contains("no profile \"default\", which is current"), "{why}");
+    assert!(why.contains("the current profile \"default\" does not exist"), "{why}");
     for foreign in [json!({}), json!({"auths": {}}), json!({"current": "p"})] {
         let why = read(&foreign, "", false).expect_err("another tool's");
-        assert!(why.contains("has no list of profiles"), "{foreign}: {why}");
+        assert!(why.contains("no list of profiles"), "{foreign}: {why}");
     }
     let Err(UnsupportedProfile::Wrong(why)) =
         CliFile.read("{\"current\": \"planted-secret", &ExternalFileConfig::default(), &Empty)
@@ -185,7 +187,7 @@ fn a_current_profile_without_any_credentials_is_absent_unless_it_was_chosen_by_n
         profile[name] = value.into();
         json!({"current": "default", "profiles": [profile]})
     };
-    let absent = "absent: the profile \"default\", which is current, has no credentials";
+    let absent = "absent: the current profile \"default\" has no credentials";
     for file in [with("mode", "AK"), with("mode", "ak"), with("mode", "")] {
         assert_eq!(read(&file, "", false).expect_err("no key"), absent, "{file}");
         let why = read(&file, "default", false).expect_err("no key");
@@ -225,7 +227,7 @@ fn times_of_a_login_that_are_no_whole_numbers_leave_the_file_readable() {
         let file = json!({"current": "p", "profiles": [other, one]});
         assert!(read(&file, "", false).is_ok_and(|recipe| recipe.contains("StaticKeyConfig")), "{file}");
         let why = read(&file, "other", false).expect_err("no time");
-        assert!(why.contains("no keys of a login"), "{file}: {why}");
+        assert!(why.contains("no login credentials"), "{file}: {why}");
     }
 }
 
@@ -262,7 +264,7 @@ async fn the_keys_of_a_login_sign_until_they_expire_and_then_the_command_that_re
             (NOW_S + 60, NOW_S - 600, Ok(())),
             (NOW_S, NOW_S + 600, Err([renew, "expired at 2023-11-14T22:13:20Z; run `aliyun sts"])),
             (NOW_S - 60, NOW_S - 1, Err([again, renew])),
-            (0, NOW_S + 600, Err(["no keys of a login; run `aliyun sts", renew])),
+            (0, NOW_S + 600, Err(["no login credentials; run `aliyun sts", renew])),
         ] {
             let mut profile = json!({"name": "p", "mode": mode, "access_key_id": "STS.a",
                 "access_key_secret": "s", "sts_token": "t", "sts_expiration": sts_expiration});
@@ -313,5 +315,5 @@ fn a_profile_is_chosen_by_the_variables_in_the_order_of_the_command_line() {
     let recipe = read(&named, &TestEnv::with(&variables));
     assert!(recipe.contains("\"named\""), "{recipe}");
     let other = read(&ExternalFileConfig::default(), &TestEnv::with(&[("ALICLOUD_PROFILE", "other")]));
-    assert!(other.contains("there is no profile \"other\""), "{other}");
+    assert!(other.contains("the profile \"other\" does not exist"), "{other}");
 }

@@ -22,13 +22,13 @@ pub(super) struct SecretFileReader {
 /// Reasons why a file cannot be used. All are temporary, because another program owns the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretFileError {
-    #[error("{0}: {1}; see that it is there and that this user may read it")]
+    #[error("cannot read {0}: {1}; check that it exists and that this user may read it")]
     Failed(String, io::Error),
-    #[error("{0} is over 64 KiB, and no credentials")]
+    #[error("{0} is too large for a credential file: more than 64 KiB")]
     TooLarge(String),
-    #[error("{0} can be read by other users, and strict_file_modes is set; chmod 600 it")]
+    #[error("{0} is readable by other users, and strict_file_modes is set; run chmod 600 on it")]
     Exposed(String),
-    #[error("{0} is not a regular file; give the path of one")]
+    #[error("{0} is not a regular file; set the path of a regular file")]
     NotRegular(String),
 }
 
@@ -58,7 +58,7 @@ impl SecretFileReader {
             if !self.warned.swap(true, Ordering::Relaxed) {
                 warn!(
                     path = name(),
-                    "this file of credentials can be read by other users of this machine; chmod 600 it"
+                    "credential file is readable by other users of this host; run chmod 600 on it"
                 );
             }
         }

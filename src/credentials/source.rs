@@ -7,11 +7,12 @@ mod refresh;
 mod watched;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -261,7 +262,7 @@ impl CredentialSource {
         let asked = WatchedState::capture(&*self.provider, edge, &self.files).await;
         let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
         let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
-            Err(ProvideError::Unavailable(format!("the source gave nothing within {ATTEMPT_MAX:?}")))
+            Err(ProvideError::Unavailable(format!("the source returned nothing within {ATTEMPT_MAX:?}")))
         });
         let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, edge.now()));
         attempt.end(&given, asked, edge.now());
@@ -321,7 +322,7 @@ impl CredentialSource {
                 Ok(AttemptResult { credentials, unchanged: false })
             }
             Some(when) => Err(ProvideError::Unavailable(format!(
-                "{} gave credentials that have expired, at {when}; if they should be good, look at the clock of this machine",
+                "{} returned credentials that expired at {when}; if they should be valid, check this host's clock",
                 credentials.provider
             ))),
         }
@@ -354,7 +355,7 @@ impl CredentialSource {
                 source = self.name,
                 before = &*before.credentials.provider,
                 now = &*fresh.provider,
-                "somebody else signs from now on"
+                "signing identity changed"
             );
         }
     }
@@ -451,7 +452,7 @@ impl CredentialSource {
     }
 
     fn history(&self) -> MutexGuard<'_, AttemptHistory> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock()
     }
 }
 
@@ -460,9 +461,10 @@ fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
     let token = given.token.as_ref().map(Secret::expose);
     match validate::check_usable(&given.id, given.secret.expose(), token) {
         Ok(()) => Ok(given),
-        Err(insane) => {
-            Err(ProvideError::Unavailable(format!("{} gave no usable credentials: {insane}", given.provider)))
-        }
+        Err(insane) => Err(ProvideError::Unavailable(format!(
+            "{} returned invalid credentials: {insane}",
+            given.provider
+        ))),
     }
 }
 

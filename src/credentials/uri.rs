@@ -56,15 +56,14 @@ impl UriProvider {
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("application/json"))];
         if let Some(path) = &self.service.authorization_file {
             let shown = path.display();
-            let unusable = |why: String| {
-                ProvideError::Unavailable(format!("the file {shown}, which is sent as Authorization, {why}"))
-            };
+            let unusable =
+                |why: String| ProvideError::Unavailable(format!("the authorization file {shown} {why}"));
             let file = path.clone();
             let text = self.lane.run(FILE_LIMIT, move || fs::read_to_string(file).map(Secret::new)).await;
             let text = text.map_err(|no_answer| unusable(format!("cannot be read: {no_answer}")))?;
             let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
             let mut value = HeaderValue::from_str(text.expose().trim())
-                .map_err(|_| unusable("holds more than a line of text".to_owned()))?;
+                .map_err(|_| unusable("is not a single line of text".to_owned()))?;
             value.set_sensitive(true);
             headers.push((AUTHORIZATION, value));
         }
@@ -83,22 +82,22 @@ fn read(reply: &HttpResponse, url: &Url) -> Result<Credentials, ProvideError> {
         200 => {}
         300..400 => {
             return Err(ProvideError::Refused(format!(
-                "the credentials URI at {url} answered {status}, and redirects are not followed; give the address it leads to"
+                "the credentials URI at {url} returned {status}, but redirects are not followed; set the address it redirects to"
             )));
         }
         429 | 500.. => {
-            return Err(ProvideError::Unavailable(format!("the credentials URI at {url} answered {status}")));
+            return Err(ProvideError::Unavailable(format!("the credentials URI at {url} returned {status}")));
         }
         _ => {
             return Err(ProvideError::Refused(format!(
-                "the credentials URI at {url} answered {status}; correct the address, or what it wants as Authorization"
+                "the credentials URI at {url} returned {status}; correct the address or the Authorization value"
             )));
         }
     }
     let origin = DocumentOrigin {
         service: format!("the credentials URI at {url}"),
         is_temporary: false,
-        code_hint: "look into its own log",
+        code_hint: "see the log of that service",
         provider: "credential_uri",
     };
     parse_credentials_document(&reply.body, &origin)
@@ -115,14 +114,14 @@ impl Provide for UriProvider {
 
     fn explain(&self, edge: &dyn SourceEnv) -> Vec<String> {
         let asked = self.service.url.as_ref().map(ToString::to_string);
-        let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| format!("what {VARIABLE} says")));
+        let asked = asked.or_else(|| edge.variable(VARIABLE).map(|_| VARIABLE.to_owned()));
         asked.map_or_else(Vec::new, |asked| vec![format!("from {asked}")])
     }
 }
 
 const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 /// A hint for a service that does not respond.
-const HINT: &str = "see that it runs, and that its address is right";
+const HINT: &str = "check that the service runs and that its address is correct";
 /// The time after which credentials without an expiration are refreshed.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
 const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(2), total: Duration::from_secs(5) };

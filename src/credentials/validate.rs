@@ -11,23 +11,23 @@ pub enum InvalidAccessKey {
     #[error("the access key secret is the same as the access key id; one of them was pasted twice")]
     SecretIsId,
     /// The secret begins like an id.
-    #[error("the access key secret begins like an access key id (LTAI or STS.); the two were exchanged")]
+    #[error("the access key secret begins like an access key id (LTAI or STS.); the two are swapped")]
     SecretLooksLikeId,
     /// A value copied from masked output.
-    #[error("the {0} holds ****; it was copied from a place that masks it")]
+    #[error("the {0} contains ****; it was copied from masked output")]
     Masked(&'static str),
     /// White space, a line break, or another character that no key has.
-    #[error("the {0} holds white space, a line break or a character that no access key has")]
+    #[error("the {0} contains white space, a line break or another invalid character")]
     Characters(&'static str),
     /// Quotation marks, which some tools remove and others do not.
-    #[error("the {0} is in quotation marks, or holds one, and no access key does; write it without them")]
+    #[error("the {0} contains a quotation mark; remove the quotation marks")]
     Quoted(&'static str),
     /// Temporary credentials without a token.
     #[error("the access key id begins with STS., so it is temporary, but there is no security token")]
     TokenMissing,
     /// A token beside a long-lived key.
     #[error(
-        "there is a security token, but the access key id does not begin with STS.; they do not belong together"
+        "a security token is set, but the access key id does not begin with STS.; they do not belong together"
     )]
     TokenUnwanted,
 }

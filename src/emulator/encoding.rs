@@ -87,15 +87,6 @@ pub(super) fn escape(bytes: &[u8], slash: SlashEscaping) -> String {
     out
 }
 
-/// Encodes `bytes` in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::{ParameterPairs, SlashEscaping, escape, unescape};

@@ -1,9 +1,10 @@
 //! A record of received requests and connections, for tests to inspect.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, request};
+use parking_lot::{Mutex, MutexGuard};
 
 /// A request as received.
 #[derive(Clone, Debug)]
@@ -125,7 +126,7 @@ impl RequestRecorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, RecordedRequests> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The stored state: buckets, objects, unfinished multipart uploads. Held in memory, ordered by the
 //! bytes of the key.
 
+use base16ct::upper;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -165,7 +166,7 @@ impl SummedBody {
 
     /// Returns the MD5 in the form of `ETag`: upper-case digits in quotes.
     pub(super) fn etag(&self) -> String {
-        format!("\"{}\"", super::encoding::hex(&self.md5).to_ascii_uppercase())
+        format!("\"{}\"", upper::encode_string(&self.md5))
     }
 }
 

@@ -23,7 +23,7 @@ pub enum InvalidKey {
     #[error(transparent)]
     Escape(#[from] InvalidEscape),
     /// The key is longer than OSS allows.
-    #[error("the object key is {length} bytes long, at most {max} are allowed", max = Key::BYTES_MAX)]
+    #[error("the object key is {length} bytes long; the limit is {max}", max = Key::BYTES_MAX)]
     TooLong {
         /// The length of the decoded key in bytes.
         length: usize,

@@ -14,13 +14,13 @@ pub struct Bucket(Box<str>);
 pub enum InvalidBucket {
     /// The text violates the naming rules.
     #[error(
-        "{0:?} is not a bucket name: 3 to 63 lower-case letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
+        "invalid bucket name {0:?}: must be 3 to 63 lower-case letters, digits, hyphens and underscores, beginning and ending with a letter or digit"
     )]
     Form(String),
     /// The text is the alias of a bucket space, which does not contain the account that a signature
     /// needs.
     #[error(
-        "{0:?} is the alias of a bucket space, and requests are signed for the full name; write it as SPACE-ACCOUNT-REGION-{1}"
+        "{0:?} is the alias of a bucket space, and signatures require the full name; write SPACE-ACCOUNT-REGION-{1}"
     )]
     Alias(String, &'static str),
 }
@@ -33,7 +33,7 @@ pub struct Region(Box<str>);
 /// An invalid region id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error(
-    "{0:?} is not a region id: write it as cn-hangzhou, in lower-case letters, digits and hyphens, without oss- and -internal"
+    "invalid region ID {0:?}: use lower-case letters, digits and hyphens, without oss- and -internal, such as cn-hangzhou"
 )]
 pub struct InvalidRegion(pub String);
 

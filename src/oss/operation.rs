@@ -6,95 +6,11 @@ use std::sync::LazyLock;
 
 use http::{HeaderMap, Method, header};
 
-use super::operation_table::{Operation, ROWS};
+use super::operation_columns::{
+    AccessKind, BUCKET, DELETE, GET, HEAD, OBJECT, OperationSelector, POST, PUT, SERVICE,
+};
+use super::operation_table::{Operation, OperationRow, ROWS};
 use super::query::{Query, QueryParameter, is_of_signature};
-
-/// The effect of an operation on stored data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessKind {
-    /// The operation reads or lists.
-    Read,
-    /// The operation creates, changes or removes data, or may do so.
-    Write,
-}
-
-/// One row of the table: an operation, and the requests that select it.
-pub(super) struct OperationRow {
-    pub(super) operation: Operation,
-    pub(super) name: &'static str,
-    /// Bits such as [`GET`].
-    pub(super) methods: u8,
-    /// Bits such as [`BUCKET`].
-    pub(super) levels: u8,
-    pub(super) access: AccessKind,
-    pub(super) selectors: &'static [OperationSelector],
-}
-
-/// A property that a request must have to select an operation.
-pub(super) enum OperationSelector {
-    /// A parameter without a value; `a` and `a=` are the same.
-    Bare(&'static str),
-    /// A parameter with a non-empty value.
-    Valued(&'static str),
-    /// A parameter with one of these values.
-    OneOf(&'static str, &'static [&'static str]),
-    /// A parameter, with or without a value.
-    Present(&'static str),
-    /// No parameter of this name.
-    Absent(&'static str),
-    /// A header of this name.
-    Header(&'static str),
-    /// No header of this name.
-    NoHeader(&'static str),
-    /// A body of the type `multipart/form-data`.
-    Form,
-}
-
-/// Defines the operations from their table: an enum, a list of its variants in order, and a row for
-/// each.
-macro_rules! operations {
-    ($($name:ident: $methods:expr, $levels:expr, $access:ident, [$($selector:expr),*];)*) => {
-        /// An operation of OSS. Requests with an unknown parameter share one name for each method
-        /// and level, such as `GetBucketSettings`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "the names are those of the OSS API reference")]
-        pub enum Operation {
-            $($name),*
-        }
-
-        impl Operation {
-            /// All operations, in the order of the table.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-        }
-
-        /// One row for each operation, in the same order.
-        pub(super) static ROWS: &[OperationRow] = &[$(OperationRow {
-            operation: Operation::$name,
-            name: stringify!($name),
-            methods: $methods,
-            levels: $levels,
-            access: $access,
-            selectors: &[$($selector),*],
-        }),*];
-    };
-}
-pub(super) use operations;
-
-/// The method of operations that stand for unknown ones: the table selects them for no request.
-pub(super) const NONE: u8 = 0;
-pub(super) const GET: u8 = 1;
-pub(super) const HEAD: u8 = 2;
-pub(super) const PUT: u8 = 4;
-pub(super) const POST: u8 = 8;
-pub(super) const DELETE: u8 = 16;
-pub(super) const OPTIONS: u8 = 32;
-
-/// A request that names neither bucket nor key.
-pub(super) const SERVICE: u8 = 1;
-/// A request that names a bucket and no key.
-pub(super) const BUCKET: u8 = 2;
-/// A request that names bucket and key.
-pub(super) const OBJECT: u8 = 4;
 
 /// The parts of a request that select its operation.
 struct OperationLookup<'a> {
@@ -283,35 +199,6 @@ static SELECTORS: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
         .map(str::as_bytes)
         .collect()
 });
-
-impl OperationSelector {
-    /// Returns the parameter that must be present.
-    fn parameter(&self) -> Option<&'static str> {
-        match self {
-            Self::Bare(name) | Self::Valued(name) | Self::OneOf(name, _) | Self::Present(name) => Some(name),
-            Self::Absent(_) | Self::Header(_) | Self::NoHeader(_) | Self::Form => None,
-        }
-    }
-
-    fn weight(&self) -> u32 {
-        match self {
-            Self::OneOf(..) => 3,
-            Self::Bare(_) | Self::Valued(_) | Self::Present(_) | Self::Header(_) | Self::Form => 2,
-            Self::Absent(_) | Self::NoHeader(_) => 0,
-        }
-    }
-
-    /// Returns whether a parameter of this name must be present.
-    fn is_about(&self, parameter: &[u8]) -> bool {
-        self.parameter().is_some_and(|name| name.as_bytes() == parameter)
-    }
-
-    /// Returns whether it selects processing that OSS may also support for a whole bucket; OSS
-    /// decides there.
-    fn is_work(&self) -> bool {
-        matches!(self, Self::Bare(name) | Self::OneOf(name, _) if name.starts_with("x-oss-"))
-    }
-}
 
 /// Returns the operation of a request without parameters.
 fn plain(method: u8, level: u8) -> Operation {

@@ -1,9 +1,11 @@
 //! The operations of OSS with what selects them. Generated from `tests/vectors/operations.json` by `operation_tests.rs`; do not edit.
 
-use super::operation::AccessKind::{Read, Write};
-use super::operation::OperationSelector::{Absent, Bare, Form, Header, NoHeader, OneOf, Present, Valued};
-use super::operation::{
-    BUCKET, DELETE, GET, HEAD, NONE, OBJECT, OPTIONS, OperationRow, POST, PUT, SERVICE, operations,
+use super::operation_columns::AccessKind::{self, Read, Write};
+use super::operation_columns::OperationSelector::{
+    self, Absent, Bare, Form, Header, NoHeader, OneOf, Present, Valued,
+};
+use super::operation_columns::{
+    BUCKET, DELETE, GET, HEAD, NONE, OBJECT, OPTIONS, POST, PUT, SERVICE, operations,
 };
 
 operations! {

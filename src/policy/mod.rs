@@ -98,30 +98,32 @@ pub enum PolicyDecision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DenyReason {
     /// The listener is read-only.
-    #[error("this listener is read-only, and {0:?} writes")]
+    #[error("this listener is read-only; {0:?} is a write operation")]
     ReadOnly(Operation),
     /// The request comes from a web page of another origin.
     #[error(
-        "requests of web pages from other origins are refused; add the page's origin to `allowed_origins` of the listener"
+        "requests from web pages of other origins are rejected; add the page's origin to `allowed_origins` of the listener"
     )]
     Browser,
     /// The request comes from a web page without an origin, such as a file or a sandboxed frame.
     #[error(
-        "requests of web pages without an origin (Origin: null) are rejected; serve the page from a site, and add its origin to `allowed_origins` of the listener"
+        "requests from web pages without an origin (Origin: null) are rejected; serve the page from a site, and add its origin to `allowed_origins` of the listener"
     )]
     OpaqueOrigin,
     /// The request comes from a page of another site and has no `Origin`.
     #[error(
-        "requests that pages of other sites send without an Origin are rejected; for images, scripts and links set `cross_site_reads` of the listener and use a name of its `domains` or of `match.host` of a route, not an address; for the rest let the page send an Origin (CORS) that `allowed_origins` names"
+        "requests from pages of other sites without an Origin are rejected; for images, scripts and links, set `cross_site_reads` of the listener and use a name of its `domains` or of `match.host` of a route, not an address; for other requests, make the page send an Origin (CORS) that `allowed_origins` contains"
     )]
     CrossSite,
     /// The request is a form upload.
     #[error(
-        "form uploads carry their credentials in the body and cannot be signed; use PUT, or set `unsigned_forms` to pass them as they are"
+        "form uploads carry their credentials in the body and cannot be signed; use PUT, or set `unsigned_forms` to forward them unsigned"
     )]
     PostForm,
     /// The request is a preflight.
-    #[error("a preflight carries no credentials and is not signed; set `unsigned_forms` to pass it as it is")]
+    #[error(
+        "preflight requests carry no credentials and are not signed; set `unsigned_forms` to forward them unsigned"
+    )]
     Preflight,
     /// The request names, or could name, a bucket other than the pinned one.
     #[error(transparent)]
@@ -133,7 +135,8 @@ impl AccessPolicy {
     /// identity does not matter yet.
     #[must_use]
     pub fn decide(&self, request: &RequestShape<'_>) -> PolicyDecision {
-        let (CallerIdentity::Open, operation) = (request.caller, request.operation);
+        let CallerIdentity::Open = request.caller;
+        let operation = request.operation;
         // guard: pages-of-other-sites
         if let Some(denial) = self.foreign_page(request) {
             return PolicyDecision::Deny(denial);
@@ -162,7 +165,9 @@ impl AccessPolicy {
         let allowed = |origin: &[u8]| {
             self.allowed_origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin))
         };
-        let (mut named, mut foreign, mut cross_site) = (false, None, false);
+        let mut named = false;
+        let mut foreign = None;
+        let mut cross_site = false;
         for (name, value) in request.headers {
             if *name == ORIGIN {
                 named = true;
@@ -222,7 +227,8 @@ mod tests {
         operation: Operation,
         headers: &HeaderMap,
     ) -> PolicyDecision {
-        let (method, query) = (&Method::GET, &Query::default());
+        let method = &Method::GET;
+        let query = &Query::default();
         policy.decide(&RequestShape {
             caller: CallerIdentity::Open,
             operation,

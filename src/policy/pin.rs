@@ -14,23 +14,21 @@ use crate::oss::{Bucket, QueryParameter, decode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinBreach {
     /// The header with this name.
-    #[error(
-        "only the bucket of this upstream is served here, and the header {0} names another or cannot be read"
-    )]
+    #[error("the header {0} is invalid or names another bucket; only the bucket of this upstream is allowed")]
     Header(&'static str),
     /// The query parameter with this name.
     #[error(
-        "only the bucket of this upstream is served here, and the parameter {0} names another or cannot be read"
+        "the parameter {0} is invalid or names another bucket; only the bucket of this upstream is allowed"
     )]
     Parameter(&'static str),
     /// A body, by the parameter that defines its content.
     #[error(
-        "only the bucket of this upstream is served here, and a body sent with {0} can name another; send it through an upstream without `bucket`"
+        "only the bucket of this upstream is allowed, and a body sent with {0} can name another; send it through an upstream without `bucket`"
     )]
     Body(&'static str),
     /// A body of unknown content.
     #[error(
-        "only the bucket of this upstream is served here, and the request writes a setting that is unknown here; send it through an upstream without `bucket`"
+        "only the bucket of this upstream is allowed, and the request writes an unknown setting; send it through an upstream without `bucket`"
     )]
     UnknownSetting,
 }
@@ -115,7 +113,8 @@ fn names_only_pinned(pin: &Bucket, process: &[u8], nested: usize) -> bool {
     let arguments = process.split(|byte| *byte == b'|').map(without_style);
     arguments.flat_map(|action| action.split(|byte| SEPARATORS.contains(byte))).all(|argument| {
         let Some(at) = argument.iter().position(|byte| *byte == b'_') else { return true };
-        let (name, value) = (argument[..at].trim_ascii(), argument[at + 1..].trim_ascii());
+        let name = argument[..at].trim_ascii();
+        let value = argument[at + 1..].trim_ascii();
         if name.eq_ignore_ascii_case(b"b") {
             let value = value.strip_suffix(b"==").or_else(|| value.strip_suffix(b"=")).unwrap_or(value);
             return value == URL_SAFE_NO_PAD.encode(pin.as_str()).as_bytes();
@@ -330,7 +329,8 @@ mod tests {
 
     #[test]
     fn processing_saves_into_the_pinned_bucket_alone() {
-        let (ours, theirs) = (URL_SAFE_NO_PAD.encode(PIN), URL_SAFE_NO_PAD.encode("files"));
+        let ours = URL_SAFE_NO_PAD.encode(PIN);
+        let theirs = URL_SAFE_NO_PAD.encode("files");
         let watermark =
             |inner: &str| format!("image/watermark,image_{}", URL_SAFE.encode(format!("logo.png?{inner}")));
         let rows = [

@@ -1,8 +1,6 @@
 //! Dry run: explains how a request would be served, using the same stages as the proxy. Nothing is
-//! sent. Each result is recorded before the next stage consumes it, so a rejection keeps the
-//! earlier results.
+//! sent.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,14 +9,15 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::ProxyError;
 use super::request::InboundRequest;
-use super::stages::RoutedRequest;
-use super::state::{ListenerRules, WorkerCore};
-use crate::address::{ResolvedEndpoint, UpstreamId};
+use super::sign;
+use super::state::{AcceptingListener, SignatureTimes, WorkerCore};
+use super::trace::RequestTrace;
+use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
+use crate::caller::CallerIdentity;
 use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Bucket, Key, Operation};
 use crate::policy::PolicyDecision;
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
-use crate::telemetry::{AccessLogEvent, AccessLogging};
 
 /// The results of a dry run. A field is `None` if its stage was not reached.
 #[derive(Default)]
@@ -77,67 +76,72 @@ pub struct RejectionReason {
 
 /// Runs the stages up to the signature, which is made at `now`. Credentials must be valid by the
 /// clock of `core`. Credential sources are not queried: the caller refreshes them first.
-#[must_use]
-pub fn explain(
+pub async fn explain(
     core: &WorkerCore,
-    gate: (&ListenerRules, Option<SocketAddr>),
+    listener: &AcceptingListener,
     head: Parts,
     now: &SigningTime,
 ) -> DryRunReport {
     let mut explained = DryRunReport::default();
-    match walk(core, gate, (head, now), &mut explained) {
+    match outbound(core, listener, head, now, &mut explained).await {
         Ok(outbound) => explained.outbound = Some(outbound),
-        Err(refusal) => {
-            let (status, code, message) = refusal.to_plain();
-            explained.refused = Some(RejectionReason { status, code, message });
-        }
+        Err(refusal) => explained.refused = Some(RejectionReason::new(&refusal)),
     }
     explained
 }
 
-fn walk(
+async fn outbound(
     core: &WorkerCore,
-    gate: (&ListenerRules, Option<SocketAddr>),
-    (head, now): (Parts, &SigningTime),
+    listener: &AcceptingListener,
+    head: Parts,
+    now: &SigningTime,
     explained: &mut DryRunReport,
 ) -> Result<OutboundHead, ProxyError> {
-    let in_flight = Rc::new(());
-    let mut access = AccessLogEvent::begin(AccessLogging::No, core.admit(), Rc::clone(&in_flight));
-    let mut inbound = InboundRequest::from_head(head, in_flight);
-
-    let located = inbound.locate(gate, core.state())?.record(&mut access);
-    let object = located.object();
-    let upstream = object.upstream;
-    explained.operation = Some(object.operation);
-    explained.bucket.clone_from(&object.bucket);
-    explained.key = Some(object.key.clone());
-    let identified = located.identify(&mut access);
-    explained.caller = Some(identified.caller().name());
-    let admitted = identified.admit(&gate.0.policy, &core.state().directory)?;
-    explained.verdict = Some(admitted.decision());
-    let routed = admitted.route(core)?;
-    let signature = match &routed {
-        RoutedRequest::ToSign(routed) => Some(routed.signature()),
-        RoutedRequest::Unsigned(_) => None,
-    };
-    explained.route = Some(DryRunRoute { upstream, way: routed.way().clone(), signature });
-    let signed = match routed {
-        RoutedRequest::ToSign(routed) => {
-            let source = core.state().upstream(upstream).and_then(|upstream| upstream.source.as_ref());
-            explained.source = source.map(Arc::clone);
-            let credentials = routed.source().get(core.clock().now())?;
-            explained.credentials = Some(Arc::clone(&credentials));
-            routed.sign(&credentials, now, core.keys(), &mut access)?
-        }
-        RoutedRequest::Unsigned(routed) => routed.pass()?,
-    };
-
-    let (method, target, headers) = signed.head();
-    let mut headers = headers.clone();
+    let mut inbound = InboundRequest::from_head(head, Rc::default());
+    let times = SignatureTimes { signed_at: now, valid_at: core.clock().now() };
+    let signed = sign(core, listener, &mut inbound, times, explained).await?;
+    let mut headers = signed.headers().clone();
     inbound.frame(&mut headers);
     Ok(OutboundHead {
-        request_line: format!("{method} {target} HTTP/1.1"),
+        request_line: signed.request_line(),
         headers: headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         signed: signed.texts(now, core.keys())?,
     })
+}
+
+impl RequestTrace for DryRunReport {
+    fn record_object(&mut self, object: &LocatedObject) {
+        self.operation = Some(object.operation);
+        self.bucket.clone_from(&object.bucket);
+        self.key = Some(object.key.clone());
+    }
+
+    fn record_caller(&mut self, caller: CallerIdentity) {
+        self.caller = Some(caller.name());
+    }
+
+    fn record_decision(&mut self, decision: PolicyDecision) {
+        self.verdict = Some(decision);
+    }
+
+    fn record_route(&mut self, upstream: UpstreamId, way: &ResolvedEndpoint) {
+        self.route = Some(DryRunRoute { upstream, way: way.clone(), signature: None });
+    }
+
+    fn record_signer(&mut self, version: SignatureVersion, source: &Arc<CredentialSource>) {
+        if let Some(route) = &mut self.route {
+            route.signature = Some(version);
+        }
+        self.source = Some(Arc::clone(source));
+    }
+
+    fn record_credentials(&mut self, credentials: &Arc<Credentials>) {
+        self.credentials = Some(Arc::clone(credentials));
+    }
+}
+
+impl RejectionReason {
+    fn new(refusal: &ProxyError) -> Self {
+        Self { status: refusal.status(), code: refusal.code(), message: refusal.message() }
+    }
 }

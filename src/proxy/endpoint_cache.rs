@@ -1,20 +1,19 @@
 //! A cache of resolved endpoints, one for each bucket: most requests are for a few buckets.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use http::HeaderValue;
 
 use super::error::ProxyError;
+use super::limited_cache::LimitedCache;
 use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable, UpstreamId, UrlScheme};
 use crate::oss::Bucket;
-use crate::transport::{LoopbackPolicy, TrustStoreId, UpstreamDestination};
+use crate::sign::{SignatureVersion, SigningScheme, SigningTime};
+use crate::transport::{DialName, LoopbackPolicy, TrustStoreId, UpstreamDestination};
 
-/// A cache of resolved endpoints. It holds at most [`ENTRIES_MAX`] entries and evicts the oldest
-/// insertion.
+/// A cache of resolved endpoints.
 #[derive(Default)]
-pub(super) struct EndpointCache(RefCell<VecDeque<EndpointCacheEntry>>);
+pub(super) struct EndpointCache(LimitedCache<EndpointCacheKey, CachedEndpoint, ENTRIES_MAX>);
 
 /// A resolved endpoint, with the `Host` header and the destination derived from it.
 pub(super) struct CachedEndpoint {
@@ -23,11 +22,10 @@ pub(super) struct CachedEndpoint {
     pub(super) destination: Rc<UpstreamDestination>,
 }
 
-struct EndpointCacheEntry {
+struct EndpointCacheKey {
     upstream: UpstreamId,
     bucket: Option<Bucket>,
     place: Option<OssEndpoint>,
-    paved: Rc<CachedEndpoint>,
 }
 
 impl EndpointCache {
@@ -39,23 +37,20 @@ impl EndpointCache {
         directory: &RoutingTable,
         trust: TrustStoreId,
     ) -> Result<Rc<CachedEndpoint>, ProxyError> {
-        let mut entries = self.0.borrow_mut();
-        if let Some(entry) = entries.iter().find(|entry| entry.is_for(located)) {
-            return Ok(Rc::clone(&entry.paved));
+        if let Some(paved) = self.0.get(|key| key.is_for(located)) {
+            return Ok(paved);
         }
-        let paved = Rc::new(CachedEndpoint::new(ResolvedEndpoint::of(located, directory), trust)?);
-        entries.truncate(ENTRIES_MAX - 1);
-        entries.push_front(EndpointCacheEntry {
+        let paved = CachedEndpoint::new(ResolvedEndpoint::of(located, directory), trust)?;
+        let key = EndpointCacheKey {
             upstream: located.upstream,
             bucket: located.bucket.clone(),
             place: located.place.clone(),
-            paved: Rc::clone(&paved),
-        });
-        Ok(paved)
+        };
+        Ok(self.0.insert(key, paved))
     }
 }
 
-impl EndpointCacheEntry {
+impl EndpointCacheKey {
     fn is_for(&self, located: &LocatedObject) -> bool {
         self.upstream == located.upstream && self.bucket == located.bucket && self.place == located.place
     }
@@ -67,13 +62,22 @@ impl CachedEndpoint {
         let host = HeaderValue::from_str(&way.host).map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
     }
+
+    /// Returns the scheme of a signature made at `now`.
+    pub(super) fn scheme(
+        &self,
+        version: SignatureVersion,
+        now: &SigningTime,
+    ) -> Result<SigningScheme<'_>, ProxyError> {
+        SigningScheme::select(version, self.way.region.as_ref(), now.day()).ok_or(ProxyError::NoRegion)
+    }
 }
 
 /// Returns the destination for a resolved endpoint whose upstream uses the trust store `trust`.
 #[must_use]
 pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
     UpstreamDestination {
-        dial: way.dial.clone(),
+        dial: DialName::new(&way.dial.0, way.dial.1),
         tls: match way.scheme {
             UrlScheme::Https => Some((way.name.clone(), trust)),
             UrlScheme::Http => None,

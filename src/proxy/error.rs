@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
-use super::response::ResponseBody;
+use super::response_body::ResponseBody;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
@@ -24,42 +24,42 @@ pub enum ProxyError {
     TooManyHeaders(usize),
     /// The head is too large: its size and the limit, in bytes.
     #[error(
-        "the head has {0} bytes, and at most {1} are taken; send less in headers, or raise limits.header_bytes"
+        "the request head has {0} bytes, more than the limit of {1}; send smaller headers, or raise limits.header_bytes"
     )]
     HeadTooLarge(usize, usize),
     /// The body is too large: its size and the limit, in bytes.
     #[error(
-        "the body has {0} bytes, and at most {1} are taken; send the object in parts (multipart upload), or raise limits.body"
+        "the request body has {0} bytes, more than the limit of {1}; use a multipart upload, or raise limits.body"
     )]
     TooLarge(u64, u64),
     /// The limit of requests in flight is reached.
-    #[error("{0} requests are in flight, and no more are taken")]
+    #[error("too many requests in flight: the limit is {0}")]
     Full(usize),
     /// The transfer coding of the request is unsupported.
-    #[error("the only transfer coding that is served is chunked, in one Transfer-Encoding line")]
+    #[error("unsupported transfer coding; only chunked is supported, in a single Transfer-Encoding line")]
     Coding,
     /// The body uses the `aws-chunked` framing of S3.
     #[error(
-        "the body is in the aws-chunked framing of S3, which OSS would store inside the object; use a client of OSS, or have this one send plain bodies: for AWS SDKs AWS_REQUEST_CHECKSUM_CALCULATION=when_required and no chunked encoding, for minio-go DisableContentSha256"
+        "the request body uses the aws-chunked framing of S3, which OSS would store inside the object; use an OSS client, or send plain bodies: for AWS SDKs set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and disable chunked encoding, for minio-go set DisableContentSha256"
     )]
     AwsChunked,
     /// The value of `Expect` is unsupported.
-    #[error("the only expectation that is served is 100-continue, in one Expect line")]
+    #[error("unsupported expectation; only 100-continue is supported, in a single Expect line")]
     Expectation,
     /// The access policy denies the request.
     #[error(transparent)]
     Denied(#[from] DenyReason),
     /// No valid credentials are available.
-    #[error("{0}; the log of the proxy tells why")]
+    #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
     /// The access key id or the security token cannot be written into a header.
     #[error(transparent)]
     Key(#[from] UnsendableKey),
     /// No region is configured, and a V4 signature requires one.
-    #[error("no region is configured for this upstream, and V4 signs for one")]
+    #[error("no region is configured for this upstream, and V4 signatures require one")]
     NoRegion,
     /// The host or the target of the upstream request is invalid.
-    #[error("the host or the target cannot be sent")]
+    #[error("the host or the target of the upstream request is invalid")]
     Unsendable,
     /// The upstream request failed before a response was received.
     #[error(transparent)]
@@ -68,13 +68,13 @@ pub enum ProxyError {
     #[error("{0}: {1}")]
     SendTo(String, #[source] SendError),
     /// The upstream returned an informational status, such as 101, that the proxy did not request.
-    #[error("the upstream answered with a status that this proxy did not ask for")]
+    #[error("the upstream returned an informational status that the proxy did not request")]
     SwitchedProtocols,
     /// The upstream's response has an unsupported transfer coding.
-    #[error("the response of the upstream has a transfer coding other than chunked")]
+    #[error("the upstream response has an unsupported transfer coding; only chunked is supported")]
     ResponseCoding,
     /// The upstream returned an error with a success status, and its document is not understood.
-    #[error("the upstream returned an error with a status of success, and not as an error document of OSS")]
+    #[error("the upstream returned an error with a success status that is not an OSS error document")]
     UnknownSuccess,
 }
 
@@ -101,8 +101,8 @@ impl ProxyError {
             host_id: "oss-signing-proxy",
             extra: &[],
         };
-        let document = if *method == Method::HEAD { String::new() } else { document.to_xml() };
-        let mut response = Response::new(ResponseBody::own(document, access));
+        let body = if *method == Method::HEAD { String::new() } else { document.to_xml() };
+        let mut response = Response::new(ResponseBody::own(body, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(PROXY_ERROR, HeaderValue::from_static(code));
@@ -121,14 +121,13 @@ impl ProxyError {
         self.to_parts().1
     }
 
-    /// Returns status, code and message, for callers that did not ask over HTTP.
-    pub(super) fn to_plain(&self) -> (StatusCode, &'static str, String) {
-        let ErrorResponseParts(status, code, _) = self.to_parts();
-        (status, code, self.message())
+    /// Returns the status of the response.
+    pub(super) fn status(&self) -> StatusCode {
+        self.to_parts().0
     }
 
     /// Returns the message for the client. Details of a failed dial are only logged.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Send(why) => send_message("the upstream", why),
             Self::SendTo(upstream, why) => send_message(upstream, why),
@@ -241,20 +240,20 @@ fn public_name(directory: &RoutingTable, id: UpstreamId) -> String {
 fn send_message(upstream: &str, why: &SendError) -> String {
     match why {
         SendError::Dial(DialError::Unreachable { .. }) => {
-            format!("{upstream} cannot be reached; the log of the proxy tells why")
+            format!("cannot connect to {upstream}; see the proxy log")
         }
         SendError::Dial(DialError::Loop { .. }) => format!(
-            "the name of {upstream} leads back to this proxy; set its `connect` to its real address, or correct the name service"
+            "the name of {upstream} resolves to this proxy; set its `connect` to its real address, or correct DNS"
         ),
-        SendError::Reset(_) => format!("the connection to {upstream} ended before its answer"),
-        SendError::Invalid(_) => format!("the answer of {upstream} cannot be read"),
-        SendError::Client(_) => "the body of the request ended early or is malformed".to_owned(),
-        SendError::Stalled(limit) => format!("{upstream} has done nothing for {limit:?}"),
+        SendError::Reset(_) => format!("the connection to {upstream} closed before the response"),
+        SendError::Invalid(_) => format!("the response of {upstream} is invalid"),
+        SendError::Client(_) => "the request body is incomplete or malformed".to_owned(),
+        SendError::Stalled(limit) => format!("{upstream} timed out: no progress for {limit:?}"),
         SendError::Busy { waited, .. } => {
-            format!("all connections to {upstream} are in use, and none came free within {waited:?}")
+            format!("all connections to {upstream} are in use, and none became available within {waited:?}")
         }
         SendError::Silent { waiting, lasting, .. } => {
-            format!("{upstream} has answered none of {waiting} requests for {lasting:.1?}; try again later")
+            format!("{upstream} has responded to none of {waiting} requests for {lasting:.1?}; retry later")
         }
         SendError::ClientStalled(_) | SendError::TooLarge(_) => why.to_string(),
     }

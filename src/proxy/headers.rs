@@ -14,10 +14,15 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;
     }
-    let nominated = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
-    let nominated = nominated.map(<[u8]>::trim_ascii).filter(|name| !is_option(name));
-    let nominated = nominated.filter_map(|name| HeaderName::from_bytes(name).ok());
-    let nominated: Vec<HeaderName> = nominated.filter(|name| !JUDGED.contains(&name.as_str())).collect();
+    let nominated: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !is_option(name))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !JUDGED.contains(&name.as_str()))
+        .collect();
     // guard: nominated-headers
     for name in nominated {
         headers.remove(name);

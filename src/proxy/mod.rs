@@ -5,18 +5,20 @@
 mod dry_run;
 mod endpoint_cache;
 mod error;
-mod error_response;
 mod headers;
+mod limited_cache;
 mod plain_error;
 mod redact;
 mod request;
 mod response;
+mod response_body;
+mod signing;
 mod signing_key_cache;
 mod stages;
 mod state;
+mod trace;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::{HeaderValue, Request, Response};
@@ -27,20 +29,24 @@ pub use endpoint_cache::destination;
 pub use error::ProxyError;
 pub use headers::prepare_headers;
 pub use redact::without_token;
-pub use response::ResponseBody;
-pub use state::{ListenerRules, ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
+pub use response_body::ResponseBody;
+pub(crate) use signing::{AddressedRequest, signing_key};
+pub use state::{AcceptingListener, ListenerRules, ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
 use headers::REQUEST_ID;
 use request::InboundRequest;
+use response::UpstreamResponse;
+use stages::{LocatedRequest, RoutedRequest, SignedRequest};
+use state::SignatureTimes;
+use trace::RequestTrace;
 
 /// Serves one request. Errors become responses, so no connection is closed without one. `in_flight`
-/// is held until the response has ended and the request is read. The listener rules come with the
-/// address that the client connected to.
+/// is held until the response has ended and the request is read.
 pub async fn handle(
     core: Rc<WorkerCore>,
-    (gate, address): (Rc<ListenerRules>, Option<SocketAddr>),
+    listener: AcceptingListener,
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
@@ -48,7 +54,7 @@ pub async fn handle(
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;
-    let mut response = match walk(&core, (&gate, address), &mut inbound, &mut access).await {
+    let mut response = match forward(&core, &listener, &mut inbound, &mut access).await {
         Ok(answer) => answer.respond(core.transport().stall(), access),
         Err(refusal) => {
             core.counters().refusal(RejectedRequest {
@@ -67,29 +73,41 @@ pub async fn handle(
     Ok(response)
 }
 
-/// Runs the stages in their required order.
-async fn walk(
+/// Signs and sends a request, unless too many are in flight, and waits for the response head.
+async fn forward(
     core: &WorkerCore,
-    (gate, address): (&ListenerRules, Option<SocketAddr>),
+    listener: &AcceptingListener,
     inbound: &mut InboundRequest,
     access: &mut AccessLogEvent,
-) -> Result<response::UpstreamResponse, ProxyError> {
+) -> Result<UpstreamResponse, ProxyError> {
     if core.is_full() {
         return Err(ProxyError::Full(core.state().limits.requests));
     }
     let now = core.signing_time();
-    let located = inbound.locate((gate, address), core.state())?.record(access);
-    let admitted = located.identify(access).admit(&gate.policy, &core.state().directory)?;
-    let routed = admitted.route(core)?;
-    let signed = match routed {
-        stages::RoutedRequest::ToSign(routed) => {
-            let credentials = match routed.source().serve(now.at()) {
+    let times = SignatureTimes { signed_at: &now, valid_at: now.at() };
+    let signed = sign(core, listener, inbound, times, access).await?;
+    signed.send(core, inbound, access).await
+}
+
+/// Runs the stages up to the signature, in their required order. A dry run uses it too.
+async fn sign<'a>(
+    core: &'a WorkerCore,
+    listener: &AcceptingListener,
+    inbound: &mut InboundRequest,
+    times: SignatureTimes<'_>,
+    trace: &mut impl RequestTrace,
+) -> Result<SignedRequest<'a>, ProxyError> {
+    let located = LocatedRequest::locate(inbound, listener, core.state(), trace)?;
+    let identified = located.identify(trace);
+    let admitted = identified.admit(&listener.rules.policy, &core.state().directory, trace)?;
+    match admitted.route(core, trace)? {
+        RoutedRequest::ToSign(routed) => {
+            let credentials = match routed.source().serve(times.valid_at) {
                 Ok(credentials) => credentials,
                 Err(_) => Box::pin(routed.source().wait(core.clock())).await?,
             };
-            routed.sign(&credentials, &now, core.keys(), access)?
+            routed.sign(credentials, times.signed_at, core.keys(), trace)
         }
-        stages::RoutedRequest::Unsigned(routed) => routed.pass()?,
-    };
-    signed.send(core, inbound, access).await
+        RoutedRequest::Unsigned(routed) => routed.pass(),
+    }
 }

@@ -1,11 +1,11 @@
 //! Redaction of error documents. Only plain XML is supported; it is searched for the token in every
 //! known encoding. A document that is not understood is not passed on. Pure.
 
-use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::limited_cache::LimitedCache;
 use super::redact::{base64_middle, reference, without_token};
 use crate::credentials::Credentials;
 use crate::secret::Secret;
@@ -27,12 +27,12 @@ impl TokenSearch {
         let text = token.expose();
         let mut letters = HashSet::new();
         let once: Vec<Vec<u8>> = (0..3).filter_map(|before| base64_middle(text.as_bytes(), before)).collect();
-        let twice = once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before)));
-        let twice: Vec<Vec<u8>> = twice.collect();
+        let twice: Vec<Vec<u8>> =
+            once.iter().flat_map(|once| (0..3).filter_map(|before| base64_middle(once, before))).collect();
         for form in std::iter::once(text.as_bytes()).chain(once.iter().chain(&twice).map(Vec::as_slice)) {
             letters.extend(pieces(&letters_of(form)));
         }
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = base16ct::lower::encode_string(text.as_bytes());
         Self {
             token: Secret::from(text),
             letters,
@@ -89,23 +89,16 @@ impl TokenSearch {
     }
 }
 
-/// A cache of token searches, one for each set of credentials of this worker. It evicts the oldest
-/// insertion.
+/// A cache of token searches, one for each set of credentials of this worker.
 #[derive(Default)]
-pub(super) struct TokenSearches(RefCell<VecDeque<(Arc<Credentials>, Rc<TokenSearch>)>>);
+pub(super) struct TokenSearches(LimitedCache<Arc<Credentials>, TokenSearch, SEARCHES_MAX>);
 
 impl TokenSearches {
     /// Returns the search for the token of these credentials, if they have one.
     pub(super) fn get(&self, credentials: &Arc<Credentials>) -> Option<Rc<TokenSearch>> {
         let token = credentials.token.as_ref()?;
-        let mut searches = self.0.borrow_mut();
-        if let Some((_, search)) = searches.iter().find(|(known, _)| Arc::ptr_eq(known, credentials)) {
-            return Some(Rc::clone(search));
-        }
-        let search = Rc::new(TokenSearch::new(token));
-        searches.truncate(SEARCHES_MAX - 1);
-        searches.push_front((Arc::clone(credentials), Rc::clone(&search)));
-        Some(search)
+        let known = self.0.get(|known| Arc::ptr_eq(known, credentials));
+        Some(known.unwrap_or_else(|| self.0.insert(Arc::clone(credentials), TokenSearch::new(token))))
     }
 }
 
@@ -170,7 +163,7 @@ fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
         text.extend_from_slice(before.as_bytes());
         let (name, following) = after.split_once(';')?;
         let c = match reference(&rest.as_bytes()[before.len()..]) {
-            Some((byte, _)) if byte.is_ascii() => char::from(byte),
+            Some(decoded) if decoded.byte.is_ascii() => char::from(decoded.byte),
             Some(_) | None => large_reference(name)?,
         };
         text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -182,10 +175,10 @@ fn resolve(content: &str, text: &mut Vec<u8>) -> Option<()> {
 
 /// Returns the character of a numeric reference outside ASCII.
 fn large_reference(name: &str) -> Option<char> {
-    let number = name.strip_prefix('#')?;
-    let number = match number.strip_prefix(['x', 'X']) {
+    let digits = name.strip_prefix('#')?;
+    let number = match digits.strip_prefix(['x', 'X']) {
         Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-        None => number.parse().ok()?,
+        None => digits.parse().ok()?,
     };
     char::from_u32(number).filter(|c| !c.is_ascii())
 }
@@ -210,11 +203,12 @@ fn letters_of(text: &[u8]) -> Vec<u8> {
 /// Returns the bytes that the numbers in a text stand for, with any separators. A number above 255
 /// becomes 0.
 fn numbers_of(text: &[u8], radix: u32) -> Vec<u8> {
-    let texts = text.split(|byte| !char::from(*byte).is_digit(radix)).filter(|digits| !digits.is_empty());
-    // Skip the 0 of prefixes such as 0x41.
-    let texts = texts.filter(|digits| *digits != b"0");
     let number = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
-    texts.map(|digits| number(digits).unwrap_or(0)).collect()
+    text.split(|byte| !char::from(*byte).is_digit(radix))
+        // The 0 is that of prefixes such as 0x41.
+        .filter(|digits| !digits.is_empty() && *digits != b"0")
+        .map(|digits| number(digits).unwrap_or(0))
+        .collect()
 }
 
 /// Returns the text with each `%XX` decoded; other percent signs are kept.

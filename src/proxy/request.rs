@@ -1,6 +1,5 @@
 //! An inbound request: its head, the framing of its body, and the body until it is taken.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,10 +11,9 @@ use hyper::body::{Body as _, Incoming};
 
 use super::error::ProxyError;
 use super::headers::strip_hop_by_hop;
-use super::response::ResponseBody;
-use super::stages::LocatedRequest;
-use super::state::{ListenerRules, ProxyState, RequestLimits};
-use crate::address::{self, ListenerNames, LocateError, UrlScheme};
+use super::response_body::ResponseBody;
+use super::state::{AcceptingListener, ProxyState, RequestLimits};
+use crate::address::{ListenerNames, LocateError, LocatedObject, UrlScheme};
 use crate::telemetry::{AccessLogEvent, BodyByteCounter};
 use crate::transport::{ByteObserver, EofSemantics, HEADER_LINES_MAX, RequestBody};
 
@@ -162,12 +160,22 @@ impl InboundRequest {
         }
     }
 
+    /// Returns the method.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Takes the headers. Those of this hop are removed by [`locate`](Self::locate).
+    pub(super) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+
     /// Resolves the target of the request, after checking its limits and its framing.
     pub(super) fn locate(
         &mut self,
-        (gate, address): (&ListenerRules, Option<SocketAddr>),
+        listener: &AcceptingListener,
         state: &ProxyState,
-    ) -> Result<Box<LocatedRequest>, ProxyError> {
+    ) -> Result<LocatedObject, ProxyError> {
         if self.headers.len() > HEADER_LINES_MAX {
             return Err(ProxyError::TooManyHeaders(HEADER_LINES_MAX));
         }
@@ -195,33 +203,29 @@ impl InboundRequest {
             return Err(ProxyError::Expectation);
         }
         strip_hop_by_hop(&mut self.headers);
+        let rules = &listener.rules;
         let entrance = ListenerNames {
-            domains: &gate.domains,
-            scheme: if gate.tls { UrlScheme::Https } else { UrlScheme::Http },
-            unnamed: gate.unnamed,
-            address,
+            domains: &rules.domains,
+            scheme: if rules.tls { UrlScheme::Https } else { UrlScheme::Http },
+            unnamed: rules.unnamed,
+            address: listener.address,
         };
         let names = (entrance, &state.directory);
-        let object = address::LocatedObject::find(&self.method, &self.uri, &self.headers, names)?;
-        Ok(LocatedRequest::new(self.method.clone(), std::mem::take(&mut self.headers), object))
+        Ok(LocatedObject::find(&self.method, &self.uri, &self.headers, names)?)
     }
 
     /// Combines the body with the head that will be sent, and keeps the framing of the client.
     /// `told` observes the bytes of the body.
     pub(super) fn attach(
         &mut self,
-        (method, target, mut headers): (Method, Uri, HeaderMap),
+        mut head: Request<()>,
         told: Rc<dyn ByteObserver>,
         limits: &RequestLimits,
     ) -> Option<Request<RequestBody>> {
-        self.frame(&mut headers);
+        self.frame(head.headers_mut());
         let in_flight = Rc::clone(&self.in_flight);
         let body = RequestBody::new(self.body.take()?, self.ends, told, limits.body, in_flight);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = headers;
-        Some(request)
+        Some(head.map(|()| body))
     }
 
     /// Sets the framing headers in the head that will be sent.

@@ -1,57 +1,51 @@
-//! The response to the client: that of OSS, streamed and counted, or an error document of the
-//! proxy.
+//! The response of OSS, prepared for the client. Error responses are small, and may repeat the
+//! security token of the request.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
-use http_body_util::Full;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use tracing::debug;
 
 use super::error::ProxyError;
-use super::headers::{BodyFraming, settle_answer};
-use crate::telemetry::{AccessLogEvent, ProcessCounters, ResponseEnd};
-use crate::transport::{IdleTimeout, PooledConnection};
+use super::headers::{BodyFraming, NOTE, settle_answer};
+use super::plain_error::TokenSearch;
+use super::redact::element;
+use super::response_body::ResponseBody;
+use crate::oss::ErrorDocument;
+use crate::telemetry::{AccessLogEvent, ProcessCounters};
+use crate::transport::{PooledConnection, SendError};
 
 /// The response head of OSS, with the body not yet read.
 pub(super) struct UpstreamResponse {
     pub(super) response: Response<Incoming>,
-    pub(super) lease: Option<PooledConnection>,
-    pub(super) bodiless: bool,
-    /// The document that replaces the body, if there is one.
-    pub(super) replaced: Option<Bytes>,
-}
-
-/// A failure of the response body. The client's connection is closed with it, so that a truncated
-/// body does not look complete.
-#[derive(Debug, thiserror::Error)]
-pub enum ResponseBodyError {
-    /// The upstream connection failed.
-    #[error(transparent)]
-    Upstream(#[from] hyper::Error),
-    /// The upstream sent nothing within the timeout, although the client was ready to read.
-    #[error("the upstream has sent nothing of the body for too long")]
-    Stalled,
-}
-
-/// The body of a response. The access event is written when it is dropped.
-pub struct ResponseBody(ResponseBodyKind);
-
-enum ResponseBodyKind {
-    Download(Box<DownloadBody>),
-    Own { document: Full<Bytes>, access: Box<AccessLogEvent> },
-}
-
-struct DownloadBody {
-    inner: Incoming,
     lease: Option<PooledConnection>,
-    stall: IdleTimeout,
-    access: AccessLogEvent,
+    bodiless: bool,
+    /// The document that replaces the body, if there is one.
+    replaced: Option<Bytes>,
+}
+
+/// The body of an error response, as far as it was read.
+struct ErrorBody {
+    bytes: Bytes,
+    is_whole: bool,
+}
+
+/// A reason for which OSS rejects a signed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeyRejection {
+    /// The clock differs too much from that of OSS: its `ServerTime`, if the document has one.
+    Clock(Option<String>),
+    /// The access key or the token is unknown or expired: the error code.
+    Key(&'static str),
+    /// The signature is wrong. If the key has never been accepted, its secret may be wrong.
+    Signature,
 }
 
 impl UpstreamResponse {
@@ -97,7 +91,7 @@ impl UpstreamResponse {
         if extent == BodyFraming::Nowhere && !bodiless && !response.body().is_end_stream() {
             counters.unframed();
             debug!(
-                "the answer has neither length nor chunks; on plain TCP nobody can tell whether it is whole"
+                "the upstream response has neither length nor chunks; truncation cannot be detected on plain TCP"
             );
         }
         Ok(Self { response, lease: Some(lease), bodiless, replaced: None })
@@ -115,114 +109,196 @@ impl UpstreamResponse {
         if let Some(document) = replaced {
             return Response::from_parts(head, ResponseBody::own(document, access));
         }
-        let mut download = Box::new(DownloadBody { inner, lease, stall: IdleTimeout::new(stall), access });
-        download.look_for_end();
-        Response::from_parts(head, ResponseBody(ResponseBodyKind::Download(download)))
-    }
-}
-
-pub(super) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
-
-impl ResponseBody {
-    /// Wraps a complete document.
-    pub(super) fn own(document: impl Into<Bytes>, mut access: AccessLogEvent) -> Self {
-        let document = document.into();
-        access.add_response_bytes(document.len() as u64);
-        access.end = ResponseEnd::Whole;
-        Self(ResponseBodyKind::Own { document: Full::from(document), access: Box::new(access) })
+        Response::from_parts(head, ResponseBody::download(inner, lease, stall, access))
     }
 
-    /// Records that a part of the body was dropped before it reached the client.
-    pub(crate) fn fall_short(&mut self) {
-        let access = match &mut self.0 {
-            ResponseBodyKind::Download(download) => &mut download.access,
-            ResponseBodyKind::Own { access, .. } => access,
+    /// Returns whether the response is a success without an error header.
+    pub(super) fn is_good(&self) -> bool {
+        let status = self.response.status();
+        // 203 means that a callback failed, or that a proxy has altered the response.
+        status.is_success()
+            && status != StatusCode::NON_AUTHORITATIVE_INFORMATION
+            && !self.response.headers().keys().any(|name| *name == ERROR)
+    }
+
+    /// Redacts the token in an error response; a success is returned unchanged. The proxy's own
+    /// document replaces one that is not understood, is encoded, or exceeds [`LOOKED_INTO_MAX`].
+    pub(super) async fn redact_token(
+        mut self,
+        token: &TokenSearch,
+        stall: Duration,
+    ) -> Result<Self, ProxyError> {
+        // guard: errors-are-searched
+        if self.is_good() {
+            return Ok(self);
+        }
+        self.clean_head(token);
+        if self.bodiless {
+            return Ok(self);
+        }
+        let encoded = self.response.headers().contains_key(CONTENT_ENCODING);
+        let body = match self.replaced.take() {
+            Some(bytes) => ErrorBody { bytes, is_whole: true },
+            None if encoded => ErrorBody { bytes: Bytes::new(), is_whole: false },
+            None => self.read(stall).await?,
         };
-        if access.end == ResponseEnd::Whole {
-            access.end = ResponseEnd::Left;
+        let clean = if body.is_whole { token.clean_document(&body.bytes) } else { None };
+        let document = match clean {
+            Some(clean) => Bytes::from(clean),
+            // Under a success status, the proxy's document could be mistaken for the object.
+            None if self.response.status().is_success() => return Err(ProxyError::UnknownSuccess),
+            None => self.in_our_words(&body.bytes, Some(token)),
+        };
+        let headers = self.response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
+        self.replaced = Some(document);
+        self.release_connection(body.is_whole);
+        Ok(self)
+    }
+
+    /// Redacts the token in the reason phrase and the headers of an error response.
+    fn clean_head(&mut self, token: &TokenSearch) {
+        let has_token = |text: &[u8]| token.clean_text(text).is_some() || token.may_be_in(text);
+        let extensions = self.response.extensions_mut();
+        if extensions.get::<ReasonPhrase>().is_some_and(|reason| has_token(reason.as_bytes())) {
+            extensions.remove::<ReasonPhrase>();
+        }
+        for (name, value) in self.response.headers_mut() {
+            if *name == ERROR {
+                continue;
+            }
+            if let Some(clean) = token.clean_text(value.as_bytes()) {
+                *value = HeaderValue::from_bytes(&clean).unwrap_or(REMOVED);
+            }
+            if token.may_be_in(value.as_bytes()) {
+                *value = REMOVED;
+            }
+        }
+        let Some(told) = self.response.headers().get(ERROR).cloned() else { return };
+        let document = STANDARD.decode(told.as_bytes()).ok();
+        let clean = document.as_deref().and_then(|document| token.clean_document(document));
+        if clean.is_none() || clean != document {
+            let clean = clean.map_or_else(
+                || self.our_words(document.as_deref().unwrap_or_default(), Some(token)),
+                Bytes::from,
+            );
+            let value = HeaderValue::try_from(STANDARD.encode(clean)).unwrap_or(REMOVED);
+            self.response.headers_mut().insert(ERROR, value);
         }
     }
-}
 
-impl DownloadBody {
-    /// Releases the connection at the end of the body. hyper does not poll further once the
-    /// announced length has arrived.
-    fn look_for_end(&mut self) {
-        if self.inner.is_end_stream() {
-            self.end();
+    /// Returns how OSS rejected the access key, if it did. Reads the body and keeps it for the
+    /// client.
+    pub(super) async fn key_refused(&mut self, stall: Duration) -> Result<Option<KeyRejection>, ProxyError> {
+        let headers = self.response.headers();
+        if self.response.status() != StatusCode::FORBIDDEN || headers.contains_key(CONTENT_ENCODING) {
+            return Ok(None);
         }
+        let document = if self.bodiless {
+            let document = headers.get(ERROR).and_then(|value| STANDARD.decode(value).ok());
+            document.map(Bytes::from).unwrap_or_default()
+        } else {
+            if self.response.body().size_hint().lower() > LOOKED_INTO_MAX as u64 {
+                return Ok(None);
+            }
+            let body = self.read(stall).await?;
+            self.release_connection(body.is_whole);
+            let kept = if body.is_whole { body.bytes } else { self.in_our_words(&body.bytes, None) };
+            self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(kept.len()));
+            self.replaced = Some(kept.clone());
+            kept
+        };
+        let document = String::from_utf8_lossy(&document);
+        let header = text(self.response.headers(), "x-oss-ec");
+        let number = header.as_deref().or_else(|| element(&document, "EC"));
+        Ok(match element(&document, "Code") {
+            Some("InvalidAccessKeyId") => Some(KeyRejection::Key("InvalidAccessKeyId")),
+            Some("InvalidSecurityToken") => Some(KeyRejection::Key("InvalidSecurityToken")),
+            Some("SecurityTokenExpired") => Some(KeyRejection::Key("SecurityTokenExpired")),
+            _ if number == Some(TOKEN_EXPIRED) => Some(KeyRejection::Key("SecurityTokenExpired")),
+            Some("SignatureDoesNotMatch") => Some(KeyRejection::Signature),
+            Some("RequestTimeTooSkewed") => {
+                let time = document.split_once("<ServerTime>").and_then(|(_, rest)| rest.split_once('<'));
+                Some(KeyRejection::Clock(time.map(|(time, _)| time.to_owned())))
+            }
+            _ => None,
+        })
     }
 
-    fn end(&mut self) {
-        self.access.end = ResponseEnd::Whole;
-        if let Some(lease) = self.lease.take() {
+    /// Sets the header that lets the client know why it may retry.
+    pub(super) fn note(&mut self, why: &'static str) {
+        self.response.headers_mut().insert(NOTE, HeaderValue::from_static(why));
+    }
+
+    /// Releases the connection. One with an unread body cannot be reused.
+    fn release_connection(&mut self, is_read: bool) {
+        let lease = self.lease.take();
+        if let Some(lease) = lease.filter(|_| is_read) {
             lease.finish();
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+    /// Reads the body, or its beginning if it is too long. A body that breaks off is an error.
+    async fn read(&mut self, stall: Duration) -> Result<ErrorBody, ProxyError> {
+        let mut read = BytesMut::new();
         loop {
-            let polled = Pin::new(&mut self.inner).poll_frame(cx);
-            // guard: upstream-stops
-            if self.stall.is_over(&polled, cx) {
-                self.access.end = ResponseEnd::Broken;
-                self.lease = None;
-                return Poll::Ready(Some(Err(ResponseBodyError::Stalled)));
-            }
-            return match polled {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(None) => {
-                    self.end();
-                    Poll::Ready(None)
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    self.access.end = ResponseEnd::Broken;
-                    self.lease = None;
-                    Poll::Ready(Some(Err(error.into())))
-                }
-                Poll::Ready(Some(Ok(frame))) => {
-                    let Some(data) = frame.data_ref() else {
-                        // Trailers are for this hop; they were not announced to the client.
-                        continue;
-                    };
-                    self.access.add_response_bytes(data.len() as u64);
-                    self.look_for_end();
-                    Poll::Ready(Some(Ok(frame)))
-                }
+            let frame = tokio::time::timeout(stall, self.response.body_mut().frame()).await;
+            let Some(frame) = frame.map_err(|_| SendError::Stalled(stall))? else {
+                return Ok(ErrorBody { bytes: read.freeze(), is_whole: true });
             };
+            if let Ok(data) = frame.map_err(SendError::Reset)?.into_data() {
+                read.extend_from_slice(&data);
+            }
+            if read.len() > LOOKED_INTO_MAX {
+                return Ok(ErrorBody { bytes: read.freeze(), is_whole: false });
+            }
         }
+    }
+
+    /// Returns a document that replaces the error, and adjusts the headers that describe the body.
+    fn in_our_words(&mut self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
+        let headers = self.response.headers_mut();
+        for name in [CONTENT_ENCODING, ETAG, CONTENT_MD5] {
+            headers.remove(name);
+        }
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        self.our_words(beginning, token)
+    }
+
+    /// Builds the proxy's document from the head and the `beginning` of an error document.
+    fn our_words(&self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
+        let status = self.response.status();
+        let headers = self.response.headers();
+        let document = |beginning: &str| {
+            let of = |name: &str| element(beginning, name).map(str::to_owned);
+            let words = status.canonical_reason().unwrap_or("Error").replace(' ', "");
+            let request_id =
+                text(headers, "x-oss-request-id").or_else(|| of("RequestId")).unwrap_or_default();
+            let number = text(headers, "x-oss-ec").or_else(|| of("EC"));
+            let document = ErrorDocument {
+                code: &of("Code").unwrap_or(words),
+                message: "error text omitted: its format cannot be searched for secrets",
+                request_id: &request_id,
+                host_id: "oss-signing-proxy",
+                extra: &number.as_deref().map(|number| ("EC", number)).into_iter().collect::<Vec<_>>(),
+            };
+            document.to_xml()
+        };
+        let told = document(&String::from_utf8_lossy(beginning));
+        let is_clean = |token: &TokenSearch| token.clean_document(told.as_bytes()).is_some();
+        if token.is_none_or(is_clean) { told.into() } else { document("").into() }
     }
 }
 
-impl HttpBody for ResponseBody {
-    type Data = Bytes;
-    type Error = ResponseBodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
-        match &mut self.0 {
-            ResponseBodyKind::Download(download) => download.poll(cx),
-            ResponseBodyKind::Own { document, .. } => Pin::new(document)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            ResponseBodyKind::Download(download) => download.inner.is_end_stream(),
-            ResponseBodyKind::Own { document, .. } => document.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            ResponseBodyKind::Download(download) => download.inner.size_hint(),
-            ResponseBodyKind::Own { document, .. } => document.size_hint(),
-        }
-    }
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
+
+/// The error document in base64. OSS sends it in addition to the body or in place of it.
+const ERROR: HeaderName = HeaderName::from_static("x-oss-err");
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+/// The `EC` number of OSS for an expired security token.
+const TOKEN_EXPIRED: &str = "0002-00000007";
+const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
+/// The limit for error documents that are inspected; those of OSS have a few KiB.
+const LOOKED_INTO_MAX: usize = 64 * 1024;

@@ -1,26 +1,24 @@
 //! The signing keys of a worker, derived once for each combination of credentials, signature
 //! version, day and region.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::error::ProxyError;
+use super::limited_cache::LimitedCache;
+use super::signing::signing_key;
 use crate::credentials::Credentials;
 use crate::oss::Region;
-use crate::sign::{SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime};
+use crate::sign::{SigningKey, SigningScheme, UnsendableKey};
 use crate::time::UtcDay;
 
-/// A cache of signing keys. It holds at most [`ENTRIES_MAX`] entries and evicts the oldest
-/// insertion.
+/// A cache of signing keys.
 #[derive(Default)]
-pub(super) struct SigningKeyCache(RefCell<VecDeque<CachedSigningKey>>);
+pub(super) struct SigningKeyCache(LimitedCache<SigningKeyOrigin, SigningKey, ENTRIES_MAX>);
 
-struct CachedSigningKey {
+/// The input that a signing key is derived from.
+struct SigningKeyOrigin {
     credentials: Arc<Credentials>,
     scope: KeyScope,
-    prepared: Rc<SigningKey>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -30,39 +28,26 @@ enum KeyScope {
 }
 
 impl SigningKeyCache {
-    /// Returns the key of these credentials for a request to `region` at `now`. Derives it on a
-    /// miss.
+    /// Returns the key of these credentials for a scheme. Derives it on a miss.
     pub(super) fn get(
         &self,
         credentials: &Arc<Credentials>,
-        (version, region): (SignatureVersion, Option<&Region>),
-        now: &SigningTime,
-    ) -> Result<Rc<SigningKey>, ProxyError> {
-        let day = now.day();
-        let wanted = match (version, region) {
-            (SignatureVersion::V4, Some(region)) => SigningScheme::V4 { day, region },
-            (SignatureVersion::V4, None) => return Err(ProxyError::NoRegion),
-            (SignatureVersion::V1, _) => SigningScheme::V1,
-        };
-        let mut entries = self.0.borrow_mut();
-        if let Some(entry) = entries.iter().find(|entry| entry.serves(credentials, &wanted)) {
-            return Ok(Rc::clone(&entry.prepared));
+        wanted: SigningScheme<'_>,
+    ) -> Result<Rc<SigningKey>, UnsendableKey> {
+        if let Some(prepared) = self.0.get(|origin| origin.serves(credentials, &wanted)) {
+            return Ok(prepared);
         }
-        let Credentials { id, secret, token, .. } = &**credentials;
-        let prepared =
-            Rc::new(SigningKey::new(SigningIdentity { id, secret, token: token.as_ref() }, wanted)?);
+        let prepared = signing_key(credentials, wanted)?;
         let scope = match wanted {
             SigningScheme::V4 { day, region } => KeyScope::V4(day, region.clone()),
             SigningScheme::V1 => KeyScope::V1,
         };
-        entries.truncate(ENTRIES_MAX - 1);
-        let credentials = Arc::clone(credentials);
-        entries.push_front(CachedSigningKey { credentials, scope, prepared: Rc::clone(&prepared) });
-        Ok(prepared)
+        let origin = SigningKeyOrigin { credentials: Arc::clone(credentials), scope };
+        Ok(self.0.insert(origin, prepared))
     }
 }
 
-impl CachedSigningKey {
+impl SigningKeyOrigin {
     fn serves(&self, credentials: &Arc<Credentials>, wanted: &SigningScheme<'_>) -> bool {
         let same_scope = match (&self.scope, wanted) {
             (KeyScope::V4(day, region), SigningScheme::V4 { day: wanted_day, region: wanted_region }) => {

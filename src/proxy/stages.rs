@@ -10,26 +10,26 @@ use tokio::time::Instant;
 
 use super::endpoint_cache::CachedEndpoint;
 use super::error::ProxyError;
-use super::error_response::KeyRejection;
+use super::headers::prepare_headers;
 use super::request::InboundRequest;
-use super::response::UpstreamResponse;
+use super::response::{KeyRejection, UpstreamResponse};
+use super::signing::AddressedRequest;
 use super::signing_key_cache::SigningKeyCache;
-use super::state::WorkerCore;
-use crate::address::{self, ResolvedEndpoint, RoutingTable};
+use super::state::{AcceptingListener, ProxyState, WorkerCore};
+use super::trace::RequestTrace;
+use crate::address::RoutingTable;
 use crate::caller::{self, CallerIdentity};
 use crate::credentials::{CallPeriod, CredentialSource, Credentials, ahead};
-use crate::oss::Bucket;
 use crate::policy::{AccessPolicy, NamedHost, PolicyDecision, RequestShape};
-use crate::sign::{self, SignableRequest, SignatureVersion, SigningTime};
+use crate::sign::{SignatureVersion, SigningKey, SigningTexts, SigningTime};
 use crate::telemetry::AccessLogEvent;
 use crate::time::Timestamp;
-use crate::transport::{ByteObserver, RequestBody, ResponseTimeout};
+use crate::transport::{ByteObserver, RequestBody, ResponseTimeout, UpstreamExchange};
 
 /// A request with a known target. The value is large, so the stages pass it on in its box.
 pub(super) struct LocatedRequest {
-    method: Method,
+    request: AddressedRequest,
     headers: HeaderMap,
-    object: address::LocatedObject,
 }
 
 /// A request with an identified caller. The client's own signature is removed.
@@ -62,7 +62,7 @@ pub(super) struct SignableRoute<'a> {
     located: Box<LocatedRequest>,
     paved: Rc<CachedEndpoint>,
     signature: SignatureVersion,
-    source: &'a CredentialSource,
+    source: &'a Arc<CredentialSource>,
 }
 
 /// A routed request that is sent without a signature.
@@ -88,55 +88,48 @@ struct RequestSigner<'a> {
 }
 
 impl LocatedRequest {
-    pub(super) fn new(method: Method, headers: HeaderMap, object: address::LocatedObject) -> Box<Self> {
-        Box::new(Self { method, headers, object })
+    /// Takes the head of a request whose target can be resolved.
+    pub(super) fn locate(
+        inbound: &mut InboundRequest,
+        listener: &AcceptingListener,
+        state: &ProxyState,
+        trace: &mut impl RequestTrace,
+    ) -> Result<Box<Self>, ProxyError> {
+        let request =
+            AddressedRequest { object: inbound.locate(listener, state)?, method: inbound.method().clone() };
+        trace.record_object(&request.object);
+        Ok(Box::new(Self { request, headers: inbound.take_headers() }))
     }
 
-    /// Records the operation and the bucket in the access event.
-    pub(super) fn record(self: Box<Self>, access: &mut AccessLogEvent) -> Box<Self> {
-        access.operation = Some(self.object.operation);
-        if access.is_logged() {
-            access.bucket = self.object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
-        }
-        self
-    }
-
-    /// Returns the target of the request.
-    pub(super) fn object(&self) -> &address::LocatedObject {
-        &self.object
-    }
-
-    pub(super) fn identify(mut self: Box<Self>, access: &mut AccessLogEvent) -> IdentifiedRequest {
-        let caller = caller::identify(&mut self.headers, &mut self.object.query);
-        access.caller = caller.name();
+    pub(super) fn identify(mut self: Box<Self>, trace: &mut impl RequestTrace) -> IdentifiedRequest {
+        let caller = caller::identify(&mut self.headers, &mut self.request.object.query);
+        trace.record_caller(caller);
         IdentifiedRequest { located: self, caller }
     }
 }
 
 impl IdentifiedRequest {
-    /// Returns the identified caller.
-    pub(super) fn caller(&self) -> CallerIdentity {
-        self.caller
-    }
-
     /// Returns the request if policy allows it. No other function makes an [`AdmittedRequest`].
     pub(super) fn admit(
         self,
         policy: &AccessPolicy,
         directory: &RoutingTable,
+        trace: &mut impl RequestTrace,
     ) -> Result<AdmittedRequest, ProxyError> {
         let Self { located, caller } = self;
-        let host = if located.object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other };
+        let AddressedRequest { method, object } = &located.request;
         let shape = RequestShape {
             caller,
-            operation: located.object.operation,
-            host,
-            method: &located.method,
-            query: &located.object.query,
+            operation: object.operation,
+            host: if object.is_set_up_name { NamedHost::SetUp } else { NamedHost::Other },
+            method,
+            query: &object.query,
             headers: &located.headers,
-            pin: directory.get(located.object.upstream).pin.as_ref(),
+            pin: directory.get(object.upstream).pin.as_ref(),
         };
-        let decision = match policy.decide(&shape) {
+        let verdict = policy.decide(&shape);
+        trace.record_decision(verdict);
+        let decision = match verdict {
             PolicyDecision::Sign => AdmittedDecision::Sign,
             PolicyDecision::PassUnsigned => AdmittedDecision::Unsigned,
             PolicyDecision::Deny(denial) => return Err(denial.into()),
@@ -146,23 +139,22 @@ impl IdentifiedRequest {
 }
 
 impl AdmittedRequest {
-    /// Returns the decision: sign, or pass unsigned.
-    pub(super) fn decision(&self) -> PolicyDecision {
-        match self.decision {
-            AdmittedDecision::Sign => PolicyDecision::Sign,
-            AdmittedDecision::Unsigned => PolicyDecision::PassUnsigned,
-        }
-    }
-
     /// Resolves the destination, and normalizes the headers for the upstream request.
-    pub(super) fn route(self, core: &WorkerCore) -> Result<RoutedRequest<'_>, ProxyError> {
+    pub(super) fn route<'a>(
+        self,
+        core: &'a WorkerCore,
+        trace: &mut impl RequestTrace,
+    ) -> Result<RoutedRequest<'a>, ProxyError> {
         let Self { mut located, decision } = self;
+        let object = &located.request.object;
         let state = core.state();
-        let upstream = state.upstream(located.object.upstream).ok_or(ProxyError::NoRegion)?;
-        let paved = core.ways().get(&located.object, &state.directory, upstream.trust)?;
-        super::headers::prepare_headers(&mut located.headers);
+        let upstream = state.upstream(object.upstream).ok_or(ProxyError::NoRegion)?;
+        let paved = core.ways().get(object, &state.directory, upstream.trust)?;
+        trace.record_route(object.upstream, &paved.way);
+        prepare_headers(&mut located.headers);
         Ok(match (decision, &upstream.source) {
             (AdmittedDecision::Sign, Some(source)) => {
+                trace.record_signer(upstream.signature, source);
                 RoutedRequest::ToSign(SignableRoute { located, paved, signature: upstream.signature, source })
             }
             (AdmittedDecision::Sign, None) | (AdmittedDecision::Unsigned, _) => {
@@ -172,23 +164,7 @@ impl AdmittedRequest {
     }
 }
 
-impl RoutedRequest<'_> {
-    /// Returns the resolved endpoint.
-    pub(super) fn way(&self) -> &ResolvedEndpoint {
-        match self {
-            Self::ToSign(SignableRoute { paved, .. }) | Self::Unsigned(UnsignedRequest { paved, .. }) => {
-                &paved.way
-            }
-        }
-    }
-}
-
 impl<'a> SignableRoute<'a> {
-    /// Returns the version of the signature.
-    pub(super) fn signature(&self) -> SignatureVersion {
-        self.signature
-    }
-
     /// Returns the credential source.
     pub(super) fn source(&self) -> &'a CredentialSource {
         self.source
@@ -196,28 +172,18 @@ impl<'a> SignableRoute<'a> {
 
     pub(super) fn sign(
         self,
-        credentials: &Arc<Credentials>,
+        credentials: Arc<Credentials>,
         now: &SigningTime,
         keys: &SigningKeyCache,
-        access: &mut AccessLogEvent,
+        trace: &mut impl RequestTrace,
     ) -> Result<SignedRequest<'a>, ProxyError> {
         let Self { mut located, paved, signature, source } = self;
-        let prepared = keys.get(credentials, (signature, paved.way.region.as_ref()), now)?;
-        let subject = SignableRequest {
-            method: &located.method,
-            bucket: located.object.bucket.as_ref(),
-            key: &located.object.key,
-            query: &located.object.query,
-            headers: &located.headers,
-        };
-        prepared.sign(&subject, now).apply(&mut located.headers);
-        access.provider = Some(Arc::clone(&credentials.provider));
-        match signature {
-            SignatureVersion::V4 => access.meter().signed_v4(),
-            SignatureVersion::V1 => access.meter().signed_v1(),
-        }
+        trace.record_credentials(&credentials);
+        let signer = RequestSigner { source, credentials, signature };
+        let headers = signer.key(&paved, now, keys)?.sign(&located.request.signable(&located.headers), now);
+        headers.apply(&mut located.headers);
+        trace.record_signature(&signer.credentials, signature);
         let signed = SignedRequest::new(located, paved)?;
-        let signer = RequestSigner { source, credentials: Arc::clone(credentials), signature };
         Ok(SignedRequest { signer: Some(signer), ..signed })
     }
 }
@@ -231,17 +197,22 @@ impl UnsignedRequest {
 
 impl<'a> SignedRequest<'a> {
     fn new(mut located: Box<LocatedRequest>, paved: Rc<CachedEndpoint>) -> Result<Self, ProxyError> {
-        let works_on_the_whole = located.object.operation.works_on_whole_objects();
+        let object = &located.request.object;
+        let works_on_the_whole = object.operation.works_on_whole_objects();
         let patience = if works_on_the_whole { ResponseTimeout::WholeObject } else { ResponseTimeout::Usual };
+        let target: Uri = paved.way.target(object).try_into().map_err(|_| ProxyError::Unsendable)?;
         located.headers.insert(header::HOST, paved.host.clone());
-        let target: Uri = paved.way.target(&located.object).try_into().map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { located, target, paved, patience, signer: None })
     }
 
-    /// Returns method, target and headers as they would be sent, except for the framing of the
-    /// body.
-    pub(super) fn head(&self) -> (&Method, &Uri, &HeaderMap) {
-        (&self.located.method, &self.target, &self.located.headers)
+    /// Returns the request line, without the line break.
+    pub(super) fn request_line(&self) -> String {
+        format!("{} {} HTTP/1.1", self.located.request.method, self.target)
+    }
+
+    /// Returns the headers, without the framing of the body.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.located.headers
     }
 
     /// Returns the texts that were signed at `now`, if any. They are computed from the final head,
@@ -250,18 +221,10 @@ impl<'a> SignedRequest<'a> {
         &self,
         now: &SigningTime,
         keys: &SigningKeyCache,
-    ) -> Result<Option<sign::SigningTexts>, ProxyError> {
-        let Some(RequestSigner { credentials, signature, .. }) = &self.signer else { return Ok(None) };
-        let prepared = keys.get(credentials, (*signature, self.paved.way.region.as_ref()), now)?;
-        let object = &self.located.object;
-        let subject = SignableRequest {
-            method: &self.located.method,
-            bucket: object.bucket.as_ref(),
-            key: &object.key,
-            query: &object.query,
-            headers: &self.located.headers,
-        };
-        Ok(Some(prepared.signed(&subject, now)))
+    ) -> Result<Option<SigningTexts>, ProxyError> {
+        let Some(signer) = &self.signer else { return Ok(None) };
+        let LocatedRequest { request, headers } = &*self.located;
+        Ok(Some(signer.key(&self.paved, now, keys)?.signed(&request.signable(headers), now)))
     }
 
     /// Sends the request with the client's body, and waits for the response head. If OSS rejects
@@ -274,16 +237,19 @@ impl<'a> SignedRequest<'a> {
         access: &mut AccessLogEvent,
     ) -> Result<UpstreamResponse, ProxyError> {
         let Self { mut located, target, paved, patience, signer } = self;
-        let head_only = located.method == Method::HEAD;
-        let head = (located.method.clone(), target, std::mem::take(&mut located.headers));
+        let head_only = located.request.method == Method::HEAD;
+        let mut head = Request::new(());
+        head.method_mut().clone_from(&located.request.method);
+        *head.uri_mut() = target;
+        *head.headers_mut() = std::mem::take(&mut located.headers);
         let request = inbound
             .attach(head, Rc::clone(&access.bytes_in) as Rc<dyn ByteObserver>, &core.state().limits)
             .ok_or(ProxyError::Unsendable)?;
-        let upstream = located.object.upstream;
+        let upstream = located.request.object.upstream;
         let unanswered = |error| ProxyError::unanswered(&core.state().directory, upstream, error);
         let sent = core.transport().send(&paved.destination, request, patience).await;
-        let (response, lease, spare) = sent.map_err(unanswered)?;
-        let mut answer = UpstreamResponse::new(response, lease, head_only, core.counters())?;
+        let UpstreamExchange { response, connection, request: spare } = sent.map_err(unanswered)?;
+        let mut answer = UpstreamResponse::new(response, connection, head_only, core.counters())?;
         let Some(mut signer) = signer else { return Ok(answer) };
         if answer.is_good() {
             signer.source.accept(&signer.credentials);
@@ -296,16 +262,16 @@ impl<'a> SignedRequest<'a> {
             // not become keys of a count.
             let endpoint = core.state().directory.get(upstream).endpoint.host.as_str();
             if let Some(other) =
-                signer.replacement_credentials(&mut answer, (endpoint, spare.started_at()), core).await?
+                signer.replacement_credentials(&mut answer, endpoint, spare.started_at(), core).await?
             {
                 let is_other = !Arc::ptr_eq(&other, &signer.credentials);
                 if let Some(mut request) = spare.whole(core.transport().stall()) {
                     signer.credentials = other;
-                    signer.sign_again(&mut request, (&located.object, &paved), core)?;
+                    signer.sign_again(&mut request, &located.request, &paved, core)?;
                     access.provider = Some(Arc::clone(&signer.credentials.provider));
                     let sent = core.transport().send(&paved.destination, request, patience).await;
-                    let (response, lease, _) = sent.map_err(unanswered)?;
-                    answer = UpstreamResponse::new(response, lease, head_only, core.counters())?;
+                    let UpstreamExchange { response, connection, .. } = sent.map_err(unanswered)?;
+                    answer = UpstreamResponse::new(response, connection, head_only, core.counters())?;
                 } else {
                     answer.note(if is_other { "credentials-rejected" } else { "clock-corrected" });
                 }
@@ -320,13 +286,24 @@ impl<'a> SignedRequest<'a> {
 }
 
 impl RequestSigner<'_> {
+    /// Returns the signing key for requests to an endpoint.
+    fn key(
+        &self,
+        paved: &CachedEndpoint,
+        now: &SigningTime,
+        keys: &SigningKeyCache,
+    ) -> Result<Rc<SigningKey>, ProxyError> {
+        Ok(keys.get(&self.credentials, paved.scheme(self.signature, now)?)?)
+    }
+
     /// Records whether OSS has accepted the key. If OSS rejects it, returns other credentials, if
     /// they are available soon. If OSS rejects the clock, returns the same credentials, to sign
     /// with the corrected time.
     async fn replacement_credentials(
         &self,
         answer: &mut UpstreamResponse,
-        (endpoint, begun): (&str, Instant),
+        endpoint: &str,
+        begun: Instant,
         core: &WorkerCore,
     ) -> Result<Option<Arc<Credentials>>, ProxyError> {
         let status = answer.response.status();
@@ -362,21 +339,14 @@ impl RequestSigner<'_> {
     fn sign_again(
         &self,
         request: &mut Request<RequestBody>,
-        (object, paved): (&address::LocatedObject, &CachedEndpoint),
+        addressed: &AddressedRequest,
+        paved: &CachedEndpoint,
         core: &WorkerCore,
     ) -> Result<(), ProxyError> {
         let now = core.signing_time();
-        let prepared =
-            core.keys().get(&self.credentials, (self.signature, paved.way.region.as_ref()), &now)?;
+        let key = self.key(paved, &now, core.keys())?;
         caller::remove_signature(request.headers_mut());
-        let subject = SignableRequest {
-            method: request.method(),
-            bucket: object.bucket.as_ref(),
-            key: &object.key,
-            query: &object.query,
-            headers: request.headers(),
-        };
-        prepared.sign(&subject, &now).apply(request.headers_mut());
+        key.sign(&addressed.signable(request.headers()), &now).apply(request.headers_mut());
         Ok(())
     }
 }

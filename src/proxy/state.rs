@@ -1,6 +1,7 @@
 //! State shared by requests: that of the process, and that of each worker.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -66,6 +67,23 @@ pub struct ListenerRules {
     pub unnamed: bool,
 }
 
+/// The listener that accepted a connection.
+#[derive(Clone, Debug)]
+pub struct AcceptingListener {
+    /// The rules of the listener.
+    pub rules: Rc<ListenerRules>,
+    /// The address that the client connected to, if there is one.
+    pub address: Option<SocketAddr>,
+}
+
+/// The times of a signature. They differ in a dry run, which may sign for the past.
+#[derive(Clone, Copy)]
+pub(super) struct SignatureTimes<'a> {
+    pub(super) signed_at: &'a SigningTime,
+    /// The time at which the credentials must be valid.
+    pub(super) valid_at: Timestamp,
+}
+
 /// The state of one worker.
 pub struct WorkerCore {
     state: Arc<ProxyState>,
@@ -93,17 +111,8 @@ impl WorkerCore {
     /// Creates the state of a worker that has not served a request yet.
     #[must_use]
     pub fn new(state: Arc<ProxyState>, clock: Arc<dyn Clock>, transport: UpstreamTransport) -> Self {
-        let moment = RefCell::new(Rc::new(SigningTime::new(clock.now())));
+        let moment = Rc::new(SigningTime::new(clock.now()));
         let requests = Rc::new(state.counters.meter());
-        Self::with(state, clock, transport, (moment, requests))
-    }
-
-    fn with(
-        state: Arc<ProxyState>,
-        clock: Arc<dyn Clock>,
-        transport: UpstreamTransport,
-        (moment, requests): (RefCell<Rc<SigningTime>>, Rc<MetricsHandle>),
-    ) -> Self {
         Self {
             state,
             clock,
@@ -111,7 +120,7 @@ impl WorkerCore {
             keys: SigningKeyCache::default(),
             token_searches: TokenSearches::default(),
             ways: EndpointCache::default(),
-            moment,
+            moment: RefCell::new(moment),
             ahead_s: Cell::default(),
             requests,
         }
@@ -125,9 +134,17 @@ impl WorkerCore {
         state: Arc<ProxyState>,
         renew: impl FnOnce(&UpstreamTransport) -> UpstreamTransport,
     ) -> Self {
-        let (clock, transport) = (Arc::clone(&self.clock), renew(&self.transport));
-        let shared = (self.moment.clone(), Rc::clone(&self.requests));
-        Self { ahead_s: self.ahead_s.clone(), ..Self::with(state, clock, transport, shared) }
+        Self {
+            state,
+            clock: Arc::clone(&self.clock),
+            transport: renew(&self.transport),
+            keys: SigningKeyCache::default(),
+            token_searches: TokenSearches::default(),
+            ways: EndpointCache::default(),
+            moment: self.moment.clone(),
+            ahead_s: self.ahead_s.clone(),
+            requests: Rc::clone(&self.requests),
+        }
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {

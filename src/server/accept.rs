@@ -83,7 +83,7 @@ impl AcceptSocket {
                     if !is_told {
                         warn!(
                             %error,
-                            "cannot accept connections for now; if too many files are open, raise the limit of this process (ulimit -n, LimitNOFILE=), or lower client_connections in [limits]"
+                            "cannot accept connections, retrying; if too many files are open, raise the limit of this process (ulimit -n, LimitNOFILE=), or lower client_connections in [limits]"
                         );
                     }
                     is_told = true;

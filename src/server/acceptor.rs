@@ -41,7 +41,7 @@ impl AcceptThread {
         std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
             match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime.block_on(run(inbox, &cores, &places)),
-                Err(error) => error!(%error, "no connections can be accepted; restart this process"),
+                Err(error) => error!(%error, "cannot start accepting connections; restart the process"),
             }
         })?;
         Ok(Self(messages))
@@ -64,13 +64,13 @@ impl AcceptThread {
         let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
     }
 
-    pub(super) fn pulse(&self) -> AcceptWatchdog {
+    pub(super) fn watchdog(&self) -> AcceptWatchdog {
         AcceptWatchdog(self.0.clone())
     }
 
     fn send(&self, message: AcceptMessage) {
         if self.0.send(message).is_err() {
-            error!("the thread that accepts connections has ended; restart this process");
+            error!("the accept thread has exited; restart the process");
         }
     }
 }
@@ -130,7 +130,7 @@ async fn accept(id: usize, socket: AcceptSocket, cores: Arc<WorkerPool>, places:
     let places = (|| places.take(), async || places.freed().await);
     let serve = |accepted, place| cores.hand_over(accepted, id, place);
     let Err(error) = socket.accept(places, serve).await;
-    error!(%address, %error, "no connections are accepted here any more; restart this process");
+    error!(%address, %error, "listener failed; restart the process");
 }
 
 /// The timeout at shutdown for the sockets to be closed.

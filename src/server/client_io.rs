@@ -1,4 +1,7 @@
 //! The I/O of a client connection: a plain or TLS stream that tracks client activity.
+//!
+//! Written by hand: `InspectReader` of tokio-util observes reads only, and the wrapper also observes
+//! pending writes and flushes.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -33,8 +33,8 @@ use super::protocol::spoken_on;
 use super::request_tasks::RequestTasks;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
-use crate::proxy::{self, ListenerRules, ResponseBody};
-use crate::transport::{HEADER_LINES_MAX, WriteTimeout};
+use crate::proxy::{self, AcceptingListener, ListenerRules, ResponseBody};
+use crate::transport::{HEADER_LINES_MAX, WriteTimeout, is_write_timeout};
 
 /// The context in which a connection is served.
 pub(super) struct ConnectionContext {
@@ -91,7 +91,7 @@ impl ConnectionContext {
         match self.in_time(tls.accept(client)).await {
             Ok(client) if client.get_ref().1.alpn_protocol() == Some(HTTP2) => self.http2(client).await,
             Ok(client) => self.http1(client).await,
-            Err(error) => debug!(%error, "a client connected and came to no terms on TLS"),
+            Err(error) => debug!(%error, "TLS handshake with client failed"),
         }
     }
 
@@ -102,7 +102,7 @@ impl ConnectionContext {
             Ok(HttpVersion::Http1) => self.http1(client).await,
             // This future is large. Boxing it keeps HTTP/1 connections small.
             Ok(HttpVersion::Http2) => Box::pin(self.http2(client)).await,
-            Err(error) => debug!(%error, "a client connected and asked for nothing"),
+            Err(error) => debug!(%error, "client connected but sent no request"),
         }
     }
 
@@ -115,7 +115,7 @@ impl ConnectionContext {
             begun = timeout(self.settings.header_read, begun) => {
                 begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             }
-            () = self.drain_grace() => Err(io::Error::other("nobody is served here any more")),
+            () = self.drain_grace() => Err(io::Error::other("the listener is closing")),
         }
     }
 
@@ -154,7 +154,7 @@ impl ConnectionContext {
         let client = connection.into_parts().io.into_inner().into_inner();
         match ended {
             ConnectionEnd::Cut => return,
-            ConnectionEnd::Itself(Err(error)) if error.is_user() || is_stalled(&error) => {
+            ConnectionEnd::Itself(Err(error)) if error.is_user() || is_write_timeout(&error) => {
                 // The response was cut off. Without a known length, the client would take a plain
                 // close for the end of a complete response.
                 client.reset();
@@ -188,7 +188,7 @@ impl ConnectionContext {
             self.until_end(connection, http2::Connection::graceful_shutdown, &presence).await
         };
         if let ConnectionEnd::Itself(Err(error)) = ended
-            && !is_stalled(&error)
+            && !is_write_timeout(&error)
         {
             self.malformed(&error);
         }
@@ -197,7 +197,7 @@ impl ConnectionContext {
 
     fn malformed(&self, error: &hyper::Error) {
         self.current.get().core.counters().malformed();
-        debug!(%error, "what came is no HTTP request; the connection was closed");
+        debug!(%error, "malformed HTTP request; closing connection");
     }
 
     fn service(
@@ -219,9 +219,9 @@ impl ConnectionContext {
             if let Some(way) = setup.listener(id) {
                 last.replace(Rc::clone(&way.gate));
             }
-            let gate = Rc::clone(&last.borrow());
-            let (core, in_flight) = (Rc::clone(&setup.core), presence.begin(request.method()));
-            proxy::handle(core, (gate, address), request, in_flight)
+            let listener = AcceptingListener { rules: Rc::clone(&last.borrow()), address };
+            let in_flight = presence.begin(request.method());
+            proxy::handle(Rc::clone(&setup.core), listener, request, in_flight)
         })
     }
 
@@ -292,12 +292,6 @@ impl ConnectionContext {
             () = unused(presence, self.settings.stall) => ConnectionEnd::Cut,
         }
     }
-}
-
-/// Returns whether the connection failed because the client took nothing for the limit.
-fn is_stalled(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Waits until two consecutive checks find no request in flight. hyper closes an idle connection by

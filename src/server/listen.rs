@@ -47,7 +47,7 @@ impl ListenSettings {
             if !self.unsafe_open {
                 return Err(BindError::Open(name.to_owned(), address));
             }
-            warn!(name, %address, "can be reached from other machines, and everybody who reaches it is signed for (unsafe_open)");
+            warn!(name, %address, "listening on a non-loopback address (unsafe_open); any client that can connect can use the credentials");
         }
         Ok(())
     }

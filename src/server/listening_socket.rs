@@ -28,30 +28,30 @@ pub enum BindError {
     InUse(ListenAddress),
     /// This process already listens on the address, or on a part of it.
     #[error(
-        "{0} overlaps with {1}, where this proxy listens itself; take another port, or first a configuration without {1} and then this one, or start the proxy anew"
+        "{0} overlaps with {1}, on which this proxy already listens; use another port, or first apply a configuration without {1}, or restart the proxy"
     )]
     Ours(ListenAddress, ListenAddress),
     /// The port is privileged, or this user cannot write to the directory.
     #[error(
-        "this user may not listen on {0}; choose a port from 1024 upwards, or a directory that this user may write"
+        "cannot listen on {0}: permission denied; choose a port of 1024 or above, or a directory that this user can write to"
     )]
     Forbidden(ListenAddress),
     /// The path is taken by a file that is not a socket.
-    #[error("{0} is a file and no socket; remove it, or choose another path")]
+    #[error("{0} is not a socket; remove the file, or choose another path")]
     NoSocket(ListenAddress),
     /// systemd passed no socket with this name.
     #[error(
-        "no socket {0:?} was handed over by systemd: {1}; the name is FileDescriptorName= of the .socket unit"
+        "systemd passed no socket named {0:?}: {1}; the name must match FileDescriptorName= of the .socket unit"
     )]
     NotInherited(String, String),
     /// The socket from systemd does not listen, so it cannot accept connections.
     #[error(
-        "the socket {0:?} of systemd does not listen; the .socket unit needs ListenStream= and Accept=no"
+        "the systemd socket {0:?} is not listening; the .socket unit must have ListenStream= and Accept=no"
     )]
     NotListening(String),
     /// The socket from systemd can be reached from other machines.
     #[error(
-        "the socket {0:?} of systemd listens on {1}, which can be reached from other machines, and everybody who reaches it is signed for; change ListenStream= to 127.0.0.1, or set unsafe_open = true if the network keeps others out"
+        "the systemd socket {0:?} listens on the non-loopback address {1}, where any client that can connect can use the credentials; change ListenStream= to 127.0.0.1, or set unsafe_open = true if the network restricts access"
     )]
     Open(String, SocketAddr),
     /// Any other error of the system.

@@ -160,7 +160,7 @@ impl Server {
         let (kept, withdrawn) = accepting.drain(..).partition::<Vec<_>, _>(is_kept);
         *accepting = kept;
         for one in &withdrawn {
-            info!(address = %one.held.address, "listens no more");
+            info!(address = %one.held.address, "stopped listening");
         }
         let (mut entries, mut fresh) = (ListenerConfigs::new(), Vec::new());
         for ListenerPlan { listen, tls, bound } in listeners {
@@ -212,8 +212,8 @@ impl Server {
 
     /// Returns a handle to check that the server's threads are responsive.
     #[must_use]
-    pub fn pulse(&self) -> ServerWatchdog {
-        ServerWatchdog { acceptor: self.acceptor.pulse(), cores: Arc::clone(&self.cores) }
+    pub fn watchdog(&self) -> ServerWatchdog {
+        ServerWatchdog { acceptor: self.acceptor.watchdog(), cores: Arc::clone(&self.cores) }
     }
 
     /// Returns the number of open client connections.

@@ -1,10 +1,8 @@
 //! Sockets that systemd has opened for this process (`sd_listen_fds(3)`).
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
 
 use listenfd::ListenFd;
-use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::address::ListenAddress;
 use super::listening_socket::{BindError, ListeningSocket};
@@ -22,8 +20,11 @@ impl ActivatedSockets {
     /// the value of `LISTEN_FDNAMES`.
     #[must_use]
     pub fn from_environment(names: Option<&str>) -> Self {
+        // Sets close-on-exec, so that no command executed by this process inherits a descriptor, not
+        // even one that no listener uses. On failure a descriptor is not open. Must come first:
+        // `ListenFd` removes the variables.
+        let _ = sd_notify::listen_fds();
         let sockets = ListenFd::from_env();
-        (FIRST..).take(sockets.len()).for_each(keep_from_commands);
         let mut names: Vec<_> = names.into_iter().flat_map(|all| all.split(':')).map(str::to_owned).collect();
         names.resize(sockets.len(), UNNAMED.to_owned());
         Self { sockets, names, taken: Vec::new() }
@@ -84,24 +85,11 @@ impl ActivatedSockets {
 
     fn told(&self) -> String {
         if self.names.is_empty() {
-            return "none was handed over to this process (LISTEN_FDS, LISTEN_PID)".to_owned();
+            return "this process received none (LISTEN_FDS, LISTEN_PID)".to_owned();
         }
-        format!("there are {}", self.names.join(", "))
+        format!("this process received {}", self.names.join(", "))
     }
 }
 
-/// Sets close-on-exec, so that no command executed by this process inherits the descriptor. This
-/// includes sockets that no listener uses.
-#[expect(unsafe_code, reason = "what is handed over is known by its number only")]
-fn keep_from_commands(descriptor: RawFd) {
-    // SAFETY: the descriptor is borrowed for one call, which does not close or read it. The parent
-    // process reports it as open. If it is not, the call fails and changes nothing.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    // On failure the descriptor is not open, so it cannot be inherited.
-    let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
-}
-
-/// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
-const FIRST: RawFd = 3;
 /// The name that systemd gives to a socket without a name.
 const UNNAMED: &str = "unknown";

@@ -78,16 +78,16 @@ impl ListenerTls {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTls {
     /// The file cannot be read.
-    #[error("{0}: {1}; give a PEM file that this user may read")]
+    #[error("cannot read {0}: {1}; it must be a PEM file that this user can read")]
     Unreadable(String, pem::Error),
     /// The certificate file contains no certificate.
     #[error(
-        "{0} holds no certificate; give a PEM file with the listener's certificate, and after it those between it and its authority"
+        "{0} contains no certificate; it must be a PEM file with the listener's certificate, followed by its intermediates"
     )]
     NoCertificate(String),
     /// The key file contains no usable key.
     #[error(
-        "{0} holds no private key that can be used: {1}; give a PEM file with the key, not encrypted, as PKCS#8, PKCS#1 or SEC1"
+        "{0} contains no usable private key: {1}; it must be a PEM file with the unencrypted key in PKCS#8, PKCS#1 or SEC1 format"
     )]
     NoKey(String, pem::Error),
     /// The authorities or revocation lists for client certificates are unusable.
@@ -95,11 +95,11 @@ pub enum InvalidTls {
     Roots(#[from] InvalidRoots),
     /// The verifier of client certificates cannot be built.
     #[error(
-        "{0} cannot be used to check clients: {1}; give the certificate of the authority that signs theirs, and revocation lists as that authority issues them"
+        "{0} cannot be used to verify client certificates: {1}; it must contain the certificate of their CA, and valid revocation lists of that CA if any"
     )]
     Clients(String, rustls::server::VerifierBuilderError),
     /// The certificate and the key do not match, or the TLS library does not support them.
-    #[error("{0} and {1} cannot be used together: {2}; give the key of that certificate")]
+    #[error("{0} and {1} cannot be used together: {2}; use the key that belongs to the certificate")]
     Pair(String, String, rustls::Error),
 }
 

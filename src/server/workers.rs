@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
@@ -118,7 +119,7 @@ impl WorkerPool {
         core.load.fetch_add(1, Ordering::Relaxed);
         let arrival = WorkerMessage::Arrival(NewConnection { accepted, listener, place });
         if core.messages.send(arrival).is_err() {
-            error!("a core has ended; the connection is dropped");
+            error!("a worker has exited; dropping the connection");
         }
     }
 
@@ -127,7 +128,7 @@ impl WorkerPool {
         for core in &self.cores {
             let renewal = WorkerMessage::Renewal { plan: plan.clone(), entries: Arc::clone(entries) };
             if core.messages.send(renewal).is_err() {
-                error!("a core has ended; it does not serve any more");
+                error!("a worker has exited and cannot apply the new configuration; restart the process");
             }
         }
     }
@@ -160,7 +161,7 @@ impl WorkerPool {
         }
         // A second call, after the first was cancelled, waits for the remaining workers.
         let all_gone = poll_fn(|cx| {
-            let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.gone.lock();
             // guard: end-of-all-workers
             all.retain_mut(|gone| Pin::new(gone).poll(cx).is_pending());
             if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }

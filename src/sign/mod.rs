@@ -107,16 +107,16 @@ pub struct SigningTexts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLifetime {
     /// The lifetime is shorter than a second; OSS counts whole seconds.
-    #[error("a URL is good for at least one second")]
+    #[error("a presigned URL must be valid for at least one second")]
     TooShort,
     /// The lifetime is longer than OSS accepts.
-    #[error("a V4 signature in a URL is good for at most 7 days (168h)")]
+    #[error("a presigned URL with a V4 signature can be valid for at most 7 days (168h)")]
     TooLong,
 }
 
 /// An access key id or security token that cannot be written into a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {0} holds characters that cannot be sent in a header")]
+#[error("the {0} contains characters that are not allowed in a header")]
 pub struct UnsendableKey(&'static str);
 
 impl SignatureVersion {
@@ -126,6 +126,17 @@ impl SignatureVersion {
         match self {
             Self::V4 => "v4",
             Self::V1 => "v1",
+        }
+    }
+}
+
+impl<'a> SigningScheme<'a> {
+    /// Selects the scheme for requests to `region` on `day`. Returns `None` if V4 has no region.
+    pub(crate) fn select(version: SignatureVersion, region: Option<&'a Region>, day: UtcDay) -> Option<Self> {
+        match (version, region) {
+            (SignatureVersion::V4, Some(region)) => Some(Self::V4 { day, region }),
+            (SignatureVersion::V4, None) => None,
+            (SignatureVersion::V1, _) => Some(Self::V1),
         }
     }
 }

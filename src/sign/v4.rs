@@ -210,9 +210,8 @@ struct Hex([u8; 64]);
 impl Hex {
     fn of(bytes: &[u8; 32]) -> Self {
         let mut text = [0; 64];
-        for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
-            *pair = PAIRS[usize::from(*byte)];
-        }
+        // The text has room for all digits.
+        let _ = base16ct::lower::encode(bytes, &mut text);
         Self(text)
     }
 
@@ -233,18 +232,6 @@ fn joined(parts: &[&str]) -> String {
 
 /// The maximum lifetime of a presigned URL.
 pub const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// Each byte as two hexadecimal digits.
-static PAIRS: [[u8; 2]; 256] = {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const REQUEST: &str = "aliyun_v4_request";

@@ -90,9 +90,13 @@ impl RequestId {
     /// Returns the 24 hexadecimal digits of the id.
     #[must_use]
     pub fn digits(self) -> [u8; 24] {
-        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-        let bits = (u128::from(self.0) << 32) | u128::from(self.1);
-        std::array::from_fn(|at| DIGITS[(bits >> (92 - 4 * at)) as usize & 15])
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_be_bytes());
+        let mut digits = [0; 24];
+        // The text has room for all digits.
+        let _ = base16ct::upper::encode(&bytes, &mut digits);
+        digits
     }
 }
 

@@ -1,8 +1,10 @@
 //! Counters of a process, over all workers and all configurations.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::access_log::RequestId;
 use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
@@ -76,7 +78,7 @@ impl ProcessCounters {
     /// Counts a request that was answered with an error response of this proxy.
     pub fn refusal(&self, refused: RejectedRequest) {
         self.refused.fetch_add(1, Relaxed);
-        let mut refusals = held(&self.refusals);
+        let mut refusals = self.refusals.lock();
         *refusals.by_code.entry(refused.code).or_default() += 1;
         refusals.last.truncate(LAST_MAX - 1);
         refusals.last.push_front(refused);
@@ -105,7 +107,7 @@ impl ProcessCounters {
 
     /// Records a configuration reload, and whether it was applied.
     pub fn reloaded(&self, taken: bool, now: Timestamp) {
-        let mut reloads = held(&self.reloads);
+        let mut reloads = self.reloads.lock();
         if taken {
             reloads.taken += 1;
             reloads.at = Some(now);
@@ -119,7 +121,7 @@ impl ProcessCounters {
     #[must_use]
     pub fn meter(&self) -> MetricsHandle {
         let meter = MetricsHandle::new();
-        held(&self.sheets).push(meter.sheet());
+        self.sheets.lock().push(meter.sheet());
         meter
     }
 
@@ -145,30 +147,26 @@ impl ProcessCounters {
     /// Returns the number of error responses of this proxy by code.
     #[must_use]
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
-        held(&self.refusals).by_code.clone()
+        self.refusals.lock().by_code.clone()
     }
 
     /// Returns the last rejected requests, the latest first.
     #[must_use]
     pub fn last_refusals(&self) -> Vec<RejectedRequest> {
-        held(&self.refusals).last.iter().cloned().collect()
+        self.refusals.lock().last.iter().cloned().collect()
     }
 
     /// The results of configuration reloads.
     #[must_use]
     pub fn reloads(&self) -> ReloadStatus {
-        *held(&self.reloads)
+        *self.reloads.lock()
     }
 
     /// Returns the metrics summed over all workers.
     #[must_use]
     pub fn total(&self) -> MetricsSnapshot {
-        MetricsSnapshot::of(&held(&self.sheets))
+        MetricsSnapshot::of(&self.sheets.lock())
     }
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The number of rejected requests kept.

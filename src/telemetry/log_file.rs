@@ -61,7 +61,7 @@ impl Write for LogFile {
                 Err(error) => error!(
                     path = %self.path.display(),
                     %error,
-                    "the file of the log cannot be opened anew; its lines still go to the old one"
+                    "cannot reopen the log file; still writing to the old one"
                 ),
             }
         }

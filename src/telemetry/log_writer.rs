@@ -3,10 +3,11 @@
 //! once. Dropped lines are counted; a notice is logged when dropping begins and when it ends.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tracing::{Level, Metadata, error, warn};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -91,12 +92,8 @@ impl DroppedLines {
 }
 
 impl LogQueue {
-    fn lock(&self) -> MutexGuard<'_, PendingLines> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn put(&self, line: &[u8], kind: LinePriority) {
-        let mut pending = self.lock();
+        let mut pending = self.pending.lock();
         if kind == LinePriority::Notice {
             pending.notices.extend_from_slice(line);
             self.changed.notify_one();
@@ -129,18 +126,18 @@ impl LogQueue {
             match (before, refused) {
                 (None, Some(error)) => {
                     before = Some(known);
-                    error!(target: NOTICE, %error, "the log cannot be written; its lines are lost until it can");
+                    error!(target: NOTICE, %error, "log output failed; dropping lines until a write succeeds");
                 }
                 (None, None) if !goes_well => {
                     before = Some(known);
-                    warn!(target: NOTICE, "the log is not read as fast as it is written; lines are lost");
+                    warn!(target: NOTICE, "log output is too slow; dropping lines");
                 }
                 (Some(count), None) if goes_well => {
                     before = None;
-                    warn!(target: NOTICE, lines = lost - count, "the log is written again; these lines were lost");
+                    warn!(target: NOTICE, lines = lost - count, "log output recovered; these lines were dropped");
                 }
                 _ if closing => {
-                    self.lock().ended = true;
+                    self.pending.lock().ended = true;
                     self.ended.notify_one();
                     return;
                 }
@@ -152,10 +149,9 @@ impl LogQueue {
 
     /// Waits for lines and takes them from the queue. Returns whether the log is shutting down.
     fn take(&self, batch: &mut Vec<u8>, notices: &mut Vec<u8>) -> bool {
-        let pending = self.changed.wait_while(self.lock(), |pending| pending.is_idle());
-        let pending = pending.unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(pending, AT_MOST, |pending| !pending.is_due());
-        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock();
+        self.changed.wait_while(&mut pending, |pending| pending.is_idle());
+        self.changed.wait_while_for(&mut pending, |pending| !pending.is_due(), AT_MOST);
         batch.clear();
         std::mem::swap(batch, &mut pending.bytes);
         notices.append(&mut pending.notices);
@@ -223,11 +219,11 @@ impl Write for LogLine {
 
 impl Drop for LogFlushGuard {
     fn drop(&mut self) {
-        let mut pending = self.0.lock();
+        let mut pending = self.0.pending.lock();
         pending.closing = true;
         self.0.changed.notify_one();
         // A stalled reader must not block the exit of the process.
-        drop(self.0.ended.wait_timeout_while(pending, FAREWELL, |pending| !pending.ended));
+        self.0.ended.wait_while_for(&mut pending, |pending| !pending.ended, FAREWELL);
     }
 }
 
@@ -303,7 +299,7 @@ mod tests {
             line(&batches, LinePriority::Usual, &[b'x'; 1000]);
         }
         let [(_, queue), (_, write)] = batches.losses().read();
-        assert!(batches.0.lock().bytes.len() <= PENDING_MAX && queue >= 10 && write == 0);
+        assert!(batches.0.pending.lock().bytes.len() <= PENDING_MAX && queue >= 10 && write == 0);
         drop(flusher);
         drop(go_on);
     }
@@ -333,7 +329,7 @@ mod tests {
         let told = batch.try_iter().filter_map(|batch| String::from_utf8(batch).ok());
         let told: Vec<String> = told.filter(|text| text.contains("WARN")).collect();
         let [begun, ended] = &told[..] else { panic!("{told:?}") };
-        assert!(begun.contains("not read as fast") && ended.contains("lines=3"), "{told:?}");
+        assert!(begun.contains("log output is too slow") && ended.contains("lines=3"), "{told:?}");
     }
 
     /// A writer that fails while its flag is set.

@@ -70,7 +70,7 @@ impl ConnectFailure {
 impl CertificateFault {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the library adds variants; few have a remedy of their own"
+        reason = "the library adds variants; few need a separate remedy"
     )]
     fn of(fault: &CertificateError) -> Self {
         match fault {

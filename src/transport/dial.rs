@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::net::TcpStream;
@@ -15,9 +15,9 @@ use tokio::task::spawn_local;
 use tracing::{info, warn};
 
 use super::connect_error::{ConnectFailure, DialPhase};
+use super::connection::UpstreamConnection;
 use super::io_timeout::WriteTimeout;
-use super::names::AddressBook;
-use super::pooled::UpstreamConnection;
+use super::names::{AddressBook, DialName};
 use super::race::{DialFailure, TimeLimit};
 use super::tls::TrustStore;
 use super::upstream_io::{UpstreamStream, UpstreamStreamState};
@@ -37,7 +37,7 @@ pub enum LoopbackPolicy {
 #[derive(Debug, Default)]
 pub struct UpstreamReachability {
     listeners: Vec<SocketAddr>,
-    down: Mutex<BTreeSet<(String, u16)>>,
+    down: Mutex<BTreeSet<DialName>>,
 }
 
 impl UpstreamReachability {
@@ -49,17 +49,17 @@ impl UpstreamReachability {
 
     /// Logs the first failed dial of a destination, and the first successful one after it.
     pub(super) fn record_dial(&self, to: &UpstreamDestination, error: Option<&DialError>) {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut down = self.down.lock();
         match error {
             Some(error) if !down.contains(&to.dial) && down.len() < DOWN_MAX => {
                 down.insert(to.dial.clone());
                 warn!(
                     upstream = to.at(),
                     error = %error,
-                    "upstream cannot be reached; see that `endpoint`, or `connect`, leads to OSS from here: doctor tells where the way ends"
+                    "upstream unreachable; check `endpoint` and `connect`, or run `oss-signing-proxy doctor`"
                 );
             }
-            None if down.remove(&to.dial) => info!(upstream = to.at(), "upstream can be reached again"),
+            None if down.remove(&to.dial) => info!(upstream = to.at(), "upstream reachable again"),
             Some(_) | None => {}
         }
     }
@@ -92,8 +92,7 @@ pub(super) async fn dial(
 ) -> Result<UpstreamConnection, DialError> {
     let time = TimeLimit::starting_now(means.settings.connect);
     let dialled = means.names.connect(
-        &to.dial.0,
-        to.dial.1,
+        &to.dial,
         time,
         |addresses| vet(to.guard, addresses),
         |stream, address| complete(to, means, stream, address),
@@ -104,7 +103,7 @@ pub(super) async fn dial(
             obstacle: ConnectFailure::of(phase, &error),
             reason: format!("{error}{}", failure.tried),
         },
-        DialFailure::Loop(address) => DialError::Loop { name: to.dial.0.clone(), address },
+        DialFailure::Loop(address) => DialError::Loop { name: to.dial.host.clone(), address },
     })
 }
 
@@ -152,7 +151,7 @@ where
     };
     let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
     let trust = means.trusts.iter().find(|(id, _)| id == trust);
-    let (_, trust) = trust.ok_or_else(|| io::Error::other("no trust store of that number"))?;
+    let (_, trust) = trust.ok_or_else(|| io::Error::other("unknown trust store"))?;
     let stream = BufReader::with_capacity(TLS_READ_BYTES, stream);
     handshake(trust.connector.connect(name, stream).await?, address).await
 }
@@ -203,8 +202,8 @@ mod tests {
 
     use super::super::request_body::RequestBody;
     use super::{
-        AddressBook, DialContext, DialError, LoopbackPolicy, TransportSettings, TrustStore, TrustStoreId,
-        UpstreamDestination, UpstreamReachability, dial, secure,
+        AddressBook, DialContext, DialError, DialName, LoopbackPolicy, TransportSettings, TrustStore,
+        TrustStoreId, UpstreamDestination, UpstreamReachability, dial, secure,
     };
 
     /// The TLS acceptor of an upstream named `oss`, and a trust store for its certificate.
@@ -231,7 +230,7 @@ mod tests {
         let (acceptor, trust) = upstream();
         let tls = is_tls.then(|| ("oss".to_owned(), TrustStoreId(0)));
         let to =
-            UpstreamDestination { dial: ("oss".to_owned(), 443), tls, guard: LoopbackPolicy::Configured };
+            UpstreamDestination { dial: DialName::new("oss", 443), tls, guard: LoopbackPolicy::Configured };
         let (settings, reachability, names) =
             (TransportSettings::patient(1, 1), UpstreamReachability::default(), AddressBook::default());
         let trusts = [(TrustStoreId(0), trust)];
@@ -276,7 +275,7 @@ mod tests {
     ) -> Option<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let to = UpstreamDestination { dial: (name.to_owned(), address.port()), tls: None, guard };
+        let to = UpstreamDestination { dial: DialName::new(name, address.port()), tls: None, guard };
         let reachability = UpstreamReachability::new(is_ours(address));
         let settings = TransportSettings::patient(1, 1);
         let names = AddressBook::default();

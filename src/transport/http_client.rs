@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -21,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::connect_error::DialPhase;
 use super::flight::SharedTask;
-use super::names::{AddressBook, AddressFailure};
+use super::names::{AddressBook, AddressFailure, DialName};
 use super::race::{DialFailure, TimeLimit};
 use super::tls::TrustStore;
 
@@ -39,10 +40,10 @@ pub struct Url {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidUrl {
     /// The URL is malformed.
-    #[error("is no URL; write https://HOST or https://HOST:PORT, with or without a path")]
+    #[error("is not a valid URL; expected https://HOST or https://HOST:PORT, with or without a path")]
     Form,
     /// The URL contains a user name or a password.
-    #[error("holds an @; a user name or password has no place here")]
+    #[error("contains an @; user names and passwords are not supported")]
     UserInfo,
     /// The URL is unencrypted, and its host is not allowed without TLS.
     #[error(
@@ -93,16 +94,16 @@ pub enum HttpClientError {
     #[error("no connection to {0} within {1:?}{2}")]
     ConnectLate(String, Duration, String),
     /// The total timeout expired.
-    #[error("no answer from {0} within {1:?}")]
+    #[error("no response from {0} within {1:?}")]
     Late(String, Duration),
     /// The response is incomplete or not valid HTTP.
-    #[error("the answer of {0} cannot be read: {1}")]
+    #[error("invalid response from {0}: {1}")]
     Broken(String, hyper::Error),
     /// The response is larger than any with credentials.
-    #[error("the answer of {0} is larger than 64 KiB")]
+    #[error("the response from {0} is larger than 64 KiB")]
     TooLarge(String),
     /// The request cannot be built.
-    #[error("the request to {0} cannot be sent: {1}")]
+    #[error("cannot send the request to {0}: {1}")]
     Unsendable(String, http::Error),
 }
 
@@ -237,13 +238,15 @@ impl HttpClient {
         let vet = |mut addresses: Vec<SocketAddr>| {
             addresses.retain(|address| !only_here || address.ip().is_loopback());
             if only_here && addresses.is_empty() {
-                let error = io::Error::other("the name is not of this machine");
+                let error = io::Error::other("the name does not resolve to a loopback address");
                 return Err(DialFailure::Io(DialPhase::Name, error));
             }
             Ok(addresses)
         };
         NAMES
-            .connect(&url.host, url.port, time, vet, |stream, _| handshake(url, trust.as_ref(), stream))
+            .connect(&DialName::new(&url.host, url.port), time, vet, |stream, _| {
+                handshake(url, trust.as_ref(), stream)
+            })
             .await
     }
 
@@ -251,7 +254,7 @@ impl HttpClient {
     /// be slow.
     async fn trust(&self, time: TimeLimit) -> Result<TrustStore, AddressFailure> {
         let loading = {
-            let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut trust = self.trust.lock();
             // A failed load is retried.
             let is_useful = |loading: &&SharedTask<Result<TrustStore, String>>| {
                 !loading.is_over() || matches!(loading.result(), Some(Ok(_)))
@@ -263,11 +266,11 @@ impl HttpClient {
         };
         let loaded = tokio::time::timeout_at(time.deadline, loading.wait()).await;
         let loaded = loaded.map_err(|_| {
-            let text = format!("the certificates of this host were not read within {:?}", time.limit);
+            let text = format!("the certificates of this host were not loaded within {:?}", time.limit);
             DialFailure::Io(DialPhase::Tls, io::Error::other(text))
         })?;
         let loaded =
-            loaded.unwrap_or_else(|| Err("reading the certificates of this host was cancelled".to_owned()));
+            loaded.unwrap_or_else(|| Err("loading the certificates of this host was cancelled".to_owned()));
         loaded.map_err(|text| DialFailure::Io(DialPhase::Tls, io::Error::other(text)).into())
     }
 }
@@ -284,7 +287,7 @@ fn failed(at: String, limit: Duration, failure: AddressFailure) -> HttpClientErr
             HttpClientError::Connect(at, io::Error::new(error.kind(), text))
         }
         DialFailure::Loop(address) => {
-            HttpClientError::Connect(at, io::Error::other(format!("{address} is this machine")))
+            HttpClientError::Connect(at, io::Error::other(format!("{address} is this host")))
         }
     }
 }

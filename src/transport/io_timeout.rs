@@ -1,5 +1,8 @@
 //! A timeout for a peer that makes no progress. It runs only during a wait, and is reset when a
 //! wait begins. Transfers that make progress pay nothing for it.
+//!
+//! Written by hand: request bodies need the timeout without a stream, so `TimeoutWriter` of
+//! tokio-io-timeout would replace only the wrapper.
 
 use std::io;
 use std::pin::Pin;
@@ -67,7 +70,13 @@ impl<T> WriteTimeout<T> {
     }
 }
 
-const STALLED: &str = "the other side takes nothing";
+/// Returns whether an error of hyper is that of a [`WriteTimeout`].
+pub(crate) fn is_write_timeout(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
+const STALLED: &str = "write timeout: the peer stopped reading";
 
 impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(

@@ -3,6 +3,7 @@
 //! dials.
 
 mod connect_error;
+mod connection;
 mod dial;
 mod flight;
 mod http_client;
@@ -12,6 +13,7 @@ mod outage;
 mod pool;
 mod pooled;
 mod queue;
+mod queue_wait;
 mod race;
 mod request_body;
 mod retry;
@@ -38,17 +40,20 @@ pub use dial::{LoopbackPolicy, UpstreamReachability};
 pub use http_client::{
     HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
 };
+pub(crate) use io_timeout::is_write_timeout;
 pub use io_timeout::{IdleTimeout, WriteTimeout};
+pub use names::DialName;
 pub use pooled::PooledConnection;
 pub use request_body::{ByteObserver, EofSemantics, RequestBody, RequestBodyError};
 pub use retry::RetryableRequest;
 pub use stats::{PoolStats, PoolStatsSnapshot};
 pub use tls::{InvalidRoots, TrustStore, revocation_lists, roots};
 
+use connection::UpstreamConnection;
 use dial::DialContext;
 use names::AddressBook;
 use pool::{CheckoutGrant, ConnectionPool, DestinationState, DialPermit, UsePermit};
-use pooled::UpstreamConnection;
+use queue_wait::QueueWait;
 use request_body::{BodyFault, BodyState};
 use retry::FailedAttempt;
 use silence::{DestinationSilence, SilenceTrial};
@@ -57,7 +62,7 @@ use silence::{DestinationSilence, SilenceTrial};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamDestination {
     /// The host and port to dial.
-    pub dial: (String, u16),
+    pub dial: DialName,
     /// The name that the certificate must have and the trust store to verify it with; `None`
     /// without TLS.
     pub tls: Option<(String, TrustStoreId)>,
@@ -100,6 +105,25 @@ impl TransportSettings {
     }
 }
 
+/// The head of a response, with what its reader needs.
+pub struct UpstreamExchange {
+    /// The response.
+    pub response: Response<Incoming>,
+    /// The connection. The caller must call [`PooledConnection::finish`] after reading the body.
+    /// Dropping it earlier closes the connection.
+    pub connection: PooledConnection,
+    /// A copy of the request for a retry.
+    pub request: RetryableRequest,
+}
+
+/// A connection for one request, with its permit.
+struct ConnectionCheckout {
+    connection: UpstreamConnection,
+    permit: UsePermit,
+    /// Set if other requests have used the connection before.
+    is_reused: bool,
+}
+
 /// The timeout for the head of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseTimeout {
@@ -116,26 +140,26 @@ pub enum SendError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The connection ended before the response.
-    #[error("the connection to the upstream ended before its answer: {0}")]
+    #[error("the connection to the upstream ended before the response: {0}")]
     Reset(#[source] hyper::Error),
     /// The response is not valid HTTP.
-    #[error("the answer of the upstream cannot be read: {0}")]
+    #[error("invalid response from the upstream: {0}")]
     Invalid(#[source] hyper::Error),
     /// The body of the request ended early: the client has disconnected. Nothing was completed
     /// upstream.
-    #[error("the client ended its request early: {0}")]
+    #[error("the client ended the request early: {0}")]
     Client(#[source] hyper::Error),
     /// The body of the request exceeded its limit, in bytes. Nothing was completed upstream.
-    #[error("the body of the request is larger than {0} bytes")]
+    #[error("the request body is larger than {0} bytes")]
     TooLarge(u64),
     /// The client stopped sending in the middle of the body. Nothing was completed upstream.
-    #[error("the client has sent nothing of its body for {0:?}")]
+    #[error("the client sent no part of the request body for {0:?}")]
     ClientStalled(Duration),
     /// The upstream did not respond in time, or stopped accepting the body.
-    #[error("the upstream has done nothing for {0:?}")]
+    #[error("the upstream made no progress for {0:?}")]
     Stalled(Duration),
     /// All connections that the destination may have were in use, and none became free in time.
-    #[error("all connections to {at} are in use, and none came free within {waited:?}")]
+    #[error("all connections to {at} are in use, and none became free within {waited:?}")]
     Busy {
         /// Host and port.
         at: String,
@@ -143,7 +167,7 @@ pub enum SendError {
         waited: Duration,
     },
     /// Many requests wait for the destination, and it has responded to none of them for a while.
-    #[error("{at} has answered none of {waiting} requests for {lasting:?}")]
+    #[error("{at} has responded to none of {waiting} requests for {lasting:?}")]
     Silent {
         /// Host and port.
         at: String,
@@ -169,7 +193,7 @@ pub enum DialError {
     },
     /// The name resolves to this machine.
     #[error(
-        "{name} resolves to {address}, which is this machine: the request would come back here; set `connect` of the upstream to the real address, or correct the name service"
+        "{name} resolves to {address}, which is this host: the request would loop back to the proxy; set `connect` of the upstream to the real address, or correct the DNS record"
     )]
     Loop {
         /// The dialled name.
@@ -182,7 +206,7 @@ pub enum DialError {
 impl UpstreamDestination {
     /// Returns host and port, for the log.
     fn at(&self) -> String {
-        format!("{}:{}", self.dial.0, self.dial.1)
+        self.dial.to_string()
     }
 }
 
@@ -212,7 +236,7 @@ impl UpstreamTransport {
 
     /// Returns the counters of its connections.
     #[must_use]
-    pub fn tally(&self) -> Arc<PoolStats> {
+    pub fn stats(&self) -> Arc<PoolStats> {
         Arc::clone(&self.tally)
     }
 
@@ -248,9 +272,7 @@ impl UpstreamTransport {
         self.pool.sweep(Instant::now());
     }
 
-    /// Sends a request and waits for the head of its response. Also returns the connection and a
-    /// copy of the request for a retry. The caller must call [`PooledConnection::finish`] after
-    /// reading the body of the response. Dropping it earlier closes the connection.
+    /// Sends a request and waits for the head of its response.
     ///
     /// A request may fail on a reused connection because the upstream closed it before the request
     /// arrived. It is then retried once on a fresh connection, if a retry is safe: see
@@ -263,52 +285,52 @@ impl UpstreamTransport {
         to: &Rc<UpstreamDestination>,
         mut request: Request<RequestBody>,
         patience: ResponseTimeout,
-    ) -> Result<(Response<Incoming>, PooledConnection, RetryableRequest), SendError> {
+    ) -> Result<UpstreamExchange, SendError> {
         let state = self.pool.destination(to);
-        let (mut connection, mut permit, mut is_kept) = self.check_out(&state, false).await?;
+        let mut checkout = self.check_out(&state, false).await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
         let spare = RetryableRequest::of(&request);
-        let answered = loop {
+        loop {
+            let ConnectionCheckout { connection, mut permit, is_reused } = checkout;
             let address = connection.address;
             // OSS may take minutes for a whole object, which does not count as silence.
             if patience == ResponseTimeout::Usual {
                 permit.await_response(Rc::clone(&body));
             }
             let superseded = permit.trial().map(SilenceTrial::superseded);
-            match self.exchange(connection, request, patience, superseded).await {
+            let lost = match self.exchange(connection, request, patience, superseded).await {
+                Ok((response, connection)) => {
+                    permit.note_response();
+                    let connection = PooledConnection::new(connection, permit);
+                    return Ok(UpstreamExchange { response, connection, request: spare });
+                }
                 // guard: lost-is-retried
-                Err(lost) if is_kept => match spare.retry_after(lost, self.settings.stall) {
+                Err(lost) if is_reused => match spare.retry_after(lost, self.settings.stall) {
                     Ok(again) => {
                         self.tally.repeated();
                         request = again;
                         // A request that waits for a dial holds no permit that others need.
                         drop(permit);
-                        (connection, permit, is_kept) = self.check_out(&state, true).await?;
+                        checkout = self.check_out(&state, true).await?;
+                        continue;
                     }
-                    Err(lost) => break Err((lost, address)),
+                    Err(lost) => lost,
                 },
-                answered => break answered.map_err(|lost| (lost, address)),
-            }
-        };
-        match answered {
-            Ok((response, connection)) => {
-                permit.note_response();
-                Ok((response, PooledConnection::new(connection, permit), spare))
-            }
-            Err((lost, address)) => Err(match lost.why {
+                Err(lost) => lost,
+            };
+            return Err(match lost.why {
                 Ok(error) => self.broken(error, &body),
                 Err(limit) => {
                     self.names.doubt(&to.dial, address);
                     self.pool.close_idle(&state, |connection| connection.address == address);
                     SendError::Stalled(limit)
                 }
-            }),
+            });
         }
     }
 
-    /// Checks out a connection. Returns it with its permit and whether it was used before; a
-    /// `fresh` one never was.
+    /// Checks out a connection. A `fresh` one was never used before.
     ///
     /// A connection that was idle for long may have been closed by the upstream. Its driver gets a
     /// chance to notice.
@@ -316,7 +338,7 @@ impl UpstreamTransport {
         &self,
         state: &Rc<DestinationState>,
         fresh: bool,
-    ) -> Result<(UpstreamConnection, UsePermit, bool), SendError> {
+    ) -> Result<ConnectionCheckout, SendError> {
         loop {
             let grant = match self.pool.check_out(state, fresh) {
                 Some(grant) => grant,
@@ -329,11 +351,13 @@ impl UpstreamTransport {
                     }
                     if idle.connection.sender.is_ready() {
                         self.tally.reused();
-                        return Ok((idle.connection, permit, true));
+                        let connection = idle.connection;
+                        return Ok(ConnectionCheckout { connection, permit, is_reused: true });
                     }
                 }
                 CheckoutGrant::Dial(permit, dial) => {
-                    return Ok((self.dial(state.to(), dial).await?, permit, false));
+                    let connection = self.dial(state.to(), dial).await?;
+                    return Ok(ConnectionCheckout { connection, permit, is_reused: false });
                 }
                 CheckoutGrant::Reject(error) => return Err(error.into()),
                 CheckoutGrant::Silent(DestinationSilence { waiting, lasting }) => {
@@ -347,14 +371,14 @@ impl UpstreamTransport {
     /// Waits in the queue of the destination, at most for the `queue` timeout.
     async fn wait(&self, state: &Rc<DestinationState>, fresh: bool) -> Result<CheckoutGrant, SendError> {
         let waited = self.settings.queue;
-        let granted = tokio::time::timeout(waited, self.pool.enqueue(state, fresh)).await;
+        let granted = tokio::time::timeout(waited, QueueWait::new(&self.pool, state, fresh)).await;
         granted.map_err(|_| Self::logged(SendError::Busy { at: state.to().at(), waited }, state))
     }
 
     /// Logs the reason for rejected requests, at most once per interval and destination.
     fn logged(error: SendError, state: &DestinationState) -> SendError {
         if state.should_log_busy(Instant::now()) {
-            warn!(upstream = state.to().at(), %error, "requests are rejected");
+            warn!(upstream = state.to().at(), %error, "rejecting requests");
         }
         error
     }
@@ -436,7 +460,7 @@ impl UpstreamTransport {
             SendError::Client(error)
         } else if error.is_parse() {
             SendError::Invalid(error)
-        } else if is_timed_out(&error) {
+        } else if is_write_timeout(&error) {
             SendError::Stalled(self.settings.stall)
         } else {
             SendError::Reset(error)
@@ -464,12 +488,6 @@ async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
             return;
         }
     }
-}
-
-/// Returns whether the error is a write timeout.
-fn is_timed_out(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// The limit of header lines in a head, both of a client's request and of an upstream's response.

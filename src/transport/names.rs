@@ -2,13 +2,14 @@
 //! that was resolved before, and each name remembers the address that worked.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,7 +17,7 @@ use tracing::debug;
 
 use super::connect_error::DialPhase;
 use super::flight::SharedTask;
-use super::race::{DialFailure, TimeLimit, ordered, race};
+use super::race::{DialFailure, FailedAddress, TimeLimit, ordered, race};
 
 /// The resolver, and the record of which address of a name worked. Clones share both.
 #[derive(Clone)]
@@ -35,11 +36,24 @@ pub(super) struct AddressFailure {
     pub(super) tried: String,
 }
 
-/// Host and port.
-type DialName = (String, u16);
-/// The result of a lookup. An error consists of its kind and its text.
-type LookupResult = Result<Vec<SocketAddr>, (io::ErrorKind, String)>;
+/// The host and port to dial.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DialName {
+    /// The host: a name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+type LookupResult = Result<Vec<SocketAddr>, LookupError>;
 type NameResolver = Arc<dyn Fn(DialName) -> Pin<Box<dyn Future<Output = LookupResult> + Send>> + Send + Sync>;
+
+/// A copy of an error of the resolver, which each caller gets.
+#[derive(Clone)]
+struct LookupError {
+    kind: io::ErrorKind,
+    text: String,
+}
 
 /// The record of one name.
 struct NameMemory {
@@ -55,10 +69,10 @@ struct NameMemory {
 
 impl Default for AddressBook {
     fn default() -> Self {
-        Self::new(Arc::new(|(host, port)| {
+        Self::new(Arc::new(|name| {
             Box::pin(async move {
-                let found = lookup_host((host.as_str(), port)).await;
-                found.map(Iterator::collect).map_err(|error| (error.kind(), error.to_string()))
+                let found = lookup_host((name.host.as_str(), name.port)).await;
+                found.map(Iterator::collect).map_err(LookupError::from)
             })
         }))
     }
@@ -73,8 +87,7 @@ impl AddressBook {
     /// checks and filters the addresses before any of them is tried.
     pub(super) async fn connect<T, F>(
         &self,
-        host: &str,
-        port: u16,
+        name: &DialName,
         time: TimeLimit,
         vet: impl Fn(Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure>,
         finish: impl Fn(TcpStream, SocketAddr) -> F,
@@ -82,15 +95,14 @@ impl AddressBook {
     where
         F: Future<Output = Result<T, DialFailure>>,
     {
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            let addresses = vet(vec![SocketAddr::new(ip, port)])?;
+        if let Ok(ip) = name.host.parse::<IpAddr>() {
+            let addresses = vet(vec![SocketAddr::new(ip, name.port)])?;
             let raced = race(addresses.into(), async { Ok(Vec::new()) }, time, finish).await;
             let tried = shown(&raced.tried, &raced.result);
             return raced.result.map(|(_, done)| done).map_err(|why| AddressFailure { why, tried });
         }
-        let name = (host.to_owned(), port);
-        let remembered = self.remembered(&name);
-        let mut lookup = Box::pin(self.look_up(&name));
+        let remembered = self.remembered(name);
+        let mut lookup = Box::pin(self.look_up(name));
         let found = tokio::select! {
             biased;
             found = &mut lookup => Some(found),
@@ -103,7 +115,7 @@ impl AddressBook {
                 return Err(DialFailure::Io(DialPhase::Name, error).into());
             }
             Some(Err(error)) => {
-                debug!(host, %error, "the name lookup failed; its last addresses are used");
+                debug!(host = name.host, %error, "name lookup failed; using the addresses of the last lookup");
                 (remembered, None)
             }
             None => (remembered, Some(lookup)),
@@ -112,8 +124,8 @@ impl AddressBook {
             let Some(lookup) = pending else { return Ok(Vec::new()) };
             vet(lookup.await.map_err(|error| DialFailure::Io(DialPhase::Name, error))?)
         };
-        let raced = race(self.ordered(&name, &vet(addresses)?), late, time, finish).await;
-        self.record_result(&name, raced.result.as_ref().ok().map(|(address, _)| *address), &raced.doubtful);
+        let raced = race(self.ordered(name, &vet(addresses)?), late, time, finish).await;
+        self.record_result(name, raced.result.as_ref().ok().map(|(address, _)| *address), &raced.doubtful);
         let tried = shown(&raced.tried, &raced.result);
         raced.result.map(|(_, done)| done).map_err(|why| AddressFailure { why, tried })
     }
@@ -125,18 +137,18 @@ impl AddressBook {
 
     /// Returns the addresses of the last successful lookup.
     fn remembered(&self, name: &DialName) -> Vec<SocketAddr> {
-        self.lock().get(name).map(|memory| memory.addresses.clone()).unwrap_or_default()
+        self.memory.lock().get(name).map(|memory| memory.addresses.clone()).unwrap_or_default()
     }
 
     fn ordered(&self, name: &DialName, addresses: &[SocketAddr]) -> std::collections::VecDeque<SocketAddr> {
-        match self.lock().get(name) {
+        match self.memory.lock().get(name) {
             Some(memory) => ordered(addresses, memory.good, &memory.doubtful),
             None => ordered(addresses, None, &[]),
         }
     }
 
     fn record_result(&self, name: &DialName, good: Option<SocketAddr>, doubtful: &[SocketAddr]) {
-        let mut book = self.lock();
+        let mut book = self.memory.lock();
         let Some(memory) = book.get_mut(name) else { return };
         memory.doubtful.retain(|address| good != Some(*address) && !doubtful.contains(address));
         memory.doubtful.extend_from_slice(doubtful);
@@ -153,9 +165,12 @@ impl AddressBook {
                 None => permit = Arc::clone(&self.lookups).acquire_owned().await.ok(),
             }
         };
-        let cancelled = || (io::ErrorKind::Interrupted, "the name lookup was cancelled".to_owned());
+        let cancelled = || LookupError {
+            kind: io::ErrorKind::Interrupted,
+            text: "the name lookup was cancelled".to_owned(),
+        };
         let found = lookup.wait().await.unwrap_or_else(|| Err(cancelled()));
-        found.map_err(|(kind, text)| io::Error::new(kind, text))
+        found.map_err(|error| io::Error::new(error.kind, error.text))
     }
 
     /// Returns the lookup in progress, or starts one. Returns `None` if no permit is available.
@@ -164,7 +179,7 @@ impl AddressBook {
         name: &DialName,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Option<SharedTask<LookupResult>> {
-        let mut book = self.lock();
+        let mut book = self.memory.lock();
         if !book.contains_key(name) {
             make_room(&mut book);
         }
@@ -191,15 +206,31 @@ impl AddressBook {
 
     /// Records the result of a lookup. Addresses that are no longer in it are dropped.
     fn found(&self, name: &DialName, addresses: &[SocketAddr]) {
-        let mut book = self.lock();
+        let mut book = self.memory.lock();
         let Some(memory) = book.get_mut(name) else { return };
         memory.addresses = addresses.to_vec();
         memory.good = memory.good.filter(|good| addresses.contains(good));
         memory.doubtful.retain(|address| addresses.contains(address));
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<DialName, NameMemory>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+impl DialName {
+    /// Creates a name.
+    #[must_use]
+    pub fn new(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port }
+    }
+}
+
+impl fmt::Display for DialName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl From<io::Error> for LookupError {
+    fn from(error: io::Error) -> Self {
+        Self { kind: error.kind(), text: error.to_string() }
     }
 }
 
@@ -230,11 +261,11 @@ fn make_room(book: &mut HashMap<DialName, NameMemory>) {
 
 /// Formats the addresses that were tried, for the log. A single address is omitted, unless the
 /// failure is a timeout.
-fn shown<T>(tried: &[(SocketAddr, String)], result: &Result<T, DialFailure>) -> String {
+fn shown<T>(tried: &[FailedAddress], result: &Result<T, DialFailure>) -> String {
     let is_late = matches!(result, Err(DialFailure::Io(_, error)) if error.kind() == io::ErrorKind::TimedOut);
     let mut text = String::new();
     if is_late || tried.len() > 1 {
-        for (address, error) in tried {
+        for FailedAddress { address, error } in tried {
             let before = if text.is_empty() { "; tried " } else { ", " };
             // Writing to a `String` cannot fail.
             let _ = write!(text, "{before}{address} ({error})");

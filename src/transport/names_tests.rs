@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::super::connect_error::DialPhase;
 use super::super::race::{DialFailure, TimeLimit};
-use super::{AddressBook, AddressFailure, LOOKUPS_MAX, LookupResult, NAMES_MAX};
+use super::{AddressBook, AddressFailure, DialName, LOOKUPS_MAX, LookupResult, NAMES_MAX};
 
 /// A listener whose accept queue is full: it does not respond to connection attempts.
 struct SilentListener {
@@ -63,7 +63,7 @@ async fn connect_within(book: &AddressBook, limit: Duration) -> Result<SocketAdd
         drop(stream);
         Ok(address)
     };
-    book.connect("oss.example", 80, TimeLimit::starting_now(limit), Ok, finish).await
+    book.connect(&DialName::new("oss.example", 80), TimeLimit::starting_now(limit), Ok, finish).await
 }
 
 async fn connect(book: &AddressBook) -> Result<SocketAddr, AddressFailure> {
@@ -71,7 +71,7 @@ async fn connect(book: &AddressBook) -> Result<SocketAddr, AddressFailure> {
 }
 
 fn first(book: &AddressBook, addresses: &[SocketAddr]) -> SocketAddr {
-    book.ordered(&("oss.example".to_owned(), 80), addresses)[0]
+    book.ordered(&DialName::new("oss.example", 80), addresses)[0]
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -107,7 +107,7 @@ async fn silent_addresses_only_are_a_timeout_that_names_them() {
     let DialFailure::Io(DialPhase::Connect, error) = &failure.why else { panic!("{failure:?}") };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     for address in addresses {
-        assert!(failure.tried.contains(&format!("{address} (no answer)")), "{}", failure.tried);
+        assert!(failure.tried.contains(&format!("{address} (no response)")), "{}", failure.tried);
     }
 }
 
@@ -119,7 +119,10 @@ async fn a_refused_ipv6_address_does_not_prevent_ipv4() {
     let finish = |_, address| async move { Ok(address) };
     let book = AddressBook::default();
     let time = TimeLimit::starting_now(LONG);
-    assert_eq!(book.connect("localhost", good.port(), time, Ok, finish).await.expect("a connection"), good);
+    assert_eq!(
+        book.connect(&DialName::new("localhost", good.port()), time, Ok, finish).await.expect("a connection"),
+        good
+    );
 }
 
 #[tokio::test]
@@ -152,10 +155,13 @@ async fn an_address_that_accepts_and_then_fails_or_hangs_is_not_remembered_as_go
             Ok(address)
         };
         let time = TimeLimit::starting_now(LONG);
-        assert_eq!(book.connect("oss.example", 80, time, Ok, finish).await.expect("a connection"), good);
+        assert_eq!(
+            book.connect(&DialName::new("oss.example", 80), time, Ok, finish).await.expect("a connection"),
+            good
+        );
         assert_eq!(first(&book, &[bad, good]), good);
         let order =
-            book.ordered(&("oss.example".to_owned(), 80), &[bad, SocketAddr::from(([9, 9, 9, 9], 1))]);
+            book.ordered(&DialName::new("oss.example", 80), &[bad, SocketAddr::from(([9, 9, 9, 9], 1))]);
         assert_eq!(order.back(), Some(&bad), "it is the last of all, {hangs}");
     }
 }
@@ -170,7 +176,8 @@ async fn no_address_is_tried_if_one_of_them_is_a_loop() {
         if addresses.contains(&here) { Err(DialFailure::Loop(here)) } else { Ok(addresses) }
     };
     let finish = |_, address| async move { Ok(address) };
-    let failure = book.connect("oss.example", 80, TimeLimit::starting_now(LONG), vet, finish).await;
+    let failure =
+        book.connect(&DialName::new("oss.example", 80), TimeLimit::starting_now(LONG), vet, finish).await;
     assert!(matches!(failure.expect_err("a loop").why, DialFailure::Loop(found) if found == here));
     assert_eq!(witness.accept().map_err(|error| error.kind()).err(), Some(io::ErrorKind::WouldBlock));
 }
@@ -246,7 +253,7 @@ async fn a_lookup_that_hangs_or_fails_leaves_the_known_addresses_in_use() {
     }
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(resolver.begun(), 2, "the hanging lookup is not repeated");
-    resolver.set(Some(Err((io::ErrorKind::Other, "no name service".to_owned()))));
+    resolver.set(Some(Err(io::Error::other("no name service").into())));
     assert_eq!(connect(&book).await.expect("a connection"), good);
 }
 
@@ -273,7 +280,8 @@ async fn hanging_lookups_are_bounded_and_a_waiting_one_goes_on_when_they_end() {
     let resolver = ManualResolver::default();
     let book = resolver.book();
     let (_kept, good) = listener("127.0.0.1:0");
-    let names: Vec<_> = (0..LOOKUPS_MAX + 8).map(|number| (format!("{number}.example"), 80)).collect();
+    let names: Vec<_> =
+        (0..LOOKUPS_MAX + 8).map(|number| DialName::new(&format!("{number}.example"), 80)).collect();
     let mut waits: Vec<_> = names.iter().map(|name| Box::pin(book.look_up(name))).collect();
     for wait in &mut waits {
         assert!(tokio::time::timeout(Duration::from_millis(1), wait).await.is_err());
@@ -289,9 +297,9 @@ async fn hanging_lookups_are_bounded_and_a_waiting_one_goes_on_when_they_end() {
 async fn names_that_are_remembered_are_bounded() {
     let book = fixed(&[]);
     for number in 0..2 * NAMES_MAX {
-        book.look_up(&(format!("{number}.example"), 80)).await.expect("an empty list");
+        book.look_up(&DialName::new(&format!("{number}.example"), 80)).await.expect("an empty list");
     }
-    assert_eq!(book.lock().len(), NAMES_MAX);
+    assert_eq!(book.memory.lock().len(), NAMES_MAX);
 }
 
 #[tokio::test]
@@ -307,7 +315,8 @@ async fn a_dial_that_is_dropped_at_any_point_harms_no_later_one() {
                 finished.set(finished.get() + 1);
                 async move { Ok(address) }
             };
-            let dial = book.connect("oss.example", 80, TimeLimit::starting_now(LONG), Ok, finish);
+            let name = DialName::new("oss.example", 80);
+            let dial = book.connect(&name, TimeLimit::starting_now(LONG), Ok, finish);
             let mut dial = pin!(dial);
             for _ in 0..polls {
                 if dial.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {

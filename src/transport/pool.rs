@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::UpstreamConnection;
 use super::outage::DialOutage;
-use super::pooled::UpstreamConnection;
-use super::queue::{QueueWait, QueuedRequest};
+use super::queue::QueuedRequest;
 use super::request_body::BodyState;
 use super::share::SharedLimit;
 use super::silence::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTrial};
@@ -37,7 +37,7 @@ pub(super) struct DestinationState {
     idle: RefCell<Vec<IdleConnection>>,
     in_use: Cell<usize>,
     dialling: Cell<usize>,
-    queue: RefCell<VecDeque<Rc<QueuedRequest>>>,
+    queue: RefCell<VecDeque<Rc<QueuedRequest<CheckoutGrant>>>>,
     outage: RefCell<Option<DialOutage>>,
     responses: Rc<ResponseWaits>,
     /// The time of the last successful dial.
@@ -72,6 +72,15 @@ enum NextStep {
     /// A dial to a destination whose last one failed.
     Trial,
     Reject,
+}
+
+/// A queued request that can proceed.
+struct ReadyRequest {
+    ticket: u64,
+    state: Rc<DestinationState>,
+    /// The index in the queue of the destination.
+    at: usize,
+    next: NextStep,
 }
 
 /// A permit to use one connection, released on drop.
@@ -146,7 +155,7 @@ impl ConnectionPool {
             Some(SilenceStep::Trial) => {
                 if let Some(next) = self.trial_step(state, now) {
                     let trial = SilenceTrial::begin(&state.responses, self.in_use.each());
-                    return Some(self.grant_trial(state, (next, trial), now));
+                    return Some(self.grant_trial(state, next, trial, now));
                 }
             }
             Some(SilenceStep::Reject(silence)) => return Some(CheckoutGrant::Silent(silence)),
@@ -159,21 +168,24 @@ impl ConnectionPool {
     }
 
     /// Appends a request to the queue of its destination.
-    pub(super) fn enqueue(self: &Rc<Self>, state: &Rc<DestinationState>, fresh: bool) -> QueueWait {
+    pub(super) fn enqueue(
+        self: &Rc<Self>,
+        state: &Rc<DestinationState>,
+        fresh: bool,
+    ) -> Rc<QueuedRequest<CheckoutGrant>> {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket + 1);
         let request = Rc::new(QueuedRequest::new(ticket, fresh));
         state.queue.borrow_mut().push_back(Rc::clone(&request));
         self.waiting.set(self.waiting.get() + 1);
         self.tally.waits();
-        let wait = QueueWait::new(request, Rc::clone(self), Rc::clone(state));
         // The requests before it may need fresh connections, and must not delay this one.
         self.serve_queues();
-        wait
+        request
     }
 
     /// Removes a request from the queue, unless it has left already.
-    pub(super) fn dequeue(self: &Rc<Self>, state: &Rc<DestinationState>, request: &QueuedRequest) {
+    pub(super) fn dequeue(&self, state: &DestinationState, request: &QueuedRequest<CheckoutGrant>) {
         self.tally.dequeued();
         let mut queue = state.queue.borrow_mut();
         // Tickets ascend.
@@ -256,7 +268,8 @@ impl ConnectionPool {
     fn grant_trial(
         self: &Rc<Self>,
         state: &Rc<DestinationState>,
-        (next, trial): (NextStep, SilenceTrial),
+        next: NextStep,
+        trial: SilenceTrial,
         now: Instant,
     ) -> CheckoutGrant {
         let mut grant = self.grant(state, next, now);
@@ -287,28 +300,27 @@ impl ConnectionPool {
     fn serve_queues(self: &Rc<Self>) {
         while self.waiting.get() > 0 {
             let now = Instant::now();
-            let Some((state, at, next)) = self.longest_waiting(now) else { return };
+            let Some(ReadyRequest { state, at, next, .. }) = self.longest_waiting(now) else { return };
             let Some(request) = state.queue.borrow_mut().remove(at) else { return };
             self.waiting.set(self.waiting.get() - 1);
             request.grant(self.grant(&state, next, now));
         }
     }
 
-    fn longest_waiting(&self, now: Instant) -> Option<(Rc<DestinationState>, usize, NextStep)> {
+    fn longest_waiting(&self, now: Instant) -> Option<ReadyRequest> {
         let states = self.destinations.borrow();
         let ready = states.iter().filter_map(|state| {
             let queue = state.queue.borrow();
             let first = queue.front()?;
             if let Some(next) = self.next_step(state, first.fresh, now) {
-                return Some((first.ticket, state, 0, next));
+                return Some(ReadyRequest { ticket: first.ticket, state: Rc::clone(state), at: 0, next });
             }
             // A request that must dial does not block those that can reuse an idle connection.
             let next = self.next_step(state, false, now)?;
             let at = queue.iter().position(|request| !request.fresh)?;
-            Some((queue[at].ticket, state, at, next))
+            Some(ReadyRequest { ticket: queue[at].ticket, state: Rc::clone(state), at, next })
         });
-        let (_, state, at, next) = ready.min_by_key(|(ticket, ..)| *ticket)?;
-        Some((Rc::clone(state), at, next))
+        ready.min_by_key(|ready| ready.ticket)
     }
 
     fn is_young(&self, idle: &IdleConnection, now: Instant) -> bool {
@@ -487,14 +499,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::super::{ConnectFailure, DialError, LoopbackPolicy, RequestBody};
+    use super::super::{ConnectFailure, DialError, DialName, LoopbackPolicy, RequestBody};
     use super::{
         CheckoutGrant, ConnectionPool, DESTINATIONS_MAX, SilenceStep, TransportSettings, UpstreamDestination,
         UsePermit,
     };
 
     fn destination(number: usize) -> Rc<UpstreamDestination> {
-        let dial = (format!("{number}.example"), 80);
+        let dial = DialName::new(&format!("{number}.example"), 80);
         Rc::new(UpstreamDestination { dial, tls: None, guard: LoopbackPolicy::Configured })
     }
 

@@ -1,73 +1,42 @@
-//! A request in the queue of its destination. It can leave at any time, and an unused grant is
-//! returned.
+//! A request in the queue of its destination, below the pool: it does not know what it is granted.
 
 use std::cell::RefCell;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::pool::{CheckoutGrant, ConnectionPool, DestinationState};
-
-/// A request that waits for a connection.
-pub(super) struct QueuedRequest {
+/// A request that waits for a grant.
+pub(super) struct QueuedRequest<Grant> {
     /// The number of the request. Later requests have higher numbers.
     pub(super) ticket: u64,
     /// Set if the request needs a connection that was never used.
     pub(super) fresh: bool,
-    grant: RefCell<Option<CheckoutGrant>>,
+    grant: RefCell<Option<Grant>>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// A future that waits for a connection. Dropping it removes the request from the queue.
-pub(super) struct QueueWait {
-    request: Rc<QueuedRequest>,
-    pool: Rc<ConnectionPool>,
-    state: Rc<DestinationState>,
-}
-
-impl QueuedRequest {
+impl<Grant> QueuedRequest<Grant> {
     pub(super) fn new(ticket: u64, fresh: bool) -> Self {
         Self { ticket, fresh, grant: RefCell::default(), waker: RefCell::default() }
     }
 
     /// Ends the wait with a grant. The request has already left the queue.
-    pub(super) fn grant(&self, grant: CheckoutGrant) {
+    pub(super) fn grant(&self, grant: Grant) {
         self.grant.replace(Some(grant));
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
-}
 
-impl QueueWait {
-    pub(super) fn new(
-        request: Rc<QueuedRequest>,
-        pool: Rc<ConnectionPool>,
-        state: Rc<DestinationState>,
-    ) -> Self {
-        Self { request, pool, state }
-    }
-}
-
-impl Future for QueueWait {
-    type Output = CheckoutGrant;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CheckoutGrant> {
-        if let Some(grant) = self.request.grant.take() {
+    /// Waits for the grant, and takes it.
+    pub(super) fn poll_grant(&self, cx: &Context<'_>) -> Poll<Grant> {
+        if let Some(grant) = self.take_grant() {
             return Poll::Ready(grant);
         }
-        self.request.waker.replace(Some(cx.waker().clone()));
+        self.waker.replace(Some(cx.waker().clone()));
         Poll::Pending
     }
-}
 
-impl Drop for QueueWait {
-    fn drop(&mut self) {
-        self.pool.dequeue(&self.state, &self.request);
-        let unused = self.request.grant.take();
-        if let Some(CheckoutGrant::Reuse(permit, idle, _)) = unused {
-            self.pool.put(&self.state, idle);
-            drop(permit);
-        }
+    /// Takes the grant, if there is one.
+    pub(super) fn take_grant(&self) -> Option<Grant> {
+        self.grant.take()
     }
 }

@@ -29,8 +29,14 @@ pub(super) struct RaceOutcome<T> {
     pub(super) result: Result<(SocketAddr, T), DialFailure>,
     /// Addresses to try last next time: they did not respond, or failed after accepting.
     pub(super) doubtful: Vec<SocketAddr>,
-    /// The addresses that failed, each with its error.
-    pub(super) tried: Vec<(SocketAddr, String)>,
+    /// The addresses that failed.
+    pub(super) tried: Vec<FailedAddress>,
+}
+
+/// An address that failed, with its error.
+pub(super) struct FailedAddress {
+    pub(super) address: SocketAddr,
+    pub(super) error: String,
 }
 
 /// The timeout of a connection, with its deadline.
@@ -150,7 +156,7 @@ struct AddressRace<F> {
     waiting: VecDeque<SocketAddr>,
     running: Vec<AddressAttempt<F>>,
     doubtful: Vec<SocketAddr>,
-    tried: Vec<(SocketAddr, String)>,
+    tried: Vec<FailedAddress>,
     /// The error of the attempt that came furthest.
     error: Option<(DialPhase, io::Error)>,
 }
@@ -220,7 +226,7 @@ impl<F> AddressRace<F> {
             let runs = self.running.iter().any(|attempt| attempt.address == address);
             let is_known = runs
                 || self.waiting.contains(&address)
-                || self.tried.iter().any(|(tried, _)| *tried == address);
+                || self.tried.iter().any(|tried| tried.address == address);
             if !is_known {
                 self.waiting.push_back(address);
             }
@@ -238,7 +244,7 @@ impl<F> AddressRace<F> {
         if phase == DialPhase::Tls || error.kind() == io::ErrorKind::TimedOut {
             self.doubtful.push(address);
         }
-        self.tried.push((address, error.to_string()));
+        self.tried.push(FailedAddress { address, error: error.to_string() });
         self.record_failure(phase, error);
     }
 
@@ -265,12 +271,12 @@ impl<F> AddressRace<F> {
         let mut phase = DialPhase::Name;
         for attempt in std::mem::take(&mut self.running) {
             let (reached, text) = match attempt.step {
-                AddressStep::Connecting(_) => (DialPhase::Connect, "no answer"),
-                AddressStep::Finishing(_) => (DialPhase::Tls, "no answer to TLS"),
+                AddressStep::Connecting(_) => (DialPhase::Connect, "no response"),
+                AddressStep::Finishing(_) => (DialPhase::Tls, "no response to the TLS handshake"),
             };
             phase = phase.max(reached);
             self.doubtful.push(attempt.address);
-            self.tried.push((attempt.address, text.to_owned()));
+            self.tried.push(FailedAddress { address: attempt.address, error: text.to_owned() });
         }
         self.into_outcome(time.exceeded(phase))
     }

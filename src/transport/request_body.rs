@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use super::silence::{ResponseWaits, WaitPeriod};
 #[derive(Debug)]
 pub struct RequestBody {
     slot: Rc<BodyState>,
+    /// The number of the attempt that this body belongs to.
+    attempt: u32,
     stall: Option<IdleTimeout>,
 }
 
@@ -35,6 +37,11 @@ pub(super) struct BodyState {
     /// Held as long as the body. Its clones count the requests in flight.
     _in_flight: Rc<()>,
     yielded: Cell<bool>,
+    /// The number of the attempt that may read. An earlier one may still be in progress: its
+    /// response came before the body.
+    attempt: Cell<u32>,
+    /// Wakes the attempt that waits for a frame.
+    reader: RefCell<Option<Waker>>,
     /// The time at which the request was passed to a connection; `None` while it waits for one.
     begun: Cell<Option<Instant>>,
     /// The time at which the last byte arrived.
@@ -77,14 +84,17 @@ pub enum RequestBodyError {
     #[error(transparent)]
     Client(#[from] hyper::Error),
     /// The client reset the stream in a way that looks like end-of-body.
-    #[error("the client has reset the stream before the end of the body")]
+    #[error("the client reset the stream before the end of the body")]
     Reset,
     /// The client sent nothing until the timeout expired.
-    #[error("the client has sent nothing for too long")]
+    #[error("the client stopped sending the body")]
     Stalled,
     /// The body is larger than the limit.
-    #[error("the body is larger than it may be")]
+    #[error("the body exceeds the size limit")]
     TooLarge,
+    /// A later attempt sends the body.
+    #[error("the body is sent with another attempt")]
+    Superseded,
 }
 
 /// The reliability of end-of-body from the client.
@@ -108,19 +118,20 @@ impl RequestBody {
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
-        Self::of(Some(inner), ends, (told, limit), in_flight)
+        Self::of(Some(inner), ends, told, limit, in_flight)
     }
 
     /// Creates an empty body, for requests that no client has sent.
     #[must_use]
     pub fn none() -> Self {
-        Self::of(None, EofSemantics::Surely, (Rc::new(()), 0), Rc::default())
+        Self::of(None, EofSemantics::Surely, Rc::new(()), 0, Rc::default())
     }
 
     fn of(
         inner: Option<Incoming>,
         ends: EofSemantics,
-        (told, limit): (Rc<dyn ByteObserver>, u64),
+        told: Rc<dyn ByteObserver>,
+        limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
         let slot = BodyState {
@@ -130,6 +141,8 @@ impl RequestBody {
             told,
             _in_flight: in_flight,
             yielded: Cell::default(),
+            attempt: Cell::default(),
+            reader: RefCell::default(),
             begun: Cell::default(),
             moved: Cell::default(),
             awaited: Cell::default(),
@@ -138,7 +151,7 @@ impl RequestBody {
             limit,
             fault: Cell::default(),
         };
-        Self { slot: Rc::new(slot), stall: None }
+        Self { slot: Rc::new(slot), attempt: 0, stall: None }
     }
 
     /// Sets the timeout for a client that sends nothing.
@@ -152,12 +165,19 @@ impl RequestBody {
 }
 
 impl BodyState {
-    /// Returns the body for another connection, or `None` if a frame of it was read: its beginning
-    /// would be missing.
+    /// Returns the body for another attempt, or `None` if a frame of it was read: its beginning
+    /// would be missing. An earlier attempt can no longer read, and ends with its connection.
     pub(super) fn for_retry(self: &Rc<Self>, limit: Duration) -> Option<RequestBody> {
         // guard: retry-whole-body
-        let untouched = !self.yielded.get();
-        untouched.then(|| RequestBody { slot: Rc::clone(self), stall: Some(IdleTimeout::new(limit)) })
+        if self.yielded.get() {
+            return None;
+        }
+        let attempt = self.attempt.get() + 1;
+        self.attempt.set(attempt);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Some(RequestBody { slot: Rc::clone(self), attempt, stall: Some(IdleTimeout::new(limit)) })
     }
 
     /// Returns whether the end of the frames is the end of the body.
@@ -224,7 +244,11 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let Self { slot, stall } = &mut *self;
+        let Self { slot, attempt, stall } = &mut *self;
+        // guard: one-attempt-reads
+        if *attempt != slot.attempt.get() {
+            return Poll::Ready(Some(Err(RequestBodyError::Superseded)));
+        }
         let frame = match &mut *slot.inner.borrow_mut() {
             Some(inner) => Pin::new(inner).poll_frame(cx),
             None => return Poll::Ready(None),
@@ -235,6 +259,9 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(RequestBodyError::Stalled)));
         }
         slot.awaited.set(frame.is_pending());
+        if frame.is_pending() {
+            slot.reader.borrow_mut().get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        }
         if matches!(frame, Poll::Ready(None)) && !slot.is_ended() {
             return Poll::Ready(Some(Err(RequestBodyError::Reset)));
         }

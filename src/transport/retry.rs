@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::time::Instant;
 
-use super::is_timed_out;
+use super::io_timeout::is_write_timeout;
 use super::request_body::{BodyState, RequestBody};
 
 /// A copy of the request for one retry, because hyper consumes the original. The head is kept as
@@ -88,7 +88,7 @@ impl RetryableRequest {
         if let Some(unsent) = lost.unsent {
             return Ok(unsent);
         }
-        let ended = lost.why.as_ref().is_ok_and(|error| !error.is_user() && !is_timed_out(error));
+        let ended = lost.why.as_ref().is_ok_and(|error| !error.is_user() && !is_write_timeout(error));
         if !ended || lost.answer_begun || !self.is_idempotent() {
             return Err(lost);
         }

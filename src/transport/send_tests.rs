@@ -7,29 +7,28 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
 use super::{
-    DialError, LoopbackPolicy, PoolStatsSnapshot, PooledConnection, RequestBody, ResponseTimeout,
-    RetryableRequest, SendError, TransportSettings, UpstreamDestination, UpstreamTransport,
+    DialError, DialName, LoopbackPolicy, PoolStatsSnapshot, PooledConnection, RequestBody, ResponseTimeout,
+    SendError, TransportSettings, UpstreamDestination, UpstreamTransport,
 };
 
 const KEPT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const CLOSED: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
 
-type Sent = Result<(Response<Incoming>, PooledConnection, RetryableRequest), SendError>;
+type Sent = Result<PooledConnection, SendError>;
 
 fn transport(connections: usize, dials: usize) -> UpstreamTransport {
     UpstreamTransport::new(TransportSettings::patient(connections, dials), Vec::new(), Arc::default())
 }
 
 fn destination(address: SocketAddr) -> Rc<UpstreamDestination> {
-    let dial = (address.ip().to_string(), address.port());
+    let dial = DialName::new(&address.ip().to_string(), address.port());
     Rc::new(UpstreamDestination { dial, tls: None, guard: LoopbackPolicy::Configured })
 }
 
@@ -64,12 +63,12 @@ async fn upstream(text: &'static str, after: Duration) -> SocketAddr {
 async fn send(transport: &UpstreamTransport, to: &Rc<UpstreamDestination>) -> Sent {
     let mut request = Request::new(RequestBody::none());
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("oss.example"));
-    transport.send(to, request, ResponseTimeout::Usual).await
+    transport.send(to, request, ResponseTimeout::Usual).await.map(|exchange| exchange.connection)
 }
 
 /// Returns the gauges: connections in use, and requests in the queue.
 fn gauges(transport: &UpstreamTransport) -> (u64, u64) {
-    let PoolStatsSnapshot { in_use, waiting, .. } = transport.tally().read();
+    let PoolStatsSnapshot { in_use, waiting, .. } = transport.stats().read();
     (in_use, waiting)
 }
 
@@ -102,7 +101,7 @@ async fn a_request_that_is_dropped_at_any_point_returns_all_it_held() {
                     advance(&mut two, 1).await;
                 }
                 drop(two);
-                let (_, lease, _) = send(&transport, &to).await.expect("an answer");
+                let lease = send(&transport, &to).await.expect("an answer");
                 assert_eq!(gauges(&transport), (1, 0), "after {first} and {second} polls");
                 drop(lease);
                 assert_eq!(gauges(&transport), (0, 0), "after {first} and {second} polls");
@@ -124,15 +123,15 @@ async fn an_idle_connection_is_used_while_new_ones_cannot_be_made() {
             answer(stream, KEPT, Duration::ZERO).await;
         });
         let transport = transport(8, 8);
-        let (_, lease, _) = send(&transport, &to).await.expect("an answer");
+        let lease = send(&transport, &to).await.expect("an answer");
         for _ in 0..3 {
             let error = send(&transport, &to).await.err().expect("nothing listens any more");
             assert!(matches!(error, SendError::Dial(DialError::Unreachable { .. })), "{error}");
             assert!(error.to_string().contains(&address.to_string()), "{error}");
         }
         lease.finish();
-        let (_, lease, _) = send(&transport, &to).await.expect("an answer on the idle connection");
-        assert_eq!(transport.tally().read().failed, 1, "one dial failed, two requests were rejected");
+        let lease = send(&transport, &to).await.expect("an answer on the idle connection");
+        assert_eq!(transport.stats().read().failed, 1, "one dial failed, two requests were rejected");
         drop(lease);
     };
     LocalSet::new().run_until(test).await;
@@ -143,7 +142,7 @@ async fn a_released_connection_goes_to_the_request_that_has_waited_longest() {
     let test = async {
         let to = destination(upstream(KEPT, Duration::ZERO).await);
         let transport = transport(1, 1);
-        let (_, lease, _) = send(&transport, &to).await.expect("an answer");
+        let lease = send(&transport, &to).await.expect("an answer");
         let mut one = Box::pin(send(&transport, &to));
         let mut two = Box::pin(send(&transport, &to));
         assert!(!advance(&mut one, 1).await);
@@ -151,12 +150,12 @@ async fn a_released_connection_goes_to_the_request_that_has_waited_longest() {
         assert_eq!(gauges(&transport), (1, 2));
         lease.finish();
         assert!(!advance(&mut two, 20).await, "the other one came first");
-        let (_, lease, _) = one.await.expect("an answer");
+        let lease = one.await.expect("an answer");
         lease.finish();
-        let (_, lease, _) = two.await.expect("an answer");
+        let lease = two.await.expect("an answer");
         lease.finish();
         assert_eq!(gauges(&transport), (0, 0));
-        assert_eq!(transport.tally().read().dialled, 1);
+        assert_eq!(transport.stats().read().dialled, 1);
     };
     LocalSet::new().run_until(test).await;
 }
@@ -166,17 +165,17 @@ async fn a_reload_with_a_higher_limit_serves_the_queue_and_one_with_a_lower_keep
     let test = async {
         let to = destination(upstream(KEPT, Duration::ZERO).await);
         let before = transport(1, 1);
-        let (_, first, _) = send(&before, &to).await.expect("an answer");
+        let first = send(&before, &to).await.expect("an answer");
         let mut queued = Box::pin(send(&before, &to));
         assert!(!advance(&mut queued, 1).await);
         let after = before.renewed(TransportSettings::patient(2, 2), Vec::new(), Arc::default());
-        let (_, second, _) = queued.await.expect("an answer");
+        let second = queued.await.expect("an answer");
         let lower = after.renewed(TransportSettings::patient(1, 1), Vec::new(), Arc::default());
         let mut queued = Box::pin(send(&lower, &to));
         first.finish();
         assert!(!advance(&mut queued, 20).await, "one is still in use");
         second.finish();
-        let (_, third, _) = queued.await.expect("an answer");
+        let third = queued.await.expect("an answer");
         third.finish();
         assert_eq!(gauges(&lower), (0, 0));
     };
@@ -196,7 +195,7 @@ async fn a_request_in_the_queue_holds_nothing_that_another_destination_needs() {
             assert!(!advance(sent, 3).await);
         }
         assert_eq!(gauges(&transport), (2, 18));
-        let (_, lease, _) = send(&transport, &good).await.expect("an answer");
+        let lease = send(&transport, &good).await.expect("an answer");
         lease.finish();
         drop(stuck);
         assert_eq!(gauges(&transport), (0, 0));
@@ -212,7 +211,7 @@ async fn a_request_that_has_waited_too_long_is_rejected_with_the_name_of_its_des
         let limits =
             TransportSettings { queue: Duration::from_millis(50), ..TransportSettings::patient(1, 1) };
         let transport = UpstreamTransport::new(limits, Vec::new(), Arc::default());
-        let (_, lease, _) = send(&transport, &to).await.expect("an answer");
+        let lease = send(&transport, &to).await.expect("an answer");
         let error = send(&transport, &to).await.err().expect("the only connection is in use");
         assert!(matches!(error, SendError::Busy { .. }), "{error}");
         assert!(error.to_string().contains(&address.to_string()), "{error}");
@@ -237,13 +236,13 @@ async fn an_address_that_stops_answering_loses_its_idle_connections() {
         let limits =
             TransportSettings { first_byte: Duration::from_millis(200), ..TransportSettings::patient(8, 8) };
         let transport = UpstreamTransport::new(limits, Vec::new(), Arc::default());
-        let (_, lease, _) = send(&transport, &to).await.expect("an answer");
+        let lease = send(&transport, &to).await.expect("an answer");
         let mut second = Box::pin(send(&transport, &to));
         assert!(!advance(&mut second, 3).await);
         lease.finish();
-        assert_eq!(transport.tally().read().kept, 1);
+        assert_eq!(transport.stats().read().kept, 1);
         assert!(matches!(second.await, Err(SendError::Stalled(_))));
-        assert_eq!(transport.tally().read().kept, 0);
+        assert_eq!(transport.stats().read().kept, 0);
     };
     LocalSet::new().run_until(test).await;
 }

@@ -1,4 +1,9 @@
 //! A limit on a resource that destinations share. No destination can use all of it.
+//!
+//! It only counts, on one thread. Which request waits, and which one is next, is decided by the
+//! pool: that also depends on idle connections, outages and silence. The limit on client
+//! connections (`server::connection_limit`) is one number that threads share and wait for, so it is
+//! a separate type.
 
 use std::cell::Cell;
 

@@ -20,7 +20,7 @@ pub struct TrustStore {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidRoots {
     /// The file cannot be read, or contains something other than certificates.
-    #[error("{path} cannot be read as certificates: {reason}; give a PEM file that this user may read")]
+    #[error("{path}: cannot read certificates: {reason}; set a PEM file that this user may read")]
     File {
         /// The file.
         path: String,
@@ -28,21 +28,19 @@ pub enum InvalidRoots {
         reason: String,
     },
     /// The file contains no certificate.
-    #[error("{path} holds no certificate; give a PEM file with the certificate of the authority")]
+    #[error("{path} contains no certificate; set a PEM file with the certificate of the authority")]
     Empty {
         /// The file.
         path: String,
     },
     /// The file contains revocation lists, which are not supported for upstreams.
-    #[error(
-        "{path} holds a certificate revocation list, which is not supported for upstreams; give the certificates alone"
-    )]
+    #[error("{path} contains a certificate revocation list, which is not supported for upstreams; remove it")]
     RevocationList {
         /// The file.
         path: String,
     },
     /// The TLS library rejected its configuration.
-    #[error("TLS cannot be set up: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Library(#[from] rustls::Error),
 }
 

@@ -188,7 +188,7 @@ fn a_host_that_cannot_be_read_is_quoted_unless_it_may_hold_a_password() {
     let own = proxy.address.to_string();
     for target in ["/k", &format!("http://{own}/k")] {
         for (host, words) in [
-            (format!("{own}/photos"), "write the path as /BUCKET/KEY"),
+            (format!("{own}/photos"), "in the request path, as /BUCKET/KEY"),
             (format!("{own}x"), "not a number"),
             ("a b".to_owned(), "not a name or an address"),
         ] {

@@ -58,8 +58,8 @@ fn a_file_that_is_missing_is_named_with_what_to_do() {
     for kind in ["file", "profile", "ini", "ossutil"] {
         told(&format!("type = \"{kind}\"\npath = \"/nowhere/key\""), &["/nowhere/key", "No such file"]);
     }
-    told(&pod(&nowhere(), "/nowhere/token".as_ref()), &["/nowhere/token", "see that it is mounted"]);
-    told("type = \"process\"\ncommand = [\"/nowhere/tool\"]", &["/nowhere/tool", "give its path"]);
+    told(&pod(&nowhere(), "/nowhere/token".as_ref()), &["/nowhere/token", "check that it is mounted"]);
+    told("type = \"process\"\ncommand = [\"/nowhere/tool\"]", &["/nowhere/tool", "set its path"]);
     let lines =
         format!("type = \"uri\"\nurl = \"{}/\"\nauthorization_file = \"/nowhere/authorization\"", nowhere());
     told(&lines, &["/nowhere/authorization", "cannot be read"]);
@@ -74,17 +74,14 @@ fn json_that_is_wrong_is_told_by_its_place_and_never_repeated() {
         told(&format!("type = \"{kind}\"\npath = {broken:?}"), &["broken.json", words]);
     }
     let printed = format!("type = \"process\"\ncommand = [\"/bin/cat\", {broken:?}]");
-    told(&printed, &["/bin/cat", "no credentials in JSON"]);
+    told(&printed, &["/bin/cat", "not JSON credentials"]);
     let answer =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PLANTED}", PLANTED.len());
     let service = Script::answering(answer.leak());
     let at = format!("http://{}", service.address);
-    told(&format!("type = \"uri\"\nurl = \"{at}/keys?{PLANTED}\""), &[&at, "200", "no credentials in JSON"]);
-    told(
-        &format!("type = \"ecs\"\nrole_name = \"r\"\nendpoint = \"{at}\""),
-        &[&at, "no credentials in JSON"],
-    );
-    told(&role(&at, "acs:ram::1:role/r"), &[&at, "200", "look whether something between"]);
+    told(&format!("type = \"uri\"\nurl = \"{at}/keys?{PLANTED}\""), &[&at, "200", "not JSON credentials"]);
+    told(&format!("type = \"ecs\"\nrole_name = \"r\"\nendpoint = \"{at}\""), &[&at, "not JSON credentials"]);
+    told(&role(&at, "acs:ram::1:role/r"), &[&at, "200", "check whether another server responds"]);
 }
 
 #[test]
@@ -99,7 +96,7 @@ fn a_role_that_may_not_be_assumed_is_told_with_code_and_request_id() {
     sts.instance("app", Some(true));
     told(
         &format!("type = \"ecs\"\nrole_name = \"other\"\nendpoint = \"{at}\""),
-        &[&at, "knows no role \"other\"", "correct role_name"],
+        &[&at, "has no role \"other\"", "correct role_name"],
     );
 }
 
@@ -117,7 +114,7 @@ fn an_oidc_token_that_has_ended_is_told_with_code_and_request_id() {
             &at,
             "400 AuthenticationFail.OIDCToken.Expired",
             "request id STS-REQUEST-1",
-            "see that it is renewed",
+            "check that it is renewed",
         ],
     );
     assert_eq!(sts.calls().len(), 2, "read once more, as it may have been renewed");
@@ -130,7 +127,10 @@ fn an_endpoint_that_cannot_be_reached_is_named_with_what_to_do() {
     let at = nowhere();
     told(&role(&at, "acs:ram::1:role/r"), &[&at, "cannot connect", "set sts_endpoint or sts_region"]);
     told(&pod(&at, file.path()), &[&at, "cannot connect", "set sts_endpoint or sts_region"]);
-    told(&format!("type = \"ecs\"\nendpoint = \"{at}\""), &[&at, "cannot connect", "may be no ECS instance"]);
+    told(
+        &format!("type = \"ecs\"\nendpoint = \"{at}\""),
+        &[&at, "cannot connect", "may not be an ECS instance"],
+    );
     told(&format!("type = \"uri\"\nurl = \"{at}/{PLANTED}\""), &[&at, "cannot connect"]);
 }
 
@@ -148,9 +148,10 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
     let date = (now + std::time::Duration::from_secs(3_600)).http_date();
     let body =
         format!("{{\"RequestId\":\"R-1\",\"Code\":\"InvalidTimeStamp.Expired\",\"Message\":\"{PLANTED}\"}}");
-    for (headers, words) in
-        [(format!("Date: {date}\r\n"), "ahead of ours"), (String::new(), "correct the clock")]
-    {
+    for (headers, words) in [
+        (format!("Date: {date}\r\n"), "ahead of this host's"),
+        (String::new(), "synchronise this host's clock"),
+    ] {
         let length = body.len();
         let answer =
             format!("HTTP/1.1 400 X\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
@@ -158,13 +159,7 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
         let at = format!("http://{}", sts.address);
         told(
             &role(&at, "acs:ram::1:role/r"),
-            &[
-                &at,
-                "400 InvalidTimeStamp.Expired",
-                "request id R-1",
-                "correct the clock of this machine",
-                words,
-            ],
+            &[&at, "400 InvalidTimeStamp.Expired", "request id R-1", "synchronise this host's clock", words],
         );
     }
     // Credentials that have expired on arrival also point at the clock.
@@ -189,17 +184,13 @@ fn values_that_no_key_can_hold_are_rejected_from_every_file_of_a_tool_and_never_
         format!("{head}\naccess_key_id = {id}\naccess_key_secret = {secret}\n")
     };
     for (id, secret, words) in [
-        (format!("\"{ID}\""), PLANTED.to_owned(), "the access key id is in quotation marks"),
-        (ID.to_owned(), format!("\"{PLANTED}\""), "the access key secret is in quotation marks"),
-        (ID.to_owned(), format!("'{PLANTED}'"), "the access key secret is in quotation marks"),
-        (ID.to_owned(), format!("`{PLANTED}`"), "the access key secret is in quotation marks"),
-        (
-            ID.to_owned(),
-            format!("{PLANTED} x"),
-            "white space, a line break or a character that no access key has",
-        ),
-        (ID.to_owned(), format!("{PLANTED}\u{7}x"), "a character that no access key has"),
-        (ID.to_owned(), format!("{PLANTED}\u{e9}"), "a character that no access key has"),
+        (format!("\"{ID}\""), PLANTED.to_owned(), "the access key id contains a quotation mark"),
+        (ID.to_owned(), format!("\"{PLANTED}\""), "the access key secret contains a quotation mark"),
+        (ID.to_owned(), format!("'{PLANTED}'"), "the access key secret contains a quotation mark"),
+        (ID.to_owned(), format!("`{PLANTED}`"), "the access key secret contains a quotation mark"),
+        (ID.to_owned(), format!("{PLANTED} x"), "white space, a line break or another invalid character"),
+        (ID.to_owned(), format!("{PLANTED}\u{7}x"), "another invalid character"),
+        (ID.to_owned(), format!("{PLANTED}\u{e9}"), "another invalid character"),
     ] {
         for (kind, text) in [
             ("profile", json(&id, &secret)),

@@ -70,31 +70,31 @@ fn check_rejects_what_serve_rejects_with_its_code_and_words() {
     let everywhere = |all: &str, one: &str| pair(&format!("{all}:{port}"), &format!("{one}:{port}"));
     let long = place.path(&"s".repeat(120));
     for (config, code, words) in [
-        (ca_file(&junk), 78, "junk.pem cannot be read as certificates"),
-        (ca_file(&text), 78, "text.pem holds no certificate"),
-        (ca_file(&revoked), 78, "revoked.pem holds a certificate revocation list"),
-        (log(&place.path("missing/log")), 78, "the log cannot be written"),
-        (log(&place.path("")), 78, "the log cannot be written"),
-        (log(&format!("{junk}/log")), 78, "the log cannot be written"),
+        (ca_file(&junk), 78, "junk.pem: cannot read certificates"),
+        (ca_file(&text), 78, "text.pem contains no certificate"),
+        (ca_file(&revoked), 78, "revoked.pem contains a certificate revocation list"),
+        (log(&place.path("missing/log")), 78, "cannot write the log file"),
+        (log(&place.path("")), 78, "cannot write the log file"),
+        (log(&format!("{junk}/log")), 78, "cannot write the log file"),
         (unix(&long), 78, "cannot listen on unix:"),
-        (unix(&text), 78, "is a file and no socket"),
+        (unix(&text), 78, "is not a socket"),
         (unix(&place.path("live.sock")), 1, "live.sock is already in use"),
         (unix(&place.path("missing/oss.sock")), 1, "No such file"),
         (listening("192.0.2.1:0", ""), 1, "cannot listen on 192.0.2.1:0"),
-        (everywhere("[::]", "0.0.0.0"), 78, "is also the address of a listener"),
-        (everywhere("0.0.0.0", "[::]"), 78, "is also the address of a listener"),
-        (everywhere("[::]", "127.0.0.1"), 78, "is also the address of a listener"),
-        (everywhere("[::ffff:127.0.0.1]", "127.0.0.1"), 78, "is also the address of a listener"),
+        (everywhere("[::]", "0.0.0.0"), 78, "conflicts with the address of a listener"),
+        (everywhere("0.0.0.0", "[::]"), 78, "conflicts with the address of a listener"),
+        (everywhere("[::]", "127.0.0.1"), 78, "conflicts with the address of a listener"),
+        (everywhere("[::ffff:127.0.0.1]", "127.0.0.1"), 78, "conflicts with the address of a listener"),
         (
             pair(&format!("unix:{}", place.path("a.sock")), &format!("unix:{}", place.path("./a.sock"))),
             78,
-            "is also the address of a listener",
+            "conflicts with the address of a listener",
         ),
     ] {
         for command in ["serve", "check"] {
             let (got, out, errors) = place.run(command, &config);
             assert!(got == Some(code) && errors.contains(words), "{command} {config}: {got:?} {out}{errors}");
-            assert!(!out.contains("the configuration is good"), "{command} {config}");
+            assert!(!out.contains("the configuration is valid"), "{command} {config}");
         }
     }
 }
@@ -120,12 +120,12 @@ fn check_reports_everything_that_is_wrong_at_once() {
     let (code, out, errors) = place.run("check", &config);
     assert_eq!(code, Some(78), "{out}{errors}");
     for words in [
-        "give the key of that certificate",
-        "a-file is a file and no socket",
+        "use the key that belongs to the certificate",
+        "a-file is not a socket",
         "sss",
         "missing/it: No such file",
-        "the log cannot be written",
-        "first.pem holds no certificate",
+        "cannot write the log file",
+        "first.pem contains no certificate",
         "credentials \"half\": ",
     ] {
         assert_eq!(errors.matches(words).count().min(1), 1, "{words}: {errors}");
@@ -143,7 +143,7 @@ fn check_reports_mistakes_of_the_configuration_and_of_its_files_together() {
     );
     let (code, out, errors) = place.run("check", &config);
     assert_eq!(code, Some(78), "{out}{errors}");
-    for words in ["did you mean region?", "junk.pem holds no certificate", "the log cannot be written"] {
+    for words in ["did you mean region?", "junk.pem contains no certificate", "cannot write the log file"] {
         assert_eq!(errors.matches(words).count(), 1, "{words}: {errors}");
     }
 }

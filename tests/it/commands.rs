@@ -51,7 +51,7 @@ fn a_wrong_access_key_in_the_environment_ends_the_start_with_78() {
         (&[("OSS_ACCESS_KEY_ID", "LTAIx"), ("OSS_ACCESS_KEY_SECRET", "ab****yz")], "****"),
         (&[("OSS_ACCESS_KEY_ID", "LTAIx"), ("OSS_ACCESS_KEY_SECRET", "ab\n")], "line break"),
         (&[("OSS_ACCESS_KEY_ID", "STS.x"), ("OSS_ACCESS_KEY_SECRET", "s3cret")], "no security token"),
-        (&[("OSS_STS_ROLE_ARN", "acs:ram::1:role/r")], "could assume the role"),
+        (&[("OSS_STS_ROLE_ARN", "acs:ram::1:role/r")], "which assume the role"),
     ];
     for (environment, expected) in rows {
         let (code, _, err) = run(
@@ -80,16 +80,16 @@ fn a_variable_that_is_not_text_or_not_known_ends_the_start_with_78() {
     std::fs::write(process.path(), text).expect("written");
     let usual = ["--region", "cn-hangzhou", "--listen", "127.0.0.1:0", "--admin-listen", "off"];
     for (name, value, words) in [
-        ("OSS_PROXY_REGION", not_text, "OSS_PROXY_REGION: has a value that is not UTF-8"),
-        ("OSS_PROXY_CONFIG", not_text, "OSS_PROXY_CONFIG: has a value that is not UTF-8"),
-        ("OSS_ACCESS_KEY_SECRET", not_text, "OSS_ACCESS_KEY_SECRET: has a value that is not UTF-8"),
-        ("ALIBABA_CLOUD_ROLE_ARN", not_text, "ALIBABA_CLOUD_ROLE_ARN: has a value that is not UTF-8"),
-        ("MY_TOOL", not_text, "the variable \"MY_TOOL\" has a value that is not UTF-8"),
-        ("MY_SECRET", not_text, "the variable \"MY_SECRET\" has a value that is not UTF-8"),
+        ("OSS_PROXY_REGION", not_text, "OSS_PROXY_REGION: the value is not UTF-8"),
+        ("OSS_PROXY_CONFIG", not_text, "OSS_PROXY_CONFIG: the value is not UTF-8"),
+        ("OSS_ACCESS_KEY_SECRET", not_text, "OSS_ACCESS_KEY_SECRET: the value is not UTF-8"),
+        ("ALIBABA_CLOUD_ROLE_ARN", not_text, "ALIBABA_CLOUD_ROLE_ARN: the value is not UTF-8"),
+        ("MY_TOOL", not_text, "the value of the variable \"MY_TOOL\" is not UTF-8"),
+        ("MY_SECRET", not_text, "the value of the variable \"MY_SECRET\" is not UTF-8"),
         (
             "OSS_PROXY_REGOIN",
             "cn-hangzhou".as_ref(),
-            "OSS_PROXY_REGOIN: is no variable of this program; did you mean OSS_PROXY_REGION?",
+            "OSS_PROXY_REGOIN: unknown environment variable; did you mean OSS_PROXY_REGION?",
         ),
     ] {
         for command in ["serve", "check", "explain"] {
@@ -144,6 +144,61 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
+fn the_help_lists_flags_by_topic_and_the_values_that_they_accept() {
+    let (code, help, _) = run(&["serve", "--help"], &[]);
+    assert_eq!(code, Some(0), "{help}");
+    for (heading, flags) in [
+        ("Options:", &["--config"][..]),
+        ("Listener:", &["--listen", "--unsafe-open", "--domain", "--admin-listen", "--read-only"]),
+        ("Upstream:", &["--region", "--internal", "--endpoint", "--bucket", "--signature", "--ca-file"]),
+        ("Logging:", &["--log-level", "--log-format"]),
+    ] {
+        let listed = help.lines().skip_while(|line| *line != heading).skip(1);
+        let listed: Vec<_> = listed.take_while(|line| !line.is_empty()).collect();
+        for flag in flags {
+            let is_listed = listed.iter().any(|line| line.trim_start().starts_with(&format!("{flag} ")));
+            assert!(is_listed, "{flag} under {heading} in {help}");
+        }
+    }
+    for (flag, values) in CLOSED {
+        let line = help.lines().find(|line| line.contains(&format!("{flag} <"))).unwrap_or_default();
+        assert!(line.ends_with(&format!("[possible values: {}]", values.join(", "))), "{flag}: {help}");
+    }
+}
+
+#[test]
+fn a_typo_in_a_value_of_a_closed_set_is_a_usage_error_with_a_suggestion() {
+    for (flag, typo, similar) in
+        [("--log-level", "inof", "info"), ("--log-format", "jsno", "json"), ("--signature", "v44", "v4")]
+    {
+        let (code, out, err) = run(&["check", "--region", "cn-hangzhou", flag, typo], &[]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(err.contains(&format!("a similar value exists: '{similar}'")), "{err}");
+    }
+    // A variable is part of the configuration.
+    let typo = [("OSS_PROXY_LOG_LEVEL", "inof")];
+    let (code, _, err) = run(&["check", "--region", "cn-hangzhou"], &typo);
+    assert_eq!(code, Some(78), "{err}");
+}
+
+#[test]
+fn the_configuration_accepts_every_value_that_a_flag_offers() {
+    for (flag, values) in CLOSED {
+        for value in values {
+            let (code, out, err) = run(&["check", "--region", "cn-hangzhou", flag, value], &[]);
+            assert_eq!(code, Some(0), "{flag} {value}: {out}{err}");
+        }
+    }
+}
+
+/// The flags with a closed set of values.
+const CLOSED: [(&str, &[&str]); 3] = [
+    ("--signature", &["v4", "v1"]),
+    ("--log-level", &["error", "warn", "info", "debug", "trace"]),
+    ("--log-format", &["auto", "text", "json"]),
+];
+
+#[test]
 fn shells_and_readers_of_manuals_know_every_command() {
     let commands = [
         "serve",
@@ -163,6 +218,13 @@ fn shells_and_readers_of_manuals_know_every_command() {
         assert_eq!((code, err.as_str()), (Some(0), ""), "{shell}");
         for word in commands.iter().chain(&["log-level", "forward"]) {
             assert!(out.contains(word), "{shell}: {word}");
+        }
+        for (flag, values) in CLOSED {
+            let offered = match shell {
+                "fish" => values.join("\\t''\n"),
+                _ => values.join(" "),
+            };
+            assert!(out.contains(&offered), "{shell} offers no values of {flag}");
         }
     }
     let (code, page, err) = run(&["man"], &[]);
@@ -228,7 +290,7 @@ fn the_embedded_oss_runs_alone_and_misbehaves_on_request() {
     for (old, present) in [("--life", "--token-lifetime"), ("--pod-token", "--oidc-token")] {
         let (code, _, err) = run(&["emulate", "--issuer", "127.0.0.1:0", old, "20s"], &[]);
         assert_eq!(code, Some(2), "{err}");
-        assert!(err.contains(&format!("now called {present}")), "{err}");
+        assert!(err.contains(&format!("renamed to {present}")), "{err}");
     }
     let (code, _, err) = run(&["emulate", "--fault", "nope"], &[]);
     assert_eq!(code, Some(2), "{err}");
@@ -287,10 +349,10 @@ fn explain_tells_who_signs_and_why_nobody_else() {
     assert_eq!(code, Some(0), "{errors}");
     for words in [
         "upstream   https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"default\"",
-        "route 1    bucket public  https://oss-cn-hangzhou.aliyuncs.com:443  -> nobody signs (anonymous)",
+        "route 1    bucket public  https://oss-cn-hangzhou.aliyuncs.com:443  -> unsigned (anonymous)",
         "source \"default\"  non_expiring  default/env/OSS",
         "env             SELECTED",
-        "oidc_role_arn   not asked",
+        "oidc_role_arn   not tried",
     ] {
         assert!(out.contains(words), "{words}: {out}");
     }
@@ -314,7 +376,7 @@ fn check_shows_the_credentials_masked_and_warns_about_lasting_ones() {
     let (code, out, errors) = run(&arguments, &KEY);
     assert_eq!(code, Some(0), "{errors}");
     assert!(out.contains("default/env/OSS  key LTAI…eyid"), "{out}");
-    assert!(errors.contains("lasting access key"), "{errors}");
+    assert!(errors.contains("long-lived access key"), "{errors}");
     assert!(!format!("{out}{errors}").contains(KEY[1].1));
     let (code, out, _) = run(&arguments, &[("HOME", "/nowhere")]);
     assert_eq!(code, Some(77), "{out}");

@@ -110,7 +110,7 @@ fn a_certificate_file_that_cannot_be_used_is_named_with_the_remedy() {
     let mut garbage = tempfile::NamedTempFile::new().expect("a file");
     garbage.write_all(b"no certificate").expect("written");
     let empty = TrustStore::file(garbage.path()).err().expect("an error").to_string();
-    assert!(empty.contains("holds no certificate"), "{empty}");
+    assert!(empty.contains("contains no certificate"), "{empty}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ async fn server(listen: SocketAddr, drain: DrainSignal) -> Server {
 fn whoever_waits_for_a_sign_of_life_can_leave_at_any_time() {
     play(async {
         let server = server(free(), DrainSignal::new()).await;
-        let (pulse, mut dropped) = (server.pulse(), 0);
+        let (pulse, mut dropped) = (server.watchdog(), 0);
         // The number of polls depends on how soon the threads respond, so each number is tried
         // several times.
         for times in (0..5).cycle().take(50) {
@@ -161,7 +161,7 @@ fn the_end_of_a_server_can_be_given_up_anywhere_and_waited_for_again() {
             dropped += usize::from(dropped_after(times, server.end()).await);
             let ended = timeout(Duration::from_secs(5), server.end()).await.expect("in time");
             assert_eq!(ended, DrainOutcome::Whole, "after {times} polls");
-            assert!(!server.pulse().beat().await, "after {times} polls");
+            assert!(!server.watchdog().beat().await, "after {times} polls");
             assert!(TcpStream::connect(listen).is_err(), "after {times} polls");
         }
         assert!(dropped > 0, "no thread ends before it is asked to");
@@ -181,7 +181,7 @@ fn an_end_that_is_waited_for_again_is_one_of_all_cores() {
         });
         let plan = plan.await;
         let server = Server::start(Vec::new(), &plan, DrainSignal::new()).expect("threads");
-        assert!(server.pulse().beat().await);
+        assert!(server.watchdog().beat().await);
         is_held.store(true, SeqCst);
         server.renew(Vec::new(), &plan);
         assert!(timeout(Duration::from_millis(50), server.end()).await.is_err(), "the core is busy");

@@ -143,10 +143,10 @@ fn what_is_wrong_with_an_instance_is_told() {
         head => hardened(head, with_token),
     };
     for (service, more, words) in [
-        (service(hardened), "role_name = \"wrong\"", "knows no role \"wrong\""),
+        (service(hardened), "role_name = \"wrong\"", "has no role \"wrong\""),
         (service(bare), "", "has no RAM role"),
-        (service(failed), "", "Code that is not Success"),
-        (service(garbage), "", "no credentials in JSON"),
+        (service(failed), "", "Code is not Success"),
+        (service(garbage), "", "not JSON credentials"),
     ] {
         let text =
             format!("[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\n{}", lines(&service, more));

@@ -34,9 +34,9 @@ fn half_a_pair_is_a_row_beside_all_others() {
             "upstream",
             "route 1    bucket logs-*  https://oss-cn-hangzhou.aliyuncs.com:443  -> source \"logs\"",
             "source \"default\"  empty",
-            "env             SELECTED, FAILS  OSS_ACCESS_KEY_ID is set and OSS_ACCESS_KEY_SECRET is not",
-            "oidc_role_arn   not asked",
-            "ecs_ram_role    not asked",
+            "env             SELECTED, FAILS  OSS_ACCESS_KEY_ID is set but OSS_ACCESS_KEY_SECRET is not",
+            "oidc_role_arn   not tried",
+            "ecs_ram_role    not tried",
             "source \"logs\"  non_expiring",
         ],
     );
@@ -69,8 +69,8 @@ fn a_file_that_is_named_and_missing_is_a_row_beside_all_others() {
         &[
             "-> source \"broken\"",
             "source \"broken\"  misconfigured\n",
-            "credentials.broken.access_key_secret: the file \"/nowhere/secret\" cannot be read",
-            "source \"role\"  misconfigured\n    needs the source \"broken\"",
+            "credentials.broken.access_key_secret: cannot read the file \"/nowhere/secret\"",
+            "source \"role\"  misconfigured\n    requires the source \"broken\"",
             "source \"env\"  non_expiring  env/OSS",
         ],
     );
@@ -87,8 +87,8 @@ fn what_is_set_up_in_part_is_told_though_another_source_signs() {
         &out,
         &[
             "env             SELECTED",
-            "half set: ALIBABA_CLOUD_ACCESS_KEY_ID is set and ALIBABA_CLOUD_ACCESS_KEY_SECRET is not",
-            "half set: the OIDC source is set up in part",
+            "incomplete: ALIBABA_CLOUD_ACCESS_KEY_ID is set but ALIBABA_CLOUD_ACCESS_KEY_SECRET is not",
+            "incomplete: the OIDC configuration lacks",
         ],
     );
 }
@@ -266,7 +266,7 @@ fn what_is_not_served_is_told_with_its_status_and_code() {
         (&["PUT", "http://100.100.100.200/latest/api/token"], &KEY, 1, "refused     421 unknown-host: "),
         (&["GET", "/?list-type=2"], &KEY, 1, "refused     400 invalid-bucket: "),
         (&["GET", "/photos/%4"], &KEY, 1, "refused     400 bad-request: "),
-        (&["GET", "https://photos.oss-cn-hangzhou.aliyuncs.com/k"], &KEY, 1, "write http://"),
+        (&["GET", "https://photos.oss-cn-hangzhou.aliyuncs.com/k"], &KEY, 1, "use http://"),
         (&["GET", "/photos/k", "-H", "Origin: https://evil.example"], &KEY, 1, "refused     403 browser: "),
         (&["TRACE", "/photos/k"], &KEY, 1, "refused     405 method: "),
         (&["GET", "/photos/k"], &[("HOME", "/nowhere")], 77, "refused     503 credentials-unavailable: "),
@@ -283,7 +283,10 @@ fn what_is_not_served_is_told_with_its_status_and_code() {
         "{out}{errors}"
     );
     let (_, out, errors) = ask(&["GET", "http://h/ k?Signature=usable"], &KEY);
-    assert!(errors.contains("is no URL") && !format!("{out}{errors}").contains("usable"), "{out}{errors}");
+    assert!(
+        errors.contains("is not a valid URL") && !format!("{out}{errors}").contains("usable"),
+        "{out}{errors}"
+    );
     for arguments in
         [&["GET"][..], &["GET", "/a b"], &["GET", "/a#b"], &["-H", "a: b"], &["GET", "/a", "-H", "b"]]
     {

@@ -115,7 +115,7 @@ fn what_is_at_the_path_is_only_replaced_if_nobody_listens() {
     let path = directory.path().join("oss.sock");
     fs::write(&path, "precious").expect("written");
     let (code, log) = refused_at(&path);
-    assert!(code == Some(78) && log.contains("is a file and no socket"), "{code:?} {log}");
+    assert!(code == Some(78) && log.contains("is not a socket"), "{code:?} {log}");
     assert_eq!(fs::read_to_string(&path).expect("still there"), "precious");
     fs::remove_file(&path).expect("removed");
 
@@ -183,7 +183,7 @@ fn a_name_that_systemd_did_not_hand_over_is_told_with_those_it_did() {
     // Sockets for another process.
     let environment = [KEY[0], KEY[1], ("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "oss")];
     let (code, _, log) = run(&[&["serve"], &INHERIT[..]].concat(), &environment);
-    assert!(code == Some(78) && log.contains("none was handed over"), "{code:?} {log}");
+    assert!(code == Some(78) && log.contains("this process received none"), "{code:?} {log}");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_socket_of_systemd_beyond_loopback_must_be_wanted() {
     let output = output.expect("it runs");
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{log}");
-    assert!(log.contains("can be reached from other machines") && log.contains("unsafe_open"), "{log}");
+    assert!(log.contains("listens on the non-loopback address") && log.contains("unsafe_open"), "{log}");
 }
 
 /// Returns a TLS connection whose handshake is done with the first bytes.
@@ -399,11 +399,11 @@ fn files_that_make_no_tls_end_the_start_and_the_check() {
         .expect("written");
     let config = authority.directory().join("proxy.toml");
     for (certificate, key, client_ca, words) in [
-        (&one.certificate, &other.key, None, "give the key of that certificate"),
-        (&empty, &one.key, None, "holds no certificate"),
-        (&one.certificate, &empty, None, "holds no private key"),
-        (&one.certificate, &one.key, Some(&empty), "holds no certificate"),
-        (&one.certificate, &one.key, Some(&no_list), "cannot be used to check clients"),
+        (&one.certificate, &other.key, None, "use the key that belongs to the certificate"),
+        (&empty, &one.key, None, "contains no certificate"),
+        (&one.certificate, &empty, None, "contains no usable private key"),
+        (&one.certificate, &one.key, Some(&empty), "contains no certificate"),
+        (&one.certificate, &one.key, Some(&no_list), "cannot be used to verify client certificates"),
     ] {
         let more = client_ca.map_or_else(String::new, |path| format!(", client_ca_file = {path:?}"));
         let files =

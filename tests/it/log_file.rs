@@ -84,16 +84,16 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_when_it_takes_some_
     fs::remove_file(&log).expect("removed");
     symlink(&real, &log).expect("a link");
     served.signal("USR1");
-    eventually("the end is told", || has(&lines(&real), "the log is written again"));
+    eventually("the end is told", || has(&lines(&real), "log output recovered"));
     assert_eq!(ask(served.address, "GET", "/photos/none", b"").status, 404);
     eventually("what follows is logged", || has(&lines(&real), "request"));
     let lines = lines(&real);
     let told: Vec<&Value> = lines
         .iter()
-        .filter(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("the log ")))
+        .filter(|line| line["msg"].as_str().is_some_and(|text| text.starts_with("log output ")))
         .collect();
     let [begun, ended] = told[..] else { panic!("once each: {lines:?}") };
-    assert!(begun["msg"].as_str().is_some_and(|text| text.contains("cannot be written")), "{begun}");
+    assert!(begun["msg"].as_str().is_some_and(|text| text.contains("log output failed")), "{begun}");
     assert!(begun["error"].as_str().is_some_and(|text| text.contains("No space left")), "{begun}");
     assert_eq!(ended["lines"].as_u64(), Some(served.lost("write")), "{ended}");
 }
@@ -108,7 +108,7 @@ fn a_file_that_cannot_be_opened_anew_is_told_of_as_everything_else_is() {
     fs::rename(&log, &moved).expect("moved");
     fs::create_dir(&log).expect("a directory in its way");
     served.signal("USR1");
-    eventually("it is told", || has(&lines(&moved), "cannot be opened anew"));
+    eventually("it is told", || has(&lines(&moved), "cannot reopen the log file"));
     let told = lines(&moved);
     let told = told.iter().find(|line| line["level"] == "error").expect("an error");
     assert_eq!(told["path"].as_str(), log.to_str());

@@ -76,9 +76,9 @@ fn an_upstream_that_is_down_never_ends_the_start_and_is_logged_once() {
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(0));
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("cannot be reached")).collect();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("upstream unreachable")).collect();
     assert_eq!(told.len(), 1, "{log}");
-    for words in [&free.to_string(), "refused", "see that `endpoint`, or `connect`, leads to OSS", "doctor"] {
+    for words in [&free.to_string(), "refused", "check `endpoint` and `connect`", "doctor"] {
         assert!(told[0].contains(words), "{words}: {}", told[0]);
     }
 }

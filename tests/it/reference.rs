@@ -6,14 +6,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use oss_signing_proxy::config::READ_VARIABLES;
+use oss_signing_proxy::config::{READ_VARIABLES, reference_tables};
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
 use serde_json::Value;
 
 use crate::support::{ID, KEY, SECRET, Served, ask, oss, run};
 
 const REFERENCE: &str = include_str!("../../docs/reference.md");
-const EXAMPLE: &str = include_str!("../../proxy.toml.example");
 
 type Words = BTreeSet<String>;
 
@@ -53,57 +52,32 @@ fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// Returns the keys in the example, by section. Keys of credentials are listed by type.
-fn shown() -> BTreeMap<String, Words> {
-    let mut sections: BTreeMap<String, Words> = BTreeMap::new();
-    let (mut section, mut kind) = (String::new(), String::new());
-    for line in EXAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line)) {
-        if line.starts_with('[') {
-            line.clone_into(&mut section);
-            kind.clear();
-            continue;
-        }
-        let Some((key, value)) = line.split_once(" = ") else { continue };
-        if key.is_empty() || !key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()) {
-            continue;
-        }
-        if section.starts_with("[credentials.") {
-            if key == "type" {
-                value.trim_matches('"').clone_into(&mut kind);
-            }
-            sections.entry(kind.clone()).or_default().insert(key.to_owned());
-            continue;
-        }
-        let keys = sections.entry(section.clone()).or_default();
-        keys.insert(key.to_owned());
-        if let Some(inner) = value.strip_prefix("{ ") {
-            let inner = inner.trim_end_matches(" }").split(", ").filter_map(|pair| pair.split_once(" = "));
-            keys.extend(inner.map(|(inner, _)| format!("{key}.{inner}")));
-        }
-    }
-    sections
+/// Returns the rows of the table under this heading, as written.
+fn rows(heading: &str) -> Words {
+    let lines = REFERENCE.lines().skip_while(|line| *line != heading).skip(1);
+    let rows = lines.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| `"));
+    rows.map(str::to_owned).collect()
 }
 
 #[test]
-fn every_setting_is_in_the_reference_and_no_other() {
-    let mut shown = shown();
-    for section in
-        ["[[listen]]", "[admin]", "[upstream]", "[[route]]", "[limits]", "[timeouts]", "[log]", "[process]"]
-    {
-        let real = shown.remove(section).unwrap_or_else(|| panic!("{section} is not in the example"));
-        same(section, &named(&format!("### `{section}`")), &real);
-    }
-    same("top", &named("### At the top"), &shown.remove("").unwrap_or_default());
-    let mut by_type: BTreeMap<String, Words> = BTreeMap::new();
-    for row in table("### `[credentials.NAME]`") {
-        for kind in &row[1] {
-            by_type.entry((*kind).to_owned()).or_default().insert(row[0][0].to_owned());
+fn every_setting_is_in_the_reference_with_its_type_and_its_default_and_no_other() {
+    let tables = reference_tables();
+    let settings = REFERENCE.lines().skip_while(|line| *line != "## Settings").skip(1);
+    let headings = settings.take_while(|line| !line.starts_with("## "));
+    let headings: Vec<&str> = headings.filter(|line| line.starts_with("### ")).collect();
+    let real: Vec<&str> = tables.iter().map(|table| table.heading.as_str()).collect();
+    assert_eq!(headings, real, "the sections of docs/reference.md");
+    let mut changes = String::new();
+    for table in &tables {
+        let real: Words = table.rows.iter().cloned().collect();
+        let written = rows(&table.heading);
+        if real != written {
+            changes.push_str(&format!("{}\n", table.heading));
         }
+        changes.extend(written.difference(&real).map(|row| format!("- {row}\n")));
+        changes.extend(real.difference(&written).map(|row| format!("+ {row}\n")));
     }
-    same("types of credentials", &by_type.keys().cloned().collect(), &shown.keys().cloned().collect());
-    for (kind, real) in shown {
-        same(&kind, &by_type[&kind], &real);
-    }
+    assert!(changes.is_empty(), "docs/reference.md: change these lines\n{changes}");
 }
 
 /// Returns the flags in the help of a command, except `--help`.

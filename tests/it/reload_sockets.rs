@@ -221,7 +221,7 @@ fn an_address_that_takes_in_one_of_the_proxy_s_own_is_told_as_that() {
     let everywhere = format!("0.0.0.0:{}", served.address.port());
     file.write(&[(&everywhere, "unsafe_open = true")], ANY);
     let (status, told) = served.reload();
-    let words = format!("{everywhere} overlaps with {}, where this proxy listens itself", served.address);
+    let words = format!("{everywhere} overlaps with {}, on which this proxy already listens", served.address);
     assert!(status == 400 && told.contains(&words), "{told}");
     assert_eq!(ask(served.address, "PUT", "/photos/k", b"1").status, 200);
 }
@@ -332,10 +332,10 @@ fn a_socket_that_may_be_open_no_more_refuses_the_configuration() {
     let served = Served::activated(&file.path(), "one:two", (one, two));
     file.write(&[("systemd:one", "")], ANY);
     let (status, told) = served.reload();
-    assert!(status == 400 && told.contains("can be reached from other machines"), "{told}");
+    assert!(status == 400 && told.contains("listens on the non-loopback address"), "{told}");
     file.write(&[("systemd:one", "unsafe_open = true"), ("0.0.0.0:0", "")], ANY);
     let (status, told) = served.reload();
-    assert!(status == 400 && told.contains("can be reached from other machines"), "{told}");
+    assert!(status == 400 && told.contains("is not a loopback address"), "{told}");
     let at = SocketAddr::from(([127, 0, 0, 1], served.address.port()));
     assert_eq!(ask(at, "PUT", "/photos/k", b"1").status, 200);
 }

@@ -53,14 +53,14 @@ fn a_file_that_is_missing_or_wrong_is_named_with_what_it_wants() {
     let path = file.to_str().expect("a path");
     for kind in ["file", "profile", "ini", "ossutil"] {
         let lines = format!("type = \"{kind}\"\npath = {file:?}");
-        expect(directory.path(), &lines, &[path, "No such file", "see that it is there"]);
+        expect(directory.path(), &lines, &[path, "No such file", "check that it exists"]);
     }
     fs::write(&file, "{\"AccessKeyId\": \"planted\", ").expect("written");
     for (kind, words) in [
-        ("file", "is no JSON (line 1, column 27); it wants an object with AccessKeyId"),
+        ("file", "is not valid JSON (line 1, column 27); expected an object with AccessKeyId"),
         ("profile", "line 1"),
-        ("ini", "line 1 is neither a [section], nor key = value"),
-        ("ossutil", "line 1 is neither a [section], nor option = value"),
+        ("ini", "line 1 is invalid; expected a [section], key = value"),
+        ("ossutil", "line 1 is invalid; expected a [section], option = value"),
     ] {
         expect(directory.path(), &format!("type = \"{kind}\"\npath = {file:?}"), &[path, words]);
     }
@@ -68,7 +68,11 @@ fn a_file_that_is_missing_or_wrong_is_named_with_what_it_wants() {
         "type = \"oidc\"\nrole_arn = \"{ROLE}\"\noidc_provider_arn = \"acs:ram::1:oidc-provider/p\"\ntoken_file = {:?}",
         directory.path().join("token")
     );
-    expect(directory.path(), &token, &["/token cannot be read", "see that it is mounted"]);
+    expect(
+        directory.path(),
+        &token,
+        &["cannot read the OIDC token in ", "/token: No such file", "check that it is mounted"],
+    );
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
     let directory = tempfile::tempdir().expect("a directory");
     let oss = oss();
     let sts = CredentialIssuer::spawn(([127, 0, 0, 1], 0).into(), oss.service.clone()).expect("an STS");
-    let at = format!("STS at http://{} answered ", sts.address);
+    let at = format!("STS at http://{} returned ", sts.address);
     let id = "request id STS-REQUEST-1";
     let role = role(sts.address);
     expect(directory.path(), &role, &[&at, "403 NoPermission", id, "trust policy"]);
@@ -84,7 +88,7 @@ fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
     let wrong = format!(
         "{other}\n[credentials.wrong]\ntype = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"planted-wrong\""
     );
-    expect(directory.path(), &wrong, &[&at, "SignatureDoesNotMatch", id, "give both anew"]);
+    expect(directory.path(), &wrong, &[&at, "SignatureDoesNotMatch", id, "replace both"]);
 
     let file = directory.path().join("token");
     fs::write(&file, "planted-token-that-has-ended").expect("written");
@@ -93,7 +97,7 @@ fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
          sts_endpoint = \"http://{}\"",
         sts.address
     );
-    let ended = "the token in token_file has ended; see that it is renewed";
+    let ended = "the token in token_file has expired; check that it is renewed";
     expect(directory.path(), &pod, &[&at, "AuthenticationFail.OIDCToken.Expired", id, ended]);
     assert_eq!(
         sts.calls().iter().filter(|call| call.action == "AssumeRoleWithOIDC").count(),
@@ -102,7 +106,7 @@ fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
     );
 
     sts.fail(1, StatusCode::TOO_MANY_REQUESTS, "Throttling.User");
-    expect(directory.path(), &role, &[&at, "429 Throttling.User", "asks STS too often"]);
+    expect(directory.path(), &role, &[&at, "429 Throttling.User", "calls STS too often"]);
 }
 
 #[test]
@@ -114,8 +118,8 @@ fn a_service_that_cannot_be_reached_is_named_with_what_to_look_at() {
     let place = format!("cannot connect to http://{at}: Connection refused");
     for (lines, remedy) in [
         (role(at), "set sts_endpoint or sts_region"),
-        (format!("type = \"ecs\"\nendpoint = \"http://{at}\""), "this may be no ECS instance"),
-        (format!("type = \"uri\"\nurl = \"http://{at}/planted\""), "see that it runs"),
+        (format!("type = \"ecs\"\nendpoint = \"http://{at}\""), "this host may not be an ECS instance"),
+        (format!("type = \"uri\"\nurl = \"http://{at}/planted\""), "check that the service runs"),
     ] {
         expect(directory.path(), &lines, &[&place, remedy]);
     }
@@ -125,7 +129,7 @@ fn a_service_that_cannot_be_reached_is_named_with_what_to_look_at() {
         peer.rest();
     });
     let lines = format!("type = \"ecs\"\nendpoint = \"http://{}\"", silent.address);
-    expect(directory.path(), &lines, &["no answer from", "hop limit"]);
+    expect(directory.path(), &lines, &["no response from", "hop limit"]);
     assert!(silent.heads().iter().all(|head| head.starts_with("PUT ")), "no version 1 after a silence");
 }
 
@@ -138,8 +142,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
     let head = "HTTP/1.1 400 X\r\nDate: Tue, 14 Nov 2023 23:13:22 GMT\r\nAge: 5";
     let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     let cached = Script::answering(answer.leak());
-    let words =
-        ["answered 400 InvalidTimeStamp.Expired, request id R-1", "correct the clock of this machine"];
+    let words = ["returned 400 InvalidTimeStamp.Expired, request id R-1", "synchronise this host's clock"];
     expect(directory.path(), &role(cached.address), &words);
 
     // Credentials issued for an hour have expired by the local clock before they arrive.
@@ -149,8 +152,7 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
     );
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
     let behind = Script::answering(format!("{head}{answer}").leak());
-    let words =
-        ["credential_uri gave credentials that have expired, at ", "look at the clock of this machine"];
+    let words = ["credential_uri returned credentials that expired at ", "check this host's clock"];
     expect(directory.path(), &format!("type = \"uri\"\nurl = \"http://{}\"", behind.address), &words);
 
     // Requests to STS carry its time, and the difference between the clocks is logged as a warning.
@@ -167,10 +169,13 @@ fn a_clock_that_is_off_by_an_hour_is_told() {
     let (_, log) = served.end();
     let warning = log
         .lines()
-        .find(|line| line.contains("the clock of this service is ahead of ours"))
+        .find(|line| line.contains("this service's clock is ahead of this host's"))
         .expect("a warning");
-    assert!(warning.contains(&sts.address.to_string()) && warning.contains("correct the clock"), "{warning}");
-    assert_eq!(log.matches("the clock of this service is ahead of ours").count(), 1, "{log}");
+    assert!(
+        warning.contains(&sts.address.to_string()) && warning.contains("synchronise this host's clock"),
+        "{warning}"
+    );
+    assert_eq!(log.matches("this service's clock is ahead of this host's").count(), 1, "{log}");
 }
 
 #[test]

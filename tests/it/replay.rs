@@ -2,7 +2,12 @@
 //! nowhere else.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use oss_signing_proxy::app::SystemEnv;
+use oss_signing_proxy::time::Clock as _;
+
+use crate::support::h2::{over_h2, request, send};
 use crate::support::{Answer, Client, Script, proxy};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -31,6 +36,7 @@ fn losing(words: &'static str, later: &'static str) -> Script {
 
 /// Returns the response to a client's second request, which is sent on a pooled upstream connection
 /// and is lost there.
+#[expect(clippy::too_many_arguments, reason = "the parts of a request, in the order of the wire")]
 fn lost(upstream: &Script, settings: &str, method: &str, target: &str, headers: &str, body: &[u8]) -> Answer {
     let proxy = proxy(upstream.address).sections(settings).start();
     let own = proxy.address.to_string();
@@ -97,4 +103,44 @@ fn a_request_that_timed_out_on_a_kept_connection_is_not_sent_again() {
     let got = lost(&upstream, "[timeouts]\nfirst_byte = \"300ms\"", "GET", "/photos/k", "", b"");
     assert_eq!((got.status, got.refused()), (504, Some("upstream-stall")));
     assert_eq!(upstream.heads().len(), 2);
+}
+
+#[test]
+fn the_body_of_a_request_that_is_signed_again_goes_to_the_second_attempt_alone() {
+    const DATA: &[u8] = b"6\r\nfirst-\r\n6\r\nsecond\r\n0\r\n\r\n";
+    for connection in ["", "Connection: close\r\n"] {
+        let connections = AtomicUsize::new(0);
+        let upstream = Script::start(move |peer| {
+            peer.head();
+            if connections.fetch_add(1, Ordering::SeqCst) == 0 {
+                // OSS rejects the clock before a byte of the body was read, and reads on.
+                let theirs = SystemEnv.now() + Duration::from_secs(7_200);
+                let body = format!(
+                    "<Error><Code>RequestTimeTooSkewed</Code><ServerTime>{}</ServerTime></Error>",
+                    theirs.iso_extended()
+                );
+                let length = body.len();
+                peer.send(format!("HTTP/1.1 403 X\r\nContent-Length: {length}\r\n{connection}\r\n{body}"));
+                return peer.rest();
+            }
+            let received = peer.take(DATA.len());
+            assert_eq!(String::from_utf8_lossy(&received), String::from_utf8_lossy(DATA));
+            peer.send(OK);
+        });
+        let proxy = proxy(upstream.address).start();
+        let status = over_h2(proxy.address, async |connection| {
+            let uri = format!("http://{}/photos/k", proxy.address);
+            let (response, mut stream) = connection.begin(request("PUT", &uri)).await;
+            while upstream.heads().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            for (part, end) in [(&b"first-"[..], false), (b"second", true)] {
+                send(&mut stream, part, end).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            response.await.expect("a response").status()
+        });
+        assert_eq!(status, 200);
+        assert_eq!(upstream.rest(), b"", "the first attempt has ended, without a byte of the body");
+    }
 }

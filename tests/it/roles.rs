@@ -175,7 +175,7 @@ fn a_role_in_the_environment_is_assumed_and_never_passed_over() {
     assert_eq!(code, Some(0), "{errors}");
     for words in [
         "default/env/OSS/ram_role_arn/static_ak",
-        ", renewed in 4",
+        ", refresh in 4",
         &format!("role {ROLE}"),
         &format!("STS at {endpoint} (ALIBABA_CLOUD_STS_ENDPOINT)"),
     ] {
@@ -301,7 +301,7 @@ fn an_identity_that_is_pinned_signs_and_no_other() {
         assert_eq!(ask(served.address, "PUT", "/photos/k", b"v").status, expected, "{pin}");
         assert_eq!(oss.journal.count() - before, usize::from(expected == 200), "{pin}");
         let told = ask(served.admin(), "GET", "/credentials", b"").text();
-        assert_eq!(told.contains("pin_identity wants"), expected == 503, "{told}");
+        assert_eq!(told.contains("but pin_identity is"), expected == 503, "{told}");
     }
     assert!(sts.calls().iter().any(|call| call.action == "GetCallerIdentity"));
 }

@@ -179,6 +179,6 @@ fn check_tells_of_a_file_that_is_missing_or_exposed_and_serve_waits_for_it() {
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("No such file").count(), 1, "it is told once: {log}");
-    assert_eq!(log.matches("credentials have changed").count(), 1, "{log}");
+    assert_eq!(log.matches("credentials changed").count(), 1, "{log}");
     assert!(!log.contains(SECRET), "{log}");
 }

@@ -123,7 +123,7 @@ fn a_key_that_the_metadata_service_gives_too_late_leaves_the_one_that_is_there()
     let proxy = of_instance(oss.address, &service);
     eventually("it is asked for another", || {
         assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200, "the old one still signs");
-        asked.load(Ordering::Relaxed) > 1 && last_error(&proxy).contains("have expired")
+        asked.load(Ordering::Relaxed) > 1 && last_error(&proxy).contains("credentials that expired at")
     });
     assert_eq!(ask(proxy.address, "PUT", "/photos/k", b"v").status, 200);
 }

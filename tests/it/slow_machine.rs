@@ -108,8 +108,9 @@ fn with_pipes(oss: &EmulatorThread, files: &[PathBuf; 2], service: &Script) -> S
         serves(&served);
         let page = ask(served.admin(), "GET", "/credentials", b"").text();
         let is_told = |path: &PathBuf| {
-            let named =
-                |line: &str| line.contains("no answer within 3s") && line.contains(&*path.to_string_lossy());
+            let named = |line: &str| {
+                line.contains("no response within 3s") && line.contains(&*path.to_string_lossy())
+            };
             page.lines().any(|line| line.contains("\"last_error\"") && named(line))
         };
         files.iter().all(is_told)
@@ -175,7 +176,7 @@ fn a_secret_that_does_not_answer_delays_a_reload_and_nothing_else() {
     eventually("it is given up", || ask(served.admin(), "GET", "/metrics", b"").text().contains(refused));
     serves(&served);
     let log = ends(served);
-    assert!(log.contains("the configuration: no answer within 5s"), "{log}");
+    assert!(log.contains("the configuration: no response within 5s"), "{log}");
 }
 
 #[test]
@@ -303,7 +304,7 @@ fn a_socket_of_systemd_that_does_not_listen_is_an_error() {
         let ended = activated("port:path", sockets, &arguments).output().expect("it runs");
         let errors = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(78), "{name}: {errors}");
-        assert!(errors.contains(&format!("the socket \"{name}\" of systemd does not listen")), "{errors}");
+        assert!(errors.contains(&format!("the systemd socket \"{name}\" is not listening")), "{errors}");
     }
 }
 

@@ -50,19 +50,19 @@ fn page(served: &Served, path: &str) -> String {
 fn a_source_that_takes_longer_than_the_start_waits_is_named_and_serves_once_it_has_answered() {
     let (oss, service) = (oss(), slow(Duration::from_millis(3_500)));
     let served = Served::start_with(oss.address, &uri("default", service.address), &[], &[]);
-    assert_eq!(page(&served, "/startupz"), "the credentials \"default\" have not answered yet\n");
+    assert_eq!(page(&served, "/startupz"), "credentials \"default\": no response yet\n");
     let ready = page(&served, "/readyz");
-    assert_eq!(ready, "no source of credentials is usable: default (has not answered yet)\n");
+    assert_eq!(ready, "no credentials source is usable: default (no response yet)\n");
     let metrics = page(&served, "/metrics");
     assert!(metrics.contains("oss_proxy_credential_answered{source=\"default\"} 0\n"), "{metrics}");
-    assert!(page(&served, "/").contains("has not answered for"));
+    assert!(page(&served, "/").contains("no response for"));
     assert!(page(&served, "/credentials").contains("\"asking_for_s\""));
     eventually("it serves", || status(&served, "photos") == 200);
     assert_eq!(page(&served, "/readyz"), "ok\n");
     served.signal("TERM");
     let (code, log) = served.end();
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(log.matches("has not answered yet").count(), 1, "{log}");
+    assert_eq!(log.matches("no response from the credentials source yet").count(), 1, "{log}");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_reload_waits_a_moment_for_a_new_source_and_keeps_one_that_takes_longer_unti
     });
     served.rewrite(oss.address, &uri("default", slow.address));
     let (code, text) = served.reload();
-    assert!(code == 400 && text.contains("\"default\": it has not answered yet"), "{code} {text}");
+    assert!(code == 400 && text.contains("\"default\": no response yet"), "{code} {text}");
     assert_eq!(status(&served, "photos"), 200, "the current configuration stays");
     let configured = slow.address.to_string();
     eventually("it is taken by itself", || page(&served, "/config").contains(&configured));
@@ -232,16 +232,13 @@ fn doctor_says_where_the_running_process_differs() {
     let served = Served::of_file(file.path(), &[]);
     let (code, lines, errors) = doctor(&crate::support::KEY);
     assert_eq!(code, Some(77), "{lines}{errors}");
-    assert!(lines.contains("\"default\" gives credentials here, and none there: not configured"), "{lines}");
+    assert!(lines.contains("\"default\" has credentials here, but not there: not configured"), "{lines}");
     drop(served);
     let _served = Served::of_file(file.path(), &crate::support::KEY);
     let (code, lines, _) = doctor(&crate::support::KEY);
     assert!(code == Some(0) && lines.contains("\"default\" is non_expiring there too"), "{lines}");
     let (code, lines, _) = doctor(&[]);
-    assert!(
-        code == Some(77) && lines.contains("gives no credentials here, and there it has some"),
-        "{lines}"
-    );
+    assert!(code == Some(77) && lines.contains("has no credentials here, but has some there"), "{lines}");
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_command_that_fails_says_so_without_what_it_printed() {
     let file = directory.path().join("proxy.toml");
     for (lines, words) in [
         ("echo planted-secret-value >&2; exit 3", "exit status: 3"),
-        ("echo planted-secret-value", "no credentials in JSON"),
+        ("echo planted-secret-value", "not JSON credentials"),
         ("head -c 70000 /dev/zero | tr '\\\\0' a; sleep 60", "printed more than 64 KiB"),
     ] {
         let program = command(directory.path(), lines);
@@ -201,7 +201,7 @@ fn a_command_that_never_ends_is_ended() {
     let begun = std::time::Instant::now();
     let arguments = ["check", "--config", file.to_str().expect("a path")];
     let (code, _, errors) = run(&arguments, &[("PATH", "/usr/bin:/bin")]);
-    assert!(code == Some(77) && errors.contains("did not end within 15s"), "{errors}");
+    assert!(code == Some(77) && errors.contains("did not exit within 15s"), "{errors}");
     assert!((14..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 

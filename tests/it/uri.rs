@@ -84,8 +84,8 @@ fn a_uri_that_would_give_credentials_away_is_refused() {
     for (url, words) in [
         ("http://keys.example.com/", "unencrypted"),
         ("http://10.0.0.5/", "allowed_addresses"),
-        ("ftp://127.0.0.1/", "is no URL"),
-        ("https://u:p@keys.example.com/", "holds an @"),
+        ("ftp://127.0.0.1/", "is not a valid URL"),
+        ("https://u:p@keys.example.com/", "contains an @"),
     ] {
         let text = format!(
             "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"uri\"\nurl = \"{url}\""

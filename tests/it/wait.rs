@@ -29,10 +29,10 @@ fn what_is_not_ready_is_told_with_the_reason() {
     leaving.signal("TERM");
     let somebody = Script::answering("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nwelcome");
     for (address, reason) in [
-        (keyless.admin().to_string(), "no source of credentials is usable"),
+        (keyless.admin().to_string(), "no credentials source is usable"),
         (leaving.admin().to_string(), "stopping"),
-        (somebody.address.to_string(), "it says 200 OK: welcome"),
-        ("unix:/nowhere/admin".to_owned(), "nobody answers"),
+        (somebody.address.to_string(), "it responded 200 OK: welcome"),
+        ("unix:/nowhere/admin".to_owned(), "connection failed"),
     ] {
         let mut last = String::new();
         eventually(reason, || {
@@ -82,7 +82,7 @@ fn it_waits_for_a_proxy_that_comes_later() {
 
 #[test]
 fn where_nobody_is_to_be_asked_it_is_the_configuration_that_is_wrong() {
-    for (address, words) in [("off", "is off"), ("127.0.0.1:0", "free port"), ("systemd:admin", "admin")] {
+    for (address, words) in [("off", "is off"), ("127.0.0.1:0", "port 0"), ("systemd:admin", "admin")] {
         let (code, _, err) = wait(address, "0s");
         assert_eq!(code, Some(78), "{err}");
         assert!(err.contains(words), "{err}");

@@ -29,7 +29,7 @@ fn a_core_that_is_stuck_gives_none_until_it_goes_on() {
         });
         let plan = plan.await;
         let server = Server::start(Vec::new(), &plan, DrainSignal::new()).expect("threads");
-        let pulse = server.pulse();
+        let pulse = server.watchdog();
         assert!(pulse.beat().await);
         stuck.store(true, SeqCst);
         server.renew(Vec::new(), &plan);

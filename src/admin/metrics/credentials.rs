@@ -29,13 +29,13 @@ fn services(
     let named: Vec<_> = endpoints.iter().map(labels).collect();
     let named: Vec<MetricLabels<'_>> = named.iter().map(|labels| borrowed(labels)).collect();
     let circuit = endpoints.iter().map(|endpoint| i64::from(endpoint.is_left_alone));
-    let help = "1 while a service that gives credentials is left alone";
+    let help = "1 while the circuit breaker of a credential service is open";
     gauge(out, "credential_circuit_state", help, named.iter().cloned().zip(circuit).collect())?;
-    let help = "How long calls to a service that gives credentials have waited for the budget";
+    let help = "Time that calls to a credential service waited for the rate limit";
     let waits = endpoints.iter().map(|endpoint| &endpoint.budget_wait);
     histogram(out, "sts_budget_wait", help, &named.into_iter().zip(waits).collect::<Vec<_>>())?;
     let offsets = clocks.iter().map(|(name, ahead_s)| (vec![("endpoint", name.as_str())], *ahead_s));
-    let help = "How far the clock of a service was ahead of ours when it last answered";
+    let help = "How far the clock of a service was ahead of the local one in its last response";
     gauge(out, "clock_offset_seconds", help, offsets.collect())
 }
 
@@ -44,7 +44,8 @@ fn borrowed<'a>(labels: &'a [(&'static str, String)]) -> MetricLabels<'a> {
 }
 
 fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (mut state, mut expiry) = (MetricValues::new(), MetricValues::new());
+    let mut state = MetricValues::new();
+    let mut expiry = MetricValues::new();
     for source in sources {
         let name = ("source", source.name.as_str());
         for stage in CredentialState::ALL {
@@ -55,14 +56,16 @@ fn states(sources: &[SourceStatus], now: Timestamp, out: &mut DescriptorEncoder<
             expiry.push((vec![name, ("provider", provider)], expires.unix_s() - now.unix_s()));
         }
     }
-    gauge(out, "credential_state", "1 for the state that the source is in", state)?;
-    gauge(out, "credential_expiry_seconds", "How long what the source gave is still good", expiry)
+    gauge(out, "credential_state", "1 for the current state of the credential provider", state)?;
+    gauge(out, "credential_expiry_seconds", "Remaining lifetime of the credentials", expiry)
 }
 
 /// Encodes the state of credentials at signing, and the waits and refreshes with their durations.
 fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (mut requests, mut refreshed) = (MetricValues::new(), MetricValues::new());
-    let (mut waits, mut refreshes) = (Vec::new(), Vec::new());
+    let mut requests = MetricValues::new();
+    let mut refreshed = MetricValues::new();
+    let mut waits = Vec::new();
+    let mut refreshes = Vec::new();
     for source in sources {
         let name = ("source", source.name.as_str());
         for (stage, count) in source.served {
@@ -78,12 +81,12 @@ fn served(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
             refreshed.push((vec![name, ("result", "failed"), ("kind", kind)], count));
         }
     }
-    let help = "Requests by the state of what they were signed with; empty and expired were not";
+    let help = "Requests by the state of the credentials that signed them; empty and expired got 503";
     counter(out, "credential_served", help, requests)?;
-    counter(out, "credential_refresh", "How often the source was asked, by what it came to", refreshed)?;
-    let help = "How long requests have waited for the source";
+    counter(out, "credential_refresh", "Refresh attempts by result", refreshed)?;
+    let help = "Time that requests waited for the credential provider";
     histogram(out, "credential_wait", help, &waits)?;
-    let help = "How long the source took, by what it came to";
+    let help = "Duration of refresh attempts by result";
     histogram(out, "credential_refresh", help, &refreshes)
 }
 
@@ -95,20 +98,30 @@ fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
         sources.iter().map(|source| (vec![("source", source.name.as_str())], of(source))).collect()
     };
     let generation = gauges(|source| signed(source.generation));
-    gauge(out, "credential_generation", "How often the source has given something", generation)?;
+    gauge(
+        out,
+        "credential_generation",
+        "How often the credential provider has returned credentials",
+        generation,
+    )?;
     let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
-    gauge(out, "credential_waiters", "Requests that wait for the source", waiting)?;
+    gauge(out, "credential_waiters", "Requests that wait for the credential provider", waiting)?;
     let asking = gauges(|source| source.asking_for.map_or(0, |asking| signed(asking.as_secs())));
-    let help = "How long the attempt in progress has lasted; 0 if there is none";
+    let help = "Duration of the refresh attempt in progress; 0 without one";
     gauge(out, "credential_attempt_seconds", help, asking)?;
     let answered = gauges(|source| i64::from(source.has_answered));
-    gauge(out, "credential_answered", "0 until the source has answered once, well or badly", answered)?;
+    gauge(
+        out,
+        "credential_answered",
+        "0 until the credential provider has responded once, with or without success",
+        answered,
+    )?;
     let rejected = sources.iter().flat_map(|source| {
         let name = ("source", source.name.as_str());
         source.rejected.iter().map(move |(code, count)| (vec![name, ("code", *code)], *count))
     });
-    let help = "How often OSS has refused what the source gave, by its code";
+    let help = "How often OSS rejected the credentials, by error code";
     counter(out, "credential_rejected", help, rejected.collect())?;
     let changes = counts(|source| source.identity_changes);
-    counter(out, "credential_identity_changes", "How often somebody else signed than before", changes)
+    counter(out, "credential_identity_changes", "How often the signing identity changed", changes)
 }

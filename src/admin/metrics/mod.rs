@@ -86,38 +86,33 @@ impl Collector for MetricsScrape {
 impl MetricsScrape {
     fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        gauge(out, "build_info", "1, with the version of the program", vec![(version, 1)])?;
+        gauge(out, "build_info", "1, labelled with the version", vec![(version, 1)])?;
         gauge(
             out,
             "ready",
-            "1 while requests should be sent here",
+            "1 while requests should be sent to this proxy",
             vec![(Vec::new(), i64::from(self.ready))],
         )?;
         let ReloadStatus { taken, failed, last, at } = self.reloads;
         let results = vec![(vec![("result", "taken")], taken), (vec![("result", "refused")], failed)];
-        counter(
-            out,
-            "config_reload",
-            "How often the configuration was read again, by what it came to",
-            results,
-        )?;
+        counter(out, "config_reload", "Configuration reloads by result", results)?;
         let last = i64::from(last != Some(false));
-        gauge(
-            out,
-            "config_last_reload_successful",
-            "0 if the last one was not taken",
-            vec![(Vec::new(), last)],
-        )?;
+        gauge(out, "config_last_reload_successful", "0 if the last reload failed", vec![(Vec::new(), last)])?;
         if let Some(at) = at {
             let since = vec![(Vec::new(), at.unix_s())];
-            gauge(out, "config_since_timestamp_seconds", "When the configuration in force was taken", since)?;
+            gauge(
+                out,
+                "config_since_timestamp_seconds",
+                "When the current configuration was applied",
+                since,
+            )?;
         }
         let losses = self.log_losses.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
-        counter(out, "log_lines_dropped", "Lines of the log that were lost", losses.collect())?;
+        counter(out, "log_lines_dropped", "Dropped log lines", losses.collect())?;
         let (opened, closed) = self.connections;
-        counter(out, "client_connections_opened", "Connections of clients", vec![(Vec::new(), opened)])?;
+        counter(out, "client_connections_opened", "Client connections accepted", vec![(Vec::new(), opened)])?;
         let open = vec![(Vec::new(), signed(opened - closed))];
-        gauge(out, "client_connections", "Connections of clients that are open", open)?;
+        gauge(out, "client_connections", "Client connections open", open)?;
         let expiry = |certificate: &'_ ListenerCertificate| certificate.expires.unix_s();
         let certificates = self.certificates.iter();
         let expiries = certificates.map(|one| (vec![("listener", one.listener.as_str())], expiry(one)));
@@ -129,19 +124,14 @@ impl MetricsScrape {
         let RequestCounts { read, rejected, malformed, unframed } = self.counts;
         for (name, help, count) in [
             ("requests", "Requests whose head was read", read),
-            ("refused", "Requests that were answered with an error of our own", rejected),
-            ("malformed", "Connections that were closed for what is no HTTP request", malformed),
-            ("unframed", "Answers of the upstream with neither length nor chunks, on plain TCP", unframed),
+            ("refused", "Requests that got an error of the proxy", rejected),
+            ("malformed", "Connections closed because of malformed HTTP", malformed),
+            ("unframed", "Upstream responses with neither length nor chunks, on plain TCP", unframed),
         ] {
             counter(out, name, help, vec![(Vec::new(), count)])?;
         }
         let refusals = self.refusals.iter().map(|(code, count)| (vec![("code", *code)], *count)).collect();
-        counter(
-            out,
-            "refusals",
-            "Requests that were answered with an error of our own, by its code",
-            refusals,
-        )?;
+        counter(out, "refusals", "Requests that got an error of the proxy, by error code", refusals)?;
         let MetricsSnapshot { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } =
             &self.total;
         let mut ended = MetricValues::new();
@@ -150,7 +140,7 @@ impl MetricsScrape {
                 ended.push((vec![("operation", name(row)), ("status", outcome.name())], *count));
             }
         }
-        let help = "Requests that have ended, by operation and class of status; broken if the upstream broke off, cut if the drain was over, none if the client left first";
+        let help = "Requests that have ended, by operation and status class; broken if the upstream broke off, cut if the drain timed out, none if the client left first";
         counter(out, "requests_ended", help, ended)?;
         gauge(
             out,
@@ -162,16 +152,21 @@ impl MetricsScrape {
             operations.iter().map(|row| (vec![("operation", name(row))], of(row))).collect::<Vec<_>>()
         };
         let durations = each(|row| &row.duration);
-        histogram(out, "request_duration", "From the end of the head to the end of the answer", &durations)?;
+        histogram(
+            out,
+            "request_duration",
+            "From the end of the request head to the end of the response",
+            &durations,
+        )?;
         let first = each(|row| &row.first_byte);
-        histogram(out, "first_byte", "From the end of the head to the head of the answer", &first)?;
+        histogram(out, "first_byte", "From the end of the request head to the response head", &first)?;
         let bytes = vec![(vec![("direction", "in")], *bytes_in), (vec![("direction", "out")], *bytes_out)];
         let body = "Bytes of bodies: in from clients, when the request has ended; out to them, as they pass";
         let encoder = out.encode_descriptor("body", body, Some(&Unit::Bytes), MetricType::Counter)?;
         family(encoder, bytes, |value, out| ConstCounter::new(value).encode(out))?;
         let signatures =
             vec![(vec![("signature", "v4")], *signed_v4), (vec![("signature", "v1")], *signed_v1)];
-        counter(out, "signed", "Requests that were signed", signatures)
+        counter(out, "signed", "Signed requests", signatures)
     }
 
     fn upstream(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -181,15 +176,15 @@ impl MetricsScrape {
             (vec![("result", "failed")], sum(|tally| tally.failed)),
             (vec![("result", "cancelled")], sum(|tally| tally.abandoned)),
         ];
-        let help = "Connections to upstreams that were tried; cancelled if the client left meanwhile";
+        let help = "Attempts to connect to upstreams; cancelled if the client left meanwhile";
         counter(out, "upstream_connects", help, dials)?;
         let reused = vec![(Vec::new(), sum(|tally| tally.reused))];
-        counter(out, "upstream_reused", "Requests that went out on a kept connection", reused)?;
+        counter(out, "upstream_reused", "Requests sent on a reused connection", reused)?;
         let repeated = vec![(Vec::new(), sum(|tally| tally.repeated))];
         counter(
             out,
             "upstream_repeated",
-            "Requests that were lost with a kept connection, and sent again",
+            "Requests that were lost with a reused connection, and retried",
             repeated,
         )?;
         let connections = vec![
@@ -203,7 +198,7 @@ impl MetricsScrape {
             .refusals
             .iter()
             .filter_map(|(code, count)| Some((vec![("reason", code.strip_prefix("upstream-")?)], *count)));
-        counter(out, "upstream_errors", "Requests that got no answer from the upstream", errors.collect())?;
+        counter(out, "upstream_errors", "Requests without a response from the upstream", errors.collect())?;
         let route = |route: &AdminRoute| {
             let source = route.source.clone().unwrap_or_else(|| "none".to_owned());
             (route.name.clone(), route.endpoint.clone(), source)
@@ -216,7 +211,7 @@ impl MetricsScrape {
         let rows = rows.iter().map(|(labels, one)| {
             (labels.iter().map(|(name, value)| (*name, value.as_str())).collect(), *one)
         });
-        gauge(out, "route_info", "1 for each way that requests take", rows.collect())
+        gauge(out, "route_info", "1 for each route", rows.collect())
     }
 }
 

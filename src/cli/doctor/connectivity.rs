@@ -18,12 +18,12 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
     let addresses: Vec<SocketAddr> = match found {
         Ok(Ok(found)) => found.collect(),
         Ok(Err(error)) => return unresolved(name, &error.to_string(), upstream),
-        Err(_) => return unresolved(name, "the name service does not answer", upstream),
+        Err(_) => return unresolved(name, "the DNS server does not respond", upstream),
     };
     let mut ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();
     ips.dedup();
     let shown: Vec<String> = ips.iter().map(|ip| format!("{ip} ({})", reach(*ip))).collect();
-    let text = format!("{name} ({kind}) is {}", shown.join(", "));
+    let text = format!("{name} ({kind}) resolves to {}", shown.join(", "));
     let is_here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified();
     if way.dials_oss_name && ips.iter().any(is_here) || addresses.iter().any(|address| own.contains(address))
     {
@@ -36,7 +36,7 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
         return Finding::warn(
             ("dns", "internal-name-public-address"),
             text,
-            "an internal endpoint has private addresses; look at the name service of this machine",
+            "an internal endpoint has private addresses; check the DNS configuration of this host",
         );
     }
     Finding::ok("dns", text)
@@ -49,23 +49,23 @@ pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &U
         SendError::Dial(DialError::Loop { .. }) => return looped(error.to_string()),
         SendError::Invalid(_) if way.scheme == crate::address::UrlScheme::Http => (
             "no-http",
-            "what answers there speaks no plain HTTP; write https:// in `endpoint`, or correct the port"
+            "the server does not speak plain HTTP; write https:// in `endpoint`, or correct the port"
                 .to_owned(),
         ),
         SendError::Reset(_) | SendError::Invalid(_) => (
             "no-http",
-            "what answers there is no OSS, or something between breaks the connection; correct `endpoint` or `connect`"
+            "the server is not OSS, or a proxy in between closes the connection; correct `endpoint` or `connect`"
                 .to_owned(),
         ),
         SendError::Stalled(_) => (
             "no-answer",
-            "the connection stands, and no answer comes: look at OSS's status and at proxies between; `[timeouts] first_byte` says how long it is waited for"
+            "connected, but no response arrived: check the status of OSS and proxies in between; `[timeouts] first_byte` sets the timeout"
                 .to_owned(),
         ),
         SendError::Client(_)
         | SendError::TooLarge(_)
         | SendError::ClientStalled(_)
-        | SendError::Silent { .. } | SendError::Busy { .. } => ("no-answer", "run it again".to_owned()),
+        | SendError::Silent { .. } | SendError::Busy { .. } => ("no-answer", "run doctor again".to_owned()),
     };
     Finding::fail(("connect", fault), CommandExit::Unavailable, error.to_string(), remedy)
 }
@@ -79,9 +79,9 @@ fn obstructed(
     let at = format!("{}:{}", way.dial.0, way.dial.1);
     let is_public = upstream.endpoint.place().is_some_and(|place| place.kind() == EndpointKind::Public);
     let internal = if upstream.endpoint.is_internal() {
-        "; an internal endpoint is reached only inside Alibaba Cloud, in the same region: leave `internal` out elsewhere"
+        "; an internal endpoint is reachable only inside Alibaba Cloud, in the same region: remove `internal` elsewhere"
     } else if is_public {
-        "; inside a VPC without a way out, use --internal"
+        "; inside a VPC without internet access, use --internal"
     } else {
         ""
     };
@@ -92,26 +92,26 @@ fn obstructed(
         ConnectFailure::Refused => (
             "refused",
             format!(
-                "nobody listens at {at}: correct `endpoint` or `connect`, or start what should be there{internal}"
+                "nothing listens at {at}: correct `endpoint` or `connect`, or start the server{internal}"
             ),
         ),
         ConnectFailure::Silence(DialPhase::Connect) => (
             "unreachable",
-            format!("packets to {at} get lost: look at security groups, firewalls and routes{internal}"),
+            format!("packets to {at} are dropped: check security groups, firewalls and routes{internal}"),
         ),
         ConnectFailure::Network => {
-            ("unreachable", format!("this machine has no way to {at}: look at its routes{internal}"))
+            ("unreachable", format!("no route to {at}: check the routes of this host{internal}"))
         }
         ConnectFailure::Silence(DialPhase::Tls) => (
             "tls-silent",
             format!(
-                "{at} accepts, and does not go on: it speaks no TLS (then write http://), or something between drops it"
+                "{at} accepts the connection, but not the TLS handshake: write http:// if it does not speak TLS; otherwise something in between drops the handshake"
             ),
         ),
         ConnectFailure::Tls => (
             "tls",
             format!(
-                "{at} does not speak TLS as this proxy does: a plain port wants http:// in `endpoint`; TLS 1.2 or later is needed"
+                "the TLS handshake with {at} failed: write http:// in `endpoint` for a plain port; TLS 1.2 or later is required"
             ),
         ),
         ConnectFailure::Certificate(flaw) => distrusted(flaw, way),
@@ -123,23 +123,23 @@ fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> (&'static str, 
     match flaw {
         CertificateFault::UnknownIssuer => (
             "unknown-issuer",
-            "nobody who is trusted has signed this certificate: give the authority's own in `ca_file` (--ca-file); if it should be OSS's, something between reads along".to_owned(),
+            "the certificate is signed by an unknown authority: set `ca_file` (--ca-file) to the certificate of the authority; if the server should be OSS, a proxy may be intercepting TLS".to_owned(),
         ),
         CertificateFault::WrongName => (
             "wrong-name",
-            format!("the certificate is for other names than {name}: correct the name in `endpoint`, and put the address into `connect`"),
+            format!("the certificate is not valid for {name}: correct the name in `endpoint`, and set the address in `connect`"),
         ),
         CertificateFault::Expired => (
             "certificate-expired",
-            "have the certificate renewed; if it is OSS's, the clock of this machine is wrong".to_owned(),
+            "renew the certificate; if it is that of OSS, the clock of this host is wrong".to_owned(),
         ),
         CertificateFault::NotYetValid => (
             "certificate-not-yet-valid",
-            "the clock of this machine is behind, or the certificate was made for later".to_owned(),
+            "the clock of this host is behind, or the certificate is not valid yet".to_owned(),
         ),
         CertificateFault::Unusable => (
             "certificate-unusable",
-            "the certificate itself is not as it should be; have another made".to_owned(),
+            "the certificate is malformed; issue a new one".to_owned(),
         ),
     }
 }
@@ -152,7 +152,7 @@ fn unresolved(name: &str, reason: &str, upstream: &UpstreamAddress) -> Finding {
 fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
     let which = if upstream.connect.is_some() { "connect" } else { "endpoint" };
     let region = if upstream.endpoint.place().is_some() { "`region`, " } else { "" };
-    format!("correct {region}`{which}` or the name service of this machine: it knows no {name}")
+    format!("correct {region}`{which}` or the DNS configuration of this host: the name {name} is unknown")
 }
 
 fn looped(text: String) -> Finding {
@@ -160,14 +160,14 @@ fn looped(text: String) -> Finding {
         ("dns", "loop"),
         CommandExit::Config,
         text,
-        "this leads back to this machine, so requests would come back here: set `connect` of the upstream to the real address, or correct the name service",
+        "the address is on this host, so requests would loop: set `connect` of the upstream to the real address, or correct the DNS configuration",
     )
 }
 
 /// Returns the kind of the endpoint, judged by its name.
 fn kind(upstream: &UpstreamAddress) -> &'static str {
     if upstream.connect.is_some() {
-        return "`connect`, dialled in place of the endpoint";
+        return "`connect`, dialled instead of the endpoint";
     }
     match upstream.endpoint.place().map(|place| place.kind()) {
         Some(EndpointKind::Public | EndpointKind::Legacy) => "public endpoint",
@@ -176,7 +176,7 @@ fn kind(upstream: &UpstreamAddress) -> &'static str {
         }
         Some(EndpointKind::DualStack) => "dual-stack endpoint",
         Some(EndpointKind::Accelerate | EndpointKind::AccelerateOverseas) => "accelerated endpoint",
-        None => "an endpoint of its own",
+        None => "custom endpoint",
     }
 }
 
@@ -184,7 +184,7 @@ fn kind(upstream: &UpstreamAddress) -> &'static str {
 fn reach(ip: IpAddr) -> &'static str {
     let shared = |ip: std::net::Ipv4Addr| ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
     match ip {
-        ip if ip.is_loopback() || ip.is_unspecified() => "this machine",
+        ip if ip.is_loopback() || ip.is_unspecified() => "this host",
         IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || shared(ip) => "private",
         IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "private",
         IpAddr::V4(_) | IpAddr::V6(_) => "public",
@@ -201,9 +201,9 @@ mod tests {
     #[test]
     fn an_address_is_of_this_machine_private_or_public() {
         for (address, expected) in [
-            ("127.0.0.1", "this machine"),
-            ("0.0.0.0", "this machine"),
-            ("::1", "this machine"),
+            ("127.0.0.1", "this host"),
+            ("0.0.0.0", "this host"),
+            ("::1", "this host"),
             ("10.1.2.3", "private"),
             ("100.64.0.1", "private"),
             ("100.127.255.254", "private"),

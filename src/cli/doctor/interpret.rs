@@ -28,26 +28,26 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
         return Finding::fail(
             ("answer", "not-oss"),
             CommandExit::Config,
-            format!("a proxy like this one answers{refusal}, not OSS"),
-            "set `endpoint`, or `connect`, to OSS itself: requests that are signed twice are refused or come back here; `unknown-host` means that the proxy there does not serve this name",
+            format!("the response is from a proxy like this one{refusal}, not from OSS"),
+            "point `endpoint` or `connect` at OSS itself: requests that are signed twice are rejected or loop; `unknown-host` means that the other proxy does not serve this name",
         );
     }
     if reply.status.is_server_error() {
         return Finding::fail(
             ("answer", "server-error"),
             CommandExit::Unavailable,
-            format!("OSS, or what stands before it, is in trouble: {}", reply.summary()),
-            "try again; if it stays, look at OSS's status and at proxies between",
+            format!("OSS, or a proxy in front of it, reports a server error: {}", reply.summary()),
+            "retry later; if it persists, check the status of OSS and proxies in between",
         );
     }
     if !reply.headers.contains_key(REQUEST_ID) {
         return Finding::warn(
             ("answer", "not-oss"),
-            format!("what answers ({}) does not look like OSS: it names no request id", reply.summary()),
+            format!("the response ({}) does not look like one of OSS: it has no request id", reply.summary()),
             LEADS_ELSEWHERE,
         );
     }
-    Finding::ok("answer", "OSS answers")
+    Finding::ok("answer", "OSS responds")
 }
 
 /// Judges the difference between the clocks.
@@ -55,12 +55,12 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     let Some(ahead_s) = ahead_s else {
         return Finding::warn(
             ("clock", "clock-unknown"),
-            "the answer tells no time of its own",
-            "see that the clock of this machine is right: OSS refuses what is 15 minutes off",
+            "the Date header of the response is missing, invalid or from a cache",
+            "make sure that the clock of this host is right: OSS rejects requests more than 15 minutes off",
         );
     };
     let side = if ahead_s > 0 { "behind" } else { "ahead of" };
-    let text = format!("our clock is {} {side} that of OSS", time(ahead_s.abs()));
+    let text = format!("the clock of this host is {} {side} that of OSS", time(ahead_s.abs()));
     match ahead_s.abs() {
         0..=NOTABLE_S => Finding::ok("clock", format!("within {NOTABLE_S} s of that of OSS")),
         ..=SKEW_S_MAX => Finding::warn(("clock", "clock-off"), text, SET_CLOCK),
@@ -72,19 +72,19 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
 pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding {
     let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
-        let text = format!("{} is answered ({}), but not by OSS", asked.what, reply.summary());
+        let text = format!("the response to {} ({}) is not from OSS", asked.what, reply.summary());
         return Finding::fail(("signed", "not-oss"), CommandExit::Config, text, LEADS_ELSEWHERE);
     }
     if reply.status.is_success() {
         return accepted_finding(reply, refused.as_ref(), asked);
     }
     let refused = |fault: &'static str, exit: CommandExit, why: String, remedy: String| {
-        let text = format!("{} is refused ({}): {why}", asked.what, reply.summary());
+        let text = format!("{} was rejected ({}): {why}", asked.what, reply.summary());
         Finding::fail(("signed", fault), exit, text, remedy)
     };
     if reply.status.is_server_error() {
-        let why = "OSS is in trouble".to_owned();
-        return refused("server-error", CommandExit::Unavailable, why, "try again".to_owned());
+        let why = "OSS reports a server error".to_owned();
+        return refused("server-error", CommandExit::Unavailable, why, "retry later".to_owned());
     }
     if let Some((why, remedy)) = elsewhere(reply, asked) {
         return refused("wrong-region", CommandExit::Config, why, remedy);
@@ -96,26 +96,27 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
         "RequestTimeTooSkewed" => (
             "clock-skewed",
             CommandExit::Credentials,
-            "our clock is too far off".to_owned(),
+            "the clock of this host is too far off".to_owned(),
             SET_CLOCK.to_owned(),
         ),
         "NoSuchBucket" => (
             "no-such-bucket",
             CommandExit::Config,
-            "the key and the signature are taken, but there is no such bucket".to_owned(),
-            "correct the name of the bucket; of another region it would have said so".to_owned(),
+            "the key and the signature are accepted, but the bucket does not exist".to_owned(),
+            "correct the name of the bucket; if it were in another region, OSS would have reported that"
+                .to_owned(),
         ),
         // Numbers that begin with 0002 are about the signature, whatever the code.
         "AccessDenied" if reply.number().is_none_or(|number| !number.starts_with("0002-")) => {
             let text = format!(
-                "the key and the signature are taken; {} is not allowed ({})",
+                "the key and the signature are accepted; {} is not allowed ({})",
                 asked.what,
                 reply.summary()
             );
             return Finding::warn(
                 ("signed", "not-allowed"),
                 text,
-                "nothing, if your applications do not need it; if they are denied too, look at the policies of the RAM identity and of the bucket",
+                "ignore this if your applications do not need it; otherwise check the policies of the RAM identity and of the bucket",
             );
         }
         code => refused_key(code, reply, asked),
@@ -133,7 +134,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> R
             "token-expired",
             "the security token has expired".to_owned(),
             format!(
-                "get a fresh id, secret and token into {provider}, or use a source that renews itself (assume_role, oidc, ecs)"
+                "set a fresh id, secret and token in {provider}, or use a provider that refreshes them (assume_role, oidc, ecs)"
             ),
         ),
         ("InvalidAccessKeyId", Some(TOKEN_MISSING)) | ("InvalidAccessKeyId", _)
@@ -141,49 +142,49 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> R
         {
             (
                 "token-missing",
-                "the key is a temporary one, and comes without its security token".to_owned(),
+                "the key is temporary, and its security token is missing".to_owned(),
                 format!(
-                    "give the token beside id and secret in {provider}: `security_token`, or the variable for it"
+                    "set the token beside id and secret in {provider}: `security_token`, or its variable"
                 ),
             )
         }
         ("InvalidAccessKeyId", Some(TOKEN_MISSING)) => (
             "token-superfluous",
-            "the key is a lasting one, and comes with a security token".to_owned(),
-            format!("take the token out of {provider}, or give the id that belongs to it"),
+            "the key is long-lived, but was sent with a security token".to_owned(),
+            format!("remove the token from {provider}, or set the id that belongs to it"),
         ),
         ("InvalidAccessKeyId", Some(KEY_DISABLED)) => (
             "key-disabled",
             "the access key is disabled".to_owned(),
-            format!("enable it in RAM, or put another into {provider}"),
+            format!("enable it in RAM, or set another one in {provider}"),
         ),
         ("InvalidAccessKeyId", _) => (
             "unknown-key",
             "OSS does not know this access key id".to_owned(),
             format!(
-                "look in {provider} for a slip, and in RAM whether the key still exists, is enabled, and of this cloud (cn or intl)"
+                "check {provider} for a typo; check in RAM that the key exists, is enabled, and belongs to this cloud (cn or intl)"
             ),
         ),
         ("InvalidSecurityToken" | "AccessKeyIdAndSecurityTokenNotMatch", _) => (
             "token-wrong",
-            "the security token is broken, or does not belong to this id".to_owned(),
-            format!("set id, secret and token of {provider} together, from one answer of STS"),
+            "the security token is damaged, or does not belong to this id".to_owned(),
+            format!("set id, secret and token of {provider} together, from one STS response"),
         ),
         ("SignatureDoesNotMatch", _) => (
             "wrong-secret",
-            "clock, region and id are right, and the signature is not".to_owned(),
+            "clock, region and id are right, but the signature does not match".to_owned(),
             format!(
-                "the secret in {provider} is not that of this id: copy it again, whole and without spaces; if it is right, something between changes the request"
+                "the secret in {provider} does not belong to this id: copy it again, completely and without spaces; if it is right, a proxy in between changes the request"
             ),
         ),
         (_, _) if reply.status == StatusCode::FORBIDDEN => (
             "refused",
-            "OSS refuses it for another reason".to_owned(),
-            "look the code up among OSS's error codes".to_owned(),
+            "OSS rejects it for another reason".to_owned(),
+            "look up the code among the error codes of OSS".to_owned(),
         ),
         (_, _) => {
-            let remedy = "look the code up among OSS's error codes".to_owned();
-            return ("refused", CommandExit::Config, "OSS refuses it for another reason".to_owned(), remedy);
+            let remedy = "look up the code among the error codes of OSS".to_owned();
+            return ("refused", CommandExit::Config, "OSS rejects it for another reason".to_owned(), remedy);
         }
     };
     (fault, CommandExit::Credentials, why, remedy)
@@ -195,17 +196,20 @@ fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<(String,
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
         let remedy = match region_of(endpoint).filter(|region| region.as_str() != signed) {
-            Some(right) => format!("set `region` to \"{right}\" (--region {right}) in place of {signed:?}"),
-            None => format!("set `endpoint` to {endpoint}, with the scheme that is used now"),
+            Some(right) => format!("set `region` to \"{right}\" (--region {right}) instead of {signed:?}"),
+            None => format!("set `endpoint` to {endpoint}, with the current scheme"),
         };
-        return Some((format!("the bucket belongs to {endpoint}, and {} was asked", asked.endpoint), remedy));
+        return Some((
+            format!("the bucket belongs to {endpoint}, but the request was sent to {}", asked.endpoint),
+            remedy,
+        ));
     }
     let scope = reply.scope_region().filter(|region| asked.region.is_some() && *region != signed);
     if reply.number() == Some(WRONG_REGION) || scope.is_some() {
-        let right = scope.map_or(String::new(), |region| format!(", but {region}"));
+        let right = scope.map_or(String::new(), |region| format!("; {region} is"));
         return Some((
             format!("{signed} is not the region of this endpoint{right}"),
-            format!("set `region` to that of {}, or ask the endpoint of {signed}", asked.endpoint),
+            format!("set `region` to that of {}, or use the endpoint of {signed}", asked.endpoint),
         ));
     }
     None
@@ -217,17 +221,20 @@ fn accepted_finding(
     refused: Option<&ProbeResponse>,
     asked: &ProbeContext<'_>,
 ) -> Finding {
-    let text = format!("{} is taken ({})", asked.what, reply.summary());
+    let text = format!("{} was accepted ({})", asked.what, reply.summary());
     let Some(refused) = refused else { return Finding::ok("signed", text) };
     if let Some(known) = known(refused) {
-        let text =
-            format!("{text}, but a HEAD of the bucket is refused ({}): {}", refused.summary(), known.cause());
+        let text = format!(
+            "{text}, but a HEAD of the bucket was rejected ({}): {}",
+            refused.summary(),
+            known.cause()
+        );
         return Finding::fail(("signed", known.fault()), known.exit(), text, known.remedy());
     }
     Finding::warn(
         ("signed", "head-refused"),
-        format!("{text}; a HEAD of the bucket was refused before ({})", refused.summary()),
-        "nothing, if your applications send none; if they do, look at the policies of the RAM identity and of the bucket, and at what stands between",
+        format!("{text}; a HEAD of the bucket was rejected before ({})", refused.summary()),
+        "ignore this if your applications send no HEAD; otherwise check the policies of the RAM identity and of the bucket, and proxies in between",
     )
 }
 
@@ -244,8 +251,9 @@ fn time(seconds: i64) -> String {
     }
 }
 
-const LEADS_ELSEWHERE: &str = "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a gate that wants a login";
-const SET_CLOCK: &str = "set the clock of this machine, and keep it by NTP; `serve` signs at OSS's time once it was refused, but each start is refused first";
+const LEADS_ELSEWHERE: &str =
+    "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a login portal";
+const SET_CLOCK: &str = "synchronise the clock of this host with NTP; `serve` adopts the time of OSS after a rejection, but is rejected first after each start";
 /// The largest clock difference that is not reported.
 const NOTABLE_S: i64 = 5;
 /// The largest clock difference that OSS accepts.

@@ -29,10 +29,10 @@ use report::{DoctorReport, Finding, ReportFormat, ReportSection};
 
 #[derive(ClapArgs)]
 #[command(mut_arg("bucket", |bucket| bucket.help(
-    "Send a signed HEAD of this bucket to the upstream that serves it; without one, ask for the list of buckets"
+    "Send a signed HEAD of this bucket to the upstream that serves it [default: list the buckets]"
 )))]
 pub(super) struct DoctorArgs {
-    /// Print one JSON document in place of lines
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -114,17 +114,17 @@ fn configuration(findings: Vec<Finding>) -> ReportSection {
 }
 
 fn wrong(text: impl Into<String>) -> Finding {
-    let remedy = "correct it; `check` reads the same";
+    let remedy = "correct it; `check` reports the same errors";
     Finding::fail(("read", "configuration"), CommandExit::Config, text, remedy)
 }
 
 fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Finding> {
     let warnings = config.into_iter().flat_map(|config| &config.warnings);
-    let warnings =
-        warnings.map(|text| Finding::warn(("read", "caution"), text.as_str(), "leave it if it is meant so"));
+    let warnings = warnings
+        .map(|text| Finding::warn(("read", "caution"), text.as_str(), "ignore this if it is intended"));
     let errors: Vec<_> =
         errors.into_iter().flat_map(ConfigErrors::iter).map(|error| wrong(error.to_string())).collect();
-    let good = errors.is_empty().then(|| Finding::ok("read", "no mistake in it"));
+    let good = errors.is_empty().then(|| Finding::ok("read", "no errors"));
     good.into_iter().chain(warnings).chain(errors).collect()
 }
 
@@ -133,14 +133,18 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
     let expiry = |expires| {
         let certificate = ListenerCertificate { listener: listener.clone(), expires };
         match certificate.warning(SystemEnv.now()) {
-            Some(warning) => Finding::warn(("certificate", "certificate-expiry"), warning, "renew it"),
+            Some(warning) => {
+                Finding::warn(("certificate", "certificate-expiry"), warning, "renew the certificate")
+            }
             None => Finding::ok("certificate", format!("the certificate expires {}", expires.rfc3339())),
         }
     };
     let finding = match files.load() {
-        Ok(tls) => tls.expires().map_or_else(|| Finding::ok("certificate", "it can be used"), expiry),
+        Ok(tls) => {
+            tls.expires().map_or_else(|| Finding::ok("certificate", "the certificate is usable"), expiry)
+        }
         Err(error) => {
-            let remedy = "correct the files of `tls`; `check` reads the same";
+            let remedy = "correct the files of `tls`; `check` reports the same errors";
             Finding::fail(("certificate", "tls-files"), CommandExit::Config, error.to_string(), remedy)
         }
     };
@@ -155,16 +159,16 @@ fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> Re
         known.map(|bad| bad.failure.clone())
     };
     let finding = if let Some(failure) = about(&asked.bad) {
-        let remedy = "correct this source; the one that it names first is the one that counts";
+        let remedy = "correct this provider; if the message names several, start with the first";
         Finding::fail(("credentials", "source-misconfigured"), CommandExit::Config, failure, remedy)
     } else if source.get(SystemEnv.now()).is_ok() {
         Finding::ok("credentials", summary)
     } else {
         let (fault, text) = match about(&asked.unavailable) {
             Some(failure) => ("source-unavailable", failure),
-            None => ("no-credentials", "no source gives a key".to_owned()),
+            None => ("no-credentials", "no provider has credentials".to_owned()),
         };
-        let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of sources says why each was passed over";
+        let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of providers shows why each was skipped";
         Finding::fail(("credentials", fault), CommandExit::Credentials, text, remedy)
     };
     ReportSection {
@@ -201,17 +205,17 @@ fn served_by(name: &str, config: &ProxyConfig) -> Result<(Bucket, UpstreamId), F
     let wrong = |text: String, remedy: &str| {
         Finding::fail(("routing", "bucket-not-served"), CommandExit::Config, text, remedy)
     };
-    let remedy = "name a bucket that exists at OSS";
+    let remedy = "name an existing bucket";
     let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), remedy))?;
     let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();
     let headers: HeaderMap = [(header::HOST, HeaderValue::from_static("localhost"))].into_iter().collect();
     let entrance = ListenerNames { domains: &[], scheme: UrlScheme::Http, unnamed: false, address: None };
     let located = LocatedObject::find(&Method::GET, &uri, &headers, (entrance, &config.directory));
-    let remedy = "name the bucket that is configured, or add a route with match.bucket";
+    let remedy = "name the configured bucket, or add a route with match.bucket";
     match located {
         Ok(LocatedObject { bucket: Some(found), upstream, .. }) if found == bucket => Ok((bucket, upstream)),
         Ok(LocatedObject { bucket: Some(pin), .. }) => {
-            Err(wrong(format!("the configuration serves the bucket {pin} alone, not {bucket}"), remedy))
+            Err(wrong(format!("the configuration serves only the bucket {pin}, not {bucket}"), remedy))
         }
         Ok(_) => Err(wrong(format!("no upstream serves {bucket}"), remedy)),
         Err(error) => Err(wrong(error.to_string(), remedy)),

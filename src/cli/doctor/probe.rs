@@ -15,28 +15,27 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use crate::address::{LocatedObject, ResolvedEndpoint, RoutingTable, UpstreamId};
+use crate::app::system_env::SystemEnv;
 use crate::credentials::Credentials;
 use crate::oss::{Bucket, Key, Operation, Query};
-use crate::proxy::destination;
-use crate::sign::{
-    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, UnsendableKey,
-};
-use crate::time::{Clock, Timestamp};
+use crate::proxy::{AddressedRequest, destination, signing_key};
+use crate::sign::{SignatureVersion, SigningScheme, SigningTime, UnsendableKey};
+use crate::time::{Clock as _, Timestamp};
 use crate::transport::{
-    RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamTransport,
+    RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamExchange,
+    UpstreamTransport,
 };
 
 /// An upstream to probe, and the requests to send.
 pub(super) struct ProbeRequest<'a> {
     /// The HEAD, if there is a bucket.
-    head: Option<LocatedObject>,
-    /// The request whose response has a document.
-    located: LocatedObject,
+    head: Option<AddressedRequest>,
+    /// The GET, whose response has a document.
+    get: AddressedRequest,
     pub(super) way: ResolvedEndpoint,
     signature: SignatureVersion,
     destination: Rc<UpstreamDestination>,
     transport: &'a UpstreamTransport,
-    clock: &'a dyn Clock,
 }
 
 /// A response. OSS wrote its texts; only those that cannot contain data of this proxy are shown.
@@ -69,7 +68,7 @@ pub(super) enum ProbeError {
     #[error(transparent)]
     Key(#[from] UnsendableKey),
     /// V4 requires a region.
-    #[error("no region is configured, and V4 signs for one")]
+    #[error("no region is configured, and V4 signatures require one")]
     NoRegion,
 }
 
@@ -77,17 +76,14 @@ impl<'a> ProbeRequest<'a> {
     /// Prepares requests about `bucket`, or about all buckets.
     pub(super) fn new(
         bucket: Option<&Bucket>,
-        (upstream, directory): (UpstreamId, &RoutingTable),
+        upstream: UpstreamId,
+        directory: &RoutingTable,
         signature: SignatureVersion,
-        (transport, clock): (&'a UpstreamTransport, &'a dyn Clock),
+        transport: &'a UpstreamTransport,
     ) -> Self {
-        let located = |method: &Method, parameter: Option<(&str, &str)>| {
-            let mut query = Query::default();
-            if let Some((name, value)) = parameter {
-                query.push(name, value);
-            }
-            let operation = Operation::of(method, bucket.is_none(), true, &query, &HeaderMap::new());
-            LocatedObject {
+        let request = |method: Method, query: Query| {
+            let operation = Operation::of(&method, bucket.is_none(), true, &query, &HeaderMap::new());
+            let object = LocatedObject {
                 operation: operation.unwrap_or(Operation::ListBuckets),
                 bucket: bucket.cloned(),
                 key: Key::default(),
@@ -95,19 +91,25 @@ impl<'a> ProbeRequest<'a> {
                 upstream,
                 place: None,
                 is_set_up_name: false,
-            }
+            };
+            AddressedRequest { method, object }
         };
-        let head = bucket.map(|_| located(&Method::HEAD, None));
-        let parameter = if bucket.is_some() { ("bucketInfo", "") } else { ("max-keys", "1") };
-        let located = located(&Method::GET, Some(parameter));
-        let way = ResolvedEndpoint::of(&located, directory);
+        let head = bucket.map(|_| request(Method::HEAD, Query::default()));
+        let mut query = Query::default();
+        if bucket.is_some() {
+            query.push("bucketInfo", "");
+        } else {
+            query.push("max-keys", "1");
+        }
+        let get = request(Method::GET, query);
+        let way = ResolvedEndpoint::of(&get.object, directory);
         let destination = Rc::new(destination(&way, TrustStoreId(0)));
-        Self { head, located, way, signature, destination, transport, clock }
+        Self { head, get, way, signature, destination, transport }
     }
 
     /// Sends the unsigned request.
     pub(super) async fn unsigned(&self) -> Result<ProbeResponse, SendError> {
-        self.send((&Method::GET, &self.located), HeaderMap::new()).await
+        self.send(&self.get, HeaderMap::new()).await
     }
 
     /// Sends the signed request. The signing time is `ahead_s` seconds ahead of the local clock.
@@ -116,68 +118,56 @@ impl<'a> ProbeRequest<'a> {
         with: &Arc<Credentials>,
         ahead_s: i64,
     ) -> Result<SignedProbe, ProbeError> {
-        let (Some(head), Some(bucket)) = (&self.head, &self.located.bucket) else {
-            let reply = self.sign((&Method::GET, &self.located), with, ahead_s).await?;
+        let (Some(head), Some(bucket)) = (&self.head, &self.get.object.bucket) else {
+            let reply = self.sign(&self.get, with, ahead_s).await?;
             return Ok(SignedProbe { what: "ListBuckets".to_owned(), reply, refused: None });
         };
-        let reply = self.sign((&Method::HEAD, head), with, ahead_s).await?;
+        let reply = self.sign(head, with, ahead_s).await?;
         if reply.status.is_success() {
             return Ok(SignedProbe { what: format!("HEAD of {bucket}"), reply, refused: None });
         }
         let refused = Some(reply);
-        let reply = self.sign((&Method::GET, &self.located), with, ahead_s).await?;
+        let reply = self.sign(&self.get, with, ahead_s).await?;
         Ok(SignedProbe { what: format!("GetBucketInfo of {bucket}"), reply, refused })
     }
 
     async fn sign(
         &self,
-        (method, located): (&Method, &LocatedObject),
+        request: &AddressedRequest,
         with: &Arc<Credentials>,
         ahead_s: i64,
     ) -> Result<ProbeResponse, ProbeError> {
-        let now = self.clock.now().unix_s().saturating_add(ahead_s);
+        let now = SystemEnv.now().unix_s().saturating_add(ahead_s);
         let moment = SigningTime::new(Timestamp::from_unix_s(now));
-        let scheme = match (self.signature, &self.way.region) {
-            (SignatureVersion::V1, _) => SigningScheme::V1,
-            (SignatureVersion::V4, Some(region)) => SigningScheme::V4 { day: moment.at().day(), region },
-            (SignatureVersion::V4, None) => return Err(ProbeError::NoRegion),
-        };
-        let Credentials { id, secret, token, .. } = &**with;
-        let prepared = SigningKey::new(SigningIdentity { id, secret, token: token.as_ref() }, scheme)?;
+        let scheme = SigningScheme::select(self.signature, self.way.region.as_ref(), moment.day());
+        let key = signing_key(with, scheme.ok_or(ProbeError::NoRegion)?)?;
         let mut headers = HeaderMap::new();
-        let subject = SignableRequest {
-            method,
-            bucket: located.bucket.as_ref(),
-            key: &located.key,
-            query: &located.query,
-            headers: &headers,
-        };
-        prepared.sign(&subject, &moment).apply(&mut headers);
-        Ok(self.send((method, located), headers).await?)
+        key.sign(&request.signable(&headers), &moment).apply(&mut headers);
+        Ok(self.send(request, headers).await?)
     }
 
     async fn send(
         &self,
-        (method, located): (&Method, &LocatedObject),
+        addressed: &AddressedRequest,
         headers: HeaderMap,
     ) -> Result<ProbeResponse, SendError> {
         let mut request = Request::new(RequestBody::none());
-        method.clone_into(request.method_mut());
+        request.method_mut().clone_from(&addressed.method);
         // A resolved endpoint produces only valid targets and hosts.
-        *request.uri_mut() = self.way.target(located).parse().unwrap_or_default();
+        *request.uri_mut() = self.way.target(&addressed.object).parse().unwrap_or_default();
         *request.headers_mut() = headers;
         let host = HeaderValue::from_str(&self.way.host).unwrap_or(HeaderValue::from_static(""));
         request.headers_mut().insert(HOST, host);
-        let begun = self.clock.now();
-        let (mut response, lease, _) =
+        let begun = SystemEnv.now();
+        let UpstreamExchange { mut response, connection, .. } =
             self.transport.send(&self.destination, request, ResponseTimeout::Usual).await?;
-        let ended = self.clock.now();
+        let ended = SystemEnv.now();
         let (document, whole) = read(&mut response, self.transport.stall()).await?;
         if whole {
-            lease.finish();
+            connection.finish();
         }
         let (head, _) = response.into_parts();
-        let ahead_s = ahead(&head.headers, (begun, ended));
+        let ahead_s = ahead(&head.headers, begun, ended);
         Ok(ProbeResponse { status: head.status, headers: head.headers, document, ahead_s })
     }
 }
@@ -255,7 +245,7 @@ async fn read(response: &mut Response<Incoming>, stall: Duration) -> Result<(Str
 
 /// Returns the lead of the server's clock over the local one, however large. A cached response does
 /// not show it.
-fn ahead(headers: &HeaderMap, (begun, ended): (Timestamp, Timestamp)) -> Option<i64> {
+fn ahead(headers: &HeaderMap, begun: Timestamp, ended: Timestamp) -> Option<i64> {
     if headers.contains_key(AGE) {
         return None;
     }

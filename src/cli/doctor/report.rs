@@ -58,8 +58,14 @@ pub(super) struct DoctorReport {
 
 impl Finding {
     pub(super) fn ok(check: &'static str, text: impl Into<String>) -> Self {
-        let (text, details) = (text.into(), Vec::new());
-        Self { level: FindingLevel::Ok, check, fault: "ok", text, remedy: None, details }
+        Self {
+            level: FindingLevel::Ok,
+            check,
+            fault: "ok",
+            text: text.into(),
+            remedy: None,
+            details: Vec::new(),
+        }
     }
 
     pub(super) fn warn(
@@ -140,12 +146,12 @@ impl DoctorReport {
             self.findings().filter(|finding| matches!(finding.level, FindingLevel::Fail(_))).count();
         let warnings = self.findings().filter(|finding| finding.level == FindingLevel::Warn).count();
         match (self.reader, failures, warnings) {
-            (ReportFormat::Person, 0, 0) => line("all is well"),
+            (ReportFormat::Person, 0, 0) => line("all checks passed"),
             (ReportFormat::Person, 0, warnings) => {
-                line(format_args!("nothing is wrong, {warnings} to look at (warn)"));
+                line(format_args!("no check failed, warnings: {warnings}"));
             }
-            (ReportFormat::Person, 1, _) => line("1 thing is wrong"),
-            (ReportFormat::Person, more, _) => line(format_args!("{more} things are wrong")),
+            (ReportFormat::Person, 1, _) => line("1 check failed"),
+            (ReportFormat::Person, more, _) => line(format_args!("{more} checks failed")),
             (ReportFormat::Program, ..) => line(self.json(exit)),
         }
         exit

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::admin_client::{AdminRequest, NoResponse};
+use super::super::admin_client::{AdminRequest, FetchedPage, NoResponse};
 use super::super::exit::CommandExit;
 use super::report::{Finding, ReportSection};
 use crate::config::AdminConfig;
@@ -35,8 +35,8 @@ impl ShownSource {
     fn trouble(&self) -> String {
         match (&self.last_error, self.asking_for_s) {
             (Some(error), _) => error.clone(),
-            (None, Some(seconds)) if !self.has_answered => format!("it has not answered for {seconds} s"),
-            (None, _) if !self.has_answered => "it was not asked yet".to_owned(),
+            (None, Some(seconds)) if !self.has_answered => format!("it has not responded for {seconds} s"),
+            (None, _) if !self.has_answered => "it has not been called yet".to_owned(),
             (None, _) => format!("its state is {}", self.state),
         }
     }
@@ -58,24 +58,28 @@ pub(super) async fn examine(
     let findings = match request.send(address).await {
         Err(NoResponse::Nobody(error)) if is_absent(&error) => return None,
         Err(NoResponse::Nobody(error)) => {
-            vec![not_read(&format!("the process at {address} cannot be asked: {error}"))]
+            vec![not_read(&format!("cannot query the process at {address}: {error}"))]
         }
         Err(error @ (NoResponse::Broken(_) | NoResponse::Late(_))) => vec![Finding::fail(
             ("running", "no_answer"),
             CommandExit::Unavailable,
-            format!("the process at {address} does not answer: {error}"),
-            "look at its log; if it is no proxy, give [admin] another address",
+            format!("the process at {address} does not respond: {error}"),
+            "check its log; if it is not a proxy, set another address in [admin]",
         )],
-        Ok((StatusCode::OK, body)) => match serde_json::from_slice::<Vec<ShownSource>>(&body) {
-            Ok(shown) => compare(shown, sources, now),
-            Err(_) => vec![not_read(&format!(
-                "what answers at {address} does not answer as this version of the proxy does"
-            ))],
-        },
-        Ok((StatusCode::UNAUTHORIZED, _)) => {
+        Ok(FetchedPage { status: StatusCode::OK, body }) => {
+            match serde_json::from_slice::<Vec<ShownSource>>(&body) {
+                Ok(shown) => compare(shown, sources, now),
+                Err(_) => vec![not_read(&format!(
+                    "the response from {address} is not that of this version of the proxy"
+                ))],
+            }
+        }
+        Ok(FetchedPage { status: StatusCode::UNAUTHORIZED, .. }) => {
             vec![not_read(&format!("the process at {address} rejects the token of this configuration"))]
         }
-        Ok((status, _)) => vec![not_read(&format!("the process at {address} says {status}"))],
+        Ok(FetchedPage { status, .. }) => {
+            vec![not_read(&format!("the process at {address} responded {status}"))]
+        }
     };
     Some(ReportSection { name: "running process".to_owned(), about: address.to_string(), findings })
 }
@@ -97,19 +101,19 @@ fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<
         match shown.get(name) {
             None => Finding::warn(
                 ("running", "other_configuration"),
-                format!("it has no credentials {name:?}"),
-                "have it read its configuration again (HUP), or run doctor with its configuration",
+                format!("it has no credentials named {name:?}"),
+                "reload its configuration (HUP), or run doctor with its configuration",
             ),
             Some(there) if is_usable_here && !there.is_usable() => Finding::fail(
                 ("running", "differs"),
                 CommandExit::Credentials,
-                format!("{name:?} gives credentials here, and none there: {}", there.trouble()),
-                "look at its log and at what only that process lacks (its user, variables, network); then send it HUP",
+                format!("{name:?} has credentials here, but not there: {}", there.trouble()),
+                "check its log, and how its user, environment and network differ; then send it HUP",
             ),
             Some(there) if !is_usable_here && there.is_usable() => Finding::warn(
                 ("running", "differs"),
-                format!("{name:?} gives no credentials here, and there it has some: they are {}", there.state),
-                "mend it before they expire, or run doctor as the user of that process, with its variables",
+                format!("{name:?} has no credentials here, but has some there: they are {}", there.state),
+                "correct this before they expire, or run doctor as the user of that process, with its environment",
             ),
             Some(there) => Finding::ok("running", format!("{name:?} is {} there too", there.state)),
         }

@@ -16,9 +16,7 @@ use crate::app::system_env::SystemEnv;
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
 use crate::time::Clock as _;
-use crate::transport::{
-    self, InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport,
-};
+use crate::transport::{InvalidRoots, TrustStore, TrustStoreId, UpstreamReachability, UpstreamTransport};
 
 /// The upstream to check, and the findings so far.
 struct UpstreamCheck<'a> {
@@ -34,7 +32,7 @@ pub(super) async fn examine(
     bucket: Option<&Bucket>,
     signer: UpstreamSigner<'_>,
 ) -> ReportSection {
-    let (id, settings) = (UpstreamId(index), config.upstreams.get(index));
+    let id = UpstreamId(index);
     let upstream = config.directory.get(id);
     let name = id.to_string();
     let endpoint = &upstream.endpoint;
@@ -43,23 +41,24 @@ pub(super) async fn examine(
     let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
     let about =
         format!("{wanted}{scheme}://{}:{}  region {region}", endpoint.host.bracketed(), endpoint.port);
-    let Some(settings) = settings else { return ReportSection { name, about, findings: Vec::new() } };
+    let Some(settings) = config.upstreams.get(index) else {
+        return ReportSection { name, about, findings: Vec::new() };
+    };
     let trust = match trust(upstream, settings) {
         Ok(trust) => trust,
         Err(error) => {
-            let remedy = "give the PEM file of the authority in `ca_file`";
+            let remedy = "set `ca_file` to the PEM file of the authority";
             let findings =
                 vec![Finding::fail(("tls", "ca-file"), CommandExit::Config, error.to_string(), remedy)];
             return ReportSection { name, about, findings };
         }
     };
     let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
-    let limits = to_upstreams(&config.timeouts, &config.limits);
-    let limits = transport::TransportSettings { first_byte: limits.first_byte.min(ANSWER_WITHIN), ..limits };
+    let mut limits = to_upstreams(&config.timeouts, &config.limits);
+    limits.first_byte = limits.first_byte.min(ANSWER_WITHIN);
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
-    let question =
-        ProbeRequest::new(bucket, (id, &config.directory), settings.signature, (&transport, &SystemEnv));
+    let question = ProbeRequest::new(bucket, id, &config.directory, settings.signature, &transport);
     let mut examination = UpstreamCheck { upstream, settings, question, findings: Vec::new() };
     examination.run(&own, signer).await;
     ReportSection { name, about, findings: examination.findings }
@@ -102,13 +101,13 @@ impl UpstreamCheck<'_> {
     fn connected(&self) -> String {
         let (name, port) = &self.question.way.dial;
         match (self.question.way.scheme, &self.settings.ca_file) {
-            (UrlScheme::Http, _) => format!("{name}:{port} accepts, without TLS"),
+            (UrlScheme::Http, _) => format!("connected to {name}:{port}, without TLS"),
             (UrlScheme::Https, None) => format!(
-                "{name}:{port} accepts; its certificate is for {}, and this host trusts its authority",
+                "connected to {name}:{port}; the certificate is valid for {}, and this host trusts its authority",
                 self.question.way.name
             ),
             (UrlScheme::Https, Some(file)) => format!(
-                "{name}:{port} accepts; its certificate is for {}, by an authority of {}",
+                "connected to {name}:{port}; the certificate is valid for {}, signed by an authority in {}",
                 self.question.way.name,
                 file.display()
             ),
@@ -117,23 +116,23 @@ impl UpstreamCheck<'_> {
 
     async fn sign(&mut self, signer: UpstreamSigner<'_>) {
         let skipped = |text: String| {
-            let remedy = "correct that first, then ask again";
+            let remedy = "correct that first, then run doctor again";
             Finding::warn(("signed", "not-asked"), text, remedy)
         };
         let source = match signer {
             UpstreamSigner::Source(source) => source,
             UpstreamSigner::Nobody => {
-                let text = "nobody signs here (anonymous): nothing was asked";
+                let text = "requests are not signed (anonymous); no signed request was sent";
                 self.record(Finding::ok("signed", text));
                 return;
             }
             UpstreamSigner::Broken => {
-                self.record(skipped(format!("its source {:?} is not usable", self.settings.credentials)));
+                self.record(skipped(format!("its provider {:?} is not usable", self.settings.credentials)));
                 return;
             }
         };
         let Ok(key) = source.get(SystemEnv.now()) else {
-            self.record(skipped(format!("its source {:?} gives nothing to sign with", source.name())));
+            self.record(skipped(format!("its provider {:?} has no credentials", source.name())));
             return;
         };
         if let Some(ahead_s) = self.ask(&key, 0).await {
@@ -152,7 +151,7 @@ impl UpstreamCheck<'_> {
                 return None;
             }
             Err(error @ ProbeError::Key(_)) => {
-                let remedy = "look for a line break or a stray character in id and token";
+                let remedy = "check id and token for line breaks and stray characters";
                 let fault = ("signed", "unsendable-key");
                 self.record(Finding::fail(fault, CommandExit::Credentials, error.to_string(), remedy));
                 return None;
@@ -163,7 +162,7 @@ impl UpstreamCheck<'_> {
                 return None;
             }
         };
-        let when = if ahead_s == 0 { "" } else { ", signed at OSS's time," };
+        let when = if ahead_s == 0 { "" } else { ", signed with the time of OSS," };
         let asked = ProbeContext {
             what: format!("{} by {}{when}", answered.what, masked(&key.id)),
             key,

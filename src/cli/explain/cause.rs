@@ -37,69 +37,69 @@ impl fmt::Display for MismatchCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::HeaderDropped(name) => {
-                return write!(f, "the header {name} did not arrive: a hop on the way dropped it");
+                return write!(f, "the header {name} did not arrive: an intermediary dropped it");
             }
             Self::HeaderAdded(name) => {
                 return write!(
                     f,
-                    "the header {name} is not in this request: give it with -H if the client sends it, else a hop on the way added it"
+                    "the header {name} is not in this request: add it with -H if the client sends it; otherwise an intermediary added it"
                 );
             }
             Self::HeaderChanged(name) => {
-                return write!(f, "the header {name} has another value: a hop changed it, or the client did");
+                return write!(f, "the header {name} differs: an intermediary or the client changed it");
             }
             Self::Query(name) => {
                 return write!(
                     f,
-                    "the parameter {name} is on one side alone, or has another value there: a hop on the way added, dropped or changed it, or the client asks for something else"
+                    "the parameter {name} is on one side only, or has another value: an intermediary added, dropped or changed it, or the client sends another request"
                 );
             }
-            Self::Method => "the method is another: a hop on the way changed it, or the client sends another",
-            Self::Bucket => "the bucket is another: the host or the path names another than this request",
+            Self::Method => "the method differs: an intermediary changed it, or the client sends another",
+            Self::Bucket => "the bucket differs: the host or the path names another one than this request",
             Self::Path => {
-                "the path is another: a hop on the way rewrote it (merged //, took out . or ..), or the client asks for another key"
+                "the path differs: an intermediary rewrote it (merged //, removed . or ..), or the client requests another key"
             }
             Self::PathEncoding => {
-                "path encoding: both name the same key, encoded in different ways; a hop on the way decoded the path or encoded it again"
+                "path encoding: both name the same key, encoded differently; an intermediary decoded the path or encoded it again"
             }
-            Self::QueryOrder => "query order: the parameters are the same, sorted in different ways",
+            Self::QueryOrder => "query order: the parameters are the same, sorted differently",
             Self::QueryEncoding => {
-                "query encoding: the parameters are the same, encoded in different ways (+ and %20, or encoded twice)"
+                "query encoding: the parameters are the same, encoded differently (+ and %20, or encoded twice)"
             }
             Self::SignedUrl => {
-                "a signed URL was used: this proxy signs in the header, so it did not sign that request"
+                "a presigned URL was used: this proxy signs in the header, so it did not sign that request"
             }
             Self::ContentType => {
-                "content-type: the client sends one that is not given here (use -H), or a hop or library on the way added, dropped or changed it behind the signature"
+                "content-type: the client sends one that is missing here (add it with -H), or a library or an intermediary added, dropped or changed it after signing"
             }
             Self::TokenMissing => {
-                "the security token did not arrive: a hop on the way dropped x-oss-security-token, or other credentials signed, which have none"
+                "the security token did not arrive: an intermediary dropped x-oss-security-token, or other credentials signed, which have no token"
             }
             Self::TokenAdded => {
-                "a security token came, and what signs here has none: other credentials signed, or a hop on the way added it"
+                "a security token arrived, but the credentials here have none: other credentials signed, or an intermediary added it"
             }
             Self::OtherToken => {
-                "the security token is another: the credentials were renewed since, or others signed"
+                "the security token differs: the credentials were refreshed since, or others signed"
             }
             Self::Date => {
-                "the date: it was signed on another day or in another form than the request says, or a hop on the way set the header anew"
+                "the date: the request was signed for another day or in another format than it states, or an intermediary replaced the header"
             }
             Self::Region => {
-                "the region: it was signed for another than this route's; set `region` to that of the bucket"
+                "the region: the request was signed for a region other than that of this route; set `region` to that of the bucket"
             }
-            Self::Product => "the product: one side signs for a CloudBox, the other does not; see `region`",
+            Self::Product => "the product: one side signs for a CloudBox, the other does not; check `region`",
             Self::AdditionalHeaders => {
                 "additional headers were signed: this proxy signs none, so something else signed that request"
             }
             Self::Payload => {
-                "the payload hash: this proxy signs UNSIGNED-PAYLOAD, so something else signed that request, or a hop on the way changed x-oss-content-sha256"
+                "the payload hash: this proxy signs UNSIGNED-PAYLOAD, so something else signed that request, or an intermediary changed x-oss-content-sha256"
             }
-            Self::Version => "the version of the signature is another",
+            Self::Version => "the signature version differs",
             Self::UnknownHash => {
-                "the hash of the canonical request, which the document does not have; compare ours with what was sent"
+                "the hash of the canonical request, which the document does not contain; compare ours with the request that was sent"
             }
             Self::Hash => {
-                "the hash of the canonical request, though what is shown of it is the same: the security token is another, or the document was changed on its way here"
+                "the hash of the canonical request, although its visible part is the same: the security token differs, or the document was altered"
             }
         };
         f.write_str(text)
@@ -109,19 +109,16 @@ impl fmt::Display for MismatchCause {
 impl MismatchCause {
     /// Returns the cause if the canonical requests of V4 differ at this line.
     pub(super) fn in_canonical(theirs: &[u8], ours: &[u8], line: usize) -> Self {
-        let (theirs, ours) = (lines(theirs), lines(ours));
-        let at = |side: &[&[u8]], line: usize| side.get(line).copied().unwrap_or_default().to_vec();
+        let theirs = lines(theirs);
+        let ours = lines(ours);
         match line {
             0 => Self::Method,
-            1 => in_path(&at(&theirs, 1), &at(&ours, 1)),
-            2 if has(&at(&theirs, 2), b"x-oss-signature-version=") => Self::SignedUrl,
-            2 => in_query(&at(&theirs, 2), &at(&ours, 2)),
+            1 => in_path(at(&theirs, 1), at(&ours, 1)),
+            2 if has(at(&theirs, 2), b"x-oss-signature-version=") => Self::SignedUrl,
+            2 => in_query(at(&theirs, 2), at(&ours, 2)),
             _ => {
-                let block = |side: &[&[u8]]| {
-                    let lines = side.iter().skip(3).take_while(|line| !line.is_empty());
-                    lines.map(|line| header(line)).collect::<Vec<_>>()
-                };
-                let (their_headers, our_headers) = (block(&theirs), block(&ours));
+                let their_headers = SignedHeader::all_of_v4(&theirs);
+                let our_headers = SignedHeader::all_of_v4(&ours);
                 in_headers(&their_headers, &our_headers).unwrap_or_else(|| {
                     if line <= 3 + our_headers.len() + 1 { Self::AdditionalHeaders } else { Self::Payload }
                 })
@@ -135,15 +132,11 @@ impl MismatchCause {
             0 => Self::Version,
             1 => Self::Date,
             2 => {
-                let (theirs, ours) = (lines(theirs), lines(ours));
-                let scope = |side: &[&[u8]]| {
-                    let line = side.get(2).copied().unwrap_or_default();
-                    line.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>()
-                };
-                let (theirs, ours) = (scope(&theirs), scope(&ours));
-                if theirs.first() != ours.first() {
+                let their_scope = scope(theirs);
+                let our_scope = scope(ours);
+                if their_scope.first() != our_scope.first() {
                     Self::Date
-                } else if theirs.get(1) != ours.get(1) {
+                } else if their_scope.get(1) != our_scope.get(1) {
                     Self::Region
                 } else {
                     Self::Product
@@ -155,26 +148,20 @@ impl MismatchCause {
 
     /// Returns the cause if the strings to sign of V1 differ at this line.
     pub(super) fn in_v1_string(theirs: &[u8], ours: &[u8], line: usize) -> Self {
-        let (theirs, ours) = (lines(theirs), lines(ours));
-        let at = |line: usize| {
-            let (a, b) = (theirs.get(line).copied().unwrap_or_default(), ours.get(line));
-            (a, b.copied().unwrap_or_default())
-        };
+        let theirs = lines(theirs);
+        let ours = lines(ours);
         match line {
             0 => Self::Method,
-            1 => sided("content-md5", at(1)),
+            1 => in_header("content-md5", at(&theirs, 1), at(&ours, 1)),
             2 => Self::ContentType,
-            3 if !at(3).0.is_empty() && at(3).0.iter().all(u8::is_ascii_digit) => Self::SignedUrl,
+            3 if is_number(at(&theirs, 3)) => Self::SignedUrl,
             3 => Self::Date,
             _ => {
-                let block = |side: &[&[u8]]| {
-                    let lines = side.iter().skip(4).take_while(|line| line.starts_with(b"x-oss-"));
-                    lines.map(|line| header(line)).collect::<Vec<_>>()
-                };
                 let rest = |side: &[&[u8]], headers: usize| {
                     side.iter().skip(4 + headers).copied().collect::<Vec<_>>().join(&b'\n')
                 };
-                let (their_headers, our_headers) = (block(&theirs), block(&ours));
+                let their_headers = SignedHeader::all_of_v1(&theirs);
+                let our_headers = SignedHeader::all_of_v1(&ours);
                 in_headers(&their_headers, &our_headers).unwrap_or_else(|| {
                     in_resource(&rest(&theirs, their_headers.len()), &rest(&ours, our_headers.len()))
                 })
@@ -183,15 +170,50 @@ impl MismatchCause {
     }
 }
 
-type Header = (String, Vec<u8>);
+/// A header in a signed text.
+struct SignedHeader<'a> {
+    name: String,
+    value: &'a [u8],
+}
+
+impl<'a> SignedHeader<'a> {
+    fn parse(line: &'a [u8]) -> Self {
+        let end = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        Self { name: name(&line[..end]), value: line.get(end + 1..).unwrap_or_default() }
+    }
+
+    /// Returns the headers in the lines of a canonical request of V4.
+    fn all_of_v4(lines: &[&'a [u8]]) -> Vec<Self> {
+        lines.iter().skip(3).take_while(|line| !line.is_empty()).map(|line| Self::parse(line)).collect()
+    }
+
+    /// Returns the headers of OSS in the lines of a string to sign of V1.
+    fn all_of_v1(lines: &[&'a [u8]]) -> Vec<Self> {
+        lines
+            .iter()
+            .skip(4)
+            .take_while(|line| line.starts_with(b"x-oss-"))
+            .map(|line| Self::parse(line))
+            .collect()
+    }
+}
 
 fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split(|byte| *byte == b'\n').collect()
 }
 
-fn header(line: &[u8]) -> Header {
-    let end = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
-    (name(&line[..end]), line.get(end + 1..).unwrap_or_default().to_vec())
+/// Returns a line, or an empty one behind the end.
+fn at<'a>(lines: &[&'a [u8]], line: usize) -> &'a [u8] {
+    lines.get(line).copied().unwrap_or_default()
+}
+
+/// Returns the parts of the scope in a string to sign of V4.
+fn scope(text: &[u8]) -> Vec<&[u8]> {
+    at(&lines(text), 2).split(|byte| *byte == b'/').collect()
+}
+
+fn is_number(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
 }
 
 fn name(text: &[u8]) -> String {
@@ -203,20 +225,21 @@ fn has(text: &[u8], part: &[u8]) -> bool {
 }
 
 /// Returns the cause for the first header that differs. Both sides are sorted by name.
-fn in_headers(theirs: &[Header], ours: &[Header]) -> Option<MismatchCause> {
-    let value = |side: &[Header], name: &str| {
-        side.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-    };
-    let mut names: Vec<&str> = theirs.iter().chain(ours).map(|(name, _)| name.as_str()).collect();
+fn in_headers(theirs: &[SignedHeader<'_>], ours: &[SignedHeader<'_>]) -> Option<MismatchCause> {
+    let mut names: Vec<&str> = theirs.iter().chain(ours).map(|header| header.name.as_str()).collect();
     names.sort_unstable();
     let differing = names.into_iter().find(|name| value(theirs, name) != value(ours, name))?;
-    let (a, b) = (value(theirs, differing).unwrap_or_default(), value(ours, differing).unwrap_or_default());
-    Some(sided(differing, (&a, &b)))
+    let their_value = value(theirs, differing).unwrap_or_default();
+    let our_value = value(ours, differing).unwrap_or_default();
+    Some(in_header(differing, their_value, our_value))
 }
 
-/// Returns the cause for a header with these values, the server's first. An empty value means
-/// absent.
-fn sided(name: &str, (theirs, ours): (&[u8], &[u8])) -> MismatchCause {
+fn value<'a>(headers: &[SignedHeader<'a>], name: &str) -> Option<&'a [u8]> {
+    headers.iter().find(|header| header.name == name).map(|header| header.value)
+}
+
+/// Returns the cause for a header with these values. An empty value means absent.
+fn in_header(name: &str, theirs: &[u8], ours: &[u8]) -> MismatchCause {
     match (name, theirs.is_empty(), ours.is_empty()) {
         ("content-type", ..) => MismatchCause::ContentType,
         ("x-oss-date", ..) => MismatchCause::Date,
@@ -246,36 +269,47 @@ fn variants(text: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn in_query(theirs: &[u8], ours: &[u8]) -> MismatchCause {
-    let parts = |text: &[u8]| {
-        let parts = text.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
-        parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
-    };
-    let sorted = |mut parts: Vec<Vec<u8>>| {
-        parts.sort();
-        parts
-    };
-    let (theirs, ours) = (sorted(parts(theirs)), sorted(parts(ours)));
+    let theirs = sorted_parameters(theirs);
+    let ours = sorted_parameters(ours);
     if theirs == ours {
         return MismatchCause::QueryOrder;
     }
-    let only = |side: &[Vec<u8>], other: &[Vec<u8>]| {
-        side.iter().filter(|part| !other.contains(part)).cloned().collect::<Vec<_>>()
-    };
-    let (added, dropped) = (only(&theirs, &ours), only(&ours, &theirs));
-    let is_same = |a: &Vec<u8>| dropped.iter().any(|b| variants(a).iter().any(|a| variants(b).contains(a)));
+    let added: Vec<&[u8]> = theirs.iter().filter(|part| !ours.contains(part)).copied().collect();
+    let dropped: Vec<&[u8]> = ours.iter().filter(|part| !theirs.contains(part)).copied().collect();
+    let is_same = |a: &&[u8]| dropped.iter().any(|b| variants(a).iter().any(|a| variants(b).contains(a)));
     if added.len() == dropped.len() && !added.is_empty() && added.iter().all(is_same) {
         return MismatchCause::QueryEncoding;
     }
-    let odd = added.iter().chain(&dropped).next().map(Vec::as_slice).unwrap_or_default();
+    let odd = added.iter().chain(&dropped).next().copied().unwrap_or_default();
     MismatchCause::Query(name(odd.split(|byte| *byte == b'=').next().unwrap_or_default()))
+}
+
+fn sorted_parameters(query: &[u8]) -> Vec<&[u8]> {
+    let mut parameters: Vec<_> = query.split(|byte| *byte == b'&').filter(|part| !part.is_empty()).collect();
+    parameters.sort_unstable();
+    parameters
 }
 
 /// Compares resources such as `/bucket/key?acl`, decoded.
 fn in_resource(theirs: &[u8], ours: &[u8]) -> MismatchCause {
-    let split = |text: &[u8]| {
+    let theirs = SignedResource::parse(theirs);
+    let ours = SignedResource::parse(ours);
+    if theirs.path == ours.path {
+        in_query(theirs.query, ours.query)
+    } else {
+        in_path(theirs.path, ours.path)
+    }
+}
+
+/// A resource in a signed text of V1.
+struct SignedResource<'a> {
+    path: &'a [u8],
+    query: &'a [u8],
+}
+
+impl<'a> SignedResource<'a> {
+    fn parse(text: &'a [u8]) -> Self {
         let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());
-        (text[..end].to_vec(), text.get(end + 1..).unwrap_or_default().to_vec())
-    };
-    let ((their_path, their_query), (our_path, our_query)) = (split(theirs), split(ours));
-    if their_path == our_path { in_query(&their_query, &our_query) } else { in_path(&their_path, &our_path) }
+        Self { path: &text[..end], query: text.get(end + 1..).unwrap_or_default() }
+    }
 }

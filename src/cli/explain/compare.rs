@@ -19,14 +19,15 @@ pub(super) struct TextDifference {
 pub(super) struct DifferingText {
     /// The byte; `None` at the end of the text.
     pub(super) byte: Option<u8>,
-    /// The bytes of its line before the byte, and from the byte on.
-    pub(super) around: (Vec<u8>, Vec<u8>),
+    /// The bytes of its line before the byte.
+    before: Vec<u8>,
+    /// The bytes of its line from the byte on.
+    after: Vec<u8>,
 }
 
 impl TextDifference {
     pub(super) fn first(theirs: &[u8], ours: &[u8]) -> Option<Self> {
-        let offset = theirs.iter().zip(ours).position(|(a, b)| a != b);
-        let offset = match offset {
+        let offset = match theirs.iter().zip(ours).position(|(a, b)| a != b) {
             Some(offset) => offset,
             None if theirs.len() == ours.len() => return None,
             None => theirs.len().min(ours.len()),
@@ -46,13 +47,13 @@ impl DifferingText {
         let (before, after) = text.split_at(offset);
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let end = after.iter().position(|byte| *byte == b'\n').unwrap_or(after.len());
-        Self { byte: after.first().copied(), around: (before[start..].to_vec(), after[..end].to_vec()) }
+        Self { byte: after.first().copied(), before: before[start..].to_vec(), after: after[..end].to_vec() }
     }
 
     /// Returns the line with a mark around the byte. Of a long line, only the part near the byte is
     /// shown.
     pub(super) fn shown(&self) -> String {
-        let (before, after) = &self.around;
+        let Self { before, after, .. } = self;
         let from = before.len().saturating_sub(AROUND);
         let to = after.len().min(AROUND);
         let cut = |is_cut: bool| if is_cut { "…" } else { "" };

@@ -85,47 +85,49 @@ impl fmt::Display for ServerDiagnosis {
             Self::Ours(message) => {
                 return write!(
                     f,
-                    "this is the answer of a proxy like this one, not of OSS: {message}; explain the request without --server-error"
+                    "the response is from a proxy like this one, not from OSS: {message}; explain the request without --server-error"
                 );
             }
             Self::OurUpstream(message) => {
                 return write!(
                     f,
-                    "this is the answer of a proxy like this one, not of OSS: {message}; run doctor, which goes the same way and tells where it ends"
+                    "the response is from a proxy like this one, not from OSS: {message}; run doctor, which checks each step of that request"
                 );
             }
             Self::Clock(None) => {
-                "the clock: that of who signed is more than 15 minutes off that of OSS; set it, and keep it by NTP"
+                "clock skew: the signer's clock differs from that of OSS by more than 15 minutes; synchronise it with NTP"
             }
             Self::SigningRegion => {
-                "the region: it was signed for another than that of the endpoint that was asked; set `region` to that of the bucket"
+                "the region: the request was signed for a region other than that of the endpoint; set `region` to that of the bucket"
             }
             Self::TokenMissing => {
-                "the security token is missing, or has ended: the key is a temporary one; give the token beside id and secret, from one answer of STS"
+                "the security token is missing or has expired: the key is temporary; set id, secret and token from one STS response"
             }
             Self::TokenMisplaced => {
-                "the security token does not belong there: it came beside a lasting key; take it out, or give the id that belongs to it"
+                "unexpected security token: it was sent with a long-lived key; remove it, or set the id that belongs to it"
             }
             Self::TokenExpired => {
-                "the security token has expired: give a fresh id, secret and token, or use a source that renews itself (assume_role, oidc, ecs)"
+                "the security token has expired: set a fresh id, secret and token, or use a provider that refreshes them (assume_role, oidc, ecs)"
             }
-            Self::TokenBroken => "the security token is broken: cut, or with something added; give it whole",
+            Self::TokenBroken => {
+                "the security token is damaged: truncated, or with extra characters; set it completely"
+            }
             Self::TokenMixed => {
-                "the security token belongs to another key: take id, secret and token from one answer of STS"
+                "the security token belongs to another key: set id, secret and token from one STS response"
             }
             Self::UnknownKey => {
-                "the access key id: OSS does not know it; it was mistyped or deleted, or is of another cloud (cn or intl)"
+                "the access key id: OSS does not know it; it is mistyped or deleted, or belongs to another cloud (cn or intl)"
             }
-            Self::DisabledKey => "the access key is disabled; enable it in RAM, or give another",
+            Self::DisabledKey => "the access key is disabled; enable it in RAM, or use another",
             Self::NoDate => {
-                "the date: neither x-oss-date nor Date arrived; a hop on the way dropped it, or the client signed without"
+                "the date: neither x-oss-date nor Date arrived; an intermediary dropped it, or the client signed without one"
             }
             Self::BadDate => {
-                "the date: its form is wrong; a hop on the way wrote it anew, or the client signed with it"
+                "the date: its format is invalid; an intermediary rewrote it, or the client signed with it"
             }
-            Self::UrlEnded => "the time of a signed URL: it has ended; make another",
+            Self::UrlEnded => "the presigned URL has expired; generate a new one",
             Self::Denied => {
-                "the rights: no signature was found wrong; the policy of the user, the role or the bucket refuses, or the request came without a signature"
+                "permissions: no invalid signature was found; the policy of the user, the role or the bucket denies access, or the request was unsigned"
             }
         };
         f.write_str(text)
@@ -134,13 +136,13 @@ impl fmt::Display for ServerDiagnosis {
 
 fn write_clock(behind_s: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let side = if behind_s > 0 { "behind" } else { "ahead of" };
-    f.write_str("the clock: that of who signed was ")?;
+    f.write_str("clock skew: the signer's clock was ")?;
     match behind_s.saturating_abs() {
         seconds @ ..7_200 => write!(f, "{} m", seconds / 60)?,
         seconds @ ..172_800 => write!(f, "{} h", seconds / 3_600)?,
         seconds => write!(f, "{} days", seconds / 86_400)?,
     }
-    write!(f, " {side} that of OSS; set it, and keep it by NTP")
+    write!(f, " {side} that of OSS; synchronise it with NTP")
 }
 
 fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +150,7 @@ fn write_endpoint(endpoint: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match region_of(endpoint) {
         Some(region) => write!(
             f,
-            "; set `region` to \"{region}\" (--region {region}) or, where that is its region already, `endpoint` to {endpoint}"
+            "; set `region` to \"{region}\" (--region {region}) or, if it already is, `endpoint` to {endpoint}"
         ),
         None => f.write_str("; set `endpoint` to it"),
     }
@@ -193,7 +195,7 @@ mod tests {
                 &[("RequestTime", "2022-09-07T07:11:33.000Z"), ("ServerTime", LATE)],
                 "2 days ahead of",
             ),
-            ("RequestTimeTooSkewed", &[("ServerTime", "soon")], "15 minutes off"),
+            ("RequestTimeTooSkewed", &[("ServerTime", "soon")], "more than 15 minutes"),
             ("AccessDenied", &[("Endpoint", "oss-cn-beijing.aliyuncs.com")], "--region cn-beijing"),
             (
                 "AccessDenied",
@@ -219,24 +221,24 @@ mod tests {
             ("OverduePayment", &[], "has overdue payments"),
             ("AccessDenied", &[("Expires", LATE)], "signed URL"),
             ("AccessDenied", &[("EC", "0002-00000503")], "neither x-oss-date"),
-            ("AccessDenied", &[("EC", "0003-00000001")], "the rights"),
+            ("AccessDenied", &[("EC", "0003-00000001")], "permissions: "),
             ("InvalidArgument", &[("EC", "0002-00000226")], "the region"),
             ("InvalidAccessKeyId", &[("OSSAccessKeyId", "STS.abc")], "token is missing"),
             (
                 "InvalidAccessKeyId",
                 &[("OSSAccessKeyId", "LTAIx"), ("EC", "0002-00000002")],
-                "beside a lasting",
+                "with a long-lived",
             ),
             (
                 "InvalidAccessKeyId",
                 &[("OSSAccessKeyId", "LTAIx"), ("EC", "0002-00000902")],
                 "does not know it",
             ),
-            ("Forbidden", &[("EC", "0002-00000080")], "takes no V1"),
+            ("Forbidden", &[("EC", "0002-00000080")], "rejects V1"),
             ("InvalidArgument", &[("EC", "0002-00000034")], "only V4; set signature = \"v4\""),
-            ("AccessDenied", &[("Message", "OSS no longer supports V1 signatures.")], "takes no V1"),
-            ("InvalidArgument", &[("Message", "Only V4 is allowed as signature version.")], "takes no V1"),
-            ("AccessDenied", &[("Message", "You have no right to access this object v1.")], "the rights"),
+            ("AccessDenied", &[("Message", "OSS no longer supports V1 signatures.")], "rejects V1"),
+            ("InvalidArgument", &[("Message", "Only V4 is allowed as signature version.")], "rejects V1"),
+            ("AccessDenied", &[("Message", "You have no right to access this object v1.")], "permissions: "),
             (
                 "MisdirectedRequest",
                 &[("HostId", "oss-signing-proxy"), ("Message", "the host is not served")],

@@ -31,17 +31,17 @@ pub(super) struct ServerErrorDocument {
 pub(super) enum InvalidDocument {
     #[error("{0} cannot be read: {1}")]
     Unreadable(String, io::Error),
-    #[error("the document has more than {LENGTH_MAX} bytes; an error of OSS has a few thousand")]
+    #[error("the document has more than {LENGTH_MAX} bytes; an error document of OSS has a few thousand")]
     TooLong,
-    #[error(
-        "the document is empty; the answer to HEAD has no body, but its header x-oss-err is one: pass that"
-    )]
+    #[error("the document is empty; a response to HEAD has no body: pass the value of its header x-oss-err")]
     Empty,
-    #[error("the document is no XML: {0}; pass the body of the answer as it came, without its head")]
+    #[error(
+        "the document is not valid XML: {0}; pass the unmodified body of the response, without its headers"
+    )]
     NotXml(&'static str),
-    #[error("the document is a <{0}> and no <Error> of OSS")]
+    #[error("the document is a <{0}>, not an <Error> of OSS")]
     Foreign(String),
-    #[error("the document is an <Error> without a <Code>, so none of OSS")]
+    #[error("the document is an <Error> without a <Code>, so it is not from OSS")]
     NoCode,
     #[error("the error is {code} and has no StringToSign; only SignatureDoesNotMatch has one")]
     NothingSigned { code: String },
@@ -72,14 +72,15 @@ impl ServerErrorDocument {
             return Err(InvalidDocument::Empty);
         }
         let document = from_header(document).map_or(Cow::Borrowed(document), Cow::Owned);
-        let (root, elements) = elements(&String::from_utf8_lossy(&document))?;
+        let ParsedElements { root, children } = elements(&String::from_utf8_lossy(&document))?;
         if root != "Error" {
             return Err(InvalidDocument::Foreign(shortened(&root)));
         }
-        let of =
-            |wanted: &str| elements.iter().find(|(name, _)| name == wanted).map(|(_, text)| text.clone());
-        let code = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
-        let code = shortened(&code.ok_or(InvalidDocument::NoCode)?);
+        let of = |wanted: &str| {
+            children.iter().find(|element| element.name == wanted).map(|element| element.text.clone())
+        };
+        let given = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
+        let code = shortened(&given.ok_or(InvalidDocument::NoCode)?);
         let request_id = shortened(of("RequestId").unwrap_or_default().trim());
         let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {
             return Err(match ServerDiagnosis::of(&code, of) {
@@ -100,27 +101,40 @@ impl ServerErrorDocument {
     }
 }
 
-/// Returns the name of the root, and the names and texts of its child elements.
-fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocument> {
+/// The root of a document, with its child elements.
+struct ParsedElements {
+    root: String,
+    children: Vec<ParsedElement>,
+}
+
+struct ParsedElement {
+    name: String,
+    text: String,
+}
+
+/// Parses the root and its child elements.
+fn elements(text: &str) -> Result<ParsedElements, InvalidDocument> {
     let mut reader = Reader::from_str(text);
-    let (mut root, mut elements, mut open) = (None, Vec::new(), Vec::<(String, String)>::new());
+    let mut root = None;
+    let mut children = Vec::new();
+    let mut open: Vec<ParsedElement> = Vec::new();
     loop {
-        match reader.read_event().map_err(|_| InvalidDocument::NotXml("its tags do not fit"))? {
+        match reader.read_event().map_err(|_| InvalidDocument::NotXml("its markup is malformed"))? {
             Event::Start(tag) => {
                 let name = tag.name().into_inner().to_owned();
                 if open.is_empty() {
                     root.get_or_insert_with(|| name.clone());
                 }
                 if open.len() == DEPTH_MAX {
-                    return Err(InvalidDocument::NotXml("it is too deep"));
+                    return Err(InvalidDocument::NotXml("it is nested too deeply"));
                 }
-                open.push((name, String::new()));
+                open.push(ParsedElement { name, text: String::new() });
             }
             Event::End(_) => {
                 if let Some(element) = open.pop()
                     && open.len() == 1
                 {
-                    elements.push(element);
+                    children.push(element);
                 }
             }
             Event::Text(part) => append(&mut open, &part.xml10_content())?,
@@ -137,8 +151,8 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocume
             }
             Event::Eof => {
                 return match root {
-                    Some(root) if open.is_empty() => Ok((root, elements)),
-                    Some(_) => Err(InvalidDocument::NotXml("it ends too early")),
+                    Some(root) if open.is_empty() => Ok(ParsedElements { root, children }),
+                    Some(_) => Err(InvalidDocument::NotXml("it is truncated")),
                     None => Err(InvalidDocument::NotXml("it has no element")),
                 };
             }
@@ -147,9 +161,9 @@ fn elements(text: &str) -> Result<(String, Vec<(String, String)>), InvalidDocume
     }
 }
 
-fn append(open: &mut [(String, String)], text: &str) -> Result<(), InvalidDocument> {
+fn append(open: &mut [ParsedElement], text: &str) -> Result<(), InvalidDocument> {
     match open.last_mut() {
-        Some((_, own)) => own.push_str(text),
+        Some(element) => element.text.push_str(text),
         None if text.trim().is_empty() => {}
         None => return Err(InvalidDocument::NotXml("there is text around its elements")),
     }
@@ -197,18 +211,18 @@ mod tests {
     fn what_is_no_error_of_oss_is_told_so() {
         for (document, words) in [
             ("", "is empty"),
-            ("HTTP/1.1 403 Forbidden", "no XML"),
+            ("HTTP/1.1 403 Forbidden", "not valid XML"),
             ("HTTP/1.1 403\n\n<Error></Error>", "without its head"),
             ("<html><body>502</body></html>", "is a <html>"),
-            ("<Error><Code>SignatureDoes", "no XML"),
-            ("<Error><Code>a</Cod></Error>", "no XML"),
+            ("<Error><Code>SignatureDoes", "not valid XML"),
+            ("<Error><Code>a</Cod></Error>", "not valid XML"),
             ("<Error>&nope;</Error>", "unknown entity"),
             ("<Error><Message>m</Message></Error>", "without a <Code>"),
             ("<Error><Code>NoSuchKey</Code></Error>", "NoSuchKey and has no StringToSign"),
             ("<Error><Code>RequestTimeTooSkewed</Code></Error>", "clock"),
             ("x-oss-err: PEVycm9yPjxDb2RlPk5vU3VjaEtleTwvQ29kZT48L0Vycm9yPg==", "NoSuchKey"),
             ("PEVycm9yPjxDb2RlPk5vU3VjaEtleTwvQ29kZT48L0Vycm9yPg==\n", "NoSuchKey"),
-            ("aGVsbG8=", "no XML"),
+            ("aGVsbG8=", "not valid XML"),
         ] {
             let told = told(document);
             assert!(told.contains(words), "{document}: {told}");

@@ -23,17 +23,16 @@ pub(super) use sources::{SourceDescription, describe, masked};
 
 #[derive(ClapArgs)]
 pub(super) struct ExplainArgs {
-    /// The method of a request; without one, who signs for each route is told
+    /// HTTP method of the request to trace [default: show the credentials of each route]
     #[arg(requires = "url")]
     method: Option<Method>,
-    /// What it asks for: a URL as the client has it, or /BUCKET/KEY as it is sent to the first listener. It is read as HTTP/1.1; the
-    /// :authority of an HTTP/2 request is the host of the URL
+    /// URL of the request, or /BUCKET/KEY at the first listener; read as HTTP/1.1 (the :authority of HTTP/2 is the
+    /// host of the URL)
     url: Option<String>,
-    /// A header that the client sends; may be repeated
+    /// Header that the client sends; may be repeated
     #[arg(short = 'H', long, value_name = "NAME:VALUE", value_parser = request::parse_header, requires = "url")]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// The error document in which OSS refused that request; tells where its text and ours part, and why. - reads it from
-    /// standard input
+    /// OSS error document to compare with; - for stdin
     #[arg(long, value_name = "FILE", requires = "url")]
     server_error: Option<PathBuf>,
     #[command(flatten)]

@@ -25,7 +25,6 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
         Some(PolicyDecision::Sign) => entry("policy", "allowed"),
         Some(PolicyDecision::PassUnsigned) => entry("policy", "allowed, but never signed"),
         Some(PolicyDecision::Deny(_)) => entry("policy", "denied"),
-        None if caller.is_some() => entry("policy", "denied"),
         None => {}
     }
     if let Some(route) = route {
@@ -42,10 +41,11 @@ pub(super) fn head(explained: &DryRunReport, config: &ProxyConfig) {
 fn route(route: &DryRunRoute, config: &ProxyConfig) {
     let DryRunRoute { upstream, way, signature } = route;
     let endpoint = &config.directory.get(*upstream).endpoint;
-    let (host, scheme) = (endpoint.host.bracketed(), endpoint.scheme.as_str());
+    let host = endpoint.host.bracketed();
+    let scheme = endpoint.scheme.as_str();
     let wanted = config.directory.wanted(*upstream).map_or(String::new(), |wanted| format!(" ({wanted})"));
     entry("route", format_args!("{upstream}{wanted}, endpoint {scheme}://{host}:{}", endpoint.port));
-    entry("region", way.region.as_ref().map_or("- (none is configured)", |region| region.as_str()));
+    entry("region", way.region.as_ref().map_or("- (not configured)", |region| region.as_str()));
     let (dialled, port) = &way.dial;
     let tls = match way.scheme {
         crate::address::UrlScheme::Https => format!(", TLS as {}", way.name),

@@ -2,6 +2,7 @@
 //! would serve it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, HOST};
@@ -19,7 +20,7 @@ use crate::app::build::{self, ask_all, try_start};
 use crate::app::system_env::SystemEnv;
 use crate::config::ProxyConfig;
 use crate::credentials::SourceMap;
-use crate::proxy::{self, DryRunReport, ListenerRules};
+use crate::proxy::{self, AcceptingListener, DryRunReport, ListenerRules};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SigningTime;
 use crate::time::{Clock as _, Timestamp};
@@ -35,16 +36,16 @@ pub(super) struct ExplainedRequest<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExplainError {
     /// The URL is invalid.
-    #[error("{0:?} is no URL ({1}); percent-encode what is not a letter, a digit or one of -._~/")]
+    #[error("{0:?} is not a valid URL ({1}); percent-encode all characters but letters, digits and -._~/")]
     Url(String, http::uri::InvalidUri),
     /// The URL has a fragment, which is never sent.
-    #[error("the URL has a #, behind which nothing is sent; write %23 if it is in the key")]
+    #[error("the URL has a fragment (#), which is never sent; write %23 if the # is part of the key")]
     Fragment,
     /// The host cannot be sent in a header.
-    #[error("the URL names no host that could stand in a header")]
+    #[error("the host of the URL cannot be sent in a header")]
     Host,
     /// The length is invalid, and the server would not accept the request as HTTP.
-    #[error("Content-Length is no number")]
+    #[error("Content-Length is not a number")]
     Length,
     /// There is no listener to send the request to.
     #[error("no listener is configured")]
@@ -78,22 +79,20 @@ pub(super) fn run(asked: &ExplainedRequest<'_>, flags: &CommonFlags) -> CommandE
         Err(exit) => return exit,
     };
     block_on(async {
-        let explained = match ReadyConfig::new(config).await {
-            Ok(ready) => ready.explain(asked, SystemEnv.now()).map(|explained| (ready, explained)),
-            Err(error) => Err(error),
-        };
-        match explained {
-            Ok((ready, explained)) => {
-                print::head(&explained, &ready.config);
-                print::outbound(&explained);
-                exit(&explained)
-            }
-            Err(error) => {
-                complain(format_args!("nothing to explain: {error}"));
-                error.exit()
-            }
-        }
+        show(asked, config).await.unwrap_or_else(|error| {
+            complain(format_args!("cannot explain: {error}"));
+            error.exit()
+        })
     })
+}
+
+/// Explains a request and prints the report.
+async fn show(asked: &ExplainedRequest<'_>, config: ProxyConfig) -> Result<CommandExit, ExplainError> {
+    let ready = ReadyConfig::new(config).await?;
+    let explained = ready.explain(asked, SystemEnv.now()).await?;
+    print::head(&explained, &ready.config);
+    print::outbound(&explained);
+    Ok(exit(&explained))
 }
 
 /// Returns the exit code of a command that has printed this report.
@@ -118,32 +117,33 @@ impl ReadyConfig {
     }
 
     /// Runs the request through all steps, signed at this time.
-    pub(super) fn explain(
+    pub(super) async fn explain(
         &self,
         asked: &ExplainedRequest<'_>,
         at: Timestamp,
     ) -> Result<DryRunReport, ExplainError> {
         let uri = asked.uri()?;
         let listen = listener(&uri, &self.config.listen).ok_or(ExplainError::NoListener)?;
-        let gate = ListenerRules {
+        let rules = ListenerRules {
             domains: listen.domains.clone(),
             policy: listen.policy.clone(),
             tls: listen.tls.is_some(),
             unnamed: matches!(listen.address, ListenAddress::Unix(_)),
         };
-        let address = listen.address.socket().map(connected_to);
         let head = asked.head(uri, listen)?;
-        let protocol = if gate.tls { "TLS" } else { "plain HTTP" };
+        let protocol = if rules.tls { "TLS" } else { "plain HTTP" };
         line(format_args!("{:12}{} {}", "request", asked.method, redact::target(asked.url)));
         line(format_args!("{:12}{} ({protocol})", "listener", listen.address));
-        if asked.url.starts_with("https:") && !gate.tls {
+        if asked.url.starts_with("https:") && !rules.tls {
             line(format_args!(
-                "{:12}for https:// a client opens a tunnel, which cannot be signed; write http://",
+                "{:12}for https:// clients open a tunnel, which cannot be signed; use http://",
                 "note"
             ));
         }
         let core = try_start(&self.config, &self.sources, Arc::new(SystemEnv))?;
-        Ok(proxy::explain(&core, (&gate, address), head, &SigningTime::new(at)))
+        let address = listen.address.socket().map(connected_to);
+        let listener = AcceptingListener { rules: Rc::new(rules), address };
+        Ok(proxy::explain(&core, &listener, head, &SigningTime::new(at)).await)
     }
 }
 
@@ -227,10 +227,10 @@ fn own_host(address: &ListenAddress) -> String {
 }
 
 pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("write NAME:VALUE")?;
-    let name = name.trim().parse().map_err(|_| "that is no header name".to_owned())?;
+    let (name, value) = text.split_once(':').ok_or("expected NAME:VALUE")?;
+    let name = name.trim().parse().map_err(|_| "invalid header name".to_owned())?;
     let value = HeaderValue::from_bytes(value.trim().as_bytes());
-    Ok((name, value.map_err(|_| "that is no header value".to_owned())?))
+    Ok((name, value.map_err(|_| "invalid header value".to_owned())?))
 }
 
 /// The error code of this proxy for requests without credentials to sign with.

@@ -15,6 +15,7 @@ use super::redact::{printable, redact_token};
 use super::request::{ExplainError, ExplainedRequest, ReadyConfig, exit};
 use super::sources::masked;
 use crate::app::system_env::SystemEnv;
+use crate::config::ProxyConfig;
 use crate::proxy::DryRunReport;
 use crate::sign::{SignatureVersion, SigningTexts};
 use crate::time::{Clock as _, Timestamp};
@@ -24,7 +25,9 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         Ok(error) => error,
         Err(InvalidDocument::Diagnosed { code, request_id, diagnosis }) => {
             line(format_args!("{:12}{code}, request {request_id}", "error"));
-            line("It has no text to compare: the signature was not what it was refused for.");
+            line(
+                "It has no signed text to compare: OSS rejected the request for another reason than its signature.",
+            );
             line(format_args!("    usual cause: {diagnosis}"));
             return CommandExit::Ok;
         }
@@ -43,11 +46,7 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         upstream.signature = error.version();
     }
     block_on(async {
-        let explained = match ReadyConfig::new(config).await {
-            Ok(ready) => ours(&ready, asked, &error),
-            Err(failure) => Err(failure),
-        };
-        match explained {
+        match ours(config, asked, &error).await {
             Ok(explained) => compare(&error, &explained, &configured),
             Err(failure) => {
                 complain(format_args!("nothing to compare: {failure}"));
@@ -58,16 +57,17 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
 }
 
 /// Explains the request at the time of the server's text.
-fn ours(
-    ready: &ReadyConfig,
+async fn ours(
+    config: ProxyConfig,
     asked: &ExplainedRequest<'_>,
     error: &ServerErrorDocument,
 ) -> Result<DryRunReport, ExplainError> {
+    let ready = ReadyConfig::new(config).await?;
     let at = error.signed_at();
-    let shown = at.map_or_else(|| "a time that cannot be read".to_owned(), Timestamp::rfc3339);
+    let shown = at.map_or_else(|| "an unknown time".to_owned(), Timestamp::rfc3339);
     line(format_args!("{:12}{}, request {}", "error", error.code, printable(error.request_id.as_bytes())));
     line(format_args!("{:12}{}, made at {shown}", "signature", error.version().as_str()));
-    let explained = ready.explain(asked, at.unwrap_or_else(|| SystemEnv.now()))?;
+    let explained = ready.explain(asked, at.unwrap_or_else(|| SystemEnv.now())).await?;
     print::head(&explained, &ready.config);
     Ok(explained)
 }
@@ -88,32 +88,30 @@ fn compare(
         && configured.get(route.upstream.0).is_some_and(|version| *version != error.version())
     {
         line(format_args!(
-            "The server was given a {} signature, and this route signs otherwise: something else signed that request, or the configuration was another.",
+            "The server received a {} signature, but this route uses the other version: something else signed that request, or the configuration was different.",
             error.version().as_str()
         ));
     }
     let other_key = error.key_id.as_deref().filter(|id| *id != credentials.id);
     if let Some(id) = other_key {
         line(format_args!(
-            "The server was given the access key id {}, and {} signs here: other credentials signed.",
+            "The server received the access key id {}, but {} signs here: other credentials signed.",
             printable(masked(id).as_bytes()),
             masked(&credentials.id)
         ));
     }
     let token = credentials.token.as_ref().map(|token| token.expose());
     let found = findings(error, signed, token);
-    for (text, difference, cause) in &found {
-        print_difference(text, difference, cause);
-    }
+    found.iter().for_each(TextFinding::print);
     if found.is_empty() {
         line("Nothing differs: OSS and this proxy sign the same text.");
         let cause = match (other_key, token) {
-            (Some(_), _) => "the secrets of the two keys are not the same; see above which key signed",
+            (Some(_), _) => "the two keys have different secrets; see above which key signed",
             (None, None) => {
-                "the secret is wrong for this access key id: mistyped, cut, or of another key; set it anew"
+                "the secret is wrong for this access key id: mistyped, truncated, or of another key; set it again"
             }
             (None, Some(_)) => {
-                "the secret is wrong for this access key id: of another triple, so mixed from two renewals; take id, secret and token from one answer"
+                "the secret is wrong for this access key id: it is from another refresh; set id, secret and token from one response"
             }
         };
         line(format_args!("    usual cause: {cause}"));
@@ -121,48 +119,57 @@ fn compare(
     CommandExit::Ok
 }
 
+/// The first difference between two forms of a signed text.
+struct TextFinding {
+    /// The name of the text.
+    text: &'static str,
+    difference: TextDifference,
+    cause: MismatchCause,
+}
+
 /// Returns the differences between the texts. If one text depends on another, only the first
 /// difference is returned.
-fn findings(
-    error: &ServerErrorDocument,
-    signed: &SigningTexts,
-    token: Option<&str>,
-) -> Vec<(&'static str, TextDifference, MismatchCause)> {
+fn findings(error: &ServerErrorDocument, signed: &SigningTexts, token: Option<&str>) -> Vec<TextFinding> {
     let mut found = Vec::new();
-    let (theirs, ours) =
-        (redact_token(&error.string_to_sign, token), redact_token(&signed.string_to_sign, token));
+    let theirs = redact_token(&error.string_to_sign, token);
+    let ours = redact_token(&signed.string_to_sign, token);
     if error.version() == SignatureVersion::V1 {
         found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
             let cause = MismatchCause::in_v1_string(&theirs, &ours, difference.line);
-            ("string to sign", difference, cause)
+            TextFinding { text: "string to sign", difference, cause }
         }));
         return found;
     }
     if let (Some(their_request), Some(our_request)) = (&error.canonical_request, &signed.canonical_request) {
-        let (theirs, ours) = (redact_token(their_request, token), redact_token(our_request, token));
+        let theirs = redact_token(their_request, token);
+        let ours = redact_token(our_request, token);
         found.extend(TextDifference::first(&theirs, &ours).map(|difference| {
             let cause = MismatchCause::in_canonical(&theirs, &ours, difference.line);
-            ("canonical request", difference, cause)
+            TextFinding { text: "canonical request", difference, cause }
         }));
     }
     if let Some(difference) = TextDifference::first(&theirs, &ours) {
         let cause = MismatchCause::in_v4_string(&theirs, &ours, difference.line);
         let is_hash = cause == MismatchCause::Hash;
         if is_hash && error.canonical_request.is_none() {
-            found.push(("string to sign", difference, MismatchCause::UnknownHash));
+            let cause = MismatchCause::UnknownHash;
+            found.push(TextFinding { text: "string to sign", difference, cause });
         } else if !is_hash || found.is_empty() {
-            found.push(("string to sign", difference, cause));
+            found.push(TextFinding { text: "string to sign", difference, cause });
         }
     }
     found
 }
 
-fn print_difference(text: &str, difference: &TextDifference, cause: &MismatchCause) {
-    let TextDifference { offset, line: number, theirs, ours } = difference;
-    line(format_args!("The {text} differs at byte {offset}, in line {}:", number + 1));
-    line(format_args!("    server  {}", theirs.shown()));
-    line(format_args!("    ours    {}", ours.shown()));
-    line(format_args!("    usual cause: {cause}"));
+impl TextFinding {
+    fn print(&self) {
+        let Self { text, difference, cause } = self;
+        let TextDifference { offset, line: number, theirs, ours } = difference;
+        line(format_args!("The {text} differs at byte {offset}, line {}:", number + 1));
+        line(format_args!("    server  {}", theirs.shown()));
+        line(format_args!("    ours    {}", ours.shown()));
+        line(format_args!("    usual cause: {cause}"));
+    }
 }
 
 impl ServerErrorDocument {
@@ -178,8 +185,8 @@ impl ServerErrorDocument {
             SignatureVersion::V4 => 1,
             SignatureVersion::V1 => 3,
         };
-        let text = self.string_to_sign.split(|byte| *byte == b'\n').nth(number)?;
-        let text = std::str::from_utf8(text).ok()?.trim();
+        let line = self.string_to_sign.split(|byte| *byte == b'\n').nth(number)?;
+        let text = std::str::from_utf8(line).ok()?.trim();
         Timestamp::parse_iso_basic(text).or_else(|| Timestamp::parse_http_date(text))
     }
 }

@@ -52,14 +52,13 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
     for (index, settings) in config.upstreams.iter().enumerate() {
         let id = UpstreamId(index);
         let upstream = config.directory.get(id);
-        let wanted = config.directory.wanted(id);
-        let wanted = wanted.map_or(String::new(), |wanted| format!("{wanted}  "));
+        let wanted = config.directory.wanted(id).map_or(String::new(), |wanted| format!("{wanted}  "));
         let source = sources.get(&settings.credentials);
         let anonymous = matches!(specs.get(settings.credentials.as_str()), Some(ProviderSpec::Anonymous));
         usable &= anonymous || source.is_some_and(|source| source.get(SystemEnv.now()).is_ok());
         let signer = match source {
             Some(source) => format!("source {:?}", source.name()),
-            None if anonymous => "nobody signs (anonymous)".to_owned(),
+            None if anonymous => "unsigned (anonymous)".to_owned(),
             None => format!("source {:?}", settings.credentials),
         };
         line(format_args!(
@@ -92,7 +91,7 @@ fn missing(config: &ProxyConfig, sources: &SourceMap, errors: Option<&ConfigErro
         }
         line(format_args!("source {name:?}  misconfigured"));
         if let Some(needed) = spec.and_then(|spec| spec.needs()) {
-            line(format_args!("    needs the source {needed:?}, which is not usable"));
+            line(format_args!("    requires the source {needed:?}, which is not usable"));
         }
         for error in errors_of.get(name).into_iter().flatten() {
             line(format_args!("    {error}"));
@@ -113,7 +112,8 @@ pub(in super::super) struct SourceDescription {
 
 impl SourceDescription {
     pub(in super::super) fn of(source: &CredentialSource) -> Self {
-        let (status, now) = (source.status(&SystemEnv), SystemEnv.now());
+        let status = source.status(&SystemEnv);
+        let now = SystemEnv.now();
         let mut summary = status.stage.to_string();
         if let Some(provider) = &status.provider {
             let _ = write!(summary, "  {provider}");
@@ -125,8 +125,8 @@ impl SourceDescription {
         let mut details = Vec::new();
         if let Some(expires) = status.expires {
             let renewal =
-                status.renewal.map_or(String::new(), |at| format!(", renewed in {}", until(at, now)));
-            details.push(format!("ends {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
+                status.renewal.map_or(String::new(), |at| format!(", refresh in {}", until(at, now)));
+            details.push(format!("expires {} (in {}){renewal}", expires.rfc3339(), until(expires, now)));
         }
         details.extend(status.explanation);
         details.extend(status.last_error.map(|error| format!("last error: {error}")));

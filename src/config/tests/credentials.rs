@@ -59,10 +59,10 @@ fn secrets_are_found_by_reference() {
 fn a_reference_to_nothing_is_refused() {
     let rows = [
         ("env:NONE", "\"NONE\" is not set"),
-        ("file:none", "\"none\" cannot be read"),
-        ("env:", "refers to nothing"),
-        ("file:", "refers to nothing"),
-        ("credential:", "refers to nothing"),
+        ("file:none", "cannot read the file \"none\""),
+        ("env:", "empty reference"),
+        ("file:", "empty reference"),
+        ("credential:", "empty reference"),
         ("credential:oss", "CREDENTIALS_DIRECTORY"),
         ("credential:../oss", "without a directory"),
     ];
@@ -101,7 +101,7 @@ fn a_file_that_others_can_read_is_warned_about_or_refused() {
     let world = World { files: [("s", ("hunter2", true))].into(), ..World::default() };
     let config = load_in(&world, &fixed("file:s"), &[]).expect("a configuration");
     assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].contains("can be read by other users"));
+    assert!(config.warnings[0].contains("is readable by other users"));
     let strict = format!("strict_file_modes = true\n{}", fixed("file:s"));
     let shown = mistakes(load_in(&world, &strict, &[]));
     assert_eq!(shown.len(), 1);
@@ -112,20 +112,24 @@ fn a_file_that_others_can_read_is_warned_about_or_refused() {
 fn a_source_has_a_type_and_the_keys_of_it() {
     let source = |settings: &str| format!("{UPSTREAM}[credentials.logs]\n{settings}");
     let rows = [
-        ("", "3: credentials.logs.type", "is missing"),
+        ("", "3: credentials.logs.type", "missing; write type"),
         ("type = \"cloud_sso\"", "4: credentials.logs.type", "not supported by this build"),
-        ("type = \"process\"", "3: credentials.logs.command", "no shell reads it"),
-        ("type = \"process\"\ncommand = \"a b\"", "5: credentials.logs.command", "a list of texts"),
+        ("type = \"process\"", "3: credentials.logs.command", "it is run without a shell"),
+        ("type = \"process\"\ncommand = \"a b\"", "5: credentials.logs.command", "a list of strings"),
         ("type = \"chain\"\norder = \"x\"", "5: credentials.logs.order", "alibaba"),
-        ("type = \"chain\"\npin_identity = \"x\"", "5: credentials.logs.pin_identity", "is nobody"),
+        ("type = \"chain\"\npin_identity = \"x\"", "5: credentials.logs.pin_identity", "invalid identity"),
         (
             "type = \"assume_role\"\nrole_arn = \"acs:ram::1:role/r\"\nsource = \"nobody\"\n[credentials.nobody]\ntype = \"anonymous\"",
             "6: credentials.logs.source",
-            "can assume no role",
+            "cannot assume a role",
         ),
         ("type = \"vault\"", "4: credentials.logs.type", "chain, static, env"),
         ("type = \"env\"\nprofile = \"x\"", "5: credentials.logs.profile", "unknown key"),
-        ("type = \"static\"\naccess_key_id = \"x\"", "3: credentials.logs.access_key_secret", "is missing"),
+        (
+            "type = \"static\"\naccess_key_id = \"x\"",
+            "3: credentials.logs.access_key_secret",
+            "missing; write",
+        ),
     ];
     for (settings, place, words) in rows {
         refused(&source(settings), &format!("proxy.toml:{place}"), words);
@@ -133,7 +137,7 @@ fn a_source_has_a_type_and_the_keys_of_it() {
     refused(
         &format!("{UPSTREAM}[credentials.\"a b\"]\ntype = \"env\""),
         "proxy.toml:3: credentials.a b",
-        "no name for credentials",
+        "invalid credentials name",
     );
 }
 
@@ -163,7 +167,7 @@ fn unknown_credentials_are_answered_with_the_known_ones() {
     let text = format!("{UPSTREAM}credentials = \"lgos\"\n[credentials.logs]\ntype = \"env\"");
     assert_eq!(
         mistakes(load(&text)),
-        ["proxy.toml:3: upstream.credentials: there are no credentials \"lgos\"; known are logs, default"]
+        ["proxy.toml:3: upstream.credentials: unknown credentials \"lgos\"; expected one of logs, default"]
     );
 }
 
@@ -202,7 +206,7 @@ fn the_real_world_reads_files_and_their_modes() {
         assert!(load(&text).is_err());
     }
     let text = format!("{UPSTREAM}ca_file = \"{}\"", directory.path().display());
-    assert!(mistakes(load(&text))[0].contains("cannot be read"), "a directory is no file");
+    assert!(mistakes(load(&text))[0].contains("cannot read"), "a directory is no file");
 }
 
 #[test]
@@ -219,5 +223,5 @@ fn credentials_that_need_themselves_are_reported_and_those_that_lead_to_them_are
     let shown = mistakes(load(&text));
     let names: Vec<&str> = shown.iter().filter_map(|text| text.split('"').nth(1)).collect();
     assert_eq!(names, ["b", "c", "d", "alone"], "{shown:#?}");
-    assert!(shown.iter().all(|text| text.contains("need themselves in the end")), "{shown:#?}");
+    assert!(shown.iter().all(|text| text.contains("depend on themselves")), "{shown:#?}");
 }

@@ -58,7 +58,7 @@ fn fault(row: &Row) -> Option<String> {
     let report = |text: &str| load(text).err().map(|errors| errors.to_string()).unwrap_or_default();
     if is_rejected(&row.kind) {
         let shown = report(&text);
-        return (!shown.contains("is a name of")).then_some(shown);
+        return (!shown.contains("only object API requests are signed")).then_some(shown);
     }
     // Old zone names match the pattern of no family.
     let region = row.region.as_deref().filter(|_| row.kind != "legacy-zone");
@@ -70,7 +70,7 @@ fn fault(row: &Row) -> Option<String> {
             region.as_ref().is_some_and(|region| region.as_str() == "cn-configured")
                 && config.warnings.is_empty()
         });
-        return (!shown.contains("no region") || !fits).then_some(shown);
+        return (!shown.contains("missing region") || !fits).then_some(shown);
     };
     let mut config = match load(&text) {
         Ok(config) => config,
@@ -125,8 +125,12 @@ fn a_private_link_is_addressed_in_path_style() {
     let text = "[upstream]\nendpoint = \"https://ep-bp1i0.oss.cn-hangzhou.privatelink.aliyuncs.com\"\n";
     assert_eq!(loaded(text).directory.get(UpstreamId(0)).addressing, BucketAddressing::Path);
     let shown = mistakes(load(&format!("{text}addressing = \"virtual\"")));
-    assert!(shown.concat().contains("no bucket before it"), "{shown:?}");
-    warned(&format!("{text}region = \"cn-beijing\""), "proxy.toml:2: upstream.endpoint", "for cn-beijing");
+    assert!(shown.concat().contains("does not support virtual addressing"), "{shown:?}");
+    warned(
+        &format!("{text}region = \"cn-beijing\""),
+        "proxy.toml:2: upstream.endpoint",
+        "for region cn-beijing",
+    );
 }
 
 const HALL: &str = "cb-f8z7yvzgwfkl9q0h";

@@ -1,8 +1,14 @@
 //! `proxy.toml.example` shows every key, loads without changes, and has the defaults that it
 //! states.
 
+use std::collections::BTreeMap;
+use std::mem::take;
+
 use super::{World, load, load_in, loaded};
-use crate::config::{ProxyConfig, schema};
+use crate::config::provider_settings::PROVIDERS;
+use crate::config::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
+use crate::config::settings::ROOT;
+use crate::config::{ProxyConfig, duration, size};
 
 const EXAMPLE: &str = include_str!("../../../proxy.toml.example");
 
@@ -17,28 +23,112 @@ fn the_example_loads_as_it_is_and_says_what_the_defaults_are() {
 }
 
 #[test]
-fn the_example_has_every_key() {
-    let has = |key: &str| {
-        let begins = |line: &str| {
-            let line = line.strip_prefix('#').unwrap_or(line);
-            line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" ="))
-        };
-        EXAMPLE.lines().any(begins)
-    };
-    for schema in schema::ALL {
-        for key in schema.keys {
-            // These sections are written as inline tables.
-            let shown = match schema.name {
-                "match" | "tls of [[listen]]" => EXAMPLE.contains(&format!("{key} = \"")),
-                _ => has(key),
-            };
-            assert!(shown, "{key} of {}", schema.name);
+fn the_example_has_every_key_with_its_type_its_default_and_its_flag_and_no_other() {
+    let mut mistakes = Vec::new();
+    let mut shown: BTreeMap<&str, Vec<ShownSetting>> = BTreeMap::new();
+    for setting in shown_settings() {
+        shown.entry(setting.section).or_default().push(setting);
+    }
+    let sections = ROOT.settings().filter_map(|spec| Some((spec.section()?.name, spec.section()?)));
+    let providers = PROVIDERS.iter().map(|provider| (provider.kind, provider.schema));
+    let known: Vec<(&str, &SectionSchema)> = sections.chain(providers).chain([("", &ROOT)]).collect();
+    for (name, schema) in &known {
+        let inside = shown.remove(name).unwrap_or_default();
+        for setting in &inside {
+            match schema.setting(setting.key) {
+                Some(spec) => mistakes.extend(setting.mistakes(spec)),
+                None => mistakes.push(format!("{name}: remove {}", setting.key)),
+            }
+        }
+        // The sections themselves are compared as such.
+        let keys = schema.settings().filter(|spec| !name.is_empty() || spec.section().is_none());
+        for spec in keys.filter(|spec| !matches!(spec.kind, ValueKind::Providers)) {
+            if !inside.iter().any(|setting| setting.key == spec.key) {
+                mistakes.push(format!("{name}: add {} = {}", spec.key, spec.default));
+            }
         }
     }
-    assert!(has("strict_file_modes") && has("match = { host = \"files.example.com\", bucket"));
-    for section in schema::ROOT.keys.iter().filter(|key| !has(key)) {
-        let headers = [format!("[{section}]"), format!("[[{section}]]"), format!("[{section}.")];
-        assert!(headers.iter().any(|header| EXAMPLE.contains(header)), "{section}");
+    assert!(shown.is_empty(), "sections that do not exist: {:?}", shown.keys());
+    assert!(mistakes.is_empty(), "proxy.toml.example:\n{}", mistakes.join("\n"));
+}
+
+/// A setting of the example.
+struct ShownSetting {
+    /// The section in the syntax of the file; for credentials, their type.
+    section: &'static str,
+    key: &'static str,
+    value: &'static str,
+    is_comment: bool,
+    /// The comment above the setting.
+    comment: String,
+}
+
+/// Returns the settings of the example, including those in comments.
+fn shown_settings() -> Vec<ShownSetting> {
+    let mut all: Vec<ShownSetting> = Vec::new();
+    let mut section = "";
+    let mut comment = String::new();
+    for line in EXAMPLE.lines() {
+        let bare = line.strip_prefix('#').unwrap_or(line);
+        let is_key = |key: &str| {
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b"_0123456789".contains(&b))
+        };
+        if bare.starts_with('[') {
+            section = bare;
+        } else if let Some((key, value)) = bare.split_once(" = ").filter(|(key, _)| is_key(key)) {
+            if section.starts_with("[credentials.") && key == "type" {
+                section = value.trim_matches('"');
+            }
+            let is_comment = line.starts_with('#');
+            all.push(ShownSetting { section, key, value, is_comment, comment: take(&mut comment) });
+        } else if !line.is_empty() {
+            comment.push_str(line);
+            continue;
+        }
+        comment.clear();
+    }
+    all
+}
+
+impl ShownSetting {
+    /// Returns what differs from the table of settings.
+    fn mistakes(&self, spec: &SettingSpec) -> Vec<String> {
+        let Self { section, key, value, is_comment, comment } = self;
+        let mut mistakes = Vec::new();
+        let table: toml::Table = format!("{key} = {value}").parse().expect("TOML");
+        if !fits(spec, &table[*key]) {
+            mistakes.push(format!("{section}: {key} = {value} is not a {}", spec.kind.name()));
+        }
+        let is_example = matches!(spec.default, DefaultValue::EmptyList) && *is_comment;
+        if spec.default.is_value() && !is_example && *value != spec.default.to_string() {
+            let mark = if *is_comment { "#" } else { "" };
+            mistakes.push(format!("{section}: write {mark}{key} = {}", spec.default));
+        }
+        match spec.flag {
+            Some(flag) if !comment.contains(&format!("({}", flag.flag())) => {
+                mistakes.push(format!("{section}: name ({}) above {key}", flag.flag()));
+            }
+            None if comment.contains("(--") => mistakes.push(format!("{section}: {key} has no flag")),
+            Some(_) | None => {}
+        }
+        mistakes
+    }
+}
+
+/// Returns whether a value has the type of a key. A table must have the same keys.
+fn fits(spec: &SettingSpec, value: &toml::Value) -> bool {
+    match spec.kind {
+        ValueKind::Text => value.is_str(),
+        ValueKind::Boolean => value.is_bool(),
+        ValueKind::Number => value.is_integer(),
+        ValueKind::Duration => value.as_str().is_some_and(|text| duration::parse(text).is_ok()),
+        ValueKind::Size => value.as_str().is_some_and(|text| size::parse(text).is_ok()),
+        ValueKind::TextList => value.as_array().is_some_and(|items| items.iter().all(toml::Value::is_str)),
+        ValueKind::Table(schema) => value.as_table().is_some_and(|table| {
+            table.len() == schema.settings().count()
+                && schema.settings().all(|spec| table.get(spec.key).is_some_and(|value| fits(spec, value)))
+        }),
+        ValueKind::TableList(_) | ValueKind::Providers => false,
     }
 }
 

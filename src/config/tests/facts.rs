@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{UPSTREAM, World, load_in, loaded};
-use crate::config::effective::DEFAULTS;
+use crate::config::settings::single_settings;
 use crate::config::{EffectiveSetting, FlagSetting, SettingLayer, ValueReference, changes};
 
 fn described(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<String> {
@@ -59,9 +59,9 @@ fn the_difference_of_two_configurations_is_told() {
     assert_eq!(
         described(&before, &after),
         [
-            "upstream.internal = true was false",
-            "timeouts.stall = \"6s\" was \"5s\"",
-            "upstream.bucket is gone, it was \"photos\""
+            "upstream.internal changed from false to true",
+            "timeouts.stall changed from \"5s\" to \"6s\"",
+            "upstream.bucket removed (was \"photos\")"
         ]
     );
     assert!(changes(&after, &after).is_empty());
@@ -81,31 +81,25 @@ fn what_is_another_and_not_shown_is_told_to_be_another() {
     assert!(changes(&with("one"), &with("one")).is_empty());
     assert_eq!(
         described(&with("one"), &with("other")),
-        [
-            "admin.token = \"[hidden]\" is another than it was",
-            "credentials.p.command = [\"/bin/get\", …] is another than it was"
-        ]
+        ["admin.token changed (value hidden)", "credentials.p.command changed (value hidden)"]
     );
 }
 
 #[test]
 fn the_defaults_that_are_told_are_those_that_hold() {
+    let settings = single_settings();
     let mut text = String::new();
     for section in
         ["strict_file_modes", "listen[0]", "admin", "upstream", "limits", "timeouts", "log", "process"]
     {
-        let inside =
-            |key: &str| key.strip_prefix(section).map(|rest| rest.trim_start_matches('.').to_owned());
         match section {
             "strict_file_modes" => {}
             "listen[0]" => text.push_str("[[listen]]\n"),
             _ => writeln!(text, "[{section}]").expect("a text"),
         }
-        for (key, value) in DEFAULTS {
-            match inside(key).as_deref() {
-                Some("") => writeln!(text, "{key} = {value}").expect("a text"),
-                Some(key) => writeln!(text, "{key} = {value}").expect("a text"),
-                None => {}
+        for setting in settings.iter().filter(|setting| setting.spec.default.is_value()) {
+            if setting.path.starts_with(section) {
+                writeln!(text, "{} = {}", setting.spec.key, setting.spec.default).expect("a text");
             }
         }
         if section == "upstream" {

@@ -66,7 +66,7 @@ fn a_key_in_the_wrong_section_is_answered_with_the_right_one() {
     let text = format!("endpoint = \"https://x.example\"\n{UPSTREAM}");
     refused(&text, "proxy.toml:1: endpoint", "belongs to [upstream]");
     let text = format!("{UPSTREAM}colour = \"red\"");
-    refused(&text, "proxy.toml:3: upstream.colour", "the keys here are region,");
+    refused(&text, "proxy.toml:3: upstream.colour", "unknown key; expected one of region,");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn keys_of_later_builds_are_refused_as_such() {
     ];
     for (text, key) in rows {
         let mistakes = mistakes(load(&format!("{UPSTREAM}{text}")));
-        let expected = format!("proxy.toml:4: {key}: is not supported by this build; remove it");
+        let expected = format!("proxy.toml:4: {key}: not supported by this build; remove it");
         assert!(mistakes.contains(&expected), "{mistakes:#?}");
     }
 }
@@ -93,13 +93,13 @@ fn what_is_no_toml_is_reported_with_its_lines_and_nothing_of_its_text() {
 #[test]
 fn a_key_that_is_given_twice_is_refused() {
     let text = "[upstream]\nregion = \"cn-hangzhou\"\nregion = \"us-west-1\"";
-    refused(text, "proxy.toml:3", "duplicate key; a line is KEY = VALUE");
+    refused(text, "proxy.toml:3", "duplicate key; a line must be KEY = VALUE");
 }
 
 #[test]
 fn a_value_of_the_wrong_type_is_told_what_is_wanted() {
     let rows = [
-        ("region = 5", "upstream.region", "a text in quotes"),
+        ("region = 5", "upstream.region", "a string in quotes"),
         ("region = \"cn-hangzhou\"\ninternal = \"true\"", "upstream.internal", "without quotes"),
     ];
     for (text, key, words) in rows {
@@ -108,10 +108,10 @@ fn a_value_of_the_wrong_type_is_told_what_is_wanted() {
         refused(&text, &format!("proxy.toml:{line}: {key}"), words);
     }
     let rows = [
-        ("upstream = 1", "upstream", "a section, [upstream]"),
-        ("listen = \"x\"", "listen", "sections, [[listen]]"),
-        ("listen = [{domains = \"x\"}]", "listen.domains", "a list of texts"),
-        ("listen = [{domains = [1]}]", "listen.domains", "a list of texts"),
+        ("upstream = 1", "upstream", "a section [upstream]"),
+        ("listen = \"x\"", "listen", "a list of sections [[listen]]"),
+        ("listen = [{domains = \"x\"}]", "listen.domains", "a list of strings"),
+        ("listen = [{domains = [1]}]", "listen.domains", "a list of strings"),
         ("credentials.logs = \"x\"", "credentials.logs", "a section"),
         ("[listen]", "listen", "[[listen]]"),
     ];
@@ -141,7 +141,7 @@ fn timeouts_have_defaults_and_are_never_zero_but_for_the_drain() {
     assert_eq!(timeouts.connect, Duration::from_millis(500));
     assert_eq!(timeouts.drain, Duration::ZERO);
     let text = format!("{UPSTREAM}[timeouts]\nconnect = \"0s\"");
-    refused(&text, "proxy.toml:4: timeouts.connect", "more than 0");
+    refused(&text, "proxy.toml:4: timeouts.connect", "greater than 0");
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn limits_are_whole_numbers_and_at_least_one() {
     let limits = loaded(&text).limits;
     assert_eq!((limits.header_bytes, limits.body), (8192, 1));
     for (key, value, words) in [
-        ("header_bytes", "\"257KiB\"", "not from 8KiB to 256KiB"),
-        ("header_bytes", "\"8191B\"", "not from 8KiB to 256KiB"),
-        ("body", "\"5GB\"", "is not a size"),
-        ("body", "5", "text in quotes"),
+        ("header_bytes", "\"257KiB\"", "must be from 8KiB to 256KiB"),
+        ("header_bytes", "\"8191B\"", "must be from 8KiB to 256KiB"),
+        ("body", "\"5GB\"", "invalid size"),
+        ("body", "5", "string in quotes"),
     ] {
         let text = format!("{UPSTREAM}[limits]\n{key} = {value}");
         refused(&text, &format!("proxy.toml:4: limits.{key}"), words);
@@ -179,7 +179,7 @@ fn the_log_is_set_by_its_words() {
     let log = loaded(&text).log;
     assert_eq!((log.format, log.level, log.access), (LogFormat::Json, LogLevel::Debug, AccessLogging::No));
     let text = format!("{UPSTREAM}[log]\nlevel = \"warning\"");
-    refused(&text, "proxy.toml:4: log.level", "\"warning\" is not one of error, warn, info");
+    refused(&text, "proxy.toml:4: log.level", "invalid value \"warning\"; expected one of error, warn, info");
 }
 
 #[test]
@@ -212,6 +212,6 @@ fn a_mistake_is_on_the_line_where_its_value_begins() {
 fn a_renamed_key_is_an_error_with_the_present_name() {
     for (old, present) in [("core_files", "core_dumps"), ("inspectable", "dumpable")] {
         let errors = load(&format!("{UPSTREAM}[process]\n{old} = true\n")).expect_err(old).to_string();
-        assert!(errors.contains(&format!("process.{old}: this key is now called {present}")), "{errors}");
+        assert!(errors.contains(&format!("process.{old}: this key was renamed to {present}")), "{errors}");
     }
 }

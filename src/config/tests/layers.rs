@@ -61,7 +61,7 @@ fn a_region_alone_runs_on_defaults() {
 #[test]
 fn without_a_region_the_flag_is_named() {
     let shown = mistakes(without_file(&[]));
-    assert!(matches!(&shown[..], [one] if one.starts_with("--region: no region")), "{shown:?}");
+    assert!(matches!(&shown[..], [one] if one.starts_with("--region: missing region")), "{shown:?}");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn settings_of_different_layers_are_compared() {
     let shown = &config.warnings[0];
     assert!(
         shown.starts_with("proxy.toml:2: upstream.endpoint: ")
-            && shown.contains("signed for us-west-1, which --region says"),
+            && shown.contains("signed for region us-west-1, set by --region"),
         "{shown}"
     );
 }

@@ -65,7 +65,10 @@ fn configurations_of_ten_thousand_routes_are_compared_in_a_moment() {
     let (before, after) = (loaded(&text).facts, loaded(&moved).facts);
     let changes = within(LIMIT, || changes(&before, &after));
     assert_eq!(changes.len(), 10_000);
-    assert_eq!(changes[9_999].to_string(), "route[9999].region = \"cn-shanghai\" was \"cn-beijing\"");
+    assert_eq!(
+        changes[9_999].to_string(),
+        "route[9999].region changed from \"cn-beijing\" to \"cn-shanghai\""
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod layers;
 mod listen;
 mod many;
 mod route;
+mod settings;
 mod tool_routes;
 mod upstream;
 

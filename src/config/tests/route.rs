@@ -17,7 +17,7 @@ fn a_route_that_sets_one_of_the_five_takes_none_of_them() {
     assert_eq!(upstream.endpoint.host.as_str(), "oss-us-west-1.aliyuncs.com");
     assert_eq!((&upstream.pin, &upstream.connect), (&None, &None));
     let text = routed("match.host = \"files.example.com\"\nbucket = \"photos\"");
-    refused(&text, "proxy.toml:5: route.region", "no region");
+    refused(&text, "proxy.toml:5: route.region", "missing region");
 }
 
 #[test]
@@ -54,7 +54,7 @@ endpoint = "https://ep-y.oss.example"
     assert_eq!(sources, ["own"]);
     for key in ["signature", "ca_file"] {
         let text = routed(&format!("match.host = \"f.example\"\nregion = \"us-west-1\"\n{key} = \"x\""));
-        refused(&text, &format!("proxy.toml:8: route.{key}"), "set it there");
+        refused(&text, &format!("proxy.toml:8: route.{key}"), "set it in [upstream]");
     }
 }
 
@@ -70,7 +70,7 @@ match.host = "f.example"
 region = "cn-hangzhou"
 endpoint = "https://f.example"
 "#;
-    refused(text, "proxy.toml:6: route.bucket", "cname needs");
+    refused(text, "proxy.toml:6: route.bucket", "cname addressing requires the bucket");
     assert_eq!(
         loaded(&format!("{text}bucket = \"files\"")).directory.get(UpstreamId(1)).addressing,
         BucketAddressing::Cname
@@ -94,17 +94,21 @@ fn a_route_has_a_custom_domain_beside_other_buckets() {
 
     let without = |line: &str| text.replace(line, "");
     for (text, place, words) in [
-        (text.replace("\nbucket = \"photos\"", ""), "proxy.toml:3: route.bucket", "cname needs"),
+        (
+            text.replace("\nbucket = \"photos\"", ""),
+            "proxy.toml:3: route.bucket",
+            "cname addressing requires the bucket",
+        ),
         (
             without("endpoint = \"https://img.example.com\"\n"),
             "proxy.toml:3: route.endpoint",
-            "leave out addressing",
+            "remove addressing",
         ),
         (text.replace("\"cname\"", "\"dns\""), "proxy.toml:8: route.addressing", "virtual, path, cname"),
         (
             format!("{UPSTREAM}[[route]]\nmatch.bucket = \"photos\"\naddressing = \"path\""),
             "proxy.toml:3: route.region",
-            "no region",
+            "missing region",
         ),
     ] {
         refused(&text, place, words);
@@ -125,11 +129,11 @@ fn a_route_to_an_endpoint_of_oss_is_addressed_as_oss_wants_it() {
 
 #[test]
 fn a_route_has_a_match_and_an_effect() {
-    refused(&routed("region = \"us-west-1\""), "proxy.toml:5: route.match", "must say what it is for");
+    refused(&routed("region = \"us-west-1\""), "proxy.toml:5: route.match", "must match something");
     refused(
         &routed("match = {}\nregion = \"us-west-1\""),
         "proxy.toml:6: route.match",
-        "must say what it is for",
+        "must match something",
     );
     refused(&routed("match.host = \"f.example\""), "proxy.toml:5: route", "must change something");
 }
@@ -150,25 +154,25 @@ fn a_host_pattern_names_somebody() {
     refused(
         &routed("match.host = \"f.example:8770\"\ncredentials = \"default\""),
         "proxy.toml:6: route.match.host",
-        "leave it out",
+        "remove it",
     );
     for host in ["b-1.cn-hangzhou.oss-vectors.aliyuncs.com", "*.oss-tables.aliyuncs.com"] {
         let text = routed(&format!("match.host = \"{host}\"\ncredentials = \"default\""));
-        refused(&text, "proxy.toml:6: route.match.host", "is a name of");
+        refused(&text, "proxy.toml:6: route.match.host", "only object API requests are signed");
     }
     refused(
         &routed("match.bucket = \"Logs\"\ncredentials = \"default\""),
         "proxy.toml:6: route.match.bucket",
-        "can match nothing",
+        "invalid pattern",
     );
 }
 
 #[test]
 fn a_route_that_no_request_can_take_is_refused() {
     let text = routed("match.bucket = \"logs-*\"\ncredentials = \"default\"");
-    refused(&text, "proxy.toml:5: route", "nothing would ever take it");
+    refused(&text, "proxy.toml:5: route", "no request can use it");
     let text = routed("match.bucket = \"logs-*\"\nregion = \"us-west-1\"\nbucket = \"photos\"");
-    refused(&text, "proxy.toml:5: route", "nothing would ever take it");
+    refused(&text, "proxy.toml:5: route", "no request can use it");
     loaded(&routed("match.bucket = \"logs-*\"\nregion = \"us-west-1\"\nbucket = \"logs-a\""));
 }
 
@@ -186,5 +190,5 @@ fn routes_that_contradict_themselves_are_all_reported() {
         places,
         ["proxy.toml:3: route.region", "proxy.toml:8: route.connect", "proxy.toml:12: route.credentials"]
     );
-    assert!(shown[2].contains("known are default"), "{shown:?}");
+    assert!(shown[2].contains("expected one of default"), "{shown:?}");
 }

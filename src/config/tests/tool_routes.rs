@@ -67,7 +67,7 @@ fn a_bucket_is_signed_for_the_region_of_its_entry_then_its_endpoint_then_its_pro
 #[test]
 fn a_route_of_the_file_is_checked_as_one_of_ours() {
     for (entry, words) in [
-        ("endpoint=http://127.0.0.1:8770", "leads back"),
+        ("endpoint=http://127.0.0.1:8770", "a listener of this proxy"),
         ("endpoint=files.oss-cn-beijing.aliyuncs.com", "files."),
         ("endpoint=oss-cn-beijing.aliyuncs.com\naddressing-style=cname", "cname"),
     ] {

@@ -27,9 +27,9 @@ enum RefreshReason {
 impl RefreshReason {
     fn message(self) -> &'static str {
         match self {
-            Self::First => "credentials",
-            Self::Changed => "credentials have changed",
-            Self::Usual => "credentials renewed",
+            Self::First => "credentials obtained",
+            Self::Changed => "credentials changed",
+            Self::Usual => "credentials refreshed",
         }
     }
 }
@@ -46,10 +46,7 @@ impl CredentialSource {
             };
             let moment = ClockReading::take(edge);
             if moment.has_jumped_since(anchor) {
-                warn!(
-                    source = self.name,
-                    "the clock of this machine has jumped; everything is looked at anew"
-                );
+                warn!(source = self.name, "system clock jumped; re-evaluating credentials");
                 self.reset_after_clock_jump(moment);
             }
             anchor = moment;
@@ -60,7 +57,7 @@ impl CredentialSource {
                 continue;
             }
             if wanted {
-                warn!(source = self.name, "OSS refuses the access key; the source is asked for another");
+                warn!(source = self.name, "OSS rejected the access key; refreshing credentials");
             }
             let before = self.current.load_full();
             let is_first = before.is_none();
@@ -73,7 +70,7 @@ impl CredentialSource {
                 .as_ref()
                 .is_ok_and(|given| before.is_some_and(|before| Arc::ptr_eq(&before.credentials, given)));
             if is_same && !failed {
-                debug!(source = self.name, "the source gives what it gave before");
+                debug!(source = self.name, "the source returned the same credentials");
             } else {
                 let kind = match (is_first, changed) {
                     (_, true) => RefreshReason::Changed,
@@ -116,23 +113,23 @@ impl CredentialSource {
         let has_credentials = self.get(now).is_ok();
         let known = self.history().told.replace(text.clone()).is_some_and(|known| known == text);
         match failure {
-            _ if known => debug!(source = self.name, error = text, "still no new credentials"),
+            _ if known => debug!(source = self.name, error = text, "credential refresh still fails"),
             _ if has_credentials => error!(
                 source = self.name,
                 error = text,
-                "no new credentials; the current ones are used until they expire"
+                "credential refresh failed; using the current credentials until they expire"
             ),
             ProvideError::NotConfigured(reason) => warn!(
                 source = self.name,
                 reason,
-                "no credentials: requests are answered 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and start again"
+                "no credentials: requests are rejected with 503; set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials], and restart"
             ),
             // It is a reason not to start, and reported as that.
-            ProvideError::Failed(_) => debug!(source = self.name, error = text, "configured wrongly"),
+            ProvideError::Failed(_) => debug!(source = self.name, error = text, "invalid configuration"),
             ProvideError::Unavailable(_) | ProvideError::Refused(_) => error!(
                 source = self.name,
                 error = text,
-                "no credentials: requests are answered 503 until there are"
+                "no credentials: requests are rejected with 503 until a refresh succeeds"
             ),
         }
     }

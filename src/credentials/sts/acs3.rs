@@ -1,5 +1,6 @@
 //! `ACS3-HMAC-SHA256`: "Request syntax and signature method V3" (Alibaba Cloud SDK documentation).
 
+use base16ct::lower::encode_string;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -20,7 +21,7 @@ pub(super) fn headers(
         ("content-type", own(FORM)),
         ("host", own(&url.host())),
         ("x-acs-action", own(call.action)),
-        ("x-acs-content-sha256", own(&hex(&Sha256::digest(&call.form)))),
+        ("x-acs-content-sha256", own(&encode_string(&Sha256::digest(&call.form)))),
         ("x-acs-date", own(stamp.at)),
         ("x-acs-signature-nonce", own(stamp.nonce)),
         ("x-acs-version", own(VERSION)),
@@ -33,7 +34,7 @@ pub(super) fn headers(
     let lines: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let canonical = CanonicalRequest { method: "POST", path: "/", query: "", headers: &lines };
     let authorization =
-        canonical.authorization(&hex(&Sha256::digest(&call.form)), &key.id, key.secret.expose());
+        canonical.authorization(&encode_string(&Sha256::digest(&call.form)), &key.id, key.secret.expose());
     // The HTTP client writes `Host`.
     signed.retain(|(name, _)| *name != "host");
     signed.push(("authorization", Zeroizing::new(authorization)));
@@ -58,28 +59,24 @@ impl CanonicalRequest<'_> {
             }
         }
         request.push_str(&format!("\n{names}\n{hashed_body}"));
-        let to_sign = format!("{ALGORITHM}\n{}", hex(&Sha256::digest(request.as_bytes())));
+        let to_sign = format!("{ALGORITHM}\n{}", encode_string(&Sha256::digest(request.as_bytes())));
         #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
         mac.update(to_sign.as_bytes());
-        let signature = hex(&mac.finalize().into_bytes());
+        let signature = encode_string(&mac.finalize().into_bytes());
         format!("{ALGORITHM} Credential={id},SignedHeaders={names},Signature={signature}")
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 #[cfg(test)]
 mod tests {
+    use base16ct::lower::encode_string;
     use serde_json::Value;
     use sha2::{Digest as _, Sha256};
 
-    use super::{CanonicalRequest, hex};
+    use super::CanonicalRequest;
 
     #[test]
     fn the_documented_example_is_signed_as_documented() {
@@ -134,6 +131,6 @@ mod tests {
         }
         let hash = &all["primitives"][0];
         let message = hash["message"].as_str().expect("text");
-        assert_eq!(hex(&Sha256::digest(message.as_bytes())), hash["expected"]);
+        assert_eq!(encode_string(&Sha256::digest(message.as_bytes())), hash["expected"]);
     }
 }

@@ -68,11 +68,11 @@ impl StsEndpointConfig {
             (None, None) if vpc => {
                 return Err(SetupError::VpcWithoutRegion { variable: VPC }.into());
             }
-            (None, None) => (CENTRAL.to_owned(), "nothing says where else"),
+            (None, None) => (CENTRAL.to_owned(), "the default"),
         };
         Url::parse(&format!("https://{host}"))
             .map(|url| SelectedEndpoint { url, setting })
-            .map_err(|error| ProvideError::Refused(format!("STS at {host}: {error}")))
+            .map_err(|error| ProvideError::Refused(format!("the STS host {host} {error}")))
     }
 }
 
@@ -104,4 +104,4 @@ const REGION: &str = "ALIBABA_CLOUD_STS_REGION";
 const VPC: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
 
 /// The advice in errors of an unreachable STS.
-pub(super) const HINT: &str = "if it cannot be reached from here, set sts_endpoint or sts_region";
+pub(super) const HINT: &str = "if this host cannot reach it, set sts_endpoint or sts_region";

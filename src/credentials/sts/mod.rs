@@ -207,7 +207,8 @@ impl StsClient {
         let headers: Result<Vec<_>, http::header::InvalidHeaderValue> = headers.collect();
         let headers = headers.map_err(|_| {
             ProvideError::Refused(
-                "the access key that asks STS holds characters that cannot be sent".to_owned(),
+                "the access key for the call to STS contains characters that are invalid in a header"
+                    .to_owned(),
             )
         })?;
         Ok(HttpRequest { method: Method::POST, url: url.at(&target), headers, body: call.form.clone() })

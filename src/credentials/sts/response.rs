@@ -90,13 +90,13 @@ impl StsCredentials {
         provider: &str,
         from: &str,
     ) -> Result<Credentials, ProvideError> {
-        let unusable = |what: &str| ProvideError::Unavailable(format!("{from} gave {what}"));
+        let unusable = |what: &str| ProvideError::Unavailable(format!("{from} returned {what}"));
         let Self { access_key_id, access_key_secret, security_token, expiration } = self;
         let expires =
-            Timestamp::parse_rfc3339(&expiration).ok_or_else(|| unusable("an expiration that is no time"))?;
+            Timestamp::parse_rfc3339(&expiration).ok_or_else(|| unusable("an invalid expiration"))?;
         let id = access_key_id.expose().to_owned();
         validate::check_given(&id, access_key_secret.expose(), Some(security_token.expose()))
-            .map_err(|insane| unusable(&format!("no usable credentials: {insane}")))?;
+            .map_err(|insane| unusable(&format!("invalid credentials: {insane}")))?;
         Ok(Credentials {
             id,
             secret: access_key_secret,
@@ -138,7 +138,7 @@ pub(super) fn read(reply: &StsReply) -> Result<StsCredentials, StsError> {
             let line = error.line();
             let column = error.column();
             ProvideError::Unavailable(format!(
-                "STS at {url} answered 200 with what are no credentials (line {line}, column {column}); look whether something between it and here answers in its place"
+                "STS at {url} returned 200, but not JSON credentials (line {line}, column {column}); check whether another server responds in its place"
             ))
             .into()
         });
@@ -159,7 +159,7 @@ pub(super) fn read_identity(reply: &StsReply) -> Result<String, ProvideError> {
         return Err(refused(reply).error);
     }
     let identity: Identity = from_slice(&response.body)
-        .map_err(|_| ProvideError::Unavailable(format!("STS at {url} answered 200 and nobody's identity")))?;
+        .map_err(|_| ProvideError::Unavailable(format!("STS at {url} returned 200, but no identity")))?;
     // A session of a role is `acs:ram::1:assumed-role/NAME/SESSION`.
     Ok(match identity.arn.split_once(":assumed-role/") {
         Some((account, rest)) => {
@@ -172,10 +172,11 @@ pub(super) fn read_identity(reply: &StsReply) -> Result<String, ProvideError> {
 fn refused(reply: &StsReply) -> StsError {
     let StsReply { response, url, ahead_s } = reply;
     let StsErrorDocument { code, request_id } = mistake(response);
-    let code = if code.is_empty() { "no code".to_owned() } else { code };
+    let code = if code.is_empty() { "without a code".to_owned() } else { code };
     let id = if request_id.is_empty() { String::new() } else { format!(", request id {request_id}") };
-    let clock = ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of ours)"));
-    let text = format!("STS at {url} answered {} {code}{id}{clock}; {}", response.status, hint(&code));
+    let clock =
+        ahead_s.map_or(String::new(), |seconds| format!(" (its clock is {seconds} s ahead of this host's)"));
+    let text = format!("STS at {url} returned {} {code}{id}{clock}; {}", response.status, hint(&code));
     let passing = response.status >= 500 || response.status == 429 || code.starts_with("Throttling");
     if passing {
         ProvideError::Unavailable(text).into()
@@ -201,30 +202,33 @@ fn hint(code: &str) -> &'static str {
     const HINTS: [(&str, &str); 13] = [
         (
             "NoPermission",
-            "allow sts:AssumeRole to who asks, and name it in the trust policy of the role; an account itself cannot assume roles, use a RAM user",
+            "allow sts:AssumeRole for the caller, and name the caller in the trust policy of the role; an account itself cannot assume roles, use a RAM user",
         ),
         (
             "InvalidAccessKeyId",
-            "the access key that asks does not exist or is disabled; give a valid one to the source",
+            "the access key of the caller does not exist or is disabled; configure a valid one",
         ),
-        ("SignatureDoesNotMatch", "the secret does not belong to the access key id; give both anew"),
-        ("MissingSecurityToken", "the access key that asks is temporary; give its security token too"),
+        ("SignatureDoesNotMatch", "the secret does not belong to the access key id; replace both"),
+        ("MissingSecurityToken", "the access key of the caller is temporary; set its security token too"),
         (
             "InvalidSecurityToken",
-            "the security token does not belong to the access key, or has ended; give all three anew",
+            "the security token does not belong to the access key, or has expired; replace id, secret and token",
         ),
         ("InvalidParameter.PolicyGrammar", "correct policy"),
         ("InvalidParameter.RoleSessionName", "correct session_name"),
         ("InvalidParameter", "correct role_arn, duration, policy or external_id"),
-        ("EntityNotExist", "there is no such role; correct role_arn"),
-        ("AuthenticationFail.OIDCToken.Expired", "the token in token_file has ended; see that it is renewed"),
+        ("EntityNotExist", "the role does not exist; correct role_arn"),
+        (
+            "AuthenticationFail.OIDCToken.Expired",
+            "the token in token_file has expired; check that it is renewed",
+        ),
         (
             "AuthenticationFail",
             "the role's trust policy must name the OIDC provider, its audience and the service account",
         ),
-        ("InvalidTimeStamp", "correct the clock of this machine"),
-        ("Throttling", "the account asks STS too often; it is asked again"),
+        ("InvalidTimeStamp", "synchronise this host's clock"),
+        ("Throttling", "the account calls STS too often; the call is retried"),
     ];
     let known = HINTS.iter().find(|(prefix, _)| code.starts_with(prefix));
-    known.map_or("look the code up in the documentation of STS", |(_, hint)| hint)
+    known.map_or("see the error codes in the STS documentation", |(_, hint)| hint)
 }

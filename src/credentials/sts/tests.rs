@@ -70,7 +70,7 @@ fn each_published_answer_comes_to_what_it_should() {
         assert_eq!(outcome, sample["expect"], "{id}: {given:?}");
         if let Err(error) = given {
             let text = error.to_string();
-            assert!(text.contains("sts.aliyuncs.com") || text.starts_with("STS gave"), "{id}: {text}");
+            assert!(text.contains("sts.aliyuncs.com") || text.starts_with("STS returned"), "{id}: {text}");
             for secret in ["ststoken", "aksecret", "4xx error", "invalid json", "saks"] {
                 assert!(!text.contains(secret), "{id}: {text}");
             }
@@ -87,7 +87,7 @@ fn an_error_tells_code_request_id_and_remedy_and_nothing_else() {
     assert!(!text.contains("hunter2"), "{text}");
     let forged = br#"{"RequestId":"a\nb","Code":"No\u001b[31mPermission"}"#;
     let text = rejected(&reply(403, forged, &url));
-    assert!(text.contains("403 no code;"), "{text}");
+    assert!(text.contains("403 without a code;"), "{text}");
 }
 
 #[test]

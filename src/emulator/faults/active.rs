@@ -56,11 +56,11 @@ impl ActiveFaults {
             match fault {
                 InjectedFault::Status { status, code } => {
                     let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                    return Some(OssError::new(status, code.clone(), "A fault switch is on."));
+                    return Some(OssError::new(status, code.clone(), "A fault is injected."));
                 }
                 InjectedFault::RefuseUpload { after_bytes } => {
                     upload.skip(*after_bytes).await;
-                    return Some(OssError::denied("A fault switch is on."));
+                    return Some(OssError::denied("A fault is injected."));
                 }
                 InjectedFault::StallUpload { after_bytes } => {
                     upload.skip(*after_bytes).await;
@@ -122,7 +122,8 @@ impl ActiveFaults {
         mut reply: OssResponse,
         exit: &ExitFlag,
     ) -> Response<OutgoingBody> {
-        let (mut end, mut pace) = (BodyEnding::Whole, None);
+        let mut end = BodyEnding::Whole;
+        let mut pace = None;
         for fault in &self.0 {
             match fault {
                 InjectedFault::CutBody { after_bytes } => {

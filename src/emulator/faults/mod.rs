@@ -3,8 +3,10 @@
 mod active;
 mod parse;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::wire::CloseMode;
 use crate::oss::Region;
@@ -175,7 +177,7 @@ impl FaultSwitches {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<PlannedFault>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

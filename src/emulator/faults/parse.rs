@@ -46,7 +46,8 @@ impl FromStr for FaultOrder {
             None => plain(kind),
             Some(value) => with_value(kind, value)?,
         };
-        let fault = fault.ok_or_else(|| format!("there is no fault {rest:?}; there are {}", Self::KINDS))?;
+        let fault =
+            fault.ok_or_else(|| format!("unknown fault {rest:?}; expected one of {}", Self::KINDS))?;
         Ok(Self { fault, times })
     }
 }
@@ -84,14 +85,14 @@ fn with_value(kind: &str, value: &str) -> Result<Option<InjectedFault>, String> 
         "delay" => InjectedFault::Delay(Duration::from_millis(number(value)?)),
         "skew" => InjectedFault::Skew { seconds: number(value)? },
         "drip" => {
-            let (bytes, pause) = value.split_once(':').ok_or("write it as drip=BYTES:MS")?;
+            let (bytes, pause) = value.split_once(':').ok_or("expected drip=BYTES:MS")?;
             InjectedFault::Drip { bytes: number(bytes)?, pause: Duration::from_millis(number(pause)?) }
         }
         "status" => {
             let (status, code) = value.split_once(':').unwrap_or((value, "InternalError"));
             let status = number(status)?;
             if !(400..600).contains(&status) {
-                return Err("the status is from 400 to 599".to_owned());
+                return Err("the status must be between 400 and 599".to_owned());
             }
             InjectedFault::Status { status, code: code.to_owned() }
         }
@@ -103,7 +104,7 @@ fn with_value(kind: &str, value: &str) -> Result<Option<InjectedFault>, String> 
 }
 
 fn number<N: FromStr>(text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a number that fits here"))
+    text.parse().map_err(|_| format!("{text:?} is not a valid number"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ impl IssuerShared {
     /// Handles a call to the metadata service. An instance in hardened mode rejects calls without a
     /// token.
     pub(super) fn metadata(&self, head: &request::Parts) -> Result<String, IssuerRejection> {
-        let (method, path) = (&head.method, head.uri.path());
+        let method = &head.method;
+        let path = head.uri.path();
         self.note(call("metadata", method, path))?;
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let (hardened, token, role) = {

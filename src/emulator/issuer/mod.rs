@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -257,7 +257,7 @@ fn run(
 
 impl IssuerShared {
     fn state(&self) -> MutexGuard<'_, IssuerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn now(&self) -> Timestamp {
@@ -313,13 +313,13 @@ impl IssuerShared {
         state.calls.push(call);
         if !state.mishaps.is_empty() {
             let (status, code) = state.mishaps.remove(0);
-            return Err(IssuerRejection(status, code, "as it was told to"));
+            return Err(IssuerRejection(status, code, "a fault is injected"));
         }
         if state.trouble.every_second && state.calls.len().is_multiple_of(2) {
             return Err(IssuerRejection(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
-                "every second time",
+                "a fault is injected into every second call",
             ));
         }
         Ok(())
@@ -357,5 +357,5 @@ impl IssuedCredentials {
 
 /// An error that closes the connection without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("closed, as it was told to")]
+#[error("closed by an injected fault")]
 struct DeadConnection;

@@ -1,6 +1,7 @@
 //! STS: issues credentials for roles. Calls are signed in either style, or carry a service account
 //! token.
 
+use base16ct::lower;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -12,7 +13,6 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::{IssuerCall, IssuerRejection, IssuerShared};
-use crate::emulator::encoding::hex;
 use crate::oss::{decode, encode_strict};
 use crate::time::Timestamp;
 
@@ -114,10 +114,11 @@ impl IssuerShared {
             found.unwrap_or_default().to_owned()
         };
         self.check_time(text("x-acs-date"))?;
-        if text("x-acs-content-sha256") != hex(&Sha256::digest(body)) {
+        if text("x-acs-content-sha256") != lower::encode_string(&Sha256::digest(body)) {
             return Err(MISMATCH);
         }
-        let (id, names) = (field("Credential="), field("SignedHeaders="));
+        let id = field("Credential=");
+        let names = field("SignedHeaders=");
         let secret = self.secret(&id, text("x-acs-security-token"))?;
         let must = head.headers.keys().map(header::HeaderName::as_str);
         let signed: Vec<&str> = names.split(';').collect();
@@ -133,12 +134,17 @@ impl IssuerShared {
             "{}\n{}\n{query}\n{lines}\n{names}\n{}",
             head.method,
             head.uri.path(),
-            hex(&Sha256::digest(body))
+            lower::encode_string(&Sha256::digest(body))
         );
-        let to_sign = format!("ACS3-HMAC-SHA256\n{}", hex(&Sha256::digest(canonical.as_bytes())));
+        let to_sign =
+            format!("ACS3-HMAC-SHA256\n{}", lower::encode_string(&Sha256::digest(canonical.as_bytes())));
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return Err(MISMATCH) };
         mac.update(to_sign.as_bytes());
-        if hex(&mac.finalize().into_bytes()) == field("Signature=") { Ok(id) } else { Err(MISMATCH) }
+        if lower::encode_string(&mac.finalize().into_bytes()) == field("Signature=") {
+            Ok(id)
+        } else {
+            Err(MISMATCH)
+        }
     }
 
     fn judge_rpc(

@@ -1,10 +1,11 @@
-//! Conditional requests (`If-Match` and related headers), for reads and for copy sources.
+//! Conditional requests: `If-Match` and related headers, for reads and for copy sources, and
+//! `x-oss-forbid-overwrite`.
 
 use http::StatusCode;
 
 use super::super::error::OssError;
 use super::super::request::OssRequest;
-use super::super::store::StoredObject;
+use super::super::store::{BucketContents, StoredObject};
 use crate::time::Timestamp;
 
 /// The header names of one set of conditions.
@@ -65,6 +66,25 @@ impl ConditionHeaders {
         let old = time(self.modified).is_some_and(|at| object.modified <= at);
         Ok(if same.unwrap_or(old) { ConditionResult::NotModified } else { ConditionResult::Holds })
     }
+}
+
+/// Rejects overwriting an object if the request forbids it.
+pub(super) fn check_overwrite(
+    request: &OssRequest,
+    contents: &BucketContents,
+    key: &[u8],
+) -> Result<(), OssError> {
+    let forbids =
+        request.header("x-oss-forbid-overwrite").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    if forbids && contents.objects.contains_key(key) {
+        return Err(OssError::new(
+            StatusCode::CONFLICT,
+            "FileAlreadyExists",
+            "The object you specified already exists and can not be overwritten.",
+        )
+        .ec("0026-00000044"));
+    }
+    Ok(())
 }
 
 /// Returns whether a list of entity tags, with or without quotes, contains `etag`.

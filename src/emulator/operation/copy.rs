@@ -7,14 +7,15 @@ use super::super::error::OssError;
 use super::super::request::{self, OssRequest};
 use super::super::response::OssResponse;
 use super::super::store::{ObjectKind, ObjectMetadata, ObjectStore, StoredObject, SummedBody, UploadedPart};
-use super::condition::{ConditionHeaders, ConditionResult};
-use super::object::{check_overwrite, modified};
+use super::condition::{ConditionHeaders, ConditionResult, check_overwrite};
+use super::object::modified;
 use super::xml::XmlDocument;
 use super::{OperationContext, multipart, object_metadata, range};
 
 /// Handles CopyObject.
 pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (request, now) = (context.request, context.now);
+    let request = context.request;
+    let now = context.now;
     let source = match source(context.store, request)? {
         CopySource::Object(object) => object,
         CopySource::NotModified => return Ok(OssResponse::new(StatusCode::NOT_MODIFIED)),
@@ -37,7 +38,8 @@ pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, O
 
 /// Handles UploadPartCopy.
 pub(super) fn part(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (request, now) = (context.request, context.now);
+    let request = context.request;
+    let now = context.now;
     let number = multipart::part_number(request)?;
     let source = match source(context.store, request)? {
         CopySource::Object(object) => object,
@@ -85,7 +87,8 @@ fn source(store: &mut ObjectStore, request: &OssRequest) -> Result<CopySource, O
     let path = unescape(text.as_bytes()).ok_or_else(invalid)?;
     let path = path.strip_prefix(b"/").unwrap_or(&path);
     let at = path.iter().position(|byte| *byte == b'/').ok_or_else(invalid)?;
-    let (bucket, key) = (&path[..at], &path[at + 1..]);
+    let bucket = &path[..at];
+    let key = &path[at + 1..];
     request::check_key(key)?;
     let bucket = request::bucket(&String::from_utf8_lossy(bucket))?;
     let object = store.bucket(&bucket)?.object(key)?;

@@ -1,9 +1,10 @@
 //! ListObjects in both versions: pages of keys, grouped by delimiter.
 
+use base16ct::{lower, mixed};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::super::encoding::{ParameterPairs, hex, unescape};
+use super::super::encoding::ParameterPairs;
 use super::super::error::OssError;
 use super::super::response::OssResponse;
 use super::super::store::StoredObject;
@@ -31,7 +32,8 @@ struct ListPage<'a> {
 
 /// Handles ListObjects (GetBucket).
 pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
+    let query = context.query();
+    let names = KeyEncoding::asked(&context)?;
     let (bucket, contents, _) = context.place()?;
     let marker = query.bytes("marker").unwrap_or_default();
     let ask = ListParameters::read(query, marker)?;
@@ -50,10 +52,11 @@ pub(super) fn first(mut context: OperationContext<'_>) -> Result<OssResponse, Os
 
 /// Handles ListObjectsV2.
 pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (query, names) = (context.query(), KeyEncoding::asked(&context)?);
+    let query = context.query();
+    let names = KeyEncoding::asked(&context)?;
     let (bucket, contents, _) = context.place()?;
     let token = query.get("continuation-token").filter(|token| !token.is_empty());
-    let resumed = token.map(|token| from_token(token).ok_or_else(bad_token)).transpose()?;
+    let resumed = token.map(|token| mixed::decode_vec(token).map_err(|_| bad_token())).transpose()?;
     let start = query.bytes("start-after").unwrap_or_default();
     let ask = ListParameters::read(query, resumed.as_deref().unwrap_or(start))?;
     let page = ask.page(&contents.objects);
@@ -66,7 +69,7 @@ pub(super) fn second(mut context: OperationContext<'_>) -> Result<OssResponse, O
     }
     document.text("IsTruncated", page.next.is_some().to_string());
     if let Some(next) = &page.next {
-        document.text("NextContinuationToken", hex(next));
+        document.text("NextContinuationToken", lower::encode_string(next));
     }
     document.text("KeyCount", (page.objects.len() + page.groups.len()).to_string());
     let owners =
@@ -172,16 +175,6 @@ impl ListPage<'_> {
             document.close("CommonPrefixes");
         }
     }
-}
-
-/// Decodes a continuation token to the entry it represents.
-fn from_token(token: &str) -> Option<Vec<u8>> {
-    if !token.len().is_multiple_of(2) || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let escaped: String =
-        token.as_bytes().chunks(2).flat_map(|pair| ['%', pair[0].into(), pair[1].into()]).collect();
-    unescape(escaped.as_bytes())
 }
 
 fn bad_token() -> OssError {

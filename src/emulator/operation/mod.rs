@@ -4,13 +4,15 @@ mod bucket;
 mod bucket_config;
 mod condition;
 mod copy;
-mod extras;
 mod list;
 mod multi_delete;
 mod multipart;
 mod object;
 mod object_metadata;
 mod range;
+mod restore;
+mod symlink;
+mod tagging;
 mod uploads;
 mod xml;
 
@@ -255,11 +257,11 @@ fn on_object(request: &OssRequest) -> Result<OperationPlan, OssError> {
     match request.method {
         Method::GET if of_upload => Ok(OperationPlan::read(uploads::list_parts)),
         Method::GET if query.has("acl") => Ok(OperationPlan::read(object::get_acl).for_owner()),
-        Method::GET if query.has("symlink") => Ok(OperationPlan::read(extras::get_symlink)),
-        Method::GET if query.has("tagging") => Ok(OperationPlan::read(extras::get_tags)),
-        Method::PUT if query.has("symlink") => Ok(OperationPlan::change(extras::put_symlink)),
-        Method::PUT if query.has("tagging") => Ok(OperationPlan::body(extras::put_tags)),
-        Method::DELETE if query.has("tagging") => Ok(OperationPlan::change(extras::delete_tags)),
+        Method::GET if query.has("symlink") => Ok(OperationPlan::read(symlink::get_symlink)),
+        Method::GET if query.has("tagging") => Ok(OperationPlan::read(tagging::get_tags)),
+        Method::PUT if query.has("symlink") => Ok(OperationPlan::change(symlink::put_symlink)),
+        Method::PUT if query.has("tagging") => Ok(OperationPlan::body(tagging::put_tags)),
+        Method::DELETE if query.has("tagging") => Ok(OperationPlan::change(tagging::delete_tags)),
         Method::GET if query.has("objectMeta") => Ok(OperationPlan::read(object::meta)),
         Method::GET => Ok(OperationPlan::read(object::get)),
         Method::HEAD if query.has("objectMeta") => Ok(OperationPlan::read(object::meta)),
@@ -277,7 +279,7 @@ fn on_object(request: &OssRequest) -> Result<OperationPlan, OssError> {
         }
         Method::POST if of_upload => Ok(OperationPlan::body(multipart::complete)),
         Method::POST if query.has("restore") => {
-            Ok(OperationPlan::new(extras::restore, OperationNeed::MayHaveBody))
+            Ok(OperationPlan::new(restore::restore, OperationNeed::MayHaveBody))
         }
         Method::POST if query.has("append") => Ok(OperationPlan::body(object::append)),
         Method::POST | Method::OPTIONS => Err(OssError::not_implemented()),

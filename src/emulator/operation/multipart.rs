@@ -1,26 +1,27 @@
 //! Multipart uploads.
 
+use base16ct::upper;
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 use http::StatusCode;
 use md5::{Digest as _, Md5};
 
-use super::super::encoding::hex;
 use super::super::error::OssError;
 use super::super::request::OssRequest;
 use super::super::response::OssResponse;
 use super::super::store::{
     MultipartUpload, ObjectKind, ObjectMetadata, StoredObject, SummedBody, UploadedPart,
 };
-use super::object::check_overwrite;
+use super::condition::check_overwrite;
 use super::xml::{self, KeyEncoding, XmlDocument};
 use super::{OperationContext, object_metadata};
 
 /// Handles InitiateMultipartUpload.
 pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
-    let (request, now) = (context.request, context.now);
+    let request = context.request;
+    let now = context.now;
     let id = format!("{:016X}{:016X}", fastrand::u64(..), fastrand::u64(..));
     let (bucket, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
@@ -41,7 +42,8 @@ pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse,
 
 /// Handles UploadPart.
 pub(super) fn upload_part(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (number, now) = (part_number(context.request)?, context.now);
+    let number = part_number(context.request)?;
+    let now = context.now;
     let payload = std::mem::take(&mut context.payload);
     let upload = upload(&mut context)?;
     let object = StoredObject::new(payload.clone(), ObjectMetadata::default(), now);
@@ -52,7 +54,9 @@ pub(super) fn upload_part(mut context: OperationContext<'_>) -> Result<OssRespon
 /// Handles CompleteMultipartUpload, from a list of parts or from all parts.
 pub(super) fn complete(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
     let names = KeyEncoding::asked(&context)?;
-    let (request, now, region) = (context.request, context.now, context.place.region.clone());
+    let request = context.request;
+    let now = context.now;
+    let region = context.place.region.clone();
     let listed = match request.header("x-oss-complete-all") {
         Some(text) if text.eq_ignore_ascii_case("yes") => None,
         Some(_) => return Err(OssError::argument("The x-oss-complete-all header must be yes.")),
@@ -167,7 +171,7 @@ fn assemble(parts: &[&UploadedPart]) -> StoredObject {
         data.extend_from_slice(&part.payload.data);
         tags.update(part.payload.md5);
     }
-    let digits = hex(&tags.finalize()).to_ascii_uppercase();
+    let digits = upper::encode_string(&tags.finalize());
     let whole =
         StoredObject::new(SummedBody::of(data.freeze()), ObjectMetadata::default(), parts[0].modified);
     StoredObject {

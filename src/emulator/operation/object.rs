@@ -7,16 +7,17 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::super::error::OssError;
 use super::super::request::OssRequest;
 use super::super::response::OssResponse;
-use super::super::store::{BucketContents, ObjectKind, StoredObject, SummedBody};
-use super::condition::{ConditionHeaders, ConditionResult};
-use super::extras::resolved;
+use super::super::store::{ObjectKind, StoredObject, SummedBody};
+use super::condition::{ConditionHeaders, ConditionResult, check_overwrite};
+use super::symlink::resolved;
 use super::xml::XmlDocument;
 use super::{OperationContext, object_metadata, range};
 use crate::time::Timestamp;
 
 /// Handles PutObject.
 pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (now, request) = (context.now, context.request);
+    let now = context.now;
+    let request = context.request;
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
@@ -74,7 +75,8 @@ pub(super) fn delete(mut context: OperationContext<'_>) -> Result<OssResponse, O
 
 /// Handles AppendObject.
 pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (now, request) = (context.now, context.request);
+    let now = context.now;
+    let request = context.request;
     let position = request.query.get("position").and_then(|text| text.parse::<usize>().ok());
     let position = position.ok_or_else(|| OssError::argument("The position is missing or invalid."))?;
     let payload = std::mem::take(&mut context.payload);
@@ -122,24 +124,6 @@ pub(super) fn acl_document(acl: &str) -> OssResponse {
     document.text("Grant", acl);
     document.close("AccessControlList");
     OssResponse::xml(document.finish())
-}
-
-/// Rejects overwriting an object if the request forbids it.
-pub(super) fn check_overwrite(
-    request: &OssRequest,
-    contents: &BucketContents,
-    key: &[u8],
-) -> Result<(), OssError> {
-    let forbids =
-        request.header("x-oss-forbid-overwrite").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if forbids && contents.objects.contains_key(key) {
-        return Err(conflict(
-            "FileAlreadyExists",
-            "The object you specified already exists and can not be overwritten.",
-        )
-        .ec("0026-00000044"));
-    }
-    Ok(())
 }
 
 /// Formats a time for documents, as in `LastModified`.

@@ -113,7 +113,9 @@ impl KeyEncoding {
 pub(super) fn read(document: &[u8]) -> Result<Vec<XmlElement>, OssError> {
     let text = std::str::from_utf8(document).map_err(|_| OssError::malformed_xml())?;
     let mut reader = Reader::from_str(text);
-    let (mut elements, mut open, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut elements = Vec::new();
+    let mut open = Vec::new();
+    let mut texts = Vec::new();
     loop {
         match reader.read_event().map_err(|_| OssError::malformed_xml())? {
             Event::Start(tag) => {

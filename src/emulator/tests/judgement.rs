@@ -1,9 +1,9 @@
 //! Rejections of correctly signed requests, with the wording of OSS.
 
+use base16ct::upper;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::encoding::hex;
 use super::super::{EmulatedAccount, InjectedFault};
 use super::{NOW, ask, get, put, start, start_with};
 use crate::oss::Region;
@@ -49,7 +49,7 @@ fn a_wrong_signature_echoes_the_security_token_in_every_form() {
     let refused = asked("GET").send(&oss);
     let raw = format!("x-oss-security-token:{token}\n");
     assert!(refused.element("StringToSign").contains(&raw), "{}", refused.text());
-    let spaced: Vec<_> = token.bytes().map(|byte| hex(&[byte]).to_ascii_uppercase()).collect();
+    let spaced: Vec<_> = token.bytes().map(|byte| upper::encode_string(&[byte])).collect();
     assert!(refused.element("StringToSignBytes").contains(&spaced.join(" ")), "{}", refused.text());
     let head = asked("HEAD").send(&oss);
     let told = STANDARD.decode(head.header("x-oss-err").expect("the document")).expect("base64");

@@ -143,7 +143,8 @@ fn ranges_that_do_not_fit_are_answered_as_the_service_does() {
 fn conditions_are_held_against_tag_and_time() {
     let oss = start();
     put("/a", "x").send(&oss);
-    let (before, at) = ("Thu, 23 May 2024 00:00:00 GMT", "Fri, 24 May 2024 00:00:00 GMT");
+    let before = "Thu, 23 May 2024 00:00:00 GMT";
+    let at = "Fri, 24 May 2024 00:00:00 GMT";
     let tag = "\"9DD4E461268C8034F5C8564E155C67A6\"";
     for (name, value, status) in [
         ("If-Match", tag, 200),

@@ -189,7 +189,9 @@ fn uploads_are_listed_page_by_page_and_grouped() {
     for (options, all) in
         [("", vec!["a", "a", "d/1", "d/2", "e"]), ("&delimiter=%2F", vec!["a", "a", "e", "d/"])]
     {
-        let (mut found, mut groups, mut rest) = (Vec::new(), Vec::new(), String::new());
+        let mut found = Vec::new();
+        let mut groups = Vec::new();
+        let mut rest = String::new();
         for _ in 0..all.len() {
             let page = get(&format!("/?uploads&max-uploads=1{options}{rest}")).send(&oss);
             found.extend(page.elements("Key"));

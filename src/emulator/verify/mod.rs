@@ -10,9 +10,9 @@ mod presigned_tests;
 #[cfg(test)]
 pub(super) mod tests;
 
+use base16ct::upper;
 use http::{HeaderMap, StatusCode, header};
 
-use super::encoding::hex;
 use super::error::OssError;
 use super::request::OssRequest;
 use super::settings::{EmulatedAccount, ServiceIdentity};
@@ -167,7 +167,7 @@ impl SignatureValidity {
 
 impl SignatureClaim {
     fn mismatch(self) -> OssError {
-        let bytes = hex(&self.string_to_sign).to_ascii_uppercase();
+        let bytes = upper::encode_string(&self.string_to_sign);
         let pairs: Vec<_> = bytes.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
         let failure = OssError::forbidden(
             "SignatureDoesNotMatch",

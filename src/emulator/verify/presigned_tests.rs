@@ -48,7 +48,8 @@ impl Presigned {
             query.extend(v4_fields(json, expires, &time, &place, &headers));
             Timestamp::from_unix_s(signed_at.unix_s() + expires)
         };
-        let (id, secret) = (text(&json["access_key_id"]), text(&json["access_key_secret"]));
+        let id = text(&json["access_key_id"]);
+        let secret = text(&json["access_key_secret"]);
         let bucket = Bucket::parse(&text(&json["bucket"])).expect("a bucket name");
         let as_pair =
             |(name, value): (String, String)| ParameterPair { name: name.into(), value: value.into() };

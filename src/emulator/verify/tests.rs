@@ -110,7 +110,8 @@ impl OssRequest {
 #[test]
 fn every_stage_of_every_v4_vector_is_reproduced() {
     for vector in Vector::all().iter().filter(|vector| vector.json["version"] == "v4") {
-        let (json, expected) = (&vector.json, &vector.json["expected"]);
+        let json = &vector.json;
+        let expected = &vector.json["expected"];
         let at = vector.now.iso_basic();
         let scope = v4::ClaimedScope {
             day: at[..8].to_owned(),

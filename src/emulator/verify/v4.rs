@@ -1,10 +1,11 @@
 //! Signature V4, in the header and in the URL. The key is derived by day and region, and signs the
 //! hash of a canonical request.
 
+use base16ct::lower;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use super::super::encoding::{SlashEscaping, escape, hex};
+use super::super::encoding::{SlashEscaping, escape};
 use super::super::error::OssError;
 use super::super::request::{OssRequest, RequestTarget};
 use super::super::settings::ServiceIdentity;
@@ -34,7 +35,9 @@ pub(super) fn in_header(
     fields: &str,
     place: &ServiceIdentity,
 ) -> Result<SignatureClaim, OssError> {
-    let (mut credential, mut additional, mut signature) = (None, None, None);
+    let mut credential = None;
+    let mut additional = None;
+    let mut signature = None;
     for field in fields.split(',') {
         let slot = match field.trim().split_once('=') {
             Some(("Credential", value)) => credential.replace(value),
@@ -105,13 +108,13 @@ pub(super) fn signature(secret: &str, scope: &ClaimedScope, string_to_sign: &[u8
     for part in [&scope.day, &scope.region, &scope.product, TERMINATOR] {
         key = mac(&key, part.as_bytes());
     }
-    hex(&mac(&key, string_to_sign))
+    lower::encode_string(&mac(&key, string_to_sign))
 }
 
 /// Builds the string to sign.
 pub(super) fn string_to_sign(date_line: &str, scope: &ClaimedScope, canonical_request: &[u8]) -> Vec<u8> {
     let ClaimedScope { day, region, product } = scope;
-    let hash = hex(&Sha256::digest(canonical_request));
+    let hash = lower::encode_string(&Sha256::digest(canonical_request));
     format!("OSS4-HMAC-SHA256\n{date_line}\n{day}/{region}/{product}/{TERMINATOR}\n{hash}").into_bytes()
 }
 

@@ -1,5 +1,6 @@
 //! The connection: a socket that can be closed or reset at an exact byte, and the bodies in both
-//! directions.
+//! directions. The socket is written by hand: no library changes the flush and the shutdown of a
+//! stream.
 
 mod request_body;
 mod response_body;

@@ -41,7 +41,8 @@ impl IncomingBody {
 
     /// Reads the body to its end.
     pub(in crate::emulator) async fn receive(&mut self, keep: KeptBody) -> Result<SummedBody, BrokenBody> {
-        let (mut md5, mut crc) = (Md5::new(), crc64fast::Digest::new());
+        let mut md5 = Md5::new();
+        let mut crc = crc64fast::Digest::new();
         let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut data = BytesMut::with_capacity(match keep {
             KeptBody::All => announced.min(RESERVED_BYTES_MAX),

@@ -11,7 +11,7 @@ use crate::support::{KEY, Script, oss, proxy};
 #[test]
 fn an_endpoint_where_nobody_listens_or_answers_is_told() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    doctor(&at(free), &[], &KEY).says(69, ("connect", "refused"), &["nobody listens"]);
+    doctor(&at(free), &[], &KEY).says(69, ("connect", "refused"), &["nothing listens"]);
     // Accepted by the kernel, and never answered.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address");
@@ -19,12 +19,12 @@ fn an_endpoint_where_nobody_listens_or_answers_is_told() {
     doctor(&format!("{}{timeouts}", at(address)), &[], &KEY).says(
         69,
         ("connect", "no-answer"),
-        &["nothing for 300ms"],
+        &["no progress for 300ms"],
     );
     let tls = at(address).replace("http:", "https:");
     doctor(&format!("{tls}{timeouts}"), &[], &KEY).says(69, ("connect", "tls-silent"), &["within 300ms"]);
     let closing = Script::start(|peer| drop(peer.head()));
-    doctor(&at(closing.address), &[], &KEY).says(69, ("connect", "no-http"), &["before its answer"]);
+    doctor(&at(closing.address), &[], &KEY).says(69, ("connect", "no-http"), &["before the response"]);
 }
 
 #[test]
@@ -32,7 +32,11 @@ fn a_name_that_does_not_resolve_is_told() {
     // A label longer than DNS permits, so no resolver is queried.
     let name = format!("{}.test", "a".repeat(64));
     let config = at(([127, 0, 0, 1], 1).into()).replace("127.0.0.1:1", &format!("{name}:1"));
-    doctor(&config, &[], &KEY).says(69, ("dns", "unresolved"), &[&name, "does not resolve", "name service"]);
+    doctor(&config, &[], &KEY).says(
+        69,
+        ("dns", "unresolved"),
+        &[&name, "does not resolve", "DNS configuration"],
+    );
 }
 
 #[test]
@@ -58,7 +62,7 @@ fn a_certificate_that_is_not_to_be_believed_is_told_with_the_reason() {
     doctor(&format!("{region}{}", tls_lines(address, &authority)), &[], &KEY).says(
         69,
         ("connect", "wrong-name"),
-        &["for other names than oss-cn-hangzhou.aliyuncs.com"],
+        &["is not valid for oss-cn-hangzhou.aliyuncs.com"],
     );
     // Plain HTTP where TLS is expected, and the reverse.
     let plain = at(oss.address).replace("http:", "https:");
@@ -94,7 +98,7 @@ fn a_proxy_in_the_place_of_oss_is_told_with_what_it_refuses() {
         let web = Script::answering(answer);
         let seen = doctor(&at(web.address), &[], &KEY);
         assert_eq!(seen.fault("upstream", "answer"), "not-oss", "{}", seen.lines);
-        seen.says(78, ("signed", "not-oss"), &["but not by OSS"]);
+        seen.says(78, ("signed", "not-oss"), &["is not from OSS"]);
     }
 }
 

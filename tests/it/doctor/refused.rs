@@ -19,7 +19,9 @@ use crate::support::{KEY, SECRET, Script, TOKEN, oss};
 fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
     let late = with_fault(InjectedFault::Skew { seconds: 3_600 }, &KEY);
     assert_eq!((late.code, late.fault("upstream", "clock")), (77, "clock-skewed"), "{}", late.lines);
-    for words in ["behind that of OSS", "RequestTimeTooSkewed", "NTP", "signed at OSS's time, is taken"] {
+    for words in
+        ["behind that of OSS", "RequestTimeTooSkewed", "NTP", "signed with the time of OSS, was accepted"]
+    {
         assert!(late.lines.contains(words), "{words}: {}", late.lines);
     }
     let early = with_fault(InjectedFault::Skew { seconds: -3 * 86_400 }, &KEY);
@@ -30,7 +32,7 @@ fn a_wrong_clock_is_told_from_the_date_and_from_the_refusal() {
     let script = refusing("403 Forbidden", "<Error><Code>RequestTimeTooSkewed</Code></Error>");
     let seen = doctor(&at(script.address), &[], &KEY);
     assert_eq!(seen.fault("upstream", "clock"), "clock-unknown", "{}", seen.lines);
-    seen.says(77, ("signed", "clock-skewed"), &["our clock is too far off"]);
+    seen.says(77, ("signed", "clock-skewed"), &["the clock of this host is too far off"]);
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn a_wrong_region_is_told_with_the_right_one() {
         "403 Forbidden",
         "<Error><Code>SignatureDoesNotMatch</Code><StringToSign>OSS4-HMAC-SHA256\n20260101T000000Z\n20260101/cn-shanghai/oss/aliyun_v4_request\nab</StringToSign></Error>",
     );
-    doctor(&at(script.address), &[], &KEY).says(78, ("signed", "wrong-region"), &["but cn-shanghai"]);
+    doctor(&at(script.address), &[], &KEY).says(78, ("signed", "wrong-region"), &["cn-shanghai is"]);
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn a_temporary_key_without_its_token_is_told() {
     doctor(&at(oss.address), &[], &key).says(
         77,
         ("signed", "token-missing"),
-        &["without its security token"],
+        &["its security token is missing"],
     );
 }
 
@@ -87,7 +89,7 @@ fn an_expired_token_is_told() {
     with_fault(InjectedFault::ExpiredToken, &STS).says(
         77,
         ("signed", "token-expired"),
-        &["SecurityTokenExpired", "renews itself"],
+        &["SecurityTokenExpired", "refreshes them"],
     );
 }
 
@@ -118,9 +120,9 @@ fn no_credentials_at_all_are_told_with_why_each_source_was_passed_over() {
     assert_eq!((seen.code, seen.fault("source", "credentials")), (77, "no-credentials"), "{}", seen.lines);
     // The text output lists the providers above; the document has them in another place.
     let remedy = seen.finding("source", "credentials")["remedy"].as_str().expect("a remedy");
-    assert!(remedy.ends_with("the list of sources says why each was passed over"), "{remedy}");
+    assert!(remedy.ends_with("the list of providers shows why each was skipped"), "{remedy}");
     for words in
-        ["ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "~/.aliyun/config.json", "set OSS_ACCESS_KEY_ID", "OSS answers"]
+        ["ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "~/.aliyun/config.json", "set OSS_ACCESS_KEY_ID", "OSS responds"]
     {
         assert!(seen.lines.contains(words), "{words}: {}", seen.lines);
     }
@@ -223,6 +225,6 @@ fn a_public_name_that_is_refused_for_data_alone_is_told_though_the_bucket_is_sho
     seen.says(
         78,
         ("signed", "public-endpoint"),
-        &["GetBucketInfo of photos", "HEAD of the bucket is refused (400"],
+        &["GetBucketInfo of photos", "HEAD of the bucket was rejected (400"],
     );
 }

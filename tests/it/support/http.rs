@@ -133,6 +133,7 @@ impl Client {
     }
 
     /// Sends one request with a length, and reads its response.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a request, in the order of the wire")]
     pub(crate) fn ask(
         &mut self,
         method: &str,

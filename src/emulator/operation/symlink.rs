@@ -1,4 +1,4 @@
-//! Symbolic links, tags, and restoring archived objects.
+//! Symbolic links.
 
 use http::StatusCode;
 
@@ -6,13 +6,13 @@ use super::super::encoding::unescape;
 use super::super::error::OssError;
 use super::super::response::OssResponse;
 use super::super::store::{BucketContents, ObjectKind, StoredObject, SummedBody};
-use super::object::check_overwrite;
-use super::xml::{self, XmlDocument};
+use super::condition::check_overwrite;
 use super::{OperationContext, object_metadata};
 
 /// Handles PutSymlink.
 pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (request, now) = (context.request, context.now);
+    let request = context.request;
+    let now = context.now;
     let target = request.headers.get("x-oss-symlink-target").filter(|target| !target.is_empty());
     let target = target.ok_or_else(|| OssError::argument("The x-oss-symlink-target header is missing."))?;
     let (_, contents, key) = context.place()?;
@@ -53,54 +53,4 @@ pub(super) fn resolved<'c>(contents: &'c BucketContents, key: &[u8]) -> Result<&
         let message = "The symlink target object does not exist.";
         OssError::new(StatusCode::NOT_FOUND, "SymlinkTargetNotExist", message)
     })
-}
-
-/// Handles PutObjectTagging.
-pub(super) fn put_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let elements = xml::read(&context.payload.data)?;
-    let texts = |path: &'static str| {
-        elements.iter().filter(move |element| element.path == path).map(|element| element.text.clone())
-    };
-    let tags: Vec<_> = texts("Tagging/TagSet/Tag/Key").zip(texts("Tagging/TagSet/Tag/Value")).collect();
-    let (_, contents, key) = context.place()?;
-    contents.object_mut(key)?.traits.tags = tags;
-    Ok(OssResponse::ok())
-}
-
-/// Handles GetObjectTagging.
-pub(super) fn get_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
-    let mut document = XmlDocument::new("Tagging");
-    document.open("TagSet");
-    for (name, value) in &contents.object(key)?.traits.tags {
-        document.open("Tag");
-        document.text("Key", name);
-        document.text("Value", value);
-        document.close("Tag");
-    }
-    document.close("TagSet");
-    Ok(OssResponse::xml(document.finish()))
-}
-
-/// Handles DeleteObjectTagging.
-pub(super) fn delete_tags(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    let (_, contents, key) = context.place()?;
-    contents.object_mut(key)?.traits.tags.clear();
-    Ok(OssResponse::new(StatusCode::NO_CONTENT))
-}
-
-/// Handles RestoreObject. An archived object becomes readable immediately. The first request
-/// returns 202, later ones return 200.
-pub(super) fn restore(mut context: OperationContext<'_>) -> Result<OssResponse, OssError> {
-    if !context.payload.data.is_empty() {
-        xml::read(&context.payload.data)?;
-    }
-    let (_, contents, key) = context.place()?;
-    let object = contents.object_mut(key)?;
-    if !object.is_archived() {
-        let message = "The operation is not supported for this resource";
-        return Err(OssError::new(StatusCode::BAD_REQUEST, "OperationNotSupported", message));
-    }
-    let was_restored = std::mem::replace(&mut object.is_restored, true);
-    Ok(OssResponse::new(if was_restored { StatusCode::OK } else { StatusCode::ACCEPTED }))
 }

@@ -1,0 +1,358 @@
+//! The table of settings: every key of the file with its type, its default, its description and
+//! the flag that overrides it. Those of credentials are in [`super::provider_settings`].
+
+use super::layer::FlagSetting;
+use super::provider_settings::{
+    ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, OIDC, OSSUTIL, PROCESS, PROFILE, STATIC, URI,
+};
+use super::schema::{DefaultValue, RenamedKey, SectionSchema, SettingSpec, ValueKind};
+
+pub(super) const ROOT: SectionSchema = SectionSchema {
+    groups: &[&[
+        SettingSpec::boolean(
+            "strict_file_modes",
+            false,
+            "reject secret files that other users can read; otherwise they are a warning",
+        ),
+        section("listen", ValueKind::TableList(&LISTEN)),
+        section("admin", ValueKind::Table(&ADMIN)),
+        section("upstream", ValueKind::Table(&UPSTREAM)),
+        section("route", ValueKind::TableList(&ROUTE)),
+        section("credentials", ValueKind::Providers),
+        section("limits", ValueKind::Table(&LIMITS)),
+        section("timeouts", ValueKind::Table(&TIMEOUTS)),
+        section("log", ValueKind::Table(&LOG)),
+        section("process", ValueKind::Table(&OWN_PROCESS)),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const LISTEN: SectionSchema = SectionSchema {
+    name: "[[listen]]",
+    groups: &[&[
+        SettingSpec::text(
+            "address",
+            "127.0.0.1:8770",
+            "`HOST:PORT`, `unix:PATH`, or `systemd:NAME` for the sockets with `FileDescriptorName=NAME`",
+        )
+        .with_flag(FlagSetting::Listen),
+        SettingSpec::new(
+            "tls",
+            ValueKind::Table(&TLS),
+            DefaultValue::Described("none"),
+            "serve TLS, with the keys below in its braces",
+        ),
+        SettingSpec::list(
+            "domains",
+            "base domains for buckets: `BUCKET.<domain>/KEY` and `<domain>/BUCKET/KEY`",
+        )
+        .with_flag(FlagSetting::Domain),
+        SettingSpec::list("allowed_origins", "web pages that may send requests, by origin"),
+        SettingSpec::boolean(
+            "cross_site_reads",
+            false,
+            "images, scripts and links of any site may use objects (GET and HEAD without an `Origin`). The Host must be a name of `domains`, of a route's `match.host`, or of a configured endpoint. IP addresses, `localhost` and names of OSS remain closed to them",
+        ),
+        SettingSpec::boolean(
+            "read_only",
+            false,
+            "reads only: GET, HEAD, and queries by POST that are known to their last parameter, such as SelectObject and DoMetaQuery",
+        )
+        .with_flag(FlagSetting::ReadOnly),
+        SettingSpec::boolean(
+            "unsigned_forms",
+            false,
+            "pass form uploads and preflights on unsigned, instead of rejecting them",
+        ),
+        SettingSpec::boolean(
+            "unsafe_open",
+            false,
+            "allow an address beyond loopback: any client that can connect can use the credentials",
+        )
+        .with_flag(FlagSetting::UnsafeOpen),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const TLS: SectionSchema = SectionSchema {
+    name: "tls of [[listen]]",
+    groups: &[&[
+        SettingSpec::optional_text("cert_file", "required", "the certificate, PEM"),
+        SettingSpec::optional_text("key_file", "required", "its key, PEM"),
+        SettingSpec::optional_text(
+            "client_ca_file",
+            "none",
+            "clients must present a certificate of this authority; revocation lists (PEM, `X509 CRL`) in the same file apply, see below",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const ADMIN: SectionSchema = SectionSchema {
+    name: "[admin]",
+    groups: &[&[
+        SettingSpec::text(
+            "address",
+            "127.0.0.1:8771",
+            "`HOST:PORT`, `unix:PATH`, or `\"off\"`; beyond loopback it needs a token",
+        )
+        .with_flag(FlagSetting::AdminListen),
+        SettingSpec::optional_text("token", "none", "the token that all but the open paths require"),
+        SettingSpec::text(
+            "ready_when",
+            "any",
+            "ready when `\"any\"` of the signing providers is usable, or `\"all\"` of them",
+        ),
+        SettingSpec::boolean("quit", false, "`POST /-/quit` ends the process"),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const UPSTREAM: SectionSchema = SectionSchema {
+    name: "[upstream]",
+    groups: &[&[
+        SettingSpec::optional_text(
+            "region",
+            "none",
+            "the region of the buckets; requests are signed for it, it implies the endpoint, and it overrides the region in the endpoint's name",
+        )
+        .with_flag(FlagSetting::Region),
+        SettingSpec::boolean(
+            "internal",
+            false,
+            "the region's internal endpoint; an `endpoint` of a flag or variable overrides the file's `internal`",
+        )
+        .with_flag(FlagSetting::Internal),
+        SettingSpec::optional_text("endpoint", "the region's", "another endpoint: scheme, host, port")
+            .with_flag(FlagSetting::Endpoint),
+        SettingSpec::optional_text(
+            "bucket",
+            "none",
+            "every request is for this bucket and may name no other; the whole path is the key",
+        )
+        .with_flag(FlagSetting::Bucket),
+        SettingSpec::optional_text(
+            "addressing",
+            "`\"virtual\"`; `\"path\"` for an address and for PrivateLink",
+            "`\"virtual\"`, `\"path\"` or `\"cname\"`: how the bucket is named to OSS",
+        ),
+        SettingSpec::text("signature", "v4", "`\"v4\"` or `\"v1\"`").with_flag(FlagSetting::Signature),
+        SettingSpec::optional_text(
+            "connect",
+            "none",
+            "dial this address; Host, TLS server name and signature do not change",
+        ),
+        SettingSpec::optional_text(
+            "ca_file",
+            "the host's",
+            "CA certificates to trust instead of the host's; it is watched, the host's are read again by each reload",
+        )
+        .with_flag(FlagSetting::CaFile),
+        SettingSpec::text("credentials", "default", "the `[credentials.NAME]` that signs"),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const ROUTE: SectionSchema = SectionSchema {
+    name: "[[route]]",
+    groups: &[&[
+        SettingSpec::new(
+            "match",
+            ValueKind::Table(&MATCH),
+            DefaultValue::Described("required"),
+            "the condition; if both keys below are set, both must match",
+        ),
+        SettingSpec::optional_text(
+            "region",
+            "`[upstream]`'s, if none of the six is set",
+            "as in `[upstream]`",
+        ),
+        SettingSpec::new(
+            "internal",
+            ValueKind::Boolean,
+            DefaultValue::Described("likewise"),
+            "as in `[upstream]`",
+        ),
+        SettingSpec::optional_text("endpoint", "likewise", "as in `[upstream]`"),
+        SettingSpec::optional_text("bucket", "likewise", "as in `[upstream]`"),
+        SettingSpec::optional_text(
+            "addressing",
+            "likewise; for an endpoint other than OSS's own, `[upstream]`'s",
+            "as in `[upstream]`; `\"cname\"` for the custom domain of a bucket",
+        ),
+        SettingSpec::optional_text("connect", "likewise", "as in `[upstream]`"),
+        SettingSpec::optional_text("credentials", "`[upstream]`'s", "the `[credentials.NAME]` that signs"),
+    ]],
+    inherited: &["signature", "ca_file"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const MATCH: SectionSchema = SectionSchema {
+    name: "match",
+    groups: &[&[
+        SettingSpec::optional_text("host", "any", "the Host; `*` matches any run of characters"),
+        SettingSpec::optional_text("bucket", "any", "the bucket, likewise"),
+    ]],
+    later: &["prefix", "caller"],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const LIMITS: SectionSchema = SectionSchema {
+    name: "[limits]",
+    groups: &[&[
+        SettingSpec::number("client_connections", 10_000, "client connections, in total"),
+        SettingSpec::number("requests", 4096, "requests in flight on each worker; more get 503"),
+        SettingSpec::size(
+            "header_bytes",
+            "64KiB",
+            "the head of a request, as HTTP/1.1 writes it; a larger one gets 431",
+        ),
+        SettingSpec::size("body", "5GiB", "the body of a request; a larger one gets 400"),
+        SettingSpec::number(
+            "upstream_connections",
+            256,
+            "connections in use to one destination, on each worker. All destinations together may have four times as many. Connections that have outlasted a silence of their upstream do not count",
+        ),
+        SettingSpec::number(
+            "upstream_dials",
+            32,
+            "connections being opened to one destination, on each worker. All destinations together may have four times as many",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
+    name: "[timeouts]",
+    groups: &[&[
+        SettingSpec::duration("connect", "5s", "to open a connection to OSS, TLS included"),
+        SettingSpec::duration(
+            "header_read",
+            "10s",
+            "to read the head of a client's request, from its first byte",
+        ),
+        SettingSpec::duration(
+            "first_byte",
+            "60s",
+            "until the response of OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
+        ),
+        SettingSpec::duration("stall", "60s", "idle time of either side during a body"),
+        SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),
+        SettingSpec::duration("idle", "50s", "how long an unused connection remains open"),
+        SettingSpec::duration("drain", "25s", "how long requests in flight may run after TERM"),
+        SettingSpec::duration(
+            "drain_delay",
+            "0s",
+            "how long requests are still accepted after TERM, before `drain` starts",
+        ),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const LOG: SectionSchema = SectionSchema {
+    name: "[log]",
+    groups: &[&[
+        SettingSpec::text(
+            "format",
+            "auto",
+            "text on a terminal and JSON elsewhere; or `\"text\"`, `\"json\"`",
+        )
+        .with_flag(FlagSetting::LogFormat),
+        SettingSpec::text("level", "info", "`error`, `warn`, `info`, `debug` or `trace`")
+            .with_flag(FlagSetting::LogLevel),
+        SettingSpec::boolean("access", true, "one event for each request"),
+        SettingSpec::number("sample", 1, "log one in this number of successful requests"),
+        SettingSpec::optional_text("file", "standard error", "the file to write to; USR1 reopens it"),
+    ]],
+    ..SectionSchema::EMPTY
+};
+
+pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
+    name: "[process]",
+    groups: &[&[
+        SettingSpec::boolean(
+            "no_new_privileges",
+            true,
+            "the process can gain no privileges, whatever it executes",
+        ),
+        SettingSpec::boolean("core_dumps", false, "the system may write a core dump if the process crashes"),
+        SettingSpec::boolean(
+            "dumpable",
+            false,
+            "other processes of its user may read its memory and environment, and trace it",
+        ),
+    ]],
+    renamed: &[
+        RenamedKey { old: "core_files", new: "core_dumps" },
+        RenamedKey { old: "inspectable", new: "dumpable" },
+    ],
+    ..SectionSchema::EMPTY
+};
+
+/// The sections in which a misplaced key is looked up, in this order.
+const SECTIONS: [&SectionSchema; 22] = [
+    &LISTEN,
+    &TLS,
+    &ADMIN,
+    &UPSTREAM,
+    &ROUTE,
+    &MATCH,
+    &STATIC,
+    &FILE,
+    &ASSUME_ROLE,
+    &OIDC,
+    &ECS,
+    &URI,
+    &ENV,
+    &CHAIN,
+    &PROCESS,
+    &PROFILE,
+    &INI,
+    &OSSUTIL,
+    &LIMITS,
+    &TIMEOUTS,
+    &LOG,
+    &OWN_PROCESS,
+];
+
+/// A key outside the routes and the credentials, which has at most one effective value.
+pub(super) struct SingleSetting {
+    /// The key with its section. Listeners are numbered, and this is a key of the first:
+    /// `listen[0].address`.
+    pub(super) path: String,
+    pub(super) spec: &'static SettingSpec,
+}
+
+/// Returns the keys outside the routes and the credentials, in the order of the table.
+pub(super) fn single_settings() -> Vec<SingleSetting> {
+    let mut all = Vec::new();
+    for spec in ROOT.settings() {
+        let section = match spec.kind {
+            ValueKind::Table(_) => spec.key.to_owned(),
+            ValueKind::TableList(_) => format!("{}[0]", spec.key),
+            ValueKind::Providers => continue,
+            ValueKind::Text
+            | ValueKind::Boolean
+            | ValueKind::Number
+            | ValueKind::Duration
+            | ValueKind::Size
+            | ValueKind::TextList => {
+                all.push(SingleSetting { path: spec.key.to_owned(), spec });
+                continue;
+            }
+        };
+        let inside = spec.section().into_iter().flat_map(|schema| schema.settings());
+        all.extend(inside.map(|spec| SingleSetting { path: format!("{section}.{}", spec.key), spec }));
+    }
+    all
+}
+
+/// Returns the first section, other than `schema`, that has this key.
+pub(super) fn home(key: &str, schema: &SectionSchema) -> Option<&'static str> {
+    let has = |other: &&&SectionSchema| other.name != schema.name && other.setting(key).is_some();
+    SECTIONS.iter().find(has).map(|schema| schema.name)
+}
+
+const fn section(key: &'static str, kind: ValueKind) -> SettingSpec {
+    SettingSpec::new(key, kind, DefaultValue::Described("none"), "")
+}

@@ -1,0 +1,31 @@
+//! The context against which upstreams are validated.
+
+use std::path::{Path, PathBuf};
+
+use super::credentials::SecretResolver;
+use super::diagnostics::ConfigReport;
+use super::error::ConfigErrorKind;
+use super::section::ConfigSection;
+use crate::credentials::ProviderSpec;
+use crate::server::ListenSettings;
+
+/// The parts of a configuration that the settings of an upstream may refer to, or must not
+/// contradict.
+pub(super) struct ValidationContext<'a> {
+    pub(super) listeners: &'a [ListenSettings],
+    /// The credentials that the file defines.
+    pub(super) specs: &'a [(String, Option<ProviderSpec>)],
+    pub(super) secrets: &'a SecretResolver<'a>,
+}
+
+impl ValidationContext<'_> {
+    /// Reads the path of a certificate file, and reports a file that cannot be read.
+    pub(super) fn ca_file(&self, section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<PathBuf> {
+        let given = section.text("ca_file", report)?;
+        if let Err(error) = self.secrets.outside.probe(Path::new(&given.value)) {
+            let problem = ConfigErrorKind::CaFile(given.value.clone(), error.to_string());
+            report.error(&given.at, problem);
+        }
+        Some(PathBuf::from(given.value))
+    }
+}

@@ -1,0 +1,53 @@
+//! The trace of a request: the results of its stages.
+
+use std::sync::Arc;
+
+use crate::address::{LocatedObject, ResolvedEndpoint, UpstreamId};
+use crate::caller::CallerIdentity;
+use crate::credentials::{CredentialSource, Credentials};
+use crate::oss::Bucket;
+use crate::policy::PolicyDecision;
+use crate::sign::SignatureVersion;
+use crate::telemetry::AccessLogEvent;
+
+/// A recorder of the stages up to the signature. A stage records its result before the next one
+/// consumes it, so a rejection keeps the earlier results. Results that are not needed are ignored.
+pub(super) trait RequestTrace {
+    fn record_object(&mut self, object: &LocatedObject);
+
+    fn record_caller(&mut self, caller: CallerIdentity);
+
+    fn record_decision(&mut self, _decision: PolicyDecision) {}
+
+    fn record_route(&mut self, _upstream: UpstreamId, _way: &ResolvedEndpoint) {}
+
+    /// Records the signer of a request that will be signed.
+    fn record_signer(&mut self, _version: SignatureVersion, _source: &Arc<CredentialSource>) {}
+
+    /// Records the credentials before they sign.
+    fn record_credentials(&mut self, _credentials: &Arc<Credentials>) {}
+
+    /// Records that the signature was made.
+    fn record_signature(&mut self, _credentials: &Credentials, _version: SignatureVersion) {}
+}
+
+impl RequestTrace for AccessLogEvent {
+    fn record_object(&mut self, object: &LocatedObject) {
+        self.operation = Some(object.operation);
+        if self.is_logged() {
+            self.bucket = object.bucket.as_ref().map(|bucket| Bucket::as_str(bucket).to_owned());
+        }
+    }
+
+    fn record_caller(&mut self, caller: CallerIdentity) {
+        self.caller = caller.name();
+    }
+
+    fn record_signature(&mut self, credentials: &Credentials, version: SignatureVersion) {
+        self.provider = Some(Arc::clone(&credentials.provider));
+        match version {
+            SignatureVersion::V4 => self.meter().signed_v4(),
+            SignatureVersion::V1 => self.meter().signed_v1(),
+        }
+    }
+}
