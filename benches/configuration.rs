@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ProxyConfig, SettingLayer, SystemFiles, changes};
-use oss_signing_proxy::credentials::{PreviousSources, build_sources, rebuild_sources};
+use oss_signing_proxy::credentials::{ConfiguredSources, build_sources, rebuild_sources};
 use tokio::task::LocalSet;
 
 fn main() -> io::Result<()> {
@@ -50,7 +50,7 @@ fn measure(routes: usize, sources: usize) -> [Duration; 5] {
     let again = load(&text.replace("\"cn-beijing\"", "\"cn-shanghai\""));
     let (_, comparing) = timed(|| changes(&config.facts, &again.facts));
     let sources = build_sources(&config.credentials, &Arc::default());
-    let before = PreviousSources { specs: &config.credentials, sources: &sources };
+    let before = ConfiguredSources { specs: &config.credentials, sources: &sources };
     let (_, building) = timed(|| rebuild_sources(&again.credentials, &[before], &Arc::default()));
     let wrong = text.replace("credentials = \"known", "credentials = \"unknown");
     let (_, refusing) = timed(|| read(&wrong).map_err(|errors| errors.to_string()));

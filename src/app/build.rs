@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,108 +13,21 @@ use tracing::warn;
 
 use super::listeners::{BoundSockets, PreviousSockets};
 use super::source_refresher::SourceKeeper;
+use super::start_error::{BadSource, StartError};
 use super::trust_stores::TrustStores;
 use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
 use crate::credentials::{
-    CredentialServices, CredentialSource, PreviousSources, ProvideError, ProviderSpec, SourceEnv, SourceMap,
-    build_sources, each, rebuild_sources,
+    ConfiguredSources, CredentialServices, CredentialSource, ProvideError, ProviderSpec, SourceEnv,
+    SourceMap, build_sources, each, rebuild_sources,
 };
-use crate::offload::{BlockingLane, BlockingTimeout};
+use crate::offload::BlockingLane;
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
-use crate::server::{
-    self, ActivatedSockets, BindError, BoundListener, InvalidTls, ListenAddress, ListenerPlan, TlsFiles,
-};
+use crate::server::{self, ActivatedSockets, BoundListener, ListenAddress, ListenerPlan, TlsFiles};
 use crate::telemetry::{self, LogFile, ProcessCounters};
 use crate::time::Clock;
-use crate::transport::{self, InvalidRoots, TrustStoreEntry, TrustStoreId, UpstreamTransport};
-
-/// A reason why a configuration cannot be used. It persists until the configuration, or something
-/// that it names, changes.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A socket cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A file with trusted certificates cannot be used.
-    #[error(transparent)]
-    Roots(#[from] InvalidRoots),
-    /// The TLS files of a listener cannot be used.
-    #[error(transparent)]
-    Tls(#[from] InvalidTls),
-    /// Credential sources are misconfigured.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Credentials(Vec<BadSource>),
-    /// The files that the configuration names cannot be read in time.
-    #[error("cannot read the files named in the configuration: {0}")]
-    Files(#[from] BlockingTimeout),
-    /// The operating system provides no thread.
-    #[error("cannot start the credentials thread: {0}")]
-    Thread(#[from] io::Error),
-    /// An upstream names a credential source that is not configured.
-    #[error("unknown credentials {0:?}: an upstream uses them, but they are not configured")]
-    NoSource(String),
-    /// The log file cannot be written.
-    #[error("cannot write the log file {}: {error}", .path.display())]
-    Log {
-        /// The file.
-        path: PathBuf,
-        /// The error of the operating system.
-        error: io::Error,
-    },
-    /// Several errors.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Several(Vec<Self>),
-}
-
-impl StartError {
-    /// Returns whether the configuration, or something that it names, must change.
-    #[must_use]
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Bind(error) => error.is_configuration(),
-            Self::Several(all) => all.iter().any(Self::is_configuration),
-            Self::Thread(_) => false,
-            Self::Roots(_)
-            | Self::Tls(_)
-            | Self::Credentials(_)
-            | Self::Files(_)
-            | Self::NoSource(_)
-            | Self::Log { .. } => true,
-        }
-    }
-
-    /// Returns whether every error is an address in use by another process.
-    pub(crate) fn is_in_use(&self) -> bool {
-        if let Self::Several(all) = self {
-            return all.iter().all(Self::is_in_use);
-        }
-        matches!(self, Self::Bind(BindError::InUse(_)))
-    }
-
-    /// Joins errors into one, without duplicates.
-    fn join(all: Vec<Self>) -> Result<(), Self> {
-        let mut seen = HashSet::new();
-        let mut all: Vec<Self> = all.into_iter().filter(|error| seen.insert(error.to_string())).collect();
-        match all.pop() {
-            None => Ok(()),
-            Some(only) if all.is_empty() => Err(only),
-            Some(last) => {
-                all.push(last);
-                Err(Self::Several(all))
-            }
-        }
-    }
-}
-
-/// A misconfigured credential source.
-#[derive(Debug, thiserror::Error)]
-#[error("credentials {name:?}: {failure}")]
-pub struct BadSource {
-    pub(crate) name: String,
-    pub(crate) failure: String,
-}
+use crate::transport::{self, TrustStoreEntry, TrustStoreId, UpstreamTransport};
 
 /// The builder of a [`BuiltApp`], with the resources that outlive a configuration.
 pub(crate) struct AppBuilder {
@@ -128,7 +40,13 @@ pub(crate) struct AppBuilder {
     keeper: SourceKeeper,
     /// The sources of the last rejected configuration. A retry reuses them, because they may have
     /// responded in the meantime.
-    rejected: Option<(Vec<(String, ProviderSpec)>, SourceMap)>,
+    rejected: Option<RejectedSources>,
+}
+
+/// The sources of a rejected configuration.
+struct RejectedSources {
+    specs: Vec<(String, ProviderSpec)>,
+    sources: SourceMap,
 }
 
 /// Resources handed over between configurations, used where blocking is allowed.
@@ -194,7 +112,8 @@ impl AppBuilder {
     ) -> Result<BuiltApp, StartError> {
         let specs = std::mem::take(&mut config.credentials);
         let sources = self.sources(&specs, before.as_ref());
-        match self.put_together(config, (&specs, &sources), before.as_ref()).await {
+        let configured = ConfiguredSources { specs: &specs, sources: &sources };
+        match self.put_together(config, configured, before.as_ref()).await {
             Ok(assembled) => {
                 self.keeper.retain([&sources]);
                 self.rejected = None;
@@ -203,7 +122,7 @@ impl AppBuilder {
             Err(error) => {
                 let running = before.as_ref().map(|before| &before.assembled.sources);
                 self.keeper.retain(running.into_iter().chain([&sources]));
-                self.rejected = Some((specs, sources));
+                self.rejected = Some(RejectedSources { specs, sources });
                 Err(error)
             }
         }
@@ -213,11 +132,12 @@ impl AppBuilder {
     async fn put_together(
         &self,
         config: ProxyConfig,
-        (specs, sources): (&[(String, ProviderSpec)], &SourceMap),
+        configured: ConfiguredSources<'_>,
         before: Option<&PreviousApp<'_>>,
     ) -> Result<BuiltApp, StartError> {
-        let (config, draft) = self.draft(config, sources, before).await?;
-        let ProxyConfig { directory, upstreams, limits, timeouts, log, facts, .. } = config;
+        let ConfiguredSources { specs, sources } = configured;
+        let draft = self.draft(config, sources, before).await?;
+        let ProxyConfig { directory, upstreams, limits, timeouts, log, facts, .. } = draft.config;
         let routes = routes(&directory, &upstreams, sources);
         let upstreams = signers(&upstreams, draft.upstream_trusts, specs, sources)?;
         let state = ProxyState {
@@ -255,11 +175,14 @@ impl AppBuilder {
 
     /// Builds the sources, and starts to refresh each of them.
     fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&PreviousApp<'_>>) -> SourceMap {
-        let running = before.map(|before| PreviousSources {
+        let running = before.map(|before| ConfiguredSources {
             specs: &before.assembled.specs,
             sources: &before.assembled.sources,
         });
-        let rejected = self.rejected.as_ref().map(|(specs, sources)| PreviousSources { specs, sources });
+        let rejected = self
+            .rejected
+            .as_ref()
+            .map(|rejected| ConfiguredSources { specs: &rejected.specs, sources: &rejected.sources });
         let previous: Vec<_> = running.into_iter().chain(rejected).collect();
         let sources = rebuild_sources(specs, &previous, &self.services);
         self.keeper.keep(&sources);
@@ -273,7 +196,7 @@ impl AppBuilder {
         config: ProxyConfig,
         sources: &SourceMap,
         before: Option<&PreviousApp<'_>>,
-    ) -> Result<(ProxyConfig, AppDraft), StartError> {
+    ) -> Result<AppDraft, StartError> {
         let FirstAnswers { bad, unavailable, late } = self.first_answers(sources, before).await;
         if !bad.is_empty() {
             return Err(StartError::Credentials(bad));
@@ -323,6 +246,8 @@ impl AppBuilder {
 
 /// The files read and the sockets bound for a configuration.
 struct AppDraft {
+    /// The configuration without its listeners.
+    config: ProxyConfig,
     trusts: Vec<TrustStoreEntry>,
     /// One id for each upstream.
     upstream_trusts: Vec<TrustStoreId>,
@@ -337,7 +262,7 @@ impl AppDraft {
         known: &[TrustStoreEntry],
         sockets: &BoundSockets,
         fixtures: &mut SharedResources,
-    ) -> Result<(ProxyConfig, Self), StartError> {
+    ) -> Result<Self, StartError> {
         let SharedResources { inherited, next_trust } = fixtures;
         let mut trusts = TrustStores::new(known, next_trust);
         let mut problems = Vec::new();
@@ -363,7 +288,7 @@ impl AppDraft {
             }
         }
         StartError::join(problems)?;
-        Ok((config, Self { trusts, upstream_trusts, listeners, admin }))
+        Ok(Self { config, trusts, upstream_trusts, listeners, admin })
     }
 }
 
@@ -531,7 +456,7 @@ pub(crate) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartT
         let mut fixtures = SharedResources { inherited, next_trust: 0 };
         let mut expiring = Vec::new();
         match AppDraft::make(config, &[], &sockets, &mut fixtures) {
-            Ok((_, draft)) => expiring = certificates(&draft.listeners),
+            Ok(draft) => expiring = certificates(&draft.listeners),
             Err(error) => problems.push(error),
         }
         (StartError::join(problems), expiring, sockets.into_warnings())

@@ -12,10 +12,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::admin_server::{AdminConsole, AdminThread, ConsoleView};
-use super::build::{AppBuilder, BuiltApp, PreviousApp, StartError};
+use super::build::{AppBuilder, BuiltApp, PreviousApp};
 use super::config_watcher::{ConfigWatcher, FileSnapshot, ReloadError, ReloadReason, WatchedFiles};
 use super::listeners::PreviousSockets;
 use super::reload::{ReloadHandle, ReloadRequest, SharedPoolStats};
+use super::start_error::StartError;
 use super::systemd::ServiceNotifier;
 use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;

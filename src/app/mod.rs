@@ -9,12 +9,13 @@ pub(crate) mod lifecycle;
 pub(crate) mod listeners;
 pub(crate) mod reload;
 pub(crate) mod source_refresher;
+pub(crate) mod start_error;
 pub(crate) mod system_env;
 pub(crate) mod systemd;
 pub(crate) mod trust_stores;
 
-pub use build::{BadSource, StartError};
 pub use config_watcher::ReloadError;
 pub use lifecycle::{App, LoadConfig};
 pub use reload::ReloadHandle;
+pub use start_error::{BadSource, StartError};
 pub use system_env::SystemEnv;

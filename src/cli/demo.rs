@@ -17,7 +17,7 @@ use super::emulate::{SAMPLE_ID, SAMPLE_SECRET};
 use super::exit::CommandExit;
 use super::output::{coloured, complain, line};
 use super::serve::{block_on, signals};
-use crate::app::build::StartError;
+use crate::app::StartError;
 use crate::app::lifecycle::App;
 use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigErrors, ProxyConfig, SystemFiles};

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::exit::CommandExit;
 use super::flags::CommonFlags;
 use super::output::complain;
-use crate::app::build::StartError;
+use crate::app::StartError;
 use crate::app::lifecycle::{App, LoadConfig};
 use crate::app::reload::ReloadHandle;
 use crate::app::system_env::{self, SystemEnv, raise_file_limit};

@@ -15,16 +15,13 @@ use super::provider_settings::{
 };
 use super::roles;
 use super::section::ConfigSection;
+use super::source_names::check_needs;
 use crate::credentials::{
     CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
     ProcessConfig, ProviderSpec, SharedFile, StaticKeyConfig, ToolFileConfig, UriConfig, check_key,
 };
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
-
-/// The name of the source that is used where none is configured. It is a chain unless the file
-/// defines it.
-pub(super) const DEFAULT: &str = "default";
 
 /// Resolves references to secrets.
 pub(super) struct SecretResolver<'a> {
@@ -61,23 +58,9 @@ pub(super) fn read(
         let spec = if section.exists() { secrets.spec(&section, report) } else { None };
         specs.push((name.to_owned(), spec));
     }
-    roles::check_needs(&specs, root, report);
+    check_needs(&specs, root, report);
     specs
 }
-
-/// Formats names of credentials for an error, up to [`LISTED_MAX`]. The same list can be repeated
-/// for thousands of routes.
-pub(super) fn listing<'a>(names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let mut shown = names.clone().take(LISTED_MAX).collect::<Vec<_>>().join(", ");
-    match names.count().saturating_sub(LISTED_MAX) {
-        0 => {}
-        more => shown.push_str(&format!(" and {more} more")),
-    }
-    shown
-}
-
-/// The maximum number of names in an error; a longer list is not helpful.
-const LISTED_MAX: usize = 20;
 
 impl<'a> SecretResolver<'a> {
     pub(super) fn new(outside: &'a dyn ConfigEnv, modes: FileModePolicy) -> Self {

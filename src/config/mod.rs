@@ -23,6 +23,7 @@ mod schema;
 mod section;
 mod settings;
 mod size;
+mod source_names;
 mod upstream;
 mod upstreams;
 mod validation;
@@ -246,16 +247,16 @@ fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigRe
     let specs = credentials::read(root, &secrets, report);
     let surroundings = ValidationContext { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = upstreams::read(root, &surroundings, report)?;
-    let is_described = specs.iter().any(|(name, _)| name == credentials::DEFAULT);
+    let is_described = specs.iter().any(|(name, _)| name == source_names::DEFAULT);
     let mut credentials: Vec<(String, ProviderSpec)> =
         specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
             || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))
     };
-    if !is_described && implied(credentials::DEFAULT) {
+    if !is_described && implied(source_names::DEFAULT) {
         credentials.push((
-            credentials::DEFAULT.to_owned(),
+            source_names::DEFAULT.to_owned(),
             ProviderSpec::new(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }

@@ -1,11 +1,9 @@
 //! `[credentials.NAME]` for sources that call STS: always `assume_role` and `oidc`, optionally
 //! `env` and `chain`.
 
-use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::credentials::{DEFAULT, listing};
 use super::diagnostics::ConfigReport;
 use super::duration;
 use super::error::ConfigErrorKind;
@@ -28,8 +26,8 @@ pub(super) fn assume_role(section: &ConfigSection<'_>, report: &mut ConfigReport
         report.error(&section.at("role_arn"), problem);
     }
     let role = params.to_role(params.role_arn.clone()?);
-    let role = AssumeRoleConfig { role, place, signature };
-    Some(ProviderSpec::AssumeRole { source: source?, role: Box::new(role) })
+    let role = Box::new(AssumeRoleConfig { role, place, signature });
+    Some(ProviderSpec::AssumeRole { source: source?, role })
 }
 
 /// Reads a source with the OIDC token of a service account. Missing settings are read from the
@@ -160,63 +158,6 @@ fn required(
         report.error(&section.at(key), ConfigErrorKind::Missing(remedy));
     }
     given
-}
-
-/// Checks the references between sources: reports unknown sources, and sources that depend on
-/// themselves.
-pub(super) fn check_needs(
-    specs: &[(String, Option<ProviderSpec>)],
-    root: &ConfigSection<'_>,
-    report: &mut ConfigReport,
-) {
-    let all = root.child("credentials", report);
-    let names = specs.iter().map(|(name, _)| name.as_str());
-    let known: HashMap<&str, Option<&ProviderSpec>> =
-        names.clone().zip(specs.iter().map(|(_, s)| s.as_ref())).collect();
-    let needed = |name: &str| known.get(name).copied().flatten()?.needs();
-    let circular = in_circles(names.clone(), needed);
-    let all_names = listing(names.clone());
-    for name in names {
-        let Some(first) = needed(name) else { continue };
-        let at_source = all.child(name, report).at("source");
-        match known.get(first) {
-            // The implied default has no source.
-            None if first == DEFAULT => {}
-            None => {
-                let problem = ConfigErrorKind::UnknownCredentials(first.to_owned(), all_names.clone());
-                report.error(&at_source, problem);
-            }
-            Some(Some(ProviderSpec::Anonymous)) => report.error(&at_source, ConfigErrorKind::NobodyAssumes),
-            Some(_) if circular.contains(name) => {
-                report.error(&at_source, ConfigErrorKind::Circle(name.to_owned()));
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// Returns the names that depend on themselves, directly or through others. Each name needs at most
-/// one other, and is visited once.
-fn in_circles<'a>(
-    names: impl Iterator<Item = &'a str>,
-    needed: impl Fn(&str) -> Option<&'a str>,
-) -> HashSet<&'a str> {
-    // Each name with the number of the walk that visited it first.
-    let mut met: HashMap<&str, usize> = HashMap::new();
-    let mut circular = HashSet::new();
-    for (walk, start) in names.enumerate() {
-        let mut at = Some(start);
-        while let Some(name) = at.filter(|name| !met.contains_key(name)) {
-            met.insert(name, walk);
-            at = needed(name);
-        }
-        // A walk that reaches one of its names again has found a cycle, which begins there.
-        let mut back = at.filter(|name| met.get(name) == Some(&walk));
-        while let Some(name) = back.filter(|name| circular.insert(*name)) {
-            back = needed(name);
-        }
-    }
-    circular
 }
 
 /// The lifetimes that STS accepts; the role itself may allow less.

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use super::UpstreamSettings;
-use super::credentials::{DEFAULT, listing};
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::ossutil_routes::{self, ImpliedRoute};
 use super::route::{self, RouteConfig};
 use super::section::ConfigSection;
 use super::settings::UPSTREAM;
+use super::source_names::{DEFAULT, listing};
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
 use super::validation::ValidationContext;
 use crate::address::RoutingTable;

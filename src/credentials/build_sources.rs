@@ -8,9 +8,9 @@ use super::build_order::BuildOrder;
 use super::spec_index::SpecsByContent;
 use super::{CredentialServices, CredentialSource, ProviderSpec, SourceMap};
 
-/// The sources of a previous configuration, with their specifications.
+/// The sources of a configuration, with their specifications.
 #[derive(Clone, Copy)]
-pub struct PreviousSources<'a> {
+pub struct ConfiguredSources<'a> {
     /// The specifications, by name.
     pub specs: &'a [(String, ProviderSpec)],
     /// The sources that were built from them.
@@ -30,11 +30,11 @@ pub fn build_sources(specs: &[(String, ProviderSpec)], services: &Arc<Credential
 #[must_use]
 pub fn rebuild_sources(
     specs: &[(String, ProviderSpec)],
-    previous: &[PreviousSources<'_>],
+    previous: &[ConfiguredSources<'_>],
     services: &Arc<CredentialServices>,
 ) -> SourceMap {
     let mut known = Vec::new();
-    for PreviousSources { specs, sources } in previous {
+    for ConfiguredSources { specs, sources } in previous {
         // The first of two with the same name counts.
         let by_name = specs.iter().rev().map(|(name, spec)| (name.as_str(), spec));
         known.push((by_name.collect::<HashMap<&str, &ProviderSpec>>(), *sources));

@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use assume_role::AssumeRoleConfig;
-pub use build_sources::{PreviousSources, build_sources, rebuild_sources};
+pub use build_sources::{ConfiguredSources, build_sources, rebuild_sources};
 pub use chain::{ChainConfig, ChainOrder};
 pub use circuit_breaker::EndpointStatus;
 pub use clock_skew::{CallPeriod, ClockOffsets, ahead};

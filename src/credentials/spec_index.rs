@@ -44,8 +44,8 @@ mod tests {
 
     use super::{ProviderSpec, SourceMap, SpecsByContent};
     use crate::credentials::{
-        AssumeRoleConfig, AssumedRole, ChainConfig, CliFile, CredentialFileConfig, CredentialSource,
-        EcsConfig, EnvConfig, ExternalFileConfig, OidcConfig, OssutilFile, PreviousSources, ProcessConfig,
+        AssumeRoleConfig, AssumedRole, ChainConfig, CliFile, ConfiguredSources, CredentialFileConfig,
+        CredentialSource, EcsConfig, EnvConfig, ExternalFileConfig, OidcConfig, OssutilFile, ProcessConfig,
         ProviderConfig as _, SharedFile, StaticKeyConfig, StsEndpointConfig, StsSignature, ToolFileConfig,
         UriConfig, build_sources, rebuild_sources,
     };
@@ -181,7 +181,7 @@ mod tests {
         let sources = build_sources(&before, &Arc::default());
         let again = rebuild_sources(
             &after,
-            &[PreviousSources { specs: &before, sources: &sources }],
+            &[ConfiguredSources { specs: &before, sources: &sources }],
             &Arc::default(),
         );
         // A comparison of all pairs took 40 s in a debug build.

@@ -52,10 +52,10 @@ pub(super) enum ExplainError {
     NoListener,
     /// A source is misconfigured, so the proxy would not start.
     #[error(transparent)]
-    Source(#[from] build::BadSource),
+    Source(#[from] crate::app::BadSource),
     /// Another error prevents the start of the proxy.
     #[error(transparent)]
-    Start(#[from] build::StartError),
+    Start(#[from] crate::app::StartError),
 }
 
 impl ExplainError {
