@@ -263,7 +263,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{ConfigWatcher, ReloadError, ReloadReason, WatchedFiles};
-    use crate::config::{ContentDigest, ProxyConfig, SystemFiles};
+    use crate::config::{ContentDigest, ProxyConfig};
 
     fn look_at(watch: &mut ConfigWatcher, at: Instant) -> Option<ReloadReason> {
         let found = watch.known().now();
@@ -348,11 +348,7 @@ mod tests {
         for route in 0..2_000 {
             let _ = write!(text, "[[route]]\nmatch.bucket = \"bucket-{route}\"\nregion = \"cn-beijing\"\n");
         }
-        let config = ProxyConfig::load(
-            Some((Path::new("proxy.toml"), &text)),
-            &[],
-            &SystemFiles(&crate::app::SystemEnv),
-        );
+        let config = ProxyConfig::load(Some((Path::new("proxy.toml"), &text)), &[], &crate::app::SystemEnv);
         let mut config = config.expect("a configuration");
         let secrets =
             (0..5_000).map(|number| (directory.path().join(number.to_string()), ContentDigest::of(b"x")));

@@ -9,7 +9,7 @@ use super::exit::CommandExit;
 use super::output::complain;
 use crate::app::config_watcher::ReloadError;
 use crate::app::system_env::SystemEnv;
-use crate::config::{AdminConfig, ConfigErrors, FlagSetting, ProxyConfig, SettingLayer, SystemFiles};
+use crate::config::{AdminConfig, ConfigErrors, FlagSetting, ProxyConfig, SettingLayer};
 use crate::credentials::SourceEnv as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
@@ -108,15 +108,14 @@ impl CommonFlags {
     pub(super) fn read_alone(&self) -> Result<ProxyConfig, ReloadError> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer().alone()];
-        Ok(ProxyConfig::load(text.given(), &layers, &SystemFiles(&SystemEnv))?)
+        Ok(ProxyConfig::load(text.given(), &layers, &SystemEnv)?)
     }
 
     /// Returns the admin settings, or their errors. No other part of the configuration is read.
     pub(super) fn read_admin(&self) -> Result<Option<AdminConfig>, String> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
-        ProxyConfig::admin(text.given(), &layers, &SystemFiles(&SystemEnv))
-            .map_err(|errors| errors.to_string())
+        ProxyConfig::admin(text.given(), &layers, &SystemEnv).map_err(|errors| errors.to_string())
     }
 
     /// Returns the first given flag that configures a listener.
@@ -134,7 +133,7 @@ impl CommonFlags {
     pub(super) fn outline(&self) -> Result<(Option<ProxyConfig>, Option<ConfigErrors>), String> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
-        Ok(ProxyConfig::outline(text.given(), &layers, &SystemFiles(&SystemEnv)))
+        Ok(ProxyConfig::outline(text.given(), &layers, &SystemEnv))
     }
 
     /// Reads the named file in full.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostics::ConfigReport;
 use super::duration;
-use super::env::{ConfigEnv, ContentDigest};
+use super::env::ContentDigest;
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::SpannedValue;
 use super::provider_settings::{
@@ -18,14 +18,15 @@ use super::section::ConfigSection;
 use super::source_names::check_needs;
 use crate::credentials::{
     CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
-    ProcessConfig, ProviderSpec, SharedFile, StaticKeyConfig, ToolFileConfig, UriConfig, check_key,
+    ProcessConfig, ProviderSpec, SharedFile, SourceEnv, StaticKeyConfig, ToolFileConfig, UriConfig,
+    check_key,
 };
 use crate::secret::Secret;
 use crate::transport::{InvalidUrl, Url};
 
 /// Resolves references to secrets.
 pub(super) struct SecretResolver<'a> {
-    pub(super) outside: &'a dyn ConfigEnv,
+    pub(super) outside: &'a dyn SourceEnv,
     modes: FileModePolicy,
     /// The files that were read, with the digests of their contents.
     files: RefCell<Vec<(PathBuf, ContentDigest)>>,
@@ -63,7 +64,7 @@ pub(super) fn read(
 }
 
 impl<'a> SecretResolver<'a> {
-    pub(super) fn new(outside: &'a dyn ConfigEnv, modes: FileModePolicy) -> Self {
+    pub(super) fn new(outside: &'a dyn SourceEnv, modes: FileModePolicy) -> Self {
         Self { outside, modes, files: RefCell::default() }
     }
 
@@ -218,7 +219,7 @@ impl<'a> SecretResolver<'a> {
                 Err(ConfigErrorKind::EmptyReference)
             }
             SecretReference::Variable(name) => {
-                let value = self.outside.variable(name);
+                let value = self.outside.variable(name).map(Secret::new);
                 value.ok_or_else(|| self.no_variable(name))
             }
             SecretReference::File(path) => self.file(Path::new(path), given, report),
@@ -245,7 +246,8 @@ impl<'a> SecretResolver<'a> {
         problem(name.to_owned())
     }
 
-    /// Reads a file that holds one secret. `given` is the reference to it.
+    /// Reads a file that holds one secret, without the line break at its end. `given` is the
+    /// reference to it.
     pub(super) fn file(
         &self,
         path: &Path,
@@ -253,20 +255,23 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Result<Secret, ConfigErrorKind> {
         let name = path.display().to_string();
-        let file = match self.outside.secret(path) {
+        let file = match self.outside.read_secret(path) {
             Ok(file) => file,
             Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
         };
-        self.files.borrow_mut().push((path.to_owned(), file.digest));
-        if file.secret.expose().is_empty() {
+        let text = file.text.expose();
+        self.files.borrow_mut().push((path.to_owned(), ContentDigest::of(text.as_bytes())));
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() {
             return Err(ConfigErrorKind::EmptySecret(name));
         }
-        match (file.exposed, self.modes) {
+        match (file.is_exposed, self.modes) {
             (true, FileModePolicy::Refuse) => return Err(ConfigErrorKind::ExposedSecret(name)),
             (true, FileModePolicy::Warn) => report.warn(&given.at, &ConfigWarning::Exposed(name)),
             (false, _) => {}
         }
-        Ok(file.secret)
+        Ok(Secret::from(line))
     }
 
     /// Returns the path of a credential that systemd provides to the unit.
@@ -276,7 +281,7 @@ impl<'a> SecretResolver<'a> {
         }
         let directory = self.outside.variable("CREDENTIALS_DIRECTORY");
         let directory = directory.ok_or(ConfigErrorKind::NoCredentialsDirectory)?;
-        Ok(Path::new(directory.expose()).join(name))
+        Ok(Path::new(&directory).join(name))
     }
 }
 

@@ -1,51 +1,15 @@
-//! Access to the resources that a configuration refers to: variables, secret files, certificates.
+//! The files that a configuration refers to: a record of their paths, and digests of their contents.
 
-use std::cell::RefCell;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::credentials::SourceEnv;
-use crate::secret::Secret;
-
-/// The environment of a configuration.
-pub trait ConfigEnv {
-    /// Returns an environment variable; an empty one counts as not set.
-    fn variable(&self, name: &str) -> Option<Secret>;
-
-    /// Returns whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot
-    /// return.
-    fn is_not_text(&self, _name: &str) -> bool {
-        false
-    }
-
-    /// Reads a file that holds one secret, and removes the line break at its end.
-    ///
-    /// # Errors
-    /// The reason that the file cannot be read.
-    fn secret(&self, path: &Path) -> io::Result<SecretFile>;
-
-    /// Checks that a file can be read.
-    ///
-    /// # Errors
-    /// The reason that the file cannot be read.
-    fn probe(&self, path: &Path) -> io::Result<()>;
-}
-
-/// A file that holds one secret.
-#[derive(Debug)]
-pub struct SecretFile {
-    /// The secret.
-    pub secret: Secret,
-    /// True if users other than its owner can read it.
-    pub exposed: bool,
-    /// The digest of the whole content.
-    pub digest: ContentDigest,
-}
+use crate::credentials::{SecretText, SourceEnv};
+use crate::time::{Clock, Timestamp};
 
 /// A digest that distinguishes contents of a file. A file that cannot be read has a digest by its
 /// error.
@@ -90,52 +54,15 @@ impl ContentDigest {
     }
 }
 
-/// The variables of a [`SourceEnv`] and the files of the system, relative to the working directory.
-pub struct SystemFiles<'a>(pub &'a dyn SourceEnv);
-
-impl ConfigEnv for SystemFiles<'_> {
-    fn variable(&self, name: &str) -> Option<Secret> {
-        self.0.variable(name).map(Secret::new)
-    }
-
-    fn is_not_text(&self, name: &str) -> bool {
-        self.0.is_not_text(name)
-    }
-
-    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
-        let file = File::open(path)?;
-        // The mode is that of the open file, so that it belongs to the content that is read.
-        let mode = file.metadata()?.permissions().mode();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-        file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > LONGEST {
-            return Err(io::Error::new(ErrorKind::FileTooLarge, "larger than 64 KiB"));
-        }
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not valid UTF-8"))?;
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        Ok(SecretFile {
-            secret: Secret::from(line.strip_suffix('\r').unwrap_or(line)),
-            exposed: mode & READABLE_BY_OTHERS != 0,
-            digest: ContentDigest::of(&bytes),
-        })
-    }
-
-    fn probe(&self, path: &Path) -> io::Result<()> {
-        // Opening is not sufficient: a directory can be opened but not read.
-        File::open(path)?.read(&mut [0]).map(drop)
-    }
-}
-
-/// A [`ConfigEnv`] that records the paths of the files that are requested from it.
+/// A [`SourceEnv`] that records the paths of the files that are requested from it.
 pub(super) struct TrackedEnv<'a> {
-    outside: &'a dyn ConfigEnv,
-    files: RefCell<Vec<PathBuf>>,
+    outside: &'a dyn SourceEnv,
+    files: Mutex<Vec<PathBuf>>,
 }
 
 impl<'a> TrackedEnv<'a> {
-    pub(super) fn new(outside: &'a dyn ConfigEnv) -> Self {
-        Self { outside, files: RefCell::default() }
+    pub(super) fn new(outside: &'a dyn SourceEnv) -> Self {
+        Self { outside, files: Mutex::default() }
     }
 
     /// Returns the paths of the files, including missing ones.
@@ -144,31 +71,36 @@ impl<'a> TrackedEnv<'a> {
     }
 }
 
-impl ConfigEnv for TrackedEnv<'_> {
-    fn variable(&self, name: &str) -> Option<Secret> {
+impl Clock for TrackedEnv<'_> {
+    fn now(&self) -> Timestamp {
+        self.outside.now()
+    }
+}
+
+impl SourceEnv for TrackedEnv<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
         self.outside.variable(name)
+    }
+
+    fn variable_names(&self) -> Vec<String> {
+        self.outside.variable_names()
     }
 
     fn is_not_text(&self, name: &str) -> bool {
         self.outside.is_not_text(name)
     }
 
-    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
-        self.files.borrow_mut().push(path.to_owned());
-        self.outside.secret(path)
+    fn read_secret(&self, path: &Path) -> io::Result<SecretText> {
+        self.files.lock().push(path.to_owned());
+        self.outside.read_secret(path)
     }
 
-    fn probe(&self, path: &Path) -> io::Result<()> {
-        self.files.borrow_mut().push(path.to_owned());
-        self.outside.probe(path)
+    fn check_readable(&self, path: &Path) -> io::Result<()> {
+        self.files.lock().push(path.to_owned());
+        self.outside.check_readable(path)
     }
 }
 
 /// The maximum size of a digested content. A bundle of all public certificate authorities is less
 /// than 1 MiB.
 const LOOK_MAX: u64 = 16 << 20;
-/// The maximum size of a secret file. Tokens are a few KiB at most.
-const LONGEST: usize = 64 * 1024;
-
-/// The read permissions of group and others.
-const READABLE_BY_OTHERS: u32 = 0o044;

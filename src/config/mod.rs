@@ -1,5 +1,5 @@
 //! The configuration: combines file, environment and flags into the settings that the other modules
-//! take. The only lookups are those that the text refers to, and they go through [`ConfigEnv`].
+//! take. The only lookups are those that the text refers to, and they go through [`SourceEnv`].
 //!
 //! Reading does not stop at the first error: [`ConfigErrors`] has all of them. The exception is a
 //! file that is not valid TOML, whose settings are not checked.
@@ -38,7 +38,7 @@ use std::time::Duration;
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub use self::duration::{parse_lifetime, parse_wait};
 pub use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
-pub use self::env::{ConfigEnv, ContentDigest, SecretFile, SystemFiles};
+pub use self::env::ContentDigest;
 pub use self::layer::{FlagSetting, SettingLayer};
 pub use self::origin::ValueOrigin;
 pub use self::reference::{ReferenceTable, reference_tables};
@@ -52,7 +52,7 @@ use self::section::{ConfigDocument, ConfigSection};
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
-use crate::credentials::{ChainConfig, CustomProvider, OssLocation, Provide, ProviderSpec};
+use crate::credentials::{ChainConfig, CustomProvider, OssLocation, Provide, ProviderSpec, SourceEnv};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
@@ -168,7 +168,7 @@ impl ProxyConfig {
     pub fn load(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
-        outside: &dyn ConfigEnv,
+        outside: &dyn SourceEnv,
     ) -> Result<Self, ConfigErrors> {
         match Self::outline(file, layers, outside) {
             (Some(config), None) => Ok(config),
@@ -183,7 +183,7 @@ impl ProxyConfig {
     pub fn outline(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
-        outside: &dyn ConfigEnv,
+        outside: &dyn SourceEnv,
     ) -> (Option<Self>, Option<ConfigErrors>) {
         let mut report = ConfigReport::default();
         let document = ConfigDocument::new(file, layers);
@@ -210,7 +210,7 @@ impl ProxyConfig {
     pub fn admin(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
-        outside: &dyn ConfigEnv,
+        outside: &dyn SourceEnv,
     ) -> Result<Option<AdminConfig>, ConfigErrors> {
         let mut report = ConfigReport::default();
         let document = ConfigDocument::new(file, layers);
@@ -235,7 +235,7 @@ impl ProxyConfig {
 }
 
 /// Reads the sections. Returns `None` only after an error has been reported.
-fn read(root: &ConfigSection<'_>, outside: &dyn ConfigEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
+fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigReport) -> Option<ProxyConfig> {
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(outside, modes);

@@ -39,9 +39,9 @@ pub(super) fn read(
         let Some(ToolFileConfig { file: tool, .. }) = tool else { continue };
         let section = all.child(name, report);
         let Some(routes) = section.truth("routes", report).filter(|given| given.value) else { continue };
-        let variable = |name: &str| secrets.outside.variable(name).filter(|value| !value.expose().is_empty());
-        let named = || Some(PathBuf::from(variable("OSSUTIL_CONFIG_FILE")?.expose()));
-        let home = || Some(PathBuf::from(variable("HOME")?.expose()).join(".ossutilconfig"));
+        let variable = |name: &str| secrets.outside.variable(name).filter(|value| !value.is_empty());
+        let named = || Some(PathBuf::from(variable("OSSUTIL_CONFIG_FILE")?));
+        let home = || Some(PathBuf::from(variable("HOME")?).join(".ossutilconfig"));
         let Some(path) = tool.path.clone().or_else(named).or_else(home) else {
             report.error(
                 &routes.at,
@@ -58,7 +58,7 @@ pub(super) fn read(
             }
         };
         let chosen = variable("OSSUTIL_PROFILE");
-        let profile = tool.profile.as_deref().or_else(|| chosen.as_ref().map(|name| name.expose()));
+        let profile = tool.profile.as_deref().or(chosen.as_deref());
         let found = bucket_endpoints(text.expose(), profile).unwrap_or_else(|error| {
             report.error(&routes.at, ConfigErrorKind::ToolFile(given.value.clone(), error));
             Vec::new()

@@ -40,9 +40,11 @@ mod validate;
 mod test_env;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +67,7 @@ pub use process::ProcessConfig;
 pub use profile::CliFile;
 pub use provider_config::{ComparableConfig, ProviderConfig};
 pub use provider_spec::ProviderSpec;
+pub use secret_file::SecretText;
 pub use services::CredentialServices;
 pub use source::{CredentialSource, NoCredentials};
 pub use static_keys::StaticKeyConfig;
@@ -143,7 +146,8 @@ impl StateFingerprint {
 /// The future that [`Provide::provide`] returns.
 pub type ProvideFuture<'a> = Pin<Box<dyn Future<Output = Result<Credentials, ProvideError>> + Send + 'a>>;
 
-/// The environment that providers read, behind a trait so that tests can replace it.
+/// The environment that the configuration and the providers read, behind a trait so that tests can
+/// replace it. Files are those of the host unless an implementation replaces them.
 pub trait SourceEnv: Clock {
     /// Returns an environment variable; an empty one counts as not set.
     fn variable(&self, name: &str) -> Option<String>;
@@ -162,6 +166,23 @@ pub trait SourceEnv: Clock {
     /// Returns whether a variable is set to `true`, in any case.
     fn is_true(&self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Reads a file with a secret that the configuration refers to.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    fn read_secret(&self, path: &Path) -> io::Result<SecretText> {
+        SecretText::read(path)
+    }
+
+    /// Checks that a file that the configuration refers to can be read.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    fn check_readable(&self, path: &Path) -> io::Result<()> {
+        // Opening is not sufficient: a directory can be opened but not read.
+        File::open(path)?.read(&mut [0]).map(drop)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads files with secrets in one piece into memory that is wiped, and checks their permissions.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,18 @@ use rustix::fs::OFlags;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-/// A reader for files with secrets.
+use crate::secret::Secret;
+
+/// The content of a file with a secret.
+#[derive(Debug)]
+pub struct SecretText {
+    /// The whole content.
+    pub text: Secret,
+    /// True if users other than the owner can read the file.
+    pub is_exposed: bool,
+}
+
+/// A reader for the credential files of other programs.
 #[derive(Debug, Default)]
 pub(super) struct SecretFileReader {
     /// If set, a file that other users can read is rejected.
@@ -35,6 +46,25 @@ pub(super) enum SecretFileError {
 /// The state of a file, with symbolic links followed; `None` if its metadata cannot be read.
 pub(super) type FileFingerprint = Option<[i64; 5]>;
 
+/// An open file with a secret. The metadata is that of the open file, so that it belongs to the
+/// content that is read.
+struct OpenSecretFile {
+    file: File,
+    metadata: Metadata,
+}
+
+impl SecretText {
+    /// Reads a file of at most 64 KiB. The file may be a pipe.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let file = OpenSecretFile::new(File::open(path)?)?;
+        let is_exposed = file.is_exposed();
+        Ok(Self { text: Secret::from(file.read()?.as_str()), is_exposed })
+    }
+}
+
 impl SecretFileReader {
     pub(super) fn new(strict: bool) -> Self {
         Self { strict, warned: AtomicBool::new(false) }
@@ -46,12 +76,11 @@ impl SecretFileReader {
         let failed = |error| SecretFileError::Failed(name(), error);
         // The open is non-blocking, because opening a pipe without a writer would block.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
-        let found = file.metadata().map_err(failed)?;
-        if !found.is_file() {
+        let file = OpenSecretFile::new(file).map_err(failed)?;
+        if !file.metadata.is_file() {
             return Err(SecretFileError::NotRegular(name()));
         }
-        let mode = found.permissions().mode();
-        if mode & READABLE_BY_OTHERS != 0 {
+        if file.is_exposed() {
             if self.strict {
                 return Err(SecretFileError::Exposed(name()));
             }
@@ -62,20 +91,43 @@ impl SecretFileReader {
                 );
             }
         }
+        file.read().map_err(|error| {
+            if error.kind() == ErrorKind::FileTooLarge {
+                SecretFileError::TooLarge(name())
+            } else {
+                failed(error)
+            }
+        })
+    }
+}
+
+impl OpenSecretFile {
+    fn new(file: File) -> io::Result<Self> {
+        Ok(Self { metadata: file.metadata()?, file })
+    }
+
+    /// Returns whether users other than the owner can read the file.
+    fn is_exposed(&self) -> bool {
+        self.metadata.permissions().mode() & READABLE_BY_OTHERS != 0
+    }
+
+    fn read(self) -> io::Result<Zeroizing<String>> {
         // The buffer is never reallocated, so no copy of the secret remains in freed memory.
-        let mut text = Zeroizing::new(String::with_capacity(LONGEST + 1));
-        file.take(LONGEST as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-        if text.len() > LONGEST {
-            return Err(SecretFileError::TooLarge(name()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+        self.file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > LONGEST {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "larger than 64 KiB"));
         }
-        Ok(text)
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "not valid UTF-8"))?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 }
 
 impl SecretFileError {
     /// Returns whether the file does not exist.
     pub(super) fn is_absent(&self) -> bool {
-        matches!(self, Self::Failed(_, error) if error.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Failed(_, error) if error.kind() == ErrorKind::NotFound)
     }
 }
 
@@ -87,7 +139,30 @@ pub(super) fn state(path: &Path) -> FileFingerprint {
 }
 
 const O_NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
-/// Maximum size of a credential file, in bytes.
+/// The maximum size of a file with a secret, in bytes. Tokens are a few KiB at most.
 const LONGEST: usize = 64 * 1024;
 /// The permission bits that let group and others read.
 const READABLE_BY_OTHERS: u32 = 0o044;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+
+    use super::{LONGEST, SecretFileError, SecretFileReader, SecretText};
+
+    #[test]
+    fn both_readers_reject_a_file_that_is_too_large_even_within_a_character() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("secret");
+        let reader = SecretFileReader::new(false);
+        fs::write(&path, "x".repeat(LONGEST)).expect("a file");
+        assert_eq!(SecretText::read(&path).expect("a secret").text.expose().len(), LONGEST);
+        assert_eq!(reader.read(&path).expect("a secret").len(), LONGEST);
+        for excess in ["x", "ü"] {
+            fs::write(&path, "x".repeat(LONGEST) + excess).expect("a file");
+            assert_eq!(SecretText::read(&path).expect_err(excess).kind(), ErrorKind::FileTooLarge);
+            assert!(matches!(reader.read(&path), Err(SecretFileError::TooLarge(_))), "{excess}");
+        }
+    }
+}

@@ -17,8 +17,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{ConfigEnv, ConfigErrors, ContentDigest, ProxyConfig, SecretFile, SettingLayer};
+use super::{ConfigErrors, ProxyConfig, SettingLayer};
+use crate::credentials::{SecretText, SourceEnv};
 use crate::secret::Secret;
+use crate::time::{Clock, Timestamp};
 
 /// A test environment: variables, and files with their content and whether other users can read
 /// them.
@@ -28,23 +30,25 @@ struct World {
     files: BTreeMap<&'static str, (&'static str, bool)>,
 }
 
-impl ConfigEnv for World {
-    fn variable(&self, name: &str) -> Option<Secret> {
-        self.variables.get(name).map(|value| Secret::from(*value))
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(0)
+    }
+}
+
+impl SourceEnv for World {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| (*value).to_owned())
     }
 
-    fn secret(&self, path: &Path) -> io::Result<SecretFile> {
+    fn read_secret(&self, path: &Path) -> io::Result<SecretText> {
         let file = path.to_str().and_then(|path| self.files.get(path));
         let (text, exposed) = file.ok_or(io::ErrorKind::NotFound)?;
-        Ok(SecretFile {
-            secret: Secret::from(*text),
-            exposed: *exposed,
-            digest: ContentDigest::of(text.as_bytes()),
-        })
+        Ok(SecretText { text: Secret::from(*text), is_exposed: *exposed })
     }
 
-    fn probe(&self, path: &Path) -> io::Result<()> {
-        self.secret(path).map(drop)
+    fn check_readable(&self, path: &Path) -> io::Result<()> {
+        self.read_secret(path).map(drop)
     }
 }
 

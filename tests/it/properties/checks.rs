@@ -8,11 +8,12 @@ use oss_signing_proxy::address::{
     BucketAddressing, Endpoint, Host, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
     UpstreamAddress, UrlScheme,
 };
-use oss_signing_proxy::config::{ConfigEnv, ProxyConfig, SecretFile};
+use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::credentials::{SecretText, SourceEnv};
 use oss_signing_proxy::oss::{Bucket, Key, Query, Region};
 use oss_signing_proxy::proxy::without_token;
-use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::sign::{SignableRequest, v4};
+use oss_signing_proxy::time::{Clock, Timestamp};
 
 fn directory() -> RoutingTable {
     let upstream = UpstreamAddress {
@@ -119,16 +120,22 @@ pub(crate) fn configuration(data: &[u8]) {
 /// An environment without variables and files.
 struct Nothing;
 
-impl ConfigEnv for Nothing {
-    fn variable(&self, _name: &str) -> Option<Secret> {
+impl Clock for Nothing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_s(0)
+    }
+}
+
+impl SourceEnv for Nothing {
+    fn variable(&self, _name: &str) -> Option<String> {
         None
     }
 
-    fn secret(&self, _path: &Path) -> io::Result<SecretFile> {
+    fn read_secret(&self, _path: &Path) -> io::Result<SecretText> {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn probe(&self, _path: &Path) -> io::Result<()> {
+    fn check_readable(&self, _path: &Path) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
     }
 }

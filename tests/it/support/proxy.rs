@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use oss_signing_proxy::app::{App, SystemEnv};
-use oss_signing_proxy::config::{ProxyConfig, SystemFiles};
+use oss_signing_proxy::config::ProxyConfig;
 use oss_signing_proxy::proxy::ProxyState;
 use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::telemetry::RequestCounts;
@@ -85,8 +85,7 @@ impl ProxyBuilder {
     /// Starts the proxy in a new thread.
     pub(crate) fn start(self) -> Proxy {
         let text = self.text();
-        let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemFiles(&SystemEnv))
-        {
+        let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemEnv) {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{text}"),
         };
