@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
-use oss_signing_proxy::config::{ProxyConfig, SettingLayer, changes};
-use oss_signing_proxy::credentials::{ConfiguredSources, build_sources, rebuild_sources};
+use oss_signing_proxy::config::{ProxyConfig, SettingLayer};
+use oss_signing_proxy::internals::config::changes;
+use oss_signing_proxy::internals::credentials::{ConfiguredSources, build_sources, rebuild_sources};
 use tokio::task::LocalSet;
 
 fn main() -> io::Result<()> {

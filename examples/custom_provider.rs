@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oss_signing_proxy::app::{App, SystemEnv};
+use oss_signing_proxy::app::{DrainSignal, ListenAddress};
 use oss_signing_proxy::config::ProxyConfig;
 use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
 use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::server::{DrainSignal, ListenAddress};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 
 /// The issuer of the keys. It only fetches: the proxy decides when, how often, and what to do after

@@ -16,11 +16,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
+use oss_signing_proxy::app::{DrainSignal, ListenAddress};
 use oss_signing_proxy::config::ProxyConfig;
 use oss_signing_proxy::emulator::issuer::{CredentialIssuer, IssuerFault};
 use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread};
 use oss_signing_proxy::oss::{Bucket, Region};
-use oss_signing_proxy::server::{DrainSignal, ListenAddress};
 use oss_signing_proxy::time::Clock as _;
 use tokio::task::LocalSet;
 

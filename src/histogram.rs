@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A counter of a [`DurationHistogram`].
-pub trait HistogramCounter: Default {
+pub(crate) trait HistogramCounter: Default {
     /// Adds to the count.
     fn add(&self, more: u64);
 
@@ -25,7 +25,7 @@ impl HistogramCounter for AtomicU64 {
 
 /// A histogram of durations. Its counters decide which threads may record.
 #[derive(Debug)]
-pub struct DurationHistogram<C = AtomicU64> {
+pub(crate) struct DurationHistogram<C = AtomicU64> {
     bounds_us: &'static [u64],
     /// The count of each bucket, and of durations above all bounds.
     buckets: Box<[C]>,
@@ -34,7 +34,7 @@ pub struct DurationHistogram<C = AtomicU64> {
 
 /// A snapshot of one histogram, or of several with the same buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistogramSnapshot {
+pub(crate) struct HistogramSnapshot {
     bounds_us: &'static [u64],
     counts: Vec<u64>,
     sum_us: u64,
@@ -43,13 +43,13 @@ pub struct HistogramSnapshot {
 impl<C: HistogramCounter> DurationHistogram<C> {
     /// Creates an empty histogram whose buckets have these upper bounds, in microseconds.
     #[must_use]
-    pub fn new(bounds_us: &'static [u64]) -> Self {
+    pub(crate) fn new(bounds_us: &'static [u64]) -> Self {
         let buckets = (0..=bounds_us.len()).map(|_| C::default()).collect();
         Self { bounds_us, buckets, sum_us: C::default() }
     }
 
     /// Counts a duration.
-    pub fn record(&self, took: Duration) {
+    pub(crate) fn record(&self, took: Duration) {
         let is_within = |bound: &u64| took <= Duration::from_micros(*bound);
         let index = self.bounds_us.iter().position(is_within).unwrap_or(self.bounds_us.len());
         self.buckets[index].add(1);
@@ -58,7 +58,7 @@ impl<C: HistogramCounter> DurationHistogram<C> {
 
     /// Returns a snapshot.
     #[must_use]
-    pub fn snapshot(&self) -> HistogramSnapshot {
+    pub(crate) fn snapshot(&self) -> HistogramSnapshot {
         let mut snapshot = HistogramSnapshot::new(self.bounds_us);
         snapshot.add(self);
         snapshot
@@ -68,12 +68,12 @@ impl<C: HistogramCounter> DurationHistogram<C> {
 impl HistogramSnapshot {
     /// Creates a snapshot of no durations, with buckets of these upper bounds in microseconds.
     #[must_use]
-    pub fn new(bounds_us: &'static [u64]) -> Self {
+    pub(crate) fn new(bounds_us: &'static [u64]) -> Self {
         Self { bounds_us, counts: vec![0; bounds_us.len() + 1], sum_us: 0 }
     }
 
     /// Adds the counts of a histogram with the same buckets.
-    pub fn add<C: HistogramCounter>(&mut self, histogram: &DurationHistogram<C>) {
+    pub(crate) fn add<C: HistogramCounter>(&mut self, histogram: &DurationHistogram<C>) {
         for (sum, count) in self.counts.iter_mut().zip(&histogram.buckets) {
             *sum += count.get();
         }
@@ -82,20 +82,20 @@ impl HistogramSnapshot {
 
     /// Returns the number of durations.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
     /// Returns the sum of all durations, in seconds.
     #[must_use]
-    pub fn sum_s(&self) -> f64 {
+    pub(crate) fn sum_s(&self) -> f64 {
         seconds(self.sum_us)
     }
 
     /// Returns the upper bound of each bucket in seconds, and its count, which is not cumulative.
     /// The bound of the last bucket is [`f64::MAX`].
     #[must_use]
-    pub fn buckets(&self) -> Vec<(f64, u64)> {
+    pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = self.bounds_us.iter().copied().map(seconds).chain([f64::MAX]);
         bounds.zip(self.counts.iter().copied()).collect()
     }

@@ -29,27 +29,83 @@
 //! signatures with separate code and never uses `sign`. The published test vectors and the vendor's
 //! SDKs check both.
 //!
-//! To read the code, begin with [`proxy`]: one request, from the socket to the response, on one
-//! screen.
+//! To read the code, begin with `src/proxy/mod.rs`: one request, from the socket to the response, on
+//! one screen.
+//!
+//! A program that embeds the proxy loads a [`config::ProxyConfig`] and runs an [`app::App`]. It may
+//! add a credential provider of another kind with [`credentials::Provide`].
 
 #![forbid(unsafe_code)]
+// Without this feature, items that only tests, benchmarks and fuzz targets reach are not public.
+#![cfg_attr(feature = "internals", warn(unreachable_pub))]
 
-pub mod address;
-pub mod admin;
+mod address;
+mod admin;
 pub mod app;
-pub mod caller;
+mod caller;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+#[cfg(feature = "emulator")]
 pub mod emulator;
-pub mod histogram;
-pub mod offload;
+mod histogram;
+mod offload;
 pub mod oss;
-pub mod policy;
-pub mod proxy;
+mod policy;
+mod proxy;
 pub mod secret;
-pub mod server;
-pub mod sign;
-pub mod telemetry;
+mod server;
+mod sign;
+mod telemetry;
 pub mod time;
-pub mod transport;
+mod transport;
+
+/// Items for the tests, benchmarks and fuzz targets of this crate. They may change at any time.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub mod address {
+        pub use crate::address::{
+            BucketAddressing, Endpoint, Host, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
+            UpstreamAddress, UrlScheme,
+        };
+    }
+    pub mod caller {
+        pub use crate::caller::identify;
+    }
+    pub mod config {
+        pub use crate::config::effective::changes;
+        pub use crate::config::reference::reference_tables;
+        pub use crate::config::variables::READ_VARIABLES;
+    }
+    pub mod credentials {
+        pub use crate::credentials::build_sources::{ConfiguredSources, build_sources, rebuild_sources};
+    }
+    pub mod oss {
+        pub use crate::oss::key::Key;
+        pub use crate::oss::query::Query;
+    }
+    pub mod policy {
+        pub use crate::policy::{AccessPolicy, NamedHost, RequestShape};
+    }
+    pub mod proxy {
+        pub use crate::proxy::{ProxyState, WorkerCore, prepare_headers, without_token};
+    }
+    pub mod server {
+        pub use crate::server::{
+            ActivatedSockets, BoundListener, ListenSettings, ListenerPlan, MakeCore, Server, ServerPlan,
+            ServerSettings, SharedListener,
+        };
+    }
+    pub mod sign {
+        pub use crate::sign::{
+            SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, v4,
+        };
+    }
+    pub mod telemetry {
+        pub use crate::telemetry::RequestCounts;
+    }
+    pub mod transport {
+        pub use crate::transport::{TransportSettings, TrustStore, UpstreamTransport};
+    }
+}

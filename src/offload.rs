@@ -14,12 +14,12 @@ use tokio::time::timeout;
 /// file system that does not respond therefore costs one thread per lane, however often it is
 /// tried.
 #[derive(Clone, Debug, Default)]
-pub struct BlockingLane(Arc<Mutex<()>>);
+pub(crate) struct BlockingLane(Arc<Mutex<()>>);
 
 /// The timeout of blocking work, which may still be running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no response within {0:?}; check that its file system responds")]
-pub struct BlockingTimeout(pub Duration);
+pub struct BlockingTimeout(pub(crate) Duration);
 
 impl BlockingLane {
     /// Runs `work` on a blocking thread of the runtime, and waits for at most `limit`. The limit
@@ -27,7 +27,7 @@ impl BlockingLane {
     ///
     /// # Errors
     /// [`BlockingTimeout`] if the limit has passed or the runtime is shutting down.
-    pub async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         limit: Duration,
         work: impl FnOnce() -> T + Send + 'static,
@@ -53,7 +53,7 @@ impl BlockingLane {
 
 /// Timeout for a file of a few KiB. A healthy file system needs milliseconds, a distant one a
 /// second.
-pub const FILE_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const FILE_LIMIT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {

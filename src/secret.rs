@@ -11,13 +11,13 @@ pub struct Secret(Zeroizing<Box<str>>);
 impl Secret {
     /// Takes ownership of `text`, which must not be kept elsewhere.
     #[must_use]
-    pub fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self(Zeroizing::new(text.into_boxed_str()))
     }
 
     /// The text itself. Each call is a place to review: what is done with it must not outlive the need.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

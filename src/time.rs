@@ -101,7 +101,7 @@ impl Timestamp {
 
     /// Reads a time as RFC 3339 writes it, such as `2023-12-16T16:20:57Z`; fractions are cut off. `None` for anything else.
     #[must_use]
-    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+    pub(crate) fn parse_rfc3339(text: &str) -> Option<Self> {
         match text.parse::<jiff::Timestamp>() {
             Ok(time) => Some(Self::from_unix_s(time.as_second())),
             Err(_) => Self::parse_last_day(text),
@@ -119,7 +119,7 @@ impl Timestamp {
 
     /// Reads a date in one of HTTP's three forms (RFC 9110, 5.6.7); `None` for anything else.
     #[must_use]
-    pub fn parse_http_date(text: &str) -> Option<Self> {
+    pub(crate) fn parse_http_date(text: &str) -> Option<Self> {
         let time = httpdate::parse_http_date(text).ok()?;
         let since = time.duration_since(UNIX_EPOCH).ok()?;
         Some(Self::from_unix_s(i64::try_from(since.as_secs()).ok()?))
@@ -171,7 +171,7 @@ impl std::ops::Add<Duration> for Timestamp {
 impl UtcDay {
     /// The eight digits.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         // Digits only, by construction.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }

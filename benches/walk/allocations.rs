@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use oss_signing_proxy::sign::SignatureVersion;
+use oss_signing_proxy::internals::sign::SignatureVersion;
 use pure::Walk;
 
 /// The system allocator, with counters.

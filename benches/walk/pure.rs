@@ -1,18 +1,18 @@
 //! The pure part of the request pipeline, in order, without sockets.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use oss_signing_proxy::address::{
+use oss_signing_proxy::internals::address::{
     BucketAddressing, Endpoint, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
     UpstreamAddress, UrlScheme,
 };
-use oss_signing_proxy::caller;
-use oss_signing_proxy::oss::Region;
-use oss_signing_proxy::policy::{AccessPolicy, NamedHost, RequestShape};
-use oss_signing_proxy::proxy::prepare_headers;
-use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::sign::{
+use oss_signing_proxy::internals::caller;
+use oss_signing_proxy::internals::policy::{AccessPolicy, NamedHost, RequestShape};
+use oss_signing_proxy::internals::proxy::prepare_headers;
+use oss_signing_proxy::internals::sign::{
     self, SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime,
 };
+use oss_signing_proxy::oss::Region;
+use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::Timestamp;
 
 /// The state before the first request.

@@ -5,7 +5,7 @@ mod pure;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use oss_signing_proxy::sign::SignatureVersion;
+use oss_signing_proxy::internals::sign::SignatureVersion;
 use pure::Walk;
 
 fn measure(criterion: &mut Criterion) {

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[allow(dead_code, reason = "each target asks one of its questions")]
+#[expect(dead_code, reason = "each target asks one of its questions")]
 #[path = "../../tests/it/properties/checks.rs"]
 mod checks;
 

@@ -18,11 +18,11 @@ pub enum UrlScheme {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// HTTP or HTTPS.
-    pub scheme: UrlScheme,
+    pub(crate) scheme: UrlScheme,
     /// Name or IP address.
-    pub host: Host,
+    pub(crate) host: Host,
     /// TCP port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// The error for a text that is not an endpoint.
@@ -47,7 +47,7 @@ pub enum InvalidEndpoint {
 impl UrlScheme {
     /// Returns the name of the scheme, without `://`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -56,7 +56,7 @@ impl UrlScheme {
 
     /// Returns the default port of the scheme.
     #[must_use]
-    pub fn default_port(self) -> u16 {
+    pub(crate) fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
@@ -92,7 +92,7 @@ impl Endpoint {
 
     /// Creates the endpoint with the host name of `place`.
     #[must_use]
-    pub fn of(place: &OssEndpoint, scheme: UrlScheme) -> Self {
+    pub(crate) fn of(place: &OssEndpoint, scheme: UrlScheme) -> Self {
         // `OssEndpoint::name` returns a valid host name.
         let host = Host::parse(&place.name()).map(|(host, _)| host);
         #[expect(clippy::expect_used, reason = "every place writes a valid host name; a test tries each")]
@@ -102,7 +102,7 @@ impl Endpoint {
 
     /// Returns whether the endpoint has the port of a URL.
     #[must_use]
-    pub fn has_port(&self, port: Port) -> bool {
+    pub(crate) fn has_port(&self, port: Port) -> bool {
         match port {
             Port::Implied => self.port == self.scheme.default_port(),
             Port::Given(port) => self.port == port,
@@ -111,25 +111,25 @@ impl Endpoint {
 
     /// Returns the OSS endpoint that this is, if it is one.
     #[must_use]
-    pub fn place(&self) -> Option<OssEndpoint> {
+    pub(crate) fn place(&self) -> Option<OssEndpoint> {
         self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.place)
     }
 
     /// Returns the host as a name of an OSS endpoint, with or without a bucket.
     #[must_use]
-    pub fn oss_name(&self) -> Option<OssName<'_>> {
+    pub(crate) fn oss_name(&self) -> Option<OssName<'_>> {
         OssName::parse(self.host.as_str())
     }
 
     /// Returns the host as a name of a service family beside the OSS endpoints.
     #[must_use]
-    pub fn service_name(&self) -> Option<ServiceName> {
+    pub(crate) fn service_name(&self) -> Option<ServiceName> {
         ServiceName::parse(self.host.as_str())
     }
 
     /// Returns the region that the name contains.
     #[must_use]
-    pub fn region(&self) -> Option<Region> {
+    pub(crate) fn region(&self) -> Option<Region> {
         match self.oss_name() {
             Some(name) => name.place.region().cloned(),
             None => self.service_name()?.region,
@@ -138,7 +138,7 @@ impl Endpoint {
 
     /// Returns whether the name is for networks inside Alibaba Cloud.
     #[must_use]
-    pub fn is_internal(&self) -> bool {
+    pub(crate) fn is_internal(&self) -> bool {
         match self.oss_name() {
             Some(name) => name.place.is_internal(),
             None => self.service_name().is_some_and(|name| name.is_internal),

@@ -27,7 +27,7 @@ impl Host {
     ///
     /// # Errors
     /// A sentence that describes the cause.
-    pub fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
         // A scan of a few headers is cheaper than hashing the name.
         let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next();
@@ -84,20 +84,20 @@ impl Host {
 
     /// Returns the name or address; IPv6 has no brackets.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns whether the host is an address or `localhost`. Such a host cannot be a foreign DNS
     /// name that was pointed at this proxy.
     #[must_use]
-    pub fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.address.is_some() || &*self.text == "localhost"
     }
 
     /// Returns the IP address, if the host is one.
     #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
+    pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
     }
 

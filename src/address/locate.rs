@@ -26,10 +26,10 @@ pub struct LocatedObject {
     /// The upstream that the request is routed to.
     pub upstream: UpstreamId,
     /// The OSS endpoint that the host named, if it named one.
-    pub place: Option<OssEndpoint>,
+    pub(crate) place: Option<OssEndpoint>,
     /// True if the operator configured the host: as a domain of the listener, as a host of a route,
     /// or as an endpoint outside OSS.
-    pub is_set_up_name: bool,
+    pub(crate) is_set_up_name: bool,
 }
 
 impl LocatedObject {

@@ -13,16 +13,22 @@ mod routing_table;
 mod served_host;
 mod service;
 
-pub use endpoint::{Endpoint, InvalidEndpoint, UrlScheme};
-pub use host::{Host, Port};
+pub use endpoint::Endpoint;
+pub(crate) use endpoint::InvalidEndpoint;
+pub use endpoint::UrlScheme;
+pub use host::Host;
+pub(crate) use host::Port;
 pub use locate::LocatedObject;
-pub use locate_error::LocateError;
-pub use oss_endpoint::{EndpointKind, OssEndpoint, OssName};
-pub use pattern::{InvalidPattern, NamePattern};
+pub(crate) use locate_error::LocateError;
+pub(crate) use oss_endpoint::{EndpointKind, OssEndpoint, OssName};
+pub(crate) use pattern::{InvalidPattern, NamePattern};
 pub use resolved_endpoint::ResolvedEndpoint;
-pub use routing_table::{BucketAddressing, RouteMatch, RoutingTable, UpstreamAddress, UpstreamId};
+pub use routing_table::BucketAddressing;
+pub use routing_table::RoutingTable;
+pub use routing_table::UpstreamAddress;
+pub(crate) use routing_table::{RouteMatch, UpstreamId};
 pub use served_host::ListenerNames;
-pub use service::{ServiceFamily, ServiceName};
+pub(crate) use service::{ServiceFamily, ServiceName};
 
 #[cfg(test)]
 mod table_tests;

@@ -5,16 +5,16 @@ use crate::oss::Region;
 
 /// A host name of an OSS endpoint, with or without a bucket before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OssName<'a> {
+pub(crate) struct OssName<'a> {
     /// The label before the endpoint. It may be empty or an invalid bucket name.
-    pub bucket: Option<&'a str>,
+    pub(crate) bucket: Option<&'a str>,
     /// The endpoint.
-    pub place: OssEndpoint,
+    pub(crate) place: OssEndpoint,
 }
 
 /// An OSS endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OssEndpoint {
+pub(crate) struct OssEndpoint {
     kind: EndpointKind,
     region: Option<Region>,
     /// The name without `.aliyuncs.com`, if it does not follow a pattern.
@@ -23,7 +23,7 @@ pub struct OssEndpoint {
 
 /// The kind of an OSS endpoint, as its name shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndpointKind {
+pub(crate) enum EndpointKind {
     /// `oss-<region>`.
     Public,
     /// `oss-<region>-internal`.
@@ -46,7 +46,7 @@ impl<'a> OssName<'a> {
     /// Parses a host in lower case. Returns `None` unless the whole name belongs to an OSS
     /// endpoint.
     #[must_use]
-    pub fn parse(host: &'a str) -> Option<Self> {
+    pub(crate) fn parse(host: &'a str) -> Option<Self> {
         let front = host.strip_suffix(DOMAIN)?;
         if let Some(place) = OssEndpoint::read(front).filter(OssEndpoint::needs_no_bucket) {
             return Some(Self { bucket: None, place });
@@ -63,7 +63,7 @@ impl<'a> OssName<'a> {
 impl OssEndpoint {
     /// Returns the endpoint of this kind in `region`, or `None` if the region has none.
     #[must_use]
-    pub fn new(kind: EndpointKind, region: Region) -> Option<Self> {
+    pub(crate) fn new(kind: EndpointKind, region: Region) -> Option<Self> {
         let exists = region.as_str() != MAINLAND || kind == EndpointKind::Public;
         let irregular = implied(kind, &region);
         let is_named = irregular.is_some() || PATTERNS.iter().any(|(of, ..)| *of == kind);
@@ -72,7 +72,7 @@ impl OssEndpoint {
 
     /// Returns the host name.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let region = self.region().map_or("", Region::as_str);
         let pattern = PATTERNS.iter().find(|(of, ..)| *of == self.kind);
         match (self.irregular, pattern) {
@@ -84,19 +84,19 @@ impl OssEndpoint {
 
     /// Returns the region that the name contains.
     #[must_use]
-    pub fn region(&self) -> Option<&Region> {
+    pub(crate) fn region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
 
     /// Returns the kind of the endpoint.
     #[must_use]
-    pub fn kind(&self) -> EndpointKind {
+    pub(crate) fn kind(&self) -> EndpointKind {
         self.kind
     }
 
     /// Returns whether the endpoint is reachable only from inside Alibaba Cloud.
     #[must_use]
-    pub fn is_internal(&self) -> bool {
+    pub(crate) fn is_internal(&self) -> bool {
         match self.kind {
             EndpointKind::Internal | EndpointKind::LegacyInternal | EndpointKind::FirstVpc => true,
             EndpointKind::Public

@@ -5,11 +5,11 @@ use std::fmt;
 
 /// A pattern for bucket or host names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamePattern(Box<str>);
+pub(crate) struct NamePattern(Box<str>);
 
 /// The error for an invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum InvalidPattern {
+pub(crate) enum InvalidPattern {
     /// The pattern is empty.
     #[error("the pattern is empty")]
     Empty,
@@ -25,7 +25,7 @@ impl NamePattern {
     ///
     /// # Errors
     /// [`InvalidPattern`] if the pattern cannot match any name.
-    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPattern> {
         if text.is_empty() {
             return Err(InvalidPattern::Empty);
         }
@@ -38,7 +38,7 @@ impl NamePattern {
 
     /// Returns whether the pattern matches the whole of `name`.
     #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.split('*');
         let first = parts.next().unwrap_or_default();
         let Some(mut rest) = name.strip_prefix(first) else {
@@ -58,7 +58,7 @@ impl NamePattern {
 
     /// Returns whether the pattern is a single name without `*`.
     #[must_use]
-    pub fn is_exact(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         !self.0.contains('*')
     }
 }

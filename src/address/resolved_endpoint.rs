@@ -10,17 +10,17 @@ use crate::oss::Region;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedEndpoint {
     /// HTTP or HTTPS.
-    pub scheme: UrlScheme,
+    pub(crate) scheme: UrlScheme,
     /// The name or address of the server, without port; the TLS server name.
-    pub name: String,
+    pub(crate) name: String,
     /// The value of the Host header.
-    pub host: String,
+    pub(crate) host: String,
     /// The host and port to connect to.
-    pub dial: (String, u16),
+    pub(crate) dial: (String, u16),
     /// True if `dial` is an OSS name, which must not resolve to this machine.
-    pub dials_oss_name: bool,
+    pub(crate) dials_oss_name: bool,
     /// The signing region.
-    pub region: Option<Region>,
+    pub(crate) region: Option<Region>,
     addressing: BucketAddressing,
 }
 
@@ -36,7 +36,7 @@ impl ResolvedEndpoint {
     /// Resolves the endpoint for a client that contacts OSS directly. The name in the request is
     /// kept, even where the proxy uses another name of the same region.
     #[must_use]
-    pub fn as_given(located: &LocatedObject, directory: &RoutingTable) -> Self {
+    pub(crate) fn as_given(located: &LocatedObject, directory: &RoutingTable) -> Self {
         let upstream = directory.get(located.upstream);
         let is_other = |place: &&OssEndpoint| upstream.endpoint.place().is_some_and(|own| own != **place);
         let given = located.place.as_ref().filter(|place| is_other(place) || !is_configured(place, upstream));

@@ -38,9 +38,9 @@ pub struct UpstreamAddress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteMatch {
     /// The pattern of the requested host.
-    pub host: Option<NamePattern>,
+    pub(crate) host: Option<NamePattern>,
     /// The pattern of the bucket.
-    pub bucket: Option<NamePattern>,
+    pub(crate) bucket: Option<NamePattern>,
 }
 
 /// The index of an upstream in a [`RoutingTable`]: 0 is the default, followed by those of the
@@ -74,7 +74,7 @@ impl RoutingTable {
     /// Returns the requests that the route with this id matches. Returns `None` for the default,
     /// which takes the requests that no route matches.
     #[must_use]
-    pub fn wanted(&self, id: UpstreamId) -> Option<&RouteMatch> {
+    pub(crate) fn wanted(&self, id: UpstreamId) -> Option<&RouteMatch> {
         let (wanted, _) = self.routes.get(id.0.checked_sub(1)?)?;
         Some(wanted)
     }

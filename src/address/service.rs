@@ -9,15 +9,15 @@ use crate::oss::Region;
 
 /// A host name of a service family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceName {
+pub(crate) struct ServiceName {
     /// The family.
-    pub service: ServiceFamily,
+    pub(crate) service: ServiceFamily,
     /// The signing region; for a `CloudBox`, its id.
-    pub region: Option<Region>,
+    pub(crate) region: Option<Region>,
     /// The region of the nearest STS endpoint, if it is not `region`.
-    pub sts_region: Option<Region>,
+    pub(crate) sts_region: Option<Region>,
     /// True if the name is for networks inside Alibaba Cloud.
-    pub is_internal: bool,
+    pub(crate) is_internal: bool,
 }
 
 /// A family of host names.
@@ -56,7 +56,7 @@ pub enum ServiceFamily {
 impl ServiceName {
     /// Parses a host in lower case. Returns `None` if it belongs to no family.
     #[must_use]
-    pub fn parse(host: &str) -> Option<Self> {
+    pub(crate) fn parse(host: &str) -> Option<Self> {
         if host.ends_with(".taihangcda.cn") {
             return Some(Self::nowhere(ServiceFamily::CnameTarget));
         }
@@ -114,7 +114,7 @@ impl ServiceName {
 impl ServiceFamily {
     /// Returns whether the service accepts requests of the object API with OSS signatures.
     #[must_use]
-    pub fn is_object_api(self) -> bool {
+    pub(crate) fn is_object_api(self) -> bool {
         match self {
             Self::PrivateLink
             | Self::CloudBox

@@ -4,17 +4,17 @@ use crate::time::Timestamp;
 
 /// The certificate of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerCertificate {
+pub(crate) struct ListenerCertificate {
     /// The address of the listener, as configured.
-    pub listener: String,
+    pub(crate) listener: String,
     /// The time when it expires.
-    pub expires: Timestamp,
+    pub(crate) expires: Timestamp,
 }
 
 impl ListenerCertificate {
     /// Returns a warning if the certificate has expired or expires soon.
     #[must_use]
-    pub fn warning(&self, now: Timestamp) -> Option<String> {
+    pub(crate) fn warning(&self, now: Timestamp) -> Option<String> {
         let Self { listener, expires } = self;
         let left_s = expires.unix_s() - now.unix_s();
         let state = match left_s {

@@ -23,18 +23,18 @@ use super::{AdminProcess, AdminResponse, AdminSettings, ListenerReach, answer, t
 /// The start of the idle time of a connection, for a caller that closes idle connections to make
 /// room for others.
 #[derive(Clone, Debug)]
-pub struct IdleSince(Rc<Cell<Option<Instant>>>);
+pub(crate) struct IdleSince(Rc<Cell<Option<Instant>>>);
 
 impl IdleSince {
     /// The state of a new connection, which is idle.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Rc::new(Cell::new(Some(Instant::now()))))
     }
 
     /// Returns the start of the idle time; `None` while a request is answered.
     #[must_use]
-    pub fn since(&self) -> Option<Instant> {
+    pub(crate) fn since(&self) -> Option<Instant> {
         self.0.get()
     }
 }
@@ -47,16 +47,16 @@ impl Default for IdleSince {
 
 /// The process that the admin listener serves, with the settings of the listener.
 #[derive(Clone)]
-pub struct AdminService {
+pub(crate) struct AdminService {
     /// The settings, which a reload replaces.
-    pub settings: Arc<ArcSwap<AdminSettings>>,
+    pub(crate) settings: Arc<ArcSwap<AdminSettings>>,
     /// The process.
-    pub process: Arc<dyn AdminProcess>,
+    pub(crate) process: Arc<dyn AdminProcess>,
 }
 
 /// Serves requests on one connection until `leave` resolves. A response in progress is completed
 /// first.
-pub async fn serve(
+pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     reach: ListenerReach,
     idle: IdleSince,

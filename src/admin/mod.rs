@@ -18,9 +18,9 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub use certificate::ListenerCertificate;
-pub use connection::{AdminService, IdleSince, serve};
-pub use settings::{AdminSettings, ReadinessRule};
+pub(crate) use certificate::ListenerCertificate;
+pub(crate) use connection::{AdminService, IdleSince, serve};
+pub(crate) use settings::{AdminSettings, ReadinessRule};
 
 use crate::address::Host;
 use crate::credentials::{CredentialServices, SourceStatus};
@@ -29,7 +29,7 @@ use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
 /// The process, as seen by the admin listener.
-pub trait AdminProcess: Send + Sync {
+pub(crate) trait AdminProcess: Send + Sync {
     /// Checks that the threads that accept and serve connections are responsive. The error is a
     /// sentence that names those that are not.
     fn live(&self) -> LivenessFuture;
@@ -89,11 +89,11 @@ pub trait AdminProcess: Send + Sync {
 }
 
 /// The future returned by [`AdminProcess::live`].
-pub type LivenessFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+pub(crate) type LivenessFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// The future returned by [`AdminProcess::reload`]: the changes, or the reason why the
 /// configuration was not applied.
-pub type ReloadFuture = Pin<Box<dyn Future<Output = Result<Vec<String>, AdminReloadError>> + Send>>;
+pub(crate) type ReloadFuture = Pin<Box<dyn Future<Output = Result<Vec<String>, AdminReloadError>> + Send>>;
 
 /// The reason why a new configuration was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -108,36 +108,36 @@ pub enum AdminReloadError {
 
 /// A route, as shown to operators.
 #[derive(Clone, Debug)]
-pub struct AdminRoute {
+pub(crate) struct AdminRoute {
     /// `upstream`, or `route` with its number.
-    pub name: String,
+    pub(crate) name: String,
     /// The condition that requests must match; `None` for the default upstream.
-    pub wanted: Option<String>,
+    pub(crate) wanted: Option<String>,
     /// The endpoint of the destination.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// The region in the signature.
-    pub region: String,
+    pub(crate) region: String,
     /// The signature version.
-    pub signature: &'static str,
+    pub(crate) signature: &'static str,
     /// The credential source; `None` if requests are not signed.
-    pub source: Option<String>,
+    pub(crate) source: Option<String>,
 }
 
 /// An effective setting, as shown to operators. It contains no secret.
 #[derive(Clone, Debug)]
-pub struct ShownSetting {
+pub(crate) struct ShownSetting {
     /// The key.
-    pub key: String,
+    pub(crate) key: String,
     /// The value, in the syntax of a configuration file.
-    pub value: String,
+    pub(crate) value: String,
     /// The origin of the value.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
 /// The reachability of the listener by DNS name. DNS can lead a web page to a TCP port, but not to
 /// a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerReach {
+pub(crate) enum ListenerReach {
     /// Reachable by name, so the host of a request must be an IP address or `localhost`.
     ByName,
     /// Not reachable by name; the `Host` header is not checked.

@@ -6,19 +6,19 @@ use crate::secret::Secret;
 
 /// The settings of the admin interface.
 #[derive(Clone, Debug, Default)]
-pub struct AdminSettings {
+pub(crate) struct AdminSettings {
     /// The token required for everything except health, version and metrics. Without it, only this
     /// machine can reach the listener.
-    pub token: Option<Arc<Secret>>,
+    pub(crate) token: Option<Arc<Secret>>,
     /// The condition for readiness.
-    pub ready_when: ReadinessRule,
+    pub(crate) ready_when: ReadinessRule,
     /// Allows requests to shut the process down.
-    pub quit: bool,
+    pub(crate) quit: bool,
 }
 
 /// The condition for readiness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum ReadinessRule {
+pub(crate) enum ReadinessRule {
     /// At least one of the credential sources used for signing is usable.
     #[default]
     Any,

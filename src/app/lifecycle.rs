@@ -84,7 +84,7 @@ impl App {
 
     /// Changes the log of the process through `control`.
     #[must_use]
-    pub fn logging(self, control: Arc<LogControl>) -> Self {
+    pub(crate) fn logging(self, control: Arc<LogControl>) -> Self {
         Self { log: Some(control), ..self }
     }
 

@@ -15,7 +15,13 @@ pub(crate) mod systemd;
 pub(crate) mod trust_stores;
 
 pub use config_watcher::ReloadError;
-pub use lifecycle::{App, LoadConfig};
+pub use lifecycle::App;
+pub use lifecycle::LoadConfig;
 pub use reload::ReloadHandle;
-pub use start_error::{BadSource, StartError};
+pub use start_error::BadSource;
+pub use start_error::StartError;
 pub use system_env::SystemEnv;
+
+pub use crate::server::DrainOutcome;
+pub use crate::server::DrainSignal;
+pub use crate::server::ListenAddress;

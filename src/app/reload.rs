@@ -37,7 +37,7 @@ impl ReloadHandle {
 
     /// Requests a reload without waiting for it. A request is dropped while many are queued, because
     /// the queued ones have the same effect.
-    pub fn request_reload(&self) {
+    pub(crate) fn request_reload(&self) {
         let _ = self.0.try_send(None);
     }
 }

@@ -49,7 +49,7 @@ pub enum StartError {
 impl StartError {
     /// Returns whether the configuration, or something that it names, must change.
     #[must_use]
-    pub fn is_configuration(&self) -> bool {
+    pub(crate) fn is_configuration(&self) -> bool {
         match self {
             Self::Bind(error) => error.is_configuration(),
             Self::Several(all) => all.iter().any(Self::is_configuration),

@@ -16,7 +16,7 @@ pub enum CallerIdentity {
 impl CallerIdentity {
     /// The name in the access log.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
         }
@@ -33,7 +33,7 @@ pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
 }
 
 /// Removes a signature from the headers.
-pub fn remove_signature(headers: &mut HeaderMap) {
+pub(crate) fn remove_signature(headers: &mut HeaderMap) {
     let signature: Vec<HeaderName> =
         headers.keys().filter(|name| SIGNATURE_HEADERS.contains(&name.as_str())).cloned().collect();
     for name in signature {

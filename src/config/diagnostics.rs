@@ -35,13 +35,13 @@ pub(super) struct ConfigReport {
 impl ConfigError {
     /// Returns the location of the error.
     #[must_use]
-    pub fn origin(&self) -> &ValueOrigin {
+    pub(crate) fn origin(&self) -> &ValueOrigin {
         &self.origin
     }
 
     /// Returns the name of the credentials that the error concerns.
     #[must_use]
-    pub fn credentials(&self) -> Option<&str> {
+    pub(crate) fn credentials(&self) -> Option<&str> {
         let ValueOrigin::File { key, .. } = &self.origin else { return None };
         let rest = key.strip_prefix("credentials.")?;
         // A name may contain dots, and a key may not. An error about the whole section ends with
@@ -60,7 +60,7 @@ impl ConfigErrors {
     /// Returns the files that the configuration refers to, as far as it could be read. The cause of
     /// an error may be in one of them.
     #[must_use]
-    pub fn into_files(self) -> Vec<PathBuf> {
+    pub(crate) fn into_files(self) -> Vec<PathBuf> {
         self.files
     }
 

@@ -23,7 +23,7 @@ pub(super) fn positive(text: &str) -> Result<Duration, ConfigErrorKind> {
 ///
 /// # Errors
 /// A sentence that describes the format.
-pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_lifetime(text: &str) -> Result<Duration, String> {
     read(text).ok_or_else(|| "write a whole number and ms, s, m or h, such as 10m".to_owned())
 }
 
@@ -31,7 +31,7 @@ pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// A sentence that describes the format.
-pub fn parse_wait(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_wait(text: &str) -> Result<Duration, String> {
     parse(text).map_err(|problem| problem.to_string())
 }
 

@@ -18,20 +18,20 @@ use super::settings::{SingleSetting, single_settings};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveSetting {
     /// The key with its sections. Repeated sections are numbered from 0: `listen[0].address`.
-    pub key: String,
+    pub(crate) key: String,
     /// The value in the syntax of the file, redacted if it may be secret.
-    pub value: String,
+    pub(crate) value: String,
     /// The origin of the value; `None` for a default.
-    pub origin: Option<ValueOrigin>,
+    pub(crate) origin: Option<ValueOrigin>,
     /// The source of the value, if the value is a reference.
-    pub reference: Option<ValueReference>,
+    pub(crate) reference: Option<ValueReference>,
     /// Detects a change of the value, including one that `value` redacts.
     mark: ValueFingerprint,
 }
 
 /// The source that a setting refers to instead of holding its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ValueReference {
+pub(crate) enum ValueReference {
     /// An environment variable, `env:NAME`.
     Variable(String),
     /// A systemd credential, `credential:NAME`.
@@ -42,7 +42,7 @@ pub enum ValueReference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingChange {
     /// The key of the setting.
-    pub key: String,
+    pub(crate) key: String,
     kind: ChangeKind,
 }
 
@@ -70,7 +70,7 @@ impl ValueReference {
 impl EffectiveSetting {
     /// Returns the origin for display.
     #[must_use]
-    pub fn shown_origin(&self) -> String {
+    pub(crate) fn shown_origin(&self) -> String {
         self.origin.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string)
     }
 }
@@ -78,7 +78,7 @@ impl EffectiveSetting {
 impl SettingChange {
     /// Returns whether the change takes effect only after a restart.
     #[must_use]
-    pub fn needs_restart(&self) -> bool {
+    pub(crate) fn needs_restart(&self) -> bool {
         self.key == "log.file" || self.key.starts_with("process.")
     }
 }

@@ -14,7 +14,7 @@ use crate::time::{Clock, Timestamp};
 /// A digest that distinguishes contents of a file. A file that cannot be read has a digest by its
 /// error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContentDigest {
+pub(crate) struct ContentDigest {
     hash: u64,
     is_blank: bool,
 }
@@ -22,7 +22,7 @@ pub struct ContentDigest {
 impl ContentDigest {
     /// Returns the digest of `content`.
     #[must_use]
-    pub fn of(content: &[u8]) -> Self {
+    pub(crate) fn of(content: &[u8]) -> Self {
         Self::either(Ok(content))
     }
 
@@ -30,7 +30,7 @@ impl ContentDigest {
     /// Returns `None` if it is not a regular file: a pipe can be read only once, and a second read
     /// may block forever.
     #[must_use]
-    pub fn now(path: &Path) -> Option<Self> {
+    pub(crate) fn now(path: &Path) -> Option<Self> {
         if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
             return None;
         }
@@ -42,7 +42,7 @@ impl ContentDigest {
 
     /// Returns whether the file is empty or holds only whitespace.
     #[must_use]
-    pub fn is_blank(self) -> bool {
+    pub(crate) fn is_blank(self) -> bool {
         self.is_blank
     }
 

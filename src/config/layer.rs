@@ -55,7 +55,7 @@ enum LayerKind {
 
 impl FlagSetting {
     /// All settings.
-    pub const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Listen,
         Self::UnsafeOpen,
         Self::Domain,
@@ -73,13 +73,13 @@ impl FlagSetting {
 
     /// Returns the flag: `--admin-listen`.
     #[must_use]
-    pub fn flag(self) -> String {
+    pub(crate) fn flag(self) -> String {
         format!("--{}", self.name())
     }
 
     /// Returns the variable: `OSS_PROXY_ADMIN_LISTEN`.
     #[must_use]
-    pub fn variable(self) -> String {
+    pub(crate) fn variable(self) -> String {
         format!("OSS_PROXY_{}", self.name().to_ascii_uppercase().replace('-', "_"))
     }
 
@@ -126,7 +126,7 @@ impl SettingLayer {
 
     /// Adds a value of a setting, if there is one.
     #[must_use]
-    pub fn set(mut self, setting: FlagSetting, value: Option<impl Into<String>>) -> Self {
+    pub(crate) fn set(mut self, setting: FlagSetting, value: Option<impl Into<String>>) -> Self {
         self.values.extend(value.map(|value| (setting, value.into())));
         self
     }
@@ -134,7 +134,7 @@ impl SettingLayer {
     /// Replaces the listeners of the file with one on a free loopback port, and turns the admin
     /// interface off.
     #[must_use]
-    pub fn alone(self) -> Self {
+    pub(crate) fn alone(self) -> Self {
         let layer =
             self.set(FlagSetting::Listen, Some("127.0.0.1:0")).set(FlagSetting::AdminListen, Some("off"));
         Self { alone: true, ..layer }

@@ -7,7 +7,7 @@
 mod credentials;
 mod diagnostics;
 mod duration;
-mod effective;
+pub(crate) mod effective;
 mod env;
 mod error;
 mod layer;
@@ -16,7 +16,7 @@ mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
-mod reference;
+pub(crate) mod reference;
 mod roles;
 mod route;
 mod schema;
@@ -27,7 +27,7 @@ mod source_names;
 mod upstream;
 mod upstreams;
 mod validation;
-mod variables;
+pub(crate) mod variables;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -35,14 +35,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::diagnostics::{ConfigError, ConfigErrors};
-pub use self::duration::{parse_lifetime, parse_wait};
-pub use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
-pub use self::env::ContentDigest;
-pub use self::layer::{FlagSetting, SettingLayer};
-pub use self::origin::ValueOrigin;
-pub use self::reference::{ReferenceTable, reference_tables};
-pub use self::variables::READ_VARIABLES;
+pub use self::diagnostics::ConfigError;
+pub use self::diagnostics::ConfigErrors;
+pub(crate) use self::duration::{parse_lifetime, parse_wait};
+pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
+pub(crate) use self::env::ContentDigest;
+pub use self::layer::FlagSetting;
+pub use self::layer::SettingLayer;
+pub(crate) use self::origin::ValueOrigin;
+pub(crate) use self::reference::{ReferenceTable, reference_tables};
+pub(crate) use self::variables::READ_VARIABLES;
 
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::ConfigReport;
@@ -61,102 +63,102 @@ use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 #[derive(Debug)]
 pub struct ProxyConfig {
     /// The listeners; at least one.
-    pub listen: Vec<ListenSettings>,
+    pub(crate) listen: Vec<ListenSettings>,
     /// The admin interface, unless it is off.
-    pub admin: Option<AdminConfig>,
+    pub(crate) admin: Option<AdminConfig>,
     /// The addresses of the upstreams, and the routes to them.
-    pub directory: RoutingTable,
+    pub(crate) directory: RoutingTable,
     /// The other settings of each upstream, by its [`UpstreamId`].
-    pub upstreams: Vec<UpstreamSettings>,
+    pub(crate) upstreams: Vec<UpstreamSettings>,
     /// The credential sources by name: those of the file, and `default` if it is used.
     pub credentials: Vec<(String, ProviderSpec)>,
     /// Limits on concurrency and size.
-    pub limits: LimitConfig,
+    pub(crate) limits: LimitConfig,
     /// The timeouts.
-    pub timeouts: TimeoutConfig,
+    pub(crate) timeouts: TimeoutConfig,
     /// The settings of the log.
-    pub log: LogSettings,
+    pub(crate) log: LogSettings,
     /// The hardening of the process.
-    pub process: HardeningConfig,
+    pub(crate) process: HardeningConfig,
     /// Warnings, one per line, each with its location.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// All effective settings with their origins.
     pub facts: Vec<EffectiveSetting>,
     /// The configuration file, with the digest of the content that was read.
-    pub file: Option<(PathBuf, ContentDigest)>,
+    pub(crate) file: Option<(PathBuf, ContentDigest)>,
     /// The secret files that were read, with the digests of their contents.
-    pub files: Vec<(PathBuf, ContentDigest)>,
+    pub(crate) files: Vec<(PathBuf, ContentDigest)>,
 }
 
 /// The admin interface.
 #[derive(Clone, Debug)]
-pub struct AdminConfig {
+pub(crate) struct AdminConfig {
     /// The listen address.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     /// The settings of its endpoints and of access to them.
-    pub settings: admin::AdminSettings,
+    pub(crate) settings: admin::AdminSettings,
 }
 
 /// Settings of an upstream beside its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamSettings {
+pub(crate) struct UpstreamSettings {
     /// The signature version of its requests.
-    pub signature: SignatureVersion,
+    pub(crate) signature: SignatureVersion,
     /// The name of its credential source in [`ProxyConfig::credentials`].
-    pub credentials: String,
+    pub(crate) credentials: String,
     /// The file with the only roots that verify its certificates; `None` uses the roots of the
     /// host. The file was readable when the configuration was loaded.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Hardening of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HardeningConfig {
+pub(crate) struct HardeningConfig {
     /// Sets `no_new_privs`, which children inherit: no executed program gains privileges.
-    pub no_new_privileges: bool,
+    pub(crate) no_new_privileges: bool,
     /// Allows core dumps, which contain the memory of the process.
-    pub core_dumps: bool,
+    pub(crate) core_dumps: bool,
     /// Lets other processes of the same user read the memory and the environment of the process.
-    pub dumpable: bool,
+    pub(crate) dumpable: bool,
 }
 
 /// Timeouts and delays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeoutConfig {
+pub(crate) struct TimeoutConfig {
     /// Timeout for establishing a connection to an upstream.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// Timeout for the head of a response, counted from the last byte of the request.
-    pub first_byte: Duration,
+    pub(crate) first_byte: Duration,
     /// Timeout for either side to make progress in the middle of a body.
-    pub stall: Duration,
+    pub(crate) stall: Duration,
     /// Timeout for a request that waits for an upstream connection while all are in use.
-    pub queue: Duration,
+    pub(crate) queue: Duration,
     /// Timeout for the head of a client's request, and for what precedes it.
-    pub header_read: Duration,
+    pub(crate) header_read: Duration,
     /// Timeout for an idle connection.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// Timeout of a drain: the time that requests in flight have to complete at shutdown.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
     /// The time at shutdown during which requests are still accepted although readiness already
     /// fails.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
 }
 
 /// Limits on concurrency and size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitConfig {
+pub(crate) struct LimitConfig {
     /// Maximum number of client connections in the process.
-    pub client_connections: usize,
+    pub(crate) client_connections: usize,
     /// Maximum number of requests in flight per core.
-    pub requests: usize,
+    pub(crate) requests: usize,
     /// Maximum size of a request head in bytes.
-    pub header_bytes: usize,
+    pub(crate) header_bytes: usize,
     /// Maximum size of a request body in bytes.
-    pub body: u64,
+    pub(crate) body: u64,
     /// Maximum number of connections in use to one destination, per core.
-    pub upstream_connections: usize,
+    pub(crate) upstream_connections: usize,
     /// Maximum number of connection attempts to one destination, per core.
-    pub upstream_dials: usize,
+    pub(crate) upstream_dials: usize,
 }
 
 impl ProxyConfig {
@@ -180,7 +182,7 @@ impl ProxyConfig {
     /// it can be displayed. Credentials that cannot be read are missing from [`Self::credentials`].
     /// A configuration with errors must not be served.
     #[must_use]
-    pub fn outline(
+    pub(crate) fn outline(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
@@ -207,7 +209,7 @@ impl ProxyConfig {
     ///
     /// # Errors
     /// All errors in the part that is read.
-    pub fn admin(
+    pub(crate) fn admin(
         file: Option<(&Path, &str)>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,

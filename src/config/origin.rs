@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The origin of a value, or the location where a missing value belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ValueOrigin {
+pub(crate) enum ValueOrigin {
     /// The configuration file.
     File {
         /// The name of the file as given.

@@ -13,11 +13,11 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AssumeRoleConfig {
     /// The role.
-    pub role: AssumedRole,
+    pub(crate) role: AssumedRole,
     /// The STS endpoint.
-    pub place: StsEndpointConfig,
+    pub(crate) place: StsEndpointConfig,
     /// The signature of calls to STS.
-    pub signature: StsSignature,
+    pub(crate) signature: StsSignature,
 }
 
 impl AssumeRoleConfig {

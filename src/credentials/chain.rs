@@ -18,16 +18,16 @@ use super::{
 
 /// Configuration of a provider chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ChainConfig {
+pub(crate) struct ChainConfig {
     /// The order in which providers are tried.
-    pub order: ChainOrder,
+    pub(crate) order: ChainOrder,
     /// The role that a key from the environment, or the pod, assumes. Its STS endpoint is that of
     /// all providers.
-    pub wanted: EnvConfig,
+    pub(crate) wanted: EnvConfig,
     /// The ARN that must sign; any other identity is rejected.
-    pub pin_identity: Option<String>,
+    pub(crate) pin_identity: Option<String>,
     /// If set, files that other users can read are rejected.
-    pub strict: bool,
+    pub(crate) strict: bool,
 }
 
 impl ProviderConfig for ChainConfig {
@@ -42,7 +42,7 @@ impl ProviderConfig for ChainConfig {
 
 /// An order of providers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ChainOrder {
+pub(crate) enum ChainOrder {
     /// Settings of this process, then files in the home directory, then the instance.
     #[default]
     Usual,

@@ -51,13 +51,13 @@ enum NextCall {
 
 /// A snapshot of the state of an endpoint, for operators and metrics.
 #[derive(Clone, Debug)]
-pub struct EndpointStatus {
+pub(crate) struct EndpointStatus {
     /// The URL of the endpoint, without the path.
-    pub name: String,
+    pub(crate) name: String,
     /// True while the circuit breaker holds calls back.
-    pub is_left_alone: bool,
+    pub(crate) is_left_alone: bool,
     /// The time that calls have waited for the rate limit.
-    pub budget_wait: HistogramSnapshot,
+    pub(crate) budget_wait: HistogramSnapshot,
 }
 
 /// A permit for one call. If it is dropped without an outcome, the call was abandoned by its caller

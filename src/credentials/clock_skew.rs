@@ -11,20 +11,20 @@ use crate::time::Timestamp;
 
 /// The offset of the clock of each service: how far it is ahead of the local clock, in seconds.
 #[derive(Default)]
-pub struct ClockOffsets(Mutex<BTreeMap<String, i64>>);
+pub(crate) struct ClockOffsets(Mutex<BTreeMap<String, i64>>);
 
 /// A call, by the local time.
 #[derive(Clone, Copy)]
-pub struct CallPeriod {
+pub(crate) struct CallPeriod {
     /// The time at which the call began.
-    pub begun: Timestamp,
+    pub(crate) begun: Timestamp,
     /// The time at which the response arrived.
-    pub ended: Timestamp,
+    pub(crate) ended: Timestamp,
 }
 
 impl ClockOffsets {
     /// Records the offset of the clock of a service. Logs a warning when it becomes too large.
-    pub fn record(&self, endpoint: &str, ahead_s: i64) {
+    pub(crate) fn record(&self, endpoint: &str, ahead_s: i64) {
         let before = self.all().insert(endpoint.to_owned(), ahead_s);
         let alarming = |ahead_s: i64| ahead_s.abs() > ALARMING_S;
         if alarming(ahead_s) && !before.is_some_and(alarming) {
@@ -38,7 +38,7 @@ impl ClockOffsets {
 
     /// Returns all offsets, by service.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<String, i64> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, i64> {
         self.all().clone()
     }
 
@@ -52,7 +52,7 @@ impl ClockOffsets {
 /// middle of the call. Returns `None` if the response may come from a cache, or if its time is
 /// missing, invalid or implausible.
 #[must_use]
-pub fn ahead(server_time: Option<&str>, headers: &HeaderMap, call: CallPeriod) -> Option<i64> {
+pub(crate) fn ahead(server_time: Option<&str>, headers: &HeaderMap, call: CallPeriod) -> Option<i64> {
     if headers.contains_key(AGE) {
         return None;
     }

@@ -12,7 +12,7 @@ use super::{CredentialServices, Provide, ProvideFuture, SourceEnv, StateFingerpr
 ///
 /// [`crate::config::ProxyConfig::sign_with`] replaces a source of the configuration file with it.
 #[derive(Clone)]
-pub struct CustomProvider(pub Arc<dyn Provide>);
+pub(crate) struct CustomProvider(pub(crate) Arc<dyn Provide>);
 
 impl std::fmt::Debug for CustomProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -20,16 +20,16 @@ use crate::transport::{HttpClientError, HttpRequest, HttpResponse, HttpTimeouts,
 
 /// Configuration of the metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EcsConfig {
+pub(crate) struct EcsConfig {
     /// The role; `None` for the role that the instance has.
-    pub role_name: Option<String>,
+    pub(crate) role_name: Option<String>,
     /// The endpoint; `None` for that of the environment, or the default.
-    pub endpoint: Option<Url>,
+    pub(crate) endpoint: Option<Url>,
     /// If set, version 1 may be used.
-    pub imds_v1: bool,
+    pub(crate) imds_v1: bool,
     /// If set, this provider was requested by name. Otherwise a machine that is not an instance
     /// counts as not configured.
-    pub by_name: bool,
+    pub(crate) by_name: bool,
 }
 
 impl Default for EcsConfig {

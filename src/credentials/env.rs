@@ -16,13 +16,13 @@ use crate::secret::Secret;
 
 /// The role that a key from the environment assumes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct EnvConfig {
+pub(crate) struct EnvConfig {
     /// The role, and the parameters for assuming it.
-    pub role: AssumeRoleParams,
+    pub(crate) role: AssumeRoleParams,
     /// If set, `ALIBABA_CLOUD_ROLE_ARN` beside a key applies to that key.
-    pub from_env: bool,
+    pub(crate) from_env: bool,
     /// The STS endpoint at which the role is assumed.
-    pub place: StsEndpointConfig,
+    pub(crate) place: StsEndpointConfig,
 }
 
 impl ProviderConfig for EnvConfig {

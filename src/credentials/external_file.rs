@@ -18,17 +18,17 @@ use crate::transport::Url;
 
 /// Configuration for the file of another tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ExternalFileConfig {
+pub(crate) struct ExternalFileConfig {
     /// The file; `None` for the location that the tool itself uses.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// The profile or section; `None` for the one that the tool would use.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// If set, a command that the file names may run.
-    pub allow_process: bool,
+    pub(crate) allow_process: bool,
     /// If set, a file that other users can read is rejected.
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// The STS endpoint, if the file does not set one.
-    pub place: StsEndpointConfig,
+    pub(crate) place: StsEndpointConfig,
 }
 
 impl ExternalFileConfig {
@@ -66,11 +66,11 @@ impl From<InvalidField> for UnsupportedProfile {
 
 /// The file of another tool in a known format.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ToolFileConfig<F> {
+pub(crate) struct ToolFileConfig<F> {
     /// The format.
-    pub format: F,
+    pub(crate) format: F,
     /// The file.
-    pub file: ExternalFileConfig,
+    pub(crate) file: ExternalFileConfig,
 }
 
 impl<F: ExternalFormat + Copy + 'static> ProviderConfig for ToolFileConfig<F> {
@@ -91,7 +91,7 @@ impl<F: ExternalFormat + Copy + 'static> ProviderConfig for ToolFileConfig<F> {
 }
 
 /// A file format of another tool.
-pub trait ExternalFormat: Debug + Send + Sync {
+pub(crate) trait ExternalFormat: Debug + Send + Sync {
     /// Returns the name that the Alibaba Cloud SDKs use for this provider.
     fn name(&self) -> &'static str;
 
@@ -112,7 +112,7 @@ pub trait ExternalFormat: Debug + Send + Sync {
 }
 
 /// Possible locations of a file.
-pub enum FileLocations {
+pub(crate) enum FileLocations {
     /// Only this path.
     Named(PathBuf),
     /// The first of these paths below the home directory that exists.
@@ -122,7 +122,7 @@ pub enum FileLocations {
 }
 
 /// Reasons why a file describes no supported provider.
-pub enum UnsupportedProfile {
+pub(crate) enum UnsupportedProfile {
     /// The credentials are absent. This is an error only if the file or the profile was named.
     Absent(String),
     /// The file or the profile is invalid.

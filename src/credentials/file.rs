@@ -17,11 +17,11 @@ use crate::time::Timestamp;
 
 /// The file or directory to read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CredentialFileConfig {
+pub(crate) struct CredentialFileConfig {
     /// The path.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// If set, a file that other users can read is rejected.
-    pub strict: bool,
+    pub(crate) strict: bool,
 }
 
 impl ProviderConfig for CredentialFileConfig {

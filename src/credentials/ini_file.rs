@@ -17,7 +17,7 @@ use crate::transport::Url;
 
 /// The shared file of the Alibaba Cloud SDKs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SharedFile;
+pub(crate) struct SharedFile;
 
 /// The file of the OSS SDKs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

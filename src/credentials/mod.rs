@@ -2,7 +2,7 @@
 
 mod assume_role;
 mod build_order;
-mod build_sources;
+pub(crate) mod build_sources;
 mod chain;
 mod circuit_breaker;
 mod clock_skew;
@@ -49,32 +49,32 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use assume_role::AssumeRoleConfig;
-pub use build_sources::{ConfiguredSources, build_sources, rebuild_sources};
-pub use chain::{ChainConfig, ChainOrder};
-pub use circuit_breaker::EndpointStatus;
-pub use clock_skew::{CallPeriod, ClockOffsets, ahead};
-pub use custom::CustomProvider;
-pub use ecs::EcsConfig;
-pub use env::EnvConfig;
-pub use external_file::{ExternalFileConfig, ToolFileConfig};
-pub use file::CredentialFileConfig;
-pub use ini_file::SharedFile;
-pub use oidc::OidcConfig;
-pub use ossutil::OssutilFile;
-pub use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
-pub use process::ProcessConfig;
-pub use profile::CliFile;
-pub use provider_config::{ComparableConfig, ProviderConfig};
-pub use provider_spec::ProviderSpec;
+pub(crate) use assume_role::AssumeRoleConfig;
+pub(crate) use build_sources::{ConfiguredSources, build_sources, rebuild_sources};
+pub(crate) use chain::{ChainConfig, ChainOrder};
+pub(crate) use circuit_breaker::EndpointStatus;
+pub(crate) use clock_skew::{CallPeriod, ClockOffsets, ahead};
+pub(crate) use custom::CustomProvider;
+pub(crate) use ecs::EcsConfig;
+pub(crate) use env::EnvConfig;
+pub(crate) use external_file::{ExternalFileConfig, ToolFileConfig};
+pub(crate) use file::CredentialFileConfig;
+pub(crate) use ini_file::SharedFile;
+pub(crate) use oidc::OidcConfig;
+pub(crate) use ossutil::OssutilFile;
+pub(crate) use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
+pub(crate) use process::ProcessConfig;
+pub(crate) use profile::CliFile;
+pub(crate) use provider_config::{ComparableConfig, ProviderConfig};
+pub(crate) use provider_spec::ProviderSpec;
 pub use secret_file::SecretText;
-pub use services::CredentialServices;
-pub use source::{CredentialSource, NoCredentials};
-pub use static_keys::StaticKeyConfig;
-pub use status::{CredentialState, SourceStatus};
-pub use sts::{AssumeRoleParams, AssumedRole, OssLocation, StsEndpointConfig, StsSignature};
-pub use uri::UriConfig;
-pub use validate::{InvalidAccessKey, check as check_key};
+pub(crate) use services::CredentialServices;
+pub(crate) use source::{CredentialSource, NoCredentials};
+pub(crate) use static_keys::StaticKeyConfig;
+pub(crate) use status::{CredentialState, SourceStatus};
+pub(crate) use sts::{AssumeRoleParams, AssumedRole, OssLocation, StsEndpointConfig, StsSignature};
+pub(crate) use uri::UriConfig;
+pub(crate) use validate::{InvalidAccessKey, check as check_key};
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -136,7 +136,7 @@ pub struct StateFingerprint(u64);
 
 impl StateFingerprint {
     /// Hashes a state.
-    pub fn of(state: &impl Hash) -> Self {
+    pub(crate) fn of(state: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         Self(hasher.finish())
@@ -246,10 +246,10 @@ pub enum SetupError {
 
 /// Sources by their names in the configuration. Identical ones are shared; one that signs nothing
 /// is left out.
-pub type SourceMap = BTreeMap<String, Arc<CredentialSource>>;
+pub(crate) type SourceMap = BTreeMap<String, Arc<CredentialSource>>;
 
 /// Returns each source once, under the first of its names.
-pub fn each(sources: &SourceMap) -> impl Iterator<Item = (&str, &Arc<CredentialSource>)> {
+pub(crate) fn each(sources: &SourceMap) -> impl Iterator<Item = (&str, &Arc<CredentialSource>)> {
     sources.iter().filter(|(name, source)| source.name() == **name).map(|(name, source)| (&**name, source))
 }
 

@@ -17,15 +17,15 @@ use crate::secret::Secret;
 
 /// The role and the token to use; missing values come from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct OidcConfig {
+pub(crate) struct OidcConfig {
     /// The role, and the parameters for assuming it.
-    pub role: AssumeRoleParams,
+    pub(crate) role: AssumeRoleParams,
     /// The ARN of the OIDC provider.
-    pub provider_arn: Option<String>,
+    pub(crate) provider_arn: Option<String>,
     /// The file with the token.
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
     /// The STS endpoint.
-    pub place: StsEndpointConfig,
+    pub(crate) place: StsEndpointConfig,
 }
 
 impl ProviderConfig for OidcConfig {

@@ -16,7 +16,7 @@ use crate::transport::Url;
 
 /// The configuration file of ossutil.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OssutilFile;
+pub(crate) struct OssutilFile;
 
 /// The credentials section of version 1.
 const LEGACY: &str = "Credentials";

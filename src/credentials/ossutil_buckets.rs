@@ -6,22 +6,22 @@ use super::ossutil_profile::ProfileSettings;
 
 /// An endpoint for one bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BucketEndpoint {
+pub(crate) struct BucketEndpoint {
     /// The name of the bucket.
-    pub bucket: String,
+    pub(crate) bucket: String,
     /// The endpoint, as written; `None` for the public endpoint of the region.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// The addressing style of the bucket.
-    pub style: BucketStyle,
+    pub(crate) style: BucketStyle,
     /// The region, if the entry names it.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// The region of the profile.
-    pub region_of_profile: Option<String>,
+    pub(crate) region_of_profile: Option<String>,
 }
 
 /// A way to address a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BucketStyle {
+pub(crate) enum BucketStyle {
     /// The bucket is a label before the endpoint.
     Virtual,
     /// The bucket is the first segment of the path.
@@ -32,7 +32,7 @@ pub enum BucketStyle {
 
 /// Errors in the bucket endpoints of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum BucketEndpointsError {
+pub(crate) enum BucketEndpointsError {
     /// A line is invalid; its number.
     #[error("line {0} is invalid; expected a [section] or option = value")]
     Line(usize),
@@ -46,7 +46,7 @@ pub enum BucketEndpointsError {
 ///
 /// # Errors
 /// Fails if a line is invalid, or if a section is missing.
-pub fn bucket_endpoints(
+pub(crate) fn bucket_endpoints(
     text: &str,
     profile: Option<&str>,
 ) -> Result<Vec<BucketEndpoint>, BucketEndpointsError> {

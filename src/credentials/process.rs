@@ -21,13 +21,13 @@ use crate::time::Timestamp;
 
 /// A command and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ProcessConfig {
+pub(crate) struct ProcessConfig {
     /// The program and its arguments.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// The names of the variables it gets besides PATH, HOME and LANG.
-    pub environment: Vec<String>,
+    pub(crate) environment: Vec<String>,
     /// The time after which the command runs again if its output has no expiration.
-    pub cache: Duration,
+    pub(crate) cache: Duration,
 }
 
 impl ProviderConfig for ProcessConfig {

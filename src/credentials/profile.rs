@@ -22,7 +22,7 @@ use crate::transport::Url;
 
 /// The configuration file of the Alibaba Cloud CLI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CliFile;
+pub(crate) struct CliFile;
 
 #[derive(Deserialize)]
 struct ProfileFile {

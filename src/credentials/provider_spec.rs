@@ -29,13 +29,13 @@ pub enum ProviderSpec {
 impl ProviderSpec {
     /// Creates the specification of a provider that needs no other source.
     #[must_use]
-    pub fn new(config: impl ComparableConfig) -> Self {
+    pub(crate) fn new(config: impl ComparableConfig) -> Self {
         Self::Provider(Box::new(config))
     }
 
     /// Returns the configuration of the provider, if it is of type `T`.
     #[must_use]
-    pub fn config<T: ComparableConfig>(&self) -> Option<&T> {
+    pub(crate) fn config<T: ComparableConfig>(&self) -> Option<&T> {
         let Self::Provider(config) = self else { return None };
         let config: &dyn Any = &**config;
         config.downcast_ref()
@@ -43,7 +43,7 @@ impl ProviderSpec {
 
     /// Returns the name of the source that this provider needs.
     #[must_use]
-    pub fn needs(&self) -> Option<&str> {
+    pub(crate) fn needs(&self) -> Option<&str> {
         match self {
             Self::AssumeRole { source, .. } => Some(source),
             Self::Provider(_) | Self::Anonymous => None,
@@ -51,7 +51,7 @@ impl ProviderSpec {
     }
 
     /// Returns the configuration of the STS endpoint, for a provider that may call STS.
-    pub fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
+    pub(crate) fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
         match self {
             Self::Provider(config) => config.sts_endpoint_mut(),
             Self::AssumeRole { role, .. } => Some(&mut role.place),
@@ -61,7 +61,7 @@ impl ProviderSpec {
 
     /// Returns whether this is a long-lived access key in the configuration.
     #[must_use]
-    pub fn is_lasting_key(&self) -> bool {
+    pub(crate) fn is_lasting_key(&self) -> bool {
         self.config::<StaticKeyConfig>().is_some_and(|key| key.token.is_none())
     }
 

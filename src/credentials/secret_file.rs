@@ -16,9 +16,9 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct SecretText {
     /// The whole content.
-    pub text: Secret,
+    pub(crate) text: Secret,
     /// True if users other than the owner can read the file.
-    pub is_exposed: bool,
+    pub(crate) is_exposed: bool,
 }
 
 /// A reader for the credential files of other programs.
@@ -58,7 +58,7 @@ impl SecretText {
     ///
     /// # Errors
     /// The reason that the file cannot be read.
-    pub fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let file = OpenSecretFile::new(File::open(path)?)?;
         let is_exposed = file.is_exposed();
         Ok(Self { text: Secret::from(file.read()?.as_str()), is_exposed })

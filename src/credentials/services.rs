@@ -14,13 +14,13 @@ pub struct CredentialServices {
 impl CredentialServices {
     /// Returns a snapshot of all endpoints that were called so far.
     #[must_use]
-    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+    pub(crate) fn endpoints(&self) -> Vec<EndpointStatus> {
         self.endpoints.statuses()
     }
 
     /// Returns the offsets of the clocks of services, including OSS.
     #[must_use]
-    pub fn clocks(&self) -> &ClockOffsets {
+    pub(crate) fn clocks(&self) -> &ClockOffsets {
         &self.clocks
     }
 }

@@ -133,7 +133,7 @@ struct AttemptResult {
 
 /// No credentials to sign with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoCredentials {
+pub(crate) enum NoCredentials {
     /// The source has returned no credentials yet.
     #[error("no credentials are available")]
     Empty,
@@ -159,7 +159,7 @@ impl CredentialSnapshot {
 impl CredentialSource {
     /// Creates a source without credentials; `name` is its name in the configuration.
     #[must_use]
-    pub fn new(name: &str, provider: Box<dyn Provide>) -> Self {
+    pub(crate) fn new(name: &str, provider: Box<dyn Provide>) -> Self {
         Self {
             name: name.to_owned(),
             provider,
@@ -176,7 +176,7 @@ impl CredentialSource {
 
     /// Returns the name of the source in the configuration.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -185,7 +185,7 @@ impl CredentialSource {
     /// # Errors
     /// [`NoCredentials`]: nothing is ever signed with credentials that have expired, or that would
     /// expire while a request is on its way.
-    pub fn get(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
+    pub(crate) fn get(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
         let current = self.current.load();
         let snapshot = current.as_deref().ok_or(NoCredentials::Empty)?;
         match snapshot.windows {
@@ -199,7 +199,7 @@ impl CredentialSource {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn serve(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
+    pub(crate) fn serve(&self, now: Timestamp) -> Result<Arc<Credentials>, NoCredentials> {
         let current = self.current.load();
         let snapshot = current.as_deref().ok_or(NoCredentials::Empty)?;
         let stage = snapshot.stage(now);
@@ -215,7 +215,7 @@ impl CredentialSource {
     ///
     /// # Errors
     /// [`NoCredentials`] if there are none after the wait either.
-    pub async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, NoCredentials> {
+    pub(crate) async fn wait(&self, clock: &dyn Clock) -> Result<Arc<Credentials>, NoCredentials> {
         if self.asking.receiver_count() < WAITERS_MAX {
             let begun = Instant::now();
             let mut asking = self.asking.subscribe();
@@ -236,7 +236,7 @@ impl CredentialSource {
     ///
     /// # Errors
     /// The error of the provider.
-    pub async fn obtain(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
+    pub(crate) async fn obtain(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         match self.get(edge.now()) {
             Ok(credentials) => Ok(credentials),
             Err(_) => self.refresh(edge).await,
@@ -249,7 +249,7 @@ impl CredentialSource {
     ///
     /// # Errors
     /// The error of the provider.
-    pub async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
+    pub(crate) async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
         let before = self.history().generation;
         let _flight = self.flight.lock().await;
         if self.history().generation != before
@@ -270,7 +270,7 @@ impl CredentialSource {
     }
 
     /// Waits until one attempt has ended, with or without success.
-    pub async fn answered(&self) {
+    pub(crate) async fn answered(&self) {
         let mut asking = self.asking.subscribe();
         // The sender lives in `self`, so there is no error to handle.
         let _ = asking.wait_for(|asking| asking.done > 0).await;
@@ -278,13 +278,13 @@ impl CredentialSource {
 
     /// Returns whether one attempt has ended, with or without success.
     #[must_use]
-    pub fn has_answered(&self) -> bool {
+    pub(crate) fn has_answered(&self) -> bool {
         self.asking.borrow().done > 0
     }
 
     /// Returns the error of the last attempt; `None` if it succeeded or there was none.
     #[must_use]
-    pub fn last_error(&self) -> Option<ProvideError> {
+    pub(crate) fn last_error(&self) -> Option<ProvideError> {
         self.history().last_error.clone()
     }
 
@@ -408,7 +408,7 @@ impl CredentialSource {
 
     /// Returns a snapshot of the state, for operators and metrics.
     #[must_use]
-    pub fn status(&self, edge: &dyn SourceEnv) -> SourceStatus {
+    pub(crate) fn status(&self, edge: &dyn SourceEnv) -> SourceStatus {
         let now = edge.now();
         let snapshot = self.current.load_full();
         let snapshot = snapshot.as_deref();

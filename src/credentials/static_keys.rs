@@ -9,13 +9,13 @@ use crate::secret::Secret;
 
 /// An access key, with or without a token.
 #[derive(Debug)]
-pub struct StaticKeyConfig {
+pub(crate) struct StaticKeyConfig {
     /// The access key id.
-    pub id: Secret,
+    pub(crate) id: Secret,
     /// The access key secret.
-    pub secret: Secret,
+    pub(crate) secret: Secret,
     /// The security token.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
 }
 
 impl StaticKeyConfig {

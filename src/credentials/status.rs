@@ -11,48 +11,48 @@ use crate::time::Timestamp;
 
 /// A snapshot of the state of a source.
 #[derive(Clone, Debug)]
-pub struct SourceStatus {
+pub(crate) struct SourceStatus {
     /// The name in the configuration.
-    pub name: String,
+    pub(crate) name: String,
     /// The state of the current credentials.
-    pub stage: CredentialState,
+    pub(crate) stage: CredentialState,
     /// The provider that returned them.
-    pub provider: Option<Arc<str>>,
+    pub(crate) provider: Option<Arc<str>>,
     /// The time at which they expire.
-    pub expires: Option<Timestamp>,
+    pub(crate) expires: Option<Timestamp>,
     /// The time from which they are refreshed.
-    pub renewal: Option<Timestamp>,
+    pub(crate) renewal: Option<Timestamp>,
     /// The number of times that new credentials were kept.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Failed attempts, by [`ProvideError::kind`].
-    pub failed: BTreeMap<&'static str, u64>,
+    pub(crate) failed: BTreeMap<&'static str, u64>,
     /// Failures since the last success.
-    pub failures: u32,
+    pub(crate) failures: u32,
     /// Rejections of the credentials by OSS, by error code.
-    pub rejected: BTreeMap<&'static str, u64>,
+    pub(crate) rejected: BTreeMap<&'static str, u64>,
     /// The number of changes of the provider that signs.
-    pub identity_changes: u64,
+    pub(crate) identity_changes: u64,
     /// The number of requests that wait for credentials.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// The duration of the attempt in progress; `None` if there is none.
-    pub asking_for: Option<Duration>,
+    pub(crate) asking_for: Option<Duration>,
     /// True once an attempt has ended, with or without success.
-    pub has_answered: bool,
+    pub(crate) has_answered: bool,
     /// Requests by the state of the credentials at that time, including requests that got none.
-    pub served: [(CredentialState, u64); 6],
+    pub(crate) served: [(CredentialState, u64); 6],
     /// The time that requests have waited for credentials.
-    pub waits: HistogramSnapshot,
+    pub(crate) waits: HistogramSnapshot,
     /// The duration of attempts, separately for successes and failures.
-    pub refreshes: [(&'static str, HistogramSnapshot); 2],
+    pub(crate) refreshes: [(&'static str, HistogramSnapshot); 2],
     /// The error of the last attempt; `None` if it succeeded.
-    pub last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// The origin of the credentials, and the reasons why other providers were skipped.
-    pub explanation: Vec<String>,
+    pub(crate) explanation: Vec<String>,
 }
 
 /// The state of the credentials of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CredentialState {
+pub(crate) enum CredentialState {
     /// There are no credentials.
     Empty,
     /// The credentials are valid, and no refresh is due.
@@ -69,12 +69,12 @@ pub enum CredentialState {
 
 impl CredentialState {
     /// All states.
-    pub const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Empty, Self::Fresh, Self::Advisory, Self::Mandatory, Self::Expired, Self::NonExpiring];
 
     /// Returns the name of the state in logs and metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::Fresh => "fresh",
@@ -87,7 +87,7 @@ impl CredentialState {
 
     /// Returns whether requests are signed in this state.
     #[must_use]
-    pub fn signs(self) -> bool {
+    pub(crate) fn signs(self) -> bool {
         match self {
             Self::Fresh | Self::Advisory | Self::Mandatory | Self::NonExpiring => true,
             Self::Empty | Self::Expired => false,
@@ -97,11 +97,11 @@ impl CredentialState {
 
 impl ProvideError {
     /// All kinds of errors.
-    pub const KINDS: [&'static str; 4] = ["not_configured", "misconfigured", "unavailable", "refused"];
+    pub(crate) const KINDS: [&'static str; 4] = ["not_configured", "misconfigured", "unavailable", "refused"];
 
     /// Returns the kind of the error, as one word.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::NotConfigured(_) => "not_configured",
             Self::Failed(_) => "misconfigured",

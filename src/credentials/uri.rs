@@ -20,11 +20,11 @@ use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// An HTTP service that returns credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct UriConfig {
+pub(crate) struct UriConfig {
     /// The URL; `None` for the one in the environment.
-    pub url: Option<Url>,
+    pub(crate) url: Option<Url>,
     /// A file whose content is sent as `Authorization`. It is read for each request.
-    pub authorization_file: Option<PathBuf>,
+    pub(crate) authorization_file: Option<PathBuf>,
 }
 
 impl ProviderConfig for UriConfig {

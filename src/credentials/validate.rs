@@ -74,7 +74,7 @@ pub(super) fn check_usable(id: &str, secret: &str, token: Option<&str>) -> Resul
 ///
 /// # Errors
 /// Returns the first mistake.
-pub fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
+pub(crate) fn check(id: &str, secret: &str, token: Option<&str>) -> Result<(), InvalidAccessKey> {
     check_usable(id, secret, token)?;
     let values =
         [("access key id", Some(id)), ("access key secret", Some(secret)), ("security token", token)];

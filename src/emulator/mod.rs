@@ -29,11 +29,16 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use faults::{FaultOrder, FaultSwitches, InjectedFault};
-pub use recorder::{BodyArrival, ReceivedRequest, RequestRecorder};
+pub use faults::FaultOrder;
+pub use faults::FaultSwitches;
+pub use faults::InjectedFault;
+pub use recorder::BodyArrival;
+pub use recorder::ReceivedRequest;
+pub use recorder::RequestRecorder;
 pub use service::OssService;
-pub use settings::{EmulatedAccount, EmulatorSettings};
-pub use wire::ServiceStream;
+pub use settings::EmulatedAccount;
+pub use settings::EmulatorSettings;
+pub(crate) use wire::ServiceStream;
 
 /// An [`OssService`] listening on a TCP port, as a task of the runtime that called
 /// [`Emulator::bind`].
@@ -103,7 +108,7 @@ impl Emulator {
 
     /// Returns the service itself: stored objects, accounts, faults, recorded requests.
     #[must_use]
-    pub fn service(&self) -> &OssService {
+    pub(crate) fn service(&self) -> &OssService {
         &self.service
     }
 

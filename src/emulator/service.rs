@@ -51,7 +51,7 @@ struct ConnectionClosed;
 impl OssService {
     /// Creates a service with these settings.
     #[must_use]
-    pub fn new(settings: EmulatorSettings) -> Self {
+    pub(crate) fn new(settings: EmulatorSettings) -> Self {
         let now = settings.clock.now();
         let buckets = settings.buckets.into_iter().map(|bucket| (bucket, BucketContents::new(now)));
         Self(Arc::new(ServiceState {
@@ -89,13 +89,13 @@ impl OssService {
 
     /// Returns the fault switches of the service.
     #[must_use]
-    pub fn faults(&self) -> &FaultSwitches {
+    pub(crate) fn faults(&self) -> &FaultSwitches {
         &self.0.faults
     }
 
     /// Returns the requests received so far.
     #[must_use]
-    pub fn journal(&self) -> &RequestRecorder {
+    pub(crate) fn journal(&self) -> &RequestRecorder {
         &self.0.journal
     }
 

@@ -10,28 +10,28 @@ use crate::time::{Clock, Timestamp};
 /// The settings of an emulator.
 pub struct EmulatorSettings {
     /// The only region; `cb-…` makes it a CloudBox.
-    pub region: Region,
+    pub(crate) region: Region,
     /// The accounts that can sign requests. Each has full access.
-    pub accounts: Vec<EmulatedAccount>,
+    pub(crate) accounts: Vec<EmulatedAccount>,
     /// The initial buckets.
-    pub buckets: Vec<Bucket>,
+    pub(crate) buckets: Vec<Bucket>,
     /// Custom host names (CNAME), each with its bucket.
-    pub domains: Vec<(String, Bucket)>,
+    pub(crate) domains: Vec<(String, Bucket)>,
     /// The source of the current time.
-    pub clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Long-lived access keys, or temporary credentials from STS.
 #[derive(Debug)]
 pub struct EmulatedAccount {
     /// The access key ID.
-    pub access_key_id: String,
+    pub(crate) access_key_id: String,
     /// The secret used to sign requests.
-    pub access_key_secret: Secret,
+    pub(crate) access_key_secret: Secret,
     /// The security token required with temporary credentials.
-    pub security_token: Option<Secret>,
+    pub(crate) security_token: Option<Secret>,
     /// The expiration of temporary credentials.
-    pub expires: Option<Timestamp>,
+    pub(crate) expires: Option<Timestamp>,
 }
 
 /// The part of the settings that identifies the service: its region and custom host names.
@@ -104,7 +104,7 @@ impl EmulatedAccount {
 
     /// Sets the expiration. The credentials are rejected from `expires` on.
     #[must_use]
-    pub fn until(mut self, expires: Timestamp) -> Self {
+    pub(crate) fn until(mut self, expires: Timestamp) -> Self {
         self.expires = Some(expires);
         self
     }

@@ -14,16 +14,16 @@ const PATH: &AsciiSet = &STRICT.remove(b'/');
 #[error("the percent sign at byte {at} is not followed by two hexadecimal digits")]
 pub struct InvalidEscape {
     /// Its offset in bytes from the start of the text.
-    pub at: usize,
+    pub(crate) at: usize,
 }
 
 /// Appends `bytes` with all but unreserved characters escaped; `/` becomes `%2F`.
-pub fn encode_strict(bytes: &[u8], out: &mut String) {
+pub(crate) fn encode_strict(bytes: &[u8], out: &mut String) {
     out.extend(percent_encode(bytes, STRICT));
 }
 
 /// Appends `bytes` with all but unreserved characters and `/` escaped.
-pub fn encode_path(bytes: &[u8], out: &mut String) {
+pub(crate) fn encode_path(bytes: &[u8], out: &mut String) {
     out.extend(percent_encode(bytes, PATH));
 }
 
@@ -31,7 +31,7 @@ pub fn encode_path(bytes: &[u8], out: &mut String) {
 ///
 /// # Errors
 /// [`InvalidEscape`] if a `%` is not followed by two hexadecimal digits.
-pub fn decode(text: &[u8]) -> Result<Vec<u8>, InvalidEscape> {
+pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, InvalidEscape> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(&byte) = text.get(at) {

@@ -4,23 +4,23 @@ use std::fmt::Write as _;
 
 /// The content of an error document ("Error responses", OSS API reference).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct ErrorDocument<'a> {
+pub(crate) struct ErrorDocument<'a> {
     /// The stable code for programs, such as `NoSuchKey`.
-    pub code: &'a str,
+    pub(crate) code: &'a str,
     /// A readable message of one sentence.
-    pub message: &'a str,
+    pub(crate) message: &'a str,
     /// The id of the request.
-    pub request_id: &'a str,
+    pub(crate) request_id: &'a str,
     /// The host to which the request was sent.
-    pub host_id: &'a str,
+    pub(crate) host_id: &'a str,
     /// Further elements, by name and text, in order.
-    pub extra: &'a [(&'a str, &'a str)],
+    pub(crate) extra: &'a [(&'a str, &'a str)],
 }
 
 impl ErrorDocument<'_> {
     /// Returns the document as text.
     #[must_use]
-    pub fn to_xml(&self) -> String {
+    pub(crate) fn to_xml(&self) -> String {
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>\n");
         let fixed = [
             ("Code", self.code),
@@ -39,7 +39,7 @@ impl ErrorDocument<'_> {
 
 /// Escapes `text` as XML character data. Characters that XML 1.0 cannot express become U+FFFD.
 #[must_use]
-pub fn escape_xml(text: &str) -> String {
+pub(crate) fn escape_xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -32,7 +32,7 @@ pub enum InvalidKey {
 
 impl Key {
     /// The limit of OSS for the length of a key, in bytes.
-    pub const BYTES_MAX: usize = 1023;
+    pub(crate) const BYTES_MAX: usize = 1023;
 
     /// Parses a key from the text of a path, without the slash that precedes the key. Nothing is
     /// normalized: `//`, `.`, `..` and `+` are parts of the key.
@@ -93,7 +93,7 @@ impl Key {
 
     /// Returns whether the key is empty: the request is for the bucket or the service.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 

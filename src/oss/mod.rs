@@ -3,17 +3,21 @@
 
 mod encoding;
 mod error;
-mod key;
+pub(crate) mod key;
 mod names;
 mod operation;
 mod operation_columns;
 mod operation_table;
-mod query;
+pub(crate) mod query;
 
-pub use encoding::{InvalidEscape, decode, encode_path, encode_strict};
-pub use error::{ErrorDocument, escape_xml};
-pub use key::{InvalidKey, Key};
-pub use names::{Bucket, InvalidBucket, InvalidRegion, Region, SigningProduct};
-pub use operation_columns::AccessKind;
-pub use operation_table::Operation;
-pub use query::{Query, QueryParameter, is_of_signature};
+pub(crate) use encoding::{InvalidEscape, decode, encode_path, encode_strict};
+pub(crate) use error::{ErrorDocument, escape_xml};
+pub(crate) use key::{InvalidKey, Key};
+pub use names::Bucket;
+pub use names::InvalidBucket;
+pub use names::InvalidRegion;
+pub use names::Region;
+pub(crate) use names::SigningProduct;
+pub(crate) use operation_columns::AccessKind;
+pub(crate) use operation_table::Operation;
+pub(crate) use query::{Query, QueryParameter, is_of_signature};

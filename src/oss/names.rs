@@ -35,11 +35,11 @@ pub struct Region(Box<str>);
 #[error(
     "invalid region ID {0:?}: use lower-case letters, digits and hyphens, without oss- and -internal, such as cn-hangzhou"
 )]
-pub struct InvalidRegion(pub String);
+pub struct InvalidRegion(pub(crate) String);
 
 /// The product that a V4 signature is scoped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SigningProduct {
+pub(crate) enum SigningProduct {
     /// The public OSS service.
     Oss,
     /// A CloudBox on the customer's premises.
@@ -78,7 +78,7 @@ impl Bucket {
     /// Returns the label before an endpoint: the name, or the alias of a bucket space whose name is
     /// too long for a label.
     #[must_use]
-    pub fn host_label(&self) -> Cow<'_, str> {
+    pub(crate) fn host_label(&self) -> Cow<'_, str> {
         if self.0.len() <= LABEL_MAX {
             return Cow::Borrowed(&self.0);
         }
@@ -102,13 +102,13 @@ impl Region {
 
     /// Returns the id.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Returns the product that requests to this region are signed for.
     #[must_use]
-    pub fn product(&self) -> SigningProduct {
+    pub(crate) fn product(&self) -> SigningProduct {
         if self.0.starts_with("cb-") { SigningProduct::CloudBox } else { SigningProduct::Oss }
     }
 }
@@ -116,7 +116,7 @@ impl Region {
 impl SigningProduct {
     /// Returns the name of the product in the scope of a signature.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Oss => "oss",
             Self::CloudBox => "oss-cloudbox",

@@ -23,7 +23,7 @@ impl Operation {
     /// Returns the operation of a request, or `None` for methods that OSS does not support.
     /// `bucketless` requests name neither bucket nor key; `keyless` ones name no key.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         method: &Method,
         bucketless: bool,
         keyless: bool,
@@ -55,7 +55,7 @@ impl Operation {
     /// for copies and for POST requests on objects, such as the completion of a multipart upload.
     /// The other steps of an upload are excluded.
     #[must_use]
-    pub fn works_on_whole_objects(self) -> bool {
+    pub(crate) fn works_on_whole_objects(self) -> bool {
         let row = self.row();
         let is_step = matches!(self, Self::AppendObject | Self::InitiateMultipartUpload);
         let by_post = row.methods == POST && row.levels == OBJECT && !is_step;
@@ -64,32 +64,32 @@ impl Operation {
 
     /// Returns the name, as in the access log.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.row().name
     }
 
     /// Returns whether the operation only reads or may write.
     #[must_use]
-    pub fn access(self) -> AccessKind {
+    pub(crate) fn access(self) -> AccessKind {
         self.row().access
     }
 
     /// Returns whether the operation requires an object key.
     #[must_use]
-    pub fn needs_key(self) -> bool {
+    pub(crate) fn needs_key(self) -> bool {
         self.row().levels == OBJECT
     }
 
     /// Returns whether the operation may be requested without a bucket.
     #[must_use]
-    pub fn is_of_service(self) -> bool {
+    pub(crate) fn is_of_service(self) -> bool {
         self.row().levels & SERVICE != 0
     }
 
     /// Returns a parameter that `ListBuckets` does not have. A request with one is meant for a
     /// bucket.
     #[must_use]
-    pub fn unfit_parameter(self, query: &Query) -> Option<&QueryParameter> {
+    pub(crate) fn unfit_parameter(self, query: &Query) -> Option<&QueryParameter> {
         let fits = |param: &&QueryParameter| {
             is_of_signature(&param.name) || LIST_BUCKETS.iter().any(|known| known.as_bytes() == param.name)
         };
@@ -98,7 +98,7 @@ impl Operation {
 
     /// Returns whether no parameter of the query selects an operation.
     #[must_use]
-    pub fn selects_nothing(query: &Query) -> bool {
+    pub(crate) fn selects_nothing(query: &Query) -> bool {
         !query.params().iter().any(|param| SELECTORS.contains(&*param.name))
     }
 

@@ -3,7 +3,7 @@
 
 /// The effect of an operation on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessKind {
+pub(crate) enum AccessKind {
     /// The operation reads or lists.
     Read,
     /// The operation creates, changes or removes data, or may do so.
@@ -89,7 +89,7 @@ macro_rules! operations {
 
         impl Operation {
             /// All operations, in the order of the table.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),*];
         }
 
         /// One row of the table: an operation, and the requests that select it.

@@ -9,16 +9,16 @@ pub struct Query(Vec<QueryParameter>);
 
 /// A decoded parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueryParameter {
+pub(crate) struct QueryParameter {
     /// The name.
-    pub name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// The value; `None` if there was no `=`.
-    pub value: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// Returns whether the parameter of this name belongs to the signature of a presigned URL.
 #[must_use]
-pub fn is_of_signature(name: &[u8]) -> bool {
+pub(crate) fn is_of_signature(name: &[u8]) -> bool {
     SIGNATURE_PARAMETERS.iter().any(|known| known.as_bytes() == name)
 }
 
@@ -48,29 +48,29 @@ impl Query {
 
     /// Returns the parameters in the client's order.
     #[must_use]
-    pub fn params(&self) -> &[QueryParameter] {
+    pub(crate) fn params(&self) -> &[QueryParameter] {
         &self.0
     }
 
     /// Returns whether there is a parameter of this name.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
     /// Returns the first parameter of this name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&QueryParameter> {
+    pub(crate) fn get(&self, name: &str) -> Option<&QueryParameter> {
         self.0.iter().find(|param| param.name == name.as_bytes())
     }
 
     /// Adds a parameter at the end.
-    pub fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+    pub(crate) fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
         self.0.push(QueryParameter { name: name.into(), value: Some(value.into()) });
     }
 
     /// Removes the parameters for whose names `unwanted` returns true.
-    pub fn remove(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
+    pub(crate) fn remove(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
         self.0.retain(|param| !unwanted(&param.name));
     }
 

@@ -5,7 +5,7 @@ mod pin;
 use http::header::ORIGIN;
 use http::{HeaderMap, Method};
 
-pub use pin::PinBreach;
+pub(crate) use pin::PinBreach;
 
 use crate::caller::CallerIdentity;
 use crate::oss::{AccessKind, Bucket, Operation, Query};
@@ -14,19 +14,19 @@ use crate::oss::{AccessKind, Bucket, Operation, Query};
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct AccessPolicy {
     /// The allowed operations.
-    pub operations: AllowedOperations,
+    pub(crate) operations: AllowedOperations,
     /// Origins of web pages that may send requests, as browsers write them:
     /// `https://app.example.com`.
-    pub allowed_origins: Vec<String>,
+    pub(crate) allowed_origins: Vec<String>,
     /// The handling of requests that must not be signed.
-    pub unsigned: UnsignedForms,
+    pub(crate) unsigned: UnsignedForms,
     /// Access of pages of any site to objects, at host names configured by the operator.
-    pub cross_site_reads: CrossSiteReads,
+    pub(crate) cross_site_reads: CrossSiteReads,
 }
 
 /// Access of pages of other sites to objects without an `Origin`: images, scripts and links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum CrossSiteReads {
+pub(crate) enum CrossSiteReads {
     /// Rejected.
     #[default]
     Reject,
@@ -45,7 +45,7 @@ pub enum NamedHost {
 
 /// The operations that a listener allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum AllowedOperations {
+pub(crate) enum AllowedOperations {
     /// All operations.
     #[default]
     All,
@@ -56,7 +56,7 @@ pub enum AllowedOperations {
 /// The handling of form uploads and preflights. Their credentials, if any, are not in headers. A
 /// signature of the proxy would turn an anonymous request into an authenticated one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum UnsignedForms {
+pub(crate) enum UnsignedForms {
     /// Rejected.
     #[default]
     Refuse,

@@ -21,62 +21,62 @@ use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
 
 /// The results of a dry run. A field is `None` if its stage was not reached.
 #[derive(Default)]
-pub struct DryRunReport {
+pub(crate) struct DryRunReport {
     /// The operation that the request selects.
-    pub operation: Option<Operation>,
+    pub(crate) operation: Option<Operation>,
     /// The bucket, if the request names one.
-    pub bucket: Option<Bucket>,
+    pub(crate) bucket: Option<Bucket>,
     /// The object key; empty if the request names none.
-    pub key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// The name of the identified caller.
-    pub caller: Option<&'static str>,
+    pub(crate) caller: Option<&'static str>,
     /// The decision of the access policy.
-    pub verdict: Option<PolicyDecision>,
+    pub(crate) verdict: Option<PolicyDecision>,
     /// The destination of the request.
-    pub route: Option<DryRunRoute>,
+    pub(crate) route: Option<DryRunRoute>,
     /// The credential source that signs.
-    pub source: Option<Arc<CredentialSource>>,
+    pub(crate) source: Option<Arc<CredentialSource>>,
     /// The credentials used for signing.
-    pub credentials: Option<Arc<Credentials>>,
+    pub(crate) credentials: Option<Arc<Credentials>>,
     /// The head that would be sent to the upstream.
-    pub outbound: Option<OutboundHead>,
+    pub(crate) outbound: Option<OutboundHead>,
     /// The error response, if the request is rejected.
-    pub refused: Option<RejectionReason>,
+    pub(crate) refused: Option<RejectionReason>,
 }
 
 /// The destination of a request.
-pub struct DryRunRoute {
+pub(crate) struct DryRunRoute {
     /// The selected upstream.
-    pub upstream: UpstreamId,
+    pub(crate) upstream: UpstreamId,
     /// The resolved endpoint of the upstream.
-    pub way: ResolvedEndpoint,
+    pub(crate) way: ResolvedEndpoint,
     /// The signature version; `None` if the request is not signed.
-    pub signature: Option<SignatureVersion>,
+    pub(crate) signature: Option<SignatureVersion>,
 }
 
 /// The head of an upstream request. Headers that hold secrets are marked as sensitive.
-pub struct OutboundHead {
+pub(crate) struct OutboundHead {
     /// The request line, without the line break.
-    pub request_line: String,
+    pub(crate) request_line: String,
     /// The headers, in the order in which they are sent.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// The signed texts; `None` if the request is not signed.
-    pub signed: Option<SigningTexts>,
+    pub(crate) signed: Option<SigningTexts>,
 }
 
 /// The error response that the client would receive.
-pub struct RejectionReason {
+pub(crate) struct RejectionReason {
     /// The HTTP status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// The stable error code of the proxy.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// The error message.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// Runs the stages up to the signature, which is made at `now`. Credentials must be valid by the
 /// clock of `core`. Credential sources are not queried: the caller refreshes them first.
-pub async fn explain(
+pub(crate) async fn explain(
     core: &WorkerCore,
     listener: &AcceptingListener,
     head: Parts,

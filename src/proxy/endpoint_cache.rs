@@ -75,7 +75,7 @@ impl CachedEndpoint {
 
 /// Returns the destination for a resolved endpoint whose upstream uses the trust store `trust`.
 #[must_use]
-pub fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
+pub(crate) fn destination(way: &ResolvedEndpoint, trust: TrustStoreId) -> UpstreamDestination {
     UpstreamDestination {
         dial: DialName::new(&way.dial.0, way.dial.1),
         tls: match way.scheme {

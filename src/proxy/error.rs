@@ -15,7 +15,7 @@ use crate::transport::{DialError, SendError};
 
 /// An error for which the proxy returns its own response.
 #[derive(Debug, thiserror::Error)]
-pub enum ProxyError {
+pub(crate) enum ProxyError {
     /// The request cannot be mapped to an upstream, bucket or key.
     #[error(transparent)]
     Misdirected(#[from] LocateError),

@@ -24,14 +24,16 @@ use std::rc::Rc;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-pub use dry_run::{DryRunReport, DryRunRoute, OutboundHead, RejectionReason, explain};
-pub use endpoint_cache::destination;
-pub use error::ProxyError;
+pub(crate) use dry_run::{DryRunReport, DryRunRoute, OutboundHead, RejectionReason, explain};
+pub(crate) use endpoint_cache::destination;
+pub(crate) use error::ProxyError;
 pub use headers::prepare_headers;
 pub use redact::without_token;
-pub use response_body::ResponseBody;
+pub(crate) use response_body::ResponseBody;
 pub(crate) use signing::{AddressedRequest, signing_key};
-pub use state::{AcceptingListener, ListenerRules, ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
+pub use state::ProxyState;
+pub use state::WorkerCore;
+pub(crate) use state::{AcceptingListener, ListenerRules, RequestLimits, UpstreamSigning};
 
 use crate::oss::Operation;
 use crate::telemetry::{AccessLogEvent, RejectedRequest};
@@ -44,7 +46,7 @@ use trace::RequestTrace;
 
 /// Serves one request. Errors become responses, so no connection is closed without one. `in_flight`
 /// is held until the response has ended and the request is read.
-pub async fn handle(
+pub(crate) async fn handle(
     core: Rc<WorkerCore>,
     listener: AcceptingListener,
     request: Request<Incoming>,

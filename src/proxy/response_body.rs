@@ -13,12 +13,12 @@ use crate::telemetry::{AccessLogEvent, ResponseEnd};
 use crate::transport::{IdleTimeout, PooledConnection};
 
 /// The body of a response. The access event is written when it is dropped.
-pub struct ResponseBody(ResponseBodyKind);
+pub(crate) struct ResponseBody(ResponseBodyKind);
 
 /// A failure of the response body. The client's connection is closed with it, so that a truncated
 /// body does not look complete.
 #[derive(Debug, thiserror::Error)]
-pub enum ResponseBodyError {
+pub(crate) enum ResponseBodyError {
     /// The upstream connection failed.
     #[error(transparent)]
     Upstream(#[from] hyper::Error),

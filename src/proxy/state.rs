@@ -19,61 +19,61 @@ use crate::transport::{TrustStoreId, UpstreamTransport};
 /// The state that all workers share. Each reload makes a new one.
 pub struct ProxyState {
     /// The routing table.
-    pub directory: RoutingTable,
+    pub(crate) directory: RoutingTable,
     /// The signing settings of the upstreams, by [`UpstreamId`].
-    pub upstreams: Vec<UpstreamSigning>,
+    pub(crate) upstreams: Vec<UpstreamSigning>,
     /// The access log setting: whether each request is logged.
-    pub access_log: AccessLogging,
+    pub(crate) access_log: AccessLogging,
     /// The request limits.
-    pub limits: RequestLimits,
+    pub(crate) limits: RequestLimits,
     /// The counters of the process, which outlive a configuration.
     pub counters: Arc<ProcessCounters>,
     /// The state of the services that credentials come from, which outlives a configuration.
-    pub services: Arc<CredentialServices>,
+    pub(crate) services: Arc<CredentialServices>,
 }
 
 /// Limits on inbound requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestLimits {
+pub(crate) struct RequestLimits {
     /// The limit of requests in flight, for each worker.
-    pub requests: usize,
+    pub(crate) requests: usize,
     /// The limit of a request head in bytes, in the form of HTTP/1.1.
-    pub head: usize,
+    pub(crate) head: usize,
     /// The limit of a request body in bytes.
-    pub body: u64,
+    pub(crate) body: u64,
 }
 
 /// The settings for signing requests to an upstream, and for verifying its certificate.
-pub struct UpstreamSigning {
+pub(crate) struct UpstreamSigning {
     /// The version of the signature.
-    pub signature: SignatureVersion,
+    pub(crate) signature: SignatureVersion,
     /// The credential source; `None` if requests are not signed.
-    pub source: Option<Arc<CredentialSource>>,
+    pub(crate) source: Option<Arc<CredentialSource>>,
     /// The trust store that verifies the upstream.
-    pub trust: TrustStoreId,
+    pub(crate) trust: TrustStoreId,
 }
 
 /// The rules of a listener.
 #[derive(Clone, Debug)]
-pub struct ListenerRules {
+pub(crate) struct ListenerRules {
     /// Names under which buckets are addressed as `BUCKET.<domain>`.
-    pub domains: Vec<String>,
+    pub(crate) domains: Vec<String>,
     /// The access policy.
-    pub policy: AccessPolicy,
+    pub(crate) policy: AccessPolicy,
     /// `true` if the listener uses TLS.
-    pub tls: bool,
+    pub(crate) tls: bool,
     /// `true` if the listener is unreachable via DNS (a Unix socket). Unknown `Host` values are
     /// then treated as an IP address.
-    pub unnamed: bool,
+    pub(crate) unnamed: bool,
 }
 
 /// The listener that accepted a connection.
 #[derive(Clone, Debug)]
-pub struct AcceptingListener {
+pub(crate) struct AcceptingListener {
     /// The rules of the listener.
-    pub rules: Rc<ListenerRules>,
+    pub(crate) rules: Rc<ListenerRules>,
     /// The address that the client connected to, if there is one.
-    pub address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// The times of a signature. They differ in a dry run, which may sign for the past.
@@ -102,7 +102,7 @@ pub struct WorkerCore {
 impl ProxyState {
     /// Returns the signing settings of an upstream. `None` only for ids of another state.
     #[must_use]
-    pub fn upstream(&self, id: UpstreamId) -> Option<&UpstreamSigning> {
+    pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&UpstreamSigning> {
         self.upstreams.get(id.0)
     }
 }
@@ -129,7 +129,7 @@ impl WorkerCore {
     /// Returns the worker with a reloaded state, for later requests. `renew` makes its transport
     /// from the current one.
     #[must_use]
-    pub fn renewed(
+    pub(crate) fn renewed(
         &self,
         state: Arc<ProxyState>,
         renew: impl FnOnce(&UpstreamTransport) -> UpstreamTransport,
@@ -174,7 +174,7 @@ impl WorkerCore {
     }
 
     /// Marks requests still in flight as cut off by shutdown.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.requests.cut();
     }
 
@@ -185,19 +185,19 @@ impl WorkerCore {
 
     /// Returns the state that all workers share.
     #[must_use]
-    pub fn state(&self) -> &ProxyState {
+    pub(crate) fn state(&self) -> &ProxyState {
         &self.state
     }
 
     /// Returns the upstream transport of this worker.
     #[must_use]
-    pub fn transport(&self) -> &UpstreamTransport {
+    pub(crate) fn transport(&self) -> &UpstreamTransport {
         &self.transport
     }
 
     /// Returns the counters of the process.
     #[must_use]
-    pub fn counters(&self) -> &ProcessCounters {
+    pub(crate) fn counters(&self) -> &ProcessCounters {
         &self.state.counters
     }
 

@@ -30,7 +30,7 @@ impl ListenAddress {
     /// Returns whether the process that listens here may be a running proxy. For a port this cannot
     /// be known, so the result is `true`.
     #[must_use]
-    pub fn may_be_held_by_a_proxy(&self) -> bool {
+    pub(crate) fn may_be_held_by_a_proxy(&self) -> bool {
         match self {
             Self::Tcp(_) => true,
             Self::Unix(path) => unix::is_held_by_this_program(path),
@@ -41,7 +41,7 @@ impl ListenAddress {
     /// Returns whether the two addresses conflict, so that only one of them can be listened on.
     /// Port 0 picks a free port.
     #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(one), Self::Tcp(two)) => {
                 let one_ip = one.ip().to_canonical();

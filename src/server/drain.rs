@@ -46,7 +46,7 @@ impl DrainSignal {
     }
 
     /// Starts the drain.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.at_least(DrainPhase::Draining);
     }
 
@@ -61,7 +61,7 @@ impl DrainSignal {
 
     /// Returns whether a shutdown was announced.
     #[must_use]
-    pub fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         *self.seen.borrow() >= DrainPhase::Leaving
     }
 
@@ -72,7 +72,7 @@ impl DrainSignal {
 
     /// Returns whether the drain has started.
     #[must_use]
-    pub fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         *self.seen.borrow() >= DrainPhase::Draining
     }
 

@@ -19,13 +19,13 @@ pub struct ListenSettings {
     /// The address to listen on.
     pub address: ListenAddress,
     /// True if the listener may be reachable from other machines.
-    pub unsafe_open: bool,
+    pub(crate) unsafe_open: bool,
     /// Domains under which buckets are addressed as `BUCKET.<domain>`, in lower case.
-    pub domains: Vec<String>,
+    pub(crate) domains: Vec<String>,
     /// The access policy of the listener.
-    pub policy: AccessPolicy,
+    pub(crate) policy: AccessPolicy,
     /// The TLS files; `None` for plain HTTP.
-    pub tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 impl ListenSettings {
@@ -40,7 +40,7 @@ impl ListenSettings {
     ///
     /// # Errors
     /// [`BindError::Open`].
-    pub fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
+    pub(crate) fn check_open(&self, sockets: &[SharedListener]) -> Result<(), BindError> {
         let ListenAddress::Inherited(name) = &self.address else { return Ok(()) };
         let ports = sockets.iter().filter_map(|held| held.address.socket());
         for address in ports.filter(|address| !address.ip().to_canonical().is_loopback()) {
@@ -57,7 +57,7 @@ impl ListenSettings {
 #[derive(Debug)]
 pub struct BoundListener {
     /// The actual address, with the actual port.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     pub(super) socket: ListeningSocket,
     held: SharedListener,
 }
@@ -66,7 +66,7 @@ pub struct BoundListener {
 #[derive(Debug)]
 pub struct AcceptSocket {
     /// The actual address, with the actual port.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     pub(super) socket: ListeningSocket,
 }
 
@@ -74,17 +74,17 @@ pub struct AcceptSocket {
 #[derive(Clone, Debug)]
 pub struct SharedListener {
     /// The actual address, with the actual port.
-    pub address: ListenAddress,
+    pub(crate) address: ListenAddress,
     socket: Arc<ListeningSocket>,
 }
 
 /// A listening socket with the address of its listener as configured.
 #[derive(Clone, Debug)]
-pub struct ConfiguredSocket {
+pub(crate) struct ConfiguredSocket {
     /// The address as configured.
-    pub configured: ListenAddress,
+    pub(crate) configured: ListenAddress,
     /// The socket.
-    pub listener: SharedListener,
+    pub(crate) listener: SharedListener,
 }
 
 impl BoundListener {
@@ -129,7 +129,7 @@ impl BoundListener {
     ///
     /// # Errors
     /// [`BindError`], as from [`Self::bind`].
-    pub fn probe(listen: &ListenSettings, inherited: &mut ActivatedSockets) -> Result<(), BindError> {
+    pub(crate) fn probe(listen: &ListenSettings, inherited: &mut ActivatedSockets) -> Result<(), BindError> {
         let failed = |source| BindError::of(listen.address.clone(), source);
         match &listen.address {
             ListenAddress::Tcp(address) => name(*address).map(drop).map_err(failed),
@@ -155,7 +155,7 @@ impl BoundListener {
 impl SharedListener {
     /// Removes the file of the socket, if this process created it. Used while the accept thread
     /// still runs, because the process may end before that thread does.
-    pub fn unlink(&self) {
+    pub(crate) fn unlink(&self) {
         if let ListeningSocket::Unix(_, Some(file)) = &*self.socket {
             file.remove();
         }

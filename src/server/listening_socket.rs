@@ -93,7 +93,7 @@ impl ListeningSocket {
 impl BindError {
     /// Returns whether the fix is a change of the configuration or of the systemd unit.
     #[must_use]
-    pub fn is_configuration(&self) -> bool {
+    pub(crate) fn is_configuration(&self) -> bool {
         match self {
             Self::NoSocket(_) | Self::NotInherited(..) | Self::NotListening(_) | Self::Open(..) => true,
             // A path that is too long.

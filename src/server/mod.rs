@@ -33,13 +33,17 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tracing::info;
 
-pub use accept::AcceptedSocket;
+pub(crate) use accept::AcceptedSocket;
 pub use address::ListenAddress;
-pub use drain::{DrainOutcome, DrainSignal};
-pub use listen::{AcceptSocket, BoundListener, ConfiguredSocket, ListenSettings, SharedListener};
-pub use listening_socket::BindError;
+pub use drain::DrainOutcome;
+pub use drain::DrainSignal;
+pub use listen::BoundListener;
+pub use listen::ListenSettings;
+pub use listen::SharedListener;
+pub(crate) use listen::{AcceptSocket, ConfiguredSocket};
+pub(crate) use listening_socket::BindError;
 pub use socket_activation::ActivatedSockets;
-pub use tls::{InvalidTls, ListenerTls, TlsFiles};
+pub(crate) use tls::{InvalidTls, ListenerTls, TlsFiles};
 
 use crate::offload::BlockingLane;
 use crate::proxy::{ListenerRules, WorkerCore};
@@ -199,13 +203,13 @@ impl Server {
 
     /// Returns the addresses that clients connect to, with actual ports.
     #[must_use]
-    pub fn addresses(&self) -> Vec<ListenAddress> {
+    pub(crate) fn addresses(&self) -> Vec<ListenAddress> {
         self.accepting.borrow().iter().map(|one| one.socket.listener.address.clone()).collect()
     }
 
     /// Returns the sockets.
     #[must_use]
-    pub fn sockets(&self) -> Vec<ConfiguredSocket> {
+    pub(crate) fn sockets(&self) -> Vec<ConfiguredSocket> {
         let accepting = self.accepting.borrow();
         let socket = |one: &ActiveListener| one.socket.clone();
         accepting.iter().map(socket).collect()
@@ -219,7 +223,7 @@ impl Server {
 
     /// Returns the number of open client connections.
     #[must_use]
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.cores.open()
     }
 

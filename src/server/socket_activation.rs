@@ -20,7 +20,7 @@ impl ActivatedSockets {
     /// Takes the sockets that the environment describes (`LISTEN_FDS`, `LISTEN_PID`). `names` is
     /// the value of `LISTEN_FDNAMES`.
     #[must_use]
-    pub fn from_environment(names: Option<&str>) -> Self {
+    pub(crate) fn from_environment(names: Option<&str>) -> Self {
         // Sets close-on-exec, so that no command executed by this process inherits a descriptor, not
         // even one that no listener uses. On failure a descriptor is not open. Must come first:
         // `ListenFd` removes the variables.

@@ -16,14 +16,14 @@ use crate::transport::{InvalidRoots, revocation_lists, roots};
 
 /// The files of a TLS listener, all in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// The certificate, followed by the intermediate certificates up to its authority.
-    pub cert_file: PathBuf,
+    pub(crate) cert_file: PathBuf,
     /// The private key of the certificate.
-    pub key_file: PathBuf,
+    pub(crate) key_file: PathBuf,
     /// The authorities that must have issued each client's certificate, and their revocation lists.
     /// `None` requires no client certificate.
-    pub client_ca_file: Option<PathBuf>,
+    pub(crate) client_ca_file: Option<PathBuf>,
 }
 
 /// The TLS configuration of a listener.
@@ -69,7 +69,7 @@ impl ClientTlsPolicy {
 impl ListenerTls {
     /// Returns the end of the validity of the listener's certificate, if it can be read.
     #[must_use]
-    pub fn expires(&self) -> Option<Timestamp> {
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
         self.expires
     }
 }
@@ -108,7 +108,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// [`InvalidTls`], which names the file and says how to fix it.
-    pub fn load(&self) -> Result<ListenerTls, InvalidTls> {
+    pub(crate) fn load(&self) -> Result<ListenerTls, InvalidTls> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let pair = |error| InvalidTls::Pair(shown(&self.cert_file), shown(&self.key_file), error);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));

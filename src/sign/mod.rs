@@ -1,7 +1,7 @@
 //! Signatures. A signer reads the request that is about to be sent, and returns the headers to set.
 //! It never modifies the request. Pure: no clock, no IO.
 
-pub mod v1;
+pub(crate) mod v1;
 pub mod v4;
 
 use std::time::Duration;
@@ -96,16 +96,16 @@ enum SigningKeyKind {
 
 /// The texts from which a signature is computed. They hold the security token, so they have no
 /// `Debug`.
-pub struct SigningTexts {
+pub(crate) struct SigningTexts {
     /// The canonical request, whose hash V4 signs; `None` for V1.
-    pub canonical_request: Option<Vec<u8>>,
+    pub(crate) canonical_request: Option<Vec<u8>>,
     /// The text whose HMAC is the signature.
-    pub string_to_sign: Vec<u8>,
+    pub(crate) string_to_sign: Vec<u8>,
 }
 
 /// An invalid lifetime of a presigned URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidLifetime {
+pub(crate) enum InvalidLifetime {
     /// The lifetime is shorter than a second; OSS counts whole seconds.
     #[error("a presigned URL must be valid for at least one second")]
     TooShort,
@@ -164,7 +164,7 @@ impl SigningTime {
 
     /// Returns the day in UTC.
     #[must_use]
-    pub fn day(&self) -> UtcDay {
+    pub(crate) fn day(&self) -> UtcDay {
         self.day
     }
 }
@@ -233,7 +233,7 @@ impl SigningKey {
     /// Returns the texts that were signed in `subject`. The headers of its signature, made at
     /// `moment`, must already be set.
     #[must_use]
-    pub fn signed(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningTexts {
+    pub(crate) fn signed(&self, subject: &SignableRequest<'_>, moment: &SigningTime) -> SigningTexts {
         match &self.key {
             SigningKeyKind::V4(key) => {
                 let canonical = v4::canonical_request(subject, &[], &[]);
@@ -252,7 +252,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`InvalidLifetime`] if OSS would reject it.
-    pub fn presign(
+    pub(crate) fn presign(
         &self,
         subject: &SignableRequest<'_>,
         moment: &SigningTime,
@@ -279,7 +279,7 @@ impl SigningKey {
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 /// The header that carries the token of temporary credentials.
-pub const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-oss-security-token");
+pub(crate) const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-oss-security-token");
 
 /// Returns the headers of the subject and of `added` for which `wanted` is true, sorted by name.
 /// Lines of one name keep their order.

@@ -14,7 +14,7 @@ use crate::oss::Query;
 use crate::secret::Secret;
 
 /// An access key, prepared for signing.
-pub struct V1Key {
+pub(crate) struct V1Key {
     mac: Hmac<Sha1>,
     id: String,
 }
@@ -22,7 +22,7 @@ pub struct V1Key {
 impl V1Key {
     /// Prepares an access key.
     #[must_use]
-    pub fn new(id: &str, secret: &Secret) -> Self {
+    pub(crate) fn new(id: &str, secret: &Secret) -> Self {
         // HMAC accepts keys of any length.
         #[expect(clippy::expect_used, reason = "RFC 2104: a key of any length is valid")]
         let mac = Hmac::new_from_slice(secret.expose().as_bytes()).expect("any length");
@@ -31,7 +31,11 @@ impl V1Key {
 
     /// Returns the value of `Authorization` for `subject`, on which `added` will be set.
     #[must_use]
-    pub fn authorize(&self, subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> String {
+    pub(crate) fn authorize(
+        &self,
+        subject: &SignableRequest<'_>,
+        added: &[(HeaderName, HeaderValue)],
+    ) -> String {
         format!("OSS {}:{}", self.id, self.signature(&string_to_sign(subject, added)))
     }
 
@@ -39,7 +43,7 @@ impl V1Key {
     /// a URL" (OSS API reference). The client must send the signed headers of `subject` with the
     /// URL. `expires` is in seconds since 1970.
     #[must_use]
-    pub fn presign(&self, subject: &SignableRequest<'_>, expires: i64, token: Option<&[u8]>) -> Query {
+    pub(crate) fn presign(&self, subject: &SignableRequest<'_>, expires: i64, token: Option<&[u8]>) -> Query {
         let mut query = subject.query.clone();
         if let Some(token) = token {
             query.push("security-token", token);
@@ -54,7 +58,7 @@ impl V1Key {
 
     /// Returns the signature in base64.
     #[must_use]
-    pub fn signature(&self, string_to_sign: &[u8]) -> String {
+    pub(crate) fn signature(&self, string_to_sign: &[u8]) -> String {
         let mut mac = self.mac.clone();
         mac.update(string_to_sign);
         STANDARD.encode(mac.finalize().into_bytes())
@@ -64,13 +68,13 @@ impl V1Key {
 /// Returns the text whose HMAC is the signature. The date is that of `x-oss-date`, or else of
 /// `Date`.
 #[must_use]
-pub fn string_to_sign(subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
+pub(crate) fn string_to_sign(subject: &SignableRequest<'_>, added: &[(HeaderName, HeaderValue)]) -> Vec<u8> {
     write(subject, added, None)
 }
 
 /// Returns the string to sign for a URL, in which the expiry time replaces the date.
 #[must_use]
-pub fn url_string_to_sign(subject: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
+pub(crate) fn url_string_to_sign(subject: &SignableRequest<'_>, expires: &str) -> Vec<u8> {
     write(subject, &[], Some(expires))
 }
 

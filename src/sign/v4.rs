@@ -14,25 +14,25 @@ use crate::secret::Secret;
 use crate::time::UtcDay;
 
 /// The header with the time of signing.
-pub const DATE: HeaderName = HeaderName::from_static("x-oss-date");
+pub(crate) const DATE: HeaderName = HeaderName::from_static("x-oss-date");
 /// The header with the hash of the payload; OSS accepts no other value than [`UNSIGNED_PAYLOAD`].
-pub const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-oss-content-sha256");
+pub(crate) const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-oss-content-sha256");
 /// The value for a body that is not part of the signature.
-pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+pub(crate) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// The scope of a signing key.
 #[derive(Clone, Copy, Debug)]
-pub struct CredentialScope<'a> {
+pub(crate) struct CredentialScope<'a> {
     /// The day in UTC.
-    pub day: UtcDay,
+    pub(crate) day: UtcDay,
     /// The region id, or a CloudBox id.
-    pub region: &'a str,
+    pub(crate) region: &'a str,
     /// The product, OSS or CloudBox.
-    pub product: SigningProduct,
+    pub(crate) product: SigningProduct,
 }
 
 /// The signing key of one access key, day, region and product.
-pub struct DayKey {
+pub(crate) struct DayKey {
     mac: Hmac<Sha256>,
     scope: String,
     /// The access key id and the scope.
@@ -42,7 +42,7 @@ pub struct DayKey {
 impl DayKey {
     /// Derives the key with four HMACs. The secret is then not needed until the next day.
     #[must_use]
-    pub fn derive(id: &str, secret: &Secret, scope: CredentialScope<'_>) -> Self {
+    pub(crate) fn derive(id: &str, secret: &Secret, scope: CredentialScope<'_>) -> Self {
         let root = zeroize::Zeroizing::new(format!("aliyun_v4{}", secret.expose()));
         let steps = [scope.day.as_str(), scope.region, scope.product.as_str(), REQUEST];
         let mac = steps.iter().fold(keyed(root.as_bytes()), |mac, step| {
@@ -56,7 +56,7 @@ impl DayKey {
     /// Returns the value of `Authorization` for `subject`, on which `added` will be set. Only the
     /// headers that OSS requires are signed, so that hops on the way may change the others.
     #[must_use]
-    pub fn authorize(
+    pub(crate) fn authorize(
         &self,
         subject: &SignableRequest<'_>,
         added: &[(HeaderName, HeaderValue)],
@@ -74,7 +74,7 @@ impl DayKey {
     /// further ones, as for [`canonical_request`]. `timestamp` is the time of signing, and
     /// `valid_s` the lifetime in seconds.
     #[must_use]
-    pub fn presign(
+    pub(crate) fn presign(
         &self,
         subject: &SignableRequest<'_>,
         additional: &[&str],
@@ -101,7 +101,7 @@ impl DayKey {
     /// Returns the text whose HMAC is the signature. `timestamp` is the time of signing, as
     /// `20231216T162057Z`.
     #[must_use]
-    pub fn string_to_sign(&self, canonical_request: &[u8], timestamp: &str) -> String {
+    pub(crate) fn string_to_sign(&self, canonical_request: &[u8], timestamp: &str) -> String {
         joined(&self.to_sign(&hash(canonical_request), timestamp))
     }
 
@@ -112,7 +112,7 @@ impl DayKey {
 
     /// Returns the signature in 64 hexadecimal digits.
     #[must_use]
-    pub fn signature(&self, string_to_sign: &str) -> String {
+    pub(crate) fn signature(&self, string_to_sign: &str) -> String {
         self.sign(&[string_to_sign]).as_str().to_owned()
     }
 
@@ -153,7 +153,7 @@ pub fn canonical_request(
 
 /// Returns whether every V4 signature covers this header.
 #[must_use]
-pub fn is_signed(name: &str) -> bool {
+pub(crate) fn is_signed(name: &str) -> bool {
     name == "content-type" || name == "content-md5" || is_oss_header(name)
 }
 
@@ -231,7 +231,7 @@ fn joined(parts: &[&str]) -> String {
 }
 
 /// The maximum lifetime of a presigned URL.
-pub const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(crate) const URL_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const REQUEST: &str = "aliyun_v4_request";

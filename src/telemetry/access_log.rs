@@ -14,33 +14,33 @@ use crate::oss::Operation;
 
 /// A request id, in the same form as the request ids of OSS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestId(u64, u32);
+pub(crate) struct RequestId(u64, u32);
 
 /// The data of one request. It is logged on drop, so that every exit path produces an event.
 #[derive(Debug)]
-pub struct AccessLogEvent {
+pub(crate) struct AccessLogEvent {
     /// The request id assigned by the proxy.
-    pub id: RequestId,
+    pub(crate) id: RequestId,
     /// The name of the client identity.
-    pub caller: &'static str,
+    pub(crate) caller: &'static str,
     /// The OSS operation, if known.
-    pub operation: Option<Operation>,
+    pub(crate) operation: Option<Operation>,
     /// The bucket, if known.
-    pub bucket: Option<String>,
+    pub(crate) bucket: Option<String>,
     /// The status of the response; `None` if the client left before there was one.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The code of the error response, if the proxy rejected the request itself.
-    pub refused: Option<&'static str>,
+    pub(crate) refused: Option<&'static str>,
     /// The credential provider whose credentials signed the request.
-    pub provider: Option<Arc<str>>,
+    pub(crate) provider: Option<Arc<str>>,
     /// The number of request body bytes received.
-    pub bytes_in: Rc<BodyByteCounter>,
+    pub(crate) bytes_in: Rc<BodyByteCounter>,
     /// The end of the response.
-    pub end: ResponseEnd,
+    pub(crate) end: ResponseEnd,
     /// The request id assigned by OSS.
-    pub oss_request_id: Option<String>,
+    pub(crate) oss_request_id: Option<String>,
     /// The error code number (`EC`) of OSS.
-    pub oss_ec: Option<String>,
+    pub(crate) oss_ec: Option<String>,
     bytes_out: u64,
     started: Instant,
     answered: Option<Instant>,
@@ -52,14 +52,14 @@ pub struct AccessLogEvent {
 
 /// A counter of request body bytes, updated by the reader of the body.
 #[derive(Debug)]
-pub struct BodyByteCounter {
+pub(crate) struct BodyByteCounter {
     bytes: Cell<u64>,
     meter: Rc<MetricsHandle>,
 }
 
 /// The end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseEnd {
+pub(crate) enum ResponseEnd {
     /// No response, or an incomplete one: the client left, or the proxy cut it, see
     /// [`MetricsHandle::cut`].
     Left,
@@ -71,7 +71,7 @@ pub enum ResponseEnd {
 
 /// The selection of requests whose access event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessLogging {
+pub(crate) enum AccessLogging {
     /// All requests.
     Yes,
     /// One in this number of successful requests, and all others.
@@ -83,13 +83,13 @@ pub enum AccessLogging {
 impl RequestId {
     /// Generates a new id. It is unique enough to find a request, and is not a secret.
     #[must_use]
-    pub fn random() -> Self {
+    pub(crate) fn random() -> Self {
         Self(fastrand::u64(..), fastrand::u32(..))
     }
 
     /// Returns the 24 hexadecimal digits of the id.
     #[must_use]
-    pub fn digits(self) -> [u8; 24] {
+    pub(crate) fn digits(self) -> [u8; 24] {
         let mut bytes = [0; 12];
         bytes[..8].copy_from_slice(&self.0.to_be_bytes());
         bytes[8..].copy_from_slice(&self.1.to_be_bytes());
@@ -109,7 +109,7 @@ impl fmt::Display for RequestId {
 
 impl BodyByteCounter {
     /// Adds to the number of request body bytes received.
-    pub fn add(&self, bytes: u64) {
+    pub(crate) fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
         self.meter.add_bytes_in(bytes);
     }
@@ -119,7 +119,7 @@ impl AccessLogEvent {
     /// Begins the event of a request whose head was just read. `in_flight` is held until the event
     /// is dropped.
     #[must_use]
-    pub fn begin(logged: AccessLogging, meter: Rc<MetricsHandle>, in_flight: Rc<()>) -> Self {
+    pub(crate) fn begin(logged: AccessLogging, meter: Rc<MetricsHandle>, in_flight: Rc<()>) -> Self {
         meter.on_start();
         Self {
             id: RequestId::random(),
@@ -145,7 +145,7 @@ impl AccessLogEvent {
     /// Returns whether the event may be written. If not, fields that only the log uses can be left
     /// unset.
     #[must_use]
-    pub fn is_logged(&self) -> bool {
+    pub(crate) fn is_logged(&self) -> bool {
         self.logged != AccessLogging::No
     }
 
@@ -158,19 +158,19 @@ impl AccessLogEvent {
 
     /// The metrics that count the request.
     #[must_use]
-    pub fn meter(&self) -> &MetricsHandle {
+    pub(crate) fn meter(&self) -> &MetricsHandle {
         &self.meter
     }
 
     /// Records the status and the time of the response head.
-    pub fn answered(&mut self, status: u16) {
+    pub(crate) fn answered(&mut self, status: u16) {
         self.status = Some(status);
         self.answered = Some(Instant::now());
     }
 
     /// Adds to the number of response body bytes sent. The metrics are updated at once, because the
     /// response may take long.
-    pub fn add_response_bytes(&mut self, bytes: u64) {
+    pub(crate) fn add_response_bytes(&mut self, bytes: u64) {
         self.bytes_out += bytes;
         self.meter.add_bytes_out(bytes);
     }

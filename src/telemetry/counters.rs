@@ -32,28 +32,28 @@ struct RejectionHistory {
 
 /// A request that the proxy rejected itself.
 #[derive(Clone, Debug)]
-pub struct RejectedRequest {
+pub(crate) struct RejectedRequest {
     /// The time of the error response.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// The request id assigned by the proxy.
-    pub id: RequestId,
+    pub(crate) id: RequestId,
     /// The stable error code.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// The operation, if known.
-    pub operation: Option<&'static str>,
+    pub(crate) operation: Option<&'static str>,
 }
 
 /// The results of configuration reloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReloadStatus {
+pub(crate) struct ReloadStatus {
     /// The number of reloads that were applied.
-    pub taken: u64,
+    pub(crate) taken: u64,
     /// The number of reloads that failed; the current configuration was kept.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// The result of the last reload, true if applied; `None` before the first reload.
-    pub last: Option<bool>,
+    pub(crate) last: Option<bool>,
     /// The time when the current configuration was applied; `None` if it was loaded at startup.
-    pub at: Option<Timestamp>,
+    pub(crate) at: Option<Timestamp>,
 }
 
 /// Counts of requests, and of input that did not become a request.
@@ -62,7 +62,7 @@ pub struct RequestCounts {
     /// Requests whose head was read.
     pub read: u64,
     /// Requests that were answered with an error of this proxy.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
     /// Connections that were closed because they did not carry HTTP.
     pub malformed: u64,
     /// Responses of an upstream with neither length nor chunks, on plain TCP.
@@ -71,21 +71,21 @@ pub struct RequestCounts {
 
 /// Counts of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientConnectionCounts {
+pub(crate) struct ClientConnectionCounts {
     /// Connections that were opened.
-    pub opened: u64,
+    pub(crate) opened: u64,
     /// Those of them that were closed.
-    pub closed: u64,
+    pub(crate) closed: u64,
 }
 
 impl ProcessCounters {
     /// Counts a request whose head was read.
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Relaxed);
     }
 
     /// Counts a request that was answered with an error response of this proxy.
-    pub fn refusal(&self, refused: RejectedRequest) {
+    pub(crate) fn refusal(&self, refused: RejectedRequest) {
         self.refused.fetch_add(1, Relaxed);
         let mut refusals = self.refusals.lock();
         *refusals.by_code.entry(refused.code).or_default() += 1;
@@ -94,28 +94,28 @@ impl ProcessCounters {
     }
 
     /// Counts input that the HTTP library rejected with a bare response, closing the connection.
-    pub fn malformed(&self) {
+    pub(crate) fn malformed(&self) {
         self.malformed.fetch_add(1, Relaxed);
     }
 
     /// Counts a response with neither length nor chunks on plain TCP: its completeness cannot be
     /// verified.
-    pub fn unframed(&self) {
+    pub(crate) fn unframed(&self) {
         self.unframed.fetch_add(1, Relaxed);
     }
 
     /// Counts a client connection that was opened.
-    pub fn opened(&self) {
+    pub(crate) fn opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
 
     /// Counts a client connection that was closed.
-    pub fn closed(&self) {
+    pub(crate) fn closed(&self) {
         self.closed.fetch_add(1, Relaxed);
     }
 
     /// Records a configuration reload, and whether it was applied.
-    pub fn reloaded(&self, taken: bool, now: Timestamp) {
+    pub(crate) fn reloaded(&self, taken: bool, now: Timestamp) {
         let mut reloads = self.reloads.lock();
         if taken {
             reloads.taken += 1;
@@ -128,7 +128,7 @@ impl ProcessCounters {
 
     /// Creates the metrics of another worker.
     #[must_use]
-    pub fn meter(&self) -> MetricsHandle {
+    pub(crate) fn meter(&self) -> MetricsHandle {
         let meter = MetricsHandle::new();
         self.sheets.lock().push(meter.sheet());
         meter
@@ -147,7 +147,7 @@ impl ProcessCounters {
 
     /// Returns the counts of client connections at this moment.
     #[must_use]
-    pub fn connections(&self) -> ClientConnectionCounts {
+    pub(crate) fn connections(&self) -> ClientConnectionCounts {
         // `closed` is read first: a connection is opened before it is closed.
         let closed = self.closed.load(Relaxed);
         ClientConnectionCounts { opened: self.opened.load(Relaxed).max(closed), closed }
@@ -155,25 +155,25 @@ impl ProcessCounters {
 
     /// Returns the number of error responses of this proxy by code.
     #[must_use]
-    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.refusals.lock().by_code.clone()
     }
 
     /// Returns the last rejected requests, the latest first.
     #[must_use]
-    pub fn last_refusals(&self) -> Vec<RejectedRequest> {
+    pub(crate) fn last_refusals(&self) -> Vec<RejectedRequest> {
         self.refusals.lock().last.iter().cloned().collect()
     }
 
     /// The results of configuration reloads.
     #[must_use]
-    pub fn reloads(&self) -> ReloadStatus {
+    pub(crate) fn reloads(&self) -> ReloadStatus {
         *self.reloads.lock()
     }
 
     /// Returns the metrics summed over all workers.
     #[must_use]
-    pub fn total(&self) -> MetricsSnapshot {
+    pub(crate) fn total(&self) -> MetricsSnapshot {
         MetricsSnapshot::of(&self.sheets.lock())
     }
 }

@@ -23,7 +23,7 @@ use crate::time::Clock;
 /// Returns the subscriber for these settings, and the control to change them later. The subscriber
 /// writes to `batches`. `Auto` selects text if the log goes to standard error and that is a
 /// terminal.
-pub fn subscribe(
+pub(crate) fn subscribe(
     settings: &LogSettings,
     clock: Arc<dyn Clock>,
     batches: LogWriter,
@@ -46,7 +46,7 @@ pub fn subscribe(
 }
 
 /// Changes the level and the format of the log at runtime.
-pub struct LogControl {
+pub(crate) struct LogControl {
     json: Arc<AtomicBool>,
     to_file: bool,
     set: SetLevel,
@@ -58,26 +58,26 @@ type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
 impl LogControl {
     /// Applies new format and level settings. The destination of the log does not change.
-    pub fn renew(&self, settings: &LogSettings) {
+    pub(crate) fn renew(&self, settings: &LogSettings) {
         self.json.store(is_json(settings.format, self.to_file), Relaxed);
         self.set_level(settings.level);
     }
 
     /// Logs events of this level and of more severe ones.
-    pub fn set_level(&self, level: LogLevel) {
+    pub(crate) fn set_level(&self, level: LogLevel) {
         *self.level.lock() = level;
         (self.set)(level);
     }
 
     /// Returns the number of dropped lines by reason.
     #[must_use]
-    pub fn losses(&self) -> [(&'static str, u64); 2] {
+    pub(crate) fn losses(&self) -> [(&'static str, u64); 2] {
         self.losses.read()
     }
 
     /// The current level.
     #[must_use]
-    pub fn level(&self) -> LogLevel {
+    pub(crate) fn level(&self) -> LogLevel {
         *self.level.lock()
     }
 }

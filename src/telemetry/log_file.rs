@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use tracing::error;
 
 /// The log file, owned by the thread that writes it.
-pub struct LogFile {
+pub(crate) struct LogFile {
     path: PathBuf,
     file: File,
     wanted: Arc<AtomicBool>,
@@ -24,7 +24,7 @@ impl LogFile {
     ///
     /// # Errors
     /// The error of the operating system.
-    pub fn open(path: &Path, anew: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, anew: Arc<AtomicBool>) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)?, wanted: anew })
     }
 
@@ -32,7 +32,7 @@ impl LogFile {
     ///
     /// # Errors
     /// The error of the operating system.
-    pub fn probe(path: &Path) -> io::Result<()> {
+    pub(crate) fn probe(path: &Path) -> io::Result<()> {
         // Without `NONBLOCK`, opening a pipe that has no reader would block.
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {

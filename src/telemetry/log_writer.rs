@@ -15,20 +15,20 @@ use super::line_writer::{LineWriter, PartialWriteError};
 
 /// The writer of the log: queues lines for the thread that writes them.
 #[derive(Clone)]
-pub struct LogWriter(Arc<LogQueue>);
+pub(crate) struct LogWriter(Arc<LogQueue>);
 
 /// Flushes the queued lines on drop, waiting at most 2 s.
-pub struct LogFlushGuard(Arc<LogQueue>);
+pub(crate) struct LogFlushGuard(Arc<LogQueue>);
 
 /// The writer of one line.
-pub struct LogLine {
+pub(crate) struct LogLine {
     shared: Arc<LogQueue>,
     kind: LinePriority,
 }
 
 /// Counters of dropped lines.
 #[derive(Debug, Default)]
-pub struct DroppedLines {
+pub(crate) struct DroppedLines {
     queue: AtomicU64,
     write: AtomicU64,
 }
@@ -65,7 +65,7 @@ impl LogWriter {
     ///
     /// # Errors
     /// The error of the operating system, if no thread can be started.
-    pub fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LogFlushGuard)> {
+    pub(crate) fn to(out: impl Write + Send + 'static) -> io::Result<(Self, LogFlushGuard)> {
         let shared = Arc::<LogQueue>::default();
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || theirs.write_all(out))?;
@@ -74,7 +74,7 @@ impl LogWriter {
 
     /// Returns the counters of dropped lines.
     #[must_use]
-    pub fn losses(&self) -> Arc<DroppedLines> {
+    pub(crate) fn losses(&self) -> Arc<DroppedLines> {
         Arc::clone(&self.0.losses)
     }
 }
@@ -82,7 +82,7 @@ impl LogWriter {
 impl DroppedLines {
     /// Returns the counts by reason: `queue` if the queue was full, `write` if writing failed.
     #[must_use]
-    pub fn read(&self) -> [(&'static str, u64); 2] {
+    pub(crate) fn read(&self) -> [(&'static str, u64); 2] {
         [("queue", self.queue.load(Relaxed)), ("write", self.write.load(Relaxed))]
     }
 

@@ -11,7 +11,7 @@ use crate::oss::Operation;
 
 /// The metrics of a worker.
 #[derive(Debug)]
-pub struct WorkerMetrics {
+pub(crate) struct WorkerMetrics {
     /// One row per operation, and one for requests without a known operation. Rows are allocated on
     /// first use, because most operations are never requested.
     rows: Vec<OnceLock<Box<OperationMetrics>>>,
@@ -24,14 +24,14 @@ pub struct WorkerMetrics {
 
 /// The write handle of [`WorkerMetrics`], owned by its worker. Each request in flight holds it.
 #[derive(Debug)]
-pub struct MetricsHandle {
+pub(crate) struct MetricsHandle {
     sheet: Arc<WorkerMetrics>,
     is_cut: Cell<bool>,
 }
 
 /// The outcome of a request, as in the labels of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestOutcome {
+pub(crate) enum RequestOutcome {
     /// A complete response, by the first digit of its status, 2 to 5.
     Status(u8),
     /// The upstream broke off before the end of the response.
@@ -44,15 +44,15 @@ pub enum RequestOutcome {
 
 /// The data of a request that has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct EndedRequest {
+pub(crate) struct EndedRequest {
     /// The operation, if known.
-    pub operation: Option<Operation>,
+    pub(crate) operation: Option<Operation>,
     /// The outcome.
-    pub outcome: RequestOutcome,
+    pub(crate) outcome: RequestOutcome,
     /// The time from the end of the request head to the end of the response.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// The time from the end of the request head to the response head.
-    pub first_byte: Option<Duration>,
+    pub(crate) first_byte: Option<Duration>,
 }
 
 /// A counter that only one thread writes.
@@ -69,38 +69,38 @@ struct OperationMetrics {
 
 /// A snapshot of the metrics, summed over all workers.
 #[derive(Clone, Debug, Default)]
-pub struct MetricsSnapshot {
+pub(crate) struct MetricsSnapshot {
     /// One entry per operation with at least one ended request. Requests whose operation was never
     /// known have an entry without a name.
-    pub operations: Vec<OperationSnapshot>,
+    pub(crate) operations: Vec<OperationSnapshot>,
     /// The number of request body bytes.
-    pub bytes_in: u64,
+    pub(crate) bytes_in: u64,
     /// The number of response body bytes.
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
     /// The number of requests in flight.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// The number of requests signed with V4.
-    pub signed_v4: u64,
+    pub(crate) signed_v4: u64,
     /// The number of requests signed with V1.
-    pub signed_v1: u64,
+    pub(crate) signed_v1: u64,
 }
 
 /// A snapshot of the metrics of an operation, summed over all workers.
 #[derive(Clone, Debug)]
-pub struct OperationSnapshot {
+pub(crate) struct OperationSnapshot {
     /// The operation; `None` for requests whose operation was never known.
-    pub operation: Option<Operation>,
+    pub(crate) operation: Option<Operation>,
     /// The number of requests with each outcome.
-    pub outcomes: [(RequestOutcome, u64); RequestOutcome::ALL.len()],
+    pub(crate) outcomes: [(RequestOutcome, u64); RequestOutcome::ALL.len()],
     /// The time from the end of the request head to the end of the response.
-    pub duration: HistogramSnapshot,
+    pub(crate) duration: HistogramSnapshot,
     /// The time from the end of the request head to the response head.
-    pub first_byte: HistogramSnapshot,
+    pub(crate) first_byte: HistogramSnapshot,
 }
 
 impl RequestOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Status(2),
         Self::Status(3),
         Self::Status(4),
@@ -113,7 +113,7 @@ impl RequestOutcome {
     /// Returns the outcome for a complete response with this status, or [`Self::None`] without a
     /// response.
     #[must_use]
-    pub fn of(status: Option<u16>) -> Self {
+    pub(crate) fn of(status: Option<u16>) -> Self {
         match status.map(|status| status / 100) {
             Some(3) => Self::Status(3),
             Some(4) => Self::Status(4),
@@ -125,7 +125,7 @@ impl RequestOutcome {
 
     /// The value of the metric label.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Status(3) => "3xx",
             Self::Status(4) => "4xx",
@@ -166,7 +166,7 @@ impl Default for OperationMetrics {
 impl MetricsHandle {
     /// Creates metrics in which all counts are zero.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let rows = (0..=Operation::ALL.len()).map(|_| OnceLock::new()).collect();
         let [bytes_in, bytes_out, in_flight, signed_v4, signed_v1] = Default::default();
         let sheet = WorkerMetrics { rows, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 };
@@ -174,35 +174,35 @@ impl MetricsHandle {
     }
 
     /// Marks the requests still in flight as cut off by the shutdown of this process.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.is_cut.set(true);
     }
 
     /// Returns whether the shutdown has cut off the requests in flight.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.get()
     }
 
     /// Returns the metrics, for reading by other threads.
     #[must_use]
-    pub fn sheet(&self) -> Arc<WorkerMetrics> {
+    pub(crate) fn sheet(&self) -> Arc<WorkerMetrics> {
         Arc::clone(&self.sheet)
     }
 
     /// Counts the start of a request. Each call requires a later call of [`Self::on_end`].
-    pub fn on_start(&self) {
+    pub(crate) fn on_start(&self) {
         self.sheet.in_flight.add(1);
     }
 
     /// Returns the number of requests in flight.
     #[must_use]
-    pub fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         self.sheet.in_flight.get()
     }
 
     /// Counts the end of a request.
-    pub fn on_end(&self, request: &EndedRequest) {
+    pub(crate) fn on_end(&self, request: &EndedRequest) {
         let sheet = &*self.sheet;
         let row = &sheet.rows[request.operation.map_or(Operation::ALL.len(), |operation| operation as usize)];
         let row = row.get_or_init(Box::default);
@@ -215,22 +215,22 @@ impl MetricsHandle {
     }
 
     /// Adds to the number of request body bytes received.
-    pub fn add_bytes_in(&self, bytes: u64) {
+    pub(crate) fn add_bytes_in(&self, bytes: u64) {
         self.sheet.bytes_in.add(bytes);
     }
 
     /// Adds to the number of response body bytes sent.
-    pub fn add_bytes_out(&self, bytes: u64) {
+    pub(crate) fn add_bytes_out(&self, bytes: u64) {
         self.sheet.bytes_out.add(bytes);
     }
 
     /// Counts a request signed with V4.
-    pub fn signed_v4(&self) {
+    pub(crate) fn signed_v4(&self) {
         self.sheet.signed_v4.add(1);
     }
 
     /// Counts a request signed with V1.
-    pub fn signed_v1(&self) {
+    pub(crate) fn signed_v1(&self) {
         self.sheet.signed_v1.add(1);
     }
 }
@@ -244,7 +244,7 @@ impl Default for MetricsHandle {
 impl MetricsSnapshot {
     /// Sums the metrics of these workers.
     #[must_use]
-    pub fn of(sheets: &[Arc<WorkerMetrics>]) -> Self {
+    pub(crate) fn of(sheets: &[Arc<WorkerMetrics>]) -> Self {
         let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| sheets.iter().map(|sheet| of(sheet).get()).sum();
         let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
         let row = |(index, operation): (usize, Option<Operation>)| {
@@ -275,7 +275,7 @@ impl MetricsSnapshot {
 
     /// Returns the number of ended requests whose outcome satisfies `wanted`.
     #[must_use]
-    pub fn ended(&self, wanted: impl Fn(RequestOutcome) -> bool) -> u64 {
+    pub(crate) fn ended(&self, wanted: impl Fn(RequestOutcome) -> bool) -> u64 {
         let all = self.operations.iter().flat_map(|total| total.outcomes);
         all.filter(|(outcome, _)| wanted(*outcome)).map(|(_, count)| count).sum()
     }

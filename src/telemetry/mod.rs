@@ -9,12 +9,13 @@ mod log_writer;
 mod metrics;
 mod settings;
 
-pub use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, RequestId, ResponseEnd};
-pub use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus, RequestCounts};
-pub use format::{LogControl, subscribe};
-pub use log_file::LogFile;
-pub use log_writer::{DroppedLines, LogFlushGuard, LogWriter};
-pub use metrics::{
+pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, RequestId, ResponseEnd};
+pub use counters::RequestCounts;
+pub(crate) use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus};
+pub(crate) use format::{LogControl, subscribe};
+pub(crate) use log_file::LogFile;
+pub(crate) use log_writer::{DroppedLines, LogFlushGuard, LogWriter};
+pub(crate) use metrics::{
     EndedRequest, MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome, WorkerMetrics,
 };
-pub use settings::{LogFormat, LogLevel, LogSettings};
+pub(crate) use settings::{LogFormat, LogLevel, LogSettings};

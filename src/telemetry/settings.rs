@@ -6,20 +6,20 @@ use super::access_log::AccessLogging;
 
 /// The settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
+pub(crate) struct LogSettings {
     /// The format of a line.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// The least severe level that is logged.
-    pub level: LogLevel,
+    pub(crate) level: LogLevel,
     /// The requests whose access event is written.
-    pub access: AccessLogging,
+    pub(crate) access: AccessLogging,
     /// The file to write to; `None` is standard error.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
@@ -31,11 +31,11 @@ pub enum LogFormat {
 
 impl LogLevel {
     /// All levels, the most severe first.
-    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+    pub(crate) const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
 
     /// The name of the level in the configuration.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",
@@ -48,7 +48,7 @@ impl LogLevel {
 
 /// The severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// The process cannot do its work.
     Error,
     /// Something needs attention.

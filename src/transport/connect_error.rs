@@ -6,7 +6,7 @@ use rustls::CertificateError;
 
 /// The phases of a dial, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DialPhase {
+pub(crate) enum DialPhase {
     /// Name lookup.
     Name,
     /// The TCP connection to an address.
@@ -17,7 +17,7 @@ pub enum DialPhase {
 
 /// The cause of a failed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectFailure {
+pub(crate) enum ConnectFailure {
     /// The name has no address, or the lookup failed.
     NoAddress,
     /// The address refused the connection.
@@ -34,7 +34,7 @@ pub enum ConnectFailure {
 
 /// The reason why a certificate was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CertificateFault {
+pub(crate) enum CertificateFault {
     /// No trusted authority has signed it.
     UnknownIssuer,
     /// It was issued for other names.

@@ -24,7 +24,7 @@ use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreEntry, Ups
 
 /// The loopback addresses that a dialled name may resolve to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LoopbackPolicy {
+pub(crate) enum LoopbackPolicy {
     /// The configuration names the address: any is allowed except the proxy's own listeners.
     Configured,
     /// A name of OSS: no address of this machine is allowed.
@@ -42,7 +42,7 @@ pub struct UpstreamReachability {
 impl UpstreamReachability {
     /// Creates the state with the addresses that this process listens on.
     #[must_use]
-    pub fn new(listeners: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(listeners: Vec<SocketAddr>) -> Self {
         Self { listeners, down: Mutex::default() }
     }
 

@@ -29,7 +29,7 @@ use super::tls::TrustStore;
 /// The URL of a service: `https://HOST[:PORT][/PATH][?QUERY]`. `http://` is valid only for this
 /// machine, the metadata service and explicitly allowed addresses.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Url {
+pub(crate) struct Url {
     tls: bool,
     host: String,
     port: u16,
@@ -38,7 +38,7 @@ pub struct Url {
 
 /// The reason why a URL is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum InvalidUrl {
+pub(crate) enum InvalidUrl {
     /// The URL is malformed.
     #[error("is not a valid URL; expected https://HOST or https://HOST:PORT, with or without a path")]
     Form,
@@ -54,39 +54,39 @@ pub enum InvalidUrl {
 
 /// A request.
 #[derive(Clone)]
-pub struct HttpRequest {
+pub(crate) struct HttpRequest {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The URL.
-    pub url: Url,
+    pub(crate) url: Url,
     /// The headers, except Host and Content-Length.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
-    pub body: Zeroizing<Vec<u8>>,
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 /// A response.
-pub struct HttpResponse {
+pub(crate) struct HttpResponse {
     /// The status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The headers.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// The complete body.
-    pub body: Zeroizing<Vec<u8>>,
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 /// The timeouts of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpTimeouts {
+pub(crate) struct HttpTimeouts {
     /// The timeout for connecting, including the TLS handshake.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// The timeout for the whole request.
-    pub total: Duration,
+    pub(crate) total: Duration,
 }
 
 /// The reason why there is no response. No message contains anything that was sent or received.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpClientError {
+pub(crate) enum HttpClientError {
     /// The connection failed.
     #[error("cannot connect to {0}: {1}")]
     Connect(String, io::Error),
@@ -112,7 +112,7 @@ impl Url {
     ///
     /// # Errors
     /// [`InvalidUrl`], the reason why `text` is rejected.
-    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidUrl> {
         Self::parse_among(text, &[])
     }
 
@@ -121,7 +121,7 @@ impl Url {
     ///
     /// # Errors
     /// [`InvalidUrl`], the reason why `text` is rejected.
-    pub fn parse_among(text: &str, allowed: &[IpAddr]) -> Result<Self, InvalidUrl> {
+    pub(crate) fn parse_among(text: &str, allowed: &[IpAddr]) -> Result<Self, InvalidUrl> {
         let uri: Uri = text.parse().map_err(|_| InvalidUrl::Form)?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -152,19 +152,19 @@ impl Url {
 
     /// Returns whether the host is `localhost` or a loopback address.
     #[must_use]
-    pub fn is_of_this_machine(&self) -> bool {
+    pub(crate) fn is_of_this_machine(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
     /// Returns this URL with another path and query.
     #[must_use]
-    pub fn at(&self, target: &str) -> Self {
+    pub(crate) fn at(&self, target: &str) -> Self {
         Self { target: target.to_owned(), ..self.clone() }
     }
 
     /// Returns the value of the Host header.
     #[must_use]
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.tls, self.port) {
             (true, 443) | (false, 80) => host,
@@ -188,7 +188,7 @@ impl fmt::Debug for Url {
 
 /// The client. It trusts the host's trust store, which is loaded on first use.
 #[derive(Default)]
-pub struct HttpClient {
+pub(crate) struct HttpClient {
     trust: Mutex<Option<SharedTask<Result<TrustStore, String>>>>,
 }
 
@@ -198,7 +198,7 @@ impl HttpClient {
     /// # Errors
     /// [`HttpClientError`] if there is no complete response. A response with any status is a
     /// success.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         ask: HttpRequest,
         within: HttpTimeouts,

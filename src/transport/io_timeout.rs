@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// A timeout that applies to each of a series of waits.
 #[derive(Debug)]
-pub struct IdleTimeout {
+pub(crate) struct IdleTimeout {
     limit: Duration,
     waiting: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -23,12 +23,12 @@ pub struct IdleTimeout {
 impl IdleTimeout {
     /// Creates a timeout that is not running yet.
     #[must_use]
-    pub fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, waiting: false, timer: None }
     }
 
     /// Checks the outcome of a poll. Returns `true` once the polls have been pending for the limit.
-    pub fn is_over<T>(&mut self, outcome: &Poll<T>, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_over<T>(&mut self, outcome: &Poll<T>, cx: &mut Context<'_>) -> bool {
         if outcome.is_ready() {
             self.waiting = false;
             return false;
@@ -45,19 +45,19 @@ impl IdleTimeout {
 
 /// A stream whose writes fail when the peer has accepted nothing for the limit. Reads are not
 /// limited here; only the reader knows whether it is waiting for data.
-pub struct WriteTimeout<T> {
+pub(crate) struct WriteTimeout<T> {
     inner: T,
     stall: IdleTimeout,
 }
 
 impl<T> WriteTimeout<T> {
     /// Wraps a stream with this limit.
-    pub fn new(inner: T, limit: Duration) -> Self {
+    pub(crate) fn new(inner: T, limit: Duration) -> Self {
         Self { inner, stall: IdleTimeout::new(limit) }
     }
 
     /// Returns the wrapped stream.
-    pub fn get_ref(&self) -> &T {
+    pub(crate) fn get_ref(&self) -> &T {
         &self.inner
     }
 

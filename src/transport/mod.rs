@@ -35,19 +35,20 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tracing::warn;
 
-pub use connect_error::{CertificateFault, ConnectFailure, DialPhase};
-pub use dial::{LoopbackPolicy, UpstreamReachability};
-pub use http_client::{
+pub(crate) use connect_error::{CertificateFault, ConnectFailure, DialPhase};
+pub(crate) use dial::{LoopbackPolicy, UpstreamReachability};
+pub(crate) use http_client::{
     HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
 };
 pub(crate) use io_timeout::is_write_timeout;
-pub use io_timeout::{IdleTimeout, WriteTimeout};
-pub use names::DialName;
-pub use pooled::PooledConnection;
-pub use request_body::{ByteObserver, EofSemantics, RequestBody, RequestBodyError};
-pub use retry::RetryableRequest;
-pub use stats::{PoolStats, PoolStatsSnapshot};
-pub use tls::{InvalidRoots, TrustStore, revocation_lists, roots};
+pub(crate) use io_timeout::{IdleTimeout, WriteTimeout};
+pub(crate) use names::DialName;
+pub(crate) use pooled::PooledConnection;
+pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody, RequestBodyError};
+pub(crate) use retry::RetryableRequest;
+pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
+pub use tls::TrustStore;
+pub(crate) use tls::{InvalidRoots, revocation_lists, roots};
 
 use connection::UpstreamConnection;
 use dial::DialContext;
@@ -60,36 +61,36 @@ use silence::{DestinationSilence, SilenceTrial};
 
 /// The destination of a request. Requests share connections if their destinations are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamDestination {
+pub(crate) struct UpstreamDestination {
     /// The host and port to dial.
-    pub dial: DialName,
+    pub(crate) dial: DialName,
     /// The verification of the certificate; `None` without TLS.
-    pub tls: Option<UpstreamTls>,
+    pub(crate) tls: Option<UpstreamTls>,
     /// The check that the dialled name does not lead back to this machine.
-    pub guard: LoopbackPolicy,
+    pub(crate) guard: LoopbackPolicy,
 }
 
 /// The verification of the certificate of a destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamTls {
+pub(crate) struct UpstreamTls {
     /// The name that the certificate must have.
-    pub name: String,
+    pub(crate) name: String,
     /// The id of the trust store.
-    pub trust: TrustStoreId,
+    pub(crate) trust: TrustStoreId,
 }
 
 /// The id of a trust store of a [`UpstreamTransport`]. Pooled connections are matched by it: in a
 /// later transport with the same pool, an id refers to the same trust store or to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TrustStoreId(pub usize);
+pub(crate) struct TrustStoreId(pub usize);
 
 /// A trust store with its id.
 #[derive(Clone)]
 pub struct TrustStoreEntry {
     /// The id, by which destinations refer to the trust store.
-    pub id: TrustStoreId,
+    pub(crate) id: TrustStoreId,
     /// The trust store.
-    pub store: TrustStore,
+    pub(crate) store: TrustStore,
 }
 
 /// Settings of all upstream connections.
@@ -123,14 +124,14 @@ impl TransportSettings {
 }
 
 /// The head of a response, with what its reader needs.
-pub struct UpstreamExchange {
+pub(crate) struct UpstreamExchange {
     /// The response.
-    pub response: Response<Incoming>,
+    pub(crate) response: Response<Incoming>,
     /// The connection. The caller must call [`PooledConnection::finish`] after reading the body.
     /// Dropping it earlier closes the connection.
-    pub connection: PooledConnection,
+    pub(crate) connection: PooledConnection,
     /// A copy of the request for a retry.
-    pub request: RetryableRequest,
+    pub(crate) request: RetryableRequest,
 }
 
 /// A connection for one request, with its permit.
@@ -143,7 +144,7 @@ struct ConnectionCheckout {
 
 /// The timeout for the head of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseTimeout {
+pub(crate) enum ResponseTimeout {
     /// `first_byte` of the settings.
     Usual,
     /// At least five minutes: OSS processes the whole object before it responds.
@@ -152,7 +153,7 @@ pub enum ResponseTimeout {
 
 /// The reason why a request got no response.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// No connection could be made, by this request or by one just before it.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -197,7 +198,7 @@ pub enum SendError {
 
 /// The reason why no connection to a destination can be made.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum DialError {
+pub(crate) enum DialError {
     /// No address of the destination accepts a connection.
     #[error("cannot connect to {at}: {reason}")]
     Unreachable {
@@ -253,14 +254,14 @@ impl UpstreamTransport {
 
     /// Returns the counters of its connections.
     #[must_use]
-    pub fn stats(&self) -> Arc<PoolStats> {
+    pub(crate) fn stats(&self) -> Arc<PoolStats> {
         Arc::clone(&self.tally)
     }
 
     /// Returns a transport with new settings for future requests. It keeps the pooled connections
     /// and the recorded addresses and outages.
     #[must_use]
-    pub fn renewed(
+    pub(crate) fn renewed(
         &self,
         settings: TransportSettings,
         trusts: Vec<TrustStoreEntry>,
@@ -280,12 +281,12 @@ impl UpstreamTransport {
 
     /// Returns the longest time without progress in the middle of a response.
     #[must_use]
-    pub fn stall(&self) -> Duration {
+    pub(crate) fn stall(&self) -> Duration {
         self.settings.stall
     }
 
     /// Closes connections that were idle for longer than the idle timeout.
-    pub fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         self.pool.sweep(Instant::now());
     }
 
@@ -297,7 +298,7 @@ impl UpstreamTransport {
     ///
     /// # Errors
     /// [`SendError`] if there is no response.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         to: &Rc<UpstreamDestination>,
         mut request: Request<RequestBody>,
@@ -509,7 +510,7 @@ async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
 
 /// The limit of header lines in a head, both of a client's request and of an upstream's response.
 /// OSS allows 8 KiB of user metadata, which is rarely more than a hundred lines.
-pub const HEADER_LINES_MAX: usize = 256;
+pub(crate) const HEADER_LINES_MAX: usize = 256;
 /// The idle time after which a connection is checked before reuse.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 /// The least timeout for responses that require OSS to process the whole object.

@@ -38,11 +38,11 @@ pub(super) struct AddressFailure {
 
 /// The host and port to dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DialName {
+pub(crate) struct DialName {
     /// The host: a name or an IP address.
-    pub host: String,
+    pub(crate) host: String,
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 type LookupResult = Result<Vec<SocketAddr>, LookupError>;
@@ -217,7 +217,7 @@ impl AddressBook {
 impl DialName {
     /// Creates a name.
     #[must_use]
-    pub fn new(host: &str, port: u16) -> Self {
+    pub(crate) fn new(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port }
     }
 }

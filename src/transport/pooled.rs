@@ -6,7 +6,7 @@ use super::connection::UpstreamConnection;
 use super::pool::UsePermit;
 
 /// A connection with its permit, held until the response has been read to its end.
-pub struct PooledConnection {
+pub(crate) struct PooledConnection {
     connection: UpstreamConnection,
     permit: UsePermit,
 }
@@ -18,7 +18,7 @@ impl PooledConnection {
 
     /// Returns the connection to the pool after the response was read to its end, once the upload
     /// has ended too.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         let Self { mut connection, permit } = self;
         if connection.wire.is_dead() || connection.sender.is_closed() {
             return;

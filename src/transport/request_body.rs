@@ -17,7 +17,7 @@ use super::silence::{ResponseWaits, WaitPeriod};
 
 /// A request body in the form that hyper takes.
 #[derive(Debug)]
-pub struct RequestBody {
+pub(crate) struct RequestBody {
     slot: Rc<BodyState>,
     /// The number of the attempt that this body belongs to.
     attempt: u32,
@@ -59,7 +59,7 @@ pub(super) struct BodyState {
 }
 
 /// An observer of the bytes read from a body.
-pub trait ByteObserver: fmt::Debug {
+pub(crate) trait ByteObserver: fmt::Debug {
     /// Called with the number of bytes in each frame.
     fn observe_bytes(&self, bytes: u64);
 }
@@ -79,7 +79,7 @@ pub(super) enum BodyFault {
 
 /// The reason why a body ends early. The part that was sent is not completed.
 #[derive(Debug, thiserror::Error)]
-pub enum RequestBodyError {
+pub(crate) enum RequestBodyError {
     /// The client ended the body early, or sent an invalid one.
     #[error(transparent)]
     Client(#[from] hyper::Error),
@@ -99,7 +99,7 @@ pub enum RequestBodyError {
 
 /// The reliability of end-of-body from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EofSemantics {
+pub(crate) enum EofSemantics {
     /// Reliable: HTTP/1, where it is only reported for a complete body.
     Surely,
     /// Reliable only if the stream has ended too: in HTTP/2, a reset without an error is also
@@ -111,7 +111,7 @@ impl RequestBody {
     /// Wraps a client's body. `told` observes its bytes when hyper reads them. `in_flight` is held
     /// as long as the body. A body of more than `limit` bytes fails.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         inner: Incoming,
         ends: EofSemantics,
         told: Rc<dyn ByteObserver>,
@@ -123,7 +123,7 @@ impl RequestBody {
 
     /// Creates an empty body, for requests that no client has sent.
     #[must_use]
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::of(None, EofSemantics::Surely, Rc::new(()), 0, Rc::default())
     }
 

@@ -13,7 +13,7 @@ use super::request_body::{BodyState, RequestBody};
 
 /// A copy of the request for one retry, because hyper consumes the original. The head is kept as
 /// bytes: retries are rare, and copying bytes is cheaper than cloning a `HeaderMap`.
-pub struct RetryableRequest {
+pub(crate) struct RetryableRequest {
     method: Method,
     /// The target, and one line for each header.
     head: Vec<u8>,
@@ -44,13 +44,13 @@ impl RetryableRequest {
 
     /// Returns the time at which the request was passed to its connection.
     #[must_use]
-    pub fn started_at(&self) -> Instant {
+    pub(crate) fn started_at(&self) -> Instant {
         self.body.started_at()
     }
 
     /// Rebuilds the request, if no frame of its body was read.
     #[must_use]
-    pub fn whole(&self, stall: Duration) -> Option<Request<RequestBody>> {
+    pub(crate) fn whole(&self, stall: Duration) -> Option<Request<RequestBody>> {
         let mut request = Request::new(self.body.for_retry(stall)?);
         *request.method_mut() = self.method.clone();
         let (target, lines) = self.head_again()?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The counters of one worker. Only that worker writes them.
 #[derive(Debug, Default)]
-pub struct PoolStats {
+pub(crate) struct PoolStats {
     dialled: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
@@ -17,23 +17,23 @@ pub struct PoolStats {
 
 /// A snapshot of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PoolStatsSnapshot {
+pub(crate) struct PoolStatsSnapshot {
     /// Dials that succeeded.
-    pub dialled: u64,
+    pub(crate) dialled: u64,
     /// Dials that failed.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Dials that were abandoned because the client had disconnected.
-    pub abandoned: u64,
+    pub(crate) abandoned: u64,
     /// Requests that reused an idle connection.
-    pub reused: u64,
+    pub(crate) reused: u64,
     /// Requests that failed on a reused connection and were retried.
-    pub repeated: u64,
+    pub(crate) repeated: u64,
     /// Connections in use by a request, including those being dialled.
-    pub in_use: u64,
+    pub(crate) in_use: u64,
     /// Idle connections.
-    pub kept: u64,
+    pub(crate) kept: u64,
     /// Requests that wait for a connection.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
 }
 
 /// A dial in progress, counted on drop.
@@ -57,7 +57,7 @@ impl Drop for DialAttempt<'_> {
 impl PoolStats {
     /// Returns a snapshot of the counters.
     #[must_use]
-    pub fn read(&self) -> PoolStatsSnapshot {
+    pub(crate) fn read(&self) -> PoolStatsSnapshot {
         let get = |count: &AtomicU64| count.load(Relaxed);
         PoolStatsSnapshot {
             dialled: get(&self.dialled),

@@ -49,7 +49,7 @@ impl TrustStore {
     ///
     /// # Errors
     /// [`InvalidRoots::Library`] if TLS cannot be set up.
-    pub fn host() -> Result<Self, InvalidRoots> {
+    pub(crate) fn host() -> Result<Self, InvalidRoots> {
         let mut roots = RootCertStore::empty();
         let native = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(native.certs);
@@ -73,7 +73,7 @@ impl TrustStore {
 
     /// Returns whether both trust the same authorities.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.roots.roots == other.roots.roots
     }
 
@@ -93,7 +93,7 @@ impl TrustStore {
 ///
 /// # Errors
 /// [`InvalidRoots`], which names the file and a fix.
-pub fn roots(path: &Path) -> Result<RootCertStore, InvalidRoots> {
+pub(crate) fn roots(path: &Path) -> Result<RootCertStore, InvalidRoots> {
     let shown = || path.display().to_string();
     let bad = |reason: String| InvalidRoots::File { path: shown(), reason };
     let mut roots = RootCertStore::empty();
@@ -111,7 +111,9 @@ pub fn roots(path: &Path) -> Result<RootCertStore, InvalidRoots> {
 ///
 /// # Errors
 /// [`InvalidRoots::File`] if the file cannot be read or parsed.
-pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, InvalidRoots> {
+pub(crate) fn revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, InvalidRoots> {
     let lists = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
     lists.map_err(|error| InvalidRoots::File { path: path.display().to_string(), reason: error.to_string() })
 }

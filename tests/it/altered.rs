@@ -7,9 +7,12 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::EmulatorThread;
-use oss_signing_proxy::oss::{Key, Query, Region};
+use oss_signing_proxy::internals::oss::{Key, Query};
+use oss_signing_proxy::internals::sign::{
+    SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime,
+};
+use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::secret::Secret;
-use oss_signing_proxy::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime};
 use oss_signing_proxy::time::{Clock as _, Timestamp};
 use proptest::prelude::*;
 

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 
-use oss_signing_proxy::transport::TrustStore;
+use oss_signing_proxy::internals::transport::TrustStore;
 use rustls::HandshakeKind;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::task::LocalSet;

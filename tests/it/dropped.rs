@@ -11,10 +11,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use oss_signing_proxy::app::{App, ReloadHandle, SystemEnv};
+use oss_signing_proxy::app::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::config::ProxyConfig;
-use oss_signing_proxy::server::{
-    ActivatedSockets, BoundListener, DrainOutcome, DrainSignal, ListenAddress, ListenSettings, ListenerPlan,
-    Server, SharedListener,
+use oss_signing_proxy::internals::server::{
+    ActivatedSockets, BoundListener, ListenSettings, ListenerPlan, Server, SharedListener,
 };
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};

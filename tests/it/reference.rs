@@ -6,8 +6,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 
-use oss_signing_proxy::config::{READ_VARIABLES, reference_tables};
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
+use oss_signing_proxy::internals::config::{READ_VARIABLES, reference_tables};
 use serde_json::Value;
 
 use crate::support::{ID, KEY, SECRET, Served, ask, oss, run};

@@ -7,7 +7,8 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use oss_signing_proxy::server::{DrainSignal, Server};
+use oss_signing_proxy::app::DrainSignal;
+use oss_signing_proxy::internals::server::Server;
 
 use crate::support::cores::cores;
 use crate::support::h2::play;

@@ -235,7 +235,7 @@ fn an_http_1_0_client_is_served() {
 
 #[test]
 fn half_a_head_does_not_hold_the_drain() {
-    use oss_signing_proxy::server::DrainOutcome;
+    use oss_signing_proxy::app::DrainOutcome;
     let oss = oss();
     let proxy = proxy(oss.address).start();
     let mut client = Client::connect(proxy.address);
@@ -253,8 +253,8 @@ fn half_a_head_does_not_hold_the_drain() {
 
 #[test]
 fn a_drain_lets_requests_in_flight_end_and_closes_the_idle() {
+    use oss_signing_proxy::app::DrainOutcome;
     use oss_signing_proxy::emulator::InjectedFault;
-    use oss_signing_proxy::server::DrainOutcome;
     let oss = oss();
     let proxy = proxy(oss.address).start();
     let own = proxy.address.to_string();

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use oss_signing_proxy::server::{DrainSignal, Server};
+use oss_signing_proxy::app::DrainSignal;
+use oss_signing_proxy::internals::server::Server;
 use tokio::time::timeout;
 
 use crate::support::cores::cores;

@@ -221,7 +221,7 @@ fn the_drain_waits_for_an_http_2_upload_whose_client_is_gone() {
     });
     heads.recv_timeout(Duration::from_secs(10)).expect("it has begun");
     proxy.drain.leave();
-    assert_eq!(proxy.ended(), oss_signing_proxy::server::DrainOutcome::Whole);
+    assert_eq!(proxy.ended(), oss_signing_proxy::app::DrainOutcome::Whole);
     assert_eq!(upstream.rest(), b"whole");
 }
 

@@ -37,7 +37,7 @@ impl RefreshReason {
 impl CredentialSource {
     /// Refreshes the credentials before they expire, and whenever the state that the provider reads
     /// has changed. Never returns.
-    pub async fn follow(&self, edge: &dyn SourceEnv) {
+    pub(crate) async fn follow(&self, edge: &dyn SourceEnv) {
         let mut anchor = ClockReading::take(edge);
         loop {
             let wanted = tokio::select! {
@@ -164,7 +164,7 @@ impl CredentialSource {
     }
 
     /// Records that OSS has accepted a signature by these credentials.
-    pub fn accept(&self, credentials: &Arc<Credentials>) {
+    pub(crate) fn accept(&self, credentials: &Arc<Credentials>) {
         let taken = Arc::as_ptr(credentials).cast_mut();
         if self.accepted.load(Ordering::Relaxed) != taken {
             self.accepted.store(taken, Ordering::Relaxed);
@@ -173,14 +173,14 @@ impl CredentialSource {
 
     /// Returns whether OSS has accepted a signature by these credentials.
     #[must_use]
-    pub fn has_accepted(&self, credentials: &Arc<Credentials>) -> bool {
+    pub(crate) fn has_accepted(&self, credentials: &Arc<Credentials>) -> bool {
         self.accepted.load(Ordering::Relaxed) == Arc::as_ptr(credentials).cast_mut()
     }
 
     /// Returns other credentials after OSS has rejected these with this error code, if the source
     /// has any. A rejection triggers a refresh, at most once every ten seconds. The wait for it is
     /// limited.
-    pub async fn replace(
+    pub(crate) async fn replace(
         &self,
         refused: &Arc<Credentials>,
         code: &'static str,

@@ -7,24 +7,24 @@ use crate::transport::Url;
 
 /// The settings that select an STS endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct StsEndpointConfig {
+pub(crate) struct StsEndpointConfig {
     /// The endpoint in the configuration.
-    pub endpoint: Option<Url>,
+    pub(crate) endpoint: Option<Url>,
     /// The region in the configuration.
-    pub region: Option<Region>,
+    pub(crate) region: Option<Region>,
     /// True if the configuration requests the endpoint inside the VPC.
-    pub vpc: bool,
+    pub(crate) vpc: bool,
     /// The OSS that the credentials are used for.
-    pub of_oss: Option<OssLocation>,
+    pub(crate) of_oss: Option<OssLocation>,
 }
 
 /// A region of OSS, and the endpoint of it that is used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OssLocation {
+pub(crate) struct OssLocation {
     /// The region.
-    pub region: Region,
+    pub(crate) region: Region,
     /// True if its internal endpoint is used.
-    pub is_internal: bool,
+    pub(crate) is_internal: bool,
 }
 
 /// A selected STS endpoint.

@@ -18,9 +18,9 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method};
 use zeroize::Zeroizing;
 
-pub use endpoint::{OssLocation, StsEndpointConfig};
+pub(crate) use endpoint::{OssLocation, StsEndpointConfig};
 pub(super) use response::{StsCause, StsCredentials, StsError};
-pub use role::{AssumeRoleParams, AssumedRole};
+pub(crate) use role::{AssumeRoleParams, AssumedRole};
 
 use endpoint::SelectedEndpoint;
 use response::StsReply;
@@ -35,7 +35,7 @@ use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// The signature algorithm of calls to STS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StsSignature {
+pub(crate) enum StsSignature {
     /// `ACS3-HMAC-SHA256`, in headers.
     Acs3,
     /// RPC V1, with HMAC-SHA1, for private clouds that support no other.

@@ -8,34 +8,34 @@ use crate::credentials::SourceEnv;
 
 /// A role, and the parameters for assuming it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AssumedRole {
+pub(crate) struct AssumedRole {
     /// The ARN, `acs:ram::ACCOUNT:role/NAME`.
-    pub arn: String,
+    pub(crate) arn: String,
     /// The session name in the audit trail. It is truncated, and invalid characters are replaced.
     /// `None` derives it from the name of this host.
-    pub session_name: Option<String>,
+    pub(crate) session_name: Option<String>,
     /// The lifetime of the credentials, from 900 s to 12 h.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// A policy that restricts the permissions of the role.
-    pub policy: Option<String>,
+    pub(crate) policy: Option<String>,
     /// The external id that the trust policy of the role requires.
-    pub external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
 }
 
 /// The configured parameters for assuming a role. The provider fills in missing ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct AssumeRoleParams {
+pub(crate) struct AssumeRoleParams {
     /// The ARN of the role.
-    pub role_arn: Option<String>,
+    pub(crate) role_arn: Option<String>,
     /// The session name in the audit trail.
-    pub session_name: Option<String>,
+    pub(crate) session_name: Option<String>,
     /// The lifetime of the credentials.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// A policy that restricts the permissions of the role.
-    pub policy: Option<String>,
+    pub(crate) policy: Option<String>,
     /// The external id that the trust policy of the role requires. A call with an OIDC token has
     /// none.
-    pub external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
 }
 
 impl AssumeRoleParams {

@@ -16,7 +16,7 @@ pub struct FaultOrder {
 
 impl FaultOrder {
     /// Enables the fault.
-    pub fn apply_to(&self, faults: &FaultSwitches) {
+    pub(crate) fn apply_to(&self, faults: &FaultSwitches) {
         match self.times {
             None => faults.always(self.fault.clone()),
             Some(times) => faults.next(times, self.fault.clone()),
@@ -24,7 +24,7 @@ impl FaultOrder {
     }
 
     /// All kinds with their values, for help texts.
-    pub const KINDS: &str = "close-unread, reset-unread, hang-up, reset, close-reused, reset-reused, close-after, \
+    pub(crate) const KINDS: &str = "close-unread, reset-unread, hang-up, reset, close-reused, reset-reused, close-after, \
         cut-body=BYTES, reset-body=BYTES, cut-chunks=BYTES, reset-chunks=BYTES, short-body=BYTES, chunked, \
         hang-body=BYTES, drip=BYTES:MS, delay=MS, hang, stall-upload=BYTES, refuse-upload=BYTES, forget-body, \
         keep-broken, status=STATUS[:CODE], skew=SECONDS, expired-token, unknown-key, wrong-signature, \

@@ -149,7 +149,7 @@ fn a_drain_lets_streams_in_flight_end_and_takes_no_more() {
         assert_eq!(response.await.expect("an answer").status(), 200);
         (&mut connection.driver).await.expect("no panic").expect("a clean end");
     });
-    assert_eq!(proxy.ended(), oss_signing_proxy::server::DrainOutcome::Whole);
+    assert_eq!(proxy.ended(), oss_signing_proxy::app::DrainOutcome::Whole);
 }
 
 #[test]

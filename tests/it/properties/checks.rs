@@ -4,15 +4,16 @@ use std::io;
 use std::path::Path;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use oss_signing_proxy::address::{
+use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::credentials::{SecretText, SourceEnv};
+use oss_signing_proxy::internals::address::{
     BucketAddressing, Endpoint, Host, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,
     UpstreamAddress, UrlScheme,
 };
-use oss_signing_proxy::config::ProxyConfig;
-use oss_signing_proxy::credentials::{SecretText, SourceEnv};
-use oss_signing_proxy::oss::{Bucket, Key, Query, Region};
-use oss_signing_proxy::proxy::without_token;
-use oss_signing_proxy::sign::{SignableRequest, v4};
+use oss_signing_proxy::internals::oss::{Key, Query};
+use oss_signing_proxy::internals::proxy::without_token;
+use oss_signing_proxy::internals::sign::{SignableRequest, v4};
+use oss_signing_proxy::oss::{Bucket, Region};
 use oss_signing_proxy::time::{Clock, Timestamp};
 
 fn directory() -> RoutingTable {

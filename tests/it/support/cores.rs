@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::ProxyConfig;
-use oss_signing_proxy::proxy::WorkerCore;
-use oss_signing_proxy::server::{self, MakeCore, ServerPlan};
-use oss_signing_proxy::transport::{self, UpstreamTransport};
+use oss_signing_proxy::internals::proxy::WorkerCore;
+use oss_signing_proxy::internals::server::{self, MakeCore, ServerPlan};
+use oss_signing_proxy::internals::transport::{self, UpstreamTransport};
 
 /// Returns a plan for `count` workers. Each calls `made` when it is built, and at each reload.
 pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> ServerPlan {

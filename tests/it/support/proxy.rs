@@ -6,10 +6,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use oss_signing_proxy::app::{App, SystemEnv};
+use oss_signing_proxy::app::{DrainOutcome, DrainSignal, ListenAddress};
 use oss_signing_proxy::config::ProxyConfig;
-use oss_signing_proxy::proxy::ProxyState;
-use oss_signing_proxy::server::{DrainOutcome, DrainSignal, ListenAddress};
-use oss_signing_proxy::telemetry::RequestCounts;
+use oss_signing_proxy::internals::proxy::ProxyState;
+use oss_signing_proxy::internals::telemetry::RequestCounts;
 use tokio::task::LocalSet;
 
 use super::{ID, SECRET};
