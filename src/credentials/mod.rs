@@ -66,7 +66,7 @@ pub use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, buc
 pub use process::ProcessConfig;
 pub use profile::CliFile;
 pub use provider_config::{ComparableConfig, ProviderConfig};
-pub use provider_spec::ProviderSpec;
+pub use provider_spec::{NamedSpec, ProviderSpec};
 pub use secret_file::SecretText;
 pub use services::CredentialServices;
 pub use source::{CredentialSource, NoCredentials};
