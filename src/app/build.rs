@@ -19,8 +19,8 @@ use crate::address::{UpstreamId, UrlScheme};
 use crate::admin::{self, ListenerCertificate};
 use crate::config::{self, EffectiveSetting, ProxyConfig, TimeoutConfig, UpstreamSettings};
 use crate::credentials::{
-    ConfiguredSources, CredentialServices, CredentialSource, ProvideError, ProviderSpec, SourceEnv,
-    SourceMap, build_sources, each, rebuild_sources,
+    ConfiguredSources, CredentialServices, CredentialSource, NamedSpec, ProvideError, ProviderSpec,
+    SourceEnv, SourceMap, build_sources, each, rebuild_sources,
 };
 use crate::offload::BlockingLane;
 use crate::proxy::{ProxyState, RequestLimits, UpstreamSigning, WorkerCore};
@@ -45,7 +45,7 @@ pub(crate) struct AppBuilder {
 
 /// The sources of a rejected configuration.
 struct RejectedSources {
-    specs: Vec<(String, ProviderSpec)>,
+    specs: Vec<NamedSpec>,
     sources: SourceMap,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct BuiltApp {
     pub(crate) facts: Vec<EffectiveSetting>,
     pub(crate) routes: Vec<admin::AdminRoute>,
     pub(crate) certificates: Vec<ListenerCertificate>,
-    specs: Vec<(String, ProviderSpec)>,
+    specs: Vec<NamedSpec>,
 }
 
 /// The admin listener of a configuration.
@@ -174,7 +174,7 @@ impl AppBuilder {
     }
 
     /// Builds the sources, and starts to refresh each of them.
-    fn sources(&self, specs: &[(String, ProviderSpec)], before: Option<&PreviousApp<'_>>) -> SourceMap {
+    fn sources(&self, specs: &[NamedSpec], before: Option<&PreviousApp<'_>>) -> SourceMap {
         let running = before.map(|before| ConfiguredSources {
             specs: &before.assembled.specs,
             sources: &before.assembled.sources,
@@ -367,7 +367,7 @@ pub(crate) struct SourceResults {
 
 /// Fetches credentials once from each described source, concurrently up to a limit. A source that
 /// does not respond in time counts as unavailable.
-pub(crate) async fn ask_all(specs: &[(String, ProviderSpec)], edge: &dyn SourceEnv) -> SourceResults {
+pub(crate) async fn ask_all(specs: &[NamedSpec], edge: &dyn SourceEnv) -> SourceResults {
     let sources = build_sources(specs, &Arc::default());
     let until = Instant::now() + ASK_LIMIT;
     let asked = each(&sources).map(|(name, source)| async move {
@@ -475,13 +475,13 @@ pub(crate) async fn try_out(config: ProxyConfig, edge: &dyn SourceEnv) -> StartT
 fn signers(
     settings: &[UpstreamSettings],
     trusts: Vec<TrustStoreId>,
-    specs: &[(String, ProviderSpec)],
+    specs: &[NamedSpec],
     sources: &SourceMap,
 ) -> Result<Vec<UpstreamSigning>, StartError> {
     let anonymous: HashSet<&str> = specs
         .iter()
-        .filter(|(_, spec)| matches!(spec, ProviderSpec::Anonymous))
-        .map(|(name, _)| name.as_str())
+        .filter(|named| matches!(named.spec, ProviderSpec::Anonymous))
+        .map(|named| named.name.as_str())
         .collect();
     let signer = |(settings, trust): (&UpstreamSettings, TrustStoreId)| {
         let name = settings.credentials.as_str();

@@ -15,7 +15,7 @@ use crate::app::StartError;
 use crate::app::build::{SourceResults, ask_all, try_out};
 use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigErrors, ProxyConfig};
-use crate::credentials::{CredentialSource, each};
+use crate::credentials::{CredentialSource, NamedSpec, each};
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
@@ -41,8 +41,8 @@ pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
     }
     let specs = std::mem::take(&mut config.credentials);
     let described: HashSet<&str> =
-        specs.iter().filter(|(_, spec)| spec.is_lasting_key()).map(|(name, _)| name.as_str()).collect();
-    for (name, _) in specs.iter().filter(|(name, _)| described.contains(name.as_str())) {
+        specs.iter().filter(|known| known.spec.is_lasting_key()).map(|known| known.name.as_str()).collect();
+    for NamedSpec { name, .. } in specs.iter().filter(|known| described.contains(known.name.as_str())) {
         complain(format_args!("warning: credentials {name:?}: {LASTING}"));
     }
     let description = describe(&config);

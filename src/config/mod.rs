@@ -42,19 +42,19 @@ pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference
 pub(crate) use self::env::ContentDigest;
 pub use self::layer::FlagSetting;
 pub use self::layer::SettingLayer;
-pub(crate) use self::origin::ValueOrigin;
-pub(crate) use self::reference::{ReferenceTable, reference_tables};
-pub(crate) use self::variables::READ_VARIABLES;
 
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::ConfigReport;
 use self::env::TrackedEnv;
 use self::error::ConfigErrorKind;
 use self::section::{ConfigDocument, ConfigSection};
+use self::source_names::DescribedSource;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
-use crate::credentials::{ChainConfig, CustomProvider, OssLocation, Provide, ProviderSpec, SourceEnv};
+use crate::credentials::{
+    ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
+};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SignatureVersion;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
@@ -71,7 +71,7 @@ pub struct ProxyConfig {
     /// The other settings of each upstream, by its [`UpstreamId`].
     pub(crate) upstreams: Vec<UpstreamSettings>,
     /// The credential sources by name: those of the file, and `default` if it is used.
-    pub credentials: Vec<(String, ProviderSpec)>,
+    pub credentials: Vec<NamedSpec>,
     /// Limits on concurrency and size.
     pub(crate) limits: LimitConfig,
     /// The timeouts.
@@ -231,8 +231,8 @@ impl ProxyConfig {
 
     /// Replaces the named credentials with a custom provider.
     pub fn sign_with(&mut self, name: &str, provider: Arc<dyn Provide>) {
-        self.credentials.retain(|(known, _)| known != name);
-        self.credentials.push((name.to_owned(), ProviderSpec::new(CustomProvider(provider))));
+        self.credentials.retain(|known| known.name != name);
+        self.credentials.push(NamedSpec::new(name, ProviderSpec::new(CustomProvider(provider))));
     }
 }
 
@@ -249,23 +249,23 @@ fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigRe
     let specs = credentials::read(root, &secrets, report);
     let surroundings = ValidationContext { listeners: &listen, specs: &specs, secrets: &secrets };
     let (directory, upstreams) = upstreams::read(root, &surroundings, report)?;
-    let is_described = specs.iter().any(|(name, _)| name == source_names::DEFAULT);
-    let mut credentials: Vec<(String, ProviderSpec)> =
-        specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
+    let is_described = specs.iter().any(|described| described.name == source_names::DEFAULT);
+    let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
+    let mut credentials: Vec<NamedSpec> = specs.into_iter().filter_map(named).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
-            || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))
+            || credentials.iter().any(|named| named.spec.needs() == Some(name))
     };
     if !is_described && implied(source_names::DEFAULT) {
-        credentials.push((
-            source_names::DEFAULT.to_owned(),
+        credentials.push(NamedSpec::new(
+            source_names::DEFAULT,
             ProviderSpec::new(ChainConfig { strict: secrets.is_strict(), ..ChainConfig::default() }),
         ));
     }
     // For each credential source, the first upstream that signs with it.
     let upstreams_of: HashMap<&str, usize> =
         upstreams.iter().enumerate().rev().map(|(index, upstream)| (&*upstream.credentials, index)).collect();
-    for (name, spec) in &mut credentials {
+    for NamedSpec { name, spec } in &mut credentials {
         let used = upstreams_of.get(name.as_str()).copied();
         let upstream = directory.get(UpstreamId(used.unwrap_or(0)));
         // The signing region of a CloudBox or an accelerator zone is not the region that it is in.

@@ -9,11 +9,10 @@ use super::ossutil_routes::{self, ImpliedRoute};
 use super::route::{self, RouteConfig};
 use super::section::ConfigSection;
 use super::settings::UPSTREAM;
-use super::source_names::{DEFAULT, listing};
+use super::source_names::{DEFAULT, DescribedSource, listing};
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
 use super::validation::ValidationContext;
 use crate::address::RoutingTable;
-use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
 /// Reads `[upstream]` and the routes. Returns `None` only after an error has been reported.
@@ -77,8 +76,8 @@ struct KnownCredentials<'a> {
 }
 
 impl<'a> KnownCredentials<'a> {
-    fn new(specs: &'a [(String, Option<ProviderSpec>)]) -> Self {
-        let described = specs.iter().map(|(name, _)| name.as_str());
+    fn new(specs: &'a [DescribedSource]) -> Self {
+        let described = specs.iter().map(|described| described.name.as_str());
         let mut names: HashSet<&str> = described.clone().collect();
         let implied = names.insert(DEFAULT).then_some(DEFAULT);
         Self { names, listing: listing(described.chain(implied)) }

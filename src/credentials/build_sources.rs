@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::build_order::BuildOrder;
 use super::spec_index::SpecsByContent;
-use super::{CredentialServices, CredentialSource, ProviderSpec, SourceMap};
+use super::{CredentialServices, CredentialSource, NamedSpec, ProviderSpec, SourceMap};
 
 /// The sources of a configuration, with their specifications.
 #[derive(Clone, Copy)]
 pub struct ConfiguredSources<'a> {
-    /// The specifications, by name.
-    pub specs: &'a [(String, ProviderSpec)],
+    /// The specifications.
+    pub specs: &'a [NamedSpec],
     /// The sources that were built from them.
     pub sources: &'a SourceMap,
 }
@@ -21,7 +21,7 @@ pub struct ConfiguredSources<'a> {
 /// are left out, as are those that need a missing one. Such a configuration is rejected before
 /// it reaches this function.
 #[must_use]
-pub fn build_sources(specs: &[(String, ProviderSpec)], services: &Arc<CredentialServices>) -> SourceMap {
+pub fn build_sources(specs: &[NamedSpec], services: &Arc<CredentialServices>) -> SourceMap {
     rebuild_sources(specs, &[], services)
 }
 
@@ -29,14 +29,14 @@ pub fn build_sources(specs: &[(String, ProviderSpec)], services: &Arc<Credential
 /// one is reused, with its credentials.
 #[must_use]
 pub fn rebuild_sources(
-    specs: &[(String, ProviderSpec)],
+    specs: &[NamedSpec],
     previous: &[ConfiguredSources<'_>],
     services: &Arc<CredentialServices>,
 ) -> SourceMap {
     let mut known = Vec::new();
     for ConfiguredSources { specs, sources } in previous {
         // The first of two with the same name counts.
-        let by_name = specs.iter().rev().map(|(name, spec)| (name.as_str(), spec));
+        let by_name = specs.iter().rev().map(|known| (known.name.as_str(), &known.spec));
         known.push((by_name.collect::<HashMap<&str, &ProviderSpec>>(), *sources));
     }
     let kept = |name: &str, spec: &ProviderSpec, built: &SourceMap| {
@@ -48,8 +48,8 @@ pub fn rebuild_sources(
     };
     let mut built = SourceMap::new();
     let mut done = SpecsByContent::default();
-    let mut order = BuildOrder::new(specs.iter().map(|(_, spec)| spec.needs()));
-    while let Some((name, spec)) = order.next().and_then(|index| specs.get(index)) {
+    let mut order = BuildOrder::new(specs.iter().map(|named| named.spec.needs()));
+    while let Some(NamedSpec { name, spec }) = order.next().and_then(|index| specs.get(index)) {
         let same = done.find_or_add(name, spec, &built).and_then(|name| built.get(name)).map(Arc::clone);
         let source = match same.or_else(|| kept(name, spec, &built)) {
             Some(source) => Some(source),

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
-    ChainConfig, ChainOrder, EnvConfig, ProvideError, ProviderSpec, SetupError, build_sources,
+    ChainConfig, ChainOrder, EnvConfig, NamedSpec, ProvideError, ProviderSpec, SetupError, build_sources,
 };
 
 #[tokio::test]
@@ -249,8 +249,10 @@ async fn what_the_chain_has_found_stays() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
     std::fs::write(kept.path().join(".ossutilconfig"), "[Credentials]\naccessKeyID=LTAIy\naccessKeySecret=s")
         .expect("written");
-    let sources =
-        build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))], &Arc::default());
+    let sources = build_sources(
+        &[NamedSpec::new("default", ProviderSpec::new(ChainConfig::default()))],
+        &Arc::default(),
+    );
     let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     assert_eq!(source.refresh(&world).await.expect("a key").id, "LTAIcli");
     std::fs::remove_file(kept.path().join(".aliyun/config.json")).expect("removed");
@@ -269,8 +271,10 @@ async fn what_the_chain_has_found_stays() {
 #[tokio::test(start_paused = true)]
 async fn what_the_chain_has_found_is_asked_again_only_when_it_changes() {
     let (kept, path) = home(".aliyun/config.json", CONFIG);
-    let sources =
-        build_sources(&[("default".to_owned(), ProviderSpec::new(ChainConfig::default()))], &Arc::default());
+    let sources = build_sources(
+        &[NamedSpec::new("default", ProviderSpec::new(ChainConfig::default()))],
+        &Arc::default(),
+    );
     let (source, world) = (&sources["default"], TestEnv::with(&[("HOME", path)]));
     source.refresh(&world).await.expect("a key");
     let asked = async || {

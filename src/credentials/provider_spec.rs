@@ -26,6 +26,23 @@ pub enum ProviderSpec {
     Anonymous,
 }
 
+/// A [`ProviderSpec`] with the name of its source.
+#[derive(Debug)]
+pub struct NamedSpec {
+    /// The name in the configuration.
+    pub name: String,
+    /// The specification.
+    pub spec: ProviderSpec,
+}
+
+impl NamedSpec {
+    /// Creates a specification with a name.
+    #[must_use]
+    pub fn new(name: &str, spec: ProviderSpec) -> Self {
+        Self { name: name.to_owned(), spec }
+    }
+}
+
 impl ProviderSpec {
     /// Creates the specification of a provider that needs no other source.
     #[must_use]

@@ -45,9 +45,9 @@ mod tests {
     use super::{ProviderSpec, SourceMap, SpecsByContent};
     use crate::credentials::{
         AssumeRoleConfig, AssumedRole, ChainConfig, CliFile, ConfiguredSources, CredentialFileConfig,
-        CredentialSource, EcsConfig, EnvConfig, ExternalFileConfig, OidcConfig, OssutilFile, ProcessConfig,
-        ProviderConfig as _, SharedFile, StaticKeyConfig, StsEndpointConfig, StsSignature, ToolFileConfig,
-        UriConfig, build_sources, rebuild_sources,
+        CredentialSource, EcsConfig, EnvConfig, ExternalFileConfig, NamedSpec, OidcConfig, OssutilFile,
+        ProcessConfig, ProviderConfig as _, SharedFile, StaticKeyConfig, StsEndpointConfig, StsSignature,
+        ToolFileConfig, UriConfig, build_sources, rebuild_sources,
     };
     use crate::secret::Secret;
     use crate::transport::Url;
@@ -157,16 +157,19 @@ mod tests {
     }
 
     /// Returns files, and a chain of roles in which each needs the next.
-    fn many() -> Vec<(String, ProviderSpec)> {
+    fn many() -> Vec<NamedSpec> {
         let link = |number: usize| {
             let source = format!("role {}", number + 1);
-            (format!("role {number}"), role(&source, "acs:ram::1:role/r", StsSignature::Acs3))
+            NamedSpec::new(&format!("role {number}"), role(&source, "acs:ram::1:role/r", StsSignature::Acs3))
         };
         let file = |number: usize| {
             let path = PathBuf::from(format!("/run/secrets/keys/{number}"));
-            (format!("file {number}"), ProviderSpec::new(CredentialFileConfig { path, strict: false }))
+            NamedSpec::new(
+                &format!("file {number}"),
+                ProviderSpec::new(CredentialFileConfig { path, strict: false }),
+            )
         };
-        let end = (format!("role {ROLES}"), ProviderSpec::new(EcsConfig::default()));
+        let end = NamedSpec::new(&format!("role {ROLES}"), ProviderSpec::new(EcsConfig::default()));
         (0..ROLES).map(link).chain([end]).chain((0..FILES).map(file)).collect()
     }
 

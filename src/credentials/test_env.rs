@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{ProvideError, ProviderSpec, SourceEnv, build_sources};
+use super::{NamedSpec, ProvideError, ProviderSpec, SourceEnv, build_sources};
 use crate::time::{Clock, Timestamp};
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_s(1_700_000_000);
@@ -36,7 +36,7 @@ pub(super) async fn ask(
     spec: ProviderSpec,
     variables: &[(&'static str, &'static str)],
 ) -> Result<(String, bool, String), ProvideError> {
-    let sources = build_sources(&[("default".to_owned(), spec)], &Arc::default());
+    let sources = build_sources(&[NamedSpec::new("default", spec)], &Arc::default());
     let source = &sources["default"];
     let got = source.refresh(&TestEnv::with(variables)).await?;
     Ok((got.id.clone(), got.token.is_some(), got.provider.to_string()))

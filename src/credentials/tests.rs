@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
     AssumeRoleConfig, AssumedRole, ChainConfig, CliFile, CredentialSource, CredentialState, Credentials,
-    EnvConfig, ExternalFileConfig, InvalidAccessKey, NoCredentials, OssutilFile, Provide, ProvideError,
-    ProvideFuture, ProviderSpec, SetupError, SharedFile, SourceEnv, StaticKeyConfig, StsEndpointConfig,
-    StsSignature, ToolFileConfig, UriConfig, build_sources,
+    EnvConfig, ExternalFileConfig, InvalidAccessKey, NamedSpec, NoCredentials, OssutilFile, Provide,
+    ProvideError, ProvideFuture, ProviderSpec, SetupError, SharedFile, SourceEnv, StaticKeyConfig,
+    StsEndpointConfig, StsSignature, ToolFileConfig, UriConfig, build_sources,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -204,15 +204,14 @@ async fn sources_that_are_the_same_are_one() {
         }),
     };
     let env = || ProviderSpec::new(EnvConfig::default());
-    let named = |name: &str, spec: ProviderSpec| (name.to_owned(), spec);
     let specs = [
-        named("z", role("a")),
-        named("a", env()),
-        named("b", env()),
-        named("y", role("b")),
-        named("x", role("c")),
-        named("c", ProviderSpec::new(ChainConfig::default())),
-        named("nobody", ProviderSpec::Anonymous),
+        NamedSpec::new("z", role("a")),
+        NamedSpec::new("a", env()),
+        NamedSpec::new("b", env()),
+        NamedSpec::new("y", role("b")),
+        NamedSpec::new("x", role("c")),
+        NamedSpec::new("c", ProviderSpec::new(ChainConfig::default())),
+        NamedSpec::new("nobody", ProviderSpec::Anonymous),
     ];
     let sources = build_sources(&specs, &Arc::default());
     let same = |a: &str, b: &str| Arc::ptr_eq(&sources[a], &sources[b]);
@@ -481,7 +480,7 @@ async fn a_temporary_key_without_an_expiry_is_asked_for_again_wherever_the_uri_c
     for spec in specs {
         let name = format!("{spec:?}");
         asked.store(0, Ordering::Relaxed);
-        let sources = build_sources(&[("default".to_owned(), spec)], &Arc::default());
+        let sources = build_sources(&[NamedSpec::new("default", spec)], &Arc::default());
         let source = &sources["default"];
         let world = Jumping(NOW.unix_s().into());
         assert_eq!(source.refresh(&world).await.expect("a key").id, "STS.0", "{name}");

@@ -21,7 +21,7 @@ use crate::app::BadSource;
 use crate::app::build::{SourceResults, ask_all};
 use crate::app::system_env::SystemEnv;
 use crate::config::{ConfigErrors, ProxyConfig};
-use crate::credentials::{CredentialSource, each};
+use crate::credentials::{CredentialSource, NamedSpec, ProviderSpec, each};
 use crate::oss::Bucket;
 use crate::server::TlsFiles;
 use crate::time::Clock as _;
@@ -193,8 +193,8 @@ enum UpstreamSigner<'a> {
 
 fn sources_of<'a>(config: &ProxyConfig, index: usize, asked: &'a SourceResults) -> UpstreamSigner<'a> {
     let Some(settings) = config.upstreams.get(index) else { return UpstreamSigner::Broken };
-    let is_nobody = |(name, spec): &(String, crate::credentials::ProviderSpec)| {
-        *name == settings.credentials && matches!(spec, crate::credentials::ProviderSpec::Anonymous)
+    let is_nobody = |named: &NamedSpec| {
+        named.name == settings.credentials && matches!(named.spec, ProviderSpec::Anonymous)
     };
     match asked.sources.get(&settings.credentials) {
         Some(source) => UpstreamSigner::Source(source),

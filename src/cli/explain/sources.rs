@@ -74,7 +74,7 @@ fn routes(config: &ProxyConfig, sources: &SourceMap) -> bool {
 /// Prints the sources that could not be built, each with its errors.
 fn missing(config: &ProxyConfig, sources: &SourceMap, errors: Option<&ConfigErrors>) {
     let named = config.upstreams.iter().map(|settings| settings.credentials.as_str());
-    let described = config.credentials.iter().map(|(name, _)| name.as_str());
+    let described = config.credentials.iter().map(|named| named.name.as_str());
     let wrong = errors.into_iter().flat_map(ConfigErrors::iter).filter_map(ConfigError::credentials);
     let all: BTreeSet<&str> = named.chain(described).chain(wrong).collect();
     let specs = by_name(config);
@@ -100,7 +100,7 @@ fn missing(config: &ProxyConfig, sources: &SourceMap, errors: Option<&ConfigErro
 }
 
 fn by_name(config: &ProxyConfig) -> HashMap<&str, &ProviderSpec> {
-    config.credentials.iter().rev().map(|(name, spec)| (name.as_str(), spec)).collect()
+    config.credentials.iter().rev().map(|named| (named.name.as_str(), &named.spec)).collect()
 }
 
 /// The state of a source, for a user. Only the ends of the access key id are shown.

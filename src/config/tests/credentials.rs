@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused};
 use crate::config::ProxyConfig;
-use crate::credentials::{ChainConfig, EnvConfig, ProviderSpec, SourceEnv, StaticKeyConfig};
+use crate::credentials::{ChainConfig, EnvConfig, NamedSpec, ProviderSpec, SourceEnv, StaticKeyConfig};
 use crate::time::{Clock, Timestamp};
 
 fn fixed(secret: &str) -> String {
@@ -17,25 +17,25 @@ fn fixed(secret: &str) -> String {
 
 #[track_caller]
 fn secret_of(config: &ProxyConfig) -> &str {
-    let [(_, spec)] = &config.credentials[..] else { panic!("{:?}", config.credentials) };
-    spec.config::<StaticKeyConfig>().expect("a static key").secret.expose()
+    let [only] = &config.credentials[..] else { panic!("{:?}", config.credentials) };
+    only.spec.config::<StaticKeyConfig>().expect("a static key").secret.expose()
 }
 
 #[test]
 fn a_chain_signs_unless_something_else_is_said() {
     let config = loaded(UPSTREAM);
     assert!(
-        matches!(&config.credentials[..], [(name, spec)] if name == "default" && spec.config::<ChainConfig>().is_some())
+        matches!(&config.credentials[..], [NamedSpec { name, spec }] if name == "default" && spec.config::<ChainConfig>().is_some())
     );
     let role =
         "[credentials.role]\ntype = \"assume_role\"\nsource = \"default\"\nrole_arn = \"acs:ram::1:role/r\"";
     let config = loaded(&format!("{UPSTREAM}credentials = \"role\"\n{role}"));
     assert!(
-        matches!(&config.credentials[..], [(_, ProviderSpec::AssumeRole { .. }), (name, spec)] if name == "default" && spec.config::<ChainConfig>().is_some())
+        matches!(&config.credentials[..], [NamedSpec { spec: ProviderSpec::AssumeRole { .. }, .. }, NamedSpec { name, spec }] if name == "default" && spec.config::<ChainConfig>().is_some())
     );
     let config = loaded(&format!("{UPSTREAM}[credentials.default]\ntype = \"env\""));
     assert!(
-        matches!(&config.credentials[..], [(name, spec)] if name == "default" && spec.config::<EnvConfig>().is_some())
+        matches!(&config.credentials[..], [NamedSpec { name, spec }] if name == "default" && spec.config::<EnvConfig>().is_some())
     );
 }
 
@@ -150,15 +150,15 @@ fn sts_is_asked_in_the_region_of_the_upstream_and_inside_the_vpc_if_that_is_inte
         ("endpoint = \"https://oss-cn-beijing.aliyuncs.com\"", ("cn-beijing", false)),
     ] {
         let mut config = loaded(&format!("[upstream]\n{upstream}"));
-        let place = config.credentials[0].1.sts_endpoint_mut().expect("a source that may ask STS");
+        let place = config.credentials[0].spec.sts_endpoint_mut().expect("a source that may ask STS");
         let of_oss = place.of_oss.as_ref().map(|oss| (oss.region.as_str(), oss.is_internal));
         assert_eq!(of_oss, Some(expected), "{upstream}");
     }
     let route = "[upstream]\nregion = \"cn-beijing\"\n[[route]]\nmatch = { bucket = \"logs\" }\nregion = \"cn-shenzhen\"\n\
                  internal = true\ncredentials = \"logs\"\n[credentials.logs]\ntype = \"oidc\"";
     let mut config = loaded(route);
-    let (_, spec) = config.credentials.iter_mut().find(|(name, _)| name == "logs").expect("logs");
-    let place = spec.sts_endpoint_mut().expect("a place");
+    let logs = config.credentials.iter_mut().find(|known| known.name == "logs").expect("logs");
+    let place = logs.spec.sts_endpoint_mut().expect("a place");
     assert!(place.of_oss.as_ref().is_some_and(|oss| oss.region.as_str() == "cn-shenzhen" && oss.is_internal));
 }
 

@@ -80,7 +80,7 @@ fn fault(row: &Row) -> Option<String> {
     if region.as_ref().map(|region| region.as_str()) != Some(expected) {
         return Some(format!("signed for {region:?}"));
     }
-    let place = config.credentials[0].1.sts_endpoint_mut().expect("credentials that may ask STS");
+    let place = config.credentials[0].spec.sts_endpoint_mut().expect("credentials that may ask STS");
     let hosts = [false, true].map(|vpc| {
         place.vpc = vpc;
         if let Some(oss) = &mut place.of_oss {

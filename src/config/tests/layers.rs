@@ -3,7 +3,7 @@
 use super::{UPSTREAM, World, load_in, mistakes};
 use crate::address::UpstreamId;
 use crate::config::{ConfigErrors, FlagSetting, ProxyConfig, SettingLayer};
-use crate::credentials::{ChainConfig, SourceEnv};
+use crate::credentials::{ChainConfig, NamedSpec, SourceEnv};
 use crate::policy::AllowedOperations;
 use crate::sign::SignatureVersion;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -53,7 +53,7 @@ fn a_region_alone_runs_on_defaults() {
     );
     assert_eq!(region(&config), Some("cn-hangzhou"));
     assert!(
-        matches!(&config.credentials[..], [(name, spec)] if name == "default" && spec.config::<ChainConfig>().is_some())
+        matches!(&config.credentials[..], [NamedSpec { name, spec }] if name == "default" && spec.config::<ChainConfig>().is_some())
     );
     assert!(config.warnings.is_empty());
 }

@@ -50,7 +50,7 @@ endpoint = "https://ep-y.oss.example"
     assert_eq!(config.directory.get(UpstreamId(1)).addressing, BucketAddressing::Path);
     assert_eq!(config.upstreams[1].signature, SignatureVersion::V1);
     assert_eq!(config.upstreams[1].credentials, "own");
-    let sources: Vec<_> = config.credentials.iter().map(|(name, _)| name.as_str()).collect();
+    let sources: Vec<_> = config.credentials.iter().map(|named| named.name.as_str()).collect();
     assert_eq!(sources, ["own"]);
     for key in ["signature", "ca_file"] {
         let text = routed(&format!("match.host = \"f.example\"\nregion = \"us-west-1\"\n{key} = \"x\""));

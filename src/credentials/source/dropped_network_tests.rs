@@ -20,8 +20,8 @@ use super::dropped_tests::dropped_after;
 use crate::credentials::service_client::ServiceClient;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, CredentialServices, EcsConfig, OidcConfig,
-    ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
+    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, CredentialServices, EcsConfig, NamedSpec,
+    OidcConfig, ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
 };
 use crate::transport::{HttpRequest, HttpTimeouts, Url};
 
@@ -114,7 +114,7 @@ impl NetworkKind {
     const ALL: [Self; 5] = [Self::Uri, Self::Ecs, Self::Oidc, Self::AssumeRole, Self::Chain];
 
     /// Returns the source `default` of this kind, with the sources that it needs.
-    fn specs(self, services: SocketAddr, directory: &Path) -> Vec<(String, ProviderSpec)> {
+    fn specs(self, services: SocketAddr, directory: &Path) -> Vec<NamedSpec> {
         let url = |path: &str| Url::parse(&format!("http://{services}{path}")).expect("a URL");
         let file = |name: &str, text: &str| {
             let path = directory.join(name);
@@ -153,8 +153,8 @@ impl NetworkKind {
             }
             Self::Chain => ProviderSpec::new(ChainConfig::default()),
         };
-        let base = matches!(self, Self::AssumeRole).then(|| ("base".to_owned(), uri()));
-        base.into_iter().chain([("default".to_owned(), spec)]).collect()
+        let base = matches!(self, Self::AssumeRole).then(|| NamedSpec::new("base", uri()));
+        base.into_iter().chain([NamedSpec::new("default", spec)]).collect()
     }
 
     /// Returns the environment that this kind needs.

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::credentials::test_env::{NOW, TestEnv};
 use crate::credentials::{
     AssumeRoleConfig, AssumedRole, CredentialFileConfig, CredentialSource, Credentials, ExternalFileConfig,
-    ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, SharedFile, SourceEnv,
+    NamedSpec, ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, SharedFile, SourceEnv,
     StsEndpointConfig, StsSignature, ToolFileConfig, build_sources,
 };
 use crate::secret::Secret;
@@ -220,7 +220,7 @@ async fn a_look_at_files_and_a_program_can_be_given_up_anywhere() {
     let (directory, world) =
         (tempfile::tempdir().expect("a directory"), TestEnv::with(&[("PATH", "/usr/bin:/bin")]));
     for (kind, spec) in of_files(directory.path()) {
-        let specs = [("default".to_owned(), spec)];
+        let specs = [NamedSpec::new("default", spec)];
         for times in 0..50 {
             let sources = build_sources(&specs, &Arc::default());
             let source = &sources["default"];
