@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostics::ConfigReport;
 use super::duration;
-use super::env::ContentDigest;
+use super::env::{ContentDigest, FileDigest};
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::SpannedValue;
 use super::provider_settings::{
@@ -29,7 +29,7 @@ pub(super) struct SecretResolver<'a> {
     pub(super) outside: &'a dyn SourceEnv,
     modes: FileModePolicy,
     /// The files that were read, with the digests of their contents.
-    files: RefCell<Vec<(PathBuf, ContentDigest)>>,
+    files: RefCell<Vec<FileDigest>>,
 }
 
 /// Policy for secret files that other users can read.
@@ -69,7 +69,7 @@ impl<'a> SecretResolver<'a> {
     }
 
     /// Returns the files that were read, with the digests of their contents.
-    pub(super) fn into_files(self) -> Vec<(PathBuf, ContentDigest)> {
+    pub(super) fn into_files(self) -> Vec<FileDigest> {
         self.files.into_inner()
     }
 
@@ -260,7 +260,8 @@ impl<'a> SecretResolver<'a> {
             Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
         };
         let text = file.text.expose();
-        self.files.borrow_mut().push((path.to_owned(), ContentDigest::of(text.as_bytes())));
+        let digest = ContentDigest::of(text.as_bytes());
+        self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {

@@ -10,6 +10,7 @@ mod duration;
 mod effective;
 mod env;
 mod error;
+mod flag_setting;
 mod layer;
 mod lines;
 mod listen;
@@ -38,17 +39,20 @@ use std::time::Duration;
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub use self::duration::{parse_lifetime, parse_wait};
 pub use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
-pub use self::env::ContentDigest;
-pub use self::layer::{FlagSetting, SettingLayer};
+pub use self::env::{ContentDigest, FileDigest};
+pub use self::flag_setting::FlagSetting;
+pub use self::layer::SettingLayer;
 pub use self::origin::ValueOrigin;
 pub use self::reference::{ReferenceTable, reference_tables};
 pub use self::variables::READ_VARIABLES;
 
 use self::credentials::{FileModePolicy, SecretResolver};
-use self::diagnostics::ConfigReport;
+use self::diagnostics::{ConfigReport, FinishedReport};
 use self::env::TrackedEnv;
 use self::error::ConfigErrorKind;
+use self::listen::ListenSections;
 use self::section::{ConfigDocument, ConfigSection};
+use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
@@ -83,9 +87,9 @@ pub struct ProxyConfig {
     /// All effective settings with their origins.
     pub facts: Vec<EffectiveSetting>,
     /// The configuration file, with the digest of the content that was read.
-    pub file: Option<(PathBuf, ContentDigest)>,
+    pub file: Option<FileDigest>,
     /// The secret files that were read, with the digests of their contents.
-    pub files: Vec<(PathBuf, ContentDigest)>,
+    pub files: Vec<FileDigest>,
 }
 
 /// The admin interface.
@@ -195,9 +199,12 @@ impl ProxyConfig {
             None
         };
         layers.iter().for_each(|layer| layer.report(&mut report));
-        let (warnings, errors) = report.finish();
+        let FinishedReport { warnings, errors } = report.finish();
         let facts = effective::all(table.get_ref(), &document);
-        let own = file.map(|(path, text)| (path.to_owned(), ContentDigest::of(text.as_bytes())));
+        let own = file.map(|(path, text)| FileDigest {
+            path: path.to_owned(),
+            digest: ContentDigest::of(text.as_bytes()),
+        });
         let config = config.map(|config| Self { warnings, facts, file: own, ..config });
         (config, errors.map(|errors| errors.naming(noted.into_files())))
     }
@@ -221,9 +228,9 @@ impl ProxyConfig {
             admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
         }
         layers.iter().for_each(|layer| layer.report(&mut report));
-        match report.finish() {
-            (_, None) => Ok(admin),
-            (_, Some(errors)) => Err(errors),
+        match report.finish().errors {
+            None => Ok(admin),
+            Some(errors) => Err(errors),
         }
     }
 
@@ -239,14 +246,14 @@ fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigRe
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(outside, modes);
-    let (listen, admin) = listen::read(root, &secrets, report);
+    let ListenSections { listen, admin } = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
     let specs = credentials::read(root, &secrets, report);
     let surroundings = ValidationContext { listeners: &listen, specs: &specs, secrets: &secrets };
-    let (directory, upstreams) = upstreams::read(root, &surroundings, report)?;
+    let UpstreamSections { directory, settings: upstreams } = upstreams::read(root, &surroundings, report)?;
     let is_described = specs.iter().any(|(name, _)| name == source_names::DEFAULT);
     let mut credentials: Vec<(String, ProviderSpec)> =
         specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();

@@ -28,7 +28,8 @@ pub(super) struct ImpliedRoute {
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
-    (default, checks): (&UpstreamAddress, &UpstreamChecks<'_>),
+    default: &UpstreamAddress,
+    checks: &UpstreamChecks<'_>,
     report: &mut ConfigReport,
 ) -> Vec<ImpliedRoute> {
     let ValidationContext { specs, secrets, .. } = surroundings;

@@ -16,12 +16,19 @@ use crate::address::RoutingTable;
 use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
+/// The upstreams of `[upstream]` and of the routes.
+pub(super) struct UpstreamSections {
+    pub(super) directory: RoutingTable,
+    /// The other settings of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
+    pub(super) settings: Vec<UpstreamSettings>,
+}
+
 /// Reads `[upstream]` and the routes. Returns `None` only after an error has been reported.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
     report: &mut ConfigReport,
-) -> Option<(RoutingTable, Vec<UpstreamSettings>)> {
+) -> Option<UpstreamSections> {
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
     let shared = SharedSettings::read(&section, report);
@@ -50,12 +57,12 @@ pub(super) fn read(
     }
     let default = default?;
     for ImpliedRoute { credentials, wanted, upstream } in
-        ossutil_routes::read(root, surroundings, (&default, &checks), report)
+        ossutil_routes::read(root, surroundings, &default, &checks, report)
     {
         settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
         routes.push((wanted, upstream));
     }
-    Some((RoutingTable::new(default, routes), settings))
+    Some(UpstreamSections { directory: RoutingTable::new(default, routes), settings })
 }
 
 /// Groups the listeners on TCP sockets by port.
