@@ -258,7 +258,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{ConfigWatcher, ReloadError, ReloadReason, WatchedFiles};
-    use crate::config::{ContentDigest, FileDigest, ProxyConfig};
+    use crate::config::{ConfigFile, ContentDigest, FileDigest, ProxyConfig};
 
     fn look_at(watch: &mut ConfigWatcher, at: Instant) -> Option<ReloadReason> {
         let found = watch.known().now();
@@ -343,7 +343,11 @@ mod tests {
         for route in 0..2_000 {
             let _ = write!(text, "[[route]]\nmatch.bucket = \"bucket-{route}\"\nregion = \"cn-beijing\"\n");
         }
-        let config = ProxyConfig::load(Some((Path::new("proxy.toml"), &text)), &[], &crate::app::SystemEnv);
+        let config = ProxyConfig::load(
+            Some(ConfigFile { path: Path::new("proxy.toml"), text: &text }),
+            &[],
+            &crate::app::SystemEnv,
+        );
         let mut config = config.expect("a configuration");
         let secrets = (0..5_000).map(|number| FileDigest {
             path: directory.path().join(number.to_string()),

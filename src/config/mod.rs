@@ -32,7 +32,7 @@ mod variables;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ pub use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
 pub use self::origin::ValueOrigin;
 pub use self::reference::{ReferenceTable, reference_tables};
+pub use self::section::ConfigFile;
 pub use self::variables::READ_VARIABLES;
 
 use self::credentials::{FileModePolicy, SecretResolver};
@@ -90,6 +91,15 @@ pub struct ProxyConfig {
     pub file: Option<FileDigest>,
     /// The secret files that were read, with the digests of their contents.
     pub files: Vec<FileDigest>,
+}
+
+/// The readable part of a configuration, and its errors.
+#[derive(Debug)]
+pub struct ConfigOutline {
+    /// The configuration; `None` if there are errors that leave nothing to display.
+    pub config: Option<ProxyConfig>,
+    /// All errors, if there are any.
+    pub errors: Option<ConfigErrors>,
 }
 
 /// The admin interface.
@@ -164,19 +174,19 @@ pub struct LimitConfig {
 }
 
 impl ProxyConfig {
-    /// Loads the configuration from `file`, given as its name and full text, and from `layers`.
-    /// Each layer overrides the file and the layers before it.
+    /// Loads the configuration from `file` and from `layers`. Each layer overrides the file and the
+    /// layers before it.
     ///
     /// # Errors
     /// All errors, not just the first.
     pub fn load(
-        file: Option<(&Path, &str)>,
+        file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
     ) -> Result<Self, ConfigErrors> {
         match Self::outline(file, layers, outside) {
-            (Some(config), None) => Ok(config),
-            (_, errors) => Err(errors.unwrap_or_default()),
+            ConfigOutline { config: Some(config), errors: None } => Ok(config),
+            ConfigOutline { errors, .. } => Err(errors.unwrap_or_default()),
         }
     }
 
@@ -185,10 +195,10 @@ impl ProxyConfig {
     /// A configuration with errors must not be served.
     #[must_use]
     pub fn outline(
-        file: Option<(&Path, &str)>,
+        file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
-    ) -> (Option<Self>, Option<ConfigErrors>) {
+    ) -> ConfigOutline {
         let mut report = ConfigReport::default();
         let document = ConfigDocument::new(file, layers);
         let table = document.parse(&mut report);
@@ -201,12 +211,12 @@ impl ProxyConfig {
         layers.iter().for_each(|layer| layer.report(&mut report));
         let FinishedReport { warnings, errors } = report.finish();
         let facts = effective::all(table.get_ref(), &document);
-        let own = file.map(|(path, text)| FileDigest {
-            path: path.to_owned(),
-            digest: ContentDigest::of(text.as_bytes()),
+        let own = file.map(|file| FileDigest {
+            path: file.path.to_owned(),
+            digest: ContentDigest::of(file.text.as_bytes()),
         });
         let config = config.map(|config| Self { warnings, facts, file: own, ..config });
-        (config, errors.map(|errors| errors.naming(noted.into_files())))
+        ConfigOutline { config, errors: errors.map(|errors| errors.naming(noted.into_files())) }
     }
 
     /// Reads the settings of the admin interface alone, for callers that need no others. Returns
@@ -215,7 +225,7 @@ impl ProxyConfig {
     /// # Errors
     /// All errors in the part that is read.
     pub fn admin(
-        file: Option<(&Path, &str)>,
+        file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
     ) -> Result<Option<AdminConfig>, ConfigErrors> {

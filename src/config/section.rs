@@ -16,6 +16,15 @@ use super::provider_settings;
 use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
 use super::settings;
 
+/// A configuration file that has been read.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigFile<'a> {
+    /// The name of the file, for errors.
+    pub path: &'a Path,
+    /// The full text of the file.
+    pub text: &'a str,
+}
+
 /// The file, and the layers that override it.
 pub(super) struct ConfigDocument<'a> {
     /// The name of the file; `None` if there is no file.
@@ -51,12 +60,10 @@ enum SectionKeys {
 }
 
 impl<'a> ConfigDocument<'a> {
-    /// Creates a document from a file, given as its name and full text, and the layers that
-    /// override it.
-    pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [SettingLayer]) -> Self {
-        let text = file.map_or("", |(_, text)| text);
+    pub(super) fn new(file: Option<ConfigFile<'a>>, layers: &'a [SettingLayer]) -> Self {
+        let text = file.map_or("", |file| file.text);
         Self {
-            file: file.map(|(path, _)| path.display().to_string()),
+            file: file.map(|file| file.path.display().to_string()),
             text,
             lines: LineTable::new(text),
             layers,
