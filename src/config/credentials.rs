@@ -15,7 +15,7 @@ use super::provider_settings::{
 };
 use super::roles;
 use super::section::ConfigSection;
-use super::source_names::check_needs;
+use super::source_names::{DescribedSource, check_needs};
 use crate::credentials::{
     CliFile, ComparableConfig, CredentialFileConfig, EcsConfig, ExternalFileConfig, OssutilFile,
     ProcessConfig, ProviderSpec, SharedFile, SourceEnv, StaticKeyConfig, ToolFileConfig, UriConfig,
@@ -47,9 +47,9 @@ pub(super) fn read(
     root: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
-) -> Vec<(String, Option<ProviderSpec>)> {
+) -> Vec<DescribedSource> {
     let all = root.child("credentials", report);
-    let mut specs = Vec::new();
+    let mut described = Vec::new();
     for name in all.names() {
         let section = all.child(name, report);
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -57,10 +57,10 @@ pub(super) fn read(
             report.error(&section.here(), ConfigErrorKind::CredentialsName(name.to_owned()));
         }
         let spec = if section.exists() { secrets.spec(&section, report) } else { None };
-        specs.push((name.to_owned(), spec));
+        described.push(DescribedSource { name: name.to_owned(), spec });
     }
-    check_needs(&specs, root, report);
-    specs
+    check_needs(&described, root, report);
+    described
 }
 
 impl<'a> SecretResolver<'a> {

@@ -261,12 +261,12 @@ fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigRe
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
-    let specs = credentials::read(root, &secrets, report);
-    let surroundings = ValidationContext { listeners: &listen, specs: &specs, secrets: &secrets };
+    let described = credentials::read(root, &secrets, report);
+    let surroundings = ValidationContext { listeners: &listen, described: &described, secrets: &secrets };
     let UpstreamSections { directory, settings: upstreams } = upstreams::read(root, &surroundings, report)?;
-    let is_described = specs.iter().any(|(name, _)| name == source_names::DEFAULT);
+    let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let mut credentials: Vec<(String, ProviderSpec)> =
-        specs.into_iter().filter_map(|(name, spec)| Some((name, spec?))).collect();
+        described.into_iter().filter_map(|source| Some((source.name, source.spec?))).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
             || credentials.iter().any(|(_, spec)| spec.needs() == Some(name))

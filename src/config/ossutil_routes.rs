@@ -7,6 +7,7 @@ use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::origin::{SpannedValue, ValueOrigin};
 use super::section::ConfigSection;
+use super::source_names::DescribedSource;
 use super::upstream::{EndpointSettings, UpstreamChecks, endpoint};
 use super::validation::ValidationContext;
 use crate::address::{
@@ -32,10 +33,10 @@ pub(super) fn read(
     checks: &UpstreamChecks<'_>,
     report: &mut ConfigReport,
 ) -> Vec<ImpliedRoute> {
-    let ValidationContext { specs, secrets, .. } = surroundings;
+    let ValidationContext { described, secrets, .. } = surroundings;
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
-    for (name, spec) in *specs {
+    for DescribedSource { name, spec } in *described {
         let tool = spec.as_ref().and_then(|spec| spec.config::<ToolFileConfig<OssutilFile>>());
         let Some(ToolFileConfig { file: tool, .. }) = tool else { continue };
         let section = all.child(name, report);

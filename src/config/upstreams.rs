@@ -9,11 +9,10 @@ use super::ossutil_routes::{self, ImpliedRoute};
 use super::route::{self, RouteConfig};
 use super::section::ConfigSection;
 use super::settings::UPSTREAM;
-use super::source_names::{DEFAULT, listing};
+use super::source_names::{DEFAULT, DescribedSource, listing};
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
 use super::validation::ValidationContext;
 use crate::address::RoutingTable;
-use crate::credentials::ProviderSpec;
 use crate::server::ListenSettings;
 
 /// The upstreams of `[upstream]` and of the routes.
@@ -35,7 +34,7 @@ pub(super) fn read(
     let listeners = by_port(surroundings.listeners);
     let checks =
         UpstreamChecks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
-    let known = KnownCredentials::new(surroundings.specs);
+    let known = KnownCredentials::new(surroundings.described);
     let five = EndpointSettings::read(&section, report);
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
@@ -84,8 +83,8 @@ struct KnownCredentials<'a> {
 }
 
 impl<'a> KnownCredentials<'a> {
-    fn new(specs: &'a [(String, Option<ProviderSpec>)]) -> Self {
-        let described = specs.iter().map(|(name, _)| name.as_str());
+    fn new(described: &'a [DescribedSource]) -> Self {
+        let described = described.iter().map(|source| source.name.as_str());
         let mut names: HashSet<&str> = described.clone().collect();
         let implied = names.insert(DEFAULT).then_some(DEFAULT);
         Self { names, listing: listing(described.chain(implied)) }

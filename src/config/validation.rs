@@ -6,7 +6,7 @@ use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::section::ConfigSection;
-use crate::credentials::ProviderSpec;
+use super::source_names::DescribedSource;
 use crate::server::ListenSettings;
 
 /// The parts of a configuration that the settings of an upstream may refer to, or must not
@@ -14,7 +14,7 @@ use crate::server::ListenSettings;
 pub(super) struct ValidationContext<'a> {
     pub(super) listeners: &'a [ListenSettings],
     /// The credentials that the file defines.
-    pub(super) specs: &'a [(String, Option<ProviderSpec>)],
+    pub(super) described: &'a [DescribedSource],
     pub(super) secrets: &'a SecretResolver<'a>,
 }
 
