@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
-use oss_signing_proxy::config::{ProxyConfig, SettingLayer};
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig, SettingLayer};
 use oss_signing_proxy::internals::config::changes;
 use oss_signing_proxy::internals::credentials::{ConfiguredSources, build_sources, rebuild_sources};
 use tokio::task::LocalSet;
@@ -71,7 +71,7 @@ fn least(a: [Duration; 5], b: [Duration; 5]) -> [Duration; 5] {
 
 fn read(text: &str) -> Result<ProxyConfig, oss_signing_proxy::config::ConfigErrors> {
     let layers = [SettingLayer::from_environment(&SystemEnv), SettingLayer::flags()];
-    ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &layers, &SystemEnv)
+    ProxyConfig::load(Some(ConfigFile { path: Path::new("proxy.toml"), text }), &layers, &SystemEnv)
 }
 
 fn load(text: &str) -> ProxyConfig {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::app::{DrainSignal, ListenAddress};
-use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
 use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
 use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
 use oss_signing_proxy::oss::{Bucket, Region};
@@ -65,7 +65,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{}\"\n",
         oss.local_addr()
     );
-    let mut config = ProxyConfig::load(Some((Path::new("example"), &text)), &[], &SystemEnv)?;
+    let mut config =
+        ProxyConfig::load(Some(ConfigFile { path: Path::new("example"), text: &text }), &[], &SystemEnv)?;
     config.sign_with("default", Arc::new(Vault { role: "app".to_owned() }));
     let app = App::assemble(config, Arc::new(SystemEnv)).await?;
     let address = app.addresses().iter().find_map(ListenAddress::socket).ok_or("no port")?;

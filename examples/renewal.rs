@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::app::{DrainSignal, ListenAddress};
-use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
 use oss_signing_proxy::emulator::issuer::{CredentialIssuer, IssuerFault};
 use oss_signing_proxy::emulator::{EmulatedAccount, Emulator, EmulatorSettings, EmulatorThread};
 use oss_signing_proxy::oss::{Bucket, Region};
@@ -123,7 +123,8 @@ fn serve(
          [credentials.instance]\ntype = \"ecs\"\nendpoint = \"http://{}\"\n[log]\naccess = false\n",
         oss.address, sts.address, metadata.address
     );
-    let config = ProxyConfig::load(Some((Path::new("renewal"), &text)), &[], &SystemEnv)?;
+    let config =
+        ProxyConfig::load(Some(ConfigFile { path: Path::new("renewal"), text: &text }), &[], &SystemEnv)?;
     let drain = DrainSignal::new();
     let seen = drain.clone();
     let (ready, started) = mpsc::channel();

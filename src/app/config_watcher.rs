@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::config::{ConfigErrors, ContentDigest, ProxyConfig};
+use crate::config::{ConfigErrors, ContentDigest, FileDigest, ProxyConfig};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 
 /// The content of files, as digests by path.
-type FileContents = Vec<(PathBuf, ContentDigest)>;
+type FileContents = Vec<FileDigest>;
 
 /// The content of the watched files at one check.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl FileSnapshot {
 #[derive(Debug, Default)]
 pub(crate) struct WatchedFiles {
     /// The configuration file itself.
-    own: Option<(PathBuf, ContentDigest)>,
+    own: Option<FileDigest>,
     /// The files that the configuration names. Credential files are watched by their sources.
     named: FileContents,
 }
@@ -93,10 +93,7 @@ impl From<ConfigErrors> for ReloadError {
     fn from(errors: ConfigErrors) -> Self {
         let why = errors.to_string();
         let files = errors.into_files().into_iter();
-        Self {
-            why,
-            files: files.filter_map(|path| ContentDigest::now(&path).map(|digest| (path, digest))).collect(),
-        }
+        Self { why, files: files.filter_map(FileDigest::now).collect() }
     }
 }
 
@@ -110,10 +107,10 @@ impl WatchedFiles {
         // A file that is named twice counts once, with its first content. All routes share the
         // ca_file of [upstream], which is read once.
         let mut known: HashSet<&Path> = HashSet::new();
-        let read = config.files.iter().filter(|(path, _)| known.insert(path)).cloned();
+        let read = config.files.iter().filter(|file| known.insert(&file.path)).cloned();
         let mut named: FileContents = read.collect();
         let unread = tls.chain(roots).flatten().filter(|path| known.insert(path));
-        named.extend(unread.filter_map(|path| Some((path.clone(), ContentDigest::now(path)?))));
+        named.extend(unread.cloned().filter_map(FileDigest::now));
         Self { own: config.file.clone(), named }
     }
 
@@ -131,9 +128,8 @@ impl WatchedFiles {
     /// configuration file itself are reported elsewhere.
     fn rewritten(&self, before: &Self) -> Vec<String> {
         let before = by_path(&before.named);
-        let is_other =
-            |(path, digest): &&(PathBuf, ContentDigest)| before.get(&**path).is_some_and(|was| was != digest);
-        let line = |(path, _): &(PathBuf, ContentDigest)| format!("{} changed", path.display());
+        let is_other = |file: &&FileDigest| before.get(&*file.path).is_some_and(|was| *was != file.digest);
+        let line = |file: &FileDigest| format!("{} changed", file.path.display());
         self.named.iter().filter(is_other).map(line).collect()
     }
 }
@@ -190,12 +186,11 @@ impl ConfigWatcher {
 
     /// Returns the first file that has become empty since the configuration was read.
     fn emptied(&self) -> Option<&Path> {
-        let mut blank = self.found.iter().filter(|(_, digest)| digest.is_blank()).peekable();
+        let mut blank = self.found.iter().filter(|file| file.digest.is_blank()).peekable();
         blank.peek()?;
         let read = by_path(&self.read);
-        let has_become_empty =
-            |(path, _): &&(PathBuf, ContentDigest)| read.get(&**path).is_none_or(|was| !was.is_blank());
-        blank.find(has_become_empty).map(|(path, _)| path.as_path())
+        let has_become_empty = |file: &&FileDigest| read.get(&*file.path).is_none_or(|was| !was.is_blank());
+        blank.find(has_become_empty).map(|file| file.path.as_path())
     }
 
     /// Records the content found before a read of the configuration. If the configuration is
@@ -217,9 +212,9 @@ impl ConfigWatcher {
         let before = by_path(&before);
         let in_force = self.in_force.held();
         let mut known: HashSet<&Path> = HashSet::new();
-        for (path, digest) in in_force.iter().chain(&refused.files).filter(|(path, _)| known.insert(path)) {
-            let digest = before.get(&**path).copied().unwrap_or(*digest);
-            self.read.push((path.clone(), digest));
+        for file in in_force.iter().chain(&refused.files).filter(|file| known.insert(&file.path)) {
+            let digest = before.get(&*file.path).copied().unwrap_or(file.digest);
+            self.read.push(FileDigest { path: file.path.clone(), digest });
         }
         self.found.clone_from(&self.read);
         is_news
@@ -237,16 +232,16 @@ impl ConfigWatcher {
 /// Returns the current content of these files. A file that cannot be read twice counts as
 /// unchanged.
 fn now(held: FileContents) -> FileContents {
-    let look = |(path, was): (PathBuf, ContentDigest)| {
-        let digest = ContentDigest::now(&path).unwrap_or(was);
-        (path, digest)
+    let look = |file: FileDigest| FileDigest {
+        digest: ContentDigest::now(&file.path).unwrap_or(file.digest),
+        ..file
     };
     held.into_iter().map(look).collect()
 }
 
 /// Returns the content of files by path. Of two with the same path, the first counts.
-fn by_path(held: &[(PathBuf, ContentDigest)]) -> HashMap<&Path, ContentDigest> {
-    held.iter().rev().map(|(path, digest)| (path.as_path(), *digest)).collect()
+fn by_path(held: &[FileDigest]) -> HashMap<&Path, ContentDigest> {
+    held.iter().rev().map(|file| (file.path.as_path(), file.digest)).collect()
 }
 
 /// The backoff after the first rejection. It doubles up to `PAUSE_MAX`.
@@ -263,7 +258,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{ConfigWatcher, ReloadError, ReloadReason, WatchedFiles};
-    use crate::config::{ContentDigest, ProxyConfig};
+    use crate::config::{ConfigFile, ContentDigest, FileDigest, ProxyConfig};
 
     fn look_at(watch: &mut ConfigWatcher, at: Instant) -> Option<ReloadReason> {
         let found = watch.known().now();
@@ -276,7 +271,7 @@ mod tests {
         let path = directory.path().join("proxy.toml");
         let write = |text: &str| fs::write(&path, text).expect("written");
         write("whole");
-        let own = Some((path.clone(), ContentDigest::now(&path).expect("a file")));
+        let own = Some(FileDigest::now(path.clone()).expect("a file"));
         let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
         let look = |watch: &mut ConfigWatcher, text: &str| {
             write(text);
@@ -325,7 +320,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ca.pem");
         let mut watch = ConfigWatcher::new(WatchedFiles::default());
-        let files = vec![(path.clone(), ContentDigest::now(&path).expect("a state"))];
+        let files = vec![FileDigest::now(path.clone()).expect("a state")];
         let now = Instant::now();
         watch.refused(ReloadReason::Changed, &ReloadError { why: "it is missing".to_owned(), files }, now);
         assert_eq!(look_at(&mut watch, now), None);
@@ -348,10 +343,16 @@ mod tests {
         for route in 0..2_000 {
             let _ = write!(text, "[[route]]\nmatch.bucket = \"bucket-{route}\"\nregion = \"cn-beijing\"\n");
         }
-        let config = ProxyConfig::load(Some((Path::new("proxy.toml"), &text)), &[], &crate::app::SystemEnv);
+        let config = ProxyConfig::load(
+            Some(ConfigFile { path: Path::new("proxy.toml"), text: &text }),
+            &[],
+            &crate::app::SystemEnv,
+        );
         let mut config = config.expect("a configuration");
-        let secrets =
-            (0..5_000).map(|number| (directory.path().join(number.to_string()), ContentDigest::of(b"x")));
+        let secrets = (0..5_000).map(|number| FileDigest {
+            path: directory.path().join(number.to_string()),
+            digest: ContentDigest::of(b"x"),
+        });
         config.files.extend(secrets);
         let begun = std::time::Instant::now();
         let files = WatchedFiles::of(&config);
@@ -372,7 +373,7 @@ mod tests {
         let path = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         // The case of `--config <(command)`.
-        let own = Some((path, ContentDigest::of(b"what came through it")));
+        let own = Some(FileDigest { path, digest: ContentDigest::of(b"what came through it") });
         let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
         for _ in 0..3 {
             let found =

@@ -14,7 +14,7 @@ use crate::address::UpstreamId;
 use crate::app::StartError;
 use crate::app::build::{SourceResults, ask_all, try_out};
 use crate::app::system_env::SystemEnv;
-use crate::config::{ConfigErrors, ProxyConfig};
+use crate::config::{ConfigErrors, ConfigOutline, ProxyConfig};
 use crate::credentials::{CredentialSource, NamedSpec, each};
 use crate::time::Clock as _;
 
@@ -29,8 +29,8 @@ pub(super) struct CheckArgs {
 
 pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
     let mut config = match arguments.flags.outline() {
-        Ok((Some(config), None)) => config,
-        Ok((config, errors)) => return reject(config, errors),
+        Ok(ConfigOutline { config: Some(config), errors: None }) => config,
+        Ok(ConfigOutline { config, errors }) => return reject(config, errors),
         Err(unreadable) => {
             complain(unreadable);
             return CommandExit::Config;

@@ -20,7 +20,7 @@ use super::serve::{block_on, signals};
 use crate::app::StartError;
 use crate::app::lifecycle::App;
 use crate::app::system_env::SystemEnv;
-use crate::config::{ConfigErrors, ProxyConfig};
+use crate::config::{ConfigErrors, ConfigFile, ProxyConfig};
 use crate::emulator::{EmulatedAccount, Emulator, EmulatorSettings};
 use crate::oss::{Bucket, InvalidBucket, InvalidRegion, Region};
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
@@ -112,7 +112,7 @@ async fn start_oss() -> Result<Emulator, DemoError> {
 async fn start_proxy(oss: SocketAddr) -> Result<App, DemoError> {
     let assemble = async |listen: &str, admin: &str| {
         let text = configuration(oss, listen, admin);
-        let file = (std::path::Path::new("demo"), text.as_str());
+        let file = ConfigFile { path: std::path::Path::new("demo"), text: &text };
         let config = ProxyConfig::load(Some(file), &[], &SystemEnv)?;
         Ok::<_, DemoError>(App::assemble(config, Arc::new(SystemEnv)).await)
     };

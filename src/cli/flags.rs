@@ -1,7 +1,7 @@
 //! The flags that most commands share, and the configuration that results from file, environment
 //! and flags.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -9,7 +9,7 @@ use super::exit::CommandExit;
 use super::output::complain;
 use crate::app::config_watcher::ReloadError;
 use crate::app::system_env::SystemEnv;
-use crate::config::{AdminConfig, ConfigErrors, FlagSetting, ProxyConfig, SettingLayer};
+use crate::config::{AdminConfig, ConfigFile, ConfigOutline, FlagSetting, ProxyConfig, SettingLayer};
 use crate::credentials::SourceEnv as _;
 
 /// Flags win over the environment (`OSS_PROXY_` and the flag in upper snake case), which wins over the file.
@@ -67,8 +67,8 @@ impl CommonFlags {
     /// Returns the configuration, or prints its errors.
     pub(super) fn load(&self) -> Result<ProxyConfig, CommandExit> {
         match self.outline() {
-            Ok((Some(config), None)) => Ok(config),
-            Ok((_, errors)) => {
+            Ok(ConfigOutline { config: Some(config), errors: None }) => Ok(config),
+            Ok(ConfigOutline { errors, .. }) => {
                 errors.into_iter().for_each(complain);
                 Err(CommandExit::Config)
             }
@@ -98,8 +98,8 @@ impl CommonFlags {
     pub(super) fn read(&self) -> Result<ProxyConfig, ReloadError> {
         match self.outline()? {
             // guard: config-with-mistake
-            (Some(config), None) => Ok(config),
-            (_, errors) => Err(errors.unwrap_or_default().into()),
+            ConfigOutline { config: Some(config), errors: None } => Ok(config),
+            ConfigOutline { errors, .. } => Err(errors.unwrap_or_default().into()),
         }
     }
 
@@ -130,7 +130,7 @@ impl CommonFlags {
 
     /// Returns the readable part of the configuration, and its errors. Fails if the file cannot be
     /// read.
-    pub(super) fn outline(&self) -> Result<(Option<ProxyConfig>, Option<ConfigErrors>), String> {
+    pub(super) fn outline(&self) -> Result<ConfigOutline, String> {
         let text = self.text()?;
         let layers = [SettingLayer::from_environment(&SystemEnv), self.layer()];
         Ok(ProxyConfig::outline(text.given(), &layers, &SystemEnv))
@@ -205,7 +205,7 @@ fn name(value: impl ValueEnum) -> Option<String> {
 struct ConfigText(Option<(PathBuf, String)>);
 
 impl ConfigText {
-    fn given(&self) -> Option<(&Path, &str)> {
-        self.0.as_ref().map(|(path, text)| (path.as_path(), text.as_str()))
+    fn given(&self) -> Option<ConfigFile<'_>> {
+        self.0.as_ref().map(|(path, text)| ConfigFile { path, text })
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostics::ConfigReport;
 use super::duration;
-use super::env::ContentDigest;
+use super::env::{ContentDigest, FileDigest};
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::SpannedValue;
 use super::provider_settings::{
@@ -29,7 +29,7 @@ pub(super) struct SecretResolver<'a> {
     pub(super) outside: &'a dyn SourceEnv,
     modes: FileModePolicy,
     /// The files that were read, with the digests of their contents.
-    files: RefCell<Vec<(PathBuf, ContentDigest)>>,
+    files: RefCell<Vec<FileDigest>>,
 }
 
 /// Policy for secret files that other users can read.
@@ -49,7 +49,7 @@ pub(super) fn read(
     report: &mut ConfigReport,
 ) -> Vec<DescribedSource> {
     let all = root.child("credentials", report);
-    let mut specs = Vec::new();
+    let mut described = Vec::new();
     for name in all.names() {
         let section = all.child(name, report);
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -57,10 +57,10 @@ pub(super) fn read(
             report.error(&section.here(), ConfigErrorKind::CredentialsName(name.to_owned()));
         }
         let spec = if section.exists() { secrets.spec(&section, report) } else { None };
-        specs.push(DescribedSource { name: name.to_owned(), spec });
+        described.push(DescribedSource { name: name.to_owned(), spec });
     }
-    check_needs(&specs, root, report);
-    specs
+    check_needs(&described, root, report);
+    described
 }
 
 impl<'a> SecretResolver<'a> {
@@ -69,7 +69,7 @@ impl<'a> SecretResolver<'a> {
     }
 
     /// Returns the files that were read, with the digests of their contents.
-    pub(super) fn into_files(self) -> Vec<(PathBuf, ContentDigest)> {
+    pub(super) fn into_files(self) -> Vec<FileDigest> {
         self.files.into_inner()
     }
 
@@ -260,7 +260,8 @@ impl<'a> SecretResolver<'a> {
             Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
         };
         let text = file.text.expose();
-        self.files.borrow_mut().push((path.to_owned(), ContentDigest::of(text.as_bytes())));
+        let digest = ContentDigest::of(text.as_bytes());
+        self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {

@@ -32,6 +32,12 @@ pub(super) struct ConfigReport {
     warnings: Vec<String>,
 }
 
+/// The warnings, and the errors if there are any.
+pub(super) struct FinishedReport {
+    pub(super) warnings: Vec<String>,
+    pub(super) errors: Option<ConfigErrors>,
+}
+
 impl ConfigError {
     /// Returns the location of the error.
     #[must_use]
@@ -87,12 +93,12 @@ impl ConfigReport {
         self.errors.len()
     }
 
-    /// Returns the warnings, and the errors if there are any.
-    pub(super) fn finish(self) -> (Vec<String>, Option<ConfigErrors>) {
+    pub(super) fn finish(self) -> FinishedReport {
         let mut errors: Vec<(ConfigError, usize)> = self.errors.into_iter().collect();
         errors.sort_by(|(a, found_a), (b, found_b)| (&a.origin, found_a).cmp(&(&b.origin, found_b)));
         let all: Vec<ConfigError> = errors.into_iter().map(|(error, _)| error).collect();
-        (self.warnings, (!all.is_empty()).then_some(ConfigErrors { all, files: Vec::new() }))
+        let errors = (!all.is_empty()).then_some(ConfigErrors { all, files: Vec::new() });
+        FinishedReport { warnings: self.warnings, errors }
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::layer::{FlagSetting, topmost};
+use super::flag_setting::FlagSetting;
+use super::layer::topmost;
 use super::origin::ValueOrigin;
 use super::section::ConfigDocument;
 use super::settings::{SingleSetting, single_settings};
@@ -112,9 +113,8 @@ impl ValueFingerprint {
 pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<EffectiveSetting> {
     let mut facts = Vec::new();
     walk(table, "", document, &mut facts);
-    // Sort by position in the text.
-    facts.sort_by_key(|(place, _)| *place);
-    let mut facts: Vec<EffectiveSetting> = facts.into_iter().map(|(_, fact)| fact).collect();
+    facts.sort_by_key(|fact| fact.start);
+    let mut facts: Vec<EffectiveSetting> = facts.into_iter().map(|fact| fact.setting).collect();
     let settings = single_settings();
     let mut over = Vec::new();
     for flag in FlagSetting::ALL {
@@ -150,7 +150,8 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
 /// Returns the settings whose values differ. Differences in origin are ignored.
 #[must_use]
 pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<SettingChange> {
-    let (was, is) = (by_key(before), by_key(after));
+    let was = by_key(before);
+    let is = by_key(after);
     let mut changes = Vec::new();
     for fact in after {
         let value = fact.value.clone();
@@ -177,13 +178,15 @@ fn by_key(facts: &[EffectiveSetting]) -> HashMap<&str, &EffectiveSetting> {
     facts.iter().rev().map(|fact| (fact.key.as_str(), fact)).collect()
 }
 
-/// Collects the values of a table, each with its position in the text.
-fn walk(
-    table: &DeTable<'_>,
-    path: &str,
-    document: &ConfigDocument<'_>,
-    facts: &mut Vec<(usize, EffectiveSetting)>,
-) {
+/// A setting of the file.
+struct WrittenSetting {
+    /// The offset of the value in the text.
+    start: usize,
+    setting: EffectiveSetting,
+}
+
+/// Collects the values of a table.
+fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, facts: &mut Vec<WrittenSetting>) {
     for (name, value) in table {
         let name: &str = name.get_ref();
         let key = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -203,15 +206,16 @@ fn walk(
             | DeValue::Boolean(_)
             | DeValue::Datetime(_)
             | DeValue::Array(_)) => {
-                let (place, line) = (value.span().start, document.line(&value.span()));
-                let origin = Some(document.origin(Some(line), String::new()));
+                let span = value.span();
+                let origin = Some(document.origin(Some(document.line(&span)), String::new()));
                 let reference = other.as_str().and_then(ValueReference::parse);
                 let value = shown(name, other);
                 // A text is either shown completely or redacted completely.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
                 let mark =
                     if is_shown { ValueFingerprint::of(&value) } else { ValueFingerprint::of(&whole(other)) };
-                facts.push((place, EffectiveSetting { key, value, origin, reference, mark }));
+                let setting = EffectiveSetting { key, value, origin, reference, mark };
+                facts.push(WrittenSetting { start: span.start, setting });
             }
         }
     }

@@ -54,6 +54,22 @@ impl ContentDigest {
     }
 }
 
+/// A file with the digest of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileDigest {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The digest of its content.
+    pub digest: ContentDigest,
+}
+
+impl FileDigest {
+    /// Reads a file, as [`ContentDigest::now`] does.
+    pub(crate) fn now(path: PathBuf) -> Option<Self> {
+        ContentDigest::now(&path).map(|digest| Self { path, digest })
+    }
+}
+
 /// A [`SourceEnv`] that records the paths of the files that are requested from it.
 pub(super) struct TrackedEnv<'a> {
     outside: &'a dyn SourceEnv,

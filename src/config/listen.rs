@@ -16,12 +16,18 @@ use crate::admin::{self, ReadinessRule};
 use crate::policy::{AccessPolicy, AllowedOperations, CrossSiteReads, UnsignedForms};
 use crate::server::{ListenAddress, ListenSettings, TlsFiles};
 
+/// The listeners of the file, and its admin interface unless that is off.
+pub(super) struct ListenSections {
+    pub(super) listen: Vec<ListenSettings>,
+    pub(super) admin: Option<AdminConfig>,
+}
+
 /// Reads the listeners and the admin interface.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
-) -> (Vec<ListenSettings>, Option<AdminConfig>) {
+) -> ListenSections {
     let mut sections = match root.alone("listen") {
         Some(section) => vec![section],
         None => root.children("listen", report),
@@ -37,7 +43,7 @@ pub(super) fn read(
             section.check(&LISTEN, report);
         }
     }
-    let mut taken: Vec<(ListenAddress, String)> = Vec::new();
+    let mut claimed = ClaimedAddresses(Vec::new());
     let mut listeners = Vec::new();
     for section in &sections {
         section.check(&LISTEN, report);
@@ -49,15 +55,15 @@ pub(super) fn read(
         let domains = domains.map(|given| given.value).collect();
         let tls = tls(section, secrets, report);
         let Some(address) = address else { continue };
-        claim(&address, "a listener", &mut taken, report);
+        claimed.claim(&address, "a listener", report);
         listeners.push(ListenSettings { address: address.value, unsafe_open, domains, policy, tls });
     }
     let section = root.alone("admin").unwrap_or_else(|| root.child("admin", report));
     let admin = admin(&section, secrets, report);
-    if let Some((address, _)) = &admin {
-        claim(address, "the admin listener", &mut taken, report);
+    if let Some(admin) = &admin {
+        claimed.claim(&admin.with(admin.value.address.clone()), "the admin listener", report);
     }
-    (listeners, admin.map(|(address, settings)| AdminConfig { address: address.value, settings }))
+    ListenSections { listen: listeners, admin: admin.map(|admin| admin.value) }
 }
 
 /// Reads the admin interface alone.
@@ -66,8 +72,7 @@ pub(super) fn read_admin(
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
 ) -> Option<AdminConfig> {
-    let (address, settings) = admin(&root.child("admin", report), secrets, report)?;
-    Some(AdminConfig { address: address.value, settings })
+    admin(&root.child("admin", report), secrets, report).map(|admin| admin.value)
 }
 
 fn address(
@@ -154,7 +159,7 @@ fn admin(
     section: &ConfigSection<'_>,
     secrets: &SecretResolver<'_>,
     report: &mut ConfigReport,
-) -> Option<(SpannedValue<ListenAddress>, admin::AdminSettings)> {
+) -> Option<SpannedValue<AdminConfig>> {
     section.check(&ADMIN, report);
     let words = [("any", ReadinessRule::Any), ("all", ReadinessRule::All)];
     let settings = admin::AdminSettings {
@@ -163,7 +168,11 @@ fn admin(
         quit: section.is_true("quit", report),
     };
     if !section.has("address") {
-        return Some((section.default("address", address_of), settings));
+        let address = section.default("address", address_of);
+        return Some(SpannedValue {
+            value: AdminConfig { address: address.value, settings },
+            at: address.at,
+        });
     }
     let text = section.text("address", report)?;
     if text.value == "off" {
@@ -177,20 +186,28 @@ fn admin(
         ListenAddress::Inherited(_) => report.error(&address.at, ConfigErrorKind::InheritedAdmin),
         ListenAddress::Tcp(_) | ListenAddress::Unix(_) => {}
     }
-    Some((address, settings))
+    Some(SpannedValue { value: AdminConfig { address: address.value, settings }, at: address.at })
 }
 
-/// Records the owner of an address, and reports an address that overlaps one already recorded.
-fn claim(
-    address: &SpannedValue<ListenAddress>,
-    who: &str,
-    taken: &mut Vec<(ListenAddress, String)>,
-    report: &mut ConfigReport,
-) {
-    if let Some((_, other)) = taken.iter().find(|(other, _)| other.overlaps(&address.value)) {
-        report.error(&address.at, ConfigErrorKind::Taken(address.value.clone(), other.clone()));
+/// The addresses of the listeners that have been read.
+struct ClaimedAddresses(Vec<ClaimedAddress>);
+
+struct ClaimedAddress {
+    address: ListenAddress,
+    /// The listener and the origin of its address, for an error.
+    owner: String,
+}
+
+impl ClaimedAddresses {
+    /// Records the owner of an address, and reports an address that overlaps one already recorded.
+    fn claim(&mut self, given: &SpannedValue<ListenAddress>, owner: &str, report: &mut ConfigReport) {
+        if let Some(other) = self.0.iter().find(|claimed| claimed.address.overlaps(&given.value)) {
+            let problem = ConfigErrorKind::Taken(given.value.clone(), other.owner.clone());
+            report.error(&given.at, problem);
+        }
+        let owner = format!("{owner} ({})", given.at);
+        self.0.push(ClaimedAddress { address: given.value.clone(), owner });
     }
-    taken.push((address.value.clone(), format!("{who} ({})", address.at)));
 }
 
 /// Returns whether a connection to `host` and `port` reaches `listener`.

@@ -10,6 +10,7 @@ mod duration;
 pub(crate) mod effective;
 mod env;
 mod error;
+mod flag_setting;
 mod layer;
 mod lines;
 mod listen;
@@ -31,24 +32,26 @@ pub(crate) mod variables;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::diagnostics::ConfigError;
-pub use self::diagnostics::ConfigErrors;
+pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
-pub(crate) use self::env::ContentDigest;
-pub use self::layer::FlagSetting;
+pub(crate) use self::env::{ContentDigest, FileDigest};
+pub use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
+pub use self::section::ConfigFile;
 
 use self::credentials::{FileModePolicy, SecretResolver};
-use self::diagnostics::ConfigReport;
+use self::diagnostics::{ConfigReport, FinishedReport};
 use self::env::TrackedEnv;
 use self::error::ConfigErrorKind;
+use self::listen::ListenSections;
 use self::section::{ConfigDocument, ConfigSection};
 use self::source_names::DescribedSource;
+use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
 use crate::admin;
@@ -85,9 +88,18 @@ pub struct ProxyConfig {
     /// All effective settings with their origins.
     pub facts: Vec<EffectiveSetting>,
     /// The configuration file, with the digest of the content that was read.
-    pub(crate) file: Option<(PathBuf, ContentDigest)>,
+    pub(crate) file: Option<FileDigest>,
     /// The secret files that were read, with the digests of their contents.
-    pub(crate) files: Vec<(PathBuf, ContentDigest)>,
+    pub(crate) files: Vec<FileDigest>,
+}
+
+/// The readable part of a configuration, and its errors.
+#[derive(Debug)]
+pub(crate) struct ConfigOutline {
+    /// The configuration; `None` if there are errors that leave nothing to display.
+    pub(crate) config: Option<ProxyConfig>,
+    /// All errors, if there are any.
+    pub(crate) errors: Option<ConfigErrors>,
 }
 
 /// The admin interface.
@@ -162,19 +174,19 @@ pub(crate) struct LimitConfig {
 }
 
 impl ProxyConfig {
-    /// Loads the configuration from `file`, given as its name and full text, and from `layers`.
-    /// Each layer overrides the file and the layers before it.
+    /// Loads the configuration from `file` and from `layers`. Each layer overrides the file and the
+    /// layers before it.
     ///
     /// # Errors
     /// All errors, not just the first.
     pub fn load(
-        file: Option<(&Path, &str)>,
+        file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
     ) -> Result<Self, ConfigErrors> {
         match Self::outline(file, layers, outside) {
-            (Some(config), None) => Ok(config),
-            (_, errors) => Err(errors.unwrap_or_default()),
+            ConfigOutline { config: Some(config), errors: None } => Ok(config),
+            ConfigOutline { errors, .. } => Err(errors.unwrap_or_default()),
         }
     }
 
@@ -183,10 +195,10 @@ impl ProxyConfig {
     /// A configuration with errors must not be served.
     #[must_use]
     pub(crate) fn outline(
-        file: Option<(&Path, &str)>,
+        file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
-    ) -> (Option<Self>, Option<ConfigErrors>) {
+    ) -> ConfigOutline {
         let mut report = ConfigReport::default();
         let document = ConfigDocument::new(file, layers);
         let table = document.parse(&mut report);
@@ -197,11 +209,14 @@ impl ProxyConfig {
             None
         };
         layers.iter().for_each(|layer| layer.report(&mut report));
-        let (warnings, errors) = report.finish();
+        let FinishedReport { warnings, errors } = report.finish();
         let facts = effective::all(table.get_ref(), &document);
-        let own = file.map(|(path, text)| (path.to_owned(), ContentDigest::of(text.as_bytes())));
+        let own = file.map(|file| FileDigest {
+            path: file.path.to_owned(),
+            digest: ContentDigest::of(file.text.as_bytes()),
+        });
         let config = config.map(|config| Self { warnings, facts, file: own, ..config });
-        (config, errors.map(|errors| errors.naming(noted.into_files())))
+        ConfigOutline { config, errors: errors.map(|errors| errors.naming(noted.into_files())) }
     }
 
     /// Reads the settings of the admin interface alone, for callers that need no others. Returns
@@ -210,7 +225,7 @@ impl ProxyConfig {
     /// # Errors
     /// All errors in the part that is read.
     pub(crate) fn admin(
-        file: Option<(&Path, &str)>,
+        file: Option<ConfigFile<'_>>,
         layers: &[SettingLayer],
         outside: &dyn SourceEnv,
     ) -> Result<Option<AdminConfig>, ConfigErrors> {
@@ -223,9 +238,9 @@ impl ProxyConfig {
             admin = listen::read_admin(&document.top(table.get_ref()), &secrets, &mut report);
         }
         layers.iter().for_each(|layer| layer.report(&mut report));
-        match report.finish() {
-            (_, None) => Ok(admin),
-            (_, Some(errors)) => Err(errors),
+        match report.finish().errors {
+            None => Ok(admin),
+            Some(errors) => Err(errors),
         }
     }
 
@@ -241,17 +256,17 @@ fn read(root: &ConfigSection<'_>, outside: &dyn SourceEnv, report: &mut ConfigRe
     let modes =
         if root.is_true("strict_file_modes", report) { FileModePolicy::Refuse } else { FileModePolicy::Warn };
     let secrets = SecretResolver::new(outside, modes);
-    let (listen, admin) = listen::read(root, &secrets, report);
+    let ListenSections { listen, admin } = listen::read(root, &secrets, report);
     let limits = limits(&root.child("limits", report), report);
     let timeouts = timeouts(&root.child("timeouts", report), report);
     let log = log(&root.child("log", report), report);
     let process = process(&root.child("process", report), report);
-    let specs = credentials::read(root, &secrets, report);
-    let surroundings = ValidationContext { listeners: &listen, specs: &specs, secrets: &secrets };
-    let (directory, upstreams) = upstreams::read(root, &surroundings, report)?;
-    let is_described = specs.iter().any(|described| described.name == source_names::DEFAULT);
+    let described = credentials::read(root, &secrets, report);
+    let surroundings = ValidationContext { listeners: &listen, described: &described, secrets: &secrets };
+    let UpstreamSections { directory, settings: upstreams } = upstreams::read(root, &surroundings, report)?;
+    let is_described = described.iter().any(|source| source.name == source_names::DEFAULT);
     let named = |DescribedSource { name, spec }| Some(NamedSpec { name, spec: spec? });
-    let mut credentials: Vec<NamedSpec> = specs.into_iter().filter_map(named).collect();
+    let mut credentials: Vec<NamedSpec> = described.into_iter().filter_map(named).collect();
     let implied = |name: &str| {
         upstreams.iter().any(|upstream| upstream.credentials == name)
             || credentials.iter().any(|named| named.spec.needs() == Some(name))

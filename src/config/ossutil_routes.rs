@@ -29,13 +29,14 @@ pub(super) struct ImpliedRoute {
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
-    (default, checks): (&UpstreamAddress, &UpstreamChecks<'_>),
+    default: &UpstreamAddress,
+    checks: &UpstreamChecks<'_>,
     report: &mut ConfigReport,
 ) -> Vec<ImpliedRoute> {
-    let ValidationContext { specs, secrets, .. } = surroundings;
+    let ValidationContext { described, secrets, .. } = surroundings;
     let all = root.child("credentials", report);
     let mut implied = Vec::new();
-    for DescribedSource { name, spec } in *specs {
+    for DescribedSource { name, spec } in *described {
         let tool = spec.as_ref().and_then(|spec| spec.config::<ToolFileConfig<OssutilFile>>());
         let Some(ToolFileConfig { file: tool, .. }) = tool else { continue };
         let section = all.child(name, report);

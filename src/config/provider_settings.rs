@@ -215,7 +215,7 @@ const ROLE_ARN: SettingSpec = SettingSpec::optional_text("role_arn", "that of th
 const SESSION: &[SettingSpec] = &[
     SettingSpec::optional_text(
         "session_name",
-        "`oss-signing-proxy` and the host's name",
+        "`ossp-HOSTNAME`, or `oss-signing-proxy` if `HOSTNAME` is not set",
         "the name in the audit trail",
     ),
     SettingSpec::duration("duration", "1h", "the lifetime of the credentials that STS returns, 15m to 12h"),

@@ -34,7 +34,8 @@ pub(super) fn read(
         }
         default.cloned()
     };
-    let (wanted, upstream) = (wanted?, upstream?);
+    let wanted = wanted?;
+    let upstream = upstream?;
     if let (Some(bucket), Some(pin)) = (&wanted.bucket, &upstream.pin)
         && !bucket.matches(pin.as_str())
     {

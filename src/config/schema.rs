@@ -5,7 +5,7 @@ use std::fmt;
 
 use strsim::levenshtein;
 
-use super::layer::FlagSetting;
+use super::flag_setting::FlagSetting;
 
 /// A key of the configuration file.
 #[derive(Clone, Copy)]

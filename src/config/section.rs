@@ -16,6 +16,15 @@ use super::provider_settings;
 use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
 use super::settings;
 
+/// A configuration file that has been read.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigFile<'a> {
+    /// The name of the file, for errors.
+    pub path: &'a Path,
+    /// The full text of the file.
+    pub text: &'a str,
+}
+
 /// The file, and the layers that override it.
 pub(super) struct ConfigDocument<'a> {
     /// The name of the file; `None` if there is no file.
@@ -34,6 +43,12 @@ pub(super) struct ConfigSection<'a> {
     line: Option<usize>,
 }
 
+/// A table of the file with its position in the text.
+struct SpannedTable<'a> {
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+}
+
 /// The entry of a section in the table of settings.
 #[derive(Clone, Copy)]
 enum SectionKeys {
@@ -45,12 +60,10 @@ enum SectionKeys {
 }
 
 impl<'a> ConfigDocument<'a> {
-    /// Creates a document from a file, given as its name and full text, and the layers that
-    /// override it.
-    pub(super) fn new(file: Option<(&Path, &'a str)>, layers: &'a [SettingLayer]) -> Self {
-        let text = file.map_or("", |(_, text)| text);
+    pub(super) fn new(file: Option<ConfigFile<'a>>, layers: &'a [SettingLayer]) -> Self {
+        let text = file.map_or("", |file| file.text);
         Self {
-            file: file.map(|(path, _)| path.display().to_string()),
+            file: file.map(|file| file.path.display().to_string()),
             text,
             lines: LineTable::new(text),
             layers,
@@ -105,7 +118,7 @@ impl<'a> ConfigSection<'a> {
     pub(super) fn child(&self, key: &str, report: &mut ConfigReport) -> Self {
         match self.value(key) {
             Some(value) => match value.get_ref().as_table() {
-                Some(table) => self.inner(key, Some((table, value.span()))),
+                Some(table) => self.inner(key, Some(SpannedTable { table, span: value.span() })),
                 None => {
                     self.mistyped(key, &format!("a section [{}]", self.key(key)), report);
                     self.inner(key, None)
@@ -120,7 +133,9 @@ impl<'a> ConfigSection<'a> {
         let Some(value) = self.value(key) else {
             return Vec::new();
         };
-        let tables = |value: &'a Spanned<DeValue<'a>>| Some((value.get_ref().as_table()?, value.span()));
+        let tables = |value: &'a Spanned<DeValue<'a>>| {
+            Some(SpannedTable { table: value.get_ref().as_table()?, span: value.span() })
+        };
         let all =
             value.get_ref().as_array().and_then(|array| array.iter().map(tables).collect::<Option<Vec<_>>>());
         match all {
@@ -378,14 +393,14 @@ impl<'a> ConfigSection<'a> {
         schema.map_or(SectionKeys::Unknown, SectionKeys::Known)
     }
 
-    fn inner(&self, key: &str, table: Option<(&'a DeTable<'a>, Range<usize>)>) -> Self {
+    fn inner(&self, key: &str, table: Option<SpannedTable<'a>>) -> Self {
         Self {
             document: self.document,
             path: self.key(key),
-            keys: self.keys_of(key, table.as_ref().map(|(table, _)| *table)),
+            keys: self.keys_of(key, table.as_ref().map(|table| table.table)),
             // A missing key is reported at the line where its section begins.
-            line: table.as_ref().map(|(_, span)| self.document.line(span)).or(self.line),
-            table: table.map(|(table, _)| table),
+            line: table.as_ref().map(|table| self.document.line(&table.span)).or(self.line),
+            table: table.map(|table| table.table),
         }
     }
 

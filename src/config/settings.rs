@@ -1,7 +1,7 @@
 //! The table of settings: every key of the file with its type, its default, its description and
 //! the flag that overrides it. Those of credentials are in [`super::provider_settings`].
 
-use super::layer::FlagSetting;
+use super::flag_setting::FlagSetting;
 use super::provider_settings::{
     ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, OIDC, OSSUTIL, PROCESS, PROFILE, STATIC, URI,
 };

@@ -11,20 +11,24 @@ use crate::credentials::ProviderSpec;
 /// defines it.
 pub(super) const DEFAULT: &str = "default";
 
-/// A source that the file defines.
+/// A source of credentials that the file defines.
 pub(super) struct DescribedSource {
     pub(super) name: String,
-    /// The specification; `None` after an error has been reported.
+    /// `None` if the description is invalid, which has been reported.
     pub(super) spec: Option<ProviderSpec>,
 }
 
 /// Checks the references between sources: reports unknown sources, and sources that depend on
 /// themselves.
-pub(super) fn check_needs(specs: &[DescribedSource], root: &ConfigSection<'_>, report: &mut ConfigReport) {
+pub(super) fn check_needs(
+    described: &[DescribedSource],
+    root: &ConfigSection<'_>,
+    report: &mut ConfigReport,
+) {
     let all = root.child("credentials", report);
-    let names = specs.iter().map(|described| described.name.as_str());
+    let names = described.iter().map(|source| source.name.as_str());
     let known: HashMap<&str, Option<&ProviderSpec>> =
-        names.clone().zip(specs.iter().map(|described| described.spec.as_ref())).collect();
+        names.clone().zip(described.iter().map(|source| source.spec.as_ref())).collect();
     let needed = |name: &str| known.get(name).copied().flatten()?.needs();
     let circular = in_circles(names.clone(), needed);
     let all_names = listing(names.clone());

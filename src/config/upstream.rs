@@ -166,8 +166,9 @@ impl UpstreamChecks<'_> {
         if let (Some(given), Some(named), Some(endpoint)) = (&five.region, &named, endpoint)
             && given.value != *named
         {
-            let (named, given) = (named.to_string(), (given.value.to_string(), given.at.to_string()));
-            report.warn(&endpoint.at, &ConfigWarning::Regions(named, given.0, given.1));
+            let signed = given.value.to_string();
+            let warning = ConfigWarning::Regions(named.to_string(), signed, given.at.to_string());
+            report.warn(&endpoint.at, &warning);
         }
         let region = five.region.as_ref().map(|given| given.value.clone()).or(named);
         match (&region, self.shared.signature.value) {

@@ -15,19 +15,26 @@ use super::validation::ValidationContext;
 use crate::address::RoutingTable;
 use crate::server::ListenSettings;
 
+/// The upstreams of `[upstream]` and of the routes.
+pub(super) struct UpstreamSections {
+    pub(super) directory: RoutingTable,
+    /// The other settings of each upstream, by its [`UpstreamId`](crate::address::UpstreamId).
+    pub(super) settings: Vec<UpstreamSettings>,
+}
+
 /// Reads `[upstream]` and the routes. Returns `None` only after an error has been reported.
 pub(super) fn read(
     root: &ConfigSection<'_>,
     surroundings: &ValidationContext<'_>,
     report: &mut ConfigReport,
-) -> Option<(RoutingTable, Vec<UpstreamSettings>)> {
+) -> Option<UpstreamSections> {
     let section = root.child("upstream", report);
     section.check(&UPSTREAM, report);
     let shared = SharedSettings::read(&section, report);
     let listeners = by_port(surroundings.listeners);
     let checks =
         UpstreamChecks { shared: &shared, addressing: shared.addressing.as_ref(), listeners: &listeners };
-    let known = KnownCredentials::new(surroundings.specs);
+    let known = KnownCredentials::new(surroundings.described);
     let five = EndpointSettings::read(&section, report);
     let default = checks.resolve(&five, &section, report);
     let mut settings = vec![UpstreamSettings {
@@ -49,12 +56,12 @@ pub(super) fn read(
     }
     let default = default?;
     for ImpliedRoute { credentials, wanted, upstream } in
-        ossutil_routes::read(root, surroundings, (&default, &checks), report)
+        ossutil_routes::read(root, surroundings, &default, &checks, report)
     {
         settings.push(UpstreamSettings { credentials, ..settings[0].clone() });
         routes.push((wanted, upstream));
     }
-    Some((RoutingTable::new(default, routes), settings))
+    Some(UpstreamSections { directory: RoutingTable::new(default, routes), settings })
 }
 
 /// Groups the listeners on TCP sockets by port.
@@ -76,8 +83,8 @@ struct KnownCredentials<'a> {
 }
 
 impl<'a> KnownCredentials<'a> {
-    fn new(specs: &'a [DescribedSource]) -> Self {
-        let described = specs.iter().map(|described| described.name.as_str());
+    fn new(described: &'a [DescribedSource]) -> Self {
+        let described = described.iter().map(|source| source.name.as_str());
         let mut names: HashSet<&str> = described.clone().collect();
         let implied = names.insert(DEFAULT).then_some(DEFAULT);
         Self { names, listing: listing(described.chain(implied)) }

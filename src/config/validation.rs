@@ -14,7 +14,7 @@ use crate::server::ListenSettings;
 pub(super) struct ValidationContext<'a> {
     pub(super) listeners: &'a [ListenSettings],
     /// The credentials that the file defines.
-    pub(super) specs: &'a [DescribedSource],
+    pub(super) described: &'a [DescribedSource],
     pub(super) secrets: &'a SecretResolver<'a>,
 }
 

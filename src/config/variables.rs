@@ -4,7 +4,7 @@
 use strsim::levenshtein;
 
 use super::error::ConfigErrorKind;
-use super::layer::FlagSetting;
+use super::flag_setting::FlagSetting;
 use crate::credentials::SourceEnv;
 
 /// The variables that are read beside those of the settings.
@@ -55,8 +55,15 @@ pub const READ_VARIABLES: [&str; 44] = [
     "LISTEN_FDNAMES",
 ];
 
-/// Returns the invalid environment variables, each with its error.
-pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, ConfigErrorKind)> {
+/// An environment variable that is unknown or has an invalid value.
+#[derive(Clone, Debug)]
+pub(super) struct InvalidVariable {
+    pub(super) name: String,
+    pub(super) problem: ConfigErrorKind,
+}
+
+/// Returns the invalid environment variables.
+pub(super) fn check(edge: &dyn SourceEnv) -> Vec<InvalidVariable> {
     let own: Vec<String> =
         FlagSetting::ALL.into_iter().map(FlagSetting::variable).chain([CONFIG.to_owned()]).collect();
     let mut wrong = Vec::new();
@@ -65,11 +72,13 @@ pub(super) fn check(edge: &dyn SourceEnv) -> Vec<(String, ConfigErrorKind)> {
         let is_set = value.is_some() || edge.is_not_text(&name);
         if is_set && !own.contains(&name) && !is_service_link(&name, value.as_deref().unwrap_or_default()) {
             let nearest = own.iter().min_by_key(|known| levenshtein(&name, known));
-            wrong.push((name, ConfigErrorKind::UnknownVariable(nearest.cloned().unwrap_or_default())));
+            let problem = ConfigErrorKind::UnknownVariable(nearest.cloned().unwrap_or_default());
+            wrong.push(InvalidVariable { name, problem });
         }
     }
     let read = own.into_iter().chain(READ_VARIABLES.map(str::to_owned));
-    wrong.extend(read.filter(|name| edge.is_not_text(name)).map(|name| (name, ConfigErrorKind::NotText)));
+    let unreadable = read.filter(|name| edge.is_not_text(name));
+    wrong.extend(unreadable.map(|name| InvalidVariable { name, problem: ConfigErrorKind::NotText }));
     wrong
 }
 
@@ -135,7 +144,7 @@ mod tests {
     /// Returns the errors for an environment with only this variable.
     fn wrong(name: &'static str, value: Option<&'static str>) -> Vec<String> {
         let wrong = check(&Variables(BTreeMap::from([(name, value)])));
-        wrong.into_iter().map(|(name, problem)| format!("{name}: {problem}")).collect()
+        wrong.iter().map(|invalid| format!("{}: {}", invalid.name, invalid.problem)).collect()
     }
 
     #[test]

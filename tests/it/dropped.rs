@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use oss_signing_proxy::app::{App, ReloadHandle, SystemEnv};
 use oss_signing_proxy::app::{DrainOutcome, DrainSignal, ListenAddress};
-use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
 use oss_signing_proxy::internals::server::{
     ActivatedSockets, BoundListener, ListenSettings, ListenerPlan, Server, SharedListener,
 };
@@ -48,7 +48,8 @@ fn config(listen: SocketAddr, upstream: SocketAddr) -> ProxyConfig {
          endpoint = \"http://oss-cn-hangzhou.aliyuncs.com\"\nconnect = \"{upstream}\"\n[credentials.default]\n\
          type = \"static\"\naccess_key_id = \"{ID}\"\naccess_key_secret = \"{SECRET}\"\n"
     );
-    ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemEnv).expect("no mistake")
+    ProxyConfig::load(Some(ConfigFile { path: Path::new("test"), text: &text }), &[], &SystemEnv)
+        .expect("no mistake")
 }
 
 /// Assembles a proxy on this port, as soon as it is free.

@@ -20,7 +20,7 @@ use crate::admin::ListenerCertificate;
 use crate::app::BadSource;
 use crate::app::build::{SourceResults, ask_all};
 use crate::app::system_env::SystemEnv;
-use crate::config::{ConfigErrors, ProxyConfig};
+use crate::config::{ConfigErrors, ConfigOutline, ProxyConfig};
 use crate::credentials::{CredentialSource, NamedSpec, ProviderSpec, each};
 use crate::oss::Bucket;
 use crate::server::TlsFiles;
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &DoctorArgs) -> CommandExit {
     let reader = if arguments.json { ReportFormat::Program } else { ReportFormat::Person };
     let mut report = DoctorReport::new(reader);
     let bucket = arguments.flags.bucket();
-    let (config, errors) = match arguments.flags.without_bucket().outline() {
+    let ConfigOutline { config, errors } = match arguments.flags.without_bucket().outline() {
         Ok(outline) => outline,
         Err(unreadable) => {
             report.add(configuration(vec![wrong(unreadable)]));

@@ -11,12 +11,12 @@ use super::super::serve::block_on;
 use crate::address::UpstreamId;
 use crate::app::build::{SourceResults, ask_all};
 use crate::app::system_env::SystemEnv;
-use crate::config::{ConfigError, ConfigErrors, ProxyConfig};
+use crate::config::{ConfigError, ConfigErrors, ConfigOutline, ProxyConfig};
 use crate::credentials::{CredentialSource, ProviderSpec, SourceMap, each};
 use crate::time::{Clock as _, Timestamp};
 
 pub(super) fn run(flags: &CommonFlags) -> CommandExit {
-    let (config, errors) = match flags.outline() {
+    let ConfigOutline { config, errors } = match flags.outline() {
         Ok(outline) => outline,
         Err(unreadable) => {
             complain(unreadable);

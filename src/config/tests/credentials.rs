@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::{UPSTREAM, World, load, load_in, loaded, mistakes, refused};
-use crate::config::ProxyConfig;
+use crate::config::{ConfigFile, ProxyConfig};
 use crate::credentials::{ChainConfig, EnvConfig, NamedSpec, ProviderSpec, SourceEnv, StaticKeyConfig};
 use crate::time::{Clock, Timestamp};
 
@@ -192,7 +192,8 @@ fn the_real_world_reads_files_and_their_modes() {
     let path = directory.path().join("secret");
     fs::write(&path, "hunter2\r\n").expect("a file");
     let edge: Arc<dyn SourceEnv> = Arc::new(Variable);
-    let load = |text: &str| ProxyConfig::load(Some(("proxy.toml".as_ref(), text)), &[], &*edge);
+    let load =
+        |text: &str| ProxyConfig::load(Some(ConfigFile { path: "proxy.toml".as_ref(), text }), &[], &*edge);
     let text = fixed(&format!("file:{}", path.display()));
     for (mode, warnings) in [(0o600, 0), (0o640, 1), (0o604, 1)] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");

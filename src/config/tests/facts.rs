@@ -106,7 +106,8 @@ fn the_defaults_that_are_told_are_those_that_hold() {
             text.push_str("region = \"cn-hangzhou\"\n");
         }
     }
-    let (told, real) = (loaded(&text), loaded(UPSTREAM));
+    let told = loaded(&text);
+    let real = loaded(UPSTREAM);
     assert_eq!((told.limits, told.timeouts), (real.limits, real.timeouts), "{text}");
     assert_eq!((told.log, told.listen, told.process), (real.log, real.listen, real.process));
     assert_eq!(

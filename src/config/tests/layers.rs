@@ -2,7 +2,7 @@
 
 use super::{UPSTREAM, World, load_in, mistakes};
 use crate::address::UpstreamId;
-use crate::config::{ConfigErrors, FlagSetting, ProxyConfig, SettingLayer};
+use crate::config::{ConfigErrors, ConfigFile, FlagSetting, ProxyConfig, SettingLayer};
 use crate::credentials::{ChainConfig, NamedSpec, SourceEnv};
 use crate::policy::AllowedOperations;
 use crate::sign::SignatureVersion;
@@ -206,7 +206,7 @@ fn a_proxy_that_is_alone_has_one_plain_listener_whatever_the_file_says_of_listen
 #[test]
 fn where_health_is_asked_is_read_without_the_rest() {
     let admin = |text: &str, layers: &[SettingLayer]| {
-        let file = Some((std::path::Path::new("proxy.toml"), text));
+        let file = Some(ConfigFile { path: std::path::Path::new("proxy.toml"), text });
         let admin = ProxyConfig::admin(file, layers, &World::default()).map_err(|errors| errors.to_string());
         admin.map(|admin| admin.map(|admin| admin.address.to_string()))
     };

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{ConfigErrors, ProxyConfig, SettingLayer};
+use super::{ConfigErrors, ConfigFile, ProxyConfig, SettingLayer};
 use crate::credentials::{SecretText, SourceEnv};
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -53,7 +53,7 @@ impl SourceEnv for World {
 }
 
 fn load_in(world: &World, text: &str, layers: &[SettingLayer]) -> Result<ProxyConfig, ConfigErrors> {
-    ProxyConfig::load(Some((Path::new("proxy.toml"), text)), layers, world)
+    ProxyConfig::load(Some(ConfigFile { path: Path::new("proxy.toml"), text }), layers, world)
 }
 
 fn load(text: &str) -> Result<ProxyConfig, ConfigErrors> {

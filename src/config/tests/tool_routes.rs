@@ -51,7 +51,8 @@ fn a_bucket_with_a_region_alone_goes_to_the_public_endpoint_as_the_region_names_
 
 #[test]
 fn a_bucket_is_signed_for_the_region_of_its_entry_then_its_endpoint_then_its_profile() {
-    let (shanghai, beijing) = ("region=cn-shanghai", "endpoint=oss-cn-beijing.aliyuncs.com");
+    let shanghai = "region=cn-shanghai";
+    let beijing = "endpoint=oss-cn-beijing.aliyuncs.com";
     let both = format!("region=cn-qingdao\n{beijing}");
     for (profile, entry, expected) in [
         (shanghai, both.as_str(), "cn-qingdao"),

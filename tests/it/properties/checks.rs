@@ -110,7 +110,9 @@ pub(crate) fn redaction(data: &[u8]) {
 /// A configuration is valid, or each error has a location and a message.
 pub(crate) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Err(errors) = ProxyConfig::load(Some((Path::new("proxy.toml"), text)), &[], &Nothing) {
+    if let Err(errors) =
+        ProxyConfig::load(Some(ConfigFile { path: Path::new("proxy.toml"), text }), &[], &Nothing)
+    {
         assert!(errors.iter().count() > 0);
         for line in errors.to_string().lines() {
             assert!(line.contains(": "), "{line:?} of {text:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oss_signing_proxy::app::{App, SystemEnv};
-use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
 use oss_signing_proxy::internals::proxy::WorkerCore;
 use oss_signing_proxy::internals::server::{self, MakeCore, ServerPlan};
 use oss_signing_proxy::internals::transport::{self, UpstreamTransport};
@@ -14,7 +14,8 @@ use oss_signing_proxy::internals::transport::{self, UpstreamTransport};
 pub(crate) async fn cores(count: usize, made: impl Fn() + Send + Sync + 'static) -> ServerPlan {
     let text = "[[listen]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"off\"\n[upstream]\nregion = \"cn-hangzhou\"\n\
                 [credentials.default]\ntype = \"static\"\naccess_key_id = \"LTAItest\"\naccess_key_secret = \"secret-of-it\"\n";
-    let config = ProxyConfig::load(Some((Path::new("test"), text)), &[], &SystemEnv).expect("no mistake");
+    let config = ProxyConfig::load(Some(ConfigFile { path: Path::new("test"), text }), &[], &SystemEnv)
+        .expect("no mistake");
     let state = App::assemble(config, Arc::new(SystemEnv)).await.expect("a proxy").state();
     let upstream = transport::TransportSettings {
         connect: SOME,

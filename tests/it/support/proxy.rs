@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::app::{DrainOutcome, DrainSignal, ListenAddress};
-use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
 use oss_signing_proxy::internals::proxy::ProxyState;
 use oss_signing_proxy::internals::telemetry::RequestCounts;
 use tokio::task::LocalSet;
@@ -85,7 +85,11 @@ impl ProxyBuilder {
     /// Starts the proxy in a new thread.
     pub(crate) fn start(self) -> Proxy {
         let text = self.text();
-        let config = match ProxyConfig::load(Some((Path::new("test"), &text)), &[], &SystemEnv) {
+        let config = match ProxyConfig::load(
+            Some(ConfigFile { path: Path::new("test"), text: &text }),
+            &[],
+            &SystemEnv,
+        ) {
             Ok(config) => config,
             Err(errors) => panic!("{errors}\n{text}"),
         };
