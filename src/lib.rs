@@ -75,7 +75,6 @@ pub mod internals {
     }
     pub mod config {
         pub use crate::config::effective::changes;
-        pub use crate::config::reference::reference_tables;
         pub use crate::config::variables::READ_VARIABLES;
     }
     pub mod credentials {

@@ -64,6 +64,7 @@ impl StartError {
     }
 
     /// Returns whether every error is an address in use by another process.
+    #[cfg(feature = "emulator")]
     pub(crate) fn is_in_use(&self) -> bool {
         if let Self::Several(all) = self {
             return all.iter().all(Self::is_in_use);

@@ -5,8 +5,10 @@ mod admin_client;
 mod check;
 mod child;
 mod child_env;
+#[cfg(feature = "emulator")]
 mod demo;
 mod doctor;
+#[cfg(feature = "emulator")]
 mod emulate;
 mod exit;
 mod explain;
@@ -49,10 +51,12 @@ enum CliCommand {
     /// Diagnose connectivity, TLS, clock, credentials and region
     Doctor(doctor::DoctorArgs),
     /// Show the proxy in front of an in-memory OSS emulator
+    #[cfg(feature = "emulator")]
     Demo(demo::DemoArgs),
     /// Print a presigned URL
     Presign(presign::PresignArgs),
     /// Run an in-memory OSS emulator
+    #[cfg(feature = "emulator")]
     Emulate(emulate::EmulateArgs),
     /// Run a command behind a temporary proxy, without keys in its environment
     Run(run::RunArgs),
@@ -88,8 +92,10 @@ fn run(arguments: impl Iterator<Item = OsString>) -> CommandExit {
         Some(CliCommand::Check(arguments)) => check::run(&arguments),
         Some(CliCommand::Explain(arguments)) => explain::run(&arguments),
         Some(CliCommand::Doctor(arguments)) => doctor::run(&arguments),
+        #[cfg(feature = "emulator")]
         Some(CliCommand::Demo(arguments)) => demo::run(&arguments),
         Some(CliCommand::Presign(arguments)) => presign::run(&arguments),
+        #[cfg(feature = "emulator")]
         Some(CliCommand::Emulate(arguments)) => emulate::run(&arguments),
         Some(CliCommand::Run(arguments)) => run::run(&arguments),
         Some(CliCommand::Wait(arguments)) => wait::run(&arguments),

@@ -39,12 +39,6 @@ pub(super) struct FinishedReport {
 }
 
 impl ConfigError {
-    /// Returns the location of the error.
-    #[must_use]
-    pub(crate) fn origin(&self) -> &ValueOrigin {
-        &self.origin
-    }
-
     /// Returns the name of the credentials that the error concerns.
     #[must_use]
     pub(crate) fn credentials(&self) -> Option<&str> {

@@ -56,7 +56,7 @@ impl ContentDigest {
 
 /// A file with the digest of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileDigest {
+pub(crate) struct FileDigest {
     /// The path of the file.
     pub path: PathBuf,
     /// The digest of its content.

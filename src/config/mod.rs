@@ -17,7 +17,6 @@ mod listen;
 mod origin;
 mod ossutil_routes;
 mod provider_settings;
-pub(crate) mod reference;
 mod roles;
 mod route;
 mod schema;

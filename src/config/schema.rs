@@ -14,6 +14,7 @@ pub(super) struct SettingSpec {
     pub(super) kind: ValueKind,
     pub(super) default: DefaultValue,
     /// The description in `docs/reference.md`, in Markdown.
+    #[cfg_attr(not(test), expect(dead_code, reason = "compared with docs/reference.md"))]
     pub(super) description: &'static str,
     /// The flag that overrides the key, as the environment variable of the flag does.
     pub(super) flag: Option<FlagSetting>,
@@ -132,22 +133,6 @@ impl SettingSpec {
             | ValueKind::Size
             | ValueKind::TextList
             | ValueKind::Providers => None,
-        }
-    }
-}
-
-impl ValueKind {
-    /// Returns the name of the type for `docs/reference.md`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Boolean => "boolean",
-            Self::Number => "number",
-            Self::Duration => "duration",
-            Self::Size => "size",
-            Self::TextList => "list of texts",
-            Self::Table(_) => "table",
-            Self::TableList(_) | Self::Providers => "tables",
         }
     }
 }

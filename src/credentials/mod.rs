@@ -72,7 +72,7 @@ pub(crate) use services::CredentialServices;
 pub(crate) use source::{CredentialSource, NoCredentials};
 pub(crate) use static_keys::StaticKeyConfig;
 pub(crate) use status::{CredentialState, SourceStatus};
-pub(crate) use sts::{AssumeRoleParams, AssumedRole, OssLocation, StsEndpointConfig, StsSignature};
+pub(crate) use sts::{AssumeRoleParams, OssLocation, StsEndpointConfig, StsSignature};
 pub(crate) use uri::UriConfig;
 pub(crate) use validate::{InvalidAccessKey, check as check_key};
 
@@ -136,7 +136,7 @@ pub struct StateFingerprint(u64);
 
 impl StateFingerprint {
     /// Hashes a state.
-    pub(crate) fn of(state: &impl Hash) -> Self {
+    pub fn of(state: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         Self(hasher.finish())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{CredentialServices, Provide, StsEndpointConfig};
 
 /// The configuration of one kind of credential provider.
-pub(crate) trait ProviderConfig: Debug + Send + Sync {
+pub trait ProviderConfig: Debug + Send + Sync {
     /// Returns the configuration of the STS endpoint, for a provider that may call STS.
     fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
         None

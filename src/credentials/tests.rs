@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::credentials::sts::AssumedRole;
 use crate::credentials::test_env::{NOW, TestEnv, ask};
 use crate::credentials::{
-    AssumeRoleConfig, AssumedRole, ChainConfig, CliFile, CredentialSource, CredentialState, Credentials,
-    EnvConfig, ExternalFileConfig, InvalidAccessKey, NamedSpec, NoCredentials, OssutilFile, Provide,
-    ProvideError, ProvideFuture, ProviderSpec, SetupError, SharedFile, SourceEnv, StaticKeyConfig,
-    StsEndpointConfig, StsSignature, ToolFileConfig, UriConfig, build_sources,
+    AssumeRoleConfig, ChainConfig, CliFile, CredentialSource, CredentialState, Credentials, EnvConfig,
+    ExternalFileConfig, InvalidAccessKey, NamedSpec, NoCredentials, OssutilFile, Provide, ProvideError,
+    ProvideFuture, ProviderSpec, SetupError, SharedFile, SourceEnv, StaticKeyConfig, StsEndpointConfig,
+    StsSignature, ToolFileConfig, UriConfig, build_sources,
 };
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};

@@ -38,7 +38,7 @@ pub use recorder::RequestRecorder;
 pub use service::OssService;
 pub use settings::EmulatedAccount;
 pub use settings::EmulatorSettings;
-pub(crate) use wire::ServiceStream;
+pub use wire::ServiceStream;
 
 /// An [`OssService`] listening on a TCP port, as a task of the runtime that called
 /// [`Emulator::bind`].

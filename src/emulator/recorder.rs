@@ -16,7 +16,7 @@ pub struct ReceivedRequest {
     /// The headers. The values of each name are in the order received.
     pub headers: HeaderMap,
     /// The number of the connection, counted from 1.
-    pub(crate) connection: usize,
+    pub connection: usize,
     /// The number of body bytes read so far, without chunk framing.
     pub body_bytes: u64,
     /// The state of the body.

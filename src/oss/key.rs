@@ -72,6 +72,7 @@ impl Key {
     ///
     /// # Errors
     /// [`InvalidKey::TooLong`] if there are more than [`Key::BYTES_MAX`] bytes.
+    #[cfg(any(test, feature = "internals"))]
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InvalidKey> {
         let mut wire = String::with_capacity(bytes.len());
         encode_path(&bytes, &mut wire);

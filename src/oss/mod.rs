@@ -11,7 +11,9 @@ mod operation_table;
 pub(crate) mod query;
 
 pub(crate) use encoding::{InvalidEscape, decode, encode_path, encode_strict};
-pub(crate) use error::{ErrorDocument, escape_xml};
+pub(crate) use error::ErrorDocument;
+#[cfg(test)]
+pub(crate) use error::escape_xml;
 pub(crate) use key::{InvalidKey, Key};
 pub use names::Bucket;
 pub use names::InvalidBucket;

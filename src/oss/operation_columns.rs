@@ -82,7 +82,6 @@ macro_rules! operations {
         /// An operation of OSS. Requests with an unknown parameter share one name for each method
         /// and level, such as `GetBucketSettings`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "the names are those of the OSS API reference")]
         pub enum Operation {
             $($name),*
         }

@@ -52,12 +52,6 @@ impl Query {
         &self.0
     }
 
-    /// Returns whether there is a parameter of this name.
-    #[must_use]
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
-
     /// Returns the first parameter of this name.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<&QueryParameter> {

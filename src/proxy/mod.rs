@@ -24,7 +24,7 @@ use std::rc::Rc;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-pub(crate) use dry_run::{DryRunReport, DryRunRoute, OutboundHead, RejectionReason, explain};
+pub(crate) use dry_run::{DryRunReport, DryRunRoute, OutboundHead, explain};
 pub(crate) use endpoint_cache::destination;
 pub(crate) use error::ProxyError;
 pub use headers::prepare_headers;

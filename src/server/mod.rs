@@ -221,12 +221,6 @@ impl Server {
         ServerWatchdog { acceptor: self.acceptor.watchdog(), cores: Arc::clone(&self.cores) }
     }
 
-    /// Returns the number of open client connections.
-    #[must_use]
-    pub(crate) fn connections(&self) -> usize {
-        self.cores.open()
-    }
-
     /// Stops accepting, and waits until requests in flight have ended. Returns the outcome of the
     /// drain.
     pub async fn end(&self) -> DrainOutcome {

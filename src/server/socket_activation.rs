@@ -32,6 +32,7 @@ impl ActivatedSockets {
     }
 
     /// Returns an empty set, for a process that was started without socket activation.
+    #[cfg(any(test, feature = "internals"))]
     #[must_use]
     pub fn nothing() -> Self {
         Self { sockets: ListenFd::empty(), names: Vec::new(), taken: BTreeMap::new() }

@@ -9,13 +9,11 @@ mod log_writer;
 mod metrics;
 mod settings;
 
-pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, RequestId, ResponseEnd};
+pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, ResponseEnd};
 pub use counters::RequestCounts;
 pub(crate) use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus};
 pub(crate) use format::{LogControl, subscribe};
 pub(crate) use log_file::LogFile;
-pub(crate) use log_writer::{DroppedLines, LogFlushGuard, LogWriter};
-pub(crate) use metrics::{
-    EndedRequest, MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome, WorkerMetrics,
-};
+pub(crate) use log_writer::{LogFlushGuard, LogWriter};
+pub(crate) use metrics::{MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome};
 pub(crate) use settings::{LogFormat, LogLevel, LogSettings};

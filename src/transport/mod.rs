@@ -44,7 +44,7 @@ pub(crate) use io_timeout::is_write_timeout;
 pub(crate) use io_timeout::{IdleTimeout, WriteTimeout};
 pub(crate) use names::DialName;
 pub(crate) use pooled::PooledConnection;
-pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody, RequestBodyError};
+pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody};
 pub(crate) use retry::RetryableRequest;
 pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
 pub use tls::TrustStore;

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
-use oss_signing_proxy::internals::config::{READ_VARIABLES, reference_tables};
+use oss_signing_proxy::internals::config::READ_VARIABLES;
 use serde_json::Value;
 
 use crate::support::{ID, KEY, SECRET, Served, ask, oss, run};
@@ -50,34 +50,6 @@ fn same(what: &str, named: &Words, real: &Words) {
 
 fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Words {
     words.into_iter().map(str::to_owned).collect()
-}
-
-/// Returns the rows of the table under this heading, as written.
-fn rows(heading: &str) -> Words {
-    let lines = REFERENCE.lines().skip_while(|line| *line != heading).skip(1);
-    let rows = lines.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| `"));
-    rows.map(str::to_owned).collect()
-}
-
-#[test]
-fn every_setting_is_in_the_reference_with_its_type_and_its_default_and_no_other() {
-    let tables = reference_tables();
-    let settings = REFERENCE.lines().skip_while(|line| *line != "## Settings").skip(1);
-    let headings = settings.take_while(|line| !line.starts_with("## "));
-    let headings: Vec<&str> = headings.filter(|line| line.starts_with("### ")).collect();
-    let real: Vec<&str> = tables.iter().map(|table| table.heading.as_str()).collect();
-    assert_eq!(headings, real, "the sections of docs/reference.md");
-    let mut changes = String::new();
-    for table in &tables {
-        let real: Words = table.rows.iter().cloned().collect();
-        let written = rows(&table.heading);
-        if real != written {
-            changes.push_str(&format!("{}\n", table.heading));
-        }
-        changes.extend(written.difference(&real).map(|row| format!("- {row}\n")));
-        changes.extend(real.difference(&written).map(|row| format!("+ {row}\n")));
-    }
-    assert!(changes.is_empty(), "docs/reference.md: change these lines\n{changes}");
 }
 
 /// Returns the flags in the help of a command, except `--help`.

@@ -97,7 +97,10 @@ impl ShownSetting {
         let mut mistakes = Vec::new();
         let table: toml::Table = format!("{key} = {value}").parse().expect("TOML");
         if !fits(spec, &table[*key]) {
-            mistakes.push(format!("{section}: {key} = {value} is not a {}", spec.kind.name()));
+            mistakes.push(format!(
+                "{section}: {key} = {value} is not a {}",
+                super::reference::type_name(spec.kind)
+            ));
         }
         let is_example = matches!(spec.default, DefaultValue::EmptyList) && *is_comment;
         if spec.default.is_value() && !is_example && *value != spec.default.to_string() {

@@ -8,6 +8,7 @@ mod file;
 mod layers;
 mod listen;
 mod many;
+mod reference;
 mod route;
 mod settings;
 mod tool_routes;

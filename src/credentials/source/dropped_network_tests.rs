@@ -18,10 +18,11 @@ use zeroize::Zeroizing;
 
 use super::dropped_tests::dropped_after;
 use crate::credentials::service_client::ServiceClient;
+use crate::credentials::sts::AssumedRole;
 use crate::credentials::test_env::TestEnv;
 use crate::credentials::{
-    AssumeRoleConfig, AssumeRoleParams, AssumedRole, ChainConfig, CredentialServices, EcsConfig, NamedSpec,
-    OidcConfig, ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
+    AssumeRoleConfig, AssumeRoleParams, ChainConfig, CredentialServices, EcsConfig, NamedSpec, OidcConfig,
+    ProviderSpec, StsEndpointConfig, StsSignature, UriConfig, build_sources,
 };
 use crate::transport::{HttpRequest, HttpTimeouts, Url};
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use crate::credentials::sts::AssumedRole;
 use crate::credentials::test_env::{NOW, TestEnv};
 use crate::credentials::{
-    AssumeRoleConfig, AssumedRole, CredentialFileConfig, CredentialSource, Credentials, ExternalFileConfig,
-    NamedSpec, ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, SharedFile, SourceEnv,
+    AssumeRoleConfig, CredentialFileConfig, CredentialSource, Credentials, ExternalFileConfig, NamedSpec,
+    ProcessConfig, Provide, ProvideError, ProvideFuture, ProviderSpec, SharedFile, SourceEnv,
     StsEndpointConfig, StsSignature, ToolFileConfig, build_sources,
 };
 use crate::secret::Secret;

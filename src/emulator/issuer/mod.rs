@@ -168,7 +168,7 @@ impl CredentialIssuer {
     }
 
     /// Revokes all metadata tokens.
-    pub(crate) fn forget_metadata_tokens(&self) {
+    pub fn forget_metadata_tokens(&self) {
         self.shared.state.lock().metadata_tokens += 1;
     }
 

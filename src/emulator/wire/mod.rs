@@ -18,7 +18,7 @@ pub(super) use request_body::{BrokenBody, IncomingBody, KeptBody};
 pub(super) use response_body::{BodyEnding, OutgoingBody, SendRate};
 
 /// The stream over which the service speaks HTTP.
-pub(crate) trait ServiceStream: AsyncRead + AsyncWrite + Unpin {
+pub trait ServiceStream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the next close a reset (RST instead of FIN).
     fn reset_on_close(&self);
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
-use oss_signing_proxy::config::ProxyConfig;
+use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
 use oss_signing_proxy::credentials::{SecretText, SourceEnv};
 use oss_signing_proxy::internals::address::{
     BucketAddressing, Endpoint, Host, ListenerNames, LocatedObject, ResolvedEndpoint, RoutingTable,

@@ -1,21 +1,23 @@
-//! The tables of settings in `docs/reference.md`, which are generated from the table of settings.
+//! `docs/reference.md` has every setting with its type, its default and its description.
 
-use super::provider_settings::PROVIDERS;
-use super::schema::{DefaultValue, SettingSpec, ValueKind};
-use super::settings::ROOT;
+use std::collections::BTreeSet;
+
+use crate::config::provider_settings::PROVIDERS;
+use crate::config::schema::{DefaultValue, SettingSpec, ValueKind};
+use crate::config::settings::ROOT;
+
+const REFERENCE: &str = include_str!("../../../docs/reference.md");
 
 /// A table of settings in `docs/reference.md`.
-#[derive(Clone, Debug)]
-pub struct ReferenceTable {
+struct ReferenceTable {
     /// The heading above the table.
-    pub heading: String,
+    heading: String,
     /// The rows in Markdown, without the head of the table.
-    pub rows: Vec<String>,
+    rows: Vec<String>,
 }
 
 /// Returns the tables of all settings, in the order of the page.
-#[must_use]
-pub fn reference_tables() -> Vec<ReferenceTable> {
+fn reference_tables() -> Vec<ReferenceTable> {
     let mut top = ReferenceTable { heading: "### At the top".to_owned(), rows: Vec::new() };
     let mut tables = Vec::new();
     for spec in ROOT.settings() {
@@ -84,5 +86,47 @@ fn cells(spec: &SettingSpec) -> String {
         | DefaultValue::Number(_)
         | DefaultValue::EmptyList) => format!("`{value}`"),
     };
-    format!("{} | {default} | {}", spec.kind.name(), spec.description)
+    format!("{} | {default} | {}", type_name(spec.kind), spec.description)
+}
+
+/// Returns the name of a type in `docs/reference.md`.
+pub(super) fn type_name(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Text => "text",
+        ValueKind::Boolean => "boolean",
+        ValueKind::Number => "number",
+        ValueKind::Duration => "duration",
+        ValueKind::Size => "size",
+        ValueKind::TextList => "list of texts",
+        ValueKind::Table(_) => "table",
+        ValueKind::TableList(_) | ValueKind::Providers => "tables",
+    }
+}
+
+/// Returns the rows of the table under this heading, as written.
+fn rows(heading: &str) -> BTreeSet<String> {
+    let lines = REFERENCE.lines().skip_while(|line| *line != heading).skip(1);
+    let rows = lines.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| `"));
+    rows.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_setting_is_in_the_reference_with_its_type_and_its_default_and_no_other() {
+    let tables = reference_tables();
+    let settings = REFERENCE.lines().skip_while(|line| *line != "## Settings").skip(1);
+    let headings = settings.take_while(|line| !line.starts_with("## "));
+    let headings: Vec<&str> = headings.filter(|line| line.starts_with("### ")).collect();
+    let real: Vec<&str> = tables.iter().map(|table| table.heading.as_str()).collect();
+    assert_eq!(headings, real, "the sections of docs/reference.md");
+    let mut changes = String::new();
+    for table in &tables {
+        let real: BTreeSet<String> = table.rows.iter().cloned().collect();
+        let written = rows(&table.heading);
+        if real != written {
+            changes.push_str(&format!("{}\n", table.heading));
+        }
+        changes.extend(written.difference(&real).map(|row| format!("- {row}\n")));
+        changes.extend(real.difference(&written).map(|row| format!("+ {row}\n")));
+    }
+    assert!(changes.is_empty(), "docs/reference.md: change these lines\n{changes}");
 }
