@@ -40,21 +40,10 @@ impl ErrorDocument<'_> {
 /// Escapes `text` as XML character data. Characters that XML 1.0 cannot express become U+FFFD.
 #[must_use]
 pub(crate) fn escape_xml(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            '\r' => out.push_str("&#13;"),
-            '\t' | '\n' => out.push(c),
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            _ => out.push(c),
-        }
-    }
-    out
+    let invalid =
+        |c| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    // A reader would take a carriage return for the end of a line.
+    quick_xml::escape::escape(text.replace(invalid, "\u{fffd}")).replace('\r', "&#13;")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod encoding;
 mod error;
+mod error_elements;
 pub(crate) mod key;
 mod names;
 mod operation;
@@ -14,6 +15,7 @@ pub(crate) use encoding::{InvalidEscape, decode, encode_path, encode_strict};
 pub(crate) use error::ErrorDocument;
 #[cfg(test)]
 pub(crate) use error::escape_xml;
+pub(crate) use error_elements::ErrorElements;
 pub(crate) use key::{InvalidKey, Key};
 pub use names::Bucket;
 pub use names::InvalidBucket;

@@ -16,9 +16,8 @@ use tracing::debug;
 use super::error::ProxyError;
 use super::headers::{BodyFraming, NOTE, settle_answer};
 use super::plain_error::TokenSearch;
-use super::redact::element;
 use super::response_body::ResponseBody;
-use crate::oss::ErrorDocument;
+use crate::oss::{ErrorDocument, ErrorElements};
 use crate::telemetry::{AccessLogEvent, ProcessCounters};
 use crate::transport::{PooledConnection, SendError};
 
@@ -208,18 +207,17 @@ impl UpstreamResponse {
             self.replaced = Some(kept.clone());
             kept
         };
-        let document = String::from_utf8_lossy(&document);
+        let elements = ErrorElements::parse(&String::from_utf8_lossy(&document));
         let header = text(self.response.headers(), "x-oss-ec");
-        let number = header.as_deref().or_else(|| element(&document, "EC"));
-        Ok(match element(&document, "Code") {
+        let number = header.as_deref().or_else(|| elements.get("EC"));
+        Ok(match elements.get("Code") {
             Some("InvalidAccessKeyId") => Some(KeyRejection::Key("InvalidAccessKeyId")),
             Some("InvalidSecurityToken") => Some(KeyRejection::Key("InvalidSecurityToken")),
             Some("SecurityTokenExpired") => Some(KeyRejection::Key("SecurityTokenExpired")),
             _ if number == Some(TOKEN_EXPIRED) => Some(KeyRejection::Key("SecurityTokenExpired")),
             Some("SignatureDoesNotMatch") => Some(KeyRejection::Signature),
             Some("RequestTimeTooSkewed") => {
-                let time = document.split_once("<ServerTime>").and_then(|(_, rest)| rest.split_once('<'));
-                Some(KeyRejection::Clock(time.map(|(time, _)| time.to_owned())))
+                Some(KeyRejection::Clock(elements.get("ServerTime").map(str::to_owned)))
             }
             _ => None,
         })
@@ -270,7 +268,8 @@ impl UpstreamResponse {
         let status = self.response.status();
         let headers = self.response.headers();
         let document = |beginning: &str| {
-            let of = |name: &str| element(beginning, name).map(str::to_owned);
+            let elements = ErrorElements::parse(beginning);
+            let of = |name: &str| elements.get(name).filter(|text| is_word(text)).map(str::to_owned);
             let words = status.canonical_reason().unwrap_or("Error").replace(' ', "");
             let request_id =
                 text(headers, "x-oss-request-id").or_else(|| of("RequestId")).unwrap_or_default();
@@ -288,6 +287,11 @@ impl UpstreamResponse {
         let is_clean = |token: &TokenSearch| token.clean_document(told.as_bytes()).is_some();
         if token.is_none_or(is_clean) { told.into() } else { document("").into() }
     }
+}
+
+/// Returns whether a text is a code, a number or an id, and so no part of a secret that was split.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

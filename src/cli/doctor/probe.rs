@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use crate::address::{LocatedObject, ResolvedEndpoint, RoutingTable, UpstreamId};
 use crate::app::system_env::SystemEnv;
 use crate::credentials::Credentials;
-use crate::oss::{Bucket, Key, Operation, Query};
+use crate::oss::{Bucket, ErrorElements, Key, Operation, Query};
 use crate::proxy::{AddressedRequest, destination, signing_key};
 use crate::sign::{SignatureVersion, SigningScheme, SigningTime, UnsendableKey};
 use crate::time::{Clock as _, Timestamp};
@@ -43,7 +43,7 @@ pub(super) struct ProbeRequest<'a> {
 pub(super) struct ProbeResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    document: String,
+    document: ErrorElements,
     /// The lead of the server's clock, in seconds.
     pub(super) ahead_s: Option<i64>,
 }
@@ -168,7 +168,12 @@ impl<'a> ProbeRequest<'a> {
         }
         let (head, _) = response.into_parts();
         let ahead_s = ahead(&head.headers, begun, ended);
-        Ok(ProbeResponse { status: head.status, headers: head.headers, document: document.text, ahead_s })
+        Ok(ProbeResponse {
+            status: head.status,
+            headers: head.headers,
+            document: ErrorElements::parse(&document.text),
+            ahead_s,
+        })
     }
 }
 
@@ -176,9 +181,7 @@ impl ProbeResponse {
     /// Returns the text of this element, if it is a word of letters, digits and the punctuation of
     /// names.
     pub(super) fn element(&self, name: &str) -> Option<&str> {
-        let (_, rest) = self.document.split_once(&format!("<{name}>"))?;
-        let (text, _) = rest.split_once("</")?;
-        word(text)
+        word(self.document.get(name)?)
     }
 
     /// Returns the value of the header, if it is such a word.
@@ -189,13 +192,12 @@ impl ProbeResponse {
     /// Returns the message of the document, whatever its content. It may be searched, but must not
     /// be shown.
     pub(super) fn message(&self) -> &str {
-        let text = self.document.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</"));
-        text.map_or("", |(text, _)| text)
+        self.document.get("Message").unwrap_or_default()
     }
 
     /// Returns the region in the scope of the string to sign that OSS expected.
     pub(super) fn scope_region(&self) -> Option<&str> {
-        let (_, rest) = self.document.split_once("<StringToSign>OSS4-HMAC-SHA256\n")?;
+        let rest = self.document.get("StringToSign")?.strip_prefix("OSS4-HMAC-SHA256\n")?;
         let (_, scope) = rest.split_once('\n')?;
         word(scope.lines().next()?.split('/').nth(1)?)
     }

@@ -8,12 +8,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use quick_xml::Reader;
-use quick_xml::escape::resolve_predefined_entity;
-use quick_xml::events::Event;
 
 use super::diagnosis::ServerDiagnosis;
 use super::redact::printable;
+use crate::oss::ErrorElements;
 
 /// The content of the document.
 #[derive(Debug)]
@@ -72,13 +70,14 @@ impl ServerErrorDocument {
             return Err(InvalidDocument::Empty);
         }
         let document = from_header(document).map_or(Cow::Borrowed(document), Cow::Owned);
-        let ParsedElements { root, children } = elements(&String::from_utf8_lossy(&document))?;
-        if root != "Error" {
-            return Err(InvalidDocument::Foreign(shortened(&root)));
+        let elements = ErrorElements::parse(&String::from_utf8_lossy(&document));
+        if let Some(fault) = elements.fault {
+            return Err(InvalidDocument::NotXml(fault));
         }
-        let of = |wanted: &str| {
-            children.iter().find(|element| element.name == wanted).map(|element| element.text.clone())
-        };
+        if elements.root != "Error" {
+            return Err(InvalidDocument::Foreign(shortened(&elements.root)));
+        }
+        let of = |name: &str| elements.get(name).map(str::to_owned);
         let given = of("Code").map(|code| code.trim().to_owned()).filter(|code| !code.is_empty());
         let code = shortened(&given.ok_or(InvalidDocument::NoCode)?);
         let request_id = shortened(of("RequestId").unwrap_or_default().trim());
@@ -99,75 +98,6 @@ impl ServerErrorDocument {
             canonical_request: of("CanonicalRequest").filter(|text| !text.is_empty()).map(String::into_bytes),
         })
     }
-}
-
-/// The root of a document, with its child elements.
-struct ParsedElements {
-    root: String,
-    children: Vec<ParsedElement>,
-}
-
-struct ParsedElement {
-    name: String,
-    text: String,
-}
-
-/// Parses the root and its child elements.
-fn elements(text: &str) -> Result<ParsedElements, InvalidDocument> {
-    let mut reader = Reader::from_str(text);
-    let mut root = None;
-    let mut children = Vec::new();
-    let mut open: Vec<ParsedElement> = Vec::new();
-    loop {
-        match reader.read_event().map_err(|_| InvalidDocument::NotXml("its markup is malformed"))? {
-            Event::Start(tag) => {
-                let name = tag.name().into_inner().to_owned();
-                if open.is_empty() {
-                    root.get_or_insert_with(|| name.clone());
-                }
-                if open.len() == DEPTH_MAX {
-                    return Err(InvalidDocument::NotXml("it is nested too deeply"));
-                }
-                open.push(ParsedElement { name, text: String::new() });
-            }
-            Event::End(_) => {
-                if let Some(element) = open.pop()
-                    && open.len() == 1
-                {
-                    children.push(element);
-                }
-            }
-            Event::Text(part) => append(&mut open, &part.xml10_content())?,
-            Event::CData(part) => append(&mut open, &part.xml10_content())?,
-            Event::GeneralRef(reference) => {
-                const UNKNOWN: InvalidDocument = InvalidDocument::NotXml("it has an unknown entity");
-                match reference.resolve_char_ref().map_err(|_| UNKNOWN)? {
-                    Some(character) => append(&mut open, character.encode_utf8(&mut [0; 4]))?,
-                    None => {
-                        let name = reference.xml10_content();
-                        append(&mut open, resolve_predefined_entity(&name).ok_or(UNKNOWN)?)?;
-                    }
-                }
-            }
-            Event::Eof => {
-                return match root {
-                    Some(root) if open.is_empty() => Ok(ParsedElements { root, children }),
-                    Some(_) => Err(InvalidDocument::NotXml("it is truncated")),
-                    None => Err(InvalidDocument::NotXml("it has no element")),
-                };
-            }
-            Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
-        }
-    }
-}
-
-fn append(open: &mut [ParsedElement], text: &str) -> Result<(), InvalidDocument> {
-    match open.last_mut() {
-        Some(element) => element.text.push_str(text),
-        None if text.trim().is_empty() => {}
-        None => return Err(InvalidDocument::NotXml("there is text around its elements")),
-    }
-    Ok(())
 }
 
 /// Decodes bytes in the form of OSS: `47 45 54 0A`.
@@ -194,7 +124,6 @@ fn from_header(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 const LENGTH_MAX: u64 = 1024 * 1024;
-const DEPTH_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
