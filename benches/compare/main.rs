@@ -6,7 +6,7 @@
 //! `cargo bench --bench compare -- --help` lists the options. Requires nginx and haproxy, Debian
 //! packages of these names.
 
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod floor;
 mod load;

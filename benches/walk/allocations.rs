@@ -1,6 +1,6 @@
 //! Counts the allocations of signing and of the request pipeline: `cargo bench --bench
 //! allocations`.
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod pure;
 
