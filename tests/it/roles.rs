@@ -260,7 +260,7 @@ fn roles_that_cannot_be_are_refused_at_the_start() {
     for (lines, words) in [
         (role("source = \"nobody\""), "unknown credentials \"nobody\""),
         (role("source = \"default\""), "depend on themselves"),
-        (role(""), "source: is missing"),
+        (role(""), "source: missing"),
         (role("source = \"base\"\nduration = \"5m\""), "15m to 12h"),
         (role("source = \"base\"\npolicy = \"{\""), "invalid policy"),
         (role("source = \"base\"\nexternal_id = \"a b\""), "invalid external ID"),

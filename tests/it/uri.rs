@@ -115,7 +115,7 @@ fn an_address_that_is_listed_is_asked_without_tls_and_no_other() {
         ("http://10.0.0.5/", "[]", "unencrypted"),
         ("http://10.0.0.5/", "[\"10.0.0.0/8\"]", "invalid IP address"),
         ("http://10.0.0.5/", "[\"10.0.0.5:80\"]", "invalid IP address"),
-        ("http://10.0.0.5/", "\"10.0.0.5\"", "a list of texts"),
+        ("http://10.0.0.5/", "\"10.0.0.5\"", "must be a list of strings"),
     ] {
         let text = format!(
             "[upstream]\nregion = \"cn-hangzhou\"\n[credentials.default]\ntype = \"uri\"\nurl = \"{url}\"\n\
