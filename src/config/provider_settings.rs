@@ -50,7 +50,11 @@ pub(super) const FILE: SectionSchema = SectionSchema {
     name: "credentials of type file",
     groups: &[
         &[TYPE],
-        &[SettingSpec::optional_text("path", "required", "a JSON document, or a directory with its parts")],
+        &[SettingSpec::optional_text(
+            "path",
+            "required",
+            "a JSON file, or a directory with one file for each value",
+        )],
     ],
     ..SectionSchema::EMPTY
 };
@@ -79,7 +83,7 @@ pub(super) const OIDC: SectionSchema = SectionSchema {
             SettingSpec::optional_text(
                 "oidc_provider_arn",
                 "`ALIBABA_CLOUD_OIDC_PROVIDER_ARN`",
-                "the ARN under which STS knows the cluster",
+                "the ARN of the cluster's OIDC provider",
             ),
             SettingSpec::optional_text(
                 "token_file",
@@ -98,13 +102,13 @@ pub(super) const ECS: SectionSchema = SectionSchema {
     groups: &[
         &[TYPE],
         &[
-            SettingSpec::optional_text("role_name", "the one that it has", "the role of the instance"),
+            SettingSpec::optional_text("role_name", "the instance's", "the role of the instance"),
             SettingSpec::optional_text(
                 "endpoint",
                 "`ALIBABA_CLOUD_IMDS_ENDPOINT`, or `http://100.100.100.200`",
                 "the metadata service",
             ),
-            SettingSpec::boolean("imds_v1", true, "use version 1 where the service has no tokens"),
+            SettingSpec::boolean("imds_v1", true, "fall back to version 1 if the service issues no tokens"),
         ],
     ],
     ..SectionSchema::EMPTY
@@ -115,7 +119,7 @@ pub(super) const URI: SectionSchema = SectionSchema {
     groups: &[
         &[TYPE],
         &[
-            SettingSpec::optional_text("url", "required", "the service that returns credentials"),
+            SettingSpec::optional_text("url", "required", "the URL of a service that returns credentials"),
             SettingSpec::list("allowed_addresses", "addresses that may be used without TLS"),
             SettingSpec::optional_text(
                 "authorization_file",
@@ -141,7 +145,7 @@ pub(super) const CHAIN: SectionSchema = SectionSchema {
             SettingSpec::text(
                 "order",
                 "default",
-                "`\"default\"`, or `\"alibaba\"` for the order of the vendor's libraries",
+                "`\"default\"`, or `\"alibaba\"` for the order of the Alibaba Cloud SDKs",
             ),
             SettingSpec::optional_text(
                 "pin_identity",
@@ -169,7 +173,7 @@ pub(super) const PROCESS: SectionSchema = SectionSchema {
                 DefaultValue::Described("required"),
                 "the program and its arguments",
             ),
-            SettingSpec::list("environment", "variables that it gets"),
+            SettingSpec::list("environment", "environment variables to pass to it"),
             SettingSpec::duration("cache", "15m", "how long output without an expiration is used"),
         ],
     ],
@@ -197,7 +201,7 @@ pub(super) const OSSUTIL: SectionSchema = SectionSchema {
         &[SettingSpec::boolean(
             "routes",
             false,
-            "its `[buckets NAME]`, `[Bucket-Endpoint]` and `[Bucket-Cname]` become routes",
+            "use its `[buckets NAME]`, `[Bucket-Endpoint]` and `[Bucket-Cname]` as routes",
         )],
         STS,
     ],
@@ -207,19 +211,23 @@ pub(super) const OSSUTIL: SectionSchema = SectionSchema {
 pub(super) const ANONYMOUS: SectionSchema =
     SectionSchema { name: "credentials of this type", groups: &[&[TYPE]], ..SectionSchema::EMPTY };
 
-const TYPE: SettingSpec = SettingSpec::optional_text("type", "required", "the kind of provider");
+const TYPE: SettingSpec = SettingSpec::optional_text("type", "required", "the provider type");
 
-const ROLE_ARN: SettingSpec = SettingSpec::optional_text("role_arn", "that of the environment", "the role");
+const ROLE_ARN: SettingSpec = SettingSpec::optional_text("role_arn", "from the environment", "the role");
 
 /// The session of an assumed role.
 const SESSION: &[SettingSpec] = &[
     SettingSpec::optional_text(
         "session_name",
         "`ossp-HOSTNAME`, or `oss-signing-proxy` if `HOSTNAME` is not set",
-        "the name in the audit trail",
+        "the session name in the audit trail",
     ),
     SettingSpec::duration("duration", "1h", "the lifetime of the credentials that STS returns, 15m to 12h"),
-    SettingSpec::optional_text("policy", "none", "a policy that narrows the role"),
+    SettingSpec::optional_text(
+        "policy",
+        "none",
+        "a policy that further restricts the permissions of the role",
+    ),
 ];
 
 const EXTERNAL_ID: SettingSpec =
@@ -229,17 +237,17 @@ const EXTERNAL_ID_MEANING: &str = "the external id that the role's trust policy 
 const ASSUME_ROLE_FROM_ENV: SettingSpec = SettingSpec::boolean(
     "assume_role_from_env",
     false,
-    "`ALIBABA_CLOUD_ROLE_ARN` beside a key applies to that key",
+    "assume the role of `ALIBABA_CLOUD_ROLE_ARN` with an access key of the environment",
 );
 
 const STS: &[SettingSpec] = &[
-    SettingSpec::optional_text("sts_endpoint", "that of the region", "the STS endpoint"),
-    SettingSpec::optional_text("sts_region", "the upstream's", "the region whose STS is called"),
+    SettingSpec::optional_text("sts_endpoint", "the region's", "the STS endpoint"),
+    SettingSpec::optional_text("sts_region", "the upstream's", "the region of the STS endpoint"),
 ];
 
 /// The file of another tool.
 const TOOL_FILE: &[SettingSpec] = &[
-    SettingSpec::optional_text("path", "that of the tool", "the file of the tool"),
+    SettingSpec::optional_text("path", "the tool's default", "the tool's configuration file"),
     SettingSpec::optional_text("profile", "the current or `default` one", "the profile or section"),
 ];
 

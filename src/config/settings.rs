@@ -12,7 +12,7 @@ pub(super) const ROOT: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "strict_file_modes",
             false,
-            "reject secret files that other users can read; otherwise they are a warning",
+            "reject secret files that other users can read; otherwise log a warning",
         ),
         section("listen", ValueKind::TableList(&LISTEN)),
         section("admin", ValueKind::Table(&ADMIN)),
@@ -40,34 +40,34 @@ pub(super) const LISTEN: SectionSchema = SectionSchema {
             "tls",
             ValueKind::Table(&TLS),
             DefaultValue::Described("none"),
-            "serve TLS, with the keys below in its braces",
+            "serve TLS; an inline table with the keys below",
         ),
         SettingSpec::list(
             "domains",
             "base domains for buckets: `BUCKET.<domain>/KEY` and `<domain>/BUCKET/KEY`",
         )
         .with_flag(FlagSetting::Domain),
-        SettingSpec::list("allowed_origins", "web pages that may send requests, by origin"),
+        SettingSpec::list("allowed_origins", "origins of web pages that may send requests"),
         SettingSpec::boolean(
             "cross_site_reads",
             false,
-            "images, scripts and links of any site may use objects (GET and HEAD without an `Origin`). The Host must be a name of `domains`, of a route's `match.host`, or of a configured endpoint. IP addresses, `localhost` and names of OSS remain closed to them",
+            "let images, scripts and links of any site load objects (GET and HEAD without an `Origin`). The Host must be in `domains`, in `match.host` of a route, or a configured endpoint. IP addresses, `localhost` and OSS endpoint names are excluded",
         ),
         SettingSpec::boolean(
             "read_only",
             false,
-            "reads only: GET, HEAD, and queries by POST that are known to their last parameter, such as SelectObject and DoMetaQuery",
+            "allow reads only: GET, HEAD, and POST queries such as SelectObject and DoMetaQuery. A POST with an unknown parameter is rejected",
         )
         .with_flag(FlagSetting::ReadOnly),
         SettingSpec::boolean(
             "unsigned_forms",
             false,
-            "pass form uploads and preflights on unsigned, instead of rejecting them",
+            "forward form uploads and preflights unsigned instead of rejecting them",
         ),
         SettingSpec::boolean(
             "unsafe_open",
             false,
-            "allow an address beyond loopback: any client that can connect can use the credentials",
+            "allow a non-loopback address: any client that can connect can use the credentials",
         )
         .with_flag(FlagSetting::UnsafeOpen),
     ]],
@@ -94,16 +94,16 @@ pub(super) const ADMIN: SectionSchema = SectionSchema {
         SettingSpec::text(
             "address",
             "127.0.0.1:8771",
-            "`HOST:PORT`, `unix:PATH`, or `\"off\"`; beyond loopback it needs a token",
+            "`HOST:PORT`, `unix:PATH`, or `\"off\"`; a non-loopback address requires `token`",
         )
         .with_flag(FlagSetting::AdminListen),
-        SettingSpec::optional_text("token", "none", "the token that all but the open paths require"),
+        SettingSpec::optional_text("token", "none", "the bearer token for all paths that are not open"),
         SettingSpec::text(
             "ready_when",
             "any",
             "ready when `\"any\"` of the signing providers is usable, or `\"all\"` of them",
         ),
-        SettingSpec::boolean("quit", false, "`POST /-/quit` ends the process"),
+        SettingSpec::boolean("quit", false, "let `POST /-/quit` shut down the process"),
     ]],
     ..SectionSchema::EMPTY
 };
@@ -123,29 +123,29 @@ pub(super) const UPSTREAM: SectionSchema = SectionSchema {
             "the region's internal endpoint; an `endpoint` of a flag or variable overrides the file's `internal`",
         )
         .with_flag(FlagSetting::Internal),
-        SettingSpec::optional_text("endpoint", "the region's", "another endpoint: scheme, host, port")
+        SettingSpec::optional_text("endpoint", "the region's", "the endpoint to use instead: scheme, host and port")
             .with_flag(FlagSetting::Endpoint),
         SettingSpec::optional_text(
             "bucket",
             "none",
-            "every request is for this bucket and may name no other; the whole path is the key",
+            "the only bucket of the upstream; requests that name another are rejected, and the whole path is the key",
         )
         .with_flag(FlagSetting::Bucket),
         SettingSpec::optional_text(
             "addressing",
-            "`\"virtual\"`; `\"path\"` for an address and for PrivateLink",
+            "`\"virtual\"`; `\"path\"` for an IP address, `localhost` and PrivateLink",
             "`\"virtual\"`, `\"path\"` or `\"cname\"`: how the bucket is named to OSS",
         ),
         SettingSpec::text("signature", "v4", "`\"v4\"` or `\"v1\"`").with_flag(FlagSetting::Signature),
         SettingSpec::optional_text(
             "connect",
             "none",
-            "dial this address; Host, TLS server name and signature do not change",
+            "connect to this address instead; Host, TLS server name and signature do not change",
         ),
         SettingSpec::optional_text(
             "ca_file",
             "the host's",
-            "CA certificates to trust instead of the host's; it is watched, the host's are read again by each reload",
+            "CA certificates to trust instead of the host's. This file is watched for changes; the host's are read again by each reload",
         )
         .with_flag(FlagSetting::CaFile),
         SettingSpec::text("credentials", "default", "the `[credentials.NAME]` that signs"),
@@ -190,7 +190,7 @@ pub(super) const ROUTE: SectionSchema = SectionSchema {
 pub(super) const MATCH: SectionSchema = SectionSchema {
     name: "match",
     groups: &[&[
-        SettingSpec::optional_text("host", "any", "the Host; `*` matches any run of characters"),
+        SettingSpec::optional_text("host", "any", "the Host; `*` matches any sequence of characters"),
         SettingSpec::optional_text("bucket", "any", "the bucket, likewise"),
     ]],
     later: &["prefix", "caller"],
@@ -201,22 +201,22 @@ pub(super) const LIMITS: SectionSchema = SectionSchema {
     name: "[limits]",
     groups: &[&[
         SettingSpec::number("client_connections", 10_000, "client connections, in total"),
-        SettingSpec::number("requests", 4096, "requests in flight on each worker; more get 503"),
+        SettingSpec::number("requests", 4096, "requests in flight per worker; further requests get 503"),
         SettingSpec::size(
             "header_bytes",
             "64KiB",
-            "the head of a request, as HTTP/1.1 writes it; a larger one gets 431",
+            "the size of a request head in HTTP/1.1 form; a larger one gets 431",
         ),
-        SettingSpec::size("body", "5GiB", "the body of a request; a larger one gets 400"),
+        SettingSpec::size("body", "5GiB", "the size of a request body; a larger one gets 400"),
         SettingSpec::number(
             "upstream_connections",
             256,
-            "connections in use to one destination, on each worker. All destinations together may have four times as many. Connections that have outlasted a silence of their upstream do not count",
+            "connections in use per destination and worker. All destinations together may have four times as many. Connections that were still waiting when an unresponsive upstream recovered do not count",
         ),
         SettingSpec::number(
             "upstream_dials",
             32,
-            "connections being opened to one destination, on each worker. All destinations together may have four times as many",
+            "connection attempts in progress per destination and worker. All destinations together may have four times as many",
         ),
     ]],
     ..SectionSchema::EMPTY
@@ -225,7 +225,7 @@ pub(super) const LIMITS: SectionSchema = SectionSchema {
 pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
     name: "[timeouts]",
     groups: &[&[
-        SettingSpec::duration("connect", "5s", "to open a connection to OSS, TLS included"),
+        SettingSpec::duration("connect", "5s", "to connect to OSS, including TLS"),
         SettingSpec::duration(
             "header_read",
             "10s",
@@ -236,9 +236,9 @@ pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
             "60s",
             "until the response of OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
         ),
-        SettingSpec::duration("stall", "60s", "idle time of either side during a body"),
+        SettingSpec::duration("stall", "60s", "how long either side may be idle during a body"),
         SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),
-        SettingSpec::duration("idle", "50s", "how long an unused connection remains open"),
+        SettingSpec::duration("idle", "50s", "how long an idle connection is kept open"),
         SettingSpec::duration("drain", "25s", "how long requests in flight may run after TERM"),
         SettingSpec::duration(
             "drain_delay",
@@ -261,7 +261,7 @@ pub(super) const LOG: SectionSchema = SectionSchema {
         SettingSpec::text("level", "info", "`error`, `warn`, `info`, `debug` or `trace`")
             .with_flag(FlagSetting::LogLevel),
         SettingSpec::boolean("access", true, "one event for each request"),
-        SettingSpec::number("sample", 1, "log one in this number of successful requests"),
+        SettingSpec::number("sample", 1, "log one in this many successful requests"),
         SettingSpec::optional_text("file", "standard error", "the file to write to; USR1 reopens it"),
     ]],
     ..SectionSchema::EMPTY
@@ -273,7 +273,7 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
         SettingSpec::boolean(
             "no_new_privileges",
             true,
-            "the process can gain no privileges, whatever it executes",
+            "the process cannot gain privileges by executing a program",
         ),
         SettingSpec::boolean("core_dumps", false, "the system may write a core dump if the process crashes"),
         SettingSpec::boolean(

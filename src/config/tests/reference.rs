@@ -92,12 +92,12 @@ fn cells(spec: &SettingSpec) -> String {
 /// Returns the name of a type in `docs/reference.md`.
 pub(super) fn type_name(kind: ValueKind) -> &'static str {
     match kind {
-        ValueKind::Text => "text",
+        ValueKind::Text => "string",
         ValueKind::Boolean => "boolean",
         ValueKind::Number => "number",
         ValueKind::Duration => "duration",
         ValueKind::Size => "size",
-        ValueKind::TextList => "list of texts",
+        ValueKind::TextList => "list of strings",
         ValueKind::Table(_) => "table",
         ValueKind::TableList(_) | ValueKind::Providers => "tables",
     }
