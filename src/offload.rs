@@ -18,7 +18,7 @@ pub(crate) struct BlockingLane(Arc<Mutex<()>>);
 
 /// The timeout of blocking work, which may still be running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no response within {0:?}; check that its file system responds")]
+#[error("no response within {0:?}; check that the file system responds")]
 pub struct BlockingTimeout(pub(crate) Duration);
 
 impl BlockingLane {

@@ -88,7 +88,7 @@ fn check_target(method: &Method, uri: &Uri, scheme: UrlScheme) -> Result<(), Loc
         None => Ok(()),
         Some(given) if given == scheme.as_str() => Ok(()),
         Some(_) => {
-            Err(LocateError::Malformed("the scheme of the request target is not that of this listener"))
+            Err(LocateError::Malformed("the scheme of the request target does not match this listener"))
         }
     }
 }

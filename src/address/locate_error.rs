@@ -35,7 +35,7 @@ pub enum LocateError {
     Method(Method),
     /// CONNECT would hide the request from the signer.
     #[error(
-        "CONNECT is not supported: requests in a tunnel cannot be signed; use an http:// endpoint in the client, the proxy itself uses TLS to OSS"
+        "CONNECT is not supported: requests in a tunnel cannot be signed; use an http:// endpoint in the client (the proxy itself uses TLS to OSS)"
     )]
     Tunnel,
     /// The host is unknown.
@@ -45,7 +45,7 @@ pub enum LocateError {
     UnknownHost(String),
     /// The host belongs to another service of Alibaba Cloud.
     #[error(
-        "unsupported host {0:?}: it belongs to {1}, and only object API requests are signed; bypass the proxy for it, such as with no_proxy"
+        "unsupported host {0:?}: it belongs to {1}, and only object API requests are signed; bypass the proxy for it, for example with no_proxy"
     )]
     OtherService(String, ServiceFamily),
     /// The bucket name is invalid.
@@ -56,7 +56,7 @@ pub enum LocateError {
     NoBucket,
     /// The request lists objects, or another part of a bucket, and names no bucket.
     #[error(
-        "missing bucket: a list of buckets has no parameter {0:?}; write the path as /BUCKET, followed by the parameters"
+        "missing bucket: listing buckets does not support the parameter {0:?}; write the path as /BUCKET, followed by the parameters"
     )]
     NoBucketList(String),
     /// The key is too long or invalid.

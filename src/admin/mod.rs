@@ -179,7 +179,7 @@ async fn answer(
     if !page.is_open() && !may_see(headers, settings) {
         let answer = text(
             StatusCode::UNAUTHORIZED,
-            "missing or invalid token; send that of [admin] as Authorization: Bearer TOKEN\n",
+            "missing or invalid token; send the token of [admin] as Authorization: Bearer TOKEN\n",
         );
         return with(answer, WWW_AUTHENTICATE, "Bearer");
     }

@@ -83,7 +83,7 @@ impl BoundSockets {
                 // A configuration is checked while the proxy that will reload it is running.
                 Err(BindError::InUse(address)) if address.may_be_held_by_a_proxy() => {
                     warnings.borrow_mut().push(format!(
-                        "{address} is in use; a proxy that already listens there can reload this configuration, but no other can start with it"
+                        "{address} is in use; a proxy that is already running there can reload this configuration, but a new one cannot start with it"
                     ));
                     Ok(Vec::new())
                 }

@@ -30,7 +30,7 @@ pub(super) struct CommonFlags {
     /// Address of the admin listener: HOST:PORT, unix:PATH or "off" [default: 127.0.0.1:8771]
     #[arg(long, value_name = "ADDRESS", help_heading = LISTENER)]
     admin_listen: Option<String>,
-    /// Reject all requests but reads: GET, HEAD, and queries by POST
+    /// Reject all requests except reads: GET, HEAD and POST queries
     #[arg(long, help_heading = LISTENER)]
     read_only: bool,
     /// Region of the buckets, such as cn-hangzhou
@@ -39,7 +39,7 @@ pub(super) struct CommonFlags {
     /// Use the region's internal endpoint
     #[arg(long, help_heading = UPSTREAM)]
     internal: bool,
-    /// OSS endpoint [default: that of the region]
+    /// OSS endpoint [default: the region's]
     #[arg(long, value_name = "URL", help_heading = UPSTREAM)]
     endpoint: Option<String>,
     /// Serve only this bucket; the whole path is then the key

@@ -92,7 +92,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     let settings = found.ok_or_else(|| refused(&"unknown upstream"))?;
     let sources = build_sources(&config.credentials, &Arc::default());
     let source = sources.get(&settings.credentials).ok_or_else(|| {
-        refused(&"its credentials are of type \"anonymous\", which never sign; a public object needs no presigned URL")
+        refused(&"its credentials are of type \"anonymous\", which never signs; a public object needs no presigned URL")
     })?;
     let credentials = source.refresh(&SystemEnv).await.map_err(PresignError::from_source)?;
     let moment = SigningTime::new(SystemEnv.now());

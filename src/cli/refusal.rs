@@ -63,7 +63,7 @@ impl KnownRefusal {
                 "the endpoint: since 2025-03-20 OSS rejects data operations of new accounts on its default public names, for buckets in mainland regions"
             }
             Self::AccountDisabled => {
-                "the account that owns the bucket or the key is disabled, for overdue payments or for security"
+                "the account that owns the bucket or the key is disabled, because of overdue payments or a security issue"
             }
             Self::Arrears => "the account has overdue payments",
             Self::OnlyV4 => {
@@ -79,13 +79,13 @@ impl KnownRefusal {
                 "set addressing = \"virtual\", with an endpoint under the domain of OSS; a client that connects to OSS directly must use the host BUCKET.ENDPOINT"
             }
             Self::PublicEndpoint => {
-                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and add a [[route]] with `bucket`, `region`, the domain as `endpoint` and addressing = \"cname\"; wider permissions never help"
+                "inside Alibaba Cloud use the internal endpoint (internal = true); elsewhere bind a domain to the bucket, and add a [[route]] with `bucket`, `region`, the domain as `endpoint` and addressing = \"cname\"; more permissions do not help"
             }
             Self::AccountDisabled => {
-                "pay what the account owes, or follow the security notice in its console; other keys and wider permissions do not help"
+                "pay the overdue balance of the account, or follow the security notice in its console; other keys or more permissions do not help"
             }
             Self::Arrears => {
-                "pay what the account owes, then retry; other keys and wider permissions do not help"
+                "pay the overdue balance of the account, then retry; other keys or more permissions do not help"
             }
             Self::OnlyV4 => "set signature = \"v4\" and `region`",
         }

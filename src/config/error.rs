@@ -68,12 +68,12 @@ pub(super) enum ConfigErrorKind {
     #[error("{0} conflicts with the address of {1}; change one of them")]
     Taken(ListenAddress, String),
     #[error(
-        "the file has {0} listeners, and this can replace the address of only one; change the file instead"
+        "the file has {0} listeners, but this can replace the address of only one; change the file instead"
     )]
     WhichListener(usize),
     #[error("invalid domain {0:?}; write a host name without a port or *, such as oss.example.internal")]
     Domain(String),
-    #[error("{0:?} is not needed: addresses and localhost are always served; remove it")]
+    #[error("{0:?} is not needed: IP addresses and localhost are always served; remove it")]
     OwnDomain(String),
     #[error("{0:?} belongs to Alibaba Cloud: OSS endpoint names are recognized without it; remove it")]
     OssDomain(String),

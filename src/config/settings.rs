@@ -234,7 +234,7 @@ pub(super) const TIMEOUTS: SectionSchema = SectionSchema {
         SettingSpec::duration(
             "first_byte",
             "60s",
-            "until the response of OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
+            "until the response from OSS begins, from the last byte of the request. At least five minutes for copies, the end of a multipart upload, restore and select",
         ),
         SettingSpec::duration("stall", "60s", "how long either side may be idle during a body"),
         SettingSpec::duration("queue", "5s", "how long a request waits for a connection to OSS"),

@@ -31,7 +31,7 @@ impl ClockOffsets {
             warn!(
                 endpoint,
                 ahead_s,
-                "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, OSS rejects requests 15 minutes off"
+                "clock skew: this service's clock is ahead of this host's (behind if negative); synchronise this host's clock, because OSS rejects a skew of 15 minutes"
             );
         }
     }

@@ -98,7 +98,7 @@ impl ExternalFormat for SharedFile {
                 Ok(Box::new(UriConfig { url: Some(url), authorization_file: None }))
             }
             Some("external") => Err(wrong(
-                "runs a command (type external), which this file must not; configure the command in credentials of type \"process\"".to_owned(),
+                "runs a command (type external), which is not allowed in this file; configure the command in credentials of type \"process\"".to_owned(),
             )),
             Some("rsa_key_pair") => Err(wrong(
                 "has the type rsa_key_pair, which the vendor has withdrawn; use an access key or a role".to_owned(),

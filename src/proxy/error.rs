@@ -243,17 +243,19 @@ fn send_message(upstream: &str, why: &SendError) -> String {
             format!("cannot connect to {upstream}; see the proxy log")
         }
         SendError::Dial(DialError::Loop { .. }) => format!(
-            "the name of {upstream} resolves to this proxy; set its `connect` to its real address, or correct DNS"
+            "the name of {upstream} resolves to this proxy; set its `connect` to its real address, or correct the DNS record"
         ),
         SendError::Reset(_) => format!("the connection to {upstream} closed before the response"),
-        SendError::Invalid(_) => format!("the response of {upstream} is invalid"),
+        SendError::Invalid(_) => format!("the response from {upstream} is invalid"),
         SendError::Client(_) => "the request body is incomplete or malformed".to_owned(),
         SendError::Stalled(limit) => format!("{upstream} timed out: no progress for {limit:?}"),
         SendError::Busy { waited, .. } => {
             format!("all connections to {upstream} are in use, and none became available within {waited:?}")
         }
         SendError::Silent { waiting, lasting, .. } => {
-            format!("{upstream} has responded to none of {waiting} requests for {lasting:.1?}; retry later")
+            format!(
+                "{upstream} has not responded to any of {waiting} requests for {lasting:.1?}; retry later"
+            )
         }
         SendError::ClientStalled(_) | SendError::TooLarge(_) => why.to_string(),
     }

@@ -185,7 +185,7 @@ pub(crate) enum SendError {
         waited: Duration,
     },
     /// Many requests wait for the destination, and it has responded to none of them for a while.
-    #[error("{at} has responded to none of {waiting} requests for {lasting:?}")]
+    #[error("{at} has not responded to any of {waiting} requests for {lasting:?}")]
     Silent {
         /// Host and port.
         at: String,

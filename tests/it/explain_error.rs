@@ -129,7 +129,7 @@ fn what_is_no_refusal_of_a_signature_cannot_be_compared() {
     let missing = Client::connect(oss.address).ask("GET", "/photos/k", "localhost", "", b"");
     let rows: [(&[u8], &str); 4] = [
         (&missing.body, "SlowDown and has no StringToSign"),
-        (b"<html>502</html>", "is a <html>, not an <Error>"),
+        (b"<html>502</html>", "is <html>, not the <Error>"),
         (b"\x00\xff", "not valid XML"),
         (b"", "empty"),
     ];

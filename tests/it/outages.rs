@@ -125,7 +125,7 @@ fn an_upstream_that_swallowed_requests_serves_again_as_soon_as_it_answers() {
         for mut client in asking {
             client.limit(Duration::from_millis(300));
             match client.answer("GET") {
-                Some(got) if got.text().contains("has responded to none of") => rejected = Some(got),
+                Some(got) if got.text().contains("has not responded to any of") => rejected = Some(got),
                 Some(_) => {}
                 None => trials.push(client),
             }

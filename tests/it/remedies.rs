@@ -106,7 +106,7 @@ fn what_sts_refuses_is_told_with_code_request_id_and_remedy() {
     );
 
     sts.fail(1, StatusCode::TOO_MANY_REQUESTS, "Throttling.User");
-    expect(directory.path(), &role, &[&at, "429 Throttling.User", "calls STS too often"]);
+    expect(directory.path(), &role, &[&at, "429 Throttling.User", "STS throttles this account"]);
 }
 
 #[test]

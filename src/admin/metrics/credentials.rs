@@ -101,11 +101,11 @@ fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
     gauge(
         out,
         "credential_generation",
-        "How often the credential provider has returned credentials",
+        "Number of times the credential provider has returned credentials",
         generation,
     )?;
     let waiting = gauges(|source| i64::try_from(source.waiting).unwrap_or(i64::MAX));
-    gauge(out, "credential_waiters", "Requests that wait for the credential provider", waiting)?;
+    gauge(out, "credential_waiters", "Requests waiting for the credential provider", waiting)?;
     let asking = gauges(|source| source.asking_for.map_or(0, |asking| signed(asking.as_secs())));
     let help = "Duration of the refresh attempt in progress; 0 without one";
     gauge(out, "credential_attempt_seconds", help, asking)?;
@@ -120,8 +120,8 @@ fn counts(sources: &[SourceStatus], out: &mut DescriptorEncoder<'_>) -> fmt::Res
         let name = ("source", source.name.as_str());
         source.rejected.iter().map(move |(code, count)| (vec![name, ("code", *code)], *count))
     });
-    let help = "How often OSS rejected the credentials, by error code";
+    let help = "Number of times OSS rejected the credentials, by error code";
     counter(out, "credential_rejected", help, rejected.collect())?;
     let changes = counts(|source| source.identity_changes);
-    counter(out, "credential_identity_changes", "How often the signing identity changed", changes)
+    counter(out, "credential_identity_changes", "Number of times the signing identity changed", changes)
 }

@@ -126,14 +126,18 @@ impl MetricsScrape {
         let RequestCounts { read, rejected, malformed, unframed } = self.counts;
         for (name, help, count) in [
             ("requests", "Requests whose head was read", read),
-            ("refused", "Requests that got an error of the proxy", rejected),
+            ("refused", "Requests answered with an error from the proxy", rejected),
             ("malformed", "Connections closed because of malformed HTTP", malformed),
-            ("unframed", "Upstream responses with neither length nor chunks, on plain TCP", unframed),
+            (
+                "unframed",
+                "Upstream responses with neither a length nor chunked coding, on plain TCP",
+                unframed,
+            ),
         ] {
             counter(out, name, help, vec![(Vec::new(), count)])?;
         }
         let refusals = self.refusals.iter().map(|(code, count)| (vec![("code", *code)], *count)).collect();
-        counter(out, "refusals", "Requests that got an error of the proxy, by error code", refusals)?;
+        counter(out, "refusals", "Requests answered with an error from the proxy, by error code", refusals)?;
         let MetricsSnapshot { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } =
             &self.total;
         let mut ended = MetricValues::new();
@@ -142,7 +146,7 @@ impl MetricsScrape {
                 ended.push((vec![("operation", name(row)), ("status", outcome.name())], *count));
             }
         }
-        let help = "Requests that have ended, by operation and status class; broken if the upstream broke off, cut if the drain timed out, none if the client left first";
+        let help = "Requests that have ended, by operation and status class; broken if the upstream failed during the response, cut if the drain timed out, none if the client disconnected first";
         counter(out, "requests_ended", help, ended)?;
         gauge(
             out,
@@ -163,7 +167,7 @@ impl MetricsScrape {
         let first = each(|row| &row.first_byte);
         histogram(out, "first_byte", "From the end of the request head to the response head", &first)?;
         let bytes = vec![(vec![("direction", "in")], *bytes_in), (vec![("direction", "out")], *bytes_out)];
-        let body = "Bytes of bodies: in from clients, when the request has ended; out to them, as they pass";
+        let body = "Body bytes: in from clients, counted when the request ends; out to clients, counted as they are sent";
         let encoder = out.encode_descriptor("body", body, Some(&Unit::Bytes), MetricType::Counter)?;
         family(encoder, bytes, |value, out| ConstCounter::new(value).encode(out))?;
         let signatures =
@@ -178,7 +182,7 @@ impl MetricsScrape {
             (vec![("result", "failed")], sum(|tally| tally.failed)),
             (vec![("result", "cancelled")], sum(|tally| tally.abandoned)),
         ];
-        let help = "Attempts to connect to upstreams; cancelled if the client left meanwhile";
+        let help = "Attempts to connect to upstreams; cancelled if the client disconnected meanwhile";
         counter(out, "upstream_connects", help, dials)?;
         let reused = vec![(Vec::new(), sum(|tally| tally.reused))];
         counter(out, "upstream_reused", "Requests sent on a reused connection", reused)?;
@@ -186,7 +190,7 @@ impl MetricsScrape {
         counter(
             out,
             "upstream_repeated",
-            "Requests that were lost with a reused connection, and retried",
+            "Requests that failed on a reused connection and were retried",
             repeated,
         )?;
         let connections = vec![
@@ -195,7 +199,7 @@ impl MetricsScrape {
         ];
         gauge(out, "upstream_connections", "Connections to upstreams", connections)?;
         let waiting = vec![(Vec::new(), signed(sum(|tally| tally.waiting)))];
-        gauge(out, "upstream_queue", "Requests that wait for an upstream connection", waiting)?;
+        gauge(out, "upstream_queue", "Requests waiting for an upstream connection", waiting)?;
         let errors = self
             .refusals
             .iter()

@@ -46,7 +46,10 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
         return Finding::warn(
             "answer",
             "not-oss",
-            format!("the response ({}) does not look like one of OSS: it has no request id", reply.summary()),
+            format!(
+                "the response ({}) does not look like an OSS response: it has no request id",
+                reply.summary()
+            ),
             LEADS_ELSEWHERE,
         );
     }
@@ -173,7 +176,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
                 "token-missing",
                 "the key is temporary, and its security token is missing",
                 format!(
-                    "set the token beside id and secret in {provider}: `security_token`, or its variable"
+                    "set the token together with id and secret in {provider}: `security_token`, or its variable"
                 ),
             )
         }
@@ -196,7 +199,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
         ),
         ("InvalidSecurityToken" | "AccessKeyIdAndSecurityTokenNotMatch", _) => SignedFault::of_key(
             "token-wrong",
-            "the security token is damaged, or does not belong to this id",
+            "the security token is malformed, or does not belong to this id",
             format!("set id, secret and token of {provider} together, from one STS response"),
         ),
         ("SignatureDoesNotMatch", _) => SignedFault::of_key(
@@ -209,13 +212,13 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
         (_, _) if reply.status == StatusCode::FORBIDDEN => SignedFault::of_key(
             "refused",
             "OSS rejects it for another reason",
-            "look up the code among the error codes of OSS",
+            "look up the code in the error reference of OSS",
         ),
         (_, _) => SignedFault::new(
             "refused",
             CommandExit::Config,
             "OSS rejects it for another reason",
-            "look up the code among the error codes of OSS",
+            "look up the code in the error reference of OSS",
         ),
     }
 }
@@ -285,8 +288,8 @@ fn time(seconds: i64) -> String {
 }
 
 const LEADS_ELSEWHERE: &str =
-    "make sure that `endpoint` and `connect` lead to OSS, and not to a web server or a login portal";
-const SET_CLOCK: &str = "synchronise the clock of this host with NTP; `serve` adopts the time of OSS after a rejection, but is rejected first after each start";
+    "make sure that `endpoint` and `connect` point to OSS, and not to a web server or a login portal";
+const SET_CLOCK: &str = "synchronise the clock of this host with NTP; `serve` adopts the time of OSS after a rejection, but the first request after each start is rejected";
 /// The largest clock difference that is not reported.
 const NOTABLE_S: i64 = 5;
 /// The largest clock difference that OSS accepts.

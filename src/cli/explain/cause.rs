@@ -51,13 +51,15 @@ impl fmt::Display for MismatchCause {
             Self::Query(name) => {
                 return write!(
                     f,
-                    "the parameter {name} is on one side only, or has another value: an intermediary added, dropped or changed it, or the client sends another request"
+                    "the parameter {name} is missing on one side, or its values differ: an intermediary added, dropped or changed it, or the client sends a different request"
                 );
             }
-            Self::Method => "the method differs: an intermediary changed it, or the client sends another",
-            Self::Bucket => "the bucket differs: the host or the path names another one than this request",
+            Self::Method => {
+                "the method differs: an intermediary changed it, or the client sends a different one"
+            }
+            Self::Bucket => "the bucket differs: the host or the path names a different bucket",
             Self::Path => {
-                "the path differs: an intermediary rewrote it (merged //, removed . or ..), or the client requests another key"
+                "the path differs: an intermediary rewrote it (merged //, removed . or ..), or the client requests a different key"
             }
             Self::PathEncoding => {
                 "path encoding: both name the same key, encoded differently; an intermediary decoded the path or encoded it again"
@@ -82,7 +84,7 @@ impl fmt::Display for MismatchCause {
                 "the security token differs: the credentials were refreshed since, or others signed"
             }
             Self::Date => {
-                "the date: the request was signed for another day or in another format than it states, or an intermediary replaced the header"
+                "the date: the signed day or format differs from that in the request, or an intermediary replaced the header"
             }
             Self::Region => {
                 "the region: the request was signed for a region other than that of this route; set `region` to that of the bucket"
@@ -96,7 +98,7 @@ impl fmt::Display for MismatchCause {
             }
             Self::Version => "the signature version differs",
             Self::UnknownHash => {
-                "the hash of the canonical request, which the document does not contain; compare ours with the request that was sent"
+                "the hash of the canonical request, which the document does not contain; compare this one with the request that was sent"
             }
             Self::Hash => {
                 "the hash of the canonical request, although its visible part is the same: the security token differs, or the document was altered"

@@ -110,7 +110,7 @@ impl fmt::Display for ServerDiagnosis {
                 "the security token has expired: set a fresh id, secret and token, or use a provider that refreshes them (assume_role, oidc, ecs)"
             }
             Self::TokenBroken => {
-                "the security token is damaged: truncated, or with extra characters; set it completely"
+                "the security token is malformed: truncated, or with extra characters; copy it completely"
             }
             Self::TokenMixed => {
                 "the security token belongs to another key: set id, secret and token from one STS response"
@@ -212,8 +212,8 @@ mod tests {
             ("SecondLevelDomainForbidden", &[], "set addressing = \"virtual\""),
             ("PublicEndpointForbidden", &[], "internal = true"),
             ("PublicEndpointForbidden", &[("EC", "0048-00000401")], "addressing = \"cname\""),
-            ("AccessDenied", &[("EC", "0048-00000401")], "wider permissions never help"),
-            ("UserDisable", &[], "pay what the account owes, or follow the security notice"),
+            ("AccessDenied", &[("EC", "0048-00000401")], "more permissions do not help"),
+            ("UserDisable", &[], "pay the overdue balance of the account, or follow the security notice"),
             ("UserDisable", &[("EC", "0003-00000801")], "is disabled"),
             ("UserDisable", &[("EC", "0003-00000806")], "has overdue payments; pay what"),
             ("AccessDenied", &[("EC", " 0003-00000806 ")], "has overdue payments"),

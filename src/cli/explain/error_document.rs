@@ -29,7 +29,7 @@ pub(super) struct ServerErrorDocument {
 pub(super) enum InvalidDocument {
     #[error("{0} cannot be read: {1}")]
     Unreadable(String, io::Error),
-    #[error("the document has more than {LENGTH_MAX} bytes; an error document of OSS has a few thousand")]
+    #[error("the document has more than {LENGTH_MAX} bytes; an OSS error document has a few thousand")]
     TooLong,
     #[error("the document is empty; a response to HEAD has no body: pass the value of its header x-oss-err")]
     Empty,
@@ -37,7 +37,7 @@ pub(super) enum InvalidDocument {
         "the document is not valid XML: {0}; pass the unmodified body of the response, without its headers"
     )]
     NotXml(&'static str),
-    #[error("the document is a <{0}>, not an <Error> of OSS")]
+    #[error("the root element is <{0}>, not the <Error> of OSS")]
     Foreign(String),
     #[error("the document is an <Error> without a <Code>, so it is not from OSS")]
     NoCode,

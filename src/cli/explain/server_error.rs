@@ -26,7 +26,7 @@ pub(super) fn run(file: &Path, asked: &ExplainedRequest<'_>, flags: &CommonFlags
         Err(InvalidDocument::Diagnosed { code, request_id, diagnosis }) => {
             line(format_args!("{:12}{code}, request {request_id}", "error"));
             line(
-                "It has no signed text to compare: OSS rejected the request for another reason than its signature.",
+                "It has no signed text to compare: OSS rejected the request for a reason other than its signature.",
             );
             line(format_args!("    usual cause: {diagnosis}"));
             return CommandExit::Ok;

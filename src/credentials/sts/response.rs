@@ -202,7 +202,7 @@ fn hint(code: &str) -> &'static str {
     const HINTS: [(&str, &str); 13] = [
         (
             "NoPermission",
-            "allow sts:AssumeRole for the caller, and name the caller in the trust policy of the role; an account itself cannot assume roles, use a RAM user",
+            "allow sts:AssumeRole for the caller, and name the caller in the trust policy of the role; the account itself cannot assume roles: use a RAM user",
         ),
         (
             "InvalidAccessKeyId",
@@ -227,7 +227,7 @@ fn hint(code: &str) -> &'static str {
             "the role's trust policy must name the OIDC provider, its audience and the service account",
         ),
         ("InvalidTimeStamp", "synchronise this host's clock"),
-        ("Throttling", "the account calls STS too often; the call is retried"),
+        ("Throttling", "STS throttles this account; the call is retried"),
     ];
     let known = HINTS.iter().find(|(prefix, _)| code.starts_with(prefix));
     known.map_or("see the error codes in the STS documentation", |(_, hint)| hint)

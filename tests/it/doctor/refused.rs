@@ -164,7 +164,7 @@ fn an_error_about_the_endpoint_or_the_account_is_told_with_its_remedy() {
             "<Error><Code>PublicEndpointForbidden</Code><EC>0048-00000401</EC></Error>",
             78,
             "public-endpoint",
-            "addressing = \"cname\"; wider permissions never help",
+            "addressing = \"cname\"; more permissions do not help",
         ),
         (
             "400 Bad Request",
@@ -178,7 +178,7 @@ fn an_error_about_the_endpoint_or_the_account_is_told_with_its_remedy() {
             "<Error><Code>UserDisable</Code></Error>",
             77,
             "account-disabled",
-            "pay what the account owes",
+            "pay the overdue balance of the account",
         ),
         (
             "403 Forbidden",
