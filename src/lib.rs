@@ -21,16 +21,15 @@
 //!     oss          time          secret          histogram             types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
 //!
-//! `offload` is not in the picture: it runs blocking work, such as reading a file, on separate
-//! threads.
+//! `offload` is not shown: it runs blocking work, such as reading a file, on separate threads.
 //!
 //! Arrows point down, except for the sideways arrows shown. `tests/it/layers.rs` fails on any
-//! other. `config` knows the type of every section, no section knows `config`. `emulator` verifies
-//! signatures with separate code and never uses `sign`. The published test vectors and the vendor's
-//! SDKs check both.
+//! other. `config` depends on the type of every section, but no section depends on `config`.
+//! `emulator` verifies signatures with separate code and never uses `sign`. The published test
+//! vectors and the vendor's SDKs check both.
 //!
-//! To read the code, begin with `src/proxy/mod.rs`: one request, from the socket to the response, on
-//! one screen.
+//! To read the code, start with `src/proxy/mod.rs`: one request, from the socket to the response,
+//! on one screen.
 //!
 //! A program that embeds the proxy loads a [`config::ProxyConfig`] and runs an [`app::App`]. It may
 //! add a credential provider of another kind with [`credentials::Provide`].

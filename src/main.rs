@@ -1,4 +1,4 @@
-//! The program. Everything it does is in the library.
+//! The binary, a thin wrapper around the library.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A value that must not be seen: access key secrets and security tokens.
+//! A secret value, such as an access key secret or a security token.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl Secret {
         Self(Zeroizing::new(text.into_boxed_str()))
     }
 
-    /// The text itself. Each call is a place to review: what is done with it must not outlive the need.
+    /// Returns the secret itself. Each call must be reviewed: no copy may outlive its use.
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
         &self.0

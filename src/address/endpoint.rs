@@ -100,7 +100,7 @@ impl Endpoint {
         Self { scheme, host, port: scheme.default_port() }
     }
 
-    /// Returns whether the endpoint has the port of a URL.
+    /// Returns whether the endpoint has this port, explicit or implied.
     #[must_use]
     pub(crate) fn has_port(&self, port: Port) -> bool {
         match port {
@@ -109,7 +109,7 @@ impl Endpoint {
         }
     }
 
-    /// Returns the OSS endpoint that this is, if it is one.
+    /// Returns this as an OSS endpoint, if it is one.
     #[must_use]
     pub(crate) fn place(&self) -> Option<OssEndpoint> {
         self.oss_name().filter(|name| name.bucket.is_none()).map(|name| name.place)
@@ -121,7 +121,7 @@ impl Endpoint {
         OssName::parse(self.host.as_str())
     }
 
-    /// Returns the host as a name of a service family beside the OSS endpoints.
+    /// Returns the host as a name of a service other than the OSS endpoints, if it is one.
     #[must_use]
     pub(crate) fn service_name(&self) -> Option<ServiceName> {
         ServiceName::parse(self.host.as_str())

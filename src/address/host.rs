@@ -8,7 +8,7 @@ use http::{HeaderMap, Uri, header};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     text: Box<str>,
-    /// The IP address, if the text is one.
+    /// The IP address, if the host is one.
     address: Option<IpAddr>,
 }
 

@@ -1,4 +1,4 @@
-//! Locates the object of a request: derives operation, bucket, key and upstream from method,
+//! Locates the object of a request: determines operation, bucket, key and upstream from method,
 //! target, Host and headers.
 
 use http::{HeaderMap, Method, Uri};

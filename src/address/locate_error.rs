@@ -30,10 +30,10 @@ pub enum LocateError {
     /// The percent-encoding of the query is invalid.
     #[error("invalid query: {0}; write a percent sign as %25")]
     Query(#[from] InvalidEscape),
-    /// OSS does not use the method.
+    /// OSS does not support the method.
     #[error("unsupported method {0}; OSS supports GET, HEAD, PUT, POST and DELETE")]
     Method(Method),
-    /// CONNECT would hide the request from the signer.
+    /// The method is CONNECT: the proxy cannot sign what passes through a tunnel.
     #[error(
         "CONNECT is not supported: requests in a tunnel cannot be signed; use an http:// endpoint in the client (the proxy itself uses TLS to OSS)"
     )]

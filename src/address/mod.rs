@@ -1,5 +1,5 @@
-//! Request addressing: maps host and path to bucket, key and upstream, and these to the request
-//! line and Host that are sent to OSS. Pure: no IO, no clock. The path is never normalised.
+//! Request addressing: maps host and path to bucket, key and upstream, and those to the request
+//! line and Host sent to OSS. Pure: no IO, no clock. The path is never normalised.
 
 mod asked_host;
 mod endpoint;

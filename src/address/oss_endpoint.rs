@@ -207,7 +207,7 @@ const CHINA: &str = "cn";
 /// First parts of region ids outside China.
 const CONTINENTS: [&str; 9] = ["ap", "us", "eu", "me", "na", "sa", "af", "ca", "rus"];
 
-/// Last parts of names that are not regions, beside the letter of a zone.
+/// Last parts of names that are not regions, in addition to the letter of a zone.
 const NO_END: [&str; 4] = ["internal", "pub", "vpc", "console"];
 
 /// Parts of names that have the shape of a region but are not regions.

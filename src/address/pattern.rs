@@ -1,5 +1,5 @@
-//! Patterns of routes. `*` matches any run of characters, and any other character matches itself. A
-//! pattern matches the whole text.
+//! Patterns of routes. `*` matches any sequence of characters, and any other character matches
+//! itself. A pattern matches the whole text.
 
 use std::fmt;
 

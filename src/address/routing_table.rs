@@ -72,7 +72,7 @@ impl RoutingTable {
     }
 
     /// Returns the requests that the route with this id matches. Returns `None` for the default,
-    /// which takes the requests that no route matches.
+    /// which serves the requests that no route matches.
     #[must_use]
     pub(crate) fn wanted(&self, id: UpstreamId) -> Option<&RouteMatch> {
         let (wanted, _) = self.routes.get(id.0.checked_sub(1)?)?;

@@ -17,8 +17,8 @@ pub struct ListenerNames<'a> {
     pub domains: &'a [String],
     /// The scheme that clients of the listener use.
     pub scheme: UrlScheme,
-    /// True if DNS cannot lead a client to the listener, such as a Unix socket. An unknown name
-    /// then counts as an address.
+    /// True if no DNS name can point to the listener, such as a Unix socket. An unknown name then
+    /// counts as an address.
     pub unnamed: bool,
     /// The address that the client connected to, if it has one. An absolute target may name no
     /// other address.

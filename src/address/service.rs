@@ -1,6 +1,6 @@
-//! Names of Alibaba Cloud beside `[BUCKET.]endpoint`, by family. Some are other endpoints of the
-//! object API, which can be configured as an endpoint. The others belong to other services and are
-//! rejected.
+//! Host names of Alibaba Cloud other than `[BUCKET.]endpoint`, by family. Some are other endpoints
+//! of the object API, which can be configured as an endpoint. The others belong to other services
+//! and are rejected.
 
 use std::fmt;
 

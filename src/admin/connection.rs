@@ -103,7 +103,7 @@ async fn serve_requests(
             .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {
-        // Errors of the connection concern only the client.
+        // A connection error affects only its client.
         _ = connection.as_mut() => return,
         () = sleep(CONNECTION_WITHIN) => {}
         () = leave => {}

@@ -227,7 +227,7 @@ impl AdminThread {
                 }
                 connections.end().await;
             });
-            // The receiver may be gone already.
+            // The receiver may have been dropped already.
             let _ = tell.send(());
         })?;
         Ok(Self { listener, settings, end, ended })

@@ -194,7 +194,7 @@ impl RunningApp {
             let outcome = self.reload(reason).await;
             self.notifier.ready();
             if let Some(report) = wanted {
-                // The caller may have gone away.
+                // The caller may have stopped waiting.
                 let _ = report.send(outcome);
             }
         }

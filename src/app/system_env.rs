@@ -1,4 +1,4 @@
-//! The system edge: the only place that reads the clock and the environment of this machine.
+//! Access to the system: the only code that reads the clock and the environment of this machine.
 
 use std::ffi::OsString;
 use std::time::{SystemTime, UNIX_EPOCH};

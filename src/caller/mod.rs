@@ -24,7 +24,7 @@ impl CallerIdentity {
 }
 
 /// Returns the identity of the client and removes its own signature from the request. OSS rejects
-/// two signatures, and a foreign token beside the access key of the proxy.
+/// two signatures, and a foreign token together with the access key of the proxy.
 pub fn identify(headers: &mut HeaderMap, query: &mut Query) -> CallerIdentity {
     // guard: client-signature
     remove_signature(headers);

@@ -68,7 +68,7 @@ pub(super) fn forward(signal: Signal, child: &Child) {
 /// Sends a signal to the command, if the command is still running.
 pub(super) fn send(signal: Signal, child: &Child) {
     if let Some(id) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        // If the command exits at this moment, that is not a failure.
+        // It is not a failure if the command has just exited.
         let _ = kill_process(id, signal);
     }
 }

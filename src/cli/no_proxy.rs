@@ -1,6 +1,6 @@
 //! Computes `no_proxy` for a command that is run behind the proxy. If another proxy is set for all
-//! HTTP, this proxy is added. If all HTTP goes through this proxy, names of OSS are removed and the
-//! metadata service is added.
+//! HTTP, this proxy is added. If all HTTP goes through this proxy, OSS host names are removed and
+//! the metadata service is added.
 
 use crate::credentials::SourceEnv;
 
@@ -51,7 +51,7 @@ fn and(list: &str, host: &str) -> String {
     if list.is_empty() { host.to_owned() } else { format!("{list},{host}") }
 }
 
-/// Returns whether an entry matches names of OSS, in any form that programs accept: `*`,
+/// Returns whether an entry matches OSS host names, in any form that programs accept: `*`,
 /// `aliyuncs.com`, `.aliyuncs.com`, `*.aliyuncs.com`, with or without a port.
 fn covers_oss(entry: &str) -> bool {
     let entry = entry.trim().to_ascii_lowercase();

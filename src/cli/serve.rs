@@ -109,7 +109,7 @@ fn open(file: Option<&Path>, anew: &Arc<AtomicBool>) -> io::Result<(LogWriter, L
 }
 
 /// Runs `task` on this thread, inside a `LocalSet`. Does not wait for blocking work at the end,
-/// such as the lookup of a name that no name service answers.
+/// such as a DNS lookup without an answer.
 pub(super) fn block_on(task: impl Future<Output = CommandExit>) -> CommandExit {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {

@@ -180,7 +180,7 @@ fn by_key(facts: &[EffectiveSetting]) -> HashMap<&str, &EffectiveSetting> {
 
 /// A setting of the file.
 struct WrittenSetting {
-    /// The offset of the value in the text.
+    /// The offset of the value in the file.
     start: usize,
     setting: EffectiveSetting,
 }
@@ -210,7 +210,7 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, facts: &
                 let origin = Some(document.origin(Some(document.line(&span)), String::new()));
                 let reference = other.as_str().and_then(ValueReference::parse);
                 let value = shown(name, other);
-                // A text is either shown completely or redacted completely.
+                // A string is either shown completely or redacted completely.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
                 let mark =
                     if is_shown { ValueFingerprint::of(&value) } else { ValueFingerprint::of(&whole(other)) };
@@ -258,7 +258,7 @@ fn whole(value: &DeValue<'_>) -> Zeroizing<String> {
     })
 }
 
-/// Returns whether a text may contain a secret. A reference to a secret does not.
+/// Returns whether a string may contain a secret. A reference to a secret does not.
 fn is_confidential(name: &str, text: &str) -> bool {
     let is_reference = ["file:", "env:", "credential:"].iter().any(|kind| text.starts_with(kind));
     match name {

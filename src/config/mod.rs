@@ -1,5 +1,5 @@
 //! The configuration: combines file, environment and flags into the settings that the other modules
-//! take. The only lookups are those that the text refers to, and they go through [`SourceEnv`].
+//! take. It accesses only what the file refers to, and only through [`SourceEnv`].
 //!
 //! Reading does not stop at the first error: [`ConfigErrors`] has all of them. The exception is a
 //! file that is not valid TOML, whose settings are not checked.
@@ -110,7 +110,7 @@ pub(crate) struct AdminConfig {
     pub(crate) settings: admin::AdminSettings,
 }
 
-/// Settings of an upstream beside its address.
+/// Settings of an upstream, except for its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamSettings {
     /// The signature version of its requests.
@@ -160,15 +160,15 @@ pub(crate) struct TimeoutConfig {
 pub(crate) struct LimitConfig {
     /// Maximum number of client connections in the process.
     pub(crate) client_connections: usize,
-    /// Maximum number of requests in flight per core.
+    /// Maximum number of requests in flight per worker.
     pub(crate) requests: usize,
     /// Maximum size of a request head in bytes.
     pub(crate) header_bytes: usize,
     /// Maximum size of a request body in bytes.
     pub(crate) body: u64,
-    /// Maximum number of connections in use to one destination, per core.
+    /// Maximum number of connections in use to one destination, per worker.
     pub(crate) upstream_connections: usize,
-    /// Maximum number of connection attempts to one destination, per core.
+    /// Maximum number of connection attempts to one destination, per worker.
     pub(crate) upstream_dials: usize,
 }
 

@@ -26,9 +26,9 @@ pub(super) enum ValueKind {
     Text,
     Boolean,
     Number,
-    /// A text such as `"5s"`.
+    /// A string such as `"5s"`.
     Duration,
-    /// A text such as `"64KiB"`.
+    /// A string such as `"64KiB"`.
     Size,
     TextList,
     /// `[key]`, or an inline table.
@@ -46,7 +46,7 @@ pub(super) enum DefaultValue {
     Boolean(bool),
     Number(usize),
     EmptyList,
-    /// No fixed value. The text says in Markdown what applies instead.
+    /// No fixed value. The description, in Markdown, says what applies instead.
     Described(&'static str),
 }
 
@@ -76,7 +76,7 @@ impl SettingSpec {
         Self::new(key, ValueKind::Text, DefaultValue::Text(default), description)
     }
 
-    /// Creates a text without a fixed default. `absent` says what applies instead.
+    /// Creates a string setting without a fixed default. `absent` says what applies instead.
     pub(super) const fn optional_text(
         key: &'static str,
         absent: &'static str,

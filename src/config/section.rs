@@ -43,7 +43,7 @@ pub(super) struct ConfigSection<'a> {
     line: Option<usize>,
 }
 
-/// A table of the file with its position in the text.
+/// A table of the file with its position.
 struct SpannedTable<'a> {
     table: &'a DeTable<'a>,
     span: Range<usize>,
@@ -200,7 +200,7 @@ impl<'a> ConfigSection<'a> {
         self.value(key).is_some() || !self.over(key).is_empty()
     }
 
-    /// Reads a text.
+    /// Reads a string.
     pub(super) fn text(&self, key: &str, report: &mut ConfigReport) -> Option<SpannedValue<String>> {
         if let Some(last) = self.over(key).pop() {
             return Some(last);
@@ -213,7 +213,7 @@ impl<'a> ConfigSection<'a> {
         Some(SpannedValue { value: text.to_owned(), at: self.at(key) })
     }
 
-    /// Reads a text and parses it.
+    /// Reads a string and parses it.
     pub(super) fn parsed<T>(
         &self,
         key: &str,
@@ -224,7 +224,7 @@ impl<'a> ConfigSection<'a> {
         parsed(&text, parse, report)
     }
 
-    /// Reads a text and parses it. Returns the default if the text is missing or invalid.
+    /// Reads a string and parses it. Returns the default if the string is missing or invalid.
     pub(super) fn parsed_or_default<T>(
         &self,
         key: &str,
@@ -234,7 +234,7 @@ impl<'a> ConfigSection<'a> {
         self.parsed(key, &parse, report).unwrap_or_else(|| self.default(key, parse))
     }
 
-    /// Returns the default of a key that has a text as default.
+    /// Returns the default of a key whose default is a string.
     pub(super) fn default<T>(
         &self,
         key: &str,
@@ -244,7 +244,7 @@ impl<'a> ConfigSection<'a> {
         SpannedValue { value, at: self.at(key) }
     }
 
-    /// Reads a text that must be one of `words`.
+    /// Reads a string that must be one of `words`.
     pub(super) fn word<T: Copy>(
         &self,
         key: &str,
@@ -254,7 +254,7 @@ impl<'a> ConfigSection<'a> {
         self.parsed(key, |text| one_of(words, text), report)
     }
 
-    /// Reads a text that must be one of `words`. Returns the default if the text is missing or
+    /// Reads a string that must be one of `words`. Returns the default if the string is missing or
     /// invalid.
     pub(super) fn word_or_default<T: Copy>(
         &self,
@@ -305,8 +305,8 @@ impl<'a> ConfigSection<'a> {
         self.default_of(key, DefaultValue::as_number)
     }
 
-    /// Reads a list of texts. Flags and environment, which have no lists, give texts separated by
-    /// commas.
+    /// Reads a list of strings. Flags and environment variables, which have no lists, separate them
+    /// with commas.
     pub(super) fn texts(&self, key: &str, report: &mut ConfigReport) -> Vec<SpannedValue<String>> {
         let over = self.over(key);
         if !over.is_empty() {
@@ -435,7 +435,7 @@ fn one_of<T: Copy>(words: &[(&'static str, T)], text: &str) -> Result<T, ConfigE
     }
 }
 
-/// Parses a text, and reports an error at its origin.
+/// Parses a string, and reports an error at its origin.
 pub(super) fn parsed<T>(
     text: &SpannedValue<String>,
     parse: impl Fn(&str) -> Result<T, ConfigErrorKind>,

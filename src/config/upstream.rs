@@ -278,8 +278,8 @@ fn endpoint_of(
     Some(SpannedValue { value: Endpoint::of(&place, UrlScheme::Https), at: section.at("endpoint") })
 }
 
-/// Reports `internal = true` beside an endpoint that is not internal. `false` is the default and
-/// contradicts nothing. A setting of a lower layer does not contradict the endpoint: a flag
+/// Reports `internal = true` together with an endpoint that is not internal. `false` is the default
+/// and contradicts nothing. A setting of a lower layer does not contradict the endpoint: a flag
 /// overrides the environment, and both override the file.
 fn check_internal(endpoint: &SpannedValue<Endpoint>, five: &EndpointSettings, report: &mut ConfigReport) {
     let Some(internal) = five.internal.as_ref().filter(|internal| internal.value) else { return };

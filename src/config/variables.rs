@@ -7,7 +7,7 @@ use super::error::ConfigErrorKind;
 use super::flag_setting::FlagSetting;
 use crate::credentials::SourceEnv;
 
-/// The variables that are read beside those of the settings.
+/// The variables that are read in addition to those of the settings.
 pub const READ_VARIABLES: [&str; 44] = [
     "OSS_ACCESS_KEY_ID",
     "OSS_ACCESS_KEY_SECRET",
@@ -82,8 +82,8 @@ pub(super) fn check(edge: &dyn SourceEnv) -> Vec<InvalidVariable> {
     wrong
 }
 
-/// Returns whether Kubernetes or Docker sets this variable. Kubernetes does so in every pod beside
-/// a service with a name such as `oss-proxy`, and Docker for a link.
+/// Returns whether Kubernetes or Docker sets this variable. Kubernetes does so in every pod of a
+/// namespace with a service such as `oss-proxy`, and Docker for a link.
 fn is_service_link(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
         return true;

@@ -17,9 +17,9 @@ pub struct ConfiguredSources<'a> {
     pub sources: &'a SourceMap,
 }
 
-/// Builds all sources, without requesting credentials. Sources that need each other in a circle
-/// are left out, as are those that need a missing one. Such a configuration is rejected before
-/// it reaches this function.
+/// Builds all sources, without requesting credentials. Sources that depend on each other in a cycle
+/// are left out, as are those that need a missing one. Such a configuration is rejected before it
+/// reaches this function.
 #[must_use]
 pub fn build_sources(specs: &[NamedSpec], services: &Arc<CredentialServices>) -> SourceMap {
     rebuild_sources(specs, &[], services)

@@ -54,14 +54,14 @@ enum NextCall {
 pub(crate) struct EndpointStatus {
     /// The URL of the endpoint, without the path.
     pub(crate) name: String,
-    /// True while the circuit breaker holds calls back.
+    /// True while the circuit breaker is open.
     pub(crate) is_left_alone: bool,
     /// The time that calls have waited for the rate limit.
     pub(crate) budget_wait: HistogramSnapshot,
 }
 
-/// A permit for one call. If it is dropped without an outcome, the call was abandoned by its caller
-/// and says nothing about the endpoint.
+/// A permit for one call. If it is dropped without an outcome, the caller abandoned the call, which
+/// shows nothing about the endpoint.
 pub(super) struct CallPermit {
     endpoint: Arc<CredentialEndpoint>,
     /// True if the call is a probe.
@@ -210,10 +210,10 @@ impl Drop for CallPermit {
     }
 }
 
-/// Failures in a row that open the circuit breaker.
+/// The number of consecutive failures that open the circuit breaker.
 const FAILURES_MAX: u32 = 5;
-/// The time for which it holds calls back, after which one probe is sent. With the `SILENT_AFTER`
-/// of a call this bounds how late the recovery of an unresponsive service is detected.
+/// The time for which it is open, after which one probe is sent. With the `SILENT_AFTER` of a call
+/// this bounds how late the recovery of an unresponsive service is detected.
 const CLOSED: Duration = Duration::from_millis(1_500);
 /// The bounds of the pause after a throttling response. Without a `Retry-After` the pause starts at
 /// the lower one and doubles each time.

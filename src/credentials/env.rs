@@ -19,7 +19,7 @@ use crate::secret::Secret;
 pub(crate) struct EnvConfig {
     /// The role, and the parameters for assuming it.
     pub(crate) role: AssumeRoleParams,
-    /// If set, `ALIBABA_CLOUD_ROLE_ARN` beside a key applies to that key.
+    /// If set, `ALIBABA_CLOUD_ROLE_ARN` is assumed with an access key of the environment.
     pub(crate) from_env: bool,
     /// The STS endpoint at which the role is assumed.
     pub(crate) place: StsEndpointConfig,

@@ -266,7 +266,7 @@ impl ProfileReader<'_> {
     }
 }
 
-/// The treatment of a token beside the key, which depends on the mode.
+/// The treatment of a token that accompanies the key, which depends on the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenUse {
     Ignored,

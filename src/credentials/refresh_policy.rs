@@ -95,7 +95,7 @@ impl RefreshWindows {
 /// The interval between checks of the time and of the state that a provider reads.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Returns the pause after `failures` (at least one) failures in a row that may be temporary.
+/// Returns the pause after `failures` (at least one) consecutive failures that may be temporary.
 pub(super) fn pause(urgency: RefreshUrgency, failures: u32, roll: f64) -> Duration {
     let doubled = |first_ms: u64, cap_ms: u64| {
         let factor = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
@@ -115,7 +115,7 @@ pub(super) fn pause_unchanged(left: Duration, roll: f64) -> Duration {
     Duration::from_secs_f64(50.0 + 20.0 * roll.clamp(0.0, 1.0)).min(left / 10).max(Duration::from_millis(250))
 }
 
-/// Returns the pause after this number of rejections in a row, which need an operator.
+/// Returns the pause after this number of consecutive rejections, which an operator must resolve.
 pub(super) fn pause_refused(failures: u32) -> Duration {
     let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     Duration::from_secs(30).saturating_mul(factor).min(Duration::from_secs(600))

@@ -25,7 +25,7 @@ pub enum InvalidAccessKey {
     /// Temporary credentials without a token.
     #[error("the access key id begins with STS., so it is temporary, but there is no security token")]
     TokenMissing,
-    /// A token beside a long-lived key.
+    /// A token together with a long-lived key.
     #[error(
         "a security token is set, but the access key id does not begin with STS.; they do not belong together"
     )]
@@ -54,8 +54,8 @@ pub(super) fn check_given(id: &str, secret: &str, token: Option<&str>) -> Result
     Ok(())
 }
 
-/// Checks the credentials of any provider. A service makes no mistakes of copying, so only
-/// credentials that cannot sign are rejected.
+/// Checks the credentials of any provider. Values from a service contain no copying mistakes, so
+/// only credentials that cannot sign are rejected.
 ///
 /// # Errors
 /// Returns the first mistake.

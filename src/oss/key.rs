@@ -31,7 +31,7 @@ pub enum InvalidKey {
 }
 
 impl Key {
-    /// The limit of OSS for the length of a key, in bytes.
+    /// The longest key that OSS accepts, in bytes.
     pub(crate) const BYTES_MAX: usize = 1023;
 
     /// Parses a key from the text of a path, without the slash that precedes the key. Nothing is

@@ -160,7 +160,7 @@ fn space_alias(name: &str) -> Option<String> {
     Some([&front[..at], "-alias-", kind].concat())
 }
 
-/// The limit for the length of a host label.
+/// The maximum length of a host label.
 const LABEL_MAX: usize = 63;
 
 /// The suffixes of the full names of bucket spaces and of the agentic buckets around them.

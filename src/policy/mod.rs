@@ -39,7 +39,7 @@ pub(crate) enum CrossSiteReads {
 pub enum NamedHost {
     /// A name configured by the operator, so that its requests are meant for this proxy.
     SetUp,
-    /// An address, `localhost`, or a name of OSS.
+    /// An IP address, `localhost`, or an OSS endpoint name.
     Other,
 }
 

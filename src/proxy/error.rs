@@ -32,7 +32,7 @@ pub(crate) enum ProxyError {
         "the request body has {0} bytes, more than the limit of {1}; use a multipart upload, or raise limits.body"
     )]
     TooLarge(u64, u64),
-    /// The limit of requests in flight is reached.
+    /// The limit on requests in flight is reached.
     #[error("too many requests in flight: the limit is {0}")]
     Full(usize),
     /// The transfer coding of the request is unsupported.

@@ -10,7 +10,7 @@ use super::redact::{base64_middle, reference, without_token};
 use crate::credentials::Credentials;
 use crate::secret::Secret;
 
-/// A search for one token in error responses.
+/// Searches error responses for one token.
 pub(super) struct TokenSearch {
     token: Secret,
     /// Pieces of the alphanumeric characters of the token and of its base64. They find copies that
@@ -228,12 +228,12 @@ fn windows<const N: usize>(text: &[u8]) -> impl Iterator<Item = &[u8; N]> {
 
 /// The root element, as OSS writes it and as its documentation shows it.
 const ROOTS: [&str; 2] = ["Error", "Error xmlns=\"http://doc.oss-cn-hangzhou.aliyuncs.com\""];
-/// The limit of nested elements; OSS has three levels.
+/// The limit on nested elements; OSS has three levels.
 const DEPTH_MAX: usize = 5;
 const NAME_BYTES_MAX: usize = 64;
 /// The size of a piece. A shorter one could match by chance.
 const PIECE_BYTES: usize = 8;
-/// The limit of percent-encodings applied on top of each other.
+/// The limit on percent-encodings applied on top of each other.
 const ENCODINGS_MAX: usize = 4;
 /// The capacity of the cache: a few sets of credentials are in use at a time.
 const SEARCHES_MAX: usize = 8;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 /// Returns `text` with every copy of the token replaced; `None` if it has no copy.
 ///
 /// A copy may be plain, percent-encoded once or twice, written with XML references, or a mix of
-/// these. It may also be hex digits, with or without separators. A run of base64 that contains the
+/// these. It may also be hex digits, with or without separators. A base64 string that contains the
 /// token is replaced as a whole.
 #[must_use]
 pub fn without_token(text: &[u8], token: &str) -> Option<Vec<u8>> {
@@ -170,9 +170,9 @@ fn percent_encoded(token: &str, upper: bool) -> String {
 }
 
 const REMOVED: &[u8] = b"[removed]";
-/// The minimum of base64 digits that are searched for. Fewer could match by chance.
+/// The least number of base64 digits that are searched for. Fewer could match by chance.
 const BASE64_MIN: usize = 10;
-/// The limit for the length of a reference; the longest is `#x0002B`.
+/// The maximum length of a reference; the longest is `#x0002B`.
 const REFERENCE_MAX: usize = 10;
 
 #[cfg(test)]

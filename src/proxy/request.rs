@@ -1,4 +1,4 @@
-//! An inbound request: its head, the framing of its body, and the body until it is taken.
+//! An inbound request: its head, the framing of its body, and the body until it is consumed.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -326,7 +326,7 @@ async fn drain(mut body: Incoming, _in_flight: Rc<()>) {
     let _ = tokio::time::timeout(DRAIN_FOR, all).await;
 }
 
-/// The limit for request bodies that are drained after a rejection.
+/// The maximum size of a request body that is drained after a rejection.
 const DRAINED_BYTES_MAX: u64 = 1024 * 1024;
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 

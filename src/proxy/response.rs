@@ -1,4 +1,4 @@
-//! The response of OSS, prepared for the client. Error responses are small, and may repeat the
+//! The response from OSS, prepared for the client. Error responses are small, and may repeat the
 //! security token of the request.
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) enum KeyRejection {
 }
 
 impl UpstreamResponse {
-    /// Wraps a response of the upstream and prepares its head for the client.
+    /// Wraps a response from the upstream and prepares its head for the client.
     pub(super) fn new(
         mut response: Response<Incoming>,
         lease: PooledConnection,
@@ -69,7 +69,7 @@ impl UpstreamResponse {
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let extent = BodyFraming::of(response.headers());
-        // The client would not learn the coding of the body, or would take a truncated one for
+        // The client would not know the coding of the body, or would mistake a truncated one for
         // complete.
         if extent == (BodyFraming::ByEncoding { chunked: false }) {
             return Err(ProxyError::ResponseCoding);
@@ -223,7 +223,7 @@ impl UpstreamResponse {
         })
     }
 
-    /// Sets the header that lets the client know why it may retry.
+    /// Sets the header with the reason why the client may retry.
     pub(super) fn note(&mut self, why: &'static str) {
         self.response.headers_mut().insert(NOTE, HeaderValue::from_static(why));
     }
@@ -236,7 +236,7 @@ impl UpstreamResponse {
         }
     }
 
-    /// Reads the body, or its beginning if it is too long. A body that breaks off is an error.
+    /// Reads the body, or its beginning if it is too long. A body that ends early is an error.
     async fn read(&mut self, stall: Duration) -> Result<ErrorBody, ProxyError> {
         let mut read = BytesMut::new();
         loop {
@@ -304,5 +304,5 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 /// The `EC` number of OSS for an expired security token.
 const TOKEN_EXPIRED: &str = "0002-00000007";
 const REMOVED: HeaderValue = HeaderValue::from_static("[removed]");
-/// The limit for error documents that are inspected; those of OSS have a few KiB.
+/// The maximum size of an error document that is inspected; those of OSS have a few KiB.
 const LOOKED_INTO_MAX: usize = 64 * 1024;

@@ -1,5 +1,5 @@
-//! What is signed, and with which key, in the types of the signer. `address` and `credentials` do
-//! not know the signer.
+//! Converts requests and credentials to the types of the signer. `address` and `credentials` do not
+//! depend on the signer.
 
 use http::{HeaderMap, Method};
 

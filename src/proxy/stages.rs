@@ -229,7 +229,7 @@ impl<'a> SignedRequest<'a> {
 
     /// Sends the request with the client's body, and waits for the response head. If OSS rejects
     /// the key or the clock, the request is signed and sent a second time. This requires
-    /// credentials to retry with, and that no byte of the body was taken.
+    /// credentials to retry with, and that no byte of the body was consumed.
     pub(super) async fn send(
         self,
         core: &WorkerCore,

@@ -35,11 +35,11 @@ pub struct ProxyState {
 /// Limits on inbound requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestLimits {
-    /// The limit of requests in flight, for each worker.
+    /// The limit on requests in flight, for each worker.
     pub(crate) requests: usize,
-    /// The limit of a request head in bytes, in the form of HTTP/1.1.
+    /// The maximum size of a request head in bytes, in the form of HTTP/1.1.
     pub(crate) head: usize,
-    /// The limit of a request body in bytes.
+    /// The maximum size of a request body in bytes.
     pub(crate) body: u64,
 }
 

@@ -77,14 +77,14 @@ impl AcceptThread {
 
 impl Drop for AcceptThread {
     fn drop(&mut self) {
-        // If this fails, the thread has already ended.
+        // If this fails, the thread has already exited.
         let _ = self.0.send(AcceptMessage::End);
     }
 }
 
 impl AcceptWatchdog {
     /// Waits until the thread has responded. Never resolves if it is stuck. Returns `false` if it
-    /// has ended.
+    /// has exited.
     pub(super) async fn beat(&self) -> bool {
         let (report, alive) = oneshot::channel();
         self.0.send(AcceptMessage::Pulse(report)).is_ok() && alive.await.is_ok()
@@ -109,7 +109,7 @@ async fn run(
                 }
                 is_kept
             }),
-            // The caller may be gone.
+            // The caller may have stopped waiting.
             AcceptMessage::Pulse(report) => drop(report.send(())),
             AcceptMessage::Close(report) => {
                 for (_, task) in tasks.drain(..) {

@@ -32,7 +32,7 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the connection end with a reset when it is dropped, where the transport supports one.
     fn reset(&self);
 
-    /// Waits until the client sends data, closes its sending side, or is gone. Reads nothing.
+    /// Waits until the client sends data, closes its sending side, or disconnects. Reads nothing.
     fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign>;
 }
 
@@ -83,7 +83,7 @@ impl ClientStream for TcpStream {
     }
 
     fn reset(&self) {
-        // If this fails, the connection is already gone.
+        // If this fails, the connection is already closed.
         let _ = self.set_zero_linger();
     }
 }
@@ -138,7 +138,8 @@ impl<T: ClientStream> ClientStream for WriteTimeout<T> {
 }
 
 /// A stream that records when bytes arrive between requests, which start the next request head. It
-/// also records whether writes are blocked by the client, and detects a client that is gone.
+/// also records whether writes are blocked by the client, and detects a client that has
+/// disconnected.
 pub(super) struct ActivityStream<T> {
     inner: T,
     presence: Rc<ClientActivity>,
@@ -170,7 +171,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ActivityStream<T> {
 }
 
 impl<T: ClientStream> ActivityStream<T> {
-    /// Fails if the client is gone and its request can be abandoned without loss.
+    /// Fails if the client has disconnected and its request can be abandoned without loss.
     ///
     /// hyper reads nothing between a request and its response, because a client may close its
     /// sending side in between. So hyper does not detect a disconnect either.

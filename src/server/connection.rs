@@ -143,7 +143,7 @@ impl ConnectionContext {
             .timer(TokioTimer::new())
             .header_read_timeout(None)
             // A client that closes its sending side still gets its response. `ActivityStream`
-            // detects a client that is gone.
+            // detects a client that has disconnected.
             // guard: half-close
             .half_close(true)
             .max_header_size(PARSED_TIMES * self.settings.header_bytes)
@@ -157,8 +157,8 @@ impl ConnectionContext {
         match ended {
             ConnectionEnd::Cut => return,
             ConnectionEnd::Itself(Err(error)) if error.is_user() || is_write_timeout(&error) => {
-                // The response was cut off. Without a known length, the client would take a plain
-                // close for the end of a complete response.
+                // The response was cut off. Without a known length, the client would mistake a
+                // plain close for the end of a complete response.
                 client.reset();
                 return;
             }

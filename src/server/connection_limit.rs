@@ -1,11 +1,11 @@
 //! Limits the number of client connections. When the limit is reached, new connections wait in the
 //! accept queue.
 //!
-//! The pool of `transport` has a limit of another kind. Here one number decides, and a permit is
+//! The pool of `transport` has another kind of limit. Here a single number decides, and a permit is
 //! taken on the accept thread and released on a worker: the count is atomic, and a release wakes
-//! all waiting tasks. There, cells of one thread count, the share of a destination depends on the use of
-//! the others, and the pool picks the next request. One type for both would bring atomics and
-//! wake-ups into the pool, and destinations into this limit.
+//! all waiting tasks. There, cells of one thread count, the share of a destination depends on the
+//! use of the others, and the pool picks the next request. One type for both would bring atomics
+//! and wake-ups into the pool, and destinations into this limit.
 //!
 //! A semaphore of tokio would not be smaller: it cannot be reduced below the permits in use, and
 //! does not report that all are taken.

@@ -1,8 +1,8 @@
 //! The client side: listeners, the workers that serve their connections, and the drain at shutdown.
 //!
-//! A dedicated thread accepts connections and passes each to the worker with the fewest. A
-//! connection remains on its worker, together with the upstream connections that serve it. A worker
-//! is a thread with a separate runtime.
+//! A dedicated thread accepts connections and passes each to the worker with the fewest
+//! connections. A connection remains on its worker, together with the upstream connections that
+//! serve it. A worker is a thread with a separate runtime.
 
 mod accept;
 mod acceptor;
@@ -122,7 +122,7 @@ pub struct ServerWatchdog {
 
 impl ServerWatchdog {
     /// Waits until the accept thread and each worker have responded. Never resolves if one is
-    /// stuck. Returns `false` if one has ended.
+    /// stuck. Returns `false` if one has exited.
     pub async fn beat(&self) -> bool {
         self.acceptor.beat().await && self.cores.beat().await
     }

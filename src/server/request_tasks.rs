@@ -1,7 +1,7 @@
 //! Runs the requests with side effects of an HTTP/2 connection in separate tasks, so that a
 //! disconnect cancels none.
 //!
-//! A request that is incomplete ends by itself: its body fails when the stream is reset or the
+//! An incomplete request needs no handling: its body fails when the stream is reset or the
 //! connection ends.
 
 use std::cell::RefCell;

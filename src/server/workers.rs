@@ -104,7 +104,7 @@ impl WorkerPool {
                     }),
                     Err(error) => begun.send(Err(error)),
                 };
-                // The receiver may be gone.
+                // The receiver may have been dropped.
                 let _ = tell.send(());
             })?;
             begins.recv().map_err(io::Error::other)??;
@@ -114,7 +114,7 @@ impl WorkerPool {
         Ok(Self { cores, ended, gone: Mutex::new(all_gone) })
     }
 
-    /// Passes a connection to the worker with the fewest.
+    /// Passes a connection to the worker with the fewest connections.
     pub(super) fn hand_over(&self, accepted: AcceptedSocket, listener: usize, place: ConnectionPermit) {
         let least = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed));
         let Some(core) = least else { return };
@@ -135,7 +135,7 @@ impl WorkerPool {
         }
     }
 
-    /// Waits until each worker has responded. Returns `false` if one has ended.
+    /// Waits until each worker has responded. Returns `false` if one has exited.
     pub(super) async fn beat(&self) -> bool {
         let mut all = Vec::new();
         for core in &self.cores {
@@ -158,7 +158,7 @@ impl WorkerPool {
     /// off.
     pub(super) async fn end(&self) {
         for core in &self.cores {
-            // If this fails, the worker has already ended.
+            // If this fails, the worker has already exited.
             let _ = core.messages.send(WorkerMessage::End);
         }
         // A second call, after the first was cancelled, waits for the remaining workers.
@@ -208,7 +208,7 @@ impl WorkerThread {
         while let Some(message) = self.inbox.recv().await {
             match message {
                 WorkerMessage::Arrival(arrival) => self.serve(arrival, &current),
-                // The caller may be gone.
+                // The caller may have stopped waiting.
                 WorkerMessage::Pulse(tell) => drop(tell.send(())),
                 WorkerMessage::End => {
                     current.get().core.cut();

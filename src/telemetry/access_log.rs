@@ -27,7 +27,7 @@ pub(crate) struct AccessLogEvent {
     pub(crate) operation: Option<Operation>,
     /// The bucket, if known.
     pub(crate) bucket: Option<String>,
-    /// The status of the response; `None` if the client left before there was one.
+    /// The status of the response; `None` if the client disconnected before there was one.
     pub(crate) status: Option<u16>,
     /// The code of the error response, if the proxy rejected the request itself.
     pub(crate) refused: Option<&'static str>,
@@ -60,10 +60,10 @@ pub(crate) struct BodyByteCounter {
 /// The end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseEnd {
-    /// No response, or an incomplete one: the client left, or the proxy cut it, see
+    /// No response, or an incomplete one: the client disconnected, or the proxy cut it off, see
     /// [`MetricsHandle::cut`].
     Left,
-    /// Incomplete: the upstream broke off.
+    /// Incomplete: the upstream failed during the response.
     Broken,
     /// Complete.
     Whole,

@@ -61,11 +61,11 @@ pub(crate) struct ReloadStatus {
 pub struct RequestCounts {
     /// Requests whose head was read.
     pub read: u64,
-    /// Requests that were answered with an error of this proxy.
+    /// Requests that were answered with an error from this proxy.
     pub(crate) rejected: u64,
     /// Connections that were closed because they did not carry HTTP.
     pub malformed: u64,
-    /// Responses of an upstream with neither length nor chunks, on plain TCP.
+    /// Upstream responses with neither a length nor chunked coding, on plain TCP.
     pub unframed: u64,
 }
 
@@ -84,7 +84,7 @@ impl ProcessCounters {
         self.requests.fetch_add(1, Relaxed);
     }
 
-    /// Counts a request that was answered with an error response of this proxy.
+    /// Counts a request that was answered with an error response from this proxy.
     pub(crate) fn refusal(&self, refused: RejectedRequest) {
         self.refused.fetch_add(1, Relaxed);
         let mut refusals = self.refusals.lock();
@@ -98,8 +98,8 @@ impl ProcessCounters {
         self.malformed.fetch_add(1, Relaxed);
     }
 
-    /// Counts a response with neither length nor chunks on plain TCP: its completeness cannot be
-    /// verified.
+    /// Counts a response with neither a length nor chunked coding on plain TCP: its completeness
+    /// cannot be verified.
     pub(crate) fn unframed(&self) {
         self.unframed.fetch_add(1, Relaxed);
     }

@@ -236,8 +236,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const BATCH: usize = 64 * 1024;
 /// The tracing target of notices of dropped lines.
 const NOTICE: &str = "log";
-/// Limit of the queue in bytes. Lines above it are dropped and counted: a stalled reader must not
-/// block the service.
+/// Maximum size of the queue in bytes. Lines above it are dropped and counted: a stalled reader
+/// must not block the service.
 const PENDING_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]

@@ -34,11 +34,11 @@ pub(crate) struct MetricsHandle {
 pub(crate) enum RequestOutcome {
     /// A complete response, by the first digit of its status, 2 to 5.
     Status(u8),
-    /// The upstream broke off before the end of the response.
+    /// The upstream failed before the end of the response.
     Broken,
-    /// The drain of this process ended before the response did.
+    /// The drain timed out before the response was complete.
     Cut,
-    /// The client left before the end of the response.
+    /// The client disconnected before the end of the response.
     None,
 }
 

@@ -27,7 +27,7 @@ use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreEntry, Ups
 pub(crate) enum LoopbackPolicy {
     /// The configuration names the address: any is allowed except the proxy's own listeners.
     Configured,
-    /// A name of OSS: no address of this machine is allowed.
+    /// An OSS endpoint name: no address of this machine is allowed.
     OssName,
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn dial(
     })
 }
 
-/// Rejects a name of OSS if any of its addresses is on this machine.
+/// Rejects an OSS endpoint name if any of its addresses is on this machine.
 fn vet(guard: LoopbackPolicy, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, DialFailure> {
     let is_here = |address: &&SocketAddr| {
         let ip = address.ip().to_canonical();
@@ -168,7 +168,7 @@ where
         .await
         .map_err(io::Error::other)?;
     let driver = spawn_local(async move {
-        // Errors of the driver are reported to the request that they concern.
+        // Errors from the driver are reported to the request that caused them.
         let _ = driver.await;
     });
     Ok(UpstreamConnection::new(sender, driver.abort_handle(), address, state))
@@ -180,7 +180,7 @@ const TLS_READ_BYTES: usize = 256 * 1024;
 /// hyper's default is about the same. For large downloads, a larger buffer means fewer system
 /// calls.
 const BUFFER_MAX: usize = 400 * 1024;
-/// The limit of destinations remembered as down. Names come from requests, so the number must be
+/// The limit on destinations remembered as down. Names come from requests, so the number must be
 /// bounded.
 const DOWN_MAX: usize = 1024;
 

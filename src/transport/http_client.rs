@@ -361,7 +361,7 @@ static NAMES: LazyLock<AddressBook> = LazyLock::new(AddressBook::default);
 /// The metadata service of Alibaba Cloud. It has no TLS, and is served by this machine's
 /// hypervisor.
 const METADATA: &str = "100.100.100.200";
-/// The limit of a response body. Responses with credentials are a few KiB.
+/// The maximum size of a response body. Responses with credentials are a few KiB.
 const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]

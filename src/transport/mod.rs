@@ -104,10 +104,10 @@ pub struct TransportSettings {
     pub first_byte: Duration,
     /// The longest time without progress in the middle of a body, for either side.
     pub stall: Duration,
-    /// The limit of connections to one destination in use at once, per worker. All destinations
+    /// The limit on connections to one destination in use at once, per worker. All destinations
     /// together may have four times as many.
     pub connections: usize,
-    /// The limit of dials to one destination in progress at once, per worker. All destinations
+    /// The limit on dials to one destination in progress at once, per worker. All destinations
     /// together may have four times as many.
     pub dials: usize,
     /// The longest time that a request waits in the queue of its destination.
@@ -184,7 +184,8 @@ pub(crate) enum SendError {
         /// The time spent in the queue.
         waited: Duration,
     },
-    /// Many requests wait for the destination, and it has responded to none of them for a while.
+    /// Many requests are waiting for the destination, and it has not responded to any of them for a
+    /// while.
     #[error("{at} has not responded to any of {waiting} requests for {lasting:?}")]
     Silent {
         /// Host and port.
@@ -508,7 +509,7 @@ async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
     }
 }
 
-/// The limit of header lines in a head, both of a client's request and of an upstream's response.
+/// The limit on header lines in a head, both of a client's request and of an upstream's response.
 /// OSS allows 8 KiB of user metadata, which is rarely more than a hundred lines.
 pub(crate) const HEADER_LINES_MAX: usize = 256;
 /// The idle time after which a connection is checked before reuse.

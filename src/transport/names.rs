@@ -1,5 +1,5 @@
-//! Name resolution with a memory of addresses. A lookup that is slow or fails does not block a name
-//! that was resolved before, and each name remembers the address that worked.
+//! Name resolution that remembers addresses. A lookup that is slow or fails does not block a name
+//! that was resolved before, and the address that worked is remembered for each name.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -276,9 +276,9 @@ fn shown<T>(tried: &[FailedAddress], result: &Result<T, DialFailure>) -> String 
 
 /// The time after which the addresses of the previous lookup are used.
 const SLOW_LOOKUP: Duration = Duration::from_millis(250);
-/// The limit of lookups in progress.
+/// The limit on lookups in progress.
 const LOOKUPS_MAX: usize = 16;
-/// The limit of recorded names. Names come from requests, so the number must be bounded.
+/// The limit on recorded names. Names come from requests, so the number must be bounded.
 const NAMES_MAX: usize = 256;
 
 #[cfg(test)]

@@ -485,9 +485,9 @@ fn is_same(one: &Rc<UpstreamDestination>, other: &Rc<UpstreamDestination>) -> bo
     Rc::ptr_eq(one, other) || one == other
 }
 
-/// The limit of idle connections to one destination. Connections beyond it are closed.
+/// The limit on idle connections to one destination. Connections beyond it are closed.
 const KEPT_MAX: usize = 256;
-/// The limit of recorded destinations without requests. Requests name buckets and thereby hosts, so
+/// The limit on recorded destinations without requests. Requests name buckets and thereby hosts, so
 /// the number must be bounded.
 const DESTINATIONS_MAX: usize = 64;
 /// The least time between two log lines about one destination.

@@ -17,7 +17,7 @@ pub(super) struct ResponseWaits {
     waiting: Cell<usize>,
     /// The number of responses so far.
     responses: Cell<u64>,
-    /// The number of silences that have ended.
+    /// The number of silences that are over.
     silences: Cell<u64>,
     /// The number of responses at the last check, and the time of the first check that found this
     /// number.
@@ -145,7 +145,7 @@ impl Drop for SilenceTrial {
     }
 }
 
-/// The limit of trials without a response. At two a second, the oldest has then waited for eight
+/// The limit on trials without a response. At two a second, the oldest has then waited for eight
 /// seconds.
 const TRIALS_MAX: usize = 16;
 /// The least number of waiting requests that counts as a silence. Fewer may just be slow.

@@ -3,7 +3,7 @@
 //! Here a failed write never completes, and the reading side reports the outcome: the response or
 //! the reset.
 //!
-//! Written by hand: failed writes concern each method but one. `InspectReader` of tokio-util could
+//! Written by hand: failed writes affect every method but one. `InspectReader` of tokio-util could
 //! count the bytes read, but the wrapper around it would keep all its methods.
 
 use std::cell::Cell;

@@ -1,5 +1,5 @@
-//! Metrics of credentials: the state of sources, the results of requests, and the endpoints behind
-//! the sources.
+//! Metrics of credentials: the state of sources, the results of requests, and the endpoints that
+//! the sources call.
 
 use std::collections::BTreeMap;
 use std::fmt;

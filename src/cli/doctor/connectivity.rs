@@ -69,7 +69,7 @@ pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &U
     Finding::fail("connect", fault.name, CommandExit::Unavailable, error.to_string(), fault.remedy)
 }
 
-/// A fault of the connection.
+/// The reason why a connection failed.
 struct ConnectFault {
     name: &'static str,
     remedy: String,
@@ -200,7 +200,7 @@ fn reach(ip: IpAddr) -> &'static str {
     }
 }
 
-/// The limit on a name lookup. A slower name service counts as unusable.
+/// The limit on a name lookup. A slower DNS server counts as unusable.
 const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[cfg(test)]

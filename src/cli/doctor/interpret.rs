@@ -223,7 +223,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
     }
 }
 
-/// Returns the fault if the bucket, or this OSS, is in another region than the one addressed or
+/// Returns the fault if the bucket, or this OSS, is in a region other than the one addressed or
 /// signed for.
 fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFault> {
     let fault =

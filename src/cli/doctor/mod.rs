@@ -1,5 +1,5 @@
-//! `doctor`: checks everything that a request needs, in the order of need, and names the first
-//! fault with a remedy. Its probes use the signer and the connections of the proxy.
+//! `doctor`: checks everything that a request depends on, in order, and reports the first fault
+//! with a remedy. Its probes use the signer and the connections of the proxy.
 
 mod connectivity;
 mod interpret;

@@ -44,7 +44,7 @@ pub(super) struct ProbeResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     document: ErrorElements,
-    /// The lead of the server's clock, in seconds.
+    /// The number of seconds that the server's clock is ahead of the local one.
     pub(super) ahead_s: Option<i64>,
 }
 
@@ -252,8 +252,8 @@ impl ProbeDocument {
     }
 }
 
-/// Returns the lead of the server's clock over the local one, however large. A cached response does
-/// not show it.
+/// Returns how many seconds the server's clock is ahead of the local one, however many. A cached
+/// response does not show it.
 fn ahead(headers: &HeaderMap, begun: Timestamp, ended: Timestamp) -> Option<i64> {
     if headers.contains_key(AGE) {
         return None;

@@ -145,8 +145,8 @@ impl UpstreamCheck<'_> {
         }
     }
 
-    /// Sends the signed request. Returns the lead of OSS's clock, if OSS rejects the request for
-    /// that reason.
+    /// Sends the signed request. Returns how far the clock of OSS is ahead, if OSS rejects the
+    /// request for that reason.
     async fn ask(&mut self, key: &Arc<Credentials>, ahead_s: i64) -> Option<i64> {
         let answered = match self.question.signed(key, ahead_s).await {
             Ok(answered) => answered,

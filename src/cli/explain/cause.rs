@@ -204,7 +204,7 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split(|byte| *byte == b'\n').collect()
 }
 
-/// Returns a line, or an empty one behind the end.
+/// Returns a line, or an empty one past the end.
 fn at<'a>(lines: &[&'a [u8]], line: usize) -> &'a [u8] {
     lines.get(line).copied().unwrap_or_default()
 }

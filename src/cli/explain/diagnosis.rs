@@ -15,7 +15,7 @@ pub(super) enum ServerDiagnosis {
     Clock(Option<i64>),
     /// The bucket is at another endpoint.
     OtherEndpoint(String),
-    /// V4 signed for another region than that of the endpoint.
+    /// The V4 signature is for a region other than that of the endpoint.
     SigningRegion,
     /// A temporary key without its token, or with an expired one.
     TokenMissing,

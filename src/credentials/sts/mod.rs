@@ -47,8 +47,8 @@ pub(super) struct StsClient {
     place: StsEndpointConfig,
     signature: StsSignature,
     client: ServiceClient,
-    /// The lead of the STS clock over the local clock, in seconds. It is set once STS has rejected
-    /// the local time.
+    /// The number of seconds that the clock of STS is ahead of the local one. It is set once STS
+    /// has rejected the local time.
     ahead_s: AtomicI64,
 }
 

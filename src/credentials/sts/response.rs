@@ -9,7 +9,7 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpResponse, Url};
 
-/// A response of STS.
+/// A response from STS.
 pub(super) struct StsReply {
     pub(super) response: HttpResponse,
     pub(super) url: Url,

@@ -130,7 +130,7 @@ struct PlannedFault {
     left: Option<usize>,
 }
 
-/// The facts about a request that decide which faults apply.
+/// The properties of a request that decide which faults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FaultContext {
     /// True if the connection has already carried a request.

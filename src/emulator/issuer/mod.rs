@@ -242,7 +242,7 @@ fn run(
                 let shared = Arc::clone(shared);
                 connections.spawn(async move {
                     let service = service_fn(|request| shared.handle(request));
-                    // Errors of a connection concern only its client.
+                    // A connection error affects only its client.
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
