@@ -11,8 +11,8 @@ use tokio::time::timeout;
 /// A lane for blocking work: runs one piece of work at a time.
 ///
 /// Work that hangs keeps its thread, and no other work begins in the same lane until it ends. A
-/// file system that does not respond therefore costs one thread per lane, however often it is
-/// tried.
+/// file system that does not respond therefore blocks at most one thread per lane, however often it
+/// is accessed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BlockingLane(Arc<Mutex<()>>);
 
@@ -51,8 +51,8 @@ impl BlockingLane {
     }
 }
 
-/// Timeout for a file of a few KiB. A healthy file system needs milliseconds, a distant one a
-/// second.
+/// Timeout for a file of a few KiB. A healthy local file system needs milliseconds, a remote one up
+/// to a second.
 pub(crate) const FILE_LIMIT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

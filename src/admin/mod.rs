@@ -42,7 +42,7 @@ pub(crate) trait AdminProcess: Send + Sync {
     fn ready(&self) -> Result<(), String>;
 
     /// Checks that startup is complete: the listeners are bound, and each credential source has
-    /// answered once, with or without success.
+    /// responded once, with or without success.
     ///
     /// # Errors
     /// A sentence with the reason.
@@ -98,7 +98,7 @@ pub(crate) type ReloadFuture = Pin<Box<dyn Future<Output = Result<Vec<String>, A
 /// The reason why a new configuration was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminReloadError {
-    /// The process is stopping and does not reload any more.
+    /// The process is stopping and no longer reloads.
     #[error("the proxy is stopping")]
     Stopping,
     /// The configuration is invalid; one error per line.
@@ -134,8 +134,8 @@ pub(crate) struct ShownSetting {
     pub(crate) origin: String,
 }
 
-/// The reachability of the listener by DNS name. DNS can lead a web page to a TCP port, but not to
-/// a Unix socket.
+/// The reachability of the listener by DNS name. A DNS name can point a web page to a TCP port, but
+/// not to a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerReach {
     /// Reachable by name, so the host of a request must be an IP address or `localhost`.

@@ -93,7 +93,7 @@ fn sources(page: &mut String, process: &dyn AdminProcess) -> fmt::Result {
     Ok(())
 }
 
-/// Returns the last error of a credential source, or the reason why it has not answered yet.
+/// Returns the last error of a credential source, or the reason why it has not responded yet.
 fn trouble(source: &SourceStatus) -> String {
     match (&source.last_error, source.has_answered, source.asking_for) {
         (Some(error), ..) => error.clone(),

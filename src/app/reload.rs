@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::AdminReloadError;
 use crate::transport::PoolStats;
 
-/// A handle with which a running proxy is asked to reload its configuration.
+/// A handle for requesting a reload of the configuration of a running proxy.
 #[derive(Clone, Debug)]
 pub struct ReloadHandle(mpsc::Sender<ReloadRequest>);
 

@@ -122,7 +122,7 @@ async fn start_proxy(oss: SocketAddr) -> Result<App, DemoError> {
     }
 }
 
-/// Returns the configuration as a user would write it. Only `connect` differs, and leads to the
+/// Returns the configuration as a user would write it. Only `connect` differs; it points to the
 /// embedded OSS.
 fn configuration(oss: SocketAddr, listen: &str, admin: &str) -> String {
     format!(

@@ -151,7 +151,7 @@ fn locate(
 }
 
 /// Checks the requested lifetime against the credentials. A URL expires with the credentials that
-/// signed it, whatever its content.
+/// signed it, regardless of the expiry that it states.
 fn check_end(
     arguments: &PresignArgs,
     credentials: &Arc<Credentials>,

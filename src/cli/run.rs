@@ -135,7 +135,7 @@ async fn run_with_proxy(
         return CommandExit::Failure;
     };
     let drain = DrainSignal::new();
-    // The socket accepts connections by now, so the command may connect at once.
+    // The socket already accepts connections, so the command can connect immediately.
     let serving = spawn_local(serve(app, drain.clone()));
     let (program, words) = arguments.command.split_first().unzip();
     let program = program.cloned().unwrap_or_default();

@@ -79,7 +79,7 @@ async fn look(address: &ListenAddress) -> Result<(), NotReady> {
     }
 }
 
-/// The limit on one probe. A ready proxy responds almost at once.
+/// The limit on one probe. A ready proxy responds almost immediately.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// The limit on a reason. The longest one names the unusable credential sources.

@@ -34,16 +34,16 @@ struct EndpointState {
     closed_until: Option<Instant>,
     /// True while a probe is in flight: the call that tests whether the service has recovered.
     probed: bool,
-    /// The number of calls that the rate limit allows at once, as of `filled`.
+    /// The number of calls that the rate limit allows in a burst, as of `filled`.
     budget: f64,
     filled: Instant,
 }
 
 /// The time of the next call.
 enum NextCall {
-    /// At once; the call is counted. `true` if it is a probe.
+    /// Immediately; the call is counted. `true` if it is a probe.
     Now(bool),
-    /// Not before this pause of the circuit breaker ends.
+    /// Not before the circuit breaker allows it.
     Closed(Duration),
     /// Not before the rate limit allows it.
     Budget(Duration),

@@ -124,7 +124,7 @@ pub trait Provide: Send + Sync {
     }
 
     /// Returns lines for operators: the origin of the credentials, and the reasons why other
-    /// providers were skipped. It reads only memory, neither files nor services.
+    /// providers were skipped. It must use only data in memory, not files or services.
     fn explain(&self, _edge: &dyn SourceEnv) -> Vec<String> {
         Vec::new()
     }

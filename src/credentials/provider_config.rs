@@ -14,7 +14,7 @@ pub trait ProviderConfig: Debug + Send + Sync {
         None
     }
 
-    /// Builds the provider, without requesting credentials. It calls services by way of `services`.
+    /// Builds the provider, without requesting credentials. It calls services through `services`.
     fn build(&self, services: &Arc<CredentialServices>) -> Box<dyn Provide>;
 }
 

@@ -97,12 +97,12 @@ struct AttemptHistory {
 /// The earliest time of the next attempt.
 #[derive(Clone, Copy, Debug, Default)]
 enum NextAttempt {
-    /// At once: no attempt was made, or one was abandoned before its outcome.
+    /// Immediately: no attempt was made, or one was abandoned before its outcome.
     #[default]
     Due,
     /// Not before this time.
     At(Instant),
-    /// Never: the configuration is wrong, so another attempt cannot have another outcome.
+    /// Never: the configuration is invalid, so another attempt would have the same outcome.
     Never,
 }
 
@@ -219,7 +219,7 @@ impl CredentialSource {
         if self.asking.receiver_count() < WAITERS_MAX {
             let begun = Instant::now();
             let mut asking = self.asking.subscribe();
-            // The credentials present after the wait count, whatever ended it.
+            // The credentials present after the wait are used, regardless of what ended it.
             let _ = timeout(WAIT_MAX, asking.wait_for(|asking| asking.since.is_none())).await;
             self.counts.waits.record(begun.elapsed());
         }

@@ -1,5 +1,5 @@
 //! The check that an upstream fixed to one bucket serves no other: in headers, parameters and
-//! bodies. Bodies are not read: those that can name a bucket are rejected whole. Pure.
+//! bodies. Bodies are not read: a request whose body can name a bucket is rejected. Pure.
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;

@@ -1,5 +1,5 @@
 //! The request pipeline, from the head of a request to its response. A request changes its type at
-//! each stage, and each stage consumes the previous value. Traffic that policy has not admitted
+//! each stage, and each stage consumes the previous value. A request that policy has not admitted
 //! therefore cannot be passed to the signer.
 
 mod dry_run;

@@ -114,8 +114,8 @@ impl ClientActivity {
         self.is_in_flight() || self.is_writing.get() || !self.unread.is_empty()
     }
 
-    /// Returns whether the connection may be closed. Nothing is in flight, and the client takes
-    /// nothing of the remaining output.
+    /// Returns whether the connection may be closed. It may if nothing is in flight, and the client
+    /// has not read any of the remaining output for `stall`.
     pub(super) fn is_over(&self, stall: Duration) -> bool {
         let is_read = self.unread.is_empty() || self.unread.is_over(stall);
         !self.is_in_flight() && !self.is_writing.get() && is_read

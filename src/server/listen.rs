@@ -161,7 +161,7 @@ impl SharedListener {
         }
     }
 
-    /// Returns whether this is a Unix socket, which no DNS name can lead to.
+    /// Returns whether this is a Unix socket, which no DNS name can point to.
     pub(super) fn is_unix(&self) -> bool {
         matches!(*self.socket, ListeningSocket::Unix(..))
     }

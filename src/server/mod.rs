@@ -66,7 +66,7 @@ pub struct ServerSettings {
     pub header_read: Duration,
     /// The idle timeout of a client connection between requests.
     pub idle: Duration,
-    /// The timeout for a client that takes no bytes of a response.
+    /// The timeout for a client that reads no bytes of a response.
     pub stall: Duration,
     /// The timeout of the drain for requests in flight.
     pub drain: Duration,

@@ -37,7 +37,7 @@ pub(super) struct StreamExecutor {
 pub(super) struct StreamClock {
     /// True if the body has yielded a frame and was not polled for another since.
     is_waiting: Cell<bool>,
-    /// The time when the client last took bytes, or when the wait for it began.
+    /// The time when the client last read bytes, or when the wait for it began.
     moved: Cell<Instant>,
     /// The number of frames that the body has yielded and that are not yet written to the socket.
     held: Cell<usize>,
@@ -47,8 +47,8 @@ pub(super) struct StreamClock {
 
 /// Streams whose whole response hyper has passed to h2, and that the client has not fully read.
 ///
-/// These streams cannot be reset any more, because hyper has dropped its handles. They are bounded
-/// by ending the connection.
+/// These streams can no longer be reset, because hyper has dropped its handles. They are bounded by
+/// ending the connection.
 #[derive(Default)]
 pub(super) struct UnreadStreams {
     clocks: RefCell<VecDeque<Rc<StreamClock>>>,

@@ -106,7 +106,7 @@ pub(crate) struct SigningTexts {
 /// An invalid lifetime of a presigned URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidLifetime {
-    /// The lifetime is shorter than a second; OSS counts whole seconds.
+    /// The lifetime is shorter than a second; OSS supports only whole seconds.
     #[error("a presigned URL must be valid for at least one second")]
     TooShort,
     /// The lifetime is longer than OSS accepts.

@@ -168,8 +168,8 @@ impl AccessLogEvent {
         self.answered = Some(Instant::now());
     }
 
-    /// Adds to the number of response body bytes sent. The metrics are updated at once, because the
-    /// response may take long.
+    /// Adds to the number of response body bytes sent. The metrics are updated immediately, because
+    /// a response can take a long time.
     pub(crate) fn add_response_bytes(&mut self, bytes: u64) {
         self.bytes_out += bytes;
         self.meter.add_bytes_out(bytes);

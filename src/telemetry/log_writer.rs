@@ -1,6 +1,7 @@
 //! Buffered log output: a separate thread writes lines in batches, so that no request waits for the
-//! reader of the log. The line of a request is written within [`AT_MOST`], a warning or error at
-//! once. Dropped lines are counted; a notice is logged when dropping begins and when it ends.
+//! reader of the log. The line of a request is written within [`AT_MOST`], a warning or error
+//! immediately. Dropped lines are counted; a notice is logged when dropping begins and when it
+//! ends.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(crate) struct DroppedLines {
 enum LinePriority {
     /// The line may wait for a batch.
     Usual,
-    /// The line is written at once.
+    /// The line is written immediately.
     Urgent,
     /// A notice of dropped lines. It is never dropped itself: it is retried until it is written.
     Notice,

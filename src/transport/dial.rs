@@ -176,9 +176,9 @@ where
 
 /// The size of socket reads under TLS. A large size saves system calls.
 const TLS_READ_BYTES: usize = 256 * 1024;
-/// The most that is read of a response at once, and that a connection buffers for a stalled reader.
-/// hyper's default is about the same. For large downloads, a larger buffer means fewer system
-/// calls.
+/// The maximum number of bytes read from a response in one call, and buffered by a connection for a
+/// stalled reader. hyper's default is about the same. For large downloads, a larger buffer means
+/// fewer system calls.
 const BUFFER_MAX: usize = 400 * 1024;
 /// The limit on destinations remembered as down. Names come from requests, so the number must be
 /// bounded.

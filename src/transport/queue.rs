@@ -1,4 +1,5 @@
-//! A request in the queue of its destination, below the pool: it does not know what it is granted.
+//! A request in the queue of its destination. It is generic over the grant, so it does not depend
+//! on the pool.
 
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};

@@ -100,7 +100,7 @@ impl ServerErrorDocument {
     }
 }
 
-/// Decodes bytes in the form of OSS: `47 45 54 0A`.
+/// Decodes bytes in the format of OSS: `47 45 54 0A`.
 fn from_hex(pairs: &str) -> Option<Vec<u8>> {
     let pairs = pairs.split_ascii_whitespace();
     let bytes: Option<Vec<u8>> =

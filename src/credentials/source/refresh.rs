@@ -83,7 +83,7 @@ impl CredentialSource {
     }
 
     /// Adapts to a jump of the clock. A failure may have been due to the wrong time, so a retry is
-    /// due at once. Refresh windows counted from the clock start again now.
+    /// due immediately. Refresh windows measured by the clock start again now.
     fn reset_after_clock_jump(&self, moment: ClockReading) {
         if let Some(snapshot) = self.current.load_full() {
             self.renew_later(&snapshot.credentials, moment.wall);
@@ -207,7 +207,7 @@ impl CredentialSource {
             }
         }
         let answered = asking.wait_for(|asking| asking.done > done);
-        // The credentials present after the wait count, whatever ended it.
+        // The credentials present after the wait are used, regardless of what ended it.
         let _ = timeout(WAIT_MAX, answered).await;
         other()
     }

@@ -35,8 +35,7 @@ impl WatchedState {
         Ok(Some(Self { fingerprint, files }))
     }
 
-    /// Returns whether `now` differs from this state. A file that is not watched any more is
-    /// ignored.
+    /// Returns whether `now` differs from this state. A file that is no longer watched is ignored.
     pub(super) fn differs_from(&self, now: &Self) -> bool {
         self.fingerprint != now.fingerprint
             || now.files.iter().any(|(path, state)| self.files.get(path) != Some(state))

@@ -1,4 +1,4 @@
-//! Selects the STS endpoint: a configured one, otherwise that of the region, as near to OSS as
+//! Selects the STS endpoint: a configured one, otherwise that of the region, as close to OSS as
 //! possible.
 
 use crate::credentials::{ProvideError, SetupError, SourceEnv};
