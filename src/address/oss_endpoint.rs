@@ -55,7 +55,7 @@ impl<'a> OssName<'a> {
         let place = OssEndpoint::read(rest)?;
         // `cn-photos.oss` is either a dual-stack name of a new region or a bucket in Hangzhou.
         let is_ambiguous = place.kind == EndpointKind::Legacy && is_region_shaped(label);
-        // `s3` before an endpoint makes a name that expects AWS signatures.
+        // An endpoint name after `s3.` expects AWS signatures.
         (!is_ambiguous && label != S3_LABEL).then_some(Self { bucket: Some(label), place })
     }
 }
@@ -149,7 +149,7 @@ pub(super) fn is_region_shaped(text: &str) -> bool {
     text == MAINLAND || rest.split_once('-').is_some_and(is_abroad)
 }
 
-/// Returns the endpoint name of a region for which the pattern yields a name that does not exist.
+/// Returns the endpoint name of a region whose name does not follow the pattern.
 fn implied(kind: EndpointKind, region: &Region) -> Option<&'static str> {
     let row =
         IRREGULAR.iter().find(|(_, of, at, implied)| *implied && *of == kind && *at == Some(region.as_str()));

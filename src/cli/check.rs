@@ -112,7 +112,7 @@ fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described
     }
 }
 
-/// The vendor gives the same advice.
+/// Alibaba Cloud gives the same advice.
 const LASTING: &str = "this is a long-lived access key; prefer a role (assume_role, oidc, ecs), whose credentials expire automatically, or rotate it regularly";
 
 /// Returns a summary of the configuration, one item a line.

@@ -7,8 +7,8 @@ use super::encoding::{InvalidEscape, encode_path, encode_strict, escaped};
 /// An object key of up to 1023 bytes, with its percent-encoded text for request paths.
 ///
 /// The bytes are signed. The path text is the same key in one spelling: escapes are normalized, and
-/// a slash that the client wrote as `%2F` remains `%2F`. No hop on the way therefore sees a segment
-/// that it did not see before.
+/// a slash that the client wrote as `%2F` remains `%2F`. An intermediary therefore sees no path
+/// segment that the client did not send.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Key {
     bytes: Vec<u8>,

@@ -86,7 +86,7 @@ impl Operation {
         self.row().levels & SERVICE != 0
     }
 
-    /// Returns a parameter that `ListBuckets` does not have. A request with one is meant for a
+    /// Returns a parameter that `ListBuckets` does not support. A request with one is meant for a
     /// bucket.
     #[must_use]
     pub(crate) fn unfit_parameter(self, query: &Query) -> Option<&QueryParameter> {
@@ -123,7 +123,7 @@ impl OperationLookup<'_> {
         let may_select = match level {
             // A list of buckets. A parameter that it cannot have is rejected by name.
             SERVICE if self.method & (GET | HEAD) != 0 => false,
-            // OSS decides about a write with parameters, because it may add operations.
+            // A write with parameters is left to OSS, which may add operations.
             SERVICE => self.query.params().iter().any(|param| !is_of_signature(&param.name)),
             _ => has_setting(self.query),
         };

@@ -54,7 +54,7 @@ impl DayKey {
     }
 
     /// Returns the value of `Authorization` for `subject`, on which `added` will be set. Only the
-    /// headers that OSS requires are signed, so that hops on the way may change the others.
+    /// headers that OSS requires are signed, so that intermediaries may change the others.
     #[must_use]
     pub(crate) fn authorize(
         &self,

@@ -59,7 +59,7 @@ impl TimeLimit {
 }
 
 /// Connects to the first address that accepts and passes `finish`. The next address starts
-/// [`STAGGER`] after the last progress, or as soon as an attempt has failed. `late` brings more
+/// [`STAGGER`] after the last progress, or as soon as an attempt has failed. `late` provides more
 /// addresses.
 pub(super) async fn race<T, F>(
     addresses: VecDeque<SocketAddr>,
@@ -157,7 +157,7 @@ struct AddressRace<F> {
     running: Vec<AddressAttempt<F>>,
     doubtful: Vec<SocketAddr>,
     tried: Vec<FailedAddress>,
-    /// The error of the attempt that came furthest.
+    /// The error of the attempt that got furthest.
     error: Option<(DialPhase, io::Error)>,
 }
 

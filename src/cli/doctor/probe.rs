@@ -38,7 +38,8 @@ pub(super) struct ProbeRequest<'a> {
     transport: &'a UpstreamTransport,
 }
 
-/// A response. OSS wrote its texts; only those that cannot contain data of this proxy are shown.
+/// A response. Its text comes from OSS; only parts that cannot contain data of this proxy are
+/// shown.
 #[derive(Debug)]
 pub(super) struct ProbeResponse {
     pub(super) status: StatusCode,

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use crate::proxy::without_token;
 
 /// Redacts the security tokens in a signed text. A token that differs from `own` is marked as such.
-/// A proxy on the way may already have removed `own`.
+/// An intermediate proxy may already have removed `own`.
 pub(super) fn redact_token(text: &[u8], own: Option<&str>) -> Vec<u8> {
     let own = own.unwrap_or_default();
     let mut out = Vec::with_capacity(text.len());
