@@ -1,4 +1,7 @@
 //! Parses durations: a whole number and a unit.
+//!
+//! Written by hand: the parsers of libraries also accept `1.5h`, `5 s`, `1d` and sums of units. One
+//! spelling for settings, variables and flags lets the message name the whole format.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! Parses sizes: a whole number and a binary unit.
+//!
+//! Written by hand: the parsers of libraries also accept `KB`, `k`, fractions and a missing unit,
+//! where 1000 and 1024 are easily confused. Here the message names the whole format.
 
 use super::error::ConfigErrorKind;
 

@@ -2,6 +2,9 @@
 //! reader of the log. The line of a request is written within [`AT_MOST`], a warning or error
 //! immediately. Dropped lines are counted; a notice is logged when dropping begins and when it
 //! ends.
+//!
+//! Written by hand: `non_blocking` of tracing-appender makes one write call for each line, and
+//! ignores write errors. A full disk would then truncate a line, and lose others without a notice.
 
 use std::io::{self, Write};
 use std::sync::Arc;

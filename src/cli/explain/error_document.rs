@@ -100,7 +100,7 @@ impl ServerErrorDocument {
     }
 }
 
-/// Decodes bytes in the format of OSS: `47 45 54 0A`.
+/// Decodes bytes in the format of OSS: `47 45 54 0A`. The decoder of base16ct accepts no separators.
 fn from_hex(pairs: &str) -> Option<Vec<u8>> {
     let pairs = pairs.split_ascii_whitespace();
     let bytes: Option<Vec<u8>> =

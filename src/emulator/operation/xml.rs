@@ -1,4 +1,7 @@
 //! XML documents: written element by element, and read as a flat list of paths and texts.
+//!
+//! The writer is written by hand, because OSS writes bytes of keys that XML does not permit. The
+//! reader keeps no tree, because operations only select elements by path.
 
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
