@@ -119,10 +119,12 @@ pub(super) fn is_about_time(reply: &HttpResponse) -> bool {
 pub(super) fn server_time(reply: &HttpResponse) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Told {
+    struct ServerTime {
         server_time: String,
     }
-    (reply.status >= 400).then(|| from_slice::<Told>(&reply.body).ok())?.map(|told| told.server_time)
+    (reply.status >= 400)
+        .then(|| from_slice::<ServerTime>(&reply.body).ok())?
+        .map(|document| document.server_time)
 }
 
 /// The codes by which STS rejects the key of a call.
