@@ -1,4 +1,4 @@
-"""What the tests of the deployment share: the embedded OSS, free ports, requests, and what systemd would be told."""
+"""Shared parts of the deployment tests: the embedded OSS, free ports, requests, and notifications to systemd."""
 
 import http.client
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 BUCKET = "my-bucket"
 KEY_ID, KEY_SECRET = "LTAI5tDeployTestKey", "deploy-test-secret"
 POD_TOKEN = "deploy-test-pod-token"
-# Nobody else is asked for credentials.
+# No metadata service is called.
 QUIET = {"PATH": "/usr/bin:/bin", "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
 
 
@@ -22,7 +22,7 @@ def free_port():
 
 
 def ask(port, method, path, body=None, headers=None):
-    """One request on a connection of its own: status and body."""
+    """Sends one request on a new connection; returns status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request(method, path, body=body, headers=headers or {})
@@ -40,7 +40,7 @@ def is_ready(admin):
 
 
 def footprint(process):
-    """The memory of a process in KiB, and how many files it has open. It must be dumpable."""
+    """Returns the memory of a process in KiB and the number of its open files. It must be dumpable."""
     with open(f"/proc/{process.pid}/status", encoding="utf-8") as status:
         memory = next(line for line in status if line.startswith("VmRSS:"))
     return int(memory.split()[1]), len(os.listdir(f"/proc/{process.pid}/fd"))
@@ -50,14 +50,14 @@ def eventually(what, condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain: {what}")
+            raise AssertionError(f"timeout: {what}")
         time.sleep(0.02)
     return found
 
 
 @contextmanager
 def started(command, **more):
-    """A process that ends with the block, by its own id."""
+    """Starts a process, and terminates it by its id at the end of the block."""
     process = subprocess.Popen(command, **more)
     try:
         yield process
@@ -73,7 +73,7 @@ def started(command, **more):
 
 @contextmanager
 def embedded_oss(binary, issuer=None, role=None, buckets=(BUCKET,)):
-    """The embedded OSS, perhaps with an STS beside it that takes the token of a pod; gives its address."""
+    """Starts the embedded OSS, optionally with an STS that accepts the token of a pod; yields its address."""
     command = [binary, "emulate", "--listen", "127.0.0.1:0", "--access-key-id", KEY_ID, "--access-key-secret", KEY_SECRET]
     for bucket in buckets:
         command += ["--bucket", bucket]
@@ -84,7 +84,7 @@ def embedded_oss(binary, issuer=None, role=None, buckets=(BUCKET,)):
 
 
 class Notified:
-    """The socket of NOTIFY_SOCKET, and what came through it."""
+    """The socket of NOTIFY_SOCKET, and the notifications that it received."""
 
     def __init__(self, path):
         self.path = path
@@ -101,18 +101,18 @@ class Notified:
                 return self.seen
 
     def wait(self, word, after=0):
-        """Waits until this was told, after so many lines."""
+        """Waits until this notification was received, after the first `after` lines."""
         eventually(f"{word} at NOTIFY_SOCKET", lambda: word in self.poll()[after:])
 
 
 def unit_config(source, directory, oss, admin):
-    """The proxy.toml of the unit, led to the embedded OSS; and the credentials that LoadCredential= would hand over."""
+    """Writes the proxy.toml of the unit, with the embedded OSS as upstream, and the credentials of LoadCredential=."""
     with open(source, encoding="utf-8") as file:
         text = file.read()
     changed = text.replace("127.0.0.1:8771", f"127.0.0.1:{admin}").replace(
         'region = "cn-hangzhou"',
         f'region = "cn-hangzhou"\nendpoint = "http://oss-cn-hangzhou.aliyuncs.com"\nconnect = "{oss}"')
-    assert changed.count(oss) == 1 and str(admin) in changed, "proxy.toml is not what this test expects"
+    assert changed.count(oss) == 1 and str(admin) in changed, "unexpected content of proxy.toml"
     path = os.path.join(directory, "proxy.toml")
     with open(path, "w", encoding="utf-8") as file:
         file.write(changed)

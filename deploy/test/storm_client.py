@@ -1,4 +1,4 @@
-"""The clients of the storm: they ask on kept connections and on fresh ones, and some stop reading."""
+"""The clients of the storm: they use persistent and fresh connections, and some stop reading."""
 
 import asyncio
 import re
@@ -11,13 +11,13 @@ IDLE_MAX = 32
 
 
 class Client:
-    """Asks on kept connections, as many as it takes."""
+    """Sends requests on persistent connections, and opens as many as necessary."""
 
     def __init__(self):
         self.idle, self.resent = {}, 0
 
     async def ask(self, port, method, bucket, path, is_fresh):
-        """One request: "200" if all of the answer is right, and otherwise what is wrong."""
+        """Sends one request; returns "200" if the whole response is correct, and otherwise the error."""
         body = object_at(bucket, path) if method == "PUT" else b""
         length = f"Content-Length: {len(body)}\r\n" if body else ""
         request = f"{method} /{bucket}{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{length}\r\n".encode() + body
@@ -35,7 +35,7 @@ class Client:
             async with asyncio.timeout(patience_s):
                 return await self.exchange(port, request, is_fresh)
         except TimeoutError:
-            return "no answer", b""
+            return "no response", b""
         except (OSError, asyncio.IncompleteReadError) as error:
             return type(error).__name__, b""
 
@@ -45,7 +45,7 @@ class Client:
             try:
                 return await self.once(port, kept, request)
             except (ConnectionError, asyncio.IncompleteReadError) as error:
-                # It may be closed while it is not used, and then no client counts on it (RFC 9112, 9.3.1).
+                # A server may close an idle connection, and a client then retries (RFC 9112, 9.3.1).
                 if getattr(error, "partial", b""):
                     raise
                 self.resent += 1
@@ -79,12 +79,12 @@ class Client:
 
 
 async def livez(port):
-    """Whether the process says that it lives."""
+    """Returns the outcome of a request to /livez."""
     return (await Client().settled(port, f"GET /livez HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode(), True))[0]
 
 
 def stalled_reader(port, path):
-    """A connection on which a large object was asked for, and nothing is read."""
+    """Returns a connection with a request for a large object, whose response is not read."""
     one = socket.socket()
     one.connect(("127.0.0.1", port))
     one.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())

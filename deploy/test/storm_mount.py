@@ -1,5 +1,5 @@
-"""A mount of a few small secrets that can stand still, as a network file system whose server has gone. It speaks the protocol of
-FUSE itself; while it stands still, each look at a file waits until it goes on."""
+"""A mount of a few small secrets that can stall, like a network file system whose server is down. It implements the FUSE protocol
+itself. While it is stalled, each access to a file waits until it resumes."""
 
 import ctypes
 import errno
@@ -19,7 +19,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class StallingMount:
-    """Files at `path`. `contents` gives for each name a function that returns the bytes and the time of the last change."""
+    """Files at `path`. `contents` has for each name a function that returns the bytes and the time of the last change."""
 
     def __init__(self, path, contents):
         self.path, self.contents, self.names = path, contents, sorted(contents)
@@ -27,11 +27,11 @@ class StallingMount:
         options = b"fd=%d,rootmode=40000,user_id=%d,group_id=%d,allow_other" % (self.device, os.getuid(), os.getgid())
         if libc.mount(b"storm", os.fsencode(path), b"fuse", 0, options) != 0:
             number = ctypes.get_errno()
-            raise OSError(number, f"the mount of {path}: {os.strerror(number)}")
+            raise OSError(number, f"cannot mount {path}: {os.strerror(number)}")
         self.goes_on, self.over = threading.Event(), False
         self.goes_on.set()
-        # Held while a question is read and answered: what has been read is answered before the mount stands still. A process that
-        # is killed meanwhile can then end, as it can on NFS.
+        # Held from reading a request to its response: a request that was read is answered before the mount stalls. A process that
+        # is killed meanwhile can then exit, like on NFS.
         self.answering = threading.Lock()
         self.thread = threading.Thread(target=self.serve, name="mount", daemon=True)
         self.thread.start()
@@ -63,7 +63,7 @@ class StallingMount:
                 except OSError as error:
                     if error.errno == errno.ENODEV:  # unmounted
                         return
-                    if error.errno not in (errno.ENOENT, errno.EINTR):  # given up by who asked
+                    if error.errno not in (errno.ENOENT, errno.EINTR):  # cancelled by the caller
                         raise
 
     def answer(self, question):
@@ -111,6 +111,6 @@ class StallingMount:
 
 
 def fixed(text):
-    """A content that never changes."""
+    """Returns the function of a content that never changes."""
     data, begun = text.encode(), time.time()
     return lambda: (data, begun)

@@ -1,5 +1,5 @@
-"""The upstreams and the services of credentials of the storm. Each listens on several addresses; each server, each address and each
-source at a server can be well or not."""
+"""The upstreams and the credential services of the storm. Each listens on several addresses. Each server, each address and each
+source at a server can be healthy or not."""
 
 import asyncio
 import ctypes
@@ -11,7 +11,7 @@ import struct
 import time
 from urllib.parse import parse_qsl, urlsplit
 
-# What a server does with requests. "refuse" closes its listeners as well; the others keep them.
+# The modes in which a server handles requests. "refuse" also closes its listeners; the others keep them open.
 WELL, SILENT, SLOW, ERROR, REFUSE = "well", "silent", "slow", "error", "refuse"
 SLOW_S = (2.0, 4.0)
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
@@ -20,7 +20,7 @@ ERROR_BODY = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>st
 
 
 def drop_packets(one):
-    """Has the kernel drop all that comes to this socket, SYN included: a path that is lost."""
+    """Makes the kernel drop all packets to this socket, including SYN, as if the network path were down."""
     instruction = ctypes.create_string_buffer(struct.pack("<HBBI", 0x06, 0, 0, 0))  # BPF_RET: keep nothing
     program = struct.pack("<HxxxxxxQ", 1, ctypes.addressof(instruction))
     one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
@@ -31,7 +31,7 @@ def take_packets(one):
 
 
 class Request:
-    """A request that has come whole."""
+    """A fully received request."""
 
     def __init__(self, head, body):
         line, *fields = head.decode("latin-1").split("\r\n")
@@ -44,7 +44,7 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """A connection of the proxy: one request after the other."""
+    """A connection of the proxy, with sequential requests."""
 
     def __init__(self, address):
         self.address, self.server, self.buffer = address, address.server, bytearray()
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         return Request(head, body)
 
     def answer(self, status, body=b"", headers=""):
-        # What is sent over a lost path is lost, and so it is never sent.
+        # A response over a path that is down would be lost, so it is not sent.
         if not self.lost and not self.transport.is_closing():
             head = f"HTTP/1.1 {status} -\r\nContent-Length: {len(body)}\r\nx-oss-request-id: 5C1B138A109F4E405B2D\r\n{headers}\r\n"
             self.transport.write(head.encode() + body)
@@ -148,7 +148,7 @@ class Server:
 
     def __init__(self, name, port, ips):
         self.name, self.port, self.addresses = name, port, [Address(self, ip) for ip in ips]
-        self.modes = {}  # for each source, or for all as None
+        self.modes = {}  # by source; None is for all sources
 
     async def open(self):
         for address in self.addresses:
@@ -175,11 +175,11 @@ class Server:
 
 
 class Keys:
-    """All keys that were given, and which of them are in use."""
+    """All issued keys, and the ones in use."""
 
     def __init__(self, life_s):
         self.life_s, self.given, self.in_use = life_s, {}, {}
-        # Called with the server, what is wrong, and whether it is only late.
+        # Called with the server, the error, and whether the key was only late.
         self.on_wrong = None
 
     def give(self, source, life_s=None):
@@ -189,22 +189,22 @@ class Keys:
                 "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))}
 
     def check(self, name, source, server):
-        """When the key ends, if it is one of this source."""
+        """Returns the expiry of the key; reports a key of another source, and an expired one."""
         of, ends = self.given.get(name, (None, 0))
         if of != source:
-            self.on_wrong(server, f"{name} signs where {source} should", False)
+            self.on_wrong(server, f"signed with {name} instead of a key of {source}", False)
         elif ends < time.time():
-            self.on_wrong(server, f"{name} signs {time.time() - ends:.1f} s after its end", True)
+            self.on_wrong(server, f"signed with {name} {time.time() - ends:.1f} s after its expiry", True)
         return ends
 
 
 def object_at(bucket, path):
-    """The object of this name: no two are the same."""
+    """Returns the object of this name; each is different."""
     return f"{bucket}{path};".encode() * 40
 
 
 class Upstream(Server):
-    """An OSS that knows who should sign for each bucket, and has every object."""
+    """An OSS that knows the source of the keys for each bucket, and has every object."""
 
     def __init__(self, name, port, ips, keys):
         super().__init__(name, port, ips)
@@ -213,9 +213,9 @@ class Upstream(Server):
     def route(self, request):
         bucket, path = request.headers["host"].split(".")[0], urlsplit(request.target).path
         signed = re.search(r"Credential=([^/]+)/", request.headers.get("authorization", ""))
-        ends = self.keys.check(signed[1] if signed else "nobody", bucket, self.name)
+        ends = self.keys.check(signed[1] if signed else "no key", bucket, self.name)
         if path.startswith("/main/"):
-            # What was sent over a lost path may come late.
+            # A request over a path that was down may arrive late.
             self.keys.in_use[bucket] = max(ends, self.keys.in_use.get(bucket, 0))
 
         def serve(connection):
@@ -231,7 +231,7 @@ class Upstream(Server):
 
 
 class Sts(Server):
-    """STS: the name of the role is that of the source."""
+    """STS; the name of a role is the name of the source."""
 
     def __init__(self, name, port, ips, keys):
         super().__init__(name, port, ips)
@@ -269,7 +269,7 @@ class Metadata(Server):
 
 
 class Uri(Server):
-    """A service that hands out credentials."""
+    """A credentials URI."""
 
     def __init__(self, name, port, ips, keys, source, authorization=None):
         super().__init__(name, port, ips)

@@ -1,5 +1,5 @@
-"""What the storm has to do with: four upstreams, the services of credentials, the sources that ask them, and the proxy.toml that
-names all of it."""
+"""The environment of the storm: four upstreams, the credential services, the sources that use them, and the proxy.toml that
+configures them."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from storm_servers import Metadata, Sts, Upstream, Uri
 
 UPSTREAM_PORT, TOKEN = 9000, "token-of-the-admin"
 UPSTREAMS = {f"up{number}": [f"127.0.1{number}.{last}" for last in (1, 2, 3)] for number in (1, 2, 3, 4)}
-# The only name that credentials may be asked from without TLS; it too has three addresses.
+# The only name from which credentials may be fetched without TLS; it has three addresses too.
 LOCALHOST = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
 HOSTS = "".join(f"{ip} {name}\n" for name, ips in [("localhost", LOCALHOST), *((f"{up}.test", ips) for up, ips in UPSTREAMS.items())]
                 for ip in ips)
@@ -19,18 +19,18 @@ FILE_LIFE_S, FILE_RENEWED_S = 40, 10
 
 @dataclass
 class Source:
-    """A source; the bucket that it signs for has its name."""
+    """A credential source; the bucket that it signs for has the same name."""
 
     name: str
     text: str
     server: str = ""
-    # What must be well for it beside the upstream.
+    # The parts that must be healthy for it, apart from the upstream.
     parts: set = field(default_factory=set)
     upstream: str = ""
 
 
 class RenewedFile:
-    """A file of credentials that somebody renews."""
+    """A credential file that is rotated."""
 
     def __init__(self, keys, source):
         self.keys, self.source, self.made, self.data = keys, source, 0.0, b""
@@ -44,7 +44,7 @@ class RenewedFile:
 
 
 class Surroundings:
-    """All servers and files that the proxy knows, by name."""
+    """All servers and files that the proxy uses, by name."""
 
     def __init__(self, directory, keys):
         self.directory, self.mount, self.sources, self.servers = directory, directory / "mount", {}, {}
@@ -126,13 +126,13 @@ class Surroundings:
         self.add(name, f'type = "ini"\npath = "{self.directory}/credentials.ini"', server)
 
     def write_file(self):
-        """What renews the file that is on no mount: whole, under another name first."""
+        """Replaces the file outside the mount atomically if its content has changed."""
         before, (data, changed) = self.written.data, self.written.content()
         if data != before:
             put(self.directory / "key.json", data)
 
     def config(self, port, admin, turn):
-        """The configuration of this turn; every second one has another limit."""
+        """Returns the configuration of this turn; a limit alternates between two values."""
         endpoint = 'region = "cn-hangzhou"\nendpoint = "http://oss-cn-hangzhou.aliyuncs.com"\n'
         at = f'connect = "{{}}.test:{UPSTREAM_PORT}"\n'
         routes = "".join(f'[[route]]\nmatch = {{ bucket = "{source.name}" }}\n{endpoint}{at.format(source.upstream)}'
@@ -163,7 +163,7 @@ access_key_secret = "file:{self.directory}/secret"
 
 
 def put(path, data):
-    """Writes a file whole."""
+    """Writes a file atomically."""
     fresh = path.with_suffix(".new")
     fresh.write_bytes(data)
     fresh.chmod(0o600)
