@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # FFmpeg 7.0.2 (as in imageio-ffmpeg 0.6.0 for Linux on x86-64) writes HLS to http:// with PUT, and reads no response.
 #
-# Each segment and each playlist is a request of its own, chunked, with `Connection: close`; FFmpeg closes the connection after
-# the last chunk. A server that answers each of them with 403, be it at once after the head of the request or after its body, goes
-# unnoticed: FFmpeg ends with 0 and its verbose log does not say a word of it, while nothing was stored. It does fail if it cannot
-# connect. So its exit code says nothing about the uploads; only the log of the server does.
+# Each segment and each playlist is a separate chunked request with `Connection: close`; FFmpeg closes the connection after the
+# last chunk. It does not notice a 403, whether the server sends it after the head of the request or after its body. FFmpeg exits
+# with 0, and its verbose log does not mention the 403, while nothing was stored. It does fail if it cannot connect. Its exit code
+# therefore does not show whether the uploads succeeded; only the log of the server does.
 #
-# Output seen:
-#   403 after the body: 12 uploads refused, ffmpeg ended with 0, lines of its log about it: 0
-#   403 before the body: 12 uploads refused, ffmpeg ended with 0, lines of its log about it: 0
-#   nobody listens: ffmpeg ended with a failure
+# Observed output:
+#   403 after the body: 12 uploads rejected, ffmpeg exited with 0, lines of its log about it: 0
+#   403 before the body: 12 uploads rejected, ffmpeg exited with 0, lines of its log about it: 0
+#   closed port: ffmpeg exited with an error
 set -euo pipefail
 
 work=$(mktemp -d)
@@ -26,7 +26,7 @@ ffmpeg=$("$work/env/bin/python" -c 'import imageio_ffmpeg; print(imageio_ffmpeg.
 "$ffmpeg" -version | head -1 | grep -q '^ffmpeg version 7\.0\.2'
 
 cat > "$work/server.py" << 'PYTHON'
-# Refuses each upload, at the moment that the argument names, and prints a line for each that came whole.
+# Rejects each upload, at the moment given as argument, and prints a line for each that was fully received.
 import socket
 import sys
 import threading
@@ -82,14 +82,14 @@ for moment in after before; do
     server=
     uploads=$(grep -c '^PUT ' "$work/uploads-$moment" || true)
     told=$(grep -ciE 'http error|forbidden' "$work/log" || true)
-    echo "403 $moment the body: $uploads uploads refused, ffmpeg ended with $code, lines of its log about it: $told"
+    echo "403 $moment the body: $uploads uploads rejected, ffmpeg exited with $code, lines of its log about it: $told"
     [ "$uploads" -eq 12 ] && [ "$code" -eq 0 ] && [ "$told" -eq 0 ]
 done
 
 # A port that was free a moment ago.
 port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
 if record "$port"; then
-    echo "nobody listens: ffmpeg ended with 0"
+    echo "closed port: ffmpeg exited with 0"
     exit 1
 fi
-echo "nobody listens: ffmpeg ended with a failure"
+echo "closed port: ffmpeg exited with an error"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The Java SDK alibabacloud-oss-v2 0.4.0 takes a `proxyHost` and ignores it, in its synchronous and in its asynchronous client.
+# The Java SDK alibabacloud-oss-v2 0.4.0 accepts a `proxyHost` and ignores it, in its synchronous and in its asynchronous client.
 #
 # The builder of a client has `proxyHost(String)`, the only setting for a proxy. The value reaches the options of the HTTP
-# client, where nothing reads it: each request goes straight to the endpoint. There is no error and no warning, so a program that
-# must not, or cannot, reach the endpoint itself learns it from its network alone. The first Java SDK (aliyun-sdk-oss 3.18.5)
-# does send its requests to the proxy that `setProxyHost` and `setProxyPort` name.
+# client, where nothing reads it: each request is sent directly to the endpoint, without an error or a warning. A program that
+# must not, or cannot, reach the endpoint itself only notices it on the network. The first Java SDK (aliyun-sdk-oss 3.18.5)
+# sends its requests to the proxy of `setProxyHost` and `setProxyPort`.
 #
-# Output seen:
+# Observed output:
 #   v1: endpoint 0, proxy 1
 #   v2: endpoint 1, proxy 0
 #   v2 with Apache's HTTP client 4: endpoint 1, proxy 0
@@ -77,7 +77,7 @@ JAVA
 javac -nowarn -cp "$work/lib/*" -d "$work/classes" "$work/Get.java"
 
 cat > "$work/server.py" << 'PYTHON'
-# Two servers, the endpoint and the proxy: prints both ports, then which of them each request comes to.
+# Two servers, the endpoint and the proxy: prints both ports, and then the receiver of each request.
 import http.server
 import threading
 
@@ -106,7 +106,7 @@ server=$!
 until [ -s "$work/seen" ]; do sleep 0.05; done
 read -r endpoint proxy < "$work/seen"
 
-# One download by this client; how many requests came to the endpoint and to the proxy.
+# Downloads once with this client, and counts the requests to the endpoint and to the proxy.
 download() {
     before=$(wc -l < "$work/seen")
     timeout 60 java -cp "$work/classes:$work/lib/*" Get "$1" "$endpoint" "$proxy"

@@ -1,4 +1,4 @@
-"""The vendor's Python library for credentials, unmodified, against the stand-ins: one line of JSON for each source."""
+"""The unmodified Python credential library of the vendor, against the emulator: one line of JSON for each source."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 
 import certifi
 
-# The trust of this machine is another one here; the library is as it is.
+# Only the trusted certificates are replaced; the library is unmodified.
 certifi.where = lambda: os.environ["CA_FILE"]
 
 from alibabacloud_credentials.client import Client  # noqa: E402
@@ -31,7 +31,7 @@ def main():
         try:
             given = Client(config).get_credential()
             result = {"id": given.access_key_id, "token": bool(given.security_token), "provider": given.provider_name}
-        except Exception as error:  # whatever it raises is the answer
+        except Exception as error:  # any exception is a result
             result = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps({"library": "alibabacloud_credentials", "source": name, **result}))
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Installs the clients at their pinned versions into a cache folder; a client that cannot be had is an error."""
+"""Installs the clients at their pinned versions into a cache folder; a client that cannot be installed is an error."""
 
 import hashlib
 import os
@@ -14,11 +14,11 @@ DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
 
 
 class CannotInstall(Exception):
-    """A client is not to be had; the text says which and why."""
+    """A client cannot be installed; the text has its name and the cause."""
 
 
 def install(cache):
-    """Everything the suite needs -> (programs by client, seconds by step)."""
+    """Installs everything; returns the programs by client and the seconds by step."""
     cache.mkdir(parents=True, exist_ok=True)
     steps = {"curl and wget": tools, "Python clients": python, "Node.js clients": node, "Go SDK": go, "ossutil": ossutil,
              "Thanos": thanos, "Java SDKs": java}
@@ -37,7 +37,7 @@ def tools(_cache):
 
 
 def packages(wanted):
-    """Debian's packages of the commands that are missing; `wanted` maps the command to its package."""
+    """Installs the Debian packages of missing commands; `wanted` maps a command to its package."""
     missing = {command: package for command, package in wanted.items() if not shutil.which(command)}
     if missing and shutil.which("apt-get") and os.geteuid() == 0:
         execute(", ".join(missing), ["apt-get", "install", "--yes", "--no-install-recommends", *missing.values()])
@@ -115,12 +115,12 @@ def java(cache):
 
 
 def bridge(cache, script="bridge.py"):
-    """The command before that of a client in another language, which then does the operations that Python drives."""
+    """Returns the command prefix of a client in another language, whose operations Python drives."""
     return [str(cache / "venv/bin/python"), str(SUITE / "python" / script)]
 
 
 def once(cache, name, inputs, build):
-    """Builds unless it was built from the same inputs before."""
+    """Builds, unless the inputs are the same as in the last build."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
     stamp = cache / f"{name}.stamp"
     if not stamp.exists() or stamp.read_text() != digest:

@@ -1,4 +1,4 @@
-"""What is run: every client in every mode, with every signature of its own, through both signatures of the proxy."""
+"""The matrix of runs: every client in every mode, with each signature that it supports, through both signatures of the proxy."""
 
 import json
 import secrets
@@ -20,12 +20,12 @@ class Run:
     client: str
     mode: str
     world: str
-    proxy: str  # the proxy's signature, or "-" straight to the embedded OSS
-    signature: str  # the client's own
+    proxy: str  # the signature of the proxy, or "-" for a direct connection to the embedded OSS
+    signature: str  # the signature of the client
     keys: str
     bucket: str = ""
     writes: list = field(default_factory=list)
-    results: dict = field(default_factory=dict)  # operation -> None, or what went wrong
+    results: dict = field(default_factory=dict)  # operation -> None, or the error
     skipped: dict = field(default_factory=dict)  # operation -> reason
     tried: dict = field(default_factory=dict)  # results of skipped operations, under --try-skipped
     done: Event = field(default_factory=Event)
@@ -38,12 +38,12 @@ class Run:
 
     @property
     def token(self):
-        """Dummy keys come with a dummy token in one mode, so that both are proven to be stripped."""
+        """Returns whether there is a token. Dummy keys have a dummy token in one mode, to test that both are removed."""
         return self.world == "sts" or (self.keys == DUMMY and self.mode == "virtual")
 
     @property
     def judged(self):
-        """Only expected to be refused."""
+        """Returns whether the run is only expected to be rejected."""
         return self.keys in (WRONG, UNSIGNED)
 
     @property
@@ -51,19 +51,19 @@ class Run:
         return f"{self.client} | {self.mode} | {self.proxy}{' + STS' if self.world == 'sts' else ''} | {self.own}"
 
     def wrote(self, name):
-        """Whether the client says that it wrote this key."""
+        """Returns whether the client reported that it wrote this key."""
         return self.results.get(f"write:{name}", "") is None
 
     def keep(self, told):
-        """Takes the client's answers; those about skipped operations are kept apart."""
+        """Stores the results of the client; those of skipped operations are kept separately."""
         for operation, wrong in told.items():
             (self.tried if operation in self.skipped else self.results)[operation] = wrong
 
 
 def matrix(cases, whole):
-    """All runs in order, each with a bucket of its own. In every world the Go SDK with the right keys comes first.
+    """Returns all runs in order, each with a separate bucket. In every world the Go SDK with the right keys is first.
 
-    Of a client that is marked `sampled`, only a sample is run unless the whole is asked for.
+    A client that is marked `sampled` gets only a sample of its runs, unless `whole` is set.
     """
     runs = []
     for world in ("plain", "sts"):
@@ -84,7 +84,7 @@ def matrix(cases, whole):
 
 
 def in_sample(run, client):
-    """Each mode once, with one of the client's signatures and one of the proxy's; the judge by the last signature."""
+    """Returns whether a run is in the sample: each mode once, with one signature of the client and one of the proxy."""
     signatures = client["signatures"]
     if run.proxy == "-":
         return run.mode == "direct" and run.signature in (signatures[-1], "none")
@@ -108,7 +108,7 @@ def judge_runs(cases, world):
 
 
 def operations(run, cases):
-    """The names of everything this run has to do."""
+    """Returns the names of the operations of this run."""
     if run.judged:
         return REFUSED
     patterns = next(client.get("operations", ["*"]) for client in cases["clients"] if client["client"] == run.client)
@@ -119,7 +119,7 @@ def operations(run, cases):
 
 
 def expand(key):
-    """A key of the table, filled up to its length."""
+    """Returns a key of the table, padded to its length."""
     text = key["key"]
     while "fill" in key and len((text + key["fill"]).encode()) <= key["bytes"]:
         text += key["fill"]
@@ -127,7 +127,7 @@ def expand(key):
 
 
 def prepare(run, cases, skips):
-    """Decides what is skipped, with which reason, and what is written."""
+    """Sets the skipped operations with their reasons, and the keys to write."""
     for operation in operations(run, cases):
         reason = skips.reason(run, operation)
         if reason:
@@ -138,7 +138,7 @@ def prepare(run, cases, skips):
 
 
 def sources_of(runs, index):
-    """The runs whose keys this one reads, the better first: the nearest before it with another client and another mode,
+    """Returns the runs whose keys this one reads, the best first: the nearest earlier one with another client and another mode,
     then the first of its world, the Go SDK with the right keys, which can write every key."""
     run = runs[index]
     before = [other for other in runs[:index] if other.world == run.world and not other.judged]
@@ -147,7 +147,7 @@ def sources_of(runs, index):
 
 
 def reads(run, sources):
-    """What to read back, and from where."""
+    """Returns the keys to read back, with their buckets."""
     items = []
     for item in run.writes:
         writer = next((source for source in sources if source.wrote(item["name"])), sources[-1])
@@ -157,7 +157,7 @@ def reads(run, sources):
 
 
 def plan(run, world, names, read_items=()):
-    """The plan file of a run that does the operations of these names."""
+    """Returns the plan of a run with these operations."""
     port = world.emulator_port if run.proxy == "-" else world.proxy_ports[run.proxy]
     modes = {
         "path": (f"http://127.0.0.1:{port}", "path", ""),
@@ -169,7 +169,7 @@ def plan(run, world, names, read_items=()):
     }
     endpoint, addressing, http_proxy = modes[run.mode]
     if run.client == "ali-oss" and run.mode == "path":
-        endpoint = f"http://localhost:{port}"  # to an IP address ali-oss always says a virtual host
+        endpoint = f"http://localhost:{port}"  # for an IP address ali-oss always sends a virtual host
     if run.client == "ali-oss" and run.mode == "direct":
         addressing = "virtual"
     return {
@@ -189,7 +189,7 @@ def keys_of(run, world):
 
 
 class Skips:
-    """The table of operations that a client cannot do, each with its reason."""
+    """The table of operations that a client does not support, each with its reason."""
 
     def __init__(self, path):
         self.entries = json.loads(path.read_text(encoding="utf-8"))

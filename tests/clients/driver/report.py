@@ -1,4 +1,4 @@
-"""Prints what happened."""
+"""Prints the results."""
 
 COLUMNS = ("client", "mode", "proxy signature", "client's own signature", "passed", "failed", "skipped")
 
@@ -11,7 +11,7 @@ def failures(runs):
 
 
 def table(runs):
-    """One line per run; a number in brackets names the reasons of what was skipped. -> (passed, failed)"""
+    """Prints a line for each run, with the reasons of skipped operations as numbers; returns the counts of passed and failed."""
     reasons = {}
     rows = [COLUMNS]
     for run in runs:
@@ -29,7 +29,7 @@ def table(runs):
 
 
 def needless(runs):
-    """Under --try-skipped: the reasons under which everything passed that was skipped."""
+    """For --try-skipped: returns the reasons whose skipped operations all passed."""
     by_reason = {}
     for run in runs:
         for operation, wrong in run.tried.items():
@@ -37,7 +37,7 @@ def needless(runs):
     lines = []
     for reason, tries in by_reason.items():
         passed = [f"{run.label} | {operation}" for run, operation, wrong in tries if wrong is None]
-        print(f"tried: {len(tries) - len(passed)} of {len(tries)} really fail: {reason}" + "".join(f"\n    passes: {line}" for line in passed[:5]))
+        print(f"tried: {len(tries) - len(passed)} of {len(tries)} fail: {reason}" + "".join(f"\n    passes: {line}" for line in passed[:5]))
         if len(passed) == len(tries):
-            lines.append(f"skips.json: everything passes that is skipped because {reason}")
+            lines.append(f"skips.json: all skipped operations pass: {reason}")
     return lines

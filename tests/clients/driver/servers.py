@@ -1,4 +1,4 @@
-"""Starts and ends the servers under test, and runs a client in a private view of host names."""
+"""Starts and stops the servers under test, and runs a client with private host names."""
 
 import os
 import shutil
@@ -21,11 +21,11 @@ DOMAIN = "oss.example.test"
 
 
 class Broken(Exception):
-    """A server did not do what the suite stands on."""
+    """A server, or the host, does not meet a requirement of the suite."""
 
 
 class Server:
-    """One process of the binary under test, its log, its exit status."""
+    """A process of the binary under test, with its log and its exit status."""
 
     def __init__(self, name, command, environment, folder):
         self.name, self.log = name, folder / f"{name}.log"
@@ -44,7 +44,7 @@ class Server:
         return self.log.read_text(errors="replace")
 
     def stop(self):
-        """TERM, then the exit status; `None` if it had to be killed."""
+        """Sends TERM; returns the exit status, or `None` if the process had to be killed."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -119,9 +119,9 @@ def answers(url):
 
 @contextmanager
 def host_names(buckets):
-    """Gives a command prefix under which the test's host names are 127.0.0.1 for an unmodified program.
+    """Yields a command prefix that resolves the host names of the test to 127.0.0.1 for an unmodified program.
 
-    OSS's own names are among them: a client that forgets its proxy finds a closed port, never the real service.
+    The real names of OSS are included: a client that bypasses its proxy finds a closed port, never the real service.
     """
     buckets = [name for bucket in buckets for name in (bucket, f"{bucket}-made")]  # the second is for bucket-create-delete
     names = [DOMAIN, ENDPOINT, *(f"{bucket}.{parent}" for bucket in buckets for parent in (DOMAIN, ENDPOINT))]
@@ -141,20 +141,20 @@ def host_names(buckets):
 
 @contextmanager
 def edited_hosts(text):
-    """Where no mount namespace may be made (a plain container): our lines are appended to /etc/hosts and taken out again."""
+    """Appends the names to /etc/hosts and removes them at the end, for hosts without mount namespaces (a plain container)."""
     if not (os.environ.get("CI") or os.environ.get("CLIENTS_EDIT_HOSTS")):
-        raise Broken("no mount namespace can be made here; CLIENTS_EDIT_HOSTS=1 lets the suite edit /etc/hosts while it runs")
+        raise Broken("cannot create a mount namespace; CLIENTS_EDIT_HOSTS=1 allows the suite to edit /etc/hosts while it runs")
     hosts = Path("/etc/hosts")
     before = hosts.read_text()
     try:
-        hosts.write_text(f"{before.rstrip()}\n{text}")  # in place: in a container the file is a mount of its own
+        hosts.write_text(f"{before.rstrip()}\n{text}")  # in place: in a container the file is a separate mount
         yield
     finally:
         hosts.write_text(before)
 
 
 def run_client(command, folder):
-    """Runs a client to its end, in its own process group -> (standard output, what went wrong)."""
+    """Runs a client in a separate process group; returns its standard output and the error."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(folder)}
     with subprocess.Popen(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, start_new_session=True) as process:

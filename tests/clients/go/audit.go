@@ -7,15 +7,15 @@ import (
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
 )
 
-// audit asks OSS itself, with a signed request, what a bucket holds. Keys that start with `op/` are the operations' own.
+// audit reads the content of a bucket with signed requests. Keys that start with `op/` belong to operations.
 type audit struct {
 	Bucket  string   `json:"bucket"`
 	Objects []object `json:"objects"`
-	// Loose lets keys pass that nobody meant to write.
+	// Loose permits unexpected keys.
 	Loose bool `json:"loose"`
 }
 
-// audit is nil if the bucket holds exactly these keys with exactly these bytes. The names of what is wrong come first.
+// audit returns nil if the bucket has exactly these keys with exactly these bytes. Each error begins with the name of the key.
 func (c client) audit(wanted audit) error {
 	found, err := c.keysOf(wanted.Bucket)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
 )
 
-// Listings, and what there is to know about a bucket.
+// Listings, and properties of buckets.
 
 type query struct {
 	prefix, delimiter, after, encoding string

@@ -11,7 +11,7 @@ import (
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss/credentials"
 )
 
-// plan is what `run` asks for: where, as whom, which operations, which keys.
+// plan is the plan of `run`: endpoint, credentials, operations and keys.
 type plan struct {
 	Endpoint        string   `json:"endpoint"`
 	HTTPProxy       string   `json:"http_proxy"`
@@ -42,7 +42,7 @@ type report struct {
 	Detail    string `json:"detail,omitempty"`
 }
 
-// client is the SDK's client with the bucket it works in.
+// client is the client of the SDK with its bucket.
 type client struct {
 	*oss.Client
 	plan   plan
@@ -99,7 +99,7 @@ func open(p plan) *oss.Client {
 	return oss.NewClient(config)
 }
 
-// refused is nil if the call failed as wanted, by the SDK's own error; an empty code is any code.
+// refused returns nil if the call failed with the expected error of the SDK; an empty code permits any code.
 func refused(err error, status int, code string) error {
 	var answer *oss.ServiceError
 	switch {

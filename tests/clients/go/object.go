@@ -35,7 +35,7 @@ func (c client) get(request oss.GetObjectRequest) (*oss.GetObjectResult, []byte,
 	return result, body, err
 }
 
-// download takes the SDK's way that tests the checksum.
+// download uses the function of the SDK that checks the checksum.
 func (c client) download(key string) ([]byte, error) {
 	directory, err := os.MkdirTemp("", "go-client-")
 	if err != nil {
@@ -277,7 +277,7 @@ func (c client) presignedPut() error {
 	return first(err, func() error { return c.downloads(key, body) })
 }
 
-// plainly asks with nothing but Go's own client, through the forward proxy if there is one.
+// plainly sends a request with the HTTP client of Go, through the forward proxy if there is one.
 func (c client) plainly(method, address string, body []byte) ([]byte, error) {
 	transport := &http.Transport{}
 	if c.plan.HTTPProxy != "" {

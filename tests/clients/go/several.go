@@ -6,7 +6,7 @@ import (
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
 )
 
-// Operations that take more than one object or more than one request.
+// Operations with several objects or requests.
 
 func (c client) multiDelete() error {
 	keys := []string{"op/many/a b+c%2F", "op/many/<&>'\"", "op/many/中文", "op/many/plain"}

@@ -8,7 +8,7 @@ import (
 	"github.com/aliyun/alibabacloud-oss-go-sdk-v2/oss"
 )
 
-// Operations on what OSS keeps beside the bytes of objects: parts, links, tags, access, settings of buckets.
+// Operations on parts, links, tags, access and bucket settings.
 
 func (c client) appendAt(key string, position int64, body string) error {
 	_, err := c.AppendObject(ctx, &oss.AppendObjectRequest{
@@ -165,7 +165,7 @@ func (c client) symlink() error {
 	if err != nil {
 		return err
 	}
-	escaped := url.PathEscape(target) // the SDK sends the name as it is, and OSS wants it encoded
+	escaped := url.PathEscape(target) // the SDK sends the name unchanged, and OSS requires it encoded
 	_, err = c.PutSymlink(ctx, &oss.PutSymlinkRequest{Bucket: c.bucket, Key: oss.Ptr("op/link"), Target: oss.Ptr(escaped)})
 	return first(err, func() error { return c.downloads("op/link", body) }, func() error {
 		result, err := c.GetSymlink(ctx, &oss.GetSymlinkRequest{Bucket: c.bucket, Key: oss.Ptr("op/link")})

@@ -1,4 +1,4 @@
-// The loop of a Java client: one JSON line per call, one per answer; ../python/bridge.py says how.
+// The loop of a Java client: one JSON line per call, one per result; see ../python/bridge.py.
 
 import com.google.gson.Gson;
 import com.google.gson.JsonArray;
@@ -99,7 +99,7 @@ public final class Bridge {
         for (String line = input.readLine(); line != null; line = input.readLine()) {
             output.println(gson.toJson(answer(client, new Call(gson.fromJson(line, JsonObject.class)))));
         }
-        System.exit(0); // the SDKs leave threads behind
+        System.exit(0); // the SDKs leave threads running
     }
 
     private static Map<String, Object> answer(Client client, Call call) {

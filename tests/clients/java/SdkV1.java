@@ -56,7 +56,7 @@ final class SdkV1 implements Bridge.Client {
         ClientBuilderConfiguration configuration = new ClientBuilderConfiguration();
         configuration.setSignatureVersion(plan.get("signature").getAsString().equals("v1") ? SignVersion.V1 : SignVersion.V4);
         configuration.setSLDEnabled(plan.get("addressing").getAsString().equals("path"));
-        configuration.setSupportCname(false); // otherwise a name outside aliyuncs.com is a bucket's own, and none is sent
+        configuration.setSupportCname(false); // otherwise a name outside aliyuncs.com is taken for a bucket domain, and no bucket is sent
         configuration.setVerifyObjectStrictEnable(false);
         configuration.setMaxErrorRetry(0); // a retry would hide a fault
         if (!plan.get("http_proxy").getAsString().isEmpty()) {

@@ -54,7 +54,7 @@ const operations = {
     assert.deepEqual({ ...(await client.head('op/metadata')).meta }, meta);
   },
   async 'utf8-metadata'() {
-    const raw = open(plan.bucket, { headerEncoding: 'latin1' }); // its way to send UTF-8 bytes in a header
+    const raw = open(plan.bucket, { headerEncoding: 'latin1' }); // the option that sends UTF-8 bytes in a header
     await raw.put('op/metadata-utf8', Buffer.from('described'), { meta: { name: '名 é' } });
     assert.equal(Buffer.from((await client.head('op/metadata-utf8')).meta.name, 'latin1').toString(), '名 é');
   },
@@ -290,7 +290,7 @@ async function ranged(range, part, contentRange) {
 }
 
 async function unmodified(key, headers) {
-  assert.equal((await client.get(key, { headers })).res.status, 304); // ali-oss takes 304 for a success
+  assert.equal((await client.get(key, { headers })).res.status, 304); // ali-oss treats 304 as a success
 }
 
 function list(version, query) {

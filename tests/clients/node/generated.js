@@ -1,5 +1,5 @@
-// @alicloud/oss-client, which the vendor generates: one JSON line per call, one per answer; ../python/bridge.py says how.
-// It escapes nothing, so a key comes to it percent-encoded.
+// @alicloud/oss-client, which the vendor generates: one JSON line per call, one per result; see ../python/bridge.py.
+// It escapes nothing, so keys are passed percent-encoded.
 "use strict";
 
 const crypto = require("crypto");
@@ -74,7 +74,7 @@ const calls = {
       filter: new oss.UploadPartRequestFilter({ partNumber: String(call.number), uploadId: call.upload }),
       body: stream(call.body),
     }), runtime());
-    return crypto.createHash("md5").update(bytes(call.body)).digest("hex").toUpperCase(); // its answer has no ETag
+    return crypto.createHash("md5").update(bytes(call.body)).digest("hex").toUpperCase(); // its result has no ETag
   },
   async list_parts(call) {
     const page = await client.listParts(new oss.ListPartsRequest({

@@ -15,7 +15,7 @@ from harness import Client, Page, Refused, Reply, main
 
 @cache
 def program():
-    """The client's process. It ends when this one does, at the end of its standard input."""
+    """The process of the client. It exits at the end of its standard input, and so with this process."""
     return subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
 
 
@@ -29,7 +29,7 @@ class Bridge(Client):
         peer.stdin.flush()
         line = peer.stdout.readline()
         if not line:
-            raise RuntimeError(f"the program ended with {peer.wait()}")
+            raise RuntimeError(f"the program exited with {peer.wait()}")
         answer = json.loads(line)
         if "status" in answer:
             raise Refused(answer["status"], answer["code"], answer.get("message", ""))

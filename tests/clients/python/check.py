@@ -1,10 +1,10 @@
-"""What operations are held against."""
+"""Assertions of the operations."""
 
 import hashlib
 
 
 class Refused(Exception):
-    """The service answered with an error, and the client told so with its own kind of error."""
+    """An error response of the service, which the client reported with its error type."""
 
     def __init__(self, status, code, text=""):
         super().__init__(f"{status} {code} {text}".strip())

@@ -41,7 +41,7 @@ class Ffmpeg(Client):
         return result.stdout
 
     def put(self, key, body, content_type=None, metadata=None):
-        """FFmpeg ends before it is answered, so this waits until the bytes can be read."""
+        """FFmpeg exits before the response, so this waits until the bytes can be read."""
         options = ["-content_type", content_type] if content_type else []
         options += ["-headers", "".join(f"x-oss-meta-{name}: {value}\r\n" for name, value in metadata.items())] if metadata else []
         self.execute("-f", "data", "-i", "pipe:0", "-map", "0", "-c", "copy", "-f", "data", "-method", "PUT", *options,
@@ -65,14 +65,14 @@ class Ffmpeg(Client):
 
 class FfmpegSuite(Suite):
     def hls(self):
-        """A live list of three segments below a name that needs encoding: stored, and what left it deleted, as on a disk."""
+        """Stores a live list of three segments under a name that needs encoding; old segments are deleted, as on a disk."""
         kept = self.on_disk(LIVE)
         expect(("list0.ts" in kept, "list5.ts" in kept), (False, True))
         self.record(LIVE, "op/live é +&=/", kept)
         expect_refusal(lambda: self.client.get("op/live é +&=/list0.ts"), 404)
 
     def hls_playback(self):
-        """A stored list plays as the picture that was recorded."""
+        """Plays a stored list, and compares it with the recording."""
         fragments = [*HLS, "-hls_list_size", "0", "-hls_segment_type", "fmp4"]
         self.record(fragments, "op/played é/", self.on_disk(fragments))
         played = self.frames("-i", self.client.url("op/played é/list.m3u8"))
@@ -80,7 +80,7 @@ class FfmpegSuite(Suite):
         expect(played, self.frames("-f", "avi", "-i", "pipe:0", body=self.client.execute(*PICTURE, "-f", "avi", "pipe:1")))
 
     def on_disk(self, options):
-        """The files that such a recording leaves in a folder."""
+        """Returns the files of such a recording in a folder."""
         with tempfile.TemporaryDirectory() as folder:
             self.client.execute(*options, f"{folder}/list.m3u8")
             files = {}
@@ -99,7 +99,7 @@ class FfmpegSuite(Suite):
             self.client.stored(prefix + name, body)
 
     def frames(self, *source, body=b""):
-        """The hash of each frame."""
+        """Returns the hash of each frame."""
         lines = self.client.execute(*source, "-f", "framemd5", "pipe:1", body=body).decode().splitlines()
         return [line.rpartition(",")[2].strip() for line in lines if not line.startswith("#")]
 

@@ -14,13 +14,13 @@ from email.utils import formatdate
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
-from check import Refused, expect, expect_refusal, md5  # noqa: F401 (adapters take Refused from here)
+from check import Refused, expect, expect_refusal, md5  # noqa: F401 (adapters import Refused from here)
 from subresources import Subresources
 
 
 @dataclass
 class Reply:
-    """What a client saw of an answer; header names in lower case."""
+    """A response as the client returned it, with header names in lower case."""
 
     status: int
     headers: dict
@@ -37,7 +37,7 @@ class Page:
 
 
 class Client:
-    """What an adapter offers. Errors of the service are raised as `Refused`."""
+    """The interface of an adapter. Errors of the service are raised as `Refused`."""
 
     def __init__(self, plan):
         self.plan = plan
@@ -54,7 +54,7 @@ class Client:
     def initiate(self, key): ...  # -> upload id
     def upload_part(self, key, upload, number, body): ...  # -> ETag
     def list_parts(self, key, upload, limit=1000, after=0): ...  # -> part numbers
-    def list_uploads(self, prefix, limit, after): ...  # -> ([(key, id)], (key, id) to go on after, or None)
+    def list_uploads(self, prefix, limit, after): ...  # -> ([(key, id)], (key, id) of the next page, or None)
     def copy_part(self, source, key, upload, number, byte_range=None): ...  # -> ETag
     def complete(self, key, upload, parts): ...
     def abort(self, key, upload): ...
@@ -79,7 +79,7 @@ class Client:
     def delete_bucket(self): ...
 
     def download(self, key):
-        """The whole object by the client's most careful way (with its checksum test, where it has one)."""
+        """Downloads the object, with the checksum test of the client where it has one."""
         return self.get(key).body
 
 
@@ -98,7 +98,7 @@ class Suite(Subresources):
             try:
                 self.perform(operation)
                 report = {"operation": operation, "ok": True}
-            except Exception as error:  # whatever a client throws is a failed operation, not the end of the run
+            except Exception as error:  # any exception of a client is a failed operation, not the end of the run
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 report = {"operation": operation, "ok": False,
                           "detail": f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"}
@@ -218,7 +218,7 @@ class Suite(Subresources):
         expect(self.client.get(key).body, body)
 
     def plainly(self, method, url, body=None):
-        """A request by nothing but Python, with no header that nobody signed -> the body of the answer."""
+        """Sends a request with the HTTP client of Python, without unsigned headers; returns the body of the response."""
         target, through = urlsplit(url), urlsplit(self.plan["http_proxy"])
         connection = HTTPConnection(through.netloc or target.netloc, timeout=30)
         connection.request(method, url if through.netloc else url.partition(target.netloc)[2], body, {"Host": target.netloc})
@@ -330,7 +330,7 @@ class Suite(Subresources):
     def bucket_location(self):
         expect(self.client.bucket_location(), f"oss-{self.plan['region']}")
 
-    # -- a judge that refuses ------------------------------------------------------------------------------------
+    # -- rejected requests ---------------------------------------------------------------------------------------
 
     def refused_put(self):
         expect_refusal(lambda: self.client.put("op/refused", b"x"), 403, self.plan["refusal"])
@@ -343,7 +343,7 @@ class Suite(Subresources):
 
 
 def main(client, suite=Suite):
-    """`PROGRAM... PLAN`: the plan's operations with the client of this class."""
+    """Runs the operations of the plan with the client of this class: `PROGRAM... PLAN`."""
     with open(sys.argv[-1], encoding="utf-8") as file:
         plan = json.load(file)
     suite(client(plan), plan).run()

@@ -1,4 +1,4 @@
-"""apache-libcloud: connects to the address that it is given and says the bucket in Host alone. V1, in the query."""
+"""apache-libcloud: connects to the given address and names the bucket only in Host. V1, in the query."""
 
 import os
 import tempfile
@@ -13,12 +13,12 @@ from harness import Client, Page, Refused, Reply, Suite, expect, expect_refusal,
 
 
 def refusals(call):
-    """Turns the library's own exceptions into `Refused`. They name no code but in a text."""
+    """Converts the exceptions of the library to `Refused`. They have a code only in their text."""
 
     def wrapped(self, *args, **kwargs):
         try:
             return call(self, *args, **kwargs)
-        except KeyError as error:  # of an upload that was answered with 400, 404 or 409
+        except KeyError as error:  # of an upload whose response was 400, 404 or 409
             answer = self.driver.connection.connection.response
             raise Refused(answer.status_code, code_in(answer.text), answer.text[:300]) from error
         except ObjectDoesNotExistError as error:
@@ -65,7 +65,7 @@ class Libcloud(Client):
 
     @refusals
     def get(self, key, bucket=None, byte_range=None, condition=None, override=None):
-        """By a file: what `download_object_as_stream` returns is the whole body again and again, without end."""
+        """Downloads to a file: `download_object_as_stream` returns the whole body repeatedly, without end."""
         with tempfile.TemporaryDirectory() as folder:
             self.driver.download_object(self.object(key, bucket), f"{folder}/body", delete_on_failure=False)
             with open(f"{folder}/body", "rb") as file:
@@ -101,12 +101,12 @@ class Libcloud(Client):
 
 class LibcloudSuite(Suite):
     def list_v1(self):
-        """No delimiter can be asked for: all keys below the prefix."""
+        """Lists all keys below the prefix; a delimiter is unsupported."""
         prefix, keys = self.tree(1)
         expect(self.client.list(1, prefix).keys, keys)
 
     def split_target(self):
-        """The target names the endpoint, Host the bucket; read as path style it would be a write to a bucket that nobody named."""
+        """The target names the endpoint, and Host the bucket. In path style it would be a write to a different bucket."""
         expect_refusal(lambda: self.client.put(f"{self.plan['bucket']}/stray", b"x"), 400)
 
 

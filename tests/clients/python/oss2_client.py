@@ -6,7 +6,7 @@ from harness import Client, Page, Refused, Reply, main
 
 
 def refusals(call):
-    """Turns the SDK's own exception into `Refused`."""
+    """Converts the exception of the SDK to `Refused`."""
 
     def wrapped(*args, **kwargs):
         try:
@@ -73,7 +73,7 @@ class Oss2(Client):
     @refusals
     def list(self, version, prefix, delimiter="", limit=100, after="", encoded=False):
         if version == 1:
-            result = self.bucket.list_objects(prefix, delimiter, after, limit)  # always asks for encoding-type=url
+            result = self.bucket.list_objects(prefix, delimiter, after, limit)  # always requests encoding-type=url
             following = result.next_marker
         else:
             result = self.bucket.list_objects_v2(prefix, delimiter, after, max_keys=limit, encoding_type="url" if encoded else "")

@@ -1,4 +1,4 @@
-"""@alicloud/oss-client, which the vendor generates: no header of an answer reaches its user, and with an address its Host has a path."""
+"""@alicloud/oss-client, which the vendor generates. It returns no response headers, and with an address its Host has a path."""
 
 import os
 

@@ -10,7 +10,7 @@ from harness import Client, Page, Refused, Reply, main
 
 
 def refusals(call):
-    """Turns the SDK's own exception into `Refused`."""
+    """Converts the exception of the SDK to `Refused`."""
 
     def wrapped(*args, **kwargs):
         try:
@@ -32,7 +32,7 @@ class OssV2(Client):
         config.signature_version = None if plan["signature"] == "none" else plan["signature"]
         config.region, config.endpoint = plan["region"], plan["endpoint"]
         config.use_path_style = plan["addressing"] == "path"
-        config.retry_max_attempts = 2  # with 1 its get_object_to_file does not try even once
+        config.retry_max_attempts = 2  # with 1 its get_object_to_file makes no attempt at all
         if plan["http_proxy"]:
             os.environ["http_proxy"] = plan["http_proxy"]
         self.bucket, self.client = plan["bucket"], oss.Client(config)

@@ -50,7 +50,7 @@ class Ossutil(Client):
         return result.stdout.decode()
 
     def named(self, *arguments):
-        """A command whose object names are percent-encoded."""
+        """Runs a command with percent-encoded object names."""
         return self.execute(*arguments, "--encoding-type", "url")
 
     def put(self, key, body, content_type=None, metadata=None):
@@ -66,7 +66,7 @@ class Ossutil(Client):
     def get(self, key, bucket=None, byte_range=None, condition=None, override=None):
         if os.path.exists(self.path("out")):
             os.remove(self.path("out"))
-        if key.endswith("/"):  # `cp` takes such a name for a folder; `cat` prints the object, then an empty line and the time it took
+        if key.endswith("/"):  # `cp` treats such a name as a folder; `cat` prints the object, then an empty line and its duration
             return Reply(200, {}, self.named("cat", self.url(key, bucket)).rpartition("\n\n")[0].encode())
         options = [f"--range={byte_range.removeprefix('bytes=')}"] if byte_range else []
         self.named("cp", self.url(key, bucket), self.path("out"), "--force", *options)
@@ -170,7 +170,7 @@ class OssutilSuite(Suite):
         expect(self.client.get(key, byte_range=byte_range).body, body[part])
 
     def copy(self):
-        source, target = "op/copy/源 +%2F&?#'$@=.txt", "op/copy/target +1"  # its type is not kept: ossutil asks for REPLACE
+        source, target = "op/copy/源 +%2F&?#'$@=.txt", "op/copy/target +1"  # its type is not kept: ossutil requests REPLACE
         body = os.urandom(5000)
         self.client.put(source, body)
         self.client.copy(source, target)

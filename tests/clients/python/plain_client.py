@@ -1,4 +1,4 @@
-"""curl and wget as a person would use them: no SDK and no signature, the OSS REST API by hand.
+"""curl and wget without SDK and signature: the OSS REST API by hand.
 
 curl writes keys with the characters a path may hold raw (`+ : @ $ & = ' ( ) * ! , ;` and dot segments), wget with all of
 them percent-encoded. So the two prove both spellings.
@@ -31,7 +31,7 @@ class Plain(Client):
         self.environment = {**os.environ, **({"http_proxy": plan["http_proxy"]} if plan["http_proxy"] else {})}
 
     def send(self, method, url, headers, body):
-        """One request with the program of the subclass -> Reply."""
+        """Sends one request with the program of the subclass -> Reply."""
         raise NotImplementedError
 
     def ask(self, method, key="", query=None, headers=(), body=None, bucket=None):
@@ -207,7 +207,7 @@ class Curl(Plain):
     version = "--http1.1"
 
     def send(self, method, url, headers, body, source=None):
-        """`source` is the file curl uploads, `-` for its standard input (then the length is unknown)."""
+        """`source` is the file that curl uploads, or `-` for its standard input, with unknown length."""
         head, out = self.file("head"), self.file("out")
         command = ["curl", "--disable", self.version, "--silent", "--show-error", "--path-as-is", "--globoff", "--max-time", str(TIMEOUT_S)]
         command += ["--dump-header", head, "--output", out, *[part for header in headers for part in ("-H", ": ".join(header))]]
@@ -237,12 +237,12 @@ class Curl(Plain):
         self.judge(self.send("PUT", self.url(key, {}), [], b"".join(chunks), source="-"))
 
     def put_expecting(self, key, body):
-        """An upload that says `Expect: 100-continue` -> the interim statuses."""
+        """Uploads with `Expect: 100-continue` -> the interim statuses."""
         return self.judge(self.send("PUT", self.url(key, {}), [("Expect", "100-continue")], body)).interim
 
 
 class CurlH2(Curl):
-    """The same over HTTP/2, which curl speaks from its first byte on."""
+    """curl over HTTP/2 with prior knowledge."""
 
     version = "--http2-prior-knowledge"
 
@@ -261,7 +261,7 @@ class Wget(Plain):
         out = self.file("out")
         command = ["wget", "--no-config", "--no-verbose", "--server-response", "--tries=1", "--max-redirect=0",
                    f"--timeout={TIMEOUT_S}", f"--output-document={out}", f"--method={method}"]
-        if not any(name.startswith("If-") for name, _ in headers):  # with it wget waits for the body of a 304, which has none
+        if not any(name.startswith("If-") for name, _ in headers):  # with the option wget waits for the body of a 304, which has none
             command.append("--content-on-error")
         for name, value in headers:
             command.append(f"--start-pos={value[6:-1]}" if name == "Range" and value.endswith("-") else f"--header={name}: {value}")

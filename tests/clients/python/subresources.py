@@ -1,4 +1,4 @@
-"""The operations on what OSS keeps beside the bytes of objects: parts, links, tags, access, settings of buckets."""
+"""The operations on parts, links, tags, access and bucket settings."""
 
 import os
 
@@ -6,7 +6,7 @@ from check import expect, expect_refusal, md5
 
 
 class Subresources:
-    """A part of the suite; `client`, `plan` and `stored` are there."""
+    """A part of the suite, which uses `client`, `plan` and `stored`."""
 
     def append_conflict(self):
         key = "op/append-conflict"

@@ -1,4 +1,4 @@
-"""Thanos's object storage with its provider for OSS: a range comes to its user as bytes alone. V1."""
+"""The object storage of Thanos with its OSS provider: a range is returned as bytes without headers. V1."""
 
 from bridge import Bridge
 from harness import Suite, expect, main

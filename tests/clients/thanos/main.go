@@ -1,4 +1,4 @@
-// Thanos's object storage with its provider for OSS: one JSON line per call, one per answer; ../python/bridge.py says how.
+// The object storage of Thanos with its OSS provider: one JSON line per call, one per result; see ../python/bridge.py.
 package main
 
 import (
@@ -87,7 +87,7 @@ func (p plan) answer(line []byte) map[string]any {
 	return map[string]any{"value": value}
 }
 
-// bucket is a client of its own for each call; with a wrapped transport it heeds http_proxy.
+// bucket returns a new client for each call; with a wrapped transport it uses http_proxy.
 func (p plan) bucket(name string) (*oss.Bucket, error) {
 	config := oss.Config{Endpoint: p.Endpoint, Bucket: name, AccessKeyID: p.KeyID, AccessKeySecret: p.KeySecret}
 	same := func(transport http.RoundTripper) http.RoundTripper { return transport }

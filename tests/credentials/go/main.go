@@ -1,4 +1,4 @@
-// The vendor's Go library for credentials, unmodified, against the stand-ins: one line of JSON for each source.
+// The unmodified Go credential library of the vendor, against the emulator: one line of JSON for each source.
 package main
 
 import (
