@@ -9,7 +9,6 @@ import (
 	"github.com/aliyun/credentials-go/credentials"
 )
 
-
 func main() {
 	host, role, file, uri, wrong := os.Getenv("STS_HOST"), os.Getenv("ROLE"), os.Getenv("TOKEN_FILE"), os.Getenv("URI"), os.Getenv("WRONG")
 	sources := []struct {
