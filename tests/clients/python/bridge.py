@@ -1,7 +1,7 @@
-"""Adapter of a client in another language: each call of the harness is one JSON line to its program, and one line back.
+"""Adapter of a client in another language: sends each call of the harness as one JSON line to its program, and reads one line.
 
 `bridge.py PROGRAM... PLAN`. The program gets the plan as its last argument. A call is `{"method", "bucket", ...}`; bytes are
-Base64. The answer is `{"value"}`, `{"status", "code", "message"}` for an error of the service, or `{"error"}` for any other.
+Base64. The result is `{"value"}`, `{"status", "code", "message"}` for an error of the service, or `{"error"}` for any other.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""FFmpeg's HTTP: chunked uploads whose answers it does not read, ranged downloads, and HLS with PUT and DELETE.
+"""HTTP of FFmpeg: chunked uploads whose responses it does not read, ranged downloads, and HLS with PUT and DELETE.
 
-The static build of the package ends with a signal where it must load something: names are not resolved, MPEG-TS is not read.
+The static build of the package crashes where it must load a library, so names are not resolved, and MPEG-TS is not read.
 """
 
 import os
@@ -92,7 +92,7 @@ class FfmpegSuite(Suite):
     def record(self, options, prefix, wanted):
         """Records to the store and waits until it holds these files.
 
-        In real time: FFmpeg waits for no answer, so without pauses an earlier list can be the last that is stored.
+        In real time: FFmpeg does not wait for responses, so without pauses an earlier list could be stored last.
         """
         self.client.execute("-re", *options, "-method", "PUT", self.client.url(f"{prefix}list.m3u8"))
         for name, body in wanted.items():

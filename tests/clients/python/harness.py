@@ -1,7 +1,7 @@
 """The operations, written once for every client that Python drives.
 
-A client is an adapter: a class with the methods named in `Client`. What it talks to, with which keys and in which mode,
-comes from the plan, a JSON file made by `run`. One JSON line per operation goes to standard output.
+A client is an adapter: a class with the methods of `Client`. The plan, a JSON file written by `run`, has its endpoint, its keys
+and its mode. It prints one JSON line for each operation.
 """
 
 import json

@@ -1,7 +1,7 @@
 """curl and wget without SDK and signature: the OSS REST API by hand.
 
-curl writes keys with the characters a path may hold raw (`+ : @ $ & = ' ( ) * ! , ;` and dot segments), wget with all of
-them percent-encoded. So the two prove both spellings.
+curl sends the characters that a path may contain unencoded (`+ : @ $ & = ' ( ) * ! , ;` and dot segments), wget all of them
+percent-encoded. Together they test both spellings.
 """
 
 import base64
