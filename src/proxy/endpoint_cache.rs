@@ -8,7 +8,6 @@ use super::error::ProxyError;
 use super::limited_cache::LimitedCache;
 use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable, UpstreamId, UrlScheme};
 use crate::oss::Bucket;
-use crate::sign::{SignatureVersion, SigningScheme, SigningTime};
 use crate::transport::{DialName, LoopbackPolicy, TrustStoreId, UpstreamDestination, UpstreamTls};
 
 /// A cache of resolved endpoints.
@@ -61,15 +60,6 @@ impl CachedEndpoint {
         let destination = destination(&way, trust);
         let host = HeaderValue::from_str(&way.host).map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
-    }
-
-    /// Returns the scheme of a signature made at `now`.
-    pub(super) fn scheme(
-        &self,
-        version: SignatureVersion,
-        now: &SigningTime,
-    ) -> Result<SigningScheme<'_>, ProxyError> {
-        SigningScheme::select(version, self.way.region.as_ref(), now.day()).ok_or(ProxyError::NoRegion)
     }
 }
 

@@ -5,11 +5,11 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
 use super::response_body::ResponseBody;
+use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
-use crate::sign::UnsendableKey;
 use crate::telemetry::AccessLogEvent;
 use crate::transport::{DialError, SendError};
 
@@ -52,12 +52,9 @@ pub(crate) enum ProxyError {
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
-    /// The access key id or the security token cannot be written into a header.
+    /// No signing key can be derived from the credentials.
     #[error(transparent)]
-    Key(#[from] UnsendableKey),
-    /// No region is configured, and a V4 signature requires one.
-    #[error("no region is configured for this upstream, and V4 signatures require one")]
-    NoRegion,
+    SigningKey(#[from] SigningKeyError),
     /// The host or the target of the upstream request is invalid.
     #[error("the host or the target of the upstream request is invalid")]
     Unsendable,
@@ -141,8 +138,7 @@ impl ProxyError {
             | Self::Expectation
             | Self::Denied(_)
             | Self::Credentials(_)
-            | Self::Key(_)
-            | Self::NoRegion
+            | Self::SigningKey(_)
             | Self::Unsendable
             | Self::SwitchedProtocols
             | Self::ResponseCoding
@@ -197,7 +193,7 @@ impl ProxyError {
                 DenyReason::Preflight => Parts(FORBIDDEN, "preflight", "AccessDenied"),
                 DenyReason::Pinned(_) => Parts(FORBIDDEN, "pinned", "AccessDenied"),
             },
-            Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
+            Self::Credentials(_) | Self::SigningKey(_) => {
                 Parts(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
             }
             Self::Send(why) | Self::SendTo(_, why) => match why {

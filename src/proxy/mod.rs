@@ -30,7 +30,7 @@ pub(crate) use error::ProxyError;
 pub use headers::prepare_headers;
 pub use redact::without_token;
 pub(crate) use response_body::ResponseBody;
-pub(crate) use signing::{AddressedRequest, signing_key};
+pub(crate) use signing::{AddressedRequest, SigningKeyError, signing_key};
 pub use state::ProxyState;
 pub use state::WorkerCore;
 pub(crate) use state::{AcceptingListener, ListenerRules, RequestLimits, UpstreamSigning};

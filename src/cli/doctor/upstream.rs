@@ -15,6 +15,7 @@ use crate::app::build::to_upstreams;
 use crate::app::system_env::SystemEnv;
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
+use crate::proxy::SigningKeyError;
 use crate::time::Clock as _;
 use crate::transport::{
     InvalidRoots, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamReachability, UpstreamTransport,
@@ -154,13 +155,13 @@ impl UpstreamCheck<'_> {
                 self.record(connectivity::unanswered(&error, &self.question.way, self.upstream));
                 return None;
             }
-            Err(error @ ProbeError::Key(_)) => {
+            Err(ProbeError::SigningKey(error @ SigningKeyError::Unsendable(_))) => {
                 let remedy = "check id and token for line breaks and stray characters";
                 let exit = CommandExit::Credentials;
                 self.record(Finding::fail("signed", "unsendable-key", exit, error.to_string(), remedy));
                 return None;
             }
-            Err(error @ ProbeError::NoRegion) => {
+            Err(ProbeError::SigningKey(error @ SigningKeyError::NoRegion)) => {
                 let exit = CommandExit::Config;
                 self.record(Finding::fail("signed", "no-region", exit, error.to_string(), "set `region`"));
                 return None;
