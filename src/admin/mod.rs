@@ -171,9 +171,12 @@ async fn answer(
         return text(StatusCode::NOT_FOUND, INDEX);
     };
     if !page.allows(request.method()) {
-        let answer =
-            text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed; use {}\n", page.methods()));
-        return with(answer, ALLOW, page.methods());
+        let allowed: Vec<&str> = page.methods().iter().map(Method::as_str).collect();
+        let allowed = allowed.join(", ");
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut answer = text(status, &format!("method not allowed; use {allowed}\n"));
+        answer.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
+        return answer;
     }
     // guard: admin-token
     if !page.is_open() && !may_see(headers, settings) {
@@ -242,10 +245,10 @@ impl AdminPage {
         matches!(self, Self::Live | Self::Ready | Self::Started | Self::Version | Self::Metrics)
     }
 
-    fn methods(self) -> &'static str {
+    fn methods(self) -> &'static [Method] {
         match self {
-            Self::Reload | Self::Quit => "POST",
-            Self::LogLevel => "GET, HEAD, PUT",
+            Self::Reload | Self::Quit => &[Method::POST],
+            Self::LogLevel => &[Method::GET, Method::HEAD, Method::PUT],
             Self::Status
             | Self::Live
             | Self::Ready
@@ -253,12 +256,12 @@ impl AdminPage {
             | Self::Version
             | Self::Metrics
             | Self::Config
-            | Self::Credentials => "GET, HEAD",
+            | Self::Credentials => &[Method::GET, Method::HEAD],
         }
     }
 
     fn allows(self, method: &Method) -> bool {
-        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+        self.methods().contains(method)
     }
 
     async fn show(

@@ -321,11 +321,7 @@ impl RunningApp {
 
 /// Returns the description of a change, including whether it takes effect only after a restart.
 fn with_its_time(change: &SettingChange) -> String {
-    if change.needs_restart() {
-        format!("{change}; takes effect after a restart")
-    } else {
-        change.to_string()
-    }
+    if change.needs_restart { format!("{change}; takes effect after a restart") } else { change.to_string() }
 }
 
 /// Logs a warning for each listener certificate that must be replaced.

@@ -44,6 +44,8 @@ pub(crate) enum ValueReference {
 pub struct SettingChange {
     /// The key of the setting.
     pub(crate) key: String,
+    /// True if the change takes effect only after a restart.
+    pub(crate) needs_restart: bool,
     kind: ChangeKind,
 }
 
@@ -76,17 +78,9 @@ impl EffectiveSetting {
     }
 }
 
-impl SettingChange {
-    /// Returns whether the change takes effect only after a restart.
-    #[must_use]
-    pub(crate) fn needs_restart(&self) -> bool {
-        self.key == "log.file" || self.key.starts_with("process.")
-    }
-}
-
 impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, kind } = self;
+        let Self { key, kind, needs_restart: _ } = self;
         match kind {
             ChangeKind::Added(value) => write!(f, "{key} added: {value}"),
             ChangeKind::Removed(value) => write!(f, "{key} removed (was {value})"),
@@ -152,6 +146,14 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
 pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<SettingChange> {
     let was = by_key(before);
     let is = by_key(after);
+    let settings = single_settings();
+    let restarts: HashSet<&str> = settings
+        .iter()
+        .filter(|setting| setting.spec.needs_restart)
+        .map(|setting| setting.path.as_str())
+        .collect();
+    let change =
+        |key: &str, kind| SettingChange { key: key.to_owned(), needs_restart: restarts.contains(key), kind };
     let mut changes = Vec::new();
     for fact in after {
         let value = fact.value.clone();
@@ -161,15 +163,10 @@ pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<S
             Some(was) if was.mark != fact.mark => ChangeKind::Hidden,
             Some(_) => continue,
         };
-        changes.push(SettingChange { key: fact.key.clone(), kind });
+        changes.push(change(&fact.key, kind));
     }
     let gone = before.iter().filter(|fact| !is.contains_key(fact.key.as_str()));
-    changes.extend(
-        gone.map(|fact| SettingChange {
-            key: fact.key.clone(),
-            kind: ChangeKind::Removed(fact.value.clone()),
-        }),
-    );
+    changes.extend(gone.map(|fact| change(&fact.key, ChangeKind::Removed(fact.value.clone()))));
     changes
 }
 

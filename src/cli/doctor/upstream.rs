@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::exit::CommandExit;
 use super::super::explain::masked;
 use super::UpstreamSigner;
+use super::fault::FaultKind;
 use super::interpret::{self, ProbeContext};
 use super::probe::{ProbeError, ProbeRequest};
 use super::report::{Finding, FindingLevel, ReportSection};
@@ -52,7 +53,7 @@ pub(super) async fn examine(
         Err(error) => {
             let remedy = "set `ca_file` to the PEM file of the authority";
             let findings =
-                vec![Finding::fail("tls", "ca-file", CommandExit::Config, error.to_string(), remedy)];
+                vec![Finding::fail("tls", FaultKind::CaFile, CommandExit::Config, error.to_string(), remedy)];
             return ReportSection { name, about, findings };
         }
     };
@@ -122,7 +123,7 @@ impl UpstreamCheck<'_> {
     async fn sign(&mut self, signer: UpstreamSigner<'_>) {
         let skipped = |text: String| {
             let remedy = "correct that first, then run doctor again";
-            Finding::warn("signed", "not-asked", text, remedy)
+            Finding::warn("signed", FaultKind::Skipped, text, remedy)
         };
         let source = match signer {
             UpstreamSigner::Source(source) => source,
@@ -158,12 +159,24 @@ impl UpstreamCheck<'_> {
             Err(ProbeError::SigningKey(error @ SigningKeyError::Unsendable(_))) => {
                 let remedy = "check id and token for line breaks and stray characters";
                 let exit = CommandExit::Credentials;
-                self.record(Finding::fail("signed", "unsendable-key", exit, error.to_string(), remedy));
+                self.record(Finding::fail(
+                    "signed",
+                    FaultKind::UnsendableKey,
+                    exit,
+                    error.to_string(),
+                    remedy,
+                ));
                 return None;
             }
             Err(ProbeError::SigningKey(error @ SigningKeyError::NoRegion)) => {
                 let exit = CommandExit::Config;
-                self.record(Finding::fail("signed", "no-region", exit, error.to_string(), "set `region`"));
+                self.record(Finding::fail(
+                    "signed",
+                    FaultKind::NoRegion,
+                    exit,
+                    error.to_string(),
+                    "set `region`",
+                ));
                 return None;
             }
         };
@@ -175,7 +188,7 @@ impl UpstreamCheck<'_> {
             endpoint: self.upstream.endpoint.host.as_str(),
         };
         let finding = interpret::judge(&answered, &asked);
-        let is_clock = finding.fault == "clock-skewed" && ahead_s == 0;
+        let is_clock = finding.fault == FaultKind::ClockSkewed && ahead_s == 0;
         self.record(finding);
         answered.reply.ahead_s.filter(|_| is_clock)
     }
