@@ -153,7 +153,7 @@ async fn answer(
     process: &dyn AdminProcess,
 ) -> AdminResponse {
     let own_host = reach == ListenerReach::Unnamed
-        || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
+        || Host::from_request(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
     // guard: admin-host
     if !own_host {
         return text(
@@ -167,7 +167,7 @@ async fn answer(
     if headers.contains_key(ORIGIN) || cross_site {
         return text(StatusCode::FORBIDDEN, "requests from web pages are rejected\n");
     }
-    let Some(page) = AdminPage::of(request.uri().path()) else {
+    let Some(page) = AdminPage::from_path(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, INDEX);
     };
     if !page.allows(request.method()) {
@@ -223,7 +223,7 @@ enum AdminPage {
 }
 
 impl AdminPage {
-    fn of(path: &str) -> Option<Self> {
+    fn from_path(path: &str) -> Option<Self> {
         Some(match path {
             "/" => Self::Status,
             "/livez" => Self::Live,

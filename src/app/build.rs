@@ -215,8 +215,10 @@ impl AppBuilder {
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
         }
         let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());
-        let (sockets, fixtures) =
-            (BoundSockets::of(before.map(|before| &before.sockets), &config), Arc::clone(&self.fixtures));
+        let (sockets, fixtures) = (
+            BoundSockets::from_previous(before.map(|before| &before.sockets), &config),
+            Arc::clone(&self.fixtures),
+        );
         let draft = self.lane.run(FILES_LIMIT, move || {
             let mut fixtures = fixtures.lock();
             AppDraft::make(config, &trusts, &sockets, &mut fixtures)

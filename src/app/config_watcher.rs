@@ -100,7 +100,7 @@ impl From<ConfigErrors> for ReloadError {
 impl WatchedFiles {
     /// Returns the files of this configuration: those already read for it, and those to be read
     /// later. Reads the latter, and may block.
-    pub(crate) fn of(config: &ProxyConfig) -> Self {
+    pub(crate) fn from_config(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
@@ -351,17 +351,17 @@ mod tests {
         let mut config = config.expect("a configuration");
         let secrets = (0..5_000).map(|number| FileDigest {
             path: directory.path().join(number.to_string()),
-            digest: ContentDigest::of(b"x"),
+            digest: ContentDigest::new(b"x"),
         });
         config.files.extend(secrets);
         let begun = std::time::Instant::now();
-        let files = WatchedFiles::of(&config);
+        let files = WatchedFiles::from_config(&config);
         assert_eq!(files.named.len(), 5_001);
         let refused = files.refused(&"no");
         assert_eq!(refused.files.len(), 5_002);
         let mut watch = ConfigWatcher::new(files);
         watch.refused(ReloadReason::Changed, &refused, Instant::now());
-        assert!(watch.taken(WatchedFiles::of(&config)).is_empty());
+        assert!(watch.taken(WatchedFiles::from_config(&config)).is_empty());
         // This takes more than 30 s if the file is read for each route, or if each file is found by a
         // linear search.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -373,7 +373,7 @@ mod tests {
         let path = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         // The case of `--config <(command)`.
-        let own = Some(FileDigest { path, digest: ContentDigest::of(b"what came through it") });
+        let own = Some(FileDigest { path, digest: ContentDigest::new(b"what came through it") });
         let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
         for _ in 0..3 {
             let found =

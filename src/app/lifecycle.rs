@@ -68,7 +68,8 @@ impl App {
     pub async fn assemble(config: ProxyConfig, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
         let mut builder = AppBuilder::new(edge)?;
         let lane = BlockingLane::default();
-        let (files, config) = lane.run(LOAD_LIMIT, move || (WatchedFiles::of(&config), config)).await?;
+        let (files, config) =
+            lane.run(LOAD_LIMIT, move || (WatchedFiles::from_config(&config), config)).await?;
         let watch = ConfigWatcher::new(files);
         let assembled = builder.assemble(config, None).await?;
         warn_of_certificates(&assembled, &*builder.edge);
@@ -128,7 +129,7 @@ impl App {
         let plan = plan(&assembled, &builder.edge, &own, &pool_stats);
         let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
         let console = Arc::new(AdminConsole {
-            view: ArcSwap::from_pointee(ConsoleView::of(&assembled)),
+            view: ArcSwap::from_pointee(ConsoleView::new(&assembled)),
             edge: Arc::clone(&builder.edge),
             counters: Arc::clone(&builder.counters),
             pool_stats: Arc::clone(&pool_stats),
@@ -232,7 +233,7 @@ impl RunningApp {
             // Taken before the configuration is read, so that changes during the read are noticed
             // later.
             let found = known.now();
-            (found, load().map(|config| (WatchedFiles::of(&config), config)))
+            (found, load().map(|config| (WatchedFiles::from_config(&config), config)))
         });
         let (found, loaded) = loaded
             .await
@@ -281,7 +282,7 @@ impl RunningApp {
         {
             log.renew(&assembled.log);
         }
-        self.console.show(ConsoleView::of(&assembled));
+        self.console.show(ConsoleView::new(&assembled));
         self.assembled = assembled;
         Ok(changes)
     }

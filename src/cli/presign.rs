@@ -139,7 +139,7 @@ fn locate(
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
     let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
-    Host::of(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
+    Host::from_request(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
     let object = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory))
         .map_err(|error| PresignError::Refused(error.to_string()))?;

@@ -96,7 +96,7 @@ async fn start(arguments: &RunArgs) -> Result<PreparedRun, CommandExit> {
     let config = loaded.await?;
     let log = open_log(&config.log).await?;
     print_warnings(&config);
-    let environment = ChildEnv::of(&config, variable_names());
+    let environment = ChildEnv::new(&config, variable_names());
     let again = arguments.flags.clone();
     let load: LoadConfig = Arc::new(move || configuration(&again));
     let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| not_assembled(&error))?;

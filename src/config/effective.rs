@@ -96,7 +96,7 @@ impl fmt::Display for SettingChange {
 struct ValueFingerprint(u64);
 
 impl ValueFingerprint {
-    fn of(value: &str) -> Self {
+    fn new(value: &str) -> Self {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self(KEYS.hash_one(value))
     }
@@ -122,7 +122,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
             format!("{:?}", texts.join(","))
         };
         let key = setting.path.clone();
-        let mark = ValueFingerprint::of(&value);
+        let mark = ValueFingerprint::new(&value);
         let reference = ValueReference::parse(texts[0]);
         over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), reference, mark });
     }
@@ -133,7 +133,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
     let absent = absent.filter(|setting| setting.spec.default.is_value());
     let default = |setting: &SingleSetting| {
         let value = setting.spec.default.to_string();
-        let mark = ValueFingerprint::of(&value);
+        let mark = ValueFingerprint::new(&value);
         EffectiveSetting { key: setting.path.clone(), value, origin: None, reference: None, mark }
     };
     let defaults: Vec<EffectiveSetting> = absent.map(default).collect();
@@ -209,8 +209,11 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, facts: &
                 let value = shown(name, other);
                 // A string is either shown completely or redacted completely.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
-                let mark =
-                    if is_shown { ValueFingerprint::of(&value) } else { ValueFingerprint::of(&whole(other)) };
+                let mark = if is_shown {
+                    ValueFingerprint::new(&value)
+                } else {
+                    ValueFingerprint::new(&whole(other))
+                };
                 let setting = EffectiveSetting { key, value, origin, reference, mark };
                 facts.push(WrittenSetting { start: span.start, setting });
             }

@@ -69,7 +69,7 @@ impl ProcessProvider {
         // The group is killed even if the command starts after the timeout.
         let started = self.lane.run(START_LIMIT, move || {
             let child = command.spawn()?;
-            let group = ProcessGroup::of(&child);
+            let group = ProcessGroup::new(&child);
             Ok::<_, io::Error>((group, child))
         });
         let started = started.await.map_err(|no_answer| failed(format!("cannot be started: {no_answer}")))?;
@@ -117,7 +117,7 @@ impl ProcessProvider {
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    fn of(child: &Child) -> Self {
+    fn new(child: &Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 }

@@ -23,7 +23,7 @@ impl Operation {
     /// Returns the operation of a request, or `None` for methods that OSS does not support.
     /// `bucketless` requests name neither bucket nor key; `keyless` ones name no key.
     #[must_use]
-    pub(crate) fn of(
+    pub(crate) fn classify(
         method: &Method,
         bucketless: bool,
         keyless: bool,

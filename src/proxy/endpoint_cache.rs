@@ -39,7 +39,7 @@ impl EndpointCache {
         if let Some(paved) = self.0.get(|key| key.is_for(located)) {
             return Ok(paved);
         }
-        let paved = CachedEndpoint::new(ResolvedEndpoint::of(located, directory), trust)?;
+        let paved = CachedEndpoint::new(ResolvedEndpoint::resolve(located, directory), trust)?;
         let key = EndpointCacheKey {
             upstream: located.upstream,
             bucket: located.bucket.clone(),

@@ -68,7 +68,7 @@ impl UpstreamResponse {
         }
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let extent = BodyFraming::of(response.headers());
+        let extent = BodyFraming::from_headers(response.headers());
         // The client would not know the coding of the body, or would mistake a truncated one for
         // complete.
         if extent == (BodyFraming::ByEncoding { chunked: false }) {

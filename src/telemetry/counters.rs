@@ -175,7 +175,7 @@ impl ProcessCounters {
     /// Returns the metrics summed over all workers.
     #[must_use]
     pub(crate) fn total(&self) -> MetricsSnapshot {
-        MetricsSnapshot::of(&self.sheets.lock())
+        MetricsSnapshot::sum(&self.sheets.lock())
     }
 }
 

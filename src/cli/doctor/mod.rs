@@ -157,7 +157,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
 
 /// Describes a source as `explain` does, and reports whether it provides credentials.
 fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> ReportSection {
-    let SourceDescription { summary, details } = SourceDescription::of(source);
+    let SourceDescription { summary, details } = SourceDescription::new(source);
     let about = |all: &[BadSource]| {
         let known = all.iter().find(|bad| bad.name == name);
         known.map(|bad| bad.failure.clone())

@@ -80,7 +80,7 @@ impl<'a> ProbeRequest<'a> {
         transport: &'a UpstreamTransport,
     ) -> Self {
         let request = |method: Method, query: Query| {
-            let operation = Operation::of(&method, bucket.is_none(), true, &query, &HeaderMap::new());
+            let operation = Operation::classify(&method, bucket.is_none(), true, &query, &HeaderMap::new());
             let object = LocatedObject {
                 operation: operation.unwrap_or(Operation::ListBuckets),
                 bucket: bucket.cloned(),
@@ -100,7 +100,7 @@ impl<'a> ProbeRequest<'a> {
             query.push("max-keys", "1");
         }
         let get = request(Method::GET, query);
-        let way = ResolvedEndpoint::of(&get.object, directory);
+        let way = ResolvedEndpoint::resolve(&get.object, directory);
         let destination = Rc::new(destination(&way, TrustStoreId(0)));
         Self { head, get, way, signature, destination, transport }
     }
