@@ -371,10 +371,10 @@ pub(crate) struct SourceResults {
 /// does not respond in time counts as unavailable.
 pub(crate) async fn ask_all(specs: &[NamedSpec], edge: &dyn SourceEnv) -> SourceResults {
     let sources = build_sources(specs, &Arc::default());
-    let until = Instant::now() + ASK_LIMIT;
+    let until = Instant::now() + REFRESH_TIMEOUT;
     let asked = each(&sources).map(|(name, source)| async move {
         let obtained = timeout_at(until, source.obtain(edge)).await;
-        let late = ProvideError::Unavailable(format!("no response within {ASK_LIMIT:?}"));
+        let late = ProvideError::Unavailable(format!("no response within {REFRESH_TIMEOUT:?}"));
         (name, obtained.map_or(Some(late), Result::err))
     });
     let asked: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE_MAX).collect().await;
@@ -526,7 +526,7 @@ fn routes(
 /// The limit on concurrent fetches of a command. Each may be a process or a connection.
 const ASKED_AT_ONCE_MAX: usize = 32;
 /// The limit on the time in which a command fetches from all sources.
-const ASK_LIMIT: Duration = Duration::from_secs(60);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The trust store id of an upstream without TLS.
 const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
 /// The time that the start waits for the first results of sources. Slower sources continue in the

@@ -169,28 +169,28 @@ impl App {
 impl RunningApp {
     /// Reloads the configuration on every request, and on every change of its files.
     async fn run_reload_loop(&mut self, wishes: &mut mpsc::Receiver<ReloadRequest>) {
-        let mut looks = interval(LOOK_EVERY);
+        let mut ticks = interval(CHECK_INTERVAL);
         // Two checks in quick succession would not show that a file is stable.
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A check of files on a disk that does not respond does not delay reload requests.
-        let mut look: Option<FileCheck> = None;
+        let mut check: Option<FileCheck> = None;
         loop {
             let (reason, wanted) = tokio::select! {
                 wanted = wishes.recv() => (ReloadReason::Asked, wanted.flatten()),
-                _ = looks.tick(), if self.load.is_some() && look.is_none() => {
-                    look = Some(Box::pin(self.watch.find()));
+                _ = ticks.tick(), if self.load.is_some() && check.is_none() => {
+                    check = Some(Box::pin(self.watch.find()));
                     continue;
                 }
-                found = async { look.as_mut()?.await }, if look.is_some() => {
-                    look = None;
-                    match found.and_then(|found| self.watch.look(found, Instant::now())) {
+                found = async { check.as_mut()?.await }, if check.is_some() => {
+                    check = None;
+                    match found.and_then(|found| self.watch.reload_reason(found, Instant::now())) {
                         Some(reason) => (reason, None),
                         None => continue,
                     }
                 }
             };
             // A check in progress compares with the content known before, so it is discarded.
-            look = None;
+            check = None;
             self.notifier.reloading();
             let outcome = self.reload(reason).await;
             self.notifier.ready();
@@ -379,4 +379,4 @@ const LOAD_LIMIT: Duration = Duration::from_secs(5);
 /// The time that shutdown waits for the last notification.
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The interval between checks of the configuration files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ use super::output::complain;
 use super::serve::{block_on, not_assembled, off_thread, open_log, print_warnings};
 use crate::app::config_watcher::ReloadError;
 use crate::app::lifecycle::{App, LoadConfig};
-use crate::app::system_env::{SystemEnv, hide, raise_file_limit, variable_names};
+use crate::app::system_env::{SystemEnv, deny_inspection, raise_file_limit, variable_names};
 use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
@@ -47,7 +47,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(arguments: &RunArgs) -> CommandExit {
-    hide();
+    deny_inspection();
     if let Some(flag) = arguments.flags.about_listeners() {
         complain(format_args!(
             "{flag} applies only to serve: run listens on a free port of loopback, for its command"

@@ -66,9 +66,9 @@ impl RefreshWindows {
 
     /// Returns the interval between checks of the time. There are several checks between the first
     /// refresh and the expiry, however short that is.
-    pub(super) fn look_every(&self) -> Duration {
+    pub(super) fn check_interval(&self) -> Duration {
         let seconds = self.hard.unix_s().abs_diff(self.advisory.unix_s());
-        Duration::from_millis(seconds.saturating_mul(125)).clamp(Duration::from_millis(250), LOOK_EVERY)
+        Duration::from_millis(seconds.saturating_mul(125)).clamp(Duration::from_millis(250), CHECK_INTERVAL)
     }
 
     /// Returns the longest pause at `now` that leaves time for another attempt before a refresh is
@@ -93,7 +93,7 @@ impl RefreshWindows {
 }
 
 /// The interval between checks of the time and of the state that a provider reads.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Returns the pause after `failures` (at least one) consecutive failures that may be temporary.
 pub(super) fn pause(urgency: RefreshUrgency, failures: u32, roll: f64) -> Duration {
@@ -175,7 +175,7 @@ mod tests {
         let at = |seconds: i64| windows.pause_max(Timestamp::from_unix_s(NOW.unix_s() + seconds));
         assert_eq!([600, 838, 900].map(|s| at(s).as_millis()), [120_000, 1_000, 250]);
         let short = RefreshWindows::new(NOW, Timestamp::from_unix_s(NOW.unix_s() + 9), 0.0);
-        assert_eq!((windows.look_every().as_millis(), short.look_every().as_millis()), (1_000, 250));
+        assert_eq!((windows.check_interval().as_millis(), short.check_interval().as_millis()), (1_000, 250));
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut access = AccessLogEvent::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
+    let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;

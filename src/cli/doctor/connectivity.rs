@@ -15,7 +15,7 @@ use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, S
 pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, own: &[SocketAddr]) -> Finding {
     let (name, port) = &way.dial;
     let kind = kind(upstream);
-    let found = tokio::time::timeout(LOOKUP_WITHIN, lookup_host((name.as_str(), *port))).await;
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup_host((name.as_str(), *port))).await;
     let addresses: Vec<SocketAddr> = match found {
         Ok(Ok(found)) => found.collect(),
         Ok(Err(error)) => return unresolved(name, &error.to_string(), upstream),
@@ -220,7 +220,7 @@ impl AddressReach {
 }
 
 /// The limit on a name lookup. A slower DNS server counts as unusable.
-const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const LOOKUP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

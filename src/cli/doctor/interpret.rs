@@ -51,7 +51,7 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
                 "the response ({}) does not look like an OSS response: it has no request id",
                 reply.summary()
             ),
-            LEADS_ELSEWHERE,
+            CHECK_ENDPOINT,
         );
     }
     Finding::ok("answer", "OSS responds")
@@ -81,7 +81,7 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
     let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
         let text = format!("the response to {} ({}) is not from OSS", asked.what, reply.summary());
-        return Finding::fail("signed", FaultKind::NotOss, CommandExit::Config, text, LEADS_ELSEWHERE);
+        return Finding::fail("signed", FaultKind::NotOss, CommandExit::Config, text, CHECK_ENDPOINT);
     }
     if reply.status.is_success() {
         return accepted_finding(reply, refused.as_ref(), asked);
@@ -285,7 +285,7 @@ fn time(seconds: i64) -> String {
     }
 }
 
-const LEADS_ELSEWHERE: &str =
+const CHECK_ENDPOINT: &str =
     "make sure that `endpoint` and `connect` point to OSS, and not to a web server or a login portal";
 const SET_CLOCK: &str = "synchronise the clock of this host with NTP; `serve` adopts the time of OSS after a rejection, but the first request after each start is rejected";
 /// The largest clock difference that is not reported.

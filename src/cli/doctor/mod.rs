@@ -56,8 +56,8 @@ pub(super) fn run(arguments: &DoctorArgs) -> CommandExit {
     block_on(async {
         report.add(configuration(read(config.as_ref(), errors.as_ref())));
         if let Some(config) = config {
-            let goes_on = if errors.is_some() { UpstreamProbes::NoFurther } else { UpstreamProbes::On };
-            examine(&config, bucket, goes_on, &mut report).await;
+            let probes = if errors.is_some() { UpstreamProbes::NoFurther } else { UpstreamProbes::On };
+            examine(&config, bucket, probes, &mut report).await;
         }
         report.end()
     })

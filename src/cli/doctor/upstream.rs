@@ -59,7 +59,7 @@ pub(super) async fn examine(
     };
     let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
     let mut limits = to_upstreams(&config.timeouts, &config.limits);
-    limits.first_byte = limits.first_byte.min(ANSWER_WITHIN);
+    limits.first_byte = limits.first_byte.min(RESPONSE_TIMEOUT);
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
     let question = ProbeRequest::new(bucket, id, &config.directory, settings.signature, &transport);
@@ -195,11 +195,11 @@ impl UpstreamCheck<'_> {
 
     /// Records a finding. Returns whether further checks are useful.
     fn record(&mut self, finding: Finding) -> bool {
-        let goes_on = !matches!(finding.level, FindingLevel::Fail(_));
+        let may_continue = !matches!(finding.level, FindingLevel::Fail(_));
         self.findings.push(finding);
-        goes_on
+        may_continue
     }
 }
 
 /// The limit on the wait for a response. A fault should not delay the report any longer.
-const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
+const RESPONSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
