@@ -97,7 +97,7 @@ impl Walk {
             pin: self.directory.get(located.upstream).pin.as_ref(),
         };
         std::hint::black_box(self.policy.decide(&shape));
-        let way = ResolvedEndpoint::of(&located, &self.directory);
+        let way = ResolvedEndpoint::resolve(&located, &self.directory);
         prepare_headers(&mut headers);
         self.sign(&located, &mut headers);
         (headers, way.target(&located))

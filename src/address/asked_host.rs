@@ -52,7 +52,7 @@ impl AskedHost {
     ) -> Result<ServedHost<'_>, LocateError> {
         let host = &self.host;
         let TargetForm::Absolute(port, beside) = &self.form else {
-            return ServedHost::of(host, listener, table);
+            return ServedHost::interpret(host, listener, table);
         };
         // A listener without a name accepts any name, but only in a Host header.
         let by_name = ListenerNames { unnamed: false, ..listener };
@@ -60,12 +60,12 @@ impl AskedHost {
         if let Some(other) = beside
             && other != host
             && !other.is_own()
-            && ServedHost::of(other, by_name, table).is_ok()
+            && ServedHost::interpret(other, by_name, table).is_ok()
         {
             return Err(LocateError::TwoHosts(host.as_str().to_owned(), other.as_str().to_owned()));
         }
         let not_forwarded = || LocateError::NotForwarded(host.as_str().to_owned());
-        let mut served = ServedHost::of(host, by_name, table).map_err(|error| {
+        let mut served = ServedHost::interpret(host, by_name, table).map_err(|error| {
             if matches!(error, LocateError::OtherService(..)) { error } else { not_forwarded() }
         })?;
         // guard: absolute-target

@@ -92,7 +92,7 @@ impl Endpoint {
 
     /// Creates the endpoint with the host name of `place`.
     #[must_use]
-    pub(crate) fn of(place: &OssEndpoint, scheme: UrlScheme) -> Self {
+    pub(crate) fn from_place(place: &OssEndpoint, scheme: UrlScheme) -> Self {
         // `OssEndpoint::name` returns a valid host name.
         let host = Host::parse(&place.name()).map(|(host, _)| host);
         #[expect(clippy::expect_used, reason = "every place writes a valid host name; a test tries each")]
@@ -169,7 +169,7 @@ mod tests {
             let region = Region::parse(region).expect("a region");
             let place = OssEndpoint::new(kind, region).expect("a place");
             assert_eq!(place.name(), format!("{name}.aliyuncs.com"));
-            assert_eq!(Endpoint::of(&place, UrlScheme::Https).place(), Some(place));
+            assert_eq!(Endpoint::from_place(&place, UrlScheme::Https).place(), Some(place));
         }
         let mainland = Region::parse("rg-china-mainland").expect("a region");
         assert_eq!(OssEndpoint::new(Internal, mainland), None);

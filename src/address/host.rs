@@ -27,7 +27,7 @@ impl Host {
     ///
     /// # Errors
     /// A sentence that describes the cause.
-    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
+    pub(crate) fn from_request(uri: &Uri, headers: &HeaderMap) -> Result<Self, &'static str> {
         // A scan of a few headers is cheaper than hashing the name.
         let mut lines = headers.iter().filter(|(name, _)| **name == header::HOST).map(|(_, value)| value);
         let line = lines.next();

@@ -58,7 +58,7 @@ impl LocatedObject {
         {
             return Err(LocateError::Pinned(bucket.clone()));
         }
-        let operation = Operation::of(method, bucket.is_none(), key.is_empty(), &query, headers)
+        let operation = Operation::classify(method, bucket.is_none(), key.is_empty(), &query, headers)
             .ok_or_else(|| LocateError::Method(method.clone()))?;
         if bucket.is_none() {
             if !operation.is_of_service() {

@@ -53,7 +53,7 @@ struct Sent {
 
 fn sent(directory: &RoutingTable, target: &str, host: &'static str) -> Sent {
     let located = find(directory, "GET", target, &[host]).expect("a located request");
-    let way = ResolvedEndpoint::of(&located, directory);
+    let way = ResolvedEndpoint::resolve(&located, directory);
     Sent { target: way.target(&located), way }
 }
 
@@ -108,7 +108,7 @@ fn a_bucket_space_is_asked_by_its_alias_and_signed_by_its_full_name() {
     let directory = RoutingTable::new(hangzhou(), Vec::new());
     let located = find(&directory, "GET", &format!("/{name}/k"), &["127.0.0.1"]).expect("a located request");
     assert_eq!(located.bucket.as_ref().map(Bucket::as_str), Some(&*name));
-    let way = ResolvedEndpoint::of(&located, &directory);
+    let way = ResolvedEndpoint::resolve(&located, &directory);
     let alias = format!("{}-alias-bs-apsr", "space-".repeat(6) + "a");
     assert_eq!(way.host, format!("{alias}.oss-cn-hangzhou.aliyuncs.com"));
     let refused = find(&directory, "GET", "/k", &["my-space-alias-bs-apsr.oss-cn-hangzhou.aliyuncs.com"]);

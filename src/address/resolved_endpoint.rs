@@ -28,7 +28,7 @@ impl ResolvedEndpoint {
     /// Resolves the endpoint of `located`. It depends only on the upstream, the bucket and the OSS
     /// endpoint in the host.
     #[must_use]
-    pub fn of(located: &LocatedObject, directory: &RoutingTable) -> Self {
+    pub fn resolve(located: &LocatedObject, directory: &RoutingTable) -> Self {
         let upstream = directory.get(located.upstream);
         Self::by(located, upstream, located.place.as_ref().filter(|place| !is_configured(place, upstream)))
     }
@@ -47,7 +47,7 @@ impl ResolvedEndpoint {
         let named;
         let (endpoint, addressing, region) = match elsewhere {
             Some(place) => {
-                named = Endpoint::of(place, upstream.endpoint.scheme);
+                named = Endpoint::from_place(place, upstream.endpoint.scheme);
                 (&named, BucketAddressing::Virtual, place.region().or(upstream.region.as_ref()))
             }
             None => (&upstream.endpoint, upstream.addressing, upstream.region.as_ref()),

@@ -39,7 +39,7 @@ impl<'a> ServedHost<'a> {
     /// Interprets a host in the documented order: route hosts, domains of the listener, endpoint
     /// names, IP addresses. An exact host of a route is not read as a bucket of a domain. A host
     /// that matches a pattern still is.
-    pub(super) fn of(
+    pub(super) fn interpret(
         host: &'a Host,
         listener: ListenerNames<'_>,
         table: &RoutingTable,

@@ -38,7 +38,7 @@ fn outcome(host: &str) -> Value {
     let found = LocatedObject::find(&Method::GET, &Uri::from_static("/"), &headers, (entrance, &directory));
     match found {
         Ok(located) => {
-            let way = ResolvedEndpoint::of(&located, &directory);
+            let way = ResolvedEndpoint::resolve(&located, &directory);
             let region = way.region.as_ref().map(Region::as_str).filter(|region| *region != CONFIGURED);
             let bucket = located.bucket.as_ref().map(Bucket::as_str);
             json!([bucket, region, located.place.map(|place| word(place.kind()))])

@@ -81,7 +81,7 @@ pub(crate) async fn serve(
 /// Reads the whole request. The time and the size of its body are limited.
 async fn whole(request: Request<Incoming>) -> Result<Request<Bytes>, AdminResponse> {
     let (head, body) = request.into_parts();
-    let (status, why) = match timeout(BODY_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    let (status, why) = match timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => return Ok(Request::from_parts(head, body.to_bytes())),
         Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is incomplete or too large\n"),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "timed out reading the request body\n"),
@@ -99,30 +99,30 @@ async fn serve_requests(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
+            .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
     );
     tokio::select! {
         // A connection error affects only its client.
         _ = connection.as_mut() => return,
-        () = sleep(CONNECTION_WITHIN) => {}
+        () = sleep(CONNECTION_TIMEOUT) => {}
         () = leave => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(LAST_ANSWER_WITHIN, connection).await;
+    let _ = timeout(LAST_RESPONSE_TIMEOUT, connection).await;
 }
 
 /// Timeout for a request head, including the idle time before it. Clients that poll do so every
 /// five seconds or less often.
-const HEAD_WITHIN: Duration = Duration::from_secs(4);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(4);
 /// Timeout for a request body, followed by its maximum size. Most requests have no body, and the
 /// name of a level is short.
-const BODY_WITHIN: Duration = Duration::from_secs(2);
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 const BODY_BYTES_MAX: usize = 4 << 10;
 /// Maximum lifetime of a connection. Admin clients only send short requests.
-const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Timeout for the response in progress when the connection closes.
-const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -132,14 +132,14 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::sleep;
 
-    use super::{CONNECTION_WITHIN, LAST_ANSWER_WITHIN, serve_requests};
+    use super::{CONNECTION_TIMEOUT, LAST_RESPONSE_TIMEOUT, serve_requests};
     use crate::admin::text;
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_due_when_the_time_of_the_connection_is_over_is_still_given() {
         let (mut client, server) = tokio::io::duplex(4096);
         let slow = async |_| {
-            sleep(CONNECTION_WITHIN + LAST_ANSWER_WITHIN / 2).await;
+            sleep(CONNECTION_TIMEOUT + LAST_RESPONSE_TIMEOUT / 2).await;
             text(StatusCode::OK, "late\n")
         };
         let asked = async {

@@ -153,7 +153,7 @@ async fn answer(
     process: &dyn AdminProcess,
 ) -> AdminResponse {
     let own_host = reach == ListenerReach::Unnamed
-        || Host::of(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
+        || Host::from_request(request.uri(), request.headers()).is_ok_and(|host| host.is_own());
     // guard: admin-host
     if !own_host {
         return text(
@@ -167,13 +167,16 @@ async fn answer(
     if headers.contains_key(ORIGIN) || cross_site {
         return text(StatusCode::FORBIDDEN, "requests from web pages are rejected\n");
     }
-    let Some(page) = AdminPage::of(request.uri().path()) else {
+    let Some(page) = AdminPage::from_path(request.uri().path()) else {
         return text(StatusCode::NOT_FOUND, INDEX);
     };
     if !page.allows(request.method()) {
-        let answer =
-            text(StatusCode::METHOD_NOT_ALLOWED, &format!("method not allowed; use {}\n", page.methods()));
-        return with(answer, ALLOW, page.methods());
+        let allowed: Vec<&str> = page.methods().iter().map(Method::as_str).collect();
+        let allowed = allowed.join(", ");
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut answer = text(status, &format!("method not allowed; use {allowed}\n"));
+        answer.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
+        return answer;
     }
     // guard: admin-token
     if !page.is_open() && !may_see(headers, settings) {
@@ -220,7 +223,7 @@ enum AdminPage {
 }
 
 impl AdminPage {
-    fn of(path: &str) -> Option<Self> {
+    fn from_path(path: &str) -> Option<Self> {
         Some(match path {
             "/" => Self::Status,
             "/livez" => Self::Live,
@@ -242,10 +245,10 @@ impl AdminPage {
         matches!(self, Self::Live | Self::Ready | Self::Started | Self::Version | Self::Metrics)
     }
 
-    fn methods(self) -> &'static str {
+    fn methods(self) -> &'static [Method] {
         match self {
-            Self::Reload | Self::Quit => "POST",
-            Self::LogLevel => "GET, HEAD, PUT",
+            Self::Reload | Self::Quit => &[Method::POST],
+            Self::LogLevel => &[Method::GET, Method::HEAD, Method::PUT],
             Self::Status
             | Self::Live
             | Self::Ready
@@ -253,12 +256,12 @@ impl AdminPage {
             | Self::Version
             | Self::Metrics
             | Self::Config
-            | Self::Credentials => "GET, HEAD",
+            | Self::Credentials => &[Method::GET, Method::HEAD],
         }
     }
 
     fn allows(self, method: &Method) -> bool {
-        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+        self.methods().contains(method)
     }
 
     async fn show(

@@ -77,7 +77,7 @@ impl AdminConnections {
         let Self { mut tasks, stay, .. } = self;
         drop(stay);
         let all_gone = async { while tasks.join_next().await.is_some() {} };
-        let _ = timeout(LAST_RESPONSES_WITHIN, all_gone).await;
+        let _ = timeout(LAST_RESPONSES_TIMEOUT, all_gone).await;
     }
 }
 
@@ -85,4 +85,4 @@ impl AdminConnections {
 /// requests need.
 const CONNECTIONS_MAX: usize = 64;
 /// The time that the connections of a stopped listener may continue.
-const LAST_RESPONSES_WITHIN: Duration = Duration::from_secs(2);
+const LAST_RESPONSES_TIMEOUT: Duration = Duration::from_secs(2);

@@ -60,7 +60,7 @@ pub(crate) struct AdminThread {
 }
 
 impl ConsoleView {
-    pub(crate) fn of(assembled: &BuiltApp) -> Self {
+    pub(crate) fn new(assembled: &BuiltApp) -> Self {
         Self {
             settings: assembled.admin.as_ref().map(|admin| admin.settings.clone()).unwrap_or_default(),
             state: Arc::clone(&assembled.state),

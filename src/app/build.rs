@@ -215,8 +215,10 @@ impl AppBuilder {
             return Err(StartError::Credentials(unavailable.into_iter().chain(late).collect()));
         }
         let trusts = before.map_or_else(Vec::new, |before| before.assembled.trusts.clone());
-        let (sockets, fixtures) =
-            (BoundSockets::of(before.map(|before| &before.sockets), &config), Arc::clone(&self.fixtures));
+        let (sockets, fixtures) = (
+            BoundSockets::from_previous(before.map(|before| &before.sockets), &config),
+            Arc::clone(&self.fixtures),
+        );
         let draft = self.lane.run(FILES_LIMIT, move || {
             let mut fixtures = fixtures.lock();
             AppDraft::make(config, &trusts, &sockets, &mut fixtures)
@@ -369,10 +371,10 @@ pub(crate) struct SourceResults {
 /// does not respond in time counts as unavailable.
 pub(crate) async fn ask_all(specs: &[NamedSpec], edge: &dyn SourceEnv) -> SourceResults {
     let sources = build_sources(specs, &Arc::default());
-    let until = Instant::now() + ASK_LIMIT;
+    let until = Instant::now() + REFRESH_TIMEOUT;
     let asked = each(&sources).map(|(name, source)| async move {
         let obtained = timeout_at(until, source.obtain(edge)).await;
-        let late = ProvideError::Unavailable(format!("no response within {ASK_LIMIT:?}"));
+        let late = ProvideError::Unavailable(format!("no response within {REFRESH_TIMEOUT:?}"));
         (name, obtained.map_or(Some(late), Result::err))
     });
     let asked: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE_MAX).collect().await;
@@ -524,7 +526,7 @@ fn routes(
 /// The limit on concurrent fetches of a command. Each may be a process or a connection.
 const ASKED_AT_ONCE_MAX: usize = 32;
 /// The limit on the time in which a command fetches from all sources.
-const ASK_LIMIT: Duration = Duration::from_secs(60);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The trust store id of an upstream without TLS.
 const NO_TRUST: TrustStoreId = TrustStoreId(usize::MAX);
 /// The time that the start waits for the first results of sources. Slower sources continue in the

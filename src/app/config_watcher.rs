@@ -100,7 +100,7 @@ impl From<ConfigErrors> for ReloadError {
 impl WatchedFiles {
     /// Returns the files of this configuration: those already read for it, and those to be read
     /// later. Reads the latter, and may block.
-    pub(crate) fn of(config: &ProxyConfig) -> Self {
+    pub(crate) fn from_config(config: &ProxyConfig) -> Self {
         let tls = config.listen.iter().filter_map(|listen| listen.tls.as_ref());
         let tls = tls.flat_map(|tls| [Some(&tls.cert_file), tls.client_ca_file.as_ref()]);
         let roots = config.upstreams.iter().map(|upstream| upstream.ca_file.as_ref());
@@ -116,11 +116,11 @@ impl WatchedFiles {
 
     /// Returns the error that rejects the configuration of these files.
     pub(crate) fn refused(&self, why: &dyn fmt::Display) -> ReloadError {
-        ReloadError { why: why.to_string(), files: self.held() }
+        ReloadError { why: why.to_string(), files: self.contents() }
     }
 
     /// Returns all files.
-    fn held(&self) -> FileContents {
+    fn contents(&self) -> FileContents {
         self.own.iter().chain(&self.named).cloned().collect()
     }
 
@@ -136,7 +136,7 @@ impl WatchedFiles {
 
 impl ConfigWatcher {
     pub(crate) fn new(in_force: WatchedFiles) -> Self {
-        let read = in_force.held();
+        let read = in_force.contents();
         let lane = BlockingLane::default();
         Self { in_force, found: read.clone(), read, emptied: None, refused: None, lane }
     }
@@ -154,7 +154,11 @@ impl ConfigWatcher {
     }
 
     /// Returns the reason for a reload after this check, if there is one.
-    pub(crate) fn look(&mut self, FileSnapshot(found): FileSnapshot, now: Instant) -> Option<ReloadReason> {
+    pub(crate) fn reload_reason(
+        &mut self,
+        FileSnapshot(found): FileSnapshot,
+        now: Instant,
+    ) -> Option<ReloadReason> {
         let is_steady = found == self.found;
         self.found = found;
         // guard: steady-file
@@ -210,7 +214,7 @@ impl ConfigWatcher {
         self.refused = Some(RejectedConfig { why: refused.why.clone(), pause, until: now + pause });
         let before = std::mem::take(&mut self.read);
         let before = by_path(&before);
-        let in_force = self.in_force.held();
+        let in_force = self.in_force.contents();
         let mut known: HashSet<&Path> = HashSet::new();
         for file in in_force.iter().chain(&refused.files).filter(|file| known.insert(&file.path)) {
             let digest = before.get(&*file.path).copied().unwrap_or(file.digest);
@@ -231,17 +235,17 @@ impl ConfigWatcher {
 
 /// Returns the current content of these files. A file that cannot be read twice counts as
 /// unchanged.
-fn now(held: FileContents) -> FileContents {
-    let look = |file: FileDigest| FileDigest {
+fn now(files: FileContents) -> FileContents {
+    let read = |file: FileDigest| FileDigest {
         digest: ContentDigest::now(&file.path).unwrap_or(file.digest),
         ..file
     };
-    held.into_iter().map(look).collect()
+    files.into_iter().map(read).collect()
 }
 
 /// Returns the content of files by path. Of two with the same path, the first counts.
-fn by_path(held: &[FileDigest]) -> HashMap<&Path, ContentDigest> {
-    held.iter().rev().map(|file| (file.path.as_path(), file.digest)).collect()
+fn by_path(files: &[FileDigest]) -> HashMap<&Path, ContentDigest> {
+    files.iter().rev().map(|file| (file.path.as_path(), file.digest)).collect()
 }
 
 /// The backoff after the first rejection. It doubles up to `PAUSE_MAX`.
@@ -262,7 +266,7 @@ mod tests {
 
     fn look_at(watch: &mut ConfigWatcher, at: Instant) -> Option<ReloadReason> {
         let found = watch.known().now();
-        watch.look(found, at)
+        watch.reload_reason(found, at)
     }
 
     #[test]
@@ -273,25 +277,25 @@ mod tests {
         write("whole");
         let own = Some(FileDigest::now(path.clone()).expect("a file"));
         let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
-        let look = |watch: &mut ConfigWatcher, text: &str| {
+        let check = |watch: &mut ConfigWatcher, text: &str| {
             write(text);
             look_at(watch, Instant::now()) == Some(ReloadReason::Changed)
         };
-        assert!(!look(&mut watch, "whole"));
+        assert!(!check(&mut watch, "whole"));
         for text in ["ha", "half", "half of"] {
-            assert!(!look(&mut watch, text), "it is being written");
+            assert!(!check(&mut watch, text), "it is being written");
         }
-        assert!(look(&mut watch, "half of"), "it stays so");
+        assert!(check(&mut watch, "half of"), "it stays so");
         for empty in ["", "", " \n\t\n", " \n\t\n", ""] {
-            assert!(!look(&mut watch, empty), "{empty:?}");
+            assert!(!check(&mut watch, empty), "{empty:?}");
         }
-        assert!(!look(&mut watch, "another") && look(&mut watch, "another"));
-        assert!(!look(&mut watch, "whole") && !look(&mut watch, "whole"), "what it was made from");
+        assert!(!check(&mut watch, "another") && check(&mut watch, "another"));
+        assert!(!check(&mut watch, "whole") && !check(&mut watch, "whole"), "what it was made from");
         // The sequence of a reload by HUP.
         write("");
         watch.reading(watch.known().now());
-        assert!(!look(&mut watch, "") && !look(&mut watch, ""), "it was read so");
-        assert!(!look(&mut watch, "again") && look(&mut watch, "again"));
+        assert!(!check(&mut watch, "") && !check(&mut watch, ""), "it was read so");
+        assert!(!check(&mut watch, "again") && check(&mut watch, "again"));
     }
 
     #[test]
@@ -351,17 +355,17 @@ mod tests {
         let mut config = config.expect("a configuration");
         let secrets = (0..5_000).map(|number| FileDigest {
             path: directory.path().join(number.to_string()),
-            digest: ContentDigest::of(b"x"),
+            digest: ContentDigest::new(b"x"),
         });
         config.files.extend(secrets);
         let begun = std::time::Instant::now();
-        let files = WatchedFiles::of(&config);
+        let files = WatchedFiles::from_config(&config);
         assert_eq!(files.named.len(), 5_001);
         let refused = files.refused(&"no");
         assert_eq!(refused.files.len(), 5_002);
         let mut watch = ConfigWatcher::new(files);
         watch.refused(ReloadReason::Changed, &refused, Instant::now());
-        assert!(watch.taken(WatchedFiles::of(&config)).is_empty());
+        assert!(watch.taken(WatchedFiles::from_config(&config)).is_empty());
         // This takes more than 30 s if the file is read for each route, or if each file is found by a
         // linear search.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
@@ -373,12 +377,12 @@ mod tests {
         let path = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
         // The case of `--config <(command)`.
-        let own = Some(FileDigest { path, digest: ContentDigest::of(b"what came through it") });
+        let own = Some(FileDigest { path, digest: ContentDigest::new(b"what came through it") });
         let mut watch = ConfigWatcher::new(WatchedFiles { own, ..WatchedFiles::default() });
         for _ in 0..3 {
             let found =
                 tokio::time::timeout(Duration::from_secs(5), watch.find()).await.expect("it does not wait");
-            assert_eq!(watch.look(found.expect("a disk"), Instant::now()), None);
+            assert_eq!(watch.reload_reason(found.expect("a disk"), Instant::now()), None);
         }
     }
 }

@@ -68,7 +68,8 @@ impl App {
     pub async fn assemble(config: ProxyConfig, edge: Arc<dyn SourceEnv>) -> Result<Self, StartError> {
         let mut builder = AppBuilder::new(edge)?;
         let lane = BlockingLane::default();
-        let (files, config) = lane.run(LOAD_LIMIT, move || (WatchedFiles::of(&config), config)).await?;
+        let (files, config) =
+            lane.run(LOAD_LIMIT, move || (WatchedFiles::from_config(&config), config)).await?;
         let watch = ConfigWatcher::new(files);
         let assembled = builder.assemble(config, None).await?;
         warn_of_certificates(&assembled, &*builder.edge);
@@ -128,7 +129,7 @@ impl App {
         let plan = plan(&assembled, &builder.edge, &own, &pool_stats);
         let server = Server::start(std::mem::take(&mut listeners), &plan, drain.clone())?;
         let console = Arc::new(AdminConsole {
-            view: ArcSwap::from_pointee(ConsoleView::of(&assembled)),
+            view: ArcSwap::from_pointee(ConsoleView::new(&assembled)),
             edge: Arc::clone(&builder.edge),
             counters: Arc::clone(&builder.counters),
             pool_stats: Arc::clone(&pool_stats),
@@ -168,28 +169,28 @@ impl App {
 impl RunningApp {
     /// Reloads the configuration on every request, and on every change of its files.
     async fn run_reload_loop(&mut self, wishes: &mut mpsc::Receiver<ReloadRequest>) {
-        let mut looks = interval(LOOK_EVERY);
+        let mut ticks = interval(CHECK_INTERVAL);
         // Two checks in quick succession would not show that a file is stable.
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A check of files on a disk that does not respond does not delay reload requests.
-        let mut look: Option<FileCheck> = None;
+        let mut check: Option<FileCheck> = None;
         loop {
             let (reason, wanted) = tokio::select! {
                 wanted = wishes.recv() => (ReloadReason::Asked, wanted.flatten()),
-                _ = looks.tick(), if self.load.is_some() && look.is_none() => {
-                    look = Some(Box::pin(self.watch.find()));
+                _ = ticks.tick(), if self.load.is_some() && check.is_none() => {
+                    check = Some(Box::pin(self.watch.find()));
                     continue;
                 }
-                found = async { look.as_mut()?.await }, if look.is_some() => {
-                    look = None;
-                    match found.and_then(|found| self.watch.look(found, Instant::now())) {
+                found = async { check.as_mut()?.await }, if check.is_some() => {
+                    check = None;
+                    match found.and_then(|found| self.watch.reload_reason(found, Instant::now())) {
                         Some(reason) => (reason, None),
                         None => continue,
                     }
                 }
             };
             // A check in progress compares with the content known before, so it is discarded.
-            look = None;
+            check = None;
             self.notifier.reloading();
             let outcome = self.reload(reason).await;
             self.notifier.ready();
@@ -232,7 +233,7 @@ impl RunningApp {
             // Taken before the configuration is read, so that changes during the read are noticed
             // later.
             let found = known.now();
-            (found, load().map(|config| (WatchedFiles::of(&config), config)))
+            (found, load().map(|config| (WatchedFiles::from_config(&config), config)))
         });
         let (found, loaded) = loaded
             .await
@@ -281,7 +282,7 @@ impl RunningApp {
         {
             log.renew(&assembled.log);
         }
-        self.console.show(ConsoleView::of(&assembled));
+        self.console.show(ConsoleView::new(&assembled));
         self.assembled = assembled;
         Ok(changes)
     }
@@ -321,11 +322,7 @@ impl RunningApp {
 
 /// Returns the description of a change, including whether it takes effect only after a restart.
 fn with_its_time(change: &SettingChange) -> String {
-    if change.needs_restart() {
-        format!("{change}; takes effect after a restart")
-    } else {
-        change.to_string()
-    }
+    if change.needs_restart { format!("{change}; takes effect after a restart") } else { change.to_string() }
 }
 
 /// Logs a warning for each listener certificate that must be replaced.
@@ -382,4 +379,4 @@ const LOAD_LIMIT: Duration = Duration::from_secs(5);
 /// The time that shutdown waits for the last notification.
 const FLUSH_LIMIT: Duration = Duration::from_millis(300);
 /// The interval between checks of the configuration files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -37,7 +37,7 @@ impl BoundSockets {
         self.trial.map(RefCell::into_inner).unwrap_or_default()
     }
 
-    pub(crate) fn of(before: Option<&PreviousSockets>, config: &ProxyConfig) -> Self {
+    pub(crate) fn from_previous(before: Option<&PreviousSockets>, config: &ProxyConfig) -> Self {
         let Some(PreviousSockets { listening, admin }) = before else { return Self::default() };
         let stays = |address: &ListenAddress| config.listen.iter().any(|listen| listen.address == *address);
         let going = listening.iter().filter(|socket| !stays(&socket.configured));

@@ -53,19 +53,19 @@ pub(crate) fn ignored_signals() -> u64 {
 /// Protects the memory and the environment of this process, which hold secrets, from other
 /// processes, even of the same user. A command that it executes does not inherit the protection. A
 /// failure is ignored, because there is no alternative.
-pub(crate) fn hide() {
+pub(crate) fn deny_inspection() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Protects the process as [`hide`] does, and disables core files. The latter is inherited.
-pub(crate) fn close() {
-    hide();
+/// Protects the process as [`deny_inspection`] does, and disables core files. The latter is inherited.
+pub(crate) fn harden() {
+    deny_inspection();
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), ..getrlimit(Resource::Core) });
 }
 
 /// Removes the protection that the configuration disables, and gives up the right to gain
 /// privileges if configured.
-pub(crate) fn settle(process: &HardeningConfig) {
+pub(crate) fn apply_hardening(process: &HardeningConfig) {
     if process.dumpable {
         let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
     }

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &CheckArgs) -> CommandExit {
     let described: HashSet<&str> =
         specs.iter().filter(|known| known.spec.is_lasting_key()).map(|known| known.name.as_str()).collect();
     for NamedSpec { name, .. } in specs.iter().filter(|known| described.contains(known.name.as_str())) {
-        complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+        complain(format_args!("warning: credentials {name:?}: {LONG_LIVED_KEY}"));
     }
     let description = describe(&config);
     block_on(async {
@@ -108,12 +108,12 @@ fn warn_of_lasting_keys(SourceResults { sources, .. }: &SourceResults, described
     let is_news =
         |(name, source): &(&str, &Arc<CredentialSource>)| is_lasting(source) && !described.contains(name);
     for (name, _) in each(sources).filter(is_news) {
-        complain(format_args!("warning: credentials {name:?}: {LASTING}"));
+        complain(format_args!("warning: credentials {name:?}: {LONG_LIVED_KEY}"));
     }
 }
 
 /// Alibaba Cloud gives the same advice.
-const LASTING: &str = "this is a long-lived access key; prefer a role (assume_role, oidc, ecs), whose credentials expire automatically, or rotate it regularly";
+const LONG_LIVED_KEY: &str = "this is a long-lived access key; prefer a role (assume_role, oidc, ecs), whose credentials expire automatically, or rotate it regularly";
 
 /// Returns a summary of the configuration, one item a line.
 fn describe(config: &ProxyConfig) -> Vec<String> {

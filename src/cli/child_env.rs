@@ -21,7 +21,7 @@ pub(super) struct ChildEnv {
 impl ChildEnv {
     /// Determines the changes for a proxy with this configuration. `names` are the variables of
     /// this process.
-    pub(super) fn of(config: &ProxyConfig, names: Vec<OsString>) -> Self {
+    pub(super) fn new(config: &ProxyConfig, names: Vec<OsString>) -> Self {
         let references = || config.facts.iter().filter_map(|fact| fact.reference.as_ref());
         let read: HashSet<&OsStr> = references()
             .filter_map(|reference| match reference {
@@ -37,7 +37,7 @@ impl ChildEnv {
         Self {
             removed: removed.collect(),
             region: first.region.as_ref().map(|region| region.as_str().to_owned()),
-            bypass: NoProxyList::of(&SystemEnv),
+            bypass: NoProxyList::from_env(&SystemEnv),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) struct NoProxyList {
 }
 
 impl NoProxyList {
-    pub(super) fn of(edge: &dyn SourceEnv) -> Self {
+    pub(super) fn from_env(edge: &dyn SourceEnv) -> Self {
         let is_proxied = PROXIES.iter().any(|name| edge.variable(name).is_some());
         Self { is_proxied, lists: LISTS.map(|name| edge.variable(name)) }
     }

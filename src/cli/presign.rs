@@ -15,8 +15,8 @@ use crate::app::system_env::SystemEnv;
 use crate::caller;
 use crate::config::{ProxyConfig, parse_lifetime};
 use crate::credentials::{Credentials, build_sources};
-use crate::proxy::{AddressedRequest, prepare_headers, signing_key};
-use crate::sign::{SigningScheme, SigningTime};
+use crate::proxy::{AddressedRequest, SigningKeyError, prepare_headers, signing_key};
+use crate::sign::SigningTime;
 use crate::time::Clock as _;
 
 #[derive(ClapArgs)]
@@ -99,11 +99,7 @@ async fn presign(arguments: &PresignArgs, config: ProxyConfig) -> Result<String,
     check_end(arguments, &credentials, &moment)?;
 
     let way = ResolvedEndpoint::as_given(&request.object, &config.directory);
-    let selected = SigningScheme::select(settings.signature, way.region.as_ref(), moment.day());
-    let scheme = selected
-        .ok_or_else(|| refused(&"no region is configured, and V4 signatures require one; set `region`"))?;
-    let key =
-        signing_key(&credentials, scheme).map_err(|error| PresignError::Credentials(error.to_string()))?;
+    let key = signing_key(&credentials, settings.signature, &way, &moment)?;
     let signed = key.presign(&request.signable(&headers), &moment, arguments.expires);
     request.object.query = signed.map_err(|error| PresignError::Usage(error.to_string()))?;
     Ok(format!("{}://{}{}", way.scheme.as_str(), way.host, way.target(&request.object)))
@@ -143,7 +139,7 @@ fn locate(
     headers.insert(header::HOST, host);
     let domains: Vec<String> = config.listen.iter().flat_map(|listen| listen.domains.clone()).collect();
     let entrance = ListenerNames { domains: &domains, scheme, unnamed: false, address: None };
-    Host::of(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
+    Host::from_request(&uri, &headers).map_err(|error| PresignError::Usage(error.to_owned()))?;
     let target = uri.path_and_query().cloned().map_or(uri, Uri::from);
     let object = LocatedObject::find(&arguments.method, &target, &headers, (entrance, &config.directory))
         .map_err(|error| PresignError::Refused(error.to_string()))?;
@@ -178,6 +174,15 @@ fn check_end(
             Ok(())
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+impl From<SigningKeyError> for PresignError {
+    fn from(error: SigningKeyError) -> Self {
+        match error {
+            SigningKeyError::NoRegion => Self::Refused(format!("{error}; set `region`")),
+            SigningKeyError::Unsendable(_) => Self::Credentials(error.to_string()),
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Errors of OSS that show their cause. Neither another key nor a policy resolves them ("Error
 //! responses" and the EC pages of the OSS documentation). Pure.
+//!
+//! Two of them are recognised by text, because OSS documents no code that identifies them: overdue
+//! payments by a part of the code, and a rejection of V1 by the message.
 
 use super::exit::CommandExit;
 use crate::address::OssName;
@@ -35,17 +38,6 @@ impl KnownRefusal {
             _ if rejects_v1(message) => Self::OnlyV4,
             _ => return None,
         })
-    }
-
-    /// Returns the name of the fault in the output for programs.
-    pub(super) fn fault(self) -> &'static str {
-        match self {
-            Self::PathStyle => "path-style",
-            Self::PublicEndpoint => "public-endpoint",
-            Self::AccountDisabled => "account-disabled",
-            Self::Arrears => "arrears",
-            Self::OnlyV4 => "v1-refused",
-        }
     }
 
     pub(super) fn exit(self) -> CommandExit {

@@ -23,7 +23,7 @@ use super::output::complain;
 use super::serve::{block_on, not_assembled, off_thread, open_log, print_warnings};
 use crate::app::config_watcher::ReloadError;
 use crate::app::lifecycle::{App, LoadConfig};
-use crate::app::system_env::{SystemEnv, hide, raise_file_limit, variable_names};
+use crate::app::system_env::{SystemEnv, deny_inspection, raise_file_limit, variable_names};
 use crate::config::ProxyConfig;
 use crate::offload::BlockingLane;
 use crate::server::{DrainOutcome, DrainSignal, ListenAddress};
@@ -47,7 +47,7 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(arguments: &RunArgs) -> CommandExit {
-    hide();
+    deny_inspection();
     if let Some(flag) = arguments.flags.about_listeners() {
         complain(format_args!(
             "{flag} applies only to serve: run listens on a free port of loopback, for its command"
@@ -96,7 +96,7 @@ async fn start(arguments: &RunArgs) -> Result<PreparedRun, CommandExit> {
     let config = loaded.await?;
     let log = open_log(&config.log).await?;
     print_warnings(&config);
-    let environment = ChildEnv::of(&config, variable_names());
+    let environment = ChildEnv::new(&config, variable_names());
     let again = arguments.flags.clone();
     let load: LoadConfig = Arc::new(move || configuration(&again));
     let app = App::assemble(config, Arc::new(SystemEnv)).await.map_err(|error| not_assembled(&error))?;

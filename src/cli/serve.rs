@@ -24,7 +24,7 @@ use crate::server::{DrainOutcome, DrainSignal};
 use crate::telemetry::{self, LogControl, LogFile, LogFlushGuard, LogWriter};
 
 pub(super) fn run(flags: &CommonFlags) -> CommandExit {
-    system_env::close();
+    system_env::harden();
     block_on(start(flags))
 }
 
@@ -50,7 +50,7 @@ async fn start(flags: &CommonFlags) -> CommandExit {
         Err(exit) => return exit,
     };
     // Applied before the threads that serve start, because each of them inherits it.
-    system_env::settle(&config.process);
+    system_env::apply_hardening(&config.process);
     let opened = tokio::select! {
         opened = open_log(&config.log) => opened,
         () = drain.leaving() => return CommandExit::Ok,

@@ -59,19 +59,19 @@ pub(super) fn run(arguments: &WaitArgs) -> CommandExit {
 async fn wait(address: &ListenAddress, patience: Duration) -> CommandExit {
     let until = Instant::now() + patience;
     loop {
-        let Err(reason) = look(address).await else { return CommandExit::Ok };
+        let Err(reason) = probe(address).await else { return CommandExit::Ok };
         let now = Instant::now();
         if now >= until {
             complain(format_args!("{address} is not ready: {reason}"));
             return CommandExit::Unavailable;
         }
-        sleep_until(until.min(now + BETWEEN_LOOKS)).await;
+        sleep_until(until.min(now + PROBE_INTERVAL)).await;
     }
 }
 
-async fn look(address: &ListenAddress) -> Result<(), NotReady> {
+async fn probe(address: &ListenAddress) -> Result<(), NotReady> {
     let request =
-        AdminRequest { path: "/readyz", token: None, limit: LOOK_WITHIN, bytes_max: REASON_BYTES_MAX };
+        AdminRequest { path: "/readyz", token: None, limit: PROBE_TIMEOUT, bytes_max: REASON_BYTES_MAX };
     let page = request.send(address).await?;
     match String::from_utf8_lossy(&page.body).trim() {
         "ok" if page.status == StatusCode::OK => Ok(()),
@@ -80,7 +80,7 @@ async fn look(address: &ListenAddress) -> Result<(), NotReady> {
 }
 
 /// The limit on one probe. A ready proxy responds almost immediately.
-const LOOK_WITHIN: Duration = Duration::from_secs(1);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 /// The limit on a reason. The longest one names the unusable credential sources.
 const REASON_BYTES_MAX: usize = 8 << 10;

@@ -206,14 +206,14 @@ impl<'a> SecretResolver<'a> {
         report: &mut ConfigReport,
     ) -> Option<Secret> {
         let given = section.text(key, report)?;
-        if matches!(SecretReference::of(&given.value), SecretReference::Inline(_)) {
+        if matches!(SecretReference::parse(&given.value), SecretReference::Inline(_)) {
             report.warn(&given.at, &ConfigWarning::Inline);
         }
         self.resolve(&given, report)
     }
 
     fn resolve(&self, given: &SpannedValue<String>, report: &mut ConfigReport) -> Option<Secret> {
-        let result = match SecretReference::of(&given.value) {
+        let result = match SecretReference::parse(&given.value) {
             SecretReference::Inline(text) => Ok(Secret::from(text)),
             SecretReference::Variable("") | SecretReference::File("") | SecretReference::Systemd("") => {
                 Err(ConfigErrorKind::EmptyReference)
@@ -260,7 +260,7 @@ impl<'a> SecretResolver<'a> {
             Err(error) => return Err(ConfigErrorKind::SecretFile(name, error.to_string())),
         };
         let text = file.text.expose();
-        let digest = ContentDigest::of(text.as_bytes());
+        let digest = ContentDigest::new(text.as_bytes());
         self.files.borrow_mut().push(FileDigest { path: path.to_owned(), digest });
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -395,7 +395,7 @@ enum SecretReference<'a> {
 }
 
 impl<'a> SecretReference<'a> {
-    fn of(text: &'a str) -> Self {
+    fn parse(text: &'a str) -> Self {
         match text.split_once(':') {
             Some(("env", name)) => Self::Variable(name),
             Some(("file", path)) => Self::File(path),

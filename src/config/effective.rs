@@ -44,6 +44,8 @@ pub(crate) enum ValueReference {
 pub struct SettingChange {
     /// The key of the setting.
     pub(crate) key: String,
+    /// True if the change takes effect only after a restart.
+    pub(crate) needs_restart: bool,
     kind: ChangeKind,
 }
 
@@ -76,17 +78,9 @@ impl EffectiveSetting {
     }
 }
 
-impl SettingChange {
-    /// Returns whether the change takes effect only after a restart.
-    #[must_use]
-    pub(crate) fn needs_restart(&self) -> bool {
-        self.key == "log.file" || self.key.starts_with("process.")
-    }
-}
-
 impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, kind } = self;
+        let Self { key, kind, needs_restart: _ } = self;
         match kind {
             ChangeKind::Added(value) => write!(f, "{key} added: {value}"),
             ChangeKind::Removed(value) => write!(f, "{key} removed (was {value})"),
@@ -102,7 +96,7 @@ impl fmt::Display for SettingChange {
 struct ValueFingerprint(u64);
 
 impl ValueFingerprint {
-    fn of(value: &str) -> Self {
+    fn new(value: &str) -> Self {
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self(KEYS.hash_one(value))
     }
@@ -128,7 +122,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
             format!("{:?}", texts.join(","))
         };
         let key = setting.path.clone();
-        let mark = ValueFingerprint::of(&value);
+        let mark = ValueFingerprint::new(&value);
         let reference = ValueReference::parse(texts[0]);
         over.push(EffectiveSetting { key, value, origin: Some(first.at.clone()), reference, mark });
     }
@@ -139,7 +133,7 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
     let absent = absent.filter(|setting| setting.spec.default.is_value());
     let default = |setting: &SingleSetting| {
         let value = setting.spec.default.to_string();
-        let mark = ValueFingerprint::of(&value);
+        let mark = ValueFingerprint::new(&value);
         EffectiveSetting { key: setting.path.clone(), value, origin: None, reference: None, mark }
     };
     let defaults: Vec<EffectiveSetting> = absent.map(default).collect();
@@ -152,6 +146,14 @@ pub(super) fn all(table: &DeTable<'_>, document: &ConfigDocument<'_>) -> Vec<Eff
 pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<SettingChange> {
     let was = by_key(before);
     let is = by_key(after);
+    let settings = single_settings();
+    let restarts: HashSet<&str> = settings
+        .iter()
+        .filter(|setting| setting.spec.needs_restart)
+        .map(|setting| setting.path.as_str())
+        .collect();
+    let change =
+        |key: &str, kind| SettingChange { key: key.to_owned(), needs_restart: restarts.contains(key), kind };
     let mut changes = Vec::new();
     for fact in after {
         let value = fact.value.clone();
@@ -161,15 +163,10 @@ pub fn changes(before: &[EffectiveSetting], after: &[EffectiveSetting]) -> Vec<S
             Some(was) if was.mark != fact.mark => ChangeKind::Hidden,
             Some(_) => continue,
         };
-        changes.push(SettingChange { key: fact.key.clone(), kind });
+        changes.push(change(&fact.key, kind));
     }
     let gone = before.iter().filter(|fact| !is.contains_key(fact.key.as_str()));
-    changes.extend(
-        gone.map(|fact| SettingChange {
-            key: fact.key.clone(),
-            kind: ChangeKind::Removed(fact.value.clone()),
-        }),
-    );
+    changes.extend(gone.map(|fact| change(&fact.key, ChangeKind::Removed(fact.value.clone()))));
     changes
 }
 
@@ -212,8 +209,11 @@ fn walk(table: &DeTable<'_>, path: &str, document: &ConfigDocument<'_>, facts: &
                 let value = shown(name, other);
                 // A string is either shown completely or redacted completely.
                 let is_shown = matches!(other, DeValue::String(_)) && value != HIDDEN;
-                let mark =
-                    if is_shown { ValueFingerprint::of(&value) } else { ValueFingerprint::of(&whole(other)) };
+                let mark = if is_shown {
+                    ValueFingerprint::new(&value)
+                } else {
+                    ValueFingerprint::new(&whole(other))
+                };
                 let setting = EffectiveSetting { key, value, origin, reference, mark };
                 facts.push(WrittenSetting { start: span.start, setting });
             }

@@ -22,7 +22,7 @@ pub(crate) struct ContentDigest {
 impl ContentDigest {
     /// Returns the digest of `content`.
     #[must_use]
-    pub(crate) fn of(content: &[u8]) -> Self {
+    pub(crate) fn new(content: &[u8]) -> Self {
         Self::either(Ok(content))
     }
 

@@ -212,7 +212,7 @@ impl ProxyConfig {
         let facts = effective::all(table.get_ref(), &document);
         let own = file.map(|file| FileDigest {
             path: file.path.to_owned(),
-            digest: ContentDigest::of(file.text.as_bytes()),
+            digest: ContentDigest::new(file.text.as_bytes()),
         });
         let config = config.map(|config| Self { warnings, facts, file: own, ..config });
         ConfigOutline { config, errors: errors.map(|errors| errors.naming(noted.into_files())) }

@@ -66,7 +66,7 @@ pub(super) fn read(
             Vec::new()
         });
         for route in found {
-            match BucketRoute::of(&route, default, &routes.at) {
+            match BucketRoute::new(&route, default, &routes.at) {
                 Ok(BucketRoute { wanted, addressing, five }) => {
                     let checks = checks.of_route(&five, Some(&addressing));
                     if let Some(upstream) = checks.resolve(&five, &section, report) {
@@ -88,7 +88,7 @@ struct BucketRoute {
 }
 
 impl BucketRoute {
-    fn of(
+    fn new(
         route: &BucketEndpoint,
         default: &UpstreamAddress,
         at: &ValueOrigin,
@@ -108,7 +108,7 @@ impl BucketRoute {
                 let place = place.ok_or(ConfigErrorKind::Missing(
                     "set a region or an endpoint for each bucket in the file",
                 ))?;
-                Endpoint::of(&place, default.endpoint.scheme)
+                Endpoint::from_place(&place, default.endpoint.scheme)
             }
         };
         let service = endpoint.service_name().map(|name| name.service);

@@ -18,6 +18,8 @@ pub(super) struct SettingSpec {
     pub(super) description: &'static str,
     /// The flag that overrides the key, as the environment variable of the flag does.
     pub(super) flag: Option<FlagSetting>,
+    /// True if a change takes effect only after a restart.
+    pub(super) needs_restart: bool,
 }
 
 /// The type of a value.
@@ -115,11 +117,16 @@ impl SettingSpec {
         default: DefaultValue,
         description: &'static str,
     ) -> Self {
-        Self { key, kind, default, description, flag: None }
+        Self { key, kind, default, description, flag: None, needs_restart: false }
     }
 
     pub(super) const fn with_flag(self, flag: FlagSetting) -> Self {
         Self { flag: Some(flag), ..self }
+    }
+
+    /// Marks the setting as one whose change takes effect only after a restart.
+    pub(super) const fn needing_restart(self) -> Self {
+        Self { needs_restart: true, ..self }
     }
 
     /// Returns the keys of the section or sections that the key holds, if they are always the same.

@@ -262,7 +262,8 @@ pub(super) const LOG: SectionSchema = SectionSchema {
             .with_flag(FlagSetting::LogLevel),
         SettingSpec::boolean("access", true, "one event for each request"),
         SettingSpec::number("sample", 1, "log one in this many successful requests"),
-        SettingSpec::optional_text("file", "standard error", "the file to write to; USR1 reopens it"),
+        SettingSpec::optional_text("file", "standard error", "the file to write to; USR1 reopens it")
+            .needing_restart(),
     ]],
     ..SectionSchema::EMPTY
 };
@@ -274,13 +275,16 @@ pub(super) const OWN_PROCESS: SectionSchema = SectionSchema {
             "no_new_privileges",
             true,
             "the process cannot gain privileges by executing a program",
-        ),
-        SettingSpec::boolean("core_dumps", false, "the system may write a core dump if the process crashes"),
+        )
+        .needing_restart(),
+        SettingSpec::boolean("core_dumps", false, "the system may write a core dump if the process crashes")
+            .needing_restart(),
         SettingSpec::boolean(
             "dumpable",
             false,
             "other processes of its user may read its memory and environment, and trace it",
-        ),
+        )
+        .needing_restart(),
     ]],
     renamed: &[
         RenamedKey { old: "core_files", new: "core_dumps" },

@@ -30,7 +30,7 @@ pub(super) fn check_needs(
     let known: HashMap<&str, Option<&ProviderSpec>> =
         names.clone().zip(described.iter().map(|source| source.spec.as_ref())).collect();
     let needed = |name: &str| known.get(name).copied().flatten()?.needs();
-    let circular = in_circles(names.clone(), needed);
+    let circular = circular_names(names.clone(), needed);
     let all_names = listing(names.clone());
     for name in names {
         let Some(first) = needed(name) else { continue };
@@ -53,7 +53,7 @@ pub(super) fn check_needs(
 
 /// Returns the names that depend on themselves, directly or through others. Each name needs at most
 /// one other, and is visited once.
-fn in_circles<'a>(
+fn circular_names<'a>(
     names: impl Iterator<Item = &'a str>,
     needed: impl Fn(&str) -> Option<&'a str>,
 ) -> HashSet<&'a str> {

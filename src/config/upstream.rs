@@ -275,7 +275,7 @@ fn endpoint_of(
         report.error(&section.at("internal"), ConfigErrorKind::NoInternal(region.to_string()));
         return None;
     };
-    Some(SpannedValue { value: Endpoint::of(&place, UrlScheme::Https), at: section.at("endpoint") })
+    Some(SpannedValue { value: Endpoint::from_place(&place, UrlScheme::Https), at: section.at("endpoint") })
 }
 
 /// Reports `internal = true` together with an endpoint that is not internal. `false` is the default

@@ -127,8 +127,8 @@ impl CredentialEndpoint {
         let flight = Arc::clone(&self.flights).acquire_owned().await.ok();
         let mut waited = begun.elapsed();
         loop {
-            let turn = self.state().turn(Instant::now());
-            match turn {
+            let next = self.state().next_call(Instant::now());
+            match next {
                 NextCall::Now(is_probe) => {
                     self.budget_wait.record(waited);
                     return CallPermit { endpoint: self, is_probe, noted: false, _flight: flight };
@@ -153,7 +153,7 @@ impl CredentialEndpoint {
 }
 
 impl EndpointState {
-    fn turn(&mut self, now: Instant) -> NextCall {
+    fn next_call(&mut self, now: Instant) -> NextCall {
         if let Some(until) = self.closed_until {
             if now < until {
                 return NextCall::Closed(until - now);

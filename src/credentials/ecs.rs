@@ -208,7 +208,7 @@ impl EcsProvider {
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<HttpResponse, EcsError> {
         let ask = HttpRequest { method, url, headers, body: Zeroizing::default() };
-        self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await.map_err(|error| {
+        self.client.send(ask.clone(), || Some(ask.clone()), TIMEOUTS).await.map_err(|error| {
             let hint = match error {
                 HttpClientError::ConnectLate(..) | HttpClientError::Late(..) => {
                     "in a container, the metadata hop limit of the instance may be too low"
@@ -281,7 +281,8 @@ const TTL: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token-ttl
 const TOKEN: HeaderName = HeaderName::from_static("x-aliyun-ecs-metadata-token");
 const TTL_S: u64 = 21_600;
 const ROLE_FOR: Duration = Duration::from_secs(600);
-const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
+const TIMEOUTS: HttpTimeouts =
+    HttpTimeouts { connect: Duration::from_secs(1), total: Duration::from_secs(2) };
 const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
 const PLACE: &str = "ALIBABA_CLOUD_IMDS_ENDPOINT";
 const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

@@ -136,7 +136,7 @@ pub struct StateFingerprint(u64);
 
 impl StateFingerprint {
     /// Hashes a state.
-    pub fn of(state: &impl Hash) -> Self {
+    pub fn new(state: &impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         state.hash(&mut hasher);
         Self(hasher.finish())

@@ -69,7 +69,7 @@ impl ProcessProvider {
         // The group is killed even if the command starts after the timeout.
         let started = self.lane.run(START_LIMIT, move || {
             let child = command.spawn()?;
-            let group = ProcessGroup::of(&child);
+            let group = ProcessGroup::new(&child);
             Ok::<_, io::Error>((group, child))
         });
         let started = started.await.map_err(|no_answer| failed(format!("cannot be started: {no_answer}")))?;
@@ -85,8 +85,8 @@ impl ProcessProvider {
             let (printed, complained) = tokio::try_join!(read(out), count(err))?;
             Ok::<_, OutputTooLarge>((child.wait().await, printed, complained))
         };
-        let all = tokio::time::timeout(WITHIN, all).await.map_err(|_| {
-            failed(format!("did not exit within {WITHIN:?} and was killed; run it manually as this user"))
+        let all = tokio::time::timeout(TIMEOUT, all).await.map_err(|_| {
+            failed(format!("did not exit within {TIMEOUT:?} and was killed; run it manually as this user"))
         })?;
         let (ended, printed, complained) =
             all.map_err(|OutputTooLarge| failed("printed more than 64 KiB".to_owned()))?;
@@ -117,7 +117,7 @@ impl ProcessProvider {
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    fn of(child: &Child) -> Self {
+    fn new(child: &Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 }
@@ -189,7 +189,7 @@ impl Provide for ProcessProvider {
 /// The default time for which output without an expiration is used.
 pub(super) const DEFAULT_CACHE: Duration = Duration::from_secs(15 * 60);
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
-const WITHIN: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 const START_LIMIT: Duration = Duration::from_secs(4);
 /// Maximum length of the output, in bytes.
 const LONGEST: usize = 64 * 1024;

@@ -30,7 +30,7 @@ pub(super) enum RefreshUrgency {
 impl RefreshWindows {
     /// Returns the windows of credentials that expire at `expires`. The random number `roll`, from
     /// 0 to 1, spreads the refreshes of many proxies that started together.
-    pub(super) fn of(now: Timestamp, expires: Timestamp, roll: f64) -> Self {
+    pub(super) fn new(now: Timestamp, expires: Timestamp, roll: f64) -> Self {
         let left = (expires.unix_s() - now.unix_s()).max(0);
         let window = match left {
             ..1_200 => left / 3,
@@ -66,9 +66,9 @@ impl RefreshWindows {
 
     /// Returns the interval between checks of the time. There are several checks between the first
     /// refresh and the expiry, however short that is.
-    pub(super) fn look_every(&self) -> Duration {
+    pub(super) fn check_interval(&self) -> Duration {
         let seconds = self.hard.unix_s().abs_diff(self.advisory.unix_s());
-        Duration::from_millis(seconds.saturating_mul(125)).clamp(Duration::from_millis(250), LOOK_EVERY)
+        Duration::from_millis(seconds.saturating_mul(125)).clamp(Duration::from_millis(250), CHECK_INTERVAL)
     }
 
     /// Returns the longest pause at `now` that leaves time for another attempt before a refresh is
@@ -93,7 +93,7 @@ impl RefreshWindows {
 }
 
 /// The interval between checks of the time and of the state that a provider reads.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Returns the pause after `failures` (at least one) consecutive failures that may be temporary.
 pub(super) fn pause(urgency: RefreshUrgency, failures: u32, roll: f64) -> Duration {
@@ -132,7 +132,7 @@ mod tests {
 
     /// Seconds from now to the three times.
     fn stages(life_s: i64, roll: f64) -> [i64; 3] {
-        let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + life_s), roll);
+        let windows = RefreshWindows::new(NOW, Timestamp::from_unix_s(NOW.unix_s() + life_s), roll);
         [windows.advisory, windows.mandatory, windows.hard].map(|at| at.unix_s() - NOW.unix_s())
     }
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_stages_follow_each_other() {
-        let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
+        let windows = RefreshWindows::new(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
         let at = |seconds: i64| windows.urgency(Timestamp::from_unix_s(NOW.unix_s() + seconds));
         assert_eq!((at(0), at(599)), (None, None));
         assert_eq!((at(600), at(839)), (Some(RefreshUrgency::Advisory), Some(RefreshUrgency::Advisory)));
@@ -171,11 +171,11 @@ mod tests {
 
     #[test]
     fn a_pause_leaves_time_for_another_attempt() {
-        let windows = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
+        let windows = RefreshWindows::new(NOW, Timestamp::from_unix_s(NOW.unix_s() + 900), 0.0);
         let at = |seconds: i64| windows.pause_max(Timestamp::from_unix_s(NOW.unix_s() + seconds));
         assert_eq!([600, 838, 900].map(|s| at(s).as_millis()), [120_000, 1_000, 250]);
-        let short = RefreshWindows::of(NOW, Timestamp::from_unix_s(NOW.unix_s() + 9), 0.0);
-        assert_eq!((windows.look_every().as_millis(), short.look_every().as_millis()), (1_000, 250));
+        let short = RefreshWindows::new(NOW, Timestamp::from_unix_s(NOW.unix_s() + 9), 0.0);
+        assert_eq!((windows.check_interval().as_millis(), short.check_interval().as_millis()), (1_000, 250));
     }
 
     #[test]

@@ -330,7 +330,7 @@ impl CredentialSource {
 
     fn windows_of(&self, expires: Option<Timestamp>, now: Timestamp) -> Option<RefreshWindows> {
         match (expires, self.provider.renew_after()) {
-            (Some(expires), _) => Some(RefreshWindows::of(now, expires, fastrand::f64())),
+            (Some(expires), _) => Some(RefreshWindows::new(now, expires, fastrand::f64())),
             (None, Some(after)) => Some(RefreshWindows::endless(now + after)),
             (None, None) => None,
         }

@@ -68,7 +68,7 @@ impl UriProvider {
             headers.push((AUTHORIZATION, value));
         }
         let ask = HttpRequest { method: Method::GET, url: url.clone(), headers, body: Zeroizing::default() };
-        let reply = self.client.send(ask.clone(), || Some(ask.clone()), WITHIN).await;
+        let reply = self.client.send(ask.clone(), || Some(ask.clone()), TIMEOUTS).await;
         let reply = reply
             .map_err(|error| ProvideError::Unavailable(format!("the credentials URI: {error}; {HINT}")))?;
         read(&reply, &url)
@@ -124,7 +124,8 @@ const VARIABLE: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 const HINT: &str = "check that the service runs and that its address is correct";
 /// The time after which credentials without an expiration are refreshed.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 60);
-const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
+const TIMEOUTS: HttpTimeouts =
+    HttpTimeouts { connect: Duration::from_secs(2), total: Duration::from_secs(5) };
 
 #[cfg(test)]
 mod tests {

@@ -115,7 +115,7 @@ fn named<'a>(host: &'a str, place: &ServiceIdentity) -> Result<HostMeaning<'a>, 
     let Some(name) = host.strip_suffix(".aliyuncs.com") else {
         return Err(OssError::no_such_bucket(host));
     };
-    let name = place.without_hall(name);
+    let name = place.without_cloudbox_region(name);
     for own in place.endpoints() {
         if name == own {
             return Ok(HostMeaning::Endpoint);

@@ -131,7 +131,7 @@ impl OssService {
     /// Stores an object as if it had been uploaded. Creates the bucket if it does not exist.
     pub fn put_object(&self, bucket: &Bucket, key: &[u8], data: impl Into<bytes::Bytes>) {
         let now = self.0.clock.now();
-        let object = StoredObject::new(SummedBody::of(data.into()), ObjectMetadata::default(), now);
+        let object = StoredObject::new(SummedBody::new(data.into()), ObjectMetadata::default(), now);
         let mut store = self.0.store.lock();
         let contents = store.buckets.entry(bucket.clone()).or_insert_with(|| BucketContents::new(now));
         contents.objects.insert(key.to_vec(), object);

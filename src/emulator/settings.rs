@@ -146,7 +146,7 @@ impl ServiceIdentity {
 
     /// Removes the region of a CloudBox from an endpoint name: `cb-1` for
     /// `cb-1.cn-hangzhou.oss-cloudbox`. That region is part of the host name, but not of the scope.
-    pub(super) fn without_hall<'a>(&self, name: &'a str) -> &'a str {
+    pub(super) fn without_cloudbox_region<'a>(&self, name: &'a str) -> &'a str {
         let front = name.strip_suffix(".oss-cloudbox").and_then(|front| front.rsplit_once('.'));
         match front {
             Some((front, _)) if self.product() == "oss-cloudbox" => front,

@@ -158,7 +158,7 @@ impl Default for ObjectMetadata {
 
 impl SummedBody {
     /// Computes the checksums of `data`.
-    pub(super) fn of(data: Bytes) -> Self {
+    pub(super) fn new(data: Bytes) -> Self {
         let mut crc = crc64fast::Digest::new();
         crc.write(&data);
         Self { md5: Md5::digest(&data).into(), crc: crc.sum64(), data }

@@ -23,7 +23,7 @@ impl Operation {
     /// Returns the operation of a request, or `None` for methods that OSS does not support.
     /// `bucketless` requests name neither bucket nor key; `keyless` ones name no key.
     #[must_use]
-    pub(crate) fn of(
+    pub(crate) fn classify(
         method: &Method,
         bucketless: bool,
         keyless: bool,
@@ -145,7 +145,7 @@ impl OperationLookup<'_> {
 
     /// Returns the rows for the method and the level. Rows for GET also apply to HEAD.
     fn rows(&self, level: u8) -> &'static [&'static OperationRow] {
-        &SHELVES[self.method.trailing_zeros() as usize][level.trailing_zeros() as usize]
+        &ROWS_BY_METHOD[self.method.trailing_zeros() as usize][level.trailing_zeros() as usize]
     }
 
     /// Returns whether no other parameter may select another operation. For a POST that reads,
@@ -183,7 +183,7 @@ impl OperationLookup<'_> {
 }
 
 /// The rows by method bit and level bit, so that few are examined for a request.
-static SHELVES: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock::new(|| {
+static ROWS_BY_METHOD: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock::new(|| {
     [GET, GET | HEAD, PUT, POST, DELETE].map(|methods| {
         [SERVICE, BUCKET, OBJECT].map(|level| {
             ROWS.iter().filter(|row| row.methods & methods != 0 && row.levels & level != 0).collect()

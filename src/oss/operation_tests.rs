@@ -10,7 +10,7 @@ use super::{AccessKind, Operation};
 use crate::oss::Query;
 
 /// Returns the operation of a request for `service`, a bucket, or `bucket/key`.
-fn of(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Operation> {
+fn classify(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Operation> {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query = Query::parse(query).expect("a query");
@@ -18,7 +18,7 @@ fn of(method: &str, target: &str, headers: &[(&str, &str)]) -> Option<Operation>
         (name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"))
     };
     let headers: HeaderMap = headers.iter().map(line).collect();
-    Operation::of(&method, path == "service", !path.contains('/'), &query, &headers)
+    Operation::classify(&method, path == "service", !path.contains('/'), &query, &headers)
 }
 
 fn fixture() -> Vec<Value> {
@@ -121,7 +121,7 @@ fn each_operation_is_selected_by_its_own_request() {
             };
             for method in texts(&operation["methods"]) {
                 let target = format!("{path}?{}", query.join("&"));
-                let found = of(method, &target, &headers);
+                let found = classify(method, &target, &headers);
                 assert_eq!(found.map(Operation::name), Some(word(operation)), "{method} {target}");
                 let access = found.map(Operation::access);
                 let writes = operation["access"] == "write" || method == "OPTIONS";
@@ -195,18 +195,18 @@ fn requests_are_named_as_the_api_reference_names_them() {
         ("POST", "b?metaQuery&comp=query&new=1", O::PostBucketSettings),
     ];
     for (method, target, expected) in rows {
-        assert_eq!(of(method, target, &[]), Some(expected), "{method} {target}");
+        assert_eq!(classify(method, target, &[]), Some(expected), "{method} {target}");
     }
 }
 
 #[test]
 fn headers_tell_copies_and_forms() {
     let copy = [("x-oss-copy-source", "/b/k")];
-    assert_eq!(of("PUT", "b/k", &copy), Some(Operation::CopyObject));
-    assert_eq!(of("PUT", "b/k?partNumber=1&uploadId=x", &copy), Some(Operation::UploadPartCopy));
-    assert_eq!(of("PUT", "b", &copy), Some(Operation::CopyObject), "it has no key");
+    assert_eq!(classify("PUT", "b/k", &copy), Some(Operation::CopyObject));
+    assert_eq!(classify("PUT", "b/k?partNumber=1&uploadId=x", &copy), Some(Operation::UploadPartCopy));
+    assert_eq!(classify("PUT", "b", &copy), Some(Operation::CopyObject), "it has no key");
     let form = [("content-type", "Multipart/Form-Data; boundary=x")];
-    assert_eq!(of("POST", "b", &form), Some(Operation::PostObject));
+    assert_eq!(classify("POST", "b", &form), Some(Operation::PostObject));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn a_list_of_buckets_has_these_parameters_and_no_others() {
 #[test]
 fn methods_that_oss_does_not_have_are_no_operation() {
     for method in ["TRACE", "CONNECT", "PATCH", "get", "PROPFIND"] {
-        assert_eq!(of(method, "b/k", &[]), None, "{method}");
+        assert_eq!(classify(method, "b/k", &[]), None, "{method}");
     }
 }
 
@@ -241,7 +241,11 @@ fn get_and_head_read_and_put_and_delete_write() {
         ("DELETE", AccessKind::Write),
     ] {
         for target in ["service", "b", "b/k", "b?acl", "b/k?acl", "b/k?uploadId=1", "b?new", "b/k?acl&new"] {
-            assert_eq!(of(method, target, &[]).map(Operation::access), Some(access), "{method} {target}");
+            assert_eq!(
+                classify(method, target, &[]).map(Operation::access),
+                Some(access),
+                "{method} {target}"
+            );
         }
     }
 }

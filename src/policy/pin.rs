@@ -276,7 +276,8 @@ mod tests {
         for (name, value) in headers {
             lines.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
         }
-        let operation = Operation::of(&method, false, key.is_empty(), &query, &lines).expect("an operation");
+        let operation =
+            Operation::classify(&method, false, key.is_empty(), &query, &lines).expect("an operation");
         let pin = Bucket::parse(PIN).expect("a bucket");
         let shape = RequestShape {
             caller: CallerIdentity::Open,

@@ -18,6 +18,7 @@ use crate::credentials::{CredentialSource, Credentials};
 use crate::oss::{Bucket, Key, Operation};
 use crate::policy::PolicyDecision;
 use crate::sign::{SignatureVersion, SigningTexts, SigningTime};
+use crate::telemetry::RejectionCode;
 
 /// The results of a dry run. A field is `None` if its stage was not reached.
 #[derive(Default)]
@@ -69,7 +70,7 @@ pub(crate) struct RejectionReason {
     /// The HTTP status.
     pub(crate) status: StatusCode,
     /// The stable error code of the proxy.
-    pub(crate) code: &'static str,
+    pub(crate) code: RejectionCode,
     /// The error message.
     pub(crate) message: String,
 }

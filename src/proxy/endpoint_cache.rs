@@ -8,7 +8,6 @@ use super::error::ProxyError;
 use super::limited_cache::LimitedCache;
 use crate::address::{LocatedObject, OssEndpoint, ResolvedEndpoint, RoutingTable, UpstreamId, UrlScheme};
 use crate::oss::Bucket;
-use crate::sign::{SignatureVersion, SigningScheme, SigningTime};
 use crate::transport::{DialName, LoopbackPolicy, TrustStoreId, UpstreamDestination, UpstreamTls};
 
 /// A cache of resolved endpoints.
@@ -40,7 +39,7 @@ impl EndpointCache {
         if let Some(paved) = self.0.get(|key| key.is_for(located)) {
             return Ok(paved);
         }
-        let paved = CachedEndpoint::new(ResolvedEndpoint::of(located, directory), trust)?;
+        let paved = CachedEndpoint::new(ResolvedEndpoint::resolve(located, directory), trust)?;
         let key = EndpointCacheKey {
             upstream: located.upstream,
             bucket: located.bucket.clone(),
@@ -61,15 +60,6 @@ impl CachedEndpoint {
         let destination = destination(&way, trust);
         let host = HeaderValue::from_str(&way.host).map_err(|_| ProxyError::Unsendable)?;
         Ok(Self { way, host, destination: Rc::new(destination) })
-    }
-
-    /// Returns the scheme of a signature made at `now`.
-    pub(super) fn scheme(
-        &self,
-        version: SignatureVersion,
-        now: &SigningTime,
-    ) -> Result<SigningScheme<'_>, ProxyError> {
-        SigningScheme::select(version, self.way.region.as_ref(), now.day()).ok_or(ProxyError::NoRegion)
     }
 }
 

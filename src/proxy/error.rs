@@ -5,12 +5,12 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::headers::PROXY_ERROR;
 use super::response_body::ResponseBody;
+use super::signing::SigningKeyError;
 use crate::address::{LocateError, RoutingTable, UpstreamId};
 use crate::credentials::NoCredentials;
 use crate::oss::ErrorDocument;
 use crate::policy::DenyReason;
-use crate::sign::UnsendableKey;
-use crate::telemetry::AccessLogEvent;
+use crate::telemetry::{AccessLogEvent, RejectionCode};
 use crate::transport::{DialError, SendError};
 
 /// An error for which the proxy returns its own response.
@@ -52,12 +52,9 @@ pub(crate) enum ProxyError {
     /// No valid credentials are available.
     #[error("{0}; see the proxy log")]
     Credentials(#[from] NoCredentials),
-    /// The access key id or the security token cannot be written into a header.
+    /// No signing key can be derived from the credentials.
     #[error(transparent)]
-    Key(#[from] UnsendableKey),
-    /// No region is configured, and a V4 signature requires one.
-    #[error("no region is configured for this upstream, and V4 signatures require one")]
-    NoRegion,
+    SigningKey(#[from] SigningKeyError),
     /// The host or the target of the upstream request is invalid.
     #[error("the host or the target of the upstream request is invalid")]
     Unsendable,
@@ -79,7 +76,7 @@ pub(crate) enum ProxyError {
 }
 
 /// The parts of an error response: status, the proxy's stable code, and the closest OSS code.
-struct ErrorResponseParts(StatusCode, &'static str, &'static str);
+struct ErrorResponseParts(StatusCode, RejectionCode, &'static str);
 
 impl ProxyError {
     /// Returns the error for a request to which upstream `id` has not responded.
@@ -90,7 +87,7 @@ impl ProxyError {
     /// Builds the error response. For HEAD the document is left out.
     pub(super) fn response(&self, method: &Method, mut access: AccessLogEvent) -> Response<ResponseBody> {
         let ErrorResponseParts(status, code, oss_code) = self.to_parts();
-        access.refused = Some(code);
+        access.refused = Some(code.as_str());
         access.answered(status.as_u16());
         let id = access.id.to_string();
         let message = self.message();
@@ -105,7 +102,7 @@ impl ProxyError {
         let mut response = Response::new(ResponseBody::own(body, access));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(PROXY_ERROR, HeaderValue::from_static(code));
+        headers.insert(PROXY_ERROR, HeaderValue::from_static(code.as_str()));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(OSS_REQUEST_ID, id);
@@ -117,7 +114,7 @@ impl ProxyError {
     }
 
     /// Returns the stable error code.
-    pub(super) fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> RejectionCode {
         self.to_parts().1
     }
 
@@ -141,8 +138,7 @@ impl ProxyError {
             | Self::Expectation
             | Self::Denied(_)
             | Self::Credentials(_)
-            | Self::Key(_)
-            | Self::NoRegion
+            | Self::SigningKey(_)
             | Self::Unsendable
             | Self::SwitchedProtocols
             | Self::ResponseCoding
@@ -152,6 +148,7 @@ impl ProxyError {
 
     fn to_parts(&self) -> ErrorResponseParts {
         use ErrorResponseParts as Parts;
+        use RejectionCode as Code;
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         const GATEWAY: StatusCode = StatusCode::BAD_GATEWAY;
@@ -162,63 +159,75 @@ impl ProxyError {
                 | LocateError::Host(..)
                 | LocateError::HostWithPath(_)
                 | LocateError::TwoHosts(..)
-                | LocateError::Query(_) => Parts(BAD, "bad-request", "InvalidArgument"),
+                | LocateError::Query(_) => Parts(BAD, Code::BadRequest, "InvalidArgument"),
                 LocateError::Method(_) | LocateError::Tunnel => {
-                    Parts(StatusCode::METHOD_NOT_ALLOWED, "method", "MethodNotAllowed")
+                    Parts(StatusCode::METHOD_NOT_ALLOWED, Code::Method, "MethodNotAllowed")
                 }
                 LocateError::UnknownHost(_)
                 | LocateError::NotForwarded(_)
                 | LocateError::OtherService(..) => {
-                    Parts(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "MisdirectedRequest")
+                    Parts(StatusCode::MISDIRECTED_REQUEST, Code::UnknownHost, "MisdirectedRequest")
                 }
                 LocateError::Bucket(_) | LocateError::NoBucket | LocateError::NoBucketList(_) => {
-                    Parts(BAD, "invalid-bucket", "InvalidBucketName")
+                    Parts(BAD, Code::InvalidBucket, "InvalidBucketName")
                 }
                 LocateError::Key(crate::oss::InvalidKey::Escape(_)) => {
-                    Parts(BAD, "bad-request", "InvalidArgument")
+                    Parts(BAD, Code::BadRequest, "InvalidArgument")
                 }
-                LocateError::Key(_) | LocateError::NoKey(_) => Parts(BAD, "invalid-key", "InvalidObjectName"),
-                LocateError::Pinned(_) => Parts(FORBIDDEN, "pinned", "AccessDenied"),
+                LocateError::Key(_) | LocateError::NoKey(_) => {
+                    Parts(BAD, Code::InvalidKey, "InvalidObjectName")
+                }
+                LocateError::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
             Self::TooManyHeaders(_) | Self::HeadTooLarge(..) => {
-                Parts(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "header-limit", "InvalidArgument")
+                Parts(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::HeaderLimit, "InvalidArgument")
             }
-            Self::Coding | Self::Unsendable => Parts(BAD, "bad-request", "InvalidArgument"),
-            Self::AwsChunked => Parts(BAD, "s3-body", "InvalidArgument"),
-            Self::TooLarge(..) => Parts(BAD, "too-large", "EntityTooLarge"),
-            Self::Full(_) => Parts(UNAVAILABLE, "over-capacity", "SlowDown"),
-            Self::Expectation => Parts(StatusCode::EXPECTATION_FAILED, "expectation", "ExpectationFailed"),
+            Self::Coding | Self::Unsendable => Parts(BAD, Code::BadRequest, "InvalidArgument"),
+            Self::AwsChunked => Parts(BAD, Code::S3Body, "InvalidArgument"),
+            Self::TooLarge(..) => Parts(BAD, Code::TooLarge, "EntityTooLarge"),
+            Self::Full(_) => Parts(UNAVAILABLE, Code::OverCapacity, "SlowDown"),
+            Self::Expectation => {
+                Parts(StatusCode::EXPECTATION_FAILED, Code::Expectation, "ExpectationFailed")
+            }
             Self::Denied(denial) => match denial {
-                DenyReason::ReadOnly(_) => Parts(FORBIDDEN, "denied", "AccessDenied"),
+                DenyReason::ReadOnly(_) => Parts(FORBIDDEN, Code::Denied, "AccessDenied"),
                 DenyReason::Browser | DenyReason::OpaqueOrigin | DenyReason::CrossSite => {
-                    Parts(FORBIDDEN, "browser", "AccessDenied")
+                    Parts(FORBIDDEN, Code::Browser, "AccessDenied")
                 }
-                DenyReason::PostForm => Parts(FORBIDDEN, "post-form", "AccessDenied"),
-                DenyReason::Preflight => Parts(FORBIDDEN, "preflight", "AccessDenied"),
-                DenyReason::Pinned(_) => Parts(FORBIDDEN, "pinned", "AccessDenied"),
+                DenyReason::PostForm => Parts(FORBIDDEN, Code::PostForm, "AccessDenied"),
+                DenyReason::Preflight => Parts(FORBIDDEN, Code::Preflight, "AccessDenied"),
+                DenyReason::Pinned(_) => Parts(FORBIDDEN, Code::Pinned, "AccessDenied"),
             },
-            Self::Credentials(_) | Self::Key(_) | Self::NoRegion => {
-                Parts(UNAVAILABLE, "credentials-unavailable", "ServiceUnavailable")
+            Self::Credentials(_) | Self::SigningKey(_) => {
+                Parts(UNAVAILABLE, Code::CredentialsUnavailable, "ServiceUnavailable")
             }
-            Self::Send(why) | Self::SendTo(_, why) => match why {
-                SendError::Dial(DialError::Unreachable { .. }) => {
-                    Parts(GATEWAY, "upstream-unreachable", "BadGateway")
-                }
-                SendError::Dial(DialError::Loop { .. }) => Parts(GATEWAY, "upstream-loop", "BadGateway"),
-                SendError::Reset(_) => Parts(GATEWAY, "upstream-reset", "BadGateway"),
-                SendError::Invalid(_) => Parts(GATEWAY, "upstream-invalid", "BadGateway"),
-                SendError::Client(_) => Parts(BAD, "bad-request", "IncompleteBody"),
-                SendError::ClientStalled(_) => Parts(BAD, "bad-request", "RequestTimeout"),
-                SendError::TooLarge(_) => Parts(BAD, "too-large", "EntityTooLarge"),
-                SendError::Stalled(_) => {
-                    Parts(StatusCode::GATEWAY_TIMEOUT, "upstream-stall", "GatewayTimeout")
-                }
-                SendError::Busy { .. } | SendError::Silent { .. } => {
-                    Parts(UNAVAILABLE, "over-capacity", "SlowDown")
-                }
-            },
+            Self::Send(why) | Self::SendTo(_, why) => Parts::without_response(why),
             Self::SwitchedProtocols | Self::ResponseCoding | Self::UnknownSuccess => {
-                Parts(GATEWAY, "upstream-invalid", "BadGateway")
+                Parts(GATEWAY, Code::UpstreamInvalid, "BadGateway")
+            }
+        }
+    }
+}
+
+impl ErrorResponseParts {
+    /// Returns the parts for a request without a response from the upstream.
+    fn without_response(why: &SendError) -> Self {
+        use RejectionCode as Code;
+        match why {
+            SendError::Dial(DialError::Unreachable { .. }) => {
+                Self(StatusCode::BAD_GATEWAY, Code::UpstreamUnreachable, "BadGateway")
+            }
+            SendError::Dial(DialError::Loop { .. }) => {
+                Self(StatusCode::BAD_GATEWAY, Code::UpstreamLoop, "BadGateway")
+            }
+            SendError::Reset(_) => Self(StatusCode::BAD_GATEWAY, Code::UpstreamReset, "BadGateway"),
+            SendError::Invalid(_) => Self(StatusCode::BAD_GATEWAY, Code::UpstreamInvalid, "BadGateway"),
+            SendError::Client(_) => Self(StatusCode::BAD_REQUEST, Code::BadRequest, "IncompleteBody"),
+            SendError::ClientStalled(_) => Self(StatusCode::BAD_REQUEST, Code::BadRequest, "RequestTimeout"),
+            SendError::TooLarge(_) => Self(StatusCode::BAD_REQUEST, Code::TooLarge, "EntityTooLarge"),
+            SendError::Stalled(_) => Self(StatusCode::GATEWAY_TIMEOUT, Code::UpstreamStall, "GatewayTimeout"),
+            SendError::Busy { .. } | SendError::Silent { .. } => {
+                Self(StatusCode::SERVICE_UNAVAILABLE, Code::OverCapacity, "SlowDown")
             }
         }
     }

@@ -77,7 +77,7 @@ pub(super) enum BodyFraming {
 }
 
 impl BodyFraming {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
         let mut extent = Self::Nowhere;
         for (name, value) in headers {
             if *name == TRANSFER_ENCODING {
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_length_beside_an_encoding_is_removed_from_an_answer() {
         let mut headers = map(&[("content-length", "5"), ("transfer-encoding", "chunked"), ("etag", "e")]);
-        let extent = BodyFraming::of(&headers);
+        let extent = BodyFraming::from_headers(&headers);
         settle_answer(&mut headers, extent);
         assert_eq!(headers, map(&[("etag", "e")]));
     }
@@ -250,7 +250,7 @@ mod tests {
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], encoding(false)),
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")], encoding(false)),
         ] {
-            assert_eq!(BodyFraming::of(&map(lines)), extent, "{lines:?}");
+            assert_eq!(BodyFraming::from_headers(&map(lines)), extent, "{lines:?}");
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use error::ProxyError;
 pub use headers::prepare_headers;
 pub use redact::without_token;
 pub(crate) use response_body::ResponseBody;
-pub(crate) use signing::{AddressedRequest, signing_key};
+pub(crate) use signing::{AddressedRequest, SigningKeyError, signing_key};
 pub use state::ProxyState;
 pub use state::WorkerCore;
 pub(crate) use state::{AcceptingListener, ListenerRules, RequestLimits, UpstreamSigning};
@@ -52,7 +52,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
     in_flight: Rc<()>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let mut access = AccessLogEvent::begin(core.logged(), core.admit(), Rc::clone(&in_flight));
+    let mut access = AccessLogEvent::begin(core.logged(), core.meter(), Rc::clone(&in_flight));
     core.counters().request();
     let mut inbound = InboundRequest::new(request, in_flight);
     let id = access.id;

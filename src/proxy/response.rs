@@ -68,7 +68,7 @@ impl UpstreamResponse {
         }
         let bodiless =
             head_only || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let extent = BodyFraming::of(response.headers());
+        let extent = BodyFraming::from_headers(response.headers());
         // The client would not know the coding of the body, or would mistake a truncated one for
         // complete.
         if extent == (BodyFraming::ByEncoding { chunked: false }) {
@@ -146,7 +146,7 @@ impl UpstreamResponse {
             Some(clean) => Bytes::from(clean),
             // Under a success status, the proxy's document could be mistaken for the object.
             None if self.response.status().is_success() => return Err(ProxyError::UnknownSuccess),
-            None => self.in_our_words(&body.bytes, Some(token)),
+            None => self.replace_document(&body.bytes, Some(token)),
         };
         let headers = self.response.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(document.len()));
@@ -178,7 +178,7 @@ impl UpstreamResponse {
         let clean = document.as_deref().and_then(|document| token.clean_document(document));
         if clean.is_none() || clean != document {
             let shown = clean.map_or_else(
-                || self.our_words(document.as_deref().unwrap_or_default(), Some(token)),
+                || self.replacement_document(document.as_deref().unwrap_or_default(), Some(token)),
                 Bytes::from,
             );
             let value = HeaderValue::try_from(STANDARD.encode(shown)).unwrap_or(REMOVED);
@@ -202,7 +202,7 @@ impl UpstreamResponse {
             }
             let body = self.read(stall).await?;
             self.release_connection(body.is_whole);
-            let kept = if body.is_whole { body.bytes } else { self.in_our_words(&body.bytes, None) };
+            let kept = if body.is_whole { body.bytes } else { self.replace_document(&body.bytes, None) };
             self.response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(kept.len()));
             self.replaced = Some(kept.clone());
             kept
@@ -254,17 +254,17 @@ impl UpstreamResponse {
     }
 
     /// Returns a document that replaces the error, and adjusts the headers that describe the body.
-    fn in_our_words(&mut self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
+    fn replace_document(&mut self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
         let headers = self.response.headers_mut();
         for name in [CONTENT_ENCODING, ETAG, CONTENT_MD5] {
             headers.remove(name);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        self.our_words(beginning, token)
+        self.replacement_document(beginning, token)
     }
 
     /// Builds the proxy's document from the head and the `beginning` of an error document.
-    fn our_words(&self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
+    fn replacement_document(&self, beginning: &[u8], token: Option<&TokenSearch>) -> Bytes {
         let status = self.response.status();
         let headers = self.response.headers();
         let document = |beginning: &str| {

@@ -3,9 +3,11 @@
 
 use http::{HeaderMap, Method};
 
-use crate::address::LocatedObject;
+use crate::address::{LocatedObject, ResolvedEndpoint};
 use crate::credentials::Credentials;
-use crate::sign::{SignableRequest, SigningIdentity, SigningKey, SigningScheme, UnsendableKey};
+use crate::sign::{
+    SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningScheme, SigningTime, UnsendableKey,
+};
 
 /// A request to sign, without its headers.
 pub(crate) struct AddressedRequest {
@@ -26,8 +28,38 @@ impl AddressedRequest {
     }
 }
 
-/// Derives the signing key of an access key.
+/// A reason why requests to an endpoint cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SigningKeyError {
+    /// No region is configured, and a V4 signature requires one.
+    #[error("no region is configured for this upstream, and V4 signatures require one")]
+    NoRegion,
+    /// The access key id or the security token cannot be written into a header.
+    #[error(transparent)]
+    Unsendable(#[from] UnsendableKey),
+}
+
+/// Derives the key that signs requests to an endpoint at `now`.
 pub(crate) fn signing_key(
+    credentials: &Credentials,
+    version: SignatureVersion,
+    way: &ResolvedEndpoint,
+    now: &SigningTime,
+) -> Result<SigningKey, SigningKeyError> {
+    Ok(derive_key(credentials, signing_scheme(version, way, now)?)?)
+}
+
+/// Selects the scheme of requests to an endpoint at `now`.
+pub(super) fn signing_scheme<'a>(
+    version: SignatureVersion,
+    way: &'a ResolvedEndpoint,
+    now: &SigningTime,
+) -> Result<SigningScheme<'a>, SigningKeyError> {
+    SigningScheme::select(version, way.region.as_ref(), now.day()).ok_or(SigningKeyError::NoRegion)
+}
+
+/// Derives the signing key of an access key.
+pub(super) fn derive_key(
     credentials: &Credentials,
     scheme: SigningScheme<'_>,
 ) -> Result<SigningKey, UnsendableKey> {

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::limited_cache::LimitedCache;
-use super::signing::signing_key;
+use super::signing::{SigningKeyError, derive_key, signing_scheme};
+use crate::address::ResolvedEndpoint;
 use crate::credentials::Credentials;
 use crate::oss::Region;
-use crate::sign::{SigningKey, SigningScheme, UnsendableKey};
+use crate::sign::{SignatureVersion, SigningKey, SigningScheme, SigningTime};
 use crate::time::UtcDay;
 
 /// A cache of signing keys.
@@ -28,16 +29,20 @@ enum KeyScope {
 }
 
 impl SigningKeyCache {
-    /// Returns the key of these credentials for a scheme. Derives it on a miss.
+    /// Returns the key that signs requests to an endpoint at `now`, as [`super::signing_key`] does.
+    /// Derives it on a miss.
     pub(super) fn get(
         &self,
         credentials: &Arc<Credentials>,
-        wanted: SigningScheme<'_>,
-    ) -> Result<Rc<SigningKey>, UnsendableKey> {
+        version: SignatureVersion,
+        way: &ResolvedEndpoint,
+        now: &SigningTime,
+    ) -> Result<Rc<SigningKey>, SigningKeyError> {
+        let wanted = signing_scheme(version, way, now)?;
         if let Some(prepared) = self.0.get(|origin| origin.serves(credentials, &wanted)) {
             return Ok(prepared);
         }
-        let prepared = signing_key(credentials, wanted)?;
+        let prepared = derive_key(credentials, wanted)?;
         let scope = match wanted {
             SigningScheme::V4 { day, region } => KeyScope::V4(day, region.clone()),
             SigningScheme::V1 => KeyScope::V1,

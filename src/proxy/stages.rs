@@ -13,7 +13,7 @@ use super::error::ProxyError;
 use super::headers::prepare_headers;
 use super::request::InboundRequest;
 use super::response::{KeyRejection, UpstreamResponse};
-use super::signing::AddressedRequest;
+use super::signing::{AddressedRequest, SigningKeyError};
 use super::signing_key_cache::SigningKeyCache;
 use super::state::{AcceptingListener, ProxyState, WorkerCore};
 use super::trace::RequestTrace;
@@ -148,7 +148,7 @@ impl AdmittedRequest {
         let Self { mut located, decision } = self;
         let object = &located.request.object;
         let state = core.state();
-        let upstream = state.upstream(object.upstream).ok_or(ProxyError::NoRegion)?;
+        let upstream = state.upstream(object.upstream).ok_or(SigningKeyError::NoRegion)?;
         let paved = core.ways().get(object, &state.directory, upstream.trust)?;
         trace.record_route(object.upstream, &paved.way);
         prepare_headers(&mut located.headers);
@@ -293,7 +293,7 @@ impl RequestSigner<'_> {
         now: &SigningTime,
         keys: &SigningKeyCache,
     ) -> Result<Rc<SigningKey>, ProxyError> {
-        Ok(keys.get(&self.credentials, paved.scheme(self.signature, now)?)?)
+        Ok(keys.get(&self.credentials, self.signature, &paved.way, now)?)
     }
 
     /// Records whether OSS has accepted the key. If OSS rejects it, returns other credentials, if

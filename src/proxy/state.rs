@@ -169,7 +169,7 @@ impl WorkerCore {
     }
 
     /// Returns a handle to the metrics of this worker, for the access event of a request.
-    pub(super) fn admit(&self) -> Rc<MetricsHandle> {
+    pub(super) fn meter(&self) -> Rc<MetricsHandle> {
         Rc::clone(&self.requests)
     }
 

@@ -47,7 +47,7 @@ pub(super) enum ClientSign {
 
 impl ClientSign {
     /// Queries the kernel. `WouldBlock` means that there is no change.
-    fn look(socket: impl AsFd) -> io::Result<Self> {
+    fn query(socket: impl AsFd) -> io::Result<Self> {
         let mut asked = [PollFd::new(&socket, PollFlags::IN | PollFlags::RDHUP)];
         poll(&mut asked, Some(&Timespec::default()))?;
         let seen = asked[0].revents();
@@ -60,17 +60,17 @@ impl ClientSign {
         }
     }
 
-    /// Waits for a change. `ready` waits until there may be one; `try_look` behaves like
+    /// Waits for a change. `ready` waits until there may be one; `try_query` behaves like
     /// [`ClientSocket::try_io`].
     fn poll(
         mut ready: impl FnMut() -> Poll<io::Result<()>>,
-        try_look: impl Fn() -> io::Result<Self>,
+        try_query: impl Fn() -> io::Result<Self>,
     ) -> Poll<Self> {
         loop {
-            let looked = std::task::ready!(ready()).and_then(|()| try_look());
-            match looked {
+            let result = std::task::ready!(ready()).and_then(|()| try_query());
+            match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                looked => return Poll::Ready(looked.unwrap_or(Self::Gone)),
+                result => return Poll::Ready(result.unwrap_or(Self::Gone)),
             }
         }
     }
@@ -78,8 +78,8 @@ impl ClientSign {
 
 impl ClientStream for TcpStream {
     fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
-        let look = || Self::try_io(self, Interest::READABLE, || ClientSign::look(self));
-        ClientSign::poll(|| self.poll_read_ready(cx), look)
+        let query = || Self::try_io(self, Interest::READABLE, || ClientSign::query(self));
+        ClientSign::poll(|| self.poll_read_ready(cx), query)
     }
 
     fn reset(&self) {
@@ -102,8 +102,8 @@ impl ClientStream for UnixStream {
     fn reset(&self) {}
 
     fn poll_sign(&self, cx: &mut Context<'_>) -> Poll<ClientSign> {
-        let look = || Self::try_io(self, Interest::READABLE, || ClientSign::look(self));
-        ClientSign::poll(|| self.poll_read_ready(cx), look)
+        let query = || Self::try_io(self, Interest::READABLE, || ClientSign::query(self));
+        ClientSign::poll(|| self.poll_read_ready(cx), query)
     }
 }
 

@@ -126,7 +126,7 @@ impl ConnectionContext {
             () = self.drain.wait_for_start() => {}
             () = self.withdrawn() => {}
         }
-        tokio::time::sleep(FIRST_WORD_WITHIN.min(self.settings.drain / 2)).await;
+        tokio::time::sleep(FIRST_BYTES_GRACE.min(self.settings.drain / 2)).await;
     }
 
     /// Waits until the listener is removed, or its TLS requirements change.
@@ -262,7 +262,7 @@ impl ConnectionContext {
     async fn until_end<C>(
         &self,
         mut connection: Pin<&mut C>,
-        wind_down: impl Fn(Pin<&mut C>),
+        shut_down: impl Fn(Pin<&mut C>),
         presence: &ClientActivity,
     ) -> ConnectionEnd
     where
@@ -291,7 +291,7 @@ impl ConnectionContext {
         if let Some(ended) = ended {
             return ConnectionEnd::Itself(ended);
         }
-        wind_down(connection.as_mut());
+        shut_down(connection.as_mut());
         tokio::select! {
             ended = connection => ConnectionEnd::Itself(ended),
             () = unused(presence, self.settings.stall) => ConnectionEnd::Cut,
@@ -306,14 +306,14 @@ impl ConnectionContext {
 /// Also returns when a request starts long after the notice. An HTTP/2 client that ignores GOAWAY
 /// could send requests forever.
 async fn unused(presence: &ClientActivity, stall: Duration) {
-    let farewell = Instant::now();
+    let notified = Instant::now();
     let mut idle_before = false;
     let mut begun = presence.requests_started();
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let idle = presence.is_over(stall);
-        let goes_on = farewell.elapsed() > LAST_WORD_WITHIN && presence.requests_started() > begun;
-        if (idle && idle_before) || goes_on {
+        let is_requesting = notified.elapsed() > LAST_REQUEST_GRACE && presence.requests_started() > begun;
+        if (idle && idle_before) || is_requesting {
             return;
         }
         idle_before = idle;
@@ -365,9 +365,9 @@ const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
 const LINGER_FOR: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The grace period for the first bytes of a connection that is shutting down.
-const FIRST_WORD_WITHIN: Duration = Duration::from_secs(1);
+const FIRST_BYTES_GRACE: Duration = Duration::from_secs(1);
 /// The time after the shutdown notice in which a client may start requests: the notice may arrive
 /// late.
-const LAST_WORD_WITHIN: Duration = Duration::from_secs(3);
+const LAST_REQUEST_GRACE: Duration = Duration::from_secs(3);
 /// The interval of checks on a connection that is shutting down.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);

@@ -99,7 +99,7 @@ impl BoundListener {
         inherited: &mut ActivatedSockets,
         going: &[SharedListener],
     ) -> Result<Vec<Self>, BindError> {
-        let failed = |source| BindError::of(listen.address.clone(), source);
+        let failed = |source| BindError::from_io(listen.address.clone(), source);
         let going = going.iter().find(|held| held.address == listen.address);
         let sockets = match (&listen.address, going) {
             (_, Some(held)) => vec![held.socket.try_clone().map_err(failed)?],
@@ -130,7 +130,7 @@ impl BoundListener {
     /// # Errors
     /// [`BindError`], as from [`Self::bind`].
     pub(crate) fn probe(listen: &ListenSettings, inherited: &mut ActivatedSockets) -> Result<(), BindError> {
-        let failed = |source| BindError::of(listen.address.clone(), source);
+        let failed = |source| BindError::from_io(listen.address.clone(), source);
         match &listen.address {
             ListenAddress::Tcp(address) => name(*address).map(drop).map_err(failed),
             ListenAddress::Unix(path) => unix::probe(path).map_err(failed),

@@ -102,7 +102,7 @@ impl BindError {
         }
     }
 
-    pub(super) fn of(address: ListenAddress, source: io::Error) -> Self {
+    pub(super) fn from_io(address: ListenAddress, source: io::Error) -> Self {
         let is = |kind| source.kind() == kind;
         if is(io::ErrorKind::AddrInUse) {
             Self::InUse(address)

@@ -168,7 +168,7 @@ impl Server {
         let mut entries = Vec::new();
         let mut fresh = Vec::new();
         for ListenerPlan { listen, tls, bound } in listeners {
-            let terms = Arc::new(ClientTlsPolicy::of(tls.as_ref()));
+            let terms = Arc::new(ClientTlsPolicy::new(tls.as_ref()));
             for bound in bound {
                 let (socket, held) = bound.into_parts();
                 let one = self.accepting(held, &listen, &terms);

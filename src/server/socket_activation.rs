@@ -48,7 +48,7 @@ impl ActivatedSockets {
         let wanted = |(index, known): (usize, &String)| (known == name).then_some(index);
         let indexes: Vec<usize> = self.names.iter().enumerate().filter_map(wanted).collect();
         if indexes.is_empty() {
-            return Err(BindError::NotInherited(name.to_owned(), self.told()));
+            return Err(BindError::NotInherited(name.to_owned(), self.received_names()));
         }
         let failed =
             |source| BindError::System { address: ListenAddress::Inherited(name.to_owned()), source };
@@ -85,7 +85,8 @@ impl ActivatedSockets {
         Ok(Some(ListeningSocket::Tcp(socket)))
     }
 
-    fn told(&self) -> String {
+    /// Describes the sockets that the process received, for an error.
+    fn received_names(&self) -> String {
         if self.names.is_empty() {
             return "this process received none (LISTEN_FDS, LISTEN_PID)".to_owned();
         }

@@ -138,7 +138,7 @@ impl StreamClock {
     }
 
     /// Records that the stream waits for its body, which has separate limits.
-    fn rest(&self) {
+    fn wait_for_body(&self) {
         self.is_waiting.set(false);
     }
 
@@ -231,7 +231,7 @@ impl HttpBody for StreamBody {
     ) -> Poll<Option<Result<Frame<StreamData>, Self::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if !matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            self.clock.rest();
+            self.clock.wait_for_body();
         }
         polled.map_ok(|frame| frame.map_data(|bytes| self.clock.hand_over(bytes)))
     }

@@ -57,7 +57,7 @@ pub(super) enum ClientTlsPolicy {
 }
 
 impl ClientTlsPolicy {
-    pub(super) fn of(tls: Option<&ListenerTls>) -> Self {
+    pub(super) fn new(tls: Option<&ListenerTls>) -> Self {
         match tls.map(|tls| tls.clients.clone()) {
             None => Self::Plain,
             Some(None) => Self::Tls,

@@ -33,7 +33,8 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     remove_dead(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile { path: path.to_owned(), identity: FileIdentity::of(&fs::symlink_metadata(path)?) };
+    let file =
+        SocketFile { path: path.to_owned(), identity: FileIdentity::new(&fs::symlink_metadata(path)?) };
     // Clients can connect only after `listen`, when the mode is already set.
     fs::set_permissions(path, Permissions::from_mode(MODE))?;
     socket.listen(BACKLOG)?;
@@ -104,7 +105,7 @@ fn connect(path: &Path) -> io::Result<Socket> {
 }
 
 impl FileIdentity {
-    fn of(file: &Metadata) -> Self {
+    fn new(file: &Metadata) -> Self {
         Self { device: file.dev(), inode: file.ino() }
     }
 }
@@ -112,7 +113,7 @@ impl FileIdentity {
 impl SocketFile {
     /// Removes the file, unless another file has replaced it. A later drop finds nothing to remove.
     pub(super) fn remove(&self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|now| FileIdentity::of(&now) == self.identity) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|now| FileIdentity::new(&now) == self.identity) {
             // A file that cannot be removed is replaced at the next start.
             let _ = fs::remove_file(&self.path);
         }

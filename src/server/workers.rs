@@ -168,7 +168,7 @@ impl WorkerPool {
             all.retain_mut(|gone| Pin::new(gone).poll(cx).is_pending());
             if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         });
-        let _ = tokio::time::timeout(END_WITHIN, all_gone).await;
+        let _ = tokio::time::timeout(EXIT_TIMEOUT, all_gone).await;
     }
 
     /// Returns the number of open connections.
@@ -258,4 +258,4 @@ async fn sweep(current: Rc<WorkerState>) {
 }
 
 /// The timeout at shutdown for the workers to end.
-const END_WITHIN: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -122,7 +122,7 @@ impl DayKey {
         for part in string_to_sign {
             mac.update(part.as_bytes());
         }
-        Hex::of(&mac.finalize().into_bytes().into())
+        Hex::encode(&mac.finalize().into_bytes().into())
     }
 }
 
@@ -201,14 +201,14 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 fn hash(canonical_request: &[u8]) -> Hex {
-    Hex::of(&Sha256::digest(canonical_request).into())
+    Hex::encode(&Sha256::digest(canonical_request).into())
 }
 
 /// 32 bytes as 64 hexadecimal digits.
 struct Hex([u8; 64]);
 
 impl Hex {
-    fn of(bytes: &[u8; 32]) -> Self {
+    fn encode(bytes: &[u8; 32]) -> Self {
         let mut text = [0; 64];
         // The text has room for all digits.
         let _ = base16ct::lower::encode(bytes, &mut text);

@@ -63,7 +63,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(vector: &Vector) -> Self {
+    fn new(vector: &Vector) -> Self {
         let mut text = String::new();
         for (name, value) in &vector.query {
             text.push('&');
@@ -111,7 +111,7 @@ fn every_published_v4_header_signature_is_reproduced_stage_by_stage() {
     let vectors = vectors("v4", "header");
     assert_eq!(vectors.len(), 14);
     for vector in &vectors {
-        let parts = Parts::of(vector);
+        let parts = Parts::new(vector);
         let additional = effective(vector, &parts.headers);
         let additional: Vec<&str> = additional.iter().map(String::as_str).collect();
         let canonical = v4::canonical_request(&parts.subject(), &[], &additional);
@@ -164,7 +164,7 @@ fn every_published_v1_header_signature_is_reproduced_stage_by_stage() {
     let vectors = vectors("v1", "header");
     assert_eq!(vectors.len(), 14);
     for vector in &vectors {
-        let parts = Parts::of(vector);
+        let parts = Parts::new(vector);
         let text = v1::string_to_sign(&parts.subject(), &[]);
         let shown = String::from_utf8(text.clone()).expect("text");
         stage(vector, "string to sign", &shown, vector.expected.string_to_sign.as_ref());
@@ -203,7 +203,7 @@ fn every_published_v4_url_signature_is_reproduced() {
     let vectors = vectors("v4", "query");
     assert_eq!(vectors.len(), 12);
     for vector in &vectors {
-        let parts = Parts::of(vector);
+        let parts = Parts::new(vector);
         let additional = effective(vector, &parts.headers);
         let additional: Vec<&str> = additional.iter().map(String::as_str).collect();
         let times =
@@ -226,7 +226,7 @@ fn every_published_v1_url_signature_is_reproduced() {
     let vectors = vectors("v1", "query");
     assert_eq!(vectors.len(), 9);
     for vector in &vectors {
-        let parts = Parts::of(vector);
+        let parts = Parts::new(vector);
         let key = v1::V1Key::new(&vector.access_key_id, &Secret::from(&*vector.access_key_secret));
         let token = vector.security_token.as_deref().map(str::as_bytes);
         let ours = key.presign(&parts.subject(), vector.expires.expect("a time"), token);
@@ -247,7 +247,7 @@ fn regions_is_a_parameter_that_v1_does_not_sign() {
     let mut vector = vectors("v1", "header").swap_remove(0);
     for name in ["regions", "regionList"] {
         vector.query = vec![(name.to_owned(), Some("oss-cn-hangzhou".to_owned()))];
-        let text = v1::string_to_sign(&Parts::of(&vector).subject(), &[]);
+        let text = v1::string_to_sign(&Parts::new(&vector).subject(), &[]);
         let is_signed = String::from_utf8_lossy(&text).contains(name);
         assert_eq!(is_signed, name == "regionList", "{name}");
     }

@@ -183,7 +183,7 @@ impl Drop for AccessLogEvent {
         self.meter.on_end(&EndedRequest {
             operation: self.operation,
             outcome: match self.end {
-                ResponseEnd::Whole => RequestOutcome::of(self.status),
+                ResponseEnd::Whole => RequestOutcome::from_status(self.status),
                 ResponseEnd::Broken => RequestOutcome::Broken,
                 ResponseEnd::Left if self.meter.is_cut() => RequestOutcome::Cut,
                 ResponseEnd::Left => RequestOutcome::None,

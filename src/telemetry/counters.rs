@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::access_log::RequestId;
 use super::metrics::{MetricsHandle, MetricsSnapshot, WorkerMetrics};
+use super::rejection_code::RejectionCode;
 use crate::time::Timestamp;
 
 /// The counters of a process.
@@ -26,7 +27,7 @@ pub struct ProcessCounters {
 
 #[derive(Debug, Default)]
 struct RejectionHistory {
-    by_code: BTreeMap<&'static str, u64>,
+    by_code: BTreeMap<RejectionCode, u64>,
     last: VecDeque<RejectedRequest>,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct RejectedRequest {
     /// The request id assigned by the proxy.
     pub(crate) id: RequestId,
     /// The stable error code.
-    pub(crate) code: &'static str,
+    pub(crate) code: RejectionCode,
     /// The operation, if known.
     pub(crate) operation: Option<&'static str>,
 }
@@ -155,7 +156,7 @@ impl ProcessCounters {
 
     /// Returns the number of error responses of this proxy by code.
     #[must_use]
-    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn refusals(&self) -> BTreeMap<RejectionCode, u64> {
         self.refusals.lock().by_code.clone()
     }
 
@@ -174,7 +175,7 @@ impl ProcessCounters {
     /// Returns the metrics summed over all workers.
     #[must_use]
     pub(crate) fn total(&self) -> MetricsSnapshot {
-        MetricsSnapshot::of(&self.sheets.lock())
+        MetricsSnapshot::sum(&self.sheets.lock())
     }
 }
 

@@ -228,14 +228,14 @@ impl Drop for LogFlushGuard {
         pending.closing = true;
         self.0.changed.notify_one();
         // A stalled reader must not block the exit of the process.
-        self.0.ended.wait_while_for(&mut pending, |pending| !pending.ended, FAREWELL);
+        self.0.ended.wait_while_for(&mut pending, |pending| !pending.ended, FLUSH_TIMEOUT);
     }
 }
 
 /// Maximum time that a line waits for a batch.
 const AT_MOST: Duration = Duration::from_millis(100);
 /// Timeout for the final flush.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Number of queued bytes that are written without waiting for more.
 const BATCH: usize = 64 * 1024;
 /// The tracing target of notices of dropped lines.

@@ -113,7 +113,7 @@ impl RequestOutcome {
     /// Returns the outcome for a complete response with this status, or [`Self::None`] without a
     /// response.
     #[must_use]
-    pub(crate) fn of(status: Option<u16>) -> Self {
+    pub(crate) fn from_status(status: Option<u16>) -> Self {
         match status.map(|status| status / 100) {
             Some(3) => Self::Status(3),
             Some(4) => Self::Status(4),
@@ -244,7 +244,7 @@ impl Default for MetricsHandle {
 impl MetricsSnapshot {
     /// Sums the metrics of these workers.
     #[must_use]
-    pub(crate) fn of(sheets: &[Arc<WorkerMetrics>]) -> Self {
+    pub(crate) fn sum(sheets: &[Arc<WorkerMetrics>]) -> Self {
         let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| sheets.iter().map(|sheet| of(sheet).get()).sum();
         let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
         let row = |(index, operation): (usize, Option<Operation>)| {
@@ -306,7 +306,7 @@ mod tests {
 
     fn ended(operation: Option<Operation>, status: Option<u16>, seconds: f64) -> EndedRequest {
         let duration = Duration::from_secs_f64(seconds);
-        let outcome = RequestOutcome::of(status);
+        let outcome = RequestOutcome::from_status(status);
         EndedRequest { operation, outcome, duration, first_byte: Some(duration / 2) }
     }
 
@@ -327,7 +327,7 @@ mod tests {
             meter.on_end(request);
         }
         one.on_start();
-        let total = MetricsSnapshot::of(&[one.sheet(), other.sheet()]);
+        let total = MetricsSnapshot::sum(&[one.sheet(), other.sheet()]);
         let names: Vec<_> = total.operations.iter().map(|row| row.operation).collect();
         assert_eq!(names, [Some(Operation::Preflight), Some(Operation::GetObject), None]);
         let get = &total.operations[1];

@@ -7,6 +7,7 @@ mod line_writer;
 mod log_file;
 mod log_writer;
 mod metrics;
+mod rejection_code;
 mod settings;
 
 pub(crate) use access_log::{AccessLogEvent, AccessLogging, BodyByteCounter, ResponseEnd};
@@ -16,4 +17,5 @@ pub(crate) use format::{LogControl, subscribe};
 pub(crate) use log_file::LogFile;
 pub(crate) use log_writer::{LogFlushGuard, LogWriter};
 pub(crate) use metrics::{MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome};
+pub(crate) use rejection_code::RejectionCode;
 pub(crate) use settings::{LogFormat, LogLevel, LogSettings};

@@ -49,7 +49,7 @@ pub(crate) enum CertificateFault {
 
 impl ConnectFailure {
     /// Classifies an error in this phase.
-    pub(super) fn of(phase: DialPhase, error: &io::Error) -> Self {
+    pub(super) fn classify(phase: DialPhase, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut {
             return Self::Silence(phase);
         }
@@ -59,7 +59,7 @@ impl ConnectFailure {
             DialPhase::Connect => Self::Network,
             DialPhase::Tls => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(rustls::Error::InvalidCertificate(fault)) => {
-                    Self::Certificate(CertificateFault::of(fault))
+                    Self::Certificate(CertificateFault::classify(fault))
                 }
                 Some(_) | None => Self::Tls,
             },
@@ -72,7 +72,7 @@ impl CertificateFault {
         clippy::wildcard_enum_match_arm,
         reason = "the library adds variants; few need a separate remedy"
     )]
-    fn of(fault: &CertificateError) -> Self {
+    fn classify(fault: &CertificateError) -> Self {
         match fault {
             // `BadSignature`: an authority with a trusted name but another key. It was replaced, or
             // another party uses its name.

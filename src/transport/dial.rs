@@ -99,7 +99,7 @@ pub(super) async fn dial(
     dialled.await.map_err(|failure| match failure.why {
         DialFailure::Io(phase, error) => DialError::Unreachable {
             at: to.at(),
-            obstacle: ConnectFailure::of(phase, &error),
+            obstacle: ConnectFailure::classify(phase, &error),
             reason: format!("{error}{}", failure.tried),
         },
         DialFailure::Loop(address) => DialError::Loop { name: to.dial.host.clone(), address },

@@ -309,7 +309,7 @@ impl UpstreamTransport {
         let mut checkout = self.check_out(&state, false).await?;
         request.body_mut().limit(self.settings.stall);
         let body = request.body().slot();
-        let spare = RetryableRequest::of(&request);
+        let spare = RetryableRequest::new(&request);
         loop {
             let ConnectionCheckout { connection, mut permit, is_reused } = checkout;
             let address = connection.address;

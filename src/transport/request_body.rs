@@ -118,16 +118,16 @@ impl RequestBody {
         limit: u64,
         in_flight: Rc<()>,
     ) -> Self {
-        Self::of(Some(inner), ends, told, limit, in_flight)
+        Self::from_parts(Some(inner), ends, told, limit, in_flight)
     }
 
     /// Creates an empty body, for requests that no client has sent.
     #[must_use]
     pub(crate) fn none() -> Self {
-        Self::of(None, EofSemantics::Surely, Rc::new(()), 0, Rc::default())
+        Self::from_parts(None, EofSemantics::Surely, Rc::new(()), 0, Rc::default())
     }
 
-    fn of(
+    fn from_parts(
         inner: Option<Incoming>,
         ends: EofSemantics,
         told: Rc<dyn ByteObserver>,

@@ -31,7 +31,7 @@ pub(super) struct FailedAttempt {
 }
 
 impl RetryableRequest {
-    pub(super) fn of(request: &Request<RequestBody>) -> Self {
+    pub(super) fn new(request: &Request<RequestBody>) -> Self {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         head.extend_from_slice(request.uri().path_and_query().map_or("", PathAndQuery::as_str).as_bytes());
         for (name, value) in request.headers() {
@@ -133,7 +133,7 @@ mod tests {
             let value = HeaderValue::from_bytes(value).expect("a value");
             request.headers_mut().append(HeaderName::from_static(name), value);
         }
-        let again = RetryableRequest::of(&request)
+        let again = RetryableRequest::new(&request)
             .whole(Duration::from_secs(1))
             .expect("nothing of its body was taken");
         assert_eq!(again.method(), request.method());

@@ -29,7 +29,7 @@ enum Upstream {
 }
 
 impl Upstream {
-    fn of(under: Under) -> Self {
+    fn new(under: Under) -> Self {
         if under == Under::Dialling {
             return Self::Mute(TcpListener::bind("127.0.0.1:0").expect("a port"));
         }
@@ -113,7 +113,7 @@ fn count(under: Under) -> usize {
 #[test]
 fn nothing_is_left_of_clients_that_break_their_connection() {
     for under in ALL {
-        let upstream = Upstream::of(under);
+        let upstream = Upstream::new(under);
         let proxy = patient(under, &upstream);
         let mut clients: Vec<Client> = (0..count(under)).map(|_| Client::connect(proxy.address)).collect();
         let body = if under == Under::Uploading { "Content-Length: 1000000\r\n\r\nbegun" } else { "\r\n" };
@@ -134,7 +134,7 @@ fn nothing_is_left_of_clients_that_break_their_connection() {
 #[test]
 fn nothing_is_left_of_streams_that_are_reset() {
     for under in ALL {
-        let upstream = Upstream::of(under);
+        let upstream = Upstream::new(under);
         let proxy = patient(under, &upstream);
         over_h2(proxy.address, async |connection| {
             let streams = begin(under, connection, &proxy).await;
@@ -150,7 +150,7 @@ fn nothing_is_left_of_streams_that_are_reset() {
 #[test]
 fn nothing_is_left_of_a_connection_that_ends_with_its_streams() {
     for under in ALL {
-        let upstream = Upstream::of(under);
+        let upstream = Upstream::new(under);
         let proxy = patient(under, &upstream);
         over_h2(proxy.address, async |connection| {
             let streams = begin(under, connection, &proxy).await;
@@ -195,7 +195,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn a_dial_that_nobody_waits_for_any_more_has_neither_failed_nor_succeeded() {
-    let upstream = Upstream::of(Under::Dialling);
+    let upstream = Upstream::new(Under::Dialling);
     let proxy = patient(Under::Dialling, &upstream);
     let mut client = Client::connect(proxy.address);
     client.send(format!("GET /photos/k HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address));
@@ -215,7 +215,7 @@ fn bytes_are_counted_as_they_pass() {
         (Under::Uploading, "in", "PUT /photos/k HTTP/1.1\r\nContent-Length: 1000000"),
         (Under::Downloading, "out", "GET /photos/k HTTP/1.1"),
     ] {
-        let upstream = Upstream::of(under);
+        let upstream = Upstream::new(under);
         let proxy = patient(under, &upstream);
         let mut client = Client::connect(proxy.address);
         client.send(format!("{head}\r\nHost: {}\r\n\r\n", proxy.address));

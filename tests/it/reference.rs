@@ -143,9 +143,9 @@ fn every_variable_of_the_environment_is_in_the_reference_and_no_other() {
 
 #[test]
 fn every_error_code_exit_code_and_admin_path_is_in_the_reference_and_no_other() {
-    let refusals = include_str!("../../src/proxy/error.rs");
-    let code = |told: &'static str| told.split(')').next()?.split('"').nth(1);
-    let real = words(refusals.split("Parts(").skip(1).filter_map(code));
+    let refusals = include_str!("../../src/telemetry/rejection_code.rs");
+    let code = |line: &'static str| line.split_once(" => \"")?.1.strip_suffix("\",");
+    let real = words(refusals.lines().filter_map(code));
     same("error codes", &named("## Error codes"), &real);
 
     let exits = include_str!("../../src/cli/exit.rs");

@@ -19,7 +19,7 @@ use crate::credentials::{EndpointStatus, SourceStatus};
 use crate::histogram::HistogramSnapshot;
 use crate::oss::Operation;
 use crate::telemetry::{
-    ClientConnectionCounts, MetricsSnapshot, OperationSnapshot, ReloadStatus, RequestCounts,
+    ClientConnectionCounts, MetricsSnapshot, OperationSnapshot, RejectionCode, ReloadStatus, RequestCounts,
 };
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -57,7 +57,7 @@ struct MetricsScrape {
     now: Timestamp,
     ready: bool,
     counts: RequestCounts,
-    refusals: Vec<(&'static str, u64)>,
+    refusals: Vec<(RejectionCode, u64)>,
     reloads: ReloadStatus,
     connections: ClientConnectionCounts,
     total: MetricsSnapshot,
@@ -136,7 +136,8 @@ impl MetricsScrape {
         ] {
             counter(out, name, help, vec![(Vec::new(), count)])?;
         }
-        let refusals = self.refusals.iter().map(|(code, count)| (vec![("code", *code)], *count)).collect();
+        let refusals =
+            self.refusals.iter().map(|(code, count)| (vec![("code", code.as_str())], *count)).collect();
         counter(out, "refusals", "Requests answered with an error from the proxy, by error code", refusals)?;
         let MetricsSnapshot { operations, bytes_in, bytes_out, in_flight, signed_v4, signed_v1 } =
             &self.total;
@@ -203,7 +204,7 @@ impl MetricsScrape {
         let errors = self
             .refusals
             .iter()
-            .filter_map(|(code, count)| Some((vec![("reason", code.strip_prefix("upstream-")?)], *count)));
+            .filter_map(|(code, count)| Some((vec![("reason", code.upstream_reason()?)], *count)));
         counter(out, "upstream_errors", "Requests without a response from the upstream", errors.collect())?;
         let route = |route: &AdminRoute| {
             let source = route.source.clone().unwrap_or_else(|| "none".to_owned());

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::net::lookup_host;
 
 use super::super::exit::CommandExit;
+use super::fault::FaultKind;
 use super::report::Finding;
 use crate::address::{EndpointKind, ResolvedEndpoint, UpstreamAddress};
 use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, SendError};
@@ -14,7 +15,7 @@ use crate::transport::{CertificateFault, ConnectFailure, DialError, DialPhase, S
 pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, own: &[SocketAddr]) -> Finding {
     let (name, port) = &way.dial;
     let kind = kind(upstream);
-    let found = tokio::time::timeout(LOOKUP_WITHIN, lookup_host((name.as_str(), *port))).await;
+    let found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup_host((name.as_str(), *port))).await;
     let addresses: Vec<SocketAddr> = match found {
         Ok(Ok(found)) => found.collect(),
         Ok(Err(error)) => return unresolved(name, &error.to_string(), upstream),
@@ -22,7 +23,8 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
     };
     let mut ips: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();
     ips.dedup();
-    let shown: Vec<String> = ips.iter().map(|ip| format!("{ip} ({})", reach(*ip))).collect();
+    let shown: Vec<String> =
+        ips.iter().map(|ip| format!("{ip} ({})", AddressReach::find(*ip).name())).collect();
     let text = format!("{name} ({kind}) resolves to {}", shown.join(", "));
     let is_here = |ip: &IpAddr| ip.is_loopback() || ip.is_unspecified();
     if way.dials_oss_name && ips.iter().any(is_here) || addresses.iter().any(|address| own.contains(address))
@@ -31,11 +33,11 @@ pub(super) async fn names(way: &ResolvedEndpoint, upstream: &UpstreamAddress, ow
     }
     if upstream.endpoint.is_internal()
         && upstream.connect.is_none()
-        && ips.iter().any(|ip| reach(*ip) == "public")
+        && ips.iter().any(|ip| AddressReach::find(*ip) == AddressReach::Public)
     {
         return Finding::warn(
             "dns",
-            "internal-name-public-address",
+            FaultKind::InternalNamePublicAddress,
             text,
             "an internal endpoint has private addresses; check the DNS configuration of this host",
         );
@@ -49,35 +51,35 @@ pub(super) fn unanswered(error: &SendError, way: &ResolvedEndpoint, upstream: &U
         SendError::Dial(DialError::Unreachable { obstacle, .. }) => obstructed(*obstacle, way, upstream),
         SendError::Dial(DialError::Loop { .. }) => return looped(error.to_string()),
         SendError::Invalid(_) if way.scheme == crate::address::UrlScheme::Http => ConnectFault::new(
-            "no-http",
+            FaultKind::NoHttp,
             "the server does not speak plain HTTP; write https:// in `endpoint`, or correct the port",
         ),
         SendError::Reset(_) | SendError::Invalid(_) => ConnectFault::new(
-            "no-http",
+            FaultKind::NoHttp,
             "the server is not OSS, or a proxy in between closes the connection; correct `endpoint` or `connect`",
         ),
         SendError::Stalled(_) => ConnectFault::new(
-            "no-answer",
+            FaultKind::NoAnswer,
             "connected, but no response arrived: check the status of OSS and proxies in between; `[timeouts] first_byte` sets the timeout",
         ),
         SendError::Client(_)
         | SendError::TooLarge(_)
         | SendError::ClientStalled(_)
         | SendError::Silent { .. }
-        | SendError::Busy { .. } => ConnectFault::new("no-answer", "run doctor again"),
+        | SendError::Busy { .. } => ConnectFault::new(FaultKind::NoAnswer, "run doctor again"),
     };
-    Finding::fail("connect", fault.name, CommandExit::Unavailable, error.to_string(), fault.remedy)
+    Finding::fail("connect", fault.kind, CommandExit::Unavailable, error.to_string(), fault.remedy)
 }
 
 /// The reason why a connection failed.
 struct ConnectFault {
-    name: &'static str,
+    kind: FaultKind,
     remedy: String,
 }
 
 impl ConnectFault {
-    fn new(name: &'static str, remedy: impl Into<String>) -> Self {
-        Self { name, remedy: remedy.into() }
+    fn new(kind: FaultKind, remedy: impl Into<String>) -> Self {
+        Self { kind, remedy: remedy.into() }
     }
 }
 
@@ -93,30 +95,30 @@ fn obstructed(obstacle: ConnectFailure, way: &ResolvedEndpoint, upstream: &Upstr
     };
     match obstacle {
         ConnectFailure::NoAddress | ConnectFailure::Silence(DialPhase::Name) => {
-            ConnectFault::new("unresolved", no_name(&way.dial.0, upstream))
+            ConnectFault::new(FaultKind::Unresolved, no_name(&way.dial.0, upstream))
         }
         ConnectFailure::Refused => ConnectFault::new(
-            "refused",
+            FaultKind::Refused,
             format!(
                 "nothing listens at {at}: correct `endpoint` or `connect`, or start the server{internal}"
             ),
         ),
         ConnectFailure::Silence(DialPhase::Connect) => ConnectFault::new(
-            "unreachable",
+            FaultKind::Unreachable,
             format!("packets to {at} are dropped: check security groups, firewalls and routes{internal}"),
         ),
         ConnectFailure::Network => ConnectFault::new(
-            "unreachable",
+            FaultKind::Unreachable,
             format!("no route to {at}: check the routes of this host{internal}"),
         ),
         ConnectFailure::Silence(DialPhase::Tls) => ConnectFault::new(
-            "tls-silent",
+            FaultKind::TlsSilent,
             format!(
                 "{at} accepts the connection, but not the TLS handshake: write http:// if it does not speak TLS; otherwise something in between drops the handshake"
             ),
         ),
         ConnectFailure::Tls => ConnectFault::new(
-            "tls",
+            FaultKind::Tls,
             format!(
                 "the TLS handshake with {at} failed: write http:// in `endpoint` for a plain port; TLS 1.2 or later is required"
             ),
@@ -129,32 +131,32 @@ fn distrusted(flaw: CertificateFault, way: &ResolvedEndpoint) -> ConnectFault {
     let name = &way.name;
     match flaw {
         CertificateFault::UnknownIssuer => ConnectFault::new(
-            "unknown-issuer",
+            FaultKind::UnknownIssuer,
             "the certificate is signed by an unknown authority: set `ca_file` (--ca-file) to the certificate of the authority; if the server should be OSS, a proxy may be intercepting TLS",
         ),
         CertificateFault::WrongName => ConnectFault::new(
-            "wrong-name",
+            FaultKind::WrongName,
             format!(
                 "the certificate is not valid for {name}: correct the name in `endpoint`, and set the address in `connect`"
             ),
         ),
         CertificateFault::Expired => ConnectFault::new(
-            "certificate-expired",
+            FaultKind::CertificateExpired,
             "renew the certificate; if it is that of OSS, the clock of this host is wrong",
         ),
         CertificateFault::NotYetValid => ConnectFault::new(
-            "certificate-not-yet-valid",
+            FaultKind::CertificateNotYetValid,
             "the clock of this host is behind, or the certificate is not valid yet",
         ),
         CertificateFault::Unusable => {
-            ConnectFault::new("certificate-unusable", "the certificate is malformed; issue a new one")
+            ConnectFault::new(FaultKind::CertificateUnusable, "the certificate is malformed; issue a new one")
         }
     }
 }
 
 fn unresolved(name: &str, reason: &str, upstream: &UpstreamAddress) -> Finding {
     let text = format!("{name} does not resolve: {reason}");
-    Finding::fail("dns", "unresolved", CommandExit::Unavailable, text, no_name(name, upstream))
+    Finding::fail("dns", FaultKind::Unresolved, CommandExit::Unavailable, text, no_name(name, upstream))
 }
 
 fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
@@ -166,7 +168,7 @@ fn no_name(name: &str, upstream: &UpstreamAddress) -> String {
 fn looped(text: String) -> Finding {
     Finding::fail(
         "dns",
-        "loop",
+        FaultKind::Loop,
         CommandExit::Config,
         text,
         "the address is on this host, so requests would loop: set `connect` of the upstream to the real address, or correct the DNS configuration",
@@ -189,23 +191,40 @@ fn kind(upstream: &UpstreamAddress) -> &'static str {
     }
 }
 
-/// Returns the network from which an address is reachable.
-fn reach(ip: IpAddr) -> &'static str {
-    let shared = |ip: std::net::Ipv4Addr| ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-    match ip {
-        ip if ip.is_loopback() || ip.is_unspecified() => "this host",
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || shared(ip) => "private",
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "private",
-        IpAddr::V4(_) | IpAddr::V6(_) => "public",
+/// The network from which an address is reachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddressReach {
+    ThisHost,
+    Private,
+    Public,
+}
+
+impl AddressReach {
+    fn find(ip: IpAddr) -> Self {
+        let shared = |ip: std::net::Ipv4Addr| ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+        match ip {
+            ip if ip.is_loopback() || ip.is_unspecified() => Self::ThisHost,
+            IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || shared(ip) => Self::Private,
+            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Self::Private,
+            IpAddr::V4(_) | IpAddr::V6(_) => Self::Public,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::ThisHost => "this host",
+            Self::Private => "private",
+            Self::Public => "public",
+        }
     }
 }
 
 /// The limit on a name lookup. A slower DNS server counts as unusable.
-const LOOKUP_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const LOOKUP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use super::reach;
+    use super::AddressReach;
 
     #[test]
     fn an_address_is_of_this_machine_private_or_public() {
@@ -221,7 +240,8 @@ mod tests {
             ("118.31.219.1", "public"),
             ("2408::1", "public"),
         ] {
-            assert_eq!(reach(address.parse().expect("an address")), expected, "{address}");
+            let reach = AddressReach::find(address.parse().expect("an address"));
+            assert_eq!(reach.name(), expected, "{address}");
         }
     }
 }

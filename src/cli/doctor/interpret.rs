@@ -5,6 +5,7 @@ use http::{HeaderName, StatusCode};
 
 use super::super::exit::CommandExit;
 use super::super::refusal::{KnownRefusal, region_of};
+use super::fault::FaultKind;
 use super::probe::{ProbeResponse, SignedProbe};
 use super::report::Finding;
 use crate::credentials::Credentials;
@@ -27,7 +28,7 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
         let refusal = reply.header(&OUR_ERROR).map_or(String::new(), |code| format!(", with {code}"));
         return Finding::fail(
             "answer",
-            "not-oss",
+            FaultKind::NotOss,
             CommandExit::Config,
             format!("the response is from a proxy like this one{refusal}, not from OSS"),
             "point `endpoint` or `connect` at OSS itself: requests that are signed twice are rejected or loop; `unknown-host` means that the other proxy does not serve this name",
@@ -36,7 +37,7 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     if reply.status.is_server_error() {
         return Finding::fail(
             "answer",
-            "server-error",
+            FaultKind::ServerError,
             CommandExit::Unavailable,
             format!("OSS, or a proxy in front of it, reports a server error: {}", reply.summary()),
             "retry later; if it persists, check the status of OSS and proxies in between",
@@ -45,12 +46,12 @@ pub(super) fn manners(reply: &ProbeResponse) -> Finding {
     if !reply.headers.contains_key(REQUEST_ID) {
         return Finding::warn(
             "answer",
-            "not-oss",
+            FaultKind::NotOss,
             format!(
                 "the response ({}) does not look like an OSS response: it has no request id",
                 reply.summary()
             ),
-            LEADS_ELSEWHERE,
+            CHECK_ENDPOINT,
         );
     }
     Finding::ok("answer", "OSS responds")
@@ -61,7 +62,7 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     let Some(ahead_s) = ahead_s else {
         return Finding::warn(
             "clock",
-            "clock-unknown",
+            FaultKind::ClockUnknown,
             "the Date header of the response is missing, invalid or from a cache",
             "make sure that the clock of this host is right: OSS rejects requests more than 15 minutes off",
         );
@@ -70,8 +71,8 @@ pub(super) fn clocks(ahead_s: Option<i64>) -> Finding {
     let text = format!("the clock of this host is {} {side} that of OSS", time(ahead_s.abs()));
     match ahead_s.abs() {
         0..=NOTABLE_S => Finding::ok("clock", format!("within {NOTABLE_S} s of that of OSS")),
-        ..=SKEW_S_MAX => Finding::warn("clock", "clock-off", text, SET_CLOCK),
-        _ => Finding::fail("clock", "clock-skewed", CommandExit::Credentials, text, SET_CLOCK),
+        ..=SKEW_S_MAX => Finding::warn("clock", FaultKind::ClockOff, text, SET_CLOCK),
+        _ => Finding::fail("clock", FaultKind::ClockSkewed, CommandExit::Credentials, text, SET_CLOCK),
     }
 }
 
@@ -80,32 +81,33 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
     let SignedProbe { reply, refused, .. } = answered;
     if !reply.headers.contains_key(REQUEST_ID) && reply.element("Code").is_none() {
         let text = format!("the response to {} ({}) is not from OSS", asked.what, reply.summary());
-        return Finding::fail("signed", "not-oss", CommandExit::Config, text, LEADS_ELSEWHERE);
+        return Finding::fail("signed", FaultKind::NotOss, CommandExit::Config, text, CHECK_ENDPOINT);
     }
     if reply.status.is_success() {
         return accepted_finding(reply, refused.as_ref(), asked);
     }
     if reply.status.is_server_error() {
         let exit = CommandExit::Unavailable;
-        let fault = SignedFault::new("server-error", exit, "OSS reports a server error", "retry later");
+        let fault =
+            SignedFault::new(FaultKind::ServerError, exit, "OSS reports a server error", "retry later");
         return fault.finding(reply, asked);
     }
     if let Some(fault) = elsewhere(reply, asked) {
         return fault.finding(reply, asked);
     }
     if let Some(known) = known(reply) {
-        let fault = SignedFault::new(known.fault(), known.exit(), known.cause(), known.remedy());
+        let fault = SignedFault::new(known.into(), known.exit(), known.cause(), known.remedy());
         return fault.finding(reply, asked);
     }
     let fault = match reply.element("Code").unwrap_or_default() {
         "RequestTimeTooSkewed" => SignedFault::new(
-            "clock-skewed",
+            FaultKind::ClockSkewed,
             CommandExit::Credentials,
             "the clock of this host is too far off",
             SET_CLOCK,
         ),
         "NoSuchBucket" => SignedFault::new(
-            "no-such-bucket",
+            FaultKind::NoSuchBucket,
             CommandExit::Config,
             "the key and the signature are accepted, but the bucket does not exist",
             "correct the name of the bucket; if it were in another region, OSS would have reported that",
@@ -119,7 +121,7 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
             );
             return Finding::warn(
                 "signed",
-                "not-allowed",
+                FaultKind::NotAllowed,
                 text,
                 "ignore this if your applications do not need it; otherwise check the policies of the RAM identity and of the bucket",
             );
@@ -131,30 +133,25 @@ pub(super) fn judge(answered: &SignedProbe, asked: &ProbeContext<'_>) -> Finding
 
 /// A fault for which OSS rejects a signed request.
 struct SignedFault {
-    name: &'static str,
+    kind: FaultKind,
     exit: CommandExit,
     cause: String,
     remedy: String,
 }
 
 impl SignedFault {
-    fn new(
-        name: &'static str,
-        exit: CommandExit,
-        cause: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self { name, exit, cause: cause.into(), remedy: remedy.into() }
+    fn new(kind: FaultKind, exit: CommandExit, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { kind, exit, cause: cause.into(), remedy: remedy.into() }
     }
 
-    fn of_key(name: &'static str, cause: &str, remedy: impl Into<String>) -> Self {
-        Self::new(name, CommandExit::Credentials, cause, remedy)
+    fn of_key(kind: FaultKind, cause: &str, remedy: impl Into<String>) -> Self {
+        Self::new(kind, CommandExit::Credentials, cause, remedy)
     }
 
     fn finding(self, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Finding {
         let why = self.cause;
         let text = format!("{} was rejected ({}): {why}", asked.what, reply.summary());
-        Finding::fail("signed", self.name, self.exit, text, self.remedy)
+        Finding::fail("signed", self.kind, self.exit, text, self.remedy)
     }
 }
 
@@ -163,7 +160,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
     let Credentials { id, token, provider, .. } = asked.key;
     match (code, reply.number()) {
         ("SecurityTokenExpired", _) | (_, Some(TOKEN_EXPIRED)) => SignedFault::of_key(
-            "token-expired",
+            FaultKind::TokenExpired,
             "the security token has expired",
             format!(
                 "set a fresh id, secret and token in {provider}, or use a provider that refreshes them (assume_role, oidc, ecs)"
@@ -173,7 +170,7 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
             if token.is_none() && (id.starts_with("STS.") || reply.number() == Some(TOKEN_MISSING)) =>
         {
             SignedFault::of_key(
-                "token-missing",
+                FaultKind::TokenMissing,
                 "the key is temporary, and its security token is missing",
                 format!(
                     "set the token together with id and secret in {provider}: `security_token`, or its variable"
@@ -181,41 +178,41 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
             )
         }
         ("InvalidAccessKeyId", Some(TOKEN_MISSING)) => SignedFault::of_key(
-            "token-superfluous",
+            FaultKind::TokenSuperfluous,
             "the key is long-lived, but was sent with a security token",
             format!("remove the token from {provider}, or set the id that belongs to it"),
         ),
         ("InvalidAccessKeyId", Some(KEY_DISABLED)) => SignedFault::of_key(
-            "key-disabled",
+            FaultKind::KeyDisabled,
             "the access key is disabled",
             format!("enable it in RAM, or set another one in {provider}"),
         ),
         ("InvalidAccessKeyId", _) => SignedFault::of_key(
-            "unknown-key",
+            FaultKind::UnknownKey,
             "OSS does not know this access key id",
             format!(
                 "check {provider} for a typo; check in RAM that the key exists, is enabled, and belongs to this cloud (cn or intl)"
             ),
         ),
         ("InvalidSecurityToken" | "AccessKeyIdAndSecurityTokenNotMatch", _) => SignedFault::of_key(
-            "token-wrong",
+            FaultKind::TokenWrong,
             "the security token is malformed, or does not belong to this id",
             format!("set id, secret and token of {provider} together, from one STS response"),
         ),
         ("SignatureDoesNotMatch", _) => SignedFault::of_key(
-            "wrong-secret",
+            FaultKind::WrongSecret,
             "clock, region and id are right, but the signature does not match",
             format!(
                 "the secret in {provider} does not belong to this id: copy it again, completely and without spaces; if it is right, a proxy in between changes the request"
             ),
         ),
         (_, _) if reply.status == StatusCode::FORBIDDEN => SignedFault::of_key(
-            "refused",
+            FaultKind::Refused,
             "OSS rejects it for another reason",
             "look up the code in the error reference of OSS",
         ),
         (_, _) => SignedFault::new(
-            "refused",
+            FaultKind::Refused,
             CommandExit::Config,
             "OSS rejects it for another reason",
             "look up the code in the error reference of OSS",
@@ -226,8 +223,9 @@ fn refused_key(code: &str, reply: &ProbeResponse, asked: &ProbeContext<'_>) -> S
 /// Returns the fault if the bucket, or this OSS, is in a region other than the one addressed or
 /// signed for.
 fn elsewhere(reply: &ProbeResponse, asked: &ProbeContext<'_>) -> Option<SignedFault> {
-    let fault =
-        |cause: String, remedy: String| SignedFault::new("wrong-region", CommandExit::Config, cause, remedy);
+    let fault = |cause: String, remedy: String| {
+        SignedFault::new(FaultKind::WrongRegion, CommandExit::Config, cause, remedy)
+    };
     let signed = asked.region.map_or("-", |region| region.as_str());
     if let Some(endpoint) = reply.element("Endpoint").filter(|endpoint| *endpoint != asked.endpoint) {
         let remedy = match region_of(endpoint).filter(|region| region.as_str() != signed) {
@@ -264,11 +262,11 @@ fn accepted_finding(
             refused.summary(),
             known.cause()
         );
-        return Finding::fail("signed", known.fault(), known.exit(), text, known.remedy());
+        return Finding::fail("signed", known.into(), known.exit(), text, known.remedy());
     }
     Finding::warn(
         "signed",
-        "head-refused",
+        FaultKind::HeadRefused,
         format!("{text}; a HEAD of the bucket was rejected before ({})", refused.summary()),
         "ignore this if your applications send no HEAD; otherwise check the policies of the RAM identity and of the bucket, and proxies in between",
     )
@@ -287,7 +285,7 @@ fn time(seconds: i64) -> String {
     }
 }
 
-const LEADS_ELSEWHERE: &str =
+const CHECK_ENDPOINT: &str =
     "make sure that `endpoint` and `connect` point to OSS, and not to a web server or a login portal";
 const SET_CLOCK: &str = "synchronise the clock of this host with NTP; `serve` adopts the time of OSS after a rejection, but the first request after each start is rejected";
 /// The largest clock difference that is not reported.

@@ -2,6 +2,7 @@
 //! with a remedy. Its probes use the signer and the connections of the proxy.
 
 mod connectivity;
+mod fault;
 mod interpret;
 mod probe;
 mod report;
@@ -26,6 +27,7 @@ use crate::oss::Bucket;
 use crate::server::TlsFiles;
 use crate::time::Clock as _;
 
+use fault::FaultKind;
 use report::{DoctorReport, Finding, ReportFormat, ReportSection};
 
 #[derive(ClapArgs)]
@@ -54,8 +56,8 @@ pub(super) fn run(arguments: &DoctorArgs) -> CommandExit {
     block_on(async {
         report.add(configuration(read(config.as_ref(), errors.as_ref())));
         if let Some(config) = config {
-            let goes_on = if errors.is_some() { UpstreamProbes::NoFurther } else { UpstreamProbes::On };
-            examine(&config, bucket, goes_on, &mut report).await;
+            let probes = if errors.is_some() { UpstreamProbes::NoFurther } else { UpstreamProbes::On };
+            examine(&config, bucket, probes, &mut report).await;
         }
         report.end()
     })
@@ -117,14 +119,13 @@ fn configuration(findings: Vec<Finding>) -> ReportSection {
 
 fn wrong(text: impl Into<String>) -> Finding {
     let remedy = "correct it; `check` reports the same errors";
-    Finding::fail("read", "configuration", CommandExit::Config, text, remedy)
+    Finding::fail("read", FaultKind::Configuration, CommandExit::Config, text, remedy)
 }
 
 fn read(config: Option<&ProxyConfig>, errors: Option<&ConfigErrors>) -> Vec<Finding> {
-    let warnings = config
-        .into_iter()
-        .flat_map(|config| &config.warnings)
-        .map(|text| Finding::warn("read", "caution", text.as_str(), "ignore this if it is intended"));
+    let warnings = config.into_iter().flat_map(|config| &config.warnings).map(|text| {
+        Finding::warn("read", FaultKind::Caution, text.as_str(), "ignore this if it is intended")
+    });
     let errors: Vec<_> =
         errors.into_iter().flat_map(ConfigErrors::iter).map(|error| wrong(error.to_string())).collect();
     let good = errors.is_empty().then(|| Finding::ok("read", "no errors"));
@@ -137,7 +138,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
         let certificate = ListenerCertificate { listener: listener.clone(), expires };
         match certificate.warning(SystemEnv.now()) {
             Some(warning) => {
-                Finding::warn("certificate", "certificate-expiry", warning, "renew the certificate")
+                Finding::warn("certificate", FaultKind::CertificateExpiry, warning, "renew the certificate")
             }
             None => Finding::ok("certificate", format!("the certificate expires {}", expires.rfc3339())),
         }
@@ -148,7 +149,7 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
         }
         Err(error) => {
             let remedy = "correct the files of `tls`; `check` reports the same errors";
-            Finding::fail("certificate", "tls-files", CommandExit::Config, error.to_string(), remedy)
+            Finding::fail("certificate", FaultKind::TlsFiles, CommandExit::Config, error.to_string(), remedy)
         }
     };
     ReportSection { name: "listener".to_owned(), about: listener.clone(), findings: vec![finding] }
@@ -156,20 +157,20 @@ fn of_listener(listener: String, files: &TlsFiles) -> ReportSection {
 
 /// Describes a source as `explain` does, and reports whether it provides credentials.
 fn of_source(name: &str, source: &CredentialSource, asked: &SourceResults) -> ReportSection {
-    let SourceDescription { summary, details } = SourceDescription::of(source);
+    let SourceDescription { summary, details } = SourceDescription::new(source);
     let about = |all: &[BadSource]| {
         let known = all.iter().find(|bad| bad.name == name);
         known.map(|bad| bad.failure.clone())
     };
     let finding = if let Some(failure) = about(&asked.bad) {
         let remedy = "correct this provider; if the message names several, start with the first";
-        Finding::fail("credentials", "source-misconfigured", CommandExit::Config, failure, remedy)
+        Finding::fail("credentials", FaultKind::SourceMisconfigured, CommandExit::Config, failure, remedy)
     } else if source.get(SystemEnv.now()).is_ok() {
         Finding::ok("credentials", summary)
     } else {
         let (fault, text) = match about(&asked.unavailable) {
-            Some(failure) => ("source-unavailable", failure),
-            None => ("no-credentials", "no provider has credentials".to_owned()),
+            Some(failure) => (FaultKind::SourceUnavailable, failure),
+            None => (FaultKind::NoCredentials, "no provider has credentials".to_owned()),
         };
         let remedy = "set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET, or configure [credentials]; the list of providers shows why each was skipped";
         Finding::fail("credentials", fault, CommandExit::Credentials, text, remedy)
@@ -212,7 +213,7 @@ struct ServedBucket {
 /// Returns the upstream that a request for this bucket is routed to.
 fn served_by(name: &str, config: &ProxyConfig) -> Result<ServedBucket, Finding> {
     let wrong = |text: String, remedy: &str| {
-        Finding::fail("routing", "bucket-not-served", CommandExit::Config, text, remedy)
+        Finding::fail("routing", FaultKind::BucketNotServed, CommandExit::Config, text, remedy)
     };
     let bucket = Bucket::parse(name).map_err(|error| wrong(error.to_string(), "name an existing bucket"))?;
     let uri: Uri = format!("/{bucket}?bucketInfo").parse().unwrap_or_default();

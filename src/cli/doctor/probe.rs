@@ -18,8 +18,8 @@ use crate::address::{LocatedObject, ResolvedEndpoint, RoutingTable, UpstreamId};
 use crate::app::system_env::SystemEnv;
 use crate::credentials::Credentials;
 use crate::oss::{Bucket, ErrorElements, Key, Operation, Query};
-use crate::proxy::{AddressedRequest, destination, signing_key};
-use crate::sign::{SignatureVersion, SigningScheme, SigningTime, UnsendableKey};
+use crate::proxy::{AddressedRequest, SigningKeyError, destination, signing_key};
+use crate::sign::{SignatureVersion, SigningTime};
 use crate::time::{Clock as _, Timestamp};
 use crate::transport::{
     RequestBody, ResponseTimeout, SendError, TrustStoreId, UpstreamDestination, UpstreamExchange,
@@ -65,12 +65,9 @@ pub(super) enum ProbeError {
     /// No response arrived.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The key cannot be sent.
+    /// No signing key can be derived from the credentials.
     #[error(transparent)]
-    Key(#[from] UnsendableKey),
-    /// V4 requires a region.
-    #[error("no region is configured, and V4 signatures require one")]
-    NoRegion,
+    SigningKey(#[from] SigningKeyError),
 }
 
 impl<'a> ProbeRequest<'a> {
@@ -83,7 +80,7 @@ impl<'a> ProbeRequest<'a> {
         transport: &'a UpstreamTransport,
     ) -> Self {
         let request = |method: Method, query: Query| {
-            let operation = Operation::of(&method, bucket.is_none(), true, &query, &HeaderMap::new());
+            let operation = Operation::classify(&method, bucket.is_none(), true, &query, &HeaderMap::new());
             let object = LocatedObject {
                 operation: operation.unwrap_or(Operation::ListBuckets),
                 bucket: bucket.cloned(),
@@ -103,7 +100,7 @@ impl<'a> ProbeRequest<'a> {
             query.push("max-keys", "1");
         }
         let get = request(Method::GET, query);
-        let way = ResolvedEndpoint::of(&get.object, directory);
+        let way = ResolvedEndpoint::resolve(&get.object, directory);
         let destination = Rc::new(destination(&way, TrustStoreId(0)));
         Self { head, get, way, signature, destination, transport }
     }
@@ -140,8 +137,7 @@ impl<'a> ProbeRequest<'a> {
     ) -> Result<ProbeResponse, ProbeError> {
         let now = SystemEnv.now().unix_s().saturating_add(ahead_s);
         let moment = SigningTime::new(Timestamp::from_unix_s(now));
-        let scheme = SigningScheme::select(self.signature, self.way.region.as_ref(), moment.day());
-        let key = signing_key(with, scheme.ok_or(ProbeError::NoRegion)?)?;
+        let key = signing_key(with, self.signature, &self.way, &moment)?;
         let mut headers = HeaderMap::new();
         key.sign(&request.signable(&headers), &moment).apply(&mut headers);
         Ok(self.send(request, headers).await?)

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::CommandExit;
 use super::super::output::{coloured, line};
+use super::fault::FaultKind;
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,7 @@ pub(super) struct Finding {
     pub(super) level: FindingLevel,
     /// The name of the check.
     pub(super) check: &'static str,
-    /// The stable name of the fault, for programs; `ok` if the check passed.
-    pub(super) fault: &'static str,
+    pub(super) fault: FaultKind,
     /// The observation.
     pub(super) text: String,
     /// The remedy.
@@ -61,7 +61,7 @@ impl Finding {
         Self {
             level: FindingLevel::Ok,
             check,
-            fault: "ok",
+            fault: FaultKind::None,
             text: text.into(),
             remedy: None,
             details: Vec::new(),
@@ -70,7 +70,7 @@ impl Finding {
 
     pub(super) fn warn(
         check: &'static str,
-        fault: &'static str,
+        fault: FaultKind,
         text: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
@@ -79,7 +79,7 @@ impl Finding {
 
     pub(super) fn fail(
         check: &'static str,
-        fault: &'static str,
+        fault: FaultKind,
         exit: CommandExit,
         text: impl Into<String>,
         remedy: impl Into<String>,
@@ -110,7 +110,7 @@ impl Finding {
         json!({
             "level": self.level.name(),
             "check": self.check,
-            "fault": self.fault,
+            "fault": self.fault.name(),
             "text": self.text,
             "remedy": self.remedy,
             "details": self.details,
@@ -192,7 +192,7 @@ impl DoctorReport {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommandExit, DoctorReport, Finding, ReportFormat, ReportSection};
+    use super::{CommandExit, DoctorReport, FaultKind, Finding, ReportFormat, ReportSection};
 
     #[test]
     fn what_is_configured_wrongly_goes_before_what_comes_of_it() {
@@ -200,7 +200,10 @@ mod tests {
         let of = |exits: &[CommandExit]| ReportSection {
             name: "upstream".to_owned(),
             about: String::new(),
-            findings: exits.iter().map(|exit| Finding::fail("a", "b", *exit, "c", "d")).collect(),
+            findings: exits
+                .iter()
+                .map(|exit| Finding::fail("a", FaultKind::Refused, *exit, "c", "d"))
+                .collect(),
         };
         assert_eq!(report.exit(), CommandExit::Ok);
         report.add(of(&[CommandExit::Credentials]));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::super::admin_client::{AdminRequest, FetchedPage, NoResponse};
 use super::super::exit::CommandExit;
+use super::fault::FaultKind;
 use super::report::{Finding, ReportSection};
 use crate::config::AdminConfig;
 use crate::credentials::{SourceMap, each};
@@ -62,7 +63,7 @@ pub(super) async fn examine(
         }
         Err(error @ (NoResponse::Broken(_) | NoResponse::Late(_))) => vec![Finding::fail(
             "running",
-            "no_answer",
+            FaultKind::ProcessSilent,
             CommandExit::Unavailable,
             format!("the process at {address} does not respond: {error}"),
             "check its log; if it is not a proxy, set another address in [admin]",
@@ -91,7 +92,12 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 fn not_read(text: &str) -> Finding {
-    Finding::warn("running", "not_read", text, "run doctor with the configuration of the running process")
+    Finding::warn(
+        "running",
+        FaultKind::ProcessUnread,
+        text,
+        "run doctor with the configuration of the running process",
+    )
 }
 
 fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<Finding> {
@@ -101,18 +107,18 @@ fn compare(shown: Vec<ShownSource>, sources: &SourceMap, now: Timestamp) -> Vec<
         let is_usable_here = source.get(now).is_ok();
         match shown.get(name) {
             None => Finding::warn(
-                "running", "other_configuration",
+                "running", FaultKind::ProcessConfiguration,
                 format!("it has no credentials named {name:?}"),
                 "reload its configuration (HUP), or run doctor with its configuration",
             ),
             Some(there) if is_usable_here && !there.is_usable() => Finding::fail(
-                "running", "differs",
+                "running", FaultKind::ProcessDiffers,
                 CommandExit::Credentials,
                 format!("{name:?} has credentials here, but not there: {}", there.trouble()),
                 "check its log, and how its user, environment and network differ; then send it HUP",
             ),
             Some(there) if !is_usable_here && there.is_usable() => Finding::warn(
-                "running", "differs",
+                "running", FaultKind::ProcessDiffers,
                 format!("{name:?} has no credentials here, but has some there: they are {}", there.state),
                 "correct this before they expire, or run doctor as the user of that process, with its environment",
             ),

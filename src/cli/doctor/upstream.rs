@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::exit::CommandExit;
 use super::super::explain::masked;
 use super::UpstreamSigner;
+use super::fault::FaultKind;
 use super::interpret::{self, ProbeContext};
 use super::probe::{ProbeError, ProbeRequest};
 use super::report::{Finding, FindingLevel, ReportSection};
@@ -15,6 +16,7 @@ use crate::app::build::to_upstreams;
 use crate::app::system_env::SystemEnv;
 use crate::config::UpstreamSettings;
 use crate::credentials::Credentials;
+use crate::proxy::SigningKeyError;
 use crate::time::Clock as _;
 use crate::transport::{
     InvalidRoots, TrustStore, TrustStoreEntry, TrustStoreId, UpstreamReachability, UpstreamTransport,
@@ -51,13 +53,13 @@ pub(super) async fn examine(
         Err(error) => {
             let remedy = "set `ca_file` to the PEM file of the authority";
             let findings =
-                vec![Finding::fail("tls", "ca-file", CommandExit::Config, error.to_string(), remedy)];
+                vec![Finding::fail("tls", FaultKind::CaFile, CommandExit::Config, error.to_string(), remedy)];
             return ReportSection { name, about, findings };
         }
     };
     let own: Vec<SocketAddr> = config.listen.iter().filter_map(|listen| listen.address.socket()).collect();
     let mut limits = to_upstreams(&config.timeouts, &config.limits);
-    limits.first_byte = limits.first_byte.min(ANSWER_WITHIN);
+    limits.first_byte = limits.first_byte.min(RESPONSE_TIMEOUT);
     let transport = UpstreamTransport::new(limits, trust, Arc::new(UpstreamReachability::new(own.clone())));
     let bucket = upstream.pin.as_ref().or(bucket);
     let question = ProbeRequest::new(bucket, id, &config.directory, settings.signature, &transport);
@@ -121,7 +123,7 @@ impl UpstreamCheck<'_> {
     async fn sign(&mut self, signer: UpstreamSigner<'_>) {
         let skipped = |text: String| {
             let remedy = "correct that first, then run doctor again";
-            Finding::warn("signed", "not-asked", text, remedy)
+            Finding::warn("signed", FaultKind::Skipped, text, remedy)
         };
         let source = match signer {
             UpstreamSigner::Source(source) => source,
@@ -154,15 +156,27 @@ impl UpstreamCheck<'_> {
                 self.record(connectivity::unanswered(&error, &self.question.way, self.upstream));
                 return None;
             }
-            Err(error @ ProbeError::Key(_)) => {
+            Err(ProbeError::SigningKey(error @ SigningKeyError::Unsendable(_))) => {
                 let remedy = "check id and token for line breaks and stray characters";
                 let exit = CommandExit::Credentials;
-                self.record(Finding::fail("signed", "unsendable-key", exit, error.to_string(), remedy));
+                self.record(Finding::fail(
+                    "signed",
+                    FaultKind::UnsendableKey,
+                    exit,
+                    error.to_string(),
+                    remedy,
+                ));
                 return None;
             }
-            Err(error @ ProbeError::NoRegion) => {
+            Err(ProbeError::SigningKey(error @ SigningKeyError::NoRegion)) => {
                 let exit = CommandExit::Config;
-                self.record(Finding::fail("signed", "no-region", exit, error.to_string(), "set `region`"));
+                self.record(Finding::fail(
+                    "signed",
+                    FaultKind::NoRegion,
+                    exit,
+                    error.to_string(),
+                    "set `region`",
+                ));
                 return None;
             }
         };
@@ -174,18 +188,18 @@ impl UpstreamCheck<'_> {
             endpoint: self.upstream.endpoint.host.as_str(),
         };
         let finding = interpret::judge(&answered, &asked);
-        let is_clock = finding.fault == "clock-skewed" && ahead_s == 0;
+        let is_clock = finding.fault == FaultKind::ClockSkewed && ahead_s == 0;
         self.record(finding);
         answered.reply.ahead_s.filter(|_| is_clock)
     }
 
     /// Records a finding. Returns whether further checks are useful.
     fn record(&mut self, finding: Finding) -> bool {
-        let goes_on = !matches!(finding.level, FindingLevel::Fail(_));
+        let may_continue = !matches!(finding.level, FindingLevel::Fail(_));
         self.findings.push(finding);
-        goes_on
+        may_continue
     }
 }
 
 /// The limit on the wait for a response. A fault should not delay the report any longer.
-const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(15);
+const RESPONSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);

@@ -36,14 +36,14 @@ impl TextDifference {
         Some(Self {
             offset,
             line,
-            theirs: DifferingText::of(theirs, offset),
-            ours: DifferingText::of(ours, offset),
+            theirs: DifferingText::new(theirs, offset),
+            ours: DifferingText::new(ours, offset),
         })
     }
 }
 
 impl DifferingText {
-    fn of(text: &[u8], offset: usize) -> Self {
+    fn new(text: &[u8], offset: usize) -> Self {
         let (before, after) = text.split_at(offset);
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let end = after.iter().position(|byte| *byte == b'\n').unwrap_or(after.len());

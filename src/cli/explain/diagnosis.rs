@@ -42,7 +42,7 @@ pub(super) enum ServerDiagnosis {
 impl ServerDiagnosis {
     /// Diagnoses the error with this code. `of` returns the text of an element of the document by
     /// its name.
-    pub(super) fn of(code: &str, of: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(super) fn diagnose(code: &str, of: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let number = of("EC").unwrap_or_default();
         let is_temporary = of("OSSAccessKeyId").is_some_and(|id| id.trim().starts_with("STS."));
         if of("HostId").is_some_and(|host| host.trim() == OURS) {
@@ -181,7 +181,7 @@ mod tests {
             let found = elements.iter().find(|(name, _)| *name == wanted);
             found.map(|(_, text)| (*text).to_owned())
         };
-        ServerDiagnosis::of(code, of).map_or_else(|| "-".to_owned(), |diagnosis| diagnosis.to_string())
+        ServerDiagnosis::diagnose(code, of).map_or_else(|| "-".to_owned(), |diagnosis| diagnosis.to_string())
     }
 
     #[test]

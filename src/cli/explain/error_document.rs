@@ -82,7 +82,7 @@ impl ServerErrorDocument {
         let code = shortened(&given.ok_or(InvalidDocument::NoCode)?);
         let request_id = shortened(of("RequestId").unwrap_or_default().trim());
         let Some(text) = of("StringToSign").filter(|text| !text.is_empty()) else {
-            return Err(match ServerDiagnosis::of(&code, of) {
+            return Err(match ServerDiagnosis::diagnose(&code, of) {
                 Some(diagnosis) => InvalidDocument::Diagnosed { code, request_id, diagnosis },
                 None => InvalidDocument::NothingSigned { code },
             });

@@ -23,6 +23,7 @@ use crate::credentials::SourceMap;
 use crate::proxy::{self, AcceptingListener, DryRunReport, ListenerRules};
 use crate::server::{ListenAddress, ListenSettings};
 use crate::sign::SigningTime;
+use crate::telemetry::RejectionCode;
 use crate::time::{Clock as _, Timestamp};
 
 /// The request to explain, as given on the command line.
@@ -99,7 +100,9 @@ async fn show(asked: &ExplainedRequest<'_>, config: ProxyConfig) -> Result<Comma
 pub(super) fn exit(explained: &DryRunReport) -> CommandExit {
     match &explained.refused {
         None => CommandExit::Ok,
-        Some(reason) if reason.code == NO_CREDENTIALS && explained.credentials.is_none() => {
+        Some(reason)
+            if reason.code == RejectionCode::CredentialsUnavailable && explained.credentials.is_none() =>
+        {
             CommandExit::Credentials
         }
         Some(_) => CommandExit::Failure,
@@ -232,6 +235,3 @@ pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Stri
     let value = HeaderValue::from_bytes(value.trim().as_bytes());
     Ok((name, value.map_err(|_| "invalid header value".to_owned())?))
 }
-
-/// The error code of this proxy for requests without credentials to sign with.
-const NO_CREDENTIALS: &str = "credentials-unavailable";

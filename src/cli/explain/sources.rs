@@ -111,7 +111,7 @@ pub(in super::super) struct SourceDescription {
 }
 
 impl SourceDescription {
-    pub(in super::super) fn of(source: &CredentialSource) -> Self {
+    pub(in super::super) fn new(source: &CredentialSource) -> Self {
         let status = source.status(&SystemEnv);
         let now = SystemEnv.now();
         let mut summary = status.stage.to_string();
@@ -136,7 +136,7 @@ impl SourceDescription {
 
 /// Prints the state of a source.
 pub(in super::super) fn describe(source: &CredentialSource) {
-    let SourceDescription { summary, details } = SourceDescription::of(source);
+    let SourceDescription { summary, details } = SourceDescription::new(source);
     line(format_args!("source {:?}  {summary}", source.name()));
     for detail in details {
         line(format_args!("    {detail}"));

@@ -124,6 +124,6 @@ fn changes_of_what_is_read_at_the_start_alone_need_a_restart() {
     ));
     let changes = changes(&before, &after.facts);
     let restarts: Vec<&str> =
-        changes.iter().filter(|change| change.needs_restart()).map(|change| change.key.as_str()).collect();
+        changes.iter().filter(|change| change.needs_restart).map(|change| change.key.as_str()).collect();
     assert_eq!((changes.len(), restarts), (3, vec!["log.file", "process.core_dumps"]));
 }

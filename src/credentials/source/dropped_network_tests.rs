@@ -266,7 +266,7 @@ impl LossyService {
 
     /// Makes a single call and returns its status.
     async fn call(&self, path: &str) -> u16 {
-        let reply = ServiceClient::new(&self.services).send(self.ask(path), || None, WITHIN).await;
+        let reply = ServiceClient::new(&self.services).send(self.ask(path), || None, TIMEOUTS).await;
         reply.expect("an answer").status
     }
 
@@ -277,7 +277,7 @@ impl LossyService {
         let before = self.connections.load(Ordering::Relaxed);
         let again = || Some(self.ask("/again"));
         let asked = async {
-            let reply = client.send(self.ask("/lost"), again, WITHIN).await;
+            let reply = client.send(self.ask("/lost"), again, TIMEOUTS).await;
             assert_eq!(reply.map(|reply| reply.status).ok(), Some(200), "after {times} polls");
         };
         let was_dropped = dropped_after(times, asked).await;
@@ -332,4 +332,5 @@ const ROLE: &str = "acs:ram::1:role/r";
 const FLIGHTS: usize = 8;
 /// More polls than a call needs.
 const POLLS_MAX: usize = 16;
-const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };
+const TIMEOUTS: HttpTimeouts =
+    HttpTimeouts { connect: Duration::from_secs(5), total: Duration::from_secs(20) };

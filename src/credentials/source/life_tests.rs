@@ -53,7 +53,7 @@ impl Provide for Asking {
 }
 
 /// Returns a service, a source that uses it, and a clock.
-fn of(life_s: u64) -> (Arc<Service>, CredentialSource, Ticking) {
+fn with_lifetime(life_s: u64) -> (Arc<Service>, CredentialSource, Ticking) {
     let service = Arc::new(Service { life_s, ..Service::default() });
     let source = CredentialSource::new("default", Box::new(Asking(Arc::clone(&service))));
     (service, source, Ticking(AtomicI64::new(1_700_000_000)))
@@ -77,7 +77,7 @@ async fn pass(source: &CredentialSource, clock: &Ticking, seconds: usize, mut lo
 #[tokio::test(start_paused = true)]
 async fn a_key_of_fifteen_minutes_is_asked_for_six_times_an_hour_and_not_at_each_request() {
     for (life_s, most) in [(900, 7), (600, 10), (500, 12)] {
-        let (service, source, clock) = of(life_s);
+        let (service, source, clock) = with_lifetime(life_s);
         source.refresh(&clock).await.expect("a key");
         pass(&source, &clock, 3_600, || {
             for _ in 0..3 {
@@ -93,7 +93,7 @@ async fn a_key_of_fifteen_minutes_is_asked_for_six_times_an_hour_and_not_at_each
 #[tokio::test(start_paused = true)]
 async fn a_service_that_goes_on_failing_is_asked_with_pauses_and_what_it_gave_before_is_not_served_past_its_end()
  {
-    let (service, source, clock) = of(3_600);
+    let (service, source, clock) = with_lifetime(3_600);
     source.refresh(&clock).await.expect("a key");
     service.fails.store(true, Ordering::Relaxed);
     pass(&source, &clock, 3_589, || assert!(source.serve(clock.now()).is_ok())).await;
@@ -149,7 +149,7 @@ async fn requests_that_have_waited_in_vain_do_not_ask_the_service_themselves() {
 
 #[test]
 fn id_secret_and_token_are_never_of_two_generations() {
-    let (_, source, clock) = of(3_600);
+    let (_, source, clock) = with_lifetime(3_600);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(source.refresh(&clock)).expect("a key");
     let done = AtomicBool::new(false);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::{AttemptState, CredentialSource, NextAttempt, WAIT_MAX, WatchedState};
-use crate::credentials::refresh_policy::LOOK_EVERY;
+use crate::credentials::refresh_policy::CHECK_INTERVAL;
 use crate::credentials::{Credentials, ProvideError, SourceEnv};
 use crate::time::{Clock, Timestamp};
 
@@ -136,13 +136,13 @@ impl CredentialSource {
 
     /// Returns the time until the next check.
     fn next_wakeup(&self, now: Timestamp) -> Duration {
-        let look_every = self.windows().map_or(LOOK_EVERY, |windows| windows.look_every());
+        let check_interval = self.windows().map_or(CHECK_INTERVAL, |windows| windows.check_interval());
         let next = self.history().next.at(Instant::now());
         match next {
             Some(next) if self.urgency(now).is_some() => {
-                next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), look_every)
+                next.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), check_interval)
             }
-            Some(_) | None => look_every,
+            Some(_) | None => check_interval,
         }
     }
 

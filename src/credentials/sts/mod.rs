@@ -171,7 +171,7 @@ impl StsClient {
         // Each request has its own time and nonce.
         let again = || self.request(call, who, url, edge).ok();
         self.client
-            .send(first, again, WITHIN)
+            .send(first, again, TIMEOUTS)
             .await
             .map_err(|error| ProvideError::Unavailable(format!("STS: {error}; {}", endpoint::HINT)))
     }
@@ -244,4 +244,5 @@ impl StsCall {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const VERSION: &str = "2015-04-01";
-const WITHIN: HttpTimeouts = HttpTimeouts { connect: Duration::from_secs(3), total: Duration::from_secs(8) };
+const TIMEOUTS: HttpTimeouts =
+    HttpTimeouts { connect: Duration::from_secs(3), total: Duration::from_secs(8) };

@@ -53,7 +53,7 @@ pub(in crate::credentials) enum StsCause {
 }
 
 impl StsCause {
-    fn of(code: &str) -> Self {
+    fn from_code(code: &str) -> Self {
         if KEY_CODES.iter().any(|known| code.contains(known)) {
             Self::Key
         } else if code.contains(OIDC_TOKEN_EXPIRED) {
@@ -183,7 +183,7 @@ fn refused(reply: &StsReply) -> StsError {
     if passing {
         ProvideError::Unavailable(text).into()
     } else {
-        StsError { cause: StsCause::of(&code), error: ProvideError::Refused(text) }
+        StsError { cause: StsCause::from_code(&code), error: ProvideError::Refused(text) }
     }
 }
 

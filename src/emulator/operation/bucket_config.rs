@@ -88,7 +88,7 @@ fn named(request: &OssRequest) -> Option<&'static BucketSetting> {
 }
 
 const KEPT: &[Method] = &[Method::PUT, Method::DELETE];
-const STAYS: &[Method] = &[Method::PUT];
+const PUT_ONLY: &[Method] = &[Method::PUT];
 /// For settings whose change would need an effect, which the emulator does not implement.
 const FIXED: &[Method] = &[];
 
@@ -105,7 +105,7 @@ static SETTINGS: [BucketSetting; 14] = [
     absent("replication", FIXED, "NoSuchReplicationRule", "The bucket has no replication rule."),
     absent(
         "transferAcceleration",
-        STAYS,
+        PUT_ONLY,
         "NoSuchTransferAccelerationConfiguration",
         "No transfer acceleration is configured.",
     ),
@@ -116,15 +116,15 @@ static SETTINGS: [BucketSetting; 14] = [
         "The specified bucket does not have a website configuration.",
     ),
     absent("worm", FIXED, "NoSuchWORMConfiguration", "The WORM Configuration does not exist."),
-    default("accessmonitor", STAYS, "AccessMonitorConfiguration", "<Status>Disabled</Status>"),
+    default("accessmonitor", PUT_ONLY, "AccessMonitorConfiguration", "<Status>Disabled</Status>"),
     default("logging", KEPT, "BucketLoggingStatus", ""),
     default(
         "referer",
-        STAYS,
+        PUT_ONLY,
         "RefererConfiguration",
         "<AllowEmptyReferer>true</AllowEmptyReferer><RefererList/>",
     ),
-    default("requestPayment", STAYS, "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
+    default("requestPayment", PUT_ONLY, "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
     default("tagging", KEPT, "Tagging", "<TagSet/>"),
     default("versioning", FIXED, "VersioningConfiguration", ""),
 ];

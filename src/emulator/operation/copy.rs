@@ -20,7 +20,7 @@ pub(super) fn object(mut context: OperationContext<'_>) -> Result<OssResponse, O
         CopySource::Object(object) => object,
         CopySource::NotModified => return Ok(OssResponse::new(StatusCode::NOT_MODIFIED)),
     };
-    let mut traits = object_metadata::of(request)?;
+    let mut traits = object_metadata::read(request)?;
     if is_copied(request, "x-oss-metadata-directive")? {
         traits.headers.clone_from(&source.traits.headers);
     }
@@ -51,7 +51,7 @@ pub(super) fn part(mut context: OperationContext<'_>) -> Result<OssResponse, Oss
         }
         _ => source.data,
     };
-    let payload = SummedBody::of(data);
+    let payload = SummedBody::new(data);
     let upload = multipart::upload(&mut context)?;
     let object = StoredObject::new(payload.clone(), ObjectMetadata::default(), now);
     upload.parts.insert(number, UploadedPart { payload, modified: now });

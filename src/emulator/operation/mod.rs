@@ -216,7 +216,7 @@ fn asked_for(request: &OssRequest) -> Option<Operation> {
         RequestTarget::Bucket(_) => (false, true),
         RequestTarget::Object(..) => (false, false),
     };
-    Operation::of(&request.method, bucketless, keyless, &query, &request.headers)
+    Operation::classify(&request.method, bucketless, keyless, &query, &request.headers)
 }
 
 fn on_bucket(request: &OssRequest) -> Result<OperationPlan, OssError> {

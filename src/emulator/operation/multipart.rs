@@ -28,7 +28,7 @@ pub(super) fn initiate(mut context: OperationContext<'_>) -> Result<OssResponse,
     let upload = MultipartUpload {
         key: key.to_vec(),
         started: now,
-        traits: object_metadata::of(request)?,
+        traits: object_metadata::read(request)?,
         parts: BTreeMap::new(),
     };
     contents.uploads.insert(id.clone(), upload);
@@ -173,7 +173,7 @@ fn assemble(parts: &[&UploadedPart]) -> StoredObject {
     }
     let digits = upper::encode_string(&tags.finalize());
     let whole =
-        StoredObject::new(SummedBody::of(data.freeze()), ObjectMetadata::default(), parts[0].modified);
+        StoredObject::new(SummedBody::new(data.freeze()), ObjectMetadata::default(), parts[0].modified);
     StoredObject {
         etag: format!("\"{digits}-{}\"", parts.len()),
         md5: None,

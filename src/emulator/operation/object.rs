@@ -21,7 +21,7 @@ pub(super) fn put(mut context: OperationContext<'_>) -> Result<OssResponse, OssE
     let payload = std::mem::take(&mut context.payload);
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
-    let object = StoredObject::new(payload, object_metadata::of(request)?, now);
+    let object = StoredObject::new(payload, object_metadata::read(request)?, now);
     let reply = sums(OssResponse::ok(), &object);
     contents.objects.insert(key.to_vec(), object);
     Ok(reply)
@@ -91,9 +91,9 @@ pub(super) fn append(mut context: OperationContext<'_>) -> Result<OssResponse, O
             .header("x-oss-next-append-position", length.to_string()));
     }
     let mut data = BytesMut::from(old.map_or(&[][..], |object| &object.data));
-    let traits = old.map_or_else(|| object_metadata::of(request), |object| Ok(object.traits.clone()))?;
+    let traits = old.map_or_else(|| object_metadata::read(request), |object| Ok(object.traits.clone()))?;
     data.extend_from_slice(&payload.data);
-    let mut object = StoredObject::new(SummedBody::of(data.freeze()), traits, now);
+    let mut object = StoredObject::new(SummedBody::new(data.freeze()), traits, now);
     object.kind = ObjectKind::Appendable;
     object.md5 = None;
     let next = object.data.len().to_string();

@@ -8,7 +8,7 @@ use super::super::request::OssRequest;
 use super::super::store::{ObjectMetadata, PRIVATE};
 
 /// Reads the metadata from the headers of a request.
-pub(super) fn of(request: &OssRequest) -> Result<ObjectMetadata, OssError> {
+pub(super) fn read(request: &OssRequest) -> Result<ObjectMetadata, OssError> {
     Ok(ObjectMetadata {
         headers: headers(request),
         acl: request.header("x-oss-object-acl").map_or(Ok("default"), object_acl)?,

@@ -18,7 +18,7 @@ pub(super) fn put_symlink(mut context: OperationContext<'_>) -> Result<OssRespon
     let (_, contents, key) = context.place()?;
     check_overwrite(request, contents, key)?;
     let mut object =
-        StoredObject::new(SummedBody::of(bytes::Bytes::new()), object_metadata::of(request)?, now);
+        StoredObject::new(SummedBody::new(bytes::Bytes::new()), object_metadata::read(request)?, now);
     object.kind = ObjectKind::Symlink;
     object.link = Some(target.clone());
     let reply = OssResponse::ok().with("etag", &object.etag);

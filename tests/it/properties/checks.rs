@@ -54,13 +54,13 @@ pub(crate) fn host(data: &[u8]) {
 pub(crate) fn target(data: &[u8]) {
     let Ok(uri) = Uri::try_from(data) else { return };
     let Some(located) = find(&uri, b"127.0.0.1") else { return };
-    let outbound = ResolvedEndpoint::of(&located, &directory()).target(&located);
+    let outbound = ResolvedEndpoint::resolve(&located, &directory()).target(&located);
     let sent: Uri = outbound.parse().unwrap_or_else(|error| panic!("{outbound}: {error}"));
     let again = find(&sent, b"127.0.0.1").unwrap_or_else(|| panic!("{outbound} is refused"));
     assert_eq!(again.bucket, located.bucket, "{outbound}");
     assert_eq!(again.key.as_bytes(), located.key.as_bytes(), "{outbound}");
     assert_eq!(again.query, located.query, "{outbound}");
-    assert_eq!(ResolvedEndpoint::of(&again, &directory()).target(&again), outbound);
+    assert_eq!(ResolvedEndpoint::resolve(&again, &directory()).target(&again), outbound);
 }
 
 /// A parsed query is signed identically after it was sent, and in any order of its parameters.
