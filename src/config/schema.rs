@@ -13,8 +13,8 @@ pub(super) struct SettingSpec {
     pub(super) key: &'static str,
     pub(super) kind: ValueKind,
     pub(super) default: DefaultValue,
-    /// The description in `docs/reference.md`, in Markdown.
-    #[cfg_attr(not(test), expect(dead_code, reason = "compared with docs/reference.md"))]
+    /// The description in `docs/reference.md`, in Markdown. Only tests read it.
+    #[cfg(test)]
     pub(super) description: &'static str,
     /// The flag that overrides the key, as the environment variable of the flag does.
     pub(super) flag: Option<FlagSetting>,
@@ -111,6 +111,7 @@ impl SettingSpec {
         Self::new(key, ValueKind::TextList, DefaultValue::EmptyList, description)
     }
 
+    #[cfg(test)]
     pub(super) const fn new(
         key: &'static str,
         kind: ValueKind,
@@ -118,6 +119,16 @@ impl SettingSpec {
         description: &'static str,
     ) -> Self {
         Self { key, kind, default, description, flag: None, needs_restart: false }
+    }
+
+    #[cfg(not(test))]
+    pub(super) const fn new(
+        key: &'static str,
+        kind: ValueKind,
+        default: DefaultValue,
+        _description: &'static str,
+    ) -> Self {
+        Self { key, kind, default, flag: None }
     }
 
     pub(super) const fn with_flag(self, flag: FlagSetting) -> Self {
