@@ -1,6 +1,6 @@
 //! Enforces the picture in `src/lib.rs`: the permitted dependencies of each module, files without
-//! circular imports, the items that pure modules may not use, and the library features that must be
-//! disabled.
+//! circular imports, the length of files, the items that pure modules may not use, and the library
+//! features that must be disabled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -370,6 +370,19 @@ fn modules() -> BTreeMap<String, String> {
         modules.entry(module[0].clone()).or_default().push_str(&source.code);
     }
     modules
+}
+
+#[test]
+fn no_file_is_longer_than_600_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["src", "tests", "benches", "examples", "fuzz"].map(|folder| root.join(folder));
+    let files: Vec<_> =
+        folders.iter().filter(|folder| folder.exists()).flat_map(|folder| sources(folder)).collect();
+    assert!(files.len() >= 250, "files were not found: {}", files.len());
+    for path in files {
+        let lines = fs::read_to_string(&path).expect("a source").lines().count();
+        assert!(lines <= 600, "{} has {lines} lines; split it", path.display());
+    }
 }
 
 #[test]
