@@ -8,25 +8,33 @@
 //!  ┌─────────────────────────────  cli  ──────────────────────────────┐  commands; only cli prints
 //!  │ serve  run  wait  check  explain  doctor  presign  demo  emulate │
 //!  └───┬───────────────────────────────────────────────────┬──────────┘
-//!     app ───────────┐                                      │          builds, reloads and runs the process
-//!    server          config                              emulator      sockets, drain │ text → values │ a small OSS
-//!      │         File → Config                              │
-//!    proxy  ◄────── admin                                   │          request path │ health
-//!      ├──────► telemetry                                   │          logs, metrics
-//!      ├──────► credentials ──► transport                   │          credential providers │ upstream HTTP
-//!  ════╪════════════════════════════════════════════════════╪═══  IO above · pure below (no tokio, clock, env, fs)
-//!      ├──────► caller ──► sign                             │          client identity │ signatures
-//!      ├──────► policy    address                           │          access policy │ resolved endpoint
-//!      ▼                                                    ▼
-//!     oss          time          secret          histogram             types: Bucket, Key, Query, Operation, ErrorDocument …
+//!     app ────────────────► config                         │          the process: build, reload, run │ text → values
+//!      ├──────────────────────┤                            │
+//!      ▼                      ▼                            ▼
+//!    server                 admin                      emulator       sockets, drain │ health │ a small OSS
+//!      ▼                      │                            │
+//!    proxy                    │                            │          request path
+//!      ├─────► telemetry ◄────┤                            │          logs, metrics
+//!      ├────► credentials ◄───┤                            │          credential providers
+//!      │          ▼           │                            │
+//!      ├─────► transport ◄────┤                            │          upstream HTTP
+//!  ════╪══════════════════════╪════════════════════════════╪════  IO above · pure below (no tokio, clock, env, fs)
+//!      ├──────► address ◄─────┤                            │          resolved endpoint
+//!      ├──────► sign          │                            │          signatures
+//!      ├──────► policy        │                            │          access policy
+//!      │          ▼           │                            │
+//!      ├──────► caller        │                            │          client identity
+//!      ▼                      ▼                            ▼
+//!     oss          time          secret          histogram            types: Bucket, Key, Query, Operation, ErrorDocument …
 //! ```
 //!
 //! `offload` is not shown: it runs blocking work, such as reading a file, on separate threads.
 //!
-//! Arrows point down, except for the sideways arrows shown. `tests/it/layers.rs` fails on any
-//! other. `config` depends on the type of every section, but no section depends on `config`.
-//! `emulator` verifies signatures with separate code and never uses `sign`. The published test
-//! vectors and the vendor's SDKs check both.
+//! A line leads from a module to the modules that it may use. `tests/it/layers.rs` lists them for
+//! each module, and fails on any other and on one that no code uses. `config` and `app` also use
+//! modules further below. No module but `app` and `cli` depends on `config`. `emulator` verifies
+//! signatures with separate code and never uses `sign`. The published test vectors and the vendor's
+//! SDKs check both.
 //!
 //! To read the code, start with `src/proxy/mod.rs`: one request, from the socket to the response,
 //! on one screen.

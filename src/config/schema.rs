@@ -128,7 +128,7 @@ impl SettingSpec {
         default: DefaultValue,
         _description: &'static str,
     ) -> Self {
-        Self { key, kind, default, flag: None }
+        Self { key, kind, default, flag: None, needs_restart: false }
     }
 
     pub(super) const fn with_flag(self, flag: FlagSetting) -> Self {

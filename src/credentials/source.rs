@@ -19,12 +19,11 @@ use tracing::warn;
 
 use super::refresh_policy::{RefreshUrgency, RefreshWindows, pause, pause_refused, pause_unchanged};
 use super::status::{CredentialState, SourceStatus};
-use super::{BOUNDS_US, Credentials, Provide, ProvideError, SourceEnv, validate};
+use super::{BOUNDS_US, Credentials, Provide, ProvideError, SourceEnv};
 use crate::histogram::DurationHistogram;
 use crate::offload::BlockingLane;
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
-use attempt::RefreshAttempt;
 use watched::WatchedState;
 
 /// A credential provider with the credentials that it returned last.
@@ -243,32 +242,6 @@ impl CredentialSource {
         }
     }
 
-    /// Requests credentials from the provider and keeps them. Concurrent callers share the result
-    /// of one attempt. On an error the current credentials are kept. If the future is dropped
-    /// midway, the attempt counts as not made.
-    ///
-    /// # Errors
-    /// The error of the provider.
-    pub(crate) async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
-        let before = self.history().generation;
-        let _flight = self.flight.lock().await;
-        if self.history().generation != before
-            && let Ok(credentials) = self.get(edge.now())
-        {
-            return Ok(credentials);
-        }
-        let attempt = RefreshAttempt::begin(self);
-        // Files that cannot be read now count as changed once they can.
-        let asked = WatchedState::capture(&*self.provider, edge, &self.files).await;
-        let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
-        let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
-            Err(ProvideError::Unavailable(format!("the source returned nothing within {ATTEMPT_MAX:?}")))
-        });
-        let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, edge.now()));
-        attempt.end(&given, asked, edge.now());
-        given.map(|given| given.credentials)
-    }
-
     /// Waits until one attempt has ended, with or without success.
     pub(crate) async fn answered(&self) {
         let mut asking = self.asking.subscribe();
@@ -456,20 +429,6 @@ impl CredentialSource {
     }
 }
 
-/// Rejects credentials that cannot sign, whichever provider returned them.
-fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
-    let token = given.token.as_ref().map(Secret::expose);
-    match validate::check_usable(&given.id, given.secret.expose(), token) {
-        Ok(()) => Ok(given),
-        Err(insane) => Err(ProvideError::Unavailable(format!(
-            "{} returned invalid credentials: {insane}",
-            given.provider
-        ))),
-    }
-}
-
-/// The timeout of one attempt.
-const ATTEMPT_MAX: Duration = Duration::from_secs(20);
 /// The limit on the wait of a request for an attempt in progress.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The limit on the number of requests that wait.

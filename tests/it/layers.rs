@@ -1,6 +1,6 @@
 //! Enforces the picture in `src/lib.rs`: the permitted dependencies of each module, files without
-//! circular imports, the items that pure modules may not use, and the library features that must be
-//! disabled.
+//! circular imports, the length of files, the items that pure modules may not use, and the library
+//! features that must be disabled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,11 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("offload", &[]),
     ("address", &["oss"]),
     ("sign", WORDS),
-    ("caller", &["oss", "sign"]),
+    ("caller", &["oss"]),
     ("policy", &["oss", "caller"]),
-    ("transport", &["oss", "time", "secret", "offload"]),
+    ("transport", &[]),
     ("credentials", &["oss", "time", "secret", "histogram", "transport", "offload"]),
-    ("telemetry", &["oss", "time", "secret", "histogram"]),
+    ("telemetry", &["oss", "time", "histogram"]),
     (
         "proxy",
         &[
@@ -35,11 +35,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    (
-        "admin",
-        &["oss", "time", "secret", "histogram", "address", "proxy", "telemetry", "credentials", "transport"],
-    ),
-    ("server", &["oss", "time", "policy", "proxy", "telemetry", "transport", "offload"]),
+    ("admin", &["oss", "time", "secret", "histogram", "address", "telemetry", "credentials", "transport"]),
+    ("server", &["time", "policy", "proxy", "telemetry", "transport", "offload"]),
     ("emulator", WORDS),
     (
         "config",
@@ -49,12 +46,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "secret",
             "address",
             "sign",
-            "caller",
             "policy",
             "transport",
             "credentials",
             "telemetry",
-            "proxy",
             "admin",
             "server",
         ],
@@ -62,12 +57,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "oss",
             "time",
-            "secret",
             "offload",
             "address",
-            "sign",
             "transport",
             "credentials",
             "telemetry",
@@ -96,24 +88,55 @@ const IMPURE: &[&str] = &[
     "Instant::now",
 ];
 
-/// Returns the source of each module, without its unit tests.
-fn modules() -> BTreeMap<String, String> {
+/// A module as its path from the root of the crate, such as `["server", "tls"]`.
+type ModulePath = Vec<String>;
+
+/// The code of one file, without comments and unit tests.
+struct SourceFile {
+    code: String,
+    /// Whether the file is a `mod.rs`, whose re-exports are not imports.
+    is_folder: bool,
+    /// The paths that its `use` items import, by the name that they have in this file.
+    uses: BTreeMap<String, ModulePath>,
+    /// The paths that the rest of its code names.
+    paths: Vec<ModulePath>,
+}
+
+/// Returns the files of `src` by module. `lib.rs` and `main.rs` only declare modules.
+fn files() -> BTreeMap<ModulePath, SourceFile> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut modules = BTreeMap::new();
+    let mut texts = BTreeMap::new();
+    let mut only_tests = Vec::new();
     for path in sources(&src) {
-        let inside = path.strip_prefix(&src).expect("below src");
-        let first = inside.iter().next().expect("a name").to_string_lossy();
-        let module = first.strip_suffix(".rs").unwrap_or(&first).to_owned();
-        let is_test = inside.to_string_lossy().ends_with("tests.rs");
-        if is_test || module == "main" || module == "lib" {
-            continue;
-        }
+        let inside = path.strip_prefix(&src).expect("below src").with_extension("");
+        let mut module: ModulePath = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let is_folder = module[module.len() - 1] == "mod";
         let text = fs::read_to_string(&path).expect("a source");
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-        modules.entry(module).or_insert_with(String::new).extend(lines.flat_map(|line| [line, "\n"]));
+        let read = production_code(&text);
+        for file in read.test_files {
+            // `#[path]` is relative to the folder of the file, a plain `mod` to the folder of the module.
+            let (folder, name) = match file.strip_suffix(".rs") {
+                Some(name) => (&module[..module.len() - 1], name),
+                None => (&module[..module.len() - usize::from(is_folder)], &file[..]),
+            };
+            only_tests.push(folder.iter().cloned().chain([name.to_owned()]).collect::<ModulePath>());
+        }
+        if is_folder {
+            module.pop();
+        }
+        if !["lib", "main"].contains(&module[0].as_str()) {
+            texts.insert(module, (read.code, is_folder));
+        }
     }
-    modules
+    texts.retain(|module, _| !only_tests.iter().any(|test| module.starts_with(test)));
+    let modules: BTreeSet<ModulePath> = texts.keys().cloned().collect();
+    let file = |(module, (code, is_folder)): (ModulePath, (String, bool))| {
+        let (items, rest) = split_uses(&code);
+        let uses = items.iter().flat_map(|item| imported(&module, item, &modules)).collect();
+        let paths = named_paths(&module, &rest, &modules);
+        (module, SourceFile { code, is_folder, uses, paths })
+    };
+    texts.into_iter().map(file).collect()
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -129,91 +152,102 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the modules that a text names as `crate::name`.
-fn used(code: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for rest in code.split("crate::").skip(1) {
-        assert!(
-            !rest.starts_with('{'),
-            "write one `use crate::…` for each module, so that this test can read it"
-        );
-        let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        names.push(name);
-    }
-    names
+/// The code of a file, and the files that it declares for unit tests.
+struct ProductionCode {
+    code: String,
+    /// `name` for `mod name;`, `file.rs` for `#[path = "file.rs"] mod name;`.
+    test_files: Vec<String>,
 }
 
-#[test]
-fn every_arrow_between_modules_is_one_of_the_picture() {
-    let modules = modules();
-    assert!(modules.len() >= 15, "modules were not found: {:?}", modules.keys());
-    for (module, code) in &modules {
-        if module == "cli" {
+/// Removes comments and each item after `#[cfg(test)]`. A test module with a body ends the file.
+fn production_code(text: &str) -> ProductionCode {
+    let mut read = ProductionCode { code: String::new(), test_files: Vec::new() };
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            read.code.extend([line, "\n"]);
             continue;
         }
-        let (_, allowed) = ARROWS.iter().find(|(name, _)| name == module).unwrap_or_else(|| {
-            panic!("{module} is not in the picture: add it to src/lib.rs and to this test");
-        });
-        for name in used(code) {
-            assert!(
-                name == *module || allowed.contains(&name.as_str()),
-                "{module} uses {name}, against the picture"
-            );
+        let mut file = None;
+        let mut item = lines.next().expect("an item after its attribute");
+        while let Some(attribute) = item.trim().strip_prefix("#[") {
+            file = attribute.strip_prefix("path = \"").map(|path| path.trim_end_matches("\"]")).or(file);
+            item = lines.next().expect("an item after its attribute");
+        }
+        if let Some((_, name)) = item.split_once("mod ") {
+            match name.strip_suffix(';') {
+                Some(name) => read.test_files.push(file.unwrap_or(name).to_owned()),
+                None => break,
+            }
+        }
+        // In formatted code, the line that ends an item is indented like the line that starts it.
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let depth = indent(item);
+        while !(indent(item) == depth && item.ends_with([';', ',', '}'])) {
+            item = lines.next().expect("the end of the item");
         }
     }
+    read
 }
 
-/// A module as its path from the root of the crate, such as `["server", "tls"]`.
-type ModulePath = Vec<String>;
-
-/// Returns the files of `src` by module, without their unit tests and comments. A `mod.rs` is left
-/// out: it names the files of its folder, and they name it.
-fn files() -> BTreeMap<ModulePath, String> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = BTreeMap::new();
-    for path in sources(&src) {
-        let inside = path.strip_prefix(&src).expect("below src").with_extension("");
-        let module: ModulePath = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-        let is_left_out = ["mod", "lib", "main", "tests"].contains(&module[module.len() - 1].as_str());
-        if is_left_out || module.iter().any(|part| part == "tests" || part.ends_with("_tests")) {
+/// Separates the `use` items of a code, each without `use` and `;`, from the rest.
+fn split_uses(code: &str) -> (Vec<String>, String) {
+    let mut items = Vec::new();
+    let mut rest = String::new();
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        let item = match line.trim_start().strip_prefix("pub") {
+            Some(public) => public.split_once(' ').map_or("", |(_, item)| item),
+            None => line.trim_start(),
+        };
+        let Some(item) = item.strip_prefix("use ") else {
+            rest.extend([line, "\n"]);
             continue;
+        };
+        let mut item = item.to_owned();
+        while !item.ends_with(';') {
+            item.push_str(lines.next().expect("the end of a use item").trim());
         }
-        let text = fs::read_to_string(&path).expect("a source");
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-        files.insert(module, lines.flat_map(|line| [line, "\n"]).collect());
+        items.push(item.trim_end_matches(';').to_owned());
     }
-    files
+    (items, rest)
 }
 
-/// Returns the paths that a text names with `crate::`, `super::` or `self::`, from the root of the
-/// crate.
-fn paths(module: &[String], code: &str) -> Vec<ModulePath> {
-    let mut found = Vec::new();
-    for prefix in ["crate::", "super::", "self::"] {
-        for (at, _) in code.match_indices(prefix) {
-            // The later part of `super::super::` and the end of `my_crate::` begin no path.
-            let before = code[..at].chars().next_back().unwrap_or(' ');
-            if before.is_alphanumeric() || before == '_' || before == ':' {
-                continue;
-            }
-            let mut rest = &code[at..];
-            let mut base = if prefix == "crate::" { Vec::new() } else { module.to_vec() };
-            while let Some(after) = rest.strip_prefix("super::") {
-                base.pop();
-                rest = after;
-            }
-            let rest = rest.trim_start_matches("crate::").trim_start_matches("self::");
-            expand(&base, rest, &mut found);
-        }
-    }
-    found
+/// Returns the paths that a `use` item imports, by their names. A library has none.
+fn imported(module: &[String], item: &str, modules: &BTreeSet<ModulePath>) -> Vec<(String, ModulePath)> {
+    let mut leaves = Vec::new();
+    expand(&[], item, &mut leaves);
+    let inside = |(name, path): (String, ModulePath)| Some((name, from_root(module, &path, modules)?));
+    leaves.into_iter().filter_map(inside).collect()
 }
 
-/// Adds the paths that `rest` begins with; a group in braces has several.
-fn expand(base: &[String], rest: &str, found: &mut Vec<ModulePath>) {
-    let rest = rest.trim_start();
-    if let Some(group) = rest.strip_prefix('{') {
+/// Returns the paths that code names outside `use` items.
+fn named_paths(module: &[String], code: &str, modules: &BTreeSet<ModulePath>) -> Vec<ModulePath> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = code.split(|c| !is_part(c)).filter(|word| word.contains("::"));
+    let path = |word: &str| word.split("::").map(|part| part.trim_end_matches(':').to_owned()).collect();
+    words.filter_map(|word| from_root(module, &path(word), modules)).collect()
+}
+
+/// Returns a path from the root of the crate, or `None` for a path into a library. A path that
+/// starts with neither `crate`, `super` nor `self` is relative if the module has such a child.
+fn from_root(module: &[String], path: &ModulePath, modules: &BTreeSet<ModulePath>) -> Option<ModulePath> {
+    let supers = path.iter().take_while(|part| *part == "super").count();
+    let (base, rest) = match path[0].as_str() {
+        "crate" => (&module[..0], &path[1..]),
+        "self" => (module, &path[1..]),
+        "super" => (&module[..module.len().checked_sub(supers)?], &path[supers..]),
+        _ => (module, &path[..]),
+    };
+    let whole: ModulePath = base.iter().chain(rest).filter(|part| !part.is_empty()).cloned().collect();
+    let is_relative = ["crate", "self", "super"].contains(&path[0].as_str());
+    (is_relative || modules.contains(&whole[..=module.len()])).then_some(whole)
+}
+
+/// Adds the leaves of a `use` tree with their names; a group in braces has several.
+fn expand(base: &[String], tree: &str, found: &mut Vec<(String, ModulePath)>) {
+    let tree = tree.trim();
+    if let Some(group) = tree.strip_prefix('{') {
         let mut depth = 0;
         let mut start = 0;
         for (at, c) in group.char_indices() {
@@ -223,64 +257,132 @@ fn expand(base: &[String], rest: &str, found: &mut Vec<ModulePath>) {
                 '}' | ',' if depth == 0 => {
                     expand(base, &group[start..at], found);
                     start = at + 1;
-                    if c == '}' {
-                        return;
-                    }
                 }
                 _ => {}
             }
         }
         return;
     }
-    let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    if name.is_empty() {
-        return;
+    if let Some((name, after)) = tree.split_once("::") {
+        let path: ModulePath = base.iter().cloned().chain([name.to_owned()]).collect();
+        return expand(&path, after, found);
     }
+    let (name, alias) = tree.split_once(" as ").unwrap_or((tree, tree));
     let mut path = base.to_vec();
     if name != "self" {
-        path.push(name.clone());
+        path.extend((!name.is_empty()).then(|| name.to_owned()));
     }
-    match rest[name.len()..].strip_prefix("::") {
-        Some(after) => expand(&path, after, found),
-        None => found.push(path),
+    if let (false, Some(last)) = (name.is_empty(), path.last()) {
+        found.push((if alias == "self" { last.clone() } else { alias.to_owned() }, path));
     }
+}
+
+/// Returns the file that defines what a path names, behind the re-exports on the way.
+fn defining_file<'a>(path: &[String], files: &'a BTreeMap<ModulePath, SourceFile>) -> Option<&'a ModulePath> {
+    let mut path = path.to_vec();
+    for _ in 0..8 {
+        let (length, (file, source)) = (1..=path.len())
+            .rev()
+            .find_map(|length| files.get_key_value(&path[..length]).map(|entry| (length, entry)))?;
+        match path.get(length).and_then(|name| source.uses.get(name)) {
+            Some(target) => path = [&target[..], &path[length + 1..]].concat(),
+            None => return Some(file),
+        }
+    }
+    panic!("{} is re-exported in a circle", path.join("::"));
+}
+
+/// Returns the other files that a file imports from.
+fn imports<'a>(module: &ModulePath, files: &'a BTreeMap<ModulePath, SourceFile>) -> BTreeSet<&'a ModulePath> {
+    let source = &files[module];
+    let (_, rest) = split_uses(&source.code);
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = rest.split(|c| !is_word(c)).collect();
+    // A `mod.rs` only passes on what its own code does not name.
+    let is_import = |name: &str, path: &ModulePath| {
+        !source.is_folder || !path.starts_with(module) || words.contains(name)
+    };
+    let used = source.uses.iter().filter(|(name, path)| is_import(name, path)).map(|(_, path)| path);
+    used.chain(&source.paths)
+        .filter_map(|path| defining_file(path, files))
+        .filter(|other| *other != module)
+        .collect()
+}
+
+#[test]
+fn every_arrow_between_modules_is_one_of_the_picture() {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let files = files();
+    let rooms: BTreeSet<&String> = files.keys().map(|module| &module[0]).collect();
+    for (module, source) in &files {
+        let others = source.uses.values().chain(&source.paths).filter_map(|path| path.first());
+        let others = others.filter(|name| **name != module[0] && rooms.contains(name));
+        used.entry(module[0].clone()).or_default().extend(others.cloned());
+    }
+    assert!(used.len() >= 15, "modules were not found: {:?}", used.keys());
+    used.remove("cli");
+    let mut faults = Vec::new();
+    for (module, others) in &used {
+        let (_, allowed) = ARROWS.iter().find(|(name, _)| name == module).unwrap_or_else(|| {
+            panic!("{module} is not in the picture: add it to src/lib.rs and to this test");
+        });
+        let allowed: BTreeSet<String> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        faults.extend(others.difference(&allowed).map(|name| format!("{module} uses {name}")));
+        let unused = allowed.difference(others);
+        faults.extend(unused.map(|name| format!("{module} no longer uses {name}: remove the arrow")));
+    }
+    assert!(faults.is_empty(), "the picture has other arrows than the code: {faults:#?}");
 }
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let files = files();
     assert!(files.len() >= 150, "files were not found: {}", files.len());
-    let mut imports: BTreeMap<&ModulePath, BTreeSet<&ModulePath>> = BTreeMap::new();
-    for (module, code) in &files {
-        let of_file = |path: ModulePath| {
-            (1..=path.len()).rev().find_map(|length| files.get_key_value(&path[..length]).map(|(key, _)| key))
-        };
-        let others = paths(module, code).into_iter().filter_map(of_file).filter(|other| *other != module);
-        imports.insert(module, others.collect());
-    }
+    let mut imports: BTreeMap<_, _> = files.keys().map(|module| (module, imports(module, &files))).collect();
+    // A `mod.rs` names the files of its folder, and they name it.
+    imports.retain(|module, _| !files[*module].is_folder);
+    imports.values_mut().for_each(|others| others.retain(|other| !files[*other].is_folder));
     assert!(imports.values().map(BTreeSet::len).sum::<usize>() >= 300, "imports were not found");
-    // A file that imports no remaining file is in no circle, nor is one that none imports.
-    loop {
-        let imported: BTreeSet<_> = imports.values().flatten().copied().collect();
-        let is_outside = |file: &ModulePath, of: &BTreeSet<_>| of.is_empty() || !imported.contains(file);
-        let outside: Vec<_> =
-            imports.iter().filter(|(file, of)| is_outside(file, of)).map(|(file, _)| *file).collect();
-        if outside.is_empty() {
-            break;
+    let reached = |file| {
+        let mut reached: BTreeSet<&ModulePath> = BTreeSet::new();
+        let mut next = vec![file];
+        while let Some(file) = next.pop() {
+            next.extend(imports[file].iter().filter(|other| reached.insert(**other)));
         }
-        for file in outside {
-            imports.remove(file);
-            imports.values_mut().for_each(|of| {
-                of.remove(file);
-            });
+        reached
+    };
+    let reach: BTreeMap<&ModulePath, _> = imports.keys().map(|file| (*file, reached(*file))).collect();
+    let mut circles = Vec::new();
+    for (file, others) in &imports {
+        let back: Vec<_> = others.iter().filter(|other| reach[**other].contains(file)).collect();
+        if !back.is_empty() {
+            let back: Vec<_> = back.iter().map(|path| path.join("/")).collect();
+            circles.push(format!("{} imports {}", file.join("/"), back.join(", ")));
         }
     }
-    let mut left: Vec<String> = Vec::new();
-    for (file, of) in &imports {
-        let of: Vec<_> = of.iter().map(|path| path.join("/")).collect();
-        left.push(format!("{} imports {}", file.join("/"), of.join(", ")));
+    assert!(circles.is_empty(), "these files import each other in a circle: {circles:#?}");
+}
+
+/// Returns the code of each module.
+fn modules() -> BTreeMap<String, String> {
+    let mut modules: BTreeMap<String, String> = BTreeMap::new();
+    for (module, source) in files() {
+        modules.entry(module[0].clone()).or_default().push_str(&source.code);
     }
-    assert!(left.is_empty(), "these files import each other in a circle: {left:#?}");
+    modules
+}
+
+#[test]
+fn no_file_is_longer_than_600_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["src", "tests", "benches", "examples", "fuzz"].map(|folder| root.join(folder));
+    let files: Vec<_> =
+        folders.iter().filter(|folder| folder.exists()).flat_map(|folder| sources(folder)).collect();
+    assert!(files.len() >= 250, "files were not found: {}", files.len());
+    for path in files {
+        let lines = fs::read_to_string(&path).expect("a source").lines().count();
+        assert!(lines <= 600, "{} has {lines} lines; split it", path.display());
+    }
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
+use super::attempt::RefreshAttempt;
 use super::{AttemptState, CredentialSource, NextAttempt, WAIT_MAX, WatchedState};
 use crate::credentials::refresh_policy::CHECK_INTERVAL;
-use crate::credentials::{Credentials, ProvideError, SourceEnv};
+use crate::credentials::{Credentials, ProvideError, SourceEnv, validate};
+use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
 
 /// The reason of a refresh.
@@ -35,6 +37,32 @@ impl RefreshReason {
 }
 
 impl CredentialSource {
+    /// Requests credentials from the provider and keeps them. Concurrent callers share the result
+    /// of one attempt. On an error the current credentials are kept. If the future is dropped
+    /// midway, the attempt counts as not made.
+    ///
+    /// # Errors
+    /// The error of the provider.
+    pub(crate) async fn refresh(&self, edge: &dyn SourceEnv) -> Result<Arc<Credentials>, ProvideError> {
+        let before = self.history().generation;
+        let _flight = self.flight.lock().await;
+        if self.history().generation != before
+            && let Ok(credentials) = self.get(edge.now())
+        {
+            return Ok(credentials);
+        }
+        let attempt = RefreshAttempt::begin(self);
+        // Files that cannot be read now count as changed once they can.
+        let asked = WatchedState::capture(&*self.provider, edge, &self.files).await;
+        let asked = asked.unwrap_or_else(|_| Some(WatchedState::default()));
+        let given = timeout(ATTEMPT_MAX, self.provider.provide(edge)).await.unwrap_or_else(|_| {
+            Err(ProvideError::Unavailable(format!("the source returned nothing within {ATTEMPT_MAX:?}")))
+        });
+        let given = given.and_then(usable).and_then(|credentials| self.keep(credentials, edge.now()));
+        attempt.end(&given, asked, edge.now());
+        given.map(|given| given.credentials)
+    }
+
     /// Refreshes the credentials before they expire, and whenever the state that the provider reads
     /// has changed. Never returns.
     pub(crate) async fn follow(&self, edge: &dyn SourceEnv) {
@@ -213,6 +241,18 @@ impl CredentialSource {
     }
 }
 
+/// Rejects credentials that cannot sign, whichever provider returned them.
+fn usable(given: Credentials) -> Result<Credentials, ProvideError> {
+    let token = given.token.as_ref().map(Secret::expose);
+    match validate::check_usable(&given.id, given.secret.expose(), token) {
+        Ok(()) => Ok(given),
+        Err(insane) => Err(ProvideError::Unavailable(format!(
+            "{} returned invalid credentials: {insane}",
+            given.provider
+        ))),
+    }
+}
+
 /// The time of both clocks at one moment.
 #[derive(Clone, Copy)]
 struct ClockReading {
@@ -233,6 +273,8 @@ impl ClockReading {
     }
 }
 
+/// The timeout of one attempt.
+const ATTEMPT_MAX: Duration = Duration::from_secs(20);
 /// The threshold of a jump. A clock that is being adjusted (NTP slewing) remains below it.
 const JUMP_S: u64 = 30;
 /// The minimum interval between refreshes triggered by rejections of OSS.
