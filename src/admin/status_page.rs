@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::AdminProcess;
+use super::process::AdminProcess;
 use crate::credentials::SourceStatus;
 use crate::telemetry::{ClientConnectionCounts, OperationSnapshot, RejectedRequest, RequestOutcome};
 use crate::time::Timestamp;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::AdminConfig;
+use super::admin_config::AdminConfig;
 use super::credentials::SecretResolver;
 use super::diagnostics::ConfigReport;
 use super::error::{ConfigErrorKind, ConfigWarning};

@@ -4,6 +4,7 @@
 //! Reading does not stop at the first error: [`ConfigErrors`] has all of them. The exception is a
 //! file that is not valid TOML, whose settings are not checked.
 
+mod admin_config;
 mod credentials;
 mod diagnostics;
 mod duration;
@@ -25,6 +26,7 @@ mod settings;
 mod size;
 mod source_names;
 mod upstream;
+mod upstream_settings;
 mod upstreams;
 mod validation;
 pub(crate) mod variables;
@@ -35,6 +37,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::admin_config::AdminConfig;
 pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
@@ -42,6 +45,7 @@ pub(crate) use self::env::{ContentDigest, FileDigest};
 pub use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
 pub use self::section::ConfigFile;
+pub(crate) use self::upstream_settings::UpstreamSettings;
 
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::{ConfigReport, FinishedReport};
@@ -53,12 +57,10 @@ use self::source_names::DescribedSource;
 use self::upstreams::UpstreamSections;
 use self::validation::ValidationContext;
 use crate::address::{RoutingTable, UpstreamId};
-use crate::admin;
 use crate::credentials::{
     ChainConfig, CustomProvider, NamedSpec, OssLocation, Provide, ProviderSpec, SourceEnv,
 };
-use crate::server::{ListenAddress, ListenSettings};
-use crate::sign::SignatureVersion;
+use crate::server::ListenSettings;
 use crate::telemetry::{AccessLogging, LogFormat, LogLevel, LogSettings};
 
 /// The effective configuration.
@@ -99,27 +101,6 @@ pub(crate) struct ConfigOutline {
     pub(crate) config: Option<ProxyConfig>,
     /// All errors, if there are any.
     pub(crate) errors: Option<ConfigErrors>,
-}
-
-/// The admin interface.
-#[derive(Clone, Debug)]
-pub(crate) struct AdminConfig {
-    /// The listen address.
-    pub(crate) address: ListenAddress,
-    /// The settings of its endpoints and of access to them.
-    pub(crate) settings: admin::AdminSettings,
-}
-
-/// Settings of an upstream, except for its address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamSettings {
-    /// The signature version of its requests.
-    pub(crate) signature: SignatureVersion,
-    /// The name of its credential source in [`ProxyConfig::credentials`].
-    pub(crate) credentials: String,
-    /// The file with the only roots that verify its certificates; `None` uses the roots of the
-    /// host. The file was readable when the configuration was loaded.
-    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// Hardening of the process.

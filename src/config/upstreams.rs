@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::UpstreamSettings;
 use super::diagnostics::ConfigReport;
 use super::error::ConfigErrorKind;
 use super::ossutil_routes::{self, ImpliedRoute};
@@ -11,6 +10,7 @@ use super::section::ConfigSection;
 use super::settings::UPSTREAM;
 use super::source_names::{DEFAULT, DescribedSource, listing};
 use super::upstream::{EndpointSettings, SharedSettings, UpstreamChecks};
+use super::upstream_settings::UpstreamSettings;
 use super::validation::ValidationContext;
 use crate::address::RoutingTable;
 use crate::server::ListenSettings;

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
-use super::BOUNDS_US;
+use super::histogram_bounds::BOUNDS_US;
 use crate::histogram::{DurationHistogram, HistogramSnapshot};
 use crate::transport::Url;
 

@@ -17,9 +17,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use super::histogram_bounds::BOUNDS_US;
 use super::refresh_policy::{RefreshUrgency, RefreshWindows, pause, pause_refused, pause_unchanged};
 use super::status::{CredentialState, SourceStatus};
-use super::{BOUNDS_US, Credentials, Provide, ProvideError, SourceEnv};
+use super::{Credentials, Provide, ProvideError, SourceEnv};
 use crate::histogram::DurationHistogram;
 use crate::offload::BlockingLane;
 use crate::secret::Secret;

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ProvideError;
 use crate::histogram::HistogramSnapshot;
 use crate::time::Timestamp;
 
@@ -91,22 +90,6 @@ impl CredentialState {
         match self {
             Self::Fresh | Self::Advisory | Self::Mandatory | Self::NonExpiring => true,
             Self::Empty | Self::Expired => false,
-        }
-    }
-}
-
-impl ProvideError {
-    /// All kinds of errors.
-    pub(crate) const KINDS: [&'static str; 4] = ["not_configured", "misconfigured", "unavailable", "refused"];
-
-    /// Returns the kind of the error, as one word.
-    #[must_use]
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::NotConfigured(_) => "not_configured",
-            Self::Failed(_) => "misconfigured",
-            Self::Unavailable(_) => "unavailable",
-            Self::Refused(_) => "refused",
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Access policy: the decision made before every signature. Pure.
 
 mod pin;
+mod request_shape;
 
 use http::header::ORIGIN;
-use http::{HeaderMap, Method};
-
 pub(crate) use pin::PinBreach;
+pub use request_shape::NamedHost;
+pub use request_shape::RequestShape;
 
 use crate::caller::CallerIdentity;
-use crate::oss::{AccessKind, Bucket, Operation, Query};
+use crate::oss::{AccessKind, Operation};
 
 /// The access policy of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -34,15 +35,6 @@ pub(crate) enum CrossSiteReads {
     AllowByName,
 }
 
-/// The kind of host that a request names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedHost {
-    /// A name configured by the operator, so that its requests are meant for this proxy.
-    SetUp,
-    /// An IP address, `localhost`, or an OSS endpoint name.
-    Other,
-}
-
 /// The operations that a listener allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum AllowedOperations {
@@ -62,25 +54,6 @@ pub(crate) enum UnsignedForms {
     Refuse,
     /// Forwarded without a signature.
     Pass,
-}
-
-/// The parts of a request that the policy depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestShape<'a> {
-    /// The identity of the client.
-    pub caller: CallerIdentity,
-    /// The operation.
-    pub operation: Operation,
-    /// The kind of host that the request names.
-    pub host: NamedHost,
-    /// The method.
-    pub method: &'a Method,
-    /// The query parameters.
-    pub query: &'a Query,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// The only bucket that may be named, if the upstream is fixed to one.
-    pub pin: Option<&'a Bucket>,
 }
 
 /// The decision of the policy about a request.

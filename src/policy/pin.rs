@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderName, HeaderValue, Method};
 
-use super::RequestShape;
+use super::request_shape::RequestShape;
 use crate::oss::{Bucket, QueryParameter, decode};
 
 /// The part of a request that names, or could name, a bucket other than the pinned one.

@@ -22,7 +22,6 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::ServerSettings;
 use super::accept::AcceptedSocket;
 use super::client_io::{ActivityStream, ClientSocket, ClientStream};
 use super::context::WorkerState;
@@ -31,6 +30,7 @@ use super::http_version::HttpVersion;
 use super::idle::{ClientActivity, IdleLimits, IdleTimer};
 use super::protocol::spoken_on;
 use super::request_tasks::RequestTasks;
+use super::settings::ServerSettings;
 use super::streams::{StreamBody, StreamExecutor, UnreadTimer};
 use super::tls::{ClientTlsPolicy, HTTP2};
 use crate::proxy::{self, AcceptingListener, ListenerRules, ResponseBody};

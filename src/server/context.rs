@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use super::ServerSettings;
+use super::settings::ServerSettings;
 use super::tls::ClientTlsPolicy;
 use crate::proxy::{ListenerRules, WorkerCore};
 

@@ -17,8 +17,10 @@ mod http_version;
 mod idle;
 mod listen;
 mod listening_socket;
+mod plan;
 mod protocol;
 mod request_tasks;
+mod settings;
 mod socket_activation;
 mod streams;
 mod tls;
@@ -42,47 +44,19 @@ pub use listen::ListenSettings;
 pub use listen::SharedListener;
 pub(crate) use listen::{AcceptSocket, ConfiguredSocket};
 pub(crate) use listening_socket::BindError;
+pub use plan::MakeCore;
+pub use plan::ServerPlan;
+pub use settings::ServerSettings;
 pub use socket_activation::ActivatedSockets;
 pub(crate) use tls::{InvalidTls, ListenerTls, TlsFiles};
 
 use crate::offload::BlockingLane;
-use crate::proxy::{ListenerRules, WorkerCore};
+use crate::proxy::ListenerRules;
 use acceptor::{AcceptThread, AcceptWatchdog};
 use connection_limit::ConnectionLimit;
 use context::ListenerConfig;
 use tls::ClientTlsPolicy;
 use workers::WorkerPool;
-
-/// The settings for all client connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerSettings {
-    /// The number of workers; at least one.
-    pub cores: usize,
-    /// The maximum number of open client connections, over all workers.
-    pub connections: usize,
-    /// The maximum size of a request head in bytes, including its first line.
-    pub header_bytes: usize,
-    /// The timeout for a request head from its first byte; on a new connection, from its start.
-    pub header_read: Duration,
-    /// The idle timeout of a client connection between requests.
-    pub idle: Duration,
-    /// The timeout for a client that reads no bytes of a response.
-    pub stall: Duration,
-    /// The timeout of the drain for requests in flight.
-    pub drain: Duration,
-}
-
-/// Builds the state of a worker, on the worker's thread, from the previous state if there is one.
-pub type MakeCore = Arc<dyn Fn(Option<&WorkerCore>) -> WorkerCore + Send + Sync>;
-
-/// The configuration of the server. A reload replaces all of it at once.
-#[derive(Clone)]
-pub struct ServerPlan {
-    /// The settings of client connections. The number of workers is fixed at startup.
-    pub settings: ServerSettings,
-    /// The function that builds the state of each worker.
-    pub make_core: MakeCore,
-}
 
 /// A listener to serve, with the settings and TLS configuration resolved for it.
 pub struct ListenerPlan {

@@ -20,7 +20,8 @@ use super::connection::ConnectionContext;
 use super::connection_limit::ConnectionPermit;
 use super::context::{ListenerConfig, ListenerContext, WorkerConfig, WorkerState};
 use super::drain::{DrainOutcome, DrainSignal};
-use super::{MakeCore, ServerPlan, ServerSettings};
+use super::plan::{MakeCore, ServerPlan};
+use super::settings::ServerSettings;
 use crate::telemetry::ProcessCounters;
 
 /// All workers of the process.

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::header::{HeaderName, HeaderValue};
 use sha1::Sha1;
 
-use super::{SignableRequest, collect, is_oss_header, write_headers};
+use super::signable_request::{SignableRequest, collect, is_oss_header, write_headers};
 use crate::oss::Query;
 use crate::secret::Secret;
 

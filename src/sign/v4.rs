@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::{SignableRequest, collect, is_oss_header, write_headers};
+use super::signable_request::{SignableRequest, collect, is_oss_header, write_headers};
 use crate::oss::{Query, SigningProduct, encode_path, encode_strict};
 use crate::secret::Secret;
 use crate::time::UtcDay;

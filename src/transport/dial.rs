@@ -16,20 +16,14 @@ use tracing::{info, warn};
 
 use super::connect_error::{ConnectFailure, DialPhase};
 use super::connection::UpstreamConnection;
+use super::destination::{LoopbackPolicy, UpstreamDestination};
+use super::dial_error::DialError;
 use super::io_timeout::WriteTimeout;
 use super::names::{AddressBook, DialName};
 use super::race::{DialFailure, TimeLimit};
+use super::settings::{HEADER_LINES_MAX, TransportSettings};
+use super::trust_store_entry::TrustStoreEntry;
 use super::upstream_io::{UpstreamStream, UpstreamStreamState};
-use super::{DialError, HEADER_LINES_MAX, TransportSettings, TrustStoreEntry, UpstreamDestination};
-
-/// The loopback addresses that a dialled name may resolve to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LoopbackPolicy {
-    /// The configuration names the address: any is allowed except the proxy's own listeners.
-    Configured,
-    /// An OSS endpoint name: no address of this machine is allowed.
-    OssName,
-}
 
 /// The state of upstreams that all workers share: the proxy's own listeners, and the destinations
 /// that cannot be reached. Each outage is logged once.

@@ -4,7 +4,9 @@
 
 mod connect_error;
 mod connection;
+mod destination;
 mod dial;
+mod dial_error;
 mod flight;
 mod http_client;
 mod io_timeout;
@@ -17,10 +19,12 @@ mod queue_wait;
 mod race;
 mod request_body;
 mod retry;
+mod settings;
 mod share;
 mod silence;
 mod stats;
 mod tls;
+mod trust_store_entry;
 mod upstream_io;
 
 use std::pin::Pin;
@@ -36,7 +40,9 @@ use tokio::time::Sleep;
 use tracing::warn;
 
 pub(crate) use connect_error::{CertificateFault, ConnectFailure, DialPhase};
-pub(crate) use dial::{LoopbackPolicy, UpstreamReachability};
+pub(crate) use destination::{LoopbackPolicy, UpstreamDestination, UpstreamTls};
+pub(crate) use dial::UpstreamReachability;
+pub(crate) use dial_error::DialError;
 pub(crate) use http_client::{
     HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
 };
@@ -46,9 +52,13 @@ pub(crate) use names::DialName;
 pub(crate) use pooled::PooledConnection;
 pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody};
 pub(crate) use retry::RetryableRequest;
+pub(crate) use settings::HEADER_LINES_MAX;
+pub use settings::TransportSettings;
 pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
 pub use tls::TrustStore;
 pub(crate) use tls::{InvalidRoots, revocation_lists, roots};
+pub(crate) use trust_store_entry::TrustStoreEntry;
+pub(crate) use trust_store_entry::TrustStoreId;
 
 use connection::UpstreamConnection;
 use dial::DialContext;
@@ -58,70 +68,6 @@ use queue_wait::QueueWait;
 use request_body::{BodyFault, BodyState};
 use retry::FailedAttempt;
 use silence::{DestinationSilence, SilenceTrial};
-
-/// The destination of a request. Requests share connections if their destinations are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct UpstreamDestination {
-    /// The host and port to dial.
-    pub(crate) dial: DialName,
-    /// The verification of the certificate; `None` without TLS.
-    pub(crate) tls: Option<UpstreamTls>,
-    /// The check that the dialled name does not lead back to this machine.
-    pub(crate) guard: LoopbackPolicy,
-}
-
-/// The verification of the certificate of a destination.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct UpstreamTls {
-    /// The name that the certificate must have.
-    pub(crate) name: String,
-    /// The id of the trust store.
-    pub(crate) trust: TrustStoreId,
-}
-
-/// The id of a trust store of a [`UpstreamTransport`]. Pooled connections are matched by it: in a
-/// later transport with the same pool, an id refers to the same trust store or to none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TrustStoreId(pub usize);
-
-/// A trust store with its id.
-#[derive(Clone)]
-pub struct TrustStoreEntry {
-    /// The id, by which destinations refer to the trust store.
-    pub(crate) id: TrustStoreId,
-    /// The trust store.
-    pub(crate) store: TrustStore,
-}
-
-/// Settings of all upstream connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransportSettings {
-    /// The timeout for a dial, including the TLS handshake.
-    pub connect: Duration,
-    /// The time after which an idle connection is closed.
-    pub idle: Duration,
-    /// The timeout for the head of a response, counted from the last byte of the request.
-    pub first_byte: Duration,
-    /// The longest time without progress in the middle of a body, for either side.
-    pub stall: Duration,
-    /// The limit on connections to one destination in use at once, per worker. All destinations
-    /// together may have four times as many.
-    pub connections: usize,
-    /// The limit on dials to one destination in progress at once, per worker. All destinations
-    /// together may have four times as many.
-    pub dials: usize,
-    /// The longest time that a request waits in the queue of its destination.
-    pub queue: Duration,
-}
-
-#[cfg(test)]
-impl TransportSettings {
-    /// Settings with these limits of connections and dials, and timeouts that no test reaches.
-    fn patient(connections: usize, dials: usize) -> Self {
-        let long = Duration::from_secs(20);
-        Self { connect: long, idle: long, first_byte: long, stall: long, connections, dials, queue: long }
-    }
-}
 
 /// The head of a response, with what its reader needs.
 pub(crate) struct UpstreamExchange {
@@ -195,38 +141,6 @@ pub(crate) enum SendError {
         /// The time without a response.
         lasting: Duration,
     },
-}
-
-/// The reason why no connection to a destination can be made.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum DialError {
-    /// No address of the destination accepts a connection.
-    #[error("cannot connect to {at}: {reason}")]
-    Unreachable {
-        /// Host and port.
-        at: String,
-        /// The error that the system or TLS reported.
-        reason: String,
-        /// The failure class, for callers that branch on it.
-        obstacle: ConnectFailure,
-    },
-    /// The name resolves to this machine.
-    #[error(
-        "{name} resolves to {address}, which is this host: the request would loop back to the proxy; set `connect` of the upstream to the real address, or correct the DNS record"
-    )]
-    Loop {
-        /// The dialled name.
-        name: String,
-        /// The address of this machine.
-        address: std::net::SocketAddr,
-    },
-}
-
-impl UpstreamDestination {
-    /// Returns host and port, for the log.
-    fn at(&self) -> String {
-        self.dial.to_string()
-    }
 }
 
 /// The upstream connections of one worker.
@@ -509,9 +423,6 @@ async fn silent(body: &BodyState, limit: Duration, mut timer: Pin<&mut Sleep>) {
     }
 }
 
-/// The limit on header lines in a head, both of a client's request and of an upstream's response.
-/// OSS allows 8 KiB of user metadata, which is rarely more than a hundred lines.
-pub(crate) const HEADER_LINES_MAX: usize = 256;
 /// The idle time after which a connection is checked before reuse.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 /// The least timeout for responses that require OSS to process the whole object.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::DialError;
+use super::dial_error::DialError;
 
 /// The state of a destination whose last dial failed.
 #[derive(Debug)]

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::UpstreamConnection;
+use super::destination::UpstreamDestination;
+use super::dial_error::DialError;
 use super::outage::DialOutage;
 use super::queue::QueuedRequest;
 use super::request_body::BodyState;
+use super::settings::TransportSettings;
 use super::share::SharedLimit;
 use super::silence::{DestinationSilence, ResponseWaits, SilenceStep, SilenceTrial};
 use super::stats::PoolStats;
-use super::{DialError, TransportSettings, UpstreamDestination};
 
 /// The connections of one worker, by destination.
 pub(super) struct ConnectionPool {

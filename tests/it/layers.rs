@@ -73,6 +73,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 const WORDS: &[&str] = &["oss", "time", "secret"];
 
+/// Folders whose `mod.rs` still imports files that import it.
+const CIRCULAR_FOLDERS: &[&str] =
+    &["admin/metrics", "cli/doctor", "emulator/faults", "emulator/operation", "emulator/verify"];
+
 /// Modules without IO and clock.
 const PURE: &[&str] = &["oss", "time", "secret", "histogram", "address", "sign", "caller", "policy"];
 
@@ -224,6 +228,11 @@ fn imported(module: &[String], item: &str, modules: &BTreeSet<ModulePath>) -> Ve
 /// Returns the paths that code names outside `use` items.
 fn named_paths(module: &[String], code: &str, modules: &BTreeSet<ModulePath>) -> Vec<ModulePath> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    // `pub(in path)` imports nothing.
+    let parts = code.split("pub(in ").enumerate();
+    let code: String = parts
+        .map(|(at, part)| if at == 0 { part } else { part.split_once(')').expect("a path").1 })
+        .collect();
     let words = code.split(|c| !is_part(c)).filter(|word| word.contains("::"));
     let path = |word: &str| word.split("::").map(|part| part.trim_end_matches(':').to_owned()).collect();
     words.filter_map(|word| from_root(module, &path(word), modules)).collect()
@@ -338,11 +347,26 @@ fn every_arrow_between_modules_is_one_of_the_picture() {
 fn no_files_import_each_other_in_a_circle() {
     let files = files();
     assert!(files.len() >= 150, "files were not found: {}", files.len());
-    let mut imports: BTreeMap<_, _> = files.keys().map(|module| (module, imports(module, &files))).collect();
-    // A `mod.rs` names the files of its folder, and they name it.
-    imports.retain(|module, _| !files[*module].is_folder);
-    imports.values_mut().for_each(|others| others.retain(|other| !files[*other].is_folder));
+    let imports: FileImports<'_> = files.keys().map(|module| (module, imports(module, &files))).collect();
     assert!(imports.values().map(BTreeSet::len).sum::<usize>() >= 300, "imports were not found");
+    let circles = circles_without(CIRCULAR_FOLDERS, &imports);
+    assert!(circles.is_empty(), "these files import each other in a circle: {circles:#?}");
+    for folder in CIRCULAR_FOLDERS {
+        let others: Vec<&str> = CIRCULAR_FOLDERS.iter().copied().filter(|other| other != folder).collect();
+        let is_circular = !circles_without(&others, &imports).is_empty();
+        assert!(is_circular, "{folder}/mod.rs is in no circle: remove it from CIRCULAR_FOLDERS");
+    }
+}
+
+/// The files that each file imports from.
+type FileImports<'a> = BTreeMap<&'a ModulePath, BTreeSet<&'a ModulePath>>;
+
+/// Returns the imports that are part of a circle, except those of and from the `mod.rs` of the folders in `left_out`.
+fn circles_without(left_out: &[&str], imports: &FileImports<'_>) -> Vec<String> {
+    let is_in = |file: &ModulePath| !left_out.contains(&file.join("/").as_str());
+    let mut imports = imports.clone();
+    imports.retain(|file, _| is_in(file));
+    imports.values_mut().for_each(|others| others.retain(|other| is_in(other)));
     let reached = |file| {
         let mut reached: BTreeSet<&ModulePath> = BTreeSet::new();
         let mut next = vec![file];
@@ -351,16 +375,16 @@ fn no_files_import_each_other_in_a_circle() {
         }
         reached
     };
-    let reach: BTreeMap<&ModulePath, _> = imports.keys().map(|file| (*file, reached(*file))).collect();
+    let reach: FileImports<'_> = imports.keys().map(|file| (*file, reached(*file))).collect();
     let mut circles = Vec::new();
     for (file, others) in &imports {
-        let back: Vec<_> = others.iter().filter(|other| reach[**other].contains(file)).collect();
+        let back = others.iter().filter(|other| reach[**other].contains(file));
+        let back: Vec<_> = back.map(|path| path.join("/")).collect();
         if !back.is_empty() {
-            let back: Vec<_> = back.iter().map(|path| path.join("/")).collect();
             circles.push(format!("{} imports {}", file.join("/"), back.join(", ")));
         }
     }
-    assert!(circles.is_empty(), "these files import each other in a circle: {circles:#?}");
+    circles
 }
 
 /// Returns the code of each module.

@@ -14,7 +14,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{AdminProcess, AdminRoute, ListenerCertificate};
+use super::certificate::ListenerCertificate;
+use super::process::{AdminProcess, AdminRoute};
 use crate::credentials::{EndpointStatus, SourceStatus};
 use crate::histogram::HistogramSnapshot;
 use crate::oss::Operation;

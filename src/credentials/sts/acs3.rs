@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{CallStamp, FORM, StsCall, VERSION};
+use super::call::{CallStamp, FORM, StsCall, VERSION};
 use crate::credentials::Credentials;
 use crate::transport::Url;
 

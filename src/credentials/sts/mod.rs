@@ -2,6 +2,7 @@
 //! token is in a URL. Errors contain nothing of a response but the code and the request id.
 
 mod acs3;
+mod call;
 mod endpoint;
 mod response;
 mod role;
@@ -22,13 +23,13 @@ pub(crate) use endpoint::{OssLocation, StsEndpointConfig};
 pub(super) use response::{StsCause, StsCredentials, StsError};
 pub(crate) use role::{AssumeRoleParams, AssumedRole};
 
+use call::{CallStamp, FORM, StsCall};
 use endpoint::SelectedEndpoint;
 use response::StsReply;
 
 use super::clock_skew::{CallPeriod, ahead};
 use super::service_client::ServiceClient;
 use super::{CredentialServices, Credentials, ProvideError, SourceEnv};
-use crate::oss::encode_strict;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
@@ -65,14 +66,6 @@ enum CallAuthentication<'a> {
     Key(&'a Credentials),
     /// No signature; the form contains the proof of identity.
     Nobody,
-}
-
-/// A call without its authentication.
-struct StsCall {
-    action: &'static str,
-    form: Zeroizing<Vec<u8>>,
-    /// The form fields as name-value pairs, which RPC signs.
-    fields: Vec<(&'static str, Zeroizing<String>)>,
 }
 
 impl StsClient {
@@ -215,34 +208,5 @@ impl StsClient {
     }
 }
 
-/// The values that differ between two calls.
-#[derive(Clone, Copy)]
-struct CallStamp<'a> {
-    /// The time, as `2026-01-31T12:00:00Z`.
-    at: &'a str,
-    nonce: &'a str,
-}
-
-impl StsCall {
-    fn new(action: &'static str, fields: Vec<(&'static str, Zeroizing<String>)>) -> Self {
-        // Percent-encoding makes at most three bytes of one. The buffer therefore never grows,
-        // which would leave a copy of a secret behind.
-        let room = fields.iter().map(|(name, value)| name.len() + 2 + 3 * value.len()).sum();
-        let mut form = Zeroizing::new(String::with_capacity(room));
-        for (name, value) in &fields {
-            if !form.is_empty() {
-                form.push('&');
-            }
-            form.push_str(name);
-            form.push('=');
-            encode_strict(value.as_bytes(), &mut form);
-        }
-        let form = Zeroizing::new(std::mem::take(&mut *form).into_bytes());
-        Self { action, form, fields }
-    }
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
-const VERSION: &str = "2015-04-01";
 const TIMEOUTS: HttpTimeouts =
     HttpTimeouts { connect: Duration::from_secs(3), total: Duration::from_secs(8) };

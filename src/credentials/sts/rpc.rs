@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use zeroize::Zeroizing;
 
-use super::{CallStamp, StsCall, VERSION};
+use super::call::{CallStamp, StsCall, VERSION};
 use crate::credentials::Credentials;
 use crate::oss::encode_strict;
 

@@ -1,0 +1,48 @@
+//! The environment that the configuration and the providers read.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::secret_file::SecretText;
+use crate::time::Clock;
+
+/// The environment that the configuration and the providers read, behind a trait so that tests can
+/// replace it. Files are those of the host unless an implementation replaces them.
+pub trait SourceEnv: Clock {
+    /// Returns an environment variable; an empty one counts as not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// Returns the names of all environment variables.
+    fn variable_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns whether a variable has a value that is not UTF-8, which [`Self::variable`] cannot
+    /// return.
+    fn is_not_text(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// Returns whether a variable is set to `true`, in any case.
+    fn is_true(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Reads a file with a secret that the configuration refers to.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    fn read_secret(&self, path: &Path) -> io::Result<SecretText> {
+        SecretText::read(path)
+    }
+
+    /// Checks that a file that the configuration refers to can be read.
+    ///
+    /// # Errors
+    /// The reason that the file cannot be read.
+    fn check_readable(&self, path: &Path) -> io::Result<()> {
+        // Opening is not sufficient: a directory can be opened but not read.
+        File::open(path)?.read(&mut [0]).map(drop)
+    }
+}
