@@ -65,8 +65,8 @@ pub(crate) use ossutil::OssutilFile;
 pub(crate) use ossutil_buckets::{BucketEndpoint, BucketEndpointsError, BucketStyle, bucket_endpoints};
 pub(crate) use process::ProcessConfig;
 pub(crate) use profile::CliFile;
-pub use provider_config::{ComparableConfig, ProviderConfig};
-pub use provider_spec::{NamedSpec, ProviderSpec};
+pub(crate) use provider_config::ComparableConfig;
+pub(crate) use provider_spec::{NamedSpec, ProviderSpec};
 pub use secret_file::SecretText;
 pub(crate) use services::CredentialServices;
 pub(crate) use source::{CredentialSource, NoCredentials};
@@ -74,7 +74,8 @@ pub(crate) use static_keys::StaticKeyConfig;
 pub(crate) use status::{CredentialState, SourceStatus};
 pub(crate) use sts::{AssumeRoleParams, OssLocation, StsEndpointConfig, StsSignature};
 pub(crate) use uri::UriConfig;
-pub(crate) use validate::{InvalidAccessKey, check as check_key};
+pub use validate::InvalidAccessKey;
+pub(crate) use validate::check as check_key;
 
 use crate::secret::Secret;
 use crate::time::{Clock, Timestamp};
@@ -95,9 +96,35 @@ pub struct Credentials {
     pub provider: Arc<str>,
 }
 
-/// A credential provider. One [`CredentialSource`] calls it and keeps the credentials. That source
+/// A credential provider. One source calls it and keeps the credentials. That source
 /// refreshes them before they expire, one attempt at a time, and backs off after failures. An
 /// implementation only has to request credentials.
+///
+/// ```
+/// use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
+/// use oss_signing_proxy::secret::Secret;
+/// use oss_signing_proxy::time::Timestamp;
+///
+/// /// A provider that reads the values that another process exported.
+/// struct ExportedKey;
+///
+/// impl Provide for ExportedKey {
+///     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+///         Box::pin(async move {
+///             let read = |name: &str| {
+///                 edge.variable(name).ok_or_else(|| ProvideError::NotConfigured(format!("{name} is not set")))
+///             };
+///             Ok(Credentials {
+///                 id: read("EXPORTED_ID")?,
+///                 secret: Secret::new(read("EXPORTED_SECRET")?),
+///                 token: Some(Secret::new(read("EXPORTED_TOKEN")?)),
+///                 expires: Timestamp::parse_rfc3339(&read("EXPORTED_EXPIRATION")?),
+///                 provider: "exported".into(),
+///             })
+///         })
+///     }
+/// }
+/// ```
 pub trait Provide: Send + Sync {
     /// Requests credentials. An attempt may be dropped before it ends, and must leave a state in
     /// which the next one works. It must not block, because other sources refresh on the same

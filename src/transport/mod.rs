@@ -47,8 +47,9 @@ pub(crate) use pooled::PooledConnection;
 pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody};
 pub(crate) use retry::RetryableRequest;
 pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
+pub use tls::InvalidRoots;
 pub use tls::TrustStore;
-pub(crate) use tls::{InvalidRoots, revocation_lists, roots};
+pub(crate) use tls::{revocation_lists, roots};
 
 use connection::UpstreamConnection;
 use dial::DialContext;
