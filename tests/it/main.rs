@@ -35,6 +35,7 @@ mod places;
 mod presign;
 mod process;
 mod properties;
+mod public_items;
 mod reference;
 mod rejected;
 mod reload;
