@@ -16,6 +16,7 @@ mod doctor;
 mod dropped;
 mod echo;
 mod ecs;
+mod embedding;
 mod explain;
 mod explain_error;
 mod gauges;
