@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use oss_signing_proxy::app::{App, SystemEnv};
 use oss_signing_proxy::config::{ConfigFile, ProxyConfig, SettingLayer};
-use oss_signing_proxy::internals::config::changes;
-use oss_signing_proxy::internals::credentials::{ConfiguredSources, build_sources, rebuild_sources};
+use oss_signing_proxy::internals::config::{changes, effective_settings};
+use oss_signing_proxy::internals::credentials::{
+    ConfiguredSources, build_sources, rebuild_sources, source_specs,
+};
 use tokio::task::LocalSet;
 
 fn main() -> io::Result<()> {
@@ -49,10 +51,10 @@ fn measure(routes: usize, sources: usize) -> [Duration; 5] {
     let text = text(routes, sources, "known");
     let (config, loading) = timed(|| load(&text));
     let again = load(&text.replace("\"cn-beijing\"", "\"cn-shanghai\""));
-    let (_, comparing) = timed(|| changes(&config.facts, &again.facts));
-    let sources = build_sources(&config.credentials, &Arc::default());
-    let before = ConfiguredSources { specs: &config.credentials, sources: &sources };
-    let (_, building) = timed(|| rebuild_sources(&again.credentials, &[before], &Arc::default()));
+    let (_, comparing) = timed(|| changes(effective_settings(&config), effective_settings(&again)));
+    let sources = build_sources(source_specs(&config), &Arc::default());
+    let before = ConfiguredSources { specs: source_specs(&config), sources: &sources };
+    let (_, building) = timed(|| rebuild_sources(source_specs(&again), &[before], &Arc::default()));
     let wrong = text.replace("credentials = \"known", "credentials = \"unknown");
     let (_, refusing) = timed(|| read(&wrong).map_err(|errors| errors.to_string()));
     let (_, assembling) = timed(|| assemble(config));
@@ -70,7 +72,7 @@ fn least(a: [Duration; 5], b: [Duration; 5]) -> [Duration; 5] {
 }
 
 fn read(text: &str) -> Result<ProxyConfig, oss_signing_proxy::config::ConfigErrors> {
-    let layers = [SettingLayer::from_environment(&SystemEnv), SettingLayer::flags()];
+    let layers = [SettingLayer::from_environment(&SystemEnv)];
     ProxyConfig::load(Some(ConfigFile { path: Path::new("proxy.toml"), text }), &layers, &SystemEnv)
 }
 

@@ -41,9 +41,33 @@
 //!
 //! A program that embeds the proxy loads a [`config::ProxyConfig`] and runs an [`app::App`]. It may
 //! add a credential provider of another kind with [`credentials::Provide`].
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use oss_signing_proxy::app::{App, DrainSignal, SystemEnv};
+//! use oss_signing_proxy::config::{ConfigFile, ProxyConfig};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let text = "[upstream]\nregion = \"cn-hangzhou\"\n";
+//!     let file = ConfigFile { path: Path::new("proxy.toml"), text };
+//!     let config = ProxyConfig::load(Some(file), &[], &SystemEnv)?;
+//!     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//!     tokio::task::LocalSet::new().block_on(&runtime, async {
+//!         let app = App::assemble(config, Arc::new(SystemEnv)).await?;
+//!         println!("listening on {:?}", app.addresses());
+//!         // Another task calls `leave` on a clone of the signal to shut the proxy down.
+//!         app.run(DrainSignal::new()).await?;
+//!         Ok(())
+//!     })
+//! }
+//! ```
 
 #![forbid(unsafe_code)]
-// Without this feature, items that only tests, benchmarks and fuzz targets reach are not public.
+// Without this feature, items that only tests, benchmarks and fuzz targets reach are not public, and
+// every type in the signature of a public item has a public path.
+#![cfg_attr(not(feature = "internals"), warn(unnameable_types))]
 #![cfg_attr(feature = "internals", warn(unreachable_pub))]
 
 mod address;
@@ -81,11 +105,24 @@ pub mod internals {
         pub use crate::caller::identify;
     }
     pub mod config {
-        pub use crate::config::effective::changes;
+        use crate::config::ProxyConfig;
+        pub use crate::config::effective::{EffectiveSetting, changes};
         pub use crate::config::variables::READ_VARIABLES;
+
+        /// Returns all effective settings with their origins.
+        pub fn effective_settings(config: &ProxyConfig) -> &[EffectiveSetting] {
+            &config.facts
+        }
     }
     pub mod credentials {
+        use crate::config::ProxyConfig;
+        use crate::credentials::NamedSpec;
         pub use crate::credentials::build_sources::{ConfiguredSources, build_sources, rebuild_sources};
+
+        /// Returns the specifications of the credential sources.
+        pub fn source_specs(config: &ProxyConfig) -> &[NamedSpec] {
+            &config.credentials
+        }
     }
     pub mod oss {
         pub use crate::oss::key::Key;
@@ -110,6 +147,34 @@ pub mod internals {
     }
     pub mod telemetry {
         pub use crate::telemetry::RequestCounts;
+    }
+    pub mod time {
+        use crate::time::{Timestamp, UtcDay};
+
+        /// Returns the day in UTC.
+        pub fn day(time: Timestamp) -> UtcDay {
+            time.day()
+        }
+
+        /// Formats a time as `20231216T162057Z`.
+        pub fn iso_basic(time: Timestamp) -> String {
+            time.iso_basic()
+        }
+
+        /// Formats a time as `2023-12-16T16:20:57.000Z`.
+        pub fn iso_extended(time: Timestamp) -> String {
+            time.iso_extended()
+        }
+
+        /// Formats a time as `Sat, 16 Dec 2023 16:20:57 GMT`.
+        pub fn http_date(time: Timestamp) -> String {
+            time.http_date()
+        }
+
+        /// Parses `20231216T162057Z`; `None` for anything else.
+        pub fn parse_iso_basic(text: &str) -> Option<Timestamp> {
+            Timestamp::parse_iso_basic(text)
+        }
     }
     pub mod transport {
         pub use crate::transport::{TransportSettings, TrustStore, UpstreamTransport};

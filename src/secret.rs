@@ -11,7 +11,7 @@ pub struct Secret(Zeroizing<Box<str>>);
 impl Secret {
     /// Takes ownership of `text`, which must not be kept elsewhere.
     #[must_use]
-    pub(crate) fn new(text: String) -> Self {
+    pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text.into_boxed_str()))
     }
 

@@ -1,13 +1,16 @@
 //! Points in time as OSS writes them. Pure: nothing here reads a clock; code that needs the time gets
 //! a [`Clock`].
 
-use std::fmt;
+mod utc_day;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::SignedDuration;
 use jiff::civil::{self, DateTime};
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
+
+pub(crate) use utc_day::UtcDay;
 
 /// A source of the current time, so that everything that depends on it can be tested.
 pub trait Clock: Send + Sync {
@@ -18,10 +21,6 @@ pub trait Clock: Send + Sync {
 /// Whole seconds since 1970-01-01T00:00:00Z; OSS signs no fractions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
-
-/// A day in UTC as the scope of a V4 signature names it, `yyyymmdd`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UtcDay([u8; 8]);
 
 impl Timestamp {
     /// The latest time with a year of four digits: 9999-12-31T23:59:59Z.
@@ -47,13 +46,13 @@ impl Timestamp {
 
     /// `20231216T162057Z`, the form of `x-oss-date`.
     #[must_use]
-    pub fn iso_basic(self) -> String {
+    pub(crate) fn iso_basic(self) -> String {
         self.written("00000000T000000Z")
     }
 
     /// `2023-12-16T16:20:57.000Z`, the form of OSS's XML documents.
     #[must_use]
-    pub fn iso_extended(self) -> String {
+    pub(crate) fn iso_extended(self) -> String {
         self.written("0000-00-00T00:00:00.000Z")
     }
 
@@ -65,21 +64,21 @@ impl Timestamp {
 
     /// `Sat, 16 Dec 2023 16:20:57 GMT`, the form of HTTP's `Date`.
     #[must_use]
-    pub fn http_date(self) -> String {
+    pub(crate) fn http_date(self) -> String {
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.0.unsigned_abs()))
     }
 
     /// The day in UTC.
     #[must_use]
-    pub fn day(self) -> UtcDay {
+    pub(crate) fn day(self) -> UtcDay {
         let mut text = [b'0'; 8];
         text.copy_from_slice(&self.digits()[..8]);
-        UtcDay(text)
+        UtcDay::from_digits(text)
     }
 
     /// Reads `20231216T162057Z`; `None` for anything else.
     #[must_use]
-    pub fn parse_iso_basic(text: &str) -> Option<Self> {
+    pub(crate) fn parse_iso_basic(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
             return None;
@@ -101,7 +100,7 @@ impl Timestamp {
 
     /// Reads a time as RFC 3339 writes it, such as `2023-12-16T16:20:57Z`; fractions are cut off. `None` for anything else.
     #[must_use]
-    pub(crate) fn parse_rfc3339(text: &str) -> Option<Self> {
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
         match text.parse::<jiff::Timestamp>() {
             Ok(time) => Some(Self::from_unix_s(time.as_second())),
             Err(_) => Self::parse_last_day(text),
@@ -165,21 +164,6 @@ impl std::ops::Add<Duration> for Timestamp {
     fn add(self, later: Duration) -> Self {
         let seconds = i64::try_from(later.as_secs()).unwrap_or(i64::MAX);
         Self::from_unix_s(self.0.saturating_add(seconds))
-    }
-}
-
-impl UtcDay {
-    /// The eight digits.
-    #[must_use]
-    pub(crate) fn as_str(&self) -> &str {
-        // Digits only, by construction.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for UtcDay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -11,6 +11,7 @@ use oss_signing_proxy::internals::proxy::prepare_headers;
 use oss_signing_proxy::internals::sign::{
     self, SignableRequest, SignatureVersion, SigningIdentity, SigningKey, SigningTime,
 };
+use oss_signing_proxy::internals::time::day;
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::Timestamp;
@@ -32,7 +33,7 @@ impl Walk {
         let secret = Secret::from("a-secret-of-thirty-characters.");
         let identity = SigningIdentity { id: "LTAI5tBenchKeyIdOf24Chars", secret: &secret, token: None };
         let scheme = match version {
-            SignatureVersion::V4 => sign::SigningScheme::V4 { day: moment.at().day(), region: &region },
+            SignatureVersion::V4 => sign::SigningScheme::V4 { day: day(moment.at()), region: &region },
             SignatureVersion::V1 => sign::SigningScheme::V1,
         };
         let prepared = SigningKey::new(identity, scheme).expect("a key");

@@ -21,7 +21,7 @@ use super::systemd::ServiceNotifier;
 use crate::config::{ProxyConfig, SettingChange, changes};
 use crate::credentials::SourceEnv;
 use crate::offload::BlockingLane;
-use crate::proxy::{ProxyState, WorkerCore};
+use crate::proxy::WorkerCore;
 use crate::server::{
     ConfiguredSocket, DrainOutcome, DrainSignal, ListenAddress, MakeCore, Server, ServerPlan,
 };
@@ -110,8 +110,10 @@ impl App {
     }
 
     /// Returns the state that all workers share, for access to the counters.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
     #[must_use]
-    pub fn state(&self) -> Arc<ProxyState> {
+    pub fn state(&self) -> Arc<crate::proxy::ProxyState> {
         Arc::clone(&self.assembled.state)
     }
 

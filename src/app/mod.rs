@@ -22,6 +22,7 @@ pub use start_error::BadSource;
 pub use start_error::StartError;
 pub use system_env::SystemEnv;
 
-pub use crate::server::DrainOutcome;
-pub use crate::server::DrainSignal;
-pub use crate::server::ListenAddress;
+pub use crate::admin::AdminReloadError;
+pub use crate::offload::BlockingTimeout;
+pub use crate::server::{BindError, DrainOutcome, DrainSignal, InvalidTls, ListenAddress};
+pub use crate::transport::InvalidRoots;

@@ -2,7 +2,7 @@
 
 /// A setting with a flag and an environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlagSetting {
+pub(crate) enum FlagSetting {
     /// `--listen`
     Listen,
     /// `--unsafe-open`
@@ -33,7 +33,7 @@ pub enum FlagSetting {
 
 impl FlagSetting {
     /// All settings.
-    pub const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Listen,
         Self::UnsafeOpen,
         Self::Domain,
@@ -51,13 +51,13 @@ impl FlagSetting {
 
     /// Returns the flag: `--admin-listen`.
     #[must_use]
-    pub fn flag(self) -> String {
+    pub(crate) fn flag(self) -> String {
         format!("--{}", self.name())
     }
 
     /// Returns the variable: `OSS_PROXY_ADMIN_LISTEN`.
     #[must_use]
-    pub fn variable(self) -> String {
+    pub(crate) fn variable(self) -> String {
         format!("OSS_PROXY_{}", self.name().to_ascii_uppercase().replace('-', "_"))
     }
 

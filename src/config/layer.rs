@@ -30,7 +30,7 @@ enum LayerKind {
 impl SettingLayer {
     /// Creates an empty layer of flags. A flag without a value is set to `true`.
     #[must_use]
-    pub fn flags() -> Self {
+    pub(crate) fn flags() -> Self {
         Self { kind: LayerKind::Flags, alone: false, values: Vec::new(), wrong: Vec::new() }
     }
 

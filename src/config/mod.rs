@@ -42,7 +42,7 @@ pub use self::diagnostics::{ConfigError, ConfigErrors};
 pub(crate) use self::duration::{parse_lifetime, parse_wait};
 pub(crate) use self::effective::{EffectiveSetting, SettingChange, ValueReference, changes};
 pub(crate) use self::env::{ContentDigest, FileDigest};
-pub use self::flag_setting::FlagSetting;
+pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
 pub use self::section::ConfigFile;
 pub(crate) use self::upstream_settings::UpstreamSettings;
@@ -75,7 +75,7 @@ pub struct ProxyConfig {
     /// The other settings of each upstream, by its [`UpstreamId`].
     pub(crate) upstreams: Vec<UpstreamSettings>,
     /// The credential sources by name: those of the file, and `default` if it is used.
-    pub credentials: Vec<NamedSpec>,
+    pub(crate) credentials: Vec<NamedSpec>,
     /// Limits on concurrency and size.
     pub(crate) limits: LimitConfig,
     /// The timeouts.
@@ -87,7 +87,7 @@ pub struct ProxyConfig {
     /// Warnings, one per line, each with its location.
     pub(crate) warnings: Vec<String>,
     /// All effective settings with their origins.
-    pub facts: Vec<EffectiveSetting>,
+    pub(crate) facts: Vec<EffectiveSetting>,
     /// The configuration file, with the digest of the content that was read.
     pub(crate) file: Option<FileDigest>,
     /// The secret files that were read, with the digests of their contents.

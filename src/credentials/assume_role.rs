@@ -11,7 +11,7 @@ use super::{
 
 /// A role to assume, and the STS that issues its credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AssumeRoleConfig {
+pub(crate) struct AssumeRoleConfig {
     /// The role.
     pub(crate) role: AssumedRole,
     /// The STS endpoint.

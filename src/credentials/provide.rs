@@ -10,9 +10,35 @@ use super::access_key::Credentials;
 use super::provide_error::ProvideError;
 use super::source_env::SourceEnv;
 
-/// A credential provider. One [`CredentialSource`](super::CredentialSource) calls it and keeps the credentials. That source
+/// A credential provider. One source calls it and keeps the credentials. That source
 /// refreshes them before they expire, one attempt at a time, and backs off after failures. An
 /// implementation only has to request credentials.
+///
+/// ```
+/// use oss_signing_proxy::credentials::{Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
+/// use oss_signing_proxy::secret::Secret;
+/// use oss_signing_proxy::time::Timestamp;
+///
+/// /// A provider that reads the values that another process exported.
+/// struct ExportedKey;
+///
+/// impl Provide for ExportedKey {
+///     fn provide<'a>(&'a self, edge: &'a dyn SourceEnv) -> ProvideFuture<'a> {
+///         Box::pin(async move {
+///             let read = |name: &str| {
+///                 edge.variable(name).ok_or_else(|| ProvideError::NotConfigured(format!("{name} is not set")))
+///             };
+///             Ok(Credentials {
+///                 id: read("EXPORTED_ID")?,
+///                 secret: Secret::new(read("EXPORTED_SECRET")?),
+///                 token: Some(Secret::new(read("EXPORTED_TOKEN")?)),
+///                 expires: Timestamp::parse_rfc3339(&read("EXPORTED_EXPIRATION")?),
+///                 provider: "exported".into(),
+///             })
+///         })
+///     }
+/// }
+/// ```
 pub trait Provide: Send + Sync {
     /// Requests credentials. An attempt may be dropped before it ends, and must leave a state in
     /// which the next one works. It must not block, because other sources refresh on the same

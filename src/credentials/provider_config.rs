@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{CredentialServices, Provide, StsEndpointConfig};
 
 /// The configuration of one kind of credential provider.
-pub trait ProviderConfig: Debug + Send + Sync {
+pub(crate) trait ProviderConfig: Debug + Send + Sync {
     /// Returns the configuration of the STS endpoint, for a provider that may call STS.
     fn sts_endpoint_mut(&mut self) -> Option<&mut StsEndpointConfig> {
         None
@@ -19,7 +19,7 @@ pub trait ProviderConfig: Debug + Send + Sync {
 }
 
 /// A [`ProviderConfig`] that can be compared with the configuration of any other provider.
-pub trait ComparableConfig: ProviderConfig + Any {
+pub(crate) trait ComparableConfig: ProviderConfig + Any {
     /// Returns whether `other` configures the same provider.
     fn is_same(&self, other: &dyn ComparableConfig) -> bool;
 

@@ -12,7 +12,7 @@ use super::{CredentialServices, Provide, SourceMap, StsEndpointConfig};
 
 /// The specification of a credential source.
 #[derive(Debug)]
-pub enum ProviderSpec {
+pub(crate) enum ProviderSpec {
     /// A provider that needs no other source.
     Provider(Box<dyn ComparableConfig>),
     /// A role assumed with the credentials of another source.
@@ -30,15 +30,15 @@ pub enum ProviderSpec {
 #[derive(Debug)]
 pub struct NamedSpec {
     /// The name in the configuration.
-    pub name: String,
+    pub(crate) name: String,
     /// The specification.
-    pub spec: ProviderSpec,
+    pub(crate) spec: ProviderSpec,
 }
 
 impl NamedSpec {
     /// Creates a specification with a name.
     #[must_use]
-    pub fn new(name: &str, spec: ProviderSpec) -> Self {
+    pub(crate) fn new(name: &str, spec: ProviderSpec) -> Self {
         Self { name: name.to_owned(), spec }
     }
 }

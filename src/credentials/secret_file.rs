@@ -54,6 +54,12 @@ struct OpenSecretFile {
 }
 
 impl SecretText {
+    /// Creates the content of a file that only its owner can read.
+    #[must_use]
+    pub fn new(text: Secret) -> Self {
+        Self { text, is_exposed: false }
+    }
+
     /// Reads a file of at most 64 KiB. The file may be a pipe.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ impl EmulatedAccount {
 
     /// Sets the expiration. The credentials are rejected from `expires` on.
     #[must_use]
-    pub(crate) fn until(mut self, expires: Timestamp) -> Self {
+    pub fn until(mut self, expires: Timestamp) -> Self {
         self.expires = Some(expires);
         self
     }

@@ -43,12 +43,13 @@ pub use listen::BoundListener;
 pub use listen::ListenSettings;
 pub use listen::SharedListener;
 pub(crate) use listen::{AcceptSocket, ConfiguredSocket};
-pub(crate) use listening_socket::BindError;
+pub use listening_socket::BindError;
 pub use plan::MakeCore;
 pub use plan::ServerPlan;
 pub use settings::ServerSettings;
 pub use socket_activation::ActivatedSockets;
-pub(crate) use tls::{InvalidTls, ListenerTls, TlsFiles};
+pub use tls::InvalidTls;
+pub(crate) use tls::{ListenerTls, TlsFiles};
 
 use crate::offload::BlockingLane;
 use crate::proxy::ListenerRules;

@@ -55,8 +55,9 @@ pub(crate) use retry::RetryableRequest;
 pub(crate) use settings::HEADER_LINES_MAX;
 pub use settings::TransportSettings;
 pub(crate) use stats::{PoolStats, PoolStatsSnapshot};
+pub use tls::InvalidRoots;
 pub use tls::TrustStore;
-pub(crate) use tls::{InvalidRoots, revocation_lists, roots};
+pub(crate) use tls::{revocation_lists, roots};
 pub(crate) use trust_store_entry::TrustStoreEntry;
 pub(crate) use trust_store_entry::TrustStoreId;
 

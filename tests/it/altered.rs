@@ -11,6 +11,7 @@ use oss_signing_proxy::internals::oss::{Key, Query};
 use oss_signing_proxy::internals::sign::{
     SignableRequest, SigningIdentity, SigningKey, SigningScheme, SigningTime,
 };
+use oss_signing_proxy::internals::time::{day, http_date, iso_basic};
 use oss_signing_proxy::oss::Region;
 use oss_signing_proxy::secret::Secret;
 use oss_signing_proxy::time::{Clock as _, Timestamp};
@@ -40,7 +41,7 @@ fn signed(version: Version, key: &[u8], prefix: &str) -> Signed {
     let region = Region::parse("cn-hangzhou").expect("a region");
     let secret = Secret::from(SECRET);
     let scheme = match version {
-        Version::V4 => SigningScheme::V4 { day: now.at().day(), region: &region },
+        Version::V4 => SigningScheme::V4 { day: day(now.at()), region: &region },
         Version::V1 => SigningScheme::V1,
     };
     let identity = SigningIdentity { id: ID, secret: &secret, token: None };
@@ -116,11 +117,11 @@ fn alterations(version: Version) -> Vec<Alteration> {
     ];
     match version {
         Version::V4 => all.push(("date", |r| {
-            let later = Timestamp::from_unix_s(SystemEnv.now().unix_s() + 60).iso_basic();
+            let later = iso_basic(Timestamp::from_unix_s(SystemEnv.now().unix_s() + 60));
             r.set("x-oss-date", &later);
         })),
         Version::V1 => all.push(("date", |r| {
-            let later = Timestamp::from_unix_s(SystemEnv.now().unix_s() + 60).http_date();
+            let later = http_date(Timestamp::from_unix_s(SystemEnv.now().unix_s() + 60));
             r.set("date", &later);
         })),
     }

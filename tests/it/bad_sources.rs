@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use oss_signing_proxy::emulator::issuer::CredentialIssuer;
+use oss_signing_proxy::internals::time::http_date;
 
 use crate::support::{ID, SECRET, Script, oss, run};
 
@@ -145,7 +146,7 @@ fn a_clock_that_is_off_by_an_hour_is_corrected_or_told() {
 
     // A service that rejects the clock at any time, with a Date of its clock and without.
     let now = oss_signing_proxy::time::Clock::now(&oss_signing_proxy::app::SystemEnv);
-    let date = (now + std::time::Duration::from_secs(3_600)).http_date();
+    let date = http_date(now + std::time::Duration::from_secs(3_600));
     let body =
         format!("{{\"RequestId\":\"R-1\",\"Code\":\"InvalidTimeStamp.Expired\",\"Message\":\"{PLANTED}\"}}");
     for (headers, words) in [

@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use oss_signing_proxy::app::SystemEnv;
 use oss_signing_proxy::emulator::InjectedFault;
+use oss_signing_proxy::internals::time::http_date;
 use oss_signing_proxy::time::Clock as _;
 
 use crate::explain::{STS, all_in, ask, refused, through};
@@ -152,7 +153,7 @@ fn what_oss_refuses_before_it_looks_at_the_signature_is_told_by_itself() {
         let headers = format!("Authorization: OSS {id}:c2lnbmVk\r\nDate: {date}\r\n");
         Client::connect(oss.address).ask(method, "/photos/k", host, &headers, b"")
     };
-    let now = SystemEnv.now().http_date();
+    let now = http_date(SystemEnv.now());
     let told = |document: &[u8], words: &str| {
         let (code, out, errors) = compare(document, &["GET", "/photos/k"], &KEY);
         assert!(code == Some(0) && out.contains(words), "{words}: {code:?} {out}{errors}");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use oss_signing_proxy::app::SystemEnv;
+use oss_signing_proxy::internals::time::iso_extended;
 use oss_signing_proxy::time::Clock as _;
 
 use crate::support::h2::{over_h2, request, send};
@@ -117,7 +118,7 @@ fn the_body_of_a_request_that_is_signed_again_goes_to_the_second_attempt_alone()
                 let theirs = SystemEnv.now() + Duration::from_secs(7_200);
                 let body = format!(
                     "<Error><Code>RequestTimeTooSkewed</Code><ServerTime>{}</ServerTime></Error>",
-                    theirs.iso_extended()
+                    iso_extended(theirs)
                 );
                 let length = body.len();
                 peer.send(format!("HTTP/1.1 403 X\r\nContent-Length: {length}\r\n{connection}\r\n{body}"));

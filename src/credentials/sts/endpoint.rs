@@ -7,7 +7,7 @@ use crate::transport::Url;
 
 /// The settings that select an STS endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct StsEndpointConfig {
+pub(crate) struct StsEndpointConfig {
     /// The endpoint in the configuration.
     pub(crate) endpoint: Option<Url>,
     /// The region in the configuration.
