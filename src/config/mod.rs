@@ -42,6 +42,8 @@ pub(crate) use self::env::{ContentDigest, FileDigest};
 pub use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
 pub use self::section::ConfigFile;
+#[cfg(test)]
+pub(crate) use self::settings::flag_default;
 
 use self::credentials::{FileModePolicy, SecretResolver};
 use self::diagnostics::{ConfigReport, FinishedReport};
