@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use certificate::ListenerCertificate;
 pub(crate) use connection::{AdminService, IdleSince, serve};
-pub(crate) use process::AdminReloadError;
+pub use process::AdminReloadError;
 pub(crate) use process::{AdminProcess, AdminRoute, LivenessFuture, ReloadFuture, ShownSetting};
 pub(crate) use settings::{AdminSettings, ReadinessRule};
 

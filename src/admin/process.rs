@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::certificate::ListenerCertificate;
 use crate::credentials::{CredentialServices, SourceStatus};
-use crate::telemetry::ProcessCounters;
+use crate::telemetry::{DroppedLineCount, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -61,7 +61,7 @@ pub(crate) trait AdminProcess: Send + Sync {
     fn quit(&self);
 
     /// Returns the number of dropped log lines by reason.
-    fn log_losses(&self) -> Vec<(&'static str, u64)>;
+    fn log_losses(&self) -> Vec<DroppedLineCount>;
 
     /// Returns the level of the log.
     fn log_level(&self) -> &'static str;

@@ -24,7 +24,7 @@ use crate::credentials::{CredentialServices, CredentialSource, SourceEnv, Source
 use crate::offload::BlockingLane;
 use crate::proxy::ProxyState;
 use crate::server::{AcceptSocket, BoundListener, DrainSignal, ServerWatchdog, SharedListener};
-use crate::telemetry::{LogControl, LogLevel, ProcessCounters};
+use crate::telemetry::{DroppedLineCount, LogControl, LogLevel, ProcessCounters};
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
 
@@ -182,7 +182,7 @@ impl AdminProcess for AdminConsole {
         self.drain.leave();
     }
 
-    fn log_losses(&self) -> Vec<(&'static str, u64)> {
+    fn log_losses(&self) -> Vec<DroppedLineCount> {
         self.log.iter().flat_map(|log| log.losses()).collect()
     }
 

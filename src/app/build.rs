@@ -331,15 +331,14 @@ pub(crate) fn try_start(
     let mut problems = Vec::new();
     let upstream_trusts = upstream_trusts(config, &mut trusts, &mut problems);
     StartError::join(problems)?;
-    let upstreams = config.upstreams.iter().zip(upstream_trusts);
-    let upstream = |(settings, trust): (&UpstreamSettings, TrustStoreId)| UpstreamSigning {
+    let upstreams = config.upstreams.iter().zip(upstream_trusts).map(|(settings, trust)| UpstreamSigning {
         signature: settings.signature,
         source: sources.get(&settings.credentials).map(Arc::clone),
         trust,
-    };
+    });
     let state = ProxyState {
         directory: config.directory.clone(),
-        upstreams: upstreams.map(upstream).collect(),
+        upstreams: upstreams.collect(),
         limits: RequestLimits {
             requests: config.limits.requests,
             head: config.limits.header_bytes,
@@ -409,19 +408,18 @@ fn upstream_trusts(
     trusts: &mut TrustStores<'_>,
     problems: &mut Vec<StartError>,
 ) -> Vec<TrustStoreId> {
-    let mut trust = |(index, settings): (usize, &UpstreamSettings)| match config
-        .directory
-        .get(UpstreamId(index))
-        .endpoint
-        .scheme
-    {
-        UrlScheme::Https => trusts.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
-            problems.push(error.into());
-            NO_TRUST
-        }),
-        UrlScheme::Http => NO_TRUST,
-    };
-    config.upstreams.iter().enumerate().map(&mut trust).collect()
+    let mut ids = Vec::with_capacity(config.upstreams.len());
+    for (index, settings) in config.upstreams.iter().enumerate() {
+        let id = match config.directory.get(UpstreamId(index)).endpoint.scheme {
+            UrlScheme::Https => trusts.get(settings.ca_file.as_ref()).unwrap_or_else(|error| {
+                problems.push(error.into());
+                NO_TRUST
+            }),
+            UrlScheme::Http => NO_TRUST,
+        };
+        ids.push(id);
+    }
+    ids
 }
 
 /// Returns the listener certificates with a known expiry.
@@ -485,16 +483,17 @@ fn signers(
         .filter(|named| matches!(named.spec, ProviderSpec::Anonymous))
         .map(|named| named.name.as_str())
         .collect();
-    let signer = |(settings, trust): (&UpstreamSettings, TrustStoreId)| {
+    let mut signers = Vec::with_capacity(settings.len());
+    for (settings, trust) in settings.iter().zip(trusts) {
         let name = settings.credentials.as_str();
         let source = match sources.get(name) {
             Some(source) => Some(Arc::clone(source)),
             None if anonymous.contains(name) => None,
             None => return Err(StartError::NoSource(name.to_owned())),
         };
-        Ok(UpstreamSigning { signature: settings.signature, source, trust })
-    };
-    settings.iter().zip(trusts).map(signer).collect()
+        signers.push(UpstreamSigning { signature: settings.signature, source, trust });
+    }
+    Ok(signers)
 }
 
 fn routes(
@@ -502,11 +501,12 @@ fn routes(
     upstreams: &[UpstreamSettings],
     sources: &SourceMap,
 ) -> Vec<admin::AdminRoute> {
-    let route = |(index, settings): (usize, &UpstreamSettings)| {
+    let mut routes = Vec::with_capacity(upstreams.len());
+    for (index, settings) in upstreams.iter().enumerate() {
         let id = UpstreamId(index);
         let upstream = directory.get(id);
         let endpoint = &upstream.endpoint;
-        admin::AdminRoute {
+        routes.push(admin::AdminRoute {
             name: id.to_string(),
             wanted: directory.wanted(id).map(ToString::to_string),
             endpoint: format!(
@@ -518,9 +518,9 @@ fn routes(
             region: upstream.region.as_ref().map_or("-", |region| region.as_str()).to_owned(),
             signature: settings.signature.as_str(),
             source: sources.get(&settings.credentials).map(|source| source.name().to_owned()),
-        }
-    };
-    upstreams.iter().enumerate().map(route).collect()
+        });
+    }
+    routes
 }
 
 /// The limit on concurrent fetches of a command. Each may be a process or a connection.

@@ -149,24 +149,30 @@ impl CommonFlags {
     }
 
     fn layer(&self) -> SettingLayer {
-        let yes = |flag: bool| flag.then_some("true");
-        let signature = self.signature.and_then(name);
-        let log_level = self.log_level.and_then(name);
-        let log_format = self.log_format.and_then(name);
-        let layer = SettingLayer::flags()
-            .set(FlagSetting::Listen, self.listen.as_deref())
-            .set(FlagSetting::UnsafeOpen, yes(self.unsafe_open))
-            .set(FlagSetting::AdminListen, self.admin_listen.as_deref())
-            .set(FlagSetting::Region, self.region.as_deref())
-            .set(FlagSetting::Internal, yes(self.internal))
-            .set(FlagSetting::Endpoint, self.endpoint.as_deref())
-            .set(FlagSetting::Bucket, self.bucket.as_deref())
-            .set(FlagSetting::Signature, signature.as_deref())
-            .set(FlagSetting::CaFile, self.ca_file.as_deref())
-            .set(FlagSetting::ReadOnly, yes(self.read_only))
-            .set(FlagSetting::LogLevel, log_level.as_deref())
-            .set(FlagSetting::LogFormat, log_format.as_deref());
-        self.domain.iter().fold(layer, |layer, name| layer.set(FlagSetting::Domain, Some(name.as_str())))
+        FlagSetting::ALL.into_iter().fold(SettingLayer::flags(), |layer, setting| {
+            self.values(setting).into_iter().fold(layer, |layer, value| layer.set(setting, Some(value)))
+        })
+    }
+
+    /// Returns the values given for a setting.
+    fn values(&self, setting: FlagSetting) -> Vec<String> {
+        let given = |flag: bool| flag.then(|| "true".to_owned());
+        let value = match setting {
+            FlagSetting::Listen => self.listen.clone(),
+            FlagSetting::UnsafeOpen => given(self.unsafe_open),
+            FlagSetting::Domain => return self.domain.clone(),
+            FlagSetting::ReadOnly => given(self.read_only),
+            FlagSetting::AdminListen => self.admin_listen.clone(),
+            FlagSetting::Region => self.region.clone(),
+            FlagSetting::Internal => given(self.internal),
+            FlagSetting::Endpoint => self.endpoint.clone(),
+            FlagSetting::Bucket => self.bucket.clone(),
+            FlagSetting::Signature => self.signature.and_then(name),
+            FlagSetting::CaFile => self.ca_file.clone(),
+            FlagSetting::LogLevel => self.log_level.and_then(name),
+            FlagSetting::LogFormat => self.log_format.and_then(name),
+        };
+        value.into_iter().collect()
     }
 }
 
@@ -207,5 +213,57 @@ struct ConfigText(Option<(PathBuf, String)>);
 impl ConfigText {
     fn given(&self) -> Option<ConfigFile<'_>> {
         self.0.as_ref().map(|(path, text)| ConfigFile { path, text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{ArgAction, Args as _, Command, FromArgMatches as _};
+
+    use super::CommonFlags;
+    use crate::config::{FlagSetting, flag_default};
+
+    fn command() -> Command {
+        CommonFlags::augment_args(Command::new("test"))
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_of_its_name_which_sets_it_alone() {
+        for setting in FlagSetting::ALL {
+            let flag = setting.flag();
+            let command = command();
+            let argument = command.get_arguments().find(|one| one.get_long() == flag.strip_prefix("--"));
+            let argument = argument.unwrap_or_else(|| panic!("no flag {flag}"));
+            let values = argument.get_possible_values();
+            let (words, value) = match (argument.get_action(), values.first()) {
+                (ArgAction::SetTrue, _) => (vec![flag], "true"),
+                (_, Some(value)) => (vec![flag, value.get_name().to_owned()], value.get_name()),
+                (_, None) => (vec![flag, "a-value".to_owned()], "a-value"),
+            };
+            let words = std::iter::once("test".to_owned()).chain(words);
+            let matches = command.clone().try_get_matches_from(words).expect("a valid flag");
+            let flags = CommonFlags::from_arg_matches(&matches).expect("the flags");
+            for other in FlagSetting::ALL {
+                let expected = if other == setting { vec![value.to_owned()] } else { Vec::new() };
+                assert_eq!(flags.values(other), expected, "{setting:?}, {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_in_the_help_are_those_of_the_settings() {
+        let command = command();
+        for setting in FlagSetting::ALL {
+            let flag = setting.flag();
+            let argument = command.get_arguments().find(|one| one.get_long() == flag.strip_prefix("--"));
+            let help = argument.and_then(|argument| argument.get_help()).expect("a help text").to_string();
+            let shown = help.split_once("[default: ").and_then(|(_, rest)| rest.strip_suffix(']'));
+            let default = flag_default(setting).expect("a key with this flag");
+            match (default.as_text(), shown) {
+                (Some(value), shown) => assert_eq!(shown, Some(value), "{flag}"),
+                (None, Some(shown)) => assert_eq!(shown, default.to_string(), "{flag}"),
+                (None, None) => {}
+            }
+        }
     }
 }

@@ -9,10 +9,7 @@ use super::duration;
 use super::env::{ContentDigest, FileDigest};
 use super::error::{ConfigErrorKind, ConfigWarning};
 use super::origin::SpannedValue;
-use super::provider_settings::{
-    ANONYMOUS, ASSUME_ROLE, CHAIN, ECS, ENV, FILE, INI, LATER_TYPES, OIDC, OSSUTIL, PROCESS, PROFILE, STATIC,
-    URI, listed_types,
-};
+use super::provider_settings::{LATER_TYPES, ProviderSchema, ProviderType, listed_types, provider};
 use super::roles;
 use super::section::ConfigSection;
 use super::source_names::{DescribedSource, check_needs};
@@ -80,41 +77,18 @@ impl<'a> SecretResolver<'a> {
             report.error(&section.at("type"), problem);
             return None;
         }
-        match section.parsed("type", kind, report)?.value {
-            ProviderType::Static => {
-                section.check(&STATIC, report);
-                self.fixed(section, report)
-            }
-            ProviderType::File => {
-                section.check(&FILE, report);
-                self.put_down(section, report)
-            }
-            ProviderType::Chain => {
-                section.check(&CHAIN, report);
-                Some(ProviderSpec::new(roles::chain(section, self.is_strict(), report)))
-            }
-            ProviderType::AssumeRole => {
-                section.check(&ASSUME_ROLE, report);
-                roles::assume_role(section, report)
-            }
-            ProviderType::Oidc => {
-                section.check(&OIDC, report);
-                Some(ProviderSpec::new(roles::oidc(section, report)))
-            }
-            ProviderType::Ecs => {
-                section.check(&ECS, report);
-                Some(ProviderSpec::new(instance(section, report)))
-            }
-            ProviderType::Uri => {
-                section.check(&URI, report);
-                uri(section, report).map(ProviderSpec::new)
-            }
-            ProviderType::Env => {
-                section.check(&ENV, report);
-                Some(ProviderSpec::new(roles::wanted(section, report)))
-            }
+        let ProviderSchema { provider_type, schema, .. } = section.parsed("type", kind, report)?.value;
+        section.check(schema, report);
+        match provider_type {
+            ProviderType::Static => self.fixed(section, report),
+            ProviderType::File => self.put_down(section, report),
+            ProviderType::Chain => Some(ProviderSpec::new(roles::chain(section, self.is_strict(), report))),
+            ProviderType::AssumeRole => roles::assume_role(section, report),
+            ProviderType::Oidc => Some(ProviderSpec::new(roles::oidc(section, report))),
+            ProviderType::Ecs => Some(ProviderSpec::new(instance(section, report))),
+            ProviderType::Uri => uri(section, report).map(ProviderSpec::new),
+            ProviderType::Env => Some(ProviderSpec::new(roles::wanted(section, report))),
             ProviderType::Process => {
-                section.check(&PROCESS, report);
                 for given in section.texts("environment", report) {
                     if self.outside.is_not_text(&given.value) {
                         report.error(&given.at, ConfigErrorKind::VariableNotText(given.value));
@@ -122,22 +96,10 @@ impl<'a> SecretResolver<'a> {
                 }
                 program(section, report).map(ProviderSpec::new)
             }
-            ProviderType::Profile => {
-                section.check(&PROFILE, report);
-                Some(self.tool(CliFile, section, report))
-            }
-            ProviderType::Ini => {
-                section.check(&INI, report);
-                Some(self.tool(SharedFile, section, report))
-            }
-            ProviderType::Ossutil => {
-                section.check(&OSSUTIL, report);
-                Some(self.tool(OssutilFile, section, report))
-            }
-            ProviderType::Anonymous => {
-                section.check(&ANONYMOUS, report);
-                Some(ProviderSpec::Anonymous)
-            }
+            ProviderType::Profile => Some(self.tool(CliFile, section, report)),
+            ProviderType::Ini => Some(self.tool(SharedFile, section, report)),
+            ProviderType::Ossutil => Some(self.tool(OssutilFile, section, report)),
+            ProviderType::Anonymous => Some(ProviderSpec::Anonymous),
         }
     }
 
@@ -346,44 +308,14 @@ fn uri(section: &ConfigSection<'_>, report: &mut ConfigReport) -> Option<UriConf
     Some(UriConfig { url: Some(url?.value), authorization_file: file })
 }
 
-/// The types of credentials that this build supports.
-#[derive(Clone, Copy)]
-enum ProviderType {
-    Chain,
-    Static,
-    Env,
-    File,
-    AssumeRole,
-    Oidc,
-    Ecs,
-    Uri,
-    Process,
-    Profile,
-    Ini,
-    Ossutil,
-    Anonymous,
-}
-
-fn kind(text: &str) -> Result<ProviderType, ConfigErrorKind> {
-    match text {
-        "chain" => Ok(ProviderType::Chain),
-        "static" => Ok(ProviderType::Static),
-        "env" => Ok(ProviderType::Env),
-        "file" => Ok(ProviderType::File),
-        "assume_role" => Ok(ProviderType::AssumeRole),
-        "oidc" => Ok(ProviderType::Oidc),
-        "ecs" => Ok(ProviderType::Ecs),
-        "uri" => Ok(ProviderType::Uri),
-        "process" => Ok(ProviderType::Process),
-        "profile" => Ok(ProviderType::Profile),
-        "ini" => Ok(ProviderType::Ini),
-        "ossutil" => Ok(ProviderType::Ossutil),
-        "anonymous" => Ok(ProviderType::Anonymous),
-        later if LATER_TYPES.contains(&later) => {
-            Err(ConfigErrorKind::LaterType(later.to_owned(), listed_types()))
+fn kind(text: &str) -> Result<ProviderSchema, ConfigErrorKind> {
+    provider(text).ok_or_else(|| {
+        if LATER_TYPES.contains(&text) {
+            ConfigErrorKind::LaterType(text.to_owned(), listed_types())
+        } else {
+            ConfigErrorKind::UnknownType(text.to_owned(), listed_types())
         }
-        other => Err(ConfigErrorKind::UnknownType(other.to_owned(), listed_types())),
-    }
+    })
 }
 
 /// A secret in the file, or a reference to one.

@@ -97,6 +97,7 @@ struct ValueFingerprint(u64);
 
 impl ValueFingerprint {
     fn new(value: &str) -> Self {
+        // A constant after first use; it holds no settings.
         static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self(KEYS.hash_one(value))
     }

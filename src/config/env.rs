@@ -1,4 +1,14 @@
 //! The files that a configuration refers to: a record of their paths, and digests of their contents.
+//!
+//! Four types detect changes, because what they compare differs:
+//! - [`ContentDigest`] compares the content of the files of the configuration. A file that is
+//!   rewritten with the same content does not cause a reload.
+//! - `FileFingerprint` of the credentials compares the metadata of a credential file. It is taken
+//!   every second, and never reads a secret.
+//! - `StateFingerprint` of the credentials compares state other than files. A provider of an
+//!   embedding program returns it, so it is public and says nothing about the state.
+//! - `ValueFingerprint` of the effective settings compares a value that may be a secret. It stays
+//!   in memory with the redacted value, and is therefore keyed.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

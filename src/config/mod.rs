@@ -45,6 +45,8 @@ pub(crate) use self::env::{ContentDigest, FileDigest};
 pub(crate) use self::flag_setting::FlagSetting;
 pub use self::layer::SettingLayer;
 pub use self::section::ConfigFile;
+#[cfg(test)]
+pub(crate) use self::settings::flag_default;
 pub(crate) use self::upstream_settings::UpstreamSettings;
 
 use self::credentials::{FileModePolicy, SecretResolver};

@@ -2,28 +2,48 @@
 
 use super::schema::{DefaultValue, SectionSchema, SettingSpec, ValueKind};
 
-/// The keys of a type of credentials.
+/// A type of credentials and its keys.
+#[derive(Clone, Copy)]
 pub(super) struct ProviderSchema {
     /// The value of the key `type`.
     pub(super) kind: &'static str,
+    pub(super) provider_type: ProviderType,
     pub(super) schema: &'static SectionSchema,
 }
 
 /// The types of credentials that this build supports.
+#[derive(Clone, Copy)]
+pub(super) enum ProviderType {
+    Chain,
+    Static,
+    Env,
+    File,
+    AssumeRole,
+    Oidc,
+    Ecs,
+    Uri,
+    Process,
+    Profile,
+    Ini,
+    Ossutil,
+    Anonymous,
+}
+
+/// The supported types of credentials with their keys.
 pub(super) const PROVIDERS: [ProviderSchema; 13] = [
-    ProviderSchema { kind: "chain", schema: &CHAIN },
-    ProviderSchema { kind: "static", schema: &STATIC },
-    ProviderSchema { kind: "env", schema: &ENV },
-    ProviderSchema { kind: "file", schema: &FILE },
-    ProviderSchema { kind: "assume_role", schema: &ASSUME_ROLE },
-    ProviderSchema { kind: "oidc", schema: &OIDC },
-    ProviderSchema { kind: "ecs", schema: &ECS },
-    ProviderSchema { kind: "uri", schema: &URI },
-    ProviderSchema { kind: "process", schema: &PROCESS },
-    ProviderSchema { kind: "profile", schema: &PROFILE },
-    ProviderSchema { kind: "ini", schema: &INI },
-    ProviderSchema { kind: "ossutil", schema: &OSSUTIL },
-    ProviderSchema { kind: "anonymous", schema: &ANONYMOUS },
+    ProviderSchema { kind: "chain", provider_type: ProviderType::Chain, schema: &CHAIN },
+    ProviderSchema { kind: "static", provider_type: ProviderType::Static, schema: &STATIC },
+    ProviderSchema { kind: "env", provider_type: ProviderType::Env, schema: &ENV },
+    ProviderSchema { kind: "file", provider_type: ProviderType::File, schema: &FILE },
+    ProviderSchema { kind: "assume_role", provider_type: ProviderType::AssumeRole, schema: &ASSUME_ROLE },
+    ProviderSchema { kind: "oidc", provider_type: ProviderType::Oidc, schema: &OIDC },
+    ProviderSchema { kind: "ecs", provider_type: ProviderType::Ecs, schema: &ECS },
+    ProviderSchema { kind: "uri", provider_type: ProviderType::Uri, schema: &URI },
+    ProviderSchema { kind: "process", provider_type: ProviderType::Process, schema: &PROCESS },
+    ProviderSchema { kind: "profile", provider_type: ProviderType::Profile, schema: &PROFILE },
+    ProviderSchema { kind: "ini", provider_type: ProviderType::Ini, schema: &INI },
+    ProviderSchema { kind: "ossutil", provider_type: ProviderType::Ossutil, schema: &OSSUTIL },
+    ProviderSchema { kind: "anonymous", provider_type: ProviderType::Anonymous, schema: &ANONYMOUS },
 ];
 
 /// Types of credentials that are rejected until a build supports them.
@@ -254,9 +274,9 @@ const TOOL_FILE: &[SettingSpec] = &[
 const ALLOW_PROCESS: SettingSpec =
     SettingSpec::boolean("allow_process", false, "run the command of a profile of mode External or Process");
 
-/// Returns the keys of a type of credentials.
-pub(super) fn provider(kind: &str) -> Option<&'static SectionSchema> {
-    PROVIDERS.iter().find(|provider| provider.kind == kind).map(|provider| provider.schema)
+/// Returns the type of credentials with this value of `type`.
+pub(super) fn provider(kind: &str) -> Option<ProviderSchema> {
+    PROVIDERS.into_iter().find(|provider| provider.kind == kind)
 }
 
 /// Returns the supported types of credentials, separated by commas.

@@ -43,7 +43,7 @@ pub(super) enum ValueKind {
 
 /// The value that applies where a key is missing.
 #[derive(Clone, Copy)]
-pub(super) enum DefaultValue {
+pub(crate) enum DefaultValue {
     Text(&'static str),
     Boolean(bool),
     Number(usize),
@@ -161,7 +161,7 @@ impl DefaultValue {
         !matches!(self, Self::Described(_))
     }
 
-    pub(super) fn as_text(self) -> Option<&'static str> {
+    pub(crate) fn as_text(self) -> Option<&'static str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 

@@ -386,7 +386,7 @@ impl<'a> ConfigSection<'a> {
             (_, Some(spec)) => spec.section(),
             (SectionKeys::Providers, None) => {
                 let kind = table.and_then(|table| table.get("type")?.get_ref().as_str());
-                kind.and_then(provider_settings::provider)
+                kind.and_then(provider_settings::provider).map(|provider| provider.schema)
             }
             (SectionKeys::Known(_) | SectionKeys::Unknown, None) => None,
         };

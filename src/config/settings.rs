@@ -351,6 +351,13 @@ pub(super) fn single_settings() -> Vec<SingleSetting> {
     all
 }
 
+/// Returns the default of the key that a flag overrides.
+#[cfg(test)]
+pub(crate) fn flag_default(flag: FlagSetting) -> Option<DefaultValue> {
+    let spec = single_settings().into_iter().map(|setting| setting.spec).find(|spec| spec.flag == Some(flag));
+    spec.map(|spec| spec.default)
+}
+
 /// Returns the first section, other than `schema`, that has this key.
 pub(super) fn home(key: &str, schema: &SectionSchema) -> Option<&'static str> {
     let has = |other: &&&SectionSchema| other.name != schema.name && other.setting(key).is_some();

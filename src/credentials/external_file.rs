@@ -254,7 +254,7 @@ impl CandidatePaths {
 
 /// Warns if the contents of the two files differ.
 fn warn_of_two(used: &Path, ignored: &Path) {
-    let content = |path| std::fs::read(path).ok().map(Zeroizing::new);
+    let content = |path| SecretFileReader::read_unchecked(path).ok();
     if state(used) != state(ignored) && content(used) != content(ignored) {
         tracing::warn!(
             used = %used.display(),

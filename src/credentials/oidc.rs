@@ -2,7 +2,7 @@
 //! on Kubernetes). The token is read for each exchange, because another program renews it.
 
 use std::fmt;
-use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::sts::{
     AssumeRoleParams, OidcToken, StsCause, StsClient, StsCredentials, StsEndpointConfig, StsError,
     StsSignature,
 };
-use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SetupError, SourceEnv};
+use super::{CredentialServices, Provide, ProvideError, ProvideFuture, SecretText, SetupError, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
 use crate::secret::Secret;
 
@@ -88,14 +88,20 @@ impl OidcProvider {
         };
         let text = self.lane.run(FILE_LIMIT, {
             let file = token_file.clone();
-            move || fs::read_to_string(file).map(Secret::new)
+            move || SecretText::read(&file)
         });
         let text = text.await.map_err(|no_answer| unreadable(&no_answer))?;
-        let text = text.map_err(|error| unreadable(&error))?;
-        let token = Secret::from(text.expose().trim());
-        if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {
+        let invalid = || {
             let text = format!("invalid OIDC token in {shown}: it is empty or longer than {TOKEN_MAX} bytes");
-            return Err(ProvideError::Unavailable(text).into());
+            ProvideError::Unavailable(text)
+        };
+        let text = text.map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => invalid(),
+            _ => unreadable(&error),
+        })?;
+        let token = Secret::from(text.text.expose().trim());
+        if token.expose().is_empty() || token.expose().len() > TOKEN_MAX {
+            return Err(invalid().into());
         }
         let mut role = self.pod.role.to_role(role_arn);
         role.session_name = role.session_name.or_else(|| edge.variable(SESSION));
@@ -140,3 +146,29 @@ const FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const SESSION: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 /// The longest token that STS accepts, in bytes.
 const TOKEN_MAX: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::OidcConfig;
+    use crate::credentials::test_env::ask;
+    use crate::credentials::{AssumeRoleParams, ProvideError, ProviderSpec};
+
+    #[tokio::test]
+    async fn a_token_of_more_than_64_kib_is_rejected() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&file, "x".repeat(64 * 1024 + 1)).expect("written");
+        let config = OidcConfig {
+            role: AssumeRoleParams {
+                role_arn: Some("acs:ram::1:role/r".to_owned()),
+                ..AssumeRoleParams::default()
+            },
+            provider_arn: Some("acs:ram::1:oidc-provider/p".to_owned()),
+            token_file: Some(file.path().to_owned()),
+            ..OidcConfig::default()
+        };
+        let given = ask(ProviderSpec::new(config), &[]).await;
+        let path = file.path().display();
+        let text = format!("invalid OIDC token in {path}: it is empty or longer than 20000 bytes");
+        assert_eq!(given, Err(ProvideError::Unavailable(text)));
+    }
+}

@@ -76,16 +76,10 @@ impl SecretFileReader {
         Self { strict, warned: AtomicBool::new(false) }
     }
 
-    /// Returns the content of a file.
+    /// Returns the content of a file whose permissions are acceptable.
     pub(super) fn read(&self, path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
         let name = || path.display().to_string();
-        let failed = |error| SecretFileError::Failed(name(), error);
-        // The open is non-blocking, because opening a pipe without a writer would block.
-        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
-        let file = OpenSecretFile::new(file).map_err(failed)?;
-        if !file.metadata.is_file() {
-            return Err(SecretFileError::NotRegular(name()));
-        }
+        let file = OpenSecretFile::open_regular(path)?;
         if file.is_exposed() {
             if self.strict {
                 return Err(SecretFileError::Exposed(name()));
@@ -97,19 +91,30 @@ impl SecretFileReader {
                 );
             }
         }
-        file.read().map_err(|error| {
-            if error.kind() == ErrorKind::FileTooLarge {
-                SecretFileError::TooLarge(name())
-            } else {
-                failed(error)
-            }
-        })
+        file.read().map_err(|error| SecretFileError::new(path, error))
+    }
+
+    /// Returns the content of a file without a check of its permissions.
+    pub(super) fn read_unchecked(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
+        OpenSecretFile::open_regular(path)?.read().map_err(|error| SecretFileError::new(path, error))
     }
 }
 
 impl OpenSecretFile {
     fn new(file: File) -> io::Result<Self> {
         Ok(Self { metadata: file.metadata()?, file })
+    }
+
+    /// Opens a regular file.
+    fn open_regular(path: &Path) -> Result<Self, SecretFileError> {
+        // The open is non-blocking, because opening a pipe without a writer would block.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
+        let file = file.and_then(Self::new).map_err(|error| SecretFileError::new(path, error))?;
+        if file.metadata.is_file() {
+            Ok(file)
+        } else {
+            Err(SecretFileError::NotRegular(path.display().to_string()))
+        }
     }
 
     /// Returns whether users other than the owner can read the file.
@@ -131,6 +136,14 @@ impl OpenSecretFile {
 }
 
 impl SecretFileError {
+    fn new(path: &Path, error: io::Error) -> Self {
+        let name = path.display().to_string();
+        match error.kind() {
+            ErrorKind::FileTooLarge => Self::TooLarge(name),
+            _ => Self::Failed(name, error),
+        }
+    }
+
     /// Returns whether the file does not exist.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Failed(_, error) if error.kind() == ErrorKind::NotFound)
@@ -154,21 +167,37 @@ const READABLE_BY_OTHERS: u32 = 0o044;
 mod tests {
     use std::fs;
     use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::{LONGEST, SecretFileError, SecretFileReader, SecretText};
 
     #[test]
-    fn both_readers_reject_a_file_that_is_too_large_even_within_a_character() {
+    fn every_reader_rejects_a_file_that_is_too_large_even_within_a_character() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("secret");
         let reader = SecretFileReader::new(false);
         fs::write(&path, "x".repeat(LONGEST)).expect("a file");
         assert_eq!(SecretText::read(&path).expect("a secret").text.expose().len(), LONGEST);
         assert_eq!(reader.read(&path).expect("a secret").len(), LONGEST);
+        assert_eq!(SecretFileReader::read_unchecked(&path).expect("a secret").len(), LONGEST);
         for excess in ["x", "ü"] {
             fs::write(&path, "x".repeat(LONGEST) + excess).expect("a file");
             assert_eq!(SecretText::read(&path).expect_err(excess).kind(), ErrorKind::FileTooLarge);
             assert!(matches!(reader.read(&path), Err(SecretFileError::TooLarge(_))), "{excess}");
+            let unchecked = SecretFileReader::read_unchecked(&path);
+            assert!(matches!(unchecked, Err(SecretFileError::TooLarge(_))), "{excess}");
         }
+    }
+
+    #[test]
+    fn only_the_strict_reader_rejects_a_file_that_others_can_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("secret");
+        fs::write(&path, "x").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("its owner");
+        let strict = SecretFileReader::new(true).read(&path);
+        assert!(matches!(strict, Err(SecretFileError::Exposed(_))), "{strict:?}");
+        assert_eq!(SecretFileReader::read_unchecked(&path).expect("a secret").as_str(), "x");
+        assert!(SecretText::read(&path).expect("a secret").is_exposed);
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct ServiceClient {
 
 impl ServiceClient {
     pub(super) fn new(services: &Arc<CredentialServices>) -> Self {
-        Self { http: HttpClient::default(), services: Arc::clone(services) }
+        Self { http: HttpClient::new(services.names.clone()), services: Arc::clone(services) }
     }
 
     /// Returns the offsets of the clocks of services.

@@ -3,12 +3,16 @@
 
 use super::circuit_breaker::{EndpointRegistry, EndpointStatus};
 use super::clock_skew::ClockOffsets;
+use crate::transport::AddressBook;
 
-/// The limits on calls to services, and the offsets of the clocks of services.
+/// The limits on calls to services, their addresses, and the offsets of their clocks.
 #[derive(Default)]
 pub struct CredentialServices {
     pub(super) endpoints: EndpointRegistry,
     pub(super) clocks: ClockOffsets,
+    /// The addresses of the services. The clients that a reload creates start with the address that
+    /// worked.
+    pub(super) names: AddressBook,
 }
 
 impl CredentialServices {

@@ -43,12 +43,13 @@ mod tests {
     use std::time::Duration;
 
     use super::{ProviderSpec, SourceMap, SpecsByContent};
+    use crate::credentials::provider_config::ProviderConfig as _;
     use crate::credentials::sts::AssumedRole;
     use crate::credentials::{
         AssumeRoleConfig, ChainConfig, CliFile, ConfiguredSources, CredentialFileConfig, CredentialSource,
         EcsConfig, EnvConfig, ExternalFileConfig, NamedSpec, OidcConfig, OssutilFile, ProcessConfig,
-        ProviderConfig as _, SharedFile, StaticKeyConfig, StsEndpointConfig, StsSignature, ToolFileConfig,
-        UriConfig, build_sources, rebuild_sources,
+        SharedFile, StaticKeyConfig, StsEndpointConfig, StsSignature, ToolFileConfig, UriConfig,
+        build_sources, rebuild_sources,
     };
     use crate::secret::Secret;
     use crate::transport::Url;

@@ -1,7 +1,6 @@
 //! `uri`: credentials from an HTTP service, on this machine or over TLS. Redirects are not
 //! followed. Messages never contain the body of a response.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +12,8 @@ use zeroize::Zeroizing;
 use super::credentials_document::{DocumentOrigin, parse_credentials_document};
 use super::provider_config::ProviderConfig;
 use super::service_client::ServiceClient;
-use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SourceEnv};
+use super::{CredentialServices, Credentials, Provide, ProvideError, ProvideFuture, SecretText, SourceEnv};
 use crate::offload::{BlockingLane, FILE_LIMIT};
-use crate::secret::Secret;
 use crate::transport::{HttpRequest, HttpResponse, HttpTimeouts, Url};
 
 /// An HTTP service that returns credentials.
@@ -59,10 +57,10 @@ impl UriProvider {
             let unusable =
                 |why: String| ProvideError::Unavailable(format!("the authorization file {shown} {why}"));
             let file = path.clone();
-            let text = self.lane.run(FILE_LIMIT, move || fs::read_to_string(file).map(Secret::new)).await;
+            let text = self.lane.run(FILE_LIMIT, move || SecretText::read(&file)).await;
             let text = text.map_err(|no_answer| unusable(format!("cannot be read: {no_answer}")))?;
             let text = text.map_err(|error| unusable(format!("cannot be read: {error}")))?;
-            let mut value = HeaderValue::from_str(text.expose().trim())
+            let mut value = HeaderValue::from_str(text.text.expose().trim())
                 .map_err(|_| unusable("is not a single line of text".to_owned()))?;
             value.set_sensitive(true);
             headers.push((AUTHORIZATION, value));
@@ -133,9 +131,22 @@ mod tests {
     use serde_json::Value;
     use zeroize::Zeroizing;
 
-    use super::read;
-    use crate::credentials::ProvideError;
+    use super::{UriConfig, read};
+    use crate::credentials::test_env::ask;
+    use crate::credentials::{ProvideError, ProviderSpec};
     use crate::transport::{HttpResponse, Url};
+
+    #[tokio::test]
+    async fn an_authorization_of_more_than_64_kib_is_rejected_and_not_sent() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&file, "x".repeat(64 * 1024 + 1)).expect("written");
+        let url = Some(Url::parse("http://127.0.0.1:1/").expect("a URL"));
+        let authorization_file = Some(file.path().to_owned());
+        let given = ask(ProviderSpec::new(UriConfig { url, authorization_file }), &[]).await;
+        let path = file.path().display();
+        let text = format!("the authorization file {path} cannot be read: larger than 64 KiB");
+        assert_eq!(given, Err(ProvideError::Unavailable(text)));
+    }
 
     #[test]
     fn each_published_answer_comes_to_what_it_should() {

@@ -182,7 +182,8 @@ impl OperationLookup<'_> {
     }
 }
 
-/// The rows by method bit and level bit, so that few are examined for a request.
+/// The rows by method bit and level bit, so that few are examined for a request. A constant table,
+/// built on first use.
 static ROWS_BY_METHOD: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock::new(|| {
     [GET, GET | HEAD, PUT, POST, DELETE].map(|methods| {
         [SERVICE, BUCKET, OBJECT].map(|level| {
@@ -191,7 +192,7 @@ static ROWS_BY_METHOD: LazyLock<[[Vec<&'static OperationRow>; 3]; 5]> = LazyLock
     })
 });
 
-/// The names of all parameters that select an operation.
+/// The names of all parameters that select an operation. A constant table, built on first use.
 static SELECTORS: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
     ROWS.iter()
         .flat_map(|row| row.selectors)

@@ -19,7 +19,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 
-use super::log_writer::{DroppedLines, LogWriter};
+use super::log_writer::{DroppedLineCount, DroppedLines, LogWriter};
 use super::settings::{LogFormat, LogLevel, LogSettings};
 use crate::time::Clock;
 
@@ -74,7 +74,7 @@ impl LogControl {
 
     /// Returns the number of dropped lines by reason.
     #[must_use]
-    pub(crate) fn losses(&self) -> [(&'static str, u64); 2] {
+    pub(crate) fn losses(&self) -> [DroppedLineCount; 2] {
         self.losses.read()
     }
 

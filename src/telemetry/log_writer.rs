@@ -83,15 +83,25 @@ impl LogWriter {
     }
 }
 
+/// The number of dropped lines for one reason.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DroppedLineCount {
+    /// The reason: a label of the metric.
+    pub(crate) reason: &'static str,
+    /// The number of lines.
+    pub(crate) count: u64,
+}
+
 impl DroppedLines {
     /// Returns the counts by reason: `queue` if the queue was full, `write` if writing failed.
     #[must_use]
-    pub(crate) fn read(&self) -> [(&'static str, u64); 2] {
-        [("queue", self.queue.load(Relaxed)), ("write", self.write.load(Relaxed))]
+    pub(crate) fn read(&self) -> [DroppedLineCount; 2] {
+        [("queue", &self.queue), ("write", &self.write)]
+            .map(|(reason, count)| DroppedLineCount { reason, count: count.load(Relaxed) })
     }
 
     fn total(&self) -> u64 {
-        self.read().iter().map(|(_, count)| count).sum()
+        self.read().iter().map(|lost| lost.count).sum()
     }
 }
 
@@ -303,7 +313,7 @@ mod tests {
         for _ in 0..PENDING_MAX / 1000 + 10 {
             line(&batches, LinePriority::Usual, &[b'x'; 1000]);
         }
-        let [(_, queue), (_, write)] = batches.losses().read();
+        let [queue, write] = batches.losses().read().map(|lost| lost.count);
         assert!(batches.0.pending.lock().bytes.len() <= PENDING_MAX && queue >= 10 && write == 0);
         drop(flusher);
         drop(go_on);
@@ -363,7 +373,7 @@ mod tests {
         let losses = batches.losses();
         let lost = |count: u64| {
             let deadline = Instant::now() + Duration::from_secs(10);
-            while losses.read() != [("queue", 0), ("write", count)] {
+            while losses.read().map(|lost| (lost.reason, lost.count)) != [("queue", 0), ("write", count)] {
                 assert!(Instant::now() < deadline, "{losses:?}");
                 std::thread::yield_now();
             }

@@ -247,30 +247,38 @@ impl MetricsSnapshot {
     pub(crate) fn sum(sheets: &[Arc<WorkerMetrics>]) -> Self {
         let sum = |of: fn(&WorkerMetrics) -> &WorkerCounter| sheets.iter().map(|sheet| of(sheet).get()).sum();
         let named = Operation::ALL.iter().copied().map(Some).chain([None]).enumerate();
-        let row = |(index, operation): (usize, Option<Operation>)| {
-            let mut total = OperationSnapshot {
-                operation,
-                outcomes: RequestOutcome::ALL.map(|outcome| (outcome, 0)),
-                duration: HistogramSnapshot::new(&BOUNDS_US),
-                first_byte: HistogramSnapshot::new(&BOUNDS_US),
-            };
-            for row in sheets.iter().filter_map(|sheet| sheet.rows[index].get()) {
-                for ((_, sum), count) in total.outcomes.iter_mut().zip(&row.outcomes) {
-                    *sum += count.get();
-                }
-                total.duration.add(&row.duration);
-                total.first_byte.add(&row.first_byte);
-            }
-            total
-        };
+        let rows = named.map(|(index, operation)| {
+            let rows = sheets.iter().filter_map(|sheet| sheet.rows[index].get().map(AsRef::as_ref));
+            OperationSnapshot::sum(operation, rows)
+        });
         Self {
-            operations: named.map(row).filter(|total| total.duration.count() > 0).collect(),
+            operations: rows.filter(|total| total.duration.count() > 0).collect(),
             bytes_in: sum(|sheet| &sheet.bytes_in),
             bytes_out: sum(|sheet| &sheet.bytes_out),
             in_flight: sum(|sheet| &sheet.in_flight),
             signed_v4: sum(|sheet| &sheet.signed_v4),
             signed_v1: sum(|sheet| &sheet.signed_v1),
         }
+    }
+}
+
+impl OperationSnapshot {
+    /// Sums the metrics of an operation of all workers.
+    fn sum<'a>(operation: Option<Operation>, workers: impl Iterator<Item = &'a OperationMetrics>) -> Self {
+        let mut total = Self {
+            operation,
+            outcomes: RequestOutcome::ALL.map(|outcome| (outcome, 0)),
+            duration: HistogramSnapshot::new(&BOUNDS_US),
+            first_byte: HistogramSnapshot::new(&BOUNDS_US),
+        };
+        for worker in workers {
+            for ((_, sum), count) in total.outcomes.iter_mut().zip(&worker.outcomes) {
+                *sum += count.get();
+            }
+            total.duration.add(&worker.duration);
+            total.first_byte.add(&worker.first_byte);
+        }
+        total
     }
 }
 

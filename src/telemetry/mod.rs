@@ -15,7 +15,7 @@ pub use counters::RequestCounts;
 pub(crate) use counters::{ClientConnectionCounts, ProcessCounters, RejectedRequest, ReloadStatus};
 pub(crate) use format::{LogControl, subscribe};
 pub(crate) use log_file::LogFile;
-pub(crate) use log_writer::{LogFlushGuard, LogWriter};
+pub(crate) use log_writer::{DroppedLineCount, LogFlushGuard, LogWriter};
 pub(crate) use metrics::{MetricsHandle, MetricsSnapshot, OperationSnapshot, RequestOutcome};
 pub(crate) use rejection_code::RejectionCode;
 pub(crate) use settings::{LogFormat, LogLevel, LogSettings};

@@ -5,7 +5,6 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -187,12 +186,19 @@ impl fmt::Debug for Url {
 }
 
 /// The client. It trusts the host's trust store, which is loaded on first use.
-#[derive(Default)]
 pub(crate) struct HttpClient {
+    names: AddressBook,
     trust: Mutex<Option<SharedTask<Result<TrustStore, String>>>>,
 }
 
 impl HttpClient {
+    /// Creates a client that resolves names with `names`. Clients that share an address book start
+    /// with the address that worked for one of them.
+    #[must_use]
+    pub(crate) fn new(names: AddressBook) -> Self {
+        Self { names, trust: Mutex::default() }
+    }
+
     /// Sends one request and returns its response.
     ///
     /// # Errors
@@ -243,7 +249,7 @@ impl HttpClient {
             }
             Ok(addresses)
         };
-        NAMES
+        self.names
             .connect(&DialName::new(&url.host, url.port), time, vet, |stream, _| {
                 handshake(url, trust.as_ref(), stream)
             })
@@ -355,9 +361,6 @@ where
     }
 }
 
-/// The address book of all services other than OSS. A reload creates new clients, which also start
-/// with the address that worked.
-static NAMES: LazyLock<AddressBook> = LazyLock::new(AddressBook::default);
 /// The metadata service of Alibaba Cloud. It has no TLS, and is served by this machine's
 /// hypervisor.
 const METADATA: &str = "100.100.100.200";
@@ -375,7 +378,9 @@ mod tests {
     use http::Method;
     use zeroize::Zeroizing;
 
-    use super::{HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url};
+    use super::{
+        AddressBook, HttpClient, HttpClientError, HttpRequest, HttpResponse, HttpTimeouts, InvalidUrl, Url,
+    };
 
     async fn fetch(fetcher: &HttpClient, url: &Url) -> Result<HttpResponse, HttpClientError> {
         let ask = HttpRequest {
@@ -407,7 +412,7 @@ mod tests {
                 [("http", "localhost", true), ("http", "127.0.0.1", true), ("https", "localhost", false)]
             {
                 let url = Url::parse(&format!("{scheme}://{host}:{port}/")).expect("a URL");
-                let fetcher = HttpClient::default();
+                let fetcher = HttpClient::new(AddressBook::default());
                 {
                     let mut fetching = pin!(fetch(&fetcher, &url));
                     for _ in 0..polls {

@@ -48,7 +48,7 @@ pub(crate) use http_client::{
 };
 pub(crate) use io_timeout::is_write_timeout;
 pub(crate) use io_timeout::{IdleTimeout, WriteTimeout};
-pub(crate) use names::DialName;
+pub(crate) use names::{AddressBook, DialName};
 pub(crate) use pooled::PooledConnection;
 pub(crate) use request_body::{ByteObserver, EofSemantics, RequestBody};
 pub(crate) use retry::RetryableRequest;
@@ -63,7 +63,6 @@ pub(crate) use trust_store_entry::TrustStoreId;
 
 use connection::UpstreamConnection;
 use dial::DialContext;
-use names::AddressBook;
 use pool::{CheckoutGrant, ConnectionPool, DestinationState, DialPermit, UsePermit};
 use queue_wait::QueueWait;
 use request_body::{BodyFault, BodyState};

@@ -21,7 +21,7 @@ use super::race::{DialFailure, FailedAddress, TimeLimit, ordered, race};
 
 /// The resolver, and the record of which address of a name worked. Clones share both.
 #[derive(Clone)]
-pub(super) struct AddressBook {
+pub(crate) struct AddressBook {
     memory: Arc<Mutex<HashMap<DialName, NameMemory>>>,
     /// Permits for lookups, because each lookup that hangs occupies a thread.
     lookups: Arc<Semaphore>,

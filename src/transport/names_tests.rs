@@ -1,7 +1,7 @@
 //! Tests of the race and of the lookups, with fixed lists of addresses.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream as StdStream};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use http::Method;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::super::connect_error::DialPhase;
+use super::super::http_client::{HttpClient, HttpClientError, HttpRequest, HttpTimeouts, Url};
 use super::super::race::{DialFailure, TimeLimit};
 use super::{AddressBook, AddressFailure, DialName, LOOKUPS_MAX, LookupResult, NAMES_MAX};
 
@@ -330,4 +333,34 @@ async fn a_dial_that_is_dropped_at_any_point_harms_no_later_one() {
         assert_eq!(book.lookups.available_permits(), LOOKUPS_MAX, "after {polls} polls");
     }
     assert!(finished.get() > 0, "the last of them came to an end");
+}
+
+#[tokio::test]
+async fn only_clients_with_the_same_address_book_share_the_addresses_of_a_lookup() {
+    let (server, here) = listener("127.0.0.1:0");
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let resolver = ManualResolver::default();
+    let url = Url::parse(&format!("http://localhost:{}/", here.port())).expect("a URL");
+    let fetch = async |book: &AddressBook, connect: Duration| {
+        let ask = HttpRequest {
+            method: Method::GET,
+            url: url.clone(),
+            headers: Vec::new(),
+            body: Zeroizing::default(),
+        };
+        let client = HttpClient::new(book.clone());
+        client.fetch(ask, HttpTimeouts { connect, total: LONG }).await.map(|response| response.status)
+    };
+    let book = resolver.book();
+    resolver.set(Some(Ok(vec![here])));
+    assert_eq!(fetch(&book, LONG).await.expect("a response"), 204);
+    resolver.set(None);
+    assert_eq!(fetch(&book, LONG).await.expect("a response without a lookup"), 204);
+    let apart = fetch(&resolver.book(), Duration::from_millis(500)).await;
+    assert!(matches!(apart, Err(HttpClientError::ConnectLate(..))), "{apart:?}");
 }

@@ -20,7 +20,8 @@ use crate::credentials::{EndpointStatus, SourceStatus};
 use crate::histogram::HistogramSnapshot;
 use crate::oss::Operation;
 use crate::telemetry::{
-    ClientConnectionCounts, MetricsSnapshot, OperationSnapshot, RejectionCode, ReloadStatus, RequestCounts,
+    ClientConnectionCounts, DroppedLineCount, MetricsSnapshot, OperationSnapshot, RejectionCode,
+    ReloadStatus, RequestCounts,
 };
 use crate::time::Timestamp;
 use crate::transport::PoolStatsSnapshot;
@@ -32,7 +33,7 @@ pub(super) fn text(process: &dyn AdminProcess) -> String {
         now: process.now(),
         ready: process.ready().is_ok(),
         counts: counters.requests(),
-        refusals: counters.refusals().into_iter().collect(),
+        refusals: counters.refusals(),
         reloads: counters.reloads(),
         connections: counters.connections(),
         total: counters.total(),
@@ -58,7 +59,8 @@ struct MetricsScrape {
     now: Timestamp,
     ready: bool,
     counts: RequestCounts,
-    refusals: Vec<(RejectionCode, u64)>,
+    /// The number of rejected requests by error code.
+    refusals: BTreeMap<RejectionCode, u64>,
     reloads: ReloadStatus,
     connections: ClientConnectionCounts,
     total: MetricsSnapshot,
@@ -68,7 +70,7 @@ struct MetricsScrape {
     clocks: BTreeMap<String, i64>,
     routes: Vec<AdminRoute>,
     certificates: Vec<ListenerCertificate>,
-    log_losses: Vec<(&'static str, u64)>,
+    log_losses: Vec<DroppedLineCount>,
 }
 
 /// The names and values of labels.
@@ -110,7 +112,7 @@ impl MetricsScrape {
                 since,
             )?;
         }
-        let losses = self.log_losses.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
+        let losses = self.log_losses.iter().map(|lost| (vec![("reason", lost.reason)], lost.count));
         counter(out, "log_lines_dropped", "Dropped log lines", losses.collect())?;
         let ClientConnectionCounts { opened, closed } = self.connections;
         counter(out, "client_connections_opened", "Client connections accepted", vec![(Vec::new(), opened)])?;
@@ -207,19 +209,17 @@ impl MetricsScrape {
             .iter()
             .filter_map(|(code, count)| Some((vec![("reason", code.upstream_reason()?)], *count)));
         counter(out, "upstream_errors", "Requests without a response from the upstream", errors.collect())?;
-        let route = |route: &AdminRoute| {
-            let source = route.source.clone().unwrap_or_else(|| "none".to_owned());
-            (route.name.clone(), route.endpoint.clone(), source)
-        };
-        let routes: Vec<_> = self.routes.iter().map(route).collect();
-        let info = |(name, endpoint, source): &'_ (String, String, String)| {
-            (vec![("route", name.clone()), ("endpoint", endpoint.clone()), ("source", source.clone())], 1)
-        };
-        let rows: Vec<_> = routes.iter().map(info).collect();
-        let rows = rows.iter().map(|(labels, one)| {
-            (labels.iter().map(|(name, value)| (*name, value.as_str())).collect(), *one)
-        });
-        gauge(out, "route_info", "1 for each route", rows.collect())
+        let mut routes = MetricValues::new();
+        for route in &self.routes {
+            let source = route.source.as_deref().unwrap_or("none");
+            let labels = vec![
+                ("route", route.name.as_str()),
+                ("endpoint", route.endpoint.as_str()),
+                ("source", source),
+            ];
+            routes.push((labels, 1));
+        }
+        gauge(out, "route_info", "1 for each route", routes)
     }
 }
 
