@@ -215,7 +215,7 @@ mod tests {
             ("AccessDenied", &[("EC", "0048-00000401")], "more permissions do not help"),
             ("UserDisable", &[], "pay the overdue balance of the account, or follow the security notice"),
             ("UserDisable", &[("EC", "0003-00000801")], "is disabled"),
-            ("UserDisable", &[("EC", "0003-00000806")], "has overdue payments; pay what"),
+            ("UserDisable", &[("EC", "0003-00000806")], "has overdue payments; pay the overdue balance"),
             ("AccessDenied", &[("EC", " 0003-00000806 ")], "has overdue payments"),
             ("Account.Arrearage", &[], "has overdue payments"),
             ("OverduePayment", &[], "has overdue payments"),

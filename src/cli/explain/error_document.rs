@@ -142,7 +142,7 @@ mod tests {
             ("", "is empty"),
             ("HTTP/1.1 403 Forbidden", "not valid XML"),
             ("HTTP/1.1 403\n\n<Error></Error>", "without its head"),
-            ("<html><body>502</body></html>", "is a <html>"),
+            ("<html><body>502</body></html>", "is <html>"),
             ("<Error><Code>SignatureDoes", "not valid XML"),
             ("<Error><Code>a</Cod></Error>", "not valid XML"),
             ("<Error>&nope;</Error>", "unknown entity"),
